@@ -28,7 +28,7 @@ _WAITS = (0.01, 0.05, 0.2, 0.5) if sys.platform == "win32" else ()
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 _LOG = logging.getLogger(__name__)
 TEMPORARY = ".ntkit-"
-"""How names begin of what is in a folder only while ntkit writes there, or was killed there."""
+"""Prefix of the names of temporary files, which stay only where ntkit was killed."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

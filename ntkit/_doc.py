@@ -110,6 +110,47 @@ fitted : section
     -------
     object
         Itself, fitted.
+job.model : FrozenModel or path-like
+    ONNX classifier.
+job.data : path-like, Samples or tuple (X, y)
+    Labelled samples, as :func:`ntkit.debias` takes them.
+job.preprocessing : ImagePreprocessing or TextPreprocessing, optional
+    As in :func:`ntkit.debias`; for all models.
+job.device, batch_size : optional
+    As in :class:`ntkit.OnnxEmbedder`.
+arrays : mapping of str to array-like of shape (N, D), optional
+    Any matrices by name, such as another encoder's embedding.
+verbose : bool, default=?
+    Show progress bars.
+run.device : {"auto", "cpu", "cuda"}
+    Where to run.
+force : bool, default=?
+    Replace what ntkit wrote there.
+replace.force : bool, default=?
+    Replace files that exist.
+ids : array-like of shape (N,)
+    Name of each of all samples, such as its file; each once.
+question : str, default=?
+    Name of the column with the answers.
+notes : tuple of str
+    What was assumed or left out, one sentence each.
+attribute.InputError
+    If no attribute has that name.
+job.InputError
+    If samples, labels and model do not fit together; the message says how to mend it.
+head.VerificationError
+    If the head found is not what the model computes with.
+checker.ModelError
+    If the model does not pass ONNX's checker.
+run.DeviceError
+    If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+run.ModelError
+    If a model cannot be read or run.
+feature_set.returned : section
+    Returns
+    -------
+    FeatureSet
+        Its blocks are made as they are looked at.
 drawn : section
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How to install what an optional part of ntkit needs: by its name, for ntkit is in no index."""
+"""Commands that install the packages of ntkit's optional parts, for ntkit is in no index."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class NameIndex:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
         self._rows: tuple[dict[str, list[int]], ...] = ({}, {}, {})
-        for row, name in enumerate(map(_composed, names)):
+        for row, name in enumerate(map(composed, names)):
             for rows, one in zip(
                 self._rows, (name, name.rpartition("/")[2], name.strip()), strict=True
             ):
@@ -27,7 +27,7 @@ class NameIndex:
 
     def rows(self, name: str) -> list[int]:
         """Rows of the samples that are called so; an apostrophe may stand before a name."""
-        written, plain = _composed(name), _composed(name).removeprefix("'")
+        written, plain = composed(name), composed(name).removeprefix("'")
         whole, short, stripped = self._rows
         tried = (whole.get(written), whole.get(plain), short.get(written), short.get(plain))
         return next((rows for rows in tried if rows), stripped.get(plain.strip(), []))
@@ -35,10 +35,10 @@ class NameIndex:
 
 def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: str) -> Array:
     """Row of a table that is about each sample, −1 where none is."""
-    twice = next((n for n, count in Counter(map(_composed, written)).items() if count > 1), None)
+    twice = next((n for n, count in Counter(map(composed, written)).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{where} names {twice!r} twice in {key!r}; leave one row for each.")
-    index, found = NameIndex(names), np.full(len(names), -1)
+    index, rows = NameIndex(names), np.full(len(names), -1)
     for row, name in enumerate(written):
         samples = index.rows(name)
         if len(samples) > 1:
@@ -47,8 +47,8 @@ def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: st
                 "so; put them into the table or the metadata.csv of the set that they are of, or "
                 "name another column with --id-column."
             )
-        found[samples] = row
-    return found
+        rows[samples] = row
+    return rows
 
 
 def matching_rows(
@@ -122,12 +122,12 @@ def columns_of(table: Any) -> dict[str, Array]:
             f"A table is a DataFrame or a mapping of columns; got {type(table).__name__}; pass "
             "arrays as arrays={'name': X}."
         )
-    found = {str(name): _array(values) for name, values in table.items()}
-    sizes = {len(values) if values.ndim == 1 else -1 for values in found.values()}
+    arrays = {str(name): _array(values) for name, values in table.items()}
+    sizes = {len(values) if values.ndim == 1 else -1 for values in arrays.values()}
     if len(sizes) > 1 or -1 in sizes:
-        shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(found.items())[:6])
+        shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(arrays.items())[:6])
         raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
-    return found
+    return arrays
 
 
 def _array(values: Any) -> Array:
@@ -137,6 +137,6 @@ def _array(values: Any) -> Array:
     return np.asarray(values)
 
 
-def _composed(name: Any) -> str:
+def composed(name: Any) -> str:
     """One spelling of letters with accents: file systems and spreadsheets differ."""
     return unicodedata.normalize("NFC", str(name))

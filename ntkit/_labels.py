@@ -1,8 +1,7 @@
-"""What labels differ in, in words: both lists of classes, and what was probably meant."""
+"""Differences of labels in words: both lists of classes, and the probable meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
@@ -83,16 +82,13 @@ def _distinct(labels: Any, *, ordered: bool = True) -> list[Any]:
     """Labels once each, in their own order or in one that does not need them to compare."""
     values = labels if isinstance(labels, list | tuple) else np.asarray(labels).ravel().tolist()
     plain = (v.item() if isinstance(v, np.generic) else v for v in values)
-    distinct = dict.fromkeys(plain)
-    return _sorted(distinct) if ordered else list(distinct)
-
-
-def _sorted(values: Iterable[Any]) -> list[Any]:
-    values = list(values)
+    distinct = list(dict.fromkeys(plain))
+    if not ordered:
+        return distinct
     try:
-        return sorted(values)
+        return sorted(distinct)
     except TypeError:  # texts and numbers
-        return sorted(values, key=lambda value: (type(value).__name__, str(value)))
+        return sorted(distinct, key=lambda value: (type(value).__name__, str(value)))
 
 
 def guarded_cell(text: str) -> str:
@@ -135,7 +131,7 @@ def _twins(labels: list[Any]) -> str:
 
 
 def _only(label: Any, known: list[Any]) -> str:
-    """What a label and the nearest known one differ in, if that is a matter of writing only."""
+    """Difference of a label and the nearest known one, if that is a matter of writing only."""
     other = next((other for other in known if plain_label(other) == plain_label(label)), None)
     if other is None:
         return ""

@@ -1,4 +1,4 @@
-"""Where results go: what would lose something, or cannot be written, is refused before the work."""
+"""Places of results: a place that would lose something is refused before the work."""
 
 from __future__ import annotations
 
@@ -172,15 +172,15 @@ def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> 
     """Refuse a folder that is an input, or in which one lies, links followed."""
     if not os.path.exists(path):
         return
-    for given in inputs:
-        if given is None:
+    for source in inputs:
+        if source is None:
             continue
-        for form in (os.path.abspath(given), os.path.realpath(given)):
+        for form in (os.path.abspath(source), os.path.realpath(source)):
             if _same(form, path):
                 raise InputError(f"{path} is an input of this job; choose another name.")
             if any(_same(parent, path) for parent in Path(form).parents):
                 raise InputError(
-                    f"{path} holds {given}, an input of this job; choose another name."
+                    f"{path} holds {source}, an input of this job; choose another name."
                 )
 
 
@@ -193,9 +193,6 @@ def refuse_nested(first: StrPath, second: StrPath) -> None:
         )
 
 
-# -- what is there ------------------------------------------------------------------------------
-
-
 def _same(first: StrPath, second: StrPath) -> bool:
     try:
         return os.path.samefile(first, second)
@@ -205,14 +202,14 @@ def _same(first: StrPath, second: StrPath) -> bool:
 
 def _refuse_input(path: Path, inputs: Iterable[StrPath | None]) -> None:
     """Refuse a file that is an input, or lies in a folder of them."""
-    for given in inputs:
-        if given is None:
+    for source in inputs:
+        if source is None:
             continue
-        if _same(path, given):
+        if _same(path, source):
             raise InputError(f"{path} is an input of this job; choose another name.")
         parents = {*Path(os.path.abspath(path)).parents, *Path(os.path.realpath(path)).parents}
-        if any(_same(parent, given) for parent in parents):
-            raise InputError(f"{path} is in {given}, an input of this job; choose another name.")
+        if any(_same(parent, source) for parent in parents):
+            raise InputError(f"{path} is in {source}, an input of this job; choose another name.")
 
 
 def _refuse_foreign(path: StrPath, folder: Path) -> None:
@@ -252,14 +249,11 @@ def _changed(file: Path, digest: str) -> bool:
     return file.exists() and not (file.is_file() and sha256_of(file) == digest)
 
 
-# -- the record ---------------------------------------------------------------------------------
-
-
 def _write_record(folder: Path) -> None:
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     digests.pop(RECORD, None)
-    (folder / RECORD).write_text(_record(digests), encoding="utf-8")
+    (folder / RECORD).write_text(_record(digests, {}), encoding="utf-8")
 
 
 def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:
@@ -268,7 +262,7 @@ def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]
         file.write_text(_record(digests, before), encoding="utf-8")
 
 
-def _record(digests: dict[str, str], before: dict[str, str] | None = None) -> str:
+def _record(digests: dict[str, str], before: dict[str, str]) -> str:
     content = {"ntkit": __version__, "files": digests} | ({"before": before} if before else {})
     return json.dumps(content, indent=2)
 
@@ -276,8 +270,8 @@ def _record(digests: dict[str, str], before: dict[str, str] | None = None) -> st
 def _read_record(folder: Path, part: str = "files") -> dict[str, str]:
     """Names and digests; empty where there is no record, or one that cannot be read."""
     try:
-        found: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        files = found[part]
+        content: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        files = content[part]
         return {str(name): str(digest) for name, digest in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -51,15 +51,7 @@ class VerificationError(NtkitError, RuntimeError):
 
 
 class DeployError(VerificationError):
-    """The folder for a service could not be written; ``result`` holds what the job came to.
-
-    Parameters
-    ----------
-    sentence : object
-        What went wrong.
-    result : DebiasResult
-        The result, whose own folder is complete.
-    """
+    """The folder for a service could not be written; ``result`` is the complete DebiasResult."""
 
     def __init__(self, sentence: object = "", result: Any = None) -> None:
         super().__init__(sentence)

@@ -99,24 +99,14 @@ class LinearHead:
         return int(self.coef.shape[0])
 
     def logits(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z].
-
-        Examples
-        --------
-        >>> from ntkit import LinearHead
-        >>> LinearHead([[1.0, -1.0]], [0.5], ["cat", "dog"]).logits([[2.0, 1.0]])
-        array([[0. , 1.5]])
-        """
+        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z]."""
         logits = self.decision_function(Z)
         return np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
 
     def decision_function(self, Z: ArrayLike) -> NDArray[Any]:
         """Logits of embeddings (N, D) as scikit-learn shapes them: (N,) for one logit, else (N, K).
 
-        Raises
-        ------
-        InputError
-            If the embeddings do not have the head's width; so do the other methods.
+        All methods raise an InputError if the embeddings do not have the head's width.
         """
         Z = np.asarray(Z)
         if Z.ndim != 2 or Z.shape[1] != self.n_neurons:
@@ -150,11 +140,6 @@ class LinearHead:
         gains, shift : array-like, broadcastable to (D,)
             Factor and offset of each neuron.
 
-        Returns
-        -------
-        LinearHead
-            With the same classes and precision.
-
         Raises
         ------
         ValueError
@@ -173,13 +158,7 @@ class LinearHead:
         return LinearHead(coef.astype(dtype), (self.intercept - offset).astype(dtype), self.classes)
 
     def aligned_to(self, classes: ArrayLike) -> LinearHead:
-        """Return the same head with its rows in the order of ``classes``, shape (C,).
-
-        Raises
-        ------
-        InputError
-            If ``classes`` is not the head's own class set.
-        """
+        """The same head with its rows in the order of ``classes``, (C,), which must be its own."""
         classes = np.atleast_1d(np.asarray(classes))
         if classes.shape != self.classes.shape or not np.isin(classes, self.classes).all():
             raise InputError(
@@ -193,19 +172,9 @@ class LinearHead:
         return LinearHead(self.coef[order], self.intercept[order], classes)
 
     def with_logits(self, n_logits: int) -> LinearHead:
-        """Return a head of so many logits and the same probabilities.
+        """A head of C logits, or of 1 for two classes, with the same probabilities.
 
         Two classes have one logit z or two, [0, z]; more classes have one each.
-
-        Parameters
-        ----------
-        n_logits : int
-            Rows wanted: C, or 1 where there are two classes.
-
-        Returns
-        -------
-        LinearHead
-            With ``K = n_logits``.
 
         Raises
         ------
@@ -219,8 +188,6 @@ class LinearHead:
         >>> head.with_logits(2).coef
         array([[0., 0.],
                [1., 2.]])
-        >>> head.with_logits(2).with_logits(1) == head
-        True
         """
         if n_logits == self.n_logits:
             return self

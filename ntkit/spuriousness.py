@@ -14,18 +14,14 @@ from typing import Literal
 
 import numpy as np
 
-from ntkit._doc import documented_like
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 __all__ = [
     "non_constant_neurons",
     "sfit",
-    "spare_neurons",
     "spuriousness_scores",
-    "strongest_wrong",
     "suppressed_neurons",
-    "weighted_median",
 ]
 
 _BLOCK_BYTES = 1 << 27  # of columns at a time
@@ -35,7 +31,7 @@ _MUCH = 1 << 21  # activations
 
 
 def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
-    """Neurons that are not constant over the samples of positive weight: bool, shape (D,).
+    """Neurons that vary over the samples of positive weight: bool, shape (D,).
 
     Parameters
     ----------
@@ -43,11 +39,6 @@ def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
         Activations.
     sample_weight : ndarray of shape (N,), optional
         Weights; by default all samples count.
-
-    Returns
-    -------
-    ndarray of bool, shape (D,)
-        True for a neuron that varies.
 
     Examples
     --------
@@ -66,32 +57,7 @@ def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
 
 
 def weighted_median(values: Array, weight: Array) -> Array:
-    """Median of each column; integer weights count as repetitions of a row.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n, D), n >= 1
-        Rows of weight > 0.
-    weight : ndarray of shape (n,)
-        Positive weights.
-
-    Returns
-    -------
-    ndarray of shape (D,)
-        In the units of ``values``.
-
-    Raises
-    ------
-    InputError
-        If there is no row, or a weight is not positive.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.spuriousness import weighted_median
-    >>> weighted_median(np.array([[1.0], [5.0], [9.0]]), np.array([1, 1, 2]))
-    array([7.])
-    """
+    """Median of each column; integer weights count as repetitions of a row."""
     if len(values) == 0 or (weight <= 0).any():
         raise InputError("weighted_median needs at least one row, and positive weights.")
     medians = np.empty(values.shape[1], dtype=np.result_type(values.dtype, np.float32))
@@ -264,27 +230,7 @@ def spuriousness_scores(
 
 
 def strongest_wrong(logits: Array, y_index: Array) -> Array:
-    """Column of the largest logit other than the true class's.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (N, C)
-        Logits of C >= 2 classes.
-    y_index : ndarray of int, shape (N,)
-        Column of the true class.
-
-    Returns
-    -------
-    ndarray of int, shape (N,)
-        Indices of classes.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.spuriousness import strongest_wrong
-    >>> strongest_wrong(np.array([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]), np.array([0, 1]))
-    array([2, 0])
-    """
+    """Column of the largest logit other than the true class's."""
     others = np.array(logits, dtype=float)
     others[np.arange(len(others)), y_index] = -np.inf
     return np.asarray(others.argmax(axis=1))
@@ -300,11 +246,6 @@ def sfit(scores: Array) -> float:
     ----------
     scores : ndarray of shape (C, D)
         From :func:`spuriousness_scores`.
-
-    Returns
-    -------
-    float
-        In the units of the scores.
 
     Examples
     --------
@@ -360,8 +301,6 @@ def suppressed_neurons(
     array([ True, False,  True])
     >>> suppressed_neurons(scores, aggregation="intersection")
     array([False, False,  True])
-    >>> suppressed_neurons(scores, max_suppressed=0.34)
-    array([ True, False, False])
     """
     non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = severity(scores, aggregation)
@@ -375,7 +314,6 @@ def suppressed_neurons(
     return np.asarray(flagged)
 
 
-@documented_like(suppressed_neurons)
 def spare_neurons(
     suppressed: Array,
     scores: Array,
@@ -384,31 +322,7 @@ def spare_neurons(
     min_neurons: int = 1,
     non_constant: Array | None = None,
 ) -> Array:
-    """Take neurons out of a mask until at least ``min_neurons`` live ones are kept.
-
-    The neurons with the smallest scores are spared first, so the head never becomes constant.
-
-    Parameters
-    ----------
-    suppressed : ndarray of bool, shape (D,) or (C, D)
-        From :func:`suppressed_neurons`.
-    {scores, aggregation}
-    min_neurons : int
-        Live neurons to keep (all of them, where there are fewer).
-    {non_constant}
-
-    Returns
-    -------
-    ndarray of bool, the shape of ``suppressed``
-        The mask that is left.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.spuriousness import spare_neurons
-    >>> spare_neurons(np.array([True, True, True]), np.array([[0.5, 0.1, 0.2]]))
-    array([ True, False,  True])
-    """
+    """Mask that keeps at least ``min_neurons`` live neurons, those of the smallest scores first."""
     non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = np.broadcast_to(severity(scores, aggregation), suppressed.shape)
     spared = np.atleast_2d(suppressed.copy())

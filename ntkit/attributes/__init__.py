@@ -4,7 +4,6 @@ A *view* reads attributes, yes or no of every sample: words of texts, columns of
 statistics of pictures, layers of a network, columns of any matrix.
 """
 
-from ntkit.attributes._answers import ANSWERS as ANSWERS
 from ntkit.attributes._answers import CONTENT as CONTENT
 from ntkit.attributes._answers import Answer as Answer
 from ntkit.attributes._answers import Answers as Answers
@@ -12,11 +11,8 @@ from ntkit.attributes._answers import Entry as Entry
 from ntkit.attributes._answers import Labels as Labels
 from ntkit.attributes._answers import answer_in as answer_in
 from ntkit.attributes._answers import answers_in as answers_in
-from ntkit.attributes._answers import cell_text as cell_text
-from ntkit.attributes._answers import check_alike as check_alike
 from ntkit.attributes._answers import check_contradictions as check_contradictions
 from ntkit.attributes._answers import content_cell as content_cell
-from ntkit.attributes._answers import content_in as content_in
 from ntkit.attributes._answers import contents_here as contents_here
 from ntkit.attributes._answers import contradiction as contradiction
 from ntkit.attributes._answers import entries_of_table as entries_of_table
@@ -32,8 +28,9 @@ from ntkit.attributes._attribute import Attribute, Group
 from ntkit.attributes._columns import columns, metadata
 from ntkit.attributes._feature_set import FEWEST as FEWEST
 from ntkit.attributes._feature_set import SUPPORT as SUPPORT
-from ntkit.attributes._feature_set import Block, FeatureSet, Rule, array
-from ntkit.attributes._feature_set import rule_of_column as rule_of_column  # for other rooms
+from ntkit.attributes._feature_set import Block, FeatureSet
+from ntkit.attributes._feature_set import Rule as Rule
+from ntkit.attributes._feature_set import array as array
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
 from ntkit.attributes._layers import EMBEDDING as EMBEDDING
@@ -42,11 +39,10 @@ from ntkit.attributes._layers import layer_of as layer_of
 from ntkit.attributes._layers import layer_values as layer_values
 from ntkit.attributes._layers import layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
-from ntkit.attributes._named import attribute_named
+from ntkit.attributes._named import attribute_named as attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
-from ntkit.attributes._words import holding as holding  # for other rooms
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import words
 
@@ -55,9 +51,6 @@ __all__ = [
     "Block",
     "FeatureSet",
     "Group",
-    "Rule",
-    "array",
-    "attribute_named",
     "columns",
     "layers",
     "metadata",

@@ -40,7 +40,7 @@ _LONGEST = 200  # characters of a name of a person, or of a time
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said of one finding.
+    """Answer of a person to one finding.
 
     Attributes
     ----------
@@ -49,13 +49,11 @@ class Answer:
     answer : str
         "spurious", "legitimate" or "unsure".
     sides : tuple of tuple of str
-        Attributes that stand for each side of it; the first are those that say the same as it.
+        Attributes that stand for each value; the first are those that say the same as it.
     rules : mapping of str to Rule
-        Of those of them that are of a layer of the model: how each is read from other samples.
-    by : str or None
-        Who said so.
-    at : str or None
-        When, as an ISO 8601 time in UTC.
+        How those that are of a layer of the model are read from other samples.
+    by, at : str or None
+        Who said so, and when, as an ISO 8601 time in UTC.
     """
 
     name: str
@@ -84,7 +82,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What people said of the findings of an audit.
+    """Answers of people to the findings of an audit.
 
     :func:`read_answers` makes it, and :meth:`ntkit.Audit.answers` without a page.
 
@@ -199,9 +197,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """What a person said of single samples, asked one question about each.
+    """Labels that a person gave to single samples, asked one question about each.
 
-    :func:`read_labels` reads it, and :func:`label_samples` makes it.
+    :func:`ntkit.jobs.label.label_samples` makes it.
 
     Attributes
     ----------
@@ -210,7 +208,7 @@ class Labels:
     values : tuple of str
         What could be answered.
     answers : mapping of str to str or None
-        By name of sample; None where it was looked at, and nobody can tell.
+        By name of sample; None if it was looked at, and nobody can tell.
     contents : mapping of str to str
         Digest of each of these samples, by which it is found under another name, too.
     left_out : tuple of Entry
@@ -245,10 +243,7 @@ class Labels:
 
     def attribute(self, names: Sequence[str]) -> NDArray[np.object_]:
         """What is known of samples of these names, shape (N,); None where nothing is."""
-        found = np.full(len(names), None, dtype=object)
-        for i, name in enumerate(names):
-            found[i] = self.answers.get(name)
-        return found
+        return np.array([self.answers.get(name) for name in names], dtype=object)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -276,11 +271,11 @@ def content_in(cell: str) -> str | None:
 
 def check_alike(entries: Iterable[Entry]) -> None:
     """Refuse two answers on one sample, be it under two names."""
-    said = dict[tuple[str | None, str], Entry]()
+    entry_of = dict[tuple[str | None, str], Entry]()
     for entry in entries:
         if entry.answer is not None:
             key = (entry.content, "" if entry.content else entry.name)
-            before = said.setdefault(key, entry)
+            before = entry_of.setdefault(key, entry)
             if before.answer != entry.answer:
                 raise contradiction(before, entry)
 
@@ -368,6 +363,7 @@ def read_answers(path: StrPath) -> Answers:
     Returns
     -------
     Answers
+        With ``spurious``, those answered so.
 
     Raises
     ------
@@ -381,55 +377,23 @@ def read_answers(path: StrPath) -> Answers:
     >>> from ntkit.jobs.audit import read_answers
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "answers.json"
-    ...     _ = file.write_text(
-    ...         '{"ntkit": "answers", "version": 1,'
-    ...         ' "answers": [{"name": "word:film", "answer": "spurious"}]}'
-    ...     )
+    ...     answer = '{"name": "word:film", "answer": "spurious"}'
+    ...     _ = file.write_text('{"ntkit": "answers", "version": 1, "answers": [' + answer + "]}")
     ...     read_answers(file).spurious
     (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
     """
-    found = read_answer_file(path)
-    if isinstance(found, Labels):
+    answers = read_answer_file(path)
+    if isinstance(answers, Labels):
         raise _refusal(path, "it answers a question about samples", Answers)
-    return found
+    return answers
 
 
 def read_labels(path: StrPath) -> Labels:
-    """Read ``answers.json``, as :func:`label_samples` keeps it.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    Labels
-
-    Raises
-    ------
-    InputError
-        If it is no such file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit.jobs.label import read_labels
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder) / "answers.json"
-    ...     _ = file.write_text(
-    ...         '{"ntkit": "answers", "version": 1, "question": "A hand?", "values": ["yes", "no"],'
-    ...         ' "answers": [{"name": "a.png", "answer": "yes"},'
-    ...         ' {"name": "b.png", "answer": null}]}'
-    ...     )
-    ...     read_labels(file).answers
-    {'a.png': 'yes', 'b.png': None}
-    """
-    found = read_answer_file(path)
-    if isinstance(found, Answers):
+    """Labels of single samples from ``answers.json``, as :func:`label_samples` keeps it."""
+    labels = read_answer_file(path)
+    if isinstance(labels, Answers):
         raise _refusal(path, "it answers on the findings of an audit", Labels)
-    return found
+    return labels
 
 
 def read_answer_file(path: StrPath) -> Answers | Labels:
@@ -505,9 +469,8 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
 
 
 def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
-    if not isinstance(given, list) or not all(isinstance(side, list) and side for side in given):
-        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
-    attributes = [attribute for side in given for attribute in side]
+    lists = isinstance(given, list) and all(isinstance(side, list) and side for side in given)
+    attributes = [attribute for side in given for attribute in side] if lists else [None]
     if not all(map(_is_name, attributes)):
         raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
     if len(set(attributes)) < len(attributes):
@@ -520,11 +483,11 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
 def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
     if not isinstance(given, dict):
         raise _refusal(path, f"the rules of {name!r} are no object")
-    found = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
-    wrong = next((attribute for attribute, rule in found.items() if rule is None), None)
+    rules = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
+    wrong = next((attribute for attribute, rule in rules.items() if rule is None), None)
     if wrong is not None:
         raise _refusal(path, f"the rule of {wrong!r:.80} is none")
-    return {attribute: rule for attribute, rule in found.items() if rule is not None}
+    return {attribute: rule for attribute, rule in rules.items() if rule is not None}
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from ntkit._checks import check_labels
-from ntkit._partial_labels import known_labels
+from ntkit._checks import check_labels, known_labels
 from ntkit._types import Array
-from ntkit.attributes._columns import number, read_column, shown
+from ntkit.attributes._columns import read_column, shown
 from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
 from ntkit.metrics import wilson
@@ -34,11 +33,11 @@ class Group:
     count : int
         Samples that are taken for it.
     accuracy : float
-        Share of these that is right, in [0, 1]; NaN where they are too few to tell.
+        Share of these that is right, in [0, 1]; NaN if they are too few to tell.
     interval : tuple of float
         Wilson's, of 95 %.
     n_known : int
-        Samples of which somebody said that they are of it; the rest is inferred.
+        Samples of which somebody said that they are in it; the rest is inferred.
 
     Examples
     --------
@@ -104,18 +103,18 @@ class Attribute:
     Parameters
     ----------
     name : str
-        What it is called, as ``word:film`` or ``site``.
+        Its name, as ``word:film`` or ``site``.
     value : ndarray of int, shape (N,)
-        Number of each sample's value; −1 where it has none of them, or nobody knows.
+        Number of each sample's value; −1 if it has none of them, or nobody knows.
     names : tuple
         The values.
     source : str
         What tells them: "word", "column", "metadata", "picture", "layer", "person", "labels",
         "inferred".
     weight : ndarray of shape (N,), optional
-        How probable each value is; 1 by default.
+        Probability of each value; 1 by default.
     known : ndarray of bool, shape (N,), optional
-        Samples of which somebody said it, where it is inferred for others; all by default.
+        Samples whose value somebody said, if it is inferred for others; all by default.
     inference : estimator, optional
         What inferred it.
 
@@ -147,7 +146,7 @@ class Attribute:
         Parameters
         ----------
         name : str
-            What it is called.
+            Its name.
         labels : array-like of shape (N,)
             Values, of any type of label.
         source : str, default="labels"
@@ -188,8 +187,6 @@ class Attribute:
         >>> has = {"word:film": np.array([1, 0, 1, 0]), "word:movie": np.array([0, 1, 1, 0])}
         >>> Attribute.from_names([["word:film"], ["word:movie"]], has.get).value.tolist()
         [0, 1, -1, -1]
-        >>> Attribute.from_names([["word:film"]], has.get).names
-        ('not word:film', 'word:film')
         """
         having = list[Array]()
         for of_value in names:
@@ -210,21 +207,15 @@ class Attribute:
     ) -> Attribute:
         """Take each value of a column that is named as a whole, as ``metadata:site``.
 
-        A value that fewer than ``fewest`` samples have counts as not known. Refused are more
-        different numbers than make categories, or than ``most``.
+        A value of fewer than ``fewest`` samples counts as not known. Refused are more different
+        numbers than make categories, or than ``most``.
         """
         cells = read_column(column)
-        codes, labels = cells.codes, cells.labels
-        if codes is None:
-            assert cells.numbers is not None
-            distinct = np.unique(cells.numbers[cells.known])
-            if len(distinct) > most:
-                raise InputError(
-                    f"{name!r} has {len(distinct)} different values; say where to cut it: "
-                    f"{name}>=NUMBER."
-                )
-            codes = np.where(cells.known, np.searchsorted(distinct, cells.numbers), -1)
-            labels = [number(each) for each in distinct]
+        codes, labels = cells.categories
+        if cells.codes is None and len(labels) > most:
+            raise InputError(
+                f"{name!r} has {len(labels)} different values; say where to cut it: {name}>=NUMBER."
+            )
         kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
         numbers = np.full(len(labels) + 1, -1)
         numbers[kept] = np.arange(len(kept))
@@ -243,8 +234,7 @@ class Attribute:
     ) -> Attribute:
         """Take the column that is named as a whole, or else what the names stand for.
 
-        ``tables`` are columns by the kind that names begin with; the rest is as for
-        :meth:`from_names` and :meth:`from_column`.
+        ``tables`` are columns by the kind that names begin with.
         """
         kind, _, column = names[0][0].partition(":")
         whole = next((c for c in tables.get(kind, ()) if shown(c) == column), None)
@@ -256,19 +246,19 @@ class Attribute:
     def inferred(
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None
     ) -> Attribute:
-        """Infer the values that are not known.
+        """Infer the values that are not known; where no feature set tells, −1 as before.
 
         Parameters
         ----------
         inference : GroupInference
             What infers them; a clone of it is fitted.
-        views, y, sample_weight
+        feature_sets, y, sample_weight
             As for :meth:`ntkit.estimators.GroupInference.fit`.
 
         Returns
         -------
         Attribute
-            With ``weight`` and ``inference``; where no view tells, −1 as before.
+            With ``weight`` and ``inference``.
         """
         fitted = clone(inference).fit(feature_sets, y, self.labels, sample_weight=sample_weight)
         q = fitted.label_distributions_
@@ -351,8 +341,8 @@ class Attribute:
             If lengths differ, or two groups would have one name.
         """
         attributes = (self, *others)
-        given = {f"attribute {each.name!r}": each.value for each in attributes}
-        y = check_labels(y=y, **given)[0]
+        columns = {f"attribute {each.name!r}": each.value for each in attributes}
+        y = check_labels(y=y, **columns)[0]
         classes, y_index = np.unique(y, return_inverse=True)
         values = np.stack([each.value for each in attributes], axis=1)
         if fewest is None:
@@ -360,14 +350,14 @@ class Attribute:
         else:
             number = judged_groups(np.ones(len(y)), y_index, values, fewest)
         names = list[str]()
-        found, first = np.unique(number, return_index=True)
-        for group, row in zip(found.tolist(), first.tolist(), strict=True):
+        numbers, first = np.unique(number, return_index=True)
+        for group, row in zip(numbers.tolist(), first.tolist(), strict=True):
             if group < 0:
                 continue
             members = values[number == group] if fewest is not None else values[[row]]
             alike = (members == values[row]).all(axis=0) & (values[row] >= 0)
-            told = zip(attributes, values[row], alike, strict=True)
-            of_group = [str(each.names[value]) for each, value, is_one in told if is_one]
+            pairs = zip(attributes, values[row], alike, strict=True)
+            of_group = [str(each.names[value]) for each, value, is_one in pairs if is_one]
             names.append(" × ".join([str(classes[y_index[row]]), *of_group]))
         if len(set(names)) < len(names):
             raise InputError("Two groups would have one name; write labels without ' × '.")
@@ -375,13 +365,7 @@ class Attribute:
         return replace(self, name=name, value=number, names=tuple(names))
 
     def worst(self, right: Array) -> Group:
-        """The value whose samples a head gets right least often.
-
-        Parameters
-        ----------
-        right : ndarray of bool, shape (N,)
-            On whom it is right.
-        """
+        """The value with the lowest accuracy; ``right``, bool (N,): on whom a head is right."""
         there = self.value >= 0
         counts = np.bincount(self.value[there], minlength=len(self.names))
         n_right = np.bincount(self.value[there], weights=right[there], minlength=len(counts))

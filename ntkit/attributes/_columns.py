@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._text import shortened
 from ntkit._types import Array
@@ -21,38 +22,32 @@ def cuts_of(values: Array) -> Array:
     there = values[~np.isnan(values)]
     if not len(there):
         return np.empty(0)
-    found = np.unique(np.quantile(there, _QUANTILES, method="higher"))
-    counts = (there[:, None] >= found).sum(axis=0)
-    return np.asarray(found[common_enough(counts, len(there))])
-
-
-def at_least(values: Array, cuts: Array) -> Array:
-    """Whether each value reaches each cut: bool, (N, cuts). NaN reaches none."""
-    return np.asarray(values[:, None] >= cuts)
+    cuts = np.unique(np.quantile(there, _QUANTILES, method="higher"))
+    counts = (there[:, None] >= cuts).sum(axis=0)
+    return np.asarray(cuts[common_enough(counts, len(there))])
 
 
 _FEW = 10  # different numbers, which are as good as categories
 _LONGEST = 60  # characters of a category that a name shows
 
 
+@documented
 def columns(table: Any, *, kind: str = "column") -> FeatureSet:
-    """View of the columns of a table.
+    """Feature set of the columns of a table.
 
     A column of texts gives one attribute for each category that at least 1 % of the samples have,
     ``column:sex=Female``; a column of numbers one for each of some quantiles, ``column:age>=37``,
-    or for each number where there are ten at most. Where a column has no value the sample counts
-    for none of these, and has the attribute ``column:age missing``.
+    or for each number if there are ten at most. A sample without a value counts for none of these,
+    and has the attribute ``column:age missing``.
 
     Parameters
     ----------
     table : DataFrame or mapping of str to array-like of shape (N,)
         Values by column. Missing are None, NaN and empty texts.
     kind : str, default="column"
-        What they are called.
+        Beginning of the names.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -62,18 +57,16 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     Examples
     --------
     >>> from ntkit.attributes import columns
-    >>> view = columns({"site": ["A", "B", "A", ""] * 5, "age": range(20)})
+    >>> feature_set = columns({"site": ["A", "B", "A", ""] * 5, "age": range(20)})
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['column:site=A', 'column:site=B', 'column:site missing', 'column:age>=5', 'column:age>=10',
      'column:age>=15']
-    >>> feature_set.values("column:site=B").tolist()[:4]
-    [0, 1, 0, -1]
     """
-    given = columns_of(table)
-    n_samples = len(next(iter(given.values()), ()))
+    by_name = columns_of(table)
+    n_samples = len(next(iter(by_name.values()), ()))
 
     def blocks() -> Iterator[Block]:
-        for name, values in given.items():
+        for name, values in by_name.items():
             yield from _blocks_of(f"{kind}:{shown(name)}", values)
 
     return FeatureSet(kind, True, n_samples, blocks)
@@ -87,6 +80,16 @@ class Column:
     codes: Array | None  # −1 where nothing is known
     labels: list[str]
     numbers: Array | None
+
+    @property
+    def categories(self) -> tuple[Array, list[str]]:
+        """Codes and labels; of numbers, a category for each that occurs."""
+        if self.codes is not None:
+            return self.codes, self.labels
+        assert self.numbers is not None
+        distinct = np.unique(self.numbers[self.known])
+        codes = np.where(self.known, np.searchsorted(distinct, self.numbers), -1)
+        return codes, [number(value) for value in distinct]
 
 
 def _blocks_of(name: str, values: Array) -> Iterator[Block]:
@@ -103,7 +106,8 @@ def _blocks_of(name: str, values: Array) -> Iterator[Block]:
         cuts = cuts_of(column.numbers)
         names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
         if names:
-            yield Block(names, at_least(column.numbers, cuts), known, (name,) * len(names))
+            reached = column.numbers[:, None] >= cuts  # NaN reaches none
+            yield Block(names, reached, known, (name,) * len(names))
     if common_enough(np.asarray(len(values) - n), len(values)):
         yield Block((f"{name} missing",), ~column.known[:, None])
 
@@ -123,12 +127,10 @@ def read_column(values: Array) -> Column:
 
 
 def _of_numbers(numbers: Array) -> Column:
-    known = ~np.isnan(numbers)
-    distinct = np.unique(numbers[known])
-    if len(distinct) > _FEW:
-        return Column(known, None, [], numbers)
-    codes = np.where(known, np.searchsorted(distinct, numbers), -1)
-    return Column(known, codes, [number(value) for value in distinct], None)
+    column = Column(~np.isnan(numbers), None, [], numbers)
+    if len(np.unique(numbers[column.known])) > _FEW:
+        return column
+    return Column(column.known, *column.categories, None)
 
 
 def _of_categories(cells: list[str | None]) -> Column:
@@ -170,15 +172,16 @@ def shown(text: str) -> str:
 def _distinct(names: list[str]) -> tuple[str, ...]:
     """Names that were cut to the same beginning get a number."""
     seen: dict[str, int] = {}
-    found = list[str]()
+    distinct = list[str]()
     for name in names:
         seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return tuple(found)
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(distinct)
 
 
+@documented
 def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> FeatureSet:
-    """View of a table that says more about the samples: where from, by which device, when.
+    """Feature set of a table that says more about the samples: where from, by which device, when.
 
     Parameters
     ----------
@@ -190,9 +193,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     key : str, default="file_name"
         Column of names.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -204,7 +205,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> from ntkit.attributes import metadata
     >>> ids = [f"{i}.png" for i in range(20)]
     >>> table = {"file_name": ids[5:], "site": ["A"] * 7 + ["B"] * 8}
-    >>> view = metadata(table, ids)
+    >>> feature_set = metadata(table, ids)
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """

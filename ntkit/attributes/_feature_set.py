@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -20,32 +21,10 @@ _QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Linear functions of a layer's columns, of which one must be the largest.
+    """Linear functions of a layer's columns, of which one must be the largest."""
 
-    Being high in a channel, high along a direction, or nearest to one of some centres: all are such
-    rules, with numbers that were read off the samples of an audit and hold for any others.
-
-    Parameters
-    ----------
-    layer : str
-        Of which layer, as ``relu_2``, or ``embedding``.
-    columns : ndarray of int, shape (M,)
-        Columns of it that are looked at.
-    weights : ndarray of shape (K, M)
-        Of K functions.
-    offsets : ndarray of shape (K,)
-        What is added to each.
-    which : int
-        The function that must be the largest; of a single one, its value must be at least 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import Rule
-    >>> rule = Rule("relu_2", np.array([1]), np.array([[1.0]]), np.array([-0.5]), 0)
-    >>> rule.values(np.array([[9.0, 0.4], [0.0, 0.6]])).tolist()
-    [0, 1]
-    """
+    # High in a channel, high along a direction, or nearest to one of some centres. The value of a
+    # single function must be at least 0.
 
     layer: str
     columns: Array
@@ -54,26 +33,20 @@ class Rule:
     which: int = 0
 
     def values(self, X: Array) -> Array:
-        """Who has the attribute, by the layer's numbers X (N, columns): int8 of shape (N,).
-
-        Raises
-        ------
-        InputError
-            If X has too few columns.
-        """
+        """Who has the attribute, by the layer's numbers X (N, columns): int8 of shape (N,)."""
         if X.ndim != 2 or self.columns.max() >= X.shape[1]:
             raise InputError(
                 f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
                 f"{X.shape[-1]}; it is of another model."
             )
-        found = np.empty(len(X), dtype=np.int8)
+        has_it = np.empty(len(X), dtype=np.int8)
         for at in range(0, len(X), _ROWS):
             scores = X[at : at + _ROWS][:, self.columns].astype(np.float64) @ self.weights.T
             scores += self.offsets
             single = scores.shape[1] == 1
             has = scores[:, 0] >= 0 if single else scores.argmax(axis=1) == self.which
-            found[at : at + _ROWS] = has
-        return found
+            has_it[at : at + _ROWS] = has
+        return has_it
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold; weights to six digits."""
@@ -139,7 +112,7 @@ class Block:
     values : scipy sparse array or ndarray, of 0 and 1 and shape (N, B)
         Who has which.
     known : ndarray of bool, shape (N,), or None
-        Samples of which it is known; None for all.
+        Samples for which it is known; None for all.
     origins : tuple of str
         What each attribute is read from, such as the column that it cuts; by default itself.
     """
@@ -163,6 +136,7 @@ class Block:
         return np.asarray(values)
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
     """Attributes of one kind, made as they are looked at.
@@ -170,7 +144,7 @@ class FeatureSet:
     Parameters
     ----------
     kind : str
-        What they are, as ``word``.
+        Their kind, as ``word``.
     exact : bool
         Whether the input says them in so many words (a word, a category), or they are inferred.
     n_samples : int
@@ -179,14 +153,14 @@ class FeatureSet:
         Gives the blocks, each time it is called.
     rule : callable, optional
         Gives, by the name of an attribute whose name does not say how to read it from other
-        samples, what does; None where nothing can.
+        samples, what does; None if nothing can.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import Block, FeatureSet
     >>> short = np.array([[True], [False], [True]])
-    >>> view = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
+    >>> feature_set = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
     >>> feature_set.values("length:short").tolist()
     [1, 0, 1]
     """
@@ -211,8 +185,7 @@ class FeatureSet:
 
         Raises
         ------
-        InputError
-            If there is none of that name.
+        {attribute.InputError}
         """
         return values_of([self], name)
 
@@ -247,13 +220,13 @@ def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
 
 def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> list[Array]:
     """Some attributes of every sample, by going through the views once."""
-    wanted, found = set(names), dict[str, Array]()
+    wanted, values = set(names), dict[str, Array]()
     for feature_set in feature_sets if names else ():
         for block in feature_set.blocks():
             for i, name in enumerate(block.names):
-                if name in wanted and name not in found:
-                    found[name] = block.column(i)
-    return [found[name] for name in names]
+                if name in wanted and name not in values:
+                    values[name] = block.column(i)
+    return [values[name] for name in names]
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:
@@ -264,42 +237,10 @@ def common_enough(counts: Array, n: int | Array) -> Array:
 
 
 _BYTES = 32 << 20  # of a block
-_WHAT = ("low", "above the median", "high")
 
 
 def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> FeatureSet:
-    """View of the columns of a matrix, such as another encoder's embedding.
-
-    Each column gives three attributes, ``embedding #5 high`` (the highest quarter of the samples),
-    ``low`` (the lowest) and ``above the median``. They are inferred: what such a number stands for
-    is for a person to see.
-
-    Parameters
-    ----------
-    X : array-like of shape (N, D)
-        Numbers; NaN counts as not known.
-    kind : str, default="array"
-        What they are called.
-    names : sequence of str, length D, optional
-        Of the columns; by default ``#0``, ``#1`` and so on.
-
-    Returns
-    -------
-    View
-
-    Raises
-    ------
-    InputError
-        If X is not a matrix of numbers, or has not as many columns as names.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import array
-    >>> view = array(np.arange(20.0)[:, None], kind="embedding")
-    >>> [name for block in feature_set.blocks() for name in block.names]
-    ['embedding #0 low', 'embedding #0 above the median', 'embedding #0 high']
-    """
+    """Feature set of the columns of a matrix: high, low and above the median, for each column."""
     matrix = X if isinstance(X, np.ndarray) else np.asarray(X)  # a mapped one stays mapped
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
         raise InputError(
@@ -312,17 +253,21 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
         )
     shown = [f"#{j}" for j in range(matrix.shape[1])] if names is None else list(names)
 
-    def blocks() -> Iterator[Block]:
-        return high_and_low(matrix, [f"{kind} {name}" for name in shown])
+    return inferred(kind, [f"{kind} {name}" for name in shown], len(matrix), lambda: matrix)
 
-    def rule(name: str) -> Rule | None:
-        for j, column in enumerate(shown):
-            if name.startswith(f"{kind} {column} "):
-                what = name.removeprefix(f"{kind} {column} ")
-                return rule_of_column(kind, j, matrix[:, j], what)
+
+def inferred(
+    kind: str, names: Sequence[str], n_samples: int, matrix: Callable[[], Array]
+) -> FeatureSet:
+    """The attributes low, above the median and high of the named columns of a matrix."""
+
+    def rule(attribute: str) -> Rule | None:
+        for j, name in enumerate(names):
+            if attribute.startswith(f"{name} "):
+                return rule_of_column(kind, j, matrix()[:, j], attribute.removeprefix(f"{name} "))
         return None
 
-    return FeatureSet(kind, False, len(matrix), blocks, rule=rule)
+    return FeatureSet(kind, False, n_samples, lambda: high_and_low(matrix(), names), rule=rule)
 
 
 def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
@@ -332,10 +277,10 @@ def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
         part = np.asarray(X[:, start : start + step], dtype=np.float64)
         known = ~np.isnan(part)
         whole = np.flatnonzero(known.all(axis=0)).tolist()
-        own = list(names[start : start + step])
-        yield from _quarters(part[:, whole], [own[j] for j in whole])
+        part_names = list(names[start : start + step])
+        yield from _quarters(part[:, whole], [part_names[j] for j in whole])
         for j in np.flatnonzero(~known.all(axis=0) & known.any(axis=0)).tolist():
-            yield from _quarters(part[:, [j]], [own[j]], known[:, j])
+            yield from _quarters(part[:, [j]], [part_names[j]], known[:, j])
 
 
 def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> Iterator[Block]:
@@ -343,12 +288,12 @@ def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> 
     if not names:
         return
     there = part if known is None else part[known]
-    quartiles = np.quantile(there, (0.25, 0.5, 0.75), axis=0, method="higher")
+    quartiles = np.quantile(there, [*_QUANTILES.values()], axis=0, method="higher")
     reached = part[:, None, :] >= quartiles
     reached[:, 0] = part < quartiles[0]
     values = reached.transpose(0, 2, 1).reshape(len(part), -1)
     kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
     if len(kept):
-        shown = [f"{name} {what}" for name in names for what in _WHAT]
-        origins = tuple(names[int(i) // len(_WHAT)] for i in kept)
+        shown = [f"{name} {what}" for name in names for what in _QUANTILES]
+        origins = tuple(names[int(i) // len(_QUANTILES)] for i in kept)
         yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)

@@ -13,6 +13,7 @@ from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import (
     Block,
@@ -55,29 +56,28 @@ class _Clusters:
     centres: Array
 
 
+@documented
 def layers(
     activations: Mapping[str, ArrayLike], *, kind: str = "layer", random_state: int = 0
 ) -> FeatureSet:
-    """View of layers of a network: who is high in a channel, or in one of a few clusters.
+    """Feature set of layers of a network: who is high in a channel, or in one of a few clusters.
 
-    A layer gives, as :func:`array` does, three attributes for each column, ``layer:relu_2 #3 mean
-    high``, and for each of the first principal components of its standardised columns,
-    ``layer:relu_2 direction 1 high``; and one for each of eight clusters (k-means) in the space of
-    these, ``layer:relu_2 cluster 2``, counted from the largest. All are inferred: what they stand
-    for is for a person to see.
+    A column gives three attributes: ``layer:relu_2 #3 mean high`` (the highest quarter of the
+    samples), ``low`` (the lowest) and ``above the median``. So does each of the first principal
+    components of a layer's standardised columns, ``layer:relu_2 direction 1 high``. Each of eight
+    clusters (k-means) in the space of these gives one, ``layer:relu_2 cluster 2``, counted from the
+    largest. All are inferred: a person has to see what they stand for.
 
     Parameters
     ----------
     activations : mapping of str to array-like of shape (N, 2 C)
         By layer, the mean of each of its C channels over positions, then the deviation of each.
     kind : str, default="layer"
-        What they are called.
+        Beginning of the names.
     random_state : int, default=0
         Decides where clusters begin.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -88,11 +88,10 @@ def layers(
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import layers
-    >>> view = layers({"relu_1": np.random.default_rng(0).normal(size=(200, 2))})
+    >>> feature_set = layers({"relu_1": np.random.default_rng(0).normal(size=(200, 2))})
     >>> names = [name for block in feature_set.blocks() for name in block.names]
-    >>> names[0], names[3], names[6], names[-1]
-    ('layer:relu_1 #0 mean low', 'layer:relu_1 #0 deviation low', 'layer:relu_1 direction 1 low',
-     'layer:relu_1 cluster 8')
+    >>> names[0], names[3], names[6]
+    ('layer:relu_1 #0 mean low', 'layer:relu_1 #0 deviation low', 'layer:relu_1 direction 1 low')
     """
     matrices = {name: _checked(name, X) for name, X in activations.items()}
     sizes = {len(X) for X in matrices.values()}
@@ -115,15 +114,17 @@ def layers(
             yield from high_and_low(
                 directions.scores, [f"{kind}:{name} direction {number}" for number in numbered]
             )
-            yield from _of_clusters(clusters.numbers, f"{kind}:{name} cluster")
+            kept = np.flatnonzero(common_enough(np.bincount(clusters.numbers), len(X)))
+            if len(kept):
+                names = tuple(f"{kind}:{name} cluster {c + 1}" for c in kept)
+                yield Block(names, clusters.numbers[:, None] == kept)
 
     def rule(attribute: str) -> Rule | None:
         for name, X in matrices.items():
             if attribute.startswith(f"{kind}:{name} "):
                 rest = attribute.removeprefix(f"{kind}:{name} ")
                 if channel := _CHANNEL.fullmatch(rest):
-                    column = int(channel[1]) + (X.shape[1] // 2) * (channel[2] == "deviation")
-                    return rule_of_column(name, column, X[:, column], channel[3])
+                    return _rule_of_channel(channel, name, X, X.shape[1] // 2)
                 return _fitted_rule(name, rest, *seen(name))
         return None
 
@@ -202,17 +203,9 @@ def _clusters(directions: Array, random_state: int) -> _Clusters:
     rows = rng.permutation(len(directions))[:_FITTED_ON]
     n_clusters = min(_CLUSTERS, n_different)
     fitted = KMeans(n_clusters, n_init=3, random_state=random_state).fit(directions[rows])
-    found = fitted.predict(directions)
-    order = np.argsort(-np.bincount(found, minlength=n_clusters), kind="stable")
-    return _Clusters(np.argsort(order)[found], fitted.cluster_centers_[order])
-
-
-def _of_clusters(clusters: Array, name: str) -> Iterator[Block]:
-    counts = np.bincount(clusters)
-    kept = np.flatnonzero(common_enough(counts, len(clusters)))
-    if len(kept):
-        names = tuple(f"{name} {c + 1}" for c in kept)
-        yield Block(names, clusters[:, None] == kept)
+    numbers = fitted.predict(directions)
+    order = np.argsort(-np.bincount(numbers, minlength=n_clusters), kind="stable")
+    return _Clusters(np.argsort(order)[numbers], fitted.cluster_centers_[order])
 
 
 # -- by name, of other samples -------------------------------------------------------------------
@@ -220,10 +213,10 @@ def _of_clusters(clusters: Array, name: str) -> Iterator[Block]:
 
 def layer_of(name: str, rule: Rule | None = None) -> str | None:
     """The layer that an attribute is of, by its name or rule; None if that is of no layer."""
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    return rule.layer if rule is not None else found["layer"] or EMBEDDING
+    return rule.layer if rule is not None else match["layer"] or EMBEDDING
 
 
 def is_channel(name: str) -> bool:
@@ -232,10 +225,10 @@ def is_channel(name: str) -> bool:
 
 
 def _channel(name: str) -> re.Match[str] | None:
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    return (_NEURON if found["layer"] is None else _CHANNEL).fullmatch(found["rest"])
+    return (_NEURON if match["layer"] is None else _CHANNEL).fullmatch(match["rest"])
 
 
 def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:
@@ -247,7 +240,16 @@ def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = Non
             "attribute."
         )
     X = layers[layer]
-    rule = rule or _rule_of_channel(name, layer, X)
+    if rule is None:
+        channel = _channel(name)
+        if channel is None:
+            raise InputError(f"{name!r} does not say how it is read; give the page's answers.")
+        channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
+        if int(channel[1]) >= channels:
+            raise InputError(
+                f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
+            )
+        rule = _rule_of_channel(channel, layer, X, channels)
     if rule is None:
         raise InputError(
             f"No sample is on a side of {name!r}, so there is nothing to balance; name an "
@@ -256,14 +258,6 @@ def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = Non
     return rule.values(X)
 
 
-def _rule_of_channel(name: str, layer: str, X: Array) -> Rule | None:
-    column = _channel(name)
-    if column is None:
-        raise InputError(f"{name!r} does not say how it is read; give the page's answers.")
-    channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
-    if int(column[1]) >= channels:
-        raise InputError(
-            f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
-        )
-    j = int(column[1]) + channels * (column[2] == "deviation")
-    return rule_of_column(layer, j, X[:, j], column[3])
+def _rule_of_channel(channel: re.Match[str], layer: str, X: Array, n_channels: int) -> Rule | None:
+    column = int(channel[1]) + n_channels * (channel[2] == "deviation")
+    return rule_of_column(layer, column, X[:, column], channel[3])

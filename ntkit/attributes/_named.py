@@ -11,7 +11,7 @@ import numpy as np
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, number, read_column, shown
+from ntkit.attributes._columns import Column, read_column, shown
 from ntkit.attributes._feature_set import FeatureSet, values_of
 from ntkit.attributes._pictures import STATISTICS, pictures
 from ntkit.attributes._words import holding
@@ -35,47 +35,9 @@ def attribute_named(
     images: Sequence[Any] | None = None,
     feature_sets: Iterable[FeatureSet] = (),
 ) -> Array:
-    """Read one attribute, by the name that an audit gives it, from raw inputs of any samples.
-
-    On the samples of the audit that is what :meth:`ntkit.Audit.values` gives. On others, a word is
-    looked for however rare it is, and numbers are cut where the name says (``column:age>=40`` need
-    not be a quantile). Names of pictures say no number: ``picture:brightness high`` is the highest
-    quarter of the samples given.
-
-    Parameters
-    ----------
-    name : str
-        As ``word:film``, ``column:sex=Female``, ``column:age>=37``, ``column:age missing``,
-        ``metadata:site=B`` or ``picture:brightness high``.
-    texts : sequence of str, length N, optional
-        For words.
-    table : DataFrame or mapping of str to array-like of shape (N,), optional
-        For columns.
-    metadata, ids, key
-        For metadata, as in :func:`metadata`.
-    images : sequence of ndarray, length N, optional
-        For pictures, as in :func:`pictures`.
-    feature_sets : iterable of View, optional
-        For all other names.
-
-    Returns
-    -------
-    ndarray of int8, shape (N,)
-        1 where a sample has it, 0 where not, −1 where that is not known.
-
-    Raises
-    ------
-    InputError
-        If the name cannot be read from these inputs; the message names the nearest one that can.
-
-    Examples
-    --------
-    >>> from ntkit.attributes import attribute_named
-    >>> attribute_named("word:film", texts=["A FILM.", "filmed", "</film> <br>"]).tolist()
-    [1, 0, 0]
-    >>> attribute_named("column:age>=40", table={"age": ["39", "40.5", ""]}).tolist()
-    [0, 1, -1]
-    """
+    """One attribute, by the name that an audit gives it, read from raw inputs of any samples."""
+    # On the samples of the audit this equals Audit.values. On others a word is looked for however
+    # rare it is; "picture:brightness high" is the highest quarter of the samples at hand.
     kind, _, rest = name.partition(":")
     if kind == "word" and rest and texts is not None:
         return _of_texts(name, rest, texts)
@@ -147,7 +109,7 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
     """A name of a column and what is asked of it: a category, a cut, or that it is missing."""
     named = [column for column in table if rest.startswith(shown(column))]
-    said = None
+    first_error = None
     for column in named:
         asked = rest.removeprefix(shown(column))
         try:
@@ -159,9 +121,9 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
                 prefix = f"{kind}:{shown(column)}"
                 return _category(name, prefix, asked[1:], read_column(table[column]))
         except InputError as error:  # another column may be called as this one begins
-            said = said or error
-    if said is not None:
-        raise said
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
     column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
     meant = meant_instead(column, list(table))
     if column in table:
@@ -207,12 +169,7 @@ def _number_of(text: str) -> float:
 
 
 def _category(name: str, prefix: str, value: str, column: Column) -> Array:
-    labels, codes = column.labels, column.codes
-    if codes is None:
-        assert column.numbers is not None
-        distinct = np.unique(column.numbers[column.known])
-        labels = [number(each) for each in distinct]
-        codes = np.where(column.known, np.searchsorted(distinct, column.numbers), -1)
+    codes, labels = column.categories
     fits = [i for i, label in enumerate(labels) if label == value]
     fits = fits or [i for i, label in enumerate(labels) if shown(label) == value]
     # The same number, where one table says 3 and another 3.0.

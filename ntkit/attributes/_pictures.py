@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.attributes._feature_set import FeatureSet, Rule, high_and_low, rule_of_column
+from ntkit.attributes._feature_set import FeatureSet, inferred
 from ntkit.exceptions import InputError
 
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -28,71 +29,56 @@ STATISTICS = (
     *(f"{row} {column} brightness" for row in _ROWS for column in _COLUMNS),
 )
 """Names of the statistics, in the order of :func:`picture_statistics`."""
+_NAMES = [f"picture:{name}" for name in STATISTICS]
 
 
+@documented
 def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
-    """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border, parts.
+    """Feature set of statistics of images: brightness, contrast, colour, size, parts.
 
-    Each statistic gives three attributes, as ``picture:brightness high``; see :func:`array`.
+    Each gives three attributes: ``picture:brightness high`` (the highest quarter of the samples),
+    ``low`` (the lowest) and ``above the median``.
 
     Parameters
     ----------
     images : iterable of ndarray of shape (H, W) or (H, W, 3 or 4)
-        Decoded pictures, of any size; 0 … 255 where they are whole numbers, else 0 … 1. Gone
-        through once, when the view is first looked at.
+        Decoded images, of any size; 0 … 255 if they are whole numbers, else 0 … 1. Gone
+        through once, when the feature set is first looked at.
     n_samples : int
         How many there are.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
     InputError
-        On looking, if there are fewer or more of them, or one is no picture.
+        On looking, if there are fewer or more of them, or one is not an image.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import pictures
     >>> grey = (np.full((8, 8), 10 * i, dtype=np.uint8) for i in range(20))
-    >>> view = pictures(grey, 20)
-    >>> feature_set.values("picture:brightness high").sum()
+    >>> pictures(grey, 20).values("picture:brightness high").sum()
     np.int64(5)
     """
 
     @cache
     def statistics() -> Array:
-        found = [picture_statistics(image) for image in islice(images, n_samples + 1)]
-        if len(found) != n_samples:
+        rows = [picture_statistics(image) for image in islice(images, n_samples + 1)]
+        if len(rows) != n_samples:
             raise InputError(
-                f"There are {'more' if len(found) > n_samples else len(found)} pictures for "
+                f"There are {'more' if len(rows) > n_samples else len(rows)} pictures for "
                 f"{n_samples} samples; give one for each."
             )
-        return np.asarray(found)
+        return np.asarray(rows)
 
-    return _feature_set(statistics, n_samples)
+    return inferred("picture", _NAMES, n_samples, statistics)
 
 
 def measured_pictures(statistics: Array) -> FeatureSet:
     """The same view of statistics that were measured already, (N, 19)."""
-    return _feature_set(lambda: statistics, len(statistics))
-
-
-def _feature_set(statistics: Callable[[], Array], n_samples: int) -> FeatureSet:
-    names = [f"picture:{name}" for name in STATISTICS]
-
-    def rule(name: str) -> Rule | None:
-        for j, of_statistic in enumerate(names):
-            if name.startswith(f"{of_statistic} "):
-                what = name.removeprefix(f"{of_statistic} ")
-                return rule_of_column("picture", j, statistics()[:, j], what)
-        return None
-
-    return FeatureSet(
-        "picture", False, n_samples, lambda: high_and_low(statistics(), names), rule=rule
-    )
+    return inferred("picture", _NAMES, len(statistics), lambda: statistics)
 
 
 def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
@@ -19,10 +20,11 @@ _BLOCK = 4096  # words
 _SOME = 2000  # texts, among whose words the one that was meant is looked for
 
 
+@documented
 def words(
     texts: Sequence[str], *, longest: int = 1, most: int = 20_000, kind: str = "word"
 ) -> FeatureSet:
-    """View of the words that texts hold.
+    """Feature set of the words that texts hold.
 
     Letters are taken in lower case. An opening tag of mark-up is a word of its own, ``<html``. A
     word that fewer than 1 % of the texts hold, or more than 99 %, is left out.
@@ -36,11 +38,9 @@ def words(
     most : int, default=20000
         Words to look at, the commonest first.
     kind : str, default="word"
-        What they are called.
+        Beginning of the names.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -50,7 +50,7 @@ def words(
     Examples
     --------
     >>> from ntkit.attributes import words
-    >>> view = words(["A <b>film</b>", "a movie"] * 5)
+    >>> feature_set = words(["A <b>film</b>", "a movie"] * 5)
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['word:<b', 'word:film', 'word:movie']
     """
@@ -70,7 +70,7 @@ def words(
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
-    """Which texts hold a word, or a run of words, as :func:`words` reads them."""
+    """Texts that hold a word or a run of words, as :func:`words` reads them."""
     texts = _checked(texts)
     longest, parts = word.count(" ") + 1, word.split(" ")
     values = np.zeros(len(texts), dtype=np.int8)
@@ -79,7 +79,7 @@ def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
         values[i] = all(part in low for part in parts) and word in _words_of(text, longest)
     if values.any():
         return values, []
-    some = dict.fromkeys(found for text in texts[:_SOME] for found in _words_of(text, longest))
+    some = dict.fromkeys(run for text in texts[:_SOME] for run in _words_of(text, longest))
     return values, [w for w in some if w.count(" ") == longest - 1]
 
 
@@ -133,9 +133,9 @@ def _lower(text: str) -> str:
 
 def _words_of(text: str, longest: int) -> dict[str, None]:
     """Distinct words of a text, and runs of them."""
-    found = [word for word in _TOKEN.findall(text.lower()) if not word.startswith("</")]
-    distinct = dict.fromkeys(found)
+    tokens = [word for word in _TOKEN.findall(text.lower()) if not word.startswith("</")]
+    distinct = dict.fromkeys(tokens)
     for length in range(2, longest + 1):
-        runs = zip(*(found[i:] for i in range(length)), strict=False)
+        runs = zip(*(tokens[i:] for i in range(length)), strict=False)
         distinct.update(dict.fromkeys(map(" ".join, runs)))
     return distinct

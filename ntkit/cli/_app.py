@@ -141,9 +141,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValueError | OSError | RuntimeError | ImportError):
         return f"Error: {error}"
-    said = f": {error}" * bool(str(error))
+    why = f": {error}" * bool(str(error))
     return (
-        f"Unexpected error ({type(error).__name__}{said}); run the same command with --debug, and "
+        f"Unexpected error ({type(error).__name__}{why}); run the same command with --debug, and "
         "report what it shows."
     )
 
@@ -156,7 +156,7 @@ def _say_what_can_be_said() -> None:
 
 
 def _show_each_once() -> Callable[..., None]:
-    """What shows a warning; several fits of one run warn of the same."""
+    """A function that shows each warning once; several fits of one run warn of the same."""
     shown = set[str]()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

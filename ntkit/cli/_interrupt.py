@@ -25,18 +25,7 @@ _EMBED_FIRST = (
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Let Ctrl-C end a verb with a line on standard error and exit code 130.
-
-    Parameters
-    ----------
-    command : callable
-        The verb; what it writes is its argument ``out``, a file, a folder or a store.
-
-    Returns
-    -------
-    callable
-        With the same options.
-    """
+    """Let Ctrl-C end a command with exit code 130 and a line on what it wrote to ``out``."""
 
     @wraps(command)
     def guarded(**values: Any) -> None:
@@ -51,7 +40,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _stamp(out: Path | None) -> frozenset[tuple[str, int, int]] | None:
-    """What tells an output that was replaced, or written in, from the one before."""
+    """Names and times of an output's files, by which a replaced or changed one is known."""
     if out is None:
         return None
     try:

@@ -90,7 +90,7 @@ class NeuronTuneOptions:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Those that are not left to the classifier."""
+        """Parameters that are not left to the classifier."""
         chosen = {name: value for name, value in vars(self).items() if value is not None}
         if self.error_weight not in (None, "balanced", "auto"):
             chosen["error_weight"] = _number(str(self.error_weight), "--error-weight")
@@ -152,7 +152,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What the columns of a table are."""
+    """Columns of a table by their role."""
 
     label_column: str = option("Label column of a table.", default="label")
     group_column: str = option("Group column of a table or metadata.csv.", default="group")
@@ -172,7 +172,7 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class DataOptions(TableOptions):
-    """How labelled samples are read, and become inputs of a model."""
+    """Options on reading labelled samples and making inputs of a model."""
 
     preprocessor: Path | None = option(
         "preprocessor_config.json, or timm's config.json; found beside the model.", exists=True
@@ -239,7 +239,7 @@ class DataOptions(TableOptions):
     def preprocessing(
         self, model: FrozenModel, *, images: bool = True
     ) -> ImagePreprocessing | TextPreprocessing | None:
-        """How images or texts go into a model: what is found beside it, and the options over it."""
+        """Preprocessing found beside a model, with the options over it."""
         steps = None
         if images:
             steps = ImagePreprocessing.for_model(model, self.preprocessor, **self._changes())
@@ -248,14 +248,14 @@ class DataOptions(TableOptions):
         return TextPreprocessing.for_model(model, self.tokenizer, self.max_length)
 
     def said(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
-        """How images or texts go into a model, where an option says something of it."""
-        given = (self.preprocessor, self.tokenizer, self.max_length)
-        if self._changes() or any(value is not None for value in given):
+        """Preprocessing of a model if an option says something of it."""
+        options = (self.preprocessor, self.tokenizer, self.max_length)
+        if self._changes() or any(value is not None for value in options):
             return self.preprocessing(model)
         return None
 
     def _changes(self) -> dict[str, Any]:
-        """What the options say about images, over what a file or the model says."""
+        """Options on images, which replace those of a file or the model."""
         given: dict[str, Any] = {
             "scale": self.scale,
             "layout": self.layout,
@@ -294,7 +294,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(name: str, annotation: Any, default: Any) -> list[inspect.Parameter]:
-    """What typer makes an option or argument of; of a dataclass, one for each of its fields."""
+    """Parameters that typer makes options of; of a dataclass, one for each field."""
     if is_dataclass(annotation):
         hints = get_type_hints(annotation, include_extras=True)
         return [p for f in fields(annotation) for p in _parameters(f.name, hints[f.name], f)]
@@ -342,7 +342,7 @@ def typed_options(context: typer.Context) -> set[str]:
 
 
 def command_line() -> str | None:
-    """How this process was started, if by the command ``ntkit``."""
+    """Command line of this process, if it is the command ``ntkit``."""
     program = Path(sys.argv[0]).name
     return shlex.join(["ntkit", *sys.argv[1:]]) if program in ("ntkit", "__main__.py") else None
 

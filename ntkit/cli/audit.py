@@ -8,7 +8,7 @@ from ntkit._output import check_folder
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
-from ntkit.jobs.audit import VIEWS, Asked, Audit, audit_model, audit_tables, write_audit
+from ntkit.jobs.audit import VIEWS, TableRoles, audit_model, audit_tables, write_audit
 from ntkit.samples import TABLES
 
 
@@ -85,7 +85,7 @@ def command(
         for given, value in of_a_model.items():
             if value:
                 raise InputError(f"{given} is of a model's samples; drop it, or --predictions.")
-        asked = Asked(
+        roles = TableRoles(
             label=data_options.label_column,
             prediction=prediction_column,
             scores=o.names(score_columns) or (),
@@ -95,7 +95,7 @@ def command(
             key=id_column,
             delimiter=data_options.delimiter,
         )
-        found = audit_tables(predictions, data, asked, metadata_file=metadata, alpha=alpha)
+        result = audit_tables(predictions, data, roles, metadata_file=metadata, alpha=alpha)
     else:
         if prediction_column is not None or score_columns is not None:
             raise InputError("Columns of predictions are those of --predictions; name that table.")
@@ -104,7 +104,7 @@ def command(
         if unlabelled is not None:
             more = data_options.read(unlabelled, frozen, "optional", tell=False)
             o.tell_notes(more.notes)
-        found = audit_model(
+        result = audit_model(
             frozen,
             data_options.read(data, frozen, tell=False),
             feature_sets=o.names(feature_sets),
@@ -119,7 +119,8 @@ def command(
             random_state=seed,
             verbose=not quiet,
         )
-    _tell(found, out, title=(predictions or paths[0]).name, force=force, json=json)
+    write_audit(result, out, title=(predictions or paths[0]).name, force=force)
+    o.show(result, json=json, text=f"{result}\n\nWritten: {out}", notes=result.notes)
 
 
 def _checked(paths: list[Path], predictions: Path | None) -> Path:
@@ -133,16 +134,11 @@ def _checked(paths: list[Path], predictions: Path | None) -> Path:
         return paths[0]
     usage = "ntkit audit MODEL DATA -o OUT, or ntkit audit --predictions TABLE DATA -o OUT"
     if len(paths) != 2:
-        found = "Only one path is given" if len(paths) == 1 else f"{len(paths)} paths are given"
-        raise InputError(f"{found} ({', '.join(map(str, paths[:3]))}); the usage is {usage}.")
+        problem = "Only one path is given" if len(paths) == 1 else f"{len(paths)} paths are given"
+        raise InputError(f"{problem} ({', '.join(map(str, paths[:3]))}); the usage is {usage}.")
     if paths[0].suffix.lower() in TABLES or EmbeddingStore.is_store(paths[0]):
         raise InputError(
             f"{paths[0]} holds samples, and a model (an ONNX file) is wanted there; if it holds "
             f"predictions, name it with --predictions: {usage}."
         )
     return paths[1]
-
-
-def _tell(found: Audit, out: Path, *, title: str, force: bool, json: bool) -> None:
-    write_audit(found, out, title=title, force=force)
-    o.show(found, json=json, text=f"{found}\n\nWritten: {out}", notes=found.notes)

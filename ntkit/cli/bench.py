@@ -29,9 +29,9 @@ def command(
 
     Its own options: ntkit bench solver --help
     """
-    found = _benchmarks()
+    benchmarks = _benchmarks()
     if name is None:
-        titles = {script: _title(path) for script, path in found.items()}
+        titles = {script: _title(path) for script, path in benchmarks.items()}
         if json:
             o.print_json(titles)
             return
@@ -39,9 +39,9 @@ def command(
         for script, title in titles.items():
             typer.echo(f"{script:<{width}}{title}")
         return
-    if name not in found:
-        raise InputError(f"There is no benchmark {name!r}; choose from {', '.join(found)}.")
-    raise typer.Exit(subprocess.call([sys.executable, str(found[name]), *context.args]))
+    if name not in benchmarks:
+        raise InputError(f"There is no benchmark {name!r}; choose from {', '.join(benchmarks)}.")
+    raise typer.Exit(subprocess.call([sys.executable, str(benchmarks[name]), *context.args]))
 
 
 def _benchmarks() -> dict[str, Path]:

@@ -75,7 +75,7 @@ def command(
     for file in (json_file, junit, markdown):
         if file is not None:
             check_file(file, inputs=read_files, force=force)
-    held = limits_of(
+    limit = limits_of(
         limits,
         max_drop=max_drop,
         max_new_errors=max_new_errors,
@@ -88,7 +88,7 @@ def command(
     read = partial(data_options.read, data, tell=False)
     result = check_read(
         matches_of(model_options.load_all(models), read),
-        limits=held,
+        limits=limit,
         slices=slices or (),
         answers=answers,
         metadata=metadata,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
+from ntkit._text import one_line, printable, shortened
 from ntkit.attributes import Answers
+from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
-from ntkit.cli._again import going_on, plain_arguments
-from ntkit.cli._ask import asks_in_terminal, can_ask
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
+from ntkit.jobs.audit import Answer, Audit
 from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
@@ -25,9 +30,11 @@ from ntkit.jobs.debias import (
     DebiasResult,
     answers_from,
     debias,
+    figures_of,
     write_candidate,
 )
 from ntkit.jobs.report import quoted, started_by
+from ntkit.pages.audit_page import question_of
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
@@ -146,8 +153,8 @@ def command(options: Options, *, context: typer.Context) -> None:
         _other_row(run, options, typed)
         return
     files = options.answers or []
-    said = [answers_from(file) for file in files]
-    of_samples = any(not isinstance(each, Answers) for each in said)
+    answers = [answers_from(file) for file in files]
+    of_samples = any(not isinstance(each, Answers) for each in answers)
     arguments = {n: value for n, value in vars(options).items() if n not in _OF_ONE_RUN}
     arguments["labels"] = files[0] if of_samples else None
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
@@ -181,8 +188,8 @@ def command(options: Options, *, context: typer.Context) -> None:
     for samples in sets.values():
         o.tell_notes(samples.notes)
     asks = not (a.no_input or a.json) and can_ask()
-    told = a.spurious or files or a.groups or ordered or a.new_head or run
-    if not asks and not told:
+    is_told = a.spurious or files or a.groups or ordered or a.new_head or run
+    if not asks and not is_told:
         _tell_cost(sets, a.model, a.validation)
     failed: DeployError | None = None
     try:
@@ -199,7 +206,7 @@ def command(options: Options, *, context: typer.Context) -> None:
                 max_cost=a.max_cost,
                 validation_balanced=a.validation_balanced,
                 spurious=a.spurious,
-                answers=said or labels,
+                answers=answers or labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
                 metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
@@ -278,11 +285,11 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> No
 
 def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
     """Columns of a table of groups, that of the groups by the name that the job knows."""
-    found = read_table(path, named_delimiter(options.delimiter)).columns
-    own = options.group_column
-    if own != "group" and own not in found:
-        raise InputError(f"{path} has no column {own!r} (--group-column); it has {list(found)}.")
-    return {"group" if name == own else name: values for name, values in found.items()}
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    key = options.group_column
+    if key != "group" and key not in columns:
+        raise InputError(f"{path} has no column {key!r} (--group-column); it has {list(columns)}.")
+    return {"group" if name == key else name: values for name, values in columns.items()}
 
 
 def _goes_on(run: Path, typed: set[str]) -> bool:
@@ -323,6 +330,131 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
     """Columns of metadata, without what says the class or is for the table only."""
-    told = (options.label_column, options.group_column)
-    found = read_table(path, named_delimiter(options.delimiter)).columns
-    return {name: values for name, values in found.items() if name not in told}
+    left_out = (options.label_column, options.group_column)
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    return {name: values for name, values in columns.items() if name not in left_out}
+
+
+_LARGEST = 1 << 20  # bytes
+
+
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON holds them; paths are absolute, for the next run may start elsewhere."""
+    return {name: _plain(value) for name, value in arguments.items()}
+
+
+def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Arguments of the run that a folder is of, with what was typed now in their place."""
+    file = folder / RUN_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{folder} holds no {RUN_FILE}, so there is no run to go on from; give the folder that "
+            "ntkit debias -o wrote."
+        )
+    kept = read_json(file, largest=_LARGEST, wanted="what ntkit debias wrote to go on from")
+    try:
+        return {name: _merged(value, kept[name], name, typed) for name, value in arguments.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+
+
+def _merged(now: Any, kept: Any, name: str, typed: set[str]) -> Any:
+    if is_dataclass(now) and not isinstance(now, type):
+        values = {
+            field.name: _merged(getattr(now, field.name), kept[field.name], field.name, typed)
+            for field in fields(now)
+        }
+        return replace(now, **values)
+    if name in typed:
+        return now
+    return Path(kept["path"]) if isinstance(kept, dict) else kept
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"path": os.path.abspath(value)}
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+_MOST = 3  # questions of a run
+_EXAMPLES, _MORE = 2, 6  # of each value
+_LONGEST = 160  # characters of a text
+_CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen the page / Enter: later"
+
+
+def can_ask() -> bool:
+    """Whether a person reads the questions and can answer them."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
+    """A function that asks on stderr about three findings at most, and opens the page if asked."""
+
+    def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
+        asked = findings[:_MOST]
+        for number, finding in enumerate(asked, start=1):
+            subject = "what the model relies on"
+            if audit.retraining is not None and finding in audit.retraining.findings:
+                subject = "what retraining would newly rely on"
+            _say(f"\nQuestion {number} of {len(asked)}, on {subject}:")
+            _say(f"  {figures_of(finding)}")
+            _show(audit, finding, _EXAMPLES)
+            answer_text = _answer_on(audit, finding, page)
+            if answer_text is None:
+                return
+            if answer_text:
+                (answer,) = audit.answers(finding.name).answers
+                yield replace(answer, answer=answer_text).signed()
+
+    return ask
+
+
+def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
+    """The answer; empty for later, None where nobody is there any more."""
+    while True:
+        typer.echo(f"{question_of(finding)}\n{_CHOICES}: ", err=True, nl=False)
+        line = sys.stdin.readline()
+        if not line:
+            _say("")
+            return None
+        reply = line.strip().lower()
+        if reply in ("", "y", "yes", "n", "no"):
+            return {"": "", "y": "spurious", "n": "legitimate"}[reply[:1]]
+        if reply in ("o", "open"):
+            webbrowser.open(page.resolve().as_uri())
+            _say(f"The page: {page}")
+        elif reply == "?":
+            _show(audit, finding, _MORE)
+            _say("")
+        else:
+            _say("Type y, n, ? or o, or press Enter to decide later.")
+
+
+def _show(audit: Audit, finding: Finding, most: int) -> None:
+    """A few samples of the class that errs most, with the finding and without it."""
+    values, y = audit.values(finding.name), audit.predictions.y_index
+    label = finding.worst.label
+    of_class = audit.predictions.classes[y] == label
+    for value, title in ((1, "with it"), (0, "without it")):
+        rows = (of_class & (values == value)).nonzero()[0][:most].tolist()
+        if rows:
+            _say(f"  class {label}, {title}:")
+        for row in rows:
+            _say(f"    {_sample(audit, row)}")
+
+
+def _sample(audit: Audit, row: int) -> str:
+    """One sample in a line: its name, its text, or its columns."""
+    inputs = audit.inputs
+    name = f"sample {row}" if inputs is None or inputs.ids is None else inputs.ids[row]
+    if inputs is not None and inputs.texts is not None:
+        return shortened(one_line(inputs.texts[row]), _LONGEST)
+    columns = {**((inputs and inputs.table) or {}), **((inputs and inputs.metadata) or {})}
+    cells = ", ".join(f"{column}={values[row]}" for column, values in [*columns.items()][:6])
+    return f"{name}: {cells}" if cells else name
+
+
+def _say(text: str) -> None:
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)

@@ -59,13 +59,13 @@ def command(
     if method is not None and isinstance(result, DebiasResult):
         typer.echo(_neurons(result))
     if result.written:
-        found = check(
+        judged = check(
             marked_digits_model_path(),
             result.model,
             (digits.X_test, digits.y_test, digits.groups_test),
             device="cpu",
         )
-        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(found)}")
+        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(judged)}")
 
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
@@ -77,7 +77,7 @@ def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> It
 
 
 def _neurons(result: DebiasResult) -> str:
-    """What became of the paper's method, beside a random mask of its size."""
+    """Result of the paper's method next to a random mask of its size."""
     rows = {row.name.partition(" of ")[0]: row for row in result.candidates}
     paper, random = rows["neurontune"], rows["random mask"]
     return (

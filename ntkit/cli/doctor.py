@@ -28,13 +28,13 @@ def command(
 
     The exit code is 1 if something is to be repaired.
     """
-    found = diagnosis(model, None if model is None else _inputs(model))
+    facts = diagnosis(model, None if model is None else _inputs(model))
     if json:
-        o.print_json(found)
+        o.print_json(facts)
     else:
-        for name, value in _lines(found):
+        for name, value in _lines(facts):
             typer.echo(f"{name:<13}{value}")
-    if not found["sound"]:
+    if not facts["sound"]:
         raise typer.Exit(1)
 
 

@@ -71,15 +71,15 @@ def command(
         return
     for path in samples.skipped:
         typer.echo(f"Left out, does not decode: {path}", err=True)
-    said = "already complete, " * already
-    typer.echo(f"{out}: {said}{rows} embeddings of {neurons} neurons, computed on {where}.")
+    prefix = "already complete, " * already
+    typer.echo(f"{out}: {prefix}{rows} embeddings of {neurons} neurons, computed on {where}.")
 
 
 def _part(shard: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", shard)
-    if found is None:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", shard)
+    if match is None:
         raise InputError(f"--shard is I/N, such as 1/4, not {shard!r}.")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _lines_of_json(every: float = 1.0) -> Callable[[int, int], None]:

@@ -59,16 +59,16 @@ def command(
     parameters |= {name: value for name, value in others.items() if value is not None}
     clf = _estimator(method, parameters, original, seed)
     origin = train.origin or {"preprocessing": train.preprocessing}
-    held, read = {}, [train]
+    extra, read = {}, [train]
     if validation is not None:
         if "X_val" not in signature(clf.fit).parameters:
             raise InputError(f"--method {method} has no use for a held-out set; drop --validation.")
         second, _ = _embeddings(validation, table_options, width=train.X.shape[1])
         second = second.with_columns_as_in(train)
         check_alike((str(embeddings), str(validation)), origin, second.origin)
-        held, read = {"X_val": second.X, "y_val": second.y}, [train, second]
+        extra, read = {"X_val": second.X, "y_val": second.y}, [train, second]
     check_file(out, inputs=input_paths(*read), force=force)
-    clf.fit(train.X, train.y, **held)
+    clf.fit(train.X, train.y, **extra)
     head = to_onnx(clf)
     for key, text in facts_of(origin).items():
         head.metadata_props.add(key=key, value=text)
@@ -120,5 +120,5 @@ def _estimator(method: str, parameters: dict[str, Any], head: Any, seed: int) ->
     foreign = [name for name in parameters if name not in known]
     if foreign:
         raise InputError(f"--method {method} has no --{foreign[0].replace('_', '-')}.")
-    own = {"head": head, "random_state": seed}
-    return clf.set_params(**parameters, **{k: v for k, v in own.items() if k in known})
+    settings = {"head": head, "random_state": seed}
+    return clf.set_params(**parameters, **{k: v for k, v in settings.items() if k in known})

@@ -45,7 +45,7 @@ def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = Fal
 
 
 def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | str | None:
-    """How images or texts would go in; a sentence where what lies beside the model is no use."""
+    """Preprocessing of images or texts; a sentence if the files beside the model do not fit."""
     try:
         return o.DataOptions().preprocessing(model)
     except InputError as error:
@@ -61,7 +61,7 @@ def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
 
 
 def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str]:
-    """What ``ntkit debias`` would have to be given."""
+    """Arguments that ``ntkit debias`` would need."""
     if model.head is None and facts["refused"] is None:
         return ["--new-head: the model has no head on this embedding", *_samples(model, steps)]
     if model.head is None:

@@ -46,7 +46,7 @@ def command(
     Example: ntkit label classifier.onnx images/train -o water/ --question "Is there water?"
     """
     frozen = model_options.load(model)
-    found = label_samples(
+    labelling = label_samples(
         frozen,
         data_options.read(data, frozen),
         out,
@@ -60,4 +60,4 @@ def command(
         random_state=seed,
         verbose=not quiet,
     )
-    o.show(found, json=json)
+    o.show(labelling, json=json)

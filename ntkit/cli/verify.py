@@ -54,8 +54,16 @@ def command(
                 "--recorded compares one model with a service: give MODEL alone, and the samples "
                 "with --data."
             )
-        _against_service(model, recorded, of, device, model_options, data_options, json)
-        return
+        frozen = model_options.load(model)
+        parity = check_parity(
+            frozen,
+            recorded,
+            None if of is None else data_options.read_inputs(of, frozen),
+            preprocessing=data_options.said(frozen),
+            device=device,
+        )
+        o.show(parity, json=json, text=parity.summary())
+        raise typer.Exit(0 if parity.matched else 1)
     if of is not None:
         raise InputError("--data goes with --recorded; two models take DATA as third argument.")
     if debiased is None or data is None:
@@ -99,26 +107,3 @@ def _lines(check: Verification) -> list[str]:
     ]
     lines = [*(f"{name:<22}{value}" for name, value in rows), *check.notes]
     return [*lines, f"{'check':<22}passed"] if check.passed else lines
-
-
-def _against_service(
-    path: Path,
-    recorded: Path,
-    data: Path | None,
-    device: str,
-    model_options: o.ModelOptions,
-    data_options: o.DataOptions,
-    json: bool,
-) -> None:
-    model = model_options.load(path)
-    samples = None if data is None else data_options.read_inputs(data, model)
-    found = check_parity(
-        model,
-        recorded,
-        samples,
-        preprocessing=data_options.said(model),
-        device=device,
-    )
-    o.show(found, json=json, text=found.summary())
-    if not found.matched:
-        raise typer.Exit(1)

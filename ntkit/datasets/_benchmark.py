@@ -46,18 +46,6 @@ class BenchmarkSamples(Samples):
         Names of the groups 0, 1, …, or of the columns of the matrix.
     DESCR : str
         What the data are and where they come from.
-
-    See Also
-    --------
-    ntkit.metrics.worst_group_accuracy : Takes either kind of groups.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.datasets import BenchmarkSamples
-    >>> samples = BenchmarkSamples(np.zeros((2, 6)), np.array([0, 1]), target_names=("cat", "dog"))
-    >>> len(samples), samples.target_names[samples.y[1]]
-    (2, 'dog')
     """
 
     target_names: tuple[str, ...] = ()

@@ -45,8 +45,8 @@ it is no evidence for how the method fares elsewhere.
 def load_marked_digits() -> Bunch:
     """Load the marked digits: a binary image task with an injected spurious mark.
 
-    A small bright square goes along with the class in the training and the held-out set, and says
-    nothing in the test set. **The mark was injected**, into real images: the handwritten digits
+    A small bright square is correlated with the class in the training and the validation set, and
+    says nothing in the test set. **The mark was injected**, into real images: the digits
     that ship with scikit-learn. ``DESCR`` says how. The images are the same at each call.
 
     Returns
@@ -58,12 +58,10 @@ def load_marked_digits() -> Bunch:
             0 for the digits 0-4, 1 for the digits 5-9.
         groups_train, groups_validation, groups_test : ndarray of shape (n,), int64
             ``2 * y + mark``. For evaluation only.
-        target_names : list of str
-            Names of the two classes.
-        group_names : list of str
-            Names of the four groups.
+        target_names, group_names : list of str
+            Names of the two classes, and of the four groups.
         DESCR : str
-            Where the images come from and what was planted.
+            Where the images come from and what was injected.
 
     See Also
     --------
@@ -76,10 +74,8 @@ def load_marked_digits() -> Bunch:
     >>> data = load_marked_digits()
     >>> data.X_train.shape, data.X_train.dtype
     ((2700, 1, 20, 20), dtype('float32'))
-    >>> np.bincount(data.groups_test)
-    array([500, 500, 500, 500])
-    >>> data.group_names[1]
-    '0-4 with mark'
+    >>> np.bincount(data.groups_test), data.group_names[1]
+    (array([500, 500, 500, 500]), '0-4 with mark')
     """
     digits = load_digits()
     images, labels = digits.images / 16.0, (digits.target >= 5).astype(np.int64)
@@ -107,12 +103,6 @@ def marked_digits_model_path() -> Path:
     A convolutional network trained by plain empirical risk minimisation on ``X_train``: input
     ``image`` (batch, 1, 20, 20), output ``logits`` (batch, 2), a last embedding of 64 non-negative
     neurons and one linear layer. ``benchmarks/train_marked_digits.py`` made it.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> marked_digits_model_path().name
-    'marked_digits.onnx'
     """
     return Path(__file__).with_name("marked_digits.onnx")
 

@@ -58,6 +58,8 @@ def make_spurious_regression(
     with standard normal :math:`x_\mathrm{core}`, normal noise of standard deviation
     :math:`\eta_\mathrm{core}` and, in every spurious feature, :math:`\eta_\mathrm{spu}`, and
     :math:`\|\beta\| = \|\gamma\| = 1`. The variance of y is :math:`1 + \eta_\mathrm{core}^2`.
+    The model fits what is known to us of the theory of NeuronTune (arXiv 2505.24048, Sec. 4) from a
+    summary; the paper's own may differ in details.
 
     Parameters
     ----------
@@ -68,10 +70,9 @@ def make_spurious_regression(
     correlation : float in [0, 1]
         The probability p that the spurious features go with y and not against it. 0.5 is no
         correlation at all.
-    eta_core : float >= 0
-        Standard deviation of what the core features do not say about y.
-    eta_spurious : float >= 0
-        Standard deviation of the noise in a spurious feature.
+    eta_core, eta_spurious : float >= 0
+        Standard deviation of what the core features do not say about y, and of the noise in a
+        spurious feature.
     beta, gamma : array-like of shape (n_core,) and (n_spurious,), optional
         Directions, scaled to length 1; random by default. Hand in those of an earlier call to
         draw another sample of the same problem.
@@ -97,24 +98,12 @@ def make_spurious_regression(
     ValueError
         If another parameter is out of its range.
 
-    See Also
-    --------
-    make_spurious_classification : The same features for two classes.
-    spurious_regression_coef : The best linear model of these data.
-
-    Notes
-    -----
-    The model fits what is known to us of the theory of NeuronTune (arXiv 2505.24048, Sec. 4) from a
-    summary; the paper's own may differ in details.
-
     Examples
     --------
     >>> from ntkit.datasets import make_spurious_regression
     >>> X, y, agrees, beta, gamma = make_spurious_regression(1000, coef=True, random_state=0)
-    >>> X.shape, y.shape, beta.shape, gamma.shape
-    ((1000, 10), (1000,), (5,), (5,))
-    >>> print(round(agrees.mean(), 2))
-    0.96
+    >>> X.shape, y.shape, beta.shape, gamma.shape, round(agrees.mean().item(), 2)
+    ((1000, 10), (1000,), (5,), (5,), 0.96)
 
     Another sample of the same problem, in which the spurious features say nothing about y:
 
@@ -155,7 +144,7 @@ def make_spurious_classification(
 
     The samples of :func:`make_spurious_regression` for which y happens to be
     :math:`-\mu` or :math:`+\mu`, both equally often. The core features come from y, then, as they
-    do under that condition:
+    do under that condition (our choice: the paper's way is not known to us):
 
     .. math::
 
@@ -166,7 +155,7 @@ def make_spurious_classification(
 
     Parameters
     ----------
-    {n_samples, n_core, correlation, eta_core, eta_spurious}
+    {n_samples, n_core, correlation, eta_core}
     mu : float > 0
         Absolute value of y. With :math:`\mu^2 = 1 + \eta_\mathrm{core}^2` all second moments are
         those of the regression problem, and so is the best linear model.
@@ -174,29 +163,17 @@ def make_spurious_classification(
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_core + n_spurious)
-        The core features, then the spurious ones.
+    {X}
     y : ndarray of int64, shape (n_samples,)
         The class, -1 or 1; the y of the formulas is ``mu`` times it.
-    agrees : ndarray of bool, shape (n_samples,)
-        The attribute a: False where the correlation is broken. Class and attribute make the four
-        groups. For evaluation only.
+    {agrees}
+        Class and attribute make the four groups.
     beta, gamma : ndarray of shape (n_core,) and (n_spurious,)
         Only with ``coef=True``.
 
     Raises
     ------
     {InputError, ValueError}
-
-    See Also
-    --------
-    make_spurious_regression : The problem that this one is a part of.
-    spurious_regression_coef : The best linear model of these data.
-
-    Notes
-    -----
-    How the core features come from y in the paper is not known to us: to condition the regression
-    problem is our choice.
 
     Examples
     --------
@@ -205,10 +182,7 @@ def make_spurious_classification(
     >>> X, y, agrees = make_spurious_classification(1000, random_state=0)
     >>> np.unique(y)
     array([-1,  1])
-
-    The four groups, for :func:`ntkit.metrics.worst_group_accuracy` and the like:
-
-    >>> groups = 2 * (y > 0) + agrees
+    >>> groups = 2 * (y > 0) + agrees  # for ntkit.metrics.worst_group_accuracy and the like
     """
     rng = check_random_state(random_state)
     beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)
@@ -244,7 +218,7 @@ def spurious_regression_coef(
 ) -> FloatArray:
     r"""Coefficients of the linear model with the smallest expected squared error.
 
-    What ordinary least squares comes to with many samples of :func:`make_spurious_regression`:
+    The limit of ordinary least squares with many samples of :func:`make_spurious_regression`:
 
     .. math::
 
@@ -262,7 +236,7 @@ def spurious_regression_coef(
     ----------
     beta, gamma : array-like of shape (n_core,) and (n_spurious,)
         Directions, scaled to length 1.
-    {correlation, eta_core, eta_spurious}
+    {correlation, eta_core}
     mu : float > 0, optional
         For samples of :func:`make_spurious_classification` with that ``mu``, where ``mu * y`` is
         what to predict.
@@ -276,8 +250,7 @@ def spurious_regression_coef(
     ------
     InputError
         If ``beta`` or ``gamma`` is no vector, or has length 0; if neither kind of feature has
-        noise and the correlation is never (or always) broken: either alone predicts y then, and
-        the coefficients are not unique.
+        noise and the correlation is never (or always) broken, so that they are not unique.
     ValueError
         If another parameter is out of its range.
 
@@ -286,11 +259,6 @@ def spurious_regression_coef(
     >>> from ntkit.datasets import spurious_regression_coef
     >>> spurious_regression_coef([1.0], [1.0]).round(3)
     array([0.479, 0.579])
-
-    Where the core features are the cleaner ones, the model relies on them:
-
-    >>> spurious_regression_coef([1.0], [1.0], eta_core=0.1, eta_spurious=0.6).round(3)
-    array([0.986, 0.016])
     """
     variance = 1 + eta_core**2
     mean_square = variance if mu is None else mu**2

@@ -19,8 +19,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
+from ntkit._checks import UNKNOWN, known_labels
 from ntkit._doc import documented
-from ntkit._partial_labels import UNKNOWN, known_labels
 from ntkit._types import Array
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx.external_data_helper import load_external_data_for_model
 from onnx_ir import tape
 
+from ntkit._doc import documented
 from ntkit._output import check_file, new_file
 from ntkit._version import __version__
 from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
@@ -40,7 +41,7 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
         skl2onnx, and the result compared with its ``predict_proba``.
     X : array-like of shape (N, D) or DataFrame, optional
         Embeddings to check on (the model's inputs, for a pipeline that starts with an
-        embedder); obligatory where skl2onnx converts. Without, what folding a scaler costs is
+        embedder); obligatory if skl2onnx converts. Without, what folding a scaler costs is
         measured on rows drawn from the scaler's own statistics.
 
     Returns
@@ -72,18 +73,6 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
     >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
     >>> [output.name for output in model.graph.output]
     ['label', 'probabilities', 'logits']
-
-    A calibrated classifier goes through skl2onnx and is checked on the embeddings given:
-
-    >>> from sklearn.calibration import CalibratedClassifierCV
-    >>> from ntkit import OnnxEmbedder
-    >>> from ntkit.estimators import BalancedClassifier
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> d = load_marked_digits()
-    >>> Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(d.X_validation)
-    >>> calibrated = CalibratedClassifierCV(BalancedClassifier()).fit(Z, d.y_validation)
-    >>> [output.name for output in to_onnx(calibrated, Z).graph.output]
-    ['label', 'probabilities']
     """
     estimator = getattr(estimator, "best_estimator_", estimator)
     try:
@@ -99,6 +88,7 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
     return _standalone(ScaledHead.of(scaled.folded()), provenance_of(estimator))
 
 
+@documented
 def write_onnx(
     model: onnx.ModelProto, path: str | os.PathLike[str], *, force: bool = False
 ) -> Path:
@@ -106,36 +96,34 @@ def write_onnx(
 
     Parameters
     ----------
-        model : onnx.ModelProto
-            From :func:`to_onnx`.
-        path : path-like
-            Target file.
-        force : bool
-            Whether to replace an existing file.
+    model : onnx.ModelProto
+        From :func:`to_onnx`.
+    path : path-like
+        Target file.
+    {replace.force}
 
     Returns
     -------
-        pathlib.Path
-            ``path``.
+    pathlib.Path
+        ``path``.
 
     Raises
     ------
-        InputError
-            If the file exists and ``force`` is not given, or it cannot be written.
-        ModelError
-            If the model does not pass ONNX's checker.
+    InputError
+        If the file exists and ``force`` is not given, or it cannot be written.
+    {checker.ModelError}
 
     Examples
     --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from ntkit import LinearHead
-        >>> from ntkit.export import to_onnx, write_onnx
-        >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write_onnx(model, Path(folder) / "head.onnx")
-        ...     print(path.name, path.exists())
-        head.onnx True
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import LinearHead
+    >>> from ntkit.export import to_onnx, write_onnx
+    >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_onnx(model, Path(folder) / "head.onnx")
+    ...     print(path.name, path.exists())
+    head.onnx True
     """
     path = check_file(path, force=force, size=model.ByteSize())
     try:

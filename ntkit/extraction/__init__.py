@@ -1,17 +1,19 @@
 """From samples to embeddings: ONNX Runtime sessions, the embedder, its engines."""
 
-from ntkit.extraction._batches import Inputs as Inputs  # for other packages
-from ntkit.extraction._doctor import diagnosis
+from ntkit.extraction._doctor import diagnosis as diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
 from ntkit.extraction._layer_embedder import MOST_LAYERS as MOST_LAYERS
 from ntkit.extraction._layer_embedder import Embedded as Embedded
 from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_with_layers
-from ntkit.extraction._layer_embedder import keep as keep  # for other rooms
+from ntkit.extraction._layer_embedder import keep as keep
 from ntkit.extraction._layer_embedder import kept_or_computed as kept_or_computed
 from ntkit.extraction._layer_embedder import layer_names as layer_names
-from ntkit.extraction._runner import run_batches
-from ntkit.extraction._session import available_cpus, device_of, make_session
+from ntkit.extraction._runner import Inputs as Inputs  # for other packages
+from ntkit.extraction._runner import run_batches as run_batches
+from ntkit.extraction._session import available_cpus as available_cpus
+from ntkit.extraction._session import device_of as device_of
 from ntkit.extraction._session import import_onnxruntime as import_onnxruntime
+from ntkit.extraction._session import make_session as make_session
 from ntkit.inputs import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.samples import Samples, read_samples
 from ntkit.store import EmbeddingStore
@@ -24,10 +26,5 @@ __all__ = [
     "Samples",
     "TextPreprocessing",
     "Texts",
-    "available_cpus",
-    "device_of",
-    "diagnosis",
-    "make_session",
     "read_samples",
-    "run_batches",
 ]

@@ -1,4 +1,4 @@
-"""What ONNX Runtime really uses on this machine, what is wrong with it, and the repair."""
+"""A diagnosis of ONNX Runtime on this machine: devices, problems and their repair."""
 
 from __future__ import annotations
 
@@ -36,35 +36,14 @@ _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 
 
 def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
-    """Find out what ONNX Runtime really uses, by starting sessions.
-
-    Parameters
-    ----------
-    model : path-like, optional
-        A model, or its folder, to place on the device as well.
-    X : array-like or mapping of str to array-like, optional
-        Inputs to run the model on.
-
-    Returns
-    -------
-    dict
-        "versions", "distributions" (those that provide ``onnxruntime``), "cpus" ("usable" by
-        affinity and quota, "host"), "providers" (compiled in, which says nothing about this
-        machine), "gpu_visible", "cuda_starts" (None where it was not tried), "device" (where
-        ``device="auto"`` runs, None if nowhere), "problems" (each with "what" and "repair"),
-        "hints" of the same form, "sound" (there are no problems), and "model" if one was given:
-        "device", "ran" (None without X), "nodes" (their share per provider, where ONNX Runtime
-        tells).
-
-    Examples
-    --------
-    >>> from ntkit.extraction import diagnosis
-    >>> found = diagnosis()
-    >>> found["sound"], found["problems"], found["cpus"]["usable"] >= 1
-    (True, [], True)
-    """
-    found: dict[str, Any] = {
-        "versions": _versions(),
+    """Versions, devices and problems of ONNX Runtime, found by starting sessions."""
+    facts: dict[str, Any] = {
+        "versions": {
+            "ntkit": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("numpy", "scikit-learn", "onnx")},
+            "onnxruntime": None,
+        },
         "distributions": builds(),
         "cpus": {"usable": available_cpus(), "host": os.cpu_count()},
         "providers": [],
@@ -78,67 +57,53 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
         ort = import_onnxruntime()
     except NtkitError as error:
         what, _, repair = str(error).partition("; repair with: ")
-        _note(found["problems"], what, repair)
+        _note(facts["problems"], what, repair)
     else:
-        found["versions"]["onnxruntime"] = ort.__version__
-        found["providers"] = list(ort.get_available_providers())
-        _check_cpu(found)
-        _check_cuda(found)
-        _check_distributions(found)
-        if model is not None and found["device"] is not None:
-            found["model"] = _model(found, Path(model), X)
-    found["sound"] = not found["problems"]
-    return found
+        facts["versions"]["onnxruntime"] = ort.__version__
+        facts["providers"] = list(ort.get_available_providers())
+        _check_cpu(facts)
+        _check_cuda(facts)
+        names = list(facts["distributions"])
+        if len(names) > 1 and not facts["problems"]:
+            _note(
+                facts["hints"],
+                f"{' and '.join(names)} are installed together and overwrite each other's files. "
+                "What is there works; uninstalling one of them would break it.",
+                repair_of(names),
+            )
+        if model is not None and facts["device"] is not None:
+            facts["model"] = _model(facts, Path(model), X)
+    facts["sound"] = not facts["problems"]
+    return facts
 
 
-def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {"ntkit": __version__, "python": platform.python_version()}
-    for name in ("numpy", "scikit-learn", "onnx"):
-        versions[name] = metadata.version(name)
-    return {**versions, "onnxruntime": None}
-
-
-def _check_cpu(found: dict[str, Any]) -> None:
+def _check_cpu(facts: dict[str, Any]) -> None:
     reason = _wrong("cpu")
     if reason is None:
-        found["device"] = "cpu"
-        return
-    _note(
-        found["problems"],
-        f"A CPU session does not work: {reason}",
-        repair_of(found["distributions"]),
-    )
+        facts["device"] = "cpu"
+    else:
+        repair = repair_of(facts["distributions"])
+        _note(facts["problems"], f"A CPU session does not work: {reason}", repair)
 
 
-def _check_distributions(found: dict[str, Any]) -> None:
-    names = list(found["distributions"])
-    if len(names) > 1 and not found["problems"]:
+def _check_cuda(facts: dict[str, Any]) -> None:
+    names = list(facts["distributions"])
+    built = "CUDAExecutionProvider" in facts["providers"]
+    if facts["gpu_visible"] and not built:
         _note(
-            found["hints"],
-            f"{' and '.join(names)} are installed together and overwrite each other's files. What "
-            "is there works; uninstalling one of them would break it.",
-            repair_of(names),
-        )
-
-
-def _check_cuda(found: dict[str, Any]) -> None:
-    names = list(found["distributions"])
-    built = "CUDAExecutionProvider" in found["providers"]
-    if found["gpu_visible"] and not built:
-        _note(
-            found["hints"],
+            facts["hints"],
             "A GPU is visible, but this ONNX Runtime is built without CUDA.",
             repair_of(names, _CUDA_EXTRA),
         )
-    if not (built and found["gpu_visible"]):
+    if not (built and facts["gpu_visible"]):
         return
     reason = _wrong("cuda")
-    found["cuda_starts"] = reason is None
+    facts["cuda_starts"] = reason is None
     if reason is None:
-        found["device"] = "cuda"
+        facts["device"] = "cuda"
         return
     _note(
-        found["problems"],
+        facts["problems"],
         f"A GPU is visible, but a CUDA session does not start: {reason}",
         f"{repair_of(names if len(names) > 1 else [], _CUDA_EXTRA)}, "
         "and see with nvidia-smi that the driver is new enough",
@@ -146,15 +111,15 @@ def _check_cuda(found: dict[str, Any]) -> None:
 
 
 def _wrong(device: Any) -> str | None:
-    """Why a tiny model does not run right on a device; None if it does."""
+    """The reason that a tiny model does not run right on a device; None if it does."""
     X = np.array([[-1.0, 2.0]], np.float32)
-    said: list[str] = []
+    lines: list[str] = []
     try:
-        with _standard_error(said):
+        with _standard_error(lines):
             session = make_session(_tiny_model(), device=device)
             (result,) = session.run(None, {"x": X})
     except Exception as error:  # whatever it is, it is the answer
-        return next((line for line in said if "error" in line.lower()), None) or str(error)
+        return next((line for line in lines if "error" in line.lower()), None) or str(error)
     return None if np.array_equal(result, np.maximum(X, 0)) else f"it computes {result.tolist()}."
 
 
@@ -184,7 +149,7 @@ def _standard_error(lines: list[str]) -> Iterator[None]:
             lines += file.read().decode(errors="replace").splitlines()
 
 
-def _model(found: dict[str, Any], path: Path, X: Any) -> dict[str, Any]:
+def _model(facts: dict[str, Any], path: Path, X: Any) -> dict[str, Any]:
     about: dict[str, Any] = {"path": str(path), "device": None, "ran": None, "nodes": None}
     try:
         with warnings.catch_warnings():
@@ -197,7 +162,7 @@ def _model(found: dict[str, Any], path: Path, X: Any) -> dict[str, Any]:
             about["ran"] = bool(list(run_batches(session, X)))
     except NtkitError as error:
         _note(
-            found["problems"], f"{path.name}: {error}", "ntkit inspect shows what the model takes"
+            facts["problems"], f"{path.name}: {error}", "ntkit inspect shows what the model takes"
         )
     return about
 

@@ -14,9 +14,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction._batches import Inputs, fastest, few_samples, repeated, shown_shape
 from ntkit.extraction._ray_embedder import RayEmbedder
-from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
+from ntkit.extraction._runner import (
+    BATCHES_PER_WINDOW,
+    Inputs,
+    fastest,
+    few_samples,
+    repeated,
+    run_batches,
+    shown_shape,
+)
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.model import FrozenModel, Layer
 
@@ -48,8 +55,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         last bit between runs.
     threads : int, default=None
         Batches that run at a time on the CPU, each on one core, so that the embeddings do not
-        depend on how many; None takes the cores that the process may use
-        (:func:`~ntkit.extraction.available_cpus`).
+        depend on how many; None takes the cores that the process may use, by its CPU affinity and
+        the container's quota.
     providers : sequence, default=None
         ONNX Runtime's provider list, instead of ``device``.
     verbose : bool, default=False
@@ -84,9 +91,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ----------
         X : array-like, lazy or windowed sequence, or mapping of str to array-like
             What goes into the model as it is, N rows. A lazy sequence has a length and gives an
-            array for a slice, a windowed one batches of whatever length its samples need; a
-            mapping holds one array per input of a model with several. See
-            :func:`~ntkit.extraction.run_batches`.
+            array for a slice. A windowed one gives, by ``window(start, stop)``, an object with the
+            ``lengths`` of these samples and ``batch(rows)``. A mapping holds one array per input.
 
         Returns
         -------
@@ -125,7 +131,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         """
         inputs = Inputs(self._session(layers), X)
         settings = self._settings(inputs, layers, batch_size)
-        filled, done = [np.empty((0, self._width() or 0), np.float32)], 0
+        filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
             for batch in batches:
                 if not done:  # filled in place: a list of batches and their copy are twice as much
@@ -138,10 +144,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def settings(self, X: Any) -> dict[str, int]:
         """What the last bits of the embeddings depend on, beside the model and the device.
 
-        Parameters
-        ----------
-        {X}
-            With ``batch_size="auto"`` its first samples are run.
+        With ``batch_size="auto"`` the first samples of X are run.
 
         Returns
         -------
@@ -153,14 +156,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         Raises
         ------
         {InputError, DeviceError, ModelError}
-
-        Examples
-        --------
-        >>> from ntkit import OnnxEmbedder
-        >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
-        >>> embedder.settings(load_marked_digits().X_test)
-        {'batch_size': 8, 'window': 8}
         """
         return self._settings(Inputs(self._session(), X))
 
@@ -171,7 +166,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         stop: int | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Iterator[Array]:
-        """Yield the embeddings of consecutive samples, a batch or a window at a time.
+        """Yield the embeddings (n, D) of consecutive samples, a batch or a window at a time.
 
         Parameters
         ----------
@@ -181,11 +176,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             window compute nothing twice.
         settings : mapping, optional
             As :meth:`settings` returned them, to compute the rest of what they began.
-
-        Yields
-        ------
-        ndarray of float32 or float64, shape (n, D)
-            Embeddings of the next n samples.
 
         Raises
         ------
@@ -197,17 +187,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
                 yield embedding
 
     def on(self, engine: str) -> Any:
-        """What computes the embeddings: this object, or Ray's actors with copies of it.
+        """The embedder itself for the engine "local", or Ray's actors with copies of it for "ray".
 
-        Parameters
-        ----------
-        engine : {"local", "ray"}
-            As in :meth:`EmbeddingStore.write`.
-
-        Returns
-        -------
-        OnnxEmbedder or RayEmbedder
-            Both have ``settings``, ``iter_batches`` and ``device_``.
+        Both have ``settings``, ``iter_batches`` and ``device_``.
 
         Raises
         ------
@@ -239,14 +221,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return device_of(next(iter(self._sessions().values()), None) or self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons: neuron0, neuron1 and so on, one per column of :meth:`transform`.
-
-        Raises
-        ------
-        InputError
-            If the model does not say how wide its embedding is.
-        """
-        width = self._width()
+        """Names of the neurons, neuron0, neuron1 …; an InputError if the width is not known."""
+        width = self.frozen_model.n_neurons
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")
         return np.asarray([f"neuron{i}" for i in range(width)], dtype=object)
@@ -368,21 +344,13 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def _fastest(self, feed: dict[str, Array], n_samples: int, layers: tuple[Layer, ...]) -> int:
         streams = self._streams
         feeds = repeated(feed, max(1, n_samples // streams))
-        session = self._new_session(
-            layers
-        )  # not the one that stays: it keeps memory for the largest
-
+        session = self._new_session(layers)  # another one would keep memory for the largest batch
         with ThreadPoolExecutor(streams) as pool:
 
             def run(size: int) -> None:
                 list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
 
             return fastest(run, [*feeds])
-
-    def _width(self) -> int | None:
-        head, shape = self.frozen_model.head, self.frozen_model.embedding.shape
-        width = head.n_neurons if head is not None else shape[-1] if shape else None
-        return width if isinstance(width, int) else None
 
 
 def _checked(embedding: Array, begin: int) -> Array:

@@ -27,7 +27,7 @@ MOST_LAYERS = 6
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """What one pass over N samples gave."""
+    """Embeddings and layers of N samples, from one pass."""
 
     Z: Array
     layers: Mapping[str, Array]
@@ -117,14 +117,14 @@ def keep(file: Path, embedded: Embedded) -> bool:
 
 
 def _key(model: FrozenModel, samples: Samples, digests: Array) -> str:
-    """What tells a model and samples from all others."""
+    """A digest of a model and the contents of samples."""
     steps = json.dumps(samples.preprocessing, sort_keys=True, default=str)
     text = "\n".join([model.sha256(), model.embedding.name, steps, sum_of_digests(digests)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(file: Path, wanted: str | None = None) -> Embedded | None:
-    """What a file keeps, of a key; None where there is none, or it is no such file."""
+    """Content of a file that was kept for a key; None for any other file."""
     if not file.is_file():
         return None
     try:

@@ -49,7 +49,7 @@ class RayEmbedder:
 
     @cached_property
     def device_(self) -> str:
-        """Where the actors' sessions run: "cuda", "tensorrt" or "cpu"."""
+        """Device of the actors' sessions: "cuda", "tensorrt" or "cpu"."""
         return str(self._result(self._pool(1)[0].device.remote()))
 
     def settings(self, X: Any) -> dict[str, int]:
@@ -100,11 +100,11 @@ class RayEmbedder:
     def _reference(self, X: Any) -> list[Any]:
         """Samples in Ray's memory, where they are put once; in a list they stay a reference."""
         if self._samples[0] is not X:
-            self._samples = X, self._ray.put(_sent(X))
+            self._samples = X, self._ray.put(by_input(X, _sent))
         return [self._samples[1]]
 
     def _result(self, reference: Any, samples: str = "samples") -> Any:
-        """What an actor returned, with its warnings; its error is raised here."""
+        """Result of an actor; its warnings and its error are raised here."""
         errors = self._ray.exceptions
         try:
             result, messages = self._ray.get(reference)
@@ -129,7 +129,7 @@ class RayEmbedder:
 
 
 def actors_for(nodes: Sequence[Mapping[str, float]], threads: int | None) -> tuple[int, int]:
-    """How many actors fill the cores of a cluster, and the cores of each."""
+    """Number of actors that fill the cores of a cluster, and the cores of each."""
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
     each = min(cores) if threads is None else min(threads, max(cores))
     return sum(n // each for n in cores), each
@@ -161,11 +161,7 @@ def _takes_gpu(embedder: Any, nodes: Sequence[Mapping[str, float]]) -> bool:
 
 
 def _sent(X: Any) -> Any:
-    """Samples for another process, which may stand in another folder: mapped files by path."""
-    return by_input(X, _sent_input)
-
-
-def _sent_input(X: Any) -> Any:
+    """An input for another process, which may stand in another folder: mapped files by path."""
     if hasattr(X, "with_absolute_paths"):
         return X.with_absolute_paths()
     return MappedFile.of(X) or (np.asarray(X) if isinstance(X, np.memmap) else X)

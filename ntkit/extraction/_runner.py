@@ -2,21 +2,271 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit._types import Array
-from ntkit.exceptions import DeviceError, InputError
-from ntkit.extraction._batches import Batch, Inputs, Part
+from ntkit.exceptions import DeviceError, InputError, ModelError
 from ntkit.extraction._session import available_cpus, sent_to_gpu
+from ntkit.samples import by_input
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples that are to run together, not read yet."""
+
+    begin: int
+    end: int
+    rows: Array | None = None
+    window: Any = None
+
+    def __len__(self) -> int:
+        return self.end - self.begin if self.rows is None else len(self.rows)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of one run of the session."""
+
+    part: Part
+    feed: dict[str, Array]
+    sent: dict[str, Any] | None = None
+    sent_rows: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """int: Bytes of the arrays."""
+        return sum(array.nbytes for array in self.feed.values())
+
+
+class Inputs:
+    """Samples for a session, given a window of rows at a time."""
+
+    def __init__(self, session: Any, X: Any) -> None:
+        self.specs = {spec.name: spec for spec in session.get_inputs()}
+        if not self.specs:
+            raise ModelError("What the model computes depends on none of its inputs.")
+        self.X = _selected(X, list(self.specs)) if isinstance(X, Mapping) else _array(X)
+        parts = self.X if isinstance(self.X, dict) else {next(iter(self.specs)): self.X}
+        self.n_samples = _common_length(parts)
+        sizes = (n for spec in self.specs.values() for n in spec.shape[:1])
+        self.fixed_size = next((n for n in sizes if isinstance(n, int)), None)
+        self.windowed = hasattr(self.X, "window")
+        # Slices of an array in memory cost nothing; a memory map waits for the disk.
+        self.instant = all(type(part) is np.ndarray for part in parts.values())
+
+    def parts(self, begin: int, end: int, batch_size: int) -> list[Part]:
+        """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows."""
+        # Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
+        # that memory is at its peak at once or never. Those that must not be padded share a part
+        # with others of their length only.
+        cuts = range(0, end - begin, batch_size)
+        if not self.windowed:
+            return [Part(begin + i, min(begin + i + batch_size, end)) for i in cuts]
+        window = self.X.window(begin, end)  # type: ignore[union-attr]
+        lengths, apart = np.asarray(window.lengths), getattr(window, "unpadded", False)
+        order = np.argsort(-lengths, kind="stable")
+        ends = np.flatnonzero(np.diff(lengths[order])) + 1 if apart else np.empty(0, np.intp)
+        return [
+            Part(begin, end, alike[i : i + batch_size], window)
+            for alike in np.split(order, ends)
+            for i in range(0, len(alike), batch_size)
+        ]
+
+    def load(self, part: Part) -> Batch:
+        """Read the samples of a part."""
+        if part.rows is None:
+            values = by_input(self.X, lambda array: array[part.begin : part.end])
+        else:
+            values = part.window.batch(part.rows)
+        return Batch(part, self._checked(values, len(part)))
+
+    def _checked(self, values: Any, n_rows: int) -> dict[str, Array]:
+        names = list(self.specs)
+        if isinstance(values, Mapping):
+            values = _selected(values, names)
+        elif len(names) == 1:
+            values = {names[0]: values}
+        else:
+            raise InputError(f"The model has the inputs {names}; pass a mapping of arrays.")
+        feed = {name: _cast(self.specs[name], values[name]) for name in names}
+        for name, array in feed.items():
+            if len(array) != n_rows:
+                raise InputError(
+                    f"The samples gave {len(array)} rows for the model's input {name!r} where "
+                    f"{n_rows} were asked for."
+                )
+        return feed
+
+
+def shown_shape(shape: Sequence[Any]) -> str:
+    """Write a shape as text, with ? for what is unknown."""
+    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
+
+
+def _selected(X: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    missing = [name for name in names if name not in X]
+    if missing:
+        raise InputError(
+            f"The model also needs the input {missing[0]!r}; the samples give {[*X]}. (For texts, "
+            "TextPreprocessing.for_model(model) finds what a model needs.)"
+        )
+    return {name: _array(X[name]) for name in names}
+
+
+def _array(values: Any) -> Any:
+    if isinstance(values, list | tuple):
+        return np.asarray(values)
+    return values.to_numpy() if hasattr(values, "to_numpy") else values
+
+
+def _common_length(parts: dict[str, Any]) -> int:
+    for name, part in parts.items():
+        if not hasattr(part, "__len__") or getattr(part, "shape", None) == ():
+            raise InputError(
+                f"The model's input {name!r} needs an array with one row per sample; got "
+                f"{type(part).__name__}."
+            )
+    lengths = {len(part) for part in parts.values()}
+    if len(lengths) > 1:
+        raise InputError("The arrays for the model's inputs differ in length.")
+    return lengths.pop()
+
+
+def _cast(spec: Any, values: Any) -> Array:
+    array, wanted = np.asarray(values), spec.shape
+    if spec.type == "tensor(string)" and array.ndim and array.size == len(array):
+        array = array.reshape((-1, 1)[: len(wanted)])  # one of each sample, (N,) or (N, 1)
+    fits = array.ndim == len(wanted) and all(
+        not isinstance(want, int) or want == have
+        for want, have in zip(wanted[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"The model's input {spec.name!r} has shape {shown_shape(wanted)}, but the samples "
+            f"have shape {shown_shape(('N', *array.shape[1:]))}; preprocess them as the model "
+            "expects."
+        )
+    if spec.type not in _DTYPES:
+        raise InputError(
+            f"The model's input {spec.name!r} is a {spec.type}, which is not supported."
+        )
+    if spec.type == "tensor(string)":
+        return _as_strings(spec, array)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"The model's input {spec.name!r} is numeric; got {array.dtype} values.")
+    dtype = np.dtype(_DTYPES[spec.type])
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, dtype=dtype)
+    if isinstance(array, np.memmap) and np.shares_memory(cast, array):
+        cast = np.array(cast)  # read here, ahead in a thread, and not while the session waits
+    if dtype.kind != "f" and dtype != array.dtype and not np.array_equal(cast, array):
+        raise InputError(
+            f"The model's input {spec.name!r} takes {dtype} values, which the samples "
+            f"({array.dtype}, {array.min():g} to {array.max():g}) are not; preprocess them as the "
+            "model expects."
+        )
+    return cast
+
+
+def _as_strings(spec: Any, array: Array) -> Array:
+    strings = np.ascontiguousarray(array, dtype=object)
+    odd = next((value for value in strings.ravel() if not isinstance(value, str)), None)
+    if odd is not None or array.dtype.kind not in "OUT":
+        raise InputError(f"The model's input {spec.name!r} takes texts; got {odd!r}.")
+    return strings
+
+
+Feed = dict[str, NDArray[Any]]
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_AS_GOOD = 0.02
+_HOPELESS = 1.5  # a size this much slower than the best is not timed again
+_FEW_ROWS = 32
+_LARGEST_BATCH = 1 << 27  # bytes of the largest batch that is timed
+
+
+def fastest(
+    run: Callable[[int], object],
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    *,
+    seconds: float = 3.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Batch size of the most rows per second."""
+    # Every size is run in turn, round after round, so that what else the machine does meets all
+    # alike, and its fastest run counts. Sizes grow until time is up or two doublings bring nothing.
+    begin = clock()
+    best: dict[int, float] = {}  # seconds per row
+
+    def timed(size: int) -> float:
+        started = clock()
+        try:
+            run(size)
+        except Exception:  # whatever it is: this size cannot be used
+            return np.inf
+        return (clock() - started) / size
+
+    rates = list[float]()
+    for size in batch_sizes:
+        known = min(rates, default=np.inf)
+        if known < np.inf and clock() + 2 * size * known > begin + seconds / 2:
+            break  # the second half is for the rounds
+        levelled = len(rates) > 2 and min(rates[-2:]) > rates[-3] * (1 - _AS_GOOD)
+        if levelled or (rates and np.isinf(rates[-1])):
+            break
+        rates.append(timed(size))
+        if clock() < begin + seconds / 2:  # the first run of a shape also allocates
+            rates[-1] = min(rates[-1], timed(size))
+        best[size] = rates[-1]
+    while True:
+        bearable = _HOPELESS * min(best.values())
+        left = [size for size, rate in best.items() if rate <= bearable < np.inf]
+        duration = sum(best[size] * size for size in left)
+        if duration <= 0 or clock() + duration > begin + seconds:
+            break
+        for size in left:
+            best[size] = min(best[size], timed(size))
+    limit = min(best.values()) * (1 + _AS_GOOD)
+    return min(size for size, rate in best.items() if rate <= limit)
+
+
+def few_samples(inputs: Inputs) -> Feed:
+    """The first samples; of those with lengths, one of the median length."""
+    rows = min(_FEW_ROWS * (8 if inputs.windowed else 1), inputs.n_samples)
+    parts = inputs.parts(0, rows, 1 if inputs.windowed else rows)
+    return inputs.load(parts[len(parts) // 2]).feed
+
+
+def repeated(feed: Feed, n_samples: int) -> dict[int, Feed]:
+    """Batches of every size up to ``n_samples``: they cost the same whatever the samples are."""
+    rows = len(next(iter(feed.values())))
+    row_bytes = sum(array.nbytes for array in feed.values()) // rows
+    most = min(n_samples, _LARGEST_BATCH // max(1, row_bytes))
+    sizes = [size for size in BATCH_SIZES if size <= most] or [BATCH_SIZES[0]]
+    return {n: {name: a[np.arange(n) % rows] for name, a in feed.items()} for n in sizes}
+
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -83,69 +333,11 @@ def run_batches(
     verbose: bool = False,
     per_sample: bool = False,
 ) -> Generator[list[Array], None, None]:
-    """Yield the session's outputs for consecutive samples, a batch or a window at a time.
-
-    Batches are cut at multiples of the window, counted from sample 0 whatever ``start`` and
-    ``stop`` are: the outputs of a sample are the same bytes in any part of a job. Parts that
-    begin and end at multiples of the window compute nothing twice.
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        What to run.
-    X : array-like, lazy sequence, mapping of str to these, or windowed sequence
-        Model inputs. A lazy sequence has a length and gives an array, or a mapping of arrays,
-        for a slice; a mapping holds one entry per input of a model with several. A windowed
-        sequence has a length, and its ``window(start, stop)`` gives an object with the
-        ``lengths`` of these samples and ``batch(rows)``, which makes a mapping of arrays of some
-        of them. Slices and windows are taken in several threads at a time, ahead of the session.
-    batch_size : int
-        Samples per run; a model with a fixed batch size keeps its own, and the last batch is
-        padded. It is halved when memory runs out.
-    start, stop : int
-        First sample, and the one after the last; None for the end of X.
-    window : int, optional
-        Samples that are prepared together, and sorted by length if X is windowed; the default
-        is 64 batches then, else one.
-    on_gpu : bool
-        Whether the session runs on a GPU: every batch is padded to ``batch_size``, so that it
-        sees one shape only, and copied to it while the one before is computed.
-    streams : int
-        Batches that run at a time, in threads; for a session that takes a single thread for each.
-    verbose : bool
-        Show a progress bar when it takes longer than a second.
-    per_sample : bool
-        Whether every output must have one row per sample.
-
-    Yields
-    ------
-    list of ndarray
-        The outputs for the next samples, in the session's order.
-
-    Raises
-    ------
-    InputError
-        If the samples do not fit the model's inputs, or an output its samples.
-    ModelError
-        If the model has no inputs.
-    DeviceError
-        If memory runs out on a single sample, or on a batch of fixed size.
-
-    Warns
-    -----
-    RuntimeWarning
-        If memory runs out and the batch size is halved.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.extraction import make_session, run_batches
-    >>> session = make_session(str(marked_digits_model_path()), device="cpu")
-    >>> X = np.zeros((5, 1, 20, 20), dtype=np.float32)
-    >>> [logits.shape for (logits,) in run_batches(session, X, batch_size=2)]
-    [(2, 2), (2, 2), (1, 2)]
-    """
+    """Outputs of a session for consecutive samples, a batch or a window at a time."""
+    # The outputs of a sample are the same bytes in any part of a job. A lazy sequence gives an
+    # array, or a mapping, for a slice; a windowed one has window(start, stop), whose batch(rows)
+    # makes a mapping. Both are read in several threads ahead of the session. A session on a GPU
+    # sees one shape only. When memory runs out, the batch size is halved with a RuntimeWarning.
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     inputs = Inputs(session, X)
@@ -180,7 +372,8 @@ def _computed(
     runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
-    workers = _workers(runner.on_gpu)
+    cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
+    workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
     with closing(
         prefetched(
             lambda rows: inputs.parts(*rows, runner.cut),
@@ -208,12 +401,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of ONNX Runtime says that memory ran out."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or any(mark in message for mark in _OUT_OF_MEMORY)
-
-
-def _workers(on_gpu: bool) -> int:
-    """Threads that prepare; none on a single core that also runs the session."""
-    cpus = available_cpus()
-    return min(cpus, _MOST_WORKERS) if cpus > 1 or on_gpu else 0
 
 
 class _Runner:

@@ -37,63 +37,19 @@ def make_session(
     threads: int | None = None,
     config: Mapping[str, str] | None = None,
 ) -> Any:
-    """Create an ONNX Runtime session.
-
-    Parameters
-    ----------
-    model : bytes or str
-        Serialised model, or the path of one.
-    device : {"auto", "cpu", "cuda", "tensorrt"}
-        "cuda" raises where the session would run on the CPU; "auto" takes a GPU if there is one,
-        through CUDA and without TF32. "tensorrt" spends minutes on building an engine first.
-    providers : sequence, optional
-        ONNX Runtime's own provider list, taken as it is instead of ``device``.
-    folder : pathlib.Path, optional
-        Where the external data of a serialised model lie.
-    threads : int, optional
-        Threads of an operator; the default is :func:`available_cpus`. They do not spin while
-        they wait: other work on the machine would pay for it.
-    config : mapping of str to str, optional
-        Further session configuration entries.
-
-    Returns
-    -------
-    onnxruntime.InferenceSession
-        The session; :func:`device_of` says where it runs.
-
-    Raises
-    ------
-    InputError
-        If there is no such ``device``, or ``threads`` is not a positive integer.
-    DeviceError
-        If ``device`` is "cuda" or "tensorrt" and ONNX Runtime cannot use it.
-    ModelError
-        If ONNX Runtime refuses the model.
-    MissingDependencyError
-        If no ONNX Runtime can be imported, or its files are not all there, as where two builds
-        were installed over each other.
-
-    Warns
-    -----
-    RuntimeWarning
-        If "auto" or ``providers`` ask for a GPU and the session runs on the CPU.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.extraction import make_session
-    >>> session = make_session(str(marked_digits_model_path()), device="cpu")
-    >>> [output.name for output in session.get_outputs()]
-    ['logits']
-    """
+    """ONNX Runtime session on a device; "cuda" and "tensorrt" fail rather than run on the CPU."""
+    # "auto" warns if ONNX Runtime falls back to the CPU. "tensorrt" builds an engine for minutes.
     ort = import_onnxruntime()
     if threads is not None and (isinstance(threads, bool) or threads < 1):
         raise InputError(f"threads must be at least 1; got {threads!r}.")
     if providers is None:
         providers = _providers(device, ort)
     on_gpu = any(_name(provider) in (_TENSORRT, _CUDA) for provider in providers)
-    if on_gpu:
-        _load_cuda_libraries(ort)
+    if on_gpu and hasattr(ort, "preload_dlls"):
+        # It loads what pip installed of CUDA, where else only the system's own are found, and
+        # prints what is missing; the session says by itself whether it runs on the GPU.
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = available_cpus() if threads is None else threads
@@ -119,15 +75,7 @@ def make_session(
 
 
 def device_of(session: Any) -> str:
-    """Where a session, as :func:`make_session` makes it, really runs: "cuda", "tensorrt" or "cpu".
-
-    Examples
-    --------
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.extraction import device_of, make_session
-    >>> device_of(make_session(str(marked_digits_model_path()), device="cpu"))
-    'cpu'
-    """
+    """Device that a session really runs on: "cuda", "tensorrt" or "cpu"."""
     # The list of available providers is a fact of the build; only the session tells the truth.
     providers = session.get_providers()
     return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"
@@ -151,19 +99,7 @@ def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def available_cpus() -> int:
-    """Cores this process may use: its CPU affinity and the container's quota, not the host's.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Examples
-    --------
-    >>> from ntkit.extraction import available_cpus
-    >>> available_cpus() >= 1
-    True
-    """
+    """Cores this process may use: its CPU affinity and the container's quota, not the host's."""
     return int(cpu_count())
 
 
@@ -221,14 +157,6 @@ def _providers(device: Device, ort: Any) -> list[Any]:
         )
     tensorrt = [_TENSORRT] if device == "tensorrt" else []
     return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), _CPU]
-
-
-def _load_cuda_libraries(ort: Any) -> None:
-    """Load what pip installed of CUDA; without this only the system's own are found."""
-    if hasattr(ort, "preload_dlls"):
-        # It prints what is missing; the session says by itself whether it runs on the GPU.
-        with contextlib.redirect_stdout(io.StringIO()):
-            ort.preload_dlls()
 
 
 def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:

@@ -40,31 +40,31 @@ def evaluator(node: ir.Node) -> Callable[[Sequence[Array | None]], list[Array]]:
     model = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports))
 
     def run(inputs: Sequence[Array | None]) -> list[Array]:
-        given = {name: array for name, array in zip(names, inputs, strict=True) if name}
+        feed = {name: array for name, array in zip(names, inputs, strict=True) if name}
         with np.errstate(all="ignore"):
-            return [np.asarray(result) for result in model.run(None, given)]
+            return [np.asarray(result) for result in model.run(None, feed)]
 
     return run
 
 
 def largest_size(node: ir.Node, inputs: Sequence[Array | None]) -> float:
     """At most so many elements an operator makes, or takes to make them, before it is run."""
-    given = [array for array in inputs if array is not None]
-    op, sides = node.op_type, [*given[0].shape] if given else []
+    arrays = [array for array in inputs if array is not None]
+    op, sides = node.op_type, [*arrays[0].shape] if arrays else []
     if op in _BROADCASTING:
-        sides = [*np.broadcast_shapes(*(array.shape for array in given))]
+        sides = [*np.broadcast_shapes(*(array.shape for array in arrays))]
     elif op == "Expand":
-        sides = [*np.broadcast_shapes(given[0].shape, tuple(given[1].astype(int)))]
+        sides = [*np.broadcast_shapes(arrays[0].shape, tuple(arrays[1].astype(int)))]
     elif op == "ConstantOfShape":
-        sides = [int(side) for side in given[0].ravel()]
+        sides = [int(side) for side in arrays[0].ravel()]
     elif op == "Tile":
-        sides = [int(n * times) for n, times in zip(sides, given[1].ravel(), strict=True)]
+        sides = [int(n * times) for n, times in zip(sides, arrays[1].ravel(), strict=True)]
     elif op == "Concat":
-        return float(sum(array.size for array in given))
+        return float(sum(array.size for array in arrays))
     elif op == "Einsum":
-        return _size_of_einsum(node.attributes["equation"].as_string(), given)
+        return _size_of_einsum(node.attributes["equation"].as_string(), arrays)
     elif op == "Pad":
-        _widen(sides, given[1].ravel().tolist() if len(given) > 1 else _pads(node))
+        _widen(sides, arrays[1].ravel().tolist() if len(arrays) > 1 else _pads(node))
     elif "pads" in node.attributes:
         _widen(sides, _pads(node))
     return float(math.prod(sides)) if min(sides, default=0) >= 0 else math.inf
@@ -80,11 +80,11 @@ def _widen(sides: list[int], pads: list[int]) -> None:
         sides[len(sides) - half + axis] += abs(before) + abs(after)
 
 
-def _size_of_einsum(equation: str, given: Sequence[Array]) -> float:
+def _size_of_einsum(equation: str, arrays: Sequence[Array]) -> float:
     terms, _, result = equation.replace(" ", "").partition("->")
     sizes = {
         letter: size
-        for term, array in zip(terms.split(","), given, strict=False)
+        for term, array in zip(terms.split(","), arrays, strict=False)
         for letter, size in zip(term.replace("...", ""), array.shape, strict=False)
     }
     return float(math.prod(sizes.get(letter, 1) for letter in set(result or terms)))
@@ -185,8 +185,8 @@ def axes_of(node: ir.Node) -> tuple[int, ...] | None:
     # None if they are not given, or not constant.
     if "axes" in node.attributes:
         return tuple(node.attributes["axes"].as_ints())
-    given = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    return None if given is None else tuple(int(axis) for axis in given.ravel())
+    axes = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    return None if axes is None else tuple(int(axis) for axis in axes.ravel())
 
 
 def _stored(value: ir.Value) -> ir.TensorProtocol | None:

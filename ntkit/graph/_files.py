@@ -26,24 +26,20 @@ from ntkit.exceptions import InputError, ModelError, NtkitError
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
 
-def drop_unknown_keys(proto: onnx.ModelProto) -> None:
-    """Remove what ONNX does not define from the entries of external data, in place."""
-    # onnx ignores them with a warning; a filter of warnings would not be safe among threads.
+def check_places(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse external data that begin or end nowhere, and remove what ONNX does not define."""
+    # Releases of onnx differ in what they do with the first. They ignore the second with a
+    # warning; a filter of warnings would not be safe among threads.
     for tensor in _tensors(proto):
         if any(entry.key not in _KEYS for entry in tensor.external_data):
             known = [entry for entry in tensor.external_data if entry.key in _KEYS]
             del tensor.external_data[:]
             tensor.external_data.extend(known)
-
-
-def check_places(proto: onnx.ModelProto, path: Path) -> None:
-    """Refuse external data that begin or end nowhere; releases of onnx differ in what they do."""
-    for tensor in _tensors(proto):
         for entry in tensor.external_data:
-            given = entry.value
-            if entry.key in ("offset", "length") and not (given.isascii() and given.isdigit()):
+            place = entry.value
+            if entry.key in ("offset", "length") and not (place.isascii() and place.isdigit()):
                 raise ModelError(
-                    f"{path} gives {given!r:.40} as the {entry.key} of weights in another file, "
+                    f"{path} gives {place!r:.40} as the {entry.key} of weights in another file, "
                     "which is no count of bytes; export it again."
                 )
 
@@ -75,19 +71,19 @@ def follow_links(model: ir.Model, path: Path) -> None:
     # lists are followed, without any `..`, and only into the folder that the model itself lies in.
     folder = path.resolve().parent
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
-    found = dict[str, str]()
+    real_names = dict[str, str]()
     for value in values:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
             name = _real_name(str(tensor.location), path, folder)
             if name is None:
                 return  # left as they are, to be refused by name
-            found[str(tensor.location)] = name
+            real_names[str(tensor.location)] = name
     for value in values:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
             value.const_value = ir.ExternalTensor(
-                found[str(tensor.location)],
+                real_names[str(tensor.location)],
                 tensor.offset,
                 tensor.length,
                 tensor.dtype,
@@ -101,11 +97,8 @@ def follow_links(model: ir.Model, path: Path) -> None:
 
 def data_folder(model: ir.Model) -> Path | None:
     """Folder that the locations of a model's external data start from; None without any."""
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                return Path(value.const_value.base_dir).resolve()
-    return None
+    tensors = _external_tensors(model)
+    return Path(tensors[0].base_dir).resolve() if tensors else None
 
 
 def _real_name(location: str, path: Path, folder: Path) -> str | None:
@@ -193,8 +186,6 @@ def read_model(path: Path) -> tuple[ir.Model, bytes]:
             raise ModelError(f"{path} is not an ONNX model ({kind}).") from error
         del content  # as large as the model
         _check_texts(proto, path)
-        check_places(proto, path)
-        drop_unknown_keys(proto)
         check_places(proto, path)
         model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
@@ -293,7 +284,9 @@ def write_model(
         with _written(path), _NO_COLLECTOR(), _NO_LOG():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
-                _restore_maps(temporary)
+                proto = onnx.load(temporary, load_external_data=False)
+                if _type_maps(proto):
+                    onnx.save(proto, temporary)
             onnx.checker.check_model(temporary)
         if verify is not None:
             try:
@@ -337,8 +330,8 @@ def _own_data(path: Path) -> list[Path]:
         return []  # it is no model
     entries = [e for t in (graph.initializer if graph else ()) for e in t.external_data]
     names = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
-    own = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
-    return [path.with_name(name) for name in sorted(names) if own.fullmatch(name)]
+    pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
+    return [path.with_name(name) for name in sorted(names) if pattern.fullmatch(name)]
 
 
 def fingerprint(model: ir.Model, digest: bytes | None) -> str:
@@ -347,12 +340,6 @@ def fingerprint(model: ir.Model, digest: bytes | None) -> str:
         digest = hashlib.sha256(serialised(model).SerializeToString(deterministic=True)).digest()
     parts = [digest, *(bytes.fromhex(sha256_of(file)) for file in external_files(model))]
     return digest.hex() if len(parts) == 1 else hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def _restore_maps(path: Path) -> None:
-    proto = onnx.load(path, load_external_data=False)
-    if _type_maps(proto):
-        onnx.save(proto, path)
 
 
 @contextmanager
@@ -399,10 +386,10 @@ def model_file(path: Path) -> Path:
     # that hold a model as `model.onnx` or `onnx/model.onnx`, beside its tokenizer and more.
     if not os.path.isdir(path):  # unlike is_dir no error where a name is too long
         return path
-    found = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    models = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
+    if len(models) == 1:
+        return models[0]
+    if models:
         raise ModelError(
             f"{path} is a folder of two models, {_NAME} and onnx/{_NAME}; name the one that is "
             "meant."

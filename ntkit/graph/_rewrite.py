@@ -1,4 +1,4 @@
-"""Put nodes and constants into a graph, and take away what nothing reads any more."""
+"""Put nodes and constants into a graph, pool its tokens, take away what nothing reads any more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnx_ir as ir
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.graph._constants import dtype_of
+from ntkit.graph._tensors import Shapes, opset_of, value_named
 
 
 class Nodes:
@@ -109,3 +110,117 @@ def free_name(graph: ir.Graph, wanted: str) -> str:
     while name in taken:
         name, count = f"{wanted}_{count}", count + 1
     return name
+
+
+POOLINGS = ("cls", "mean")
+# The operator set from which on an operator takes its axes as an input, not as an attribute.
+_AXES_AS_INPUT = {"ReduceSum": 13, "Unsqueeze": 13, "ReduceMean": 18}
+_BROADCASTING_MAX = 8
+
+
+def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
+    """Append the pooling of a tensor (N, T, D) to a graph, in place, unless it is there already."""
+    # "cls" takes the first token, "mean" the mean over those that the attention mask shows. The
+    # pooled tensor is named after the pooling and the tensor, so that a written model's is found
+    # again.
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling!r}.")
+    if embedding is None:
+        raise InputError(
+            "Pooling needs the tensor to pool; name it with --embedding NAME (embedding= in "
+            "Python), for instance last_hidden_state."
+        )
+    tokens = value_named(model.graph, embedding)
+    name = f"ntkit.pooled.{pooling}.{embedding}"
+    known = ir.convenience.create_value_mapping(model.graph).get(name)
+    if known is not None:
+        return known
+    shape, dtype = _shape_and_type(model, tokens)
+    nodes = Nodes(model.graph.append, f"ntkit/pooling/{pooling}/{embedding}")
+    if pooling == "cls":
+        first = nodes.constant(np.asarray(0, np.int64))
+        result = nodes.node("Gather", [tokens, first], {"axis": 1})
+    else:
+        result = _mean(model.graph, nodes, tokens, shape, dtype)
+    result.name = name
+    result.type = ir.TensorType(dtype)
+    result.shape = ir.Shape([shape[0], shape[2]])
+    return result
+
+
+def _shape_and_type(model: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.DataType]:
+    """Shape (N, T, D) and element type, as the file says, else as ONNX infers them."""
+    whole = value.shape is not None and value.dtype is not None
+    known = value if whole else Shapes(model).known(value)
+    shape = known.shape if known.shape is not None else ir.Shape([None, None, None])
+    dtype = known.dtype or ir.DataType.FLOAT
+    if len(shape) != 3 or not dtype.is_floating_point():
+        raise InputError(
+            f"Pooling takes one vector of floats per token, but {value.name!r} has the shape "
+            f"{shape} and holds {dtype.name.lower()}; name another tensor with --embedding NAME, "
+            "or leave out --pooling (pooling= in Python)."
+        )
+    return shape, dtype
+
+
+def along(
+    graph: ir.Graph, nodes: Nodes, op: str, data: ir.Value, *axes: int, **attributes: int
+) -> ir.Value:
+    """Add an operator that takes axes, in the form of the graph's operator set."""
+    if opset_of(graph) < _AXES_AS_INPUT[op]:
+        return nodes.node(op, [data], {"axes": [*axes], **attributes})
+    return nodes.node(op, [data, nodes.constant(np.asarray(axes, np.int64))], attributes)
+
+
+def _mean(graph: ir.Graph, nodes: Nodes, tokens: ir.Value, shape: ir.Shape,
+          dtype: ir.DataType) -> ir.Value:  # fmt: skip
+    mask = _mask_of(graph, shape)
+    if mask is None:
+        return along(graph, nodes, "ReduceMean", tokens, 1, keepdims=0)
+    if opset_of(graph) < _BROADCASTING_MAX:
+        raise InputError(
+            f"Pooling by the mean needs operator set {_BROADCASTING_MAX} or newer, but the model "
+            f"is written for {opset_of(graph)}; export it again."
+        )
+    weights = nodes.node("Cast", [mask], {"to": int(dtype)})
+    count = along(graph, nodes, "ReduceSum", weights, 1, keepdims=1)
+    # A text without any token has the mean 0, not 0/0.
+    of_its_range = np.float32 if dtype == ir.DataType.BFLOAT16 else dtype.numpy()
+    least = np.full(1, np.finfo(of_its_range).tiny).astype(dtype.numpy())
+    count = nodes.node("Max", [count, nodes.constant(least, dtype)])
+    # Divided before summing: a sum of half-precision numbers may overflow where its mean does not.
+    shares = along(graph, nodes, "Unsqueeze", nodes.node("Div", [weights, count]), 2)
+    weighted = nodes.node("Mul", [tokens, shares])
+    return along(graph, nodes, "ReduceSum", weighted, 1, keepdims=0)
+
+
+def _mask_of(graph: ir.Graph, shape: ir.Shape) -> ir.Value | None:
+    """The input that says which tokens are there; None if the model has no such input."""
+    named = [
+        value
+        for value in graph.inputs
+        if "mask" in (value.name or "").lower() and not value.is_initializer()
+    ]
+    named = [value for value in named if value.name == "attention_mask"] or named
+    if len(named) > 1:
+        raise InputError(
+            f"The model has the masks {[value.name for value in named]}, none of them named "
+            "'attention_mask', and pooling by the mean needs to know which one to use; rename it, "
+            "or pool inside the model."
+        )
+    mask = named[0] if named else None
+    if mask is not None and not _fits(mask.shape, shape):
+        raise InputError(
+            f"The mask {mask.name!r} has the shape {mask.shape}, not one number for each token of "
+            f"the tensor {shape}; pool inside the model, or by the first token (--pooling cls)."
+        )
+    return mask
+
+
+def _fits(mask: ir.Shape | None, tokens: ir.Shape) -> bool:
+    if mask is None:
+        return True
+    if len(mask) != 2:
+        return False
+    sides = (mask[1], tokens[1])
+    return not all(isinstance(side, int) for side in sides) or sides[0] == sides[1]

@@ -190,7 +190,7 @@ def ancestors(values: Iterable[ir.Value], stops: Collection[int] = ()) -> Iterat
 
 
 def _read_by(node: ir.Node) -> list[ir.Value]:
-    """What an operator reads; bodies of If and Loop read outer tensors too."""
+    """Inputs of an operator; bodies of If and Loop read outer tensors too."""
     values = [*node.inputs]
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:

@@ -46,7 +46,7 @@ class ImageFiles:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from PIL import Image, UnidentifiedImageError
+    >>> from PIL import Image
     >>> from ntkit.extraction import ImageFiles, ImagePreprocessing
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "white.png"
@@ -124,11 +124,11 @@ class MeasuredImages(ImageFiles):
         return self._inputs[:n]
 
     def measure(self, image: Image.Image) -> Any:
-        """What is kept of an image; not None."""
+        """Measurement that is kept of an image; not None."""
         return True
 
     def measurements(self) -> list[Any]:
-        """What was measured of each image; those that no model has read are read now."""
+        """Measurement of each image; those that no model has read are read now."""
         unread = [row for row, value in enumerate(self._measurements) if value is None]
         for _ in _ahead(self._image, unread):
             pass
@@ -174,7 +174,7 @@ def _opened(path: Path) -> BufferedReader:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """What a decoder raises becomes a sentence."""
+    """Turn whatever a decoder raises into a sentence."""
     try:
         yield
     except Exception as error:  # every decoder of Pillow's has its own way to fail
@@ -184,7 +184,7 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 def _ahead(read: Callable[[int], _T], rows: Sequence[int]) -> Iterator[_T]:
-    """What is read of some rows, in their order; a few are read ahead, in threads."""
+    """Results of reading rows, in their order; some are read ahead, in threads."""
     waiting, rest = deque[Future[_T]](), iter(rows)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="ntkit-images") as pool:
         while True:

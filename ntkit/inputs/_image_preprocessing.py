@@ -1,8 +1,11 @@
-"""How an image becomes a model input: resized, cropped, normalised."""
+"""Steps from an image to a model input, as a user or the files beside a model say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,19 +14,445 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ntkit._text import shortened
 from ntkit.exceptions import InputError
-from ntkit.inputs._image_configs import Said, read_image_config, said_beside
-from ntkit.inputs._pixels import (
-    FILTERS,
-    center_crop,
-    eight_bits,
-    filter_of,
-    in_colours,
-    orientation_of,
-    resized,
-    upright,
+from ntkit.model import PREPROCESSING, FrozenModel, folders_of
+
+# Pillow numbers its filters so, and so do the files that Hugging Face's library writes.
+FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+
+_ORIENTATION = 0x0112  # the EXIF tag, and how to turn an image that has it upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def filter_of(resample: int | str) -> int:
+    """Pillow's number of a resampling filter, from the number or the name."""
+    known = FILTERS.get(resample.lower()) if isinstance(resample, str) else resample
+    if known is None or isinstance(known, bool) or known not in FILTERS.values():
+        names = ", ".join(f"{name} ({number})" for name, number in FILTERS.items())
+        raise InputError(f"resample is one of {names}; got {resample!r}.")
+    return int(known)
+
+
+def upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    """Turn an image as its EXIF orientation says."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def orientation_of(image: Image.Image) -> int | None:
+    """EXIF orientation of an image, which some conversions lose."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged metadata of a sound image: viewers show it as it is stored
+        return None
+    return orientation if isinstance(orientation, int) else None
+
+
+def in_colours(image: Image.Image, mode: str) -> Image.Image:
+    """Convert to grey or RGB; Pillow warns where it drops the transparency of a palette."""
+    if image.mode in ("P", "PA") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert(mode)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit pixels to 0 … 255; Pillow's own conversion clips them."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError("its pixels have 32 bits and no known range; save it with 8 or 16 bits.")
+    return image
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """An image as a viewer shows it: upright, in grey or RGB of 8 bits."""
+    orientation, image = orientation_of(image), eight_bits(image)
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return upright(in_colours(image, mode), orientation)
+
+
+def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) -> Image.Image:
+    """Resize to (height, width), or the shorter side to a length."""
+    if isinstance(resize, int):
+        # Rounded down, as torchvision and Hugging Face do.
+        width, height = (resize * side // min(image.size) for side in image.size)
+    else:
+        height, width = resize
+    return image.resize((width, height), Image.Resampling(resample))
+
+
+def center_crop(
+    pixels: NDArray[Any], crop: tuple[int, int], rounding: Literal["down", "even"]
+) -> NDArray[Any]:
+    """Cut out the middle of an array of shape (H, W, C)."""
+    height, width = pixels.shape[:2]
+    if height < crop[0] or width < crop[1]:
+        raise InputError(
+            f"An image of {height} x {width} is smaller than the crop of {crop[0]} x {crop[1]}; "
+            "resize first (--resize)."
+        )
+    over = height - crop[0], width - crop[1]
+    top, left = (round(n / 2) if rounding == "even" else n // 2 for n in over)
+    return pixels[top : top + crop[0], left : left + crop[1]]
+
+
+Config = Mapping[str, Any]
+
+
+def refuse_unknown(config: Config, known: Iterable[str]) -> None:
+    """Refuse a key that might change the pixels; one without a value does nothing."""
+    for key in sorted(config.keys() - set(known)):
+        if config[key] is not None:
+            raise ValueError(
+                f"ntkit does not know what its key {key!r} ({_short(config[key])}) does to an image"
+            )
+
+
+def flag(config: Config, key: str, default: bool | None) -> bool:
+    """True or false; the default for null or nothing, where there is one."""
+    value = default if config.get(key) is None else config[key]
+    if not isinstance(value, bool):
+        raise ValueError(f"its key {key!r} is {_short(config.get(key))}, not true or false")
+    return value
+
+
+def number(config: Config, key: str, default: float) -> float:
+    """A number above zero; the default for null or nothing."""
+    value = default if config.get(key) is None else config[key]
+    if not _is_number(value) or value <= 0:
+        raise ValueError(f"its key {key!r} is {_short(config[key])}, not a number above 0")
+    return float(value)
+
+
+def side(value: Any, key: str) -> int:
+    """A length in pixels."""
+    if not _is_number(value) or value != int(value) or value < 1:
+        raise ValueError(f"its key {key!r} has {_short(value)}, not a number of pixels")
+    return int(value)
+
+
+def channels_of(config: Config, key: str) -> tuple[float, ...]:
+    """One number for each channel, or one for all."""
+    value = config.get(key)
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values or not all(map(_is_number, values)):
+        raise ValueError(f"its key {key!r} is {_short(value)}, not a number a channel")
+    return tuple(map(float, values))
+
+
+def resample_of(value: Any, key: str) -> int:
+    """Pillow's number of a filter."""
+    try:
+        return filter_of(value)
+    except (InputError, AttributeError, TypeError):
+        raise ValueError(f"its key {key!r} is {_short(value)}, no filter of Pillow's") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _short(value: Any) -> str:
+    return shortened(repr(value), 40)
+
+
+Size = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Processor:
+    """Defaults of a processor that its file need not name."""
+
+    square: bool | None
+    crops: bool | None = False
+    own: tuple[str, ...] = ()
+
+
+_CLIP = _Processor(square=False, crops=True)
+_PROCESSORS = {
+    "vit": _Processor(square=True),
+    "deit": _Processor(square=True, crops=True),
+    "beit": _Processor(square=True, crops=None),
+    "pvt": _Processor(square=True),
+    "segformer": _Processor(square=True),
+    "siglip": _Processor(square=None),
+    "clip": _CLIP,
+    "chineseclip": _CLIP,
+    "bit": _CLIP,
+    "mobilenetv1": _CLIP,
+    "mobilenetv2": _CLIP,
+    "levit": _CLIP,
+    "dinov3vit": _Processor(square=True),
+    "convnext": _Processor(square=False, own=("crop_pct",)),
+    "poolformer": _Processor(square=False, crops=True, own=("crop_pct",)),
+    "efficientnet": _Processor(square=True, own=("include_top", "rescale_offset")),
+    "mobilevit": _Processor(square=False, crops=True, own=("do_flip_channel_order",)),
+}
+# Of no processor: a file that somebody wrote for a model of their own.
+_PLAIN = _Processor(square=None)
+
+_TYPES = ("image_processor_type", "feature_extractor_type")
+_READ = frozenset(
+    {
+        *("do_resize", "size", "resample", "do_center_crop", "crop_size", "default_to_square"),
+        *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad"),
+    }
 )
-from ntkit.model import FrozenModel
+# About other things than the pixels of an RGB image: names, segmentation maps, tensors, devices.
+_HARMLESS = frozenset(
+    {
+        *(*_TYPES, "processor_class", "_processor_class", "transformers_version"),
+        *("_valid_processor_keys", "_valid_kwargs_names", "model_input_names"),
+        *("do_convert_rgb", "do_reduce_labels", "reduce_labels", "pad_size"),
+        *("data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),
+    }
+)
+
+
+def processor_name(config: Config) -> str | None:
+    """Name of the image processor a file is for, if it gives one."""
+    return next((str(config[key]) for key in _TYPES if config.get(key) is not None), None)
+
+
+def processor_steps(config: Config) -> dict[str, Any]:
+    """Read a file's content as parameters of ``ImagePreprocessing``."""
+    name = processor_name(config)
+    kind = re.sub(r"(featureextractor|imageprocessor(fast|pil)?)$", "", (name or "").lower())
+    processor = _PROCESSORS.get(kind) if name is not None else _PLAIN
+    if processor is None:
+        raise ValueError(f"ntkit does not know what a {name} does to an image")
+    refuse_unknown(config, _READ | _HARMLESS | set(processor.own))
+    if flag(config, "do_pad", False):
+        raise ValueError("it pads images ('do_pad'), which ntkit does not")
+    resize, crop = _resize_and_crop(config, processor, kind)
+    steps: dict[str, Any] = {"resize": resize, "crop": crop}
+    if resize is not None and (name is not None or config.get("resample") is not None):
+        steps["resample"] = resample_of(config.get("resample"), "resample")
+    if kind == "dinov3vit" and steps.get("resample", 2) != 2:
+        # It resizes numbers that are not whole: only without overshoot does that come to the same.
+        raise ValueError(f"a {name} resizes otherwise than Pillow if 'resample' is not bilinear")
+    rescales = flag(config, "do_rescale", True)
+    steps["scale"] = number(config, "rescale_factor", 1 / 255) if rescales else 1.0
+    steps["mean"], steps["std"] = _mean_and_std(config, kind, rescales)
+    if kind == "mobilevit" and flag(config, "do_flip_channel_order", True):
+        steps["channel_order"] = "BGR"
+    return steps
+
+
+def _resize_and_crop(
+    config: Config, processor: _Processor, kind: str
+) -> tuple[Size | None, tuple[int, int] | None]:
+    crops = flag(config, "do_center_crop", processor.crops)
+    crop = _both_sides(config.get("crop_size"), "crop_size") if crops else None
+    asks = kind != "" or config.get("size") is not None
+    if not flag(config, "do_resize", asks):
+        return None, crop
+    resize = _size(config, _is_square(config, processor, kind, crops))
+    if kind == "levit" and isinstance(resize, int):
+        resize = int((256 / 224) * resize)
+    if kind == "poolformer":
+        resize = _enlarged(resize, number(config, "crop_pct", 0.9))
+    if kind != "convnext":
+        return resize, crop
+    if crops or not isinstance(resize, int):
+        raise ValueError("a ConvNextImageProcessor takes a shortest edge, and no crop of its own")
+    if resize >= 384:
+        return (resize, resize), None
+    return int(resize / number(config, "crop_pct", 224 / 256)), (resize, resize)
+
+
+def _is_square(config: Config, processor: _Processor, kind: str, crops: bool) -> bool | None:
+    """Whether a size of one number is that of both sides; None where nobody can say."""
+    if config.get("default_to_square") is not None:
+        return flag(config, "default_to_square", None)
+    if kind == "" and not crops:
+        return True  # the library's rule where a processor has none of its own
+    return processor.square
+
+
+def _size(config: Config, square: bool | None) -> Size:
+    size = config.get("size")
+    if isinstance(size, dict):
+        size = {key: value for key, value in size.items() if value is not None}
+        if size.keys() == {"shortest_edge"}:
+            return side(size["shortest_edge"], "size")
+        if size.keys() == {"height", "width"}:
+            return _both_sides(size, "size")
+        raise ValueError(f"ntkit cannot resize to {sorted(size)} ('size')")
+    if isinstance(size, list):
+        return _both_sides(size, "size")
+    length = side(size, "size")
+    if square is None:
+        raise ValueError(
+            f"its size of {length} may be that of the shorter side or of both, and it names no "
+            "image processor that would tell"
+        )
+    return (length, length) if square else length
+
+
+def _both_sides(size: Any, key: str) -> tuple[int, int]:
+    if isinstance(size, dict):
+        size = {name: value for name, value in size.items() if value is not None}
+        if size.keys() != {"height", "width"}:
+            raise ValueError(f"its key {key!r} has {sorted(size)}, not height and width")
+        return side(size["height"], key), side(size["width"], key)
+    if isinstance(size, list) and len(size) == 2:
+        return side(size[0], key), side(size[1], key)
+    return (side(size, key),) * 2
+
+
+def _enlarged(resize: Size, share: float) -> Size:
+    """The size of which a crop keeps a share."""
+    if isinstance(resize, int):
+        return int(resize / share)
+    height, width = (int(length / share) for length in resize)
+    return height if resize[0] == resize[1] else (height, width)
+
+
+def _mean_and_std(
+    config: Config, kind: str, rescales: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Numbers to subtract and to divide by, all steps in one."""
+    normalizes = flag(config, "do_normalize", kind != "mobilevit")
+    if kind == "mobilevit" and normalizes:
+        raise ValueError("a MobileViTImageProcessor does not normalise ('do_normalize')")
+    mean = channels_of(config, "image_mean") if normalizes else (0.0,)
+    std = channels_of(config, "image_std") if normalizes else (1.0,)
+    if kind != "efficientnet":
+        return mean, std
+    if rescales and flag(config, "rescale_offset", False):
+        mean = tuple(value + 1.0 for value in mean)  # (x - 1 - mean) / std
+    if flag(config, "include_top", True):  # divided by it again
+        again = channels_of(config, "image_std")
+        first = std * len(again) if len(std) == 1 else std
+        std = tuple(a * b for a, b in zip(first, again, strict=True))
+    return mean, std
+
+
+_TIMM_READ = frozenset({"input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std"})
+# Where weights come from, what the classes are, what the network can be adapted to. The test size
+# is one that timm does not use unless asked to.
+_TIMM_HARMLESS = frozenset(
+    {
+        *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "architecture"),
+        *("tag", "custom_load", "test_input_size", "test_crop_pct", "test_pool_size"),
+        *("min_input_size", "fixed_input_size", "num_classes", "num_features", "global_pool"),
+        *("label_offset", "label_names", "label_descriptions", "labels", "pool_size"),
+        *("first_conv", "classifier", "license", "description", "origin_url", "paper_name"),
+        *("paper_ids", "notes", "model_args", "library_name", "version"),
+    }
+)
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+def is_timm_config(config: Config) -> bool:
+    """Whether a ``config.json`` is timm's, in its present form or the one of before 2023."""
+    return "pretrained_cfg" in config or {"architecture", "input_size"} <= config.keys()
+
+
+def timm_steps(config: Config) -> dict[str, Any]:
+    """Read a file's content as parameters of ``ImagePreprocessing``."""
+    entries = config.get("pretrained_cfg", config)
+    if not isinstance(entries, Mapping):
+        raise ValueError("its key 'pretrained_cfg' is no object")
+    refuse_unknown(entries, _TIMM_READ | _TIMM_HARMLESS)
+    settings = {**_IMAGENET, **{key: value for key, value in entries.items() if value}}
+    sizes = settings.get("input_size", [3, 224, 224])
+    if not isinstance(sizes, list) or len(sizes) != 3:
+        raise ValueError("its key 'input_size' is not channels, height and width")
+    height, width = (side(length, "input_size") for length in sizes[1:])
+    share = number(settings, "crop_pct", 0.875)
+    larger = math.floor(height / share), math.floor(width / share)
+    mode = settings.get("crop_mode", "center")
+    if mode not in ("center", "squash"):
+        raise ValueError(f"ntkit does not crop so: 'crop_mode' {mode!r}")
+    if mode == "center" and height != width:
+        raise ValueError(f"ntkit does not resize to {height} x {width} with 'crop_mode' 'center'")
+    if min(larger) < 1 or larger[0] < height or larger[1] < width:
+        raise ValueError("its key 'crop_pct' is more than 1: it pads images, which ntkit does not")
+    return {
+        "resize": larger if mode == "squash" else larger[0],
+        "crop": (height, width),
+        "crop_rounding": "even",
+        "scale": 1 / 255,
+        "mean": channels_of(settings, "mean"),
+        "std": channels_of(settings, "std"),
+        "resample": resample_of(settings.get("interpolation", "bicubic"), "interpolation"),
+    }
+
+
+_HUGGING_FACE, _TIMM = "preprocessor_config.json", "config.json"
+_MEND = (
+    "give the preprocessing itself (--resize, --mean and --std; --crop, --scale and --resample "
+    "where they are not none, 1/255 and bilinear)"
+)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Parameters of ``ImagePreprocessing``, and where they come from."""
+
+    steps: dict[str, Any]
+    source: str
+
+
+def read_image_config(path: str | Path) -> Steps:
+    """Read a ``preprocessor_config.json``, or a ``config.json`` of timm's."""
+    path = Path(path)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it holds no object")
+        if is_timm_config(config):
+            return Steps(timm_steps(config), f"as {path.name} (timm) says")
+        name = processor_name(config)
+        return Steps(processor_steps(config), f"as {path.name}{f' ({name})' if name else ''} says")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not a usable description of image preprocessing: {error}; {_MEND}."
+        ) from error
+
+
+def steps_beside(model: FrozenModel) -> Iterator[Steps]:
+    """Preprocessing of a model's images: of the files beside it, then of its own metadata."""
+    # Files lie beside the model, or in the folder above one that is named `onnx`.
+    for folder in folders_of(model.path):
+        if (folder / _HUGGING_FACE).exists():
+            yield read_image_config(folder / _HUGGING_FACE)
+        if _is_timms(folder / _TIMM):
+            yield read_image_config(folder / _TIMM)
+    if PREPROCESSING in model.metadata and model.inputs[0].columns is None:
+        yield _recorded(model.metadata[PREPROCESSING])
+
+
+def _is_timms(path: Path) -> bool:
+    """Whether a ``config.json`` is timm's; most are about a network, and say nothing of images."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and is_timm_config(config)
+
+
+def _recorded(text: str) -> Steps:
+    """Preprocessing that ntkit wrote into a model of images."""
+    try:
+        steps = json.loads(text)
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in steps.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"The model's metadata {PREPROCESSING!r} are damaged ({error}); {_MEND}."
+        ) from error
+    return Steps(values, f"as the model's metadata ({PREPROCESSING}) say")
+
 
 _ASSUMED = (
     "assumed from the model's input, as neither a preprocessor_config.json nor timm's config.json "
@@ -74,9 +503,6 @@ class ImagePreprocessing:
     >>> steps = ImagePreprocessing(resize=16, crop=(12, 12), mean=(0.5,), std=(0.5,))
     >>> steps(Image.new("RGB", (30, 20))).shape
     (3, 12, 12)
-    >>> print(steps.describe())
-    Images: shorter side to 16 pixels (bilinear), centre crop 12 x 12, values / 255, minus 0.5, \
-divided by 0.5, RGB, NCHW; as given.
     """
 
     resize: int | tuple[int, int] | None = None
@@ -103,9 +529,6 @@ divided by 0.5, RGB, NCHW; as given.
             if getattr(self, name) not in values:
                 known = " or ".join(map(repr, values))
                 raise InputError(f"{name} is {known}; got {getattr(self, name)!r}.")
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
         for name in ("resize", "crop"):
             sides = getattr(self, name)
             if sides is not None and np.min(sides) < 1:
@@ -125,16 +548,7 @@ divided by 0.5, RGB, NCHW; as given.
     def from_config(cls, path: str | Path) -> ImagePreprocessing:
         """Read a Hugging Face ``preprocessor_config.json``, or timm's ``config.json``.
 
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        ImagePreprocessing
-            Layout and channels are the defaults, three channels in NCHW: the file does not say
-            them.
+        Layout and channels, which the file does not say, are three channels in NCHW.
 
         Raises
         ------
@@ -153,14 +567,9 @@ divided by 0.5, RGB, NCHW; as given.
         Parameters
         ----------
         shape : sequence of length 4
-            Axes of the input; names or None where they are open.
+            Axes of the input; names or None if they are open: then the size is kept.
         dtype : str
             Element type of the input, as :class:`~ntkit.model.TensorInfo` names it.
-
-        Returns
-        -------
-        ImagePreprocessing
-            Without resizing where the input leaves its size open.
 
         Raises
         ------
@@ -192,7 +601,7 @@ divided by 0.5, RGB, NCHW; as given.
         Values come from ``config``, or from a ``preprocessor_config.json`` or a ``config.json`` of
         timm's beside the model (or in the folder above one that is named ``onnx``), or from what
         ntkit noted in the model's metadata; layout and channels always from the model's input,
-        and everything from it where nothing else is found. :meth:`describe` says which.
+        and everything from it if nothing else is found. :meth:`describe` says which.
 
         Parameters
         ----------
@@ -201,8 +610,8 @@ divided by 0.5, RGB, NCHW; as given.
         config : path-like, optional
             One of these files, if it lies elsewhere.
         **given
-            Parameters that are known, over whatever is found. With ``resize``, ``mean`` and
-            ``std`` a file that is not usable does no harm.
+            Parameters that go before all of these. With ``resize``, ``mean`` and ``std`` a file
+            that is not usable does no harm.
 
         Returns
         -------
@@ -228,45 +637,45 @@ divided by 0.5, RGB, NCHW; as given.
             return None
         guess = cls.for_input(shape, model.inputs[0].dtype)
         try:
-            found = [read_image_config(config)] if config is not None else [*said_beside(model)]
+            steps = [read_image_config(config)] if config is not None else [*steps_beside(model)]
         except InputError:
             if not given.keys() >= _ESSENTIAL:
                 raise
-            found = []
-        first = guess._with(found[0] if found else None, given)
-        for other in found[1:]:
-            if _differ(guess._with(found[0], {}), guess._with(other, {})):
+            steps = []
+        first = guess._with(steps[0] if steps else None, given)
+        for other in steps[1:]:
+            if _differ(guess._with(steps[0], {}), guess._with(other, {})):
                 differs = f"{first.source}, not {other.source}, which differs"
                 first = replace(first, source=differs)
-        by_file = found and not given.keys() & {"resize", "crop"}
-        first._check_fits(guess.resize, found[0].source if by_file else None)
+        by_file = steps and not given.keys() & {"resize", "crop"}
+        first._check_fits(guess.resize, steps[0].source if by_file else None)
         return first
 
-    def _with(self, said: Said | None, given: dict[str, Any]) -> ImagePreprocessing:
+    def _with(self, read: Steps | None, by_hand: dict[str, Any]) -> ImagePreprocessing:
         """These steps with what a file says, and what is given by hand, in place of them."""
-        source = said.source if said is not None else self.source
-        if given.keys() >= _ESSENTIAL:
+        source = read.source if read is not None else self.source
+        if by_hand.keys() >= _ESSENTIAL:
             source = "as given"
-        elif given:
-            source += f" (but for {' and '.join(sorted(given))}, as given)"
-        steps = {**(said.steps if said is not None else {})}
+        elif by_hand:
+            source += f" (but for {' and '.join(sorted(by_hand))}, as given)"
+        steps = {**(read.steps if read is not None else {})}
         for name in ("mean", "std"):
             values = set(steps.get(name, ()))
-            if given.get("channels", self.channels) == 1 and len(values) == 1:
+            if by_hand.get("channels", self.channels) == 1 and len(values) == 1:
                 steps[name] = tuple(values)  # of a grey image, from a file for three channels
         layout = {"layout": self.layout, "channels": self.channels}
         try:
-            return replace(self, **{**steps, **layout, **given}, source=source)
+            return replace(self, **{**steps, **layout, **by_hand}, source=source)
         except (TypeError, ValueError) as error:
             said_so = f"The image preprocessing, {source}, is not usable"
             raise InputError(f"{said_so}: {error}") from error
 
-    def _check_fits(self, size: int | tuple[int, int] | None, said: str | None) -> None:
+    def _check_fits(self, size: int | tuple[int, int] | None, file: str | None) -> None:
         """Refuse steps that end in another size than the model's own."""
         mine = self.crop or self.resize
         if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
             raise InputError(
-                f"Images would come to {mine[0]} x {mine[1]} pixels{f', {said}' if said else ''}, "
+                f"Images would come to {mine[0]} x {mine[1]} pixels{f', {file}' if file else ''}, "
                 f"but the model takes {size[0]} x {size[1]}; give --resize and --crop."
             )
 
@@ -280,17 +689,9 @@ divided by 0.5, RGB, NCHW; as given.
         return self.after_resizing(np.asarray(image, dtype=np.float32))
 
     def after_resizing(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Crop pixels of the right size, and bring values, channels and axes to what they must be.
+        """Model input, (C, H, W) or (H, W, C), of resized pixels: cropped, scaled, in its layout.
 
-        Parameters
-        ----------
-        pixels : ndarray of float32, shape (H, W) or (H, W, C)
-            From 0 to 255, in grey or RGB.
-
-        Returns
-        -------
-        ndarray of float32, shape (C, H, W) or (H, W, C)
-            The model input, without the batch axis.
+        The pixels are float32 of shape (H, W) or (H, W, C), from 0 to 255, in grey or RGB.
 
         Raises
         ------
@@ -308,28 +709,30 @@ divided by 0.5, RGB, NCHW; as given.
         return np.asarray(pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a manifest.
-
-        Returns
-        -------
-        dict
-            Parameters by name: all that decide about the pixels, and so without the source.
-            Those that do nothing unless set are there only where they are.
-        """
+        """Plain values of all that decides about the pixels, for a manifest; not the source."""
         values = asdict(self)
         values.pop("source")
         unset = with_defaults({})
         return {k: v for k, v in values.items() if k not in unset or v != unset[k]}
 
     def describe(self) -> str:
-        """Say in one sentence what happens to an image, and where that comes from.
-
-        Returns
-        -------
-        str
-            For a reader who wants to check it: "Images: ...; as preprocessor_config.json says."
-        """
-        return _described(self)
+        """Sentence on what happens to an image, and who says so."""
+        words = []
+        if self.resize is not None:
+            name = {number: name for name, number in FILTERS.items()}[filter_of(self.resample)]
+            if isinstance(self.resize, int):
+                words.append(f"shorter side to {self.resize} pixels ({name})")
+            else:
+                words.append(f"resized to {self.resize[0]} x {self.resize[1]} ({name})")
+        if self.crop is not None:
+            words.append(f"centre crop {self.crop[0]} x {self.crop[1]}")
+        words.append(f"values {_factor(self.scale)}")
+        if any(self.mean):
+            words.append(f"minus {_numbers(self.mean)}")
+        if any(value != 1 for value in self.std):
+            words.append(f"divided by {_numbers(self.std)}")
+        colours = "grey" if self.channels == 1 else self.channel_order
+        return f"Images: {', '.join([*words, colours, self.layout])}; {self.source}."
 
 
 def with_defaults(steps: dict[str, Any]) -> dict[str, Any]:
@@ -347,26 +750,6 @@ def _differ(one: ImagePreprocessing, two: ImagePreprocessing) -> bool:
         if not np.allclose(a.pop(name), b.pop(name)):
             return True
     return a != b
-
-
-def _described(steps: ImagePreprocessing) -> str:
-    """One sentence: the steps in their order, and where they come from."""
-    words = []
-    if steps.resize is not None:
-        name = {number: name for name, number in FILTERS.items()}[filter_of(steps.resample)]
-        if isinstance(steps.resize, int):
-            words.append(f"shorter side to {steps.resize} pixels ({name})")
-        else:
-            words.append(f"resized to {steps.resize[0]} x {steps.resize[1]} ({name})")
-    if steps.crop is not None:
-        words.append(f"centre crop {steps.crop[0]} x {steps.crop[1]}")
-    words.append(f"values {_factor(steps.scale)}")
-    if any(steps.mean):
-        words.append(f"minus {_numbers(steps.mean)}")
-    if any(value != 1 for value in steps.std):
-        words.append(f"divided by {_numbers(steps.std)}")
-    colours = "grey" if steps.channels == 1 else steps.channel_order
-    return f"Images: {', '.join([*words, colours, steps.layout])}; {steps.source}."
 
 
 def _factor(scale: float) -> str:

@@ -1,4 +1,4 @@
-"""How a text becomes model inputs: what the model says, and the files beside it."""
+"""Steps from a text to model inputs, as the model and the files beside it say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ntkit.exceptions import InputError
-from ntkit.model import FrozenModel, TensorInfo, recorded_preprocessing
+from ntkit.model import FrozenModel, TensorInfo, folders_of, recorded_preprocessing
 
 Side = Literal["right", "left"]
 
@@ -42,13 +42,11 @@ class TextPreprocessing:
     ----------
     tokenizer : path-like or None
         A ``tokenizer.json``, as Hugging Face's tokenizers library writes it. None: the model takes
-        texts as they are, in one input of strings, and nothing else here says anything of them.
+        texts as they are, in one input of strings, and nothing else here applies.
     max_length : int
         Most tokens of a text, special tokens included; longer texts are truncated.
-    truncation : {"right", "left"}
-        The end that is cut off.
-    padding : {"right", "left"}
-        The end that is filled up.
+    truncation, padding : {"right", "left"}
+        The end that is cut off, and the end that is filled up.
     pad_token : str or None
         What it is filled with; None takes the tokenizer's own.
     fixed_length : int or None
@@ -57,12 +55,9 @@ class TextPreprocessing:
         a time.
     ids : str
         The model's input of token ids, or of texts as they are.
-    mask : str or None
-        Its input that is 1 for a token and 0 for padding, if it has one.
-    types : str or None
-        Its input of token types, if it has one.
-    positions : str or None
-        Its input of positions, if it has one: 0, 1, … from the first token that is no padding.
+    mask, types, positions : str or None
+        Its inputs, if it has them: 1 for a token and 0 for padding; token types; 0, 1, … from the
+        first token that is not padding.
     dtype : str
         Element type of these inputs.
     source : str
@@ -117,7 +112,7 @@ class TextPreprocessing:
     ) -> TextPreprocessing | None:
         """Find how texts go into a model.
 
-        Where its only input takes one string of each sample, as that of a TF-IDF pipeline does,
+        If its only input takes one string of each sample, as that of a TF-IDF pipeline does,
         texts go in as they are. Else the tokenizer is the ``tokenizer.json`` beside the model, or
         in the folder above one that is named ``onnx``. Sides, the padding token and the largest
         length come from it and from ``tokenizer_config.json`` and ``config.json``; the smallest of
@@ -136,22 +131,13 @@ class TextPreprocessing:
         Returns
         -------
         TextPreprocessing or None
-            None if the model does not take texts, or needs a tokenizer, and none is given or found.
+            None if the model does not take texts, or needs a tokenizer that is not found.
 
         Raises
         ------
         InputError
             If a tokenizer is given to a model that does not take texts, or takes them as they are,
             or a file is damaged.
-
-        Examples
-        --------
-        >>> from ntkit import FrozenModel
-        >>> from ntkit.datasets import marked_digits_model_path
-        >>> from ntkit.extraction import TextPreprocessing
-        >>> model = FrozenModel.load(marked_digits_model_path())
-        >>> TextPreprocessing.for_model(model) is None  # it takes images
-        True
         """
         as_they_are = cls.for_strings(model.inputs)
         if as_they_are is not None:
@@ -168,7 +154,7 @@ class TextPreprocessing:
                 "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
                 "token types and positions; leave out --tokenizer."
             )
-        beside = folders_of(model)
+        beside = folders_of(model.path)
         file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
         if inputs is None or file is None:
             return None
@@ -187,7 +173,7 @@ class TextPreprocessing:
         }
         known = {source: n for source, n in limits.items() if n is not None}
         source = min(known, key=known.__getitem__) if known else "since no file says how many"
-        longest, given = known.get(source, _DEFAULT_LENGTH), max_length is not None
+        longest, by_user = known.get(source, _DEFAULT_LENGTH), max_length is not None
         if max_length is None:
             max_length = longest
         max_length = max_length if fixed is None else min(max_length, fixed)
@@ -205,46 +191,33 @@ class TextPreprocessing:
             types=types.name if types else None,
             positions=positions.name if positions else None,
             dtype=ids.dtype,
-            source=_GIVEN if given else source,
+            source=_GIVEN if by_user else source,
         )
         return steps.as_recorded(model)
 
     def as_recorded(self, model: FrozenModel) -> TextPreprocessing:
-        """Return these steps as ntkit recorded them when it trained the head of a model.
+        """These steps as ntkit recorded them when it trained the head of a model.
 
-        Parameters
-        ----------
-        model : FrozenModel
-            The model.
-
-        Returns
-        -------
-        TextPreprocessing
-            These steps where the model holds no record, and where the length was given. Of another
-            tokenizer's record the padding token is left out.
+        They stay as they are if the model holds no record, or the length was given. Of another
+        tokenizer's record the padding token is left out.
         """
         recorded = recorded_preprocessing(model.metadata)
         if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
             return self
         same = recorded["tokenizer_sha256"] == self.as_dict()["tokenizer_sha256"]
         names = _RECORDED - {"tokenizer_sha256"} - ({"pad_token"} if not same else set())
-        said = "as the model's metadata say"
+        source = "as the model's metadata say"
         try:
             return replace(
                 self,
                 **{name: recorded[name] for name in names},
-                source=said if same else f"{said}, though of another tokenizer",
+                source=source if same else f"{source}, though of another tokenizer",
             )
         except (TypeError, InputError):  # not as ntkit writes it
             return self
 
     def describe(self) -> str:
-        """Say in a sentence how long texts may be, and where that comes from.
-
-        Returns
-        -------
-        str
-        """
+        """Sentence on how long texts may be, and where that comes from."""
         if self.tokenizer is None:
             return f"Texts: as they are, to the input {self.ids!r}."
         apart = ", never padded, as the model takes no mask" if self.unpadded else ""
@@ -260,26 +233,7 @@ class TextPreprocessing:
 
     @classmethod
     def for_strings(cls, inputs: Sequence[TensorInfo]) -> TextPreprocessing | None:
-        """Find whether texts go into a model as they are.
-
-        Parameters
-        ----------
-        inputs : sequence of TensorInfo
-            The model's inputs.
-
-        Returns
-        -------
-        TextPreprocessing or None
-            None unless there is one input, of one string of each sample.
-
-        Examples
-        --------
-        >>> from ntkit.extraction import TextPreprocessing
-        >>> from ntkit.model import TensorInfo
-        >>> review = TensorInfo("review", (None, 1), "string")
-        >>> TextPreprocessing.for_strings([review]).ids
-        'review'
-        """
+        """Steps for texts as they are; None unless the only input takes one string per sample."""
         if len(inputs) != 1 or inputs[0].dtype != "string":
             return None
         shape = inputs[0].shape or ()
@@ -294,18 +248,9 @@ class TextPreprocessing:
         return Path(self.tokenizer)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a manifest.
+        """Plain values of all that decides about the token ids, for a manifest.
 
-        Returns
-        -------
-        dict
-            What decides about the token ids, by name: the tokenizer as the SHA-256 of its file.
-            Of texts that go in as they are, that they do.
-
-        Raises
-        ------
-        InputError
-            If the tokenizer cannot be read.
+        The tokenizer is the SHA-256 of its file; an InputError says that it cannot be read.
         """
         if self.tokenizer is None:
             return {"input": "as it is"}
@@ -329,16 +274,13 @@ def saved_pad_token(tokenizer: str | Path) -> str | None:
 
 
 def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
-    """What a ``tokenizer_config.json`` beside a tokenizer says; nothing where it is none."""
+    """Content of the ``tokenizer_config.json`` beside a tokenizer; nothing where it is none."""
     # Without what names code or places of whoever saved it.
     try:
         settings = _read_json(Path(tokenizer).with_name(_SETTINGS))
     except InputError:
         return {}
     return {name: value for name, value in settings.items() if name not in _NOT_HANDED_ON}
-
-
-# -- the model and its files --------------------------------------------------------------------
 
 
 def _text_inputs(
@@ -348,29 +290,21 @@ def _text_inputs(
     left = list(inputs)
 
     def take(*words: str) -> list[TensorInfo]:
-        found = [info for info in left if any(word in info.name.lower() for word in words)]
-        left[:] = [info for info in left if info not in found]
-        return found
+        taken = [info for info in left if any(word in info.name.lower() for word in words)]
+        left[:] = [info for info in left if info not in taken]
+        return taken
 
     masks, positions = take("mask"), take("position")
     kinds = take("token_type", "segment") or take("type_ids")
     others = (masks, kinds, positions)
-    if len(left) != 1 or any(len(found) > 1 for found in others):
+    if len(left) != 1 or any(len(infos) > 1 for infos in others):
         return None
     if left[0].dtype not in ("int64", "int32") or any(
         info.shape is not None and len(info.shape) != 2 for info in inputs
     ):
         return None
-    mask, kind, position = (found[0] if found else None for found in others)
+    mask, kind, position = (infos[0] if infos else None for infos in others)
     return left[0], mask, kind, position
-
-
-def folders_of(model: FrozenModel) -> list[Path]:
-    """Folders of the files that say how inputs are prepared: the model's, and above ``onnx``."""
-    if model.path is None:
-        return []
-    folder = model.path.parent
-    return [folder, folder.parent] if folder.name == "onnx" else [folder]
 
 
 def _found(folders: Sequence[Path], name: str) -> Path | None:
@@ -416,8 +350,8 @@ def _n_positions(config: dict[str, Any]) -> int | None:
     return _limit(positions - (padding if isinstance(padding, int) else 1) - 1)
 
 
-def _side(*given: Any) -> Side:
-    chosen = next((side for side in given if isinstance(side, str)), "right")
+def _side(*sides: Any) -> Side:
+    chosen = next((side for side in sides if isinstance(side, str)), "right")
     return "left" if chosen.lower() == "left" else "right"
 
 

@@ -35,7 +35,7 @@ class Texts:
     pairs : iterable of str, optional
         The second text of each sample, such as the hypothesis to a premise. The tokenizer joins a
         pair in its own way (BERT: ``[CLS] first [SEP] second [SEP]``, with token types 0 and 1),
-        and takes tokens off the longer text where both are too long. The attribute ``texts`` then
+        and takes tokens off the longer text if both are too long. The attribute ``texts`` then
         holds pairs.
 
     Raises
@@ -95,17 +95,7 @@ class Texts:
         return self._encoded(texts).batch(np.arange(len(texts)))
 
     def with_steps(self, preprocessing: TextPreprocessing) -> Texts:
-        """Return the same texts, tokenised in another way.
-
-        Parameters
-        ----------
-        preprocessing : TextPreprocessing
-            The other way.
-
-        Returns
-        -------
-        Texts
-        """
+        """The same texts, tokenised in another way."""
         return self._made(self.texts, preprocessing)
 
     def with_absolute_paths(self) -> Texts:
@@ -126,28 +116,11 @@ class Texts:
         return Texts(first, preprocessing, pairs=second)
 
     def window(self, start: int, stop: int) -> TextWindow | PlainWindow:
-        """Tokenise consecutive texts, to be padded in batches of similar length.
-
-        Parameters
-        ----------
-        start, stop : int
-            First text, and the one after the last.
-
-        Returns
-        -------
-        TextWindow or PlainWindow
-            Their token ids, or the texts as they are.
-        """
+        """Token ids of texts ``start`` to ``stop``, to be padded in batches of similar length."""
         return self._encoded(self.texts[start:stop])
 
     def sha256(self) -> str:
-        """Fingerprint of the texts, in their order.
-
-        Returns
-        -------
-        str
-            64 hexadecimal digits.
-        """
+        """Fingerprint of the texts, in their order: 64 hexadecimal digits."""
         digest = hashlib.sha256()
         for text in self.texts:
             for part in text if self.paired else (text,):
@@ -156,13 +129,7 @@ class Texts:
         return digest.hexdigest()
 
     def pad_token(self) -> tuple[int, str]:
-        """Return what shorter texts are filled up with.
-
-        Returns
-        -------
-        (int, str)
-            Its token id, and the token itself.
-        """
+        """Id and text of the token that shorter texts are filled up with."""
         return self._pad_id, str(self._tokenizer.id_to_token(self._pad_id))
 
     @cached_property
@@ -208,11 +175,6 @@ class PlainWindow:
     texts: Sequence[str]
     preprocessing: TextPreprocessing
 
-    @property
-    def unpadded(self) -> bool:
-        """Whether a batch may hold texts of one length only."""
-        return False
-
     def batch(self, indices: Any) -> dict[str, Array]:
         """Return the model's input for some of the texts, of shape (len(indices), 1)."""
         chosen = np.asarray([self.texts[i] for i in indices], dtype=object)
@@ -257,14 +219,11 @@ class TextWindow:
 
 
 def _checked(texts: Iterable[Any]) -> list[str]:
-    found = list(texts)
-    for i, text in enumerate(found):
+    checked = list(texts)
+    for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise InputError(f"Sample {i} is {text!r}, not a text.")
-    return found
-
-
-# -- the tokenizer ------------------------------------------------------------------------------
+    return checked
 
 
 def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
@@ -319,17 +278,11 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
 
 
 def _refuse_broken(texts: Iterable[str]) -> None:
-    broken = next((text for text in texts if not _is_unicode(text)), None)
-    if broken is not None:  # some versions of tokenizers would put another character there
-        raise InputError(
-            f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
-            "remove it."
-        )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # tokenizers may put another character there
+            raise InputError(
+                f"The text {text[:80]!a} holds half a character (a lone surrogate); mend or "
+                "remove it."
+            ) from error

@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 from sklearn.model_selection import StratifiedKFold
 
+from ntkit._doc import documented
 from ntkit._labels import differing_classes
 from ntkit._output import check_file, new_file
 from ntkit._text import listed
@@ -166,6 +167,7 @@ def report_of_models(
     )
 
 
+@documented
 def write_report(
     original: FrozenModel | str | os.PathLike[str],
     debiased: FrozenModel | str | os.PathLike[str],
@@ -192,14 +194,7 @@ def write_report(
         Labelled samples, which trained neither; groups are for the figures only.
     out : path-like
         HTML file to write: self-contained, without any external request.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
-    device, batch_size
-        As in :class:`~ntkit.OnnxEmbedder`.
-    force : bool
-        Replace an existing file.
-    verbose : bool
-        Show a progress bar.
+    {job.preprocessing, job.device, replace.force, verbose}
 
     Returns
     -------
@@ -221,9 +216,7 @@ def write_report(
     >>> d = load_marked_digits()
     >>> model = FrozenModel.load(marked_digits_model_path())
     >>> Z = OnnxEmbedder(model, device="cpu").transform(d.X_train)
-    >>> rule = {"threshold": 1, "max_suppressed": 0.3}
-    >>> clf = NeuronTuneClassifier(**rule, head=model.head, random_state=0)
-    >>> debiased = model.with_head(clf.fit(Z, d.y_train).head_)
+    >>> debiased = model.with_head(NeuronTuneClassifier(head=model.head).fit(Z, d.y_train).head_)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     data = (d.X_test, d.y_test, d.groups_test)
     ...     page = write_report(model, debiased, data, Path(folder) / "report.html", device="cpu")

@@ -8,40 +8,38 @@ from ntkit.metrics._accuracy import (
     worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
+from ntkit.metrics._class_order import ClassOrder as ClassOrder  # for other packages
+from ntkit.metrics._class_order import check_class_order as check_class_order
+from ntkit.metrics._class_order import class_order
 from ntkit.metrics._group_report import GroupReport, ReportRow, group_report
-from ntkit.metrics._intervals import wilson as wilson  # for other rooms
+from ntkit.metrics._intervals import wilson as wilson
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
-    class_accuracy_gap,
     correctness_group_accuracy,
     sfit_score,
 )
+from ntkit.metrics._label_free import class_accuracy_gap as class_accuracy_gap
 from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._scorers import (
     LABEL_FREE_SCORES,
     SCORERS,
     CorrectnessGroupScorer,
-    adjusted_accuracy_scorer,
     get_scorer,
     worst_group_scorer,
 )
-from ntkit.metrics._scorers import named_score as named_score  # for other rooms
+from ntkit.metrics._scorers import adjusted_accuracy_scorer as adjusted_accuracy_scorer
+from ntkit.metrics._scorers import named_score as named_score
 
 __all__ = [
     "LABEL_FREE_SCORES",
     "SCORERS",
-    "ClassOrder",
     "CorrectnessGroupScorer",
     "GroupReport",
     "ReportRow",
     "accuracy_by",
     "adjusted_accuracy",
-    "adjusted_accuracy_scorer",
     "afr_weighted_accuracy",
-    "check_class_order",
-    "class_accuracy_gap",
     "class_order",
     "correctness_group_accuracy",
     "get_scorer",

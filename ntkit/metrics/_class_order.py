@@ -23,28 +23,7 @@ _MOVED_AND_BETTER = 0.9  # share of the classes that move which the permutation 
 
 @dataclass(frozen=True)
 class ClassOrder:
-    """Another order of a model's classes that explains the labels far better.
-
-    Attributes
-    ----------
-    classes : ndarray of shape (C,)
-        The class labels in the order that explains them.
-    moved : tuple of int
-        Positions of the classes that differ from the order given.
-    accuracy, permuted_accuracy : float
-        Share of samples that are right in the order given, and in this one.
-    n_samples : int
-        Samples that it was found on.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.metrics import class_order
-    >>> y = np.tile(["no", "yes"], 100)
-    >>> found = class_order(y, y[::-1], ["no", "yes"])
-    >>> found.classes.tolist(), found.accuracy, found.permuted_accuracy
-    (['yes', 'no'], 0.0, 1.0)
-    """
+    """Another order of a model's classes that explains the labels far better."""
 
     classes: Array
     moved: tuple[int, ...]
@@ -53,13 +32,7 @@ class ClassOrder:
     n_samples: int
 
     def sentence(self) -> str:
-        """Say what was found and how to mend it.
-
-        Returns
-        -------
-        str
-            With the order of the classes that move.
-        """
+        """Sentence that names the order of the classes that move, and the repair."""
         order = {i: self.classes[i].item() for i in self.moved[:8]}
         shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
         few = len(self.classes) <= 8
@@ -95,7 +68,9 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     Returns
     -------
     ClassOrder or None
-        None if there is no such order.
+        With ``classes`` (C,) in the order that explains the labels, ``moved`` (positions that
+        differ), ``accuracy`` and ``permuted_accuracy`` of the two orders, ``n_samples`` and
+        ``sentence()``; None if there is no such order.
 
     Raises
     ------
@@ -109,8 +84,6 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     >>> y = np.tile([0, 1, 2], 50)
     >>> class_order(y, (y + 1) % 3, [0, 1, 2]).classes
     array([2, 0, 1])
-    >>> class_order(y, np.where(np.arange(150) % 5 < 2, y, 2 - y), [0, 1, 2]) is None
-    True
     """
     y, y_pred, classes = (np.atleast_1d(np.asarray(a)) for a in (y, y_pred, classes))
     if y.shape != y_pred.shape:
@@ -133,33 +106,7 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
 
 
 def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> None:
-    """Refuse a model whose classes are evidently in another order than the labels.
-
-    Parameters
-    ----------
-    y_pred : array-like of shape (N,)
-        Predictions of the model's own head, on samples like those it was trained on.
-    y : array-like of shape (N,)
-        Class labels.
-    classes : array-like of shape (C,)
-        The classes in the order that the model's logits were taken to have.
-
-    Raises
-    ------
-    InputError
-        If another order explains the labels far better, as :func:`class_order` says.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.metrics import check_class_order
-    >>> y = np.tile([0, 1], 100)
-    >>> check_class_order(y, y, [0, 1])
-    >>> check_class_order(1 - y, y, [0, 1])
-    Traceback (most recent call last):
-    ...
-    ntkit.exceptions.InputError: The model's classes seem to be in another order ...
-    """
+    """Refuse a model whose classes are evidently in another order than the labels."""
     found = class_order(y, y_pred, classes)
     if found is not None:
         raise InputError(found.sentence())

@@ -98,13 +98,7 @@ class GroupReport:
         return self.summary("worst group" if self.grouped else "worst class")
 
     def summary(self, label: str) -> ReportRow:
-        """The summary row of that name, such as "average".
-
-        Raises
-        ------
-        InputError
-            If the report has no such summary.
-        """
+        """The summary row of that name, such as "average", or an InputError."""
         rows = {row.label: row for row in self.rows if row.kind == "summary"}
         if label not in rows:
             raise InputError(f"The report has no summary {label!r}, only {', '.join(rows)}.")
@@ -218,9 +212,9 @@ def group_report(
 
     Notes
     -----
-    An interval takes the samples of a group for a random draw of it. Where groups are known of some
-    samples only, that is so if these were chosen without regard to what the model makes of them:
-    samples that were asked about because they are misclassified make a group look worse than it is.
+    An interval takes the samples of a group for a random draw of it. If groups are known for some
+    samples only, these have to be chosen without regard to what the model makes of them: samples
+    that were asked about because they are misclassified make a group look worse than it is.
 
     The interval of an accuracy is Wilson's, that of a change Bonett and Price's, which is paired:
     the same samples before and after. Neither is ever of width 0, so 20 of 20 right is [83.9, 100].
@@ -238,20 +232,9 @@ def group_report(
     ...     y_pred_before=[0, 1, 1, 1, 1, 0],
     ...     attribute=["land", "sea", "sea", "land", "sea", "sea"],
     ... )
-    >>> report.worst_group.accuracy
-    0.5
     >>> report
     GroupReport(6 samples: average 0.833, was 0.500; worst class (0) 0.667, was 0.333;
     worst group (0 × sea) 0.500, was 0.000; mean of groups 0.875, was 0.625)
-    >>> print(group_report([0, 0, 1], [0, 0, 1]).table())
-    |  | samples | accuracy | 95 % interval |
-    | --- | ---: | ---: | ---: |
-    | class 0 | 2 | 100.0 | [34.2, 100.0] |
-    | class 1 | 1 | 100.0 | [20.7, 100.0] |
-    | average | 3 | 100.0 | [43.9, 100.0] |
-    | worst class (0) | 2 | 100.0 | [20.7, 100.0] |
-    <BLANKLINE>
-    No group labels were given: the worst group is the worst class.
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")

@@ -16,35 +16,12 @@ from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_groups
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 
-@documented
 def class_accuracy_gap(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
-    """Mean absolute difference between the accuracies of two classes; smaller is better.
-
-    The selection rule of ShortcutProbe (arXiv 2505.13910). It cannot tell a head that is equally
-    good for all classes from one that is equally bad.
-
-    Parameters
-    ----------
-    {y_true, y_pred, sample_weight}
-
-    Returns
-    -------
-    float
-        In [0, 1]: the mean over all pairs of classes, 0 for a single class.
-
-    Raises
-    ------
-    InputError
-        If lengths differ or labels are missing.
-
-    Examples
-    --------
-    >>> from ntkit.metrics import class_accuracy_gap
-    >>> class_accuracy_gap([0, 0, 1, 1], [0, 1, 1, 1])
-    0.5
-    """
+    """Mean absolute difference between the accuracies of two classes; smaller is better."""
+    # The selection rule of ShortcutProbe (arXiv 2505.13910). It cannot tell a head that is equally
+    # good for all classes from one that is equally bad.
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
     by_class = accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight)
     accuracies = np.array(list(by_class.values()))
@@ -61,19 +38,19 @@ def correctness_group_accuracy(
     average: Literal["mean", "worst"] = "mean",
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Mean or smallest accuracy of the class × correctness cells.
+    """Mean or smallest accuracy of the class × correctness groups.
 
-    A cell is a class and whether a reference head errs on the sample. For two classes the
+    A group is a class and whether a reference head errs on the sample. For two classes the
     correct and the misclassified samples are also the two environments that EIIL
     (arXiv 2010.07249) infers from the reference head's logits, so ``"worst"`` is the
     worst-environment accuracy that EVaLS (arXiv 2410.05345) selects by, within each class. With
-    more classes EIIL puts close errors, whose true class is still likely, beside the correct ones.
+    more classes EIIL puts close errors, whose true class is still likely, with the correct ones.
 
     Parameters
     ----------
     {y_true, y_pred, reference_pred}
     average : {"mean", "worst"}, default="mean"
-        Unweighted mean over the cells, or their minimum. Empty cells do not count.
+        Unweighted mean over the groups, or their minimum. Empty groups do not count.
     {sample_weight}
 
     {accuracy}
@@ -84,8 +61,6 @@ def correctness_group_accuracy(
     >>> y_true, y_pred, reference_pred = [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1]
     >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred)
     0.6666666666666666
-    >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred, average="worst")
-    0.0
     """
     if average not in ("mean", "worst"):
         raise InputError(f'average must be "mean" or "worst"; got {average!r}.')
@@ -174,8 +149,8 @@ def sfit_score(
 
     NeuronTune's own label-free score (arXiv 2505.24048): the sum of absolute spuriousness scores
     of :func:`ntkit.spuriousness.spuriousness_scores` with the errors of the head to score; the
-    paper takes the head of largest SFit. A diagnostic: on fixed embeddings it depends only on
-    which samples are wrong and rewards heads with few, noisy errors. It selects poorly.
+    paper takes the head of largest SFit. On fixed embeddings it depends only on which samples are
+    wrong and rewards heads with few, noisy errors: a diagnostic that selects poorly.
 
     Parameters
     ----------
@@ -186,8 +161,7 @@ def sfit_score(
     Returns
     -------
     float
-        >= 0, in units of the activations; 0 if no class has both correct and misclassified
-        samples.
+        In units of the activations; 0 if no class has both correct and misclassified samples.
 
     Raises
     ------

@@ -10,5 +10,6 @@ from ntkit.model._model import FrozenModel
 from ntkit.model._model import inspected as inspected  # for other rooms
 from ntkit.model._model import loaded as loaded
 from ntkit.model._model import recorded_preprocessing as recorded_preprocessing
+from ntkit.model.class_names import folders_of as folders_of
 
 __all__ = ["FrozenModel", "TensorInfo"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ntkit._types import Array
-from ntkit.exceptions import InputError
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
     Shapes,
     constant_of,
@@ -22,7 +24,10 @@ from ntkit.graph import (
     takes_place_of,
     tensor,
 )
+from ntkit.head import LinearHead
+from ntkit.model._read_model import located
 from ntkit.model.affine import Nodes, Plain, Region, Runner, called, constant_factor, side_by_side
+from ntkit.model.class_names import are_positions, same_name
 from ntkit.model.head_search import Head, written_out
 
 # Operators after the logits that keep one column per class, whatever the number of classes.
@@ -36,16 +41,16 @@ _ELEMENTWISE = frozenset(
 
 def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
     """Tensors that hold a column per class, from the logits on, and what reads them."""
-    found, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
+    tensors, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
     softmax = _softmax_nodes(starts)
-    for value in found:
+    for value in tensors:
         for use in value.uses():
             if id(use.node) not in softmax:
                 readers.append(use.node)
             of_softmax = softmax.get(id(use.node), "") in ("Sub", "Exp", "Div")
             if use.node.op_type in _ELEMENTWISE or of_softmax or _keeps_last_axis(use.node):
-                found += [out for out in use.node.outputs if not any(out is v for v in found)]
-    return found, readers
+                tensors += [out for out in use.node.outputs if not any(out is v for v in tensors)]
+    return tensors, readers
 
 
 def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
@@ -158,16 +163,16 @@ def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
 def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array) -> ir.Value:
     """Write the bias; what now is the layer's output."""
     product = layer.product
-    own = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
+    inner = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
     if layer.bias_at is not None and layer.bias_at[0] is not product:
-        if product.op_type in ("Gemm", "Conv") and own is not None:
+        if product.op_type in ("Gemm", "Conv") and inner is not None:
             _set_constant(graph, product, 2, np.zeros_like(intercept))
         node, index = layer.bias_at
         _set_constant(graph, node, index, _shaped_like(node.inputs[index], layer, intercept))
     elif layer.bias_at is not None:
         if "beta" in product.attributes and product.attributes["beta"].as_float() != 1:
             product.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-        if intercept.any() or own is not None:
+        if intercept.any() or inner is not None:
             _set_constant(graph, product, 2, intercept)
     elif intercept.any():
         return _add_bias(graph, layer.output, intercept)
@@ -312,7 +317,7 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
 
 
 def _undone(node: ir.Node, array: Array) -> Array | None:
-    """What an operator makes ``array`` of; None where it cannot be told, or not be stored."""
+    """Input for which an operator gives ``array``; None if it is unknown or cannot be stored."""
     if node.op_type == "Transpose":
         permutation = node.attributes.get("perm")
         return array.transpose(np.argsort(permutation.as_ints()) if permutation else None)
@@ -351,3 +356,67 @@ def declare_outputs(model: ir.Model) -> None:
                     "none, so that its checker would refuse the new file; export the model again."
                 )
             value.shape = ir.Shape(shape)
+
+
+def fitted(
+    head: LinearHead, original: LinearHead | None, *, named: bool, in_graph: bool
+) -> LinearHead:
+    """Rows in the order of the model's ``own`` head, and one or two logits as it has them."""
+    # `named` says that the model names its classes, `in_graph` that its graph does.
+    if original is None:
+        return head.with_logits(len(head.classes))
+    same = set(head.classes.tolist()) == set(original.classes.tolist())
+    if not same and in_graph:
+        raise InputError(
+            f"The model's graph maps its logits to the labels {original.classes.tolist()[:5]}, but "
+            f"the head's classes are {head.classes.tolist()[:5]}; train with the model's own "
+            "labels."
+        )
+    if same:
+        head = head.aligned_to(original.classes if named else np.sort(head.classes))
+    if original.n_logits == 1 and len(head.classes) == 2:
+        if head.n_logits == 1:
+            return head
+        rows, bias = head.coef, head.intercept
+        return LinearHead(rows[1:] - rows[:1], bias[1:] - bias[:1], head.classes)
+    return head.with_logits(len(head.classes))
+
+
+def keeps_names(head: LinearHead, original: LinearHead | None, names: tuple[Any, ...]) -> bool:
+    """Whether the model's own names stay true of a head's classes, position by position."""
+    labels = head.classes.tolist()
+    if original is not None and len(labels) != len(original.classes):
+        return False
+    if original is not None and set(labels) == set(original.classes.tolist()):
+        return True
+    same = len(names) == len(labels) and all(map(same_name, names, labels))
+    return same or (original is not None and are_positions(labels))
+
+
+def read_back(
+    model: ir.Model, head: LinearHead, located_by: Mapping[str, str | None]
+) -> tuple[Head | None, ir.Value]:
+    """Find the head in the edited graph again; it must be the one put in."""
+    try:
+        new, value = located(model, **located_by)
+    except HeadNotFoundError as error:
+        raise InputError(
+            f"The model's graph does not take a head of {head.n_logits} logits of "
+            f"{head.n_neurons} neurons: {str(error).split('. Name the')[0].rstrip('.')}."
+        ) from error
+    if new is not None and not _holds(new, head):
+        raise ModelError(
+            f"The head read back from the edited graph ({new.region.kind}, "
+            f"{new.logits.name!r}) is not the one put in; name the right one with "
+            "--logits NAME (logits= in Python)."
+        )
+    return new, value
+
+
+def _holds(new: Head, head: LinearHead) -> bool:
+    """Whether a graph holds a head, to the precision of its weights."""
+    if new.weight.shape != head.coef.shape:
+        return False
+    wanted = np.column_stack([head.coef, head.intercept]).astype(np.float64)
+    stored = np.column_stack([new.weight, new.bias]).astype(np.float64)
+    return bool(np.abs(stored - wanted).max() <= 1e-2 * np.abs(wanted).max())

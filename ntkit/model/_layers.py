@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from ntkit.graph import Nodes, opset_of
+from ntkit.graph import Nodes, along
 
 _FEW_BLOCKS = 3  # ends of blocks, below which activations are taken as well
 _ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Mish"}
@@ -22,7 +22,6 @@ _SECOND |= {"GroupNormalization", "MaxPool", "AveragePool", "LpPool"}
 _LAST = {"MatMul", "Gather", *_NORMS}
 _MOVED = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Einsum"}
 _POOLING = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze"}
-_AXES_AS_INPUT = 18  # the operator set from which on a ReduceMean takes its axes as an input
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(body)
     graph, count = body.graph, Counter[str]()
     batches = {value.shape[0] for value in graph.inputs if value.shape}
-    ends, found = list[Layer](), list[Layer]()
+    ends, readable = list[Layer](), list[Layer]()
     pooled = _pooled_by(graph.outputs[0])
     for node in graph:
         count[node.op_type] += 1
@@ -52,15 +51,15 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
             continue
         if _ends_block(node):
             ends.append(layer)
-            found.append(layer)
+            readable.append(layer)
         elif _is_activation(node):
-            found.append(layer)
-    found = found if len(ends) < _FEW_BLOCKS else ends
-    return tuple(layer for layer in found if layer.tensor not in pooled)
+            readable.append(layer)
+    readable = readable if len(ends) < _FEW_BLOCKS else ends
+    return tuple(layer for layer in readable if layer.tensor not in pooled)
 
 
 def _layer(node: ir.Node, name: str, batches: set[int | ir.SymbolicDim]) -> Layer | None:
-    """What a node computes, if it has channels at positions."""
+    """The layer that a node computes, if it has channels at positions."""
     if not node.outputs:
         return None
     value = node.outputs[0]
@@ -77,7 +76,7 @@ def _layer(node: ir.Node, name: str, batches: set[int | ir.SymbolicDim]) -> Laye
 
 
 def _channel_axis(value: ir.Value, rank: int) -> int | None:
-    """Where channels are, by the nearest operator before that says so."""
+    """Axis of the channels, by the nearest operator before that says so."""
     seen, waiting = set[int](), [value]
     while waiting:
         value = waiting.pop(0)
@@ -101,13 +100,13 @@ def _computed(node: ir.Node) -> list[ir.Value]:
 
 
 def _pooled_by(value: ir.Value | None) -> set[str | None]:
-    """What a tensor is the mean of."""
-    found = set[str | None]()
+    """Names of the tensors that a tensor is the mean of."""
+    names = set[str | None]()
     node = value.producer() if value is not None else None
     while node is not None and node.op_type in _POOLING and node.inputs[0] is not None:
-        found.add(node.inputs[0].name)
+        names.add(node.inputs[0].name)
         node = node.inputs[0].producer()
-    return found
+    return names
 
 
 def _ends_block(node: ir.Node) -> bool:
@@ -168,9 +167,7 @@ def _statistics(
     axes = [axis for axis in range(1, layer.rank) if axis != layer.axis]
 
     def mean(x: ir.Value) -> ir.Value:
-        if opset_of(graph) < _AXES_AS_INPUT:
-            return nodes.node("ReduceMean", [x], {"axes": axes, "keepdims": 0})
-        return nodes.node("ReduceMean", [x, nodes.constant(np.asarray(axes))], {"keepdims": 0})
+        return along(graph, nodes, "ReduceMean", x, *axes, keepdims=0)
 
     x = nodes.node("Cast", [value], {"to": int(ir.DataType.FLOAT)})
     shown, share = x, None

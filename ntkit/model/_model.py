@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ntkit._doc import documented
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
     TensorInfo,
@@ -30,8 +31,14 @@ from ntkit.graph import (
     write_model,
 )
 from ntkit.head import LinearHead
-from ntkit.model._edit import append_head, declare_outputs, replace_weights
-from ntkit.model._exchange import fitted, keeps_names, read_back
+from ntkit.model._edit import (
+    append_head,
+    declare_outputs,
+    fitted,
+    keeps_names,
+    read_back,
+    replace_weights,
+)
 from ntkit.model._layers import Layer
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -60,10 +67,11 @@ from ntkit.model.class_names import (
 )
 from ntkit.model.head_search import Head, candidate_layers
 
-PREPROCESSING = "ntkit.inputs"
+PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
 
 
+@documented
 class FrozenModel:
     """An ONNX classifier: its graph as it came, and its last linear layer as a LinearHead.
 
@@ -74,10 +82,8 @@ class FrozenModel:
     ----------
     head : LinearHead or None
         The last layer; None for a backbone without a head.
-    embedding : TensorInfo
-        What the head reads: one neuron per column.
-    logits : TensorInfo or None
-        What the head computes.
+    embedding, logits : TensorInfo
+        What the head reads, one neuron per column, and what it computes (or None).
     logit_scale : float
         Constant factor that the graph applies after the logits (1 in most models); the head
         holds it already.
@@ -89,17 +95,16 @@ class FrozenModel:
         Whether the class labels come from the model, or were given, rather than being the
         positions 0 … C-1.
     class_names : tuple or None
-        What the model itself calls its classes, in the order of the logits; None where it does
-        not. :attr:`head` may hold other labels, as by :meth:`matched_to`.
+        Names of the classes in the model itself, in the order of the logits; None without them.
+        :attr:`head` may hold other labels, as by :meth:`matched_to`.
     classes_source : str
         Where the head's classes come from: "given", a place such as "config.json (id2label)", or
         "positions".
     matched_by : str or None
-        How :meth:`matched_to` matched labels with the classes, where they were not the same.
-    path : pathlib.Path or None
-        The file it was loaded from; None for a model made in memory, as by :meth:`with_head`.
-    folder : pathlib.Path or None
-        Where weights kept as external data lie.
+        How :meth:`matched_to` matched labels with the classes, if they were not the same.
+    path, folder : pathlib.Path or None
+        The file it was loaded from, None for a model made in memory, as by :meth:`with_head`; and
+        where weights kept as external data lie.
     located_by : dict of str to str or None
         ``logits``, ``embedding`` and ``pooling`` as they were given to :meth:`load`.
 
@@ -169,17 +174,16 @@ class FrozenModel:
             The ONNX file, or a folder that holds it as ``model.onnx`` or ``onnx/model.onnx``;
             external data are mapped, not read.
         logits : str, optional
-            Name of the logits, where several linear layers end in an output.
+            Name of the logits, if several linear layers end in an output.
         embedding : str, optional
             Name of the embedding; needed for a backbone without a head.
         pooling : {"cls", "mean"}, optional
             For an ``embedding`` of one vector per token, (N, T, D): the graph gets operators that
             take the first token, or the mean over those that the input ``attention_mask`` shows
-            (or the one input with "mask" in its name; all tokens where there is none), and the
+            (or the one input with "mask" in its name; all tokens if there is none), and the
             embedding is what they compute. A head that the model has on the tokens themselves is
-            left alone and not shown: a pooled backbone asks for a new head.
-
-            A file that ntkit wrote holds these three names; without any given, they are used.
+            left alone and not shown: a pooled backbone asks for a new head. A file that ntkit
+            wrote holds these three names; without any given, they are used.
         classes : array-like of shape (C,), optional
             Class labels in the order of the logits. By default what the model calls them, else
             0 … C-1. Names are looked for in this order: labels that the graph maps its scores to;
@@ -192,8 +196,7 @@ class FrozenModel:
         Returns
         -------
         FrozenModel
-            Its ``head`` is None where ``embedding``, pooled if so asked, feeds no linear layer
-            that ends in an output.
+            Its ``head`` is None if ``embedding`` feeds no linear layer that ends in an output.
 
         Raises
         ------
@@ -232,7 +235,7 @@ class FrozenModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         proto = self.to_proto().SerializeToString()
-        said = {
+        facts = {
             "classes": self._classes,
             "names": self._names,
             "matched_by": self.matched_by,
@@ -240,12 +243,12 @@ class FrozenModel:
             "folder": self.folder,
             "digest": self._digest,
         }
-        return _restored, (proto, self.located_by, said)
+        return _restored, (proto, self.located_by, facts)
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
     ) -> FrozenModel:
-        """Return the model with another head in place of its own.
+        """The model with another head in place of its own, in memory; :meth:`save` writes it.
 
         With as many classes as before only the head's initialisers change: node list, names,
         inputs, outputs, opset and IR version stay. A head of more operators than a plain layer has
@@ -259,11 +262,6 @@ class FrozenModel:
             [0, z] in a model with two logits.
         provenance : mapping of str to str, optional
             Written to the file's metadata as ``ntkit.KEY``.
-
-        Returns
-        -------
-        FrozenModel
-            A model in memory; :meth:`save` writes it.
 
         Raises
         ------
@@ -280,11 +278,10 @@ class FrozenModel:
             same = self._model.clone()  # to the last bit
             declare_outputs(same)
             return self._exchanged(same, head, provenance)
-        width = self.head.n_neurons if self.head is not None else self._embedding_width()
-        if width is not None and head.n_neurons != width:
+        if self.n_neurons not in (None, head.n_neurons):
             raise InputError(
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
-                f"{self.embedding.name!r} has {width}."
+                f"{self.embedding.name!r} has {self.n_neurons}."
             )
         head = fitted(head, self.head, named=self.has_class_names, in_graph=self.classes_from_graph)
         model = self._model.clone()
@@ -324,18 +321,7 @@ class FrozenModel:
         )
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
-        """Return the same model, with these facts in place of what ntkit wrote into its metadata.
-
-        Parameters
-        ----------
-        facts : mapping of str to str
-            Metadata, all of whose keys begin with ``ntkit.``.
-
-        Returns
-        -------
-        FrozenModel
-            A model in memory.
-        """
+        """The same model, with these facts (keys begin with ``ntkit.``) as ntkit's own metadata."""
         model = self._model.clone()
         for key in [key for key in model.metadata_props if key.startswith("ntkit.")]:
             del model.metadata_props[key]
@@ -344,42 +330,19 @@ class FrozenModel:
         return self._changed((model, *parts), path=None, digest=None, sha256=None)
 
     def with_classes(self, classes: Any) -> FrozenModel:
-        """Return the same model with its classes named, in the order of the logits.
+        """The same model with its classes named, (C,), in the order of the logits.
 
-        Parameters
-        ----------
-        classes : array-like of shape (C,)
-            Class labels.
-
-        Returns
-        -------
-        FrozenModel
-            The same graph.
-
-        Raises
-        ------
-        InputError
-            If the labels are not as many as the head's classes, or one is repeated.
+        An InputError says that they are not as many as the head's classes, or that one is repeated.
         """
         return self._changed(classes=classes, matched_by=None)
 
     def matched_to(self, y: Any) -> FrozenModel:
-        """Return the model with classes that are the labels of a sample.
+        """The model with classes that are the labels ``y`` of samples, shape (N,).
 
         Labels 0 … C-1 of a model that names its classes are their positions. Names match if they
         differ in case, blanks and underscores only. A model that does not name its classes takes
-        text labels in sorted order, as image folders are read everywhere. Each of these is said
-        in :attr:`matched_by`.
-
-        Parameters
-        ----------
-        y : array-like of shape (N,)
-            Class labels of the samples.
-
-        Returns
-        -------
-        FrozenModel
-            This model, or the same graph with its classes named.
+        text labels in sorted order, as image folders are read everywhere. :attr:`matched_by` says
+        which of these it was.
 
         Raises
         ------
@@ -414,23 +377,8 @@ class FrozenModel:
         parts = parts or (self._model, self._head, self._source)
         return FrozenModel(*parts, self.located_by, **{**kept, **changes})
 
-    def _embedding_width(self) -> int | None:
-        width = self.embedding.shape[-1] if self.embedding.shape else None
-        return width if isinstance(width, int) else None
-
     def with_columns_of(self, other: FrozenModel) -> FrozenModel:
-        """Return this model, which names no columns, with those that another of its inputs names.
-
-        Parameters
-        ----------
-        other : FrozenModel
-            What may take this model's place.
-
-        Returns
-        -------
-        FrozenModel
-            This model where either takes other inputs, or it names columns itself.
-        """
+        """The model, with the other's columns if it names none and takes the same inputs."""
         names = [info.columns for info in other.inputs]
         if not self.takes_inputs_of(other) or any(info.columns for info in self.inputs):
             return self
@@ -442,17 +390,9 @@ class FrozenModel:
         return named
 
     def takes_inputs_of(self, other: FrozenModel) -> bool:
-        """Tell whether inputs have the names, types and sides of another model's, and its columns.
+        """Whether inputs have the names, types and sides of another model's, and its columns.
 
-        Parameters
-        ----------
-        other : FrozenModel
-            The other model.
-
-        Returns
-        -------
-        bool
-            Columns that one of the two does not name contradict nothing.
+        Columns that one of the two does not name contradict nothing.
         """
         return len(self.inputs) == len(other.inputs) and all(
             _signature(one) == _signature(two)
@@ -461,15 +401,15 @@ class FrozenModel:
         )
 
     def _read_head(self, classes: Any) -> LinearHead:
-        found = self._head
-        if found is None:
+        head = self._head
+        if head is None:
             raise HeadNotFoundError("The model has no head.")
-        if not np.isfinite(found.weight).all() or not np.isfinite(found.bias).all():
+        if not np.isfinite(head.weight).all() or not np.isfinite(head.bias).all():
             raise ModelError(
-                f"The head of {self.path or 'the model'} ({found.region.kind}, "
-                f"{found.logits.name!r}) has NaN or infinite weights; export the model again."
+                f"The head of {self.path or 'the model'} ({head.region.kind}, "
+                f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
             )
-        n_classes = max(2, len(found.weight))
+        n_classes = max(2, len(head.weight))
         if classes is None:
             classes = np.arange(n_classes) if self.class_names is None else self.class_names
         labels = np.asarray(classes)
@@ -478,20 +418,20 @@ class FrozenModel:
                 f"The model's head tells {n_classes} classes apart, but {labels.size} class "
                 "labels were given."
             )
-        return LinearHead(found.weight, found.bias, labels)
+        return LinearHead(head.weight, head.bias, labels)
 
     @property
     def not_single_label(self) -> str | None:
         """Why the head is none that chooses one class for each sample; None if it may be one."""
-        said, where = problem_type(self.metadata, self.path) or ("", "")
+        problem, where = problem_type(self.metadata, self.path) or ("", "")
         fix = "; debias retrains heads that choose one class for each sample."
-        if self.head is None or said == "single_label_classification":
+        if self.head is None or problem == "single_label_classification":
             return None
-        if said == "regression":
+        if problem == "regression":
             return f"The model's head is a regression, as {where} says{fix}"
         if self.scores_each_class_alone:
-            said, where = "multi_label_classification", "its Sigmoid for each of them"
-        if said != "multi_label_classification":
+            problem, where = "multi_label_classification", "its Sigmoid for each of them"
+        if problem != "multi_label_classification":
             return None
         return (
             f"The model scores each of its {self.head.n_logits} labels on its own, for samples "
@@ -503,8 +443,8 @@ class FrozenModel:
     @property
     def scores_each_class_alone(self) -> bool:
         """Whether several logits go through a Sigmoid each, as for samples of several labels."""
-        found = self._head
-        return bool(found and len(found.weight) > 1 and "Sigmoid" in found.after.post_processing)
+        head = self._head
+        return bool(head and len(head.weight) > 1 and "Sigmoid" in head.after.post_processing)
 
     @property
     def classes_from_graph(self) -> bool:
@@ -515,6 +455,14 @@ class FrozenModel:
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
         return None if self._head is None else self._head.after.labels
+
+    @property
+    def n_neurons(self) -> int | None:
+        """Width of the embedding; None where the model does not say."""
+        if self.head is not None:
+            return self.head.n_neurons
+        width = self.embedding.shape[-1] if self.embedding.shape else None
+        return width if isinstance(width, int) else None
 
     @property
     def opset_imports(self) -> dict[str, int]:
@@ -534,41 +482,27 @@ class FrozenModel:
     @property
     def files(self) -> tuple[Path, ...]:
         """Files that the model is read from: its own, and those of its external data."""
-        own = () if self.path is None else (self.path,)
-        return (*own, *external_files(self._model))
+        file = () if self.path is None else (self.path,)
+        return (*file, *external_files(self._model))
 
     def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
-        """Names of classes in the file's metadata, by key, other than ntkit's own.
-
-        Returns
-        -------
-        dict of str to tuple
-            In the order of the logits.
-        """
+        """Names of classes in the file's metadata, by key, in the order of the logits."""
         return names_in(self.metadata)
 
     def sha256(self) -> str:
-        """Fingerprint of the file the model was loaded from, or of the model in memory.
+        """Fingerprint, 64 hexadecimal digits, of the file or of the model in memory.
 
         It is the file's own SHA-256; weights kept as external data are hashed with it.
-
-        Returns
-        -------
-        str
-            64 hexadecimal digits.
         """
         return self._sha256()
 
     def describe(self) -> dict[str, Any]:
-        """What was found, as plain values: the content of ``ntkit inspect``.
+        """Everything as plain values: the content of ``ntkit inspect``.
 
-        Returns
-        -------
-        dict
-            File, signature, embedding, head and classes; None where there is none. ``positions``
-            are operators that choose or average pixels or tokens between head and logits;
-            ``outputs_from_logits`` are the outputs that change with the head;
-            ``quantisation`` is None for a float model.
+        File, signature, embedding, head and classes; None if there is none. ``positions`` are
+        operators that choose or average pixels or tokens between head and logits;
+        ``outputs_from_logits`` are the outputs that change with the head; ``quantisation`` is None
+        for a float model.
         """
         classes = self.head.classes.tolist() if self.head else None
         facts = {**file_facts(self._model, self.path), "embedding": str(self.embedding)}
@@ -595,11 +529,8 @@ class FrozenModel:
     def candidates(self) -> list[dict[str, Any]]:
         """Every layer that might be the head, and why it was taken or passed over.
 
-        Returns
-        -------
-        list of dict
-            ``logits`` (the name that ``--logits`` takes), ``outputs`` that show it, ``layer``,
-            ``neurons``, ``n_logits``, ``taken`` and ``reason``; None where there is none.
+        Each has ``logits`` (the name that ``--logits`` takes), ``outputs`` that show it, ``layer``,
+        ``neurons``, ``n_logits``, ``taken`` and ``reason``; None if there is none.
         """
         return candidate_layers(self._model, self._head)
 
@@ -617,7 +548,7 @@ class FrozenModel:
             return layers_in(self._model, self._head, self._source)
 
     def body(self, *, logits: bool = False, layers: Sequence[Layer] = ()) -> onnx.ModelProto:
-        """Return the model up to the embedding (and the logits), as an ONNX model of its own.
+        """The model up to the embedding (and the logits), as an ONNX model of its own.
 
         Large weights in external data stay references to the original's folder.
 
@@ -627,35 +558,17 @@ class FrozenModel:
             Whether the logits become a second output.
         layers : sequence of Layer
             Of :meth:`layers`: means and deviations of their channels become further outputs.
-
-        Returns
-        -------
-        onnx.ModelProto
-            Its inputs are those that the embedding is computed from.
         """
         with sound(self.path):
             return body_of(self._model, self._head, self._source, logits=logits, layers=layers)
 
     def tail(self) -> onnx.ModelProto | None:
-        """Return what follows the logits, as an ONNX model of its own.
-
-        Returns
-        -------
-        onnx.ModelProto or None
-            From the logits (and what else they need) to the model's outputs; None if no other
-            output is computed from the logits.
-        """
+        """The graph from the logits to the outputs; None if they are the only output."""
         with sound(self.path):
             return tail_of(self._model, self._head) if self._head else None
 
     def to_proto(self) -> onnx.ModelProto:
-        """Return the whole model as an ``onnx.ModelProto``.
-
-        Returns
-        -------
-        onnx.ModelProto
-            Weights in external data stay references to :attr:`folder`.
-        """
+        """The whole model; weights in external data stay references to :attr:`folder`."""
         with sound(self.path):
             return serialised(self._model)
 
@@ -672,8 +585,7 @@ class FrozenModel:
         ----------
         path : path-like
             Target file. Weights kept as external data are copied to ``NAME.data`` beside it.
-        force : bool
-            Whether to replace an existing file.
+        {replace.force}
         verify : callable, optional
             Called with the finished file before it takes its name; what it raises stops the
             write. :func:`ntkit.export.save_verified` passes ONNX Runtime's verdict.
@@ -688,8 +600,7 @@ class FrozenModel:
         InputError
             If the file exists and ``force`` is not given, if its folder does not exist, or if
             the model's own weights lie in the file to replace.
-        ModelError
-            If the model does not pass ONNX's checker.
+        {checker.ModelError}
         """
         return write_model(self._model, Path(path), force=force, verify=verify)
 
@@ -745,16 +656,16 @@ def loaded(model: Any, **options: Any) -> FrozenModel:
 
 
 def _restored(
-    proto: bytes, located_by: Mapping[str, str | None], said: Mapping[str, Any]
+    proto: bytes, located_by: Mapping[str, str | None], facts: Mapping[str, Any]
 ) -> FrozenModel:
     model = deserialised(onnx.load_from_string(proto))
-    if said["folder"] is not None:
-        ir.external_data.set_base_dir(model.graph, said["folder"])
-    return FrozenModel(model, *located(model, **located_by), located_by, **said)
+    if facts["folder"] is not None:
+        ir.external_data.set_base_dir(model.graph, facts["folder"])
+    return FrozenModel(model, *located(model, **located_by), located_by, **facts)
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What ntkit wrote into a model of how its inputs are made; nothing where that is damaged."""
+    """Preprocessing that ntkit wrote into a model; nothing where that is damaged."""
     try:
         steps = json.loads(metadata.get(PREPROCESSING, "null"))
     except (ValueError, RecursionError):

@@ -67,23 +67,23 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
     }
 
 
-def head_facts(model: ir.Model, found: Head | None) -> dict[str, Any]:
+def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
     """Facts of the head and of what follows it; None where there is none."""
     return {
-        "neurons": found.weight.shape[1] if found else None,
-        "silent_neurons": int((found.weight == 0).all(axis=0).sum()) if found else None,
-        "head": found.region.kind if found else None,
-        "task": task_of(found) if found else None,
-        "logits": str(info_of(found.logits)) if found else None,
-        "outputs_from_logits": after_logits(model, found) if found else [],
-        "positions": [node.op_type for node in found.positions] if found else [],
-        "post_processing": list(found.after.post_processing) if found else [],
+        "neurons": head.weight.shape[1] if head else None,
+        "silent_neurons": int((head.weight == 0).all(axis=0).sum()) if head else None,
+        "head": head.region.kind if head else None,
+        "task": task_of(head) if head else None,
+        "logits": str(info_of(head.logits)) if head else None,
+        "outputs_from_logits": after_logits(model, head) if head else [],
+        "positions": [node.op_type for node in head.positions] if head else [],
+        "post_processing": list(head.after.post_processing) if head else [],
     }
 
 
-def task_of(found: Head) -> str:
-    """What the head decides, as far as the graph tells."""
-    n_logits, after = len(found.weight), found.after
+def task_of(head: Head) -> str:
+    """Decision of the head, as far as the graph tells."""
+    n_logits, after = len(head.weight), head.after
     if n_logits > 1 and "Sigmoid" in after.post_processing:
         return f"each of {n_logits} labels on its own (a Sigmoid each)"
     if n_logits > 1:
@@ -94,12 +94,12 @@ def task_of(found: Head) -> str:
 
 
 def _quantisation_of(model: ir.Model) -> str | None:
-    """How the model is quantised; None for a float model."""
+    """Kind of quantisation; None for a float model."""
     operators = {node.op_type for node in model.graph}
     if any(name.startswith(("QLinear", "QGemm")) for name in operators):
         return "static (QOperator)"
-    found = [kind for name, kind in _QUANTISING.items() if name in operators]
-    return found[0] if found else None
+    kinds = [kind for name, kind in _QUANTISING.items() if name in operators]
+    return kinds[0] if kinds else None
 
 
 def body_of(
@@ -166,8 +166,8 @@ def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
 def _with_embedding(model: ir.Model, head: Head, outputs: list[ir.Value]) -> ir.Graph:
     """A copy of the graph whose first output is the embedding of the sample."""
     sources = head.region.sources
-    found = [v for source in sources for v in found_by_the_model(source.chain)]
-    needed = list({id(v): v for v in (*(s.value for s in sources), *found)}.values())
+    positions = [v for source in sources for v in found_by_the_model(source.chain)]
+    needed = list({id(v): v for v in (*(s.value for s in sources), *positions)}.values())
     graph = extract_up_to(model.graph, [*outputs, *needed]).clone()
     copies = dict(zip(map(id, needed), graph.outputs[len(outputs) :], strict=True))
     del graph.outputs[len(outputs) :]
@@ -232,9 +232,8 @@ def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
             there = parts(aside, written)
             if there[1] is not None:
                 return there
-            with suppress(
-                HeadNotFoundError, InputError
-            ):  # quantised since: it reads another tensor
+            # Quantised since, it may read another tensor.
+            with suppress(HeadNotFoundError, InputError):
                 return parts(model, places)
             return there
     try:
@@ -278,12 +277,12 @@ def in_clone(
 def _written_names(model: ir.Model) -> dict[str, str | None] | None:
     """Names of logits, embedding and pooling that ntkit wrote into a file."""
     try:
-        found = json.loads(model.metadata_props.get(LOCATED_BY, "null"))
+        content = json.loads(model.metadata_props.get(LOCATED_BY, "null"))
     except (ValueError, RecursionError, TypeError):
         return None
-    whole = isinstance(found, dict) and found.keys() == set(PLACES)
-    whole = whole and all(value is None or isinstance(value, str) for value in found.values())
-    return {name: found[name] for name in PLACES} if whole else None
+    whole = isinstance(content, dict) and content.keys() == set(PLACES)
+    whole = whole and all(value is None or isinstance(value, str) for value in content.values())
+    return {name: content[name] for name in PLACES} if whole else None
 
 
 def located(
@@ -292,19 +291,19 @@ def located(
     """The head and the embedding; no head where the named embedding feeds no linear output."""
     if pooling is not None:
         embedding = pooled(model, embedding, pooling).name
-    found = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
-    if found is not None:
-        return found, found.source
+    head = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
+    if head is not None:
+        return head, head.source
     return None, value_named(model.graph, embedding or "")
 
 
-def embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
+def embedding_info(embedding: ir.Value, head: Head | None) -> TensorInfo:
     """The embedding as the head sees it: one row of neurons per sample."""
     info = info_of(embedding)
-    plain = found is not None and found.region.plain is not None
-    if found is None or (plain and found.reads_rows and info.shape is not None):
+    plain = head is not None and head.region.plain is not None
+    if head is None or (plain and head.reads_rows and info.shape is not None):
         return info
     batch = info.shape[0] if info.shape else None
-    name = info.name if plain or found.reads_rows else EMBEDDING
-    dtype = "float32" if found.region.sources[0].scale else info.dtype
-    return replace(info, name=name, dtype=dtype, shape=(batch, found.region.weight.shape[1]))
+    name = info.name if plain or head.reads_rows else EMBEDDING
+    dtype = "float32" if head.region.sources[0].scale else info.dtype
+    return replace(info, name=name, dtype=dtype, shape=(batch, head.region.weight.shape[1]))

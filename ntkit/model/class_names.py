@@ -41,7 +41,7 @@ _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
 
 @dataclass(frozen=True)
 class ClassNames:
-    """What a model calls its classes."""
+    """Names of a model's classes, and their source."""
 
     names: tuple[Any, ...] | None = None  # in the order of the logits; None where nobody names them
     source: str = POSITIONS  # where they come from; "positions" where nobody names them
@@ -63,10 +63,10 @@ def names_of(
     # are positions, not names.
     if labels is not None:
         return ClassNames(tuple(labels), "the model's graph")
-    found, warnings = ClassNames(), list[str]()
+    used, warnings = ClassNames(), list[str]()
     for names, source in _candidates(n_classes, metadata, path):
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-        if _are_positions(names):
+        if _are_placeholders(names):
             continue
         if len(names) != n_classes:
             if twice is None:  # else it is a list of something else
@@ -76,24 +76,24 @@ def names_of(
                 )
         elif twice is not None:
             warnings.append(f"{source} names two classes {twice!r}; these names are not used.")
-        elif found.names is None:
-            found = ClassNames(names, source)
-        elif names != found.names and sorted(map(str, names)) == sorted(map(str, found.names)):
+        elif used.names is None:
+            used = ClassNames(names, source)
+        elif names != used.names and sorted(map(str, names)) == sorted(map(str, used.names)):
             warnings.append(
                 f"The classes are in another order in {source} ({_quoted(names)}) than in "
-                f"{found.source} ({_quoted(found.names)}), which is used; say which is right with "
+                f"{used.source} ({_quoted(used.names)}), which is used; say which is right with "
                 "--classes (classes= in Python)."
             )
-    return ClassNames(found.names, found.source, tuple(warnings))
+    return ClassNames(used.names, used.source, tuple(warnings))
 
 
 def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
-    """What a model's files say that it was trained for, in Hugging Face's words."""
+    """Task of a model as its files say, in Hugging Face's words."""
     # With the place where it stands; None where nothing says it. A `config.json` that names a
     # single label means a regression, as transformers reads it.
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
-    for folder in _folders(path):
+    for folder in folders_of(path):
         config = _json(_text_of(folder / _CONFIG))
         if not isinstance(config, dict):
             continue
@@ -107,8 +107,8 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
 
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
     """Names of classes that a file's metadata hold, by key, other than ntkit's own."""
-    found = {key: _read(metadata.get(key, "")) for key in _METADATA}
-    return {key: names for key, names in found.items() if names is not None}
+    by_key = {key: _read(metadata.get(key, "")) for key in _METADATA}
+    return {key: names for key, names in by_key.items() if names is not None}
 
 
 def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
@@ -130,13 +130,13 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
 def _candidates(
     n_classes: int, metadata: Mapping[str, str], path: Path | None
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    own = _own(metadata.get(CLASSES))
-    if own is not None and len(own) == n_classes:
-        yield own, f"metadata {CLASSES!r}"
+    written = _own(metadata.get(CLASSES))
+    if written is not None and len(written) == n_classes:
+        yield written, f"metadata {CLASSES!r}"
     for key, names in names_in(metadata).items():
         if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
             yield names, f"metadata {key!r}"
-    for folder in _folders(path):
+    for folder in folders_of(path):
         config = _json(_text_of(folder / _CONFIG))
         for key in _IN_CONFIG if isinstance(config, dict) else ():
             listed = _in_order(config.get(key))
@@ -148,8 +148,9 @@ def _candidates(
                 yield lines, name
 
 
-def _folders(path: Path | None) -> list[Path]:
-    """Beside the path as it was given: a link in a cache has its configuration beside the link."""
+def folders_of(path: Path | None) -> list[Path]:
+    """Folders of a model's other files: that of its path as it was given, and above ``onnx``."""
+    # A link in a cache has its configuration beside the link.
     if path is None:
         return []
     folder = path.parent
@@ -157,7 +158,7 @@ def _folders(path: Path | None) -> list[Path]:
 
 
 def _own(text: str | None) -> tuple[Any, ...] | None:
-    """What ntkit wrote: labels of any type, in a list."""
+    """Labels of any type as ntkit wrote them, in a list."""
     known = _json(text or "")
     plain = isinstance(known, list) and any(
         all(isinstance(label, kind) for label in known) for kind in (str, int | float)
@@ -217,7 +218,7 @@ def _lines(text: str) -> tuple[Any, ...] | None:
     return _in_order(lines)
 
 
-def _are_positions(names: tuple[Any, ...]) -> bool:
+def _are_placeholders(names: tuple[Any, ...]) -> bool:
     matches = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
     return all(match and int(match[1]) == i for i, match in enumerate(matches))
 
@@ -254,31 +255,31 @@ def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] 
     """Match the labels of a sample with the classes of a head."""
     # Gives the labels in the order of the logits, and how they were found, as a sentence; None
     # where labels and classes are the same. `named` says that the classes are names, not positions.
-    given, own = labels.tolist(), classes.tolist()
-    if set(given) == set(own):
+    of_data, of_model = labels.tolist(), classes.tolist()
+    if set(of_data) == set(of_model):
         return None
-    numbers = [_position(label) for label in given]
-    if sorted(numbers) == list(range(len(own))) and not (named and _are_numbers(own)):
+    numbers = [_position(label) for label in of_data]
+    if sorted(numbers) == list(range(len(of_model))) and not (named and _are_numbers(of_model)):
         by_position = labels[np.argsort(numbers)]
         return by_position, (
             "The labels are taken as positions of the model's classes: "
-            f"{_numbered(own if named else by_position.tolist())}."
+            f"{_numbered(of_model if named else by_position.tolist())}."
         )
-    if named and len(given) == len(own):
-        spelled = {_plain(label): label for label in given}
-        if len(spelled) == len(own) and spelled.keys() == {_plain(name) for name in own}:
-            found = [spelled[_plain(name)] for name in own]
-            pairs = [f"{a!r} = {b!r}" for a, b in zip(found, own, strict=True) if a != b]
-            return np.asarray(found), (
+    if named and len(of_data) == len(of_model):
+        spelled = {_plain(label): label for label in of_data}
+        if len(spelled) == len(of_model) and spelled.keys() == {_plain(name) for name in of_model}:
+            in_order = [spelled[_plain(name)] for name in of_model]
+            pairs = [f"{a!r} = {b!r}" for a, b in zip(in_order, of_model, strict=True) if a != b]
+            return np.asarray(in_order), (
                 "Labels and names of the model's classes differ in case, blanks or underscores "
                 f"only and are taken for the same: {_text.listed(pairs, 8)}."
             )
-    if not named and len(given) == len(own) and labels.dtype.kind in "US":
+    if not named and len(of_data) == len(of_model) and labels.dtype.kind in "US":
         return labels, (
             "The model does not name its classes; took the labels in sorted order: "
-            f"{_numbered(given)}."
+            f"{_numbered(of_data)}."
         )
-    raise InputError(_refusal(given, own))
+    raise InputError(_refusal(of_data, of_model))
 
 
 def are_positions(classes: Sequence[Any]) -> bool:
@@ -308,17 +309,17 @@ def _plain(name: Any) -> str:
     return " ".join(re.sub(r"[\s_]+", " ", str(name)).split()).casefold()
 
 
-def _refusal(given: list[Any], own: list[Any]) -> str:
-    if len(given) < 2:
+def _refusal(of_data: list[Any], of_model: list[Any]) -> str:
+    if len(of_data) < 2:
         return (
-            f"The data holds one class only ({listed_labels(given)}) of the model's head "
-            f"({listed_labels(own)}); add samples of the others, or name another label column."
+            f"The data holds one class only ({listed_labels(of_data)}) of the model's head "
+            f"({listed_labels(of_model)}); add samples of the others, or name another label column."
         )
     named = "name its classes in the order of the logits with --classes (classes= in Python)"
     sides = {"what": "The data", "where": "the model's head"}
-    unknown = unknown_labels(given, own, **sides, fix=f"use its labels, or {named}.")
+    unknown = unknown_labels(of_data, of_model, **sides, fix=f"use its labels, or {named}.")
     if unknown is None:
-        return str(differing_classes(given, own, **sides, fix="add samples of it."))
+        return str(differing_classes(of_data, of_model, **sides, fix="add samples of it."))
     return unknown if named in unknown else f"{unknown} If not, {named}."
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ntkit._disk import StrPath
+from ntkit._doc import documented
 from ntkit._labels import guarded_cell
 from ntkit._output import check_folder, new_folder
 from ntkit.exceptions import InputError
@@ -45,6 +46,7 @@ CSV_FILE = "label.csv"
 _KEYS = 9  # values, one digit each
 
 
+@documented
 def write_label_page(
     path: StrPath,
     question: str,
@@ -59,7 +61,7 @@ def write_label_page(
 
     The page asks for one keystroke for each sample, and shows them one at a time or as a grid. It
     opens offline, keeps the labels in the browser, and saves them as ``labels.csv``: names of
-    samples (``id``) and labels, empty where there is none and ? where nobody can tell. A name that
+    samples (``id``) and labels, empty if there is none and ? if nobody can tell. A name that
     a spreadsheet would take for a formula has an apostrophe before it. ``label.csv`` is the same to
     fill in without a page.
 
@@ -78,8 +80,7 @@ def write_label_page(
         What can be answered, two to nine; the first is key 1. Nobody has to answer.
     attribute : str
         Column of the labels in the CSV.
-    force : bool
-        Replace what ntkit wrote there.
+    {force}
 
     Raises
     ------
@@ -91,14 +92,13 @@ def write_label_page(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from ntkit.pages import Inputs
+    >>> from ntkit.jobs.audit import Inputs
     >>> from ntkit.pages.label_page import write_label_page
     >>> texts = Inputs(texts=["a film", "a movie", "a film and a movie"])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     at = Path(folder) / "label"
-    ...     write_label_page(at, "Is it about a film?", [2, 0], texts, attribute="film")
-    ...     (at / "label.csv").read_text(encoding="utf-8-sig").split()
-    ['id,film', '2,', '0,']
+    ...     write_label_page(folder, "Is it about a film?", [2, 0], texts, force=True)
+    ...     (Path(folder) / "label.csv").read_text(encoding="utf-8-sig").split()
+    ['id,attribute', '2,', '0,']
     """
     check_folder(path, force=force)
     rows, attribute = [int(row) for row in rows], attribute.strip()

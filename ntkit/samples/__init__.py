@@ -1,13 +1,22 @@
-"""What a user has: image folders, tables, arrays, stores, as samples that know themselves."""
+"""Samples that know themselves: of image folders, tables, arrays, stores."""
 
 from ntkit.samples._columns import DEFAULT_LABEL, named_like_a_prediction
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.samples._files import input_paths
 from ntkit.samples._join import KEYS, MADE_OF_CLASSES, Metadata, names_of, table_of
 from ntkit.samples._looks import Inputs
 from ntkit.samples._read import is_image_folder, preprocessing_for, read, read_samples
-from ntkit.samples._rows import arrays_of, by_input, first_rows, rows_of
-from ntkit.samples._samples import Match, ReadTable, Samples, as_classes, input_notes
+from ntkit.samples._samples import (
+    Match,
+    ReadTable,
+    Samples,
+    arrays_of,
+    as_classes,
+    by_input,
+    first_rows,
+    input_notes,
+    input_paths,
+    rows_of,
+)
 from ntkit.samples._stored import (
     EMBEDDINGS,
     IDENTITY,
@@ -26,9 +35,10 @@ from ntkit.samples._stored import (
     replace_file,
     write_manifest,
 )
-from ntkit.samples._table import Table, is_aside
-from ntkit.samples._table_files import (
+from ntkit.samples._table import (
     TABLES,
+    Table,
+    is_aside,
     is_list,
     is_number,
     named_delimiter,
@@ -36,57 +46,3 @@ from ntkit.samples._table_files import (
     read_parquet,
     read_table,
 )
-
-__all__ = [
-    "DEFAULT_LABEL",
-    "EMBEDDINGS",
-    "IDENTITY",
-    "KEYS",
-    "MADE_OF_CLASSES",
-    "MANIFEST",
-    "TABLES",
-    "Inputs",
-    "Match",
-    "Metadata",
-    "ReadTable",
-    "Samples",
-    "StoredEmbeddings",
-    "Table",
-    "array_header",
-    "arrays_of",
-    "as_classes",
-    "by_input",
-    "check_alike",
-    "check_made_with",
-    "combined",
-    "difference",
-    "facts_of",
-    "first_rows",
-    "input_notes",
-    "input_paths",
-    "is_aside",
-    "is_finished",
-    "is_image_folder",
-    "is_list",
-    "is_number",
-    "kind_of_manifest",
-    "named_delimiter",
-    "named_like_a_prediction",
-    "names_of",
-    "open_parquet",
-    "origin_of",
-    "origin_of_head",
-    "preprocessing_for",
-    "read",
-    "read_manifest",
-    "read_parquet",
-    "read_samples",
-    "read_table",
-    "replace_file",
-    "rows_of",
-    "sample_digests",
-    "shared_samples",
-    "sum_of_digests",
-    "table_of",
-    "write_manifest",
-]

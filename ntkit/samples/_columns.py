@@ -26,7 +26,7 @@ _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a table are."""
+    """Roles of the columns of a table."""
 
     label: str = DEFAULT_LABEL
     group: str = DEFAULT_GROUP
@@ -39,8 +39,8 @@ class Columns:
     @property
     def named(self) -> tuple[str, ...]:
         """Names that a header may hold."""
-        given = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
-        return tuple(name for name in given if name is not None)
+        names = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
+        return tuple(name for name in names if name is not None)
 
 
 def samples_from_table(
@@ -79,9 +79,6 @@ def samples_from_table(
     )
 
 
-# -- labels -------------------------------------------------------------------------------------
-
-
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels where there are any, and what is to be said where there are none."""
     if not columns.labels_required:
@@ -106,9 +103,6 @@ def _without_zeros(labels: Array) -> Array:
     if labels.dtype.kind != "U" or not all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
         return labels
     return np.asarray([label.split(".")[0] for label in labels])
-
-
-# -- texts --------------------------------------------------------------------------------------
 
 
 def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, tuple[str, ...]]:
@@ -141,17 +135,14 @@ def _text_column_of(table: Table, columns: Columns) -> str:
     taken = (columns.label, columns.group, columns.pair)
     if "text" in table.columns and "text" not in taken:
         return "text"
-    found = [name for name in table.text_columns() if name not in taken]
-    if len(found) == 1:
-        return found[0]
-    pairs = " (of pairs, the second one with --text-pair-column)" if found else ""
+    texts = [name for name in table.text_columns() if name not in taken]
+    if len(texts) == 1:
+        return texts[0]
+    pairs = " (of pairs, the second one with --text-pair-column)" if texts else ""
     raise InputError(
-        f"{table.path} has {'several text columns' if found else 'no text column'}; its columns "
+        f"{table.path} has {'several text columns' if texts else 'no text column'}; its columns "
         f"are {list(table.columns)}. Name the one to use with --text-column{pairs}."
     )
-
-
-# -- one input for each column ------------------------------------------------------------------
 
 
 def _by_name(inputs: Sequence[TensorInfo]) -> bool:
@@ -172,22 +163,22 @@ def _is_of_columns(info: TensorInfo) -> bool:
 def _one_input_a_column(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo]
 ) -> tuple[dict[str, Array], tuple[str, ...], list[str]]:
-    found = {info.name: _column_of(table, info) for info in inputs}
-    X = {info.name: _values(table, found[info.name], info) for info in inputs}
-    used = {*found.values(), columns.label, columns.group}
+    column_of = {info.name: _column_of(table, info) for info in inputs}
+    X = {info.name: _values(table, column_of[info.name], info) for info in inputs}
+    used = {*column_of.values(), columns.label, columns.group}
     left = [name for name in table.columns if name not in used]
     notes = (
         [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
     )
-    numeric = [found[i.name] for i in inputs if i.dtype != "string"]
-    return X, tuple(found.values()), [*notes, *_decimal_note(table, numeric)]
+    numeric = [column_of[i.name] for i in inputs if i.dtype != "string"]
+    return X, tuple(column_of.values()), [*notes, *_decimal_note(table, numeric)]
 
 
 def _column_of(table: Table, info: TensorInfo) -> str:
     """The column with an input's name."""
-    found = _column_named(table, info.name)
-    if found is not None:
-        return found
+    column = _column_named(table, info.name)
+    if column is not None:
+        return column
     meant = meant_instead(info.name, list(table.columns))
     raise InputError(
         f"{table.path} has no column {info.name!r}, which the model takes as an input; its columns "
@@ -232,9 +223,6 @@ def _exactly(
     X = table.numbers(names, np.float64, may_be_missing=may_be_missing)
     large = info.dtype != "double" and np.abs(X).max(initial=0) >= 2**53
     return table.whole_numbers(names) if large else X
-
-
-# -- numbers in one matrix ----------------------------------------------------------------------
 
 
 def _matrix(
@@ -351,6 +339,6 @@ def _decimal_note(table: Table, names: Sequence[str]) -> list[str]:
     return [f"{table.path}: commas in numbers are decimal signs."] if comma else []
 
 
-def _quoted(names: Sequence[str], most: int = 12) -> str:
+def _quoted(names: Sequence[str]) -> str:
     which = "the columns" if len(names) > 1 else "the column"
-    return f"{which} {_text.listed(map(repr, names), most, ' ({} columns)')}"
+    return f"{which} {_text.listed(map(repr, names), 12, ' ({} columns)')}"

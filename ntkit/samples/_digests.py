@@ -29,7 +29,7 @@ def sample_digests(
 ) -> Digests:
     """Compute a digest of the contents of each sample, its label aside."""
     stop = len(samples) if stop is None else stop
-    found = tqdm(
+    digests = tqdm(
         _digests_of(samples.X, start, stop),
         desc="contents",
         total=stop - start,
@@ -37,7 +37,7 @@ def sample_digests(
         disable=None if verbose else True,
         leave=False,
     )
-    return np.fromiter(found, dtype=f"S{_LENGTH}", count=stop - start)
+    return np.fromiter(digests, dtype=f"S{_LENGTH}", count=stop - start)
 
 
 def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:
@@ -60,9 +60,6 @@ def sum_of_digests(digests: Digests, first: int = 0) -> str:
 def combined(sums: Iterable[str]) -> str:
     """Put the sums of parts together to that of the whole."""
     return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
-
-
-# -- kinds of inputs ----------------------------------------------------------------------------
 
 
 def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
@@ -126,13 +123,9 @@ def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
         start += n
 
 
-def _blake() -> Any:
-    return hashlib.blake2b(digest_size=_LENGTH)
-
-
 def _hashed(*parts: bytes) -> bytes:
-    digest = _blake()
+    digest = hashlib.blake2b(digest_size=_LENGTH)
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
-    return bytes(digest.digest())
+    return digest.digest()

@@ -1,4 +1,4 @@
-"""What samples are called, and the metadata beside them."""
+"""Names of samples, and the metadata beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ntkit._join import columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._samples import Samples
-from ntkit.samples._table_files import TABLES, read_table
+from ntkit.samples._table import TABLES, read_table
 
 KEYS = ("file_name", "id")
 """Columns that name samples, unasked: of images, and of tables."""
@@ -35,7 +35,7 @@ def table_of(samples: Samples) -> Mapping[str, Array] | None:
 
 
 def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
-    """What samples are called, in a column of their table or as files; None where they are not."""
+    """Names of samples, by a column of their table or as files; None where they have none."""
     table = table_of(samples) or {}
     column = key or ("" if samples.ids is not None else "id")
     if column in table:
@@ -51,13 +51,13 @@ class Metadata:
     note: str = ""
 
     @classmethod
-    def of(cls, given: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
+    def of(cls, metadata: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
         """Read and match metadata of one or several sets, one after the other."""
         # Without any, the `metadata.csv` of image folders is read.
-        if given is None:
+        if metadata is None:
             return _in_folders(sets, key)
-        name = str(given) if isinstance(given, str | os.PathLike) else "The metadata"
-        columns = _columns(given)
+        name = str(metadata) if isinstance(metadata, str | os.PathLike) else "The metadata"
+        columns = _columns(metadata)
         chosen = key or KEYS[any(samples.ids is None for samples in sets)]
         names = [names_of(samples, chosen) for samples in sets]
         named = [each for each in names if each is not None]
@@ -93,7 +93,7 @@ class Metadata:
 
 def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
     """The ``metadata.csv`` of each image folder, where every set has one that says anything."""
-    found = list[Metadata]()
+    parts = list[Metadata]()
     for samples in sets:
         beside = [path / "metadata.csv" for path in samples.sources if path.is_dir()]
         if samples.ids is None or not beside or not beside[0].is_file():
@@ -102,9 +102,9 @@ def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
             return None
         one = Metadata.of(beside[0], [samples], key or KEYS[0])
         assert one is not None
-        found.append(one)
-    columns = pooled([one.columns for one in found])
-    return Metadata(columns or {}, " ".join(one.note for one in found))
+        parts.append(one)
+    columns = pooled([one.columns for one in parts])
+    return Metadata(columns or {}, " ".join(one.note for one in parts))
 
 
 def _columns(source: Any) -> dict[str, Array]:

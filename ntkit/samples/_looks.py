@@ -1,4 +1,4 @@
-"""What samples look like to a person: texts, rows of tables, pictures and names."""
+"""Samples as a person sees them: texts, rows of tables, images and names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +26,10 @@ class Inputs:
     texts : sequence of str, length N, optional
         Texts.
     table, metadata : mapping of str to sequence of length N, optional
-        Columns of a table, and of what is known beside the samples, in their order.
+        Columns of a table, and further ones, in their order.
     images : sequence or iterable, optional
-        N pictures: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
-        files. Few of them are asked for; what cannot be indexed is gone through once.
+        N images: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
+        files. Only some are read; what cannot be indexed is gone through once.
     ids : sequence of str, length N, optional
         Names.
 
@@ -56,32 +56,26 @@ class Inputs:
     @property
     def n_samples(self) -> int | None:
         """How many there are; None where nothing at hand tells."""
-        return next((len(given) for _, given in self._sized()), None)
+        return next((len(values) for _, values in self._sized()), None)
 
     def check(self, n_samples: int) -> None:
-        """Refuse inputs of another number of samples.
-
-        Raises
-        ------
-        InputError
-            If there are.
-        """
-        for name, given in self._sized():
-            if len(given) != n_samples:
+        """Raise an InputError for inputs of another number of samples."""
+        for name, values in self._sized():
+            if len(values) != n_samples:
                 raise InputError(
-                    f"The page was given {len(given)} of {name} for {n_samples} samples; give one "
+                    f"The page was given {len(values)} of {name} for {n_samples} samples; give one "
                     "for each, in their order."
                 )
 
     def _sized(self) -> list[tuple[str, Sized]]:
-        given = {
+        inputs = {
             "texts": self.texts,
             "images": self.images,
             "ids": self.ids,
             **{f"the column {name!r}": v for name, v in (self.table or {}).items()},
             **{f"the metadata {name!r}": v for name, v in (self.metadata or {}).items()},
         }
-        return [(name, values) for name, values in given.items() if isinstance(values, Sized)]
+        return [(name, values) for name, values in inputs.items() if isinstance(values, Sized)]
 
     @property
     def tables(self) -> list[Mapping[str, Any]]:
@@ -103,7 +97,7 @@ class Inputs:
                 yield row, self.images[row]
 
 
-class Images(Sequence[Array]):
+class Images:
     """Images of samples, as people see them; each is made when it is asked for."""
 
     def __init__(self, n: int, image: Callable[[int], Array]) -> None:
@@ -112,13 +106,8 @@ class Images(Sequence[Array]):
     def __len__(self) -> int:
         return self._n
 
-    @overload
-    def __getitem__(self, i: int) -> Array: ...
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Array]: ...
-    def __getitem__(self, i: int | slice) -> Array | Sequence[Array]:
-        rows = range(self._n)[i]
-        return self._image(rows) if isinstance(rows, int) else [*map(self._image, rows)]
+    def __getitem__(self, i: int) -> Array:
+        return self._image(range(self._n)[i])
 
 
 def images_in_files(paths: Sequence[str | Path]) -> Images:

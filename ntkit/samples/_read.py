@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
+from ntkit._join import composed
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.inputs import (
+    ImageFiles,
+    ImagePreprocessing,
+    TextPreprocessing,
+    Texts,
+    decode,
+    image_extensions,
+)
 from ntkit.model import FrozenModel, TensorInfo
-from ntkit.samples._arrays import samples_from_npy, samples_from_npz
 from ntkit.samples._columns import DEFAULT_LABEL, Columns, samples_from_table
-from ntkit.samples._image_folder import samples_from_image_folder
-from ntkit.samples._samples import Samples
+from ntkit.samples._samples import Samples, as_classes
 from ntkit.samples._stored import StoredEmbeddings, origin_of
-from ntkit.samples._table_files import TABLES, named_delimiter, read_table
+from ntkit.samples._table import TABLES, named_delimiter, read_table
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
@@ -78,26 +87,24 @@ def read_samples(
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         For images and texts; required there. With a TextPreprocessing a table holds texts.
     inputs : sequence of TensorInfo
-        The inputs of the model that the samples are for. They decide what a table's columns
-        become: one input of one string takes texts as they are; of several inputs each takes the
-        column of its name; one input of D numbers takes D columns. Without them, columns such as
-        ``id``, ``prediction`` or ``split`` are left out by their names.
+        The inputs of the model, which decide what a table's columns become: one input of one
+        string takes texts as they are; of several inputs each takes the column of its name; one
+        input of D numbers takes D columns. Without them, columns such as ``id``, ``prediction`` or
+        ``split`` are left out by their names.
     labels : {"required", "optional"}
-        With "optional", an image folder with images but without class folders, an array without
-        ``y`` and a table without the label column are read, and ``y`` is None.
+        With "optional", samples without labels are read, and ``y`` is None.
     columns : sequence of str, optional
         Columns of a table that go into the model, in its order, instead of those that are found.
-    text_column : str, optional
-        Column of a table that holds the texts; by default that of the name of a model's input of
-        strings, ``text``, or the only one that does.
-    text_pair_column : str, optional
-        Column of the second texts, where a sample is a pair of texts (premise and hypothesis).
+    text_column, text_pair_column : str, optional
+        Column of a table that holds the texts, by default that of the name of a model's input of
+        strings, ``text``, or the only one that does; and of the second texts, if a sample is a
+        pair of texts (premise and hypothesis).
     label_column, group_column : str
         Columns of a table, or of ``metadata.csv``.
     delimiter : str, optional
-        What separates the cells of a ``.csv`` or ``.tsv`` file: one character, or "tab". By
-        default a tab in a ``.tsv`` file, and in a ``.csv`` file what its header says. Unless it
-        is a comma, numbers may have a decimal comma.
+        Character between the cells of a ``.csv`` or ``.tsv`` file, or "tab". By default a tab in a
+        ``.tsv`` file, and in a ``.csv`` file what its header says. Unless it is a comma, numbers
+        may have a decimal comma.
     skip_bad : bool
         Leave out images that cannot be decoded instead of stopping at the first.
     keep_table : bool
@@ -161,7 +168,7 @@ def is_image_folder(path: Path) -> bool:
 
 
 def preprocessing_for(model: FrozenModel, path: Path) -> Steps:
-    """How images or texts of a path go into a model, as the files beside the model say."""
+    """Preprocessing of a path's images or texts, as the files beside the model say."""
     # Files about images are read only for images: a damaged one does no harm to arrays.
     images = ImagePreprocessing.for_model(model) if is_image_folder(path) else None
     return TextPreprocessing.for_model(model) if images is None else images
@@ -224,3 +231,228 @@ def _complete(
         return samples
     texts = Texts(values.ravel().tolist(), steps)
     return replace(samples, X=texts, preprocessing=samples.preprocessing or steps.as_dict())
+
+
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error)
+_HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.float32), or dtype=str"
+
+
+def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = ()) -> Samples:
+    """Read ``X`` (or an array for each of several inputs), ``y`` and perhaps ``groups``."""
+    try:
+        # NumPy leaves a broken archive open if it opened the file itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            several = "X" not in arrays and len(inputs) > 1 and not {*inputs}.isdisjoint(arrays)
+            needed = [*(inputs if several else ("X",)), *["y"] * labels_required]
+            missing = [name for name in needed if name not in arrays]
+            if missing:
+                raise InputError(
+                    f"{path} has no array {missing[0]!r}; it holds {sorted(arrays)}. Save it with "
+                    "np.savez(path, X=..., y=..., groups=...)."
+                )
+            y, groups = arrays.get("y"), arrays.get("groups")
+            if not several:
+                return _checked(path, arrays["X"], y, groups)
+            parts = {name: _checked(path, arrays[name], y, groups, name) for name in inputs}
+            if len({len(part.X) for part in parts.values()}) > 1:
+                raise InputError(f"{path}: the inputs {[*inputs]} hold other numbers of samples.")
+            whole = next(iter(parts.values()))
+            return replace(whole, X={name: part.X for name, part in parts.items()})
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(path, ".npz", error) from error
+
+
+def samples_from_npy(path: Path, labels_required: bool) -> Samples:
+    """Map ``X.npy``, and read ``y.npy`` and perhaps ``groups.npy`` beside it."""
+    labels = path.with_name("y.npy")
+    if path.name in ("y.npy", "groups.npy"):
+        raise InputError(f"{path} holds labels, not samples; give the X.npy beside it.")
+    if labels_required and not labels.exists():
+        raise InputError(f"{path} needs its labels in {labels}.")
+    file = path
+    try:
+        X = np.lib.format.open_memmap(path, mode="r")
+        beside = dict[str, Array | None]()
+        for name in ("y", "groups"):
+            file = path.with_name(f"{name}.npy")
+            mapped = np.lib.format.open_memmap(file, mode="r") if file.exists() else None
+            beside[name] = None if mapped is None else np.array(mapped)
+    except _UNREADABLE as error:
+        raise _unreadable(file, ".npy", error) from error
+    read = [path.with_name(f"{name}.npy") for name, values in beside.items() if values is not None]
+    samples = _checked(path, X, beside["y"], beside["groups"])
+    return replace(samples, sources=(path, *read))
+
+
+def _unreadable(path: Path, kind: str, error: BaseException) -> InputError:
+    reason = str(error).rstrip(".")
+    if "pickle" in reason or "Python objects" in reason:
+        reason = _HOW  # NumPy's own sentence advises to load what is not to be trusted
+    return InputError(f"{path} is not a readable {kind} file: {reason}.")
+
+
+def _checked(
+    path: Path, X: Array, y: Array | None, groups: Array | None, name: str = "X"
+) -> Samples:
+    if X.dtype.kind in "OSV":
+        raise InputError(
+            f"{path}: {name} holds {X.dtype} values, but a model takes numbers; save them with "
+            f"{name}.astype(np.float32)."
+        )
+    least = 1 if X.dtype.kind == "U" else 2  # of strings there may be one for each sample
+    if X.ndim < least or (y is not None and y.ndim != 1):
+        shape = "none" if y is None else str(y.shape)
+        raise InputError(
+            f"{path}: {name} has the shape {X.shape} and y {shape}; they are (N, ...) and (N,)."
+        )
+    if y is not None:
+        _check_labels(path, X, y, name)
+    if not len(X):
+        raise InputError(f"{path} holds no samples.")
+    if groups is not None and groups.shape[:1] != X.shape[:1]:
+        raise InputError(f"{path}: groups has shape {groups.shape}, but X has {len(X)} samples.")
+    if groups is not None and groups.ndim != 1:
+        raise InputError(
+            f"{path}: groups has shape {groups.shape}, but one for each sample is (N,)."
+        )
+    _refuse_missing(path, "groups", groups)
+    return Samples(X, y, groups, preprocessing={"input": "as it is"})
+
+
+def _check_labels(path: Path, X: Array, y: Array, name: str) -> None:
+    if len(X) != len(y):
+        raise InputError(f"{path}: {name} has {len(X)} samples, but y has {len(y)} labels.")
+    _refuse_missing(path, "y", y)
+    if y.dtype.kind == "f" and len(y) and (y != np.round(y)).any():
+        odd = y[y != np.round(y)][0]
+        raise InputError(
+            f"{path}: y holds {odd:g}, but labels are whole numbers or texts; give one class to "
+            "each sample."
+        )
+
+
+def _refuse_missing(path: Path, name: str, values: Array | None) -> None:
+    if values is None:
+        return
+    empty = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    if values.dtype.kind in "US":
+        empty = np.char.strip(values) == values.dtype.type("")
+    if empty.any():
+        raise InputError(
+            f"{path}: {name} holds NaN, infinite or empty values in {int(empty.sum())} of "
+            f"{len(values)} rows, the first in row {int(np.argmax(empty))} (counted from 0); label "
+            f"these samples, or leave them out{' (or leave out groups)' * (name == 'groups')}."
+        )
+
+
+def samples_from_image_folder(
+    path: Path,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    columns: Columns,
+    delimiter: str | None,
+    skip_bad: bool,
+) -> Samples:
+    """Read an image folder; images are decoded as they are used."""
+    if not isinstance(preprocessing, ImagePreprocessing):
+        raise InputError(f"{path} is an image folder; say how images are preprocessed.")
+    files, labels, notes = _images_and_classes(path, columns.labels_required)
+    skipped = tuple(f for f in files if not _decodes(f)) if skip_bad else ()
+    dropped = set(skipped)
+    kept = [i for i, f in enumerate(files) if f not in dropped]
+    if not kept:
+        raise InputError(f"None of the {len(files)} images in {path} can be decoded.")
+    names = [files[i].relative_to(path).as_posix() for i in kept]
+    classes = None if labels is None else np.asarray([_as_text(labels[i]) for i in kept])
+    return Samples(
+        ImageFiles([files[i] for i in kept], preprocessing),
+        None if classes is None else as_classes(classes),
+        _groups_of(path, names, columns.group, delimiter),
+        preprocessing=preprocessing.as_dict(),
+        skipped=skipped,
+        ids=np.asarray([_as_text(name) for name in names]),
+        notes=notes,
+    )
+
+
+def _images_and_classes(
+    path: Path, labels_required: bool
+) -> tuple[list[Path], list[str] | None, tuple[str, ...]]:
+    """Image files, the class of each by its folder (or no classes), and what to say about it."""
+    shown = [p for p in path.iterdir() if not p.name.startswith(".")]
+    folders = sorted(p for p in shown if p.is_dir())
+    loose = [p for p in shown if p.suffix.lower() in image_extensions() and not p.is_dir()]
+    if loose and not labels_required:
+        files = sorted(_images_in(path))
+        note = (
+            f"{path}: {len(loose)} image(s) lie in it and not in a subfolder, so that its "
+            "subfolders are not taken for classes: the samples have no labels."
+        )
+        return files, None, (note,) if len(files) > len(loose) else ()
+    files, labels = [], list[str]()
+    for folder in folders:
+        images = sorted(_images_in(folder))
+        if not images:
+            raise InputError(f"The class folder {folder} holds no images; fill or remove it.")
+        files += images
+        labels += [folder.name] * len(images)
+    if not files:
+        start = f"{len(loose)} images, but no" if loose else "no"
+        raise InputError(
+            f"{path} has {start} subfolders with images; make one subfolder per class."
+        )
+    left = f"{path}: left out {len(loose)} image(s) that lie in no class folder."
+    return files, labels, (left,) if loose else ()
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Image files of a class, in links to folders too, each folder once; hidden ones left out."""
+    extensions, seen, images = image_extensions(), set[str](), list[Path]()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        images += [
+            Path(root, name)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions
+        ]
+    return images
+
+
+def _as_text(name: str) -> str:
+    """A file name as text that can be written; bytes that are no UTF-8 are spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _decodes(path: Path) -> bool:
+    try:
+        decode(path)
+    except InputError:
+        return False
+    return True
+
+
+def _groups_of(
+    path: Path, names: list[str], group_column: str, delimiter: str | None
+) -> Array | None:
+    file = path / "metadata.csv"
+    if not file.exists():
+        return None
+    table = read_table(file, delimiter, ("file_name", group_column))
+    if group_column not in table.columns:
+        return None
+    if "file_name" not in table.columns:
+        raise InputError(f"{file} has no column 'file_name'.")
+    listed = map(composed, table.columns["file_name"])
+    group_of = dict(zip(listed, table.labels(group_column, "group"), strict=True))
+    if len(group_of) < len(table):
+        raise InputError(f"{file} names a file twice; leave one row per file.")
+    missing = [name for name in names if composed(name) not in group_of]
+    if missing:
+        raise InputError(f"{file} has no row for {missing[0]!r}.")
+    return np.asarray([group_of[composed(name)] for name in names])

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ntkit import _text
+from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import (
-    ImageFiles,
-    ImagePreprocessing,
-    MeasuredImages,
-    TextPreprocessing,
-    Texts,
-)
-from ntkit.model import FrozenModel
+from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
+from ntkit.model import FrozenModel, folders_of
 from ntkit.samples._looks import Inputs, images_in_array, images_in_files
-from ntkit.samples._rows import arrays_of, n_rows, rows_of
 from ntkit.samples._stored import check_made_with
+
+
+def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
+    """Inputs after a change: of each one where there are several."""
+    if isinstance(X, Mapping):
+        return {name: change(part) for name, part in X.items()}
+    return change(X)
+
+
+def first_rows(X: Any, n: int) -> Any:
+    """The first samples, as the model takes them: images are decoded, texts tokenised."""
+    return X.first_inputs(n) if hasattr(X, "first_inputs") else by_input(X, lambda part: part[:n])
+
+
+def rows_of(X: Any, rows: Sequence[int] | NDArray[Any]) -> Any:
+    """Some samples in the order of these rows, of the same kind: images are not decoded."""
+    if isinstance(X, Mapping):
+        return {name: rows_of(part, rows) for name, part in X.items()}
+    if hasattr(X, "paths") or hasattr(X, "texts"):
+        return X.take(rows)
+    if hasattr(X, "to_numpy"):
+        X = X.to_numpy()
+    if isinstance(X, list | tuple):
+        return [X[row] for row in rows]
+    return np.asarray(X[np.asarray(rows, dtype=np.intp)])
+
+
+def arrays_of(X: Any) -> list[Any]:
+    """Each input's array, or the only one."""
+    return [*X.values()] if isinstance(X, Mapping) else [X]
+
 
 Kind = Literal["embeddings", "images", "texts", "columns", "inputs", "arrays"]
 _SHOWN_COLUMNS, _SHOWN_FILES = 20, 5
@@ -56,14 +82,15 @@ class ReadTable:
         return {name: values for name, values in self.columns.items() if name not in taken}
 
 
+@documented
 @dataclass(frozen=True)
 class Samples:
-    """Model inputs (or embeddings), with their labels where they have any.
+    """Model inputs (or embeddings), with their labels if they have any.
 
     Parameters
     ----------
     X : array, memory map or lazy sequence of length N, or mapping of str to these
-        What goes into the model, or embeddings where ``embedded`` is true. A mapping holds one
+        What goes into the model, or embeddings if ``embedded`` is true. A mapping holds one
         entry per input of a model with several.
     y : ndarray of shape (N,) or None
         Class labels; samples that are only embedded need none.
@@ -78,17 +105,16 @@ class Samples:
     ids : ndarray of str, shape (N,), or None
         Image files, relative to their folder.
     columns : tuple of str
-        Names of the columns of X, where it comes from a table of numbers.
+        Names of the columns of X, if it comes from a table of numbers.
     columns_source : str
         Who decided about their order; ends a sentence: "as the table has them".
-    notes : tuple of str
-        What was assumed or left out in reading, one sentence each.
+    {notes}
     sources : tuple of pathlib.Path
         Files and folders that were read; nothing that is written may take their place.
     origin : dict or None
         Of embeddings in a store: what its manifest says of the model, tensor and preprocessing.
     table : ReadTable or None
-        Where that was asked for: all columns of the table that they were read from.
+        With ``keep_table``: all columns of the table that they were read from.
 
     Examples
     --------
@@ -97,9 +123,6 @@ class Samples:
     >>> samples = Samples(np.zeros((3, 6)), np.array(["cat", "dog", "dog"]))
     >>> len(samples), samples.embedded
     (3, False)
-    >>> unlabelled = Samples({"age": np.zeros((4, 1)), "job": np.zeros((4, 1))})
-    >>> len(unlabelled), unlabelled.y
-    (4, None)
     """
 
     X: Any
@@ -117,7 +140,7 @@ class Samples:
     table: ReadTable | None = None
 
     def __len__(self) -> int:
-        return n_rows(self.X) if self.y is None else len(self.y)
+        return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
 
     # -- what they are ------------------------------------------------------------------------
 
@@ -346,3 +369,27 @@ def as_classes(labels: Array) -> Array:
     numbers = labels.astype(np.int64)
     # "1" and "01" are two classes.
     return numbers if len(np.unique(numbers)) == len(np.unique(labels)) else labels
+
+
+_BESIDE = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "config.json")
+
+
+def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
+    """List what models and samples are read from."""
+    paths = list[Path]()
+    for one in read:
+        if isinstance(one, FrozenModel):
+            beside = (folder / name for folder in folders_of(one.path) for name in _BESIDE)
+            paths += [*one.files, *(file for file in beside if file.exists())]
+        elif one is not None:
+            arrays = [*arrays_of(one.X), one.y]
+            paths += [*one.sources, *(p for X in arrays for p in _of_array(X, one.sources))]
+    return [*dict.fromkeys(paths)]
+
+
+def _of_array(X: Any, known: tuple[Path, ...] = ()) -> list[Path]:
+    tokenizer = getattr(getattr(X, "preprocessing", None), "tokenizer", None)
+    mapped = getattr(X, "filename", None)  # of a memory map
+    files = [Path(file) for file in (tokenizer, mapped) if isinstance(file, str | Path)]
+    pictures = () if known else getattr(X, "paths", ())
+    return [*files, *{Path(path).parent: None for path in pictures}]

@@ -21,7 +21,7 @@ from ntkit.model import FrozenModel, recorded_preprocessing
 MANIFEST = "manifest.json"
 FORMAT = 2
 IDENTITY = ("model", "tensor", "preprocessing", "total_rows", "samples", "dtype", "device", "part")
-"""What must match to go on with an unfinished store."""
+"""Entries that must match to go on with an unfinished store."""
 _COUNTS = ("total_rows", "rows", "first_row", "finished_rows")
 
 
@@ -110,7 +110,9 @@ Origin = Mapping[str, Any]
 """The model's SHA-256, the tensor and the preprocessing; None for what nobody recorded."""
 
 _FIELDS = ("model", "tensor", "preprocessing")
-_KEYS = dict(zip(_FIELDS, ("ntkit.source_sha256", "ntkit.tensor", "ntkit.inputs"), strict=True))
+_KEYS = dict(
+    zip(_FIELDS, ("ntkit.source_sha256", "ntkit.tensor", "ntkit.preprocessing"), strict=True)
+)
 
 
 def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,12 +133,12 @@ def facts_of(origin: Origin) -> dict[str, str]:
 
 def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Read from the metadata of a head what its embeddings were made with."""
-    found: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
+    origin: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
     try:
-        found["preprocessing"] = json.loads(found["preprocessing"] or "null")
+        origin["preprocessing"] = json.loads(origin["preprocessing"] or "null")
     except ValueError:
-        found["preprocessing"] = None
-    return found
+        origin["preprocessing"] = None
+    return origin
 
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
@@ -231,7 +233,10 @@ class StoredEmbeddings:
             groups, ids, head = (path / name for name in ("groups.npy", "ids.npy", "head.npz"))
             self.groups = np.array(_mapped(groups)) if groups.exists() else None
             self.ids = _mapped(ids) if ids.exists() else None
-            self.head = _read_head(head) if head.exists() else None
+            self.head = None
+            if head.exists():  # NumPy leaves a broken archive open if it opened the file itself
+                with head.open("rb") as file, np.load(file) as parts:
+                    self.head = LinearHead(**parts)
         except _UNREADABLE as error:
             raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
         arrays = {"embeddings": self.X, "labels": self.y, "groups": self.groups, "ids": self.ids}
@@ -245,33 +250,12 @@ class StoredEmbeddings:
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
-        """Whether a folder is an embedding store, finished or not.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder; it need not exist.
-
-        Returns
-        -------
-        bool
-            True if it holds a manifest.
-        """
+        """Whether a folder, which need not exist, is an embedding store, finished or not."""
         return (Path(path) / MANIFEST).is_file()
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a finished store, or a finished part of one.
-
-        Parameters
-        ----------
-        path : path-like
-            Folder of the store.
-
-        Returns
-        -------
-        EmbeddingStore
-            The store.
+        """Open a finished store, or a finished part of one, by its folder.
 
         Raises
         ------
@@ -292,12 +276,6 @@ class StoredEmbeddings:
 
 def _mapped(path: Path) -> Array:
     return np.lib.format.open_memmap(path, mode="r")
-
-
-def _read_head(path: Path) -> LinearHead:
-    # NumPy leaves a broken archive open if it opened the file itself.
-    with path.open("rb") as file, np.load(file) as parts:
-        return LinearHead(**parts)
 
 
 def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:

@@ -10,9 +10,7 @@ from ntkit._doc import documented
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, StoredEmbeddings
 from ntkit.store._fill import Progress, fill_store
-from ntkit.store._from_parquet import parquet_job
-from ntkit.store._from_samples import Embedder, samples_job
-from ntkit.store._parts import joined
+from ntkit.store._jobs import Embedder, joined, parquet_job, samples_job
 
 
 @documented
@@ -26,14 +24,12 @@ class EmbeddingStore(StoredEmbeddings):
     ----------
     X : memory map of shape (N, D)
         Embeddings, read-only; scikit-learn takes it as it is, whatever its size.
-    y : ndarray of shape (N,) or None
-        Class labels; None where the samples had none.
-    groups : ndarray of shape (N,) or None
-        Group labels, for evaluation only.
+    y, groups : ndarray of shape (N,) or None
+        Class labels, and group labels, for evaluation only; None if the samples had none.
     ids : memory map of shape (N,) or None
         Names of the samples: for images, file names relative to their folder.
     head : LinearHead or None
-        The head of the model that made the embeddings, where it knows the labels' classes.
+        The head of the model that made the embeddings, if it knows the labels' classes.
     manifest : dict
         What the embeddings are: model fingerprint, tensor, preprocessing, run settings, device,
         finished rows, samples left out.
@@ -43,7 +39,6 @@ class EmbeddingStore(StoredEmbeddings):
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
     >>> import numpy as np
     >>> from ntkit import OnnxEmbedder
     >>> from ntkit.datasets import marked_digits_model_path
@@ -51,8 +46,8 @@ class EmbeddingStore(StoredEmbeddings):
     >>> samples = Samples(np.zeros((5, 1, 20, 20)), np.array([0, 1, 0, 1, 1]))
     >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = EmbeddingStore.write(Path(folder) / "store", embedder, samples)
-    ...     store = EmbeddingStore.open(Path(folder) / "store")
+    ...     _ = EmbeddingStore.write(f"{folder}/store", embedder, samples)
+    ...     store = EmbeddingStore.open(f"{folder}/store")
     ...     print(type(store.X).__name__, store.X.shape, store.y, store.groups)
     memmap (5, 64) [0 1 0 1 1] None
     """
@@ -74,8 +69,7 @@ class EmbeddingStore(StoredEmbeddings):
         """Embed samples into a store, or finish one that was interrupted.
 
         Killed at any moment and called again, it ends with the same bytes as if nothing had
-        happened: it goes on with the batch size that it began with. A finished store of the same
-        samples and model is returned as it is.
+        happened. A finished store of the same samples and model is returned as it is.
 
         Parameters
         ----------
@@ -113,13 +107,11 @@ class EmbeddingStore(StoredEmbeddings):
         InputError
             If the folder holds something else: another model's store (the message says which
             field differs), or other files or what is read here (these even with ``force``); if
-            samples whose embeddings are there already have other contents now; if
-            another process is writing it; if the disk is full or read-only. Also if inputs and
-            labels differ in number, a value is too large for ``dtype``, or the model cannot
-            embed the samples.
+            samples that are embedded already have changed; if another process is writing it; if
+            the disk is full or read-only; if inputs and labels differ in number, a value is too
+            large for ``dtype``, or the model cannot embed the samples.
         DeviceError
-            If the device asked for is not there, memory does not suffice, or Ray loses its
-            actors.
+            If the device is not there, memory does not suffice, or Ray loses its actors.
         MissingDependencyError
             If ``engine="ray"`` and the package ray is not installed.
         """
@@ -174,19 +166,8 @@ class EmbeddingStore(StoredEmbeddings):
 
         Examples
         --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import pyarrow as pa
-        >>> import pyarrow.parquet as pq
         >>> from ntkit.extraction import EmbeddingStore
-        >>> rows = pa.table({"embedding": [[0.0, 1.0], [2.0, 3.0]], "label": ["cat", "dog"]})
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     pq.write_table(rows, Path(folder) / "train.parquet")
-        ...     store = EmbeddingStore.from_parquet(
-        ...         Path(folder) / "store", Path(folder) / "train.parquet"
-        ...     )
-        ...     print(store.X.shape, store.y)
-        (2, 2) ['cat' 'dog']
+        >>> store = EmbeddingStore.from_parquet("store", "train.parquet")  # doctest: +SKIP
         """
         path = Path(path)
         job = parquet_job(Path(table), embedding, label, group)
@@ -212,21 +193,11 @@ class EmbeddingStore(StoredEmbeddings):
             Folder of the whole store.
         {force, progress}
 
-        Returns
-        -------
-        EmbeddingStore
-            The whole store.
-
         Raises
         ------
         InputError
             If a part is missing, unfinished or there twice, if the parts were not made alike (the
             message says what differs), or ``out`` cannot be written.
-
-        Examples
-        --------
-        >>> from ntkit.extraction import EmbeddingStore
-        >>> whole = EmbeddingStore.merge(["part1", "part2"], "whole")  # doctest: +SKIP
         """
         path = Path(out)
         stores = [cls.open(part) for part in paths]

@@ -118,7 +118,8 @@ def read_rows(path: Path, start: int, stop: int) -> Array:
 
 
 Progress = Callable[[int, int], object]
-_OWN = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
+_MANIFESTS = (MANIFEST, f".{MANIFEST}")
+_FILES = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
 _disk = partial(
     saying_what_failed,
     if_full="make room and run the same command again, which goes on where this one stopped",
@@ -127,7 +128,7 @@ _disk = partial(
 
 @dataclass(frozen=True)
 class Job:
-    """What a store is to hold."""
+    """A store to be filled: its manifest, files and embeddings."""
 
     identity: dict[str, Any]
     facts: dict[str, Any]
@@ -149,7 +150,7 @@ class Job:
         return {**self.facts, **self.identity, **contents, "run": run, **position}
 
     def contents_of(self, first: int, finished: int) -> str | None:
-        """What the manifest says of the contents when that many rows are finished."""
+        """Sum of the contents in the manifest when that many rows are finished."""
         return self.contents(first, finished) if callable(self.contents) else self.contents
 
 
@@ -209,18 +210,14 @@ def _begun(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
         )
     if not manifest["finished_rows"]:
         return None
-    _refuse_other_contents(path, manifest, job)
-    return manifest
-
-
-def _refuse_other_contents(path: Path, manifest: dict[str, Any], job: Job) -> None:
-    """Refuse to go on where files or arrays changed under the names they have."""
+    # Files or arrays may have changed under the names they have.
     if job.contents_of(manifest["first_row"], manifest["finished_rows"]) != manifest["contents"]:
         raise InputError(
             f"Contents of the samples changed since {path} was begun: some of the "
             f"{manifest['finished_rows']} rows that it holds are no longer theirs; choose another "
             "name or pass --force."
         )
+    return manifest
 
 
 def _check_room(path: Path, job: Job) -> None:
@@ -231,8 +228,8 @@ def _check_room(path: Path, job: Job) -> None:
     rows = job.identity["total_rows"] // (1 if part is None else max(1, part[1]))
     there = 0
     if file.exists():  # it has its size before it has its content
-        found = file.stat()
-        there = min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+        status = file.stat()
+        there = min(status.st_size, 512 * getattr(status, "st_blocks", status.st_size))
     check_room(path, rows * job.row_bytes - there)
 
 
@@ -242,15 +239,12 @@ def _refuse_other_files(path: Path) -> None:
     stray = f"{path} exists and is not an embedding store; choose another name."
     if not path.is_dir():
         raise InputError(stray)
-    kind = kind_of_manifest(path)
-    if kind == "other" or not (kind == "store" or all(map(_leftover, path.iterdir()))):
-        damaged = kind == "damaged" and all(map(_belongs, path.iterdir()))
-        if not damaged:
-            raise InputError(stray)
-
-
-def _belongs(file: Path) -> bool:
-    return bool(_OWN.fullmatch(file.name)) or file.name in (MANIFEST, f".{MANIFEST}")
+    kind, files = kind_of_manifest(path), [*path.iterdir()]
+    ours = kind == "store" or (kind != "other" and all(map(_leftover, files)))
+    if kind == "damaged":
+        ours = ours or all(_FILES.fullmatch(f.name) or f.name in _MANIFESTS for f in files)
+    if not ours:
+        raise InputError(stray)
 
 
 def _leftover(file: Path) -> bool:
@@ -264,7 +258,7 @@ def _begin(path: Path, manifest: dict[str, Any], job: Job, rows: RowFile) -> Non
     """Write everything but the embeddings; nothing of a store that was there before survives."""
     write_manifest(path, manifest)  # first: from now on the folder is an unfinished store
     for file in list(path.iterdir()):
-        if _OWN.fullmatch(file.name) and file.name != EMBEDDINGS:
+        if _FILES.fullmatch(file.name) and file.name != EMBEDDINGS:
             file.unlink()
     rows.renew()
     for name, content in job.files(manifest["first_row"], manifest["rows"]).items():

@@ -29,51 +29,15 @@ def load_pair(
     classes: Any = None,
     **places: str | None,
 ) -> tuple[FrozenModel, FrozenModel]:
-    """Load a model and the same model with another head, both read at the same place.
-
-    A file that ntkit wrote says which tensor is the embedding, how it is pooled, and where the
-    logits are; the original is read in the same way.
-
-    Parameters
-    ----------
-    original, debiased : FrozenModel or path-like
-        The two models; one that is loaded already is taken as it is.
-    classes : array-like of shape (C,), optional
-        The original's class labels in the order of its logits, as :meth:`FrozenModel.load` takes
-        them.
-    **places : str, optional
-        ``logits``, ``embedding`` and ``pooling``, likewise; by default what the debiased file
-        says.
-
-    Returns
-    -------
-    tuple of FrozenModel
-        The original's classes bear the debiased model's labels where it does not name them, and
-        its columns the names that the debiased model has for them.
-
-    Raises
-    ------
-    ModelError
-        If a file is not an ONNX model.
-    HeadNotFoundError
-        If the place is not in one of them.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import load_pair
-    >>> first, second = load_pair(marked_digits_model_path(), marked_digits_model_path())
-    >>> first.embedding == second.embedding
-    True
-    """
+    """Load a model and the same model with another head, both read at the same place."""
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
-    given = any(places.values())
+    named = any(places.values())
     second = debiased if isinstance(debiased, FrozenModel) else _twin(debiased, places)
     if isinstance(original, FrozenModel):
         first = original
     else:
-        places = places if given else {**second.located_by}
+        places = places if named else {**second.located_by}
         first = FrozenModel.load(original, **places, classes=classes)
     if first.head is not None and second.head is not None and not first.has_class_names:
         labels = second.head.classes
@@ -91,28 +55,7 @@ def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> Fro
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
-    """Whether the second model's head is for other classes than the first one's.
-
-    Parameters
-    ----------
-    original, debiased : FrozenModel
-        The two models.
-
-    Returns
-    -------
-    bool
-        True if the file says that it is (as ``new_head=True`` writes it), if the original has no
-        head, or one of other classes.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import is_new_head
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> is_new_head(model, model.with_head(model.head))
-    False
-    """
+    """Whether the second model's head is for other classes than the first one's."""
     if original.head is None or debiased.metadata.get(_NEW_HEAD) == "true":
         return True
     return debiased.head is not None and not _same_classes(original.head, debiased.head)
@@ -141,7 +84,7 @@ def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
     if first.n_neurons != second.n_neurons:
         return True
     positions = np.arange(len(first.classes))
-    before, after = (_positions(head, Z) for head in (first, second))
+    before, after = (_numbered(head).predict(Z) for head in (first, second))
     return class_order(before, after, positions) is None and not _scores_moved(first, second, Z)
 
 
@@ -172,7 +115,7 @@ def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) ->
     """Share of samples on which two models of the same classes predict the same one."""
     if set(first.classes.tolist()) == set(second.classes.tolist()):
         return float((first.predict(Z) == second.predict(others)).mean())
-    return float((_positions(first, Z) == _positions(second, others)).mean())
+    return float((_numbered(first).predict(Z) == _numbered(second).predict(others)).mean())
 
 
 def notes_on(
@@ -194,15 +137,11 @@ def notes_on(
             f"(sha256 {made_from[:12]}…)."
         )
     if y is not None:
-        notes += _on_labels(head, Z, np.asarray(y))
+        if not set(head.classes.tolist()) & set(np.unique(y).tolist()):
+            head = _numbered(head)  # labels may be positions
+        order = class_order(np.asarray(y), head.predict(Z), head.classes)
+        notes += [] if order is None else [f"Of the debiased model: {order.sentence()}"]
     return tuple(notes)
-
-
-def _on_labels(head: LinearHead, Z: Array, y: Array) -> list[str]:
-    if not set(head.classes.tolist()) & set(np.unique(y).tolist()):
-        head = _numbered(head)  # labels may be positions
-    found = class_order(y, head.predict(Z), head.classes)
-    return [f"Of the debiased model: {found.sentence()}"] if found is not None else []
 
 
 def _same_classes(first: LinearHead, second: LinearHead) -> bool:
@@ -212,11 +151,8 @@ def _same_classes(first: LinearHead, second: LinearHead) -> bool:
     return len(a) == len(b) and (set(a) == set(b) or positions in (a, b))
 
 
-def _positions(head: LinearHead, Z: Array) -> Array:
-    return _numbered(head).predict(Z)
-
-
 def _numbered(head: LinearHead) -> LinearHead:
+    """A head whose classes are their positions."""
     return LinearHead(head.coef, head.intercept, np.arange(len(head.classes)))
 
 

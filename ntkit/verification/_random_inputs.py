@@ -20,39 +20,9 @@ _SIDE = 224  # of images
 
 
 def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
-    """Make inputs of the model's shape, to verify on where there are no samples.
-
-    Parameters
-    ----------
-    model : FrozenModel
-        What the inputs are for.
-    n_samples : int
-        Samples to make.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_samples, ...)
-        The same at every call: numbers in [0, 1) for floats, 0 … 7 for ids (int32, int64),
-        0 … 127 for pixels (uint8, int8), True for bool; ones for an input with "mask" in its
-        name, zeros for token types, 0, 1, … for positions. An open axis is 224 long where there
-        are four (images), 16 000 where it is all of a sample of floats (a second of sound), else
-        16. Where texts go in as they are: runs of 16 of the words that the model knows.
-
-    Raises
-    ------
-    InputError
-        If the model does not say how many axes an input has, or how many columns a layer reads of
-        it, or an input is of another type, such as text beside other inputs.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import random_inputs
-    >>> inputs = random_inputs(FrozenModel.load(marked_digits_model_path()))
-    >>> {name: array.shape for name, array in inputs.items()}
-    {'image': (8, 1, 20, 20)}
-    """
+    """Inputs of the model's shape, the same at every call, to verify on without samples."""
+    # Ids are 0 … 7, masks 1, positions 0, 1, …; an open axis is 224 long for images, 16 000 for a
+    # second of sound, else 16. A model of texts gets runs of 16 words that it knows.
     rng = np.random.default_rng(0)
     if TextPreprocessing.for_strings(model.inputs) is not None:
         words = rng.choice(_words(model), (n_samples, _LENGTH)).tolist()

@@ -1,4 +1,4 @@
-"""What the comparison of two models found, and whether that passes."""
+"""The result of comparing two models, and whether it passes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _BY_PRECISION = {
 
 def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
     """Tolerance of the coarsest precision among the model's own and further element types."""
-    found = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
+    kinds = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
     if model.describe().get("quantisation") is not None:
-        found.add("quantised")
-    return max(_BY_PRECISION.get(name, TOLERANCE) for name in (*found, *dtypes))
+        kinds.add("quantised")
+    return max(_BY_PRECISION.get(name, TOLERANCE) for name in (*kinds, *dtypes))
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What the comparison of two models found.
+    """Outcome of a comparison of two models; :func:`verify` makes it.
 
     Attributes
     ----------
@@ -57,14 +57,14 @@ class Verification:
     output_difference : float
         Largest difference between the file's float outputs after the logits (probabilities)
         and what the original's nodes make of NumPy's logits, relative to the output's largest
-        value; infinite if labels differ where the logits leave no doubt. NaN where the logits
+        value; infinite if labels differ where the logits leave no doubt. NaN if the logits
         are the only output, or what follows them reads more than them and the model's inputs.
     decision_agreement : float
         Smallest share of samples, over the outputs that show classes, on which the file decides
         as its head does; only samples whose logits leave no doubt count.
     side_difference : float
         Largest difference between the two models' outputs that are not computed from the logits,
-        relative to the output's largest value; NaN where there are none.
+        relative to the output's largest value; NaN if there are none.
     kept_outputs : bool
         Whether the debiased model has all of the original's inputs and outputs, by name and
         element type.
@@ -77,19 +77,6 @@ class Verification:
     latency, original_latency : float
         Median milliseconds per run of the debiased model and of the original on the first 8
         samples, measured in turn; NaN if not measured. It decides nothing.
-
-    Examples
-    --------
-    >>> from ntkit.verification import Verification
-    >>> Verification(
-    ...     n_samples=8,
-    ...     logit_difference=2e-7,
-    ...     embedding_difference=0.0,
-    ...     agreement=1.0,
-    ...     same_nodes=True,
-    ...     same_signature=True,
-    ... ).passed
-    True
     """
 
     n_samples: int
@@ -115,40 +102,26 @@ class Verification:
         return not self.failures()
 
     def differences(self) -> str:
-        """Return the differences in words.
-
-        Returns
-        -------
-        str
-            Of logits and embeddings, and of outputs where they were compared.
-        """
-        found = (
-            f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
-        )
+        """The differences in words: of logits and embeddings, and of outputs if compared."""
+        text = f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
         if not np.isnan(self.output_difference):
-            found = f"{found}, {self.output_difference:.1e} (outputs)"
+            text = f"{text}, {self.output_difference:.1e} (outputs)"
         if self.decision_agreement < 1:
             share = 100 * (1 - self.decision_agreement)
-            found += f", and an output decides otherwise than the head on {share:.0f} % of samples"
+            text += f", and an output decides otherwise than the head on {share:.0f} % of samples"
         if not np.isnan(self.side_difference):
-            found += f", {self.side_difference:.1e} (other outputs)"
+            text += f", {self.side_difference:.1e} (other outputs)"
         if not self.same_class_order:
-            found += ", and its classes are in another order than the original's"
+            text += ", and its classes are in another order than the original's"
         if not self.kept_outputs:
-            found += ", and it lacks an input or output that the original has"
-        return found
+            text += ", and it lacks an input or output that the original has"
+        return text
 
     def failures(self) -> tuple[str, ...]:
-        """Return what makes it fail, in words.
-
-        Returns
-        -------
-        tuple of str
-            Of a file, without a subject; empty where it passed.
-        """
+        """What makes it fail, in words without a subject; empty if it passed."""
         # A NaN must fail where it is a difference; of outputs it says that there were none.
         within = self.tolerance
-        found = {
+        checks = {
             "does not compute its head on the original's embeddings": (
                 self.logit_difference <= within and self.embedding_difference <= within
             ),
@@ -163,7 +136,7 @@ class Verification:
                 self.kept_outputs
             ),
         }
-        return tuple(failure for failure, passed in found.items() if not passed)
+        return tuple(failure for failure, passed in checks.items() if not passed)
 
     @property
     def latency_ratio(self) -> float:

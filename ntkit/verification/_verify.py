@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._disk import size_of
+from ntkit._doc import documented
 from ntkit._output import check_file
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
@@ -78,36 +79,31 @@ def output_difference(
     return max(differences, default=float("nan"))
 
 
-def difference(found: Array, expected: Array) -> float:
+def difference(actual: Array, expected: Array) -> float:
     """Largest difference, relative to the largest value; infinite between other shapes."""
-    if found.shape != expected.shape:
+    if actual.shape != expected.shape:
         return float("inf")
-    if not found.size:
+    if not actual.size:
         return 0.0
-    found, expected = found.astype(np.float64), expected.astype(np.float64)
-    return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    return float(np.abs(actual - expected).max()) / max(1.0, float(np.abs(expected).max()))
 
 
-def same_output(found: Array, expected: Array) -> float:
-    """Difference of an output that no logits go into; infinite where texts or numbers differ."""
-    return _of_one_output(found, expected, np.ones((len(expected), 1)), 0.0)
-
-
-def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float) -> float:
+def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float) -> float:
     if expected.dtype == object and isinstance(next(iter(expected.flat), None), Mapping):
-        found, expected = _unzipped(found), _unzipped(expected)
-    if found.shape != expected.shape:
+        actual, expected = _unzipped(actual), _unzipped(expected)
+    if actual.shape != expected.shape:
         return float("inf")
     if expected.dtype.kind == "f":
-        same = (found == expected) | (np.isnan(found) & np.isnan(expected))
-        worst = difference(np.where(same, 0, found), np.where(same, 0, expected))
+        same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+        worst = difference(np.where(same, 0, actual), np.where(same, 0, expected))
         return worst if worst == worst else float("inf")
     # A single label turns on the two largest logits, an order of classes on all of them.
     single = expected.size == len(expected)
     clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
     if len(expected) != len(clear):  # not one row per sample
-        found, expected, clear = found[None], expected[None], clear.all(keepdims=True)
-    return 0.0 if np.array_equal(found[clear], expected[clear]) else float("inf")
+        actual, expected, clear = actual[None], expected[None], clear.all(keepdims=True)
+    return 0.0 if np.array_equal(actual[clear], expected[clear]) else float("inf")
 
 
 def _joined(parts: list[Array]) -> Array:
@@ -168,10 +164,10 @@ def _indices(labels: Array, head: LinearHead) -> Array:
     known = {str(label): index for index, label in enumerate(head.classes.tolist())}
     if labels.dtype.kind in "iu" and head.classes.dtype.kind not in "iubf":
         return labels.astype(np.int64)  # the graph gives indices, the names are ours
-    found = [known.get(_text(label), -1) for label in labels.tolist()]
-    if labels.dtype.kind in "iu" and min(found) < 0:
+    indices = [known.get(_text(label), -1) for label in labels.tolist()]
+    if labels.dtype.kind in "iu" and min(indices) < 0:
         return labels.astype(np.int64)
-    return np.asarray(found)
+    return np.asarray(indices)
 
 
 def _text(label: Any) -> str:
@@ -214,6 +210,7 @@ def _feed(inputs: Inputs) -> dict[str, Array]:
     return {name: array[rows] for name, array in batch.feed.items()}
 
 
+@documented
 def verify(
     original: FrozenModel | OnnxEmbedder | str | os.PathLike[str],
     debiased: FrozenModel | str | os.PathLike[str],
@@ -236,18 +233,16 @@ def verify(
     ----------
     original, debiased : FrozenModel or path-like
         The two models; the debiased one is run as the file it is. Of paths, the debiased file
-        says where the embedding is and how it is pooled (:func:`load_pair`). An
-        :class:`~ntkit.OnnxEmbedder` of the original computes its embeddings in the session that
-        it has.
+        says where the embedding is and how it is pooled. An :class:`~ntkit.OnnxEmbedder` of the
+        original computes its embeddings in the session that it has.
     X : array-like, lazy sequence or mapping
         Model inputs.
     head : LinearHead, optional
         What the file should hold; by default the head read from it.
     y : array-like of shape (N,), optional
-        Class labels of the samples: where another order of the debiased model's classes explains
+        Class labels of the samples: if another order of the debiased model's classes explains
         them far better, a note says so.
-    device : {"auto", "cpu", "cuda"}
-        Where to run.
+    {run.device}
     tolerance : float, optional
         For :attr:`Verification.passed`; by default 1e-4, and for a coarser model 8e-3
         (float16), 2e-2 (quantised) or 6e-2 (bfloat16).
@@ -257,24 +252,21 @@ def verify(
     Returns
     -------
     Verification
-        It does not raise where the two differ; see :attr:`Verification.passed`.
+        It does not raise if the two differ; see :attr:`Verification.passed`.
 
     Raises
     ------
     InputError
         If the debiased model has no head, there are no samples, or they do not fit the model.
-    DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
-    ModelError
-        If a model cannot be read or run.
+    {run.DeviceError, run.ModelError}
 
     Examples
     --------
     >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import random_inputs, verify
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> result = verify(model, model.with_head(model.head), random_inputs(model), device="cpu")
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.verification import verify
+    >>> model, X = FrozenModel.load(marked_digits_model_path()), load_marked_digits().X_test[:32]
+    >>> result = verify(model, model.with_head(model.head), X, device="cpu")
     >>> result.passed, result.agreement
     (True, 1.0)
     """
@@ -296,7 +288,10 @@ def verify(
         logits = computed if logits is None else logits
     if tolerance is None:
         tolerance = tolerance_of(second, logits.dtype.name)
-    expected_head = expected_head.aligned_to(_class_order(first, second))
+    classes = expected_head.classes if second.head is None else second.head.classes
+    if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
+        classes = first.head.classes  # in the original's order: users rely on it
+    expected_head = expected_head.aligned_to(classes)
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     milliseconds = [float("nan")] * 2
     if latency:
@@ -354,6 +349,7 @@ def _as_in_graph(model: FrozenModel, head: LinearHead) -> LinearHead:
     return LinearHead(head.coef, head.intercept, np.asarray(labels))
 
 
+@documented
 def save_verified(
     model: FrozenModel,
     path: str | os.PathLike[str],
@@ -378,15 +374,12 @@ def save_verified(
         Inputs to compare on; some dozens suffice.
     head : LinearHead, optional
         The head it should hold.
-    device : {"auto", "cpu", "cuda"}
-        Where to run, as in :func:`verify`.
-    force : bool
-        Whether to replace an existing file.
+    {run.device, replace.force}
 
     Returns
     -------
     Verification
-        What the comparison found.
+        As of :func:`verify`.
 
     Raises
     ------
@@ -396,8 +389,7 @@ def save_verified(
     InputError
         If the file exists and ``force`` is not given, it is the original's, it cannot be written,
         or the samples do not fit the model.
-    ModelError
-        If the model does not pass ONNX's checker.
+    {checker.ModelError}
 
     Examples
     --------
@@ -405,20 +397,14 @@ def save_verified(
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import random_inputs, save_verified
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.verification import save_verified
     >>> original = FrozenModel.load(marked_digits_model_path())
-    >>> head = original.head.scaled(np.arange(64) != 5)  # neuron 5 suppressed
+    >>> model = original.with_head(original.head.scaled(np.arange(64) != 5))  # neuron 5 suppressed
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     check = save_verified(
-    ...         original.with_head(head),
-    ...         Path(folder) / "suppressed.onnx",
-    ...         original=original,
-    ...         X=random_inputs(original),
-    ...         device="cpu",
-    ...     )
-    >>> check.passed, check.same_nodes, check.same_signature
-    (True, True, True)
+    ...     file, X = Path(folder) / "suppressed.onnx", load_marked_digits().X_test[:32]
+    ...     save_verified(model, file, original=original, X=X, device="cpu").passed
+    True
     """
     results: list[Verification] = []
     source = original.frozen_model if isinstance(original, OnnxEmbedder) else original
@@ -441,14 +427,6 @@ def save_verified(
     return results[0]
 
 
-def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
-    """The original's order of classes, where the two models know the same: users rely on it."""
-    classes: Array = second.head.classes  # type: ignore[union-attr]
-    if first.head is not None and set(first.head.classes.tolist()) == set(classes.tolist()):
-        return first.head.classes
-    return classes
-
-
 def _session(model: FrozenModel, device: Any) -> Any:
     """The model as it is: its file, or what is in memory."""
     # Weights behind links: ONNX Runtime refuses them, or does not, by its version.
@@ -467,16 +445,16 @@ def _inner(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
     return embedding, logits
 
 
-def _logits_like(found: Array, head: LinearHead, Z: Array, scale: float) -> Array:
+def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Array:
     """NumPy's logits, shaped as the graph holds them: with one or two for two classes."""
-    width = int(np.prod(found.shape[1:]))
+    width = int(np.prod(actual.shape[1:]))
     if width > 1:
         head = head.with_logits(len(head.classes))
     logits = head.decision_function(Z).reshape(len(Z), -1)
     if width == 1 and logits.shape[1] == 2:
         logits = logits[:, 1:] - logits[:, :1]
     with np.errstate(over="ignore"):
-        return (logits / scale).reshape(found.shape).astype(found.dtype)
+        return (logits / scale).reshape(actual.shape).astype(actual.dtype)
 
 
 def _from_logits(model: FrozenModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -507,9 +485,13 @@ def _side_difference(
     """Largest difference of the outputs that no head has a part in."""
     beside = outputs.keys() - _from_logits(second, outputs).keys()
     beside &= {tensor.name for tensor in first.outputs}
-    own = run_whole(_session(first, device), X) if beside else {}
-    beside -= _from_logits(first, own).keys()
-    return max((same_output(outputs[name], own[name]) for name in beside), default=float("nan"))
+    before = run_whole(_session(first, device), X) if beside else {}
+    beside -= _from_logits(first, before).keys()
+    differences = [  # infinite where texts or numbers differ
+        _of_one_output(outputs[name], before[name], np.ones((len(before[name]), 1)), 0.0)
+        for name in beside
+    ]
+    return max(differences, default=float("nan"))
 
 
 def check_head(
@@ -519,47 +501,7 @@ def check_head(
     device: str = "auto",
     tolerance: float | None = None,
 ) -> Verification:
-    """Check that the head found in a model is what turns its embeddings into its outputs.
-
-    Ask before you retrain or edit: a head that was misread cannot be put back right.
-
-    Parameters
-    ----------
-    model : FrozenModel or OnnxEmbedder
-        The model, with the head that was found in it; an embedder computes in its session.
-    X : array-like, lazy sequence or mapping
-        Model inputs; some dozens suffice.
-    device : {"auto", "cpu", "cuda"}
-        Where to run.
-    tolerance : float, optional
-        Largest difference accepted, as in :func:`verify`.
-
-    Returns
-    -------
-    Verification
-        Of the model with itself; the latency is not measured.
-
-    Raises
-    ------
-    VerificationError
-        If logits or outputs differ by more than the tolerance between ONNX Runtime and NumPy, or
-        an output decides otherwise than the head does.
-    InputError
-        If the model has no head, there are no samples, or they do not fit the model.
-    DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
-    ModelError
-        If the model cannot be run.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import check_head, random_inputs
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> check_head(model, random_inputs(model), device="cpu").passed
-    True
-    """
+    """Check that the head found in a model is what turns its embeddings into its outputs."""
     embedder = model if isinstance(model, OnnxEmbedder) else OnnxEmbedder(model, device=device)
     model = embedder.frozen_model
     if model.head is None or model.logits is None:

@@ -68,7 +68,7 @@ def test_verbs_that_read_images_tell_what_they_assumed(capsys, folder):
         assert err.count("assumed from the model's input") == 1, verb
         assert "assumed" not in out, verb
     assert "assumed" in EmbeddingStore.open(folder / "store").manifest["preprocessing_source"]
-    steps = json.loads(FrozenModel.load(debiased).metadata["ntkit.inputs"])
+    steps = json.loads(FrozenModel.load(debiased).metadata["ntkit.preprocessing"])
     assert steps["resize"] == [20, 20]
 
 

@@ -111,7 +111,7 @@ def test_debias_refuses_a_store_and_images_prepared_in_two_ways(capsys, root):
     )  # fmt: skip
     assert code == 0, err
     facts = FrozenModel.load(root / "same" / "debiased.onnx").metadata
-    assert '"scale": 0.002' in facts["ntkit.inputs"]
+    assert '"scale": 0.002' in facts["ntkit.preprocessing"]
     shutil.rmtree(root / "same")
 
 
@@ -149,7 +149,7 @@ def test_a_head_says_what_it_was_made_with_and_export_looks(capsys, root):
     model = FrozenModel.load(root / "a.onnx")
     assert facts["ntkit.source_sha256"] == model.sha256()
     assert facts["ntkit.tensor"] == model.embedding.name
-    assert '"scale": 0.002' in facts["ntkit.inputs"]
+    assert '"scale": 0.002' in facts["ntkit.preprocessing"]
     said = ["head-a.onnx", "another model", "b.onnx"]
     refused(capsys, root, said, "export", root / "b.onnx", root / "head-a.onnx")
     said = ["head-dark.onnx and", "preprocessed in two ways (scale"]

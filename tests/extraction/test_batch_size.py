@@ -7,9 +7,9 @@ from sklearn.base import clone
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import _batches as _batch_size
 from ntkit.extraction import _embedder
-from ntkit.extraction._batches import BATCH_SIZES, fastest
+from ntkit.extraction import _runner as _batch_size
+from ntkit.extraction._runner import BATCH_SIZES, fastest
 
 
 class Machine:
@@ -116,7 +116,7 @@ def test_no_larger_batch_than_there_are_samples_is_timed(zoo, model, tried):
 
 
 def test_no_larger_batch_than_memory_bears_is_timed(zoo, model, tried, monkeypatch):
-    monkeypatch.setattr(_batch_size, "_MEMORY", 100 * zoo.inputs(1).nbytes)
+    monkeypatch.setattr(_batch_size, "_LARGEST_BATCH", 100 * zoo.inputs(1).nbytes)
     OnnxEmbedder(model, device="cpu", batch_size="auto").transform(zoo.inputs(300))
     assert tried[0] == [1, 2, 4, 8, 16, 32, 64]
 

@@ -406,7 +406,7 @@ def test_a_model_without_a_mask_is_filled_up_as_its_tokenizer_says(folder):
 def test_a_model_that_ntkit_wrote_knows_how_long_its_texts_were(folder):
     model = text_model(folder)
     steps = TextPreprocessing.for_model(model, max_length=7)
-    said = {"ntkit.inputs": json.dumps(steps.as_dict())}
+    said = {"ntkit.preprocessing": json.dumps(steps.as_dict())}
     written = model.with_provenance(said)
     assert TextPreprocessing.for_model(model).max_length != 7
     found = TextPreprocessing.for_model(written, folder)
@@ -418,11 +418,11 @@ def test_a_model_that_ntkit_wrote_knows_how_long_its_texts_were(folder):
         7, "as the model's metadata say, though of another tokenizer"
     )  # fmt: skip
     texts = [
-        said["ntkit.inputs"].replace('"max_length": 7', f'"max_length": {value}')
+        said["ntkit.preprocessing"].replace('"max_length": 7', f'"max_length": {value}')
         for value in ('""', "7.5", "true", "-1", "null")
     ]
     for damaged in ("[", "[]", '{"max_length": 7}', *texts):
-        odd = model.with_provenance({"ntkit.inputs": damaged})
+        odd = model.with_provenance({"ntkit.preprocessing": damaged})
         found = TextPreprocessing.for_model(odd, folder)
         assert found.max_length == TextPreprocessing.for_model(model, folder).max_length
 

@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from ntkit.model import TensorInfo
 from ntkit.samples import input_notes
-from ntkit.samples._table_files import read_table
+from ntkit.samples._table import read_table
 
 FAST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -77,7 +77,7 @@ def test_a_record_that_does_not_fit_the_model_is_refused(tmp_path):
 @pytest.mark.parametrize("names", [[], ["a", "a"], [1, 2], {"a": 1}, None, [["a"], ["b"]]])
 def test_a_record_of_columns_that_ntkit_did_not_write_is_left_alone(zoo, tmp_path, names):
     model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
-    record = {"ntkit.inputs": json.dumps({"columns": names})}
+    record = {"ntkit.preprocessing": json.dumps({"columns": names})}
     assert model.with_provenance(record).inputs[0].columns is None
 
 

@@ -13,7 +13,7 @@ from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.inputs._text_preprocessing import TextPreprocessing
 from ntkit.samples import _digests
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.store._from_samples import fingerprint
+from ntkit.store._jobs import fingerprint
 
 N = 30
 

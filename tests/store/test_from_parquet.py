@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ntkit import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
-from ntkit.store._from_parquet import parquet_job
+from ntkit.store._jobs import parquet_job
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra text")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra text")

@@ -36,6 +36,6 @@ def test_arrays_leave_no_record_that_images_are_then_read_by(digits, tmp_path):
     np.savez(tmp_path / "d.npz", X=digits.X_validation[:200], y=digits.y_validation[:200])
     train = tmp_path / "d.npz"
     result = debias(model, train, train, device="cpu", method="class-balanced")
-    assert "ntkit.inputs" not in result.model.metadata
+    assert "ntkit.preprocessing" not in result.model.metadata
     again = ImagePreprocessing.for_model(result.model)
     assert again == ImagePreprocessing.for_model(FrozenModel.load(model))

@@ -3,16 +3,17 @@
 A *finding* is an attribute that goes with a class and on which the errors of that class depend.
 """
 
-from ntkit.attributes.findings._find_findings import ALIKE as ALIKE
-from ntkit.attributes.findings._find_findings import MOST_INFERRED as MOST_INFERRED
-from ntkit.attributes.findings._find_findings import NAMELESS as NAMELESS  # for other packages
-from ntkit.attributes.findings._find_findings import Findings as Findings
-from ntkit.attributes.findings._find_findings import find_findings as find_findings
-from ntkit.attributes.findings._find_findings import (
+from ntkit.attributes.findings._finding import ALIKE as ALIKE
+from ntkit.attributes.findings._finding import MOST_INFERRED as MOST_INFERRED
+from ntkit.attributes.findings._finding import NAMELESS as NAMELESS  # for other packages
+from ntkit.attributes.findings._finding import Finding
+from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
+from ntkit.attributes.findings._finding import Findings as Findings
+from ntkit.attributes.findings._finding import find_findings as find_findings
+from ntkit.attributes.findings._finding import (
     within_class_correlation as within_class_correlation,
 )
-from ntkit.attributes.findings._finding import Finding, FindingGroup
 from ntkit.attributes.findings._tallies import Predictions as Predictions
 from ntkit.attributes.findings._tallies import product_of as product_of
 
-__all__ = ["Finding", "FindingGroup"]
+__all__ = ["Finding"]

@@ -146,8 +146,8 @@ def _statistics(t: Tallies, exact: Array) -> tuple[Array, Array, Array]:
     """Association, errors and score, of shape (B, C); where said, from exact distributions."""
     association = _association(t, exact)
     direction = np.where(association < 0, -1.0, 1.0)
-    own = excess(t.wrong, t.having, t.confusion.sum(axis=1), t.size, exact)
-    errors = direction * (_of_other_classes(t, exact) - own) / np.sqrt(2)
+    of_class = excess(t.wrong, t.having, t.confusion.sum(axis=1), t.size, exact)
+    errors = direction * (_of_other_classes(t, exact) - of_class) / np.sqrt(2)
     return association, errors, np.minimum(np.abs(association), errors)
 
 

@@ -11,17 +11,15 @@ from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages
 from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
 from ntkit.jobs.audit._from_model import likely_cause as likely_cause
-from ntkit.jobs.audit._from_tables import Asked as Asked  # for the command line
+from ntkit.jobs.audit._from_tables import TableRoles as TableRoles  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
 from ntkit.jobs.audit._reader import VIEWS as VIEWS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
+from ntkit.jobs.audit._reader import ModelPass as ModelPass
 from ntkit.jobs.audit._reader import Names as Names
-from ntkit.jobs.audit._reader import Read as Read
 from ntkit.jobs.audit._reader import WatchedPictures as WatchedPictures
-from ntkit.jobs.audit._reader import views_of_table as views_of_table
-from ntkit.jobs.audit._result import Audit
-from ntkit.jobs.audit._write import audit_files as audit_files
-from ntkit.jobs.audit._write import write_audit
+from ntkit.jobs.audit._result import Audit, write_audit
+from ntkit.jobs.audit._result import audit_files as audit_files
 from ntkit.samples import Inputs
 
 __all__ = [

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_embeddings, check_labels, check_predictions, check_weight
+from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, unknown_labels
 from ntkit._types import Array
@@ -41,12 +42,12 @@ _SOLVER: dict[str, Any] = {"tol": 1e-5, "max_iter": 1000}
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
     """Predictions that are class labels."""
     y, pred = check_predictions(y, pred=pred)
-    own = np.unique(y)
-    if not np.isin(pred, own).any():
+    labels = np.unique(y)
+    if not np.isin(pred, labels).any():
         raise InputError(
             unknown_labels(
                 pred,
-                own,
+                labels,
                 what="pred",
                 where="y",
                 fix="give predictions as the labels that y holds.",
@@ -105,9 +106,9 @@ def cross_fitted(
     rows = Rows(X, y_index, weight)
     folds = folds_of(_FOLDS, rows, random_state) if len(classes) > 1 else None
     if folds is None:
-        few = classes[np.argmin(np.bincount(y_index))].item()
+        rarest = classes[np.argmin(np.bincount(y_index))].item()
         raise InputError(
-            f"Class {few!r} has too few samples for cross-fitting ({len(classes)} class(es) in "
+            f"Class {rarest!r} has too few samples for cross-fitting ({len(classes)} class(es) in "
             "all); add samples of every class, or give predictions."
         )
     balanced = class_weighted(weight, y_index, classes, "balanced")
@@ -137,15 +138,15 @@ def _checked(predictions: Predictions) -> Predictions:
 
 def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     """Add what a retrained last layer would newly rely on to the audit of a model."""
-    own = audit.predictions
-    predictions = from_labels(own.classes[own.y_index], pred, own.weight)
-    found = find_findings(audit.feature_sets, predictions, audit.alpha)
-    new = np.flatnonzero(_is_new(audit, found.findings))
-    found = replace(
-        found, findings=tuple(found.findings[i] for i in new), sides=found.sides[:, new]
+    original = audit.predictions
+    predictions = from_labels(original.classes[original.y_index], pred, original.weight)
+    newly = find_findings(audit.feature_sets, predictions, audit.alpha)
+    new = np.flatnonzero(_is_new(audit, newly.findings))
+    newly = replace(
+        newly, findings=tuple(newly.findings[i] for i in new), sides=newly.sides[:, new]
     )
     retraining = replace(
-        audit, predictions=predictions, found=found, cross_fitted=False, notes=(), retraining=None
+        audit, predictions=predictions, found=newly, cross_fitted=False, notes=(), retraining=None
     )
     return replace(audit, retraining=retraining)
 
@@ -169,6 +170,7 @@ def _family(one: Finding) -> set[str]:
     return {one.name, *one.same, *one.opposed}
 
 
+@documented
 def audit(
     y: ArrayLike,
     pred: ArrayLike | None = None,
@@ -187,12 +189,11 @@ def audit(
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
-    """Find what a model leans on: attributes that go with a class, and on which its errors depend.
+    """Find what a model relies on: attributes that its errors depend on, correlated with a class.
 
     The samples should be distributed as the training set, and must not be among those that the
-    model was trained on: its errors there say nothing. (:func:`ntkit.audit_model` takes the model
-    itself.) One of ``pred``, ``scores`` and
-    ``embeddings`` says what the model makes of them; any number of raw inputs say what they have.
+    model was trained on. :func:`ntkit.audit_model` takes the model itself. One of ``pred``,
+    ``scores`` and ``embeddings`` gives its predictions; any number of raw inputs give attributes.
 
     Parameters
     ----------
@@ -205,24 +206,21 @@ def audit(
     embeddings : array-like of shape (N, D), optional
         Instead of predictions: class-balanced heads are cross-fitted, and their errors taken.
     texts : sequence of str, optional
-        Their words are looked at.
+        Texts, of which the words are looked at.
     table : DataFrame or mapping of str to array-like, optional
-        Its columns are looked at.
+        Columns.
     metadata : DataFrame or mapping of str to array-like, optional
-        The same, of what is known beside the inputs; matched by its column ``file_name`` where
-        ``ids`` are given, else by row.
+        Further columns; matched by ``file_name`` if ``ids`` are passed, else by row.
     ids : sequence of str, optional
         Names of the samples.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional
-        Decoded pictures; their statistics are looked at.
-    arrays : mapping of str to array-like of shape (N, D), optional
-        Any matrices by name, such as another encoder's embedding.
-    feature_sets : iterable of View, optional
+        Decoded images, of which statistics are looked at.
+    {arrays}
+    feature_sets : iterable of FeatureSet, optional
         Others, of :mod:`ntkit.attributes`.
     classes : array-like of shape (C,), optional
         Classes of the columns of ``scores``; by default those of y, sorted.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {sample_weight}
     alpha : float, default=0.05
         Chance that any finding comes up where there is nothing: kinds of attributes share it
         equally, and Holm's correction is for those of a kind.
@@ -241,7 +239,7 @@ def audit(
 
     Examples
     --------
-    Dogs were photographed by camera B, and the model takes its pictures for dogs:
+    Dogs were photographed by camera B, and the model takes its images for dogs:
 
     >>> import numpy as np
     >>> import ntkit
@@ -249,35 +247,32 @@ def audit(
     >>> y = rng.integers(0, 2, 1000)
     >>> camera = np.where(rng.random(1000) < 0.9, y, 1 - y)
     >>> pred = np.where(rng.random(1000) < 0.4, camera, y)
-    >>> found = ntkit.audit(y, pred, table={"camera": np.array(["A", "B"])[camera]})
-    >>> found.findings[0].name, found.findings[0].goes_with
+    >>> audit = ntkit.audit(y, pred, table={"camera": np.array(["A", "B"])[camera]})
+    >>> audit.findings[0].name, audit.findings[0].goes_with
     ('column:camera=A', 0)
-    >>> print(found.findings[0])
-    Having 'column:camera=A' goes with class 0: 90.9 % of its samples have it, 8.9 % of the others.
-    Of class 0, 45.2 % [31, 60] are right without it, 100.0 % [99, 100] are right with it.
     """
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
-    found = [*feature_sets]
+    sets = [*feature_sets]
     if texts is not None:
-        found.append(words(texts))
+        sets.append(words(texts))
     if table is not None:
-        found.append(columns(table))
+        sets.append(columns(table))
     beside = None
     if metadata is not None:
         beside = in_order(metadata, ids, "file_name")
-        found.append(columns(beside, kind="metadata"))
+        sets.append(columns(beside, kind="metadata"))
     if images is not None:
-        found.append(pictures(images, len(labels)))
-    found += [array(X, kind=name) for name, X in (arrays or {}).items()]
-    _check_views(found, len(labels))
+        sets.append(pictures(images, len(labels)))
+    sets += [array(X, kind=name) for name, X in (arrays or {}).items()]
+    _check_views(sets, len(labels))
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1; got {alpha!r}.")
     predictions = _predictions(labels, pred, scores, embeddings, classes, weight, random_state)
     return Audit(
         predictions,
-        tuple(found),
-        find_findings(found, predictions, alpha),
+        tuple(sets),
+        find_findings(sets, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
         inputs=Inputs(
@@ -293,8 +288,8 @@ def audit(
 def _predictions(
     y: Any, pred: Any, scores: Any, embeddings: Any, classes: Any, weight: Any, random_state: int
 ) -> Predictions:
-    given = {"pred": pred, "scores": scores, "embeddings": embeddings}
-    named = [name for name, value in given.items() if value is not None]
+    outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
+    named = [name for name, value in outcomes.items() if value is not None]
     if len(named) != 1:
         raise InputError(
             f"One of pred, scores and embeddings is needed; got {' and '.join(named) or 'none'}."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
+from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, picture_statistics
@@ -24,7 +25,13 @@ from ntkit.extraction import (
     embedded_with_layers,
 )
 from ntkit.jobs.audit._audit import audit
-from ntkit.jobs.audit._reader import VIEWS, AttributeReader, Read, WatchedPictures, feature_sets_of
+from ntkit.jobs.audit._reader import (
+    VIEWS,
+    AttributeReader,
+    ModelPass,
+    WatchedPictures,
+    feature_sets_of,
+)
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
@@ -97,7 +104,7 @@ def likely_cause(samples: Samples) -> str:
 
 
 def unlabelled_of(
-    read: Read, names: Iterable[str], rule_of: Callable[[str], Rule | None]
+    read: ModelPass, names: Iterable[str], rule_of: Callable[[str], Rule | None]
 ) -> Unlabelled:
     """Read attributes of samples that nobody labelled; what they lack is left out."""
     # `rule_of` gives what reads those whose names do not say how: they are cut where they were cut
@@ -122,6 +129,7 @@ def unlabelled_of(
 _CHECKED_ON = 8  # samples
 
 
+@documented
 def audit_model(
     model: Any,
     data: Any,
@@ -141,53 +149,45 @@ def audit_model(
     random_state: int = 0,
     verbose: bool = False,
 ) -> Audit:
-    """Find what a model leans on, from the model itself and samples that it was not trained on.
+    """Find what a model relies on, from the model and samples that it was not trained on.
 
-    The model runs over the samples once. Its errors are compared with what the samples are: words
-    of texts, columns of a table, statistics of pictures and their files, metadata beside them; and
-    with what the model makes of them on the way, the neurons of its embedding and of some earlier
-    layers. :func:`ntkit.audit` does the same with predictions from elsewhere.
+    The model runs over the samples once. Its errors are compared with attributes of the samples
+    (words, columns, statistics of images and their files, metadata) and with the neurons of its
+    embedding and of some earlier layers. :func:`ntkit.audit` takes predictions from elsewhere.
 
     Parameters
     ----------
-    model : FrozenModel or path-like
-        ONNX classifier.
-    data : path-like, Samples or tuple (X, y)
-        Samples with labels, as :func:`ntkit.debias` takes them. They should be distributed as the
-        training set.
+    {job.model, job.data}
+        They should be distributed as the training set.
     feature_sets : sequence of str, optional
         What to look at, of "word", "column", "input" (columns without names), "metadata",
         "picture", "file", "layer" and "embedding"; by default all that there is, and the embedding
-        where no layers can be read.
+        if no layers can be read.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
-        What is known beside the inputs; it may lack samples. Images are matched by the column
-        ``file_name``, tables by ``id`` where both have it, else row by row. By default the
-        ``metadata.csv`` of an image folder.
+        Further columns; samples may be missing. Images are matched by the column ``file_name``,
+        tables by ``id`` if both have it, else row by row. By default the ``metadata.csv`` of an
+        image folder.
     key : str, optional
         Column that names the samples instead, in the metadata and in the table of samples.
-    arrays : mapping of str to array-like of shape (N, D), optional
-        Any matrices by name, such as another encoder's embedding.
-    more_feature_sets : iterable of View, optional
+    {arrays}
+    more_feature_sets : iterable of FeatureSet, optional
         Others, of :mod:`ntkit.attributes`.
     cross_fit : bool, default=False
-        The model's head was trained on these samples: take the errors of class-balanced heads
-        that are cross-fitted on the embeddings instead of its own.
+        For samples that the head was trained on: take the errors of class-balanced heads that are
+        cross-fitted on the embeddings.
     unlabelled : path-like, Samples or array-like, optional
         Other samples, without labels: the page shows how often each finding occurs there, and
-        some examples. Nothing else is made of them.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
+        some examples.
+    {job.preprocessing}
     trust_inputs : bool, default=False
-        Go on, and say so, where the model is no better than guessing: never right on a class, or
+        Go on, with a note, if the model is no better than guessing: never right on a class, or
         at chance because it predicts nearly always the same.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
+    {job.device}
     alpha : float, default=0.05
         As in :func:`ntkit.audit`.
     random_state : int, default=0
         Decides folds, and where clusters begin.
-    verbose : bool, default=False
-        Show progress bars.
+    {verbose}
 
     Returns
     -------
@@ -196,10 +196,7 @@ def audit_model(
 
     Raises
     ------
-    InputError
-        If samples, labels, metadata and model do not fit together; the message says how to mend it.
-    VerificationError
-        If the head found is not what the model computes with.
+    {job.InputError, head.VerificationError}
 
     Examples
     --------
@@ -208,10 +205,10 @@ def audit_model(
     >>> import ntkit
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> digits = load_marked_digits()
-    >>> found = ntkit.audit_model(
+    >>> audit = ntkit.audit_model(
     ...     marked_digits_model_path(), (digits.X_validation, digits.y_validation), device="cpu"
     ... )
-    >>> found.n_looked_at.keys()
+    >>> audit.n_looked_at.keys()
     dict_keys(['picture', 'layer'])
     """
     _check_kinds(feature_sets)
@@ -220,10 +217,10 @@ def audit_model(
     match = _matched(model, samples, cross_fit)
     model, samples, notes = match.model, match.samples, [*match.notes]
     beside = Metadata.of(metadata, [samples], key)
-    given = _run(model, samples, feature_sets, device, batch_size, verbose)
+    run = _run(model, samples, feature_sets, device, batch_size, verbose)
     pred = None
     if not cross_fit and model.head is not None:
-        pred = model.head.predict(given.embedded.Z)
+        pred = model.head.predict(run.embedded.Z)
         order = class_order(samples.y, pred, model.head.classes)
         problem = like_a_guess(samples.y, pred, len(model.head.classes))
         if order is not None:
@@ -239,7 +236,7 @@ def audit_model(
         extra.check_made_with(model, "The samples without labels")
         extra = extra.with_columns_as_in(samples)
     result = audit_read(
-        given,
+        run,
         model,
         pred,
         beside=beside,
@@ -258,7 +255,7 @@ def audit_model(
 
 
 def audit_read(
-    read: Read,
+    read: ModelPass,
     model: FrozenModel,
     pred: Array | None,
     *,
@@ -270,13 +267,13 @@ def audit_read(
     random_state: int = 0,
 ) -> Audit:
     """Audit samples that a model ran over."""
-    found, notes = feature_sets_of(read, beside, feature_sets, random_state)
+    sets, notes = feature_sets_of(read, beside, feature_sets, random_state)
     outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         read.samples.y,
         **outcome,
         arrays=arrays,
-        feature_sets=[*found, *more_feature_sets],
+        feature_sets=[*sets, *more_feature_sets],
         alpha=alpha,
         random_state=random_state,
     )
@@ -320,10 +317,10 @@ def _run(
     device: str,
     batch_size: int | str | None,
     verbose: bool,
-) -> Read:
+) -> ModelPass:
     """One pass over the samples; embeddings in a store are taken as they are."""
     if samples.embedded:
-        return Read(samples, Embedded(samples.X, {}, "store"))
+        return ModelPass(samples, Embedded(samples.X, {}, "store"))
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     samples = samples.measured(WatchedPictures)
     if model.head is not None:
@@ -331,4 +328,4 @@ def _run(
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)
     samples.check_lengths()
-    return Read(samples, embedded)
+    return ModelPass(samples, embedded)

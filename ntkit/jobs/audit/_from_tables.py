@@ -33,8 +33,8 @@ _PROSE = 3  # words of an entry, on average, from which on a column is texts and
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked of the columns of the tables."""
+class TableRoles:
+    """Columns of the tables by their role, as the user names them."""
 
     label: str = "label"
     prediction: str | None = None
@@ -49,33 +49,33 @@ class Asked:
 def audit_tables(
     predictions: Path,
     data: Path,
-    asked: Asked,
+    roles: TableRoles,
     *,
     metadata_file: Path | None = None,
     alpha: float = 0.05,
 ) -> Audit:
     """Audit what a model predicted, by the tables that its inputs are in."""
-    first = _without_guards(_read(predictions, asked), asked)
-    one_file, named = data.resolve() == predictions.resolve(), asked
+    first = _without_guards(_read(predictions, roles), roles)
+    one_file, named = data.resolve() == predictions.resolve(), roles
     second, matched = first, list[str]()
     if not one_file:
-        second = _read(data, asked)
-        asked = replace(named, key=_key_of(first, second, named))
-        if asked.key != named.key:
+        second = _read(data, roles)
+        roles = replace(named, key=_key_of(first, second, named))
+        if roles.key != named.key:
             matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
-        if asked.key is None:
+        if roles.key is None:
             matched.append(_by_position(second, first))
-        second = _matched(second, first, asked)
-        _check_labels(first, second, asked)
-    y, found = _outcome(first, first if asked.label in first.columns else second, asked)
-    feature_sets, texts, notes = _feature_sets(second, asked, one_file)
+        second = _matched(second, first, roles)
+        _check_labels(first, second, roles)
+    y, outcome = _outcome(first, first if roles.label in first.columns else second, roles)
+    feature_sets, texts, notes = _feature_sets(second, roles, one_file)
     beside = None
     if metadata_file is not None:
-        table = _read(metadata_file, asked)
+        table = _read(metadata_file, roles)
         key = _key_of(first, table, named)
         cells = table.with_decimal_points()
         beside = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
-        names = None if key is None else [str(name) for name in _keys(first, key)]
+        names = None if key is None else [str(name) for name in first.column(key, "--id-column")]
         matched += [_by_position(table, first)] if names is None else []
         beside = in_order(beside, names, key or "")
         feature_sets.append(columns(beside, kind="metadata"))
@@ -83,30 +83,30 @@ def audit_tables(
         texts=texts,
         table={n: v for n, v in second.columns.items() if second.list_length(n) is None},
         metadata=beside,
-        ids=[str(name) for name in second.columns[asked.key]] if asked.key else None,
+        ids=[str(name) for name in second.columns[roles.key]] if roles.key else None,
     )
-    result = audit(y, **found, feature_sets=feature_sets, alpha=alpha)
+    result = audit(y, **outcome, feature_sets=feature_sets, alpha=alpha)
     return replace(result, inputs=shown, notes=(*first.notes, *matched, *notes))
 
 
-def _key_of(one: Table, other: Table, asked: Asked) -> str | None:
+def _key_of(one: Table, other: Table, roles: TableRoles) -> str | None:
     """The column that tells samples apart: the one named, or that of the usual name in both."""
     both = _NAMING in one.columns and _NAMING in other.columns
-    return _NAMING if both and asked.key is None else asked.key
+    return _NAMING if both and roles.key is None else roles.key
 
 
-def _read(path: Path, asked: Asked) -> Table:
+def _read(path: Path, roles: TableRoles) -> Table:
     if path.suffix.lower() not in TABLES:
         raise InputError(f"{path} is no table; with predictions, give one of {', '.join(TABLES)}.")
     if not path.exists():
         raise InputError(f"{path} does not exist.")
-    return read_table(path, named_delimiter(asked.delimiter), (asked.label, *_PREDICTIONS))
+    return read_table(path, named_delimiter(roles.delimiter), (roles.label, *_PREDICTIONS))
 
 
-def _without_guards(table: Table, asked: Asked) -> Table:
+def _without_guards(table: Table, roles: TableRoles) -> Table:
     """Names and classes as they were before a table of predictions was made safe to open."""
     plain = {**table.columns}
-    written = {asked.key, asked.label, asked.prediction, _NAMING, *_PREDICTIONS}
+    written = {roles.key, roles.label, roles.prediction, _NAMING, *_PREDICTIONS}
     for name, values in table.columns.items():
         if name in written and values.dtype == object:
             cells = [unguarded_cell(cell) for cell in values.tolist()]
@@ -114,13 +114,9 @@ def _without_guards(table: Table, asked: Asked) -> Table:
     return replace(table, columns=plain)
 
 
-def _keys(table: Table, key: str) -> Array:
-    return table.column(key, "--id-column")
-
-
-def _matched(table: Table, first: Table, asked: Asked) -> Table:
+def _matched(table: Table, first: Table, roles: TableRoles) -> Table:
     """A table's rows in the order of the predictions."""
-    if asked.key is None:
+    if roles.key is None:
         if len(table) != len(first):
             raise InputError(
                 f"{table.path} has {len(table)} rows and {first.path} has {len(first)}; give the "
@@ -128,12 +124,12 @@ def _matched(table: Table, first: Table, asked: Asked) -> Table:
                 "--id-column."
             )
         return table
-    names = [str(name) for name in _keys(table, asked.key)]
-    wanted = [str(name) for name in _keys(first, asked.key)]
+    names = [str(name) for name in table.column(roles.key, "--id-column")]
+    wanted = [str(name) for name in first.column(roles.key, "--id-column")]
     for own, path in ((names, table.path), (wanted, first.path)):
         if len(set(own)) < len(own):
-            raise InputError(f"{path} names a sample twice in {asked.key!r}; leave one row each.")
-    rows = rows_named(names, wanted, str(table.path), asked.key)
+            raise InputError(f"{path} names a sample twice in {roles.key!r}; leave one row each.")
+    rows = rows_named(names, wanted, str(table.path), roles.key)
     if (rows < 0).any():
         raise InputError(
             f"{table.path} has no row for the sample {wanted[int(np.argmin(rows))]!r} of "
@@ -144,25 +140,25 @@ def _matched(table: Table, first: Table, asked: Asked) -> Table:
 
 
 def _by_position(table: Table, first: Table) -> str:
-    """What is said where nothing names the samples."""
+    """A note for tables whose samples have no names."""
     return (
         f"Rows of {table.path} and {first.path} are matched by position; name a column that tells "
         "samples apart with --id-column if their order may differ."
     )
 
 
-def _check_labels(first: Table, second: Table, asked: Asked) -> None:
+def _check_labels(first: Table, second: Table, roles: TableRoles) -> None:
     """Refuse tables that give one sample two labels: their rows are probably of others."""
-    if asked.label not in first.columns or asked.label not in second.columns:
+    if roles.label not in first.columns or roles.label not in second.columns:
         return
-    pairs = zip(first.columns[asked.label], second.columns[asked.label], strict=True)
-    told = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
-    n = sum(plain_label(one) != plain_label(two) for one, two in told)
+    pairs = zip(first.columns[roles.label], second.columns[roles.label], strict=True)
+    both = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
+    n = sum(plain_label(one) != plain_label(two) for one, two in both)
     if n:
         fix = "name the column that tells samples apart with --id-column, or "
         raise InputError(
-            f"{n} of {len(told)} rows of {second.path} have another label in {asked.label!r} than "
-            f"those of {first.path}; {fix if asked.key is None else ''}give the same samples, "
+            f"{n} of {len(both)} rows of {second.path} have another label in {roles.label!r} than "
+            f"those of {first.path}; {fix if roles.key is None else ''}give the same samples, "
             "with the same labels, in both."
         )
 
@@ -170,15 +166,15 @@ def _check_labels(first: Table, second: Table, asked: Asked) -> None:
 # -- labels and predictions ---------------------------------------------------------------------
 
 
-def _outcome(table: Table, labelled: Table, asked: Asked) -> tuple[Array, dict[str, Any]]:
+def _outcome(table: Table, labelled: Table, roles: TableRoles) -> tuple[Array, dict[str, Any]]:
     """Labels, and predictions or scores as arguments of an audit."""
-    labelled.column(asked.label, "--label-column")
-    y = labelled.labels(asked.label, "label")
-    if asked.scores:
-        for column in asked.scores:
+    labelled.column(roles.label, "--label-column")
+    y = labelled.labels(roles.label, "label")
+    if roles.scores:
+        for column in roles.scores:
             table.column(column, "--score-columns")
-        return as_classes(y), {"scores": table.numbers(list(asked.scores), np.float64)}
-    name = asked.prediction or next((n for n in _PREDICTIONS if n in table.columns), None)
+        return as_classes(y), {"scores": table.numbers(list(roles.scores), np.float64)}
+    name = roles.prediction or next((n for n in _PREDICTIONS if n in table.columns), None)
     if name is None:
         raise InputError(
             f"{table.path} has no column of predictions; its columns are {list(table.columns)}. "
@@ -186,25 +182,23 @@ def _outcome(table: Table, labelled: Table, asked: Asked) -> tuple[Array, dict[s
         )
     table.column(name, "--prediction-column")
     pred = table.labels(name, "prediction")
-    both = as_classes(y), as_classes(pred)
-    return (both[0], {"pred": both[1]}) if _same_kind(*both) else (y, {"pred": pred})
-
-
-def _same_kind(first: Array, second: Array) -> bool:
-    return (first.dtype.kind == "U") == (second.dtype.kind == "U")
+    y_classes, pred_classes = as_classes(y), as_classes(pred)
+    if (y_classes.dtype.kind == "U") == (pred_classes.dtype.kind == "U"):
+        return y_classes, {"pred": pred_classes}
+    return y, {"pred": pred}
 
 
 # -- what is looked at --------------------------------------------------------------------------
 
 
 def _feature_sets(
-    table: Table, asked: Asked, one_file: bool
+    table: Table, roles: TableRoles, one_file: bool
 ) -> tuple[list[FeatureSet], list[str] | None, list[str]]:
-    """What is looked at, the texts among it, and what was left out."""
+    """Feature sets of a table, its texts, and notes on columns left out."""
     feature_sets, notes = list[FeatureSet](), list[str]()
-    taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
+    taken: set[str | None] = {roles.label, roles.group, roles.prediction, roles.key, *roles.scores}
     left = [name for name in table.columns if name not in taken]
-    if asked.columns is None:
+    if roles.columns is None:
         guessed = [n for n in left if one_file and named_like_a_prediction(n)]
         guessed += [n for n in left if not one_file and n in _PREDICTIONS]
         left = [n for n in left if n not in guessed]
@@ -215,12 +209,12 @@ def _feature_sets(
                 f"{table.path}: left out {shown}, by their names a model's; if they are inputs, "
                 "name all columns to look at with --columns."
             )
-    text = _text_column(table, left, asked)
+    text = _text_column(table, left, roles)
     texts = None if text is None else [_as_text(value) for value in table.columns[text]]
     feature_sets += [] if texts is None else [words(texts)]
-    for asked_for in asked.columns or ():
-        table.column(asked_for, "--columns")
-    chosen = [name for name in (asked.columns or left) if name != text]
+    for name in roles.columns or ():
+        table.column(name, "--columns")
+    chosen = [name for name in (roles.columns or left) if name != text]
     cells = table.with_decimal_points()
     plain = {name: cells[name] for name in chosen if table.list_length(name) is None}
     if plain:
@@ -230,11 +224,11 @@ def _feature_sets(
     return feature_sets, texts, [*table.notes, *notes] if not one_file else notes
 
 
-def _text_column(table: Table, names: Sequence[str], asked: Asked) -> str | None:
+def _text_column(table: Table, names: Sequence[str], roles: TableRoles) -> str | None:
     """The column named, or "text", or the only one of prose."""
-    if asked.text is not None:
-        table.column(asked.text, "--text-column")
-        return asked.text
+    if roles.text is not None:
+        table.column(roles.text, "--text-column")
+        return roles.text
     of_texts = [name for name in table.text_columns() if name in names]
     if "text" in of_texts:
         return "text"

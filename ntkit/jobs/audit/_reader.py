@@ -58,7 +58,7 @@ class WatchedPictures(MeasuredImages):
         return picture_statistics(pixels, image.width * image.height), _facts(image)
 
     def _digest(self, row: int) -> bytes:
-        """Of a file that the model has not read yet, measured in the same pass."""
+        """Digest of a file, measured in the same pass if the model has not read it yet."""
         if self._digests[row] is None:
             self._image(row)
         return super()._digest(row)
@@ -88,8 +88,8 @@ VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "emb
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
-    """Samples, and what a pass over them gave."""
+class ModelPass:
+    """Samples, and what one pass of the model over them gave."""
 
     samples: Samples
     embedded: Embedded
@@ -101,36 +101,36 @@ class Read:
 
 
 def feature_sets_of(
-    read: Read, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
+    read: ModelPass, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
 ) -> tuple[list[FeatureSet], list[str]]:
     """Views of what there is, or of what of it was asked for."""
     notes = list[str]()
-    found = [*_of_inputs(read, read.samples.looks(), notes)]
+    feature_sets = [*_of_inputs(read, read.samples.looks(), notes)]
     if beside is not None:
-        found.append(columns(beside.columns, kind="metadata"))
+        feature_sets.append(columns(beside.columns, kind="metadata"))
         notes += [beside.note] if beside.note else []
     if read.embedded.layers:
-        found.append(layers(read.embedded.layers, random_state=random_state))
+        feature_sets.append(layers(read.embedded.layers, random_state=random_state))
     if not read.embedded.layers or "embedding" in (asked or ()):
         # The nearer to the prediction, the more do errors depend on it anyhow.
-        found.append(array(read.embedded.Z, kind="embedding"))
-    kinds = [feature_set.kind for feature_set in found]
+        feature_sets.append(array(read.embedded.Z, kind="embedding"))
+    kinds = [feature_set.kind for feature_set in feature_sets]
     for kind in asked or ():
         if kind not in kinds:
             raise InputError(
                 f"There is no view {kind!r} of these samples; there are {', '.join(kinds)}."
             )
     return [
-        feature_set for feature_set in found if asked is None or feature_set.kind in asked
+        feature_set for feature_set in feature_sets if asked is None or feature_set.kind in asked
     ], notes
 
 
-def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+def _of_inputs(read: ModelPass, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
     if inputs.texts is not None:
         yield words(inputs.texts)
     if read.samples.table is not None:
-        own, left = _of_table(read.samples, read.samples.table)
-        yield from own
+        sets, left = _of_table(read.samples, read.samples.table)
+        yield from sets
         notes += left
     elif inputs.table is not None:
         yield columns(inputs.table)
@@ -148,34 +148,29 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[Feature
         yield array(X, kind="input")
 
 
-def views_of_table(samples: Samples, table: ReadTable) -> list[FeatureSet]:
-    """Columns that the model takes in, and those beside them, except what says nothing."""
-    return _of_table(samples, table)[0]
-
-
 def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
     """The views of a table's columns, and a note on those that were left out."""
-    found, notes = list[FeatureSet](), list[str]()
+    feature_sets, notes = list[FeatureSet](), list[str]()
     taken = table.inputs if samples.kind != "texts" else ()
-    own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
-    if own:
-        found.append(columns(own))
+    inputs = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
+    if inputs:
+        feature_sets.append(columns(inputs))
     rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
     left = [name for name, values in rest.items() if _says_nothing(name, values)]
     if left:
         notes.append(f"Not looked at, by their names: {', '.join(map(repr, left[:8]))}.")
     beside = {name: values for name, values in rest.items() if name not in left}
     if beside:
-        found.append(columns(beside, kind="metadata"))
-    return found, notes
+        feature_sets.append(columns(beside, kind="metadata"))
+    return feature_sets, notes
 
 
 def _says_nothing(name: str, values: Array) -> bool:
     """Whether a column numbers the rows, splits them, or is made of their class."""
     if named_like_a_prediction(name):
         return True
-    few = len(set(map(str, values.tolist()))) <= len(values) / 2
-    return is_aside(name) and not (few and name.lower().rstrip("s").endswith("id"))
+    repeats = len(set(map(str, values.tolist()))) <= len(values) / 2
+    return is_aside(name) and not (repeats and name.lower().rstrip("s").endswith("id"))
 
 
 Names = tuple[tuple[str, ...], ...]
@@ -248,11 +243,11 @@ class AttributeReader:
             labels = {*MADE_OF_CLASSES}
             for samples in self.sets:
                 labels |= {*(samples.table.labels if samples.table is not None else ())}
-            own = {n: v for n, v in (self.table or {}).items() if n not in labels}
+            columns = {n: v for n, v in (self.table or {}).items() if n not in labels}
         else:
             folders = Metadata.of(None, self.sets, self._key)
-            own = {} if folders is None else dict(folders.columns)
-        return own | ({} if self.given is None else dict(self.given.columns)) or None
+            columns = {} if folders is None else dict(folders.columns)
+        return columns | ({} if self.given is None else dict(self.given.columns)) or None
 
     @cached_property
     def digests(self) -> list[str]:
@@ -275,11 +270,14 @@ class AttributeReader:
     ) -> Attribute:
         """The attribute that names stand for; of a whole column, each value."""
         kind = names[0][0].partition(":")[0]
+        table = self.table if kind == "column" else None
+        if kind == "metadata":  # files are read only for these
+            table = self.metadata
         rules = rules or {}
         return Attribute.named(
             names,
             lambda name: self.values(name, rules.get(name)),
-            {kind: self._columns_of(kind) or {}},
+            {kind: table or {}},
             fewest=fewest,
             most=most,
         )
@@ -295,37 +293,34 @@ class AttributeReader:
         if rule is not None or layer_of(name) is not None:
             return layer_values(name, self._layers, rule)
         kind = name.partition(":")[0]
-        given = None if self.given is None else self.given.columns
+        metadata = None if self.given is None else self.given.columns
         every = kind not in ("word", "column", "metadata", "picture")  # to say what there is
         return attribute_named(
             name,
             texts=self.texts,
             table=self.table if every or kind == "column" else None,
-            metadata=self.metadata if every or kind == "metadata" else given,
+            metadata=self.metadata if every or kind == "metadata" else metadata,
             images=self.images if every or kind == "picture" else None,
         )
 
-    def _columns_of(self, kind: str) -> dict[str, Array] | None:
-        """Columns that an attribute may be of; files are read only for these."""
-        return self.table if kind == "column" else self.metadata if kind == "metadata" else None
-
     def feature_sets(self, watched: Sequence[WatchedPictures] = ()) -> list[FeatureSet]:
-        """What can be read of every sample without the model, except what says the class."""
+        """Feature sets that need no model, without columns that tell the class."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
         first, tables = self.sets[0], [samples.table for samples in self.sets]
-        given = None if self.given is None else self.given.columns
+        metadata = None if self.given is None else self.given.columns
         if first.table is not None and None not in tables:
             both = pooled([None if table is None else table.columns for table in tables]) or {}
             inputs = tuple(name for name in first.table.inputs if name in both)
-            feature_sets += views_of_table(first, ReadTable(both, inputs, first.table.labels))
+            table = ReadTable(both, inputs, first.table.labels)
+            feature_sets += _of_table(first, table)[0]
         elif self.table is not None:
             feature_sets.append(columns(_telling(self.table)))
         elif self.numbers is not None:
             feature_sets.append(array(self.numbers, kind="input"))
         else:
-            given = self.metadata
-        if given is not None:
-            feature_sets.append(columns(_telling(given), kind="metadata"))
+            metadata = self.metadata
+        if metadata is not None:
+            feature_sets.append(columns(_telling(metadata), kind="metadata"))
         if watched and len(watched) == len(self.sets):
             feature_sets.append(
                 measured_pictures(np.concatenate([w.statistics() for w in watched]))

@@ -1,12 +1,16 @@
-"""What an audit found: findings, ranked, as values, as a table and as JSON."""
+"""Findings of an audit: ranked, as values, as a table, as JSON and as files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ntkit._disk import StrPath
+from ntkit._doc import documented
+from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, escaped, percent, printable, shortened, table, with_interval
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -19,44 +23,43 @@ from ntkit.attributes import (
     FeatureSet,
     Rule,
     layer_of,
+    values_by_name,
     values_of,
 )
 from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
 from ntkit.exceptions import InputError
 from ntkit.pages import Inputs
-from ntkit.pages.audit_page import Unlabelled
+from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
 
 _SHOWN = 10  # rows of a table
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Findings about a model: attributes that go with a class, and on which its errors depend.
-
-    :func:`ntkit.audit` makes it.
+    """Attributes that the errors of a model depend on; :func:`ntkit.audit` makes it.
 
     Parameters
     ----------
     predictions : Predictions
         True and predicted classes.
-    feature_sets : tuple of View
+    feature_sets : tuple of FeatureSet
         What was looked at.
-    found : Found
-        What was found there.
+    found : Findings
+        The findings, and what they were chosen from.
     alpha : float
         Largest p-value of a finding, after correction.
     cross_fitted : bool
         Whether the predictions are those of heads that were fitted for it.
     inputs : Inputs or None
-        What the samples look like, by row, where that is at hand.
-    notes : tuple of str
-        What was assumed or left out, one sentence each.
+        Raw inputs, by row.
+    {notes}
     model : str or None
         SHA-256 of the model that ran over the samples.
     layers : tuple of str
         Its layers that were looked at, in order.
     unlabelled : Unlabelled or None
-        What other samples, that have no labels, have of the findings.
+        How often the findings occur in other samples, without labels.
     retraining : Audit or None
         What class-balanced retraining would newly rely on: its own predictions and the findings
         the model itself does not have.
@@ -66,14 +69,12 @@ class Audit:
     >>> import ntkit
     >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
     >>> texts = [f"a {'film' if f else 'movie'}" for f in film]
-    >>> found = ntkit.audit(y, film, texts=texts)
-    >>> [finding.name for finding in found.findings]
-    ['word:film']
-    >>> found.findings[0].opposed
-    ('word:movie',)
-    >>> found.values("word:film")[:5].tolist()
+    >>> audit = ntkit.audit(y, film, texts=texts)
+    >>> [finding.name for finding in audit.findings], audit.findings[0].opposed
+    (['word:film'], ('word:movie',))
+    >>> audit.values("word:film")[:5].tolist()
     [0, 1, 0, 1, 0]
-    >>> found.groups("word:film")[:2].tolist()
+    >>> audit.groups("word:film")[:2].tolist()
     ['0 × word:movie', '1 × word:film']
     """
 
@@ -109,18 +110,17 @@ class Audit:
 
         Raises
         ------
-        InputError
-            If no attribute has that name.
+        {attribute.InputError}
         """
         return values_of(self.feature_sets, name)
 
     def groups(self, *names: str) -> Array:
-        """Group labels of all samples: class × the side that they are on of each attribute.
+        """Group labels of all samples: class × their value of each attribute.
 
         Parameters
         ----------
         *names : str
-            Attributes. One of a finding's family stands for the family: its sides are called
+            Attributes. One of a finding's family stands for the family: its values are called
             after the first attribute of each, the rest ``other``. Any other attribute has two.
 
         Returns
@@ -130,8 +130,7 @@ class Audit:
 
         Raises
         ------
-        InputError
-            If no attribute has that name.
+        {attribute.InputError}
         """
         if not names:
             raise InputError("Groups are class × attribute; name at least one attribute.")
@@ -155,8 +154,7 @@ class Audit:
 
         Raises
         ------
-        InputError
-            If no attribute has that name.
+        {attribute.InputError}
         """
         return Answers(tuple(self._answer(name) for name in dict.fromkeys(names)), self.model)
 
@@ -166,19 +164,19 @@ class Audit:
             self.values(name)  # refuses a name that there is not
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
-            found, place = family
-            name, sides = found.findings[place].name, found.findings[place].sides
+            findings, place = family
+            name, sides = findings.findings[place].name, findings.findings[place].sides
         of_layers = [n for side in sides for n in side if layer_of(n) is not None]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
 
     def rule(self, name: str) -> Rule | None:
         """How an attribute is read from other samples; None where its name says it."""
-        found = (feature_set.rule(name) for feature_set in self.feature_sets)
-        return next((rule for rule in found if rule is not None), None)
+        rules = (feature_set.rule(name) for feature_set in self.feature_sets)
+        return next((rule for rule in rules if rule is not None), None)
 
     def _family(self, name: str) -> tuple[Findings, int] | None:
-        """What was found, and the number there of the finding whose family an attribute is of."""
+        """The findings, and the place of the one whose family an attribute belongs to."""
         for audit in (self, *([self.retraining] if self.retraining else [])):
             for i, finding in enumerate(audit.findings):
                 if name in (finding.name, *finding.same, *finding.opposed):
@@ -188,10 +186,10 @@ class Audit:
     def _values(self, name: str) -> Array:
         family = self._family(name)
         if family is not None:
-            found, place = family
-            of_side = found.side_names[place]
+            findings, place = family
+            of_side = findings.side_names[place]
             rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
-            return np.asarray([rest, *of_side, "unknown"])[found.sides[:, place]]
+            return np.asarray([rest, *of_side, "unknown"])[findings.sides[:, place]]
         return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
@@ -199,6 +197,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold."""
         wrong, weight = self.predictions.wrong, self.predictions.weight
+        retraining = None if self.retraining is None else self.retraining.as_dict()
         return {
             "version": __version__,
             "samples": int((weight > 0).sum()),
@@ -216,21 +215,15 @@ class Audit:
             "layers": list(self.layers),
             "unlabelled": self._unlabelled(),
             "findings": [finding.as_dict() for finding in self.findings],
-            "retraining": self._retraining(),
+            "retraining": retraining and {n: retraining[n] for n in ("accuracy", "findings")},
         }
-
-    def _retraining(self) -> dict[str, Any] | None:
-        if self.retraining is None:
-            return None
-        facts = self.retraining.as_dict()
-        return {"accuracy": facts["accuracy"], "findings": facts["findings"]}
 
     def _unlabelled(self) -> dict[str, Any] | None:
         if self.unlabelled is None:
             return None
         counts = {s.name: self.unlabelled.counts(s.name) for s in self.findings}
-        found = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
-        return {"samples": self.unlabelled.n_samples, "findings": found}
+        shares = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
+        return {"samples": self.unlabelled.n_samples, "findings": shares}
 
     def to_json(self) -> str:
         """Everything as JSON."""
@@ -353,3 +346,94 @@ def _code(text: str) -> str:
 def _escaped(text: str) -> str:
     """Text as Markdown that shows it as it is, and leaves a table whole."""
     return escaped(_readable(text))
+
+
+@documented
+def write_audit(
+    audit: Audit,
+    path: StrPath,
+    *,
+    inputs: Inputs | None = None,
+    title: str = "",
+    go_on: str | None = None,
+    force: bool = False,
+) -> None:
+    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder, complete or not at all.
+
+    The page is for somebody who knows the subject: each finding in words, with examples, and three
+    buttons. It opens offline and saves the answers as ``answers.json``, for :func:`read_answers`.
+
+    Parameters
+    ----------
+    audit : Audit
+        What was found.
+    path : path-like
+        The folder.
+    inputs : Inputs, optional
+        Raw inputs to show examples of; by default those that the audit was given.
+    title : str
+        What was looked at, such as the model's file name.
+    go_on : str, optional
+        Command that acts on the answers, for the page to show; by default ``ntkit debias`` of the
+        model.
+    {force}
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or there are more or fewer inputs than samples.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import ntkit
+    >>> from ntkit.jobs.audit import write_audit
+    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
+    >>> audit = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audit(audit, Path(folder) / "audit")
+    ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
+    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
+    """
+    check_folder(path, force=force)
+    files = audit_files(audit, inputs=inputs, title=title, go_on=go_on)
+    with new_folder(path, force=force) as folder:
+        for name, text in (files | {"table.md": f"{audit.summary(markdown=True)}\n"}).items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def audit_files(
+    audit: Audit,
+    *,
+    inputs: Inputs | None = None,
+    title: str = "",
+    go_on: str | None = None,
+    most: int = SHOWN,
+) -> dict[str, str]:
+    """The page, with the first findings of each list, and the JSON of an audit, by file name."""
+    content = audit.to_json()
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title, most)
+    return {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
+
+
+def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
+    shown, new = audit.findings[:most], audit.retraining
+    answers = [answer for one in shown for answer in audit.answers(one.name).answers]
+    return AuditPage(
+        title=title,
+        digest=digest,
+        facts=audit.as_dict(),
+        findings=audit.findings,
+        entries=[
+            {name: value for name, value in answer.as_dict().items() if name != "answer"}
+            for answer in answers
+        ],
+        model=audit.model,
+        unlabelled=audit.unlabelled,
+        values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
+        predictions=audit.predictions,
+        inputs=inputs,
+        retraining=None if new is None else _page(new, digest, inputs, title, most),
+    )

@@ -2,20 +2,19 @@
 
 from ntkit.jobs.check._check import check
 from ntkit.jobs.check._check import check_read as check_read  # for the command line
+from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import KINDS as KINDS
-from ntkit.jobs.check._limits import Limits, SliceLimits
+from ntkit.jobs.check._limits import Limits
+from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
-from ntkit.jobs.check._predictions import check_predictions
-from ntkit.jobs.check._result import CheckResult, CheckRow, Verdict
-from ntkit.jobs.check._text import summary_of as summary_of
-from ntkit.jobs.check._write import write_check
+from ntkit.jobs.check._result import CheckResult, write_check
+from ntkit.jobs.check._result import CheckRow as CheckRow
+from ntkit.jobs.check._result import Verdict as Verdict
+from ntkit.jobs.check._result import summary_of as summary_of
 
 __all__ = [
     "CheckResult",
-    "CheckRow",
     "Limits",
-    "SliceLimits",
-    "Verdict",
     "check",
     "check_predictions",
     "write_check",

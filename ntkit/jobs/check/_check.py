@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit.attributes import NobodyHas, layer_of, read_answers
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
+from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.check._judge import check_predictions, refuse_untellable
 from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
-from ntkit.jobs.check._predictions import check_predictions, refuse_untellable
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.check._slices import slices_of
 from ntkit.jobs.predict import called, matched, matches_of, outcomes_of, running
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel
@@ -27,6 +29,7 @@ DEFAULT_DROP = 5.0
 """Points that may be lost where no limit is given."""
 
 
+@documented
 def check(
     old: Any,
     new: Any,
@@ -45,8 +48,8 @@ def check(
     """Check whether a model may take another one's place, by limits on a labelled sample.
 
     Both models predict the same samples. Average accuracy, every class, every group, every named
-    slice and every class within it are compared, sample by sample. Each limit passes where an exact
-    interval lies wholly on its good side, fails where it lies wholly on the bad side, and else
+    slice and every class within it are compared, sample by sample. Each limit passes if an exact
+    interval lies wholly on its good side, fails if it lies wholly on the bad side, and else
     there are *too few samples to say*: a small group never passes because it is small.
 
     Parameters
@@ -65,16 +68,11 @@ def check(
         More slices to look at, by the names of attributes: ``word:film``, ``column:age>=40``,
         ``metadata:site=B``, ``picture:brightness high``; ``column:site`` stands for all its values.
     answers : path-like, optional
-        ``answers.json`` of an audit's page: every class × side of what is spurious there is a
+        ``answers.json`` of an audit's page: every class × value of what is spurious there is a
         slice.
     metadata, key : optional
         As in :func:`ntkit.audit_model`.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`; for both models.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
-    verbose : bool, default=False
-        Show progress bars.
+    {job.preprocessing, job.device, verbose}
 
     Returns
     -------
@@ -83,19 +81,16 @@ def check(
 
     Raises
     ------
-    InputError
-        If models, samples, labels and limits do not fit together.
-    VerificationError
-        If a head found is not what the model computes with.
+    {job.InputError, head.VerificationError}
 
     Notes
     -----
     The interval of a drop inverts Tango's score test of paired proportions (Stat. Med. 17, 1998),
     made exact in the way of Berger and Boos (JASA 89, 1994); that of an accuracy or a share is
     Clopper and Pearson's (Biometrika 26, 1934). A check passes only if all limits pass, so each is
-    tested at level ``alpha`` for it, and a whole check passes wrongly in at most 5 % of draws (an
-    intersection-union test). It fails if one fails, so failures are tested at ``alpha`` over the
-    number of limits compared (Bonferroni), and it fails wrongly in at most 5 % of draws.
+    tested at level ``alpha`` for it (an intersection-union test). It fails if one fails, so
+    failures are tested at ``alpha`` over the number of limits compared (Bonferroni). Either way a
+    whole check is wrong with a probability of at most 5 %.
 
     Examples
     --------
@@ -106,8 +101,6 @@ def check(
     >>> model = marked_digits_model_path()
     >>> ntkit.check(model, model, data, limits={"max_drop": 2}, device="cpu")
     CheckResult(pass: 7 pass, 0 fail, 0 too few; 2000 samples)
-    >>> ntkit.check(None, model, data, limits={"worst_group": 70}, device="cpu").exit_code
-    1
     """
     reader = partial(read, data, preprocessing=preprocessing)
     return check_read(
@@ -138,7 +131,10 @@ def check_read(
     sure_of_classes: bool = False,
 ) -> CheckResult:
     """As :func:`check`, of the new model alone or the old and the new one, with their samples."""
-    limits, notes = _with_default(limits, compared=len(models) == 2)
+    notes = list[str]()
+    if len(models) == 2 and not limits.stated:
+        limits = replace(limits, max_drop=DEFAULT_DROP)
+        notes.append(f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed.")
     samples = models[-1].samples
     if not len(samples):
         raise InputError("There are no samples to check on.")
@@ -154,7 +150,7 @@ def check_read(
         metadata=metadata,
         key=key,
     )
-    own = {each: limits.slices.get(name, SliceLimits()) for each, name in asked.items()}
+    of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in asked.items()}
     predicted = list[Array]()
     for each, name in zip(models, names, strict=True):
         embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
@@ -173,29 +169,22 @@ def check_read(
         slices=found,
         classes=models[-1].classes,
         names=samples.names,
-        limits=replace(limits, slices=own),
+        limits=replace(limits, slices=of_slices),
         title=" in the place of ".join(reversed(names)) if len(models) == 2 else names[0],
         notes=[*notes, *more],
     )
 
 
-def _with_default(limits: Limits, *, compared: bool) -> tuple[Limits, list[str]]:
-    if limits.stated or not compared:
-        return limits, []
-    said = f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed."
-    return replace(limits, max_drop=DEFAULT_DROP), [said]
-
-
 def _titles(models: Sequence[Match]) -> list[str]:
-    """What to call the models: their files, with folders where these have one name."""
+    """Names of the models: their files, with folders if these have one name."""
     otherwise = ("the old model", "the new model") if len(models) == 2 else ("the model",)
-    found = [called(each.model, name) for each, name in zip(models, otherwise, strict=True)]
-    if len(set(found)) == len(found):
-        return found
+    names = [called(each.model, name) for each, name in zip(models, otherwise, strict=True)]
+    if len(set(names)) == len(names):
+        return names
     paths = [each.model.path for each in models]
     return [
         name if path is None else f"{path.parent.name}/{path.name}"
-        for name, path in zip(found, paths, strict=True)
+        for name, path in zip(names, paths, strict=True)
     ]
 
 
@@ -217,3 +206,70 @@ def _groups(groups: Any) -> Any:
     known = groups.astype(object)
     known[groups == "-1"] = None
     return known
+
+
+_MOST_VALUES = 50  # of a column that is named as a whole
+
+
+class _Reader(AttributeReader):
+    """Reads attributes; one that no sample has is noted, and nobody is in its slice."""
+
+    def __init__(self, samples: Samples, metadata: Any, key: str | None) -> None:
+        super().__init__([samples], metadata, key)
+        self.notes = [] if self.beside is None else [self.beside.note]
+
+    def _read(self, name: str, rule: Any) -> Array:
+        try:
+            return super()._read(name, rule)
+        except NobodyHas as error:
+            self.notes.append(str(error))
+            return np.zeros(self.n, dtype=np.int8)
+
+    def slices(self, names: Sequence[Sequence[str]]) -> dict[str, Array]:
+        """Membership in each value of an attribute: 1, 0, or −1 if it is not known; int8, (N,)."""
+        attribute = self.attribute(tuple(map(tuple, names)), fewest=1, most=_MOST_VALUES)
+        if len(attribute.names) > _MOST_VALUES:
+            name = attribute.name
+            raise InputError(
+                f"{name!r} has {len(attribute.names)} different values; name some of them, as "
+                f"{attribute.names[0]}, or cut numbers, as {name}>=NUMBER."
+            )
+        value, numbered = attribute.value, [*enumerate(attribute.names)]
+        if attribute.names[:1] == (f"not {attribute.name}",):
+            numbered = numbered[::-1]  # who has it comes first
+        return {name: np.where(value < 0, -1, value == i).astype(np.int8) for i, name in numbered}
+
+
+def slices_of(
+    samples: Samples,
+    names: Sequence[str],
+    *,
+    answers: str | os.PathLike[str] | None = None,
+    metadata: Any = None,
+    key: str | None = None,
+) -> tuple[dict[str, Array], dict[str, str], list[str]]:
+    """Read slices of samples."""
+    if not names and answers is None:
+        unused = "The metadata are not looked at, for no slice is named; name one of them."
+        return {}, {}, [unused] * (metadata is not None)
+    reader = _Reader(samples, metadata, key)
+    slices, asked = dict[str, Array](), dict[str, str]()
+    for name in names:
+        for each, values in reader.slices([[name]]).items():
+            if each == f"not {name}":
+                continue
+            if each == name or each not in slices:  # a value's own limits go before its column's
+                slices[each], asked[each] = values, name
+    for answer in [] if answers is None else read_answers(answers).spurious:
+        sides = [[n for n in side if layer_of(n) is None] for side in answer.sides]
+        sides = [side for side in sides if side]
+        if not sides:
+            reader.notes.append(
+                f"{answer.name} is left out: it is of a layer of the model, which raw inputs do "
+                "not tell."
+            )
+            continue
+        for value, inside in reader.slices(sides).items():
+            for label in np.unique(samples.y).tolist():
+                slices[f"{label} × {value}"] = np.where(samples.y == label, inside, 0)
+    return slices, asked, reader.notes

@@ -20,17 +20,7 @@ _MINIMA = ("average", "worst_class", "worst_group", "accuracy")
 
 @dataclass(frozen=True)
 class SliceLimits:
-    """Limits of one named slice, in percent and points.
-
-    Parameters
-    ----------
-    accuracy : float, optional
-        Least accuracy.
-    max_drop : float, optional
-        Largest drop; by default that of :class:`Limits`.
-    max_new_errors : float, optional
-        Largest share of samples that were right and are wrong.
-    """
+    """Limits of one named slice, in percent and points."""
 
     accuracy: float | None = None
     max_drop: float | None = None
@@ -56,9 +46,9 @@ class Limits:
         Least accuracy of every class, and of every group.
     over : tuple of str, optional
         What ``max_drop`` is for, of "average", "class", "group" and "slice"; by default all.
-    slices : mapping of str to SliceLimits, optional
+    slices : mapping of str to mapping, optional
         Named slices, such as ``word:film``, ``column:site=B`` or ``metadata:site``, and limits of
-        their own.
+        their own: ``accuracy`` (the least), ``max_drop``, ``max_new_errors``.
     alpha : float, default=0.05
         Largest chance of a wrong pass, and of a wrong failure, of the whole check.
 
@@ -97,34 +87,34 @@ class Limits:
     def stated(self) -> tuple[str, ...]:
         """Names of the limits that are set."""
         plain = ("max_drop", "max_new_errors", "average", "worst_class", "worst_group")
-        found = [name for name in plain if getattr(self, name) is not None]
-        own = [f"slices.{name}" for name, each in self.slices.items() if each != SliceLimits()]
-        return (*found, *own)
+        names = [name for name in plain if getattr(self, name) is not None]
+        slices = [f"slices.{name}" for name, each in self.slices.items() if each != SliceLimits()]
+        return (*names, *slices)
 
     @property
     def compares(self) -> bool:
         """Whether any of them is about a change, for which two models are needed."""
-        own = any(
+        of_slices = any(
             each.max_drop is not None or each.max_new_errors is not None
             for each in self.slices.values()
         )
-        return self.max_drop is not None or self.max_new_errors is not None or own
+        return self.max_drop is not None or self.max_new_errors is not None or of_slices
 
     def of_slice(self, name: str) -> SliceLimits:
         """Limits of a named slice, those of all slices among them."""
-        given = self.slices.get(name, SliceLimits())
-        if given.max_drop is None and "slice" in self.over:
-            return replace(given, max_drop=self.max_drop)
-        return given
+        limits = self.slices.get(name, SliceLimits())
+        if limits.max_drop is None and "slice" in self.over:
+            return replace(limits, max_drop=self.max_drop)
+        return limits
 
 
 def limits_of(given: Any, **more: Any) -> Limits:
     """Limits from what a user gives, and others over them."""
-    said = {name: value for name, value in more.items() if value is not None}
+    stated = {name: value for name, value in more.items() if value is not None}
     if isinstance(given, Limits):
-        return replace(given, **said) if said else given
+        return replace(given, **stated) if stated else given
     if given is None:
-        return Limits(**said)
+        return Limits(**stated)
     where = "The limits"
     if isinstance(given, str | os.PathLike):
         where, given = str(given), _toml(Path(given))
@@ -143,7 +133,7 @@ def limits_of(given: Any, **more: Any) -> Limits:
             raise InputError(f"{where}: over lists some of {', '.join(KINDS)}.")
         values["over"] = tuple(map(str, values["over"]))
     try:
-        return Limits(**values | said)
+        return Limits(**values | stated)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

@@ -1,6 +1,7 @@
 """The main job: candidates compared, their accuracy cost, and one of them written."""
 
-from ntkit.jobs.debias._accuracy_cost import MAX_COST, AccuracyCost
+from ntkit.jobs.debias._accuracy_cost import MAX_COST as MAX_COST  # for other packages
+from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._debias import debias
 from ntkit.jobs.debias._findings_result import FindingsResult
@@ -14,7 +15,6 @@ from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._write_candidate import undo, write_candidate
 
 __all__ = [
-    "MAX_COST",
     "AccuracyCost",
     "Candidate",
     "DebiasResult",

@@ -23,44 +23,41 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class AccuracyCost:
-    """What a head mends and breaks beside the original one, on held-out samples it has not seen.
+    """Errors that a head fixes and adds, on validation samples that it has not seen.
 
     Attributes
     ----------
     t : float
-        Share of the new head in the mixture: 0 is the original head, 1 the new one.
+        Share of the new head in the interpolation: 0 is the original head, 1 the new one.
     cost : float
-        Average accuracy lost; negative where it is gained.
+        Average accuracy lost; negative if it is gained.
     cost_high : float
-        Upper 95 % bound of it.
-    class_gain : float
-        Mean class accuracy gained; where the head is balanced over attributes, that of the groups
-        class × attribute.
-    class_gain_low : float
-        Lower 95 % bound of it.
+        Its upper 95 % bound.
+    class_gain, class_gain_low : float
+        Mean class accuracy gained, and its lower 95 % bound; of a head that is balanced over
+        attributes, that of the groups class × attribute.
     error_recovery : float
-        Lower bound of the learned share of the original head's errors, as
-        :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
+        Lower bound of the error recovery rate, as
+        :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN with too few errors.
     fixed : float
-        Lower bound of the share of the original head's errors that are mended less the share of
-        correct samples that are broken, the mean over the classes, or over all samples where the
-        errors of a class are too few; NaN where they are so all together.
+        Lower bound of the share of the original head's errors that are fixed less the share of
+        correct samples that become wrong, the mean over the classes; over all samples if the
+        errors of a class are too few, and NaN if they are so all together.
     n_fixed, n_new_errors : int
         Samples that were wrong and are right, and the reverse.
     average, worst_class : float
         Accuracies.
     worst_group : float or None
-        Where there are group labels.
+        With group labels.
     worst_named, worst_named_before : Group or None
         Of the groups class × attribute that the head is balanced over, with it and with the
         original one.
     by_groups : bool
-        Whether what may be lost is the mean accuracy of those groups, for a person named the
-        attributes: average accuracy on samples that have them as the training set does is partly
-        theirs.
+        Whether the limit is for the mean accuracy of those groups, since a person named the
+        attributes: the average accuracy on biased samples is partly theirs.
     n_known, n_inferred : int or None
-        Held-out samples in those groups of which a person gave the group, and of which it is
-        inferred from those; None where a name tells it of all.
+        Validation samples in those groups whose group a person gave, and whose is inferred;
+        None if a name gives it for all.
 
     Examples
     --------
@@ -108,43 +105,24 @@ class AccuracyCost:
         )
 
     def affordable(self, max_cost: float = MAX_COST) -> bool:
-        """Whether no more average accuracy is lost than may be, by the upper bound.
+        """Whether at most ``max_cost`` of the average accuracy is lost, by the upper bound.
 
         Of the mean accuracy of groups that a person named, by the estimate: the rare ones are too
         few for a bound.
-
-        Parameters
-        ----------
-        max_cost : float
-            What may be lost, in [0, 1].
-
-        Returns
-        -------
-        bool
         """
         if self.by_groups:
             return -self.class_gain <= max_cost + _ROUNDING
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
     def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
-        """Whether the head is found to be better than the original one, and affordable.
+        """Whether the head is better than the original one, and costs at most ``max_cost``.
 
-        Parameters
-        ----------
-        max_cost : float
-            What may be lost, in [0, 1].
-        learnable : bool
-            Whether errors on these data were shown to be a shortcut's rather than noise.
-
-        Returns
-        -------
-        bool
-            Better is: more accurate on average over the classes, or the groups that were named, by
-            a lower 70 % bound (few samples can show no more, and a head that is about as good does
-            no harm); or so for the worst of the groups that a person named; or it learns errors of
-            the original head that noise would not let it learn; or, where errors are
-            ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
-            too few to tell, and it does not only break: without errors there is nothing to learn).
+        Better is: more accurate on average over the classes, or the named groups, by a lower 70 %
+        bound (few samples can show no more, and a head that is about as good does no harm); or so
+        for the worst of the named groups; or it learns errors of the original head that noise would
+        not let it learn; or, if errors on these data were shown to be a shortcut's (``learnable``),
+        it fixes a larger share of them than it adds to the rest (or they are too few to tell, and
+        it does not only add).
         """
         better = self._likely_better or self.error_recovery >= ERROR_RECOVERY
         only_breaks = self.n_new_errors > 0 and self.n_fixed == 0

@@ -79,45 +79,38 @@ class LabelledEmbeddings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the table.
+    """A fitted candidate with its scores: one row of the table.
 
     Attributes
     ----------
     name : str
-        What it is.
+        Its name.
     score : float
-        Label-free score on the held-out set, larger is better; by default two thirds the accuracy
-        of the worst class and one that of the worst class × correctness cell
-        (:func:`ntkit.metrics.worst_class_correctness_group_accuracy`).
+        Label-free score on the validation set, larger is better; by default
+        :func:`ntkit.metrics.worst_class_correctness_group_accuracy`.
     average, worst_class : float
         Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None
-        Accuracy of the worst group there, where group labels are given.
+        Accuracy of the worst group there, with group labels.
     n_suppressed : int
         Suppressed neurons.
     worst_named : float or None
-        Accuracy, on held-out samples, of the worst group class × attribute, where attributes were
-        named.
+        Accuracy, on validation samples, of the worst group class × named attribute.
     spread : dict of str to float
-        Standard deviation of the figures over draws (random masks).
+        Standard deviation of the accuracies over seeds (random masks).
     note : str
         What the estimator warned of.
     chosen : bool
-        Whether this is the head that was chosen to be written, if it is found to be better.
+        Whether this head was chosen to be written, if it is better.
 
     Examples
     --------
     >>> from ntkit import Candidate
     >>> row = Candidate(
-    ...     "class-balanced",
-    ...     score=1.2,
-    ...     average=0.9,
-    ...     worst_class=0.8,
-    ...     worst_group=None,
-    ...     n_suppressed=0,
+    ...     "balanced", score=1.2, average=0.9, worst_class=0.8, worst_group=None, n_suppressed=0
     ... )
     >>> row.name, row.average, row.chosen
-    ('class-balanced', 0.9, False)
+    ('balanced', 0.9, False)
     """
 
     name: str

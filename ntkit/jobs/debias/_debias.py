@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import (
     Answer,
@@ -31,7 +32,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     layer_names,
 )
-from ntkit.jobs.audit import AttributeReader, Audit, Read, audit_read, with_retraining
+from ntkit.jobs.audit import AttributeReader, Audit, ModelPass, audit_read, with_retraining
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
@@ -63,6 +64,7 @@ _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
 
+@documented
 def debias(
     model: FrozenModel | str | os.PathLike[str],
     train: Any,
@@ -102,108 +104,97 @@ def debias(
     ntkit acts on what a person said, never on a guess: errors on biased data do not tell a
     shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
 
-    *Look.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model is
-    audited on the validation set (``validation``), and so is what class-balanced retraining would
-    put in its place. ``ask`` may then ask a person about the findings. Without a yes no model is
-    written: the result says what is open and how to go on.
+    *Look, ask.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the
+    model is audited on the validation set, and so is what class-balanced retraining would put in
+    its place. ``ask`` may then ask a person. Without a yes no model is written.
 
-    *Repair.* Where a person said what a right answer must not depend on, the groups class ×
-    attribute are balanced, and the new head is judged by them. An attribute that is known of some
-    samples only is inferred for the others, from the embedding, earlier layers of the model, words
-    or columns, whatever reads it best. ``method`` is an explicit order instead.
+    *Repair.* The groups class × named attribute are balanced. An attribute that is known of some
+    samples only is inferred for the others, from the embedding, layers, words or columns.
 
-    *Prove.* The new head is compared with the original one on validation samples that neither has
-    seen: mixed with it so far that it costs at most ``max_cost`` (:class:`~ntkit.AccuracyCost`). It
-    is written only if it is found to be better. Every attribute that can be read is checked: the
-    summary names the groups that lose accuracy, and the attributes on which the new head relies
-    more. After an explicit ``method`` a group that surely loses more than ``max_cost`` keeps the
-    original. The model written is verified in ONNX Runtime.
+    *Prove.* On validation samples that neither head has seen, the new head is interpolated with the
+    original so far that it costs at most ``max_cost``, and written only if it is better. After an
+    explicit ``method`` a group that surely loses more keeps the original. The summary names the
+    groups that lose accuracy, and the attributes on which the new head relies more. The model
+    written is verified in ONNX Runtime.
 
-    Embeddings are standardised on the training set for fitting, and the scale is folded back
-    into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
-    are, with C = 1: its head differs.)
+    Embeddings are standardised on the training set for fitting, and the scale is folded back into
+    the head. (``NeuronTuneClassifier`` on its own fits embeddings as they are, with C = 1.)
 
     Parameters
     ----------
     model : FrozenModel or path-like
         The classifier.
     train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
-        Labelled samples: paths are read by :func:`ntkit.extraction.read_samples`. The held-out
+        Labelled samples: paths are read by :func:`ntkit.extraction.read_samples`. The validation
         set must not have trained the model. The test set is for the table; without one, the
-        held-out set serves, and the table says so.
+        validation set serves, and the table says so.
     out : path-like, optional
         Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
         card), ``table.md``, ``result.json``, and ``heads.npz`` with the heads of all candidates,
         from which :func:`~ntkit.jobs.debias.write_candidate` writes another one.
     deploy : path-like, optional
-        Another folder to write, which a service takes as it is: ``model.onnx``, what its inputs
-        need (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the classes in the order
-        of the scores), ``predict.py`` (ONNX Runtime without ntkit, run and compared before the
-        folder takes its name), ``README.md`` and ``SHA256SUMS``. None is written where no head is.
+        Another folder to write, if a new head is written, which a service takes as it is:
+        ``model.onnx``, what its inputs need (tokenizer, ``preprocessor_config.json``),
+        ``labels.json`` (the classes in the order of the scores), ``predict.py`` (ONNX Runtime
+        without ntkit, run and compared first), ``README.md`` and ``SHA256SUMS``.
     method : str or classifier, optional
         An explicit order, which head is written: the name of a candidate, as the table shows it
         ("auto" is :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's
-        method), or one of "afr", "jtt", "self", "evals", "leace", "leia"; or the name of a
-        label-free score (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the
-        candidates and is shown in the table; or a classifier of your own, one of ntkit's or any
-        linear one that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
+        method), or one of "afr", "jtt", "self", "evals", "leace", "leia"; a label-free score
+        (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the candidates; or any
+        classifier that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
         Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
         embeddings.
     new_head : bool
-        Give the model a new head for the labels at hand, where they are not its own classes.
-        The original head is then an ERM head fitted on the training set.
+        Give the model a new head for labels that are not its own classes. The original head is
+        then an ERM head fitted on the training set.
     max_cost : float, default=0.05
         Largest share of average accuracy on validation samples that may be lost, by its upper 95 %
-        bound; of the mean accuracy of the groups, where you named attributes.
+        bound; of the mean accuracy of the groups, if you named attributes.
     validation_balanced : bool, optional
-        Whether the held-out set is better balanced over the groups than the training set, where
-        you know it; by default "auto" tests it.
+        Whether the validation set is better balanced over the groups than the training set; by
+        default "auto" tests it.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that a right answer must not depend on, by the names of an audit: ``word:film``,
-        ``column:age>=40``, ``metadata:site=B``, ``picture:brightness high``; of a whole column,
-        ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one side against the
-        other (samples with neither keep their share); names for each side may be listed instead:
-        ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs: the
-        texts, the columns of the tables that the samples were read from, images, ``metadata``; a
-        channel of the model's own layers, ``layer:relu_2 #3 mean high`` (the highest quarter of the
-        training and held-out samples), in the pass that embeds them. Balancing over class ×
-        attributes joins the candidates, and is what is chosen where ``method`` says nothing else.
+        ``column:age>=40``, ``metadata:site=B``, ``picture:brightness high``, ``layer:relu_2 #3 mean
+        high`` (the highest quarter of the training and validation samples); of a whole column,
+        ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one value against
+        the other (samples with neither keep their share); names for each value may be listed:
+        ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs and
+        ``metadata``. Balancing over class × attributes joins the candidates, and is chosen unless
+        ``method`` says otherwise; so it is with ``answers``, ``attribute`` and ``groups``.
     answers : path-like, Answers, Labels, or sequence of these, optional
         ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
         were answered *spurious* are taken as ``spurious``. Attributes of layers are cut as on the
         samples of the audit. Several files are the answers of several people; a yes and a no on
-        one finding are refused. Or labels of single samples: ``answers.json`` of
-        :func:`ntkit.jobs.label.label_samples`, which finds them by their contents, or a table of
-        them, as ``attribute``.
+        one finding are refused. Or labels of single samples, as ``attribute``: a table, or
+        ``answers.json`` of :func:`ntkit.jobs.label.label_samples`, which finds them by contents.
     ask : callable, optional
         Called with the audit and the open findings, once embeddings, findings and page are on
         disk; it yields an :class:`~ntkit.jobs.audit.Answer` for each that a person gave one on.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
-        An attribute that a right answer must not depend on, known of some of the N training and
-        then the M held-out samples: -1, None or NaN (in a file an empty cell, ? or -1) elsewhere.
-        A table names samples by ``id_column``, ``file_name`` or ``id``, or has a row for each;
-        its column is called "attribute" or is the only other one. Balancing over class × attribute
-        joins the candidates, and is what is chosen where ``method`` says nothing else.
+        An attribute that a right answer must not depend on, of the N training and then the M
+        validation samples: -1, None or NaN (in a file an empty cell, ? or -1) where it is not
+        known. A table names samples by ``id_column``, ``file_name`` or ``id``, or has a row for
+        each; its column is called "attribute" or is the only other one.
     groups : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         The same with groups, as a rule one for each class and value of an attribute; the column of
         a table is called "group" or is the only other one.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
-        What is known beside the inputs, matched by its column of names; without one, row by row,
-        the training samples first. A name that two samples have is refused. Attributes that are
-        named are read from the columns of the samples' own tables, too, and from the
-        ``metadata.csv`` of image folders.
+        Further columns, matched by their column of names; without one, row by row, the training
+        samples first. A name that two samples have is refused. The columns of the samples' own
+        tables and the ``metadata.csv`` of image folders are read as well.
     id_column : str, optional
         That column; by default ``file_name`` for images and ``id`` for tables.
     match_names : bool
         Match labels by name where no content matches: the samples were saved again since.
     even_if_worse : bool
-        Write the head chosen, whole, even if it is not found to be better.
+        Write the head chosen, whole, even if it is not better.
     keep_original : bool
-        Where no new model is written, put the unchanged original into ``out`` under its name, for
-        a program that needs a file there.
+        If no new model is written, put the unchanged original into ``out`` under its name.
     resume : path-like, optional
         Folder of an earlier run on the same samples, which may be ``out``: its embeddings are
-        taken where model and contents are the same, and its ``answers.json`` is read.
+        taken if model and contents are the same, and its ``answers.json`` is read.
     C : float, optional
         Inverse penalty of all candidates but "auto" on standardised embeddings, in scikit-learn's
         meaning. By default each gets the penalty that "auto" would choose for it.
@@ -213,42 +204,38 @@ def debias(
         images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
         unsigned integers); a note says what was taken.
     recorded : path-like or mapping of str to array-like, optional
-        What the service that runs the model answers, as
-        :func:`ntkit.jobs.verify.check_parity` takes it, of files of any of these sets, of rows of
-        the held-out set, or of inputs that it holds itself.
-        Embeddings that are not the service's are refused, with the likely cause.
+        Outputs of the service that runs the model, as :func:`ntkit.jobs.verify.check_parity` takes
+        them, for files of any of these sets, rows of the validation set, or inputs that it holds
+        itself. Embeddings that are not the service's are refused, with the likely cause.
     trust_inputs : bool
-        Go on, and say so, where the original model is no better than guessing: never right on a
+        Go on, with a note, if the original model is no better than guessing: never right on a
         class of the validation set, or at chance on both sets. By default that is an error, for
         wrong preprocessing looks like a model to repair.
-    device, batch_size
-        As in :class:`~ntkit.OnnxEmbedder`.
+    {job.device}
     n_random : int
-        Draws of the random mask of the same size.
+        Random masks of the same size.
     random_state : int
         Seed of folds and random masks.
     force : bool
         Replace an ``out`` that exists: files that ntkit wrote there and nobody changed since. A
         folder that holds anything else, or what is read here, is refused.
-    verbose : bool
-        Show progress bars.
+    {verbose}
 
     Returns
     -------
     DebiasResult or FindingsResult
-        The second where nobody said what to do. Both have ``state`` ("written", "kept" or
+        The second if nobody said what to do. Both have ``state`` ("written", "kept" or
         "open"), ``written``, ``model``, ``headline()``, ``summary()`` and ``as_dict()``.
 
     Raises
     ------
-    InputError
-        If data, labels and model do not fit together; the message says how to mend it.
+    {job.InputError}
     DeployError
         If the folder for a service cannot be written, or its program does not answer as ntkit
         does; ``out`` is complete by then, and the error has the ``result``.
     VerificationError
         If the head found is not what the model computes with, the file written would not compute
-        the new one, or what was recorded says that the service computes otherwise.
+        the new one, or the service records other outputs.
 
     Examples
     --------
@@ -256,14 +243,14 @@ def debias(
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> d = load_marked_digits()
     >>> sets = (d.X_train, d.y_train), (d.X_validation, d.y_validation)
-    >>> found = debias(marked_digits_model_path(), *sets, device="cpu")
-    >>> found.state, found.open[0].name
+    >>> result = debias(marked_digits_model_path(), *sets, device="cpu")
+    >>> result.state, result.open[0].name
     ('open', 'picture:top left brightness above the median')
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     *sets,
     ...     test=(d.X_test, d.y_test, d.groups_test),
-    ...     answers=found.audit.answers(found.open[0].name),
+    ...     answers=result.audit.answers(result.open[0].name),
     ...     device="cpu",
     ... )
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
@@ -479,7 +466,7 @@ def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, se
         }
         metadata = Metadata(columns) if columns else None
     audit = audit_read(
-        Read(samples, Embedded(Z, data.layers["held-out"], "")),
+        ModelPass(samples, Embedded(Z, data.layers["held-out"], "")),
         data.model,
         comparison.original.predict(comparison.validation.Z),
         beside=metadata,

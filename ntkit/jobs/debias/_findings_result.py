@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ntkit._doc import documented
 from ntkit._text import counted, percent
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
@@ -45,9 +46,10 @@ def questions_of(audit: Audit) -> tuple[Finding, ...]:
     )
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class FindingsResult:
-    """What :func:`ntkit.debias` found, where nobody said what to do about it: no model is written.
+    """Findings of :func:`ntkit.debias` if nobody said what to do about them: no model is written.
 
     Attributes
     ----------
@@ -59,28 +61,13 @@ class FindingsResult:
         What a person said so far.
     path : pathlib.Path or None
         The folder written.
-    notes : tuple of str
-        What was assumed, one sentence each.
+    {notes}
     kept_original : bool
         Whether the unchanged original lies in the folder.
     resumable : bool
         Whether the command line can go on from the folder.
     train : pathlib.Path or None
         Where the training samples are.
-
-    Examples
-    --------
-    >>> from ntkit import debias
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> d = load_marked_digits()
-    >>> result = debias(
-    ...     marked_digits_model_path(),
-    ...     (d.X_train, d.y_train),
-    ...     (d.X_validation, d.y_validation),
-    ...     device="cpu",
-    ... )
-    >>> result.state, result.written, result.open[0].name
-    ('open', False, 'picture:top left brightness above the median')
     """
 
     model: FrozenModel
@@ -112,13 +99,7 @@ class FindingsResult:
         return f"FindingsResult(state={self.state!r}, open={[f.name for f in self.open]})"
 
     def headline(self) -> str:
-        """One sentence: how many questions are open, or why the original stays.
-
-        Returns
-        -------
-        str
-            The first line of :meth:`summary`.
-        """
+        """First line of :meth:`summary`: how many questions are open, or why the original stays."""
         n, n_open = len(questions_of(self.audit)), len(self.open)
         if n_open:
             return f"No decision yet: {counted(n_open, 'question')}."
@@ -130,13 +111,7 @@ class FindingsResult:
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
     def summary(self) -> str:
-        """The findings and how to go on, as text.
-
-        Returns
-        -------
-        str
-            What ``ntkit debias`` prints.
-        """
+        """The findings and how to go on, as ``ntkit debias`` prints them."""
         lines = [self.headline()]
         if self.open:
             lines += [_WHY, *self._list("The model relies on", self.audit.findings)]
@@ -179,13 +154,7 @@ class FindingsResult:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON.
-
-        Returns
-        -------
-        dict
-            The content of ``result.json``.
-        """
+        """Everything as plain values: the content of ``result.json``."""
         return {
             "state": self.state,
             "headline": self.headline(),

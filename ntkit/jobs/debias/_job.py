@@ -27,7 +27,6 @@ from ntkit._version import __version__
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
-from ntkit.inputs import folders_of
 from ntkit.jobs.audit import audit_files
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Choice
@@ -38,7 +37,7 @@ from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
 from ntkit.jobs.report import arguments, commands, facts_of_job, name_of, quoted
 from ntkit.metrics import LABEL_FREE_SCORES
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, folders_of
 from ntkit.pages import Report, Shown, Usage, model_card, report_html, usage_of
 from ntkit.samples import facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified
@@ -430,7 +429,7 @@ def write_deployed(
 
 def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: list[str]) -> None:
     """Copy the configuration files beside the original that the samples were read with."""
-    places = folders_of(original)
+    places = folders_of(original.path)
     beside = {
         name: place / name
         for place in reversed(places)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._checks import known_labels
 from ntkit._join import NameIndex, columns_of
 from ntkit._labels import listed, meant_instead
-from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.attributes import (
     CONTENT,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._text import counted, escaped, percent, plain, table
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -34,14 +35,15 @@ _SCORE_IN_WORDS = {
 }
 
 
+@documented
 @dataclass(frozen=True)
 class DebiasResult:
-    """What :func:`ntkit.debias` did.
+    """Outcome of :func:`ntkit.debias`: the model, the candidates, and how they compare.
 
     Attributes
     ----------
     model : FrozenModel
-        The debiased model; the original one where no head was found to be better.
+        The debiased model; the original one if no head was better.
     head : LinearHead
         Its head, on raw embeddings.
     estimator : estimator
@@ -51,62 +53,40 @@ class DebiasResult:
     suppressed : ndarray of int, shape (n_suppressed,)
         Indices of the suppressed neurons.
     n_non_constant : int
-        Neurons that vary on the held-out set.
+        Neurons that vary on the validation set.
     verification : Verification
         What ONNX Runtime computes against NumPy.
     evaluated_on : str
-        "test set", or "validation set" where no test set was given.
+        "test set", or "validation set" without a test set.
     select : str
-        Name of the held-out score.
+        Name of the label-free score.
     path : pathlib.Path or None
         The folder written.
-    notes : tuple of str
-        What a reader should know about this run.
-    accuracy_costs : tuple of Price
-        The chosen candidate mixed with the original head, by the share of the candidate.
-    accuracy_cost : Price
+    {notes}
+    accuracy_costs : tuple of AccuracyCost
+        The chosen candidate interpolated with the original head, by the share of the candidate.
+    accuracy_cost : AccuracyCost
         Of the head that was written, or would have been.
     max_cost : float
         The largest cost that was allowed for the head of ``accuracy_cost``.
     helped : bool
-        Whether the head is found to be better than the original one on samples it has not seen.
+        Whether the head is better than the original one on samples it has not seen.
     ordered : bool
         Whether a method was ordered, or something was named or answered.
     shared : float
-        Share of the held-out samples that are in the training set as well.
+        Share of the validation samples that are in the training set as well.
     written : bool
         Whether ``model`` has it.
     kept_original : bool
         Whether the unchanged original lies in the folder instead.
     change : AccuracyChange
-        What becomes of the worst group (or class) and the average, with the head of
-        ``accuracy_cost``.
+        The worst group (or class) and the average, before and after.
     check : GroupCheck
-        Groups that the head of ``accuracy_cost`` gets right less often, and those too small to
-        tell.
+        Groups that the new head gets right less often, and those too small to tell.
     answers : tuple of mapping
-        Who said what and when: name, answer, and where known ``by``, ``at`` and ``from``.
+        Who said what and when: name, answer, and if known ``by``, ``at`` and ``from``.
     balanced_over : str or None
-        Attributes that the chosen candidate is balanced over, that were named.
-
-    Examples
-    --------
-    >>> from ntkit import debias
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> d = load_marked_digits()
-    >>> result = debias(
-    ...     marked_digits_model_path(),
-    ...     (d.X_train[:300], d.y_train[:300]),
-    ...     (d.X_validation[:300], d.y_validation[:300]),
-    ...     method="neurontune",
-    ...     device="cpu",
-    ... )
-    >>> result.chosen.name
-    'neurontune'
-    >>> len(result.suppressed) == result.chosen.n_suppressed
-    True
-    >>> result.table().startswith("| candidate ")
-    True
+        Named attributes that the chosen candidate is balanced over.
     """
 
     model: FrozenModel
@@ -153,17 +133,9 @@ class DebiasResult:
         return next(c for c in self.candidates if c.chosen)
 
     def table(self, *, markdown: bool = True) -> str:
-        """All candidates as a Markdown table; accuracies in percent.
+        """All candidates as a Markdown table, accuracies in percent; ← marks the chosen one.
 
-        Parameters
-        ----------
-        markdown : bool
-            Whether names are escaped; False is for a terminal.
-
-        Returns
-        -------
-        str
-            A header and one line per candidate; ← marks the chosen one.
+        ``markdown=False`` leaves names unescaped, for a terminal.
         """
         names, with_groups = self._columns_of_accuracies(self.candidates)
         rows = [["candidate", "suppressed", "held-out score", *names]]
@@ -194,13 +166,7 @@ class DebiasResult:
         return names, with_groups
 
     def headline(self) -> str:
-        """What became of the model: the verdict, then the worst group and the average.
-
-        Returns
-        -------
-        str
-            The first line of :meth:`summary`.
-        """
+        """First line of :meth:`summary`: the verdict, then the worst group and the average."""
         change = self.change
         if not self.written:
             kept = "Kept the original model"
@@ -249,13 +215,7 @@ class DebiasResult:
         )
 
     def named_outcome(self) -> str:
-        """What becomes of the worst of the groups that the chosen candidate is balanced over.
-
-        Returns
-        -------
-        str
-            One sentence, with 95 % intervals; empty where it is balanced over no attribute.
-        """
+        """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""
         before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
         if before is None or after is None:
             return ""
@@ -266,13 +226,10 @@ class DebiasResult:
         )
 
     def interpolation(self) -> str:
-        """The price of every mixture with the original head, as a Markdown table.
+        """Accuracy cost of every interpolation with the original head, as a Markdown table.
 
-        Returns
-        -------
-        str
-            Accuracies in percent on held-out samples that no head has seen; ← marks
-            ``accuracy_cost``.
+        Accuracies are in percent on validation samples that no head has seen; ← marks
+        ``accuracy_cost``.
         """
         names, with_groups = self._columns_of_accuracies(self.accuracy_costs)
         rows = [["share of the new head", "fixed", "new_errors", *names]]
@@ -287,13 +244,9 @@ class DebiasResult:
         return table(rows, padded=True)
 
     def verdict(self) -> str:
-        """One sentence: did silencing neurons help, by the held-out score.
+        """Sentence that says whether suppressing neurons helped, by the label-free score.
 
-        Returns
-        -------
-        str
-            It names the scores compared; empty where a person told groups or attributes, which the
-            score knows nothing of.
+        Empty if a person named groups or attributes, which the score does not know.
         """
         if self.answers or self.balanced_over is not None:
             return ""
@@ -326,17 +279,9 @@ class DebiasResult:
         )
 
     def summary(self, *, markdown: bool = False) -> str:
-        """The table and what to know about it, as text.
+        """The table and what to know about it: what ``ntkit debias`` prints, or ``table.md`` holds.
 
-        Parameters
-        ----------
-        markdown : bool
-            Whether names in the table are escaped.
-
-        Returns
-        -------
-        str
-            What ``ntkit debias`` prints, and in Markdown what ``table.md`` holds.
+        ``markdown=True`` escapes names in the table.
         """
         score = _SCORE_IN_WORDS.get(self.select, self.select)
         legend = (
@@ -371,13 +316,7 @@ class DebiasResult:
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON.
-
-        Returns
-        -------
-        dict
-            The content of ``result.json``; accuracies in [0, 1].
-        """
+        """Everything as plain values: the content of ``result.json``; accuracies in [0, 1]."""
         has_model = self.verification is not None or self.kept_original
         everything = {
             "candidates": self.candidates,

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ntkit._disk import StrPath, size_of
+from ntkit._doc import documented
 from ntkit._output import check_file, check_folder, new_folder
 from ntkit._text import as_json
 from ntkit._version import __version__
@@ -39,6 +40,7 @@ class _Kept:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+@documented
 def write_candidate(
     run: str | os.PathLike[str],
     method: str,
@@ -50,8 +52,8 @@ def write_candidate(
 ) -> Verification:
     """Write another row of a finished run, without embedding or fitting anything again.
 
-    The head is the candidate's own, whole, as its row of the table says: it is not mixed with the
-    original one, and nothing is asked about its price.
+    The head is the candidate's own, whole, as its row of the table says: it is not interpolated
+    with the original one, and its accuracy cost is not asked about.
 
     Parameters
     ----------
@@ -64,14 +66,12 @@ def write_candidate(
         run's with this row chosen.
     model : FrozenModel or path-like, optional
         The model that the run was given; by default from where it was then.
-    device : {"auto", "cpu", "cuda"}
-        Where to verify.
-    force : bool
-        Replace what ntkit wrote there.
+    {run.device, force}
 
     Returns
     -------
     Verification
+        ONNX Runtime's logits against the head's.
 
     Raises
     ------
@@ -84,22 +84,25 @@ def write_candidate(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from ntkit import debias
+    >>> from ntkit import FrozenModel, debias
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> from ntkit.jobs.debias import write_candidate
-    >>> d = load_marked_digits()
+    >>> from ntkit.jobs.debias import undo, write_candidate
+    >>> model, d = FrozenModel.load(marked_digits_model_path()), load_marked_digits()
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run, other = Path(folder) / "run", Path(folder) / "other"
+    ...     run, other, back = (Path(folder) / name for name in ("run", "other", "back.onnx"))
     ...     _ = debias(
-    ...         marked_digits_model_path(),
+    ...         model,
     ...         (d.X_train[:300], d.y_train[:300]),
     ...         (d.X_validation[:300], d.y_validation[:300]),
-    ...         method="auto",
+    ...         method="class-balanced",
+    ...         even_if_worse=True,
     ...         out=run,
     ...         device="cpu",
     ...     )
-    ...     write_candidate(run, "class-balanced", other, device="cpu").passed
+    ...     write_candidate(run, "auto", other, device="cpu").passed
+    ...     undo(run, back, device="cpu").passed, FrozenModel.load(back).head == model.head
     True
+    (True, True)
     """
     run = Path(run)
     place = check_folder(out, inputs=[run], force=force)
@@ -181,8 +184,11 @@ def _model(
     return original if kept.model_classes is None else original.with_classes(kept.model_classes)
 
 
+@documented
 def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = False) -> Verification:
     """Put the original head back into the model that a run wrote; the original file is not needed.
+
+    The example of :func:`write_candidate` shows it.
 
     Parameters
     ----------
@@ -190,10 +196,7 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
         The folder that :func:`ntkit.debias` wrote, or the model in it.
     out : path-like
         File to write.
-    device : {"auto", "cpu", "cuda"}
-        Where to verify.
-    force : bool
-        Replace a file that exists.
+    {run.device, replace.force}
 
     Returns
     -------
@@ -207,29 +210,6 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
         other classes, so that there is no original one.
     VerificationError
         If the model written would not compute the original head.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit import FrozenModel, debias
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> from ntkit.jobs.debias import undo
-    >>> d = load_marked_digits()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run, back = Path(folder) / "run", Path(folder) / "back.onnx"
-    ...     _ = debias(
-    ...         marked_digits_model_path(),
-    ...         (d.X_train[:300], d.y_train[:300]),
-    ...         (d.X_validation[:300], d.y_validation[:300]),
-    ...         method="class-balanced",
-    ...         even_if_worse=True,
-    ...         out=run,
-    ...         device="cpu",
-    ...     )
-    ...     _ = undo(run, back, device="cpu")
-    ...     FrozenModel.load(back).head == FrozenModel.load(marked_digits_model_path()).head
-    True
     """
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     file = folder / MODEL_FILE

@@ -1,21 +1,20 @@
 """Which samples to ask a person about, where to answer, and when to stop."""
 
-from ntkit.attributes import Labels, read_labels
+from ntkit.attributes import Labels
+from ntkit.attributes import read_labels as read_labels  # for other packages
 from ntkit.jobs.label._files import read_answers, write_questions
 from ntkit.jobs.label._label import label_samples
-from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
-from ntkit.jobs.label._standing import Labelling, Progress, progress
+from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress
+from ntkit.jobs.label._progress import Progress as Progress
+from ntkit.jobs.label._progress import feature_sets_of as feature_sets_of
 
 __all__ = [
     "Labelling",
     "Labels",
-    "Progress",
-    "feature_sets_of",
     "label_samples",
     "margins_of",
     "next_questions",
     "progress",
     "read_answers",
-    "read_labels",
     "write_questions",
 ]

@@ -1,25 +1,52 @@
-"""Questions as a table for a person to fill in, and the answers back from it."""
+"""Tables for a person to fill in, and the folder of a question with its page and answers."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._disk import StrPath
+from ntkit._disk import (
+    TEMPORARY,
+    StrPath,
+    alone_in,
+    check_place,
+    check_writable,
+    saying_what_failed,
+    sha256_of,
+)
+from ntkit._doc import documented
 from ntkit._join import NameIndex
 from ntkit._labels import guarded_cell, listed, meant_instead
-from ntkit._output import check_file, new_file
-from ntkit.attributes import Entry, contradiction, entries_of_table, name_text
+from ntkit._output import check_file, new_file, refuse_folder_of_inputs
+from ntkit.attributes import (
+    Answers,
+    Entry,
+    Labels,
+    answers_in,
+    contents_here,
+    contradiction,
+    entries_of_table,
+    json_of,
+    name_text,
+    read_labels,
+    written,
+)
 from ntkit.exceptions import InputError
 from ntkit.samples import TABLES, read_table
 
 ID = "id"
 
 
+@documented
 def write_questions(
     path: StrPath,
     index: ArrayLike,
@@ -31,19 +58,16 @@ def write_questions(
 ) -> None:
     """Write a CSV file with a row for each sample to ask about, and an empty column to fill in.
 
-    The file appears under its name when it is complete. Text that a spreadsheet would take for a
-    formula is written with an apostrophe before it, which :func:`read_answers` takes off.
+    Text that a spreadsheet would take for a formula is written with an apostrophe before it, which
+    :func:`read_answers` takes off.
 
     Parameters
     ----------
     path : path-like
-        File to write.
+        File to write, complete or not at all.
     index : array-like of int
         Row numbers of the samples to ask about, such as from :func:`next_questions`.
-    ids : array-like of shape (N,)
-        What names each of all samples: a file name, a number; each once.
-    question : str, default="attribute"
-        Name of the column to fill in.
+    {ids, question}
     columns : dict of str to array-like of shape (N,), optional
         More to show, such as the text, or the class.
     force : bool, default=False
@@ -103,16 +127,16 @@ def read_answers(
     path : path-like
         A CSV, TSV, JSON lines or Parquet file with the columns "id" and the question.
     ids : array-like of shape (N,)
-        What names each of all samples; each once.
+        Name of each of all samples, such as its file; each once.
     question : str, default="attribute"
         Name of the column with the answers.
     delimiter : str, optional
-        What separates cells; None finds it.
+        Character between cells; None finds it.
 
     Returns
     -------
     ndarray of object, shape (N,)
-        Answers as text; None where there is none, or it is "?", "unsure", "unknown" or -1.
+        Answers as text; None without one, or if it is "?", "unsure", "unknown" or -1.
 
     Raises
     ------
@@ -120,14 +144,14 @@ def read_answers(
         If the file is no such table, names a sample that is not there, or answers one sample in
         two ways.
     """
-    index, said = NameIndex(_names(ids)), dict[int, Entry]()
+    index, entries = NameIndex(_names(ids)), dict[int, Entry]()
     answers = np.full(len(index.names), None, dtype=object)
     for entry in read_filled_in(path, question=question, delimiter=delimiter):
         row = row_named(index, entry)
         if entry.answer is None:
             continue
-        if said.setdefault(row, entry).answer != entry.answer:
-            raise contradiction(said[row], entry)
+        if entries.setdefault(row, entry).answer != entry.answer:
+            raise contradiction(entries[row], entry)
         answers[row] = entry.answer
     return answers
 
@@ -170,3 +194,276 @@ def _names(ids: ArrayLike) -> list[str]:
             raise InputError(f"ids hold {name!r} twice; give every sample a name of its own.")
         seen.add(name)
     return names
+
+
+class TakenAnswers:
+    """Answers by sample: found by content where a file has it, else by name."""
+
+    def __init__(self, names: Sequence[str], digests: Sequence[str], match_names: bool) -> None:
+        self.names, self.digests, self.match_names = names, digests, match_names
+        self.notes = list[str]()
+        self._by_name = NameIndex(names)
+        self._rows_of = dict[str, list[int]]()
+        for row, digest in enumerate(digests):
+            self._rows_of.setdefault(digest, []).append(row)
+        self._said = dict[int | str, Entry]()  # by row, or by a content that none has
+
+    def take(
+        self, where: StrPath, entries: Sequence[Entry], left_out: Sequence[Entry] = ()
+    ) -> list[int | None]:
+        """Take in what a file says, which counts where it differs from earlier ones."""
+        everything = [e._replace(at=e.at or str(where)) for e in (*entries, *left_out)]
+        here, note = contents_here(
+            where, everything, self._rows_of.keys(), match_names=self.match_names
+        )
+        places = self._places(everything, here, len(entries) if note else 0)
+        in_file = dict[int | str, Entry]()
+        for place, entry in zip(places, everything, strict=True):
+            before = in_file.setdefault(place, entry)
+            if None not in (before.answer, entry.answer) and before.answer != entry.answer:
+                raise contradiction(before, entry)
+            if before.answer is None:
+                in_file[place] = entry
+        for place, entry in in_file.items():
+            self._check_last_word(place, entry)
+        self._said |= in_file
+        rows = [place if isinstance(place, int) else None for place in places]
+        self.notes += [note] if note else self._told(where, everything, rows)
+        by_name = note or any(entry.content is None for entry in everything)
+        if by_name and list(self.names) == [str(row) for row in range(len(self.names))]:
+            self.notes.append(f"{where}: these samples are named by their rows alone, from 0 on.")
+        return rows
+
+    def labels(self, asked: Labels) -> Labels:
+        """All that was taken, for a question."""
+        entries = {row: entry for row, entry in self._said.items() if isinstance(row, int)}
+        of_content = dict[str, int]()
+        for row, entry in entries.items():
+            first = of_content.setdefault(self.digests[row], row) if entry.answer else row
+            if entries[first].answer != entry.answer:
+                raise InputError(
+                    f"{self.names[first]!r:.60} is answered {entries[first].answer!r} and "
+                    f"{self.names[row]!r:.60} is answered {entry.answer!r}, and both are one "
+                    "sample by their contents; answer both alike."
+                )
+        return Labels(
+            asked.question,
+            asked.values,
+            {self.names[row]: entry.answer for row, entry in entries.items()},
+            {self.names[row]: self.digests[row] for row in entries},
+            tuple(entry for place, entry in self._said.items() if isinstance(place, str)),
+        )
+
+    def _places(self, entries: Sequence[Entry], here: set[str], n_by_name: int) -> list[int | str]:
+        """Row of each answer, or its content; a sample that kept its name keeps its answer."""
+        stays = [
+            rows[0] if len(rows) == 1 and self.digests[rows[0]] == entry.content else -1
+            for rows, entry in ((self._by_name.rows(entry.name), entry) for entry in entries)
+        ]
+        taken, places = {*stays}, list[int | str]()
+        for i, (entry, row) in enumerate(zip(entries, stays, strict=True)):
+            if entry.content in here:
+                rows = self._rows_of[entry.content]
+                free = (r for r in rows if r not in taken)
+                row = row if row >= 0 else next(free, rows[0])
+                taken.add(row)
+                places.append(row)
+            elif entry.content is None or i < n_by_name:
+                places.append(row_named(self._by_name, entry))
+            else:
+                places.append(entry.content)
+        return places
+
+    def _check_last_word(self, place: int | str, entry: Entry) -> None:
+        """Refuse what another file says of the same content under another name."""
+        before = self._said.get(place)
+        if before is None or None in (before.answer, entry.answer) or before.answer == entry.answer:
+            return
+        now = self.names[place] if isinstance(place, int) else before.name
+        if entry.name.removeprefix("'") not in (before.name.removeprefix("'"), now):
+            raise contradiction(before, entry)
+
+    def _told(
+        self, where: StrPath, entries: Sequence[Entry], rows: Sequence[int | None]
+    ) -> list[str]:
+        """Sentences on answers that went to samples of other names, or to none."""
+        pairs = [*zip(entries, rows, strict=True)]
+        moved = [
+            f"{entry.name!r:.60} is {self.names[row]!r:.60} now"
+            for entry, row in pairs
+            if row is not None and self.names[row] not in (entry.name, entry.name.removeprefix("'"))
+        ]
+        left = [entry.name for entry, row in pairs if row is None]
+        notes = list[str]()
+        if moved:
+            some = f", such as {moved[0]}" if len(moved) > 1 else f": {moved[0]}"
+            notes.append(
+                f"{where}: {len(moved)} of {len(entries)} answers went with their contents to "
+                f"other names{some}."
+            )
+        if left:
+            notes.append(
+                f"{where}: {len(left)} of {len(entries)} answers are left out, and kept for later, "
+                f"as no sample has their contents now: {listed(left)}."
+            )
+        return notes
+
+
+ANSWERS, PAGE = "answers.json", "label.html"
+
+
+@dataclass
+class LabelFolder:
+    """A folder in which one question is asked, batch by batch."""
+
+    path: Path
+    labels: Labels | None = None
+    batch: int = 0
+    looked_at: list[int] = field(default_factory=list)
+    read: dict[str, str] = field(default_factory=dict)
+    written: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: StrPath, inputs: Iterable[StrPath | None]) -> LabelFolder:
+        """Open a folder, or say where a new one will be; nothing is written yet."""
+        folder = Path(path)
+        with saying_what_failed(folder):
+            refuse_folder_of_inputs(folder, inputs)
+            if not os.path.lexists(folder):
+                check_place(folder, Path(os.path.abspath(folder)), 0)
+                return cls(folder)
+            if not folder.is_dir():
+                raise InputError(f"{folder} is a file, not a folder; choose another name.")
+            check_writable(folder)
+            names = sorted(file.name for file in folder.iterdir())
+            first = next((name for name in names if not name.startswith(TEMPORARY)), None)
+        if first is None:
+            return cls(folder)
+        if not (folder / ANSWERS).exists():
+            raise InputError(
+                f"{folder} holds {first} and no {ANSWERS}, so no question was asked there; choose "
+                "another name."
+            )
+        content = json_of(folder / ANSWERS)
+        labels = answers_in(folder / ANSWERS, content)
+        if isinstance(labels, Answers):
+            raise InputError(
+                f"{folder / ANSWERS} is of an audit, and no question was asked in {folder}; choose "
+                "another name."
+            )
+        return cls(folder, labels, **_state(content))
+
+    @classmethod
+    @contextmanager
+    def alone(cls, path: StrPath, inputs: Iterable[StrPath | None]) -> Iterator[LabelFolder]:
+        """Open a folder that no other run may write meanwhile: each would undo the other's."""
+        inputs = [*inputs]
+        cls.of(path, inputs)  # refused before anything is written
+        with alone_in(path):
+            yield cls.of(path, inputs)
+
+    def check_page(self) -> None:
+        """Refuse to replace a page that somebody changed."""
+        if self._changed(PAGE):
+            raise InputError(
+                f"{self.path / PAGE} was changed since ntkit wrote it; move it away first."
+            )
+
+    def answer_files(self) -> list[Path]:
+        """Tables in the folder that may hold answers nobody read yet, the oldest first."""
+        with saying_what_failed(self.path):
+            unread = [
+                file
+                for file in (self.path.iterdir() if self.path.is_dir() else ())
+                if file.suffix.lower() in TABLES
+                and file.name.lower().startswith(("labels", "questions"))
+                and file.is_file()
+                and sha256_of(file) != self.read.get(file.name)
+                and not self._as_written(file)
+            ]
+            return sorted(unread, key=lambda file: (file.stat().st_mtime_ns, file.name))
+
+    def take(self, asked: Labels, files: Sequence[StrPath], taken: TakenAnswers) -> Labels:
+        """Add what files say to the answers kept; the later one counts where two differ."""
+        for path in files:
+            file, left_out = Path(path), tuple[Entry, ...]()
+            if file.suffix.lower() == ".json":
+                labels = read_labels(file)
+                _check_question(labels, asked, file)
+                entries, left_out = labels.entries, labels.left_out
+            else:
+                entries = read_filled_in(file, question=asked.question)
+            taken.take(file, _spelt(asked, entries, file), _spelt(asked, left_out, file))
+            if file.parent.resolve() == self.path.resolve():
+                self.read[file.name] = sha256_of(file)
+        return taken.labels(asked)
+
+    def take_kept(self, asked: Labels, taken: TakenAnswers) -> Labels:
+        """The answers that the folder keeps, on the samples that have their contents now."""
+        rows = taken.take(self.path / ANSWERS, asked.entries, asked.left_out)
+        first = [len({*rows[:n]} - {None}) for n in self.looked_at]
+        self.looked_at = sorted({*first} - {0})
+        return taken.labels(asked)
+
+    def write(self, labels: Labels, batch: int, files: Mapping[str, bytes]) -> None:
+        """Write the answers, then other files; of these, what somebody changed stays."""
+        if len(labels.answers) > (self.looked_at or [0])[-1]:
+            self.looked_at = [*self.looked_at, len(labels.answers)]
+        with saying_what_failed(self.path):
+            self.path.mkdir(exist_ok=True)
+        kept = {name: content for name, content in files.items() if not self._changed(name)}
+        for name, content in kept.items():
+            last, now = self.written.get(name, []), sha256(content).hexdigest()
+            self.written[name] = last if now in last[-1:] else [*last[-1:], now]
+        state = {"batch": batch, "looked_at": self.looked_at}
+        state |= {"read": self.read, "written": self.written}
+        # First: were the rest lost, it would be made again of them.
+        for name, content in {ANSWERS: written(labels, **state), **kept}.items():
+            with new_file(self.path / name) as unfinished:
+                unfinished.write_bytes(content)
+        self.labels, self.batch = labels, batch
+
+    def _changed(self, name: str) -> bool:
+        file = self.path / name
+        return os.path.lexists(file) and not self._as_written(file)
+
+    def _as_written(self, file: Path) -> bool:
+        with saying_what_failed(file):
+            digests = self.written.get(file.name, ())
+            return file.is_file() and sha256_of(file) in digests
+
+
+def _check_question(labels: Labels, asked: Labels, file: Path) -> None:
+    """Refuse answers to another question."""
+    if labels.question != asked.question:
+        raise InputError(
+            f"{file} has answers to {labels.question!r:.80}, and the question is "
+            f"{asked.question!r:.80}."
+        )
+
+
+def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
+    """Answers as the question spells its values."""
+    spelling = {value.casefold(): value for value in asked.values}
+    strange = next((e for e in entries if e.answer and e.answer.casefold() not in spelling), None)
+    if strange is not None:
+        raise InputError(
+            f"{file} answers {strange.answer!r:.40} of {strange.name!r:.60}, and the question "
+            f"takes {', '.join(asked.values)}, or ? where nobody can tell."
+        )
+    return [e._replace(answer=e.answer and spelling[e.answer.casefold()]) for e in entries]
+
+
+def _state(content: Any) -> dict[str, Any]:
+    """The folder's record of its files; empty if it is damaged."""
+    batch, read, written = (content.get(name) for name in ("batch", "read", "written"))
+    looked_at = content.get("looked_at")
+    counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)
+    good = isinstance(read, dict) and isinstance(written, dict)
+    good = good and all(isinstance(digests, list) for digests in written.values())
+    return {
+        "batch": batch if isinstance(batch, int) and not isinstance(batch, bool) else 1,
+        "looked_at": looked_at if counted else [],
+        "read": read if good else {},
+        "written": written if good else {},
+    }

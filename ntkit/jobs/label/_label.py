@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import StrPath
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
@@ -26,10 +26,17 @@ from ntkit.extraction import (
     keep,
     kept_or_computed,
 )
-from ntkit.jobs.label._files import write_questions
-from ntkit.jobs.label._folder import PAGE, LabelFolder, TakenAnswers
-from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
-from ntkit.jobs.label._standing import THE_MODEL, Labelling, is_earlier, progress, standing_of
+from ntkit.jobs.label._files import PAGE, LabelFolder, TakenAnswers, write_questions
+from ntkit.jobs.label._progress import (
+    THE_MODEL,
+    Labelling,
+    feature_sets_of,
+    is_earlier,
+    margins_of,
+    next_questions,
+    progress,
+    standing_of,
+)
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Inputs, input_paths, read, sample_digests
@@ -39,6 +46,7 @@ _COLUMNS = 40  # of a table of cases to fill in
 _LONGEST = 2000  # characters of a text there
 
 
+@documented
 def label_samples(
     model: Any,
     data: Any,
@@ -70,10 +78,8 @@ def label_samples(
 
     Parameters
     ----------
-    model : FrozenModel or path-like
-        ONNX classifier.
-    data : path-like, Samples or tuple (X, y)
-        Labelled samples, as :func:`ntkit.debias` takes them; as a rule the training set.
+    {job.model, job.data}
+        As a rule the training set.
     out : path-like
         The folder of this question.
     question : str, optional
@@ -88,14 +94,10 @@ def label_samples(
     match_names : bool, default=False
         Match a file's answers by name if none of its contents is one of these samples: these were
         saved again, and are called as before.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
+    {job.preprocessing, job.device}
     random_state : int, default=0
-        Decides folds, and what is drawn.
-    verbose : bool, default=False
-        Show progress bars.
+        Decides folds and draws.
+    {verbose}
 
     Returns
     -------
@@ -142,13 +144,22 @@ def label_samples(
 
         embedded, computed = Embedded(samples.X, {}, "store"), False
         if not samples.embedded:
-            run = partial(_embedded, model, samples, device, batch_size, verbose)
+
+            def run() -> Embedded:
+                samples.check_lengths()
+                return embedded_with_layers(
+                    model, samples.X, device=device, batch_size=batch_size, verbose=verbose
+                )
+
             file = folder.path / _KEPT
             embedded, computed = kept_or_computed(file, model, samples, lambda: digests, run)
         inputs = samples.looks()
         attribute = labels.attribute(names)
         feature_sets = feature_sets_of(
-            embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples)
+            embedded.Z,
+            embedded.layers,
+            texts=inputs.texts,
+            inputs=None if samples.embedded else samples.X,
         )
         inference, earlier = None, list[GroupInference]()
         if labels.n_answers:
@@ -207,7 +218,7 @@ def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
 
 def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
     """The question, and what is answered of it so far."""
-    given = None if values is None else tuple(str(value).strip() for value in values)
+    choices = None if values is None else tuple(str(value).strip() for value in values)
     question = None if question is None else " ".join(question.split())
     if folder.labels is None:
         if not question:
@@ -215,14 +226,14 @@ def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | No
                 'Say what to ask about each sample, as in --question "Is there water in the '
                 'background?" (question= in Python).'
             )
-        return Labels(question, _checked_values(given or ("yes", "no")))
+        return Labels(question, _checked_values(choices or ("yes", "no")))
     asked = folder.labels
     if question not in (None, asked.question):
         raise InputError(
             f"In {folder.path} it is asked {asked.question!r:.80}; ask another question in another "
             "folder, or leave --question out."
         )
-    if given not in (None, asked.values):
+    if choices not in (None, asked.values):
         raise InputError(
             f"In {folder.path} one answers {', '.join(asked.values)}; take other values in another "
             "folder, or leave --values out."
@@ -238,19 +249,6 @@ def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
     if len({value.casefold() for value in values}) < len(values):
         raise InputError(f"The values {', '.join(values)} must differ in more than their case.")
     return values
-
-
-def _embedded(
-    model: FrozenModel, samples: Samples, device: str, batch_size: int | str | None, verbose: bool
-) -> Embedded:
-    samples.check_lengths()
-    return embedded_with_layers(
-        model, samples.X, device=device, batch_size=batch_size, verbose=verbose
-    )
-
-
-def _numbers(samples: Samples) -> Any:
-    return None if samples.embedded else samples.X
 
 
 def _chosen(
@@ -299,7 +297,7 @@ def _files(
 
 
 def _right(model: FrozenModel, samples: Samples, Z: Array, margins: Array) -> tuple[Array, str]:
-    """Which samples the model gets right; cross-fitted heads, where it has no head for them."""
+    """Correct predictions of the model, or of cross-fitted heads if its head has other classes."""
     head = None if model.head is None else samples.fit_to(model).model.head
     if head is None:
         return margins > 0, "cross-fitted heads"

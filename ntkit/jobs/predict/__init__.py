@@ -1,13 +1,12 @@
 """What models predict of samples: labels, probabilities and margins, in memory or as a table."""
 
-from ntkit.jobs.predict._models import called as called  # for other packages
-from ntkit.jobs.predict._models import matched as matched
-from ntkit.jobs.predict._models import matches_of as matches_of
-from ntkit.jobs.predict._models import outcomes_of as outcomes_of
-from ntkit.jobs.predict._models import running as running
-from ntkit.jobs.predict._predict import Predictions, predict
-from ntkit.jobs.predict._table import PredictionTable, write_predictions
-from ntkit.jobs.predict._table import check_kind as check_kind
-from ntkit.jobs.predict._table import write_rows as write_rows
+from ntkit.jobs.predict._predict import Predictions, PredictionTable, predict, write_predictions
+from ntkit.jobs.predict._predict import called as called  # for other packages
+from ntkit.jobs.predict._predict import check_kind as check_kind
+from ntkit.jobs.predict._predict import matched as matched
+from ntkit.jobs.predict._predict import matches_of as matches_of
+from ntkit.jobs.predict._predict import outcomes_of as outcomes_of
+from ntkit.jobs.predict._predict import running as running
+from ntkit.jobs.predict._predict import write_rows as write_rows
 
 __all__ = ["PredictionTable", "Predictions", "predict", "write_predictions"]

@@ -1,23 +1,37 @@
-"""Predictions of a model, in memory."""
+"""Predictions of models in memory and as a table on disk."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntkit._text import percent
+from ntkit._disk import StrPath
+from ntkit._doc import documented
+from ntkit._labels import guarded_cell, listed, unknown_labels
+from ntkit._output import check_file, new_file
+from ntkit._text import percent, plain
 from ntkit._types import Array
-from ntkit.extraction import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.predict._models import called, matched, outcomes_of, running
-from ntkit.model import loaded
-from ntkit.samples import read
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.model import FrozenModel, loaded
+from ntkit.model.class_names import are_positions
+from ntkit.samples import Match, first_rows, input_paths, read
+from ntkit.verification import check_head, load_pair
 
 
+@documented
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """What a model says of N samples; :func:`predict` makes it.
+    """Predictions of a model for N samples; :func:`predict` makes it.
 
     Attributes
     ----------
@@ -30,11 +44,10 @@ class Predictions:
     margins : ndarray of float64, shape (N,)
         The largest logit less the second largest.
     y : ndarray of shape (N,) or None
-        True classes, where the samples have labels.
+        True classes, if the samples have labels.
     names : ndarray of str, shape (N,), or None
-        Image files, where that is what the samples are.
-    notes : tuple of str
-        What was assumed, one sentence each.
+        Image files, if the samples are images.
+    {notes}
     """
 
     classes: Array
@@ -55,6 +68,7 @@ class Predictions:
         return f"Predictions({len(self)} samples, {len(self.classes)} classes{right})"
 
 
+@documented
 def predict(
     model: Any,
     data: Any,
@@ -71,17 +85,11 @@ def predict(
 
     Parameters
     ----------
-    model : FrozenModel or path-like
-        ONNX classifier.
+    {job.model}
     data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
         Samples, as :func:`ntkit.extraction.read_samples` reads them, or model inputs; they need no
         labels.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
-    verbose : bool, default=False
-        Show a progress bar when it takes longer than a second.
+    {job.preprocessing, job.device, verbose}
 
     Returns
     -------
@@ -93,8 +101,7 @@ def predict(
     InputError
         If the model has no head that chooses one class, the samples do not fit it, or a logit is
         NaN or infinite.
-    VerificationError
-        If the head found is not what the model computes with.
+    {head.VerificationError}
 
     Examples
     --------
@@ -102,10 +109,10 @@ def predict(
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> digits = load_marked_digits()
     >>> data = (digits.X_test, digits.y_test)
-    >>> found = ntkit.predict(marked_digits_model_path(), data, device="cpu")
-    >>> found
+    >>> predictions = ntkit.predict(marked_digits_model_path(), data, device="cpu")
+    >>> predictions
     Predictions(2000 samples, 2 classes, 73.2 % right)
-    >>> found.probabilities.shape, bool((found.margins >= 0).all())
+    >>> predictions.probabilities.shape, bool((predictions.margins >= 0).all())
     ((2000, 2), True)
     """
     model = loaded(model)
@@ -125,3 +132,373 @@ def predict(
         samples.ids,
         match.notes,
     )
+
+
+_CHECKED_ON = 8  # samples
+_NEW_HEAD = "ntkit.new_head"
+
+
+def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
+    """Run a model, unless it does not compute with the head that was found in it."""
+    embedder = OnnxEmbedder(match.model, device=device, **options)
+    if not match.samples.embedded and len(match.samples):
+        check_head(embedder, first_rows(match.samples.X, _CHECKED_ON), device=device)
+    return embedder
+
+
+def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) -> list[Match]:
+    """One model, or the one before and the one after, each with the samples as it takes them."""
+    # Whoever replaces one model by another feeds it the same. So the second gets what the first
+    # got, unless its inputs are others, or its own files say that its images or texts are prepared
+    # in another way. What `read` gives must have the same number and labels for both.
+    if len(models) == 1:
+        model = loaded(models[0])
+        return [read(model).for_model(model)]
+    first, second = load_pair(*models)
+    second, notes = _named_alike(first, second)
+    alike = second.takes_inputs_of(first)
+    one = read(first)
+    one = one.as_recorded(second)
+    other = one
+    if not alike:
+        other = read(second)
+        notes += ["The two models take other inputs; each was given its own."]
+    elif one.steps is not None:
+        as_second = read(second) if _says_how(second, one) else one
+        if as_second.preprocessing != one.preprocessing:
+            other = as_second
+            notes += [
+                "The two models' files say that their inputs are prepared in two ways; each was "
+                f"given its own. {as_second.input_note()}".strip()
+            ]
+    if len(one) != len(other) or not np.array_equal(one.y, other.y):
+        raise InputError(
+            f"Read for the second model the samples are others ({len(one)} and {len(other)}, or "
+            "their labels differ); give samples that both models take."
+        )
+    return [one.for_model(first), Match(second, other, tuple(notes))]
+
+
+def matched(match: Match, *, name: str, strict: bool) -> Match:
+    """Match the model's classes with the labels of its samples."""
+    # Labels that are none of its classes are refused if `strict`; else a note says so.
+    model, samples = match.model, match.samples
+    if model.head is None:
+        raise InputError(f"{name} has no head, so it predicts nothing; give it one first.")
+    if (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    samples.check_made_with(model, "The store")
+    try:
+        matching = samples.fit_to(model, name=model.path.name if model.path else "")
+    except InputError as error:
+        problem = unknown_labels(
+            np.unique(samples.y),
+            model.head.classes,
+            what="The data",
+            where=name,
+            fix="use its labels, leave these samples out, or name the model's classes in the "
+            "order of its logits with --classes (classes= of FrozenModel.load).",
+        )
+        if strict:
+            raise InputError(problem or error) from error
+        note = f"The labels are written as they are, and compared with nothing: {problem or error}"
+        return replace(match, notes=(*match.notes, note))
+    return replace(matching, notes=(*match.notes, *matching.notes))
+
+
+def called(model: FrozenModel, otherwise: str) -> str:
+    """Name of a model in sentences."""
+    return otherwise if model.path is None else model.path.name
+
+
+def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, list[str]]:
+    """The second model with the first one's names of classes, where it only numbers its own."""
+    if first.head is None or second.head is None:
+        return second, []
+    classes, others = second.head.classes.tolist(), first.head.classes.tolist()
+    if second.has_class_names and (are_positions(others) or not are_positions(classes)):
+        return second, []
+    same = len(first.head.classes) == len(second.head.classes)
+    if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":
+        return second, []
+    return second.with_classes(first.head.classes), [
+        f"{called(second, 'The second model')} does not name its classes; they are taken to be the "
+        f"first one's, in its order: {listed(first.head.classes.tolist())}."
+    ]
+
+
+def _says_how(model: FrozenModel, samples: Samples) -> bool:
+    """Whether a model's own files say how its images or texts are prepared."""
+    if samples.kind == "texts":
+        return TextPreprocessing.for_model(model) is not None
+    steps, taken = ImagePreprocessing.for_model(model), model.inputs[0]
+    guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
+    return steps is not None and steps.source != guess.source
+
+
+_ROWS = 1024  # of embeddings that are there already
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Predictions of a model for consecutive samples."""
+
+    index: Array
+    probabilities: Array
+    margins: Array
+
+
+def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
+    """Yield what a model says of its samples, in their order, a batch at a time."""
+    head = match.model.head
+    assert head is not None  # matched() refuses a model without one
+    done = 0
+    for Z in _embeddings(match, embedder):
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = head.logits(Z).astype(np.float64)
+        _refuse_unfinished(logits, done)
+        done += len(logits)
+        highest = np.partition(logits, -2, axis=1)[:, -2:]
+        odds = np.exp(logits - highest[:, 1:])
+        yield Outcomes(
+            logits.argmax(axis=1),
+            odds / odds.sum(axis=1, keepdims=True),
+            highest[:, 1] - highest[:, 0],
+        )
+
+
+def _embeddings(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
+    X = match.samples.X
+    if match.samples.embedded:
+        for begin in range(0, len(X), _ROWS):
+            yield np.asarray(X[begin : begin + _ROWS])
+        return
+    with closing(embedder.iter_batches(X)) as batches:  # type: ignore[type-var]
+        yield from batches
+
+
+def _refuse_unfinished(logits: Array, begin: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1)) + begin
+    if len(bad):
+        raise InputError(
+            f"The logits of {len(bad)} sample(s) are NaN or infinite (rows {bad[:5].tolist()}"
+            f"{', …' if len(bad) > 5 else ''}), so they have no class; check these inputs and the "
+            "model's weights."
+        )
+
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+@documented
+@dataclass(frozen=True)
+class PredictionTable:
+    """Counts of the table that :func:`write_predictions` wrote.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    n_samples : int
+        Its rows.
+    n_labelled : int
+        Samples with a true class, if all of these are classes of the model.
+    n_right, n_right_before : int or None
+        Of these, samples that the model, and the one before, predict rightly; None without one.
+    n_changed : int or None
+        Samples for which the two models predict different classes.
+    {notes}
+    """
+
+    path: Path
+    n_samples: int
+    n_labelled: int
+    n_right: int
+    n_right_before: int | None = None
+    n_changed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**plain(self), "path": str(self.path)}
+
+    def __str__(self) -> str:
+        sentence = f"{self.path}: {self.n_samples} predictions"
+        if self.n_labelled:
+            was = ""
+            if self.n_right_before is not None:
+                was = f" ({percent(self.n_right_before / self.n_labelled)} before)"
+            sentence += f", {percent(self.n_right / self.n_labelled)} right{was}"
+        return sentence + ("." if self.n_changed is None else f", {self.n_changed} changed.")
+
+
+@documented
+def write_predictions(
+    path: StrPath,
+    model: Any,
+    data: Any,
+    *,
+    before: Any = None,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    force: bool = False,
+    verbose: bool = False,
+) -> PredictionTable:
+    """Write the predictions of one model, or of two, as a table with a row for each sample.
+
+    The columns are ``file_name`` of images, ``id`` of a table that has such a column, else ``row``
+    (from 0 on); ``label`` if the samples have labels; ``prediction``, ``margin`` (the largest
+    logit less the second largest) and ``prob_CLASS`` for each class. With ``before`` there are
+    ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS`` as
+    well. Rows are written as they are computed, and the file takes its name when all are. Text that
+    a spreadsheet would take for a formula (that begins with =, +, - or @ and is no number) has an
+    apostrophe before it, which ``ntkit audit --predictions`` takes off.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.csv`` or ``.tsv`` file.
+    {job.model}
+    data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
+        As :func:`ntkit.predict` takes them.
+    before : FrozenModel or path-like, optional
+        Another model to compare with, such as the original one.
+    {job.preprocessing, job.device, replace.force, verbose}
+
+    Returns
+    -------
+    PredictionTable
+        Where it is, and counts.
+
+    Raises
+    ------
+    InputError
+        As :func:`ntkit.predict` does, and if the file exists, cannot be written, or is none of
+        these kinds; nothing is written then.
+    {head.VerificationError}
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.jobs.predict import write_predictions
+    >>> digits = load_marked_digits()
+    >>> data = (digits.X_test, digits.y_test)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "out.csv"
+    ...     table = write_predictions(file, marked_digits_model_path(), data, device="cpu")
+    ...     print(file.read_text().partition(chr(10))[0])
+    row,label,prediction,margin,prob_0,prob_1
+    >>> table.n_samples, table.n_right
+    (2000, 1463)
+    """
+    check_kind(path)
+    reader = partial(read, data, labels="optional", preprocessing=preprocessing)
+    matches = matches_of([model] if before is None else [before, model], reader)
+    return write_rows(
+        path, matches, force=force, device=device, batch_size=batch_size, verbose=verbose
+    )
+
+
+def check_kind(path: StrPath) -> None:
+    """Refuse a file of another kind than those that are written."""
+    if Path(path).suffix.lower() not in _DELIMITERS:
+        raise InputError(f"{path} is no table; call it NAME.csv or NAME.tsv.")
+
+
+def write_rows(
+    path: StrPath,
+    matches: Sequence[Match],
+    *,
+    force: bool = False,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    verbose: bool = False,
+) -> PredictionTable:
+    """As :func:`write_predictions`, of one model or the one before and the one after."""
+    check_kind(path)
+    read = input_paths(*(one for each in matches for one in (each.model, each.samples)))
+    check_file(path, inputs=read, force=force)
+    names = ("The model before", "The model")[-len(matches) :]
+    models = [
+        matched(each, name=called(each.model, name), strict=False)
+        for each, name in zip(matches, names, strict=True)
+    ]
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size}
+    embedders = [
+        running(each, verbose=verbose and each is models[-1], **options) for each in models
+    ]
+    outcomes = list(map(_rows, models, embedders))
+    samples, classes = models[-1].samples, {*models[-1].classes.tolist()}
+    labelled = samples.y is not None and {*np.unique(samples.y).tolist()} <= classes
+    counts = Counter[str]()
+    with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
+        writer.writerow(_header(models))
+        named = range(len(samples)) if samples.named_by == "row" else samples.names
+        labels = repeat(None, len(samples)) if samples.y is None else samples.y
+        for name, label, *parts in zip(named, labels, *outcomes, strict=True):
+            before, after = parts[0].label, parts[-1].label
+            counts["changed"] += before != after
+            counts["right"] += labelled and bool(after == label)
+            counts["right before"] += labelled and bool(before == label)
+            row = [name, *[label] * (samples.y is not None), *_cells(parts)]
+            writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
+    two = len(models) == 2
+    return PredictionTable(
+        Path(path),
+        len(samples),
+        len(samples) if labelled else 0,
+        counts["right"],
+        counts["right before"] if two else None,
+        counts["changed"] if two else None,
+        tuple(dict.fromkeys(note for each in models for note in each.notes)),
+    )
+
+
+def _header(models: list[Match]) -> list[str]:
+    samples, suffixes = models[-1].samples, ("_before", "")[-len(models) :]
+    changed = ["changed"] * (len(models) == 2)
+    return [
+        samples.named_by,
+        *["label"] * (samples.y is not None),
+        *(f"prediction{suffix}" for suffix in suffixes),
+        *changed,
+        *(f"margin{suffix}" for suffix in suffixes),
+        *(
+            f"prob{suffix}_{label}"
+            for suffix, each in zip(suffixes, models, strict=True)
+            for label in each.classes.tolist()
+        ),
+    ]
+
+
+class _Row(NamedTuple):
+    """Predicted class, margin and probabilities of a sample, as they are written."""
+
+    label: Any
+    margin: str
+    probabilities: list[str]
+
+
+def _rows(match: Match, embedder: OnnxEmbedder) -> Iterator[_Row]:
+    labels = match.classes.tolist()
+    for part in outcomes_of(match, embedder):
+        for index, margin, probabilities in zip(
+            part.index.tolist(), part.margins.tolist(), part.probabilities.tolist(), strict=True
+        ):
+            yield _Row(labels[index], f"{margin:.6g}", [f"{p:.6g}" for p in probabilities])
+
+
+def _cells(parts: Sequence[_Row]) -> list[Any]:
+    """Cells of one sample: predictions, margins and probabilities of one model or of two."""
+    changed = [int(parts[0].label != parts[-1].label)] * (len(parts) == 2)
+    probabilities = chain.from_iterable(part.probabilities for part in parts)
+    return [
+        *(part.label for part in parts),
+        *changed,
+        *(part.margin for part in parts),
+        *probabilities,
+    ]

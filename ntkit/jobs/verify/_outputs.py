@@ -1,4 +1,4 @@
-"""What a service records of a model's answers, compared with the model's logits."""
+"""A model's logits for samples, and the outputs that a service records of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from scipy.special import expit, log_softmax, softmax
 
 from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.jobs.verify._change import Change
+from ntkit.exceptions import InputError, NtkitError
+from ntkit.extraction import import_onnxruntime, make_session, run_batches
+from ntkit.head import LinearHead
+from ntkit.jobs.verify._change import Change, Subject
+from ntkit.jobs.verify._recorded import Recording
+from ntkit.model import FrozenModel
 
 _LEAST_TEMPERATURE_CHANGE = 0.02
 _MANY = 64  # classes: of more, the best order is looked for once
@@ -37,7 +42,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How outputs are made of logits: "labels" are places of the largest one."""
+    """A way to make outputs of logits; "labels" are places of the largest one."""
 
     activation: str
     temperature: float = 1.0
@@ -52,7 +57,7 @@ class Reading:
 
 
 class Outputs:
-    """What a service recorded, a column for each of the model's logits; or labels as positions."""
+    """Recorded outputs, a column for each of the model's logits; or labels as positions."""
 
     # `declared` is the activation of a Reading.
 
@@ -110,20 +115,20 @@ class Outputs:
                 yield reading
 
     def changes(self, reading: Reading) -> tuple[Change, ...]:
-        """What is other in a reading than in the one declared."""
-        found = []
+        """Changes from the declared reading to another one."""
+        changes = []
         if reading.order is not None:
-            found.append(Change("class order", self._moved(reading.order)))
+            changes.append(Change("class order", self._moved(reading.order)))
         if reading.activation != self.declared.activation:
-            said = "" if self.declared.activation == "labels" else (
+            instead = "" if self.declared.activation == "labels" else (
                 f", where {_WORDS[self.declared.activation].removeprefix('gives ')} "
                 "should be recorded"
             )  # fmt: skip
-            found.append(Change("softmax", f"{_WORDS[reading.activation]}{said}"))
+            changes.append(Change("softmax", f"{_WORDS[reading.activation]}{instead}"))
         if reading.temperature != 1:
             words = f"divides the logits by a temperature of {reading.temperature:.4g}"
-            found.append(Change("temperature", words))
-        return tuple(found)
+            changes.append(Change("temperature", words))
+        return tuple(changes)
 
     def _moved(self, order: tuple[int, ...], most: int = 6) -> str:
         moved = [f"{self.names[c]!r} at place {i}" for i, c in enumerate(order) if i != c]
@@ -173,9 +178,9 @@ def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | Non
 
 def _ordered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
     """The reading with the order of classes that explains what was recorded best."""
-    found = reading(logits)
-    squares = (recorded**2).sum(axis=0)[:, None] + (found**2).sum(axis=0)
-    costs = squares - 2 * recorded.T @ found
+    outputs = reading(logits)
+    squares = (recorded**2).sum(axis=0)[:, None] + (outputs**2).sum(axis=0)
+    costs = squares - 2 * recorded.T @ outputs
     costs[np.diag_indices(len(costs))] -= 1e-9 * max(float(costs.max()), 1e-30)
     order = tuple(linear_sum_assignment(costs)[1].tolist())
     return None if order == tuple(range(len(order))) else replace(reading, order=order)
@@ -188,6 +193,130 @@ def _order_of_labels(found: Array, recorded: Array, n_classes: int) -> tuple[int
     counts[np.diag_indices(n_classes)] += 0.5
     order = linear_sum_assignment(counts, maximize=True)[1]
     moved = np.flatnonzero(order != np.arange(n_classes))
-    told = counts[moved, order[moved]]
-    enough = (told >= _LABELS_OF_A_CLASS).sum() > 1 and told.sum() >= _LABELS_OF_MOVED_CLASSES
+    labels = counts[moved, order[moved]]
+    enough = (labels >= _LABELS_OF_A_CLASS).sum() > 1 and labels.sum() >= _LABELS_OF_MOVED_CLASSES
     return tuple(order.tolist()) if enough else None
+
+
+class Logits:
+    """Logits by the settings of a subject, for those of its rows that are compared."""
+
+    def __init__(self, model: FrozenModel, subject: Subject, rows: Array, device: Any) -> None:
+        self._subject, self._rows, self._scale = subject, rows, 1.0
+        self._head = model.head if subject.embedded else None
+        if subject.embedded and model.head is None:
+            raise InputError("The data are embeddings, and the model has no head to run on them.")
+        if model.head is not None:
+            body = model.body(logits=True).SerializeToString()
+            self._session, self._at = make_session(body, device=device, folder=model.folder), 1
+            self._scale = model.logit_scale
+        else:
+            proto = model.to_proto().SerializeToString()
+            self._session, self._at = make_session(proto, device=device, folder=model.folder), 0
+
+    def __call__(self, settings: Any, rows: Array, *, strict: bool = False) -> Array | None:
+        """Logits of shape (n, K), two columns for a single one; None where there are no inputs."""
+        # Whatever is tried may not fit the model: that is no error unless `strict`.
+        try:
+            X = self._subject.inputs(settings, self._rows[rows].tolist())
+            if X is None or self._head is not None:
+                return None if self._head is None else two_columns(_by_head(self._head, X))
+            session = self._session if strict else _Quiet(self._session)
+            runs = run_batches(session, X, batch_size=settings.batch_size)
+            parts = [out[self._at] for out in runs]
+        except NtkitError:
+            if strict:
+                raise
+            return None
+        outputs = np.concatenate(parts)
+        logits = outputs.reshape(len(outputs), -1).astype(np.float64) * self._scale
+        if not np.isfinite(logits).all() and not strict:
+            return None
+        return two_columns(logits)
+
+
+def _by_head(head: LinearHead, Z: Array) -> Array:
+    if Z.ndim != 2 or Z.shape[1] != head.n_neurons:
+        raise InputError(
+            f"The embeddings have the shape {Z.shape}, and the head reads {head.n_neurons} neurons."
+        )
+    return np.asarray(head.logits(Z.astype(np.float64)).reshape(len(Z), -1))
+
+
+class _Quiet:
+    """A session that does not log what fails: it is only a trial."""
+
+    def __init__(self, session: Any) -> None:
+        self._session, self._options = session, import_onnxruntime().RunOptions()
+        self._options.log_severity_level = 4
+        self.get_inputs = session.get_inputs
+
+    def run(self, names: Any, feed: Any) -> Any:
+        return self._session.run(names, feed, self._options)
+
+
+def two_columns(logits: Array) -> Array:
+    """Logits of two classes for a single one."""
+    return np.hstack([-logits, logits]) / 2 if logits.shape[1] == 1 else logits
+
+
+def outputs_of(
+    model: FrozenModel, recorded: Recording, rows: Array, tolerance: float, n_logits: int
+) -> Outputs:
+    """Recorded outputs, a column for each of the model's logits."""
+    names = model.head.classes if model.head is not None else np.arange(n_logits)
+    outputs = recorded.outputs[rows]
+    if recorded.kind == "labels":
+        labels = outputs.reshape(-1)
+        return Outputs(_positions(recorded.source, labels, names), "labels", tolerance, names)
+    single = model.head is not None and model.head.n_logits == 1
+    activation = "logits"
+    if recorded.kind == "probabilities":
+        after = model.describe().get("post_processing") or ()
+        several = model.head is not None and not single
+        activation = "sigmoid" if several and "Sigmoid" in after else "softmax"
+    columns = outputs.reshape(len(outputs), -1)
+    if columns.shape[1] == 1 and n_logits == 2:
+        shares = recorded.kind == "probabilities" and 0 <= columns.min() <= columns.max() <= 1
+        columns = np.hstack([1 - columns, columns]) if shares else two_columns(columns)
+    elif recorded.kind == "logits" and columns.shape[1] == 2 and single:
+        columns = two_columns(columns[:, 1:] - columns[:, :1])
+    if columns.shape[1] != n_logits:
+        raise InputError(
+            f"{recorded.source} holds {columns.shape[1]} {recorded.kind} a sample, and the model "
+            f"gives {n_logits}."
+        )
+    if recorded.labels is not None:
+        _check_labels(recorded, columns, rows, names)
+    return Outputs(columns, activation, tolerance, names)
+
+
+def _check_labels(recorded: Recording, columns: Array, rows: Array, names: Array) -> None:
+    """Refuse labels of others than the classes that the outputs beside them are largest for."""
+    assert recorded.labels is not None
+    labels = recorded.labels[rows]
+    at = _positions(recorded.source, labels, names)
+    wrong = np.flatnonzero(columns[np.arange(len(at)), at] < columns.max(axis=1))
+    if len(wrong):
+        first = int(wrong[0])
+        raise InputError(
+            f"{recorded.source} contradicts itself in {len(wrong)} of {len(at)} samples: in row "
+            f"{int(rows[first])} (from 0 on) the label is {labels[first].item()!r}, and the "
+            f"{recorded.kind} are largest for {names[columns[first].argmax()].item()!r}; keep "
+            "whichever the service answers."
+        )
+
+
+def _positions(source: str, labels: Array, names: Array) -> Array:
+    """Places of recorded labels among the classes."""
+    known = {str(name): i for i, name in enumerate(names.tolist())}
+    places = np.asarray([known.get(str(label), -1) for label in labels.tolist()])
+    if (places < 0).any() and labels.dtype.kind in "iub":
+        places = labels.astype(np.int64)
+    wrong = np.flatnonzero((places < 0) | (places >= len(names)))
+    if len(wrong):
+        raise InputError(
+            f"{source}: the label {labels[wrong[0]].item()!r} is none of the model's classes "
+            f"({listed(names.tolist(), 5)})."
+        )
+    return places

@@ -3,28 +3,13 @@
 from ntkit.model.affine._embedding import EMBEDDING, Nodes, found_by_the_model, side_by_side
 from ntkit.model.affine._linear_classifier import reads_a_network, taken_apart
 from ntkit.model.affine._operators import PRODUCTS, NotAffine, called, carriers
-from ntkit.model.affine._plain import NO_OPS, constant_factor, scaled
-from ntkit.model.affine._region import Plain, Region, SeveralPositions
+from ntkit.model.affine._plain import (
+    NO_OPS,
+    Plain,
+    Region,
+    SeveralPositions,
+    constant_factor,
+    scaled,
+)
 from ntkit.model.affine._run import Runner
 from ntkit.model.affine._weights import read_region
-
-__all__ = [
-    "EMBEDDING",
-    "NO_OPS",
-    "PRODUCTS",
-    "Nodes",
-    "NotAffine",
-    "Plain",
-    "Region",
-    "Runner",
-    "SeveralPositions",
-    "called",
-    "carriers",
-    "constant_factor",
-    "found_by_the_model",
-    "read_region",
-    "reads_a_network",
-    "scaled",
-    "side_by_side",
-    "taken_apart",
-]

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ntkit import graph
 from ntkit.graph import constant_of, dtype_of, float_type
-from ntkit.model.affine._region import Source, moved_shape
+from ntkit.model.affine._plain import Source, moved_shape
 from ntkit.model.affine._run import Runner, spread_of
 
 EMBEDDING = "ntkit.embedding"
@@ -80,5 +80,5 @@ def _moved(
         first = nodes.constant(np.asarray(0, np.int64))
         at = nodes.node("Gather", [nodes.in_graph(index), first], {"axis": 2})
         return nodes.node("GatherND", [value, at], {"batch_dims": 1})
-    given = [nodes.known(v) for v in node.inputs[1:]]
-    return nodes.node(node.op_type, [value, *given], node.attributes.values())
+    others = [nodes.known(v) for v in node.inputs[1:]]
+    return nodes.node(node.op_type, [value, *others], node.attributes.values())

@@ -21,8 +21,8 @@ _MOST_NODES = 100_000
 
 def reads_a_network(node: ir.Node) -> bool:
     """Whether what a node reads comes from products with something not linear after one."""
-    given = [value for value in node.inputs if value is not None]
-    before = [(v, n) for v in islice(ancestors(given), _MOST_NODES) if (n := v.producer())]
+    inputs = [value for value in node.inputs if value is not None]
+    before = [(v, n) for v in islice(ancestors(inputs), _MOST_NODES) if (n := v.producer())]
     bent = any(not _affine(value, node) for value, node in before)
     return bent and any(node.op_type in _PRODUCTS for _, node in before)
 
@@ -40,8 +40,8 @@ def taken_apart(model: ir.Model) -> ir.Model | None:
     if all(node.op_type != "LinearClassifier" for node in model.graph):
         return None
     copy = model.clone()
-    found = [node for node in copy.graph if node.op_type == "LinearClassifier"]
-    ours = [node for node in found if reads_a_network(node)]
+    classifiers = [node for node in copy.graph if node.op_type == "LinearClassifier"]
+    ours = [node for node in classifiers if reads_a_network(node)]
     done = [node for i, node in enumerate(ours) if _replaced(copy.graph, node, i)]
     return copy if done else None
 
@@ -70,8 +70,8 @@ def _replaced(graph: ir.Graph, node: ir.Node, number: int) -> bool:
         index = nodes.node("ArgMax", [scores], {"axis": 1, "keepdims": 0})
         whole = attribute.get("classlabels_ints")
         names = ir.tensor(np.asarray(whole, np.int64)) if whole else _texts(labels)
-        found = nodes.node("Gather", [nodes.constant(names), index], {"axis": 0})
-        takes_place_of(graph, found, label)
+        named = nodes.node("Gather", [nodes.constant(names), index], {"axis": 0})
+        takes_place_of(graph, named, label)
     graph.remove(node, safe=True)
     return True
 
@@ -86,8 +86,8 @@ def _scores(nodes: Nodes, data: ir.Value, weight: Array, bias: Array, transform:
     mirrored = len(bias) == 2 and (weight[0] == -weight[1]).all() and bias[0] == -bias[1]
     if transform == "LOGISTIC" and mirrored:
         weight, bias = weight[1:], bias[1:]
-    given = [data, nodes.constant(weight), nodes.constant(bias)]
-    logits = nodes.node("Gemm", given, {"transB": 1})
+    inputs = [data, nodes.constant(weight), nodes.constant(bias)]
+    logits = nodes.node("Gemm", inputs, {"transB": 1})
     if transform == "SOFTMAX":
         return nodes.node("Softmax", [logits], {"axis": 1})
     shares = logits if transform == "NONE" else nodes.node("Sigmoid", [logits])

@@ -249,7 +249,7 @@ def _matmul(node: ir.Node, computed: list[int]) -> list[int]:
 
 
 def _gemm(node: ir.Node, computed: list[int]) -> list[int]:
-    """What is added may be another branch."""
+    """Data and perhaps the bias: another branch may be added."""
     _weighted(node, [i for i in computed if i != 2])
     if attribute(node, "transA", 0):
         raise NotAffine(f"comes from {called(node)} with its samples along the second axis")
@@ -294,9 +294,9 @@ def _pads(node: ir.Node) -> str:
 
 
 def _drops(node: ir.Node) -> str:
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    training = constant_of(given)
-    return _TRAINING if given is not None and (training is None or training.any()) else ""
+    flag = node.inputs[2] if len(node.inputs) > 2 else None
+    training = constant_of(flag)
+    return _TRAINING if flag is not None and (training is None or training.any()) else ""
 
 
 def _reorders_zeros(node: ir.Node) -> str:
@@ -338,7 +338,7 @@ class Product:
 
     @property
     def source(self) -> ir.Value:
-        """What was quantised for an integer product, or transposed for one of weights first."""
+        """The tensor before it was quantised, or transposed for weights that come first."""
         node = self.data.producer()
         if node is not None and (node.op_type == "QuantizeLinear" or self.turned):
             return node.inputs[0] or self.data
@@ -346,7 +346,7 @@ class Product:
 
 
 def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | None:
-    """How an operator multiplies its data with constant weights; None if it does not."""
+    """The product of an operator's data with constant weights; None if it is no such operator."""
     op = node.op_type
     if op == "Mul" and (quantised := dynamically_quantised(node)) is not None:
         matrix = quantised[1].T

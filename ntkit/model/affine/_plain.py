@@ -1,10 +1,10 @@
-"""Read a region as a plain layer: one product, perhaps a bias, and what keeps every class."""
+"""An affine region, and the plain layer that it is: one product, perhaps a bias."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +12,107 @@ import onnx_ir as ir
 from ntkit._types import Array
 from ntkit.graph import Shapes, attribute, constant_of, evaluator, is_constant
 from ntkit.model.affine._operators import NotAffine, Product, called, carriers, product
-from ntkit.model.affine._region import Plain, Source
+
+_KEEPING = frozenset(
+    ["Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear", "Mul", "Div"]
+)
+
+
+class SeveralPositions(NotAffine):
+    """A tensor is not one number per sample and class, but may become that."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor that a region reads."""
+
+    value: ir.Value  # the tensor
+    shape: tuple[int, ...]  # its axes, the open ones at some size; the first is that of the samples
+    axis: int | None  # the axis of neurons; None where all axes but the samples' are
+    # Operators after the product that choose positions, or average them: the embedding is what they
+    # make of the tensor.
+    chain: tuple[ir.Node, ...] = ()
+    # Scale and zero point of a tensor of quantised numbers; empty for one of floats.
+    scale: tuple[ir.Value, ...] = ()
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether the tensor, as it is, holds one row of neurons per sample."""
+        return len(self.shape) == 2 and not self.chain and not self.scale
+
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape[1:])) if self.axis is None else self.shape[self.axis]
+
+    def filled(self, rows: Array) -> Array:
+        """The tensor with each row of neurons, the same at every position."""
+        if self.axis is None:
+            return rows.reshape(len(rows), *self.shape[1:])
+        sides = [1] * len(self.shape)
+        sides[0], sides[self.axis] = rows.shape
+        return np.broadcast_to(rows.reshape(sides), (len(rows), *self.shape[1:]))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A region that is one product, perhaps a bias, and what keeps every class: edited in place."""
+
+    # "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where the
+    # bias is a node of its own.
+    kind: str
+    # The node that multiplies; of a dynamically quantised layer the one that scales the result.
+    product: ir.Node
+    # The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or Conv
+    # may lack the input.
+    bias_at: tuple[ir.Node, int] | None
+    output: ir.Value  # what it computes, bias included
+    weight: Array  # (K, D)
+    bias: Array  # (K,)
+    class_axis: int  # which of how many axes of ``output`` holds the classes
+    rank: int
+    scale: float = 1.0  # constant factor between ``output`` and the end of the region
+    after: tuple[ir.Node, ...] = ()  # operators from ``output`` to the end of the region
+
+    @property
+    def moves(self) -> bool:
+        """Whether positions are chosen, or axes moved, after it."""
+        return any(node.op_type not in _KEEPING for node in self.after)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether other weights need another kind of node."""
+        return self.product.op_type == "Mul"
+
+
+@dataclass(frozen=True)
+class Region:
+    """An affine map from some tensors to scores."""
+
+    end: ir.Value  # the scores
+    sources: tuple[Source, ...]  # what it reads; side by side they are the embedding
+    nodes: tuple[ir.Node, ...]  # its operators, in order
+    weight: Array  # (K, D)
+    bias: Array  # (K,)
+    class_axis: int  # which of how many axes of ``end`` holds the scores
+    rank: int
+    plain: Plain | None = None  # where its weights lie, if it is a plain layer
+
+    @property
+    def kind(self) -> str:
+        """Name of the layer, or of the region and its operators."""
+        if self.plain is not None:
+            return self.plain.kind
+        return f"affine region ({', '.join(dict.fromkeys(n.op_type for n in self.nodes))})"
+
+
+def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:
+    """Shape that a Reshape after a product asks for, with neurons in the place of scores."""
+    sides = [int(n) for n in target.ravel()]
+    if sides and sides[-1] == n_scores:
+        sides[-1] = source.width
+    return sides
+
 
 _MOST_NODES = 300
 _MOST_SHARED = 8
@@ -132,20 +232,20 @@ def _with_one_for_two(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Valu
     before: dict[int, tuple[ir.Value, Cut]] = {}  # by the tensor that a source comes from
     for source in sources if len(sources) > 1 else ():
         with suppress(NotAffine):
-            found = Cut(source, [], shape_of).sources
-            cut = _between(source, found, shape_of) if len(found) == 1 else None
+            before_it = Cut(source, [], shape_of).sources
+            cut = _between(source, before_it, shape_of) if len(before_it) == 1 else None
             if cut is None:
                 continue
-            first, known = before.setdefault(id(found[0]), (source, cut))
+            first, known = before.setdefault(id(before_it[0]), (source, cut))
             layers = {id(node) for node, _ in known.products}
             if first is not source and not any(id(node) in layers for node, _ in cut.products):
                 kept = [s for s in sources if s is not first and s is not source]
-                return [*kept, found[0]]
+                return [*kept, before_it[0]]
     return None
 
 
 def _between(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> Cut | None:
-    """What makes ``end`` of ``stops``, if that is affine; None if it needs another tensor too."""
+    """The affine operators from ``stops`` to ``end``; None if another tensor is needed too."""
     try:
         return Cut(end, stops, shape_of)
     except NotAffine:
@@ -209,8 +309,8 @@ def _product(node: ir.Node, product: Product, rank: int) -> Plain | None:
     axis = (product.axis or 0) % rank
     layer = Plain(kind, node, at, node.outputs[0], weight, zeros, axis, rank)
     if at is not None and len(node.inputs) > 2 and node.inputs[2] is not None:
-        own = constant_of(node.inputs[2])
-        vector = None if own is None else _one_per_class(own, layer, after=0)
+        bias = constant_of(node.inputs[2])
+        vector = None if bias is None else _one_per_class(bias, layer, after=0)
         if vector is None:
             return None
         layer = replace(layer, bias=scaled(vector, attribute(node, "beta", 1.0)))
@@ -260,7 +360,7 @@ def _read_once(node: ir.Node, product: ir.Node) -> bool:
 
 
 def constant_factor(node: ir.Node) -> tuple[ir.Value, float] | None:
-    """What a Mul or Div scales by a constant number, and the factor; None if it does not."""
+    """Data of a Mul or Div by a constant number, and the factor; None for all others."""
     if node.op_type not in ("Mul", "Div") or len(node.inputs) != 2:
         return None
     first, second = node.inputs

@@ -17,7 +17,7 @@ _MOST_STEPS = 12
 
 
 def choice(node: ir.Node, rank: int, shape_of: Shapes) -> str | None:
-    """How an operator with computed indices chooses positions of data with so many axes."""
+    """Manner in which an operator with computed indices chooses positions of its data."""
     # None where it may choose anything else: a class, or a position of another sample.
     op, index, axis = node.op_type, node.inputs[1], attribute(node, "axis", 0)
     shape = None if index is None else shape_of(index)
@@ -150,9 +150,9 @@ class Runner:
         if op in ("Identity", "Dropout", "Cast"):
             return [self._get(node.inputs[0], values)]
         if op in QUANTISED:
-            given = [self._get(v, values) for v in node.inputs]
+            inputs = [self._get(v, values) for v in node.inputs]
             attributes = {name: a.value for name, a in node.attributes.items()}
-            return [np.asarray(QUANTISED[op](attributes, *given))]
+            return [np.asarray(QUANTISED[op](attributes, *inputs))]
         if op == "Mul" and (dynamic := dynamically_quantised(node)) is not None:
             return [self._get(dynamic[0], values) @ dynamic[1]]
         if op == "BatchNormalization":
@@ -169,10 +169,10 @@ class Runner:
         """ONNX's own reference implementation."""
         if id(node) not in self._operators:
             self._operators[id(node)] = evaluator(node)
-        given = [self._get(v, values) for v in node.inputs]
-        if largest_size(node, given) > _MOST_ELEMENTS:
+        inputs = [self._get(v, values) for v in node.inputs]
+        if largest_size(node, inputs) > _MOST_ELEMENTS:
             raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
-        results: list[Array] = self._operators[id(node)](given)
+        results: list[Array] = self._operators[id(node)](inputs)
         return results
 
     def target(self, node: ir.Node) -> Array:

@@ -12,8 +12,17 @@ import onnx_ir as ir
 from ntkit._types import Array
 from ntkit.graph import Shapes, attribute, constant_of, float_type
 from ntkit.model.affine._operators import NotAffine, called
-from ntkit.model.affine._plain import Cut, plain_layer, scaled, shared
-from ntkit.model.affine._region import Plain, Region, SeveralPositions, Source, moved_shape
+from ntkit.model.affine._plain import (
+    Cut,
+    Plain,
+    Region,
+    SeveralPositions,
+    Source,
+    moved_shape,
+    plain_layer,
+    scaled,
+    shared,
+)
 from ntkit.model.affine._run import Runner
 
 _MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
@@ -77,7 +86,7 @@ class Reader:
         return self._as(plain, axis, rank) if same else None
 
     def _after(self, plain: Plain, output: Array) -> dict[int, Array]:
-        """What the operators after a layer make of what it might have computed."""
+        """Results of the operators after a layer for an output that it might have."""
         values = {id(plain.output): output}
         self._runner.samples, self._runner.alike = len(output), False
         self._runner.run(list(plain.after), values, native=True)
@@ -180,7 +189,7 @@ class Reader:
         """Sources with the matrices that read them, and what these make; none if others do."""
         sources = {id(s.value): s for s in self._sources}
         layers = {id(node): layer for node, layer in self._cut.products}
-        found = []
+        lifted = []
         for node in self._cut.nodes:
             read = [v for v in self._cut.reads[id(node)] if id(v) in sources]
             if not read:
@@ -194,8 +203,8 @@ class Reader:
             shape = values[id(node.outputs[0])].shape
             axis = None if len(shape) == 2 else 1 if node.op_type == "Conv" else len(shape) - 1
             matrix = matrix.astype(np.float64) * attribute(node, "alpha", 1.0)
-            found.append((source, matrix, Source(node.outputs[0], shape, axis)))
-        return found
+            lifted.append((source, matrix, Source(node.outputs[0], shape, axis)))
+        return lifted
 
     def _responses(self, entries: list[Source], nodes: list[ir.Node]) -> Array:
         """(K, D): scores of the basis vectors of some tensors, less those of zeros."""
@@ -217,7 +226,7 @@ class Reader:
         return result
 
     def _gains(self) -> Array:
-        """What the chains make of ones: a mean keeps them, a sum over positions does not."""
+        """Results of the chains for ones: a mean keeps them, a sum over positions does not."""
         parts = []
         for source in self._sources:
             ones = np.ones((self._batch or 2, source.width))
@@ -229,7 +238,7 @@ class Reader:
         return gains
 
     def _embedding(self, source: Source, tensor: Array) -> Array:
-        """What the chain of operators makes of a source: one row of neurons per sample."""
+        """Result of a source's chain of operators: one row of neurons per sample."""
         values: dict[int, Array] = {}
         current = tensor
         for node in source.chain:
@@ -422,9 +431,9 @@ def _open_size(nodes: Iterable[ir.Node]) -> int:
 
 def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:
     """Operators after a product that choose positions, and what moves axes before one that does."""
-    value, found, chosen = node.outputs[0], list[ir.Node](), 0
+    value, chain, chosen = node.outputs[0], list[ir.Node](), 0
     while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
-        found += [after] * (after.op_type in _CHOOSING | _MOVING)
-        chosen = len(found) if after.op_type in _CHOOSING else chosen
+        chain += [after] * (after.op_type in _CHOOSING | _MOVING)
+        chosen = len(chain) if after.op_type in _CHOOSING else chosen
         value = after.outputs[0]
-    return tuple(found[:chosen])
+    return tuple(chain[:chosen])

@@ -1,7 +1,4 @@
 """The head that a model's outputs come from, and what becomes of its logits."""
 
-from ntkit.model.head_search._effects import written_out
+from ntkit.model.head_search._effects import Head, written_out
 from ntkit.model.head_search._find_head import candidate_layers, find_head, head_at
-from ntkit.model.head_search._head import Head
-
-__all__ = ["Head", "candidate_layers", "find_head", "head_at", "written_out"]

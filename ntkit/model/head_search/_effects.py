@@ -1,7 +1,4 @@
-"""What each operator after the logits does to the decision: small pure functions in a table.
-
-Each takes what is known so far, the operator, and the shape of its output where that is known.
-"""
+"""A head, and what each operator after its logits does to the decision."""
 
 from __future__ import annotations
 
@@ -11,10 +8,98 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from ntkit.graph import Shape, attribute, axes_of, constant_of, opset_of
-from ntkit.model.affine import NO_OPS, called, constant_factor
-from ntkit.model.head_search._head import AfterHead, Unclear
+from ntkit.model.affine import NO_OPS, Region, called, constant_factor, scaled
+
+PROBABILITIES = frozenset(["Softmax", "LogSoftmax", "Sigmoid"])
+
+
+class Unclear(Exception):
+    """Operators after the logits do not keep one score per sample and class; says why."""
+
+
+@dataclass(frozen=True)
+class AfterHead:
+    """State of the logits at a point of a path from them to an output."""
+
+    n_logits: int  # how many there are
+    # Number of axes, and which of them holds the classes; past the last where a single logit has
+    # none. All others but the first are of length one.
+    rank: int = 2
+    classes: int = 1
+    # Whether the model takes one sample at a time, so that its axis may go.
+    one_sample: bool = False
+    scale: float = 1.0  # constant factor of the logits
+    bent_by: str = ""  # the last operator behind which a factor no longer scales the logits
+    rising: float = 1.0  # the factor since
+    decided: bool = False  # whether this is a class, no longer scores
+    post_processing: tuple[str, ...] = ()  # the operators, in order
+    labels: tuple[Any, ...] | None = None  # class labels, where the graph maps indices to them
+    quantised: tuple[ir.Value, ...] = ()  # scores that the graph quantises
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last linear layer of a classifier, and what becomes of its logits."""
+
+    region: Region  # the layer, or the affine region that amounts to one
+    after: AfterHead  # what follows it
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """(K, D): the region's, times the scale after it."""
+        return scaled(self.region.weight, self.after.scale)
+
+    @property
+    def bias(self) -> NDArray[Any]:
+        """(K,): the region's, times the scale after it."""
+        return scaled(self.region.bias, self.after.scale)
+
+    @property
+    def logits(self) -> ir.Value:
+        """The first tensor with one number per sample and class."""
+        return self.region.end
+
+    @property
+    def scale(self) -> float:
+        """The factor between what is edited and the scores that count."""
+        plain = self.region.plain
+        return self.after.scale * (1.0 if plain is None else plain.scale)
+
+    @property
+    def output(self) -> ir.Value:
+        """Output of the layer, maybe at several positions."""
+        plain = self.region.plain
+        return self.region.end if plain is None else plain.output
+
+    @property
+    def source(self) -> ir.Value:
+        """The (first) tensor that the layer reads."""
+        return self.region.sources[0].value
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether what the layer reads holds one row of neurons per sample, as it is."""
+        return len(self.region.sources) == 1 and self.region.sources[0].is_embedding
+
+    @property
+    def positions(self) -> tuple[ir.Node, ...]:
+        """Operators that choose or average positions, between the layer and the logits."""
+        return self.region.sources[0].chain
+
+    @property
+    def identity(self) -> int:
+        """Number that two heads of the same layer share."""
+        plain = self.region.plain
+        return id(self.region.end if plain is None else plain.product)
+
+    @property
+    def reads(self) -> list[ir.Value]:
+        """The tensors that the layer reads."""
+        return [source.value for source in self.region.sources]
+
 
 LOOKUPS = frozenset(["Gather", "ArrayFeatureExtractor"])  # of a class label by its index
 
@@ -184,9 +269,9 @@ def _bent(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     """Probabilities may be clipped, and logits where both signs are left."""
     bounds = [attribute(node, name, None) for name in ("min", "max")]
-    for i, given in enumerate(node.inputs[1:3]):
-        constant = constant_of(given)
-        bounds[i] = 0 if given is not None and constant is None else constant
+    for i, bound in enumerate(node.inputs[1:3]):
+        constant = constant_of(bound)
+        bounds[i] = 0 if bound is not None and constant is None else constant
     low, high = bounds
     cut = (low is not None and low >= 0) or (high is not None and high <= 0)
     if cut and not seen.bent_by:
@@ -241,11 +326,11 @@ def _transposed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _squeezed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    given = axes_of(node)
-    if given is None:
-        held = [0] * (not seen.one_sample) + [seen.classes] * (seen.n_logits > 1)
-        given = tuple(axis for axis in range(seen.rank) if axis not in held)
-    return _without(seen, given)
+    axes = axes_of(node)
+    if axes is None:
+        kept = [0] * (not seen.one_sample) + [seen.classes] * (seen.n_logits > 1)
+        axes = tuple(axis for axis in range(seen.rank) if axis not in kept)
+    return _without(seen, axes)
 
 
 def _without(seen: AfterHead, axes: tuple[int, ...]) -> AfterHead:
@@ -318,13 +403,13 @@ def _choosing_each(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _touched_axes(node: ir.Node, rank: int) -> tuple[int, ...] | None:
-    given: Any = axes_of(node)
+    axes: Any = axes_of(node)
     if node.op_type == "Gather":
-        given = (attribute(node, "axis", 0),)
+        axes = (attribute(node, "axis", 0),)
     elif node.op_type == "Slice" and "axes" not in node.attributes:
         constant = all(v is None or constant_of(v) is not None for v in node.inputs[1:])
-        given = constant_of(node.inputs[3]) if constant and len(node.inputs) > 3 else None
-    return None if given is None else tuple(int(axis) % rank for axis in given)
+        axes = constant_of(node.inputs[3]) if constant and len(node.inputs) > 3 else None
+    return None if axes is None else tuple(int(axis) % rank for axis in axes)
 
 
 def _axis_of(node: ir.Node) -> int:
@@ -349,11 +434,11 @@ def _threshold(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     op, level = node.op_type, constant_of(node.inputs[1])
     if seen.n_logits > 1:
         raise Unclear(f"comes from {op}, a decision for each of several logits")
-    own = 0.5 if seen.bent_by == "Sigmoid" else 0.0
+    of_head = 0.5 if seen.bent_by == "Sigmoid" else 0.0
     if level is None or level.size != 1 or seen.bent_by not in ("", "Sigmoid"):
         raise Unclear(f"comes from {op} with a threshold that is not one number")
-    if not np.isclose(level.item(), own):
-        raise Unclear(f"is decided at {level.item():g}, where the head decides at {own:g}")
+    if not np.isclose(level.item(), of_head):
+        raise Unclear(f"is decided at {level.item():g}, where the head decides at {of_head:g}")
     return replace(seen, decided=True)
 
 
@@ -362,7 +447,7 @@ def _labelled(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
-    """What becomes of a decision: it is looked up in tables, reshaped or cast, and nothing else."""
+    """State of a decision after a table, a Reshape or a Cast; other operators are refused."""
     table = labels_of(node)
     if table is None:
         if node.op_type not in _KEEPING_A_DECISION:

@@ -3,18 +3,194 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.graph import ancestors, is_constant, value_named
-from ntkit.model.affine import NO_OPS, PRODUCTS, called
-from ntkit.model.head_search._head import PROBABILITIES, Head
-from ntkit.model.head_search._walk_back import Blocked, Regions, walk_back
+from ntkit.graph import Shapes, ancestors, constant_of, is_constant, is_standard, value_named
+from ntkit.model.affine import (
+    NO_OPS,
+    PRODUCTS,
+    NotAffine,
+    Region,
+    SeveralPositions,
+    called,
+    carriers,
+    constant_factor,
+    read_region,
+    reads_a_network,
+)
+from ntkit.model.head_search._effects import (
+    EFFECTS,
+    LOOKUPS,
+    PROBABILITIES,
+    AfterHead,
+    Head,
+    Unclear,
+    check_rising,
+    looked_up,
+    normalised,
+    written_out,
+)
+
+_MOST_STEPS = 200
+_TREES = "decision trees, which have no linear layer; ntkit needs a network with one"
+_KERNELS = "a support vector machine on its inputs, not a network with a linear last layer"
+_SEQUENCE = "a sequence of tensors, not one of scores; export the model without it"
+_RAW = (
+    "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
+    "estimator on these inputs instead"
+)
+_UNUSUAL = (
+    "which ntkit reads with a row of weights for each class, and NONE, SOFTMAX or LOGISTIC after it"
+)
+_WITHOUT_LAYERS = {
+    **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"), _TREES),
+    **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _KERNELS),
+    "LinearRegressor": "a regression, which tells no classes apart",
+    "LinearClassifier": _RAW,
+    **dict.fromkeys(("SequenceConstruct", "SplitToSequence", "SequenceInsert"), _SEQUENCE),
+}
+_FIRST = frozenset(EFFECTS) - {"Mul", "Div", "Concat", "Gather", "ArrayFeatureExtractor"}
+
+Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, each with what it computes
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """The end of a walk from an output without a head."""
+
+    output: str
+    reason: str  # what it comes from
+    # Whether there is a linear layer, but what follows it does not keep its decision.
+    after_a_layer: bool = False
+    final: bool = False  # whether no option mends it: the model has no layer to exchange
+
+
+class Regions:
+    """The affine regions of a model, each read once, however many outputs come from it."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.shape_of = Shapes(model)
+        self._known: dict[int, Region | NotAffine] = {}
+
+    def __call__(self, end: ir.Value) -> Region:
+        """Read the region that ends in a tensor, or say again why there is none."""
+        known = self._known.get(id(end))
+        if known is None:
+            try:
+                known = read_region(end, self.shape_of)
+            except NotAffine as error:
+                known = error
+            self._known[id(end)] = known
+        if isinstance(known, NotAffine):
+            raise known.with_traceback(None)
+        return known
+
+
+def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
+    """The head that a tensor comes from, or what stands between."""
+    value, path = start, list[tuple[ir.Node, ir.Value]]()
+    name = start.name or ""
+    while (node := value.producer()) is not None:
+        if node.op_type in _WITHOUT_LAYERS:
+            apart = node.op_type == "LinearClassifier" and reads_a_network(node)
+            why = _UNUSUAL if apart else _WITHOUT_LAYERS[node.op_type]
+            return Blocked(name, f"comes from {called(node)}, {why}", final=True)
+        before = passed_on(node)
+        if before is None:
+            return _head_before(name, value, path[::-1], regions)
+        if len(path) > _MOST_STEPS:
+            return Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
+        path.append((node, value))
+        value = before
+    return Blocked(name, "is an input or a constant")
+
+
+def passed_on(node: ir.Node) -> ir.Value | None:
+    """The input that an operator after a head passes on; None if it is no such operator."""
+    inputs = node.inputs
+    if not is_standard(node) or not inputs:
+        return None
+    if (written := written_out(node)) is not None:
+        return written.scores
+    if node.op_type in LOOKUPS and len(inputs) > 1 and constant_of(inputs[0]) is not None:
+        return inputs[1]
+    if node.op_type in ("Mul", "Div"):
+        factor = constant_factor(node)
+        return None if factor is None else factor[0]
+    if node.op_type == "Concat":
+        return _complemented(node)
+    if node.op_type in ("Greater", "GreaterOrEqual") and constant_of(inputs[1]) is None:
+        return None
+    return inputs[0] if node.op_type in _FIRST or node.op_type == "Gather" else None
+
+
+def _complemented(node: ir.Node) -> ir.Value | None:
+    """The p of a Concat of (1 - p, p): two columns from a single unit."""
+    if len(node.inputs) != 2 or node.inputs[0] is None:
+        return None
+    other = node.inputs[0].producer()
+    if other is None or other.op_type != "Sub" or other.inputs[1] is not node.inputs[1]:
+        return None
+    one = constant_of(other.inputs[0])
+    return node.inputs[1] if one is not None and (one == 1).all() else None
+
+
+def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> Head | Blocked:
+    """The head whose logits are ``value``, or what the operators after it make of that."""
+    head: Head | None = None
+    unclear = ""
+    while True:
+        try:
+            region = regions(value)
+            if head is not None and (head.region.plain is None) != (region.plain is None):
+                return head
+            head = Head(region, follow(region, rest, regions.shape_of))
+            shown = value.is_graph_output() or len(value.uses()) > 1
+            if region.rank == 2 or (region.plain is None and shown):
+                return head
+        except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
+            unclear = str(reason)
+        except NotAffine as reason:
+            final = reason.final and not unclear
+            return head or Blocked(name, unclear or str(reason), bool(unclear), final)
+        if not rest or not _is_affine(*rest[0]):
+            return head or Blocked(name, unclear, after_a_layer=True)
+        value, rest = rest[0][1], rest[1:]
+
+
+def _is_affine(node: ir.Node, output: ir.Value) -> bool:
+    try:
+        return bool(carriers(output, node))
+    except NotAffine:
+        return False
+
+
+def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
+    """State of a region's scores after the operators of a path."""
+    first = (shape_of(region.end) or (None,))[0] if path else None
+    classes = region.class_axis or region.rank
+    seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)
+    for node, output in path:
+        written, shape = written_out(node), shape_of(output)
+        op = node.op_type if written is None else written.op
+        if seen.decided:
+            seen = looked_up(seen, node)
+        elif written is not None:
+            seen = normalised(seen, written)
+        else:
+            seen = EFFECTS[op](seen, node, shape)
+        seen = replace(seen, post_processing=(*seen.post_processing, op))
+        if shape is not None and len(shape) != seen.rank and not seen.decided:
+            raise Unclear(f"has the shape {shape} after {op}")
+    check_rising(seen)
+    return seen
+
 
 _MOST_OUTPUTS = 50
 _MOST_BEHIND = 4
@@ -22,15 +198,15 @@ _MOST_NODES = 500
 
 
 def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]]:
-    """What each output comes from: a layer, or what stands between and the layers behind that."""
+    """Layer before each output, or the operator between and the layers behind that."""
     # `logits` is what `--logits` calls it; None stands for what is not known.
     regions, rows = Regions(model), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
-        found = walk_back(output, regions)
-        if isinstance(found, Head):
-            _row(rows, found, taken)["outputs"].append(output.name or "")
+        head = walk_back(output, regions)
+        if isinstance(head, Head):
+            _row(rows, head, taken)["outputs"].append(output.name or "")
             continue
-        rows[id(output)] = {**_NOTHING, "outputs": [output.name or ""], "reason": found.reason}
+        rows[id(output)] = {**_NOTHING, "outputs": [output.name or ""], "reason": head.reason}
         for value in _layers_behind(output):
             behind = walk_back(value, regions)
             if isinstance(behind, Head) and behind.identity not in rows:
@@ -69,7 +245,7 @@ def _why(row: dict[str, Any], taken: Head | None) -> str:
 
 
 def _layers_behind(output: ir.Value) -> Iterator[ir.Value]:
-    """What the nearest products before a tensor compute, bias included."""
+    """Outputs of the nearest products before a tensor, bias included."""
     waiting, seen, n_found = [output], set[int](), 0
     while waiting and len(seen) < _MOST_NODES and n_found < _MOST_BEHIND:
         value = waiting.pop(0)
@@ -104,21 +280,21 @@ _EMBEDDING = re.compile(
 )
 
 
-def distinct(found: Iterable[Head | Blocked]) -> list[Head]:
-    return list({f.identity: f for f in found if isinstance(f, Head)}.values())
+def distinct(walks: Iterable[Head | Blocked]) -> list[Head]:
+    return list({f.identity: f for f in walks if isinstance(f, Head)}.values())
 
 
-def candidates(found: list[Head | Blocked], outputs: list[str]) -> list[Head]:
+def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
     """Heads that the outputs come from, without embeddings that another head is computed from."""
     # Scores that another head is computed from are candidates too: a confidence from the logits, or
     # coarse classes from the probabilities of fine ones.
-    heads = distinct(found)
+    heads = distinct(walks)
     seen = _upstream([value for head in heads for value in head.reads])
 
     def is_embedding(head: Head) -> bool:
         same = [
             (f, name)
-            for f, name in zip(found, outputs, strict=True)
+            for f, name in zip(walks, outputs, strict=True)
             if isinstance(f, Head) and f.identity == head.identity
         ]
         names = [name for _, name in same] + [head.output.name or ""]
@@ -140,8 +316,8 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
     inner.pop(id(region.end), None)
     stops = {id(region.end), *inner}
     for output in graph.outputs:
-        found = (inner[id(v)] for v in ancestors([output], stops) if id(v) in inner)
-        shown = next(found, None)
+        inside = (inner[id(v)] for v in ancestors([output], stops) if id(v) in inner)
+        shown = next(inside, None)
         if shown is not None:
             raise HeadNotFoundError(
                 f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
@@ -164,20 +340,20 @@ _MOST_NAMED = 8
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
     """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from."""
     regions = Regions(model)
-    found = [walk_back(output, regions) for output in model.graph.outputs]
-    _refuse_ambiguous(found)
+    walks = [walk_back(output, regions) for output in model.graph.outputs]
+    _refuse_ambiguous(walks)
     if logits is None:
-        heads = candidates(found, [output.name or "" for output in model.graph.outputs])
+        heads = candidates(walks, [output.name or "" for output in model.graph.outputs])
         if not heads:
-            raise HeadNotFoundError(_no_head(found))
+            raise HeadNotFoundError(_no_head(walks))
         head = _only(heads)
         refuse_leaks(model.graph, head)
-        return _as_the_outputs_show_it(head, found)
+        return _as_the_outputs_show_it(head, walks)
     named = walk_back(value_named(model.graph, logits), regions)
     if isinstance(named, Blocked):
         raise HeadNotFoundError(_no_head([named]))
-    head = _as_the_outputs_show_it(named, [*found, named])
-    shown = any(isinstance(one, Head) and one.identity == head.identity for one in found)
+    head = _as_the_outputs_show_it(named, [*walks, named])
+    shown = any(isinstance(one, Head) and one.identity == head.identity for one in walks)
     return head if shown else _as_its_readers_show_it(head)
 
 
@@ -207,24 +383,24 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
             )
         return head
     regions = Regions(model)
-    found = [walk_back(output, regions) for output in model.graph.outputs]
-    _refuse_ambiguous(found)
-    heads = [head for head in distinct(found) if _reads(head, embedding)]
-    return _as_the_outputs_show_it(_only(heads), found) if heads else None
+    walks = [walk_back(output, regions) for output in model.graph.outputs]
+    _refuse_ambiguous(walks)
+    heads = [head for head in distinct(walks) if _reads(head, embedding)]
+    return _as_the_outputs_show_it(_only(heads), walks) if heads else None
 
 
 def _no_head(blocked: list[Head | Blocked]) -> str:
-    """What stands between the outputs and a linear layer, and the mend."""
+    """A sentence on the operators between the outputs and a linear layer, and the fix."""
     outputs: dict[str, list[str]] = {}
     for one in blocked:
         if isinstance(one, Blocked):
             name = repr(one.output) if one.output else "an output without a name"
             outputs.setdefault(one.reason, []).append(name)
-    told = [
+    sentences = [
         f"{', '.join(names[:_MOST_NAMED])} {reason}"
         for reason, names in list(outputs.items())[:_MOST_NAMED]
     ]
-    reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
+    reasons = "; ".join(sentences) + "; …" * (len(outputs) > _MOST_NAMED)
     if all(isinstance(one, Blocked) and one.final for one in blocked):
         return f"No linear last layer was found: {reasons}."
     if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
@@ -238,10 +414,10 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
     )
 
 
-def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
+def _refuse_ambiguous(walks: list[Head | Blocked]) -> None:
     """Refuse a model whose outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
-    for head in found:
+    for head in walks:
         if not isinstance(head, Head):
             continue
         rises = head.scale > 0
@@ -279,11 +455,11 @@ def _leads_to(value: ir.Value | None, name: str) -> bool:
     return value is not None
 
 
-def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head:
+def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head:
     """Take labels, scale and post-processing from the outputs that come from the head."""
     # Where several do, one with probabilities tells which scale they see.
     n_classes = max(2, len(head.region.weight))
-    paths = [f for f in found if isinstance(f, Head) and f.identity == head.identity]
+    paths = [f for f in walks if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)

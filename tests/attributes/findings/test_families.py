@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkit.attributes.findings._find_findings import (
+from ntkit.attributes.findings._finding import (
     Family,
     families,
     led_by_names,

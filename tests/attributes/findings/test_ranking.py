@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkit.attributes.findings._find_findings import holm, ranking_of
+from ntkit.attributes.findings._finding import holm, ranking_of
 from tests.attributes.findings.builders import planted, view_of
 
 

@@ -105,7 +105,7 @@ def test_only_the_views_asked_for(pictures):
     with pytest.raises(InputError, match="no view 'word' of these samples; there are picture"):
         audited(pictures, feature_sets=["word"])
     for wrong in (["words"], [], "word"):
-        with pytest.raises(InputError, match="Views are some of word, column"):
+        with pytest.raises(InputError, match="Feature sets are some of word, column"):
             audited(pictures, feature_sets=wrong)
 
 

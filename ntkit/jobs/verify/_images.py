@@ -1,17 +1,88 @@
-"""What services do otherwise with images, by the steps that ntkit takes."""
+"""Images as inputs of a model, by ntkit's steps and by what services do otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from ntkit._types import Array
-from ntkit.inputs import FILTERS, ImagePreprocessing
-from ntkit.jobs.verify._change import Change
-from ntkit.jobs.verify.inputs._resampling import PICKING
+from ntkit.exceptions import InputError
+from ntkit.inputs import (
+    FILTERS,
+    ImagePreprocessing,
+    decode,
+    eight_bits,
+    in_colours,
+    orientation_of,
+    resized,
+    upright,
+)
+from ntkit.jobs.verify._change import Change, LazyBatches, Settings, Subject
+
+Weights = Callable[[Array], Array]
+
+
+def picked(pixels: Array, size: tuple[int, int], how: str) -> Array:
+    """Resize without averaging before an image is made smaller."""
+    # Pillow widens its filters by the factor by which an image shrinks; these ones always read as
+    # many neighbours as when it grows.
+    if how == "nearest corner":
+        rows, columns = (_corners(n, m) for n, m in zip(pixels.shape[:2], size, strict=True))
+        return np.asarray(pixels[rows][:, columns])
+    reach, weights = PICKING[how]
+    result = pixels.astype(np.float64)
+    for axis in (0, 1):
+        result = _along(result, axis, size[axis], reach, weights)
+    return np.asarray(result, np.float32)
+
+
+def averaged(pixels: Array, size: tuple[int, int], resample: int) -> Array:
+    """Resize with a filter of Pillow's, without rounding."""
+    planes = np.atleast_3d(pixels).transpose(2, 0, 1)
+    how = Image.Resampling(resample)
+    made = [np.asarray(Image.fromarray(plane).resize(size[::-1], how)) for plane in planes]
+    return np.asarray(np.stack(made, axis=-1).reshape(*size, *pixels.shape[2:]))
+
+
+def _corners(n_old: int, n_new: int) -> Array:
+    at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
+    return np.asarray(np.minimum(at, n_old - 1))
+
+
+def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -> Array:
+    """Interpolate along one axis; beyond the edge the last pixel goes on."""
+    n_old = pixels.shape[axis]
+    at = (np.arange(n_new) + 0.5) * (n_old / n_new) - 0.5
+    first = np.floor(at).astype(np.intp) - reach + 1
+    moved = np.moveaxis(pixels, axis, 0)
+    result = np.zeros((n_new, *moved.shape[1:]))
+    for k in range(2 * reach):
+        shares = weights(np.abs(at - (first + k))).reshape(-1, *[1] * (moved.ndim - 1))
+        result += shares * moved[np.clip(first + k, 0, n_old - 1)]
+    return np.asarray(np.moveaxis(result, 0, axis))
+
+
+def _linear(distance: Array) -> Array:
+    return np.asarray(np.maximum(1 - distance, 0))
+
+
+def _cubic(distance: Array, a: float = -0.75) -> Array:
+    """Keys' cubic convolution, with the constant of OpenCV and PyTorch."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    return np.asarray(np.where(distance <= 1, near, np.where(distance < 2, far, 0)))
+
+
+PICKING: dict[str, tuple[int, Weights]] = {"bilinear": (1, _linear), "bicubic": (2, _cubic)}
+"""Neighbours on each side, and their weights by distance."""
+
 
 Numbers = tuple[float, ...]
 Size = tuple[int, int] | None
@@ -28,7 +99,7 @@ _USUAL_SIDES = (224, 256, 299, 384, 512)
 
 
 def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
-    """What a service may do otherwise than these steps, one thing at a time."""
+    """Single changes that a service may make to these steps."""
     # `size` is that of the model's input, where it is fixed or the steps end in it.
     return [
         *_resamplings(steps),
@@ -44,7 +115,7 @@ def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
 
 
 def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change, ...]]:
-    """What comes together: geometry, filter and values, or values and the order of channels."""
+    """Changes that come together: geometry, filter and values, or values and channel order."""
     geometries = [(steps.resize, steps.crop)]
     if size is not None:
         side = min(size)
@@ -63,7 +134,7 @@ def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change,
 
 
 def array_changes(axis: int) -> list[Change]:
-    """What may be done otherwise to arrays of images with their channels on this axis."""
+    """Changes that a service may make to arrays of images with their channels on this axis."""
     heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
 
     def refolded(X: Array) -> Array:
@@ -315,3 +386,124 @@ def _layouts(steps: ImagePreprocessing) -> list[Change]:
     other = "NHWC" if steps.layout == "NCHW" else "NCHW"
     words = f"feeds pixels in the order {other} under the shape of {steps.layout}"
     return [Change("layout", words, {"refolded": True}), turned]
+
+
+_KEPT = 64  # decoded images
+
+
+def image_subject(
+    images: Sequence[Any], steps: ImagePreprocessing, size: tuple[int, int] | None
+) -> Subject:
+    """Image files or decoded images, for a model with inputs of this size, where it is fixed."""
+    size = size or steps.crop
+    if size is None and isinstance(steps.resize, tuple):
+        size = steps.resize
+
+    @lru_cache(_KEPT)
+    def image(row: int) -> Image.Image:
+        source = images[row]
+        return decode(source) if isinstance(source, Path) else Image.fromarray(np.asarray(source))
+
+    def inputs(settings: ImageSettings, rows: Sequence[int]) -> Any:
+        return LazyBatches(
+            len(rows), lambda index: _stacked([settings(image(row)) for row in rows[index]])
+        )
+
+    return Subject(
+        len(images),
+        inputs,
+        ImageSettings(steps),
+        partial(image_changes, steps, size),
+        partial(usual_pipelines, steps, size),
+    )
+
+
+def _stacked(pixels: list[Array]) -> Array:
+    if len({one.shape for one in pixels}) > 1:
+        raise InputError("The images differ in size; give one with --resize HEIGHT,WIDTH.")
+    return np.asarray(np.stack(pixels))
+
+
+@dataclass(frozen=True)
+class ImageSettings(Settings):
+    """Steps from an image to an input: ntkit's, and what it never does."""
+
+    upright: bool = True  # as the EXIF orientation says
+    background: int | None = None  # a grey under transparent pixels
+    grey: Literal["luma", "luma of BGR", "mean"] = "luma"
+    picking: str | None = None  # resize without averaging, see picked
+    rounded: bool = True  # resized pixels
+    frame: Literal["whole", "square", "padded"] = "whole"  # "square": the largest in the middle
+    margin: int = 0  # grey of what is padded
+    corner: bool = False  # crop at the upper left
+    reversed_last: bool = False  # channels, after mean and std
+    refolded: bool = False  # axes renamed instead of moved
+    turned: bool = False  # rows and columns exchanged
+
+    def __call__(self, image: Image.Image) -> Array:
+        """Turn an image into an input, without the batch axis."""
+        if self == ImageSettings(self.steps):
+            return np.asarray(self.steps(image))
+        steps = self.steps
+        pixels = self._framed(np.asarray(self._in_colours(image), np.float32))
+        if steps.resize is not None and self.frame != "padded":
+            pixels = self._resized(pixels, steps.resize)
+        if self.corner and steps.crop is not None:
+            pixels = pixels[: steps.crop[0], : steps.crop[1]]
+        return self._rearranged(steps.after_resizing(pixels))
+
+    def _in_colours(self, image: Image.Image) -> Image.Image:
+        """Grey or RGB of eight bits, without any further note."""
+        orientation, image = orientation_of(image), eight_bits(image)
+        if self.background is not None and image.has_transparency_data:
+            ground = Image.new("RGBA", image.size, (*[self.background] * 3, 255))
+            image = Image.alpha_composite(ground, image.convert("RGBA"))
+        if self.steps.channels == 1 and self.grey == "luma":
+            image = in_colours(image, "L")
+        else:
+            image = in_colours(image, "RGB")
+        if self.steps.channels == 1 and self.grey == "mean":
+            image = Image.fromarray(np.asarray(image).mean(axis=2).astype(np.uint8))
+        elif self.steps.channels == 1 and self.grey == "luma of BGR":
+            image = Image.merge("RGB", image.split()[::-1]).convert("L")
+        return upright(image, orientation) if self.upright else image
+
+    def _framed(self, pixels: Array) -> Array:
+        height, width = pixels.shape[:2]
+        if self.frame == "square":
+            side = min(width, height)
+            top, left = (height - side) // 2, (width - side) // 2
+            return pixels[top : top + side, left : left + side]
+        target = self.steps.resize
+        if self.frame != "padded" or not isinstance(target, tuple):
+            return pixels
+        factor = min(target[0] / height, target[1] / width)
+        inner = max(1, round(factor * height)), max(1, round(factor * width))
+        framed = np.full((*target, *pixels.shape[2:]), self.margin, np.float32)
+        top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
+        framed[top : top + inner[0], left : left + inner[1]] = self._resized(pixels, inner)
+        return framed
+
+    def _resized(self, pixels: Array, to: int | tuple[int, int]) -> Array:
+        if isinstance(to, int):  # rounded down, as torchvision and Hugging Face do
+            height, width = (to * side // min(pixels.shape[:2]) for side in pixels.shape[:2])
+            to = height, width
+        if self.picking is not None:
+            values = picked(pixels, to, self.picking)
+        elif self.rounded:  # as Pillow does it with bytes
+            image = Image.fromarray(pixels.astype(np.uint8))
+            return np.asarray(resized(image, to, int(self.steps.resample)), np.float32)
+        else:
+            values = averaged(pixels, to, int(self.steps.resample))
+        return np.clip(np.rint(values), 0, 255) if self.rounded else values
+
+    def _rearranged(self, values: Array) -> Array:
+        nchw = self.steps.layout == "NCHW"
+        if self.reversed_last:
+            values = values[::-1] if nchw else values[:, :, ::-1]
+        if self.turned:
+            values = values.swapaxes(1, 2) if nchw else values.swapaxes(0, 1)
+        if self.refolded:
+            other = values.transpose(1, 2, 0) if nchw else values.transpose(2, 0, 1)
+            values = np.ascontiguousarray(other).reshape(values.shape)
+        return values

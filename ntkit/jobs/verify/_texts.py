@@ -97,7 +97,7 @@ def _done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
 
 
 def _cases(content: Mapping[str, Any]) -> list[Change]:
-    if not _has_case_fold(content):
+    if not any(map(_folds, _normalizers(content.get("normalizer")))):
         words = "lower-cases texts first, which ntkit does not"
         return [Change("lower-casing", words, {"before": str.lower})]
     words = "keeps upper and lower case, where ntkit's tokenizer lower-cases"
@@ -173,11 +173,6 @@ def _filled_with(batch: dict[str, Array], name: str, value: int) -> dict[str, Ar
 
 
 # -- other settings of a tokenizer --------------------------------------------------------------
-
-
-def _has_case_fold(content: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer lower-cases texts."""
-    return any(_folds(part) for part in _normalizers(content.get("normalizer")))
 
 
 def _case_kept(content: dict[str, Any], *, accents: bool = False) -> dict[str, Any]:

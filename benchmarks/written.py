@@ -90,17 +90,10 @@ def written(
     if not decision.helped:
         return comparison.original
     if feature_set is not None:
-        train, held, t = comparison.train, comparison.validation, decision.accuracy_cost.t
-        y = np.concatenate([train.y, held.y])
-        before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
-        after = np.concatenate(
-            [
-                comparison.train_predictions(name, setting, fitted, t),
-                comparison.validation_predictions(name, t),
-            ]
-        )
-        classes, y_index = np.unique(y, return_inverse=True)
-        right, is_train = (before == y, after == y), np.arange(len(y)) < len(train.y)
+        t, train, validation = decision.accuracy_cost.t, comparison.train, comparison.validation
+        right = comparison.right(name, comparison.train_predictions(setting, fitted, t), t)
+        classes, y_index = np.unique(np.concatenate([train.y, validation.y]), return_inverse=True)
+        is_train = np.arange(len(y_index)) < len(train.y)
         if checked_groups([feature_set], classes, y_index, right, is_train).refused(MAX_COST):
             return comparison.original
     return decision.head

@@ -44,9 +44,9 @@ __all__ = [
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {
     "Audit": "ntkit.jobs.audit",
-    "Candidate": "ntkit.jobs.debias._comparison",
+    "Candidate": "ntkit.jobs.debias._candidates",
     "CheckResult": "ntkit.jobs.check",
-    "DebiasResult": "ntkit.jobs.debias.result._result",
+    "DebiasResult": "ntkit.jobs.debias._result",
     "FrozenModel": "ntkit.model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",

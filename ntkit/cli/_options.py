@@ -17,12 +17,7 @@ import typer
 
 from ntkit._text import as_json
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    EmbeddingStore,
-    ImagePreprocessing,
-    Samples,
-    TextPreprocessing,
-)
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, TextPreprocessing
 from ntkit.head import LinearHead
 from ntkit.inputs import FILTERS
 from ntkit.model import FrozenModel, inspected

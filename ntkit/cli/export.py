@@ -13,13 +13,7 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
 from ntkit.jobs.debias import undo as put_back
 from ntkit.model import FrozenModel
-from ntkit.samples import (
-    check_alike,
-    check_made_with,
-    first_rows,
-    input_paths,
-    origin_of_head,
-)
+from ntkit.samples import check_alike, check_made_with, first_rows, input_paths, origin_of_head
 from ntkit.verification import Verification, check_head, random_inputs, save_verified
 
 

@@ -22,14 +22,7 @@ from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import (
-    Rows,
-    Study,
-    misclassified,
-    require_every_class,
-    scaler_of,
-    split_in_two,
-)
+from ntkit.study import Rows, Study, misclassified, require_every_class, scaler_of, split_in_two
 
 
 @documented

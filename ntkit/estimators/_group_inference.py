@@ -23,10 +23,7 @@ from ntkit._checks import UNKNOWN, known_labels
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import checked_weight
-from ntkit.estimators._l1_head import (
-    alone_with_liblinear,
-    without_convergence_warnings,
-)
+from ntkit.estimators._l1_head import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.solver import rows_per_chunk
 from ntkit.study import Rows, scaler_of

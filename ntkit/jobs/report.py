@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
@@ -43,24 +43,24 @@ from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
 from ntkit.verification import is_new_head, load_pair
 
-_COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
-_ARGUMENTS: ContextVar[Mapping[str, Any] | None] = ContextVar("arguments", default=None)
+_STARTED: ContextVar[tuple[str | None, Mapping[str, Any] | None]] = ContextVar(
+    "started", default=(None, None)
+)
 
 
 @contextmanager
 def started_by(command: str | None, arguments: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Let what is written inside say which command line wrote it, and with what to go on."""
-    tokens = _COMMAND.set(command), _ARGUMENTS.set(arguments)
+    token = _STARTED.set((command, arguments))
     try:
         yield
     finally:
-        _COMMAND.reset(tokens[0])
-        _ARGUMENTS.reset(tokens[1])
+        _STARTED.reset(token)
 
 
 def arguments() -> Mapping[str, Any] | None:
     """Arguments of the command that is at work, as JSON holds them."""
-    return _ARGUMENTS.get()
+    return _STARTED.get()[1]
 
 
 def quoted(word: object) -> str:
@@ -70,15 +70,14 @@ def quoted(word: object) -> str:
 
 def commands() -> list[str]:
     """The command line that is at work, if there is one."""
-    command = _COMMAND.get()
-    return [command] if command else []
+    return [*filter(None, [_STARTED.get()[0]])]
 
 
 _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def name_of(model: FrozenModel) -> str:
-    """What a model is called on a page: its file."""
+    """Name of a model on a page: its file."""
     return model.path.name if model.path is not None else "a model in memory"
 
 
@@ -90,30 +89,26 @@ def facts_of_job(
     digests: Mapping[str, Array] | None = None,
 ) -> dict[str, str]:
     """Models, samples, device and versions of a job, in words."""
-    digests = digests or {}
     facts = {
         "original model": f"{name_of(original)}, sha256 {original.sha256()}",
         "model written": f"sha256 {debiased.sha256()}",
     }
     for name, part in samples.items():
-        facts[f"{name} data"] = (
-            f"{len(part)} samples, fingerprint {fingerprint(part, digests.get(name))}"
-        )
+        identity = fingerprint(part, (digests or {}).get(name))
+        facts[f"{name} data"] = f"{len(part)} samples, fingerprint {identity}"
     if notes := input_notes(samples.values()):
-        kind, _, said = " ".join(notes).partition(": ")
-        facts[f"{kind.split(',')[0].lower()} as inputs"] = said
-    versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
-    versions.append(f"ONNX Runtime {onnxruntime.__version__}")
+        kind, _, text = " ".join(notes).partition(": ")
+        facts[f"{kind.split(',')[0].lower()} as inputs"] = text
+    versions = [f"ntkit {__version__}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {metadata.version(name)}" for name in _PACKAGES]
+    versions += [f"ONNX Runtime {onnxruntime.__version__}"]
     return facts | {
         "embeddings computed on": device or "given as they are",
-        "versions": f"ntkit {__version__}, Python {platform.python_version()}, "
-        f"{', '.join(versions)}",
+        "versions": ", ".join(versions),
     }
 
 
 _PAGE = 4 << 20  # bytes, about
-_FIGURES = ("n_suppressed", "score", "average", "worst_class")
-_OTHER = ("name", "worst_group", "spread", "note", "chosen")
 
 
 def report_of_models(
@@ -128,31 +123,28 @@ def report_of_models(
     after = _head(debiased, samples)
     before = None if is_new_head(original, debiased) else _head(original, samples)
     used = before or original.head
-    for head in filter(None, [used]):
-        if head.n_neurons != after.n_neurons:
-            raise InputError(
-                f"The models' heads read {head.n_neurons} and {after.n_neurons} neurons; give a "
-                "model and the same model with another head."
-            )
-    Z = samples.X if embedder is None else embedder.transform(samples.X)
-    notes = list[str]()
-    if before is None:
-        predicted = _erm_predictions(Z, samples.y)
-        notes.append(_on_new_head(original))
-    else:
-        predicted = before.predict(Z)
-        order = class_order(samples.y, predicted, before.classes)
-        notes += [f"Of the original: {order.sentence()}"] if order is not None else []
-    order = class_order(samples.y, after.predict(Z), after.classes)
-    notes += [f"Of the debiased model: {order.sentence()}"] if order is not None else []
-    scale = Z.std(axis=0, dtype=np.float64)
-    predictions = predicted, after.predict(Z)
-    scores = spuriousness_scores(
-        Z, samples.y, predicted != samples.y, after.classes, standardize=True
+    if used is not None and used.n_neurons != after.n_neurons:
+        raise InputError(
+            f"The models' heads read {used.n_neurons} and {after.n_neurons} neurons; give a "
+            "model and the same model with another head."
+        )
+    Z, y = samples.X if embedder is None else embedder.transform(samples.X), samples.y
+    predictions = (
+        _erm_predictions(Z, y) if before is None else before.predict(Z),
+        after.predict(Z),
     )
-    suppressed = _silenced(used, after) & (scale > 0)
+    notes = [_on_new_head(original)] if before is None else []
+    for whose, head, pred in zip(
+        ("original", "debiased model"), (before, after), predictions, strict=True
+    ):
+        order = None if head is None else class_order(y, pred, head.classes)
+        notes += [f"Of the {whose}: {order.sentence()}"] if order is not None else []
+    scores = spuriousness_scores(Z, y, predictions[0] != y, after.classes, standardize=True)
+    suppressed = (after.coef == 0).all(axis=0) & (Z.std(axis=0, dtype=np.float64) > 0)
+    if used is not None:
+        suppressed &= (used.coef != 0).any(axis=0)
     record = record or {}
-    shown = Shown(samples.y, *predictions, samples.groups, samples)
+    shown = Shown(y, *predictions, samples.groups, samples)
     return Report(
         title=name_of(original),
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
@@ -253,31 +245,32 @@ def _record(model: FrozenModel) -> dict[str, Any]:
     if model.path is None:
         return {}
     try:
-        found = json.loads(model.path.with_name("result.json").read_text(encoding="utf-8"))
+        record = json.loads(model.path.with_name("result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    whole = (
-        isinstance(found, dict)
-        and Path(str(found.get("model"))).name == model.path.name
-        and isinstance(found.get("notes"), list)
-        and isinstance(found.get("candidates"), list)
-        and all(map(_is_candidate, found["candidates"]))
-        and len({row["worst_group"] is None for row in found["candidates"]}) < 2
+    is_whole = (
+        isinstance(record, dict)
+        and Path(str(record.get("model"))).name == model.path.name
+        and isinstance(record.get("notes"), list)
+        and isinstance(record.get("candidates"), list)
+        and all(map(_is_candidate, record["candidates"]))
+        and len({row["worst_group"] is None for row in record["candidates"]}) < 2
     )
-    return found if whole else {}
+    return record if is_whole else {}
 
 
 def _is_candidate(row: Any) -> bool:
-    """Whether it is what a candidate becomes in ``result.json``."""
-    if not isinstance(row, dict) or not row.keys() >= {*_FIGURES, *_OTHER}:
-        return False
-    figures = [row[name] for name in _FIGURES]
-    return (
-        isinstance(row["name"], str)
-        and isinstance(row["chosen"], bool)
-        and isinstance(row["spread"], dict)
-        and all(isinstance(value, int | float) for value in figures)
-        and isinstance(row["worst_group"], int | float | None)
+    """Whether a value is what a candidate becomes in ``result.json``."""
+    types: dict[str, Any] = {
+        **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
+        "worst_group": int | float | None,
+        "name": str,
+        "chosen": bool,
+        "spread": dict,
+        "note": object,
+    }
+    return isinstance(row, dict) and all(
+        name in row and isinstance(row[name], expected) for name, expected in types.items()
     )
 
 
@@ -299,12 +292,6 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
         ) from error
 
 
-def _silenced(before: LinearHead | None, after: LinearHead) -> Array:
-    """Neurons that the first head uses, if there is one, and the second does not."""
-    unused = (after.coef == 0).all(axis=0)
-    return np.asarray(unused if before is None else (before.coef != 0).any(axis=0) & unused)
-
-
 def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
     """Predictions of a plain head on the samples themselves, from folds it has not seen."""
     n_folds = min(most_folds, int(np.unique(y, return_counts=True)[1].min()))
@@ -324,12 +311,11 @@ def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
 
 
 def _on_new_head(original: FrozenModel) -> str:
-    own = "has no head"
+    lack = "has no head"
     if original.head is not None:
-        classes = listed(map(repr, original.head.classes.tolist()), 5)
-        own = f"is for other classes ({classes})"
+        lack = f"is for other classes ({listed(map(repr, original.head.classes.tolist()), 5)})"
     return (
-        f"The original model {own}. What stands as before is a plain head (logistic regression on "
+        f"The original model {lack}. What stands as before is a plain head (logistic regression on "
         "the same embeddings), fitted on the samples given and rated on folds it has not seen."
     )
 
@@ -344,20 +330,10 @@ def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) ->
 
 
 def _provenance(model: FrozenModel) -> dict[str, str]:
-    """What ntkit wrote into a model about how its head was made."""
+    """Facts about its head that ntkit wrote into a model."""
     named = {"ntkit.method": "method", "ntkit.parameters": "parameters", "ntkit.version": "ntkit"}
-    found = {label: model.metadata[k] for k, label in named.items() if k in model.metadata}
-    if "parameters" in found:
-        found["parameters"] = _as_assignments(found["parameters"])
-    return found or {"the second model": "was not written by ntkit"}
-
-
-def _as_assignments(parameters: str) -> str:
-    """JSON as in a call; anything else as it is."""
-    try:
-        values = json.loads(parameters)
-    except ValueError:
-        return parameters
-    if not isinstance(values, dict):
-        return parameters
-    return ", ".join(f"{name}={value}" for name, value in values.items())
+    facts = {label: model.metadata[k] for k, label in named.items() if k in model.metadata}
+    with suppress(KeyError, ValueError, AttributeError):  # no mapping in JSON: as it is
+        parameters = json.loads(facts["parameters"])
+        facts["parameters"] = ", ".join(f"{k}={value}" for k, value in parameters.items())
+    return facts or {"the second model": "was not written by ntkit"}

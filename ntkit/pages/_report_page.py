@@ -1,9 +1,9 @@
-"""Report page: tables, neurons and samples of a repair."""
+"""Report page and model card of a repair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,8 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
-from ntkit.pages._looks import UnusualColumns, thumbnail_of
-from ntkit.pages._offline import offline_page, page_percent
+from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
+from ntkit.pages._usage import Usage
 from ntkit.samples import Inputs
 from ntkit.spuriousness import non_constant_neurons
 
@@ -23,9 +23,11 @@ _SIDE, _SNIPPET = 112, 160  # pixels of an image, characters of a text
 _CURVE = 400  # points of a picture
 _BINS = 24
 _STRONGEST = 50  # samples that say what a neuron responds to
+_UNUSUAL = 3  # columns of a row that are furthest from the mean
 _SHOWN_CLASSES = 12
 _LOST = 12  # samples shown
 _SUSPECTS = 6  # neurons shown where none was silenced
+_MOST_CARD_ROWS = 30
 _FEW_ERRORS = 10  # misclassified samples: their median is noise
 
 
@@ -51,13 +53,17 @@ class Shown:
         return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
 
     def cards(self, rows: Array) -> list[dict[str, Any]]:
-        """What the page shows of some samples: a small image or a text, classes, a name."""
-        looks, columns = self._looks, self._columns
+        """Some samples on the page: a small image or a text, classes, a name."""
+        looks = self._looks
         images = {row: thumbnail_of(image, _SIDE) for row, image in looks.pictures(rows.tolist())}
         ids = None if self.samples is None else self.samples.ids
         cards = []
         for i in rows.tolist():
-            text = "" if columns is None else columns.of_row(i)
+            text = ""
+            if self._columns is not None:
+                X, names, mean, deviation = self._columns
+                furthest = _furthest((X[i] - mean) / deviation)
+                text = ", ".join(f"{names[j]} = {X[i, j]:.4g}" for j in furthest)
             if looks.texts is not None:
                 text = " / ".join(map(one_line, str(looks.texts[i]).split("\n\n")))
             cards.append(
@@ -74,23 +80,33 @@ class Shown:
         return cards
 
     def in_common(self, rows: Array) -> str:
-        """In what some samples differ from the others, where that is known."""
-        return "" if self._columns is None else self._columns.in_common(rows)
+        """The columns in which the mean of some rows is furthest from that of all."""
+        if self._columns is None:
+            return ""
+        X, names, mean, deviation = self._columns
+        distance = (X[rows].mean(axis=0, dtype=float) - mean) / deviation
+        return ", ".join(f"{names[j]} ({distance[j]:+.1f} sd)" for j in _furthest(distance))
 
     @cached_property
-    def _columns(self) -> UnusualColumns | None:
+    def _columns(self) -> tuple[Array, Sequence[str], Array, Array] | None:
+        """Values, names, means and deviations of the columns, where samples have columns."""
         samples = self.samples
         if samples is None or samples.kind != "columns":
             return None
-        return UnusualColumns(samples.X, samples.columns)
+        mean, deviation = samples.X.mean(axis=0, dtype=float), samples.X.std(axis=0, dtype=float)
+        return samples.X, samples.columns, mean, np.where(deviation > 0, deviation, np.inf)
 
     @cached_property
     def _looks(self) -> Inputs:
         return Inputs() if self.samples is None else _looks_of(self.samples)
 
 
+def _furthest(distance: Array) -> Array:
+    return np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
+
+
 def _looks_of(samples: Samples) -> Inputs:
-    """What can be shown; of several inputs the first that can be."""
+    """Inputs of samples that a page can show; of several inputs the first that it can."""
     if samples.kind == "inputs":
         each = (_looks_of(Samples(X)) for X in samples.X.values())
         return next((look for look in each if look.images is not None or look.texts), Inputs())
@@ -101,7 +117,7 @@ def _looks_of(samples: Samples) -> Inputs:
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows."""
+    """Content of a report."""
 
     title: str
     sentences: Sequence[str]
@@ -121,7 +137,7 @@ class Report:
     headline: str = ""
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
     price_taken: Mapping[str, Any] | None = None
-    commands: Sequence[str] = field(default_factory=tuple)
+    commands: Sequence[str] = ()
 
 
 def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> str:
@@ -138,8 +154,8 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         summary={row.label: row for row in figures.rows if row.kind == "summary"},
         worst_before={
             kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
-            for kind, found in rows.items()
-            if (some := [row for row in found if row.count])
+            for kind, of_kind in rows.items()
+            if (some := [row for row in of_kind if row.count])
         },
         classes=sorted(rows["class"], key=_change),
         groups=sorted(rows["group"], key=_change),
@@ -189,10 +205,10 @@ def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
         controls["the best that only balances the classes"] = best
-    said = [f"{what} ({row['name']}): {page_percent(row[key])}" for what, row in controls.items()]
-    random = [row for row in candidates if row["name"].startswith("random mask")]
-    said += [f"{row['name']}: {page_percent(row[key])}" for row in random]
-    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {'; '.join(said)}."
+    rows = [(f"{what} ({row['name']})", row) for what, row in controls.items()]
+    rows += [(row["name"], row) for row in candidates if row["name"].startswith("random mask")]
+    accuracies = "; ".join(f"{name}: {page_percent(row[key])}" for name, row in rows)
+    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {accuracies}."
 
 
 def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:
@@ -280,3 +296,43 @@ def _curve(report: Report) -> dict[str, Any] | None:
         "low": low,
         "high": high,
     }
+
+
+def model_card(report: Report, usage: Usage) -> str:
+    """Write a model card in Markdown, with the front matter of the Hugging Face Hub."""
+    # The front matter has what is known: no licence, no language, no name of a data set.
+    figures = report.shown.figures()
+    return rendered(
+        "card.md.jinja",
+        report=report,
+        usage=usage,
+        verdict=outcome(figures),
+        n_suppressed=int(report.suppressed.sum()),
+        table=_card_table(figures),
+        worse=[
+            f"{row.kind} {markdown(row.label)} ({100 * _change(row):+.1f} points)"
+            for row in figures.rows
+            if row.kind != "summary" and row.change is not None and _clearly_worse(row)
+        ],
+    )
+
+
+def _card_table(figures: GroupReport) -> str:
+    """The table of accuracies; of many classes the summaries and the largest losses."""
+    rows = [
+        replace(
+            row, label=markdown(row.label), which=None if row.which is None else markdown(row.which)
+        )
+        for row in figures.rows
+    ]
+    others = [row for row in rows if row.kind != "class"]
+    left_out = ""
+    if len(rows) > _MOST_CARD_ROWS:
+        losses = sorted(
+            (row for row in rows if row.kind == "class" and row.count),
+            key=lambda row: row.change or 0.0,
+        )
+        shown = [*losses[: max(0, _MOST_CARD_ROWS - len(others))], *others]
+        left_out = f"\n\n{len(rows) - len(shown)} classes with smaller losses are left out."
+        rows = shown
+    return replace(figures, rows=tuple(rows)).table() + left_out

@@ -1,4 +1,4 @@
-"""How a written model is used, by whoever finds its card: facts, and a program that runs."""
+"""Usage of a written model, for readers of its card: facts, and a program that runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TASKS = {  # as the Hugging Face Hub calls them
 
 @dataclass(frozen=True)
 class Usage:
-    """What a model card says about how to use a model."""
+    """Usage of a model, for its card."""
 
     # `snippet` is a Python program that predicts, to be run beside the model; `program` is the same
     # as a file, which is run from anywhere. `files` are those that it needs beside the model.
@@ -59,8 +59,10 @@ def usage_of(
             **values,
         )
 
+    names = json.loads(model.metadata["ntkit.classes"])
+    shown = listed((f"{i} = {name!r}" for i, name in enumerate(names)), _MOST, " ({} in all)")
     facts = {
-        "classes": _classes(model),
+        "classes": f"{shown}, in the order of the scores; the file holds them as ntkit.classes",
         "inputs": "; ".join(map(str, model.inputs)),
         "outputs": "; ".join(map(str, model.outputs)),
         **facts,
@@ -70,42 +72,29 @@ def usage_of(
     return Usage(facts, snippet, program("HERE"), files, change, before, _TASKS.get(kind))
 
 
-# -- facts --------------------------------------------------------------------------------------
-
-
-def _classes(model: FrozenModel) -> str:
-    names = json.loads(model.metadata["ntkit.classes"])
-    shown = listed((f"{i} = {name!r}" for i, name in enumerate(names)), _MOST, " ({} in all)")
-    return f"{shown}, in the order of the scores; the file holds them as ntkit.classes"
-
-
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
-    """What is other than in the original, and what stands before in the figures."""
+    """Differences from the original, and the head that stands for it in the accuracies."""
     if not new_head:
         return (
             "Everything before it, inputs, outputs and their names are those of the original.",
             "",
         )
-    own = {tensor.name for tensor in original.outputs}
-    added = [str(tensor) for tensor in model.outputs if tensor.name not in own]
+    names = {tensor.name for tensor in original.outputs}
+    added = [str(tensor) for tensor in model.outputs if tensor.name not in names]
     n_classes = len(model.head.classes) if model.head is not None else 0
-    what = "has no head for these classes"
+    before = "has no head for these classes"
     if original.head is not None:
-        what = f"tells {len(original.head.classes)} other classes apart"
-    where = (
-        f"its scores are the new output {', '.join(added)}"
-        if added
-        else "outputs that follow from it show these classes in place of the original's"
-    )
+        before = f"tells {len(original.head.classes)} other classes apart"
+    where = "outputs that follow from it show these classes in place of the original's"
+    if added:
+        where = f"its scores are the new output {', '.join(added)}"
     return (
-        f"Its head is new: the original {what}, this one {n_classes} classes; {where}. Everything "
-        f"before {model.embedding.name!r} and all other outputs are those of the original.",
+        f"Its head is new: the original {before}, this one {n_classes} classes; {where}. "
+        f"Everything before {model.embedding.name!r} and all other outputs are those of the "
+        "original.",
         "The original model cannot be rated on these classes: “before” is a plain (ERM) head "
         "that was fitted on the training set, on the same embeddings.",
     )
-
-
-# -- what goes in -------------------------------------------------------------------------------
 
 
 def _inputs(
@@ -122,24 +111,24 @@ def _inputs(
         "all_rows": lambda: _all_rows(info),
     }
     if TextPreprocessing.for_strings(model.inputs) is not None:
-        said = f"they go into {info.name!r} as they are, one for each sample"
-        return "strings", values, {"texts": said}, {}
+        text = f"they go into {info.name!r} as they are, one for each sample"
+        return "strings", values, {"texts": text}, {}
     if samples.embedded:
-        said = "the job was given embeddings; prepare inputs as for the original model"
-        return "arrays", values, {"preparation": said}, {}
+        text = "the job was given embeddings; prepare inputs as for the original model"
+        return "arrays", values, {"preparation": text}, {}
     if samples.kind == "images":
         steps = samples.X.preprocessing
-        said = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
-        said += "; scale is a factor on pixels 0 … 255, mean and std come after it"
-        return "images", values | {"steps": steps}, {"images": said}, {}
+        text = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
+        text += "; scale is a factor on pixels 0 … 255, mean and std come after it"
+        return "images", values | {"steps": steps}, {"images": text}, {}
     if samples.kind == "texts":
         facts, files = _of_texts(samples.X)
         steps, pad = samples.X.preprocessing, samples.X.pad_token()
         values |= {"steps": steps, "pad": pad, "paired": samples.X.paired}
         return "texts", values, facts, files
     if samples.columns and len(model.inputs) == 1:
-        said = listed(map(repr, samples.columns), _MOST, " ({} in all)")
-        facts = {"columns": f"{said}, as numbers in this order"}
+        text = listed(map(repr, samples.columns), _MOST, " ({} in all)")
+        facts = {"columns": f"{text}, as numbers in this order"}
         return "table", values | {"columns": list(samples.columns)}, facts, {}
     return "arrays", values, {"preparation": "arrays go in as they are"}, {}
 
@@ -147,13 +136,14 @@ def _inputs(
 def _of_texts(texts: Texts) -> tuple[dict[str, str], dict[str, bytes]]:
     """Facts about the tokenizer, and its files."""
     steps, pad = texts.preprocessing, texts.pad_token()
-    said = (
+    text = (
         f"tokenizer.json beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
         f"most {steps.max_length} tokens, cut off on the {steps.truncation}, filled up on the "
         f"{steps.padding} with token {pad[0]}"
-        + (f" to {steps.fixed_length} tokens" if steps.fixed_length is not None else "")
     )
-    told: dict[str, Any] = {
+    if steps.fixed_length is not None:
+        text += f" to {steps.fixed_length} tokens"
+    used: dict[str, Any] = {
         "model_max_length": steps.max_length,
         "truncation_side": steps.truncation,
         "padding_side": steps.padding,
@@ -161,8 +151,8 @@ def _of_texts(texts: Texts) -> tuple[dict[str, str], dict[str, bytes]]:
     }
     # What else the original says is for transformers: the tokenizer's class, its special tokens.
     settings = saved_settings(steps.tokenizer_path)
-    settings |= {name: value for name, value in told.items() if value is not None}
-    return {"tokenizer": said}, {
+    settings |= {name: value for name, value in used.items() if value is not None}
+    return {"tokenizer": text}, {
         "tokenizer.json": steps.tokenizer_path.read_bytes(),
         "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
     }
@@ -190,9 +180,6 @@ def _dtype(info: TensorInfo) -> str:
         return "float32"
 
 
-# -- what comes out -----------------------------------------------------------------------------
-
-
 def _shown(model: FrozenModel) -> tuple[str, list[str]]:
     """The output that shows classes best, and how a program reads them from it."""
     head, logits = model.head, model.logits
@@ -205,15 +192,15 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
     names = {tensor.name: tensor for tensor in model.outputs}
     if logits.name in names:
         return logits.name, columns if head.n_logits > 1 else [_risen(0)]
-    found = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
-    for info in found:
+    derived = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
+    for info in derived:
         width = info.shape[-1] if info.shape else None
         scores = info.dtype in ("float32", "float16", "double", "bfloat16")
         if scores and width == len(head.classes) and len(info.shape or ()) > 1:
             return info.name, columns
         if scores and head.n_logits == 1 and "Sigmoid" in model.describe()["post_processing"]:
             return info.name, [_risen(0.5)]
-    for info in found:
+    for info in derived:
         if info.dtype == "sequence of maps":
             return info.name, ["return [max(row, key=row.get) for row in found]"]
         if info.dtype == "string" or model.classes_from_graph:
@@ -221,7 +208,7 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
         if info.dtype.startswith(("int", "uint", "bool")):
             column = "found.reshape(len(found), -1)[:, 0]"
             return info.name, [f"return [classes[int(i)] for i in {column}]"]
-    return (found or list(model.outputs))[0].name, ["return found"]
+    return (derived or list(model.outputs))[0].name, ["return found"]
 
 
 def _risen(threshold: float) -> str:

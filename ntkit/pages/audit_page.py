@@ -15,8 +15,7 @@ import numpy as np
 from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
-from ntkit.pages._looks import brief, cells_of, snippet_of, thumbnail_of
-from ntkit.pages._offline import offline_page
+from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.samples import Inputs
 
 _LONGEST = 60  # characters of a column that names of attributes show
@@ -61,7 +60,8 @@ def wording(
     """Put an attribute in words."""
     rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
     if kind == "word":
-        return _of_a_word(rest)
+        thing = "tag" if rest.startswith("<") else "words" if " " in rest else "word"
+        return _of_a_thing(f"the {thing} {quoted(rest)}")
     if kind in _OF_A_TABLE:
         return _of_a_column(name, kind, rest, columns)
     if kind in ("layer", "embedding"):
@@ -69,20 +69,19 @@ def wording(
     height = next((h for h in _HEIGHT if rest.endswith(f" {h}")), None)
     if height is not None:
         return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
-    what = f"{kind} {quoted(rest)}" if rest != name else quoted(rest)
-    return Wording(_capital(what), what, f"with {what}", f"without {what}")
+    return _of_a_thing(f"{kind} {quoted(rest)}" if rest != name else quoted(rest))
 
 
 def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
     """Ask whether a finding is a shortcut, naming all that a *yes* would act on."""
     # The page of an audit and the terminal ask in these words.
     columns = list(columns)
-    own, *others = finding.sides
+    names, *others = finding.sides
     if finding.feature_set in NAMELESS:  # a number that differs says nothing to a person
-        own, others = (finding.name,), []
+        names, others = (finding.name,), []
     first, rest = (
-        [wording(name, finding.feature_set, columns).noun for name in names]
-        for names in (own, [name for side in others for name in side])
+        [wording(name, finding.feature_set, columns).noun for name in side]
+        for side in (names, [name for side in others for name in side])
     )
     if finding.feature_set == "picture":  # one measurement, cut twice
         same = f" {first[0].split(' ', 2)[-1]}"
@@ -95,69 +94,51 @@ def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
 
 def _listed(nouns: Sequence[str], shown: int) -> str:
     """Some nouns as one; of several words, those after the first ones shown are just quoted."""
-    said = [
+    named = [
         noun.removeprefix("the word ") if i >= shown else noun
         for i, noun in enumerate(nouns[:_MOST_NOUNS])
     ]
-    more = len(nouns) - len(said)
-    said += [f"{more} more"] if more else []
-    return " or ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
+    more = len(nouns) - len(named)
+    *most, last = [*named, f"{more} more"] if more else named
+    return f"{', '.join(most)} or {last}" if most else last
 
 
-def _of_a_word(word: str) -> Wording:
-    kind = "tag" if word.startswith("<") else "words" if " " in word else "word"
-    what = f"the {kind} {quoted(word)}"
+def _of_a_thing(what: str) -> Wording:
+    """An attribute that a sample has or lacks."""
     return Wording(_capital(what), what, f"with {what}", f"without {what}")
 
 
 def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wording:
-    column, condition = column_of(name, kind, columns) or _parts(rest)
+    column, condition = rest, ""
+    if (match := column_of(name, kind, columns)) is not None:
+        column, condition = match
+    elif parts := re.fullmatch(r"(?s)(.+?)(>=.*|=.*| missing)", rest):
+        column, condition = parts.groups()
     what = quoted(column)
     if condition == " missing":
-        return Wording(
-            f"{what} is missing",
-            f"a missing {what}",
-            f"where {what} is missing",
-            f"where {what} is known",
-        )
-    if condition.startswith(">="):
+        title, noun, lacking = f"{what} is missing", f"a missing {what}", f"{what} is known"
+    elif condition.startswith(">="):
         limit = condition[2:]
-        return Wording(
-            f"{what} is {limit} or more",
-            f"{what} of {limit} or more",
-            f"where {what} is {limit} or more",
-            f"where {what} is less than {limit}",
-        )
-    if condition.startswith("="):
+        title, noun = f"{what} is {limit} or more", f"{what} of {limit} or more"
+        lacking = f"{what} is less than {limit}"
+    elif condition.startswith("="):
         value = quoted(condition[1:])
-        return Wording(
-            f"{what} is {value}",
-            f"the value {value} of {what}",
-            f"where {what} is {value}",
-            f"where {what} is something else",
-        )
-    return Wording(what, what, f"with {what}", f"without {what}")
+        title, noun = f"{what} is {value}", f"the value {value} of {what}"
+        lacking = f"{what} is something else"
+    else:
+        return _of_a_thing(what)
+    return Wording(title, noun, f"where {title}", f"where {lacking}")
 
 
 def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
     """The column that an attribute is read from, and what it says of it; None if it is none."""
-    found = [
+    matches = [
         (name, attribute.removeprefix(start))
-        for name, start in ((name, f"{kind}:{_as_in_names(name)}") for name in names)
+        for name in names  # those of attributes cut long ones
+        for start in [f"{kind}:{shortened(name, _LONGEST)}"]
         if attribute.startswith((f"{start}=", f"{start}>=")) or attribute == f"{start} missing"
     ]
-    return max(found, key=lambda one: len(one[0]), default=None)
-
-
-def _as_in_names(column: str) -> str:
-    """A column as names of attributes have it, which cut long ones."""
-    return shortened(column, _LONGEST)
-
-
-def _parts(rest: str) -> tuple[str, str]:
-    """A column and what is said of it, where no column is at hand."""
-    parts = re.fullmatch(r"(?s)(.+?)(>=.*|=.*| missing)", rest)
-    return (parts[1], parts[2]) if parts else (rest, "")
+    return max(matches, key=lambda match: len(match[0]), default=None)
 
 
 def _of_a_number(what: str, kind: str, height: str) -> Wording:
@@ -173,7 +154,7 @@ def _of_a_number(what: str, kind: str, height: str) -> Wording:
 
 
 def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
-    """What a neuron, a direction or a cluster sees: which, only examples can say."""
+    """A neuron, a direction or a cluster: only examples can say what it sees."""
     layer = rest.partition(" ")[0]
     where = "the last layer" if kind == "embedding" else "a layer on the way to its answer"
     if layer in layers:
@@ -297,19 +278,18 @@ def _bar(cell: FindingGroup, words: Wording) -> dict[str, Any]:
 
 def _verdict(bars: Sequence[Mapping[str, Any]], label: str, samples: str, is_right: str) -> str:
     first, *others = bars
-    said = f"{first['shown']} of those {first['label']}"
+    shares = f"{first['shown']} of those {first['label']}"
     for other in others:
         joined = "but" if first["accuracy"] < other["accuracy"] else "and"
-        said += f", {joined} on {other['shown']} of the others"
-    return f"Of the {samples} that are really {label}, {is_right} on {said}."
+        shares += f", {joined} on {other['shown']} of the others"
+    return f"Of the {samples} that are really {label}, {is_right} on {shares}."
 
 
 def share_in_words(share: float) -> str:
     """A share in whole percents, but never 100 % of what is not all, or 0 % of what is."""
     whole = round(100 * share)
     exact = share in (0, 1) or whole not in (0, 100)
-    shown = f"{whole}" if exact else f"{100 * share:.1f}"
-    return f"{shown}\N{NO-BREAK SPACE}%"
+    return f"{whole if exact else f'{100 * share:.1f}'}\N{NO-BREAK SPACE}%"
 
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
@@ -319,9 +299,6 @@ def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
     shown = [each.title for each in words if not each.hint][:_MOST_NAMES]
     more = len(names) - len(shown)
     return [*shown, *([f"and {more} more"] if more and shown else ())]
-
-
-# -- examples -----------------------------------------------------------------------------------
 
 
 def examples_of(
@@ -336,7 +313,10 @@ def examples_of(
     first, second = kinds if wrong_first else kinds[::-1]
     n_first = min(len(first), max(-(-2 * most // 3), most - len(second)))
     n_second = min(len(second), most - n_first)
-    drawn = [_draw(first, n_first, rng), _draw(second, n_second, rng)]
+    drawn = [
+        np.sort(rng.choice(rows, n, replace=False)).tolist() if n else []
+        for rows, n in ((first, n_first), (second, n_second))
+    ]
     wrongs, rights = drawn if wrong_first else drawn[::-1]
     return {
         "rows": [*drawn[0], *drawn[1]],
@@ -347,10 +327,6 @@ def examples_of(
     }
 
 
-def _draw(rows: Array, n: int, rng: np.random.Generator) -> list[int]:
-    return np.sort(rng.choice(rows, n, replace=False)).tolist() if n else []
-
-
 def look_of(
     row: int,
     finding: Finding,
@@ -358,9 +334,14 @@ def look_of(
     inputs: Inputs,
     image: str | None,
 ) -> dict[str, Any]:
-    """How a sample looks beside a finding; "right" is None where nobody knows."""
+    """Look of a sample beside a finding; "right" is None where nobody knows."""
     tables = inputs.tables
-    marks = _columns_of(finding, tables)
+    columns = [column for table in tables for column in table]
+    marks = dict[str, str]()  # of the columns that the family is read from
+    for name in (finding.name, *finding.same, *finding.opposed):
+        for kind in ("column", "metadata"):
+            if match := column_of(name, kind, columns):
+                marks.setdefault(match[0], "this" if name == finding.name else "other")
     if inputs.samples == "cases":
         cells, n_more = cells_of(tables, row, marks)
     else:
@@ -384,21 +365,8 @@ def look_of(
 
 
 def _words_of(names: Sequence[str]) -> list[str]:
-    """What to mark in a text: of whatever kind, if the text does not hold it, nothing is."""
+    """Words to mark in a text, if it holds them, of names of any kind."""
     return [rest for name in names if (rest := name.partition(":")[2])]
-
-
-def _columns_of(finding: Finding, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Columns that a family is read from, with their marks."""
-    names = (finding.name, *finding.same, *finding.opposed)
-    columns = [column for table in tables for column in table]
-    marks = dict[str, str]()
-    for name in names:
-        for kind in ("column", "metadata"):
-            read = column_of(name, kind, columns)
-            if read:
-                marks.setdefault(read[0], "this" if name == finding.name else "other")
-    return marks
 
 
 _EXAMPLES = 6
@@ -413,7 +381,7 @@ class Unlabelled:
     inputs: Inputs
 
     def counts(self, name: str) -> tuple[int, int] | None:
-        """How many have an attribute, and of how many it is known; None if it cannot be read."""
+        """Numbers of samples with an attribute, and of those it is known of; None if unreadable."""
         values = self.values.get(name)
         return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
 
@@ -432,7 +400,7 @@ _ROOM = 6_000_000  # characters of pictures; more make a page slow to open and t
 
 @dataclass(frozen=True, eq=False)
 class AuditPage:
-    """What the page of an audit shows."""
+    """Content of the page of an audit."""
 
     title: str
     digest: str
@@ -461,9 +429,15 @@ def audit_html(page: AuditPage) -> str:
     # as `answers.json` by a button.
     page.inputs.check(len(page.predictions.y_index))
     cards = _cards(page)
-    _add_looks(page, cards)
+    groups = [(card, group) for card in cards for group in card["groups"]]
+    images = _thumbnails(page.inputs, [r for _, group in groups for r in group["examples"]["rows"]])
+    for card, group in groups:
+        group["looks"] = [
+            look_of(row, card["finding"], card["predictions"], page.inputs, images.get(row))
+            for row in group["examples"]["rows"]
+        ]
     _add_unlabelled(page, cards)
-    looks = [look for card in cards for group in card["groups"] for look in group["looks"]]
+    looks = [look for _, group in groups for look in group["looks"]]
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
     data = "--train DATA --validation DATA -o debiased/"
     return offline_page(
@@ -511,17 +485,6 @@ def _cards(page: AuditPage) -> list[dict[str, Any]]:
     return cards
 
 
-def _add_looks(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
-    """Show what the examples look like, the first ones first, as far as there is room."""
-    groups = [(card, group) for card in cards for group in card["groups"]]
-    images = _thumbnails(page.inputs, [r for _, group in groups for r in group["examples"]["rows"]])
-    for card, group in groups:
-        group["looks"] = [
-            look_of(row, card["finding"], card["predictions"], page.inputs, images.get(row))
-            for row in group["examples"]["rows"]
-        ]
-
-
 def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
     """Say how often what the cards are about occurs among samples without labels."""
     other = page.unlabelled
@@ -548,10 +511,10 @@ def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
 
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
     """Small pictures of rows, the first ones first, as far as there is room."""
-    left, found = _ROOM, dict[int, str | None]()
+    left, thumbnails = _ROOM, dict[int, str | None]()
     for row, image in inputs.pictures(rows):
-        found[row] = thumbnail_of(image)
-        left -= len(found[row] or "")
+        thumbnails[row] = thumbnail_of(image)
+        left -= len(thumbnails[row] or "")
         if left <= 0:
             break
-    return found
+    return thumbnails

@@ -12,8 +12,7 @@ from ntkit._doc import documented
 from ntkit._labels import guarded_cell
 from ntkit._output import check_folder, new_folder
 from ntkit.exceptions import InputError
-from ntkit.pages._looks import brief, cells_of, thumbnail_of
-from ntkit.pages._offline import offline_page
+from ntkit.pages._offline import brief, cells_of, offline_page, thumbnail_of
 from ntkit.samples import Inputs
 
 __all__ = ["write_label_page"]
@@ -125,13 +124,23 @@ def label_html(
     # `csv` is the file to fill in where a browser runs no scripts, `more` another column of the
     # file that is saved, with a cell for each of the rows, and `then` says what to do with it.
     values, rows = [str(value).strip() for value in values], [int(row) for row in rows]
-    _check_values(values)
+    if not 2 <= len(values) <= _KEYS:
+        raise InputError(f"Give two to {_KEYS} values to choose from; got {len(values)}.")
+    if len({*values} - {""}) < len(values):
+        raise InputError("The values to choose from must differ, and none may be empty.")
     names = _names(rows, inputs)
-    _check_texts([*names, *values, attribute])
+    for text in (*names, *values, attribute):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a character, as of a file name in another encoding
+            raise InputError(
+                f"The name {text!r:.80} cannot be written as a text; give ids that can."
+            ) from None
     columns, cells = ["id"], [name_cell(name) for name in names]
     if more is not None:
         columns.append(more[0])
         cells = [f"{one},{quoted_cell(two)}" for one, two in zip(cells, more[1], strict=True)]
+    shown = json.dumps([question, cells, values, attribute])
     return offline_page(
         "label",
         question=question,
@@ -141,7 +150,7 @@ def label_html(
         csv=csv,
         settings=json.dumps(
             {
-                "digest": _digest(question, cells, values, attribute),
+                "digest": hashlib.sha256(shown.encode()).hexdigest()[:16],
                 "header": ",".join([*columns, quoted_cell(attribute)]),
                 "values": values,
                 "cells": [quoted_cell(value) for value in values],
@@ -149,24 +158,6 @@ def label_html(
             }
         ),
     )
-
-
-def _check_values(values: Sequence[str]) -> None:
-    if not 2 <= len(values) <= _KEYS:
-        raise InputError(f"Give two to {_KEYS} values to choose from; got {len(values)}.")
-    if len({*values} - {""}) < len(values):
-        raise InputError("The values to choose from must differ, and none may be empty.")
-
-
-def _check_texts(texts: Sequence[str]) -> None:
-    """Refuse half characters, as of file names in another encoding: no CSV holds them."""
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"The name {text!r:.80} cannot be written as a text; give ids that can."
-            ) from None
 
 
 def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
@@ -192,7 +183,7 @@ def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
 def _samples(
     rows: Sequence[int], names: Sequence[str], cells: Sequence[str], inputs: Inputs
 ) -> list[dict[str, Any]]:
-    """What the page shows of each; ``cell`` is what tells it from others in the CSV."""
+    """Content of the page, sample by sample; ``cell`` tells a sample from others in the CSV."""
     side = _LARGE if len(rows) <= _MANY else _SMALL
     images = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
     samples = list[dict[str, Any]]()
@@ -211,8 +202,3 @@ def _samples(
             }
         )
     return samples
-
-
-def _digest(question: str, cells: Sequence[str], values: Sequence[str], attribute: str) -> str:
-    asked = json.dumps([question, list(cells), list(values), attribute])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]

@@ -106,7 +106,7 @@ def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ntkit.jobs.debias.result._job.report_html", press)
+        patch.setattr("ntkit.jobs.debias._job.report_html", press)
         code, _, err = run(capsys, *arguments, "--force", "--method", "auto")
     assert code == 130
     assert "out is as it was" in err

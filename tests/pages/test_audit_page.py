@@ -15,7 +15,7 @@ import ntkit
 from ntkit.attributes import Block, FeatureSet
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import Inputs, read_answers, with_retraining, write_audit
-from ntkit.pages._looks import snippet_of, thumbnail_of
+from ntkit.pages._offline import snippet_of, thumbnail_of
 from ntkit.pages.audit_page import examples_of, question_of, wording
 from tests.pages import audits
 from tests.pages.audits import FILM, PRED, N, Y

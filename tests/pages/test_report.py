@@ -19,8 +19,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 from ntkit.jobs.report import started_by
-from ntkit.pages._model_card import model_card
-from ntkit.pages._report_page import Report, Shown, neuron_cards, outcome, report_html
+from ntkit.pages._report_page import Report, Shown, model_card, neuron_cards, outcome, report_html
 from ntkit.pages._usage import Usage
 
 VOID = ("meta", "img", "line", "path", "polyline")

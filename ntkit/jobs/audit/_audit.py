@@ -25,14 +25,7 @@ from ntkit.attributes.findings import (
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._result import Audit
 from ntkit.pages import Inputs
-from ntkit.study import (
-    AS_GOOD,
-    Rows,
-    class_weighted,
-    cross_fitted_logits,
-    folds_of,
-    penalty_path,
-)
+from ntkit.study import AS_GOOD, Rows, class_weighted, cross_fitted_logits, folds_of, penalty_path
 
 _FOLDS = 5
 _MOST_ALPHA = 1.0  # a stronger penalty makes errors that say nothing of the data

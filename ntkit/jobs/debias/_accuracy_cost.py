@@ -1,4 +1,4 @@
-"""What a new head costs beside the old one, on samples neither has seen; and heads in between."""
+"""Accuracy cost of a new head on samples that neither head has seen, and heads in between."""
 
 from __future__ import annotations
 
@@ -125,14 +125,10 @@ class AccuracyCost:
         it does not only add).
         """
         better = self._likely_better or self.error_recovery >= ERROR_RECOVERY
-        better = better or (learnable and not self._only_breaks and not self.fixed < ERROR_RECOVERY)
+        only_breaks = self.n_new_errors > 0 and self.n_fixed == 0
+        better = better or (learnable and not only_breaks and not self.fixed < ERROR_RECOVERY)
         better = better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
-
-    @property
-    def _only_breaks(self) -> bool:
-        """Whether samples are broken, and none is mended."""
-        return self.n_new_errors > 0 and self.n_fixed == 0
 
     @property
     def _worst_likely_better(self) -> bool:
@@ -146,16 +142,6 @@ class AccuracyCost:
     def _likely_better(self) -> bool:
         error = (self.class_gain - self.class_gain_low) / float(norm.ppf(_CONFIDENCE))
         return self.class_gain > float(norm.ppf(_LIKELY)) * error
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What becomes of a candidate beside the original head."""
-
-    accuracy_costs: tuple[AccuracyCost, ...]
-    accuracy_cost: AccuracyCost
-    helped: bool
-    head: LinearHead
 
 
 def steps(n: int = 10) -> tuple[float, ...]:

@@ -1,16 +1,18 @@
-"""Candidate heads side by side: fitted, scored without group labels, rated on the same samples."""
+"""Candidates fitted, scored without group labels, rated on the same samples, and one chosen."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
+from tqdm import tqdm
 
 from ntkit._disk import scratch
 from ntkit._types import Array
@@ -27,7 +29,6 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import (
     MAX_COST,
     AccuracyCost,
-    Decision,
     accuracy_cost_of,
     mixed,
     steps,
@@ -42,15 +43,23 @@ from ntkit.jobs.debias._candidates import (
     n_suppressed,
 )
 from ntkit.jobs.debias._named_attributes import CompletedGroups
-from ntkit.metrics import (
-    named_score,
-    worst_class_accuracy,
-    worst_group_accuracy,
-)
+from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest
 
+AT_A_COST = "Accepted at a cost."
+_SAME = 1e-9
 _TRAIN_FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The head that a candidate gives, mixed with the original one, and its accuracy cost."""
+
+    accuracy_costs: tuple[AccuracyCost, ...]
+    accuracy_cost: AccuracyCost
+    helped: bool
+    head: LinearHead
 
 
 class Comparison:
@@ -85,17 +94,14 @@ class Comparison:
         self._mapped = is_mapped(train.Z) and train.Z.nbytes > LARGE
         self.train, self.validation = self._standardized(train), self._standardized(validation)
         self.test = None if test is None else self._standardized(test)
-        classes, y_index = np.unique(self.train.y, return_inverse=True)
-        train_rows, held_rows = (
-            Rows(part.Z, index, np.ones(len(index)))
-            for part, index in (
-                (self.train, y_index),
-                (self.validation, np.searchsorted(classes, self.validation.y)),
-            )
+        classes = np.unique(self.train.y)
+        train_rows, validation_rows = (
+            Rows(part.Z, np.searchsorted(classes, part.y), np.ones(len(part.y)))
+            for part in (self.train, self.validation)
         )
         sides = np.stack([each.value for each in named], axis=1) if named else None
         self.named, self.known = named, known
-        self.study = Study(classes, train_rows, held_rows, sides)
+        self.study = Study(classes, train_rows, validation_rows, sides)
         self.C = C
         self.select = select
         self.seed = seed
@@ -105,9 +111,10 @@ class Comparison:
         n = len(self.train.y)
         if head is None:
             # Without class weights a strong penalty leaves a head the larger class.
-            chosen = self._C("train", cells=False)
-            own = chosen if C is not None else max(chosen, 1 / (ERM_ALPHA * n))
-            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=own)
+            C_erm = self._C("train", cells=False)
+            if C is None:
+                C_erm = max(C_erm, 1 / (ERM_ALPHA * n))
+            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=C_erm)
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         reference = retrain_head(self.train.Z, self.train.y, C=1 / n if C is None else C)
@@ -119,22 +126,20 @@ class Comparison:
         """Fit a copy of a candidate's estimator; also what it warned of."""
         study = self._study_with(validation)
         if setting.partly_known and self.known is not None:
-            clf = self._set(setting)
-            return self.known.fit(clf, study, validation), ""
+            return self.known.fit(self._set(setting), study, validation), ""
         return self._fitted(setting, study)
 
     def _set(self, setting: Setting) -> Any:
         """A copy of a candidate's estimator, with what the comparison decides for it."""
         clf = clone(setting.estimator)
-        own: dict[str, Any] = {"head": self.original}
+        decided: dict[str, Any] = {"head": self.original}
         if not setting.as_is:
-            by_cells = getattr(clf, "error_weight", 1) == "balanced"
-            own |= {"random_state": self.seed}
-            if setting.partly_known:
-                own |= {"C": self.C}
-            elif "C" in clf.get_params(deep=False):
-                own |= {"C": self._C(setting.rows, cells=by_cells)}
-        return clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
+            decided |= {"random_state": self.seed, "C": self.C}
+            if not setting.partly_known and "C" in clf.get_params(deep=False):
+                by_cells = getattr(clf, "error_weight", 1) == "balanced"
+                decided["C"] = self._C(setting.rows, cells=by_cells)
+        known = clf.get_params(deep=False)
+        return clf.set_params(**{name: decided[name] for name in decided if name in known})
 
     def _fitted(self, setting: Setting, study: Study) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator on a study; also what it warned of."""
@@ -144,37 +149,40 @@ class Comparison:
             if isinstance(clf, StudyClassifier):
                 clf.fit_study(study)
             else:
-                held = {}
+                validation = {}
                 if study.validation is not None and "X_val" in signature(clf.fit).parameters:
-                    held = {
-                        "X_val": study.validation.X,
-                        "y_val": study.classes[study.validation.y_index],
-                    }
-                clf.fit(study.train.X, study.classes[study.train.y_index], **held)
+                    y_val = study.classes[study.validation.y_index]
+                    validation = {"X_val": study.validation.X, "y_val": y_val}
+                clf.fit(study.train.X, study.classes[study.train.y_index], **validation)
+        notes = []
         for warning in caught:
-            if not issubclass(warning.category, SuppressionWarning):
+            if issubclass(warning.category, SuppressionWarning):
+                notes.append(str(warning.message))
+            else:
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno
                 )
-        own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
-        return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
+        return clf, " ".join(notes) if n_suppressed(clf) or is_degenerate(clf) else ""
 
     def _study_with(self, validation: Array | None) -> Study:
         """The study, or the one that sees some rows of the held-out set only."""
         if validation is None:
             return self.study
-        sides, key = self.study.sides, digest(validation)
+        key = digest(validation)
         if key not in self._of_halves:
-            held, n = self.study.validation, len(self.train.y)
+            sides, held, n = self.study.sides, self.study.validation, len(self.train.y)
             assert held is not None
-            own = None if sides is None else np.concatenate([sides[:n], sides[n:][validation]])
-            seen = replace(self.study, validation=held.take(validation), sides=own)
-            self._of_halves[key] = seen
+            if sides is not None:
+                sides = np.concatenate([sides[:n], sides[n:][validation]])
+            self._of_halves[key] = replace(
+                self.study, validation=held.take(validation), sides=sides
+            )
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
         """Rate a fitted candidate; it is fitted twice more for its held-out score."""
-        self._half_heads[name] = self._heads_of_halves(setting, clf)
+        decided = _decided(setting, clf)
+        self._half_heads[name] = [head_of(self.fit(decided, seen)[0]) for seen, _ in self.halves]
         return Candidate(
             name=name,
             n_suppressed=n_suppressed(clf),
@@ -190,7 +198,7 @@ class Comparison:
             pred[scored] = head.predict(self.validation.Z[scored])
         return pred
 
-    def train_predictions(self, name: str, setting: Setting, clf: Any, t: float) -> Array:
+    def train_predictions(self, setting: Setting, clf: Any, t: float) -> Array:
         """Predict training rows by fits of a candidate that saw none of them, mixed as it is."""
         # Where that is not to be had (large mapped embeddings, groups that are known of some
         # samples) the candidate itself predicts them.
@@ -200,32 +208,36 @@ class Comparison:
         pred, sides = np.empty_like(train.y), self.study.sides
         folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
         for seen, unseen in folds.split(np.zeros(n), train.y):
-            own = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
-            study = replace(self.study, train=self.study.train.take(seen), sides=own)
+            kept = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
+            study = replace(self.study, train=self.study.train.take(seen), sides=kept)
             head = head_of(self._fitted(_decided(setting, clf), study)[0])
             pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
         return pred
 
+    def right(self, name: str, train_predictions: Array, t: float) -> tuple[Array, Array]:
+        """Training and validation samples that the original head gets right, and the new one."""
+        parts = (self.train, self.validation)
+        y = np.concatenate([part.y for part in parts])
+        before = np.concatenate([self.original.predict(part.Z) for part in parts])
+        after = np.concatenate([train_predictions, self.validation_predictions(name, t)])
+        return before == y, after == y
+
     def accuracy_costs(self, name: str, clf: Any) -> tuple[AccuracyCost, ...]:
-        """What a rated candidate costs, and the heads between the original one and it."""
+        """Accuracy costs of a rated candidate, and of the heads between the original one and it."""
         # A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
         # not at all.
-        held, old, groups = self.validation, self.original, self.groups_of(clf)
-        logits, labels = old.logits(held.Z), held.groups
-        read = self.known is None or self.known.is_read
-        return tuple(
-            accuracy_cost_of(
-                t,
-                held.y,
-                logits,
-                self.validation_predictions(name, t),
-                old.classes,
-                labels,
-                groups,
-                by_groups=read,
-            )
-            for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
+        validation, old = self.validation, self.original
+        cost_of = partial(
+            accuracy_cost_of,
+            y=validation.y,
+            old_logits=old.logits(validation.Z),
+            classes=old.classes,
+            groups=validation.groups,
+            balanced=self.groups_of(clf),
+            by_groups=self.known is None or self.known.is_read,
         )
+        shares = (0.0, 1.0) if n_suppressed(clf) else steps()
+        return tuple(cost_of(t, pred=self.validation_predictions(name, t)) for t in shares)
 
     def groups_of(self, clf: Any) -> Attribute | None:
         """Held-out groups that a fitted candidate is balanced over, if any."""
@@ -297,11 +309,6 @@ class Comparison:
             self._chosen_C[rows, cells] = 1 / (clf.alpha_ * n)
         return self._chosen_C[rows, cells]
 
-    def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:
-        """The candidate fitted with either half; what "auto" decided stays decided."""
-        setting = _decided(setting, clf)
-        return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
-
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the held-out set, stratified by class."""
         y = self.validation.y
@@ -317,27 +324,24 @@ class Comparison:
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
         large = self._mapped or (is_mapped(samples.Z) and samples.Z.nbytes > LARGE)
         Z = scratch(samples.Z.shape, samples.Z.dtype) if large else np.empty_like(samples.Z)
-        for part, own in zip(_parts(Z), _parts(samples.Z), strict=True):
-            part[:] = (own - self.mean) / self.std
+        for part, raw in zip(_parts(Z), _parts(samples.Z), strict=True):
+            part[:] = (raw - self.mean) / self.std
         return LabelledEmbeddings(Z, samples.y, samples.groups)
-
-    def _score(self, pred: Array) -> float:
-        return named_score(
-            self.select,
-            self.validation.y,
-            pred,
-            Z=self.validation.Z,
-            reference_pred=self.classes[self.reference_proba.argmax(axis=1)],
-            reference_proba=self.reference_proba,
-            classes=self.classes,
-        )
 
     def _rated(self, head: LinearHead, validation_pred: Array) -> dict[str, Any]:
         rows = self.validation if self.test is None else self.test
         pred = validation_pred if self.test is None else head.predict(rows.Z)
         y, groups = rows.y, rows.groups
         return {
-            "score": self._score(validation_pred),
+            "score": named_score(
+                self.select,
+                self.validation.y,
+                validation_pred,
+                Z=self.validation.Z,
+                reference_pred=self.classes[self.reference_proba.argmax(axis=1)],
+                reference_proba=self.reference_proba,
+                classes=self.classes,
+            ),
             "average": float((pred == y).mean()),
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
@@ -359,3 +363,153 @@ def _parts(Z: Array) -> Iterator[Array]:
     step = max(1, rows_per_chunk(Z, 0) // 8)
     for start in range(0, len(Z), step):
         yield Z[start : start + step]
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """Accuracies before and after, in [0, 1]."""
+
+    where: str
+    what: str
+    worst_before: float
+    worst_after: float
+    average_before: float
+    average_after: float
+    sure: bool
+
+    @property
+    def verdict(self) -> str:
+        """A word or two; "Better" only where neither the worst group nor the average fell."""
+        worst = self.worst_after - self.worst_before
+        average = self.average_after - self.average_before
+        if min(worst, average) >= -_SAME and max(worst, average) > _SAME:
+            return "Better." if self.sure else "Better, by a margin that chance may explain."
+        if worst > _SAME:
+            return AT_A_COST
+        if max(abs(worst), abs(average)) <= _SAME:
+            return f"Written, without a change on the {self.where}."
+        return f"Written, though lower on the {self.where}."
+
+    def sentence(self, by: str = "") -> str:
+        """The accuracies; ``by`` says which head, where it is not the one written."""
+        return (
+            f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f} → "
+            f"{100 * self.worst_after:.1f} %; average: {100 * self.average_before:.1f} → "
+            f"{100 * self.average_after:.1f} %."
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates of a job, and the one chosen."""
+
+    comparison: Comparison
+    fitted: Mapping[str, Any]
+    rows: Mapping[str, Candidate]
+    random: Candidate
+    name: str
+    setting: Setting
+    decision: Decision
+    groups: Attribute | None = None
+
+    @property
+    def clf(self) -> Any:
+        """The estimator chosen."""
+        return self.fitted[self.name]
+
+    @property
+    def rated(self) -> LabelledEmbeddings:
+        """The samples of the accuracies."""
+        return self.comparison.test or self.comparison.validation
+
+    @cached_property
+    def after(self) -> Array:
+        """Predictions of the head on them; halves of the held-out set that it has not seen."""
+        if self.comparison.test is None:
+            return self.comparison.validation_predictions(self.name, self.decision.accuracy_cost.t)
+        return self.decision.head.predict(self.rated.Z)
+
+    def change(self) -> AccuracyChange:
+        """Accuracies of the worst group or class, and the averages, before and after."""
+        # On the test set, else on the validation set over the groups that the head is judged by.
+        rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
+        where, groups = "test set", rated.groups
+        if self.comparison.test is None:
+            where = "validation set"
+            if self.groups is not None:
+                groups = self.groups.labels
+        report = group_report(rated.y, self.after, groups=groups, y_pred_before=before)
+        worst, average = report.worst_group, report.summary("average")
+        low, high = worst.change_interval or (0.0, 0.0)
+        return AccuracyChange(
+            where,
+            str(worst.label),
+            float(worst.accuracy_before or 0.0),
+            worst.accuracy,
+            float(average.accuracy_before or 0.0),
+            average.accuracy,
+            low > 0 or high < 0,
+        )
+
+    def notes_on_groups(self) -> list[str]:
+        """Sentences on groups known of some samples, where the candidate is balanced over them."""
+        comparison, known = self.comparison, self.comparison.known
+        if known is None:
+            return []
+        notes = [known.told(), known.partly.left]
+        if isinstance(self.clf, DFRClassifier):
+            train_predictions = self.decision.head.predict(comparison.train.Z)
+            t = self.decision.accuracy_cost.t
+            notes.append(known.worst_known(*comparison.right(self.name, train_predictions, t)))
+        return [*filter(None, notes)]
+
+    def table(self, original: str) -> tuple[Candidate, ...]:
+        """All rows: the original head by its name, controls, random masks, then the methods."""
+        comparison, methods = self.comparison, ("neurontune", "auto", "yours")
+        first = self._with_named(
+            comparison.original_row(original),
+            comparison.original.predict(comparison.validation.Z),
+        )
+        rows = [
+            self._with_named(row, comparison.validation_predictions(name))
+            for name, row in self.rows.items()
+        ]
+        controls = [row for row in rows if not row.name.startswith(methods)]
+        return (first, *controls, self.random, *(r for r in rows if r.name.startswith(methods)))
+
+    def _with_named(self, row: Candidate, pred: Array) -> Candidate:
+        if self.groups is None:
+            return row
+        right = pred == self.comparison.validation.y
+        return replace(row, worst_named=self.groups.worst(right).accuracy)
+
+
+def chosen_among(
+    comparison: Comparison,
+    settings: Mapping[str, Setting],
+    name: str | None,
+    max_cost: float,
+    n_random: int,
+    verbose: bool,
+) -> Choice:
+    """Fit every candidate, and decide on one: by name, else by the best label-free score."""
+    fitted, rows = {}, {}
+    for each in tqdm(
+        settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False
+    ):
+        fitted[each], note = comparison.fit(settings[each])
+        rows[each] = comparison.row(each, settings[each], fitted[each], note)
+    if name is None:  # among candidates whose rule singled out some neurons
+        sound = [each for each in rows if not is_degenerate(fitted[each])]
+        name = max(sound, key=lambda each: rows[each].score)
+    rows[name] = replace(rows[name], chosen=True)
+    clf = fitted[name]
+    masked = n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
+    random = comparison.random_mask_row(clf if masked else fitted["neurontune"], n_random)
+    learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
+    known = comparison.known
+    if settings[name].partly_known and known is not None and known.is_read:
+        learnable = False  # answers may be of something else than the errors are: the groups tell
+    decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
+    groups = comparison.groups_of(clf)
+    return Choice(comparison, fitted, rows, random, name, settings[name], decision, groups)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,8 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
-from ntkit.attributes import (
-    Answer,
-    Answers,
-    Labels,
-    joined_answers,
-    read_answers,
-    write_answers,
-)
+from ntkit._output import check_folder, refuse_nested
+from ntkit.attributes import Answer, Answers, Labels, joined_answers, read_answers, write_answers
 from ntkit.attributes.findings import Finding
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
@@ -35,17 +27,11 @@ from ntkit.extraction import (
 )
 from ntkit.jobs.audit import AttributeReader, Audit, ModelPass, audit_read, with_retraining
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
-from ntkit.jobs.debias._against_service import parity_notes
-from ntkit.jobs.debias._candidates import (
-    CANDIDATES,
-    DEFAULT_SCORE,
-    LabelledEmbeddings,
-    asked_for,
-    n_suppressed,
-)
-from ntkit.jobs.debias._choice import Choice, chosen_among
-from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias._inputs import Prepared, embeddings_file, prepared, read_sets
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, LabelledEmbeddings, asked_for
+from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
+from ntkit.jobs.debias._findings_result import FindingsResult, open_findings
+from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
+from ntkit.jobs.debias._job import ANSWERS_FILE, Folder, Job, Order, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
 from ntkit.jobs.debias._named_attributes import (
     CompletedGroups,
@@ -55,56 +41,15 @@ from ntkit.jobs.debias._named_attributes import (
     named_attributes,
     partly_known,
 )
-from ntkit.jobs.debias.result import (
-    ANSWERS_FILE,
-    AUDIT_FILES,
-    MOST_SHARED,
-    RUN_FILE,
-    DebiasResult,
-    FindingsResult,
-    Job,
-    answers_sha256,
-    chosen_by,
-    described,
-    open_findings,
-    parameters,
-    provenance,
-    write_findings,
-)
+from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
-from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
-
-def looked_at(given: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
-    """Audit the model on the validation set, and class-balanced retraining beside it."""
-    samples, Z = given.sets["held-out"], given.Z["held-out"].Z
-    read = ModelPass(samples, Embedded(Z, given.layers["held-out"], ""))
-    original = comparison.original.predict(comparison.validation.Z)
-    audit = audit_read(
-        read, given.model, original, beside=_beside(reader, given), random_state=seed
-    )
-    retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
-    return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
-
-
-def _beside(reader: AttributeReader, given: Prepared) -> Metadata | None:
-    """Metadata of the validation samples: those given, or of an image folder."""
-    if reader.given is None:
-        return Metadata.of(None, [given.sets["held-out"]], None)
-    first = len(given.sets["train"])
-    told = {n: v for n, v in reader.given.columns.items() if not named_like_a_prediction(n)}
-    columns = {name: np.asarray(v)[first:] for name, v in told.items()}
-    return Metadata(columns) if columns else None
-
-
 _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
-_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
-"""Files of a look, that a repair in the same folder leaves there."""
 
 
 @documented
@@ -304,14 +249,14 @@ def debias(
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     again = None if resume is None else Path(resume)
-    order = _Order(
+    order = Order(
         method=method,
         auto=auto,
         new_head=new_head,
         max_cost=max_cost,
         even_if_worse=even_if_worse,
         keep_original=keep_original,
-        folder=_Folder.of(out, again, force=force),
+        folder=Folder.of(out, again, force=force),
         deploy=None if deploy is None else check_folder(deploy, force=force),
         force=force,
         device=device,
@@ -322,10 +267,10 @@ def debias(
     folder = order.folder
     if folder is not None and order.deploy is not None:
         refuse_nested(folder.path, order.deploy)
-    said, labels = _answers_given(answers, again)
+    findings_answers, labels = _answers_given(answers, again)
     model = loaded(model)
-    data = {"train": train, "held-out": validation} | ({} if test is None else {"test": test})
-    sets = read_sets(model, data, preprocessing)
+    by_name = {"train": train, "held-out": validation} | ({} if test is None else {"test": test})
+    sets = read_sets(model, by_name, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
     reader = AttributeReader([sets["train"], sets["held-out"]], metadata, id_column)
     partly = partly_known(
@@ -336,12 +281,12 @@ def debias(
         key=id_column,
         match_names=match_names,
     )
-    named = named_attributes(spurious, said, model, reader.sets)
+    named = named_attributes(spurious, findings_answers, model, reader.sets)
     named.check(reader)
     _ = reader.given  # metadata that match no sample are refused before the work
     looks = method is None and not named and partly is None and not new_head
     earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()
-    given = prepared(
+    data = prepared(
         model,
         sets,
         folder=None if folder is None or folder.goes_on else folder.path,
@@ -353,62 +298,35 @@ def debias(
         force=force,
         verbose=verbose,
         trust_inputs=trust_inputs,
-    ).with_notes(compared)
-    reader.add_layers(given.pooled_layers)
+    )
+    data = replace(data, notes=(*data.notes, *compared))
+    reader.add_layers(data.pooled_layers)
     compare = partial(
         Comparison,
-        given.Z["train"],
-        given.Z["held-out"],
-        head=None if new_head else given.model.head,
+        data.Z["train"],
+        data.Z["held-out"],
+        head=None if new_head else data.model.head,
         C=C,
         select=method if order.by_score else DEFAULT_SCORE,
         seed=random_state,
     )
     if looks:
-        found = _look(order, given, reader, compare(None), said, ask)
-        named = named_attributes(None, found.answers, model, reader.sets)
+        result = _look(order, data, reader, compare(None), findings_answers, ask)
+        named = named_attributes(None, result.answers, model, reader.sets)
         if not named:
-            return found
+            return result
         named.check(reader)
-        order = order.going_on()
-    known = None if partly is None else completed(partly, given, earlier, reader, random_state)
-    Z_test = _with_groups(given.Z["test"], named, sets["test"]) if "test" in sets else None
+        if folder is not None:  # it was written by now
+            order = replace(order, folder=replace(folder, goes_on=True))
+    known = None if partly is None else completed(partly, data, earlier, reader, random_state)
+    Z_test = _with_groups(data.Z["test"], named, sets["test"]) if "test" in sets else None
     comparison = compare(Z_test, named=named.read(reader), known=known)
-    return _repair(order, given, reader, comparison, named)
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What was asked for, and where the results go; as :func:`debias` has them."""
-
-    method: Any
-    auto: AutoDebiasClassifier
-    new_head: bool
-    max_cost: float
-    even_if_worse: bool
-    keep_original: bool
-    folder: _Folder | None
-    deploy: Path | None
-    force: bool
-    device: str
-    n_random: int
-    seed: int
-    verbose: bool
-
-    @property
-    def by_score(self) -> bool:
-        """Whether a label-free score chooses the head."""
-        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
-
-    def going_on(self) -> _Order:
-        """The same, in the folder that was written by now."""
-        folder = self.folder
-        return self if folder is None else replace(self, folder=replace(folder, goes_on=True))
+    return _repair(order, data, reader, comparison, named)
 
 
 def _repair(
-    order: _Order,
-    given: Prepared,
+    order: Order,
+    data: Prepared,
     reader: AttributeReader,
     comparison: Comparison,
     named: NamedAttributes,
@@ -418,61 +336,25 @@ def _repair(
     settings, name = asked_for(
         order.auto, order.method, named=bool(named), partly_known=known is not None
     )
-    wanted = None if order.by_score else name
     choice = chosen_among(
-        comparison, settings, wanted, order.max_cost, order.n_random, order.verbose
+        comparison,
+        settings,
+        None if order.by_score else name,
+        order.max_cost,
+        order.n_random,
+        order.verbose,
     )
-    check = group_check(given, reader, choice, settings)
-    trail = [answer.as_dict() for answer in named.answers.answers]
-    digests = [digest for name in ("train", "held-out") for digest in given.digests[name]]
-    trail += [] if known is None else [known.partly.trail(digests)]
-    ordered = order.method is not None or known is not None or bool(named)
-    notes = [*named.replaced]
-    notes += [each.sentence("training and held-out samples") for each in comparison.named]
-    draft = draft_of(order, given, choice, check, tuple(trail), notes, ordered=ordered)
-    folder, place, new_head = order.folder, order.deploy, order.new_head
-    if not draft.written and folder is None and place is None and not new_head:
+    job = Job(order, data, choice)
+    draft = job.draft(group_check(data, reader, choice), named)
+    folder = order.folder
+    if not draft.written and folder is None and order.deploy is None and not order.new_head:
         return draft
-    facts = {
-        **described(given.sets),
-        "head chosen": choice.name,
-        "its parameters": parameters(choice.clf) or "the defaults",
-        "chosen by": chosen_by(order.method, by_score=order.by_score),
-        "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.accuracy_cost.whose}",
-        "random_state": str(order.seed),
-    }
-    job = Job(given, choice, facts, new_head, order.device)
-    result = job.write(draft, new_folder(None) if folder is None else folder.opened())
+    result = job.write(draft)
     if folder is not None and named.answers.answers:
         write_answers(folder.path / ANSWERS_FILE, named.answers)
-    if place is not None and result.verification is not None:
-        job.deploy(result, new_folder(place, force=order.force))
+    if order.deploy is not None and result.verification is not None:
+        job.deploy(result)
     return result
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """Where results go: a new folder, or one of an earlier run that is gone on in."""
-
-    path: Path
-    goes_on: bool
-    force: bool
-
-    @classmethod
-    def of(cls, out: Any, resume: Path | None, *, force: bool) -> _Folder | None:
-        """Check it before the work; None where nothing is to be written."""
-        if out is None:
-            return None
-        path = Path(out)
-        if resume is not None and path.exists() and path.resolve() == resume.resolve():
-            return cls(check_update(path, _KEPT), True, force)
-        return cls(check_folder(path, force=force), False, force)
-
-    def opened(self) -> AbstractContextManager[Path]:
-        """An empty folder, whose files take their place when the block ends well."""
-        if self.goes_on:
-            return updated_folder(self.path, keep=_KEPT)
-        return new_folder(self.path, force=self.force)
 
 
 def _with_groups(
@@ -491,15 +373,15 @@ def _with_groups(
 
 def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels | Path | None]:
     """Answers on findings, of all who gave some, and labels of samples, or a table of them."""
-    one = answers is None or isinstance(answers, str | os.PathLike | Answers | Labels)
-    given = [] if answers is None else [answers] if one else [*answers]
-    read = [answers_from(each) for each in given]
-    labels = [each for each in read if not isinstance(each, Answers)]
-    findings = [each for each in read if isinstance(each, Answers)]
-    shown = [each.where if isinstance(each, Labels) else each for each in labels][:1]
+    is_one = answers is None or isinstance(answers, str | os.PathLike | Answers | Labels)
+    each_given = [answers] if is_one else [*answers]
+    everything = [answers_from(each) for each in each_given if each is not None]
+    labels = [each for each in everything if not isinstance(each, Answers)]
+    findings = [each for each in everything if isinstance(each, Answers)]
+    where = next((each.where if isinstance(each, Labels) else each for each in labels), None)
     if labels and (findings or len(labels) > 1):
         raise InputError(
-            f"{shown[0]} holds labels of samples, which are taken alone; give one file of them, or "
+            f"{where} holds labels of samples, which are taken alone; give one file of them, or "
             "answers on findings."
         )
     kept = None if resume is None else resume / ANSWERS_FILE
@@ -508,7 +390,7 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
         earlier = read_answers(kept)
         if labels and earlier.spurious:
             raise InputError(
-                f"{kept} says what a shortcut is, and {shown[0]} holds labels, which are taken "
+                f"{kept} says what a shortcut is, and {where} holds labels, which are taken "
                 "alone; move one of them away."
             )
         findings += [] if labels else [earlier]
@@ -517,154 +399,100 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
 
 
 def _look(
-    order: _Order,
-    given: Prepared,
+    order: Order,
+    data: Prepared,
     reader: AttributeReader,
     comparison: Comparison,
-    said: Answers,
+    answers: Answers,
     ask: Ask | None,
 ) -> FindingsResult:
     """Audit, write what was found, and ask about what nobody answered yet."""
     folder = order.folder
-    audit = looked_at(given, reader, comparison, order.seed)
-    if said.model not in (None, audit.model) and any(each.rules for each in said.answers):
+    audit = _audited(data, reader, comparison, order.seed)
+    if answers.model not in (None, audit.model) and any(each.rules for each in answers.answers):
         raise InputError(
             "The answers are about layers of another model; answer on this one's page."
         )
     result = FindingsResult(
-        model=given.model,
+        model=data.model,
         audit=audit,
-        answers=replace(said, model=audit.model),
+        answers=replace(answers, model=audit.model),
         path=None if folder is None else folder.path,
-        notes=tuple(dict.fromkeys((*given.notes, *audit.notes))),
+        notes=tuple(dict.fromkeys((*data.notes, *audit.notes))),
         kept_original=order.keep_original and folder is not None,
         resumable=arguments() is not None,
-        train=next(iter(given.sets["train"].sources), None),
+        train=next(iter(data.sets["train"].sources), None),
     )
     if folder is not None:
         with folder.opened() as place:
-            given.keep(place, computed_only=folder.goes_on)
+            data.keep(place, computed_only=folder.goes_on)
             write_findings(place, result)
-        if said.answers:
+        if answers.answers:
             write_answers(folder.path / ANSWERS_FILE, result.answers)
         folder = replace(folder, goes_on=True)
-    for answer in ask(audit, open_findings(audit, said)) if ask is not None else ():
+    for answer in ask(audit, open_findings(audit, answers)) if ask is not None else ():
         result = replace(result, answers=result.answers.with_answer(answer))
         if folder is not None:
             write_answers(folder.path / ANSWERS_FILE, result.answers)
-    if folder is not None and result.answers.answers != said.answers:
+    if folder is not None and result.answers.answers != answers.answers:
         with folder.opened() as place:
             write_findings(place, result, page=False)
     return result
 
 
-def group_check(
-    given: Prepared, reader: AttributeReader, choice: Choice, settings: Mapping[str, Any]
-) -> GroupCheck:
-    """Which groups of the validation set lose accuracy, of all attributes that can be read."""
-    comparison, name, t = choice.comparison, choice.name, choice.decision.accuracy_cost.t
-    train, held = comparison.train, comparison.validation
-    y = np.concatenate([train.y, held.y])
-    after = np.concatenate(
-        [
-            comparison.train_predictions(name, settings[name], choice.clf, t),
-            comparison.validation_predictions(name, t),
-        ]
+def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
+    """Audit the model on the validation set, and class-balanced retraining beside it."""
+    samples, Z = data.sets["held-out"], data.Z["held-out"].Z
+    if reader.given is None:  # that of an image folder, if there is any
+        metadata = Metadata.of(None, [samples], None)
+    else:
+        first = len(data.sets["train"])
+        columns = {
+            name: np.asarray(values)[first:]
+            for name, values in reader.given.columns.items()
+            if not named_like_a_prediction(name)
+        }
+        metadata = Metadata(columns) if columns else None
+    audit = audit_read(
+        ModelPass(samples, Embedded(Z, data.layers["held-out"], "")),
+        data.model,
+        comparison.original.predict(comparison.validation.Z),
+        beside=metadata,
+        random_state=seed,
     )
-    before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
+    retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
+    return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
+
+
+def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:
+    """Groups of the validation set that lose accuracy, of all attributes that can be read."""
+    comparison, t = choice.comparison, choice.decision.accuracy_cost.t
+    y = np.concatenate([comparison.train.y, comparison.validation.y])
+    train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)
     known = comparison.known
     return checked_groups(
-        reader.feature_sets(given.watched),
+        reader.feature_sets(data.watched),
         comparison.study.classes,
         np.searchsorted(comparison.study.classes, y),
-        (before == y, after == y),
-        np.arange(len(y)) < len(train.y),
+        comparison.right(choice.name, train_predictions, t),
+        np.arange(len(y)) < len(comparison.train.y),
         [*comparison.named, *([] if known is None else [known.attribute])],
     )
 
 
 def completed(
     partly: PartlyKnown,
-    given: Prepared,
+    data: Prepared,
     earlier: Sequence[str],
     reader: AttributeReader,
     seed: int,
 ) -> CompletedGroups:
     """Groups of all training and held-out samples, from those of which they are known."""
-    parts = [given.Z["train"], given.Z["held-out"]]
+    parts = [data.Z["train"], data.Z["held-out"]]
     rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
     Z = rows[0].and_then(rows[1])
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
-    pooled = given.pooled_layers
+    pooled = data.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
     feature_sets = feature_sets_of(Z.X, layers, texts=reader.texts, inputs=reader.numbers)
     return partly.completed((parts[0].y, parts[1].y), feature_sets, seed)
-
-
-def draft_of(
-    order: _Order,
-    given: Prepared,
-    choice: Choice,
-    check: GroupCheck,
-    answers: tuple[Mapping[str, Any], ...],
-    told: Sequence[str],
-    *,
-    ordered: bool,
-) -> DebiasResult:
-    """What the job did, before anything is written or verified."""
-    comparison, clf, decision = choice.comparison, choice.clf, choice.decision
-    new_head, path = order.new_head, None if order.folder is None else order.folder.path
-    # What a person said is carried out, and what it costs is told; an order is refused.
-    harmless = choice.groups is not None or check.refused(order.max_cost) is None
-    helped = ordered and decision.helped and given.shared <= MOST_SHARED and harmless
-    written = helped or order.even_if_worse
-    head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
-    suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = given.model
-    if written or new_head:
-        facts = {"new_head": str(new_head).lower()}
-        if written:
-            t = decision.accuracy_cost.t
-            if choice.groups is not None:
-                facts["attributes"] = choice.groups.name
-            if answers:
-                facts["answers_sha256"] = answers_sha256(answers)
-            facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
-        debiased = given.model.with_head(head, provenance=facts)
-    notes = [*given.notes, *told, *choice.told_of_answers()]
-    notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
-    if new_head and given.model.head is not None:
-        before, now = len(given.model.head.classes), len(head.classes)
-        notes.append(f"The head is new: {before} classes before, {now} now.")
-    if new_head and not written:
-        notes.append("The head written is the ERM head, fitted on the training set.")
-    if comparison.test is None:
-        notes.append(
-            "No test set was given: the figures are for the validation set, from heads that saw "
-            "the other half of it."
-        )
-    return DebiasResult(
-        model=debiased,
-        head=head,
-        estimator=clf,
-        candidates=choice.table("ERM head" if new_head else "original head"),
-        suppressed=suppressed,
-        n_non_constant=int(choice.paper.non_constant_.sum()),
-        verification=None,
-        evaluated_on="validation set" if comparison.test is None else "test set",
-        select=comparison.select,
-        path=path,
-        notes=tuple(notes),
-        accuracy_costs=decision.accuracy_costs,
-        accuracy_cost=decision.accuracy_cost,
-        max_cost=order.max_cost,
-        helped=helped,
-        ordered=ordered,
-        shared=given.shared,
-        written=written,
-        change=choice.change(),
-        check=check,
-        answers=answers,
-        kept_original=order.keep_original and path is not None and debiased is given.model,
-        balanced_over=choice.groups.name if choice.groups else None,
-    )

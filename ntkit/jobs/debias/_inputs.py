@@ -1,4 +1,4 @@
-"""What the main job is given: classes matched, embedded, checked, and what to say of it."""
+"""Samples of the main job: classes matched, embedded, checked, compared with the service."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import (
     Embedded,
+    ImageFiles,
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
@@ -30,6 +31,7 @@ from ntkit.extraction import (
 from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import GO_ON, WatchedPictures, like_a_guess, likely_cause
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
 from ntkit.model import FrozenModel
 from ntkit.samples import (
@@ -48,30 +50,24 @@ _LEAST = 2
 _FEW = 20
 
 
-def check_sizes(labels: Mapping[str, Array]) -> None:
+def _rarest(y: Array) -> tuple[Any, int]:
+    """The class with the fewest samples, and their number."""
+    classes, counts = np.unique(y, return_counts=True)
+    return classes.tolist()[counts.argmin()], int(counts.min())
+
+
+def check_sizes(sets: Mapping[str, Samples]) -> None:
     """Refuse sets in which a class has too few samples to fit and to judge."""
-    for name, y in labels.items():
-        classes, counts = np.unique(y, return_counts=True)
-        if name != "test" and len(counts) and counts.min() < _LEAST:
-            rare = classes[counts.argmin()]
+    for name, samples in sets.items():
+        if name == "test" or not len(samples.y):
+            continue
+        label, count = _rarest(samples.y)
+        if count < _LEAST:
             raise InputError(
-                f"The {name} set has {counts.min()} sample of class {rare.item()!r}; at least "
+                f"The {name} set has {count} sample of class {label!r}; at least "
                 f"{_LEAST} of each class are needed, half to fit and half to judge, and hundreds "
                 "to conclude anything."
             )
-
-
-def few_samples(labels: Mapping[str, Array]) -> list[str]:
-    """Say which sets are too small to tell much, in a sentence each."""
-    said = []
-    for name, y in labels.items():
-        classes, counts = np.unique(y, return_counts=True)
-        if counts.min() < _FEW:
-            said.append(
-                f"The {name} set has {counts.min()} samples of class "
-                f"{classes[counts.argmin()].item()!r}: figures from fewer than {_FEW} tell little."
-            )
-    return said
 
 
 def check_embeddings(Z: Mapping[str, Array]) -> None:
@@ -90,24 +86,6 @@ def check_embeddings(Z: Mapping[str, Array]) -> None:
             )
 
 
-def check_original(
-    train: tuple[Array, Array],
-    validation: tuple[Array, Array],
-    n_classes: int,
-    samples: Samples,
-    *,
-    trusted: bool,
-) -> list[str]:
-    """Refuse an original model that is no better than guessing, unless told to go on."""
-    problem = like_a_guess(*validation, n_classes, train)
-    if problem is None:
-        return []
-    problem = f"{problem}: {likely_cause(samples)}"
-    if not trusted:
-        raise InputError(f"{problem} {GO_ON}")
-    return [problem]
-
-
 _VERIFY_ROWS = 256
 _POOLED = ("train", "held-out")  # the sets that attributes are read of
 _PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
@@ -120,7 +98,7 @@ _MEANING_OF_SHARED = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a job starts from, checked and embedded."""
+    """Model and samples of a job, checked and embedded."""
 
     model: FrozenModel
     sets: Mapping[str, Samples]
@@ -134,15 +112,11 @@ class Prepared:
     device: str | None
     notes: tuple[str, ...]
 
-    def with_notes(self, notes: Sequence[str]) -> Prepared:
-        """Add what else is to say."""
-        return replace(self, notes=(*self.notes, *notes))
-
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder, all or those computed now, for the next run."""
-        for name, found in self.passes.items():
+        for name, embedded in self.passes.items():
             if name in self.computed or not computed_only:
-                keep(folder / embeddings_file(name), found)
+                keep(folder / embeddings_file(name), embedded)
 
     @property
     def pooled_layers(self) -> dict[str, Array]:
@@ -158,8 +132,8 @@ class Prepared:
     @property
     def shared(self) -> float:
         """Share of the held-out samples that are in the training set."""
-        found = shared_samples(self.digests).get(("train", "held-out"), 0)
-        return found / len(self.sets["held-out"])
+        n_shared = shared_samples(self.digests).get(("train", "held-out"), 0)
+        return n_shared / len(self.sets["held-out"])
 
 
 def read_sets(
@@ -192,14 +166,14 @@ def prepared(
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check what a job is given, and embed it."""
-    labels = {name: samples.y for name, samples in sets.items()}
-    if folder is not None:
-        check_output(folder, model, sets, force)
+    if folder is not None:  # it may take something's place, or lack room
+        size = 2 * size_of(model.files) + _PAGES
+        check_folder(folder, inputs=input_paths(model, *sets.values()), force=force, size=size)
     check_origins(model, sets)
     for samples in sets.values():
         samples.check_lengths()
     model, notes = with_classes(model, sets, new_head)
-    check_sizes(labels)
+    check_sizes(sets)
     inputs = some_inputs(model, sets)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     if not new_head:
@@ -212,35 +186,46 @@ def prepared(
     Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
     for name, samples in sets.items():
         wanted = layers if name in _POOLED else ()
-        compute = partial(embedded, samples, embedder, wanted)
+        names = [layer for layer in wanted if layer != EMBEDDING]
         if samples.embedded:
-            made = compute()
+            embedded = Embedded(samples.X, {}, "store")
         else:
-            names = [layer for layer in wanted if layer != EMBEDDING]
-            file = None if kept is None else kept / embeddings_file(name)
-            made, ran = kept_or_computed(
-                file, model, samples, contents[name], compute, layers=names
+            embedded, ran = kept_or_computed(
+                None if kept is None else kept / embeddings_file(name),
+                model,
+                samples,
+                contents[name],
+                partial(_embedded, samples, embedder, names),
+                layers=names,
             )
-            passes[name] = made
+            passes[name] = embedded
             computed |= {name} if ran else set()
-        Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
-        here = {EMBEDDING: made.Z} if EMBEDDING in wanted else {}
-        of_layers[name] = {**made.layers, **here} if wanted else {}
+        Z[name] = LabelledEmbeddings(embedded.Z, samples.y, samples.groups)
+        of_layers[name] = {**embedded.layers} if wanted else {}
+        if EMBEDDING in wanted:
+            of_layers[name] = {**of_layers[name], EMBEDDING: embedded.Z}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
-        head, own, held = model.head, Z["train"], Z["held-out"]
-        pred = head.predict(own.Z)
+        head, train, validation = model.head, Z["train"], Z["held-out"]
+        pred = head.predict(train.Z)
         # A shortcut may point the other way in any other set.
-        check_class_order(pred, own.y, head.classes)
-        notes += check_original(
-            (own.y, pred),
-            (held.y, head.predict(held.Z)),
-            len(head.classes),
-            sets["held-out"],
-            trusted=trust_inputs,
-        )
+        check_class_order(pred, train.y, head.classes)
+        judged = (validation.y, head.predict(validation.Z))
+        problem = like_a_guess(*judged, len(head.classes), (train.y, pred))
+        if problem is not None:
+            problem = f"{problem}: {likely_cause(sets['held-out'])}"
+            if not trust_inputs:
+                raise InputError(f"{problem} {GO_ON}")
+            notes.append(problem)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # once they were read
-    notes += [*reading_notes(sets, digests), *few_samples(labels)]
+    notes += reading_notes(sets, digests)
+    for name, samples in sets.items():
+        label, count = _rarest(samples.y)
+        if count < _FEW:
+            notes.append(
+                f"The {name} set has {count} samples of class {label!r}: figures from fewer than "
+                f"{_FEW} tell little."
+            )
     if computed:
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     elif passes:
@@ -258,13 +243,6 @@ def prepared(
         embedder.device_ if computed else None,
         tuple(notes),
     )
-
-
-def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
-    """Refuse, before the work, a folder that would take something's place or has no room."""
-    size = 2 * size_of(model.files) + _PAGES
-    inputs = input_paths(model, *sets.values())
-    check_folder(out, inputs=inputs, force=force, size=size)
 
 
 def with_classes(
@@ -298,14 +276,11 @@ def with_classes(
     return match.model, [*match.notes]
 
 
-def embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str] = ()) -> Embedded:
-    """Embeddings of inputs, and what layers make of them, in one pass; a store's as they are."""
-    names = [name for name in layers if name != EMBEDDING]
-    if samples.embedded:
-        return Embedded(samples.X, {}, "store")
-    if not names:
+def _embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str]) -> Embedded:
+    """Embeddings of inputs, and pooled outputs of layers, in one pass."""
+    if not layers:
         return Embedded(embedder.transform(samples.X), {}, embedder.device)
-    return embedded_with_layers(embedder, samples.X, names=names)
+    return embedded_with_layers(embedder, samples.X, names=layers)
 
 
 def embeddings_file(name: str) -> str:
@@ -328,23 +303,20 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
 
 
 def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
-    """What was assumed or left out in reading, a sentence each."""
+    """Sentences on what was assumed or left out in reading."""
     notes = [note for s in sets.values() for note in s.notes]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
     for (first, second), n in shared_samples(digests).items():
         if n:
-            meaning = _MEANING_OF_SHARED[first, second]
-            notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
+            samples = sets[second]
+            share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
+            notes.append(
+                f"{n} of the {len(samples)} {second} samples ({share} %) "
+                f"{'is' if n == 1 else 'are'} in the {'training' if first == 'train' else first} "
+                f"set as well, by {'embedding' if samples.embedded else 'content'}: "
+                f"{_MEANING_OF_SHARED[first, second]}."
+            )
     return [*notes, *input_notes(sets.values())]
-
-
-def _shared(n: int, samples: Samples, first: str, second: str) -> str:
-    share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
-    other = "training" if first == "train" else first
-    return (
-        f"{n} of the {len(samples)} {second} samples ({share} %) {'is' if n == 1 else 'are'} in "
-        f"the {other} set as well, by {'embedding' if samples.embedded else 'content'}"
-    )
 
 
 def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
@@ -353,3 +325,61 @@ def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
         if not samples.embedded:
             return first_rows(samples.X, _VERIFY_ROWS)
     return random_inputs(model)
+
+
+def parity_notes(
+    model: FrozenModel, sets: Mapping[str, Samples], recorded: Any, device: str
+) -> list[str]:
+    """Compare what a service recorded with what a job would compute."""
+    if recorded is None:
+        return []
+    recording = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
+    validation = sets["held-out"]
+    data: Samples | None = validation
+    if recording.files is not None:
+        data = _with_files(sets)
+    elif recording.given and "rows" not in recording.given:
+        data = None
+    parity = check_parity(model, recorded, data, preprocessing=validation.steps, device=device)
+    if not parity.same_embeddings:
+        raise VerificationError(
+            f"The service computes otherwise than ntkit would. {parity.summary()} A head for such "
+            "embeddings is none for the service's: let ntkit prepare samples as the service does, "
+            "or leave out --recorded (recorded=)."
+        )
+    return [f"Compared with the service ({recording.source}): {' '.join(parity.summary().split())}"]
+
+
+def _with_files(sets: Mapping[str, Samples]) -> Samples:
+    """The samples of all sets that names of files may mean, by their whole paths."""
+    pictures = [samples for samples in sets.values() if samples.kind == "images"]
+    if pictures:
+        paths = [path for samples in pictures for path in samples.X.paths]
+        ids = np.asarray([path.as_posix() for path in paths])
+        return Samples(ImageFiles(paths, pictures[0].X.preprocessing), ids=ids)
+    named = [samples for samples in sets.values() if samples.ids is not None]
+    if not named:
+        raise InputError(
+            "The recording names files, but no set holds images or their embeddings; name rows of "
+            "the held-out set instead."
+        )
+    ids = np.concatenate([samples.ids for samples in named])
+    return replace(named[0], X=_Rows([samples.X for samples in named]), y=None, ids=ids)
+
+
+class _Rows:
+    """Rows of several arrays, one after the other, none of them copied."""
+
+    def __init__(self, parts: list[Any]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, rows: Any) -> Any:
+        which = np.searchsorted(self._ends, rows, side="right")
+        starts = self._ends - [len(part) for part in self._parts]
+        return np.stack(
+            [self._parts[i][row - starts[i]] for i, row in zip(which, rows, strict=True)]
+        )

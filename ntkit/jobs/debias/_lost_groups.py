@@ -57,7 +57,7 @@ class LostGroup:
 
 @dataclass(frozen=True)
 class GroupCheck:
-    """What was tested of a new head, group by group."""
+    """Tests of a new head, group by group."""
 
     lost: tuple[LostGroup, ...] = ()
     doubtful: tuple[LostGroup, ...] = ()
@@ -72,25 +72,21 @@ class GroupCheck:
         return worst if worst is not None and worst.surely > max_cost else None
 
     def sentences(self) -> list[str]:
-        """What to say of it, a line each."""
-        said = [] if self.readable else [_NOTHING_READABLE]
-        said += _listed("Validation groups that lose accuracy:", self.lost)
-        said += _listed(
-            "Validation groups that may lose accuracy, or by chance:",
-            self.doubtful[:_DOUBTFUL_SHOWN],
-        )
+        """The check in words, a line each."""
+        lines = [] if self.readable else [_NOTHING_READABLE]
+        doubtful = self.doubtful[:_DOUBTFUL_SHOWN]
+        lines += _listed("Validation groups that lose accuracy:", self.lost)
+        lines += _listed("Validation groups that may lose accuracy, or by chance:", doubtful)
         if self.unchecked:
             shown = "; ".join(self.unchecked[:_SHOWN])
             more = len(self.unchecked) - _SHOWN
-            said.append(
-                f"Not checked, fewer than {CHECKED} validation samples: {shown}"
-                + (f"; {more} more groups." if more > 0 else ".")
-            )
-        return said
+            shown += f"; {more} more groups." if more > 0 else "."
+            lines.append(f"Not checked, fewer than {CHECKED} validation samples: {shown}")
+        return lines
 
 
 @dataclass(frozen=True, eq=False)
-class _Tested:
+class _Candidate:
     """An attribute, and pairs of a class and a value that lost on training rows."""
 
     # There are no pairs where it is tested whatever it loses.
@@ -103,23 +99,46 @@ class _Tested:
         called = self.of.names[value]
         if called == f"not {self.of.name}":
             return f"class {label} without it"
-        if called.startswith(f"{self.of.name}="):  # one value of a whole column
-            called = called[len(self.of.name) + 1 :]
+        called = called.removeprefix(f"{self.of.name}=")  # one value of a whole column
         return f"class {label} with {'it' if called == self.of.name else called}"
 
 
 @dataclass(frozen=True, eq=False)
 class _Test:
-    """Whether a group of validation rows loses; its weight is its part of the level."""
+    """Whether a group of validation samples loses; its weight is its part of the level."""
 
     # `parts` are looked at where it does.
 
     attribute: str
     name: str
-    rows: Array
+    before: Array
+    after: Array
     relies_more: bool
     weight: float
     parts: tuple[_Test, ...] = ()
+
+    @property
+    def n_worse(self) -> int:
+        """Samples that were right and are wrong."""
+        return int((self.before & ~self.after).sum())
+
+    @property
+    def n_better(self) -> int:
+        """Samples that were wrong and are right."""
+        return int((~self.before & self.after).sum())
+
+    @property
+    def p_value(self) -> float:
+        """Chance of so many new errors among all changes, if either way were as likely."""
+        return float(binom.sf(self.n_worse - 1, self.n_worse + self.n_better, 0.5))
+
+    def group(self, level: float) -> LostGroup:
+        """The group, and the loss that is sure at a level."""
+        n, shares = len(self.before), (float(self.before.mean()), float(self.after.mean()))
+        surely, _ = drop_bounds(
+            self.n_worse, self.n_better, n, upper_level=level, lower_level=level
+        )
+        return LostGroup(self.attribute, self.name, n, *shares, surely, self.relies_more)
 
 
 def checked_groups(
@@ -136,13 +155,13 @@ def checked_groups(
     # is each class. The test is the exact sign test of samples that were right and are wrong
     # against the reverse (McNemar 1947). Holm's correction (1979) is weighted: the more an
     # attribute lost on training rows, the larger its part of the level.
-    attributes = [_Tested(each) for each in named]
+    attributes = [_Candidate(each) for each in named]
     attributes += _chosen(feature_sets, y_index, right, is_train, attributes)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
     tests, unchecked = list[_Test](), list[str]()
 
-    def add(each: _Tested, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
+    def add(each: _Candidate, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
         """Tests of these groups together, and of each as a part; small ones are noted."""
         value = each.of.value[rows]
         group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
@@ -154,11 +173,13 @@ def checked_groups(
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
         more = _gap(after, group, rest) > _gap(before, group, rest)
-        return [_Test(each.of.name, name, group, more, weight, tuple(parts))]
+        right = before[group], after[group]
+        return [_Test(each.of.name, name, *right, more, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):
-        of_class = _Test("", f"class {label}", y == k, False, _CLASSES / len(classes))
-        tests += [of_class] if of_class.rows.sum() >= CHECKED else []
+        right_of_class, weight = (before[y == k], after[y == k]), _CLASSES / len(classes)
+        if len(right_of_class[0]) >= CHECKED:
+            tests.append(_Test("", f"class {label}", *right_of_class, False, weight))
     for each in attributes:
         pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.of.names))]
         for pair in pairs if each.losing is None else ():
@@ -166,8 +187,15 @@ def checked_groups(
     chosen = list[_Test]()
     for rank, each in enumerate((a for a in attributes if a.losing), start=1):
         chosen += add(each, each.losing or (), 1 / rank**2)
-    lost = _lost(tests + chosen, before, after)
-    doubtful = _doubtful(chosen, before, after, {group.attribute for group in lost})
+    lost = _lost(tests + chosen)
+    named_by_then = {group.attribute for group in lost}
+    doubtful = [
+        group
+        for test in chosen
+        if test.relies_more and test.attribute not in named_by_then
+        for group in (part.group(_LEVEL) for part in test.parts or (test,))
+        if group.before - group.after > _DOUBTFUL
+    ]
     return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
 
 
@@ -183,51 +211,19 @@ def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
     return [heading, *lines] if lines else []
 
 
-def _lost(tests: Sequence[_Test], before: Array, after: Array) -> list[LostGroup]:
+def _lost(tests: Sequence[_Test]) -> list[LostGroup]:
     """Groups whose loss is no chance, the largest number of samples lost first."""
-    total, left = (sum(test.weight for test in tests) for _ in range(2))
-    lost = list[tuple[float, LostGroup]]()
-    p = [_p_value(test, before, after) for test in tests]
-    for i in sorted(range(len(tests)), key=lambda i: p[i] / tests[i].weight):
-        test = tests[i]
+    total = left = sum(test.weight for test in tests)
+    lost = list[tuple[int, LostGroup]]()
+    for test in sorted(tests, key=lambda test: test.p_value / test.weight):
         level = _LEVEL * test.weight / left
-        if p[i] > level:
+        if test.p_value > level:
             break
         left -= test.weight
-        parts = [part for part in test.parts if _p_value(part, before, after) <= level]
-        for each in (test, *parts):
-            lost.append(_measured(each, before, after, _LEVEL * test.weight / total))
+        for each in (test, *(part for part in test.parts if part.p_value <= level)):
+            group = each.group(_LEVEL * test.weight / total)
+            lost.append((each.n_worse - each.n_better, group))
     return [group for _, group in sorted(lost, key=lambda pair: -pair[0])]
-
-
-def _doubtful(
-    tests: Sequence[_Test], before: Array, after: Array, told: set[str]
-) -> list[LostGroup]:
-    """Groups of attributes relied on more that lose, if not for sure, and were not told of."""
-    found = list[LostGroup]()
-    for test in tests:
-        if test.relies_more and test.attribute not in told:
-            each = [_measured(part, before, after, _LEVEL)[1] for part in test.parts or (test,)]
-            found += [group for group in each if group.before - group.after > _DOUBTFUL]
-    return found
-
-
-def _p_value(test: _Test, before: Array, after: Array) -> float:
-    """Chance of so many new errors among all changes, if either way were as likely."""
-    worse = int((test.rows & before & ~after).sum())
-    better = int((test.rows & ~before & after).sum())
-    return float(binom.sf(worse - 1, worse + better, 0.5))
-
-
-def _measured(test: _Test, before: Array, after: Array, level: float) -> tuple[float, LostGroup]:
-    """Samples that a group lost, and the group."""
-    n = int(test.rows.sum())
-    worse = int((test.rows & before & ~after).sum())
-    better = int((test.rows & ~before & after).sum())
-    surely, _ = drop_bounds(worse, better, n, upper_level=level, lower_level=level)
-    shares = float(before[test.rows].mean()), float(after[test.rows].mean())
-    group = LostGroup(test.attribute, test.name, n, *shares, surely, test.relies_more)
-    return worse - better, group
 
 
 def _gap(right: Array, group: Array, rest: Array) -> float:
@@ -240,10 +236,10 @@ def _chosen(
     y_index: Array,
     right: tuple[Array, Array],
     is_train: Array,
-    asked: Sequence[_Tested],
-) -> list[_Tested]:
+    asked: Sequence[_Candidate],
+) -> list[_Candidate]:
     """Attributes of which a side loses notably more than the rest of its class, at most ten."""
-    names, found = list[str](), list[Array]()
+    names, of_blocks = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
     n_classes = int(y_index.max()) + 1
     for feature_set in feature_sets:
@@ -257,32 +253,32 @@ def _chosen(
             )
             having = product_of(block.values, moments).reshape(-1, 3, n_classes)
             total = np.asarray(moments.sum(axis=0)).reshape(3, n_classes)
-            found.append(_excess_loss(having, total))
+            of_blocks.append(_excess_loss(having, total))
             names += block.names
     if not names:
         return []
-    excess = np.concatenate(found)
+    excess = np.concatenate(of_blocks)
     score = np.abs(excess).max(axis=1)
     top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
     if not top:
         return []
     values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
-    given = [e.of.value == value for e in asked for value in range(len(e.of.names))]
-    columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
+    named = [e.of.value == value for e in asked for value in range(len(e.of.names))]
+    columns = np.column_stack([*(column.astype(np.int8) for column in named), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
-    chosen, alike_to, small = list[_Tested](), [*range(len(given))], list[_Tested]()
+    chosen, alike_to, small = list[_Candidate](), [*range(len(named))], list[_Candidate]()
     for i, at in enumerate(top):
-        z, name, own = excess[at], names[at], len(given) + i
+        z, name, column = excess[at], names[at], len(named) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
-        each = _Tested(Attribute(name, values[:, i], (f"not {name}", name)), losing)
+        each = _Candidate(Attribute(name, values[:, i], (f"not {name}", name)), losing)
         rows = np.any([(y_index == k) & (values[:, i] == side) for k, side in losing], axis=0)
-        if len(chosen) == _MOST or (alike[own, alike_to] >= ALIKE).any():
+        if len(chosen) == _MOST or (alike[column, alike_to] >= ALIKE).any():
             continue
         if (rows & ~is_train).sum() < CHECKED:  # another cut of the same may be testable
             small.append(each)
         else:
             chosen.append(each)
-            alike_to.append(own)
+            alike_to.append(column)
     return [*chosen, *small[: _MOST - len(chosen)]]
 
 

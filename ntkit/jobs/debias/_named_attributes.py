@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -35,7 +35,6 @@ from ntkit.attributes import (
     is_channel,
     layer_of,
     read_answer_file,
-    read_answers,
     read_labels,
 )
 from ntkit.estimators import DFRClassifier, GroupInference
@@ -52,7 +51,7 @@ Refused = Callable[[str, Rule | None], str | None]
 
 @dataclass(frozen=True, eq=False)
 class NamedAttributes:
-    """What the user named, or answered, before anything is read."""
+    """Attributes that the user named, or answered on, before anything is read."""
 
     # `replaced` says, in a sentence each, what was answered and is read differently or not at all;
     # `answers` are all answers on findings, those named on the command line among them.
@@ -82,9 +81,14 @@ class NamedAttributes:
             if not any(layer_of(name) for of_value in names for name in of_value):
                 self._read(reader, names)
         rules = {n: rule for answer in self.answers.answers for n, rule in answer.rules.items()}
-        check_contradictions(
-            self.answers, lambda name: _values_or_unknown(reader, name, rules.get(name))
-        )
+
+        def values_of(name: str) -> Array:
+            try:
+                return reader.values(name, rules.get(name))
+            except InputError:  # these samples do not tell it
+                return np.full(reader.n, -1)
+
+        check_contradictions(self.answers, values_of)
 
     def read(self, reader: AttributeReader) -> tuple[Attribute, ...]:
         """Read all of them."""
@@ -92,49 +96,62 @@ class NamedAttributes:
 
     def _read(self, reader: AttributeReader, names: Names) -> Attribute:
         attribute = reader.attribute(names, self.rules)
-        _check_varies(attribute, np.concatenate([samples.y for samples in reader.sets]))
+        _check_varies(attribute, _classes_of(reader))
         return attribute
+
+
+def _classes_of(reader: AttributeReader) -> Array:
+    return np.concatenate([samples.y for samples in reader.sets])
 
 
 def named_attributes(
     spurious: Any,
-    answers: Answers | str | os.PathLike[str] | None,
+    answers: Answers,
     model: FrozenModel,
     sets: Sequence[Samples],
 ) -> NamedAttributes:
     """Gather what the user named or answered; ``spurious`` and ``answers`` as in debias."""
-    said = Answers(()) if answers is None else answers
-    said = said if isinstance(said, Answers) else read_answers(said)
-    rules = {name: rule for answer in said.spurious for name, rule in answer.rules.items()}
+    rules = {name: rule for answer in answers.spurious for name, rule in answer.rules.items()}
     refused = _unreadable_layers(model, sets)
-    given = [_names_in(each) for each in _listed(spurious)]
-    for name in (name for names in given for of_value in names for name in of_value):
+    spurious = [] if spurious is None else [spurious] if isinstance(spurious, str) else spurious
+    on_command_line = [_names_in(each) for each in spurious]
+    for name in (name for names in on_command_line for of_value in names for name in of_value):
         if (problem := refused(name, None)) is not None:
             raise InputError(problem)
-    answered = [answer.sides for answer in said.spurious]
-    readable = [_without(names, lambda n: refused(n, rules.get(n))) for names in answered]
-    asked = [*given, *filter(None, readable)]
-    if not asked and answered:
-        raise InputError(refused(answered[0][0][0], rules.get(answered[0][0][0])) or "")
+    readable, replaced = list[Names](), list[str]()
+    for answer in answers.spurious:
+        first = answer.sides[0][0]
+        problem = refused(first, rules.get(first))
+        names = tuple(
+            tuple(name for name in of_value if refused(name, rules.get(name)) is None)
+            for of_value in answer.sides
+        )
+        names = tuple(filter(None, names))
+        readable += [names] if names else []
+        if problem is not None and names:
+            replaced.append(
+                f"{_titled(names)} stands for {first}, of which the answer says that it is much "
+                "the same."
+            )
+        elif problem is not None:
+            replaced.append(f"Left out: {problem}")
+    if answers.spurious and not on_command_line and not readable:
+        first = answers.spurious[0].sides[0][0]
+        raise InputError(refused(first, rules.get(first)) or "")
     if any(name in rules for names in readable for of_value in names for name in of_value):
-        name = "The answers" if isinstance(answers, Answers) else str(answers)
-        check_made_with(name, {"model": said.model}, model)
-    replaced = [
-        _replaced(*pair, refused(pair[0][0][0], rules.get(pair[0][0][0])))
-        for pair in zip(answered, readable, strict=True)
-    ]
-    by_title = {_titled(names): names for names in asked}
-    signed = (Answer(names[0][0], "spurious", names).signed() for names in given)
+        check_made_with("The answers", {"model": answers.model}, model)
+    by_title = {_titled(names): names for names in (*on_command_line, *readable)}
+    signed = (Answer(names[0][0], "spurious", names).signed() for names in on_command_line)
     return NamedAttributes(
         tuple(by_title.values()),
         rules,
-        tuple(filter(None, replaced)),
-        replace(said, answers=(*signed, *said.answers)),
+        tuple(replaced),
+        replace(answers, answers=(*signed, *answers.answers)),
     )
 
 
 def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
-    """What says, of an attribute and its rule, why it cannot be read; None where it can."""
+    """A function that says why an attribute with a rule cannot be read; None where it can."""
     there = cache(lambda: layer_names(model))
 
     def refused(name: str, rule: Rule | None) -> str | None:
@@ -163,14 +180,6 @@ def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
     return refused
 
 
-def _values_or_unknown(reader: AttributeReader, name: str, rule: Rule | None) -> Array:
-    """An attribute of every sample; −1 throughout where these samples do not tell it."""
-    try:
-        return reader.values(name, rule)
-    except InputError:
-        return np.full(reader.n, -1)
-
-
 def _check_varies(attribute: Attribute, y: Array) -> None:
     """Refuse an attribute that lacks a value, or has one in each class: the class itself."""
     if len(attribute.names) < 2:
@@ -184,10 +193,9 @@ def _check_varies(attribute: Attribute, y: Array) -> None:
             f"No sample is on the side {missing!r}, so there is nothing to balance; name an "
             "attribute that some samples have and others have not."
         )
-    there = attribute.value >= 0
-    pairs = {*zip(y[there].tolist(), attribute.labels[there].tolist(), strict=True)}
-    if len(pairs) <= len({label for label, _ in pairs}):
-        shown = "; ".join(f"class {label}: {value}" for label, value in sorted(pairs, key=str)[:3])
+    pairs = _classes_with_values(attribute, y)
+    if len({*pairs}) <= len({label for label, _ in pairs}):
+        shown = "; ".join(f"class {y}: {value}" for y, value in sorted({*pairs}, key=str)[:3])
         raise InputError(
             f"{attribute.name!r} has one value in each class ({shown}), so it is the class itself "
             "or cannot be told from it; name an attribute that varies within a class."
@@ -195,41 +203,19 @@ def _check_varies(attribute: Attribute, y: Array) -> None:
 
 
 def _titled(names: Names) -> str:
-    """What an attribute is called, by the first name of each value."""
+    """Name of an attribute, by the first name of each value."""
     return " against ".join(of_value[0] for of_value in names)
 
 
-def _listed(spurious: Any) -> Iterable[Any]:
-    if spurious is None:
-        return []
-    return [spurious] if isinstance(spurious, str) else list(spurious)
-
-
-def _without(names: Names, refused: Callable[[str], str | None]) -> Names:
-    """What can be read of the names of each value."""
-    told = (tuple(name for name in of_value if refused(name) is None) for of_value in names)
-    return tuple(filter(None, told))
-
-
-def _replaced(names: Names, readable: Names, problem: str | None) -> str:
-    """What became of an answer, in a sentence; empty where it is read as it was asked."""
-    if problem is None:
-        return ""
-    if not readable:
-        return f"Left out: {problem}"
-    instead = _titled(readable)
-    return f"{instead} stands for {names[0][0]}, of which the answer says that it is much the same."
-
-
-def _names_in(given: Any) -> Names:
+def _names_in(attribute: Any) -> Names:
     """Names of each value of an attribute: of a text with | between them, or of nested lists."""
-    if isinstance(given, str):
-        return tuple((name.strip(),) for name in _VALUES.split(given))
-    names = tuple((each,) if isinstance(each, str) else tuple(each) for each in given)
+    if isinstance(attribute, str):
+        return tuple((name.strip(),) for name in _VALUES.split(attribute))
+    names = tuple((each,) if isinstance(each, str) else tuple(each) for each in attribute)
     if not names or not all(each and all(isinstance(n, str) for n in each) for each in names):
         raise InputError(
             f"An attribute is a name, or names for each of its sides as [['word:film'], "
-            f"['word:movie']]; got {given!r}."
+            f"['word:movie']]; got {attribute!r}."
         )
     return names
 
@@ -255,11 +241,11 @@ class PartlyKnown:
 
     @property
     def known_as(self) -> str:
-        """What one known value is called, in the plural."""
+        """Name of the known values, in the plural."""
         return "answers" if self.attribute.source == "person" else "samples"
 
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
-        """What was known, for the record: how many, and what tells them from others."""
+        """Record of the known values: their number, and a hash that tells them from others."""
         labels = self.attribute.labels.tolist()
         pairs = zip(digests, labels, strict=True)
         known = [[digest.hex(), value] for digest, value in pairs if value is not None]
@@ -299,7 +285,7 @@ class CompletedGroups:
 
     @property
     def inference(self) -> Any:
-        """What told the groups that are not known; None where all were."""
+        """Estimator that inferred the groups that are not known; None where all are."""
         return self.attribute.inference
 
     @property
@@ -313,29 +299,28 @@ class CompletedGroups:
         return self.attribute.crossed(self.y)
 
     @cached_property
-    def n_said(self) -> dict[str, int]:
+    def n_known(self) -> dict[str, int]:
         """Groups that any sample is taken for, and how many samples are said to be of each."""
-        said = Counter(self.partly.attribute.crossed(self.y).labels.tolist())
-        return {name: said[name] for name in self.groups.names}
+        known = Counter(self.partly.attribute.crossed(self.y).labels.tolist())
+        return {name: known[name] for name in self.groups.names}
 
     @cached_property
     def n_alike(self) -> Array:
-        """How many are said to be of the group that each sample is taken for, (N + M,)."""
-        return np.array([*self.n_said.values(), 0])[self.groups.value]
+        """Number of samples known to be of the group that each sample is taken for, (N + M,)."""
+        return np.array([*self.n_known.values(), 0])[self.groups.value]
 
     def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
         """Fit the candidate on the training samples and the validation ones that it may see."""
         rows = study.on("both").train
-        seen = np.arange(self.n_train, len(self.y))
-        seen = seen if validation is None else seen[validation]
-        index = np.concatenate([np.arange(self.n_train), seen])
+        index = np.arange(len(self.y))
+        if validation is not None:
+            index = np.concatenate([index[: self.n_train], index[self.n_train :][validation]])
         kept = np.flatnonzero(self.attribute.value[index] >= 0)
         if len(kept) < len(index) or not isinstance(rows.X, np.ndarray):
             rows = rows.take(kept)
         attribute = self.attribute.take(index[kept])
         weight = np.ones(len(kept)) if attribute.weight is None else attribute.weight
-        crossed = self.groups.value[index[kept]]
-        groups = crossed if self.partly.crossed else attribute.labels
+        groups = self.groups.value[index[kept]] if self.partly.crossed else attribute.labels
         clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
         return clf
 
@@ -349,15 +334,17 @@ class CompletedGroups:
         groups = attribute.crossed(y, fewest=FEWEST).where(attribute.value >= 0)
         return groups if len(groups.names) > len(np.unique(y)) else None
 
+    @cached_property
+    def known(self) -> Array:
+        """Whether the group of each sample is known rather than inferred, (N + M,)."""
+        assert self.attribute.known is not None
+        return self.attribute.known
+
     def told(self) -> str:
-        """Where the groups are from, in a sentence."""
-        known = self.attribute.known
-        assert known is not None
-        n_train, n_all = int(known[: self.n_train].sum()), int(known.sum())
-        counted = (
-            f"{self.attribute.name}: known of {n_train} training and {n_all - n_train} held-out "
-            "samples"
-        )
+        """A sentence on the source of the groups."""
+        n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
+        parts = f"{n_train} training and {n - n_train} held-out samples"
+        counted = f"{self.attribute.name}: known of {parts}"
         if self.inference is None:
             return f"{counted}, which are all."
         if self.inference.feature_set_ is None:
@@ -366,19 +353,17 @@ class CompletedGroups:
                 "alone."
             )
         score = self.inference.scores_[self.inference.feature_set_]
-        few = [f"{name} ({n})" for name, n in self.n_said.items() if n < _FEWEST_KNOWN]
+        rare = [f"{name} ({n})" for name, n in self.n_known.items() if n < _FEWEST_KNOWN]
         return (
             f"{counted}; read for the others from the view {self.inference.feature_set_!r}, which "
             f"is right on {100 * score:.0f} % of those known that it has not seen, the mean over "
             "class × value."
-        ) + f" Too few are known of a group to judge by it: {', '.join(few)}." * bool(few)
+        ) + f" Too few are known of a group to judge by it: {', '.join(rare)}." * bool(rare)
 
     def worst_known(self, before: Array, after: Array) -> str:
         """The worst group of the samples that are known, by which two heads get right."""
-        known = self.attribute.known
-        assert known is not None
-        n, n_train = int(known.sum()), int(known[: self.n_train].sum())
-        at = np.flatnonzero(known & (self.n_alike >= FEWEST))
+        n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
+        at = np.flatnonzero(self.known & (self.n_alike >= FEWEST))
         if not len(at):
             return f"Of no group are {FEWEST} samples known, so none is rated by these alone."
         groups = self.attribute.take(at).crossed(self.y[at], fewest=FEWEST)
@@ -394,14 +379,11 @@ class CompletedGroups:
         )
 
 
-def answers_from(given: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
+def answers_from(source: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
     """Answers, read if they are in JSON; a table of them stays a path."""
-    if isinstance(given, Answers | Labels):
-        return given
-    return Path(given) if Path(given).suffix.lower() in TABLES else read_answer_file(given)
-
-
-# -- what is given, matched by content, name or row ----------------------------------------------
+    if isinstance(source, Answers | Labels):
+        return source
+    return Path(source) if Path(source).suffix.lower() in TABLES else read_answer_file(source)
 
 
 def partly_known(
@@ -415,21 +397,12 @@ def partly_known(
 ) -> PartlyKnown | None:
     """Match what is known of some samples; ``attribute`` and ``groups`` as in debias."""
     options = {"answers": answers, "attribute": attribute, "groups": groups}
-    given = {name: value for name, value in options.items() if value is not None}
-    if len(given) > 1:
-        raise InputError(f"Of {' and '.join(given)} one at a time is taken; give one of them.")
-    for name, value in given.items():
-        matched = _matched(reader, name, value, key, match_names)
-        _check_same(matched, reader)
-        _check_crossed(matched.attribute, np.concatenate([samples.y for samples in reader.sets]))
-        return matched
-    return None
-
-
-def _matched(
-    reader: AttributeReader, name: str, value: Any, key: str | None, match_names: bool
-) -> PartlyKnown:
-    """What :func:`partly_known` is given, by row."""
+    options = {name: value for name, value in options.items() if value is not None}
+    if len(options) > 1:
+        raise InputError(f"Of {' and '.join(options)} one at a time is taken; give one of them.")
+    if not options:
+        return None
+    ((name, value),) = options.items()
     crossed, what = name != "groups", "groups" if name == "groups" else "attribute"
     title, source, left = f"the {what} given", "person" if name == "answers" else "labels", ""
     if name == "answers" and (
@@ -453,7 +426,10 @@ def _matched(
             raise InputError(f"{name} is known of no sample; give some.")
         values = np.full(reader.n, None, dtype=object)
         values[known] = [str(each) for each in of_known.tolist()]
-    return PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
+    partly = PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
+    _check_same(partly, reader)
+    _check_crossed(partly.attribute, _classes_of(reader))
+    return partly
 
 
 def _by_entries(
@@ -474,26 +450,26 @@ def _by_entries(
     for row, digest in enumerate(digests):
         values[row] = by_content.get(digest)
     by_name = [e for e in entries if note or e.content is None]
-    said = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
-    rows = _rows(reader, key, said, where) if said else {}
+    answers = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
+    rows = _rows(reader, key, answers, where) if answers else {}
     for name, row in rows.items():
-        values[row] = said[name]
+        values[row] = answers[name]
     placed = {e for e in everything if e.content in here} | {e for e in by_name if e.name in rows}
-    told = [note, _left(where, everything, placed)]
-    return _some(values, where, len(placed)), " ".join(filter(None, told))
+    notes = [note, _left(where, everything, placed)]
+    return _some(values, where, len(placed)), " ".join(filter(None, notes))
 
 
 def _by_table(
-    given: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
+    source: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
 ) -> tuple[str, Array, str]:
     """A column of a table, its values by contents, names or rows, and what is left of them."""
     where, columns = "The table", {}
-    if isinstance(given, str | os.PathLike):
-        table = read_table(Path(given), None, (*KEYS, wanted))
-        where, at = str(given), table.at
+    if isinstance(source, str | os.PathLike):
+        table = read_table(Path(source), None, (*KEYS, wanted))
+        where, at = str(source), table.at
         columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
     else:
-        columns, at = columns_of(given), lambda index: f"The table, row {index + 1}"
+        columns, at = columns_of(source), lambda index: f"The table, row {index + 1}"
     key = key or next((k for k in KEYS if k in columns), None)
     rest = [column for column in columns if column not in (key, CONTENT)]
     if wanted not in rest and len(rest) != 1:
@@ -521,7 +497,7 @@ def _by_table(
 
 
 def _rows(
-    reader: AttributeReader, key: str, said: Mapping[str, str | None], where: str
+    reader: AttributeReader, key: str, answers: Mapping[str, str | None], where: str
 ) -> dict[str, int]:
     """Row of each sample that is named."""
     names = [names_of(samples, key) for samples in reader.sets]
@@ -530,10 +506,11 @@ def _rows(
             f"{where} names samples, and these have no names ({key!r}); {_BY_CONTENTS}, or give a "
             "table with a row for each, and without that column."
         )
-    index, rows_of = NameIndex([name for own in names for name in own or ()]), dict[str, int]()
-    for name in said:
+    index = NameIndex([name for of_set in names for name in of_set or ()])
+    rows_of = dict[str, int]()
+    for name, answer in answers.items():
         rows = index.rows(name)
-        if len(rows) > 1 and said[name] is not None:
+        if len(rows) > 1 and answer is not None:
             raise InputError(
                 f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "
                 f"{_BY_CONTENTS}."
@@ -544,7 +521,7 @@ def _rows(
 
 
 def _left(where: str, entries: Sequence[Entry], placed: Set[Entry]) -> str:
-    """What goes with no sample, in a sentence."""
+    """A sentence on the entries that belong to no sample."""
     known = [entry for entry in entries if entry.answer is not None]
     strange = {entry.name for entry in known if entry not in placed}
     if not strange:
@@ -576,7 +553,7 @@ def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
     if reader.inputs[0].samples == "cases":
         return
     labels = partly.attribute.labels
-    classes = np.concatenate([samples.y for samples in reader.sets]).tolist()
+    classes = _classes_of(reader).tolist()
     first, pairs = dict[tuple[str, Any], int](), list[tuple[int, int]]()
     for row in np.flatnonzero(partly.attribute.value >= 0).tolist():
         of_class = None if partly.crossed else classes[row]  # groups are of a class
@@ -598,19 +575,22 @@ def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
     )
 
 
+def _classes_with_values(attribute: Attribute, y: Array) -> list[tuple[Any, Any]]:
+    """Class and value of each sample of which the value is known."""
+    known = attribute.value >= 0
+    return [*zip(y[known].tolist(), attribute.labels[known].tolist(), strict=True)]
+
+
 def _check_crossed(attribute: Attribute, classes: Array) -> None:
     """Refuse what has one value in each class, or another in nearly each sample."""
-    there = attribute.value >= 0
-    said = [*zip(classes[there].tolist(), attribute.labels[there].tolist(), strict=True)]
-    n_values = len(attribute.names)
-    if n_values > _MOST_VALUES and 2 * n_values > len(said):
+    pairs, n_values = _classes_with_values(attribute, classes), len(attribute.names)
+    if n_values > _MOST_VALUES and 2 * n_values > len(pairs):
         raise InputError(
-            f"{attribute.name} has {n_values} values in {len(said)} samples of which it is known, "
+            f"{attribute.name} has {n_values} values in {len(pairs)} samples of which it is known, "
             "as names or measurements have; give an attribute of a few values."
         )
-    pairs = {*said}
-    if len(pairs) <= len({y for y, _ in pairs}):
-        shown = ", ".join(f"{label!r}: {value!r}" for label, value in sorted(pairs, key=str)[:4])
+    if len({*pairs}) <= len({y for y, _ in pairs}):
+        shown = ", ".join(f"{y!r}: {value!r}" for y, value in sorted({*pairs}, key=str)[:4])
         raise InputError(
             f"All samples of a class of which {attribute.name} is known have one value ({shown}), "
             "so no group can be told from its class; answer on more, misclassified ones above all."

@@ -19,7 +19,8 @@ from ntkit._text import as_json
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.jobs.debias.result import HEADS_FILE, MODEL_FILE, ORIGINAL
+from ntkit.jobs.debias._job import HEADS_FILE, ORIGINAL
+from ntkit.jobs.debias._result import MODEL_FILE
 from ntkit.model import FrozenModel, loaded
 from ntkit.verification import Verification, random_inputs, save_verified
 
@@ -28,7 +29,7 @@ _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a run kept."""
+    """Head of a row, and the model that it is for."""
 
     head: LinearHead
     model_classes: Any
@@ -126,8 +127,16 @@ def write_candidate(
             device=device,
         )
         shutil.copyfile(run / HEADS_FILE, folder / HEADS_FILE)
-        chosen = _chosen(record, method) | {"model": str(place / MODEL_FILE)}
-        (folder / "result.json").write_text(as_json(chosen), encoding="utf-8")
+        # What was said of the row that the run chose is left out.
+        kept_facts = ("n_non_constant", "classes", "evaluated_on", "notes", "version")
+        rewritten = {
+            "candidates": [row | {"chosen": row["name"] == method} for row in record["candidates"]],
+            "chosen": method,
+            "written": True,
+            **{name: record[name] for name in kept_facts if name in record},
+            "model": str(place / MODEL_FILE),
+        }
+        (folder / "result.json").write_text(as_json(rewritten), encoding="utf-8")
     return check
 
 
@@ -149,8 +158,7 @@ def kept_head(run: Path, method: str) -> _Kept:
             i = names.index(method)
             parts = (arrays[f"{part}_{i}"] for part in ("coef", "intercept", "classes"))
             about: dict[str, Any] = json.loads(str(arrays["about"]))
-            own = arrays.get("model_classes")
-            return _Kept(LinearHead(*parts), own, **about)
+            return _Kept(LinearHead(*parts), arrays.get("model_classes"), **about)
     except InputError:
         raise
     except _UNREADABLE as error:
@@ -168,24 +176,12 @@ def _model(
                 "it (ntkit debias MODEL --from …)."
             )
         model = kept.source
-    found = loaded(model, **kept.located_by)
-    if found.sha256() != kept.source_sha256:
+    original = loaded(model, **kept.located_by)
+    if original.sha256() != kept.source_sha256:
         raise InputError(
-            f"{found.path or 'The model'} is not the model of {run}: its sha256 is another one."
+            f"{original.path or 'The model'} is not the model of {run}: its sha256 is another one."
         )
-    return found if kept.model_classes is None else found.with_classes(kept.model_classes)
-
-
-def _chosen(record: dict[str, Any], method: str) -> dict[str, Any]:
-    """The record of the run with another row chosen; what was said of the first one is left out."""
-    rows = [{**row, "chosen": row["name"] == method} for row in record["candidates"]]
-    kept = ("n_non_constant", "classes", "evaluated_on", "notes", "version")
-    return {
-        "candidates": rows,
-        "chosen": method,
-        "written": True,
-        **{name: record[name] for name in kept if name in record},
-    }
+    return original if kept.model_classes is None else original.with_classes(kept.model_classes)
 
 
 @documented
@@ -230,13 +226,12 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
     place = check_file(out, inputs=written.files, force=force, size=size_of(written.files))
     if kept.model_classes is not None:  # names that were given with --classes
         written = written.with_classes(kept.model_classes)
-    head = kept.head
     return save_verified(
-        written.with_head(head).with_provenance(kept.metadata),
+        written.with_head(kept.head).with_provenance(kept.metadata),
         place,
         original=written,
         X=random_inputs(written),
-        head=head,
+        head=kept.head,
         device=device,
         force=force,
     )

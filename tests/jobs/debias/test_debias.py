@@ -260,7 +260,7 @@ def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatc
     def fail(*_, **__):
         raise VerificationError("differs")
 
-    monkeypatch.setattr("ntkit.jobs.debias.result._job.save_verified", fail)
+    monkeypatch.setattr("ntkit.jobs.debias._job.save_verified", fail)
     out = tmp_path / "out"
     shutil.copytree(written.path, out)
     before = models.contents(out)

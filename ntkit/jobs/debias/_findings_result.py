@@ -1,4 +1,4 @@
-"""What the main job found and did not act on: open questions, or nothing to repair."""
+"""Findings that the main job did not act on: open questions, or nothing to repair."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ntkit._text import counted, percent
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.jobs.audit import Answers, Audit
-from ntkit.jobs.debias.result._result import MODEL_FILE
+from ntkit.jobs.debias._result import MODEL_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.pages.audit_page import question_of
@@ -28,13 +28,13 @@ _WHY = (
 
 def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
     """Questions that nobody answered yes or no, the strongest first."""
-    said = {
+    decided = {
         name
         for answer in answers.answers
         if answer.answer != "unsure"
         for name in (answer.name, *(name for side in answer.sides for name in side))
     }
-    return tuple(f for f in questions_of(audit) if not said & {f.name, *f.same, *f.opposed})
+    return tuple(f for f in questions_of(audit) if not decided & {f.name, *f.same, *f.opposed})
 
 
 def questions_of(audit: Audit) -> tuple[Finding, ...]:
@@ -169,7 +169,7 @@ class FindingsResult:
 
 
 def figures_of(finding: Finding) -> str:
-    """How often samples of a class are right with a finding and without it."""
+    """Shares of a class that are right with a finding and without it, in words."""
     worst = finding.worst
     other = finding.beside(worst)
     shares = [

@@ -1,9 +1,10 @@
-"""What the main job did, as a value: table, verdict, summary."""
+"""Result of the main job: table, verdict, summary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +18,10 @@ from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
-from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
+from ntkit.jobs.debias._comparison import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
-
-
-def table_of(candidates: Sequence[Candidate], *, balanced: bool, markdown: bool) -> str:
-    """All candidates, accuracies in percent; ← marks the chosen one."""
-    groups = any(c.worst_group is not None for c in candidates)
-    header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
-    header += ["worst group"] * groups + ["worst balanced group"] * balanced
-    rows = [header]
-    for c in candidates:
-        cells = [
-            f"{c.name}{' ←' if c.chosen else ''}",
-            str(c.n_suppressed),
-            _with_spread(c.score, c.spread.get("score"), digits=3, factor=1),
-            _with_spread(c.average, c.spread.get("average")),
-            _with_spread(c.worst_class, c.spread.get("worst_class")),
-        ]
-        cells += [_with_spread(c.worst_group, c.spread.get("worst_group"))] * groups
-        rows.append(cells + [_with_spread(c.worst_named)] * balanced)
-    return table(_escaped(rows) if markdown else rows, padded=True)
-
-
-def dial_of(accuracy_costs: Sequence[AccuracyCost], taken: AccuracyCost, *, balanced: bool) -> str:
-    """Mixtures with the original head, accuracies in percent; ← marks the one taken."""
-    groups = any(p.worst_group is not None for p in accuracy_costs)
-    header = ["share of the new head", "fixed", "new_errors", "average", "worst class"]
-    header += ["worst group"] * groups + ["worst balanced group"] * balanced
-    rows = [header]
-    for p in accuracy_costs:
-        mark = " ←" if p == taken else ""
-        cells = [f"{percent(p.t, 0)}{mark}", str(p.n_fixed), str(p.n_new_errors)]
-        cells += [percent(value, unit="") for value in (p.average, p.worst_class)]
-        cells += [_with_spread(p.worst_group)] * groups
-        worst = None if p.worst_named is None else p.worst_named.accuracy
-        rows.append(cells + [_with_spread(worst)] * balanced)
-    return table(rows, padded=True)
-
-
-def _escaped(rows: list[list[str]]) -> list[list[str]]:
-    return [[escaped(cell) for cell in row] for row in rows]
-
-
-def _with_spread(
-    value: float | None, spread: float | None = None, digits: int = 1, factor: float = 100
-) -> str:
-    if value is None:
-        return "–"
-    text = f"{factor * value:.{digits}f}"
-    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"
-
 
 MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
@@ -185,63 +137,82 @@ class DebiasResult:
 
         ``markdown=False`` leaves names unescaped, for a terminal.
         """
-        balanced = self.balanced_over is not None
-        return table_of(self.candidates, balanced=balanced, markdown=markdown)
+        names, with_groups = self._columns_of_accuracies(self.candidates)
+        rows = [["candidate", "suppressed", "held-out score", *names]]
+        for c in self.candidates:
+            score = _with_spread(c.score, c.spread.get("score"), digits=3, factor=1)
+            rows.append(
+                [
+                    f"{c.name}{' ←' if c.chosen else ''}",
+                    str(c.n_suppressed),
+                    score,
+                    _with_spread(c.average, c.spread.get("average")),
+                    _with_spread(c.worst_class, c.spread.get("worst_class")),
+                ]
+                + [_with_spread(c.worst_group, c.spread.get("worst_group"))] * with_groups
+                + [_with_spread(c.worst_named)] * (self.balanced_over is not None)
+            )
+        if markdown:
+            rows = [[escaped(cell) for cell in row] for row in rows]
+        return table(rows, padded=True)
+
+    def _columns_of_accuracies(
+        self, values: Sequence[Candidate] | Sequence[AccuracyCost]
+    ) -> tuple[list[str], bool]:
+        """Names of the columns, and whether the worst group is among them."""
+        with_groups = any(each.worst_group is not None for each in values)
+        names = ["average", "worst class", *["worst group"] * with_groups]
+        names += ["worst balanced group"] * (self.balanced_over is not None)
+        return names, with_groups
 
     def headline(self) -> str:
         """First line of :meth:`summary`: the verdict, then the worst group and the average."""
-        if self.written:
-            more = self.check.refused(self.max_cost)
-            verdict = self.change.verdict if self.helped else _AS_ORDERED
-            if more and self.evaluated_on != "test set" and verdict.startswith("Better"):
-                verdict = AT_A_COST  # the validation set has the bias of the training set
-            said = f"{verdict} {self.change}"
-            return f"{said} But the new head {more}." if more else said
-        told = self.change.told(f" with {self.chosen.name}")
-        erm = "Written: an ERM head for the labels at hand, fitted on the training set"
-        kept = "Kept the original model" if self.verification is None else erm
-        return f"{kept}: {self._why()}. {told}"
+        change = self.change
+        if not self.written:
+            kept = "Kept the original model"
+            if self.verification is not None:
+                kept = "Written: an ERM head for the labels at hand, fitted on the training set"
+            return f"{kept}: {self._why()}. {change.sentence(f' with {self.chosen.name}')}"
+        refused = self.check.refused(self.max_cost)
+        verdict = change.verdict if self.helped else _AS_ORDERED
+        if refused and self.evaluated_on != "test set" and verdict.startswith("Better"):
+            verdict = AT_A_COST  # the validation set has the bias of the training set
+        sentence = f"{verdict} {change.sentence()}"
+        return f"{sentence} But the new head {refused}." if refused else sentence
 
     def _why(self) -> str:
-        """Why the head is not written."""
+        """The reason that the head is not written."""
         limit, name = f"{100 * self.max_cost:g}", self.chosen.name
         if not self.ordered:
             return "no method was ordered, and nothing was named"
         if self.shared > MOST_SHARED:
             share = f"{percent(self.shared, 0)} of the validation samples"
             return f"{share} are in the training set, so nothing is shown on unseen ones"
-        if not self.accuracy_cost.affordable(self.max_cost):
-            bound = (
-                -self.accuracy_cost.class_gain
-                if self.accuracy_cost.by_groups
-                else self.accuracy_cost.cost_high
-            )
-            lost = f"{100 * bound:.1f} points of {self.accuracy_cost.whose}, limit {limit}"
+        cost, by_check = self.accuracy_cost, self.balanced_over is None
+        if not cost.affordable(self.max_cost):
+            bound = -cost.class_gain if cost.by_groups else cost.cost_high
             enough = float(np.ceil(100 * bound) / 100)
             allow = f"Allow more: --max-cost {enough:g}"
-            if self.balanced_over is None and self.check.refused(enough) is not None:
+            if by_check and self.check.refused(enough) is not None:
                 allow = "Write it anyway: --even-if-worse"  # its groups lose more than that
-            return f"{name} may lose {lost}. {allow}"
-        refused = self.check.refused(self.max_cost) if self.balanced_over is None else None
-        if refused is not None and self.accuracy_cost.helps(self.max_cost, learnable=True):
-            shown = str(refused).removesuffix(")")
+            lost = f"{100 * bound:.1f} points of {cost.whose}"
+            return f"{name} may lose {lost}, limit {limit}. {allow}"
+        group = self.check.refused(self.max_cost) if by_check else None
+        if group is not None and cost.helps(self.max_cost, learnable=True):
+            shown = str(group).removesuffix(")")
             return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
         return f"{name} is not found to be better on unseen validation samples"
 
     def _what_changed(self) -> str:
-        """Which head, and what it changes on validation samples that it has not seen."""
-        accuracy_cost, name = self.accuracy_cost, self.chosen.name
-        share = "" if accuracy_cost.t == 1 else f", {percent(accuracy_cost.t, 0)} of the way to it"
-        new_errors = counted(accuracy_cost.n_new_errors, "new error")
-        fixed = f"{accuracy_cost.n_fixed} validation errors fixed, {new_errors}"
-        bound = f"lower 95 % bound {-100 * accuracy_cost.cost_high:+.1f}"
-        average = f"{-100 * accuracy_cost.cost:+.1f} points"
-        return f"{name}{share}: {fixed}; average {average} there ({bound})."
-
-    def _file(self) -> str | None:
-        """Where a model lies, the new one or the unchanged original."""
-        there = self.verification is not None or self.kept_original
-        return str(self.path / MODEL_FILE) if self.path is not None and there else None
+        """The head, and its changes on validation samples that it has not seen."""
+        cost = self.accuracy_cost
+        share = "" if cost.t == 1 else f", {percent(cost.t, 0)} of the way to it"
+        new_errors = counted(cost.n_new_errors, "new error")
+        average = f"{-100 * cost.cost:+.1f} points there"
+        return (
+            f"{self.chosen.name}{share}: {cost.n_fixed} validation errors fixed, {new_errors}; "
+            f"average {average} (lower 95 % bound {-100 * cost.cost_high:+.1f})."
+        )
 
     def named_outcome(self) -> str:
         """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""
@@ -260,9 +231,17 @@ class DebiasResult:
         Accuracies are in percent on validation samples that no head has seen; ← marks
         ``accuracy_cost``.
         """
-        return dial_of(
-            self.accuracy_costs, self.accuracy_cost, balanced=self.balanced_over is not None
-        )
+        names, with_groups = self._columns_of_accuracies(self.accuracy_costs)
+        rows = [["share of the new head", "fixed", "new_errors", *names]]
+        for cost in self.accuracy_costs:
+            accuracies = [cost.average, cost.worst_class, *[cost.worst_group] * with_groups]
+            if self.balanced_over is not None:
+                worst = cost.worst_named
+                accuracies.append(None if worst is None else worst.accuracy)
+            mark = " ←" if cost == self.accuracy_cost else ""
+            cells = [f"{percent(cost.t, 0)}{mark}", str(cost.n_fixed), str(cost.n_new_errors)]
+            rows.append(cells + [percent(accuracy, unit="") for accuracy in accuracies])
+        return table(rows, padded=True)
 
     def verdict(self) -> str:
         """Sentence that says whether suppressing neurons helped, by the label-free score.
@@ -271,11 +250,11 @@ class DebiasResult:
         """
         if self.answers or self.balanced_over is not None:
             return ""
-        chosen, original = self.chosen, self.candidates[0]
+        chosen, original, score = self.chosen, self.candidates[0], attrgetter("score")
         others = [c for c in self.candidates if c is not chosen]
         random = next(c for c in others if c.name.startswith("random mask"))
-        plain = max((c for c in others if not c.n_suppressed and c is not original), key=_score)
-        if original.score > max(map(_score, self.candidates[1:])):
+        plain = max((c for c in others if not c.n_suppressed and c is not original), key=score)
+        if original.score > max(each.score for each in self.candidates[1:]):
             return (
                 f"By the held-out score no candidate beats the {original.name} "
                 f"({original.score:.3f}; the head chosen {chosen.score:.3f})."
@@ -284,7 +263,7 @@ class DebiasResult:
             masks = [c for c in others if c.n_suppressed and c is not random]
             if not masks:
                 return "No rule found a neuron to silence here."
-            masked = max(masks, key=_score)
+            masked = max(masks, key=score)
             outcome = "would have helped" if masked.score > chosen.score else "did not help"
             return (
                 f"Silencing neurons {outcome} here, by the held-out score: {masked.score:.3f} for "
@@ -304,28 +283,30 @@ class DebiasResult:
 
         ``markdown=True`` escapes names in the table.
         """
-        lines = [
-            self.headline(),
-            self._what_changed(),
-            *self.check.sentences(),
-            *([self.named_outcome()] if self.balanced_over is not None else []),
-            "",
-            self.table(markdown=markdown),
-            "",
+        score = _SCORE_IN_WORDS.get(self.select, self.select)
+        legend = (
             f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
-            "held-out score needs no group labels: "
-            f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
-            + f" {GROUP_BALANCED} is over class × {self.balanced_over}; the worst balanced "
-            "group is that of the held-out set." * bool(self.balanced_over),
-            *filter(None, [self.verdict()]),
-            *([_checked(self.verification)] if self.verification else []),
-            *self.notes,
-            *(
-                ["", "The dial, on held-out samples:", self.interpolation()]
-                if len(self.accuracy_costs) > 2
-                else []
-            ),
-        ]
+            f"held-out score needs no group labels: {score}."
+        )
+        if self.balanced_over is not None:
+            legend += (
+                f" {GROUP_BALANCED} is over class × {self.balanced_over}; the worst balanced "
+                "group is that of the held-out set."
+            )
+        lines = [self.headline(), self._what_changed(), *self.check.sentences()]
+        lines += [self.named_outcome()] if self.balanced_over is not None else []
+        lines += ["", self.table(markdown=markdown), "", legend]
+        lines += [*filter(None, [self.verdict()])]
+        if (check := self.verification) is not None:
+            lines.append(
+                "ONNX Runtime against NumPy: largest relative difference of logits "
+                f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
+                f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
+                f"{'unchanged' if check.same_signature else 'changed'}."
+            )
+        lines += self.notes
+        if len(self.accuracy_costs) > 2:
+            lines += ["", "The dial, on held-out samples:", self.interpolation()]
         if self.path is not None:
             lines.append(
                 f"Written: {self.path / (MODEL_FILE if self.verification else REPORT_FILE)}"
@@ -336,6 +317,7 @@ class DebiasResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values: the content of ``result.json``; accuracies in [0, 1]."""
+        has_model = self.verification is not None or self.kept_original
         everything = {
             "candidates": self.candidates,
             "chosen": self.chosen.name,
@@ -365,20 +347,16 @@ class DebiasResult:
             "verdict": self.verdict() or None,
             "verification": self.verification,
             "notes": self.notes,
-            "model": self._file(),
+            "model": str(self.path / MODEL_FILE) if self.path is not None and has_model else None,
             "version": __version__,
         }
         return dict(plain(everything))
 
 
-def _score(candidate: Candidate) -> float:
-    return candidate.score
-
-
-def _checked(check: Verification) -> str:
-    return (
-        f"ONNX Runtime against NumPy: largest relative difference of logits "
-        f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
-        f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
-        f"{'unchanged' if check.same_signature else 'changed'}."
-    )
+def _with_spread(
+    value: float | None, spread: float | None = None, digits: int = 1, factor: float = 100
+) -> str:
+    if value is None:
+        return "–"
+    text = f"{factor * value:.{digits}f}"
+    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"

@@ -1,0 +1,546 @@
+"""Files of a job: all of them, verified, or nothing; and a folder that a service takes as it is."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._disk import sha256_of
+from ntkit._output import check_folder, check_update, new_folder, updated_folder
+from ntkit._text import as_json
+from ntkit._types import Array
+from ntkit._version import __version__
+from ntkit.estimators import AutoDebiasClassifier, head_of
+from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
+from ntkit.jobs.audit import audit_files
+from ntkit.jobs.debias._candidates import n_suppressed
+from ntkit.jobs.debias._comparison import Choice
+from ntkit.jobs.debias._findings_result import AUDIT_FILES, QUESTIONS, FindingsResult
+from ntkit.jobs.debias._inputs import Prepared, embeddings_file
+from ntkit.jobs.debias._lost_groups import GroupCheck
+from ntkit.jobs.debias._named_attributes import NamedAttributes
+from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
+from ntkit.jobs.report import arguments, commands, facts_of_job, name_of, quoted
+from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.model import FrozenModel, folders_of
+from ntkit.pages import Report, Shown, Usage, model_card, report_html, usage_of
+from ntkit.samples import facts_of, read
+from ntkit.verification import Verification, random_inputs, save_verified
+
+HEADS_FILE, ORIGINAL = "heads.npz", "original head"
+ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
+DEPLOYED = "model.onnx"
+_PROGRAM = "predict.py"
+_TRIED = 16  # samples that the program is run on
+_SECONDS = 600
+_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_BESIDE_TOKENIZER = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
+
+
+_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
+"""Files of a look, that a repair in the same folder leaves there."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Folder of the results: a new one, or that of an earlier run that is gone on with."""
+
+    path: Path
+    goes_on: bool
+    force: bool
+
+    @classmethod
+    def of(cls, out: Any, resume: Path | None, *, force: bool) -> Folder | None:
+        """Check it before the work; None where nothing is to be written."""
+        if out is None:
+            return None
+        path = Path(out)
+        if resume is not None and path.exists() and path.resolve() == resume.resolve():
+            return cls(check_update(path, _KEPT), True, force)
+        return cls(check_folder(path, force=force), False, force)
+
+    def opened(self) -> AbstractContextManager[Path]:
+        """An empty folder, whose files take their place when the block ends well."""
+        if self.goes_on:
+            return updated_folder(self.path, keep=_KEPT)
+        return new_folder(self.path, force=self.force)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Options of :func:`debias` that a job is done with, and where the results go."""
+
+    method: Any
+    auto: AutoDebiasClassifier
+    new_head: bool
+    max_cost: float
+    even_if_worse: bool
+    keep_original: bool
+    folder: Folder | None
+    deploy: Path | None
+    force: bool
+    device: str
+    n_random: int
+    seed: int
+    verbose: bool
+
+    @property
+    def by_score(self) -> bool:
+        """Whether a label-free score chooses the head."""
+        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
+
+
+@dataclass(frozen=True)
+class Job:
+    """Options of a job, the data it starts from, and the head that was chosen."""
+
+    order: Order
+    data: Prepared
+    choice: Choice
+
+    def draft(self, check: GroupCheck, named: NamedAttributes) -> DebiasResult:
+        """Result of the job, before anything is written or verified."""
+        order, data, choice = self.order, self.data, self.choice
+        comparison, clf, decision = choice.comparison, choice.clf, choice.decision
+        new_head, path = order.new_head, None if order.folder is None else order.folder.path
+        known = comparison.known
+        ordered = order.method is not None or known is not None or bool(named)
+        trail = [answer.as_dict() for answer in named.answers.answers]
+        if known is not None:
+            digests = [digest for name in ("train", "held-out") for digest in data.digests[name]]
+            trail.append(known.partly.trail(digests))
+        # What a person said is carried out, and what it costs is told; an order is refused.
+        harmless = choice.groups is not None or check.refused(order.max_cost) is None
+        helped = ordered and decision.helped and data.shared <= MOST_SHARED and harmless
+        written = helped or order.even_if_worse
+        head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
+        suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
+        debiased = data.model
+        if written or new_head:
+            facts = {"new_head": str(new_head).lower()}
+            facts |= self._provenance(suppressed, trail) if written else {}
+            debiased = data.model.with_head(head, provenance=facts)
+        notes = [*data.notes, *named.replaced]
+        notes += [each.sentence("training and held-out samples") for each in comparison.named]
+        notes += choice.notes_on_groups()
+        notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
+        if new_head and data.model.head is not None:
+            before, now = len(data.model.head.classes), len(head.classes)
+            notes.append(f"The head is new: {before} classes before, {now} now.")
+        if new_head and not written:
+            notes.append("The head written is the ERM head, fitted on the training set.")
+        if comparison.test is None:
+            notes.append(
+                "No test set was given: the figures are for the validation set, from heads that "
+                "saw the other half of it."
+            )
+        return DebiasResult(
+            model=debiased,
+            head=head,
+            estimator=clf,
+            candidates=choice.table("ERM head" if new_head else "original head"),
+            suppressed=suppressed,
+            n_non_constant=int(choice.fitted["neurontune"].non_constant_.sum()),
+            verification=None,
+            evaluated_on="validation set" if comparison.test is None else "test set",
+            select=comparison.select,
+            path=path,
+            notes=tuple(notes),
+            accuracy_costs=decision.accuracy_costs,
+            accuracy_cost=decision.accuracy_cost,
+            max_cost=order.max_cost,
+            helped=helped,
+            ordered=ordered,
+            shared=data.shared,
+            written=written,
+            change=choice.change(),
+            check=check,
+            answers=tuple(trail),
+            kept_original=order.keep_original and path is not None and debiased is data.model,
+            balanced_over=None if choice.groups is None else choice.groups.name,
+        )
+
+    def _provenance(
+        self, suppressed: Array, answers: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """Facts about the new head that are kept in the model."""
+        choice, model, train = self.choice, self.data.model, self.data.sets["train"]
+        steps = (train.origin or {}).get("preprocessing", train.preprocessing)
+        source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
+        parameters = {
+            name: value
+            for name, value in choice.clf.get_params().items()
+            if isinstance(value, bool | int | float | str)
+        }
+        facts = {} if choice.groups is None else {"attributes": choice.groups.name}
+        if answers:  # 64 hexadecimal digits, which tell them from others
+            text = json.dumps(list(answers), sort_keys=True)
+            facts["answers_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        facts |= {
+            "version": __version__,
+            "method": choice.name,
+            "parameters": json.dumps(parameters, sort_keys=True),
+            "suppressed_neurons": json.dumps(suppressed.tolist()),
+            "share_of_new_head": f"{choice.decision.accuracy_cost.t:g}",
+        }
+        made_with = facts_of(source).items()
+        return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
+
+    def write(self, draft: DebiasResult) -> DebiasResult:
+        """Write and verify in a folder that takes its name when everything is in it."""
+        folder = self.order.folder
+        with new_folder(None) if folder is None else folder.opened() as place:
+            result = draft
+            if draft.model is not self.data.model:
+                result = replace(draft, verification=self._saved(draft, place / MODEL_FILE))
+            elif draft.kept_original:
+                copy_original(self.data.model, place)
+            if draft.path is None:
+                return result
+            report = self._report(result)
+            if result.verification is not None:
+                usage = self._usage(result, MODEL_FILE)
+                (place / "README.md").write_text(model_card(report, usage), encoding="utf-8")
+                for name, content in usage.files.items():
+                    (place / name).write_bytes(content)
+            self._write_heads(place / HEADS_FILE)
+            (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
+            table = f"{result.summary(markdown=True)}\n"
+            (place / "table.md").write_text(table, encoding="utf-8")
+            write_record(place, result.as_dict())
+        return result
+
+    def deploy(self, result: DebiasResult) -> None:
+        """Write the folder for a service, when that of the result is complete."""
+        # DeployError: it cannot be written, or its program does not answer as ntkit does.
+        try:
+            with new_folder(self.order.deploy, force=self.order.force) as place:
+                self._saved(result, place / DEPLOYED)
+                usage = self._usage(result, DEPLOYED)
+                card = model_card(self._report(result), usage)
+                write_deployed(place, result.model, self.data.model, self._raw, usage, card)
+        except (NtkitError, OSError) as error:
+            where = "" if result.path is None else f" {result.path} is complete."
+            raise DeployError(f"Nothing was deployed: {error}{where}", result) from error
+
+    def _saved(self, result: DebiasResult, path: Path) -> Verification:
+        return save_verified(
+            result.model,
+            path,
+            original=self.data.embedder,
+            X=self.data.inputs,
+            head=result.head,
+            device=self.order.device,
+        )
+
+    @property
+    def _raw(self) -> Samples:
+        """A set of inputs, where there is one."""
+        sets = self.data.sets
+        parts = [sets[name] for name in ("test", "held-out", "train") if name in sets]
+        return next((part for part in parts if not part.embedded), parts[0])
+
+    def _usage(self, result: DebiasResult, file: str) -> Usage:
+        original = self.data.model
+        return usage_of(
+            result.model, self._raw, original=original, new_head=self.order.new_head, file=file
+        )
+
+    def _report(self, result: DebiasResult) -> Report:
+        data, choice, sets = self.data, self.choice, self.data.sets
+        comparison, rated = choice.comparison, choice.rated
+        validation, original = comparison.validation, comparison.original
+        before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
+        scored = (
+            choice.clf
+            if hasattr(choice.clf, "spuriousness_scores_")
+            else choice.fitted["neurontune"]
+        )
+        suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
+        suppressed[result.suppressed] = True
+        return Report(
+            title=name_of(data.model),
+            headline=result.headline(),
+            accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
+            price_taken=asdict(result.accuracy_cost),
+            sentences=[
+                *(line.strip() for line in result.check.sentences()),
+                *filter(None, [result.named_outcome(), result.verdict()]),
+                *result.notes,
+            ],
+            asked=self._facts(),
+            candidates=[asdict(c) for c in result.candidates],
+            evaluated_on=result.evaluated_on,
+            candidates_on=result.evaluated_on,
+            shown=Shown(
+                rated.y,
+                original.predict(rated.Z),
+                choice.after,
+                rated.groups,
+                sets["held-out" if comparison.test is None else "test"],
+            ),
+            Z=validation.Z,
+            neurons_on=Shown(validation.y, before, after, validation.groups, sets["held-out"]),
+            scores=scored.spuriousness_scores_,
+            scores_of=f"Scores are for the held-out set, in {_unit_of_scores(scored)}.",
+            classes=scored.classes_,
+            suppressed=suppressed,
+            threshold=scored.threshold if suppressed.any() else None,
+            facts=facts_of_job(data.model, result.model, sets, data.device, data.digests),
+            commands=commands(),
+        )
+
+    def _facts(self) -> dict[str, str]:
+        """Samples, head and options of the job, in words."""
+        facts, order, clf = dict[str, str](), self.order, self.choice.clf
+        for name, samples in self.data.sets.items():
+            labels, counts = np.unique(samples.y, return_counts=True)
+            shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
+            shown += [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
+            text = ", ".join(shown)
+            if (groups := samples.groups) is not None:
+                n_groups = groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
+                text += f"; {n_groups} groups"
+            facts[f"{name} set"] = f"{len(samples)} samples ({text})"
+        defaults = signature(type(clf)).parameters
+        parameters = [
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in clf.get_params(deep=False).items()
+            if name != "random_state"
+            and isinstance(value, bool | int | float | str)
+            and value != defaults[name].default
+        ]
+        chosen_by = "your answers" if order.method is None else "you"
+        if order.by_score:
+            chosen_by = f"the label-free score {order.method} on halves of the validation set"
+        whose = self.choice.decision.accuracy_cost.whose
+        return facts | {
+            "head chosen": self.choice.name,
+            "its parameters": ", ".join(parameters) or "the defaults",
+            "chosen by": chosen_by,
+            "largest cost": f"{100 * order.max_cost:g} % of {whose}",
+            "random_state": str(order.seed),
+        }
+
+    def _write_heads(self, path: Path) -> None:
+        """Heads of the candidates and the original one, and which model they are for."""
+        model: FrozenModel = self.data.model
+        raw = self.choice.comparison.on_raw_embeddings
+        heads = {name: raw(head_of(clf)) for name, clf in self.choice.fitted.items()}
+        arrays: dict[str, Any] = {}
+        if model.head is not None and not self.order.new_head:
+            heads = {ORIGINAL: model.head, **heads}
+            arrays["model_classes"] = model.head.classes
+        about = {
+            "source": "" if model.path is None else os.path.abspath(model.path),
+            "source_sha256": model.sha256(),
+            "located_by": dict(model.located_by),
+            "new_head": self.order.new_head,
+            "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
+        }
+        arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
+        for i, head in enumerate(heads.values()):
+            arrays |= {
+                f"coef_{i}": head.coef.astype(np.float32),
+                f"intercept_{i}": head.intercept.astype(np.float32),
+                f"classes_{i}": head.classes,
+            }
+        np.savez(path, **arrays)
+
+
+def _unit_of_scores(clf: Any) -> str:
+    """Of an estimator fitted on standardised embeddings."""
+    if getattr(clf, "statistic", None) != "contribution":
+        return "standard deviations of each neuron"
+    return "standard deviations of its contribution" if clf.standardize else "logits"
+
+
+def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:
+    """Write what was found: the page to answer on, its figures, and how the run is gone on with."""
+    if page:
+        go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
+        if not result.resumable:
+            go_on = f"debias(…, out={str(result.path)!r}, resume={str(result.path)!r}, answers=…)"
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    if result.kept_original:
+        copy_original(result.model, folder)
+    (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+    write_record(folder, result.as_dict())
+
+
+def copy_original(model: FrozenModel, folder: Path) -> None:
+    """Put a model under the name of the new one, its file byte by byte where it is one file."""
+    if model.path is not None and len(model.files) == 1:
+        shutil.copyfile(model.path, folder / MODEL_FILE)
+    else:
+        model.save(folder / MODEL_FILE)
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write ``result.json``, and what the run can be gone on from."""
+    if (started := arguments()) is not None:
+        (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
+    (folder / "result.json").write_text(as_json(record), encoding="utf-8")
+
+
+def write_deployed(
+    folder: Path,
+    model: FrozenModel,
+    original: FrozenModel,
+    samples: Samples,
+    usage: Usage,
+    card: str,
+) -> None:
+    """Write everything beside a model that is already in the folder, and run the program."""
+    names = [str(name) for name in json.loads(model.metadata["ntkit.classes"])]
+    labels = json.dumps(names, indent=2, ensure_ascii=False) + "\n"
+    (folder / "labels.json").write_text(labels, encoding="utf-8")
+    for name, content in usage.files.items():
+        (folder / name).write_bytes(content)
+    _copy_used(folder, original, samples, names)
+    written = FrozenModel.load(folder / DEPLOYED)
+    # timm's config.json says how images are prepared, and options may have said otherwise.
+    if samples.kind == "images" and not _says(written, samples.X.preprocessing):
+        (folder / _CONFIG).unlink(missing_ok=True)
+    (folder / _PROGRAM).write_text(usage.program, encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    _run(folder, written, samples, usage.snippet)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    sums = [f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+
+
+def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: list[str]) -> None:
+    """Copy the configuration files beside the original that the samples were read with."""
+    places = folders_of(original.path)
+    beside = {
+        name: place / name
+        for place in reversed(places)
+        for name in (_CONFIG, _PREPROCESSOR, *_BESIDE_TOKENIZER)
+        if (place / name).is_file()
+    }
+    if _CONFIG in beside:
+        config = _with_names(beside[_CONFIG], names)
+        if config is not None:
+            (folder / _CONFIG).write_text(config, encoding="utf-8")
+    wanted: Sequence[str] = ()
+    if samples.kind == "images" and _says(original, samples.X.preprocessing):
+        wanted = (_PREPROCESSOR,)
+    elif samples.kind == "texts":
+        tokenizer = samples.X.preprocessing.tokenizer
+        used = tokenizer is not None and Path(tokenizer).parent in places
+        wanted = _BESIDE_TOKENIZER if used else ()
+    for name in wanted:
+        if name in beside:
+            shutil.copyfile(beside[name], folder / name)
+
+
+def _with_names(path: Path, names: list[str]) -> str | None:
+    """Text of a config.json with the names of these classes; None where it is not readable."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    config.pop("_name_or_path", None)  # a place on the machine of whoever saved it
+    if "id2label" in config or "model_type" in config:
+        config["id2label"] = {str(i): name for i, name in enumerate(names)}
+        config["label2id"] = {name: i for i, name in enumerate(names)}
+    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+
+
+def _says(original: FrozenModel, steps: ImagePreprocessing) -> bool:
+    """Whether the files beside a model say how these images were prepared."""
+    try:
+        return ImagePreprocessing.for_model(original) == steps
+    except InputError:
+        return False
+
+
+def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> None:
+    """Run the program on some samples, from another folder, and compare with ntkit."""
+    with tempfile.TemporaryDirectory(prefix="ntkit-") as elsewhere:
+        arguments, X = _some(written, samples, Path(elsewhere))
+        try:
+            done = subprocess.run(
+                [sys.executable, "-B", str(folder / _PROGRAM), *arguments],
+                cwd=elsewhere,
+                capture_output=True,
+                env={**os.environ, "PYTHONUTF8": "1"},  # a pipe's encoding may lack a class's sign
+                timeout=_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise VerificationError(f"{_PROGRAM} does not run: {error}.") from error
+    if done.returncode:
+        reason = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
+        raise VerificationError(f"{_PROGRAM}, as it would be handed on, does not run: {reason}.")
+    if written.head is None or "    return found\n" in snippet:
+        return  # no output of the model shows classes
+    expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
+    lines = [str(label) for label in expected.tolist()]
+    if samples.kind == "images":
+        lines = [f"{path} {label}" for path, label in zip(arguments, lines, strict=True)]
+    printed = _text(done.stdout)
+    if printed != "".join(f"{line}\n" for line in lines):  # as a whole: names hold line breaks
+        raise VerificationError(
+            f"{_PROGRAM}, as it would be handed on, predicts {printed.splitlines()[:4]} where "
+            f"ntkit predicts {lines[:4]}."
+        )
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "replace").replace(os.linesep, "\n")
+
+
+def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[str], Any]:
+    """Arguments of the program, and the same samples as inputs."""
+    if samples.embedded:
+        made = random_inputs(model, _TRIED)
+        X = made if len(made) > 1 else next(iter(made.values()))
+        samples = read(X, model, labels="optional")
+    rows = [*np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))]
+    if samples.kind == "texts":  # short ones: a command line has an end
+        texts, n = samples.X.texts, len(samples)
+        rows = sorted(range(n), key=lambda i: len(str(texts[i])))[:: max(1, n // 8)][:_TRIED]
+    some = samples.take(rows)
+    if some.kind == "images":
+        # Their own names may hold anything.
+        copies = [elsewhere / f"{i}" for i in range(len(some))]
+        for path, copy in zip(some.X.paths, copies, strict=True):
+            shutil.copyfile(path, copy)
+        return [*map(str, copies)], some.X
+    if some.kind == "texts":
+        pairs = ((text,) if isinstance(text, str) else text for text in some.X.texts)
+        return [part for parts in pairs for part in parts], some.X
+    if some.kind == "inputs":
+        parts = {
+            name: part.astype(str) if part.dtype.kind == "O" else part
+            for name, part in some.X.items()
+        }
+        np.savez(elsewhere / "samples.npz", **parts)
+        return [str(elsewhere / "samples.npz")], parts
+    if some.kind == "columns" and len(model.inputs) == 1:
+        with (elsewhere / "samples.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([some.columns, *some.X.tolist()])
+        return [str(elsewhere / "samples.csv")], some.X
+    np.save(elsewhere / "samples.npy", some.X)
+    return [str(elsewhere / "samples.npy")], some.X

@@ -61,7 +61,7 @@ from ntkit.metrics import (
     named_score,
     worst_group_accuracy,
 )
-from ntkit.study._penalty_path import ALPHAS
+from ntkit.study import ALPHAS
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 from written import read_of, written
 

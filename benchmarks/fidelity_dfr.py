@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fidelity_rows import Array
 from ntkit.estimators import DFRClassifier
-from ntkit.estimators._dfr import halves
+from ntkit.estimators._groups import halves
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows
 

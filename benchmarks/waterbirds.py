@@ -50,7 +50,7 @@ from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.metrics import worst_class_accuracy
-from ntkit.study._penalty_path import ALPHAS
+from ntkit.study import ALPHAS
 from splits import joined, two_thirds
 
 Array = NDArray[Any]

@@ -52,7 +52,7 @@ from ntkit.jobs.debias._candidates import OTHER_METHODS, LabelledEmbeddings, Set
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import margins_of
 from ntkit.metrics import sfit_score, worst_class_accuracy, worst_group_accuracy
-from ntkit.study._penalty_path import ALPHAS
+from ntkit.study import ALPHAS
 from splits import taken
 from waterbirds import as_published, few_rows, in_percent, rated, samples, without_answers
 

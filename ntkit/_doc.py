@@ -105,6 +105,12 @@ n_jobs : int, default=?
     Threads for the folds.
 random_state : int, RandomState instance or None, default=?
     Decides everything random: folds, splits and draws.
+marked : section
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 400)
+    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
+    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
 fitted : section
     Returns
     -------

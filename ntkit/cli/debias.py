@@ -344,7 +344,7 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Arguments of the run that a folder is of, with what was typed now in their place."""
+    """Arguments of the run in a folder, or an InputError; what was typed now goes before."""
     file = folder / RUN_FILE
     if not file.is_file():
         raise InputError(
@@ -390,7 +390,7 @@ def can_ask() -> bool:
 
 
 def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
-    """A function that asks on stderr about three findings at most, and opens the page if asked."""
+    """Ask about at most three findings on standard error; ``page`` has the same questions."""
 
     def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
         asked = findings[:_MOST]

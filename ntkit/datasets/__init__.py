@@ -13,14 +13,16 @@ from ntkit.datasets._spurious_regression import (
 )
 
 if TYPE_CHECKING:
-    from ntkit.datasets._benchmark import BenchmarkSamples, IncompleteDataWarning
-    from ntkit.datasets._images import (
+    from ntkit.datasets._benchmarks import (
+        BenchmarkSamples,
+        IncompleteDataWarning,
         load_celeba,
+        load_civilcomments,
         load_imagenet9,
         load_imagenet_a,
+        load_multinli,
         load_waterbirds,
     )
-    from ntkit.datasets._texts import load_civilcomments, load_multinli
 
 __all__ = [
     "BenchmarkSamples",
@@ -38,19 +40,10 @@ __all__ = [
     "spurious_regression_coef",
 ]
 
-# Imported on first use: they need what reads images and texts, and the demo does not.
-_HOME = {
-    **dict.fromkeys(["BenchmarkSamples", "IncompleteDataWarning"], "_benchmark"),
-    **dict.fromkeys(["load_civilcomments", "load_multinli"], "_texts"),
-    **dict.fromkeys(
-        ["load_celeba", "load_imagenet9", "load_imagenet_a", "load_waterbirds"], "_images"
-    ),
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"ntkit.datasets.{_HOME[name]}"), name)
+    if name in __all__:  # on first use: the demo needs nothing that reads images and texts
+        return getattr(import_module("ntkit.datasets._benchmarks"), name)
     raise AttributeError(f"module 'ntkit.datasets' has no attribute {name!r}")
 
 

@@ -2,26 +2,22 @@
 
 from typing import Any
 
-from ntkit.estimators._afr import AFRClassifier
+from ntkit.estimators._afr import AFRClassifier, LEIAClassifier
 from ntkit.estimators._auto import AutoDebiasClassifier
-from ntkit.estimators._balanced import BalancedClassifier
-from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other rooms
+from ntkit.estimators._balanced import BalancedClassifier, retrain_head
+from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other packages
 from ntkit.estimators._base import head_of
-from ntkit.estimators._dfr import DFRClassifier
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._group_inference import GroupInference
-from ntkit.estimators._groupdro import GroupDROClassifier
+from ntkit.estimators._groups import DFRClassifier, GroupDROClassifier
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier
-from ntkit.estimators._leia import LEIAClassifier
-from ntkit.estimators._match import match_head
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators._neurontune import NeuronTuneClassifier, SpuriousNeuronSelector
 from ntkit.estimators._neurontune_cv import NeuronTuneClassifierCV
-from ntkit.estimators._retrain import retrain_head
 from ntkit.estimators._scaled_head import NotFoldableError as NotFoldableError
 from ntkit.estimators._scaled_head import ScaledHead as ScaledHead
 from ntkit.estimators._scaled_head import flat_steps as flat_steps
-from ntkit.estimators._selector import SpuriousNeuronSelector
+from ntkit.estimators._scaled_head import match_head
 from ntkit.estimators._self import SELFClassifier
 
 __all__ = [

@@ -32,7 +32,7 @@ from ntkit.study import (
     Rows,
     Study,
     checked_alphas,
-    class_weighted,
+    class_error_rates,
     correctness_balanced,
     correctness_groups,
     error_recovery_rate,
@@ -54,15 +54,6 @@ DONE = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether errors are learned, the lower bound of the learned share (or NaN), and why."""
-
-    learns: bool
-    error_recovery: float
-    reason: str
-
-
 def learns(
     rows: Rows,
     unseen: Outcome,
@@ -70,22 +61,19 @@ def learns(
     cells: Outcome | None,
     least: int,
     n_classes: int,
-) -> Verdict:
+) -> tuple[bool, float, str]:
     """Step 3 of ``auto``: whether balancing the cells learns the errors rather than noise."""
+    # With the lower bound of the learned share (or NaN), and the reason.
     n_errors = np.bincount(rows.y_index[unseen.wrong & (rows.weight > 0)])
     enough = int((n_errors >= least).sum()) >= max(2, n_classes / 2)
-    errors = class_rates(rows, unseen.wrong)
+    errors = class_error_rates(rows, unseen.wrong)
     rate = f"The reference head errs on {100 * errors.mean():.1f} % of each class on average"
     tried = None
     if enough and plain is not None and cells is not None:
         tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
     if tried is None or np.isnan(tried.error_recovery):
-        return Verdict(
-            False,
-            float("nan"),
-            f"{rate}, and fewer than two classes, or half of them, have {least} such samples: too "
-            "few to tell bias from noise",
-        )
+        lacking = f"fewer than two classes, or half of them, have {least} such samples"
+        return False, float("nan"), f"{rate}, and {lacking}: too few to tell bias from noise"
     share = f"{100 * max(0.0, tried.error_recovery):.0f} %"
     if tried.error_recovery < ERROR_RECOVERY:
         why = (
@@ -107,110 +95,7 @@ def learns(
             "errors on samples it has not seen, which noise does not allow: they point at what "
             "the head has not learned"
         )
-    return Verdict(
-        tried.worth_it and tried.error_recovery >= ERROR_RECOVERY,
-        tried.error_recovery,
-        f"{rate}, {why}",
-    )
-
-
-def class_rates(rows: Rows, wrong: Array) -> Array:
-    """Error rate of each class."""
-    mass = np.bincount(rows.y_index, weights=rows.weight)
-    return np.asarray(np.bincount(rows.y_index, weights=rows.weight * wrong) / mass)
-
-
-class TunedHeads(ValidatedClassifier):
-    """Base of an estimator that tries penalties: it sets the scale, the penalties and the seed."""
-
-    cv: int
-    _gains: Array
-    _alphas: list[float]
-    _seed: int
-
-    def _balanced(self, rows: Rows) -> Array:
-        return class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
-
-    def _path(
-        self,
-        rows: Rows,
-        weight: Array | None = None,
-        cells: Array | None = None,
-        *,
-        worse_half: bool = False,
-        outcomes: bool = True,
-        alphas: Sequence[float] | None = None,
-    ) -> PenaltyPath:
-        """Penalties by the classes, with class-balanced weights, or by the cells given."""
-        return penalty_path(
-            self._heads_with,
-            rows,
-            self._balanced(rows) if weight is None else weight,
-            2 * rows.y_index if cells is None else cells,
-            alphas=self._alphas if alphas is None else alphas,
-            worse_half=worse_half or cells is None,
-            n_splits=self.cv,
-            seed=self._seed,
-            outcomes=outcomes,
-        )
-
-    def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, PenaltyPath]:
-        """Weights that balance class × sides, and penalties by these groups."""
-        weight = group_balanced(rows.weight, rows.y_index, sides)
-        groups = judged_groups(rows.weight, rows.y_index, sides)
-        return weight, self._path(rows, weight, groups, worse_half=True, outcomes=False)
-
-    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
-        return self._heads_with(rows, [weight], [alpha])[0]
-
-    def _heads_with(
-        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
-    ) -> list[FittedHead]:
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return self._fit_heads(rows, weights, gains=self._gains, Cs=Cs)
-
-
-def with_attributes(study: Study, own: Any, val: Any) -> Study:
-    """A study, with attributes of its rows that a right answer must not depend on."""
-    parts = [_checked(own, len(study.train.weight), "attributes")]
-    if study.held is not None:
-        if val is None:
-            raise InputError("X_val needs its attributes; pass attributes_val as well.")
-        parts.append(_checked(val, len(study.held.weight), "attributes_val"))
-        if parts[0].shape[1] != parts[1].shape[1]:
-            raise InputError(
-                f"attributes has {parts[0].shape[1]} columns and attributes_val "
-                f"{parts[1].shape[1]}; give the same attributes in the same order."
-            )
-    some_sparse = any(map(sparse.issparse, parts))
-    matrix = sparse.vstack(parts, "csc") if some_sparse else np.concatenate(parts)
-    return replace(study, sides=_sides(matrix))
-
-
-def _checked(attributes: Any, n_samples: int, which: str) -> Any:
-    """Attributes as a matrix of −1, 0, 1 and so on, one row per sample; sparse ones stay so."""
-    matrix = attributes
-    if not sparse.issparse(matrix):
-        matrix = np.asarray(matrix)
-        matrix = matrix[:, None] if matrix.ndim == 1 else matrix
-    if matrix.ndim != 2 or matrix.shape[0] != n_samples or matrix.dtype.kind not in "biuf":
-        raise InputError(
-            f"{which} must be numbers, one row for each of {n_samples} samples and one column for "
-            f"each attribute; got {matrix.dtype} of shape {matrix.shape}."
-        )
-    values = matrix.data if sparse.issparse(matrix) else matrix
-    if values.size and not (np.isfinite(values) & (values == np.round(values))).all():
-        raise InputError(
-            f"{which} holds values that are no whole numbers; give 1 where a sample has an "
-            "attribute, 0 where not, −1 where that is not known."
-        )
-    return matrix.tocsc() if sparse.issparse(matrix) else matrix.astype(np.int64)
-
-
-def _sides(matrix: Any) -> Array:
-    """Attributes that were named, as sides: int, (N, A); all below 0 is not known."""
-    dense = matrix.toarray() if sparse.issparse(matrix) else matrix
-    return np.maximum(np.asarray(dense, dtype=np.int64), -1)
+    return tried.worth_it, tried.error_recovery, f"{rate}, {why}"
 
 
 _LEARNED_VALIDATION = 0.25
@@ -218,7 +103,7 @@ _LEARNED_VALIDATION = 0.25
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class AutoDebiasClassifier(TunedHeads):
+class AutoDebiasClassifier(ValidatedClassifier):
     r"""Choose the last-layer retraining the data call for.
 
     Needs embeddings and class labels; no group labels. A validation set (``X_val``) that is less
@@ -321,7 +206,7 @@ class AutoDebiasClassifier(TunedHeads):
         "alphas": ["array-like"],
         "baseline_alpha": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
-        **TunedHeads._shared_constraints,
+        **ValidatedClassifier._shared_constraints,
     }
 
     recipe: str = "auto"
@@ -373,14 +258,14 @@ class AutoDebiasClassifier(TunedHeads):
                     f"attributes are balanced over with recipe={GROUPS!r}; recipe={self.recipe!r} "
                     "uses none, so leave them out or change the recipe."
                 )
-            study = with_attributes(study, attributes, attributes_val)
+            study = _with_attributes(study, attributes, attributes_val)
         self._learn(study)
         return self
 
     def _learn(self, study: Study) -> None:
         self._alphas = checked_alphas(self.alphas)
-        train, held = study.train, study.held
-        if held is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
+        train, validation = study.train, study.validation
+        if validation is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
         if study.sides is None and self.recipe == GROUPS:
             raise InputError(f"recipe={self.recipe!r} needs attributes, which were not given.")
@@ -395,7 +280,7 @@ class AutoDebiasClassifier(TunedHeads):
         self.baseline_alpha_ = alpha
         if unseen is None:  # too few samples for folds
             unseen = Outcome.of(reference.logits(train.X), train.y_index)
-        self.class_errors_ = class_rates(train, unseen.wrong)
+        self.class_errors_ = class_error_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.validation_error_recovery_ = self.error_recovery_ = float("nan")
         self._hint = ""
         self.sides_ = study.sides if self.recipe == GROUPS else None
@@ -404,17 +289,17 @@ class AutoDebiasClassifier(TunedHeads):
             weight, path = self._over_groups(study.both, self.sides_)
             self._retrain(GROUPS, study.both, weight, path)
             return
-        if held is None:
+        if validation is None:
             self._decide(train, unseen, train)
             return
-        unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
-        if self._takes_validation(train, unseen, held, unseen_held):
-            path = self._path(held, outcomes=False)
-            self._retrain(VALIDATION, held, self._balanced(held), path)
+        unseen_validation = Outcome.of(reference.logits(validation.X), validation.y_index)
+        if self._takes_validation(train, unseen, validation, unseen_validation):
+            path = self._path(validation, outcomes=False)
+            self._retrain(VALIDATION, validation, self._balanced(validation), path)
         elif self._held_alone():
-            self._decide(held, self._unseen(held, unseen_held), study.both)
+            self._decide(validation, self._unseen(validation, unseen_validation), study.both)
         else:
-            self._decide(study.both, unseen.and_of(unseen_held), study.both)
+            self._decide(study.both, unseen.and_of(unseen_validation), study.both)
 
     def _held_alone(self) -> bool:
         """Whether step 3 leaves the training set aside, which may be memorised."""
@@ -422,10 +307,10 @@ class AutoDebiasClassifier(TunedHeads):
         return self.recipe == VALIDATION_CELLS or (self.recipe == "auto" and memorised)
 
     def _takes_validation(
-        self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
+        self, train: Rows, unseen: Outcome, validation: Rows, unseen_validation: Outcome
     ) -> bool:
         """Step 2: whether the held-out set is better balanced."""
-        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
+        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, validation, unseen_validation.wrong)
         errs_more = (
             "The reference head errs more on the held-out set than on the training set (p = "
             f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
@@ -440,9 +325,11 @@ class AutoDebiasClassifier(TunedHeads):
         if self.frozen_backbone:
             self.reason_ = f"{errs_more}, which the network cannot have memorised"
             return True
-        after = self._path(held).outcome
+        after = self._path(validation).outcome
         if after is not None:
-            error_recovery = error_recovery_rate(held.y_index, unseen_held, after, held.weight)
+            error_recovery = error_recovery_rate(
+                validation.y_index, unseen_validation, after, validation.weight
+            )
             self.validation_error_recovery_ = error_recovery.low
         if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
@@ -467,10 +354,10 @@ class AutoDebiasClassifier(TunedHeads):
         alpha = path.strongest(rows.y_index, rows.weight, most=1.0, within=AS_GOOD)
         return alpha, path.outcomes.get(alpha)
 
-    def _unseen(self, held: Rows, otherwise: Outcome) -> Outcome:
+    def _unseen(self, validation: Rows, otherwise: Outcome) -> Outcome:
         """What a reference head of the held-out set makes of it, cross-fitted."""
         # That of the training set errs on what is new wherever that was memorised.
-        self.baseline_alpha_, unseen = self._reference(held)
+        self.baseline_alpha_, unseen = self._reference(validation)
         return unseen or otherwise
 
     def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
@@ -494,9 +381,10 @@ class AutoDebiasClassifier(TunedHeads):
         plain = self._path(rows)
         # Halves of a held-out set, which tell the price, must have enough errors as well.
         least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
-        verdict = learns(rows, unseen, plain.outcome, path.outcome, least, len(self.classes_))
-        self.error_recovery_, self.reason_ = verdict.error_recovery, verdict.reason
-        if verdict.learns:
+        learned, self.error_recovery_, self.reason_ = learns(
+            rows, unseen, plain.outcome, path.outcome, least, len(self.classes_)
+        )
+        if learned:
             self._retrain(by_cells, rows, weight, path)
             return
         if every is not rows:
@@ -507,3 +395,76 @@ class AutoDebiasClassifier(TunedHeads):
         self.recipe_, self.alpha_ = recipe, path.alpha
         self.reason_ = f"{self.reason_}: {DONE[recipe]}.{self._hint}"
         self._set_head(self._head_with(path.alpha, rows, weight))
+
+    def _path(
+        self,
+        rows: Rows,
+        weight: Array | None = None,
+        cells: Array | None = None,
+        *,
+        worse_half: bool = False,
+        outcomes: bool = True,
+        alphas: Sequence[float] | None = None,
+    ) -> PenaltyPath:
+        """Penalties by the classes, with class-balanced weights, or by the cells given."""
+        return penalty_path(
+            self._heads_with,
+            rows,
+            self._balanced(rows) if weight is None else weight,
+            2 * rows.y_index if cells is None else cells,
+            alphas=self._alphas if alphas is None else alphas,
+            worse_half=worse_half or cells is None,
+            n_splits=self.cv,
+            seed=self._seed,
+            outcomes=outcomes,
+        )
+
+    def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, PenaltyPath]:
+        """Weights that balance class × sides, and penalties by these groups."""
+        weight = group_balanced(rows.weight, rows.y_index, sides)
+        groups = judged_groups(rows.weight, rows.y_index, sides)
+        return weight, self._path(rows, weight, groups, worse_half=True, outcomes=False)
+
+    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
+        return self._heads_with(rows, [weight], [alpha])[0]
+
+    def _heads_with(
+        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
+    ) -> list[FittedHead]:
+        return self._ridge_heads(rows, weights, alphas, self._gains)
+
+
+def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
+    """A study, with attributes of its rows that a right answer must not depend on."""
+    parts = [_checked(attributes, len(study.train.weight), "attributes")]
+    if study.validation is not None:
+        if val is None:
+            raise InputError("X_val needs its attributes; pass attributes_val as well.")
+        parts.append(_checked(val, len(study.validation.weight), "attributes_val"))
+        if parts[0].shape[1] != parts[1].shape[1]:
+            raise InputError(
+                f"attributes has {parts[0].shape[1]} columns and attributes_val "
+                f"{parts[1].shape[1]}; give the same attributes in the same order."
+            )
+    return replace(study, sides=np.concatenate(parts))
+
+
+def _checked(attributes: Any, n_samples: int, which: str) -> Array:
+    """Values of attributes that were named: int, (N, A); all below 0 is not known."""
+    matrix = attributes
+    if not sparse.issparse(matrix):
+        matrix = np.asarray(matrix)
+        matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+    if matrix.ndim != 2 or matrix.shape[0] != n_samples or matrix.dtype.kind not in "biuf":
+        raise InputError(
+            f"{which} must be numbers, one row for each of {n_samples} samples and one column for "
+            f"each attribute; got {matrix.dtype} of shape {matrix.shape}."
+        )
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    if values.size and not (np.isfinite(values) & (values == np.round(values))).all():
+        raise InputError(
+            f"{which} holds values that are no whole numbers; give 1 where a sample has an "
+            "attribute, 0 where not, −1 where that is not known."
+        )
+    dense = matrix.toarray() if sparse.issparse(matrix) else matrix
+    return np.maximum(np.asarray(dense, dtype=np.int64), -1)

@@ -1,13 +1,20 @@
-"""Class-balanced last-layer retraining: the baseline every neuron result stands beside."""
+"""Class-balanced last-layer retraining, as an estimator and as a function with a mask."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ntkit._doc import documented
 from ntkit.estimators._base import StudyClassifier
-from ntkit.study import Study, class_weighted
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.study import Study
 
 
 @documented
@@ -54,5 +61,104 @@ class BalancedClassifier(StudyClassifier):
 
     def _learn(self, study: Study) -> None:
         rows = study.train
-        weight = class_weighted(rows.weight, rows.y_index, self.classes_, self.class_weight)
-        self._set_head(self._fit_head(rows, weight))
+        self._set_head(self._fit_head(rows, self._balanced(rows, self.class_weight)))
+
+
+@documented
+def retrain_head(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Any = "balanced",
+    suppressed: ArrayLike | None = None,
+    C: float = 1.0,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    device: str = "cpu",
+) -> LinearHead:
+    """Retrain a linear head, with some neurons suppressed or none.
+
+    The second stage of NeuronTune alone: class-balanced retraining where ``suppressed`` is not
+    given, the random-mask control where it is drawn at random, an ERM head with
+    ``class_weight=None``.
+
+    Parameters
+    ----------
+    {X, y, sample_weight, class_weight}
+    suppressed : array-like of bool, shape (D,), optional
+        Neurons that get zero weights.
+    {C, tol, max_iter, device}
+
+    Returns
+    -------
+    LinearHead
+        Its classes are the sorted labels.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite 2-D array, X, y and sample_weight differ in length, weights are
+        negative or NaN, there is one class only or one without positive weight, class_weight
+        names a class that y does not hold, or a parameter is out of range.
+    TypeError
+        If X is sparse.
+    DeviceError
+        If ``device="cuda"`` and there is no GPU.
+    MissingDependencyError
+        If ``device="cuda"`` and PyTorch is not installed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``max_iter`` iterations do not reach ``tol``.
+
+    Examples
+    --------
+    >>> from ntkit.estimators import retrain_head
+    >>> X, y = [[0.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 0.0]], [0, 0, 1, 1]
+    >>> retrain_head(X, y, suppressed=[False, True])
+    LinearHead(n_neurons=2, 1 silent, classes=[0, 1], one sigmoid logit, float64)
+    """
+    parameters = {"C": C, "class_weight": class_weight, "tol": tol, "max_iter": max_iter}
+    parameters["device"] = device
+    constraints = BalancedClassifier._parameter_constraints
+    validate_parameter_constraints(constraints, parameters, "retrain_head")
+    clf = BalancedClassifier(**parameters)
+    rows = clf._rows(X, y, sample_weight)
+    _check_class_weight(class_weight, clf.classes_)
+    gains = None if suppressed is None else 1.0 - _mask(suppressed, rows.X.shape[1])
+    weight = clf._balanced(rows, class_weight)
+    fitted = clf._solved(rows.X, rows.y_index, weight, C=C, gains=gains)
+    return LinearHead(fitted.coef, fitted.intercept, clf.classes_)
+
+
+def _check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
+    if not isinstance(class_weight, dict):
+        return
+    labels = classes.tolist()
+    unknown = [label for label in class_weight if label not in labels]
+    if unknown:
+        raise InputError(
+            f"class_weight names the class {unknown[0]!r}, which y does not hold; its classes are "
+            f"{labels[:5]}{' and more' if len(labels) > 5 else ''}."
+        )
+    for label, value in class_weight.items():
+        if not (isinstance(value, Real) and 0 < float(value) < np.inf):
+            raise InputError(
+                f"class_weight of class {label!r} must be a positive number; got {value!r}."
+            )
+
+
+def _mask(suppressed: ArrayLike, width: int) -> NDArray[Any]:
+    mask = np.asarray(suppressed)
+    if mask.shape != (width,):
+        raise InputError(
+            f"suppressed must have one entry per neuron, shape ({width},); got {mask.shape}."
+        )
+    if mask.dtype != bool:
+        raise InputError(
+            f"suppressed must hold True or False for each neuron; got {mask.dtype}. Turn indices "
+            "into a mask with np.isin(np.arange(n_neurons), indices)."
+        )
+    return mask.astype(float)

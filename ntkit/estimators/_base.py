@@ -23,7 +23,7 @@ from ntkit.estimators._scaled_head import NotFoldableError, ScaledHead, flat_ste
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
-from ntkit.study import Rows, Study, warn_of_another_scale
+from ntkit.study import Rows, Study, class_weighted, warn_of_another_scale
 
 _PROBES = 16
 _USE = (
@@ -111,9 +111,9 @@ def _own_head(classifier: Any) -> LinearHead:
         raise InputError(f"The {name} is not fitted; call its fit first.") from error
     except TypeError as error:
         raise InputError(f"{name} is not a classifier; {_USE}.") from error
-    own = getattr(classifier, "head_", None)
-    if isinstance(own, LinearHead):
-        return own
+    fitted_head = getattr(classifier, "head_", None)
+    if isinstance(fitted_head, LinearHead):
+        return fitted_head
     if not all(hasattr(classifier, part) for part in ("coef_", "intercept_", "classes_")):
         raise InputError(f"{name} is not one linear layer; {_USE}.")
     coef = classifier.coef_.toarray() if issparse(classifier.coef_) else classifier.coef_
@@ -132,13 +132,13 @@ def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
     probes = random.normal(size=(_PROBES, head.n_neurons)) * np.logspace(-1, 3, _PROBES)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of column names that these rows do not have
-        found, labels = estimator.decision_function(probes), estimator.predict(probes)
+        decisions, labels = estimator.decision_function(probes), estimator.predict(probes)
     expected = head.decision_function(probes)
-    if np.shape(found) == expected.shape and np.shape(labels) == (_PROBES,):
+    if np.shape(decisions) == expected.shape and np.shape(labels) == (_PROBES,):
         slack = 1e-3 * (np.abs(probes) @ np.abs(head.coef).T + np.abs(head.intercept)).max(axis=1)
         logits = head.logits(probes)
         close = logits.max(axis=1) - logits[np.arange(_PROBES), _index(labels, head)] <= 2 * slack
-        apart = np.abs(found - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
+        apart = np.abs(decisions - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
         if close.all() and apart.all():
             return
     raise InputError(
@@ -164,15 +164,23 @@ def kept_dtypes(X: Any) -> list[Any]:
     return [np.float32, np.float64] if half else [np.float64, np.float32]
 
 
-def read_head(given: Any, name: str = "head") -> LinearHead:
+def read_head(value: Any, name: str = "head") -> LinearHead:
     """The linear head that a parameter gives, as it is or in a fitted classifier."""
     try:
-        return head_of(given)
+        return head_of(value)
     except InputError as error:
         raise InputError(
             f"{name} takes a LinearHead or a fitted linear classifier (ntkit.estimators.head_of "
             f"reads it out, for a grid of heads, too): {error}"
         ) from error
+
+
+def checked_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array:
+    """One weight for each row of X, 1 by default; refuse negative ones."""
+    weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+    if (weight < 0).any():
+        raise InputError(f"{name} holds negative values; weights must be >= 0.")
+    return weight
 
 
 class KeepsHead(BaseEstimator):
@@ -187,11 +195,7 @@ class KeepsHead(BaseEstimator):
 
 
 class LinearHeadClassifier(ClassifierMixin, KeepsHead):
-    """Base of the estimators: predicts with ``X @ coef_.T + intercept_`` and nothing else.
-
-    A subclass's ``fit`` sets ``classes_``, ``coef_`` and ``intercept_``, shaped as scikit-learn
-    shapes them: one row for two classes, else one row per class.
-    """
+    """Base of the estimators: predicts with ``X @ coef_.T + intercept_`` and nothing else."""
 
     classes_: NDArray[Any]
     coef_: NDArray[Any]
@@ -221,11 +225,7 @@ class LinearHeadClassifier(ClassifierMixin, KeepsHead):
 
 
 class LastLayerClassifier(LinearHeadClassifier):
-    """Base of the estimators that retrain a head with the solver.
-
-    A subclass has the parameters ``C``, ``tol``, ``max_iter`` and ``device``, and ``head`` where
-    it starts from an original head.
-    """
+    """Base of the estimators that retrain a head with the solver, by the parameters below."""
 
     _shared_constraints: ClassVar[dict[str, list[Any]]] = {
         "identification": [
@@ -265,17 +265,13 @@ class LastLayerClassifier(LinearHeadClassifier):
         C = self.C if C is None else C
         if start is None:
             return self._fit_heads(rows, [weight], gains=gains, Cs=[C])[0]
-        return fit_linear_head(
-            rows.X,
-            rows.y_index,
-            weight,
-            classes=self.classes_,
-            C=C,
-            gains=gains,
-            start=start,
-            covariance=lambda: rows.covariance,
-            **self._solver_options(),
-        )
+        options = {"C": C, "gains": gains, "start": start, "covariance": lambda: rows.covariance}
+        return self._solved(rows.X, rows.y_index, weight, **options)
+
+    def _solved(self, X: Array, y_index: Array, weight: Array, **options: Any) -> FittedHead:
+        """Fit one head to its optimum, with the solver options of the estimator or others."""
+        options = {"classes": self.classes_, **self._solver_options()} | options
+        return fit_linear_head(X, y_index, weight, **options)
 
     def _fit_heads(
         self,
@@ -293,6 +289,16 @@ class LastLayerClassifier(LinearHeadClassifier):
             gains=gains,
             **self._solver_options(),
         )
+
+    def _ridge_heads(
+        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float], gains: Array
+    ) -> list[FittedHead]:
+        """Fit a head for each ridge weight on the mean loss."""
+        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+        return LastLayerClassifier._fit_heads(self, rows, weights, gains=gains, Cs=Cs)
+
+    def _balanced(self, rows: Rows, class_weight: Any = "balanced") -> Array:
+        return class_weighted(rows.weight, rows.y_index, self.classes_, class_weight)
 
     def _solver_options(self) -> dict[str, Any]:
         device = resolve_device(self.device)
@@ -317,9 +323,7 @@ class LastLayerClassifier(LinearHeadClassifier):
                 f"A classifier needs samples of at least 2 classes; y holds 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        if (weight < 0).any():
-            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        weight = checked_weight(sample_weight, X)
         empty = np.bincount(y_index, weights=weight) <= 0
         if empty.any():
             raise InputError(
@@ -339,9 +343,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         )
         if problem is not None:
             raise InputError(problem)
-        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        if (weight < 0).any():
-            raise InputError("sample_weight_val holds negative values; weights must be >= 0.")
+        weight = checked_weight(sample_weight, X, "sample_weight_val")
         X = np.asarray(X, dtype=dtype)
         if train is not None:
             warn_of_another_scale(train.X, X)
@@ -386,12 +388,12 @@ class StudyClassifier(LastLayerClassifier):
         sample_weight_val: Any = None,
     ) -> Study:
         """Check what ``fit`` was given, and make a study of it."""
-        train, held = self._rows(X, y, sample_weight), None
+        train, validation = self._rows(X, y, sample_weight), None
         if X_val is not None:
-            held = self._validation_rows(
+            validation = self._validation_rows(
                 X_val, y_val, sample_weight_val, train.X.dtype, train=train
             )
-        return Study(self.classes_, train, held)
+        return Study(self.classes_, train, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -415,15 +417,7 @@ class StudyClassifier(LastLayerClassifier):
         raise NotImplementedError(type(self).__name__)
 
     def fit_study(self, study: Study) -> Any:
-        """Fit on a study that other estimators share, with what they computed on it.
-
-        Parameters
-        ----------
-        study : Study
-            Its rows are of the same classes and neurons.
-
-        {fitted}
-        """
+        """Fit on a study that other estimators share, with all that they computed on it."""
         self._validate_params()
         self.classes_, self.n_features_in_ = study.classes, study.train.X.shape[1]
         self._learn(study)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -19,16 +18,14 @@ from sklearn.utils._param_validation import Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import OriginalHead, ValidatedClassifier
-from ntkit.estimators._shared_between_threads import (
-    alone_with_liblinear,
-    without_convergence_warnings,
-)
+from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
     Study,
+    misclassified,
     require_every_class,
     scaler_of,
     split_in_two,
@@ -108,12 +105,8 @@ class EVaLSClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import EVaLSClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 1000)
-    >>> mark = np.where(rng.random(1000) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.3, 1000), 3 * mark, rng.normal(0, 1, 1000)])
+    {marked}
     >>> clf = EVaLSClassifier(n_selected=(10, 20), C=0.01, random_state=0).fit(X, y)
     >>> clf.head_  # without the mark and the noise
     LinearHead(n_neurons=3, 2 silent, classes=[0, 1], one sigmoid logit, float64)
@@ -138,17 +131,17 @@ class EVaLSClassifier(ValidatedClassifier):
 
     def _learn(self, study: Study) -> None:
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
-        rows, held = study.train, study.held or study.train
-        if study.held is not None:
-            require_every_class(held, self.classes_)
+        rows, validation = study.train, study.validation or study.train
+        if study.validation is not None:
+            require_every_class(validation, self.classes_)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
-        retrain_index, choose = self._halves(held, rng)
-        retrain = held.take(retrain_index)
+        retrain_index, choose = self._halves(validation, rng)
+        retrain = validation.take(retrain_index)
 
         loss = _cross_entropy(original, retrain)
         scaler = scaler_of(retrain)
-        environment = 2 * choose.y_index + _wrong(original, choose)
+        environment = 2 * choose.y_index + misclassified(original.logits(choose.X), choose)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
 
@@ -177,41 +170,28 @@ class EVaLSClassifier(ValidatedClassifier):
             )
         self._set_head(kept)
 
-    def _halves(self, held: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
+    def _halves(self, validation: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
         """Indices of the samples for retraining, and the rows for model selection."""
-        split = split_in_two(float(self.selection_size), held, rng)
+        split = split_in_two(float(self.selection_size), validation, rng)
         if split is None:
-            present = np.flatnonzero(held.weight > 0)
-            return present, held.take(present)
-        return split[0], held.take(split[1])
+            present = np.flatnonzero(validation.weight > 0)
+            return present, validation.take(present)
+        return split[0], validation.take(split[1])
 
     def _l1_path(
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int
     ) -> Iterator[tuple[float, FittedHead, bool]]:
         """Fit one L1 head per C, the strongest penalty first, and say whether it converged."""
-        Z, dtype = scaler.transform(rows.X), rows.X.dtype
-        # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
-        largest = rows.weight.max()
-        lr = LogisticRegression(
-            l1_ratio=1,
-            solver="liblinear" if len(self.classes_) == 2 else "saga",
-            tol=self.tol,
-            max_iter=self.max_iter,
-            warm_start=len(self.classes_) > 2,
-            random_state=seed,
-        )
+        scaled = Rows(scaler.transform(rows.X), rows.y_index, rows.weight)
+        options: dict[str, Any] = {"classes": self.classes_, "tol": self.tol}
+        options["max_iter"] = self.max_iter
+        head: FittedHead | None = None
         for C in sorted(Cs):
-            lr.set_params(C=C * largest)
             # Of all candidates only the chosen one's convergence is the user's concern.
-            with without_convergence_warnings(), alone_with_liblinear():
-                lr.fit(Z, rows.y_index, sample_weight=rows.weight / largest)
-            head = LinearHead(lr.coef_, lr.intercept_, self.classes_)
-            head = head.scaled(1 / scaler.scale_, scaler.mean_)
-            n_iter = int(np.max(lr.n_iter_))
-            fitted = FittedHead(
-                head.coef.astype(dtype), head.intercept.astype(dtype), self.classes_, n_iter
-            )
-            yield C, fitted, n_iter < self.max_iter
+            with without_convergence_warnings():
+                head = l1_head(scaled, C, start=head, seed=seed, **options)
+            folded = on_raw_units(head, scaler, rows.X.dtype, head.n_iter)
+            yield C, folded, head.n_iter < self.max_iter
 
 
 def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
@@ -229,14 +209,10 @@ def _cross_entropy(head: LinearHead, rows: Rows) -> Array:
     return np.asarray(-log_p[np.arange(len(log_p)), rows.y_index])
 
 
-def _wrong(head: LinearHead, rows: Rows) -> Array:
-    return np.asarray(head.logits(rows.X).argmax(axis=1) != rows.y_index)
-
-
 def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
     """Weighted accuracy over each class × correctness cell; NaN where it is empty."""
     n_cells = 2 * (int(rows.y_index.max()) + 1)
-    right = rows.weight * ~_wrong(head, rows)
+    right = rows.weight * ~misclassified(head.logits(rows.X), rows)
     mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
     hits = np.bincount(environment, weights=right, minlength=n_cells)
     return np.asarray(np.divide(hits, mass, out=np.full(n_cells, np.nan), where=mass > 0))

@@ -17,12 +17,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ntkit._checks import UNKNOWN, known_labels
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._shared_between_threads import (
+from ntkit.estimators._base import checked_weight
+from ntkit.estimators._l1_head import (
     alone_with_liblinear,
     without_convergence_warnings,
 )
@@ -42,13 +43,13 @@ def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
     # where p are probabilities under equal shares, and q is one and zeros where the value is known
     # (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002).
     is_known = known >= 0
-    own = np.bincount(known[is_known], weights=weight[is_known], minlength=p.shape[1])
+    mass = np.bincount(known[is_known], weights=weight[is_known], minlength=p.shape[1])
     p, weight, total = p[~is_known], weight[~is_known], weight.sum()
     shares = possible / possible.sum()
     for _ in range(_MAX_ITER):
         q = p * shares
         q /= np.maximum(q.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-        new = possible * (1 + own + weight @ q) / (possible.sum() + total)
+        new = possible * (1 + mass + weight @ q) / (possible.sum() + total)
         change = np.abs(new - shares).max()
         shares = new
         if change < _TOL:
@@ -81,38 +82,31 @@ class FeatureSet:
         """Of a head (K, D), (K,) that reads those units, for every row: shape (N, K)."""
         W = coef / self.scale
         b = intercept - W @ self.mean
-        found = np.empty((self.X.shape[0], len(W)))
+        logits = np.empty((self.X.shape[0], len(W)))
         step = self.X.shape[0] if sparse.issparse(self.X) else rows_per_chunk(self.X, len(W))
-        for start in range(0, len(found), max(1, step)):
+        for start in range(0, len(logits), max(1, step)):
             rows = slice(start, start + step)
-            found[rows] = self.X[rows] @ W.T + b
-        return found
-
-    def of(self, X: Any) -> FeatureSet:
-        """The same units for other samples."""
-        return FeatureSet(X, self.mean, self.scale)
+            logits[rows] = self.X[rows] @ W.T + b
+        return logits
 
 
 def named_views(feature_sets: Any) -> dict[Any, Any]:
     """Check views: one matrix, or several by name or in order."""
-    if sparse.issparse(feature_sets):  # one kind of them is a mapping as well
+    several = isinstance(feature_sets, list | tuple) and all(
+        np.ndim(v) == 2 or len(getattr(v, "shape", ())) == 2 for v in feature_sets
+    )
+    if several:
+        feature_sets = dict(enumerate(feature_sets))
+    # One kind of sparse matrix is a mapping as well.
+    elif sparse.issparse(feature_sets) or not isinstance(feature_sets, Mapping):
         return {0: _checked(feature_sets, "X")}
-    if isinstance(feature_sets, Mapping):
-        given = dict(feature_sets)
-    elif isinstance(feature_sets, list | tuple) and all(
-        np.ndim(v) == 2 or _is_table(v) for v in feature_sets
-    ):
-        given = dict(enumerate(feature_sets))
-    else:
-        return {0: _checked(feature_sets, "X")}
-    if not given:
+    if not feature_sets:
         raise InputError("No view was given; pass at least one matrix of shape (N, D).")
-    found = {name: _checked(X, f"the view {name!r}") for name, X in given.items()}
-    sizes = {name: X.shape[0] for name, X in found.items()}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name!r}: {n}" for name, n in sizes.items())
+    views = {name: _checked(X, f"the view {name!r}") for name, X in feature_sets.items()}
+    if len({X.shape[0] for X in views.values()}) > 1:
+        listed = ", ".join(f"{name!r}: {X.shape[0]}" for name, X in views.items())
         raise InputError(f"The views have different numbers of samples ({listed}).")
-    return found
+    return views
 
 
 def view_of(X: Any) -> FeatureSet:
@@ -128,10 +122,6 @@ def _checked(X: Any, name: str) -> Any:
     return check_array(
         X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name, copy=False
     )
-
-
-def _is_table(feature_set: Any) -> bool:
-    return hasattr(feature_set, "shape") and len(feature_set.shape) == 2
 
 
 PENALTIES = (
@@ -165,11 +155,11 @@ class Known:
         # apart within a class, whatever their shares. Cells count as if each had a tenth of all
         # samples more, lest one wrong answer weigh as much as all others. The mean over the samples
         # is 1.
-        own = self.weight[:, None] * q
+        weight = self.weight[:, None] * q
         mass = np.zeros((self.y_index.max() + 1, q.shape[1]))
-        np.add.at(mass, self.y_index, own)
-        balanced = own / (mass + _MORE * mass.sum())[self.y_index]
-        return np.asarray(balanced * (len(own) / balanced.sum()))
+        np.add.at(mass, self.y_index, weight)
+        balanced = weight / (mass + _MORE * mass.sum())[self.y_index]
+        return np.asarray(balanced * (len(weight) / balanced.sum()))
 
     def of(self, rows: Array) -> Known:
         """Some of them."""
@@ -199,7 +189,7 @@ class AttributeHead:
     accuracy: float
     penalty: tuple[str, float]
     error: float
-    told: Array
+    posterior: Array
 
 
 @dataclass(frozen=True)
@@ -251,11 +241,11 @@ def best_head(
     folds = known.folds(cv, seed)
     if not folds:
         return None
-    said = np.eye(n_values)[known.a_index]
-    weight = known.balanced(said).sum(axis=1)
+    one_hot = np.eye(n_values)[known.a_index]
+    weight = known.balanced(one_hot).sum(axis=1)
     with without_convergence_warnings():
         tried = [
-            _tried(_unseen(X, known, said, penalty, folds, seed), known, weight, penalty, errors)
+            _tried(_unseen(X, known, one_hot, penalty, folds, seed), known, weight, penalty, errors)
             for penalty in penalties
         ]
         best = min(tried, key=lambda one: one.loss)
@@ -264,34 +254,34 @@ def best_head(
         share /= share.sum()
         p = np.einsum("t,tma->ma", share, [one.p for one in tried])
         error = float(share @ [one.error for one in tried])
-        told = p * _channel(said, error) + np.finfo(float).tiny
-        told /= told.sum(axis=1, keepdims=True)
+        posterior = p * _channel(one_hot, error) + np.finfo(float).tiny
+        posterior /= posterior.sum(axis=1, keepdims=True)
         W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
         for one, part in zip(tried, share, strict=True):
             if part > 0:
-                own_W, own_b = _fitted(X, known.balanced(told), one.penalty, seed)
-                W, b = W + part * one.scale * own_W, b + part * one.scale * own_b
+                part_W, part_b = _fitted(X, known.balanced(posterior), one.penalty, seed)
+                W, b = W + part * one.scale * part_W, b + part * one.scale * part_b
     accuracy = float(np.average(p.argmax(axis=1) == known.a_index, weights=weight))
-    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, told)
+    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, posterior)
 
 
-def _channel(said: Array, error: float) -> Array:
+def _channel(one_hot: Array, error: float) -> Array:
     """Probability (M, A) that this is said, given each value."""
-    return np.asarray(said * (1 - error) + (1 - said) * error / (said.shape[1] - 1))
+    return np.asarray(one_hot * (1 - error) + (1 - one_hot) * error / (one_hot.shape[1] - 1))
 
 
 def _unseen(
     X: Any,
     known: Known,
-    said: Array,
+    one_hot: Array,
     penalty: tuple[str, float],
     folds: Sequence[tuple[Array, Array]],
     seed: int,
 ) -> Array:
     """Logits (M, A) of heads that have not seen the sample."""
-    logits = np.empty_like(said)
+    logits = np.empty_like(one_hot)
     for train, test in folds:
-        W, b = _fitted(X[train], known.of(train).balanced(said[train]), penalty, seed)
+        W, b = _fitted(X[train], known.of(train).balanced(one_hot[train]), penalty, seed)
         logits[test] = X[test] @ W.T + b
     return logits
 
@@ -492,9 +482,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         if len(matrices) == 1:
             self.n_features_in_ = next(iter(matrices.values())).shape[1]
         self.y_classes_, y_index = np.unique(_one_each(y, n, "y"), return_inverse=True)
-        weight = np.asarray(_check_sample_weight(sample_weight, np.empty((n, 1)), dtype=float))
-        if (weight < 0).any():
-            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        weight = checked_weight(sample_weight, np.empty((n, 1)))
         value = self._values(attribute, weight)
         known = np.flatnonzero(value >= 0)
         if not len(known):
@@ -510,7 +498,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             p = self._equal_shares(matrices[self.feature_set_])
             self._learn_shares(p, y_index, value, weight)
             self.label_distributions_ = self._posterior(p, y_index)
-            self.label_distributions_[known] = head.told
+            self.label_distributions_[known] = head.posterior
         self.transduction_ = self._labels(self.label_distributions_)
         return self
 
@@ -577,7 +565,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     def _read(self, matrices: dict[Any, Any], known: Known) -> AttributeHead | None:
         """Step 1: the best view, and the head that reads it."""
         self.scores_, self.losses_ = dict[Any, float](), dict[Any, float]()
-        self.feature_set_, self.penalty_, self._units, self._head = None, None, None, None
+        self.feature_set_, self.penalty_ = None, None
         self.answer_error_ = np.nan
         n_values = len(self.classes_)
         penalties = checked_penalties(self.penalties)
@@ -586,43 +574,34 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         best: AttributeHead | None = None
         self._names = list(matrices)
+        errors = ERRORS if self.answer_error == "auto" else [float(self.answer_error)]
         for name, X in matrices.items():
             feature_set = view_of(X)
-            head = best_head(
-                feature_set.rows(known.index),
-                known,
-                n_values,
-                penalties,
-                errors=ERRORS if self.answer_error == "auto" else [float(self.answer_error)],
-                cv=self.cv,
-                seed=seed,
-            )
+            rows = feature_set.rows(known.index)
+            head = best_head(rows, known, n_values, penalties, errors=errors, cv=self.cv, seed=seed)
             if head is None:
                 return None
             self.scores_[name], self.losses_[name] = head.accuracy, head.loss
             if best is None or head.loss < best.loss - 1e-9:
-                best, self.feature_set_, self._units = (
-                    head,
-                    name,
-                    FeatureSet(None, feature_set.mean, feature_set.scale),
-                )
+                best, self.feature_set_ = head, name
+                self._mean, self._scale = feature_set.mean, feature_set.scale
         assert best is not None
         chance = 1 / n_values
         least = chance + self.min_accuracy * (1 - chance)
         # What is right agrees with what was said as often as that is right.
         agreement = least * (1 - best.error) + (1 - least) * best.error / (n_values - 1)
         if self.min_accuracy > 0 and best.accuracy < agreement:
-            self.feature_set_, self._units = None, None
+            self.feature_set_ = None
             return None
         self._head, self.penalty_, self.answer_error_ = best, best.penalty, best.error
         return best
 
     def _equal_shares(self, X: Any) -> Array:
         """Probabilities under equal shares, (N, A)."""
-        assert self._units is not None
-        assert self._head is not None
-        logits = self._units.of(X).logits(self._head.coef, self._head.intercept)
-        return np.asarray(softmax(logits, axis=1))
+        feature_set = FeatureSet(X, self._mean, self._scale)
+        return np.asarray(
+            softmax(feature_set.logits(self._head.coef, self._head.intercept), axis=1)
+        )
 
     def _learn_shares(self, p: Array, y_index: Array, value: Array, weight: Array) -> None:
         """Step 2: shares of the values in each class."""
@@ -631,18 +610,20 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         # Groups within one class each are impossible in another; an attribute's value never is.
         nested = len(self.y_classes_) > 1 and (occurs.sum(axis=0) == 1).all()
         for label in range(len(self.y_classes_)):
-            own = y_index == label
+            of_class = y_index == label
             possible = (
                 occurs[label] if nested and occurs[label].any() else np.full(p.shape[1], True)
             )
-            self.shares_[label] = shares_of(p[own], value[own], weight[own], possible)
+            self.shares_[label] = shares_of(
+                p[of_class], value[of_class], weight[of_class], possible
+            )
 
     def _posterior(self, p: Array, y_index: Array) -> Array:
         """Step 3: probabilities of the values given the class, (N, A)."""
         q = np.empty_like(p)
         for label in range(len(self.y_classes_)):
-            own = y_index == label
-            q[own] = with_shares(p[own], self.shares_[label], self.prior_strength)
+            of_class = y_index == label
+            q[of_class] = with_shares(p[of_class], self.shares_[label], self.prior_strength)
         return q
 
     def _labels(self, q: Array) -> Array:
@@ -665,12 +646,11 @@ class GroupInference(ClassifierMixin, BaseEstimator):
                 f"The views are {list(matrices)!r}, but fit was given {self._names!r}; pass the "
                 "same."
             )
-        assert self._units is not None
         X = matrices[self.feature_set_]
-        if X.shape[1] != len(self._units.scale):
+        if X.shape[1] != len(self._scale):
             raise InputError(
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{len(self._units.scale)} features as input."
+                f"{len(self._scale)} features as input."
             )
         return X
 

@@ -16,7 +16,7 @@ from ntkit._types import Array
 from ntkit.estimators._base import OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.study import Rows, Study, class_weighted, cross_fitted_logits, folds_of
+from ntkit.study import Rows, Study, folds_of, identified, misclassified
 
 
 @documented
@@ -76,12 +76,8 @@ class JTTClassifier(StudyClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import JTTClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.3, 400), 3 * mark])
+    {marked}
     >>> clf = JTTClassifier(up_weight=20, C=0.01, random_state=0).fit(X, y)
     >>> bool((mark != y)[clf.error_set_].mean() > 0.9)  # errors are where the mark misleads
     True
@@ -116,7 +112,7 @@ class JTTClassifier(StudyClassifier):
         self.n_errors_ = np.bincount(rows.y_index[self.error_set_], minlength=len(self.classes_))
         if not self.error_set_.any():
             self._report_no_errors()
-        weight = class_weighted(rows.weight, rows.y_index, self.classes_, self.class_weight)
+        weight = self._balanced(rows, self.class_weight)
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
 
     def _errors(self, rows: Rows, original: LinearHead) -> Array:
@@ -124,12 +120,8 @@ class JTTClassifier(StudyClassifier):
         if self.head is None and self.identification != "train":
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             folds = folds_of(self.identification, rows, int(seed))
-        if folds is None:
-            logits, judged = original.logits(rows.X), np.ones(len(rows.X), dtype=bool)
-        else:
-            logits, judged = cross_fitted_logits(rows, rows.weight, folds, self._fit_heads)
-        wrong = logits.argmax(axis=1) != rows.y_index
-        return np.asarray(judged & (rows.weight > 0) & wrong)
+        logits, judged = identified(original, rows, rows.weight, rows, folds, self._fit_heads)
+        return misclassified(logits, judged) & (judged.weight > 0)
 
     def _report_no_errors(self) -> None:
         fix = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,14 +20,7 @@ from ntkit._types import Array
 from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
-from ntkit.study import (
-    Rows,
-    Study,
-    class_weighted,
-    cross_fitted_logits,
-    folds_of,
-    hold_out,
-)
+from ntkit.study import Rows, Study, identification_sets, identified, misclassified
 
 _BATCH = 4096  # rows that are in float64 at a time
 _NO_CORRELATION = 1e-8  # rounding of a correlation of embedding and concept
@@ -104,12 +97,8 @@ class LEACEClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import LEACEClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.7, y, 1 - y)  # a spurious mark, 70 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = LEACEClassifier(shrinkage=0).fit(X, y, concepts=mark)
     >>> Z = clf.erase(X)
     >>> bool(np.allclose(Z[mark == 0].mean(axis=0), Z[mark == 1].mean(axis=0)))
@@ -177,7 +166,7 @@ class LEACEClassifier(ValidatedClassifier):
         rows = study.train
         if concepts is None:
             tune, known, concept = self._errors(study)
-        elif study.held is not None:
+        elif study.validation is not None:
             raise InputError("concepts label the samples of X: pass either concepts or X_val.")
         else:
             tune, known = rows, rows
@@ -191,7 +180,7 @@ class LEACEClassifier(ValidatedClassifier):
         left, right = self._erasure(known, concept)
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
 
-        weight = class_weighted(tune.weight, tune.y_index, self.classes_, self.class_weight)
+        weight = self._balanced(tune, self.class_weight)
         erased = Rows(self._erased(tune.X, left, right), tune.y_index, tune.weight)
         self._set_head(self._folded(self._fit_head(erased, weight), left, right))
 
@@ -212,24 +201,11 @@ class LEACEClassifier(ValidatedClassifier):
     def _errors(self, study: Study) -> tuple[Rows, Rows, Array]:
         """Rows to retrain on, rows whose concept is known, and that: misclassified or not."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        rows = study.train
-        tune, identify, folds = rows, rows, None
-        if study.held is not None:
-            identify = study.held
-        elif isinstance(self.identification, Real) and not isinstance(
-            self.identification, Integral
-        ):
-            tune, identify = hold_out(float(self.identification), rows, seed) or (rows, rows)
-        elif self.identification != "train" and self.head is None:
-            folds = folds_of(self.identification, rows, seed)
-
+        tune, identify, folds = identification_sets(study, self.identification, seed)
         original = self._original_head(tune)
-        if folds is None:
-            logits = original.logits(identify.X)
-        else:
-            logits, tested = cross_fitted_logits(tune, tune.weight, folds, self._fit_heads)
-            identify = Rows(tune.X, tune.y_index, np.where(tested, tune.weight, 0.0))
-        wrong = logits.argmax(axis=1) != identify.y_index
+        folds = None if self.head is not None else folds
+        logits, identify = identified(original, tune, tune.weight, identify, folds, self._fit_heads)
+        wrong = misclassified(logits, identify)
         counted = wrong & (identify.weight > 0)
         self.concepts_ = np.array([False, True])
         self.n_errors_ = np.bincount(identify.y_index[counted], minlength=len(self.classes_))

@@ -2,40 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
+from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
-from ntkit.estimators._base import LastLayerClassifier, OriginalHead
-from ntkit.estimators._tuned_retraining import (
-    Stage,
-    TunedClassifier,
-    Tuning,
-    class_rates,
-    predicted,
-    scores_of_errors,
-    sets_of,
-    wrong,
-)
+from ntkit._types import Array
+from ntkit.estimators._base import KeepsHead, OriginalHead, ValidatedClassifier
+from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.spuriousness import non_constant_neurons, sfit
+from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, strongest_wrong
 from ntkit.study import (
+    ALPHAS,
+    AS_GOOD,
     ERM_ALPHA,
     LEAST_ERRORS,
+    CellsTried,
+    Fold,
+    PenaltyPath,
+    Rows,
     Study,
-    warn_if_worse,
+    class_error_rates,
+    correctness_balanced,
+    correctness_groups,
+    cross_fitted_logits,
+    folds_of,
+    identification_sets,
+    identified,
+    misclassified,
+    penalty_path,
 )
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Result of stage one: sets, folds (where the two sets are one), original head, scores."""
+
+    # `also` are identification samples that are not for retraining, to judge penalties by, and
+    # `plain` the penalties of class-balanced retraining, where one is to be chosen.
+
+    tune: Rows
+    identify: Rows
+    folds: list[Fold] | None
+    seed: int
+    also: Rows | None
+    plain: PenaltyPath | None
+    original: LinearHead
+    scores: Array
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the head is retrained: weights, the cells they balance, and the ridge weight."""
+
+    weight: Array
+    cells: Array
+    alpha: float
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifier(TunedClassifier):
+class NeuronTuneClassifier(ValidatedClassifier):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -146,14 +187,10 @@ class NeuronTuneClassifier(TunedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import warnings
     >>> from ntkit import NeuronTuneClassifier
     >>> from ntkit.exceptions import SuppressionWarning
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = NeuronTuneClassifier(C=1.0, max_cost=None, random_state=0)
     >>> with warnings.catch_warnings():  # that accuracy is lost where the mark goes with the class
     ...     warnings.simplefilter("ignore", SuppressionWarning)
@@ -180,8 +217,8 @@ class NeuronTuneClassifier(TunedClassifier):
             StrOptions({"balanced", "auto"}),
         ],
         "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-        **LastLayerClassifier._shared_constraints,
-        "C": [*LastLayerClassifier._shared_constraints["C"], None],
+        **ValidatedClassifier._shared_constraints,
+        "C": [*ValidatedClassifier._shared_constraints["C"], None],
     }
 
     threshold: float = 0.5
@@ -239,16 +276,16 @@ class NeuronTuneClassifier(TunedClassifier):
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))
-        final = wrong(current.logits(stage.identify.X), stage.identify)
-        n_classes, least = len(self.classes_), self.min_misclassified
-        self.sfit_ = sfit(scores_of_errors(stage.identify, final, n_classes, least))
-        warn_if_worse(self._erm_errors, class_rates(stage.identify, final))
+        wrong = misclassified(current.logits(stage.identify.X), stage.identify)
+        self.sfit_ = sfit(self._scores_of(stage.identify, wrong))
+        warn_if_worse(self._erm_errors, class_error_rates(stage.identify, wrong))
+
+    # -- stage one: the original head and its scores, whatever the threshold ----------------
 
     def _identify(self, study: Study) -> Stage:
-        """Stage one: the original head and its scores. Nothing here depends on the threshold."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        tune, identify, folds = sets_of(study, self.identification, seed)
+        tune, identify, folds = identification_sets(study, self.identification, seed)
         also, plain = (None if identify is tune else identify), None
         if self.C is None:
             self._units = 1 / tune.deviations
@@ -257,20 +294,50 @@ class NeuronTuneClassifier(TunedClassifier):
             self._alpha = min(plain.alpha, ERM_ALPHA)
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
-        logits, identify = predicted(
+        logits, identify = identified(
             original, tune, tune.weight, identify, first_folds, self._fit_heads
         )
-        self._erm_errors = class_rates(identify, wrong(logits, identify))
+        wrong = misclassified(logits, identify)
+        self._erm_errors = class_error_rates(identify, wrong)
         self.n_errors_ = np.bincount(
-            identify.y_index[wrong(logits, identify) & (identify.weight > 0)],
-            minlength=len(self.classes_),
+            identify.y_index[wrong & (identify.weight > 0)], minlength=len(self.classes_)
         )
         self.non_constant_ = non_constant_neurons(identify.X, identify.weight)
         scores = self._score(identify, logits, original)
         return Stage(tune, identify, folds, seed, also, plain, original, scores)
 
+    def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
+        """Spuriousness scores (C, D) of a head's errors."""
+        coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
+        label, rival = identify.y_index, strongest_wrong(logits, identify.y_index)
+
+        def read(values: Array, rows: Array, neurons: slice) -> Array:
+            if self.statistic == "contribution":
+                values = values * (coef[rival[rows], neurons] - coef[label[rows], neurons]).T
+            return np.abs(values) if self.activation == "magnitude" else values
+
+        return self._scores_of(
+            identify,
+            misclassified(logits, identify),
+            statistic="mean" if self.statistic == "mean" else "median",
+            standardize=self.standardize,
+            transform=read,
+        )
+
+    def _scores_of(self, identify: Rows, wrong: Array, **options: Any) -> Array:
+        return spuriousness_scores(
+            identify.X,
+            identify.y_index,
+            wrong,
+            np.arange(len(self.classes_)),
+            sample_weight=identify.weight,
+            min_misclassified=self.min_misclassified,
+            **options,
+        )
+
+    # -- stage two: masks, and the head retrained on what they leave ------------------------
+
     def _retrain(self, stage: Stage, tuning: Tuning, start: LinearHead | None = None) -> FittedHead:
-        """Stage two: masks, and the head retrained on what they leave."""
         self.tuning_weight_ = weight = tuning.weight
         self._alpha = tuning.alpha
         self.alpha_ = float("nan") if self.C is not None else tuning.alpha
@@ -279,19 +346,310 @@ class NeuronTuneClassifier(TunedClassifier):
         current: LinearHead = stage.original
         for round_ in range(self.n_rounds):
             if mask is not None:
-                logits, identify = predicted(
+                logits, identify = identified(
                     current, stage.tune, weight, identify, stage.folds, self._fits_on(mask)
                 )
                 scores = self._score(identify, logits, current)
-            found = self._mask(scores, mask)
-            if mask is not None and np.array_equal(found.columns, mask.columns):
+            new_mask = self._flagged(scores, self.non_constant_, mask)
+            warn_about(
+                new_mask,
+                scores,
+                self.non_constant_,
+                min_misclassified=self.min_misclassified,
+                min_neurons=self.min_neurons,
+            )
+            if mask is not None and np.array_equal(new_mask.columns, mask.columns):
                 break
-            mask = self._worth_its_cost(found, stage, tuning)
+            mask = self._worth_its_cost(new_mask, stage, tuning)
             current = fitted = self._fit_head(
                 stage.tune, weight, gains=self._gains_of(mask), start=start
             )
-            self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
+            level = logging.INFO if self.verbose else logging.DEBUG
+            n_suppressed = mask.everywhere.sum()
+            _logger.log(level, "round %d: %d neurons suppressed", round_ + 1, n_suppressed)
+        assert mask is not None
+        nothing = np.zeros_like(mask.everywhere)
         self.spuriousness_scores_ = scores
-        self._keep(mask)
+        self.suppressed_ = mask.everywhere if self.suppression == 1 else nothing
+        self.attenuated_ = mask.everywhere if 0 < self.suppression < 1 else nothing
+        self.suppressed_per_class_, self.spared_ = mask.per_class, mask.spared
+        self.gains_ = 1 - self.suppression * mask.everywhere
         self._set_head(fitted)
         return fitted
+
+    def _flagged(self, scores: Array, non_constant: Array, before: Mask | None = None) -> Mask:
+        """Mask by the rule, on top of the mask of the rounds before."""
+        return make_mask(
+            scores,
+            non_constant,
+            threshold=self.threshold,
+            aggregation=self.aggregation,  # type: ignore[arg-type]
+            max_suppressed=self.max_suppressed,
+            min_neurons=self.min_neurons,
+            before=before,
+        )
+
+    def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
+        """The mask, or none where it costs too much accuracy on samples a head has not seen."""
+        folds = folds_of(5, stage.tune, stage.seed)
+        if self.max_cost is None or not self.suppression or folds is None:
+            return mask
+        if not mask.columns.any():
+            return mask
+
+        def accuracy(fit: Callable[[Rows, Sequence[Array]], list[FittedHead]]) -> float:
+            logits, _ = cross_fitted_logits(stage.tune, tuning.weight, folds, fit)
+            mass = np.bincount(tuning.cells, weights=stage.tune.weight)
+            right = stage.tune.weight * ~misclassified(logits, stage.tune)
+            hits = np.bincount(tuning.cells, weights=right)
+            return float((hits[mass > 0] / mass[mass > 0]).mean())
+
+        self.mask_cost_ = accuracy(self._fit_heads) - accuracy(self._fits_on(mask))
+        if self.mask_cost_ <= self.max_cost:
+            return mask
+        warn_of_cost(int(mask.everywhere.sum()), self.mask_cost_, self.max_cost)
+        return replace(mask, columns=np.zeros_like(mask.columns), spared=True)
+
+    # -- heads, weights and penalties -------------------------------------------------------
+
+    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> FittedHead:
+        """With ``C``, or with the ridge weight that was chosen, on standardised neurons."""
+        if self.C is None and options.get("start") is not None:
+            options["gains"] = self._in_units(options.get("gains"))
+            options["C"] = 1 / (float(weight.sum()) * self._alpha)
+        return super()._fit_head(rows, weight, **options)
+
+    def _fit_heads(
+        self,
+        rows: Rows,
+        weights: Sequence[Array],
+        *,
+        gains: Array | None = None,
+        Cs: Sequence[float] | None = None,
+    ) -> list[FittedHead]:
+        if self.C is not None:
+            return super()._fit_heads(rows, weights, gains=gains, Cs=Cs)
+        return self._ridge_heads(rows, weights, [self._alpha] * len(weights), self._in_units(gains))
+
+    def _in_units(self, gains: Array | None) -> Array:
+        return self._units if gains is None else self._units * gains
+
+    def _gains_of(self, mask: Mask) -> Array:
+        return np.asarray(1 - self.suppression * mask.columns)
+
+    def _fits_on(self, mask: Mask) -> Callable[[Rows, Sequence[Array]], list[FittedHead]]:
+        """Return what fits heads on rows with given weights, on masked neurons."""
+        return partial(self._fit_heads, gains=self._gains_of(mask))
+
+    def _path(
+        self,
+        rows: Rows,
+        also: Rows | None,
+        weight: Array,
+        seed: int,
+        cells: Array | None = None,
+    ) -> PenaltyPath:
+        """Penalties to choose from, or the one that is given, by the classes or by cells."""
+
+        def fit(some: Rows, weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
+            if self.C is not None:
+                return self._fit_heads(some, weights)
+            return self._ridge_heads(some, weights, alphas, self._units)
+
+        return penalty_path(
+            fit,
+            rows,
+            weight,
+            2 * _joined(rows, also)[0] if cells is None else cells,
+            also=also,
+            alphas=ALPHAS if self.C is None else (1.0,),
+            worse_half=cells is None,
+            seed=seed,
+        )
+
+    def _tuning(self, stage: Stage) -> Tuning:
+        """Sample weight times class weight times error weight, and the penalty for them."""
+        tune = stage.tune
+        balanced, by_class = self._balanced(tune, self.class_weight), 2 * tune.y_index
+        if self.error_weight == 1:
+            alpha = 1.0 if stage.plain is None else stage.plain.alpha
+            if stage.plain is not None and self.class_weight != "balanced":
+                alpha = self._path(tune, stage.also, balanced, stage.seed).alpha
+            return Tuning(balanced, by_class, alpha)
+        if self.error_weight in ("balanced", "auto"):
+            return self._tuning_by_cells(stage, balanced)
+        if self.head is not None:
+            logits = stage.original.logits(tune.X)
+        else:
+            logits = self._unseen_logits(stage, tune.weight)
+        weight = np.where(misclassified(logits, tune), self.error_weight, 1.0) * balanced
+        if stage.plain is None:
+            return Tuning(weight, by_class, 1.0)
+        return Tuning(weight, by_class, self._path(tune, stage.also, weight, stage.seed).alpha)
+
+    def _tuning_by_cells(self, stage: Stage, balanced: Array) -> Tuning:
+        """Balanced cells, with "auto" only where that learns the errors."""
+        tune, seed = stage.tune, stage.seed
+        plain = stage.plain or self._path(tune, stage.also, self._balanced(tune), seed)
+        y_index, mass = _joined(tune, stage.also)
+        alpha = plain.strongest(y_index, mass, most=1.0, within=AS_GOOD)
+        reference = plain.outcomes.get(alpha)
+        if reference is None:  # too few samples for folds
+            return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+        weight = correctness_balanced(balanced, tune.y_index, reference.wrong[: len(balanced)])
+        cells = correctness_groups(y_index, reference.wrong, mass)
+        path = PenaltyPath(plain.alpha, {})
+        if self.C is None or self.error_weight == "auto":
+            path = self._path(tune, stage.also, weight, seed, cells)
+        if self.error_weight == "auto":
+            if plain.outcome is None or path.outcome is None:
+                return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+            tried = CellsTried.of(y_index, mass, reference, plain.outcome, path.outcome)
+            if not tried.worth_it:
+                return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+        return Tuning(weight, cells[: len(balanced)], path.alpha)
+
+    def _unseen_logits(self, stage: Stage, weight: Array) -> Array:
+        """Logits of the retraining samples, each from a head that was fitted without it."""
+        folds = stage.folds or folds_of(5, stage.tune, stage.seed)
+        if folds is None:
+            return self._fit_head(stage.tune, weight).logits(stage.tune.X)
+        return cross_fitted_logits(stage.tune, weight, folds, self._fit_heads)[0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # On data of two features a rule may suppress a useful one.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+
+def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
+    """Classes and weights of rows, and of others after them."""
+    if also is None:
+        return rows.y_index, rows.weight
+    return (
+        np.concatenate([rows.y_index, also.y_index]),
+        np.concatenate([rows.weight, also.weight]),
+    )
+
+
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
+    r"""Feature selector that drops spurious neurons (NeuronTune's first stage).
+
+    Needs embeddings and class labels; no group labels.
+
+    Drops the neurons :math:`S = \{i : \delta_i^y > \lambda \text{ for any } y\}` with the
+    spuriousness score :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`, the
+    median activation on misclassified minus on correctly classified samples of class y
+    (arXiv 2505.24048, Sec. 4), so that any scikit-learn classifier can follow in a pipeline.
+    With ``min_neurons=1`` and a class-balanced ``LogisticRegression`` behind it, it is
+    ``NeuronTuneClassifier.as_published()``, which keeps the width of the embedding and is the one
+    to export.
+
+    Parameters
+    ----------
+    threshold : float, default=0.0
+        λ; in standard deviations of the neuron with ``standardize=True``.
+    max_suppressed, statistic, standardize, activation, min_misclassified, min_neurons
+        As in :class:`NeuronTuneClassifier`; the default of ``standardize`` is False here, and that
+        of ``min_misclassified`` is 1.
+    aggregation : {"union", "intersection"}, default="union"
+        Drop what any class flags, or what every scored class flags.
+    {identification, head, erm.C, tol, max_iter, random_state}
+
+    Attributes
+    ----------
+    spuriousness_scores_ : ndarray of shape (C, D)
+        Scores; NaN rows for classes that could not be scored.
+    suppressed_ : ndarray of bool, shape (D,)
+        Neurons that ``transform`` drops.
+    n_errors_ : ndarray of shape (C,)
+        Misclassified identification samples of each class, by the original head.
+    estimator_ : NeuronTuneClassifier
+        The fitted classifier that scored the neurons.
+    {n_iter_, n_features_in_, feature_names_in_}
+
+    References
+    ----------
+    Zheng, Ye, Zhang: NeuronTune: Towards Self-Guided Spurious Bias Mitigation. ICML 2025,
+    arXiv 2505.24048.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import LinearSVC
+    >>> from ntkit.estimators import SpuriousNeuronSelector
+    {marked}
+    >>> selector = SpuriousNeuronSelector(threshold=0.5, standardize=True, random_state=0)
+    >>> pipeline = make_pipeline(selector, LinearSVC(class_weight="balanced")).fit(X, y)
+    >>> pipeline[0].get_support()
+    array([ True, False,  True])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **NeuronTuneClassifier._parameter_constraints,
+        "aggregation": [StrOptions({"union", "intersection"})],
+    }
+
+    threshold: float = 0.0
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    standardize: bool = False
+    activation: str = "signed"
+    min_misclassified: int = 1
+    min_neurons: int | None = None
+    identification: Any = 5
+    head: OriginalHead = None
+    C: float = 1.0
+    tol: float = 1e-5
+    max_iter: int = 1000
+    random_state: Any = None
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> SpuriousNeuronSelector:
+        """Find the spurious neurons.
+
+        Parameters
+        ----------
+        {X, y, sample_weight}
+        {X_val, y_val, sample_weight_val}
+
+        {fitted}
+
+        Raises
+        ------
+        {fit.InputError}
+        """
+        # What its own head would cost, or be worth, says nothing of the classifier that follows.
+        rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
+        clf = NeuronTuneClassifier(**rule)
+        stage = clf._identify(clf._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        clf._retrain(stage, clf._tuning(stage))
+        self.estimator_ = clf
+        validate_data(self, X, skip_check_array=True)
+        self.spuriousness_scores_ = self.estimator_.spuriousness_scores_
+        self.suppressed_ = self.estimator_.suppressed_
+        self.n_errors_ = self.estimator_.n_errors_
+        self.n_iter_ = self.estimator_.n_iter_
+        return self
+
+    def _get_support_mask(self) -> NDArray[Any]:
+        check_is_fitted(self, "suppressed_")
+        return np.asarray(~self.suppressed_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags

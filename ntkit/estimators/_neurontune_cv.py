@@ -22,10 +22,11 @@ from sklearn.utils.validation import _check_method_params
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import LastLayerClassifier, OriginalHead
+from ntkit.estimators._mask import without_words
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
-from ntkit.study import LEAST_ERRORS, Rows, without_words
+from ntkit.study import LEAST_ERRORS, Rows
 
 _logger = logging.getLogger(__name__)
 
@@ -81,14 +82,10 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import warnings
     >>> from ntkit import NeuronTuneClassifierCV
     >>> from ntkit.exceptions import SuppressionWarning
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = NeuronTuneClassifierCV(thresholds=[0.5, 2.5], error_weights=[1.0], C=1.0)
     >>> with warnings.catch_warnings():  # that accuracy is lost where the mark goes with the class
     ...     warnings.simplefilter("ignore", SuppressionWarning)
@@ -161,19 +158,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             If there is nothing to try, the score is not known, a fold lacks a class, or
             ``params`` are given while metadata routing is off.
         """
-        rows = self._rows(X, y, sample_weight)
-        held = (X_val, y_val, sample_weight_val)
-        self.candidates_ = self._candidates()
-        labels = self.classes_[rows.y_index]
-        to_split, to_score = self._routed(sample_weight, params)
-        splits = list(self._splits(rows, labels, to_split))
+        validation = (X_val, y_val, sample_weight_val)
         scorer = get_scorer(self.scoring)
-        fold_scores = partial(_with_config, get_config(), self._fold_scores)
-        columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(fold_scores)(rows, labels, train, test, held, scorer, to_score)
-            for train, test in splits
-        )
-        self.scores_ = np.column_stack(columns)
+        self.scores_ = self._figures((X, y, sample_weight), validation, scorer, params)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
         chosen = self.candidates_[best]
@@ -182,8 +169,25 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         self.error_weight_ = chosen["error_weight"]
         self.suppression_ = chosen["suppression"]
         _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
-        self._refit(chosen, X, y, sample_weight, held)
+        self._refit(chosen, X, y, sample_weight, validation)
         return self
+
+    def _figures(
+        self, samples: Any, validation: Any, scorer: Any, params: dict[str, Any] | None = None
+    ) -> Array:
+        """Figures by the scorer, of every candidate on every fold: shape (T, F), or (T, F, ·)."""
+        self._validate_params()
+        rows = self._rows(*samples)
+        self.candidates_ = self._candidates()
+        labels = self.classes_[rows.y_index]
+        to_split, to_score = self._routed(samples[2], params or {})
+        splits = list(self._splits(rows, labels, to_split))
+        of_fold = partial(_with_config, get_config(), self._figures_of_fold)
+        folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(of_fold)(rows, labels, train, test, validation, scorer, to_score)
+            for train, test in splits
+        )
+        return np.stack(folds, axis=1)
 
     def _candidates(self) -> list[dict[str, Any]]:
         grid = {
@@ -242,47 +246,49 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         # What a mask costs is what the score is for.
-        own = self._shared_parameters(self) | {"max_cost": None} | parameters
-        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**own))
+        all_parameters = self._shared_parameters(self) | {"max_cost": None} | parameters
+        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**all_parameters))
         return estimator
 
-    def _fold_scores(
+    def _figures_of_fold(
         self,
         rows: Rows,
         labels: Array,
         train: Array,
         test: Array,
-        held: Any,
+        validation: Any,
         scorer: Any,
         params: dict[str, Any],
     ) -> Array:
-        """Scores of all candidates on one fold: stage one once, then the path."""
+        """Figures of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
-        stage = clf._identify(clf._study(rows.X[train], labels[train], rows.weight[train], *held))
+        stage = clf._identify(
+            clf._study(rows.X[train], labels[train], rows.weight[train], *validation)
+        )
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
         params = _check_method_params(rows.X, params, indices=test)
-        scores = np.empty(len(self.candidates_))
+        figures, current = list[Any](), None
         tunings: dict[Any, Any] = {}
-        current = None
-        for i, candidate in enumerate(self.candidates_):
+        for candidate in self.candidates_:
             clf.set_params(**candidate)
             tuning = tunings.get(candidate["error_weight"])
             if tuning is None:
                 tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
             current = clf._retrain(stage, tuning, start=current)
-            scores[i] = scorer(clf, X_test, y_test, **params)
-        return scores
+            figures.append(scorer(clf, X_test, y_test, **params))
+        return np.array(figures, dtype=float)
 
-    def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, held: Any) -> None:
+    def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, validation: Any) -> None:
         best = self._estimator(**chosen)
-        best.fit(X, y, weight, X_val=held[0], y_val=held[1], sample_weight_val=held[2])
+        best.fit(
+            X, y, weight, X_val=validation[0], y_val=validation[1], sample_weight_val=validation[2]
+        )
         self.best_estimator_ = best
-        for name in ("coef_", "intercept_", "n_iter_", "erm_head_"):
-            setattr(self, name, getattr(best, name))
+        self.coef_, self.intercept_, self.n_iter_ = best.coef_, best.intercept_, best.n_iter_
+        self.erm_head_, self.suppressed_ = best.erm_head_, best.suppressed_
         self.spuriousness_scores_ = best.spuriousness_scores_
-        self.suppressed_ = best.suppressed_
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

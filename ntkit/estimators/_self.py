@@ -17,9 +17,13 @@ from ntkit._types import Array
 from ntkit.estimators._base import HEAD, OriginalHead, ValidatedClassifier, read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
+from ntkit.solver import FittedHead, stepped_head
 from ntkit.study import Rows, Study
 
+_SELECTIONS = {
+    *("misclassification", "early_stop_misclassification"),
+    *("dropout_disagreement", "early_stop_disagreement"),
+}
 _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 
@@ -107,12 +111,8 @@ class SELFClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import SELFClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.3, 400), 3 * mark])
+    {marked}
     >>> clf = SELFClassifier(selection="misclassification", n_selected=30, C=0.1, random_state=0)
     >>> clf = clf.fit(X, y)
     >>> bool((mark != y)[clf.selected_].mean() > 0.9)  # it selects where the mark misleads
@@ -120,16 +120,7 @@ class SELFClassifier(ValidatedClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "selection": [
-            StrOptions(
-                {
-                    "misclassification",
-                    "early_stop_misclassification",
-                    "dropout_disagreement",
-                    "early_stop_disagreement",
-                }
-            )
-        ],
+        "selection": [StrOptions(_SELECTIONS)],
         "n_selected": [Interval(Integral, 1, None, closed="left")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -160,18 +151,18 @@ class SELFClassifier(ValidatedClassifier):
     random_state: Any = None
 
     def _learn(self, study: Study) -> None:
-        rows, held = study.train, study.held or study.train
+        rows, validation = study.train, study.validation or study.train
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         self.early_head_ = (
             self._early_head(rows) if self.selection.startswith("early_stop") else None
         )
 
-        self.scores_ = self._scores(held, original, rng)
-        present = np.flatnonzero(held.weight > 0)
+        self.scores_ = self._scores(validation, original, rng)
+        present = np.flatnonzero(validation.weight > 0)
         ranked = present[np.argsort(-self.scores_[present], kind="stable")]
         self.selected_ = ranked[: self.n_selected]
-        selected = held.take(self.selected_)
+        selected = validation.take(self.selected_)
         if len(np.unique(selected.y_index)) < 2:
             warnings.warn(
                 "All selected samples are of class "
@@ -191,17 +182,9 @@ class SELFClassifier(ValidatedClassifier):
                     f"{rows.X.shape[1]} columns."
                 )
             return head
-        early = fit_linear_head(
-            rows.X,
-            rows.y_index,
-            rows.weight,
-            classes=self.classes_,
-            C=self.C,
-            tol=self.tol,
-            max_iter=self.early_iter,
-            device=resolve_device(self.device),
-            must_converge=False,  # that it stops early is the point
-        )
+        # That it stops early is the point.
+        options = {"C": self.C, "max_iter": self.early_iter, "must_converge": False}
+        early = self._solved(rows.X, rows.y_index, rows.weight, **options)
         return LinearHead(early.coef, early.intercept, self.classes_)
 
     def _scores(self, rows: Rows, original: LinearHead, rng: np.random.RandomState) -> Array:
@@ -230,9 +213,8 @@ class SELFClassifier(ValidatedClassifier):
         """Take SGD steps from the original head, on one row of weights per class."""
         start = self.erm_head_.with_logits(len(self.classes_))
         mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(self.classes_))
-        share = (
-            rows.weight / mass[rows.y_index] / (mass > 0).sum()
-        )  # the classes are equally likely
+        # The classes are equally likely.
+        share = rows.weight / mass[rows.y_index] / (mass > 0).sum()
         one_hot = np.eye(len(self.classes_))[rows.y_index]
         theta = np.column_stack([start.coef, start.intercept]).astype(np.float64)
         Z = np.column_stack([rows.X, np.ones(len(rows.X))]).astype(np.float64)

@@ -18,9 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export._container_nodes import ContainerNodes
-from ntkit.export._fold import scaled_head
-from ntkit.export._skl2onnx import ScaledHeadClassifier
+from ntkit.export._skl2onnx import ContainerNodes, ScaledHeadClassifier, scaled_head
 from ntkit.extraction import OnnxEmbedder, make_session
 from ntkit.head import LinearHead
 from ntkit.verification import TOLERANCE
@@ -118,15 +116,15 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             f"The {kind} holds an OnnxEmbedder in front of what does not fold into a linear head; "
             "convert what follows the embedder alone, with embeddings as X."
         )
-    few = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
-    few = few.astype(np.float32) if hasattr(few, "astype") else np.asarray(few, dtype=np.float32)
-    if few.ndim != 2 or not len(few):
-        raise InputError(f"X needs embeddings of shape (N, D) to check on; got {few.shape}.")
+    rows = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
+    rows = rows.astype(np.float32) if hasattr(rows, "astype") else np.asarray(rows, np.float32)
+    if rows.ndim != 2 or not len(rows):
+        raise InputError(f"X needs embeddings of shape (N, D) to check on; got {rows.shape}.")
     try:
         model: onnx.ModelProto = convert_sklearn(
             _simplified(estimator, {}),
             name=f"ntkit_{kind}",  # skl2onnx would draw one at random
-            initial_types=[("embedding", FloatTensorType([None, few.shape[1]]))],
+            initial_types=[("embedding", FloatTensorType([None, rows.shape[1]]))],
             options={"zipmap": False},
             target_opset=_OPSET,
             custom_conversion_functions={CalibratedClassifierCV: convert_calibrated},
@@ -138,7 +136,7 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             "estimator in it alone."
         ) from error
     model.ir_version = min(model.ir_version, _IR_VERSION)
-    _check(model, estimator, few, kind)
+    _check(model, estimator, rows, kind)
     return model
 
 

@@ -20,7 +20,7 @@ from ntkit._version import __version__
 from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
-from ntkit.export._fold import folding_errors, scaled_head
+from ntkit.export._skl2onnx import folding_errors, scaled_head
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
 from ntkit.verification import TOLERANCE, tolerance_of

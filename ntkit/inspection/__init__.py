@@ -3,11 +3,9 @@
 They need matplotlib (the extra ``report``), which is imported when something is drawn.
 """
 
-from ntkit.inspection._answers_curve_display import AnswersCurveDisplay
-from ntkit.inspection._group_accuracy_display import GroupAccuracyDisplay
-from ntkit.inspection._mask_stability_display import MaskStabilityDisplay
+from ntkit.inspection._accuracy_displays import AnswersCurveDisplay, GroupAccuracyDisplay
+from ntkit.inspection._mask_displays import MaskStabilityDisplay, SpuriousnessDisplay
 from ntkit.inspection._neuron_display import NeuronDisplay
-from ntkit.inspection._spuriousness_display import SpuriousnessDisplay
 from ntkit.inspection._threshold_path_display import ThresholdPathDisplay
 
 __all__ = [

@@ -12,23 +12,7 @@ from ntkit._checks import check_predictions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inspection._display import Display
-from ntkit.inspection._matplotlib import (
-    BLACK,
-    BLUE,
-    GREY,
-    VERMILLION,
-    check_samples,
-    font_size,
-    headroom,
-    label_axes,
-    neuron_index,
-    neuron_names_of,
-    original_head_of,
-    require_matplotlib,
-    short,
-    show_legend,
-)
+from ntkit.inspection import _draw as draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +44,7 @@ class ClassActivations:
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronDisplay(Display):
+class NeuronDisplay(draw.Display):
     r"""Activations of one neuron on correctly classified and on misclassified samples.
 
     A row for each class: upwards the correctly classified samples, downwards the misclassified
@@ -93,10 +77,6 @@ class NeuronDisplay(Display):
         Of the correct and the misclassified samples of each class shown.
     medians_ : list of (Line2D or None, Line2D or None)
         The marks of their medians.
-
-    See Also
-    --------
-    SpuriousnessDisplay : The scores of all neurons.
 
     Examples
     --------
@@ -153,12 +133,10 @@ class NeuronDisplay(Display):
             not fit it.
         {NotFittedError, MissingDependencyError}
         """
-        caller = f"{cls.__name__}.from_estimator"
-        require_matplotlib(caller)
-        head = original_head_of(estimator, caller)
-        Z, labels = check_samples(X, y, head)
-        names = neuron_names_of(estimator)
-        i = neuron_index(neuron, head.n_neurons, names)
+        head = draw.original_head_of(estimator, cls)
+        Z, labels = draw.check_samples(X, y, head)
+        names = draw.neuron_names_of(estimator)
+        i = draw.neuron_index(neuron, head.n_neurons, names)
         lost = getattr(estimator, "suppressed_", None)
         name = str(i) if names is None else names[i]
         return cls(
@@ -198,7 +176,7 @@ class NeuronDisplay(Display):
             If lengths differ, labels are missing or activations are not numbers.
         {MissingDependencyError}
         """
-        require_matplotlib(f"{cls.__name__}.from_predictions")
+        draw.require_matplotlib(f"{cls.__name__}.from_predictions")
         y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
         values = np.asarray(activations)
         if values.shape != y_true.shape:
@@ -214,12 +192,12 @@ class NeuronDisplay(Display):
     def by_class(self) -> list[ClassActivations]:
         """Activations of each class, in the order of the labels."""
         right = self.y_pred == self.y_true
-        own = [(label, self.y_true == label) for label in np.unique(self.y_true)]
+        of_class = [(label, self.y_true == label) for label in np.unique(self.y_true)]
         return [
             ClassActivations(
                 label.item(), self.activations[mine & right], self.activations[mine & ~right]
             )
-            for label, mine in own
+            for label, mine in of_class
         ]
 
     def plot(self, ax: Axes | None = None, *, max_classes: int = 4, bins: int = 24) -> Self:
@@ -253,11 +231,11 @@ class NeuronDisplay(Display):
     def _draw_row(
         self, ax: Axes, row: int, part: ClassActivations, edges: Array, heights: list[Array]
     ) -> None:
-        ax.axhline(row, color=GREY, linewidth=0.5, zorder=1)
+        ax.axhline(row, color=draw.GREY, linewidth=0.5, zorder=1)
         patches, marks = list[Any](), list[Any]()
         sides = (part.correct, part.misclassified)
         for side, height, median, color, up in zip(
-            sides, heights, part.medians, (BLUE, VERMILLION), (-1, 1), strict=True
+            sides, heights, part.medians, (draw.BLUE, draw.VERMILLION), (-1, 1), strict=True
         ):
             if not len(side):  # the axis points down: rows are numbered from the top
                 patches.append(None)
@@ -277,7 +255,7 @@ class NeuronDisplay(Display):
             ax.plot(
                 part.medians,
                 [row, row],
-                color=BLACK,
+                color=draw.BLACK,
                 linewidth=1.6,
                 marker=">" if part.score >= 0 else "<",
                 markevery=[1],
@@ -290,7 +268,7 @@ class NeuronDisplay(Display):
             xycoords=ax.get_yaxis_transform(),
             ha="right",
             va="center",
-            fontsize=font_size(ax),
+            fontsize=draw.font_size(ax),
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
             zorder=5,
         )
@@ -300,27 +278,27 @@ class NeuronDisplay(Display):
         from matplotlib.patches import Patch
 
         n = len(self.shown_)
-        title = f"neuron {short(self.name, 36)}" if self.name else ""
+        title = f"neuron {draw.short(self.name, 36)}" if self.name else ""
         if n < n_classes:
             title += f"{': ' if title else ''}{n} of {n_classes} classes, most errors first"
-        label_axes(ax, xlabel="activation", title=title)
+        draw.label_axes(ax, xlabel="activation", title=title)
         ax.set_yticks(
             range(n),
             [
-                f"{short(p.label, 18)}\n{len(p.correct)} right\n{len(p.misclassified)} wrong"
+                f"{draw.short(p.label, 18)}\n{len(p.correct)} right\n{len(p.misclassified)} wrong"
                 for p in self.shown_
             ],
         )
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.set_ylim(n - 0.5, -0.5)
-        headroom(ax, 1)
+        draw.headroom(ax, 1)
         handles = [
-            Patch(color=BLUE, alpha=0.6, label="correct"),
-            Patch(color=VERMILLION, alpha=0.6, label="misclassified"),
-            Line2D([], [], color=BLACK, linewidth=1.6, label="medians, step δ"),
+            Patch(color=draw.BLUE, alpha=0.6, label="correct"),
+            Patch(color=draw.VERMILLION, alpha=0.6, label="misclassified"),
+            Line2D([], [], color=draw.BLACK, linewidth=1.6, label="medians, step δ"),
         ]
-        show_legend(ax, handles, "upper right", ncols=3)
+        draw.show_legend(ax, handles, "upper right", ncols=3)
 
 
 def _most_errors(parts: list[ClassActivations], most: int) -> list[ClassActivations]:

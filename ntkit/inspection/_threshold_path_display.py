@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.metrics import accuracy_score
 
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
-from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.inspection._display import Display
-from ntkit.inspection._matplotlib import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    VERMILLION,
-    Recorder,
-    font_size,
-    headroom,
-    label_axes,
-    neurontune_of,
-    percent_tick,
-    require_matplotlib,
-    short,
-    show_legend,
-    spread_out,
-)
-from ntkit.metrics import get_scorer
+from ntkit.exceptions import InputError
+from ntkit.inspection import _draw as draw
+from ntkit.metrics import get_scorer, worst_class_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Figures:
+    """Scorer of a fit's figures: accuracy, worst-class accuracy, mask size and the score."""
+
+    scorer: Any
+    verbose: bool
+
+    def for_samples(self, X: Array, y: Array) -> _Figures:
+        """Scorer of one fold."""
+        if not hasattr(self.scorer, "for_samples"):
+            return self
+        return _Figures(self.scorer.for_samples(X, y), self.verbose)
+
+    def __call__(self, clf: NeuronTuneClassifier, X: Array, y: Array) -> Array:
+        predicted = clf.predict(X)
+        figures = (
+            float(accuracy_score(y, predicted)),
+            float(worst_class_accuracy(y, predicted)),
+            int(draw.lost_neurons(clf).sum()),
+            float(self.scorer(clf, X, y)),
+        )
+        _logger.log(
+            logging.INFO if self.verbose else logging.DEBUG,
+            "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
+            *(clf.threshold, *figures),
+        )
+        return np.array(figures)
+
+
 @documented
 @dataclass(eq=False, repr=False)
-class ThresholdPathDisplay(Display):
+class ThresholdPathDisplay(draw.Display):
     """Accuracy, worst-class accuracy, a label-free score and the mask's size along thresholds.
 
     Lines are means over folds, on the samples each fold left out; bands are one standard
@@ -166,9 +182,7 @@ class ThresholdPathDisplay(Display):
             cannot be fitted.
         {NotFittedError, MissingDependencyError}
         """
-        caller = f"{cls.__name__}.from_estimator"
-        require_matplotlib(caller)
-        clf = neurontune_of(estimator, caller)
+        clf = draw.neurontune_of(estimator, cls)
         is_cv = isinstance(estimator, NeuronTuneClassifierCV)
         if thresholds is None:
             thresholds = estimator.thresholds if is_cv else _default_thresholds(clf)
@@ -177,29 +191,23 @@ class ThresholdPathDisplay(Display):
             scoring = estimator.scoring if is_cv else "worst_class_correctness_group_accuracy"
         if cv is None:
             cv = estimator.cv if is_cv else 5
-        recorder = Recorder(get_scorer(scoring), verbose)
         search = NeuronTuneClassifierCV(
             path,
             error_weights=[clf.error_weight],
             suppressions=[clf.suppression],
             cv=cv,
-            scoring=recorder,
+            scoring=scoring,
             n_jobs=n_jobs,
             **NeuronTuneClassifierCV._shared_parameters(clf),
         )
-        with warnings.catch_warnings():
-            # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
-            warnings.simplefilter("ignore", SuppressionWarning)
-            search.fit(
-                X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
-            )
-        accuracy, worst_class, n_suppressed = recorder.figures(path, search.scores_)
+        samples = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+        figures = search._figures(*samples, _Figures(get_scorer(scoring), verbose))
         return cls(
             path,
-            accuracy=accuracy,
-            worst_class_accuracy=worst_class,
-            score=search.scores_,
-            n_suppressed=n_suppressed,
+            accuracy=figures[..., 0],
+            worst_class_accuracy=figures[..., 1],
+            score=figures[..., 3],
+            n_suppressed=figures[..., 2].astype(int),
             score_name=_name_of(scoring),
             chosen=clf.threshold,
             unit="standard deviations" if clf.standardize else "",
@@ -208,46 +216,48 @@ class ThresholdPathDisplay(Display):
     def _draw(self, ax: Axes) -> None:
         self.score_ax_ = ax.twinx()
         x = np.asarray(self.thresholds, dtype=float)
-        self.accuracy_line_ = _line(ax, x, self.accuracy, BLUE, "o", "-", "accuracy")
+        self.accuracy_line_ = _line(ax, x, self.accuracy, draw.BLUE, "o", "-", "accuracy")
         self.worst_class_line_ = _line(
-            ax, x, self.worst_class_accuracy, VERMILLION, "^", "-", "worst-class accuracy"
+            ax, x, self.worst_class_accuracy, draw.VERMILLION, "^", "-", "worst-class accuracy"
         )
-        name = short(self.score_name.replace("_", " "), 32)
+        name = draw.short(self.score_name.replace("_", " "), 40)
         self.score_line_ = _line(
-            self.score_ax_, x, self.score, GREEN, "s", "--", "score, right axis"
+            self.score_ax_, x, self.score, draw.GREEN, "s", "--", "score, right axis"
         )
         handles = [self.accuracy_line_, self.worst_class_line_, self.score_line_]
         self.chosen_line_ = None
         if self.chosen is not None:
-            self.chosen_line_ = ax.axvline(self.chosen, color=BLACK, linestyle=":", linewidth=1.3)
+            self.chosen_line_ = ax.axvline(
+                self.chosen, color=draw.BLACK, linestyle=":", linewidth=1.3
+            )
             self.chosen_line_.set_label(f"λ = {self.chosen:.3g}, as fitted")
             handles.append(self.chosen_line_)
         self._label(ax, x, name)
-        show_legend(self.score_ax_, handles, "upper center", ncols=2)
+        draw.show_legend(self.score_ax_, handles, "upper center", ncols=2)
 
     def _label(self, ax: Axes, x: Array, score_name: str) -> None:
         from matplotlib.ticker import FixedLocator
 
         n_folds = self.score.shape[1]
-        size, right = font_size(ax), self.score_ax_
-        label_axes(
+        size, right = draw.font_size(ax), self.score_ax_
+        draw.label_axes(
             ax,
             xlabel=f"threshold λ [{self.unit}]" if self.unit else "threshold λ",
             ylabel=f"accuracy, {n_folds} folds",
         )
-        right.set_ylabel(score_name, fontsize=size, color=GREEN)
-        right.tick_params(axis="y", labelsize=size, colors=GREEN)
+        right.set_ylabel(score_name, fontsize=size, color=draw.GREEN)
+        right.tick_params(axis="y", labelsize=size, colors=draw.GREEN)
         right.spines["top"].set_visible(False)
         for each in (ax, right):
             ticks = each.get_yticks()
             low, high = each.get_ylim()
-            headroom(each, 2)
+            draw.headroom(each, 2)
             high = min(high, 1 + 1e-9) if each is ax else high
             each.yaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
-        ax.yaxis.set_major_formatter(percent_tick)
-        ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
+        ax.yaxis.set_major_formatter(draw.percent_tick)
+        draw.show_grid(ax, "y")
         counts = [f"{count:.0f}" for count in self.n_suppressed.mean(axis=1)]
-        shown = spread_out(ax, x, counts)
+        shown = draw.spread_out(ax, x, counts)
         top = self.count_axis_ = ax.secondary_xaxis("top")
         top.set_xticks(x[shown], [counts[i] for i in shown])
         top.set_xlabel("neurons suppressed", fontsize=size)

@@ -3,22 +3,20 @@
 from ntkit.metrics._accuracy import (
     accuracy_by,
     adjusted_accuracy,
+    afr_weighted_accuracy,
+    correctness_group_accuracy,
+    sfit_score,
     weighted_average_accuracy,
     worst_class_accuracy,
     worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
+from ntkit.metrics._accuracy import class_accuracy_gap as class_accuracy_gap
 from ntkit.metrics._class_order import ClassOrder as ClassOrder  # for other packages
 from ntkit.metrics._class_order import check_class_order as check_class_order
 from ntkit.metrics._class_order import class_order
 from ntkit.metrics._group_report import GroupReport, ReportRow, group_report
-from ntkit.metrics._intervals import wilson as wilson
-from ntkit.metrics._label_free import (
-    afr_weighted_accuracy,
-    correctness_group_accuracy,
-    sfit_score,
-)
-from ntkit.metrics._label_free import class_accuracy_gap as class_accuracy_gap
+from ntkit.metrics._group_report import wilson as wilson
 from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._scorers import (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,8 +33,8 @@ class ClassOrder:
         """Sentence that names the order of the classes that move, and the repair."""
         order = {i: self.classes[i].item() for i in self.moved[:8]}
         shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
-        few = len(self.classes) <= 8
-        named = f" {','.join(map(str, self.classes.tolist()))}" if few else " FILE"
+        fits_a_line = len(self.classes) <= 8
+        named = f" {','.join(map(str, self.classes.tolist()))}" if fits_a_line else " FILE"
         return (
             "The model's classes seem to be in another order than the labels: as matched it is "
             f"right on {100 * self.accuracy:.0f} % of {self.n_samples} samples, with {shown} on "
@@ -88,39 +86,34 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     y, y_pred, classes = (np.atleast_1d(np.asarray(a)) for a in (y, y_pred, classes))
     if y.shape != y_pred.shape:
         raise InputError(f"There are {len(y)} labels, but {len(y_pred)} predictions.")
-    true, given = _positions(y, classes), _positions(y_pred, classes)
-    known = (true >= 0) & (given >= 0)
-    true, given, n_classes = true[known], given[known], len(classes)
+    true, predicted = _positions(y, classes), _positions(y_pred, classes)
+    known = (true >= 0) & (predicted >= 0)
+    true, predicted, n_classes = true[known], predicted[known], len(classes)
     first = _every_other(true)
-    order = _best_order(true[first], given[first], n_classes)
+    order = _best_order(true[first], predicted[first], n_classes)
     moved = np.flatnonzero(order != np.arange(n_classes))
-    if not len(moved) or not _is_far_better(true[~first], given[~first], order, moved):
+    if not len(moved) or not _is_far_better(true[~first], predicted[~first], order, moved):
         return None
     return ClassOrder(
         classes[order],
         tuple(moved.tolist()),
-        float((given == true).mean()),
-        float((order[given] == true).mean()),
+        float((predicted == true).mean()),
+        float((order[predicted] == true).mean()),
         len(true),
     )
 
 
 def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> None:
     """Refuse a model whose classes are evidently in another order than the labels."""
-    found = class_order(y, y_pred, classes)
-    if found is not None:
-        raise InputError(found.sentence())
+    order = class_order(y, y_pred, classes)
+    if order is not None:
+        raise InputError(order.sentence())
 
 
 def _positions(labels: Array, classes: Array) -> Array:
     """Index of each label among the classes; −1 where it is none of them."""
     index = {label: i for i, label in enumerate(classes.tolist())}
-    return np.asarray([index.get(label, -1) for label in _listed(labels)], dtype=np.intp)
-
-
-def _listed(labels: Array) -> Iterable[Any]:
-    found: list[Any] = labels.tolist()
-    return found
+    return np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
 
 
 def _every_other(true: Array) -> Array:
@@ -132,17 +125,17 @@ def _every_other(true: Array) -> Array:
     return np.asarray(rank % 2 == 0)
 
 
-def _best_order(true: Array, given: Array, n_classes: int) -> Array:
+def _best_order(true: Array, predicted: Array, n_classes: int) -> Array:
     """Class of each position such that most samples are right; where it is the same, as given."""
     counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (given, true), 1)
+    np.add.at(counts, (predicted, true), 1)
     counts[np.diag_indices(n_classes)] += 0.5
     return np.asarray(linear_sum_assignment(counts, maximize=True)[1])
 
 
-def _is_far_better(true: Array, given: Array, order: Array, moved: Array) -> bool:
+def _is_far_better(true: Array, predicted: Array, order: Array, moved: Array) -> bool:
     inside = np.isin(true, moved)
-    true, before, after = true[inside], given[inside], order[given[inside]]
+    true, before, after = true[inside], predicted[inside], order[predicted[inside]]
     if not len(true):
         return False
     right, right_after = before == true, after == true

@@ -1,4 +1,8 @@
-"""Accuracy per class and per group, before and after, with confidence intervals."""
+"""Accuracy per class and per group, before and after, with confidence intervals.
+
+None is of width 0: not where nothing or everything is right, nor where no prediction changed.
+Counts are real numbers, so that weights serve by their effective number of samples.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +11,87 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
 from ntkit._checks import check_predictions, check_weight
 from ntkit._doc import documented
 from ntkit._text import interval, one_line, percent, plain, table
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import (
-    Memberships,
-    memberships,
-    of_labels,
-    of_partial_labels,
-)
-from ntkit.metrics._intervals import (
-    Bounds,
-    change_of_one,
-    change_of_worst,
-    of_mean,
-    of_worst,
-    wilson,
-)
+from ntkit.metrics._accuracy import Memberships, memberships, of_labels, of_partial_labels
+
+Bounds = tuple[Array, Array]
+
+
+def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
+    """Wilson's score interval of proportions (Wilson, 1927)."""
+    square = _z(confidence) ** 2
+    center = (accuracy + square / (2 * n)) / (1 + square / n)
+    half = np.sqrt(square * (accuracy * (1 - accuracy) / n + square / (4 * n**2)))
+    half = half / (1 + square / n)
+    # Where all or none is right the limit is exact; rounding must not cut it off.
+    return np.clip(np.minimum(center - half, accuracy), 0, 1), np.clip(
+        np.maximum(center + half, accuracy), 0, 1
+    )
+
+
+def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bounds:
+    """Bonett and Price's interval of the difference of two paired proportions."""
+    # Wald's, with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012);
+    # Fagerland, Lydersen and Laake recommend it (Stat. Med. 33, 2014). Widened to hold the observed
+    # difference, which it may miss at a low confidence.
+    up, down = (gained * n + 1) / (n + 2), (lost * n + 1) / (n + 2)
+    half = _z(confidence) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    observed = gained - lost
+    return (
+        np.clip(np.minimum(up - down - half, observed), -1, 1),
+        np.clip(np.maximum(up - down + half, observed), -1, 1),
+    )
+
+
+def of_worst(accuracy: Array, n: Array, confidence: float) -> tuple[float, float]:
+    """Interval of the smallest of G proportions, whichever it is."""
+    # From the lowest of Wilson's lower limits to the lowest of the upper limits; one of G upper
+    # limits is too low by chance more often than one is, so those are Bonferroni's.
+    low, _ = wilson(accuracy, n, confidence)
+    _, high = wilson(accuracy, n, 1 - (1 - confidence) / len(n))
+    return float(low.min()), float(high.min())
+
+
+def change_of_worst(
+    before: Array, after: Array, paired: Bounds, n: Array, confidence: float
+) -> tuple[float, float]:
+    """Interval of the difference between two minima."""
+    # Where both are of the same group it is that group's own, paired. Else the two limits are
+    # combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
+    b, a = int(before.argmin()), int(after.argmin())
+    if before[a] == before[b]:
+        return float(paired[0][a]), float(paired[1][a])
+    if after[b] == after[a]:
+        return float(paired[0][b]), float(paired[1][b])
+    (low_b, high_b), (low_a, high_a) = (wilson(x, n, confidence) for x in (before, after))
+    change = after[a] - before[b]
+    low = change - np.hypot(after[a] - low_a[a], high_b[b] - before[b])
+    high = change + np.hypot(high_a[a] - after[a], before[b] - low_b[b])
+    return float(max(-1, low)), float(min(1, high))
+
+
+def of_mean(figures: Array, limits: Bounds, correlations: Array) -> tuple[float, float]:
+    """Interval of an unweighted mean, from the intervals of its parts."""
+    # By MOVER (Zou and Donner, Stat. Med. 27, 2008); parts that share samples are correlated.
+    below, above = figures - limits[0], limits[1] - figures
+    mean, count = figures.mean(), len(figures)
+    low = mean - np.sqrt(max(0.0, below @ correlations @ below)) / count
+    high = mean + np.sqrt(max(0.0, above @ correlations @ above)) / count
+    return float(low), float(high)
+
+
+def _z(confidence: float) -> float:
+    return float(ndtri((1 + confidence) / 2))
+
 
 Interval = tuple[float, float]
+Kind = Literal["class", "group", "summary"]
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 
 
@@ -54,7 +117,7 @@ class ReportRow:
         Of a worst-of summary: the class or group with that accuracy.
     """
 
-    kind: Literal["class", "group", "summary"]
+    kind: Kind
     label: Any
     count: int
     accuracy: float
@@ -251,16 +314,16 @@ def group_report(
     by_class = figures.parts(of_labels(y_true))
     rows = figures.rows("class", by_class)
     summaries.append(figures.worst("worst class", by_class))
-    found = _groups_of(y_true, groups, attribute)
-    if found is not None:
-        by_group = figures.parts(found)
+    members = _groups_of(y_true, groups, attribute)
+    if members is not None:
+        by_group = figures.parts(members)
         if not len(by_group.filled):
             raise InputError("No sample of positive weight is in any group; check groups.")
         rows += figures.rows("group", by_group)
         summaries.append(figures.worst("worst group", by_group))
         summaries.append(figures.mean("mean of groups", by_group))
-    unknown = 0 if found is None else found.unknown(figures.weight)
-    return GroupReport((*rows, *summaries), confidence, found is not None, unknown)
+    unknown = 0 if members is None else members.unknown(figures.weight)
+    return GroupReport((*rows, *summaries), confidence, members is not None, unknown)
 
 
 @dataclass(frozen=True)
@@ -302,12 +365,14 @@ class _Figures:
             lost=of.means(before & ~after, self.weight),
         )
 
-    def rows(self, kind: Literal["class", "group", "summary"], parts: _Parts) -> list[ReportRow]:
+    def rows(self, kind: Kind, parts: _Parts) -> list[ReportRow]:
         limits = [wilson(accuracy, parts.n, self.confidence) for accuracy in parts.accuracies]
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
         return [
             self.row(
-                ReportRow(kind, label, int(parts.counts[i]), 0.0, (0.0, 0.0)),
+                kind,
+                label,
+                parts.counts[i],
                 parts.accuracies[:, i],
                 [_at(limit, i) for limit in limits],
                 _at(changes, i),
@@ -321,12 +386,13 @@ class _Figures:
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
         paired = (changes[0][parts.filled], changes[1][parts.filled])
         return self.row(
-            ReportRow(
-                "summary", label, int(parts.counts[at]), 0.0, (0, 0), which=parts.of.labels[at]
-            ),
+            "summary",
+            label,
+            parts.counts[at],
             np.array([before.min(), after.min()]),
             [of_worst(accuracy, n, self.confidence) for accuracy in (before, after)],
             change_of_worst(before, after, paired, n, self.confidence),
+            which=parts.of.labels[at],
         )
 
     def mean(self, label: str, parts: _Parts) -> ReportRow:
@@ -337,20 +403,27 @@ class _Figures:
             return of_mean(figures[filled], (limits[0][filled], limits[1][filled]), shared)
 
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
-        count = int((self.weight > 0).sum()) - parts.of.unknown(self.weight)
         return self.row(
-            ReportRow("summary", label, count, 0.0, (0.0, 0.0)),
+            "summary",
+            label,
+            (self.weight > 0).sum() - parts.of.unknown(self.weight),
             parts.accuracies[:, filled].mean(axis=1),
             [interval(a, wilson(a, parts.n, self.confidence)) for a in parts.accuracies],
             interval(parts.gained - parts.lost, changes),
         )
 
     def row(
-        self, empty: ReportRow, accuracies: Array, limits: list[Interval], change: Interval
+        self,
+        kind: Kind,
+        label: Any,
+        count: Any,
+        accuracies: Array,
+        limits: list[Interval],
+        change: Interval,
+        which: Any = None,
     ) -> ReportRow:
-        """Fill in the figures, those of before and of the change where there are any."""
         before, after = map(float, accuracies)
-        row = replace(empty, accuracy=after, interval=limits[1])
+        row = ReportRow(kind, label, int(count), after, limits[1], which=which)
         if not self.compared:
             return row
         return replace(

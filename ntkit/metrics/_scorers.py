@@ -25,15 +25,13 @@ from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics._accuracy import (
     adjusted_accuracy,
-    worst_class_accuracy,
-    worst_class_correctness_group_accuracy,
-    worst_group_accuracy,
-)
-from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
     class_accuracy_gap,
     correctness_group_accuracy,
     sfit_score,
+    worst_class_accuracy,
+    worst_class_correctness_group_accuracy,
+    worst_group_accuracy,
 )
 
 
@@ -98,14 +96,14 @@ def named_score(
     y_pred: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    **given: ArrayLike | None,
+    **keywords: ArrayLike | None,
 ) -> float:
     """Score predictions by the name of a score; larger is better."""
-    for need in needs_of(name):
-        if given.get(need) is None:
+    needed = {need: keywords.get(need) for need in needs_of(name)}
+    for need, value in needed.items():
+        if value is None:
             raise InputError(f"The score {name!r} needs {need}: {_WHAT[need]}.")
-    keywords = {need: given[need] for need in needs_of(name)}
-    return _SCORES[name][0](y_true, y_pred, **keywords, sample_weight=sample_weight)
+    return _SCORES[name][0](y_true, y_pred, **needed, sample_weight=sample_weight)
 
 
 Scorer = Callable[..., float]
@@ -223,7 +221,7 @@ def cross_fitted_proba(
     n_folds: int,
     C: float | None,
     random_state: int,
-    weight: Array | None = None,
+    weight: Array | None,
 ) -> Array:
     """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds."""
     # A class with a single row, or with no other class beside it, cannot be judged: its rows get
@@ -359,15 +357,15 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     """
     if not isinstance(scoring, str):
         return scoring
-    own: dict[str, Callable[[], Scorer]] = {
+    makers: dict[str, Callable[[], Scorer]] = {
         "worst_class_accuracy": lambda: make_scorer(worst_class_accuracy),
         "class_accuracy_gap": lambda: make_scorer(class_accuracy_gap, greater_is_better=False),
         "sfit_score": lambda: sfit_scorer,
         "worst_group_accuracy": worst_group_scorer,
         "adjusted_accuracy": adjusted_accuracy_scorer,
     }
-    if scoring in own:
-        return own[scoring]()
+    if scoring in makers:
+        return makers[scoring]()
     if scoring in SCORERS:
         return CorrectnessGroupScorer(scoring)
     if scoring in get_scorer_names():
@@ -403,13 +401,8 @@ def _worst_group(
     sensitive: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    return named_score(
-        "worst_group_accuracy",
-        y_true,
-        y_pred,
-        groups=_passed(sensitive),
-        sample_weight=sample_weight,
-    )
+    groups = _passed(sensitive)
+    return worst_group_accuracy(y_true, y_pred, groups=groups, sample_weight=sample_weight)
 
 
 def _adjusted(
@@ -419,13 +412,8 @@ def _adjusted(
     sensitive: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    return named_score(
-        "adjusted_accuracy",
-        y_true,
-        y_pred,
-        groups=_passed(sensitive),
-        sample_weight=sample_weight,
-    )
+    groups = _passed(sensitive)
+    return adjusted_accuracy(y_true, y_pred, groups=groups, sample_weight=sample_weight)
 
 
 def _passed(sensitive: ArrayLike | None) -> ArrayLike:

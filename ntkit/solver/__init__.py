@@ -1,9 +1,14 @@
 """The one optimiser: weighted logistic regression from memory, from disk, on a GPU, on Ray."""
 
-from ntkit.solver._fit_head import FittedHead, fit_linear_head, resolve_device, stepped_head
-from ntkit.solver._fit_heads import fit_linear_heads
+from ntkit.solver._fit_head import (
+    FittedHead,
+    covariance_of,
+    fit_linear_head,
+    fit_linear_heads,
+    resolve_device,
+    stepped_head,
+)
 from ntkit.solver._loss import is_mapped, passes_over, rows_per_chunk, stacked
-from ntkit.solver._preconditioner import covariance_of
 
 __all__ = [
     "FittedHead",

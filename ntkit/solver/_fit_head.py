@@ -23,11 +23,14 @@ fits to the same rows (folds, thresholds, rounds, penalties, error weights) shar
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
@@ -37,8 +40,99 @@ from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
 from ntkit.solver._blas_threads import one_scipy_thread
-from ntkit.solver._loss import Passes, passes_over
-from ntkit.solver._preconditioner import Dense, Diagonal, preconditioner
+from ntkit.solver._loss import NumpyPasses, Passes, passes_over
+
+_ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
+_SAMPLE_PER_NEURON = 4  # rows that estimate the covariance well enough to precondition with
+_SAMPLE = 1000  # and these, however few neurons there are
+_OWN_SHARE = 100  # neurons of less than a hundredth of the mean variance are far below the others
+
+
+class Dense:
+    """Variables U = W L for H = L Lᵀ, the same for every logit."""
+
+    def __init__(self, hessian: Array) -> None:
+        self.factor = cholesky(hessian, lower=True, check_finite=False, overwrite_a=True)
+
+    def weights(self, U: Array) -> Array:
+        return self._solved(U, "T")
+
+    def gradient(self, G: Array) -> Array:
+        return self._solved(G, "N")
+
+    def variables(self, W: Array) -> Array:
+        return np.asarray(W @ self.factor)
+
+    def _solved(self, rows: Array, trans: str) -> Array:
+        return np.asarray(
+            solve_triangular(self.factor, rows.T, lower=True, trans=trans, check_finite=False).T
+        )
+
+
+class Diagonal:
+    """Variables U = W d; an infinite d pins the weight to zero."""
+
+    def __init__(self, hessian: Array) -> None:
+        self.inverse = 1 / np.sqrt(hessian)
+
+    def weights(self, U: Array) -> Array:
+        return np.asarray(U * self.inverse)
+
+    def gradient(self, G: Array) -> Array:
+        return np.asarray(G * self.inverse)
+
+    def variables(self, W: Array) -> Array:
+        return np.divide(W, self.inverse, out=np.zeros_like(W), where=self.inverse > 0)
+
+
+def preconditioner(
+    data: Passes,
+    mean: Array,
+    inner: float,
+    penalty: Array,
+    gains: Array,
+    covariance: Callable[[], Array] | None = None,
+    variance: Array | None = None,
+) -> Dense | Diagonal:
+    """The Hessian at W = 0, factored where that pays."""
+    # With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
+    # little to do with the one at W = 0, and factoring costs more than it saves: there, and with
+    # gains of their own for each class, the average variance of the neurons times their gains
+    # serves.
+    rounding = 10 * np.finfo(data.dtype).eps
+    if not factored(data, gains):
+        if variance is None:
+            centered = _centered(data, mean)
+            variance = np.einsum("ij,ij->j", centered, centered, dtype=np.float64)
+        average = (variance * gains**2).sum(axis=1, keepdims=True) / max(1, data.width)
+        with np.errstate(divide="ignore"):
+            return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
+    hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
+    diagonal = np.einsum("ii->i", hessian)
+    # A share of their sum alone would drown neurons of a scale far below the others'.
+    floor = np.maximum(diagonal, inner * (rounding * mean) ** 2)
+    most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * floor)
+    diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
+    return Dense(hessian)
+
+
+def factored(data: Passes, gains: Array) -> bool:
+    """Whether the Hessian is worth a factorisation: rows enough, and one for all logits."""
+    return len(gains) == 1 and data.n_rows >= _ROWS_PER_NEURON * data.width
+
+
+def covariance_of(data: Passes, mean: Array) -> Array:
+    """Weighted covariance (D, D), from a sample of the rows."""
+    centered = _centered(data, mean)
+    return np.asarray((centered.T @ centered).astype(np.float64))
+
+
+def _centered(data: Passes, mean: Array) -> Array:
+    """Rows whose product with themselves is a covariance."""
+    sample, weight = data.sample(_SAMPLE_PER_NEURON * data.width + _SAMPLE)
+    root = np.sqrt(weight / weight.sum())[:, None].astype(data.dtype)
+    return np.asarray((sample - mean.astype(data.dtype)) * root)
+
 
 CORRECTIONS = 20
 """Steps that L-BFGS remembers."""
@@ -269,3 +363,150 @@ def resolve_device(device: str) -> str:
     raise DeviceError(
         "device='cuda' was asked for, but PyTorch sees no CUDA device; use device='cpu' or 'auto'."
     )
+
+
+_MOST = 32  # threads, that mostly wait
+_MEMORY = 256 << 20  # bytes of steps remembered, or of weights
+
+
+def fit_linear_heads(
+    X: Array,
+    y_index: Array,
+    weights: Sequence[Array],
+    *,
+    classes: Array,
+    Cs: Sequence[float],
+    gains: Array | None = None,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    covariance: Callable[[], Array] | None = None,
+    device: str = "cpu",
+) -> list[FittedHead]:
+    """Fit a head for each row of weights, as :func:`fit_linear_head` fits one."""
+    # The heads of folds and penalties differ in weights and penalty only. Their optimisers run side
+    # by side and wait for each other at every step, so that one product of the rows with all heads
+    # takes the place of one product each.
+    options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
+    options |= {"max_iter": max_iter, "covariance": covariance}
+    n_logits = 1 if len(classes) == 2 else len(classes)
+    bytes_each = 8 * max(2 * CORRECTIONS * n_logits * X.shape[1], len(X))
+    at_once = min(_MOST, _MEMORY // bytes_each)
+    if device != "cpu" or min(at_once, len(weights)) < 2:
+        return [
+            fit_linear_head(X, y_index, weight, C=C, device=device, **options)
+            for weight, C in zip(weights, Cs, strict=True)
+        ]
+    heads, weights = list[FittedHead](), list(weights)
+    for first in range(0, len(weights), at_once):
+        some = slice(first, first + at_once)
+        heads += _together(X, y_index, weights[some], Cs[some], **options)
+    return heads
+
+
+def _together(
+    X: Array,
+    y_index: Array,
+    weights: Sequence[Array],
+    Cs: Sequence[float],
+    *,
+    classes: Array,
+    gains: Array | None,
+    tol: float,
+    max_iter: int,
+    covariance: Callable[[], Array] | None,
+) -> list[FittedHead]:
+    distinct = {id(weight): weight for weight in weights}  # heads of several penalties share them
+    which = np.array([[*distinct].index(id(weight)) for weight in weights])
+    shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in distinct.values()])
+    totals = shares.sum(axis=1)
+    shares /= totals[:, None]
+    alphas = (1 / (np.asarray(Cs) * totals[which])).tolist()
+    scales, kept = kept_neurons(gains, X.shape[1])
+    data = NumpyPasses(X, y_index, shares[0], kept)
+    means = data.means(shares)
+    variances: Any = [None] * len(shares)
+    if not factored(data, scales):
+        variances = data.variances(shares, means)
+    bases: dict[float, Dense] = {}
+    problems = list[Problem]()
+    for i, alpha in zip(which, alphas, strict=True):
+        near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
+        problem = Problem(
+            data.with_weight(shares[i]),
+            classes,
+            kept,
+            X.shape[1],
+            mean=means[i],
+            alpha=alpha,
+            gains=scales,
+            covariance=covariance,
+            variance=variances[i],
+            basis=bases.get(near),
+        )
+        if covariance is not None and isinstance(problem.basis, Dense):
+            bases[near] = problem.basis  # made of the covariance and the penalty alone
+        problems.append(problem)
+    with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
+        return _side_by_side(problems, data, shares, which, tol=tol, max_iter=max_iter)
+
+
+def _side_by_side(
+    problems: Sequence[Problem],
+    data: NumpyPasses,
+    shares: Array,
+    which: Array,
+    *,
+    tol: float,
+    max_iter: int,
+) -> list[FittedHead]:
+    """Run an optimiser for each problem in a thread; all wait for one pass over the rows."""
+    requests: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    answers: list[SimpleQueue[Any]] = [SimpleQueue() for _ in problems]
+
+    def solved(i: int) -> FittedHead:
+        def loss(W: Array, b: Array) -> Any:
+            requests.put((i, (W, b)))
+            answer = answers[i].get()
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        try:
+            return problems[i].solved(loss, tol=tol, max_iter=max_iter)
+        finally:
+            requests.put((i, None))
+
+    with ThreadPoolExecutor(len(problems)) as pool:
+        heads = [pool.submit(solved, i) for i in range(len(problems))]
+        try:
+            _answer(requests, answers, data, shares, which)
+        except BaseException as error:
+            for answer in answers:
+                answer.put(error)
+            raise
+        return [head.result() for head in heads]
+
+
+def _answer(
+    requests: SimpleQueue[tuple[int, Any]],
+    answers: list[SimpleQueue[Any]],
+    data: NumpyPasses,
+    shares: Array,
+    which: Array,
+) -> None:
+    """Compute the losses asked for when all optimisers that still run have asked."""
+    running, asked = len(answers), dict[int, tuple[Array, Array]]()
+    while running:
+        i, heads = requests.get()
+        if heads is None:
+            running -= 1
+        else:
+            asked[i] = heads
+        if not asked or len(asked) < running:
+            continue
+        order = sorted(asked)
+        W, b = (np.stack([asked[i][part] for i in order]) for part in (0, 1))
+        asked.clear()
+        losses = data.losses(shares, which[order], W, b)
+        for i, value, slope, gradient in zip(order, *losses, strict=True):
+            answers[i].put((float(value), slope, gradient))

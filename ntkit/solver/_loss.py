@@ -127,16 +127,18 @@ class NumpyPasses:
         for rows in self._chunks(n_heads * n_logits):
             chunk, labels = self.X[rows], self.y_index[rows]
             logits = (chunk @ operand).astype(np.float64) + b.ravel()
-            own = weights[which, rows]
+            head_weights = weights[which, rows]
             if n_logits == 1:
                 sign = np.where(labels == 1, 1.0, -1.0)[:, None]
-                values -= np.einsum("bn,nb->b", own, log_expit(sign * logits))
-                residuals = own.T * -sign * expit(-sign * logits)
+                values -= np.einsum("bn,nb->b", head_weights, log_expit(sign * logits))
+                residuals = head_weights.T * -sign * expit(-sign * logits)
             else:
                 residuals = np.empty_like(logits)
                 for i in range(n_heads):
                     block = slice(i * n_logits, (i + 1) * n_logits)
-                    value, residuals[:, block] = _softmax_loss(logits[:, block], labels, own[i])
+                    value, residuals[:, block] = _softmax_loss(
+                        logits[:, block], labels, head_weights[i]
+                    )
                     values[i] += value
             slopes += residuals.sum(axis=0).reshape(slopes.shape)
             gradients += (chunk.T @ residuals.astype(self.dtype)).T
@@ -168,12 +170,12 @@ def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, 
     """Weighted loss of one logit per class, and its derivative by the logits, both (N, K)."""
     rows = np.arange(len(logits))
     residual = logits - logits.max(axis=1, keepdims=True)
-    own = residual[rows, y_index]
+    of_label = residual[rows, y_index]
     np.exp(residual, out=residual)
     residual[rows, y_index] = 0  # apart: beside the 1 of a sure sample the others would be lost
     others = residual.sum(axis=1)
-    total = others + np.exp(own)
-    value = float(weight @ np.where(own < 0, np.log(total) - own, np.log1p(others)))
+    total = others + np.exp(of_label)
+    value = float(weight @ np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)))
     residual *= (weight / total)[:, None]
     residual[rows, y_index] = -weight * (others / total)
     return value, residual

@@ -20,7 +20,7 @@ from ntkit.datasets import (
     load_waterbirds,
     marked_digits_model_path,
 )
-from ntkit.datasets import _images as benchmarks
+from ntkit.datasets import _benchmarks as benchmarks
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing
 from ntkit.metrics import worst_group_accuracy

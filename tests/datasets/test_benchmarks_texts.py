@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from ntkit import OnnxEmbedder
 from ntkit.datasets import IncompleteDataWarning, load_civilcomments, load_multinli
-from ntkit.datasets import _texts as benchmarks
+from ntkit.datasets import _benchmarks as benchmarks
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.metrics import accuracy_by, worst_group_accuracy

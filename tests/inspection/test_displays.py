@@ -13,7 +13,7 @@ from ntkit.inspection import (
     SpuriousnessDisplay,
     ThresholdPathDisplay,
 )
-from ntkit.inspection._matplotlib import short
+from ntkit.inspection._draw import short
 
 
 def path(rng, n_thresholds=9, n_neurons=2000):

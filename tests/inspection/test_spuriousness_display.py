@@ -15,7 +15,7 @@ from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.estimators import SpuriousNeuronSelector
 from ntkit.exceptions import InputError
 from ntkit.inspection import SpuriousnessDisplay
-from ntkit.inspection._matplotlib import runs
+from ntkit.inspection._draw import runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 

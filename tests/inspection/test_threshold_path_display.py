@@ -32,7 +32,7 @@ def test_a_search_shows_the_path_it_chose_from(two, held):
     assert np.array_equal(display.score, two.cv.scores_)
     assert np.array_equal(display.score_line_.get_ydata(), two.cv.scores_.mean(axis=1))
     assert set(display.chosen_line_.get_xdata()) == {two.cv.threshold_}
-    assert display.score_ax_.get_ylabel() == "worst class cell accuracy"
+    assert display.score_ax_.get_ylabel() == "worst class correctness group accuracy"
 
 
 @pytest.mark.parametrize("n_jobs", [None, 3])

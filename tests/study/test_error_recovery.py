@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.study._error_recovery import (
+from ntkit.study import (
     LEAST_ERRORS,
     MOST_WEIGHT,
     CellsTried,
     Outcome,
+    checked_alphas,
     correctness_balanced,
     correctness_groups,
     error_recovery_rate,
 )
-from ntkit.study._penalty_path import checked_alphas
 
 
 def outcome(margin):

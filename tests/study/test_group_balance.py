@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkit.study import LEAST_ERRORS, group_balanced, group_numbers, judged_groups
-from ntkit.study._error_recovery import MOST_WEIGHT
+from ntkit.study import LEAST_ERRORS, MOST_WEIGHT, group_balanced, group_numbers, judged_groups
 
 PARTS = st.lists(
     st.tuples(

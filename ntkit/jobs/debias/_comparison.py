@@ -150,9 +150,9 @@ class Comparison:
                 clf.fit_study(study)
             else:
                 validation = {}
-                if study.held is not None and "X_val" in signature(clf.fit).parameters:
-                    y_val = study.classes[study.held.y_index]
-                    validation = {"X_val": study.held.X, "y_val": y_val}
+                if study.validation is not None and "X_val" in signature(clf.fit).parameters:
+                    y_val = study.classes[study.validation.y_index]
+                    validation = {"X_val": study.validation.X, "y_val": y_val}
                 clf.fit(study.train.X, study.classes[study.train.y_index], **validation)
         notes = []
         for warning in caught:
@@ -170,11 +170,12 @@ class Comparison:
             return self.study
         key = digest(validation)
         if key not in self._of_halves:
-            sides, held, n = self.study.sides, self.study.held, len(self.train.y)
-            assert held is not None
+            sides, rows, n = self.study.sides, self.study.validation, len(self.train.y)
+            assert rows is not None
             if sides is not None:
                 sides = np.concatenate([sides[:n], sides[n:][validation]])
-            self._of_halves[key] = replace(self.study, held=held.take(validation), sides=sides)
+            rows = rows.take(validation)
+            self._of_halves[key] = replace(self.study, validation=rows, sides=sides)
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
@@ -301,7 +302,7 @@ class Comparison:
             recipe = "cell-balanced" if cells else "class-balanced"
             study = self.study.on(rows)
             if rows == "train":  # without the held-out set
-                study = replace(study, held=None)
+                study = replace(study, validation=None)
             clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
             n = len(study.train.weight)
             self._chosen_C[rows, cells] = 1 / (clf.alpha_ * n)

@@ -163,7 +163,7 @@ def debias(
         ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs and
         ``metadata``. Balancing over class × attributes joins the candidates, and is chosen unless
         ``method`` says otherwise; so it is with ``answers``, ``attribute`` and ``groups``.
-    answers : path-like, Answers, Labels, or sequence of these, optional
+    answers : path-like, Answers, or sequence of these, optional
         ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
         were answered *spurious* are taken as ``spurious``. Attributes of layers are cut as on the
         samples of the audit. Several files are the answers of several people; a yes and a no on

@@ -18,8 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.solver._loss import stacked
-from ntkit.study import shift_pvalue
-from ntkit.study._cross_fit import Rows
+from ntkit.study import Rows, shift_pvalue
 
 
 def groups(seed, n, bias=0.95, noise=0.5, width=6):

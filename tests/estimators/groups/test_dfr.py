@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
-from ntkit.study._cross_fit import Rows
+from ntkit.study import Rows
 
 
 def data(seed=0, n=600, width=8, n_classes=2, share=0.85, dtype=np.float64):

@@ -24,8 +24,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import retrain_head
+from ntkit.estimators._mask import Mask, make_mask
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, SuppressionWarning
-from ntkit.study._mask import Mask, make_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 import ntkit.estimators._base
-import ntkit.estimators._retrain
-import ntkit.study._rows
+import ntkit.study
 from ntkit import debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, StudyClassifier
 from ntkit.study import Rows, Study, digest
 
-BATCH = ntkit.study._rows.fit_linear_heads
+BATCH = ntkit.study.fit_linear_heads
 SINGLE = ntkit.estimators._base.fit_linear_head
 
 
@@ -34,9 +33,8 @@ def fits(monkeypatch):
         counted[key(X, weight, C, gains, options)] += 1
         return SINGLE(X, y, weight, C=C, gains=gains, **options)
 
-    monkeypatch.setattr(ntkit.study._rows, "fit_linear_heads", many)
-    for module in (ntkit.estimators._base, ntkit.estimators._retrain):
-        monkeypatch.setattr(module, "fit_linear_head", single)
+    monkeypatch.setattr(ntkit.study, "fit_linear_heads", many)
+    monkeypatch.setattr(ntkit.estimators._base, "fit_linear_head", single)
     return counted
 
 
@@ -69,7 +67,7 @@ def test_parts_of_a_study_are_made_once():
     assert study.on("both").train is study.both
     assert len(study.both.X) == 30
     assert study.on("validation").train is held
-    assert study.on("validation").held is None
+    assert study.on("validation").validation is None
     assert study.on("train") is study
     alone = Study(np.array([0, 1]), train)
     assert alone.both is train

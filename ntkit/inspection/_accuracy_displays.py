@@ -1,7 +1,8 @@
-"""Picture of the accuracy of each group, before and after."""
+"""Pictures of accuracies: of each group, and of the worst one by the number of answers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,23 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntkit._doc import documented
 from ntkit._text import percent
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.inspection._display import Display
-from ntkit.inspection._matplotlib import (
-    BLUE,
-    GREY,
-    VERMILLION,
-    check_samples,
-    font_size,
-    headroom,
-    label_axes,
-    percent_tick,
-    require_matplotlib,
-    short,
-    show_legend,
-    width_of,
-)
+from ntkit.inspection import _draw as draw
 from ntkit.metrics import GroupReport, ReportRow, group_report
 
 if TYPE_CHECKING:
@@ -36,7 +24,7 @@ if TYPE_CHECKING:
 
 @documented
 @dataclass(eq=False, repr=False)
-class GroupAccuracyDisplay(Display):
+class GroupAccuracyDisplay(draw.Display):
     """Accuracy of each group with its confidence interval, perhaps before and after.
 
     A row for each group, with the number of its samples; the worst group is a diamond, before and
@@ -116,17 +104,17 @@ class GroupAccuracyDisplay(Display):
         {MissingDependencyError}
         """
         caller = f"{cls.__name__}.from_estimator"
-        require_matplotlib(caller)
+        draw.require_matplotlib(caller)
+        y_pred = _predicted(estimator, X, y, caller)
         if isinstance(before, str):
             if before != "auto":
                 raise InputError(
                     f'before must be "auto", a head, an estimator or None; got {before!r}.'
                 )
-            _check_predicts(estimator, caller)
             before = getattr(estimator, "erm_head_", None)
         return cls.from_predictions(
             y,
-            _predicted(estimator, X, y, caller),
+            y_pred,
             groups=groups,
             y_pred_before=None if before is None else _predicted(before, X, y, caller),
             confidence=confidence,
@@ -164,7 +152,7 @@ class GroupAccuracyDisplay(Display):
             is out of range.
         {MissingDependencyError}
         """
-        require_matplotlib(f"{cls.__name__}.from_predictions")
+        draw.require_matplotlib(f"{cls.__name__}.from_predictions")
         if groups is None:
             raise InputError(f"{cls.__name__} needs group labels; pass groups, one per sample.")
         report = group_report(
@@ -201,9 +189,9 @@ class GroupAccuracyDisplay(Display):
         compared = rows[0].accuracy_before is not None
         self.before_ = self.worst_before_ = None
         if compared:
-            self.before_ = _errorbar(ax, self.shown_, GREY, before=True)
+            self.before_ = _errorbar(ax, self.shown_, draw.GREY, before=True)
             self.worst_before_ = _diamond(ax, rows, self.shown_, before=True)
-        self.after_ = _errorbar(ax, self.shown_, BLUE, offset=0.16 if compared else 0.0)
+        self.after_ = _errorbar(ax, self.shown_, draw.BLUE, offset=0.16 if compared else 0.0)
         self.worst_after_ = _diamond(ax, rows, self.shown_, offset=0.16 if compared else 0.0)
         self._label(ax, len(rows))
         return self
@@ -219,28 +207,33 @@ class GroupAccuracyDisplay(Display):
         if n < n_groups:
             title += f" ({n} worst of {n_groups} groups)"
         coverage = f"{100 * self.report.confidence:g} % interval"
-        label_axes(ax, xlabel=f"accuracy, {coverage}", title=title)
-        letters = int(np.clip(6 * width_of(ax), 16, 40))
+        draw.label_axes(ax, xlabel=f"accuracy, {coverage}", title=title)
+        letters = int(np.clip(6 * draw.width_of(ax), 16, 40))
         ax.set_yticks(
-            range(n), [f"{short(row.label, letters)}  ({row.count})" for row in self.shown_]
+            range(n), [f"{draw.short(row.label, letters)}  ({row.count})" for row in self.shown_]
         )
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(percent_tick)
-        ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
-        ax.set_axisbelow(True)
+        ax.xaxis.set_major_formatter(draw.percent_tick)
+        draw.show_grid(ax, "x")
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(n - 0.5, -0.5)
-        headroom(ax, 1)
-        entries = [("o", BLUE, BLUE, "accuracy"), ("D", VERMILLION, VERMILLION, "worst group")]
+        draw.headroom(ax, 1)
+        entries = [
+            ("o", draw.BLUE, draw.BLUE, "accuracy"),
+            ("D", draw.VERMILLION, draw.VERMILLION, "worst group"),
+        ]
         if self.before_ is not None:
-            entries[:1] = [("o", GREY, "white", "before"), ("o", BLUE, BLUE, "after")]
+            entries[:1] = [
+                ("o", draw.GREY, "white", "before"),
+                ("o", draw.BLUE, draw.BLUE, "after"),
+            ]
         handles = [
             Line2D(
                 [], [], linestyle="none", marker=m, color=color, markerfacecolor=face, label=text
             )
             for m, color, face, text in entries
         ]
-        show_legend(ax, handles, "upper left", ncols=3)
+        draw.show_legend(ax, handles, "upper left", ncols=3)
 
 
 def _worst(rows: list[ReportRow], most: int) -> list[ReportRow]:
@@ -269,7 +262,7 @@ def _errorbar(
         fmt="o",
         color=color,
         markerfacecolor="white" if before else color,
-        markersize=font_size(ax) * 0.65,
+        markersize=draw.font_size(ax) * 0.65,
         elinewidth=1.4,
         capsize=0,
     )
@@ -291,23 +284,135 @@ def _diamond(
         _figures(worst, before)[0],
         shown.index(worst) + offset,
         "D",
-        color=VERMILLION,
-        markerfacecolor="white" if before else VERMILLION,
-        markersize=font_size(ax) * 0.9,
+        color=draw.VERMILLION,
+        markerfacecolor="white" if before else draw.VERMILLION,
+        markersize=draw.font_size(ax) * 0.9,
         zorder=4,
     )
     return mark
 
 
-def _check_predicts(model: Any, caller: str) -> None:
+def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
     if not hasattr(model, "predict"):
         raise InputError(f"{caller} needs classifiers or heads; got {type(model).__name__}.")
-    if not isinstance(model, LinearHead):
-        check_is_fitted(model)
-
-
-def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
-    _check_predicts(model, caller)
     if isinstance(model, LinearHead):
-        return model.predict(check_samples(X, y, model)[0])
+        return model.predict(draw.check_samples(X, y, model)[0])
+    check_is_fitted(model)
     return model.predict(X)
+
+
+@documented
+@dataclass(eq=False, repr=False)
+class AnswersCurveDisplay(draw.Display):
+    """Accuracy of the worst group against the number of answers, by how these are used.
+
+    Make it with :meth:`from_results`; the parameters are kept as attributes.
+
+    Parameters
+    ----------
+    curves : dict of str to (ndarray of int, shape (P,), ndarray, shape (P, R))
+        Numbers of answers, ascending, and the accuracies in [0, 1] of R repetitions.
+    reference : float, optional
+        An accuracy to reach, such as that with all group labels.
+    reference_name : str
+        What the reference is.
+
+    Attributes
+    ----------
+    {ax_, figure_}
+    lines_ : dict of str to matplotlib Line2D
+        The curves, the mean over the repetitions.
+    reference_ : matplotlib Line2D or None
+        The reference.
+
+    Examples
+    --------
+    >>> from ntkit.inspection import AnswersCurveDisplay
+    >>> display = AnswersCurveDisplay.from_results(
+    ...     {"errors first": {12: [0.61, 0.64], 24: [0.70, 0.72], 48: [0.74, 0.77]},
+    ...      "at random": {12: 0.40, 24: 0.55, 48: 0.63}},
+    ...     reference=0.78,
+    ... )
+    >>> display.lines_["errors first"].get_ydata().round(3).tolist()
+    [0.625, 0.71, 0.755]
+    """
+
+    curves: dict[str, tuple[Array, Array]]
+    reference: float | None
+    reference_name: str
+
+    @classmethod
+    def from_results(
+        cls,
+        results: Mapping[str, Mapping[int, ArrayLike]],
+        *,
+        reference: float | None = None,
+        reference_name: str = "all groups known",
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw what was measured.
+
+        Parameters
+        ----------
+        results : dict of str to dict of int to float or array-like of shape (R,)
+            Name of a curve to: number of answers to worst-group accuracy in [0, 1], or to those
+            of several repetitions; a band then shows the standard deviation.
+        {reference, reference_name}
+        {ax}
+
+        {drawn}
+
+        Raises
+        ------
+        InputError
+            If there is no curve, a number of answers is not positive, or an accuracy is not in
+            [0, 1].
+        {MissingDependencyError}
+        """
+        if not results:
+            raise InputError("There is no curve to draw; pass at least one.")
+        curves = {str(name): _curve(name, points) for name, points in results.items()}
+        if reference is not None and not 0 <= reference <= 1:
+            raise InputError(f"reference must be in [0, 1]; got {reference!r}.")
+        display = cls(curves, None if reference is None else float(reference), reference_name)
+        return display.plot(ax)
+
+    def _draw(self, ax: Axes) -> None:
+        self.lines_ = dict[str, Any]()
+        self.reference_: Any = None
+        for i, (name, (counts, accuracies)) in enumerate(self.curves.items()):
+            colour = draw.CLASS_COLORS[i % len(draw.CLASS_COLORS)]
+            mean, spread = accuracies.mean(axis=1), accuracies.std(axis=1)
+            marker = draw.CLASS_MARKERS[i % len(draw.CLASS_MARKERS)]
+            (line,) = ax.plot(counts, mean, color=colour, marker=marker, label=draw.short(name))
+            if accuracies.shape[1] > 1:
+                ax.fill_between(counts, mean - spread, mean + spread, color=colour, alpha=0.15)
+            self.lines_[name] = line
+        if self.reference is not None:
+            self.reference_ = ax.axhline(
+                self.reference,
+                color=draw.BLACK,
+                linestyle="--",
+                label=draw.short(self.reference_name),
+            )
+        ticks = sorted({int(n) for counts, _ in self.curves.values() for n in counts})
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(ticks, [str(n) for n in ticks])
+        ax.minorticks_off()
+        ax.yaxis.set_major_formatter(draw.percent_tick)
+        draw.label_axes(ax, xlabel="answers", ylabel="accuracy of the worst group")
+        ax.legend(fontsize=draw.font_size(ax), loc="best", frameon=False)
+
+
+def _curve(name: str, points: Mapping[int, ArrayLike]) -> tuple[Array, Array]:
+    """Numbers of answers, ascending, and accuracies, (P,) and (P, R)."""
+    counts = np.array(sorted(points))
+    if not len(counts) or counts.dtype.kind not in "iu" or counts[0] < 1:
+        raise InputError(f"The curve {name!r} needs positive numbers of answers.")
+    rows = [np.atleast_1d(np.asarray(points[n], dtype=float)) for n in counts.tolist()]
+    if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1 or not len(rows[0]):
+        raise InputError(f"The curve {name!r} needs as many repetitions of every point.")
+    accuracies = np.stack(rows)
+    if not ((accuracies >= 0) & (accuracies <= 1)).all():
+        raise InputError(f"The curve {name!r} holds accuracies that are not in [0, 1].")
+    return counts, accuracies

@@ -1,28 +1,25 @@
-"""Matplotlib on demand, and what the pictures share: colours, sizes of text, names that fit."""
+"""Matplotlib on demand, and all that the Displays share: axes, colours, sizes of text, names."""
 
 from __future__ import annotations
 
 import importlib
-import logging
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from ntkit._checks import check_embeddings, check_labels
+from ntkit._doc import documented
 from ntkit._extras import install_extra
 from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.head import LinearHead
-from ntkit.metrics import worst_class_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,18 +44,45 @@ def require_matplotlib(caller: str) -> None:
         ) from error
 
 
-def axes_for(ax: Axes | None, caller: str) -> Axes:
-    """Return the axes given, or those of a new figure."""
-    require_matplotlib(caller)
-    if ax is None:
-        import matplotlib.pyplot as plt
+@documented
+class Display:
+    """A picture that was drawn, and can be drawn again: its fields are what it shows."""
 
-        return plt.subplots(layout="constrained")[1]
-    from matplotlib.axes import Axes
+    ax_: Axes
+    figure_: Any
 
-    if not isinstance(ax, Axes):
-        raise InputError(f"ax must be one Axes of matplotlib; got {type(ax).__name__}.")
-    return ax
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        {ax}
+
+        {drawn}
+
+        Raises
+        ------
+        {MissingDependencyError}
+        """
+        self._draw(self._axes(ax))
+        return self
+
+    def _axes(self, ax: Axes | None) -> Axes:
+        """Keep and return the axes to draw into."""
+        require_matplotlib(f"{type(self).__name__}.plot")
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.subplots(layout="constrained")[1]
+        from matplotlib.axes import Axes
+
+        if not isinstance(ax, Axes):
+            raise InputError(f"ax must be one Axes of matplotlib; got {type(ax).__name__}.")
+        self.ax_, self.figure_ = ax, ax.figure
+        return ax
+
+    def _draw(self, ax: Axes) -> None:
+        raise NotImplementedError(type(self).__name__)
 
 
 def width_of(ax: Axes) -> float:
@@ -84,6 +108,12 @@ def label_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "")
 def _wrapped(text: str, inches: float, size: float) -> str:
     # Long tick labels will take some of the room from the axes once the figure is laid out.
     return "\n".join(textwrap.wrap(text, max(16, int(0.85 * inches * 72 / (0.5 * size)))))
+
+
+def show_grid(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Draw faint lines at the ticks of an axis, behind the data."""
+    ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
 
 
 def show_legend(
@@ -175,8 +205,10 @@ def marker_size(ax: Axes, n_points: int) -> float:
     return float(np.clip(32 * np.sqrt(width / n_points), 1.5, 4 + 0.25 * width))
 
 
-def neurontune_of(estimator: Any, caller: str) -> NeuronTuneClassifier:
+def neurontune_of(estimator: Any, display: type[Display]) -> NeuronTuneClassifier:
     """Return the fitted NeuronTuneClassifier in an estimator, a selector or a search."""
+    caller = f"{display.__name__}.from_estimator"
+    require_matplotlib(caller)
     inner = _inner(estimator)
     if not isinstance(inner, NeuronTuneClassifier):
         raise InputError(
@@ -194,8 +226,10 @@ def lost_neurons(clf: NeuronTuneClassifier) -> Array:
     return clf.suppressed_
 
 
-def original_head_of(estimator: Any, caller: str) -> LinearHead:
+def original_head_of(estimator: Any, display: type[Display]) -> LinearHead:
     """Return the head that a fitted estimator started from."""
+    caller = f"{display.__name__}.from_estimator"
+    require_matplotlib(caller)
     inner = _inner(estimator)
     if not hasattr(inner, "fit"):
         raise InputError(f"{caller} needs a fitted estimator; got {type(inner).__name__}.")
@@ -259,56 +293,3 @@ def neuron_index(neuron: Any, n_neurons: int, names: list[str] | None) -> int:
     if not 0 <= int(neuron) < n_neurons:
         raise InputError(f"neuron must be from 0 to {n_neurons - 1}; got {neuron}.")
     return int(neuron)
-
-
-_logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Recorder:
-    """Scorer that also keeps the other figures of every fit it is shown."""
-
-    scorer: Any
-    verbose: bool
-    folds: list[dict[float, tuple[float, float, int, float]]] = field(default_factory=list)
-
-    def __call__(self, estimator: Any, X: Array, y: Array) -> float:
-        return float(self.for_samples(X, y)(estimator, X, y))
-
-    def for_samples(self, X: Array, y: Array) -> Any:
-        """Scorer of one fold."""
-        scorer = self.scorer
-        if hasattr(scorer, "for_samples"):
-            scorer = scorer.for_samples(X, y)
-        fold: dict[float, tuple[float, float, int, float]] = {}
-        self.folds.append(fold)
-
-        def score(clf: NeuronTuneClassifier, X: Array, y: Array) -> float:
-            predicted, value = clf.predict(X), float(scorer(clf, X, y))
-            found = (
-                float(accuracy_score(y, predicted)),
-                float(worst_class_accuracy(y, predicted)),
-                int(lost_neurons(clf).sum()),
-                value,
-            )
-            fold[clf.threshold] = found
-            _logger.log(
-                logging.INFO if self.verbose else logging.DEBUG,
-                "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
-                *(clf.threshold, *found),
-            )
-            return value
-
-        return score
-
-    def figures(self, thresholds: Array, scores: Array) -> list[Array]:
-        """Accuracy, worst-class accuracy and mask size (T, F), folds as in the scores (T, F)."""
-        table = np.array([[fold[t] for fold in self.folds] for t in thresholds.tolist()])
-        # Threads may begin the folds in another order than they return in.
-        left, order = list(range(len(self.folds))), list[int]()
-        for column in scores.T:
-            same = [i for i in left if np.array_equal(table[:, i, 3], column, equal_nan=True)]
-            order.append(same[0])
-            left.remove(same[0])
-        table = table[:, order]
-        return [table[..., 0], table[..., 1], table[..., 2].astype(int)]

@@ -1,38 +1,23 @@
-"""Picture of the spuriousness scores of all neurons."""
+"""Pictures of the scores of all neurons, and of how far the mask depends on the samples."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
 
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
-from ntkit.inspection._display import Display
-from ntkit.inspection._matplotlib import (
-    BLACK,
-    BLUE,
-    CLASS_COLORS,
-    CLASS_MARKERS,
-    PALE,
-    headroom,
-    label_axes,
-    legend_share,
-    marker_size,
-    name_neurons,
-    neuron_names_of,
-    neurontune_of,
-    require_matplotlib,
-    runs,
-    short,
-    show_legend,
-    width_of,
-)
-from ntkit.spuriousness import Aggregation, severity, suppressed_neurons
+from ntkit.inspection import _draw as draw
+from ntkit.spuriousness import Aggregation, non_constant_neurons, severity, suppressed_neurons
+from ntkit.study import Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +25,7 @@ if TYPE_CHECKING:
 
 @documented
 @dataclass(eq=False, repr=False)
-class SpuriousnessDisplay(Display):
+class SpuriousnessDisplay(draw.Display):
     r"""Spuriousness scores of all neurons, the threshold, and what it suppresses.
 
     Neurons stand in the order of the score that the rule compares with the threshold λ: the
@@ -133,9 +118,7 @@ class SpuriousnessDisplay(Display):
             If it is not fitted.
         {MissingDependencyError}
         """
-        caller = f"{cls.__name__}.from_estimator"
-        require_matplotlib(caller)
-        clf = neurontune_of(estimator, caller)
+        clf = draw.neurontune_of(estimator, cls)
         aggregation, suppressed = clf.aggregation, clf.suppressed_
         if aggregation == "per_class" and len(clf.classes_) == 2:
             aggregation = "intersection"  # as the estimator reads it
@@ -151,7 +134,7 @@ class SpuriousnessDisplay(Display):
             threshold=clf.threshold,
             aggregation=aggregation,
             classes=clf.classes_,
-            neuron_names=neuron_names_of(clf),
+            neuron_names=draw.neuron_names_of(clf),
             unit=unit,
         ).plot(ax, max_classes=max_classes)
 
@@ -189,7 +172,7 @@ class SpuriousnessDisplay(Display):
             If shapes do not fit each other.
         {MissingDependencyError}
         """
-        require_matplotlib(f"{cls.__name__}.from_scores")
+        draw.require_matplotlib(f"{cls.__name__}.from_scores")
         scores = np.asarray(scores, dtype=float)
         if scores.ndim != 2 or 0 in scores.shape:
             raise InputError(
@@ -204,12 +187,12 @@ class SpuriousnessDisplay(Display):
             raise InputError(
                 f"suppressed must have shape ({n_neurons},) or {scores.shape}; got {mask.shape}."
             )
-        for name, given, n in (
+        for name, names, n in (
             ("classes", classes, n_classes),
             ("neuron_names", neuron_names, n_neurons),
         ):
-            if given is not None and len(np.asarray(given)) != n:
-                raise InputError(f"{name} must hold {n} names; got {len(np.asarray(given))}.")
+            if names is not None and len(np.asarray(names)) != n:
+                raise InputError(f"{name} must hold {n} names; got {len(np.asarray(names))}.")
         return cls(
             scores,
             suppressed=mask,
@@ -252,21 +235,21 @@ class SpuriousnessDisplay(Display):
         by_any = "" if self.suppressed.ndim == 1 else " by a class"
 
         self.ground_ = ax.broken_barh(
-            runs(np.asarray(lost)[order]),
+            draw.runs(np.asarray(lost)[order]),
             (0, 1),
             transform=ax.get_xaxis_transform(),
-            color=PALE,
+            color=draw.PALE,
             linewidth=0,
             zorder=0,
             label=f"suppressed{by_any}: {lost.sum()} of {n_neurons}",
         )
         self.points_, self.bands_ = list[Any](), list[Any]()
-        if 0 < len(scored) <= min(max_classes, len(CLASS_COLORS)):
+        if 0 < len(scored) <= min(max_classes, len(draw.CLASS_COLORS)):
             self._draw_each_class(ax, scored, order)
         elif len(scored):
             self._draw_all_classes(ax, scored, order)
         self.threshold_line_ = ax.axhline(
-            self.threshold, color=BLACK, linestyle="--", linewidth=1, zorder=3
+            self.threshold, color=draw.BLACK, linestyle="--", linewidth=1, zorder=3
         )
         self.threshold_line_.set_label(f"threshold λ = {self.threshold:.3g}")
         ax.set_xlim(-0.5, n_neurons - 0.5)
@@ -274,9 +257,9 @@ class SpuriousnessDisplay(Display):
         handles = [*self.points_, *self.bands_, self.threshold_line_, self.ground_]
         ncols = 1 if self._corner_is_free(ax, scored, len(handles)) else 2
         if ncols == 2:
-            headroom(ax, -(-len(handles) // 2))
-        scale = max(1.0, 4 / marker_size(ax, n_neurons))
-        show_legend(ax, handles, "upper right", ncols=ncols, markerscale=scale)
+            draw.headroom(ax, -(-len(handles) // 2))
+        scale = max(1.0, 4 / draw.marker_size(ax, n_neurons))
+        draw.show_legend(ax, handles, "upper right", ncols=ncols, markerscale=scale)
         return self
 
     def _corner_is_free(self, ax: Axes, scored: Array, n_lines: int) -> bool:
@@ -284,19 +267,22 @@ class SpuriousnessDisplay(Display):
         low, high = ax.get_ylim()
         right = self.scores[np.ix_(scored, self.order[len(self.order) // 3 :])]
         top = max([self.threshold, *right.ravel()])
-        return bool(top < high - legend_share(ax, n_lines) * (high - low))
+        return bool(top < high - draw.legend_share(ax, n_lines) * (high - low))
 
     def _draw_each_class(self, ax: Axes, scored: Array, order: Array) -> None:
         labels = range(len(self.scores)) if self.classes is None else np.asarray(self.classes)
-        size, letters = marker_size(ax, len(order)), int(np.clip(3 * width_of(ax), 12, 24))
-        for row, color, marker in zip(scored, CLASS_COLORS, CLASS_MARKERS, strict=False):
+        size, letters = (
+            draw.marker_size(ax, len(order)),
+            int(np.clip(3 * draw.width_of(ax), 12, 24)),
+        )
+        for row, color, marker in zip(scored, draw.CLASS_COLORS, draw.CLASS_MARKERS, strict=False):
             (points,) = ax.plot(
                 self.scores[row, order],
                 marker,
                 color=color,
                 markersize=size,
                 markeredgewidth=0,
-                label=f"class {short(labels[row], letters)}",
+                label=f"class {draw.short(labels[row], letters)}",
                 zorder=2,
             )
             self.points_.append(points)
@@ -307,7 +293,7 @@ class SpuriousnessDisplay(Display):
                     self.scores[row, order][here],
                     marker,
                     markerfacecolor="none",
-                    markeredgecolor=BLACK,
+                    markeredgecolor=draw.BLACK,
                     markersize=size + 1.5,
                     markeredgewidth=0.7,
                     zorder=2.1,
@@ -318,7 +304,7 @@ class SpuriousnessDisplay(Display):
         x, n = np.arange(len(order)), len(scored)
         self.bands_ = [
             ax.fill_between(
-                x, low, high, step="mid", linewidth=0, color=BLUE, alpha=alpha, label=label
+                x, low, high, step="mid", linewidth=0, color=draw.BLUE, alpha=alpha, label=label
             )
             for low, high, alpha, label in (
                 (values.min(axis=0), values.max(axis=0), 0.22, f"all {n} scored classes"),
@@ -328,7 +314,7 @@ class SpuriousnessDisplay(Display):
         which = "smallest" if self.aggregation == "intersection" else "largest"
         self.points_ = ax.plot(
             self._compared[order],
-            color=BLUE,
+            color=draw.BLUE,
             linewidth=1.3,
             drawstyle="steps-mid",
             label=f"{which}, compared with λ",
@@ -336,10 +322,213 @@ class SpuriousnessDisplay(Display):
 
     def _label(self, ax: Axes, order: Array, n_scored: int) -> None:
         n = len(self.scores)
-        label_axes(
+        draw.label_axes(
             ax,
             xlabel="neurons, highest score first",
             ylabel=f"spuriousness score δ [{self.unit}]" if self.unit else "spuriousness score δ",
             title="" if n_scored == n else f"{n_scored or 'None'} of {n} classes could be scored",
         )
-        name_neurons(ax, order, self.neuron_names)
+        draw.name_neurons(ax, order, self.neuron_names)
+
+
+_logger = logging.getLogger(__name__)
+
+
+@documented
+@dataclass(eq=False, repr=False)
+class MaskStabilityDisplay(draw.Display):
+    """How often each neuron is suppressed when the identification samples are drawn again.
+
+    Neurons stand in the order of the share of bootstrap draws in which the rule chooses them.
+    A mask that owes nothing to chance is a step from 1 to 0; the slope between is what other
+    samples of the same size would have decided otherwise. The fitted mask has its own colour.
+
+    Make it with :meth:`from_estimator`; the parameters are kept as attributes.
+
+    Parameters
+    ----------
+    frequency : ndarray of shape (D,)
+        Share of the draws in which a neuron is suppressed, in [0, 1].
+    suppressed : ndarray of bool, shape (D,)
+        The fitted mask.
+    n_draws : int
+        Bootstrap draws.
+    neuron_names : sequence of str, optional
+        Names of the neurons; by default the numbers of their columns.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (D,)
+        Neurons from left to right.
+    n_always, n_sometimes, n_never : int
+        Neurons suppressed in all draws, in some, in none.
+    {ax_, figure_}
+    bars_ : matplotlib StepPatch
+        Frequencies of all neurons, left to right.
+    fitted_bars_ : matplotlib StepPatch
+        Those of the fitted mask, over them; 0 in the places of the others.
+    fitted_marks_ : matplotlib Line2D
+        Marks under the neurons of the fitted mask.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.inspection import MaskStabilityDisplay
+    >>> display = MaskStabilityDisplay(
+    ...     np.array([0.0, 1.0, 0.4]), suppressed=np.array([False, True, False]), n_draws=10
+    ... ).plot()
+    >>> display.order, display.n_always, display.n_sometimes, display.n_never
+    (array([1, 2, 0]), 1, 1, 1)
+    """
+
+    frequency: Array
+    _: KW_ONLY
+    suppressed: Array
+    n_draws: int
+    neuron_names: Sequence[str] | None = None
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_draws: int = 200,
+        random_state: Any = 0,
+        verbose: bool = False,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw identification samples with replacement, and apply the estimator's rule to each.
+
+        The original head stays as it is (``erm_head_``): what is drawn again are the samples it
+        is judged on, all of them at once, so that a class may lose its errors, as it might have.
+        A neuron counts as suppressed where the first round of the rule finds it; with
+        ``aggregation="per_class"``, where any class's weights lose it. What a mask costs
+        (``max_cost``) is not asked: that is not a matter of these samples.
+
+        Parameters
+        ----------
+        estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
+            Fitted.
+        X : array-like of shape (N, D)
+            Identification samples: the ``X_val`` of ``fit``. On samples that the original head
+            was fitted on it makes fewer errors than the cross-fitted heads of ``fit``, and the
+            draws need not agree with the fitted mask.
+        {y, n_draws, random_state}
+        verbose : bool, default=False
+            Log the progress at level INFO rather than DEBUG.
+        {ax}
+
+        {drawn}
+
+        Raises
+        ------
+        InputError
+            If it is another kind of estimator, the samples do not fit it, or ``n_draws`` is
+            less than 1.
+        {NotFittedError, MissingDependencyError}
+        """
+        clf = draw.neurontune_of(estimator, cls)
+        if n_draws < 1:
+            raise InputError(f"n_draws must be at least 1; got {n_draws}.")
+        Z, labels = draw.check_samples(X, y, clf.erm_head_)
+        return cls(
+            _frequency(clf, Z, labels, n_draws, random_state, verbose),
+            suppressed=draw.lost_neurons(clf),
+            n_draws=n_draws,
+            neuron_names=draw.neuron_names_of(clf),
+        ).plot(ax)
+
+    @property
+    def order(self) -> Array:
+        """Neurons by frequency, those of the fitted mask first where it is the same."""
+        return np.lexsort([np.logical_not(self.suppressed), -self.frequency])
+
+    @property
+    def n_always(self) -> int:
+        """Neurons suppressed in every draw."""
+        return int((self.frequency == 1).sum())
+
+    @property
+    def n_never(self) -> int:
+        """Neurons suppressed in no draw."""
+        return int((self.frequency == 0).sum())
+
+    @property
+    def n_sometimes(self) -> int:
+        """Neurons suppressed in some draws and not in others."""
+        return len(self.frequency) - self.n_always - self.n_never
+
+    def _draw(self, ax: Axes) -> None:
+        order = self.order
+        value, fitted = self.frequency[order], self.suppressed[order]
+        edges = np.arange(len(order) + 1) - 0.5
+        n_fitted = int(fitted.sum())
+        # Those of the mask lie over all: side by side, thin bars of two colours show seams.
+        self.bars_, self.fitted_bars_ = (
+            ax.stairs(np.where(kind, value, 0), edges, fill=True, color=color, label=label)
+            for kind, color, label in (
+                (np.ones_like(fitted), draw.SKY, f"not in it: {len(order) - n_fitted}"),
+                (fitted, draw.VERMILLION, f"in the fitted mask: {n_fitted}"),
+            )
+        )
+        at = np.flatnonzero(fitted)
+        (self.fitted_marks_,) = ax.plot(
+            at, np.full(len(at), -0.03), "|", color=draw.VERMILLION, markersize=5, markeredgewidth=1
+        )
+        ax.set_xlim(-0.5, len(order) - 0.5)
+        ax.set_ylim(-0.06, 1.04)
+        self._label(ax, order)
+        handles = [self.fitted_bars_, self.bars_]
+        if value[len(value) // 3] > 1 - draw.legend_share(ax, 2):
+            draw.headroom(ax, 1)
+            draw.show_legend(ax, handles, "upper right", ncols=2)
+        else:
+            draw.show_legend(ax, handles, "upper right")
+
+    def _label(self, ax: Axes, order: Array) -> None:
+        draw.label_axes(
+            ax,
+            xlabel="neurons, most often suppressed first",
+            ylabel=f"share of {self.n_draws} draws",
+            title=f"suppressed always {self.n_always}, sometimes {self.n_sometimes}, "
+            f"never {self.n_never}",
+        )
+        ax.set_yticks(np.linspace(0, 1, 6))
+        ax.yaxis.set_major_formatter(draw.percent_tick)
+        draw.show_grid(ax, "y")
+        draw.name_neurons(ax, order, self.neuron_names)
+
+
+def _frequency(
+    clf: NeuronTuneClassifier,
+    Z: Array,
+    labels: Array,
+    n_draws: int,
+    random_state: Any,
+    verbose: bool,
+) -> Array:
+    """Share of the draws in which each neuron is suppressed, (D,)."""
+    original = clf.erm_head_.astype(Z.dtype)
+    logits, y_index = original.logits(Z), np.searchsorted(clf.classes_, labels)
+    wrong = logits.argmax(axis=1) != y_index
+    random, n = check_random_state(random_state), len(Z)
+    times = np.zeros(Z.shape[1], dtype=int)
+    for number in range(1, n_draws + 1):
+        # Rows repeated rather than weighted: medians of equal weights take a tenth of the time.
+        counts = random.multinomial(n, np.full(n, 1 / n))
+        rows = np.repeat(np.arange(n), counts)
+        sample = Rows(Z[rows], y_index[rows], np.ones(n))
+        scores = clf._score(sample, logits[rows], original)
+        # ... but a sample drawn twice is one sample still.
+        errors = np.bincount(y_index[wrong & (counts > 0)], minlength=len(clf.classes_))
+        scores[errors < clf.min_misclassified] = np.nan
+        mask = clf._flagged(scores, non_constant_neurons(sample.X))
+        times += np.atleast_2d(mask.columns).any(axis=0)
+        _logger.log(
+            logging.INFO if verbose else logging.DEBUG,
+            "draw %d of %d: %d neurons suppressed",
+            *(number, n_draws, int(mask.everywhere.sum())),
+        )
+    return times / n_draws

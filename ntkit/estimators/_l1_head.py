@@ -1,0 +1,100 @@
+"""Heads with an L1 penalty, by scikit-learn, and the state that its fits share between threads."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from ntkit._shared_switch import SharedSwitch
+from ntkit._types import Array
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.study import Rows
+
+_ENTRY = ("ignore", None, ConvergenceWarning, None, 0)
+
+
+def l1_head(
+    rows: Rows,
+    C: float,
+    *,
+    classes: Array,
+    tol: float,
+    max_iter: int,
+    seed: int,
+    start: LinearHead | None = None,
+) -> FittedHead:
+    """Head with an L1 penalty: two classes by liblinear, more by saga, which can have a start."""
+    binary = len(classes) == 2
+    # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
+    largest = rows.weight.max()
+    model = LogisticRegression(
+        C=C * largest,
+        l1_ratio=1.0,
+        solver="liblinear" if binary else "saga",
+        tol=tol,
+        max_iter=max_iter,
+        warm_start=not binary,
+        random_state=seed,
+    )
+    if start is not None and not binary:
+        model.coef_, model.intercept_ = np.array(start.coef), np.array(start.intercept)
+    with alone_with_liblinear() if binary else nullcontext():
+        model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
+    return FittedHead(model.coef_, model.intercept_, classes, int(model.n_iter_.max()))
+
+
+def on_raw_units(head: LinearHead, scaler: StandardScaler, dtype: Any, n_iter: int) -> FittedHead:
+    """The head with the standardisation that it was fitted behind folded in."""
+    head = head.scaled(1 / scaler.scale_, scaler.mean_)
+    return FittedHead(head.coef.astype(dtype), head.intercept.astype(dtype), head.classes, n_iter)
+
+
+def without_convergence_warnings() -> AbstractContextManager[None]:
+    """Hide that a fit did not converge, while any thread asks for that."""
+    # `warnings.catch_warnings` puts back the list of filters it found: of two threads that overlap,
+    # the second found the first one's, and would leave it behind for good.
+    return _HIDDEN()
+
+
+@contextmanager
+def alone_with_liblinear() -> Iterator[None]:
+    """Fit with liblinear in one thread at a time: all its fits draw from one random generator."""
+    with _LIBLINEAR[0]:
+        yield
+
+
+def _hide() -> Any:
+    """The list of filters that one was added to; None where it was there already."""
+    added = _ENTRY not in warnings.filters
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    return warnings.filters if added else None
+
+
+def _show(changed: Any) -> None:
+    # Another list stands there while someone else's catch_warnings is open.
+    for filters in () if changed is None else (changed, warnings.filters):
+        if _ENTRY in filters:
+            filters.remove(_ENTRY)  # type: ignore[union-attr]
+
+
+_HIDDEN = SharedSwitch(_hide, _show)
+_LIBLINEAR = [Lock()]
+
+
+def _renew_lock() -> None:
+    """In a forked child no other thread is left to give the lock back."""
+    _LIBLINEAR[0] = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -1,0 +1,758 @@
+r"""What all methods look at: rows, folds, cross-fitted outcomes, errors, penalties.
+
+Are the errors of a head a shortcut's, or noise? What another head learns of them tells: wrong
+labels, and samples that lie where the classes overlap, are errors that no head learns without
+giving up as much of what was right. The errors that a shortcut makes can be learned.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy.stats import hypergeom, norm
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+
+from ntkit._disk import scratch
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.solver import (
+    FittedHead,
+    covariance_of,
+    fit_linear_heads,
+    is_mapped,
+    passes_over,
+    rows_per_chunk,
+    stacked,
+)
+
+T = TypeVar("T")
+LARGE = 1 << 25  # bytes of mapped rows, above which a copy of them is not kept in memory
+_FEW = 1 << 22  # bytes of rows taken of mapped ones, that are kept in memory
+_REMEMBERED = 64 << 20  # bytes of heads
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Labelled embeddings: X (N, D), class index (N,), weight (N,)."""
+
+    # Whoever shares one shares what was computed on it: nothing is fitted twice.
+
+    X: Array
+    y_index: Array
+    weight: Array
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Weighted covariance (D, D), from a sample: all fits to these rows start from it."""
+        weight = self.weight / self.weight.sum()
+        data = passes_over(self.X, self.y_index, weight, kept=np.arange(self.X.shape[1]))
+        return covariance_of(data, data.mean())
+
+    @cached_property
+    def deviations(self) -> Array:
+        """Weighted standard deviation of each neuron, (D,); 1 for a constant one."""
+        return np.asarray(scaler_of(self).scale_)
+
+    def take(self, index: Array) -> Rows:
+        """Return the rows with these indices; many of mapped ones go into a file again."""
+        numbers = np.arange(len(self.weight))[index]
+        y_index, weight = self.y_index[numbers], self.weight[numbers]
+        shape = (len(numbers), self.X.shape[1])
+        if not is_mapped(self.X) or int(np.prod(shape)) * self.X.itemsize <= _FEW:
+            return Rows(self.X[numbers], y_index, weight)
+        X = scratch(shape, self.X.dtype)
+        step = rows_per_chunk(self.X, 0)
+        for start in range(0, len(X), step):
+            X[start : start + step] = self.X[numbers[start : start + step]]
+        return Rows(X, y_index, weight)
+
+    def and_then(self, other: Rows) -> Rows:
+        """These rows and others after them; mapped ones are not copied."""
+        return Rows(
+            stacked(self.X, other.X),
+            np.concatenate([self.y_index, other.y_index]),
+            np.concatenate([self.weight, other.weight]),
+        )
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, computed the first time only."""
+        if key not in self._known:
+            self._known[key] = compute()
+        value: T = self._known[key]
+        return value
+
+    def heads(
+        self,
+        weights: Sequence[Array],
+        *,
+        classes: Array,
+        Cs: Sequence[float],
+        gains: Array | None = None,
+        tol: float,
+        max_iter: int,
+        device: str = "cpu",
+    ) -> list[FittedHead]:
+        """Fit a head for each row of weights, all at once; those that are known are not fitted."""
+        options = (tuple(classes.tolist()), digest(gains), tol, max_iter, device)
+        keys = [("head", digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
+        known: dict[Hashable, FittedHead] = {k: self._known[k] for k in keys if k in self._known}
+        new = {key: i for i, key in enumerate(keys) if key not in known}
+        if new:
+            fitted = fit_linear_heads(
+                self.X,
+                self.y_index,
+                [weights[i] for i in new.values()],
+                classes=classes,
+                Cs=[Cs[i] for i in new.values()],
+                gains=gains,
+                tol=tol,
+                max_iter=max_iter,
+                covariance=lambda: self.covariance,
+                device=device,
+            )
+            known |= dict(zip(new, fitted, strict=True))
+            if (len(self._known) + len(new)) * fitted[0].coef.nbytes < _REMEMBERED:
+                self._known.update(zip(new, fitted, strict=True))
+        return [known[key] for key in keys]
+
+
+def digest(array: Array | None) -> bytes | None:
+    """What tells one array from another, without holding either."""
+    if array is None:
+        return None
+    kind = f"{array.dtype} {array.shape}".encode()
+    return blake2b(np.ascontiguousarray(array).data, digest_size=16, key=kind[:64]).digest()
+
+
+def scaler_of(rows: Rows) -> StandardScaler:
+    """A StandardScaler fitted to weighted rows, some at a time, at any scale of the weights."""
+    # Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
+    # larger a variance it takes for rounding.
+    scaler, relative = StandardScaler(), rows.weight / rows.weight.mean()
+    present = np.flatnonzero(rows.weight > 0)
+    step = max(1, rows_per_chunk(rows.X, 1) // 8)  # each part becomes several in float64
+    for start in range(0, len(present), step):
+        chunk = present[start : start + step]
+        scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])
+    return scaler
+
+
+def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
+    """How likely so many errors on the held-out set are, in a class or in all, without a shift."""
+    n_classes = int(train.y_index.max()) + 1
+    n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
+    n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
+    n, bad = np.maximum(n_train + n_validation, 1), bad_train + bad_validation
+    in_a_class = hypergeom.sf(bad_validation - 1, n, bad, n_validation)
+    expected = bad * n_validation / n
+    variance = expected * (1 - bad / n) * (n - n_validation) / np.maximum(n - 1, 1)
+    spread = np.sqrt(variance.sum())
+    excess = (bad_validation - expected).sum() / spread if spread > 0 else 0.0
+    return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
+
+
+def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
+    """How many rows and errors there are in each class: whole numbers, for an exact test."""
+    # Weights count relative to their mean: their scale says nothing.
+    present = rows.weight[rows.weight > 0]
+    relative = rows.weight / (present.mean() if len(present) else 1.0)
+    return [
+        np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
+        for weight in (relative, relative * wrong)
+    ]
+
+
+_ROWS = 2000  # looked at
+_LEAST_ROWS = 20  # fewer say nothing of a scale
+_NEAR = 0.3  # of 0 and 1: what a standardised sample has for mean and standard deviation
+_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, where that is standardised
+_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and where it is not: no shift of a distribution is so large
+
+
+def warn_of_another_scale(X: Array, X_val: Array) -> None:
+    """Warn where the columns of the two sets are on scales of their own."""
+    # A pipeline's scaler transforms X and not what is passed along to a later step, and nothing
+    # else would show: the head decides by neurons that the scale makes large. A standardised X
+    # gives that away.
+    if min(len(X), len(X_val)) < _LEAST_ROWS:
+        return
+    train, validation = _Look.at(X), _Look.at(X_val)
+    non_constant = train.std > 0
+    if not non_constant.any():
+        return
+    shift = float(
+        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
+    )
+    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
+    scaled, other = (train, validation) if train.standardized else (validation, train)
+    most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
+    # Behind a ReLU nothing is negative; what was centred is, in nearly every column.
+    signs = (
+        scaled.standardized
+        and (other.low >= 0).all()
+        and (scaled.low[non_constant] < 0).mean() > 0.5
+    )
+    if shift <= most and 1 / widest <= ratio <= widest and not signs:
+        return
+    warnings.warn(
+        f"X_val is not on the scale of X: the means of its columns lie {shift:.2g} standard "
+        f"deviations from those of X, and its own deviations are {ratio:.2g} times as large "
+        "(medians). Transform X_val as X; a Pipeline does so only with metadata routing and "
+        "transform_input=['X_val'].",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Mean, standard deviation and minimum of each column."""
+
+    mean: Array
+    std: Array
+    low: Array
+
+    @classmethod
+    def at(cls, X: Array) -> _Look:
+        rows = np.asarray(X[:: -(-len(X) // _ROWS)], dtype=np.float64)
+        return cls(rows.mean(axis=0), rows.std(axis=0), rows.min(axis=0))
+
+    @property
+    def standardized(self) -> bool:
+        """Whether means are near 0 and deviations near 1, in half of the columns that vary."""
+        non_constant = self.std > 0
+        return bool(
+            non_constant.any()
+            and np.median(np.abs(self.mean[non_constant])) < _NEAR
+            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Training rows and held-out rows, shared by all methods that look at them."""
+
+    classes: Array
+    train: Rows
+    validation: Rows | None = None
+    sides: Array | None = None
+    _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def both(self) -> Rows:
+        """The training rows, then the held-out ones, if there are any."""
+        return self.train if self.validation is None else self.train.and_then(self.validation)
+
+    def on(self, rows: str) -> Study:
+        """The study whose training rows are "train", "validation" or "both" of this one."""
+        if rows == "train":
+            return self
+        if rows not in self._with:
+            if rows == "both" or self.validation is None:
+                self._with[rows] = replace(self, train=self.both, validation=None)
+            else:
+                sides = None if self.sides is None else self.sides[len(self.train.weight) :]
+                of_validation = replace(self, train=self.validation, validation=None, sides=sides)
+                self._with[rows] = of_validation
+        return self._with[rows]
+
+
+Fold = tuple[Array, Array]
+
+
+def identification_sets(
+    study: Study, identification: Any, seed: int
+) -> tuple[Rows, Rows, list[Fold] | None]:
+    """Tuning rows, identification rows, and the folds where the two are the same."""
+    rows = study.train
+    if study.validation is not None:
+        return rows, study.validation, None
+    if identification == "train":
+        return rows, rows, None
+    if isinstance(identification, Real) and not isinstance(identification, Integral):
+        split = hold_out(float(identification), rows, seed)
+        return (*split, None) if split else (rows, rows, None)
+    return rows, rows, folds_of(identification, rows, seed)
+
+
+def identified(
+    head: LinearHead,
+    tune: Rows,
+    weight: Array,
+    identify: Rows,
+    folds: list[Fold] | None,
+    fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
+) -> tuple[Array, Rows]:
+    """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
+    # Rows that no fold predicts get the weight 0.
+    if folds is None:
+        return head.logits(identify.X), identify
+    logits, tested = cross_fitted_logits(tune, weight, folds, fit)
+    return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
+
+
+def misclassified(logits: Array, rows: Rows) -> Array:
+    """Whether the largest logit of each row is of another class than its own."""
+    return np.asarray(logits.argmax(axis=1) != rows.y_index)
+
+
+def class_error_rates(rows: Rows, wrong: Array) -> Array:
+    """Error rate of each class that has rows of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight)
+    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
+    return np.asarray(errors[mass > 0] / mass[mass > 0])
+
+
+def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
+    """Cross-fitting folds for an int or a splitter; None where the samples are too few to split."""
+    if not isinstance(identification, int | np.integer):
+        folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
+        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(rows.X))
+        if times.max() > 1:
+            raise InputError(
+                "The identification splitter tests a sample more than once; use a partition such "
+                "as StratifiedKFold."
+            )
+        return folds
+    smallest = int(np.bincount(rows.y_index).min())
+    n_splits = min(int(identification), smallest)
+    if n_splits < 2:
+        return None
+    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
+    return list(splitter.split(np.zeros(len(rows.y_index)), rows.y_index))
+
+
+def hold_out(share: float, rows: Rows, random_state: Any) -> tuple[Rows, Rows] | None:
+    """Split into (tuning, identification) rows, stratified; None where they are too few."""
+    n_identify = int(np.ceil(share * len(rows.X)))
+    counts = np.bincount(rows.y_index)
+    if counts.min() < 2 or n_identify < len(counts) or len(rows.X) - n_identify < len(counts):
+        return None
+    kept, identify = train_test_split(
+        np.arange(len(rows.X)),
+        test_size=n_identify,
+        stratify=rows.y_index,
+        random_state=random_state,
+    )
+    return rows.take(np.sort(kept)), rows.take(np.sort(identify))
+
+
+def cross_fitted_logits(
+    rows: Rows,
+    weight: Array,
+    folds: Iterable[Fold],
+    fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
+) -> tuple[Array, Array]:
+    """Logits of every tested row from a head that gave that row weight 0."""
+    folds = list(folds)
+    heads = fit(rows, [without(weight, train) for train, _ in folds])
+    return logits_of_folds(rows, folds, heads)
+
+
+def without(weight: Array, train: Array) -> Array:
+    """Weights of the rows of a fold's training part; the others are 0."""
+    fold_weight = np.zeros_like(weight)
+    fold_weight[train] = weight[train]
+    return fold_weight
+
+
+def logits_of_folds(
+    rows: Rows, folds: Sequence[Fold], heads: Sequence[LinearHead]
+) -> tuple[Array, Array]:
+    """Logits of the rows each fold tests by its head, and which rows are tested by any."""
+    n_classes = len(heads[0].classes)
+    logits = np.zeros((len(rows.X), n_classes))
+    tested = np.zeros(len(rows.X), dtype=bool)
+    step = rows_per_chunk(rows.X, n_classes)
+    for (_, test), head in zip(folds, heads, strict=True):
+        for start in range(0, len(test), step):
+            chunk = test[start : start + step]
+            logits[chunk] = head.logits(rows.X[chunk])
+        tested[test] = True
+    return logits, tested
+
+
+def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
+    """Indices of a stratified split, (rest, share), of the rows of positive weight."""
+    # None where they are too few to split.
+    present = np.flatnonzero(rows.weight > 0)
+    labels = Rows(present[:, None], rows.y_index[present], rows.weight[present])
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    split = hold_out(share, labels, seed)
+    return None if split is None else (split[0].X[:, 0], split[1].X[:, 0])
+
+
+def require_every_class(rows: Rows, classes: Array) -> None:
+    """Refuse a held-out set in which a class has no sample of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(classes))
+    if (mass <= 0).any():
+        raise InputError(
+            f"X_val holds no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
+            "weight; the held-out set needs samples of every class."
+        )
+
+
+LEAST_ERRORS = 10
+"""Errors of a class below which they say nothing about it."""
+ERROR_RECOVERY = 0.08
+"""Learned share, by its lower bound, that neither wrong labels nor overlapping classes reach."""
+BESIDE = 0.12
+"""The same of the errors that a well-tuned head makes, which moving the boundary learns as well."""
+_NEIGHBOURS = 10
+_CONFIDENCE = 0.99
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a head makes of samples it was not fitted on."""
+
+    margin: Array
+    wrong: Array
+    predicted: Array | None = None
+
+    @classmethod
+    def of(cls, logits: Array, y_index: Array) -> Outcome:
+        """Outcome of logits (N, C), given the true classes."""
+        rows, others = np.arange(len(logits)), np.array(logits, dtype=float)
+        others[rows, y_index] = -np.inf
+        margin = np.asarray(logits[rows, y_index] - others.max(axis=1))
+        predicted = logits.argmax(axis=1).astype(np.min_scalar_type(logits.shape[1] - 1))
+        return cls(margin, np.asarray(predicted != y_index), predicted)
+
+    def and_of(self, other: Outcome) -> Outcome:
+        """Outcome of these samples, then of others."""
+        return Outcome(
+            np.concatenate([self.margin, other.margin]), np.concatenate([self.wrong, other.wrong])
+        )
+
+
+@dataclass(frozen=True)
+class ErrorRecovery:
+    """Share of the errors of one head that another learns, and a 99 % lower bound of it."""
+
+    # Both are NaN where too few classes have enough errors.
+
+    share: float
+    low: float
+
+
+@dataclass(frozen=True)
+class CellsTried:
+    """What balancing the class × correctness cells learns of the errors of a reference head."""
+
+    error_recovery: float
+    beside: float
+
+    @classmethod
+    def of(
+        cls, y_index: Array, weight: Array, reference: Outcome, plain: Outcome, cells: Outcome
+    ) -> CellsTried:
+        """Compare the outcomes of three heads on samples that none of them saw."""
+        return cls(
+            error_recovery_rate(y_index, reference, cells, weight).low,
+            error_recovery_rate(y_index, plain, cells, weight, matched=False).low,
+        )
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether errors are a sign of bias rather than noise."""
+        return self.error_recovery >= ERROR_RECOVERY and self.beside >= BESIDE
+
+
+def error_recovery_rate(
+    y_index: Array, before: Outcome, after: Outcome, weight: Array, *, matched: bool = True
+) -> ErrorRecovery:
+    r"""Share of a head's errors that another gets right, less what it gives up for them."""
+    # For each class, with errors E and correct samples R of the first head,
+    # .. math:: \frac{1}{|E|} \sum_{n \in E} \big( a_n - b_n \big),
+    # where :math:`a_n` says whether the second head is right and :math:`b_n` is the share of
+    # samples of R that it gets wrong: of those as far from the first head's boundary as n is
+    # (`matched`), or of all of R. A head that only moves the boundary, or shakes it, changes
+    # samples near it alike on both sides: matched, that counts as nothing. The mean over the
+    # classes
+    # with at least `LEAST_ERRORS` errors is taken; there must be two of them, and half of all, or
+    # else, not matched, all samples count as one class.
+    shares, variances = list[float](), list[float]()
+    n_classes = int(y_index.max()) + 1
+    for label in range(n_classes):
+        of_class = (y_index == label) & (weight > 0)
+        wrong, right = (
+            np.flatnonzero(of_class & before.wrong),
+            np.flatnonzero(of_class & ~before.wrong),
+        )
+        if min(len(wrong), len(right)) < LEAST_ERRORS:
+            continue
+        lost = after.wrong[right]
+        if matched:
+            distance = before.margin[right]
+            lost_for = _lost_as_far(distance, lost, weight[right], -before.margin[wrong])
+        else:
+            lost_for = np.full(len(wrong), np.average(lost, weights=weight[right]))
+        fixed = float(np.average(~after.wrong[wrong], weights=weight[wrong]))
+        given_up = float(np.average(lost_for, weights=weight[wrong]))
+        n_wrong, n_right = _effective(weight[wrong]), _effective(weight[right])
+        n_lost = min(n_wrong, n_right) if matched else n_right
+        shares.append(fixed - given_up)
+        variances.append(_variance(fixed, n_wrong) + _variance(given_up, n_lost))
+    if len(shares) < max(min(2, n_classes), n_classes / 2):
+        if not matched and n_classes > 1:
+            return error_recovery_rate(np.zeros_like(y_index), before, after, weight, matched=False)
+        return ErrorRecovery(float("nan"), float("nan"))
+    deviation = float(np.sqrt(np.sum(variances)) / len(shares))
+    share = float(np.mean(shares))
+    return ErrorRecovery(share, share - float(norm.ppf(_CONFIDENCE)) * deviation)
+
+
+def _lost_as_far(distance: Array, lost: Array, weight: Array, at: Array) -> Array:
+    """Share lost among the samples whose distance from the boundary is nearest to each given."""
+    order = np.argsort(distance, kind="stable")
+    mass = np.concatenate([[0.0], np.cumsum(weight[order])])
+    sums = np.concatenate([[0.0], np.cumsum((weight * lost)[order])])
+    width = min(_NEIGHBOURS, len(order))
+    place = np.searchsorted(distance[order], at) - width // 2
+    low = np.clip(place, 0, len(order) - width)
+    return np.asarray((sums[low + width] - sums[low]) / (mass[low + width] - mass[low]))
+
+
+def _effective(weight: Array) -> float:
+    """Kish's effective number of samples."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def _variance(share: float, n: float) -> float:
+    """Of a share of n samples, with one more of each kind: none is certain (Agresti and Coull)."""
+    share = (share * n + 1) / (n + 2)
+    return share * (1 - share) / (n + 2)
+
+
+MOST_WEIGHT = 50.0
+
+
+def class_weighted(
+    sample_weight: Array, y_index: Array, classes: Array, class_weight: Any
+) -> Array:
+    """Sample weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
+    if class_weight is None:
+        return sample_weight
+    factor = compute_class_weight(
+        class_weight, classes=classes, y=classes[y_index], sample_weight=sample_weight
+    )
+    return np.asarray(sample_weight * factor[y_index])
+
+
+def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:
+    """Number of the class × correctness cell of each sample: 2 y, or 2 y + 1 for an error."""
+    # A class with fewer than `LEAST_ERRORS` errors, or correct samples, of positive weight is one
+    # cell.
+    cells = 2 * y_index + misclassified
+    sizes = np.bincount(cells[sample_weight > 0], minlength=2 * (int(y_index.max()) + 1))
+    told_apart = sizes.reshape(-1, 2).min(axis=1) >= LEAST_ERRORS
+    return np.asarray(np.where(told_apart[y_index], cells, 2 * y_index))
+
+
+def correctness_balanced(sample_weight: Array, y_index: Array, misclassified: Array) -> Array:
+    """Share each class's weight equally between its correct and its misclassified samples."""
+    # Every class keeps its total. A class with fewer than `LEAST_ERRORS` errors, or correct
+    # samples, keeps its weights, and no sample counts more than `MOST_WEIGHT` times what it did: a
+    # handful of wrong labels must not outweigh thousands of right ones.
+    cells = correctness_groups(y_index, misclassified, sample_weight)
+    mass = np.bincount(cells, weights=sample_weight, minlength=2 * (int(y_index.max()) + 1))
+    mass = mass.reshape(-1, 2)
+    total, lesser = mass.sum(axis=1, keepdims=True), mass.min(axis=1, keepdims=True)
+    share = np.minimum(total / 2, MOST_WEIGHT * lesser)
+    target = np.where(mass == lesser, share, total - share)
+    target = np.where(mass[:, :1] == mass[:, 1:], mass, target)  # nothing to move
+    factor = np.divide(target, mass, out=np.ones_like(mass), where=(mass > 0) & (lesser > 0))
+    return np.asarray(sample_weight * factor.ravel()[cells])
+
+
+def group_numbers(y_index: Array, sides: Array) -> Array:
+    """Number of the group of each sample: its class and its side of every attribute."""
+    number = np.asarray(y_index, dtype=np.int64)
+    for side in sides.T:
+        number = np.unique(number * (side.max() + 2) + side + 1, return_inverse=True)[1]
+    known = (sides >= 0).all(axis=1)
+    numbers = np.full(len(number), -1)
+    numbers[known] = np.unique(number[known], return_inverse=True)[1]
+    return numbers
+
+
+def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
+    """Equal mass for every class, and within it for every side of each attribute."""
+    # Samples on no side, or of which it is not known, keep their share of the class. Of several
+    # attributes, all combinations of sides that occur in a class count alike. No sample counts more
+    # than `MOST_WEIGHT` times what it does where classes alone are balanced: a handful of samples
+    # must not outweigh thousands.
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    balanced = np.zeros(len(weight))
+    classes = np.unique(y_index[weight > 0])
+    for label in classes:
+        rows = np.flatnonzero((y_index == label) & (weight > 0))
+        share = weight[rows] / weight[rows].sum()
+        combinations, at = np.unique(sides[rows], axis=0, return_inverse=True)
+        mass = np.bincount(at.ravel(), weights=share)
+        balanced[rows] = share * _factors(_shares(combinations, mass), mass)[at.ravel()]
+    return np.asarray(balanced * weight.sum() / len(classes))
+
+
+def judged_groups(
+    sample_weight: Array, y_index: Array, sides: Array, least: int = LEAST_ERRORS
+) -> Array:
+    """Groups that are large enough to judge a head by: their numbers, and −1 for other samples."""
+    # Where a class has none of at least so many samples, all of its samples are one.
+    numbers = group_numbers(y_index, sides)
+    sizes = np.bincount(numbers[(numbers >= 0) & (sample_weight > 0)], minlength=numbers.max() + 1)
+    small = np.append(sizes < least, True)  # the last is that of −1
+    judged = np.where(small[numbers], -1, numbers)
+    for label in np.unique(y_index):
+        rows = y_index == label
+        if (judged[rows] < 0).all():
+            judged[rows] = judged.max() + 1
+    kept = np.unique(judged[judged >= 0])
+    return np.asarray(np.where(judged >= 0, np.searchsorted(kept, judged), -1))
+
+
+def _shares(combinations: Array, mass: Array) -> Array:
+    """Share of a class that each combination of sides (K, A) is to have."""
+    shares = np.ones(len(mass))
+    for side in combinations.T:
+        unknown = float(mass[side < 0].sum())
+        n_sides = len(np.unique(side[side >= 0]))
+        shares *= np.where(side < 0, unknown, (1 - unknown) / max(1, n_sides))
+    return np.asarray(shares / shares.sum())
+
+
+def _factors(shares: Array, mass: Array) -> Array:
+    """What gives parts of this mass these shares; what a part may not get goes to the others."""
+    free, factor = np.ones(len(mass), dtype=bool), shares / mass
+    while (factor[free] > MOST_WEIGHT).any():
+        free &= factor <= MOST_WEIGHT
+        left = 1 - MOST_WEIGHT * mass[~free].sum()
+        factor = np.where(free, left * shares / (shares[free].sum() * mass), MOST_WEIGHT)
+    return np.asarray(factor)
+
+
+ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
+"""Wide: networks trained on the very data keep what they neglect in directions of little variance,
+which only a weak penalty lets a head use."""
+ERM_ALPHA = 0.1
+"""Without class weights a stronger penalty leaves a head the larger class."""
+AS_GOOD = 0.04
+"""A reference head has the strongest penalty whose mean class error is within this of the best: a
+stronger one makes errors that say nothing of the data, a weaker one learns shortcuts' exceptions by
+heart."""
+
+
+@dataclass(frozen=True)
+class PenaltyPath:
+    """Some penalties, and the best of them."""
+
+    alpha: float
+    outcomes: dict[float, Outcome]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Of the best."""
+        return self.outcomes.get(self.alpha)
+
+    def strongest(self, y_index: Array, weight: Array, *, most: float, within: float) -> float:
+        """Largest penalty whose mean class error is within ``within`` of the smallest."""
+        if not self.outcomes:
+            return self.alpha
+        mass = np.bincount(y_index, weights=weight)
+        errors = {
+            alpha: float((np.bincount(y_index, weights=weight * outcome.wrong) / mass).mean())
+            for alpha, outcome in self.outcomes.items()
+        }
+        limit = min(errors.values()) + within
+        good = [alpha for alpha, error in errors.items() if error <= limit]
+        return max((alpha for alpha in good if alpha <= most), default=min(good))
+
+
+def checked_alphas(alphas: Any) -> list[float]:
+    """Ridge weights, the largest first."""
+    try:
+        values = np.asarray(alphas, dtype=float).ravel()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"alphas must be positive numbers; got {alphas!r}.") from error
+    if not values.size or not (np.isfinite(values) & (values > 0)).all():
+        raise InputError(f"alphas must be positive numbers, at least one; got {alphas!r}.")
+    return sorted(values.tolist(), reverse=True)
+
+
+def penalty_path(
+    fit: Callable[[Rows, Sequence[Array], Sequence[float]], Sequence[LinearHead]],
+    rows: Rows,
+    weight: Array,
+    cells: Array,
+    *,
+    also: Rows | None = None,
+    alphas: Sequence[float] = ALPHAS,
+    worse_half: bool,
+    n_splits: int = 5,
+    seed: int = 0,
+    outcomes: bool = True,
+) -> PenaltyPath:
+    """Choose the ridge weight of best cross-validated accuracy over cells."""
+    alphas = checked_alphas(alphas)
+    of_rows = cells[: len(rows.weight)]
+    sizes = np.bincount(of_rows[(of_rows >= 0) & (rows.weight > 0)])
+    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
+    if n_splits < 2 or (len(alphas) == 1 and not outcomes):
+        return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
+    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+    strata = _strata(of_rows, rows.y_index)
+    folds = list(splitter.split(strata, strata))
+
+    y_index, mass = rows.y_index, rows.weight
+    if also is not None:
+        y_index = np.concatenate([y_index, also.y_index])
+        mass = np.concatenate([mass, also.weight])
+
+    tried = [without(weight, train) for train, _ in folds]
+    tried += [weight] if also is not None else []  # the head of all rows judges the others
+    heads = fit(
+        rows, [w for _ in alphas for w in tried], [alpha for alpha in alphas for _ in tried]
+    )
+
+    def outcome_of(path_heads: Sequence[LinearHead]) -> Outcome:
+        logits, _ = logits_of_folds(rows, folds, path_heads[: len(folds)])
+        if also is not None:
+            logits = np.concatenate([logits, path_heads[-1].logits(also.X)])
+        return Outcome.of(logits, y_index)
+
+    judged = cells >= 0
+
+    def score(outcome: Outcome) -> float:
+        total = np.bincount(cells[judged], weights=mass[judged])
+        hits = np.bincount(cells[judged], weights=(mass * ~outcome.wrong)[judged])
+        shares = np.sort(hits[total > 0] / total[total > 0])
+        mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
+        return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
+
+    by_alpha = {
+        alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
+        for i, alpha in enumerate(alphas)
+    }
+    return PenaltyPath(max(alphas, key=lambda alpha: score(by_alpha[alpha])), by_alpha)
+
+
+def _strata(cells: Array, y_index: Array) -> Array:
+    """Cells; samples in none are with one of their class."""
+    strata = cells.copy()
+    for label in np.unique(y_index[cells < 0]):
+        of_class = y_index == label
+        strata[of_class & (cells < 0)] = cells[of_class].max()
+    return strata

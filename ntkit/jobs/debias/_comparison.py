@@ -170,13 +170,12 @@ class Comparison:
             return self.study
         key = digest(validation)
         if key not in self._of_halves:
-            sides, held, n = self.study.sides, self.study.validation, len(self.train.y)
-            assert held is not None
+            sides, rows, n = self.study.sides, self.study.validation, len(self.train.y)
+            assert rows is not None
             if sides is not None:
                 sides = np.concatenate([sides[:n], sides[n:][validation]])
-            self._of_halves[key] = replace(
-                self.study, validation=held.take(validation), sides=sides
-            )
+            rows = rows.take(validation)
+            self._of_halves[key] = replace(self.study, validation=rows, sides=sides)
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:

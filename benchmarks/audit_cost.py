@@ -31,7 +31,7 @@ from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, rea
 from packages import default_cache
 
 CLASSES = ("fresh", "rotten")
-INPUTS = ("word", "column", "metadata", "picture", "file")
+INPUTS = ("word", "column", "metadata", "image", "file")
 
 
 def images(folder: Path, network: Path, n: int, side: int) -> tuple[FrozenModel, Samples]:
@@ -102,7 +102,7 @@ def timed(model: FrozenModel, samples: Samples, rounds: int) -> dict[str, float]
 
 def found(samples: Samples) -> list[str]:
     """Views of the inputs that these samples have."""
-    return ["word", "metadata"] if samples.table is not None else ["picture"]
+    return ["word", "metadata"] if samples.table is not None else ["image"]
 
 
 def main() -> None:

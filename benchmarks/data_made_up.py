@@ -229,9 +229,9 @@ KINDS = {
         (("film", "movie"),), text_inputs, text_network,
     ),
     "images": Kind(
-        ("small", "large"), ("picture:top left brightness above the median",),
-        "picture:bottom right brightness above the median",
-        "picture:bottom centre brightness high",
+        ("small", "large"), ("image:top left brightness above the median",),
+        "image:bottom right brightness above the median",
+        "image:bottom centre brightness high",
         (("top left",),), image_inputs, image_network,
     ),
     "tables, two shortcuts": Kind(

@@ -25,7 +25,7 @@ from answers_data import Pool, views_of_set
 from evidence import TRAINED_ON_IT
 from nearness import ALIKE, within
 from ntkit import audit
-from ntkit.attributes import FeatureSet, layers, measured_pictures
+from ntkit.attributes import FeatureSet, layers, measured_image_statistics
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.jobs.label import feature_sets_of
 from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds
@@ -150,7 +150,7 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
     def answer() -> Confirmed:
         kept = [layers({n: v[order] for n, v in train.layers.items()}, random_state=seed)]
         if train.pictures is not None:
-            kept.append(measured_pictures(train.pictures[order]))
+            kept.append(measured_image_statistics(train.pictures[order]))
         found = audit(y, embeddings=train.Z[order], feature_sets=kept, random_state=seed)
         for i, finding in enumerate(found.findings):
             if within(found.values(finding.name), place, y) >= ALIKE:

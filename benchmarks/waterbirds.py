@@ -38,7 +38,7 @@ from answers_data import Pool
 from data_waterbirds import Birds, read
 from nearness import ALIKE, nearest, within
 from ntkit import Audit, audit
-from ntkit.attributes import layers, measured_pictures, metadata, values_of
+from ntkit.attributes import layers, measured_image_statistics, metadata, values_of
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -275,7 +275,10 @@ def audited(splits: dict[str, Birds], seed: int) -> Findings:
     train, test = splits["train"], splits["test"]
     shares = np.bincount(train.groups)
     assert train.pictures is not None
-    feature_sets = [measured_pictures(train.pictures), layers(train.layers, random_state=seed)]
+    feature_sets = [
+        measured_image_statistics(train.pictures),
+        layers(train.layers, random_state=seed),
+    ]
     place = metadata({"place": np.asarray(["land", "water"])[train.place]})
     found = audit(train.y, embeddings=train.Z, feature_sets=feature_sets, random_state=seed)
     told = audit(
@@ -307,7 +310,7 @@ def audited(splits: dict[str, Birds], seed: int) -> Findings:
 
 def sides_of(found: Audit, i: int) -> Array:
     """Side of each sample of a family, -1 on none, as an answer takes it."""
-    on, names = found.found.sides[:, i], found.found.side_names[i]
+    on, names = found.found.values[:, i], found.found.value_names[i]
     return np.asarray(np.where(on > 0, on - 1, -1) if len(names) > 1 else on)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import data_adult
 import data_texts
 from answers_data import images_of, rows_in
-from ntkit.attributes import FeatureSet, columns, pictures, words
+from ntkit.attributes import FeatureSet, columns, image_statistics, words
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
@@ -44,7 +44,7 @@ def read_of(
     if file.startswith("fashion"):
         Z = np.concatenate([part.Z for part in parts])
         images = images_of(file, seed)[rows_in(folder / f"{file}_{seed}.npz", Z), 0]
-        return pictures(images, len(images))
+        return image_statistics(images, len(images))
     if kind is None:
         return None
     if kind == "adult":

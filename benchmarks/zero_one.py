@@ -150,7 +150,7 @@ def answer(
     found = audit(rows.y, embeddings=rows.Z, feature_sets=[feature_set], random_state=seed)
     for i, finding in enumerate(found.findings):
         if true & {finding.name, *finding.same, *finding.opposed}:
-            on, names = found.found.sides[:, i], found.found.side_names[i]
+            on, names = found.found.values[:, i], found.found.value_names[i]
             return finding.name, np.where(on > 0, on - 1, -1) if len(names) > 1 else on
     return None, None
 

@@ -247,7 +247,7 @@ class Study:
     classes: Array
     train: Rows
     validation: Rows | None = None
-    sides: Array | None = None
+    values: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -263,8 +263,8 @@ class Study:
             if rows == "both" or self.validation is None:
                 self._with[rows] = replace(self, train=self.both, validation=None)
             else:
-                sides = None if self.sides is None else self.sides[len(self.train.weight) :]
-                of_validation = replace(self, train=self.validation, validation=None, sides=sides)
+                sides = None if self.values is None else self.values[len(self.train.weight) :]
+                of_validation = replace(self, train=self.validation, validation=None, values=sides)
                 self._with[rows] = of_validation
         return self._with[rows]
 

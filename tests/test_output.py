@@ -24,7 +24,7 @@ from ntkit._output import (
 from ntkit.exceptions import InputError
 from tests.models import contents
 
-FILES = {"debiased.onnx": b"weights", "report.html": b"page", "pictures/1.png": b"picture"}
+FILES = {"debiased.onnx": b"weights", "report.html": b"page", "pictures/1.png": b"image"}
 
 
 def fill(folder, files):

@@ -38,7 +38,7 @@ PUBLIC = {
         "columns",
         "layers",
         "metadata",
-        "pictures",
+        "image_statistics",
         "words",
     ],
     "ntkit.jobs.audit": [

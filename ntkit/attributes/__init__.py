@@ -33,6 +33,9 @@ from ntkit.attributes._feature_set import Rule as Rule
 from ntkit.attributes._feature_set import array as array
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
+from ntkit.attributes._images import image_statistics
+from ntkit.attributes._images import measured_image_statistics as measured_image_statistics
+from ntkit.attributes._images import statistics_of_image as statistics_of_image
 from ntkit.attributes._layers import EMBEDDING as EMBEDDING
 from ntkit.attributes._layers import is_channel as is_channel
 from ntkit.attributes._layers import layer_of as layer_of
@@ -40,9 +43,6 @@ from ntkit.attributes._layers import layer_values as layer_values
 from ntkit.attributes._layers import layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named as attribute_named
-from ntkit.attributes._pictures import measured_pictures as measured_pictures
-from ntkit.attributes._pictures import picture_statistics as picture_statistics
-from ntkit.attributes._pictures import pictures
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import words
 
@@ -52,8 +52,8 @@ __all__ = [
     "FeatureSet",
     "Group",
     "columns",
+    "image_statistics",
     "layers",
     "metadata",
-    "pictures",
     "words",
 ]

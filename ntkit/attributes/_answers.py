@@ -48,7 +48,7 @@ class Answer:
         The attribute, as ``word:film``.
     answer : str
         "spurious", "legitimate" or "unsure".
-    sides : tuple of tuple of str
+    values : tuple of tuple of str
         Attributes that stand for each value; the first are those that say the same as it.
     rules : mapping of str to Rule
         How those that are of a layer of the model are read from other samples.
@@ -58,7 +58,7 @@ class Answer:
 
     name: str
     answer: str
-    sides: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[str, ...], ...]
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
     by: str | None = field(default=None, repr=False, compare=False)
     at: str | None = field(default=None, repr=False, compare=False)
@@ -73,7 +73,7 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold."""
-        said: dict[str, Any] = {"name": self.name, "sides": [list(side) for side in self.sides]}
+        said: dict[str, Any] = {"name": self.name, "values": [list(side) for side in self.values]}
         if self.rules:
             said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
         who = {"by": self.by, "at": self.at}
@@ -145,7 +145,7 @@ def joined_answers(files: Mapping[str, Answers]) -> Answers:
         raise InputError(f"{first} and {second} answer on two models; give answers on one.")
     whole = Answers(tuple(answer for _, answer in joined.values()), next(iter(models), None))
     for shortcut, other in _opposite(whole):
-        one, two = ({*chain(*answer.sides)} for answer in (shortcut, other))
+        one, two = ({*chain(*answer.values)} for answer in (shortcut, other))
         # A column as a whole, and one of its values.
         shared = (one & two) | (one & {*map(_column, two)}) | (two & {*map(_column, one)})
         if shared:
@@ -457,7 +457,7 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         raise InputError(
             f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
         )
-    sides = _sides(path, name, entry.get("sides", [[name]]))
+    sides = _sides(path, name, entry.get("values", [[name]]))
     rules = _rules(path, name, entry.get("rules", {}))
     for key, what in (("by", "who gave"), ("at", "when somebody gave")):
         value = entry.get(key)

@@ -109,7 +109,7 @@ class Attribute:
     names : tuple
         The values.
     source : str
-        What tells them: "word", "column", "metadata", "picture", "layer", "person", "labels",
+        What tells them: "word", "column", "metadata", "image", "layer", "person", "labels",
         "inferred".
     weight : ndarray of shape (N,), optional
         Probability of each value; 1 by default.

@@ -13,7 +13,7 @@ from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, read_column, shown
 from ntkit.attributes._feature_set import FeatureSet, values_of
-from ntkit.attributes._pictures import STATISTICS, pictures
+from ntkit.attributes._images import STATISTICS, image_statistics
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
 
@@ -37,7 +37,7 @@ def attribute_named(
 ) -> Array:
     """One attribute, by the name that an audit gives it, read from raw inputs of any samples."""
     # On the samples of the audit this equals Audit.values. On others a word is looked for however
-    # rare it is; "picture:brightness high" is the highest quarter of the samples at hand.
+    # rare it is; "image:brightness high" is the highest quarter of the samples at hand.
     kind, _, rest = name.partition(":")
     if kind == "word" and rest and texts is not None:
         return _of_texts(name, rest, texts)
@@ -45,9 +45,9 @@ def attribute_named(
         return _of_columns(name, kind, rest, columns_of(table))
     if kind == "metadata" and rest and metadata is not None:
         return _of_columns(name, kind, rest, in_order(metadata, ids, key))
-    if kind == "picture" and rest and images is not None:
-        return pictures(images, len(images)).values(name)
-    inputs = {"word": texts, "column": table, "metadata": metadata, "picture": images}
+    if kind == "image" and rest and images is not None:
+        return image_statistics(images, len(images)).values(name)
+    inputs = {"word": texts, "column": table, "metadata": metadata, "image": images}
     others = tuple(feature_sets)
     if others and (kind not in inputs or not rest):
         return values_of(others, name)
@@ -62,7 +62,7 @@ def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> st
         else "these samples have no raw inputs"
     )
     if kind in given and rest:
-        needed = {"word": "texts", "column": "a table", "metadata": "metadata", "picture": "images"}
+        needed = {"word": "texts", "column": "a table", "metadata": "metadata", "image": "images"}
         return f"The attribute {name!r} needs {needed[kind]}, and {could}."
     meant = meant_instead(kind, list(given))
     hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else ""
@@ -70,17 +70,17 @@ def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> st
         hint = _full_names(name, given)
     return (
         f"The attribute {name!r} cannot be read from raw inputs (word:…, column:…, metadata:… and "
-        f"picture:… can){hint or '.'}"
+        f"image:… can){hint or '.'}"
     )
 
 
 def _full_names(name: str, given: Mapping[str, Any]) -> str:
     """What a name without a kind may have meant, or else what there is; empty if nothing is."""
     full = dict[str, str]()
-    if given["picture"] is not None:
+    if given["image"] is not None:
         whats = ("above the median", "low", "high")
-        full |= {f"{s} {what}": f"picture:{s} {what}" for s in STATISTICS for what in whats}
-        full |= {s: f"picture:{s} high" for s in STATISTICS}
+        full |= {f"{s} {what}": f"image:{s} {what}" for s in STATISTICS for what in whats}
+        full |= {s: f"image:{s} high" for s in STATISTICS}
     for kind in ("metadata", "column"):
         table = {} if given[kind] is None else columns_of(given[kind])
         full |= {shown(column): f"{kind}:{shown(column)}" for column in table}

@@ -165,7 +165,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         What was done: one of the five.
     reason_ : str
         Why, in one sentence or two.
-    sides_ : ndarray of int, shape (N + M, A), or None
+    values_ : ndarray of int, shape (N + M, A), or None
         Side of each attribute balanced over, of the samples of T and then of H; −1 on none.
     shift_pvalue_ : float
         Of step 2; NaN without ``X_val``.
@@ -267,7 +267,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         train, validation = study.train, study.validation
         if validation is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
-        if study.sides is None and self.recipe == GROUPS:
+        if study.values is None and self.recipe == GROUPS:
             raise InputError(f"recipe={self.recipe!r} needs attributes, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
         self._gains = 1 / train.deviations
@@ -283,10 +283,10 @@ class AutoDebiasClassifier(ValidatedClassifier):
         self.class_errors_ = class_error_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.validation_error_recovery_ = self.error_recovery_ = float("nan")
         self._hint = ""
-        self.sides_ = study.sides if self.recipe == GROUPS else None
-        if self.sides_ is not None:
+        self.values_ = study.values if self.recipe == GROUPS else None
+        if self.values_ is not None:
             self.reason_ = "You named the attributes"
-            weight, path = self._over_groups(study.both, self.sides_)
+            weight, path = self._over_groups(study.both, self.values_)
             self._retrain(GROUPS, study.both, weight, path)
             return
         if validation is None:
@@ -446,7 +446,7 @@ def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
                 f"attributes has {parts[0].shape[1]} columns and attributes_val "
                 f"{parts[1].shape[1]}; give the same attributes in the same order."
             )
-    return replace(study, sides=np.concatenate(parts))
+    return replace(study, values=np.concatenate(parts))
 
 
 def _checked(attributes: Any, n_samples: int, which: str) -> Array:

@@ -55,7 +55,7 @@ class Shown:
     def cards(self, rows: Array) -> list[dict[str, Any]]:
         """Some samples on the page: a small image or a text, classes, a name."""
         looks = self._looks
-        images = {row: thumbnail_of(image, _SIDE) for row, image in looks.pictures(rows.tolist())}
+        images = {row: thumbnail_of(image, _SIDE) for row, image in looks.images_of(rows.tolist())}
         ids = None if self.samples is None else self.samples.ids
         cards = []
         for i in rows.tolist():

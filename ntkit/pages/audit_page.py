@@ -76,14 +76,14 @@ def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
     """Ask whether a finding is a shortcut, naming all that a *yes* would act on."""
     # The page of an audit and the terminal ask in these words.
     columns = list(columns)
-    names, *others = finding.sides
+    names, *others = finding.values
     if finding.feature_set in NAMELESS:  # a number that differs says nothing to a person
         names, others = (finding.name,), []
     first, rest = (
         [wording(name, finding.feature_set, columns).noun for name in side]
         for side in (names, [name for side in others for name in side])
     )
-    if finding.feature_set == "picture":  # one measurement, cut twice
+    if finding.feature_set == "image":  # one measurement, cut twice
         same = f" {first[0].split(' ', 2)[-1]}"
         rest = [noun.replace(same, " one") for noun in rest]
     against = f" (against {_listed(rest, shown=0)})" if rest else ""
@@ -144,8 +144,8 @@ def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str
 def _of_a_number(what: str, kind: str, height: str) -> Wording:
     adjective, which, otherwise = _HEIGHT[height]
     noun, hint = f"{adjective} {what} of the image", ""
-    title = f"{_capital(what)} of the picture: {height}"
-    if kind != "picture":
+    title = f"{_capital(what)} of the image: {height}"
+    if kind != "image":
         what = f"{kind} {quoted(what)}"
         noun, hint = f"{adjective} value of {what}", _INFERRED
         title = f"{_capital(what)}: {height}"
@@ -512,7 +512,7 @@ def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
     """Small pictures of rows, the first ones first, as far as there is room."""
     left, thumbnails = _ROOM, dict[int, str | None]()
-    for row, image in inputs.pictures(rows):
+    for row, image in inputs.images_of(rows):
         thumbnails[row] = thumbnail_of(image)
         left -= len(thumbnails[row] or "")
         if left <= 0:

@@ -185,7 +185,7 @@ def _samples(
 ) -> list[dict[str, Any]]:
     """Content of the page, sample by sample; ``cell`` tells a sample from others in the CSV."""
     side = _LARGE if len(rows) <= _MANY else _SMALL
-    images = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
+    images = {row: thumbnail_of(image, side) for row, image in inputs.images_of(rows)}
     samples = list[dict[str, Any]]()
     for row, name, cell in zip(rows, names, cells, strict=True):
         text = str(inputs.texts[row]) if inputs.texts is not None else ""

@@ -82,7 +82,7 @@ class Inputs:
         """Columns of the table, and of the metadata."""
         return [self.table or {}, self.metadata or {}]
 
-    def pictures(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def images_of(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """The pictures of some rows, one after another; not those that cannot be read."""
         if self.images is None:
             return

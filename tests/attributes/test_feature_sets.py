@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntkit.attributes import Block, FeatureSet, array, columns, metadata, pictures, words
-from ntkit.attributes._pictures import STATISTICS, picture_statistics
+from ntkit.attributes import Block, FeatureSet, array, columns, image_statistics, metadata, words
+from ntkit.attributes._images import STATISTICS, statistics_of_image
 from ntkit.exceptions import InputError
 
 
@@ -209,7 +209,7 @@ def test_arrays_with_holes_and_constants():
 
 def test_picture_statistics_mean_what_they_say():
     def statistic(name, image):
-        return picture_statistics(image)[STATISTICS.index(name)]
+        return statistics_of_image(image)[STATISTICS.index(name)]
 
     grey = np.full((8, 12), 128, dtype=np.uint8)
     red = np.zeros((8, 12, 3), dtype=np.uint8)
@@ -226,11 +226,11 @@ def test_picture_statistics_mean_what_they_say():
     assert statistic("size", grey) == 96
     assert statistic("aspect ratio", grey) == 1.5
     np.testing.assert_allclose(
-        picture_statistics(red), picture_statistics(red.astype(np.float32) / 255), rtol=1e-6
+        statistics_of_image(red), statistics_of_image(red.astype(np.float32) / 255), rtol=1e-6
     )
     transparent = np.asarray(Image.new("RGBA", (5, 4), (10, 20, 30, 0)))
-    assert np.isfinite(picture_statistics(transparent)).all()
-    assert np.isfinite(picture_statistics(np.ones((1, 1)))).all()
+    assert np.isfinite(statistics_of_image(transparent)).all()
+    assert np.isfinite(statistics_of_image(np.ones((1, 1)))).all()
 
 
 def test_a_mark_is_in_the_part_that_is_named():
@@ -242,7 +242,7 @@ def test_a_mark_is_in_the_part_that_is_named():
         image = rng.uniform(0.2, 0.4, (9, 12))
         row, column = divmod(place, 3)
         image[3 * row + 1, 4 * column + 1] = 1.0
-        found = picture_statistics(image)
+        found = statistics_of_image(image)
         parts = found[first : first + 9]
         assert ninths[int(parts.argmax())] == name
         assert parts.mean() == pytest.approx(found[STATISTICS.index("brightness")], abs=1e-6)
@@ -251,11 +251,11 @@ def test_a_mark_is_in_the_part_that_is_named():
 def test_as_many_pictures_as_samples():
     images = [np.full((4, 4), i) for i in range(10)]
     with pytest.raises(InputError, match="10 pictures for 11"):
-        names_of(pictures(images, 11))
+        names_of(image_statistics(images, 11))
     with pytest.raises(InputError, match="more pictures for 9"):
-        names_of(pictures(images, 9))
+        names_of(image_statistics(images, 9))
     with pytest.raises(InputError, match="shape"):
-        names_of(pictures([np.ones(3)], 1))
+        names_of(image_statistics([np.ones(3)], 1))
 
 
 def test_a_view_of_ones_own():

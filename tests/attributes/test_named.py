@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkit import audit
-from ntkit.attributes import attribute_named, columns, metadata, pictures, words
+from ntkit.attributes import attribute_named, columns, image_statistics, metadata, words
 from ntkit.exceptions import InputError
 
 TOKENS = ["Film", "movie", "<b>", "</b>", "not", "good", "ÉTÉ", "3d", "a", "!"]
@@ -57,7 +57,7 @@ def test_metadata_by_name_and_pictures():
     assert names == ["metadata:site=A", "metadata:site=B", "metadata:site missing"]
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 255, (40, 6, 6, 3)).astype(np.uint8))
-    assert len(same_as_the_view(pictures(images, 40), images=images)) > 20
+    assert len(same_as_the_view(image_statistics(images, 40), images=images)) > 20
 
 
 def test_what_an_audit_found_is_read_on_its_own_samples():
@@ -118,8 +118,8 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
         ("sex_male", {"table": {"age": [1], "sex_male": [0]}}, "did you mean 'column:sex_male'"),
         ("sex=F", {"table": {"sex": ["F"]}}, "did you mean 'column:sex=F'"),
         ("site", {"texts": ["a"], "metadata": {"site": ["B"]}}, "did you mean 'metadata:site'"),
-        ("top left brightness low", {"images": []}, "mean 'picture:top left brightness low'"),
-        ("contrast", {"images": []}, "did you mean 'picture:contrast high'"),
+        ("top left brightness low", {"images": []}, "mean 'image:top left brightness low'"),
+        ("contrast", {"images": []}, "did you mean 'image:contrast high'"),
         ("zzz", {"table": {"sex": ["F"]}}, "there are 'column:sex'"),
         (
             "column:income=1",

@@ -50,9 +50,9 @@ def test_images_and_arrays(capsys, folder, tmp_path):
     assert any("took the labels in sorted order" in note for note in images["notes"])
     for one in found:
         first = one["findings"][0]  # where the mark is, and neurons that see it
-        assert first["name"].startswith("picture:top left brightness")
+        assert first["name"].startswith("image:top left brightness")
         assert any(name.startswith("layer:") for name in first["same"])
-        assert set(one["looked_at"]) == {"picture", "layer"}
+        assert set(one["looked_at"]) == {"image", "layer"}
 
 
 def test_json_and_views(capsys, folder, tmp_path):
@@ -61,7 +61,7 @@ def test_json_and_views(capsys, folder, tmp_path):
         "--feature-sets", "picture,layer", "--quiet",
     )  # fmt: skip
     assert code == 0
-    assert list(json.loads(out)["looked_at"]) == ["picture", "layer"]
+    assert list(json.loads(out)["looked_at"]) == ["image", "layer"]
     assert "assumed from the model's input" in err
     assert json.loads(out) == json.loads((tmp_path / "o" / "audit.json").read_text())
 
@@ -69,7 +69,7 @@ def test_json_and_views(capsys, folder, tmp_path):
 def test_what_the_head_was_trained_on(capsys, folder, tmp_path):
     code, out, _ = run(
         capsys, folder / "model.onnx", folder / "arrays.npz", "-o", tmp_path / "o", "--cross-fit",
-        "--feature-sets", "picture",
+        "--feature-sets", "image",
     )  # fmt: skip
     assert code == 0
     assert out.startswith("Cross-fitted heads are right on")
@@ -103,7 +103,7 @@ def test_samples_without_labels(capsys, folder, tmp_path):
         "--unlabelled",
         plain,
         "--feature-sets",
-        "picture",
+        "image",
         "-o",
         tmp_path / "out",
     )

@@ -50,7 +50,7 @@ def run(capsys, *arguments):
 def test_demo(capsys, tmp_path):
     code, out, _ = run(capsys, "demo", "-o", tmp_path / "demo")
     assert code == 0
-    story = ["ntkit is not told so", "picture:top left brightness", "> yes", "Better. Test set"]
+    story = ["ntkit is not told so", "image:top left brightness", "> yes", "Better. Test set"]
     told = [out.index(part) for part in [*story, "original head", "random mask of", "\nPassed: "]]
     assert told == sorted(told)  # look, ask, repair, prove
     assert (tmp_path / "demo" / "debiased.onnx").exists()

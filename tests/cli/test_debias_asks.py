@@ -115,7 +115,7 @@ def test_answers_saved_into_the_folder_and_elsewhere_go_on(command, tmp_path, mo
     out, said = tmp_path / "out", tmp_path / "answers.json"
     assert CliRunner().invoke(app, command).exit_code == 3
     sides = [["word:film"], ["word:movie"]]
-    answer = {"name": "word:film", "sides": sides, "answer": "spurious"}
+    answer = {"name": "word:film", "values": sides, "answer": "spurious"}
     said.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [answer]}))
     monkeypatch.chdir(tmp_path)  # the run names its files wherever it is gone on from
     there = CliRunner().invoke(app, ["debias", "--from", str(out), "--answers", str(said)])

@@ -37,7 +37,7 @@ def pressed(page):
 
 def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found, tmp_path):
     names = [finding.name for finding in found["of_texts"].findings]
-    sides = [s.sides for s in found["of_texts"].findings]
+    sides = [s.values for s in found["of_texts"].findings]
     assert names == ["word:bad", "word:film"] or names == ["word:film", "word:bad"]
     with browser.page(pages["of_texts"], downloads=tmp_path) as page:
         page.press("1")  # nothing is chosen yet
@@ -48,7 +48,7 @@ def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found
         saved = downloaded(tmp_path, "answers.json")
         assert "2 of 2 answered" in page.run("document.querySelector('.said').textContent")
     answers = read_answers(saved)
-    assert [(a.name, a.answer, a.sides) for a in answers.answers] == [
+    assert [(a.name, a.answer, a.values) for a in answers.answers] == [
         (names[0], "legitimate", sides[0]),
         (names[1], "spurious", sides[1]),
     ]
@@ -85,7 +85,7 @@ def test_every_name_comes_back_as_it_was(browser, pages, found, tmp_path):
         page.press("s")
         answers = read_answers(downloaded(tmp_path, "answers.json"))
     assert [a.name for a in answers.spurious] == [s.name for s in audit.findings]
-    assert [a.sides for a in answers.spurious] == [s.sides for s in audit.findings]
+    assert [a.values for a in answers.spurious] == [s.values for s in audit.findings]
 
 
 def test_answering_by_mouse_and_taking_back(browser, pages):

@@ -61,7 +61,7 @@ class Finding:
         kind, and for the number of kinds looked at.
     same, opposed : tuple of str
         Attributes that say the same; and its opposites, which go with another class.
-    sides : tuple of tuple of str
+    values : tuple of tuple of str
         Attributes that groups are made of, for each value; the first are the finding's own. They
         are of its kind, so that a word stands for words only. If no attribute that says the same
         has a name (neurons, clusters), they are of any kind.
@@ -89,7 +89,7 @@ class Finding:
     p_value: float
     same: tuple[str, ...]
     opposed: tuple[str, ...]
-    sides: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[str, ...], ...]
     groups: tuple[FindingGroup, ...]
     examples: dict[str, tuple[int, ...]]
 
@@ -303,12 +303,12 @@ class Findings:
     n_looked_at: dict[str, int]
     n_passed: int
     n_left_out: dict[str, int]
-    sides: Array
+    values: Array
 
     @property
-    def side_names(self) -> tuple[tuple[str, ...], ...]:
+    def value_names(self) -> tuple[tuple[str, ...], ...]:
         """For each family, the attribute that each side is called after, from 1 on."""
-        return tuple(tuple(side[0] for side in one.sides) for one in self.findings)
+        return tuple(tuple(side[0] for side in one.values) for one in self.findings)
 
 
 def find_findings(
@@ -412,7 +412,7 @@ def _finding(
         p_value=float(ranking.p_value[at]),
         same=tuple(ranking.names[top[i]] for i in others if side[i] == side[family.leader]),
         opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[family.leader]),
-        sides=on,
+        values=on,
         groups=_groups(column, known, goes_with, present, predictions),
         examples=_examples(agrees, predictions.wrong, known),
     )

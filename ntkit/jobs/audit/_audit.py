@@ -14,7 +14,7 @@ from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, unknown_labels
 from ntkit._types import Array
-from ntkit.attributes import FeatureSet, array, columns, pictures, values_by_name, words
+from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
     ALIKE,
     Finding,
@@ -136,7 +136,7 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     newly = find_findings(audit.feature_sets, predictions, audit.alpha)
     new = np.flatnonzero(_is_new(audit, newly.findings))
     newly = replace(
-        newly, findings=tuple(newly.findings[i] for i in new), sides=newly.sides[:, new]
+        newly, findings=tuple(newly.findings[i] for i in new), values=newly.values[:, new]
     )
     retraining = replace(
         audit, predictions=predictions, found=newly, cross_fitted=False, notes=(), retraining=None
@@ -256,7 +256,7 @@ def audit(
         beside = in_order(metadata, ids, "file_name")
         sets.append(columns(beside, kind="metadata"))
     if images is not None:
-        sets.append(pictures(images, len(labels)))
+        sets.append(image_statistics(images, len(labels)))
     sets += [array(X, kind=name) for name, X in (arrays or {}).items()]
     _check_views(sets, len(labels))
     if not 0 < alpha <= 1:

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, picture_statistics
+from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -112,9 +112,9 @@ def unlabelled_of(
     reader = AttributeReader([read.samples])
     layers = {**read.embedded.layers, EMBEDDING: read.embedded.Z}
     if read.watched is not None:
-        layers["picture"] = read.watched.statistics()
+        layers["image"] = read.watched.statistics()
     elif reader.images is not None:
-        layers["picture"] = np.stack([picture_statistics(image) for image in reader.images])
+        layers["image"] = np.stack([statistics_of_image(image) for image in reader.images])
     reader.add_layers(layers)
     values = dict[str, Array]()
     for name in names:
@@ -161,7 +161,7 @@ def audit_model(
         They should be distributed as the training set.
     feature_sets : sequence of str, optional
         What to look at, of "word", "column", "input" (columns without names), "metadata",
-        "picture", "file", "layer" and "embedding"; by default all that there is, and the embedding
+        "image", "file", "layer" and "embedding"; by default all that there is, and the embedding
         if no layers can be read.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         Further columns; samples may be missing. Images are matched by the column ``file_name``,
@@ -209,7 +209,7 @@ def audit_model(
     ...     marked_digits_model_path(), (digits.X_validation, digits.y_validation), device="cpu"
     ... )
     >>> audit.n_looked_at.keys()
-    dict_keys(['picture', 'layer'])
+    dict_keys(['image', 'layer'])
     """
     _check_kinds(feature_sets)
     model = loaded(model)

@@ -21,12 +21,12 @@ from ntkit.attributes import (
     array,
     attribute_named,
     columns,
+    image_statistics,
     layer_of,
     layer_values,
     layers,
-    measured_pictures,
-    picture_statistics,
-    pictures,
+    measured_image_statistics,
+    statistics_of_image,
     words,
 )
 from ntkit.exceptions import InputError
@@ -55,7 +55,7 @@ class WatchedPictures(MeasuredImages):
         """Statistics of an image, and facts about its file."""
         upright = shown(image)
         pixels = np.asarray(upright.reduce(max(1, min(image.size) // _SIDE)))
-        return picture_statistics(pixels, image.width * image.height), _facts(image)
+        return statistics_of_image(pixels, image.width * image.height), _facts(image)
 
     def _digest(self, row: int) -> bytes:
         """Digest of a file, measured in the same pass if the model has not read it yet."""
@@ -83,7 +83,7 @@ def _facts(image: Image.Image) -> dict[str, str]:
     return {"format": image.format or "", "mode": image.mode, "camera": camera}
 
 
-VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "embedding")
+VIEWS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
 """Kinds of views that are found by themselves."""
 
 
@@ -135,12 +135,12 @@ def _of_inputs(read: ModelPass, inputs: Inputs, notes: list[str]) -> Iterator[Fe
     elif inputs.table is not None:
         yield columns(inputs.table)
     if read.watched is not None:
-        yield measured_pictures(read.watched.statistics())
+        yield measured_image_statistics(read.watched.statistics())
         facts = read.watched.file_facts()
         if facts:
             yield columns(facts, kind="file")
     elif inputs.images is not None:
-        yield pictures(inputs.images, len(inputs.images))
+        yield image_statistics(inputs.images, len(inputs.images))
     X = read.samples.X
     numbers = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
     nameless = numbers and inputs.table is None
@@ -294,13 +294,13 @@ class AttributeReader:
             return layer_values(name, self._layers, rule)
         kind = name.partition(":")[0]
         metadata = None if self.given is None else self.given.columns
-        every = kind not in ("word", "column", "metadata", "picture")  # to say what there is
+        every = kind not in ("word", "column", "metadata", "image")  # to say what there is
         return attribute_named(
             name,
             texts=self.texts,
             table=self.table if every or kind == "column" else None,
             metadata=self.metadata if every or kind == "metadata" else metadata,
-            images=self.images if every or kind == "picture" else None,
+            images=self.images if every or kind == "image" else None,
         )
 
     def feature_sets(self, watched: Sequence[WatchedPictures] = ()) -> list[FeatureSet]:
@@ -323,10 +323,10 @@ class AttributeReader:
             feature_sets.append(columns(_telling(metadata), kind="metadata"))
         if watched and len(watched) == len(self.sets):
             feature_sets.append(
-                measured_pictures(np.concatenate([w.statistics() for w in watched]))
+                measured_image_statistics(np.concatenate([w.statistics() for w in watched]))
             )
         elif self.images is not None:
-            feature_sets.append(pictures(self.images, self.n))
+            feature_sets.append(image_statistics(self.images, self.n))
         return feature_sets
 
 

@@ -165,7 +165,7 @@ class Audit:
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
             findings, place = family
-            name, sides = findings.findings[place].name, findings.findings[place].sides
+            name, sides = findings.findings[place].name, findings.findings[place].values
         of_layers = [n for side in sides for n in side if layer_of(n) is not None]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
@@ -187,9 +187,9 @@ class Audit:
         family = self._family(name)
         if family is not None:
             findings, place = family
-            of_side = findings.side_names[place]
+            of_side = findings.value_names[place]
             rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
-            return np.asarray([rest, *of_side, "unknown"])[findings.sides[:, place]]
+            return np.asarray([rest, *of_side, "unknown"])[findings.values[:, place]]
         return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------

@@ -66,7 +66,7 @@ def check(
         models are held to a drop of at most 5 points, everywhere.
     slices : sequence of str, optional
         More slices to look at, by the names of attributes: ``word:film``, ``column:age>=40``,
-        ``metadata:site=B``, ``picture:brightness high``; ``column:site`` stands for all its values.
+        ``metadata:site=B``, ``image:brightness high``; ``column:site`` stands for all its values.
     answers : path-like, optional
         ``answers.json`` of an audit's page: every class × value of what is spurious there is a
         slice.
@@ -261,7 +261,7 @@ def slices_of(
             if each == name or each not in slices:  # a value's own limits go before its column's
                 slices[each], asked[each] = values, name
     for answer in [] if answers is None else read_answers(answers).spurious:
-        sides = [[n for n in side if layer_of(n) is None] for side in answer.sides]
+        sides = [[n for n in side if layer_of(n) is None] for side in answer.values]
         sides = [side for side in sides if side]
         if not sides:
             reader.notes.append(

@@ -170,12 +170,12 @@ class Comparison:
             return self.study
         key = digest(validation)
         if key not in self._of_halves:
-            sides, rows, n = self.study.sides, self.study.validation, len(self.train.y)
+            sides, rows, n = self.study.values, self.study.validation, len(self.train.y)
             assert rows is not None
             if sides is not None:
                 sides = np.concatenate([sides[:n], sides[n:][validation]])
             rows = rows.take(validation)
-            self._of_halves[key] = replace(self.study, validation=rows, sides=sides)
+            self._of_halves[key] = replace(self.study, validation=rows, values=sides)
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
@@ -204,11 +204,11 @@ class Comparison:
         old, train, n = self.original, self.train, len(self.train.y)
         if setting.rows == "validation" or setting.partly_known or self._mapped:
             return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
-        pred, sides = np.empty_like(train.y), self.study.sides
+        pred, sides = np.empty_like(train.y), self.study.values
         folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
         for seen, unseen in folds.split(np.zeros(n), train.y):
             kept = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
-            study = replace(self.study, train=self.study.train.take(seen), sides=kept)
+            study = replace(self.study, train=self.study.train.take(seen), values=kept)
             head = head_of(self._fitted(_decided(setting, clf), study)[0])
             pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
         return pred
@@ -242,7 +242,7 @@ class Comparison:
         """Held-out groups that a fitted candidate is balanced over, if any."""
         if isinstance(clf, DFRClassifier) and self.known is not None:
             return self.known.judging()
-        if getattr(clf, "sides_", None) is None or not self.named:
+        if getattr(clf, "values_", None) is None or not self.named:
             return None
         rows = np.arange(len(self.train.y), len(self.named[0]))
         first, *others = (each.take(rows) for each in self.named)

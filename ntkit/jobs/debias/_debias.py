@@ -144,7 +144,7 @@ def debias(
         default "auto" tests it.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that a right answer must not depend on, by the names of an audit: ``word:film``,
-        ``column:age>=40``, ``metadata:site=B``, ``picture:brightness high``, ``layer:relu_2 #3 mean
+        ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean
         high`` (the highest quarter of the training and validation samples); of a whole column,
         ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one value against
         the other (samples with neither keep their share); names for each value may be listed:
@@ -233,7 +233,7 @@ def debias(
     >>> sets = (d.X_train, d.y_train), (d.X_validation, d.y_validation)
     >>> result = debias(marked_digits_model_path(), *sets, device="cpu")
     >>> result.state, result.open[0].name
-    ('open', 'picture:top left brightness above the median')
+    ('open', 'image:top left brightness above the median')
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     *sets,

@@ -32,7 +32,7 @@ def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
         name
         for answer in answers.answers
         if answer.answer != "unsure"
-        for name in (answer.name, *(name for side in answer.sides for name in side))
+        for name in (answer.name, *(name for side in answer.values for name in side))
     }
     return tuple(f for f in questions_of(audit) if not decided & {f.name, *f.same, *f.opposed})
 

@@ -120,11 +120,11 @@ def named_attributes(
             raise InputError(problem)
     readable, replaced = list[Names](), list[str]()
     for answer in answers.spurious:
-        first = answer.sides[0][0]
+        first = answer.values[0][0]
         problem = refused(first, rules.get(first))
         names = tuple(
             tuple(name for name in of_value if refused(name, rules.get(name)) is None)
-            for of_value in answer.sides
+            for of_value in answer.values
         )
         names = tuple(filter(None, names))
         readable += [names] if names else []
@@ -136,7 +136,7 @@ def named_attributes(
         elif problem is not None:
             replaced.append(f"Left out: {problem}")
     if answers.spurious and not on_command_line and not readable:
-        first = answers.spurious[0].sides[0][0]
+        first = answers.spurious[0].values[0][0]
         raise InputError(refused(first, rules.get(first)) or "")
     if any(name in rules for names in readable for of_value in names for name in of_value):
         check_made_with("The answers", {"model": answers.model}, model)

@@ -29,8 +29,8 @@ def test_a_duplicate_is_family_and_its_opposite_the_other_side():
     assert one.name == "word:0"
     assert one.same == ("word:31",)
     assert one.opposed == ("word:32",)
-    assert (found.sides[:, 0] == np.where(values[:, 0], 1, 2)).all()
-    assert found.side_names == (("word:0", "word:32"),)
+    assert (found.values[:, 0] == np.where(values[:, 0], 1, 2)).all()
+    assert found.value_names == (("word:0", "word:32"),)
 
 
 def test_a_colour_for_each_class_is_one_family():
@@ -44,7 +44,7 @@ def test_a_colour_for_each_class_is_one_family():
     found = find_findings([feature_set], Predictions(np.arange(4), y, pred, np.ones(4000)), 0.05)
     (one,) = found.findings
     assert len(one.opposed) == 3
-    sides = np.array(found.side_names[0])[found.sides[:, 0] - 1]
+    sides = np.array(found.value_names[0])[found.values[:, 0] - 1]
     assert (sides == np.char.add("column:colour=", np.array(list("rgby"))[colour])).all()
 
 
@@ -116,7 +116,7 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
     shown = [s.name.partition(":")[2] for s in found.findings]
     assert shown == [s.name.partition(":")[2] for s in whole.findings][: 8 if exact else 5]
     assert found.n_left_out == ({} if exact else {"layer": 3})
-    assert found.sides.shape[1] == len(shown)
+    assert found.values.shape[1] == len(shown)
     assert found.n_passed == whole.n_passed
 
 
@@ -134,7 +134,7 @@ def test_nothing_to_find():
     found = find_findings([view_of(values)], right, 0.05)
     assert found.findings == ()
     assert found.n_looked_at == {"word": 31}
-    assert found.sides.shape == (len(values), 0)
+    assert found.values.shape == (len(values), 0)
 
 
 def test_a_word_stands_for_words_and_not_for_a_neuron_that_sees_it():
@@ -144,19 +144,19 @@ def test_a_word_stands_for_words_and_not_for_a_neuron_that_sees_it():
     found = find_findings([view_of(values), seen], p, 0.05)
     (one,) = found.findings
     assert (one.name, one.opposed) == ("word:0", ("embedding #3 high",))
-    assert one.sides == (("word:0",),)
-    assert (found.sides[:, 0] == values[:, 0]).all()
+    assert one.values == (("word:0",),)
+    assert (found.values[:, 0] == values[:, 0]).all()
 
 
 def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
     values, p = planted()
-    name = "picture:brightness high"
+    name = "image:brightness high"
     neuron = view_of(values[:, :1], ("layer:relu #3 mean high",), kind="layer", exact=False)
     bright = values[:, 0] ^ (np.random.default_rng(1).random(len(values)) < 0.1)
-    measured = view_of(bright[:, None], (name,), kind="picture", exact=False)
+    measured = view_of(bright[:, None], (name,), kind="image", exact=False)
     found = find_findings([neuron, measured], p, 0.05)
     (one,) = found.findings
-    assert (one.name, one.feature_set, one.sides) == (name, "picture", ((name,),))
+    assert (one.name, one.feature_set, one.values) == (name, "image", ((name,),))
     assert one.same == ("layer:relu #3 mean high",)
     assert one.groups[0].count == (bright & (p.y_index == 0)).sum()
-    assert (found.sides[:, 0] == bright).all()
+    assert (found.values[:, 0] == bright).all()

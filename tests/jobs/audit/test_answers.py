@@ -18,7 +18,7 @@ from ntkit.jobs.audit import (
     write_answers,
 )
 
-FILM = {"name": "word:film", "answer": "spurious", "sides": [["word:film"], ["word:movie"]]}
+FILM = {"name": "word:film", "answer": "spurious", "values": [["word:film"], ["word:movie"]]}
 BAD = {"name": "word:bad", "answer": "legitimate"}
 
 
@@ -36,7 +36,11 @@ def answers(*entries, **other):
 
 
 def test_read(tmp_path):
-    site = {"name": "metadata:site=\u00c5", "answer": "unsure", "sides": [["metadata:site=\u00c5"]]}
+    site = {
+        "name": "metadata:site=\u00c5",
+        "answer": "unsure",
+        "values": [["metadata:site=\u00c5"]],
+    }
     found = read_answers(file_of(tmp_path, answers(FILM, BAD, site, more="keys")))
     assert found.answers == (
         Answer("word:film", "spurious", (("word:film",), ("word:movie",))),
@@ -71,13 +75,13 @@ def test_read(tmp_path):
         (answers(FILM | {"answer": ["spurious"]}), "an answer is one of spurious, legitimate"),
         (answers({"name": "word:film"}), "answers None on 'word:film'"),
         (answers(BAD, FILM, FILM), "answers 'word:film' twice"),
-        (answers(FILM | {"sides": "word:film"}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"sides": ["word:film"]}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"sides": [["word:film", 3]]}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"sides": [["word:film"], []]}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"sides": []}), "lacks 'word:film' on the first"),
-        (answers(FILM | {"sides": [["word:movie"], ["word:film"]]}), "lacks 'word:film'"),
-        (answers(FILM | {"sides": [["word:film"], ["word:film"]]}), "an attribute twice"),
+        (answers(FILM | {"values": "word:film"}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"values": ["word:film"]}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"values": [["word:film", 3]]}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"values": [["word:film"], []]}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"values": []}), "lacks 'word:film' on the first"),
+        (answers(FILM | {"values": [["word:movie"], ["word:film"]]}), "lacks 'word:film'"),
+        (answers(FILM | {"values": [["word:film"], ["word:film"]]}), "an attribute twice"),
         (answers(FILM | {"by": 3}), "who gave the answer on 'word:film' is no text of at most 200"),
         (answers(FILM | {"by": "x" * 201}), "who gave the answer on 'word:film'"),
         (answers(FILM | {"at": ["2026"]}), "when somebody gave the answer on 'word:film'"),
@@ -103,7 +107,7 @@ def test_what_is_no_file_is_refused(tmp_path):
         read_answers("a\0b")
 
 
-FIELDS = ("name", "answer", "sides", "rules", "by", "at")
+FIELDS = ("name", "answer", "values", "rules", "by", "at")
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda some: st.lists(some, max_size=3),
@@ -128,11 +132,11 @@ def test_the_sides_of_an_answer_put_other_samples_where_the_audit_put_its_own():
     film = np.where(rng.random(1000) < 0.9, y, 1 - y)
     texts = [["a movie", "a film"][f] + " s" * (rng.random() < 0.3) for f in film]
     found = ntkit.audit(y, np.where(rng.random(1000) < 0.5, film, y), texts=texts)
-    (sides,) = (s.sides for s in found.findings)
+    (sides,) = (s.values for s in found.findings)
     having = np.stack(
         [np.any([found.values(name) == 1 for name in side], axis=0) for side in sides]
     )
-    assert (found.found.sides[:, 0] == np.where(having[0], 1, 2)).all()
+    assert (found.found.values[:, 0] == np.where(having[0], 1, 2)).all()
 
 
 def test_what_is_answered_is_what_is_done():
@@ -145,7 +149,7 @@ def test_what_is_answered_is_what_is_done():
     texts = ["told kindly" if k else "told" for k in kindly]
     found = ntkit.audit(y, pred, texts=texts, arrays={"embedding": neurons})
     assert any(name.startswith("embedding #1") for name in found.findings[0].opposed)
-    assert found.answers("word:kindly").spurious[0].sides == (("word:kindly",),)
+    assert found.answers("word:kindly").spurious[0].values == (("word:kindly",),)
 
 
 # -- who and when, and several people -----------------------------------------------------------
@@ -161,7 +165,7 @@ def test_what_is_written_is_read_and_what_is_no_answers_stays(tmp_path):
         assert read_answers(path) == found
     assert [a.as_dict() for a in read_answers(path).answers] == [
         signed,
-        BAD | {"sides": [["word:bad"]]},
+        BAD | {"values": [["word:bad"]]},
     ]
     assert {*json.loads(path.read_text())} == {"ntkit", "version", "answers", "model"}
     path.write_text("{}")

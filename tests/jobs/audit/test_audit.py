@@ -77,10 +77,10 @@ def test_every_kind_of_input_and_a_view_of_ones_own():
         arrays={"embedding": FILM[:, None] + 0.01 * RNG.random((N, 1))},
         feature_sets=[words(TEXTS, longest=2, kind="run")],
     )
-    assert set(found.n_looked_at) == {"word", "column", "metadata", "picture", "embedding", "run"}
+    assert set(found.n_looked_at) == {"word", "column", "metadata", "image", "embedding", "run"}
     one = found.findings[0]  # all say the same
     kinds = {name.split(":")[0].split(" ")[0] for name in (one.name, *one.same, *one.opposed)}
-    assert kinds == {"word", "column", "metadata", "picture", "embedding", "run"}
+    assert kinds == {"word", "column", "metadata", "image", "embedding", "run"}
 
 
 def test_groups_for_retraining():

@@ -79,7 +79,7 @@ def test_pictures(pictures):
     one = found.findings[0]
     assert one.name in ("file:format=PNG", "file:format=BMP")  # exact ones come first
     family = {one.name, *one.same, *one.opposed}
-    assert any(name.startswith("picture:brightness") for name in family)
+    assert any(name.startswith("image:brightness") for name in family)
     order = [int(name.split("/")[1][:3]) for name in found.inputs.ids]
     bright = np.where(RIGHT, Y, CUE)[order]
     assert found.predictions.pred_index.tolist() == bright.tolist()

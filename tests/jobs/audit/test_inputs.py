@@ -74,7 +74,7 @@ def test_a_picture_that_is_gone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "picture"),
+    ("shape", "image"),
     [
         ((5, 3, 8, 6), (8, 6, 3)),
         ((5, 8, 6, 3), (8, 6, 3)),

@@ -29,7 +29,7 @@ def test_what_the_model_has_already_is_not_new(both):
     led = np.where(LUCK < 0.2, FILM, np.where(LUCK < 0.4, 1 - BAD, Y))
     audit = with_retraining(ntkit.audit(Y, ONE, texts=both.inputs.texts), led)
     assert [s.name for s in audit.retraining.findings] == ["word:bad"]
-    assert audit.retraining.found.sides.shape == (N, 1)
+    assert audit.retraining.found.values.shape == (N, 1)
     again = with_retraining(both, ONE)
     assert again.retraining.findings == ()
     assert with_retraining(both, Y).retraining.findings == ()
@@ -43,7 +43,7 @@ def test_what_the_model_has_already_is_not_new(both):
 
 def test_names_of_either_list_are_answered(both, tmp_path):
     answers = both.answers("word:good", "word:movie")
-    assert [(a.name, a.sides) for a in answers.spurious] == [
+    assert [(a.name, a.values) for a in answers.spurious] == [
         ("word:bad", (("word:bad",), ("word:good",))),
         ("word:film", (("word:film",), ("word:movie",))),
     ]

@@ -262,7 +262,7 @@ def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
         ("column:sight=A", "no column 'sight'"),
         ("column:f0", "different values"),
         ("nonsense", "cannot be read"),
-        ("picture:brightness high", "needs images"),
+        ("image:brightness high", "needs images"),
     ],
 )
 def test_slices_that_cannot_be_read(old, table, name, told):

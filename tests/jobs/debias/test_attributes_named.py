@@ -186,7 +186,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
     entry = {
         "name": found["name"],
         "answer": "spurious",
-        "sides": [[found["name"]], found["opposed"]],
+        "values": [[found["name"]], found["opposed"]],
     }
     answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [entry]}))
     out_folder = tmp_path / "out"
@@ -471,7 +471,7 @@ def test_what_cannot_be_read_is_refused_before_the_work(files, options, message,
 
 
 def answers_of(path, *sides):
-    entries = [{"name": s[0][0], "answer": "spurious", "sides": s} for s in sides]
+    entries = [{"name": s[0][0], "answer": "spurious", "values": s} for s in sides]
     path.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": entries}))
     return path
 
@@ -496,7 +496,7 @@ def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(fi
 
 def test_what_was_answered_as_legitimate_is_not_asked_again(files, tmp_path):
     answers = tmp_path / "answers.json"
-    entry = {"name": "word:film", "answer": "legitimate", "sides": [["word:film"], ["word:movie"]]}
+    entry = {"name": "word:film", "answer": "legitimate", "values": [["word:film"], ["word:movie"]]}
     answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [entry]}))
     before, after = job(files), job(files, answers=answers)
     assert before.open[0].name in ("word:film", "word:movie")

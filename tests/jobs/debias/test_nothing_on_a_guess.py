@@ -280,10 +280,10 @@ def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits)
     sets = (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
 
     def ask(audit, findings):
-        named = next(f for f in findings if f.feature_set == "picture")
+        named = next(f for f in findings if f.feature_set == "image")
         yield yes(audit, named.name)
         for finding in findings:
-            if finding.feature_set != "picture":
+            if finding.feature_set != "image":
                 yield replace(yes(audit, finding.name), answer="legitimate")
 
     result = debias(marked_digits_model_path(), *sets, ask=ask, device="cpu")
@@ -295,7 +295,7 @@ def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(digits):
     sets = (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
     result = debias(
         marked_digits_model_path(), *sets, test=(digits.X_test, digits.y_test), device="cpu",
-        spurious="picture:top left brightness above the median",
+        spurious="image:top left brightness above the median",
     )  # fmt: skip
     assert result.change.what == "worst class"
 

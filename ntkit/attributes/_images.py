@@ -28,15 +28,15 @@ STATISTICS = (
     "border evenness",
     *(f"{row} {column} brightness" for row in _ROWS for column in _COLUMNS),
 )
-"""Names of the statistics, in the order of :func:`picture_statistics`."""
-_NAMES = [f"picture:{name}" for name in STATISTICS]
+"""Names of the statistics, in the order of :func:`statistics_of_image`."""
+_NAMES = [f"image:{name}" for name in STATISTICS]
 
 
 @documented
-def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
+def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
     """Feature set of statistics of images: brightness, contrast, colour, size, parts.
 
-    Each gives three attributes: ``picture:brightness high`` (the highest quarter of the samples),
+    Each gives three attributes: ``image:brightness high`` (the highest quarter of the samples),
     ``low`` (the lowest) and ``above the median``.
 
     Parameters
@@ -57,15 +57,15 @@ def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
     Examples
     --------
     >>> import numpy as np
-    >>> from ntkit.attributes import pictures
+    >>> from ntkit.attributes import image_statistics
     >>> grey = (np.full((8, 8), 10 * i, dtype=np.uint8) for i in range(20))
-    >>> pictures(grey, 20).values("picture:brightness high").sum()
+    >>> image_statistics(grey, 20).values("image:brightness high").sum()
     np.int64(5)
     """
 
     @cache
     def statistics() -> Array:
-        rows = [picture_statistics(image) for image in islice(images, n_samples + 1)]
+        rows = [statistics_of_image(image) for image in islice(images, n_samples + 1)]
         if len(rows) != n_samples:
             raise InputError(
                 f"There are {'more' if len(rows) > n_samples else len(rows)} pictures for "
@@ -73,15 +73,15 @@ def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
             )
         return np.asarray(rows)
 
-    return inferred("picture", _NAMES, n_samples, statistics)
+    return inferred("image", _NAMES, n_samples, statistics)
 
 
-def measured_pictures(statistics: Array) -> FeatureSet:
+def measured_image_statistics(statistics: Array) -> FeatureSet:
     """The same view of statistics that were measured already, (N, 19)."""
-    return inferred("picture", _NAMES, len(statistics), lambda: statistics)
+    return inferred("image", _NAMES, len(statistics), lambda: statistics)
 
 
-def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:
+def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
     """The statistics of one picture, in the order of ``STATISTICS``."""
     # Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
     # and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of

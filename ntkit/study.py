@@ -476,8 +476,8 @@ def error_recovery_rate(
 ) -> ErrorRecovery:
     r"""Share of a head's errors that another gets right, less what it gives up for them."""
     # For each class, with errors E and correct samples R of the first head,
-    # .. math:: \frac{1}{|E|} \sum_{n \in E} \big( a_n - b_n \big),
-    # where :math:`a_n` says whether the second head is right and :math:`b_n` is the share of
+    # 1/|E| Σ over n in E of ( a_n - b_n ),
+    # where a_n says whether the second head is right and b_n is the share of
     # samples of R that it gets wrong: of those as far from the first head's boundary as n is
     # (`matched`), or of all of R. A head that only moves the boundary, or shakes it, changes
     # samples near it alike on both sides: matched, that counts as nothing. The mean over the

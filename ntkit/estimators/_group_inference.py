@@ -34,7 +34,6 @@ _TOL = 1e-8
 
 def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
     r"""Shares of the values among samples of one class, by expectation-maximisation."""
-    # .. math::
     #     q_{na} \propto \pi_a p_{na} , \qquad
     #     \pi_a = \frac{1 + \sum_n w_n q_{na}}{A + \sum_n w_n} ,
     # where p are probabilities under equal shares, and q is one and zeros where the value is known
@@ -228,11 +227,11 @@ def best_head(
     seed: int,
 ) -> AttributeHead | None:
     r"""Fit heads with all penalties and take their mean; None without folds."""
-    # What was said, a, is wrong with probability :math:`\epsilon`, and the value then as likely any
-    # other, so that the loss is :math:`-\log((1 - \epsilon) p_a + \epsilon (1 - p_a) / (A - 1))`.
-    # Every penalty has its own :math:`\epsilon`, and a factor of the logits (temperature scaling),
-    # of smallest cross-validated loss. Logits and :math:`\epsilon` are then averaged over the
-    # penalties with weights :math:`\exp(-M \cdot \mathrm{loss})` (pseudo-Bayesian model averaging:
+    # What was said, a, is wrong with probability ε, and the value then as likely any
+    # other, so that the loss is -log((1 - ε) p_a + ε (1 - p_a) / (A - 1)).
+    # Every penalty has its own ε, and a factor of the logits (temperature scaling),
+    # of smallest cross-validated loss. Logits and ε are then averaged over the
+    # penalties with weights exp(-M · loss) (pseudo-Bayesian model averaging:
     # Geisser and Eddy 1979): of a few dozen samples, some of them wrong, no penalty is surely the
     # best. The heads of the mean are fitted to every value by the probability that it is right.
     folds = known.folds(cv, seed)

@@ -7,7 +7,7 @@ from ntkit.graph import TensorInfo
 from ntkit.model._layers import Layer as Layer
 from ntkit.model._model import PREPROCESSING as PREPROCESSING
 from ntkit.model._model import FrozenModel
-from ntkit.model._model import inspected as inspected  # for other rooms
+from ntkit.model._model import inspected as inspected  # for other packages
 from ntkit.model._model import loaded as loaded
 from ntkit.model._model import recorded_preprocessing as recorded_preprocessing
 from ntkit.model.class_names import folders_of as folders_of

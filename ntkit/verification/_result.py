@@ -9,7 +9,6 @@ import numpy as np
 from ntkit.model import FrozenModel
 
 # Largest difference of logits, relative to the largest logit:
-#
 # | model           | tolerance |                                                     |
 # |-----------------|-----------|-----------------------------------------------------|
 # | float32, double | 1e-4      | sums in another order                               |

@@ -126,7 +126,7 @@ def contrast(t: Tallies) -> Contrast:
     # model leans on it, samples of k *without* it are wrong more often than those with it, and
     # samples of other classes *with* it are taken for k more often than those without. Both are
     # tested within classes, so that neither the classes' shares nor their error rates matter:
-    # .. math:: z = (z_k + z_{\neg k}) / \sqrt 2,
+    # z = (z_k + z_{¬k}) / √2,
     # where the other classes are added up as Cochran, Mantel and Haenszel do. With two classes that
     # is the difference between the error rates of samples that conflict with their class and that
     # agree, as a z for each class, summed. Where the absence goes with the class, signs are turned.

@@ -1,6 +1,6 @@
 """Whether ntkit computes what a service computes, and what the service does otherwise if not."""
 
 from ntkit.jobs.verify._check_parity import Parity, check_parity
-from ntkit.jobs.verify._recorded import read_recorded as read_recorded  # for other rooms
+from ntkit.jobs.verify._recorded import read_recorded as read_recorded  # for other packages
 
 __all__ = ["Parity", "check_parity"]

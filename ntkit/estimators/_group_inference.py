@@ -34,8 +34,7 @@ _TOL = 1e-8
 
 def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
     r"""Shares of the values among samples of one class, by expectation-maximisation."""
-    #     q_{na} \propto \pi_a p_{na} , \qquad
-    #     \pi_a = \frac{1 + \sum_n w_n q_{na}}{A + \sum_n w_n} ,
+    # q_na ∝ π_a p_na and π_a = (1 + Σ_n w_n q_na) / (A + Σ_n w_n),
     # where p are probabilities under equal shares, and q is one and zeros where the value is known
     # (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002).
     is_known = known >= 0

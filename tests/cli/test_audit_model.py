@@ -58,7 +58,7 @@ def test_images_and_arrays(capsys, folder, tmp_path):
 def test_json_and_views(capsys, folder, tmp_path):
     code, out, err = run(
         capsys, folder / "model.onnx", folder / "images", "-o", tmp_path / "o", "--json",
-        "--feature-sets", "picture,layer", "--quiet",
+        "--feature-sets", "image,layer", "--quiet",
     )  # fmt: skip
     assert code == 0
     assert list(json.loads(out)["looked_at"]) == ["image", "layer"]

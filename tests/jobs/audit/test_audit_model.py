@@ -75,7 +75,7 @@ def audited(folder, **options):
 
 def test_pictures(pictures):
     found = audited(pictures)
-    assert set(found.n_looked_at) == {"picture", "file", "layer"}
+    assert set(found.n_looked_at) == {"image", "file", "layer"}
     one = found.findings[0]
     assert one.name in ("file:format=PNG", "file:format=BMP")  # exact ones come first
     family = {one.name, *one.same, *one.opposed}
@@ -100,9 +100,9 @@ def test_pictures_are_decoded_once(pictures, monkeypatch):
 
 
 def test_only_the_views_asked_for(pictures):
-    found = audited(pictures, feature_sets=["picture"])
-    assert set(found.n_looked_at) == {"picture"}
-    with pytest.raises(InputError, match="no view 'word' of these samples; there are picture"):
+    found = audited(pictures, feature_sets=["image"])
+    assert set(found.n_looked_at) == {"image"}
+    with pytest.raises(InputError, match="no view 'word' of these samples; there are image"):
         audited(pictures, feature_sets=["word"])
     for wrong in (["words"], [], "word"):
         with pytest.raises(InputError, match="Feature sets are some of word, column"):
@@ -114,7 +114,7 @@ def test_ones_own_views_and_arrays(pictures):
     order = np.array([int(path.stem) for path in paths])
     found = audited(
         pictures,
-        feature_sets=["picture"],
+        feature_sets=["image"],
         more_feature_sets=[words(["bright" if CUE[i] else "dark" for i in order], kind="caption")],
         arrays={"clip": CUE[order][:, None] + 0.01 * np.arange(N)[:, None] / N},
     )

@@ -337,7 +337,7 @@ column:age>=37 | column | “age” is 37 or more | where “age” is 37 or mor
     | where “age” is less than 37
 metadata:site missing | metadata | “site” is missing | where “site” is missing \
     | where “site” is known
-image:brightness high | picture | Brightness of the image: high \
+image:brightness high | image | Brightness of the image: high \
     | whose brightness is high (the highest quarter) | whose brightness is lower
 layer:relu_1 #3 mean above the median | layer | Something that the model notices | with more of it \
     | with less of it
@@ -373,7 +373,7 @@ word | word:a, word:b, word:c, word:d, word:e | the word "a", "b", "c", "d" or 1
 column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value "M" of "sex")
 column | column:age>=40 | "age" of 40 or more
 metadata | metadata:site missing | a missing "site"
-picture | image:size high / image:size low | a high size of the image (against a low one)
+image | image:size high / image:size low | a high size of the image (against a low one)
 clip | clip #5 above the median | an above-median value of clip "#5"
 layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this thing that the model notices
 layer | layer:relu cluster 3 | this kind that the model tells apart

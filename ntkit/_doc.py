@@ -1,4 +1,4 @@
-"""What public docstrings share, written once: a line ``{C, tol}`` stands for these entries."""
+"""Shared entries of public docstrings: a line ``{C, tol}`` stands for two of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ntkit raises: one clear sentence each, naming the thing and the mend.
+"""Errors of ntkit: one clear sentence each, which names the thing and the fix.
 
 Every error is also the built-in exception a caller would expect (``ValueError`` for bad input,
 ``RuntimeError`` for a device that is not there), so code that knows nothing of ntkit can catch it.

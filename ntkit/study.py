@@ -1,4 +1,4 @@
-r"""What all methods look at: rows, folds, cross-fitted outcomes, errors, penalties.
+r"""Shared parts of all methods: rows, folds, cross-fitted outcomes, errors, penalties.
 
 Are the errors of a head a shortcut's, or noise? What another head learns of them tells: wrong
 labels, and samples that lie where the classes overlap, are errors that no head learns without
@@ -87,7 +87,7 @@ class Rows:
         )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """What ``compute`` gives, computed the first time only."""
+        """Result of ``compute``, computed the first time only."""
         if key not in self._known:
             self._known[key] = compute()
         value: T = self._known[key]
@@ -129,7 +129,7 @@ class Rows:
 
 
 def digest(array: Array | None) -> bytes | None:
-    """What tells one array from another, without holding either."""
+    """Digest of an array."""
     if array is None:
         return None
     kind = f"{array.dtype} {array.shape}".encode()
@@ -150,7 +150,7 @@ def scaler_of(rows: Rows) -> StandardScaler:
 
 
 def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
-    """How likely so many errors on the held-out set are, in a class or in all, without a shift."""
+    """P-value of so many validation errors, in a class or in all, without a shift."""
     n_classes = int(train.y_index.max()) + 1
     n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
     n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
@@ -164,7 +164,7 @@ def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: 
 
 
 def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """How many rows and errors there are in each class: whole numbers, for an exact test."""
+    """Numbers of rows and errors of each class: whole numbers, for an exact test."""
     # Weights count relative to their mean: their scale says nothing.
     present = rows.weight[rows.weight > 0]
     relative = rows.weight / (present.mean() if len(present) else 1.0)
@@ -416,7 +416,7 @@ _CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a head makes of samples it was not fitted on."""
+    """Outcome of a head on samples that it was not fitted on."""
 
     margin: Array
     wrong: Array
@@ -450,7 +450,7 @@ class ErrorRecovery:
 
 @dataclass(frozen=True)
 class CellsTried:
-    """What balancing the class × correctness cells learns of the errors of a reference head."""
+    """Error recovery by balancing class × correctness groups of a baseline's errors."""
 
     error_recovery: float
     beside: float
@@ -635,7 +635,7 @@ def _shares(combinations: Array, mass: Array) -> Array:
 
 
 def _factors(shares: Array, mass: Array) -> Array:
-    """What gives parts of this mass these shares; what a part may not get goes to the others."""
+    """Factors that give parts of this mass these shares; the rest goes to the others."""
     free, factor = np.ones(len(mass), dtype=bool), shares / mass
     while (factor[free] > MOST_WEIGHT).any():
         free &= factor <= MOST_WEIGHT

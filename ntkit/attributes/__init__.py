@@ -1,4 +1,4 @@
-"""What samples have, read from their inputs.
+"""Attributes of samples, read from their inputs.
 
 A *view* reads attributes, yes or no of every sample: words of texts, columns of a table, metadata,
 statistics of pictures, layers of a network, columns of any matrix.

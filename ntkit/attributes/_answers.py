@@ -1,4 +1,4 @@
-"""What people answered, on findings or on single samples: one file format, ``answers.json``."""
+"""Answers of people, on findings or on single samples: one format, ``answers.json``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ntkit.attributes._feature_set import Rule
 from ntkit.exceptions import InputError
 
 ANSWERS = ("spurious", "legitimate", "unsure")
-"""What can be answered on a finding: it is a shortcut to ignore, it matters, or who knows."""
+"""Answers on a finding: a shortcut to ignore, it matters, or nobody knows."""
 CONTENT = "ntkit_content"
 """The column of a table that holds the contents' digests."""
 UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
-"""What counts as no answer on a sample, in lower case."""
+"""Texts that count as no answer on a sample, in lower case."""
 _PREFIX = "b2-"  # keeps a spreadsheet from reading a digest as a number
 _KIND, _VERSION = "answers", 1
 _HEADER: dict[str, Any] = {"ntkit": _KIND, "version": _VERSION}
@@ -238,11 +238,11 @@ class Labels:
 
     @property
     def n_answers(self) -> int:
-        """How many samples were answered."""
+        """Number of samples with an answer."""
         return sum(value is not None for value in self.answers.values())
 
     def attribute(self, names: Sequence[str]) -> NDArray[np.object_]:
-        """What is known of samples of these names, shape (N,); None where nothing is."""
+        """Labels of samples with these names, shape (N,); None if not known."""
         return np.array([self.answers.get(name) for name in names], dtype=object)
 
     def as_dict(self) -> dict[str, Any]:
@@ -344,7 +344,7 @@ def name_text(value: Any) -> str:
 
 
 def answer_in(value: Any) -> str | None:
-    """What a cell answers; None where it is empty, or says that nobody can tell."""
+    """Answer in a cell; None if it is empty, or says that nobody can tell."""
     text = cell_text(value)
     return None if text.lower() in UNSURE else text
 

@@ -294,7 +294,7 @@ class Attribute:
         return tuple(counts.tolist())
 
     def sentence(self, of: str = "samples") -> str:
-        """How many samples have which value."""
+        """Number of samples of each value."""
         counts = self.counts
         pairs = zip(counts[:_SHOWN], self.names[:_SHOWN], strict=True)
         parts = [f"{n} on {name}" for n, name in pairs]
@@ -376,6 +376,6 @@ class Attribute:
 
 
 def source_of(name: str) -> str:
-    """What tells a yes-or-no attribute of this name."""
+    """Source of a yes-or-no attribute of this name."""
     kind = name.partition(":")[0]
     return "layer" if name.startswith(("layer:", "embedding ")) else kind

@@ -123,7 +123,7 @@ class Block:
     origins: tuple[str, ...] = ()
 
     def origin(self, i: int) -> str:
-        """What attribute ``i`` is read from."""
+        """Source of attribute ``i``."""
         return self.origins[i] if self.origins else self.names[i]
 
     def column(self, i: int) -> Array:

@@ -1,4 +1,4 @@
-"""What can be measured of a picture without knowing what it shows."""
+"""Statistics of an image that need no knowledge of what it shows."""
 
 from __future__ import annotations
 

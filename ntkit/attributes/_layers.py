@@ -1,4 +1,4 @@
-"""What earlier layers of a network make of the samples: channels, directions and clusters."""
+"""Feature sets of a network's earlier layers: channels, directions and clusters."""
 
 from __future__ import annotations
 

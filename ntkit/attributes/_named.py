@@ -75,7 +75,7 @@ def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> st
 
 
 def _full_names(name: str, given: Mapping[str, Any]) -> str:
-    """What a name without a kind may have meant, or else what there is; empty if nothing is."""
+    """Hint at what a name without a kind may mean, or at the names that exist."""
     full = dict[str, str]()
     if given["image"] is not None:
         whats = ("above the median", "low", "high")

@@ -67,7 +67,7 @@ class Source:
 
     @property
     def fix(self) -> str:
-        """What to do about a damaged file."""
+        """Advice on a damaged file."""
         return f"get {self.name} again from {self.url}"
 
     def find(self, folder: str | Path, candidates: Sequence[str], *, kind: str = "file") -> Path:

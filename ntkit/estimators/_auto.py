@@ -355,7 +355,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         return alpha, path.outcomes.get(alpha)
 
     def _unseen(self, validation: Rows, otherwise: Outcome) -> Outcome:
-        """What a reference head of the held-out set makes of it, cross-fitted."""
+        """Cross-fitted outcome of a class-balanced baseline on the validation set."""
         # That of the training set errs on what is new wherever that was memorised.
         self.baseline_alpha_, unseen = self._reference(validation)
         return unseen or otherwise

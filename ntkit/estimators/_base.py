@@ -1,4 +1,4 @@
-"""What every last-layer estimator shares: the prediction side, and ``head_``."""
+"""Base classes of the estimators: prediction, and ``head_``."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _index(labels: Array, head: LinearHead) -> Array:
 
 OriginalHead: TypeAlias = LinearHead | BaseEstimator | None
 HEAD = [LinearHead, HasMethods("fit"), None]
-"""What ``head`` may be, for scikit-learn's check of parameters."""
+"""Types of ``head``, for scikit-learn's check of parameters."""
 
 
 def kept_dtypes(X: Any) -> list[Any]:

@@ -67,7 +67,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the head is retrained: weights, the cells they balance, and the ridge weight."""
+    """Settings of retraining: weights, the groups they balance, and the ridge weight."""
 
     weight: Array
     cells: Array

@@ -209,7 +209,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     def _routed(
         self, sample_weight: Any, params: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What goes to the splitter, and what to the scorer."""
+        """Parameters for the splitter, and for the scorer."""
         if get_config()["enable_metadata_routing"]:
             if sample_weight is not None:
                 params = {"sample_weight": sample_weight, **params}

@@ -40,7 +40,7 @@ def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _scores(scope: Any, container: Any, inputs: Any, model: Any) -> str:
-    """What the calibrator of a model reads: its logits, or its probabilities if it has no other."""
+    """Input of a model's calibrator: logits, or probabilities if there are no logits."""
     from skl2onnx._supported_operators import sklearn_operator_name_map
 
     operator = scope.declare_local_operator(sklearn_operator_name_map[type(model)], model)
@@ -236,7 +236,7 @@ def _check(model: onnx.ModelProto, estimator: Any, X: Any, kind: str) -> None:
 
 
 def _rounding(estimator: Any, X: Any, P: Array) -> Array:
-    """How far rounding its inputs moves each probability: isotonic calibration is steep."""
+    """Change of each probability from rounding inputs: isotonic calibration is steep."""
     step = 8 * float(np.finfo(np.float32).eps)
     moved = [np.abs(estimator.predict_proba(X * np.float32(1 + s)) - P) for s in (-step, step)]
     return np.asarray(2 * np.maximum(*moved).max(axis=1, keepdims=True))

@@ -160,7 +160,7 @@ def _into_model(scaled: ScaledHead, X: Any, provenance: dict[str, str]) -> onnx.
 
 
 def provenance_of(estimator: Any) -> dict[str, str]:
-    """What made a head, as text for a file's metadata."""
+    """Estimator that made a head, as text for a file's metadata."""
     facts = {"version": __version__}
     estimator = (flat_steps(estimator) or [None])[-1]
     if isinstance(estimator, LinearHead):

@@ -142,7 +142,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return filled
 
     def settings(self, X: Any) -> dict[str, int]:
-        """What the last bits of the embeddings depend on, beside the model and the device.
+        """Settings that the last bits of the embeddings depend on, next to model and device.
 
         With ``batch_size="auto"`` the first samples of X are run.
 

@@ -464,7 +464,7 @@ _ESSENTIAL = {"resize", "mean", "std"}  # what an unusable file must not be aske
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """How an image file becomes a model input, in this order.
+    """Preprocessing of images: how an image file becomes a model input, in this order.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ _ROBERTAS = frozenset(
 
 @dataclass(frozen=True)
 class TextPreprocessing:
-    """How a text becomes model inputs.
+    """Preprocessing of texts: how a text becomes model inputs.
 
     Parameters
     ----------

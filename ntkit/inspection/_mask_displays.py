@@ -337,7 +337,7 @@ _logger = logging.getLogger(__name__)
 @documented
 @dataclass(eq=False, repr=False)
 class MaskStabilityDisplay(draw.Display):
-    """How often each neuron is suppressed when the identification samples are drawn again.
+    """Share of resamplings of the identification samples that suppress each neuron.
 
     Neurons stand in the order of the share of bootstrap draws in which the rule chooses them.
     A mask that owes nothing to chance is a step from 1 to 0; the slope between is what other

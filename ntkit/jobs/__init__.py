@@ -1,1 +1,1 @@
-"""What each command does: one package per command."""
+"""Jobs of the commands: one package per command."""

@@ -52,7 +52,7 @@ class Memberships:
         return means
 
     def correlations(self, weight: Array) -> Array:
-        """How much two groups share, (G, G): correlation of their means of one noise."""
+        """Overlap of groups, (G, G): correlation of their means of one noise."""
         if self.matrix is None:
             return np.eye(len(self.labels))
         members = self.matrix * weight[:, None]

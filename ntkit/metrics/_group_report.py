@@ -345,7 +345,7 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Which samples are right, before and after, and how rows are made of that."""
+    """Correctness of samples, before and after, and the rows made of it."""
 
     right: tuple[Array, Array]
     weight: Array

@@ -1,4 +1,4 @@
-"""What two models differ by on the same samples: exact bounds of a paired difference of accuracies.
+"""Exact bounds of the paired difference of two models' accuracies.
 
 Of n samples, ``lost`` are right before and wrong after, ``gained`` the reverse; the drop is the
 difference of their shares in the population. Whether it is below δ is tested by Tango's score

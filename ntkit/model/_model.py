@@ -422,7 +422,7 @@ class FrozenModel:
 
     @property
     def not_single_label(self) -> str | None:
-        """Why the head is none that chooses one class for each sample; None if it may be one."""
+        """Reason the model is not single-label (regression or multi-label), or None."""
         problem, where = problem_type(self.metadata, self.path) or ("", "")
         fix = "; debias retrains heads that choose one class for each sample."
         if self.head is None or problem == "single_label_classification":

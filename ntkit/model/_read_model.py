@@ -1,4 +1,4 @@
-"""What was found in a model, as plain values."""
+"""Facts read from a model, as plain values."""
 
 from __future__ import annotations
 

@@ -48,14 +48,14 @@ class Inputs:
 
     @property
     def samples(self) -> str:
-        """What to call the samples."""
+        """Name of the samples in sentences of a page."""
         if self.images is not None:
             return "pictures"
         return "texts" if self.texts is not None else "cases"
 
     @property
     def n_samples(self) -> int | None:
-        """How many there are; None where nothing at hand tells."""
+        """Number of samples; None if nothing tells."""
         return next((len(values) for _, values in self._sized()), None)
 
     def check(self, n_samples: int) -> None:

@@ -146,7 +146,7 @@ class Samples:
 
     @property
     def kind(self) -> Kind:
-        """What X holds: "columns" have names, and "inputs" are one entry for each input."""
+        """Kind of X: "columns" have names, and "inputs" are one entry for each input."""
         if self.embedded:
             return "embeddings"
         if isinstance(self.X, ImageFiles):
@@ -159,7 +159,7 @@ class Samples:
 
     @property
     def steps(self) -> ImagePreprocessing | TextPreprocessing | None:
-        """How images or texts become inputs of a model; None for all else."""
+        """Preprocessing of images or texts; None for all else."""
         return self.X.preprocessing if self.kind in ("images", "texts") else None
 
     def check_lengths(self) -> None:
@@ -195,14 +195,14 @@ class Samples:
 
     @property
     def named_by(self) -> str:
-        """What names the samples: "file_name" (image files), "id" (a table's column) or "row"."""
+        """Source of the names: "file_name" (image files), "id" (a table's column) or "row"."""
         if self.ids is not None:
             return "file_name"
         return "row" if self.table is None or "id" not in self.table.names else "id"
 
     @property
     def names(self) -> list[str]:
-        """What each sample is called: its file, its ``id`` in a table, or its row from 0 on."""
+        """Name of each sample: its file, its ``id`` in a table, or its row from 0 on."""
         names: Any = range(len(self))
         if self.ids is not None:
             names = self.ids
@@ -218,13 +218,13 @@ class Samples:
         return names if distinct else [str(row) for row in range(len(self))]
 
     def called(self, default: str = "The samples") -> str:
-        """What a sentence calls all of them: the file or folder that was read."""
+        """Name of all samples in a sentence: the file or folder that was read."""
         return str(self.sources[0]) if self.sources else default
 
     # -- what was assumed ---------------------------------------------------------------------
 
     def reading_notes(self, name: str = "") -> list[str]:
-        """What was assumed and left out in reading, and how they become inputs."""
+        """Notes on what was assumed and left out in reading, and on preprocessing."""
         input_note = self.input_note()
         return [*self.notes, *self.skipped_notes(name), *([input_note] if input_note else ())]
 
@@ -235,7 +235,7 @@ class Samples:
         return [f"{left} {n} image(s) that cannot be decoded: {shown}."] if n else []
 
     def input_note(self) -> str:
-        """How they become inputs of a model, in a sentence; empty for arrays."""
+        """Sentence on how the samples become inputs of a model; empty for arrays."""
         if self.kind == "images" or (self.kind == "texts" and self.X.preprocessing.tokenizer):
             return str(self.X.preprocessing.describe())
         if not self.columns_source or self.kind == "texts":
@@ -246,7 +246,7 @@ class Samples:
     # -- what they look like ------------------------------------------------------------------
 
     def looks(self) -> Inputs:
-        """What they look like to a person, row by row, as far as that is kept."""
+        """Looks of the samples for a person, row by row, as far as they are kept."""
         ids = None if self.ids is None else [str(name) for name in self.ids]
         if self.kind == "texts":
             texts = [t if isinstance(t, str) else "\n\n".join(t) for t in self.X.texts]

@@ -310,7 +310,7 @@ def _warn_if_not_minimised(
 
 
 def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
-    """How far the objective is above its minimum at the least, as a share of that."""
+    """Lower bound of the objective's excess over its minimum, as a share of the minimum."""
     # Where classes are separable and the penalty is weak, the loss goes to zero as its gradient
     # does, and a small gradient does not mean that little of it is left. The step that L-BFGS would
     # take next says what is; only where that is much, it is taken, and longer ones.

@@ -19,7 +19,7 @@ _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
 
 
 class Passes(Protocol):
-    """What the solver asks of the rows: N of them, of which only ``width`` columns count."""
+    """Rows as the solver needs them: N of them, of which only ``width`` columns count."""
 
     n_rows: int
     width: int
@@ -118,7 +118,7 @@ class NumpyPasses:
     def losses(
         self, weights: Array, which: Array, W: Array, b: Array
     ) -> tuple[Array, Array, Array]:
-        """What ``loss`` gives for B heads with weights of their own, in one pass."""
+        """Values of ``loss`` for B heads, each with its weights, in one pass."""
         n_heads, n_logits = b.shape
         flat = self._over_all_columns(W.reshape(n_heads * n_logits, -1))
         operand = np.ascontiguousarray(flat.T, dtype=self.dtype)
@@ -319,7 +319,7 @@ def stacked(first: Array, second: Array) -> Any:
 
 
 class _Stacked:
-    """What passes and folds ask of an array: a shape, and rows by slice or by index."""
+    """Array as passes and folds need it: a shape, and rows by slice or by index."""
 
     has_mapped = True
 

@@ -117,7 +117,7 @@ class Verification:
         return text
 
     def failures(self) -> tuple[str, ...]:
-        """What makes it fail, in words without a subject; empty if it passed."""
+        """Reasons for failing, in words without a subject; empty if it passed."""
         # A NaN must fail where it is a difference; of outputs it says that there were none.
         within = self.tolerance
         checks = {

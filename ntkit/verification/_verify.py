@@ -464,7 +464,7 @@ def _from_logits(model: FrozenModel, outputs: Mapping[str, Array]) -> dict[str, 
 
 
 def _giver_of_tail(first: FrozenModel, second: FrozenModel) -> FrozenModel:
-    """Which model's nodes after the logits to compare with: the original's, where they fit."""
+    """Model whose nodes after the logits are compared: the original, if they fit."""
     if first.head is None or second.head is None or first.head.n_logits != second.head.n_logits:
         return second
     same = (first.nodes, first.logits) == (second.nodes, second.logits)

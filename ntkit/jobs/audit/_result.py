@@ -171,7 +171,7 @@ class Audit:
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
 
     def rule(self, name: str) -> Rule | None:
-        """How an attribute is read from other samples; None where its name says it."""
+        """Rule that reads an attribute from other samples; None if its name says it."""
         rules = (feature_set.rule(name) for feature_set in self.feature_sets)
         return next((rule for rule in rules if rule is not None), None)
 
@@ -253,7 +253,7 @@ class Audit:
         return self.summary()
 
     def summary(self, *, markdown: bool = False) -> str:
-        """What ``ntkit audit`` prints; in Markdown, what its ``table.md`` holds."""
+        """Text that ``ntkit audit`` prints; in Markdown, the content of its ``table.md``."""
         parts = [self._first_line()]
         new = self.retraining if self.retraining and self.retraining.findings else None
         if self.findings:

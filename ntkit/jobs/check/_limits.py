@@ -13,7 +13,7 @@ from ntkit._labels import listed, meant_instead
 from ntkit.exceptions import InputError
 
 KINDS = ("average", "class", "group", "slice")
-"""What a drop is looked at for: all samples, each class, each group, each named slice."""
+"""Subsets that a drop is measured on: all samples, each class, group and named slice."""
 _LARGEST = 1 << 20  # bytes of a file
 _MINIMA = ("average", "worst_class", "worst_group", "accuracy")
 

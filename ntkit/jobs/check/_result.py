@@ -58,7 +58,7 @@ class Verdict:
 
     @property
     def found(self) -> str:
-        """What was found, in words."""
+        """Verdict in words."""
         if not self.n:
             return "no samples"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
@@ -67,7 +67,7 @@ class Verdict:
 
     @property
     def more(self) -> str:
-        """What would do where the samples are too few; else nothing."""
+        """Number of samples that would do if these are too few; else nothing."""
         if self.outcome != "too few":
             return ""
         if self.enough is None:
@@ -97,7 +97,7 @@ class CheckRow:
 
     @property
     def title(self) -> str:
-        """What it is and what it is called."""
+        """Kind of the subset, and its name."""
         return self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
 
     @property

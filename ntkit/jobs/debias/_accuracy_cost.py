@@ -87,7 +87,7 @@ class AccuracyCost:
 
     @property
     def whose(self) -> str:
-        """What may be lost, in words."""
+        """Accuracy that may be lost, in words."""
         return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
 
     @property

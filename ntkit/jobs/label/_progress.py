@@ -231,7 +231,7 @@ as they are because hardly anything is new."""
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the answers have come, as :func:`progress` explains its fields."""
+    """Progress of the answers, as :func:`progress` explains its fields."""
 
     n_answers: int
     purity: float
@@ -385,7 +385,7 @@ THE_MODEL = "the model as it is"
 @documented
 @dataclass(frozen=True, eq=False)
 class Labelling:
-    """How far a question has come, and what is asked next.
+    """Progress of a question, and the samples that are asked about next.
 
     Attributes
     ----------

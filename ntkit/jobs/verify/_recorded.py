@@ -1,4 +1,4 @@
-"""What a service recorded: its outputs, and the images, texts or arrays that they are of."""
+"""Recording of a service: its outputs, and the images, texts or arrays behind them."""
 
 from __future__ import annotations
 

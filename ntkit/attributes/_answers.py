@@ -380,7 +380,7 @@ def read_answers(path: StrPath) -> Answers:
     ...     answer = '{"name": "word:film", "answer": "spurious"}'
     ...     _ = file.write_text('{"ntkit": "answers", "version": 1, "answers": [' + answer + "]}")
     ...     read_answers(file).spurious
-    (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
+    (Answer(name='word:film', answer='spurious', values=(('word:film',),)),)
     """
     answers = read_answer_file(path)
     if isinstance(answers, Labels):

@@ -232,7 +232,7 @@ class DebiasResult:
         ``accuracy_cost``.
         """
         names, with_groups = self._columns_of_accuracies(self.accuracy_costs)
-        rows = [["share of the new head", "fixed", "new_errors", *names]]
+        rows = [["share of the new head", "fixed", "new errors", *names]]
         for cost in self.accuracy_costs:
             accuracies = [cost.average, cost.worst_class, *[cost.worst_group] * with_groups]
             if self.balanced_over is not None:

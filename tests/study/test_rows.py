@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from ntkit import study as _rows
 from ntkit.solver import is_mapped
-from ntkit.study import Rows, _rows
+from ntkit.study import Rows
 
 
 @pytest.fixture

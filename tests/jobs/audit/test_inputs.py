@@ -52,7 +52,7 @@ def test_turned_pictures_are_shown_upright(tmp_path):
         saved(tmp_path / "a.jpg", Image.new("L", (40, 20)), exif=exif),
         saved(tmp_path / "b.jpg", Image.new("L", (40, 20))),
     ]
-    assert [image.shape for image in looks(paths)[:]] == [(40, 20), (20, 40)]
+    assert [image.shape for image in looks(paths)] == [(40, 20), (20, 40)]
     watched = WatchedPictures(ImageFiles(paths, STEPS))
     watched[:]
     assert watched.statistics()[:, 7].tolist() == [0.5, 2.0]
@@ -74,7 +74,7 @@ def test_a_picture_that_is_gone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "image"),
+    ("shape", "picture"),
     [
         ((5, 3, 8, 6), (8, 6, 3)),
         ((5, 8, 6, 3), (8, 6, 3)),

@@ -287,7 +287,7 @@ def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits)
                 yield replace(yes(audit, finding.name), answer="legitimate")
 
     result = debias(marked_digits_model_path(), *sets, ask=ask, device="cpu")
-    assert result.balanced_over.startswith("picture:")
+    assert result.balanced_over.startswith("image:")
 
 
 def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(digits):

@@ -60,7 +60,7 @@ def with_shares(p: Array, shares: Array, strength: float) -> Array:
 
 
 @dataclass(frozen=True)
-class FeatureSet:
+class ScaledFeatures:
     """A matrix (N, D) and the units its columns are read in."""
 
     X: Any
@@ -104,13 +104,13 @@ def named_views(feature_sets: Any) -> dict[Any, Any]:
     return views
 
 
-def view_of(X: Any) -> FeatureSet:
+def scaled_features(X: Any) -> ScaledFeatures:
     """A view in the units of its columns: deviations, or the largest value of a sparse one."""
     if sparse.issparse(X):
         largest = abs(X).max(axis=0).toarray().ravel()
-        return FeatureSet(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
+        return ScaledFeatures(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
     scaler = scaler_of(Rows(X, np.zeros(len(X), dtype=int), np.ones(len(X))))
-    return FeatureSet(X, scaler.mean_, scaler.scale_)
+    return ScaledFeatures(X, scaler.mean_, scaler.scale_)
 
 
 def _checked(X: Any, name: str) -> Any:
@@ -571,7 +571,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         self._names = list(matrices)
         errors = ERRORS if self.answer_error == "auto" else [float(self.answer_error)]
         for name, X in matrices.items():
-            feature_set = view_of(X)
+            feature_set = scaled_features(X)
             rows = feature_set.rows(known.index)
             head = best_head(rows, known, n_values, penalties, errors=errors, cv=self.cv, seed=seed)
             if head is None:
@@ -593,7 +593,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
 
     def _equal_shares(self, X: Any) -> Array:
         """Probabilities under equal shares, (N, A)."""
-        feature_set = FeatureSet(X, self._mean, self._scale)
+        feature_set = ScaledFeatures(X, self._mean, self._scale)
         return np.asarray(
             softmax(feature_set.logits(self._head.coef, self._head.intercept), axis=1)
         )

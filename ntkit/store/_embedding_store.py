@@ -9,8 +9,8 @@ from typing import Literal
 from ntkit._doc import documented
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, StoredEmbeddings
+from ntkit.store._contents import Embedder, contents_of_parquet, contents_of_samples, joined
 from ntkit.store._fill import Progress, fill_store
-from ntkit.store._jobs import Embedder, joined, parquet_job, samples_job
 
 
 @documented
@@ -115,7 +115,7 @@ class EmbeddingStore(StoredEmbeddings):
         MissingDependencyError
             If ``engine="ray"`` and the package ray is not installed.
         """
-        job = samples_job(embedder, samples, part=part, dtype=dtype, engine=engine)
+        job = contents_of_samples(embedder, samples, part=part, dtype=dtype, engine=engine)
         path = Path(path)
         fill_store(path, job, checkpoint_rows=checkpoint_rows, force=force, progress=progress)
         return cls.open(path)
@@ -170,7 +170,7 @@ class EmbeddingStore(StoredEmbeddings):
         >>> store = EmbeddingStore.from_parquet("store", "train.parquet")  # doctest: +SKIP
         """
         path = Path(path)
-        job = parquet_job(Path(table), embedding, label, group)
+        job = contents_of_parquet(Path(table), embedding, label, group)
         fill_store(path, job, checkpoint_rows=8192, force=force, progress=progress)
         return cls.open(path)
 

@@ -127,7 +127,7 @@ _disk = partial(
 
 
 @dataclass(frozen=True)
-class Job:
+class StoreContents:
     """A store to be filled: its manifest, files and embeddings."""
 
     identity: dict[str, Any]
@@ -155,7 +155,7 @@ class Job:
 
 
 def fill_store(
-    path: Path, job: Job, *, checkpoint_rows: int, force: bool, progress: Progress | None
+    path: Path, job: StoreContents, *, checkpoint_rows: int, force: bool, progress: Progress | None
 ) -> None:
     """Start a store, or go on with an unfinished one, and finish it; a finished one is left."""
     if checkpoint_rows < 1:
@@ -187,7 +187,7 @@ def fill_store(
         _fill(path, manifest, job, rows, checkpoint_rows, progress)
 
 
-def _begun(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
+def _begun(path: Path, job: StoreContents, force: bool) -> dict[str, Any] | None:
     """Return the manifest to go on with, or of a store that is finished; None to start anew."""
     with _disk(path):
         _refuse_other_files(path)
@@ -220,7 +220,7 @@ def _begun(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
     return manifest
 
 
-def _check_room(path: Path, job: Job) -> None:
+def _check_room(path: Path, job: StoreContents) -> None:
     """Refuse a disk that cannot hold the embeddings; what is there is overwritten, or replaced."""
     if job.row_bytes is None:
         return
@@ -254,7 +254,7 @@ def _leftover(file: Path) -> bool:
     return file.name == f".{MANIFEST}"
 
 
-def _begin(path: Path, manifest: dict[str, Any], job: Job, rows: RowFile) -> None:
+def _begin(path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFile) -> None:
     """Write everything but the embeddings; nothing of a store that was there before survives."""
     write_manifest(path, manifest)  # first: from now on the folder is an unfinished store
     for file in list(path.iterdir()):
@@ -282,7 +282,7 @@ def _take_up(path: Path, manifest: dict[str, Any], rows: RowFile) -> None:
 def _fill(
     path: Path,
     manifest: dict[str, Any],
-    job: Job,
+    job: StoreContents,
     rows: RowFile,
     checkpoint_rows: int,
     progress: Progress | None,
@@ -326,7 +326,7 @@ def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: A
 
 
 def _checkpoint(
-    path: Path, manifest: dict[str, Any], job: Job, rows: RowFile, finished: int
+    path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFile, finished: int
 ) -> None:
     before, contents = manifest["finished_rows"], manifest["contents"]
     if callable(job.contents):  # of what was just read, so the disk is hardly asked again

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ntkit import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
-from ntkit.store._jobs import parquet_job
+from ntkit.store._contents import contents_of_parquet
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra text")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra text")
@@ -131,8 +131,8 @@ def test_a_file_whose_early_bytes_changed_is_another_one(tmp_path, rng):
     path = tmp_path / "t.parquet"
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     pq.write_table(table, path, **options)
-    before = parquet_job(path, None, "label", None).identity
+    before = contents_of_parquet(path, None, "label", None).identity
     content = bytearray(path.read_bytes())
     content[1000] ^= 1  # of a number; what describes the columns, at the end, stays
     path.write_bytes(content)
-    assert parquet_job(path, None, "label", None).identity != before
+    assert contents_of_parquet(path, None, "label", None).identity != before

@@ -15,7 +15,7 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.cli import main
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
-from ntkit.store import _jobs
+from ntkit.store import _contents
 from tests import models
 from tests.store.test_store import Embedder, Killed, dying
 
@@ -83,7 +83,7 @@ def test_parts_of_any_size_merge_into_the_bytes_of_one_run(model, plan, dtype, s
         assert models.contents(write(root / "killed").path) == models.contents(whole.path)
         order = np.random.default_rng(seed).permutation(n_parts) + 1
         parts = [write(root / str(i), part=(int(i), n_parts)).path for i in order]
-        with mock.patch.object(_jobs, "_CHUNK", seed * 7):
+        with mock.patch.object(_contents, "_CHUNK", seed * 7):
             merged = EmbeddingStore.merge(parts, root / "merged")
         assert models.contents(merged.path) == models.contents(whole.path)
 
@@ -93,11 +93,11 @@ def test_parts_are_whole_windows_of_about_the_same_size(total, window, n):
     windows = -(-total // window)
     if n > windows:
         with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; take fewer"):
-            _jobs.row_range(total, window, (1, n))
+            _contents.row_range(total, window, (1, n))
         return
     done, sizes = 0, set()
     for i in range(1, n + 1):
-        first, rows = _jobs.row_range(total, window, (i, n))
+        first, rows = _contents.row_range(total, window, (i, n))
         assert (first, first % window) == (done, 0)
         assert rows > 0
         done += rows
@@ -224,8 +224,8 @@ def test_a_store_that_is_there_is_replaced_with_force_only(part, model, tmp_path
 def test_a_merge_that_was_killed_goes_on(part, model, tmp_path, monkeypatch):
     parts = [part(i, 3).path for i in (1, 2, 3)]
     whole = models.contents(EmbeddingStore.merge(parts, tmp_path / "whole").path)
-    monkeypatch.setattr(_jobs, "_CHUNK", 1)
-    read, count = _jobs.read_rows, 0
+    monkeypatch.setattr(_contents, "_CHUNK", 1)
+    read, count = _contents.read_rows, 0
 
     def failing(*args):
         nonlocal count
@@ -235,7 +235,7 @@ def test_a_merge_that_was_killed_goes_on(part, model, tmp_path, monkeypatch):
         return read(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_jobs, "read_rows", failing)
+        patch.setattr(_contents, "read_rows", failing)
         with pytest.raises(Killed):
             EmbeddingStore.merge(parts, tmp_path / "out")
     assert models.contents(EmbeddingStore.merge(parts, tmp_path / "out").path) == whole
@@ -243,15 +243,15 @@ def test_a_merge_that_was_killed_goes_on(part, model, tmp_path, monkeypatch):
 
 def test_a_part_that_changes_while_it_is_merged_is_noticed(part, tmp_path, monkeypatch):
     parts = [part(i, 2).path for i in (1, 2)]
-    monkeypatch.setattr(_jobs, "_CHUNK", 1)
-    read = _jobs.read_rows
+    monkeypatch.setattr(_contents, "_CHUNK", 1)
+    read = _contents.read_rows
 
     def changing(path, start, stop):
         if start == 15:
             path.write_bytes(path.read_bytes()[:-1])
         return read(path, start, stop)
 
-    monkeypatch.setattr(_jobs, "read_rows", changing)
+    monkeypatch.setattr(_contents, "read_rows", changing)
     with pytest.raises(InputError, match=r"part1of2 was changed while it was being merged \("):
         EmbeddingStore.merge(parts, tmp_path / "out")
 

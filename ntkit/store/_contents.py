@@ -32,7 +32,7 @@ from ntkit.samples import (
     sample_digests,
     sum_of_digests,
 )
-from ntkit.store._fill import Job, read_rows
+from ntkit.store._fill import StoreContents, read_rows
 
 _CHUNK = 8 << 20  # bytes read at once
 _SAME = (*(name for name in IDENTITY if name != "part"), "run")
@@ -55,7 +55,7 @@ def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[in
     return first, min(stop, total) - first
 
 
-def joined(stores: Sequence[Any]) -> Job:
+def joined(stores: Sequence[Any]) -> StoreContents:
     """Describe the store that finished parts make together."""
     parts = sorted(_checked(stores), key=lambda store: store.manifest["first_row"])
     whole = {**parts[0].manifest, "part": None}
@@ -63,7 +63,7 @@ def joined(stores: Sequence[Any]) -> Job:
     sums = [part.manifest.get("contents") for part in parts]
     contents = None if None in sums else combined(sums)
     position = ("first_row", "rows", "finished_rows", "shape", "stored_dtype")
-    return Job(
+    return StoreContents(
         identity={name: whole[name] for name in IDENTITY},
         facts={k: v for k, v in whole.items() if k not in (*identifying, *position)},
         files=lambda *_: _files(parts),
@@ -261,14 +261,14 @@ class Embedder(Protocol):
         """The computing object: itself, or Ray's actors."""
 
 
-def samples_job(
+def contents_of_samples(
     embedder: Embedder,
     samples: Samples,
     *,
     part: tuple[int, int] | None,
     dtype: str | None,
     engine: Literal["local", "ray"],
-) -> Job:
+) -> StoreContents:
     """Describe a store of the embeddings of samples; parameters as of ``EmbeddingStore.write``."""
     if not len(samples):
         raise InputError("There are no samples to embed.")
@@ -296,7 +296,7 @@ def samples_job(
         digests = sample_digests(samples, first, first + rows, verbose=verbose)
         return sum_of_digests(digests, first)
 
-    return Job(
+    return StoreContents(
         identity=identity,
         facts={
             "ntkit": __version__,
@@ -323,9 +323,9 @@ def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
 _ROWS = 4096  # read at once
 
 
-def parquet_job(
+def contents_of_parquet(
     path: Path, embedding: str | Sequence[str] | None, label: str, group: str | None
-) -> Job:
+) -> StoreContents:
     """Describe a store of the embeddings in a Parquet file."""
     others = [label] if group is None else [label, group]
     with open_parquet(path) as file:
@@ -340,7 +340,7 @@ def parquet_job(
     def batches(start: int, stop: int, run: dict[str, Any]) -> Generator[Array, None, None]:
         return _matrices(path, names, dtype, start)
 
-    return Job(
+    return StoreContents(
         identity={
             **dict.fromkeys(IDENTITY),
             "preprocessing": {"columns": names},

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from ntkit.store._jobs import fingerprint
+from ntkit.store._contents import fingerprint
 from numpy.testing import assert_array_equal
 from PIL import Image
 

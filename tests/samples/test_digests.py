@@ -5,7 +5,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from ntkit.store._contents import fingerprint
 from numpy.testing import assert_array_equal
 from PIL import Image
 
@@ -14,6 +13,7 @@ from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.inputs._text_preprocessing import TextPreprocessing
 from ntkit.samples import _digests
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
+from ntkit.store._contents import fingerprint
 
 N = 30
 

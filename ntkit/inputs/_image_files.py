@@ -56,6 +56,9 @@ class ImageFiles:
     ((2, 3, 4, 6), 1.0)
     """
 
+    measurable = True
+    """Whether what is measured of the files is true of what the model sees."""
+
     def __init__(self, paths: Sequence[Path], preprocessing: ImagePreprocessing) -> None:
         self.paths = list(paths)
         self.preprocessing = preprocessing
@@ -80,6 +83,10 @@ class ImageFiles:
                 "HEIGHT,WIDTH."
             )
         return np.stack(images)
+
+    def seen(self, row: int) -> NDArray[np.float32]:
+        """An image as the model sees it: (H, W, C), from 0 to 255."""
+        return self.preprocessing.seen(self._image(row))
 
     def _input(self, row: int) -> NDArray[np.float32]:
         image = self._image(row)

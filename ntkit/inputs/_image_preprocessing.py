@@ -681,12 +681,16 @@ class ImagePreprocessing:
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """Turn an image into an array of shape (C, H, W) or (H, W, C)."""
+        return self.finished(self.seen(image))
+
+    def seen(self, image: Image.Image) -> NDArray[np.float32]:
+        """Pixels that the model sees, (H, W, C) from 0 to 255 in grey or RGB: resized, cropped."""
         orientation = orientation_of(image)
         image = in_colours(eight_bits(image), "L" if self.channels == 1 else "RGB")
         image = upright(image, orientation)
         if self.resize is not None:
             image = resized(image, self.resize, filter_of(self.resample))
-        return self.after_resizing(np.asarray(image, dtype=np.float32))
+        return self._cropped(np.asarray(image, dtype=np.float32))
 
     def after_resizing(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Model input, (C, H, W) or (H, W, C), of resized pixels: cropped, scaled, in its layout.
@@ -698,10 +702,15 @@ class ImagePreprocessing:
         InputError
             If there are fewer pixels than the crop needs.
         """
+        return self.finished(self._cropped(pixels))
+
+    def _cropped(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
-        if self.crop is not None:
-            pixels = center_crop(pixels, self.crop, self.crop_rounding)
+        return pixels if self.crop is None else center_crop(pixels, self.crop, self.crop_rounding)
+
+    def finished(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Model input of pixels that it sees: scaled, in its order of channels and layout."""
         if self.channel_order == "BGR":
             pixels = pixels[:, :, ::-1]
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)

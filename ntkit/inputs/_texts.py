@@ -98,6 +98,10 @@ class Texts:
         """The same texts, tokenised in another way."""
         return self._made(self.texts, preprocessing)
 
+    def with_texts(self, texts: Sequence[Any]) -> Texts:
+        """Other texts (or pairs of texts), tokenised in the same way."""
+        return self._made(texts, self.preprocessing)
+
     def with_absolute_paths(self) -> Texts:
         """Return the same texts, for a process in another folder."""
         if self.preprocessing.tokenizer is None:

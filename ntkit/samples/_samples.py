@@ -18,7 +18,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
 from ntkit.model import FrozenModel, folders_of
-from ntkit.samples._looks import Inputs, images_in_array, images_in_files
+from ntkit.samples._looks import Images, Inputs, images_in_array, images_in_files
 from ntkit.samples._stored import check_made_with
 
 
@@ -189,7 +189,9 @@ class Samples:
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same for one run: each image file is hashed and measured as the model reads it."""
-        return replace(self, X=by(self.X)) if self.kind == "images" else self
+        if self.kind != "images" or not self.X.measurable:
+            return self
+        return replace(self, X=by(self.X))
 
     # -- what they are called -----------------------------------------------------------------
 
@@ -251,6 +253,8 @@ class Samples:
         if self.kind == "texts":
             texts = [t if isinstance(t, str) else "\n\n".join(t) for t in self.X.texts]
             return Inputs(texts=texts, table=self._table(besides=True), ids=ids)
+        if hasattr(self.X, "seen") and not getattr(self.X, "measurable", False):  # copies
+            return Inputs(images=Images(len(self), self._seen), ids=ids)
         if self.kind == "images":
             return Inputs(images=images_in_files(self.X.paths), ids=ids)
         if self.table is not None:
@@ -258,6 +262,11 @@ class Samples:
         images = None if self.embedded else images_in_array(self.X)
         table = self._named_inputs() if images is None else None
         return Inputs(images=images, table=table, ids=ids)
+
+    def _seen(self, i: int) -> Array:
+        """A changed image as people see it, in whole numbers."""
+        pixels: Array = np.clip(np.rint(self.X.seen(i)), 0, 255).astype(np.uint8)
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
         """Columns of single values of their table, without labels and, besides, without inputs."""

@@ -1,0 +1,12 @@
+"""Changes of raw samples that must not alter the right answer, and their copies."""
+
+from ntkit.changes._change import (
+    Change,
+    change_from,
+    change_named,
+)
+from ntkit.changes._change import as_seen as as_seen  # for other packages
+from ntkit.changes._change import bank_of as bank_of
+from ntkit.changes._change import control_of as control_of
+
+__all__ = ["Change", "change_from", "change_named"]

@@ -1,0 +1,166 @@
+"""Changed images as lazy sequences: made as a model reads them, never all in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ntkit._types import Array
+from ntkit.changes._donors import generator
+from ntkit.changes._image_changes import ImageChange, Pixels
+from ntkit.inputs import ImageFiles, ImagePreprocessing, eight_bits, in_colours, orientation_of
+from ntkit.inputs import upright as turned
+
+_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random about the copies of some samples: the row and the donor of each."""
+
+    name: str
+    seed: int
+    rows: Array
+    donors: Array
+
+    def take(self, rows: Sequence[int]) -> Draws:
+        """Those of some of the copies."""
+        at = np.asarray(rows, dtype=np.intp)
+        return replace(self, rows=self.rows[at], donors=self.donors[at])
+
+    def generator(self, i: int) -> np.random.Generator:
+        """Random numbers of a copy: they depend on its sample's row, not on the other copies."""
+        return generator(self.name, self.seed, int(self.rows[i]))
+
+    def digest(self, i: int, *contents: bytes) -> bytes:
+        """Digest of a copy, from those of its original and its donor."""
+        text = f"{self.name} {self.seed} {self.rows[i]}".encode()
+        return hashlib.blake2b(b"|".join([text, *contents]), digest_size=_BYTES).digest()
+
+
+class ChangedImages(ImageFiles):
+    """Copies of image files; a change of files comes first, one of what the model sees last."""
+
+    measurable = False
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        preprocessing: ImagePreprocessing,
+        change: ImageChange,
+        draws: Draws,
+        donors: Sequence[Path],
+    ) -> None:
+        super().__init__(paths, preprocessing)
+        self._change, self._draws, self._donors = change, draws, list(donors)
+
+    def take(self, rows: Iterable[int]) -> ChangedImages:
+        """Some of the copies, in the order of these rows."""
+        at = [*rows]
+        paths, donors = ([files[i] for i in at] for files in (self.paths, self._donors))
+        draws = self._draws.take(at)
+        return ChangedImages(paths, self.preprocessing, self._change, draws, donors)
+
+    def with_absolute_paths(self) -> ChangedImages:
+        """The same copies, for a process in another folder."""
+        paths, donors = ([path.absolute() for path in p] for p in (self.paths, self._donors))
+        return ChangedImages(paths, self.preprocessing, self._change, self._draws, donors)
+
+    def seen(self, i: int) -> Pixels:
+        """A copy as the model sees it, from 0 to 255, before means are subtracted."""
+        change, steps = self._change, self.preprocessing
+        image = self._image(i)
+        if change.stored is not None:
+            image = change.stored(_plain(image, steps))
+        pixels = steps.seen(image)
+        if change.seen is None:
+            return pixels
+        donor = steps.seen(self._decoded(self._donors[i])) if change.donor else None
+        return np.clip(change.seen(pixels, donor, self._draws.generator(i)), 0, 255)
+
+    def _input(self, row: int) -> Array:
+        return np.ascontiguousarray(self.preprocessing.finished(self.seen(row)))
+
+    @staticmethod
+    def _decoded(path: Path) -> Image.Image:
+        return ImageFiles([path], ImagePreprocessing())._image(0)
+
+    def digests(self, start: int, stop: int) -> Iterator[bytes]:
+        """Digests of the copies: of the originals' files, the donors' and the change."""
+        part = slice(start, stop)
+        rows = range(start, stop)
+        if not self._change.donor:
+            originals = ImageFiles(self.paths[part], self.preprocessing)
+            of = originals.digests(0, len(rows))
+            return (self._draws.digest(i, own) for i, own in zip(rows, of, strict=True))
+        both = ImageFiles(self.paths[part] + self._donors[part], self.preprocessing)
+        known = [*both.digests(0, 2 * len(rows))]
+        pairs = zip(rows, known[: len(rows)], known[len(rows) :], strict=True)
+        return (self._draws.digest(i, own, other) for i, own, other in pairs)
+
+
+def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
+    """An upright image of 8 bits, in the colours that the model takes."""
+    orientation = orientation_of(image)
+    return turned(in_colours(eight_bits(image), "L" if steps.channels == 1 else "RGB"), orientation)
+
+
+class ChangedArray:
+    """Copies of images in an array of shape (N, C, H, W) or (N, H, W, C)."""
+
+    def __init__(self, X: Any, first: bool, change: ImageChange, draws: Draws) -> None:
+        self._X, self._first, self._change, self._draws = X, first, change, draws
+        self._low, self._high = _range_of(X)
+        self.shape, self.dtype = (len(draws.rows), *X.shape[1:]), X.dtype
+
+    def __len__(self) -> int:
+        return len(self._draws.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        rows = np.arange(len(self))[index]
+        if rows.ndim == 0:
+            return self._copy(int(rows))
+        copies = [self._copy(int(i)) for i in rows]
+        return np.stack(copies) if copies else np.empty((0, *self.shape[1:]), self.dtype)
+
+    def seen(self, i: int) -> Pixels:
+        """A copy in pixels from 0 to 255, (H, W, C)."""
+        change, draws = self._change, self._draws
+        pixels = self._pixels(int(draws.rows[i]))
+        if change.stored is not None:
+            changed = np.asarray(change.stored(_image_of(pixels)), dtype=np.float32)
+            pixels = changed.reshape(pixels.shape)
+        if change.seen is None:
+            return pixels
+        donor = self._pixels(int(draws.donors[i])) if change.donor else None
+        return np.clip(change.seen(pixels, donor, draws.generator(i)), 0, 255)
+
+    def _pixels(self, row: int) -> Pixels:
+        image = np.asarray(self._X[row], dtype=np.float32)
+        image = (image - self._low) * np.float32(255 / (self._high - self._low))
+        return np.moveaxis(image, 0, -1) if self._first else image
+
+    def _copy(self, i: int) -> Array:
+        pixels = self.seen(i) * np.float32((self._high - self._low) / 255) + self._low
+        image = np.moveaxis(pixels, -1, 0) if self._first else pixels
+        return np.asarray(np.rint(image) if self.dtype.kind in "iu" else image).astype(self.dtype)
+
+
+def _image_of(pixels: Pixels) -> Image.Image:
+    whole = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
+
+
+def _range_of(X: Any) -> tuple[np.float32, np.float32]:
+    """What is black and white: 0 and 255 or 1 where the values say so, else their range."""
+    some = np.asarray(X[:: max(1, len(X) // 1000)], dtype=np.float32)
+    low, high = float(some.min(initial=0)), float(some.max(initial=0))
+    if low >= 0:
+        low, high = 0.0, next((top for top in (1.0, 255.0) if high <= top), high)
+    return np.float32(low), np.float32(high if high > low else low + 1)

@@ -46,7 +46,8 @@ def _cased(word: str, like: str) -> str:
 def left_out(word: str) -> TextChange:
     """Leave a word out wherever it stands; of a tag as ``<b``, the whole tag."""
     is_tag, pattern = word.startswith("<"), _places(word).pattern.removeprefix("(?i)")
-    found = re.compile(f"(?i){'' if is_tag else '[^\\S\\n]?'}{pattern}")
+    space = "" if is_tag else r"[^\S\n]?"  # the one before the word goes with it
+    found = re.compile(rf"(?i){space}{pattern}")
 
     def change(text: str, rng: np.random.Generator) -> str | None:
         new = found.sub(" " if is_tag else "", text)

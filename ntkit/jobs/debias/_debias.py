@@ -68,6 +68,7 @@ def debias(
     spurious: Any = None,
     answers: Any = None,
     ask: Ask | None = None,
+    invariant: Any = None,
     attribute: Any = None,
     groups: Any = None,
     metadata: Any = None,
@@ -160,6 +161,15 @@ def debias(
     ask : callable, optional
         Called with the audit and the open findings, once embeddings, findings and page are on
         disk; it yields an :class:`~ntkit.jobs.audit.Answer` for each that a person gave one on.
+    invariant : str, Change, or sequence of these, optional
+        Changes of the raw samples after which the right answer stays the same, as
+        :func:`ntkit.changes.change_named` reads them: ``image:border``, ``word:film|word:movie``,
+        ``column:sex``, ``folder:PATH``. Copies of all training and validation samples are embedded.
+        They join the candidates: as more samples, with a penalty on what a change does to the
+        logits, and with the neurons suppressed that it moves most. It is a claim about the world
+        that only a person can make: a change of the subject itself ruins a model. A word or a
+        column that the model takes, in ``spurious`` or answered *spurious*, offers its change by
+        itself; a part of images only if you name it here.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         An attribute that a right answer must not depend on, of the N training and then the M
         validation samples: -1, None or NaN (in a file an empty cell, ? or -1) where it is not

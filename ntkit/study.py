@@ -288,7 +288,7 @@ class Study:
             **self._known_of(np.concatenate(kept)),
         )
 
-    def _known_of(self, index: Array | slice) -> dict[str, Array | None]:
+    def _known_of(self, index: Array | slice) -> dict[str, Any]:
         known = {"values": self.values, "changed": self.changed, "folds": self.folds}
         return {name: None if each is None else each[index] for name, each in known.items()}
 

@@ -137,6 +137,7 @@ class Candidate:
 
 def change_settings(*, named: bool) -> dict[str, Setting]:
     """Candidates of a repair with changed copies."""
+
     # NeuronTune by change suppresses the neurons that the changes move most, by shares of them.
     def changed(estimator: Any, **more: bool) -> Setting:
         return Setting(estimator, rows="both", by_change=True, **more)

@@ -151,7 +151,8 @@ class Comparison:
         """Fit a copy of a candidate's estimator; also what it warned of."""
         study = self._study_with(validation, by_change=setting.by_change)
         if setting.by_change and validation is None:  # no validation row chooses what it judges
-            of_train = _rows_of_study(study, np.arange(len(self.train.y)))
+            none = np.zeros(0, dtype=np.intp)
+            of_train = replace(study.take(validation=none), validation=None)
             tuned, _ = self._fitted(setting, of_train)
             setting = _decided(setting, tuned)
         if setting.partly_known and self.known is not None:
@@ -212,8 +213,7 @@ class Comparison:
             return whole
         key = digest(validation), by_change
         if key not in self._of_halves:
-            n = len(self.train.y)
-            self._of_halves[key] = _rows_of_study(whole, np.arange(n), np.asarray(validation))
+            self._of_halves[key] = whole.take(validation=validation)
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
@@ -264,16 +264,18 @@ class Comparison:
     def _train_heads(self, setting: Setting, clf: Any) -> Iterator[tuple[LinearHead, Array]]:
         """Heads of a candidate that some training rows did not fit, and these rows."""
         # A row and the donor of its copy are in one part, where there are copies.
-        n, m = len(self.train.y), len(self.validation.y)
+        n = len(self.train.y)
         whole = self.with_copies if setting.by_change else self.study
         if self.with_copies.folds is not None:
             part = self.with_copies.folds[:n]
-            folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in np.unique(part)]
+            folds = [
+                (np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in np.unique(part)
+            ]
         else:
             splitter = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
             folds = list(splitter.split(np.zeros(n), self.train.y))
         for seen, unseen in folds:
-            study = _rows_of_study(whole, seen, np.arange(m))
+            study = whole.take(train=seen)
             yield head_of(self._fitted(_decided(setting, clf), study)[0]), unseen
 
     # -- candidates by change ----------------------------------------------------------------
@@ -316,6 +318,19 @@ class Comparison:
     def judge(self) -> Judge:
         """What judges a repair by change on validation samples."""
         return self._judge("validation")
+
+    def veto(self, name: str, t: float) -> str:
+        """Why the real samples of small groups forbid a head; empty where they do not."""
+        small = self.judge.small
+        y = self.validation.y[small]
+        before = self.original.predict(self.validation.Z[small]) == y
+        after = self.validation_predictions(name, t)[small] == y
+        if after.sum() >= before.sum():
+            return ""
+        return (
+            f"of the {len(y)} real samples of its small groups {int(after.sum())} are right, "
+            f"{int(before.sum())} before"
+        )
 
     def chosen_by_change(
         self, settings: Mapping[str, Setting], fitted: Mapping[str, Any]
@@ -507,34 +522,13 @@ def _mean_over(cells: Attribute, right: Array) -> tuple[float, float]:
     return float(share.mean()), float(error)
 
 
-def _rows_of_study(study: Study, train: Array, validation: Array | None = None) -> Study:
-    """Some rows of a study, with all that is known of them; without validation rows if None."""
-    n, rows, kept = len(study.train.weight), study.validation, train
-    whole = len(train) == n
-    if validation is not None and rows is not None:
-        whole_too = len(validation) == len(rows.weight)
-        rows = rows if whole_too else rows.take(validation)
-        kept = np.concatenate([kept, n + validation])
-    else:
-        rows = None
-    of_rows = {
-        name: None if values is None else values[kept]
-        for name in ("values", "changed", "folds")
-        for values in (getattr(study, name),)
-    }
-    train_rows = study.train if whole else study.train.take(train)
-    return Study(study.classes, train_rows, rows, **of_rows)
-
-
 def _with_copies_as_rows(study: Study) -> Study:
     """A study of rows and then their copies, each of which is the changed form of the other."""
     assert study.changed is not None and study.validation is None
     n = len(study.train.weight)
     rows, change = np.nonzero(~np.isnan(study.changed[:, :, 0]))
     copies = study.changed[rows, change]
-    train = study.train.and_then(
-        Rows(copies, study.train.y_index[rows], study.train.weight[rows])
-    )
+    train = study.train.and_then(Rows(copies, study.train.y_index[rows], study.train.weight[rows]))
     of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
     of_copies[:, 0] = study.train.X[rows]
     return Study(study.classes, train, changed=np.concatenate([study.changed[:n], of_copies]))
@@ -681,7 +675,10 @@ class Choice:
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head by its name, controls, random masks, then the methods."""
-        comparison, methods = self.comparison, ("neurontune", "auto", "yours", "copies", "groups and copies")
+        comparison, methods = (
+            self.comparison,
+            ("neurontune", "auto", "yours", "copies", "groups and copies"),
+        )
         first = self._with_named(
             comparison.original_row(original),
             comparison.original.predict(comparison.validation.Z),
@@ -698,9 +695,7 @@ class Choice:
         controls = [row for row in rows if not row.name.startswith(methods)]
         return (first, *controls, self.random, *(r for r in rows if r.name.startswith(methods)))
 
-    def _with_named(
-        self, row: Candidate, pred: Array, of_copies: Callable[[], Array]
-    ) -> Candidate:
+    def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
         if self.groups is None:
             return row
         y = self.comparison.validation.y

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import binom
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -18,13 +22,14 @@ from tqdm import tqdm
 
 from ntkit._text import percent
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Attribute
+from ntkit.attributes import FEWEST, Answer, Answers, Attribute
 from ntkit.changes import Change, bank_of, change_named
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.copies import embedded_copies
+from ntkit.jobs.debias._named_attributes import NamedAttributes, varying
 
 ENOUGH = 30
 """Real validation samples of a group, from which on no copy judges it."""
@@ -64,6 +69,68 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
     return None
 
 
+def with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
+    """Answers, and those that name changes after which the right answer stays the same."""
+    for change in changes:
+        if change.kind != "function":  # a file cannot hold one
+            said = Answer(change.name, "invariant", ((change.name,),)).signed()
+            answers = answers.with_answer(said)
+    return answers
+
+
+def with_offered(
+    named: NamedAttributes, given: Sequence[Change], reader: AttributeReader
+) -> tuple[NamedAttributes, tuple[Change, ...]]:
+    """Changes that were named, answered, or offered by named words and columns."""
+    # An attribute that has one value in each class has no counterexample to balance: then its
+    # change alone repairs.
+    changes = {change.name: change for change in given}
+    changes |= {name: change_named(name) for name in named.answers.invariant if name not in changes}
+    kept, replaced = list[Names](), list[str]()
+    for names in named.names:
+        offered = change_offered(names, reader.sets[0])
+        if offered is not None:
+            changes.setdefault(offered.name, offered)
+            try:
+                replace(named, names=(names,)).read(reader)
+            except InputError as error:
+                replaced.append(f"Not balanced, but changed ({offered.name}): {error}")
+                continue
+        kept.append(names)
+    told = (*named.replaced, *replaced)
+    return replace(named, names=tuple(kept), replaced=told), tuple(changes.values())
+
+
+def judging_attributes(
+    names: Sequence[Names],
+    attributes: Sequence[Attribute],
+    changes: Sequence[Change],
+    reader: AttributeReader,
+) -> list[tuple[Names, Attribute]]:
+    """Attributes whose groups judge: named ones, and those that a changed word or column tells."""
+    judging = list(zip(names, attributes, strict=True))
+    offered = {c.name for n in names if (c := change_offered(n, reader.sets[0])) is not None}
+    for change in changes:
+        if change.kind not in ("word", "column") or change.name in offered:
+            continue
+        with suppress(InputError):  # it has one value in each class, or too many
+            of_change = _names_of(change)
+            judging.append((of_change, varying(reader, of_change)))
+    return judging
+
+
+def _names_of(change: Change) -> Names:
+    """Names of the values that a change of words or of a column puts in each other's place."""
+    kind, _, rest = change.name.partition(":")
+    if kind == "word":
+        words = [word.removeprefix("word:") for word in rest.split("|")]
+        return tuple((f"word:{word.partition('=')[0]}",) for word in words)
+    column, _, values = rest.partition("=")
+    return tuple((f"column:{column}={value}",) for value in values.split("|") if values) or (
+        (f"column:{column}",),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class CopiesOf:
     """Copies of a set of samples by several changes: embeddings, rows of originals, the change."""
@@ -83,7 +150,6 @@ class Invariance:
     """Changes after which the right answer stays the same, and copies of both sets by them."""
 
     changes: tuple[Change, ...]
-    said: frozenset[str]
     train: CopiesOf
     validation: CopiesOf
     folds: Array
@@ -118,24 +184,26 @@ def donor_folds(y: Array, seed: int) -> Array:
 
 def copies_made(
     changes: Sequence[Change],
-    said: frozenset[str],
     sets: Mapping[str, Samples],
     embedder: OnnxEmbedder,
     named: Sequence[tuple[Names, Attribute]],
     *,
     seed: int,
     out: Path | None,
-    tell: Any,
+    verbose: bool,
 ) -> Invariance:
     """Make and embed copies of the training and the validation set; interrupted work resumes."""
     used = ("train", "held-out")
     folds = {name: donor_folds(sets[name].y, seed) for name in used}
     n_copies = {
-        name: [len(change.copies(sets[name], seed=seed, folds=folds[name])[1]) for change in changes]
+        name: [
+            len(change.copies(sets[name], seed=seed, folds=folds[name])[1]) for change in changes
+        ]
         for name in used
     }
     total = sum(map(sum, n_copies.values()))
-    tell(f"{total} copies are embedded, by {len(changes)} change(s): {_titles(changes)}.")
+    if verbose:
+        tqdm.write(f"Embedding {total} copies by {_titles(changes)}.", file=sys.stderr)
     if not sum(n_copies["train"]):
         raise InputError(
             f"{_titles(changes)} applies to none of the {len(sets['train'])} training samples; "
@@ -144,6 +212,7 @@ def copies_made(
     made = dict[str, CopiesOf]()
     place = None if out is None else out.parent / f".{out.name}.copies"
     written = list[Path]()
+    kept = ("Z", "of", "change", "values")
     for name in used:
         parts = list[CopiesOf]()
         for number, change in enumerate(changes):
@@ -152,17 +221,14 @@ def copies_made(
                 embedder, sets[name], change, seed=seed, folds=folds[name], store=store
             )
             written += [] if store is None or not len(copies.rows) else [store]
-            of = copies.samples
+            of = replace(copies.samples, sources=())  # no table of theirs is read
             values = np.full((len(copies.rows), len(named)), -1)
             for i, (names, attribute) in enumerate(named):
                 values[:, i] = _values_of_copies(of, names, attribute)
             Z = np.array(copies.Z)  # the store goes when the run ends
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
         made[name] = CopiesOf(
-            *(
-                np.concatenate([getattr(part, field) for part in parts])
-                for field in ("Z", "of", "change", "values")
-            )
+            *(np.concatenate([getattr(part, each) for part in parts]) for each in kept)
         )
     for store in written:
         shutil.rmtree(store, ignore_errors=True)
@@ -175,9 +241,7 @@ def copies_made(
         for i, change in enumerate(changes)
     ]
     both = np.concatenate([folds[name] for name in used])
-    return Invariance(
-        tuple(changes), said, made["train"], made["held-out"], both, tuple(notes)
-    )
+    return Invariance(tuple(changes), made["train"], made["held-out"], both, tuple(notes))
 
 
 def _titles(changes: Sequence[Change]) -> str:
@@ -221,7 +285,9 @@ class Likeness:
         told = f"a classifier tells them apart with an AUC of {self.auc:.2f}"
         if self.judges:
             return f"{self.group}: {self.n_real} real samples and {self.n_copies} copies judge it ({told})"
-        return f"{self.group}: its {self.n_real} real samples alone judge it, not the copies ({told})"
+        return (
+            f"{self.group}: its {self.n_real} real samples alone judge it, not the copies ({told})"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,9 +399,7 @@ def likeness_of(
             which = np.repeat([0, 1], [len(part) for part in some])
             classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
             folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-            scores = cross_val_predict(
-                classifier, X, which, cv=folds, method="decision_function"
-            )
+            scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
             auc = float(roc_auc_score(which, scores))
         found[name] = Likeness(name, len(real), len(copied), auc)
     return found
@@ -377,10 +441,12 @@ def flip_rates(
     rows = np.sort(rng.permutation(len(samples))[:_TRIED])
     changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
     rates = list[FlipRate]()
-    shown = tqdm(changes, desc="other changes", delay=1, disable=None if verbose else True, leave=False)
-    for change in shown:
+    quiet = clone(embedder).set_params(verbose=False)
+    for change in tqdm(
+        changes, desc="changes", delay=1, disable=None if verbose else True, leave=False
+    ):
         try:
-            copies = embedded_copies(embedder, samples, change, rows, seed=seed)
+            copies = embedded_copies(quiet, samples, change, rows, seed=seed)
         except InputError:  # it is for no sample of these
             continue
         if not len(copies.rows):
@@ -413,9 +479,6 @@ def _bank(samples: Samples) -> list[Change]:
     """The bank of a set: of texts the most frequent words, mark-up and case."""
     if samples.kind != "texts":
         return bank_of(samples)
-    from collections import Counter
-    import re
-
     texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
     counts = Counter(w for text in texts for w in {*re.findall(r"\w{2,40}", text.lower())})
     words = [word for word, n in counts.most_common(_MOST_WORDS)]

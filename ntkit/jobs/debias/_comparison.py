@@ -335,7 +335,7 @@ class Comparison:
     def chosen_by_change(
         self, settings: Mapping[str, Setting], fitted: Mapping[str, Any]
     ) -> tuple[str, dict[str, float]]:
-        """The candidate of the best mean accuracy over cells of unseen training rows and copies."""
+        """The candidate that unseen training rows and their copies judge to be best."""
         # Within one standard error of the best the one nearest to the original head is taken.
         judge, copies = self._judge("train"), self._judge("train").copies
         old, train = self.original, self.train
@@ -347,9 +347,7 @@ class Comparison:
                 pred[unseen] = head.predict(train.Z[unseen])
                 rows = np.isin(copies.of, unseen)
                 right[rows] = head.predict(copies.Z[rows]) == train.y[copies.of[rows]]
-            scores[name], errors[name] = _mean_over(
-                judge.cells, np.concatenate([pred == train.y, right])
-            )
+            scores[name], errors[name] = judge.score(np.concatenate([pred == train.y, right]))
             moved[name] = float((pred != before).mean())
         best = max(scores, key=lambda name: scores[name])
         good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
@@ -512,19 +510,9 @@ class Comparison:
         }
 
 
-def _mean_over(cells: Attribute, right: Array) -> tuple[float, float]:
-    """Mean accuracy over cells, and its standard error."""
-    there = cells.value >= 0
-    n = np.bincount(cells.value[there], minlength=len(cells.names))
-    share = np.bincount(cells.value[there], weights=right[there], minlength=len(n)) / n
-    tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: none is certain
-    error = np.sqrt((tempered * (1 - tempered) / (n + 2)).sum()) / len(n)
-    return float(share.mean()), float(error)
-
-
 def _with_copies_as_rows(study: Study) -> Study:
     """A study of rows and then their copies, each of which is the changed form of the other."""
-    assert study.changed is not None and study.validation is None
+    assert study.changed is not None
     n = len(study.train.weight)
     rows, change = np.nonzero(~np.isnan(study.changed[:, :, 0]))
     copies = study.changed[rows, change]

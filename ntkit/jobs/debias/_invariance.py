@@ -277,17 +277,14 @@ class Likeness:
         return self.auc is None or self.auc <= _ALIKE
 
     def __str__(self) -> str:
+        real, copies = f"{self.n_real} real samples", f"{self.n_copies} copies"
         if self.auc is None:
-            return (
-                f"{self.group}: {self.n_real} real samples and {self.n_copies} copies judge it; "
-                f"whether they are alike is not checkable"
-            )
+            judged = f"{self.group}: {real} and {copies} judge it"
+            return f"{judged}; whether they are alike is not checkable"
         told = f"a classifier tells them apart with an AUC of {self.auc:.2f}"
         if self.judges:
-            return f"{self.group}: {self.n_real} real samples and {self.n_copies} copies judge it ({told})"
-        return (
-            f"{self.group}: its {self.n_real} real samples alone judge it, not the copies ({told})"
-        )
+            return f"{self.group}: {real} and {copies} judge it ({told})"
+        return f"{self.group}: its {real} alone judge it, not the copies ({told})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,6 +308,27 @@ class Judge:
     def with_copies(self) -> bool:
         """Whether any copy judges."""
         return bool((self.cells.value[len(self.small) :] >= 0).any())
+
+    def score(self, right: Array) -> tuple[float, float]:
+        """Mean accuracy over the cells, and its standard error."""
+        # Of {original, changed} the worse half counts: where copies take a part of another sample,
+        # the originals alone carry the bias, and a head that uses it is best on them.
+        cells = self.cells
+        there = cells.value >= 0
+        n = np.bincount(cells.value[there], minlength=len(cells.names))
+        share = np.bincount(cells.value[there], weights=right[there], minlength=len(n)) / n
+        tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: none is certain
+        variance = tempered * (1 - tempered) / (n + 2)
+        halves = np.zeros(len(n), dtype=int)
+        if self.by_copies_alone:
+            ends = [name.rpartition(" × ")[2] for name in cells.names]
+            halves = np.unique(ends, return_inverse=True)[1]
+        each = [
+            (float(share[halves == half].mean()), float(np.sqrt(variance[halves == half].sum())))
+            for half in np.unique(halves)
+        ]
+        mean, error = min(each)
+        return mean, error / float((halves == halves[0]).sum())
 
 
 def judge_of(
@@ -355,10 +373,10 @@ def judge_of(
         if not any(name.startswith(f"{label} × ") for name in kept):
             of_rows[y == label] = str(label)
             kept.append(str(label))
-    number = {name: i for i, name in enumerate(kept)}
-    value = [number.get(name, -1) for name in of_rows]
+    number_of = {name: i for i, name in enumerate(kept)}
+    value = [number_of.get(name, -1) for name in of_rows]
     value += [
-        number.get(name, -1) if judges else -1
+        number_of.get(name, -1) if judges else -1
         for name, judges in zip(of_copies, judging, strict=True)
     ]
     title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
@@ -420,10 +438,8 @@ class FlipRate:
     rises: bool = False
 
     def __str__(self) -> str:
-        return (
-            f"{self.change}: it flips {percent(self.after)} of {self.n} predictions, "
-            f"{percent(self.before)} before"
-        )
+        before, after = percent(self.before, unit=""), percent(self.after)
+        return f"{self.change} (flips {before} → {after} of {self.n} predictions)"
 
 
 def flip_rates(
@@ -502,7 +518,8 @@ class ByChange:
         """Which samples judged, and what changes flip more now."""
         lines = list[str]()
         risen = [rate for rate in self.flips if rate.rises]
-        lines += [f"The new head now relies more on {rate}." for rate in risen]
+        if risen:
+            lines.append(f"The new head now relies more on {'; '.join(map(str, risen))}.")
         if self.copies_alone:
             lines.append("Changed copies judged, and no group of real samples.")
         elif self.likeness:

@@ -177,7 +177,7 @@ def asked_for(
         settings |= {default: Setting(dfr, rows="both", partly_known=True)}
     if named:
         default = BY_CHANGE if by_change else GROUP_BALANCED
-        settings |= {default: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
+        settings |= {GROUP_BALANCED: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
     method = default if method is None else method
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):

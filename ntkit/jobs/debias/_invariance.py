@@ -439,7 +439,7 @@ class FlipRate:
 
     def __str__(self) -> str:
         before, after = percent(self.before, unit=""), percent(self.after)
-        return f"{self.change} (flips {before} → {after} of {self.n} predictions)"
+        return f"{self.change} (it flips {before} → {after} of {self.n} predictions)"
 
 
 def flip_rates(
@@ -502,6 +502,9 @@ def _bank(samples: Samples) -> list[Change]:
     return [*bank_of(samples, words), *others]
 
 
+_SHOWN = 3
+
+
 @dataclass(frozen=True)
 class ByChange:
     """What a repair by change says besides its accuracies."""
@@ -517,9 +520,13 @@ class ByChange:
     def sentences(self) -> list[str]:
         """Which samples judged, and what changes flip more now."""
         lines = list[str]()
-        risen = [rate for rate in self.flips if rate.rises]
+        risen = sorted(
+            (rate for rate in self.flips if rate.rises), key=lambda rate: rate.before - rate.after
+        )
         if risen:
-            lines.append(f"The new head now relies more on {'; '.join(map(str, risen))}.")
+            shown = "; ".join(map(str, risen[:_SHOWN]))
+            more = f"; and {len(risen) - _SHOWN} more" if len(risen) > _SHOWN else ""
+            lines.append(f"The new head now relies more on {shown}{more}.")
         if self.copies_alone:
             lines.append("Changed copies judged, and no group of real samples.")
         elif self.likeness:

@@ -246,7 +246,8 @@ class Study:
 
     # What is known of each row is aligned with the training rows, then the validation rows:
     # `values` (N, A), the value of each attribute; `changed` (N, R, D), its changed copies, NaN
-    # where there is none; `folds` (N,), the fold that the donors of its copies came from.
+    # where there is none; `folds` (N,), the fold that the donors of its copies came from; and
+    # `changed_values` (N, R, A), the values that its copies have.
 
     classes: Array
     train: Rows
@@ -254,6 +255,7 @@ class Study:
     values: Array | None = None
     changed: Array | None = None
     folds: Array | None = None
+    changed_values: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -290,6 +292,7 @@ class Study:
 
     def _known_of(self, index: Array | slice) -> dict[str, Any]:
         known = {"values": self.values, "changed": self.changed, "folds": self.folds}
+        known |= {"changed_values": self.changed_values}
         return {name: None if each is None else each[index] for name, each in known.items()}
 
 

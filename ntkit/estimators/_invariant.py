@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions
 
 from ntkit._disk import scratch
 from ntkit._doc import documented
@@ -103,9 +104,18 @@ class RowsAndCopies:
         return judged_groups(counted, self.rows.y_index, side)
 
     def accuracy(self, right: Array, cells: Array) -> tuple[float, float]:
-        """Mean accuracy over the cells, and its standard error."""
-        # Each cell's share of right answers has the variance p(1 − p) / n. An original and its
-        # copies are one draw, so that their parts are added before they are squared.
+        """Mean accuracy over the cells, of the worse of {original, changed}, and its error."""
+        # Where copies take a part of another sample, originals alone carry the bias, and a head
+        # that uses it is best on them; where words are swapped, either half is biased.
+        halves = [np.where(self.changed == half, cells, -1) for half in (False, True)]
+        classes = [np.unique(self.rows.y_index[half >= 0]) for half in halves]
+        if not np.array_equal(classes[0], classes[1]):
+            return self._mean(right, cells)
+        return min(self._mean(right, half) for half in halves)
+
+    def _mean(self, right: Array, cells: Array) -> tuple[float, float]:
+        # Each cell's share of right answers has the variance p(1 − p) / n. Copies of one row are
+        # one draw, so that their parts are added before they are squared.
         judged = np.flatnonzero((cells >= 0) & (self.rows.weight > 0))
         _, cell = np.unique(cells[judged], return_inverse=True)
         mass, hit = self.rows.weight[judged], right[judged]
@@ -126,9 +136,9 @@ class InvariantClassifier(ValidatedClassifier):
     knows that a change must not matter, such as another word for the same thing or another
     background, can make copies of the training samples and embed them.
 
-    1. The copies join the samples with the labels of their originals. An original has as much
-       weight as its copies together. Classes have equal weight, and with ``groups=`` the groups of
-       each class as well.
+    1. The copies join the samples, or take their place, with the labels of their originals. An
+       original has as much weight as its copies together. Classes have equal weight, and with
+       ``groups=`` the groups of each class as well.
     2. The head is penalised for what a change does to its logits, on standardised embeddings z:
 
        .. math::
@@ -139,10 +149,12 @@ class InvariantClassifier(ValidatedClassifier):
 
        where :math:`n'` runs over the samples with copies :math:`z_{n'r}'`, weighted by
        ``sample_weight``.
-    3. γ and α are chosen together by cross-validated accuracy, the mean over class × {original,
-       changed} (with ``groups=`` over group × {original, changed}). A sample and its copies are in
-       one fold. The smallest γ is taken whose mean accuracy is within one standard error of the
-       best, then the best α for it.
+    3. γ and α are chosen together by cross-validated accuracy: the mean over the classes (with
+       ``groups=`` over the groups) of the originals, or of the copies, whichever is lower. The
+       originals alone carry a bias that copies may lack, and copies by swapped words carry its
+       reverse. (If one half lacks a class, the mean over all is taken.) A sample and its copies
+       are in one fold. The smallest γ is taken whose accuracy is within one standard error of
+       the best, then the best α for it.
 
     Without copies it is class-balanced retraining with a tuned penalty.
 
@@ -150,9 +162,11 @@ class InvariantClassifier(ValidatedClassifier):
     ----------
     penalties : array-like, default=(0, 1, 10, 100, 1000)
         Values of γ to choose from.
-    originals : bool, default=True
+    originals : bool or "auto", default="auto"
         Whether samples that have copies are fitted as well; False fits their copies alone. Samples
-        without copies are always fitted.
+        without copies are always fitted. "auto" takes what is better with γ = the smallest: words
+        that are swapped reverse a bias, and balance it together with the originals; a part of
+        another sample is without the bias, and better alone.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Ridge weights α on the mean loss to choose from; of equally good ones the largest is taken.
     C : float or None, default=None
@@ -166,16 +180,18 @@ class InvariantClassifier(ValidatedClassifier):
     {classes_, coef_}
         They read the embeddings as they are.
     {intercept_, head_, n_iter_}
+    originals_ : bool
+        Whether samples that have copies were fitted as well.
     penalty_ : float
         γ of the head.
     alpha_ : float
         Its ridge weight on the mean loss.
     scores_ : ndarray of shape (n_penalties, n_alphas)
-        Cross-validated mean accuracies, by rising γ and falling α; NaN where nothing is tuned or
-        the samples are too few for folds. Then the smallest γ is taken and the α nearest to 1.
+        Cross-validated accuracies as above, by rising γ and falling α; NaN where nothing is tuned
+        or the samples are too few for folds. Then the smallest γ is taken and the α nearest to 1.
     score_error_ : ndarray of shape (n_penalties, n_alphas)
         Their standard errors: the root of the summed variances p(1 − p) / n of the K accuracies,
-        divided by K, where an original and its copies are one draw rather than two.
+        divided by K, where the copies of one sample are one draw.
     n_copies_ : int
         Training samples with at least one copy.
     {n_features_in_, feature_names_in_}
@@ -202,14 +218,14 @@ class InvariantClassifier(ValidatedClassifier):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalties": ["array-like"],
-        "originals": ["boolean"],
+        "originals": ["boolean", StrOptions({"auto"})],
         "alphas": ["array-like"],
         **ValidatedClassifier._shared_constraints,
         "C": [*ValidatedClassifier._shared_constraints["C"], None],
     }
 
     penalties: Any = (0, 1, 10, 100, 1000)
-    originals: bool = True
+    originals: bool | str = "auto"
     alphas: Any = ALPHAS
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     tol: float = 1e-5
@@ -279,52 +295,65 @@ class InvariantClassifier(ValidatedClassifier):
     def _learn(self, study: Study) -> None:
         joined = RowsAndCopies.of_study(study)
         self._scaler = scaler_of(study.train)
-        weight = joined.weight(study, originals=self.originals)
+        present = study.train.weight > 0
+        self.n_copies_ = int((joined.n_copies[: len(present)][present] > 0).sum())
+        kept = [True, False] if self.n_copies_ and self.originals == "auto" else [self.originals]
+        weights = [joined.weight(study, originals=bool(originals)) for originals in kept]
         penalties = _checked_penalties(self.penalties)
         alphas = checked_alphas(self.alphas)
         if self.C is not None:
-            alphas = [1 / (self.C * float(weight.sum()))]
-        present = study.train.weight > 0
-        self.n_copies_ = int((joined.n_copies[: len(present)][present] > 0).sum())
+            alphas = [1 / (self.C * float(weights[0].sum()))]
         self.scores_ = np.full((len(penalties), len(alphas)), np.nan)
         self.score_error_ = self.scores_.copy()
+        self.originals_, weight = bool(kept[0]), weights[0]
         self.penalty_, self.alpha_ = penalties[0], middle_of(alphas)
         differing = penalties if self.n_copies_ else penalties[:1]  # else all are the same
-        if len(differing) * len(alphas) > 1:
-            self._choose(study, joined, weight, differing, alphas)
+        if len(kept) * len(differing) * len(alphas) > 1:
+            at = self._choose(study, joined, weights, differing, alphas)
+            self.originals_, weight = bool(kept[at]), weights[at]
         self._set_head(self._heads(joined, weight, [self.penalty_], [self.alpha_])[0][0])
 
     def _choose(
         self,
         study: Study,
         joined: RowsAndCopies,
-        weight: Array,
+        weights: Sequence[Array],
         penalties: Sequence[float],
         alphas: Sequence[float],
-    ) -> None:
-        """Cross-validate all pairs of penalties, and choose one by the one-standard-error rule."""
+    ) -> int:
+        """Choose, by cross-validation, one of several weights, and the penalties for it."""
         cells = joined.cells(study.values)
         folds = [
             (joined.which(train), joined.which(test)) for train, test in self._folds(study, cells)
         ]
         if not folds:
-            return
-        heads = [
-            self._heads(joined, without(weight, train), penalties, alphas) for train, _ in folds
-        ]
-        for i in range(len(penalties)):
-            for k in range(len(alphas)):
+            return 0
+
+        def judged(weight: Array, penalties: Sequence[float]) -> Array:
+            """Accuracies of all pairs of penalties, and their errors."""
+            heads = [
+                self._heads(joined, without(weight, train), penalties, alphas) for train, _ in folds
+            ]
+            found = np.zeros((len(penalties), len(alphas), 2))
+            for i, k in np.ndindex(len(penalties), len(alphas)):
                 of_folds = [of_fold[i][k] for of_fold in heads]
                 logits, tested = logits_of_folds(joined.rows, folds, of_folds)
                 right = ~misclassified(logits, joined.rows)
-                score, error = joined.accuracy(right, np.where(tested, cells, -1))
-                same = slice(i, None) if len(penalties) == 1 else i
-                self.scores_[same, k], self.score_error_[same, k] = score, error
+                found[i, k] = joined.accuracy(right, np.where(tested, cells, -1))
+            return found
+
+        first = [judged(weight, penalties[:1]) for weight in weights]
+        at = int(np.argmax([each[..., 0].max() for each in first]))
+        found = first[at]
+        if len(penalties) > 1:
+            found = np.concatenate([found, judged(weights[at], penalties[1:])])
+        self.scores_[:], self.score_error_[:] = found[..., 0], found[..., 1]  # without copies alike
         best = np.unravel_index(self.scores_.argmax(), self.scores_.shape)
         within = self.scores_.max(axis=1) >= self.scores_[best] - self.score_error_[best]
         chosen = int(within.argmax())
         self.penalty_ = penalties[chosen]
         self.alpha_ = alphas[int(self.scores_[chosen].argmax())]
+        return at
 
     def _folds(self, study: Study, cells: Array) -> list[Fold]:
         """Folds of the training rows, and the validation rows, which the head of all is for."""

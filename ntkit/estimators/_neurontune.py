@@ -50,6 +50,7 @@ from ntkit.study import (
     identified,
     misclassified,
     penalty_path,
+    without,
 )
 
 _logger = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ _logger = logging.getLogger(__name__)
 class Stage:
     """Result of stage one: sets, folds (where the two sets are one), original head, scores."""
 
-    # `also` are identification samples that are not for retraining, to judge penalties by, and
+    # `also` are identification samples that are not for retraining, to judge penalties by,
+    # `changed` the copies that judge a mask (what it costs on biased samples is no price), and
     # `plain` the penalties of class-balanced retraining, where one is to be chosen.
 
     tune: Rows
@@ -70,6 +72,7 @@ class Stage:
     plain: PenaltyPath | None
     original: LinearHead
     scores: Array
+    changed: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,9 @@ class NeuronTuneClassifier(ValidatedClassifier):
         the errors, by the learned share of :class:`AutoDebiasClassifier`, and else takes 1.
     max_cost : float or None, default=0.03
         Most of mean class accuracy (mean cell accuracy, where cells are balanced) that
-        suppression may cost on the training samples, cross-validated. A mask that costs more is
-        not applied, with a warning. None applies every mask.
+        suppression may cost on the training samples, cross-validated; of changed copies, where
+        these found the neurons. A mask that costs more is not applied, with a warning. None
+        applies every mask.
     {head}
     C : float or None, default=None
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
@@ -359,7 +363,10 @@ class NeuronTuneClassifier(ValidatedClassifier):
             scores = self._change_scores(study)
         else:
             scores = self._score(identify, logits, original)
-        return Stage(tune, identify, folds, seed, also, plain, original, scores)
+        changed = None
+        if self.statistic == "change" and study.changed is not None and tune is study.train:
+            changed = study.changed[: len(tune.weight)]
+        return Stage(tune, identify, folds, seed, also, plain, original, scores, changed)
 
     def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
         """Spuriousness scores (C, D) of a head's errors."""
@@ -467,7 +474,12 @@ class NeuronTuneClassifier(ValidatedClassifier):
         if not mask.columns.any():
             return mask
 
+        changed = stage.changed
+
         def accuracy(fit: Callable[[Rows, Sequence[Array]], list[FittedHead]]) -> float:
+            if changed is not None:
+                heads = fit(stage.tune, [without(tuning.weight, train) for train, _ in folds])
+                return _accuracy_on_copies(stage.tune, changed, folds, heads)
             logits, _ = cross_fitted_logits(stage.tune, tuning.weight, folds, fit)
             mass = np.bincount(tuning.cells, weights=stage.tune.weight)
             right = stage.tune.weight * ~misclassified(logits, stage.tune)
@@ -591,6 +603,21 @@ class NeuronTuneClassifier(ValidatedClassifier):
         # On data of two features a rule may suppress a useful one.
         tags.classifier_tags.poor_score = True
         return tags
+
+
+def _accuracy_on_copies(
+    rows: Rows, changed: Array, folds: Sequence[Fold], heads: Sequence[LinearHead]
+) -> float:
+    """Mean class accuracy on the copies of rows that a head has not seen."""
+    hits, mass = np.zeros(len(heads[0].classes)), np.zeros(len(heads[0].classes))
+    for (_, test), head in zip(folds, heads, strict=True):
+        row, copy = np.nonzero(~np.isnan(changed[test][:, :, 0]))
+        of = test[row]
+        right = head.logits(changed[of, copy]).argmax(axis=1) == rows.y_index[of]
+        weight = rows.weight[of]
+        mass += np.bincount(rows.y_index[of], weights=weight, minlength=len(mass))
+        hits += np.bincount(rows.y_index[of], weights=weight * right, minlength=len(mass))
+    return float((hits[mass > 0] / mass[mass > 0]).mean())
 
 
 def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:

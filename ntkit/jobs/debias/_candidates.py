@@ -146,11 +146,11 @@ def change_settings(*, named: bool) -> dict[str, Setting]:
     rule |= {"error_weight": 1.0, "max_cost": None}
     settings = {
         "copies": changed(InvariantClassifier(penalties=(0,))),
-        "copies in place": changed(InvariantClassifier(penalties=(0,), originals=False)),
         "copies and penalty": changed(InvariantClassifier()),
     }
     if named:
-        settings["groups and copies"] = changed(InvariantClassifier(), groups=True)
+        groups = AutoDebiasClassifier(recipe="group-balanced")
+        settings["groups and copies"] = changed(groups, groups=True, copies_as_rows=True)
     for share in (0.3, 0.5, 0.7):
         clf = NeuronTuneClassifier(max_suppressed=share, **rule)
         name = f"neurontune-change-{100 * share:.0f}"

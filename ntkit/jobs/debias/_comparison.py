@@ -126,6 +126,7 @@ class Comparison:
                 self.study,
                 changed=self.invariance.changed(len(self.train.y), len(self.validation.y)),
                 folds=self.invariance.folds,
+                changed_values=self._values_of_copies(),
             )
         self.C = C
         self.select = select
@@ -303,6 +304,16 @@ class Comparison:
         n = len(self.train.y) + len(self.validation.y)
         each = [attribute.value for attribute in self.judged_by]
         return np.stack(each, axis=1) if each else np.zeros((n, 0), dtype=int)
+
+    def _values_of_copies(self) -> Array:
+        """Value of each named attribute of each row's copies, −1 where it is not known."""
+        inv, n = self.invariance, len(self.train.y)
+        assert inv is not None
+        shape = (n + len(self.validation.y), len(inv.changes), len(self.named))
+        values = np.full(shape, -1)
+        for part, first in ((inv.train, 0), (inv.validation, n)):
+            values[first + part.of, part.change] = part.values[:, : len(self.named)]
+        return values
 
     def _judge(self, which: str) -> Judge:
         assert self.invariance is not None
@@ -519,7 +530,11 @@ def _with_copies_as_rows(study: Study) -> Study:
     train = study.train.and_then(Rows(copies, study.train.y_index[rows], study.train.weight[rows]))
     of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
     of_copies[:, 0] = study.train.X[rows]
-    return Study(study.classes, train, changed=np.concatenate([study.changed[:n], of_copies]))
+    values = study.values
+    if values is not None and study.changed_values is not None:
+        values = np.concatenate([values[:n], study.changed_values[rows, change]])
+    changed = np.concatenate([study.changed[:n], of_copies])
+    return Study(study.classes, train, values=values, changed=changed)
 
 
 def _decided(setting: Setting, clf: Any) -> Setting:
@@ -527,6 +542,9 @@ def _decided(setting: Setting, clf: Any) -> Setting:
     if setting.by_change:
         if isinstance(clf, InvariantClassifier):
             chosen: dict[str, Any] = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
+            chosen["originals"] = clf.originals_
+        elif isinstance(clf, AutoDebiasClassifier):
+            chosen = {"alphas": (clf.alpha_,), "baseline_alpha": clf.baseline_alpha_}
         else:  # on standardised embeddings
             C = clf.C or 1 / (clf.alpha_ * float(clf.tuning_weight_.sum()))
             chosen = {"C": C}

@@ -319,16 +319,16 @@ class Judge:
         share = np.bincount(cells.value[there], weights=right[there], minlength=len(n)) / n
         tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: none is certain
         variance = tempered * (1 - tempered) / (n + 2)
-        halves = np.zeros(len(n), dtype=int)
+        halves = [np.ones(len(n), dtype=bool)]
         if self.by_copies_alone:
-            ends = [name.rpartition(" × ")[2] for name in cells.names]
-            halves = np.unique(ends, return_inverse=True)[1]
-        each = [
-            (float(share[halves == half].mean()), float(np.sqrt(variance[halves == half].sum())))
-            for half in np.unique(halves)
-        ]
-        mean, error = min(each)
-        return mean, error / float((halves == halves[0]).sum())
+            parts = [name.rpartition(" × ")[::2] for name in cells.names]
+            of_original = np.array([end == "original" for _, end in parts])
+            split = [of_original, ~of_original]
+            labels = [{parts[i][0] for i in np.flatnonzero(half)} for half in split]
+            halves = split if labels[0] == labels[1] else halves
+        return min(
+            (float(share[h].mean()), float(np.sqrt(variance[h].sum()) / h.sum())) for h in halves
+        )
 
 
 def judge_of(

@@ -64,10 +64,14 @@ def test_its_options_hold():
     with pytest.warns(SuppressionWarning, match="would leave fewer than min_neurons=6"):
         few = NeuronTuneClassifier(0.0, min_neurons=6, **OPTIONS).fit(X, y, X_changed=copies)
     assert (~few.suppressed_[:-1]).sum() == 6
+    # What a mask costs is judged on copies: one that moves what the class is told by.
+    moved = X.copy()
+    moved[:, 0] += np.where(np.arange(len(y)) % 2, 9, -9)
+    costly = NeuronTuneClassifier(**(OPTIONS | {"max_cost": 0.0}), random_state=0)
     with pytest.warns(SuppressionWarning, match="more than max_cost=0 allows"):
-        NeuronTuneClassifier(**(OPTIONS | {"max_cost": 0.0}), random_state=0).fit(
-            X, y, X_changed=copies
-        )
+        costly.fit(X, y, X_changed=moved)
+    assert costly.mask_cost_ > 0
+    assert not costly.suppressed_.any()
 
 
 def test_copies_can_be_samples_too():

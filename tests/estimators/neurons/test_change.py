@@ -66,7 +66,7 @@ def test_its_options_hold():
     assert (~few.suppressed_[:-1]).sum() == 6
     # What a mask costs is judged on copies: one that moves what the class is told by.
     moved = X.copy()
-    moved[:, 0] += np.where(np.arange(len(y)) % 2, 9, -9)
+    moved[:, :3] += 20 * np.where(np.arange(len(y)) % 2, 1, -1)[:, None]
     costly = NeuronTuneClassifier(**(OPTIONS | {"max_cost": 0.0}), random_state=0)
     with pytest.warns(SuppressionWarning, match="more than max_cost=0 allows"):
         costly.fit(X, y, X_changed=moved)

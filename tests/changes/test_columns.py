@@ -92,7 +92,7 @@ def test_several_inputs_of_strings_and_numbers(shape):
         "wide": np.zeros((3, 4)),
     }
     samples = Samples(X, [0, 1, 0])
-    copies, at = change_named("column:sex=Male|Female").copies(samples)
+    copies, _ = change_named("column:sex=Male|Female").copies(samples)
     assert copies.X["sex"].ravel().tolist() == ["Female", "Male", "Female"]
     assert copies.X["sex"].shape == X["sex"].shape
     assert copies.X["age"] is not X["age"]

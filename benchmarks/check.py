@@ -26,7 +26,8 @@ from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.jobs.check import Limits
-from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
+from ntkit.jobs.check._judge import POWER, Flips, Subset, judged, outcomes
+from ntkit.jobs.check._limits import ChangeLimits
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)
@@ -38,6 +39,9 @@ LARGER = (600, 1000, 1750, 5000)
 SOME_SHARES = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 ALONE = (Limits(max_drop=2, over=("average",)), Limits(max_drop=10, over=("average",)),
          Limits(average=70))  # fmt: skip
+CHANGE = {"change": ChangeLimits()}
+FLIPS = (Limits(max_flip_rate=2, changes=CHANGE), Limits(max_flip_rate=10, changes=CHANGE),
+         Limits(changes=CHANGE))  # fmt: skip
 LEVELS = (0.05, 0.01)
 
 
@@ -138,18 +142,22 @@ def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
 
 
 def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
-    """Outcome of one limit on all samples."""
+    """Outcome of one limit on all samples; those of a change flip where they are lost."""
+    if limits.changes:
+        two = (None, None) if limits.max_flip_rate is not None else (lost, gained)
+        return outcomes([Flips("change", n, n - right, *two)], limits)[0][0]
     return outcomes([Subset("average", "average", n, right, lost, gained)], limits)[0][0]
 
 
 def largest(n: int, limits: Limits, wrong: str) -> float:
     """Largest chance of a wrong outcome of one limit that is exactly reached: a sum."""
-    if limits.max_drop is None:
-        counts = np.arange(n + 1)
+    if limits.average is not None or limits.max_flip_rate is not None:
+        counts, flips = np.arange(n + 1), limits.max_flip_rate
         said = [alone(n, right, 0, 0, limits) == wrong for right in counts.tolist()]
-        return float(binom.pmf(counts, n, (limits.average or 0) / 100)[said].sum())
+        least = 100 - flips if flips is not None else limits.average or 0
+        return float(binom.pmf(counts, n, least / 100)[said].sum())
     if n <= max(ALL_SHARES):
-        most = (1 - limits.max_drop / 100) / 2
+        most = (1 - (limits.max_drop or 0) / 100) / 2
         return chance(n, limits, wrong, most * np.sin(np.linspace(0, np.pi / 2, 500)) ** 2)
     return max(chance(n, limits, wrong, np.array([share])) for share in SOME_SHARES)
 
@@ -192,6 +200,18 @@ def size_row(n: int) -> list[str]:
             above = any(each > level + 1e-9 for each in both)
             cells.append(" / ".join(f"{100 * each:.2f}" for each in both) + " (above)" * above)
     return [str(n), "all" if n <= max(ALL_SHARES) else "some", *cells]
+
+
+def flips_row(n: int) -> list[str]:
+    """The same of flip rates, and of flips that are no more than before: that passes if unsure."""
+    cells = []
+    for limits in FLIPS:
+        for level in LEVELS:
+            wrong = ("pass", "fail") if limits.max_flip_rate is not None else ("fail",)
+            each = [largest(n, replace(limits, alpha=level), kind) for kind in wrong]
+            above = any(one > level + 1e-9 for one in each)
+            cells.append(" / ".join(f"{100 * one:.2f}" for one in each) + " (above)" * above)
+    return [str(n), *cells]
 
 
 def row_of(
@@ -250,6 +270,9 @@ def main() -> None:
         delayed(row_of)(*each, given.draws, given.seed + i) for i, each in enumerate(populations())
     )
     sizes = Parallel(n_jobs=given.jobs)(delayed(size_row)(n) for n in (*ALL_SHARES, *LARGER))
+    flips = Parallel(n_jobs=given.jobs)(delayed(flips_row)(n) for n in (*ALL_SHARES, *LARGER))
+    of_flips = ("flip rate 2", "flip rate 10", "more flips")
+    flips_header = ["samples", *(f"{name}, {a:.0%}" for name in of_flips for a in LEVELS)]
     named = ("drop 2", "drop 10", "accuracy 70")
     alone_header = ["samples", "shares", *(f"{name}, {a:.0%}" for name in named for a in LEVELS)]
     header = ["population", "sizes", "limits hold", "pass %", "fail %", "too few %", "wrong %"]
@@ -267,6 +290,9 @@ def main() -> None:
         "all outcomes, at the worst share of mended samples (all shares up to "
         f"{max(ALL_SHARES)} samples, {len(SOME_SHARES)} of them above).\n\n"
         f"{table(alone_header, sizes)}\n\n"
+        "The same of a flip rate that is exactly reached, and of as many flips as before (wrong "
+        "failures only: it passes unless the flips are surely more).\n\n"
+        f"{table(flips_header, flips)}\n\n"
         f"Samples that are said to do ({POWER:.0%}):\n\n"
         f"{table(numbers, stated(given.draws, given.seed))}\n"
     )

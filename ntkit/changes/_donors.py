@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,52 +16,52 @@ def generator(name: str, seed: int, *more: int) -> np.random.Generator:
 
 
 def donors(
-    n: int,
-    y: Any,
-    folds: Array | None,
-    rng: np.random.Generator,
-    *,
-    differing: Sequence[Any] | None = None,
+    n: int, y: Any, folds: Array | None, rng: np.random.Generator, *, unlike: Array | None = None
 ) -> Array:
     """Row of the donor of each of n samples, −1 where there is none."""
     # It is of the same fold, and of a class drawn uniformly from those that have a donor there:
     # were donors drawn from all samples, or from those of one's own class, what they bring would
-    # carry the class. `differing` holds a value of each sample that its donor must not share.
-    kinds = np.zeros(n, dtype=np.intp) if y is None else np.unique(y, return_inverse=True)[1]
-    fold = np.zeros(n, dtype=np.intp) if folds is None else np.unique(folds, return_inverse=True)[1]
-    value = np.arange(n)  # a sample is no donor of itself
-    if differing is not None:
-        value = np.unique(np.asarray(differing), return_inverse=True)[1].ravel()
-    drawn = np.full(n, -1, dtype=np.intp)
-    n_kinds = int(kinds.max(initial=0)) + 1
-    draws = rng.random((n, 2))
-    for number in np.unique(fold):
-        inside = np.flatnonzero(fold == number)
-        pools = [inside[kinds[inside] == kind] for kind in range(n_kinds)]
-        for own in np.unique(value[inside]) if differing is not None else [None]:
-            if own is None:
-                _draw_any(drawn, inside, [p for p in pools if len(p)], draws)
-                continue
-            rows = inside[value[inside] == own]
-            others = [p for p in (pool[value[pool] != own] for pool in pools) if len(p)]
-            if others:
-                which = (draws[rows, 0] * len(others)).astype(np.intp)
-                for i, pool in enumerate(others):
-                    of = rows[which == i]
-                    drawn[of] = pool[(draws[of, 1] * len(pool)).astype(np.intp)]
+    # carry the class. `unlike` holds a value of each sample that its donor must not share.
+    kinds = np.zeros(n, dtype=np.intp) if y is None else _numbered(y)
+    fold = np.zeros(n, dtype=np.intp) if folds is None else _numbered(folds)
+    value = np.arange(n) if unlike is None else _numbered(unlike)  # no sample is its own donor
+    drawn, draws = np.full(n, -1, dtype=np.intp), rng.random((n, 2))
+    for number in range(int(fold.max(initial=-1)) + 1):
+        rows = np.flatnonzero(fold == number)
+        drawn[rows] = _drawn(rows, kinds[rows], value[rows], draws[rows])
     return drawn
 
 
-def _draw_any(drawn: Array, inside: Array, pools: list[Array], draws: Array) -> None:
-    """Draw donors of all samples of a fold, none of them the sample itself."""
-    for i, pool in enumerate(pools):
-        which = (draws[inside, 0] * len(pools)).astype(np.intp)
-        rows = inside[which == i]
-        at = (draws[rows, 1] * len(pool)).astype(np.intp)
-        itself = pool[at] == rows
-        drawn[rows] = pool[at]
-        # The next of the pool; where the sample is alone in it, one of the next pool.
-        drawn[rows[itself]] = pool[(at[itself] + 1) % len(pool)]
-        if len(pool) == 1:
-            rest = np.concatenate([*pools[i + 1 :], *pools[:i]]) if len(pools) > 1 else None
-            drawn[rows[itself]] = -1 if rest is None else rest[0]
+def _drawn(rows: Array, kinds: Array, value: Array, draws: Array) -> Array:
+    """Donors of the samples of one fold."""
+    n_values = int(value.max(initial=0)) + 1
+    # Samples in the order of class and value: a class is a range of them, and those of one class
+    # that share a sample's value are a range within it, which is stepped over.
+    order = np.lexsort((value, kinds))
+    keys = (kinds * n_values + value)[order]
+    starts = np.flatnonzero(np.diff(kinds[order], prepend=-1))
+    stops = np.append(starts[1:], len(order))
+    first_value, last_value = value[order][starts], value[order][stops - 1]
+    # A class in which all have one value has no donor for those who share it.
+    only = np.where(first_value == last_value, first_value, -1)
+    classes = np.argsort(only, kind="stable")
+    which, there = _step_over(draws[:, 0], value, only[classes])
+    pool = classes[np.minimum(which, len(classes) - 1)]
+    own = kinds[order][starts[pool]] * n_values + value
+    first, last = (np.searchsorted(keys, own, side=side) for side in ("left", "right"))
+    free = stops[pool] - starts[pool] - (last - first)
+    at = starts[pool] + (draws[:, 1] * free).astype(np.intp)
+    at += np.where(at >= first, last - first, 0)
+    return np.where(there, rows[order[np.minimum(at, len(order) - 1)]], -1)
+
+
+def _step_over(draws: Array, own: Array, among: Array) -> tuple[Array, Array]:
+    """Places, drawn uniformly, of sorted values that differ from one's own; whether there are."""
+    first, last = (np.searchsorted(among, own, side=side) for side in ("left", "right"))
+    free = len(among) - (last - first)
+    at = (draws * free).astype(np.intp)
+    return at + np.where(at >= first, last - first, 0), free > 0
+
+
+def _numbered(values: Any) -> Array:
+    return np.unique(np.asarray(values), return_inverse=True)[1].ravel()

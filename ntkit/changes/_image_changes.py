@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -208,22 +209,27 @@ NAMES = (*PARTS, *_KINDS)
 """What ``image:`` may name."""
 
 
-def image_change(name: str, what: str, how: str | None) -> ImageChange:
-    """The change of a name such as "top left" or "blur", with its number."""
-    if what in PARTS and how is None:
+def image_change(name: str, text: str) -> ImageChange:
+    """The change of a text such as "top left" or "blur=2"."""
+    what, equals, how = (part.strip() for part in text.partition("="))
+    if what in PARTS and not equals:
         return _part(*divmod(PARTS.index(what), 3))
     if what not in _KINDS:
         if what in PARTS:
             raise InputError(f"{name!r} takes no number; write image:{what}.")
-        raise InputError(f"There is no change {name!r} of images; there are {', '.join(NAMES)}.")
+        meant = meant_instead(what, list(NAMES))
+        hint = f"did you mean {meant}?" if meant else f"there are {', '.join(NAMES)}."
+        raise InputError(f"There is no change {name!r} of images; {hint}")
     kind = _KINDS[what]
-    if how is None:
+    if not equals:
         return kind.make(kind.default)
+    if not kind.meaning:
+        raise InputError(f"{name!r} takes no number; write image:{what}.")
     try:
         number = float(how)
     except ValueError:
         number = float("nan")
-    if not kind.meaning or not kind.low <= number <= kind.high:
+    if not kind.low <= number <= kind.high:
         takes = f"a number from {kind.low:g} to {kind.high:g} ({kind.meaning})"
-        raise InputError(f"{name!r}: {what} takes {takes if kind.meaning else 'no number'}.")
+        raise InputError(f"{name!r}: {what} takes {takes}; write image:{what}={kind.default:g}.")
     return kind.make(number)

@@ -36,6 +36,13 @@ def command(
         "column:site, all its values; again for more.",
         "--slice",
     ),
+    invariant: list[str] | None = o.option(
+        "A change that must not alter the answer: image:jpeg=75, word:please; again for more.",
+        "--invariant",
+    ),
+    max_flip_rate: float | None = o.option(
+        "Most predictions that may flip by such a change, in percent."
+    ),
     answers: Path | None = o.option(
         "answers.json of an audit's page: class × what is spurious there."
     ),
@@ -61,7 +68,8 @@ def command(
     to say; then it is said how many would do. Exit code 0: all pass. 1: one fails. 3: none fails,
     but there are too few samples for one. (2 is an error.) With NEW and DATA alone a model is held
     to --average, --worst-class and --worst-group. Without any limit, two models are held to
-    --max-drop 5.
+    --max-drop 5. With --invariant predictions of changed samples must not flip more often than
+    --max-flip-rate, nor than those of OLD.
 
     Example: ntkit check old.onnx new.onnx images/test --max-drop 2 --worst-group 70
     """
@@ -82,6 +90,7 @@ def command(
         average=average,
         worst_class=worst_class,
         worst_group=worst_group,
+        max_flip_rate=max_flip_rate,
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
     )
@@ -90,6 +99,7 @@ def command(
         matches_of(model_options.load_all(models), read),
         limits=limit,
         slices=slices or (),
+        invariant=invariant or (),
         answers=answers,
         metadata=metadata,
         key=id_column,

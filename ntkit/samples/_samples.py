@@ -38,7 +38,7 @@ def rows_of(X: Any, rows: Sequence[int] | NDArray[Any]) -> Any:
     """Some samples in the order of these rows, of the same kind: images are not decoded."""
     if isinstance(X, Mapping):
         return {name: rows_of(part, rows) for name, part in X.items()}
-    if hasattr(X, "paths") or hasattr(X, "texts"):
+    if hasattr(X, "seen") or hasattr(X, "texts"):  # image files, copies of images, texts
         return X.take(rows)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()

@@ -64,6 +64,24 @@ def test_one_model(capsys, folder):
     assert (code, "give both models" in err) == (2, True)
 
 
+def test_changes_that_must_not_matter(capsys, folder, tmp_path):
+    options = ["--invariant", "image:jpeg=90", "--invariant", "image:bottom right"]
+    code, out, _ = check(capsys, folder, "old.onnx", "old.onnx", "test.npz", *options)
+    assert code == 0
+    assert "image:bottom right     2000" in out
+    code, out, _ = check(
+        capsys, folder, None, "old.onnx", "test.npz", *options, "--max-flip-rate", "5", "--json"
+    )
+    (jpeg, part) = json.loads(out)["changes"]
+    assert (code, jpeg["limits"][0]["outcome"], part["limits"][0]["outcome"]) == (1, "pass", "fail")
+    code, _, err = check(capsys, folder, None, "old.onnx", "test.npz", *options)
+    assert code == 2
+    assert "say how many predictions may flip with --max-flip-rate" in err
+    code, _, err = check(capsys, folder, None, "old.onnx", "test.npz", "--invariant", "image:blurr")
+    assert code == 2
+    assert "did you mean 'blur'?" in err
+
+
 def test_files_are_written_whatever_the_outcome(capsys, folder, tmp_path):
     limits = tmp_path / "limits.toml"
     limits.write_text('max_drop = 2\nover = ["group"]\nmax_new_errors = 50\n')

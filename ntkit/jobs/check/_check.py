@@ -13,8 +13,9 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import NobodyHas, layer_of, read_answers
+from ntkit.changes import Change, change_named
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.check._judge import check_predictions, refuse_untellable
 from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
@@ -37,6 +38,7 @@ def check(
     *,
     limits: Any = None,
     slices: Sequence[str] = (),
+    invariant: Sequence[str | Change] = (),
     answers: str | os.PathLike[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
@@ -67,6 +69,11 @@ def check(
     slices : sequence of str, optional
         More slices to look at, by the names of attributes: ``word:film``, ``column:age>=40``,
         ``metadata:site=B``, ``image:brightness high``; ``column:site`` stands for all its values.
+    invariant : sequence of str or Change, optional
+        Changes of the inputs that must not alter the right answer, as
+        :func:`ntkit.changes.change_named` makes them: ``image:jpeg=75``, ``word:please``,
+        ``column:sex``. For each the predictions that flip are held to ``max_flip_rate``, and with
+        two models must not surely be more than before.
     answers : path-like, optional
         ``answers.json`` of an audit's page: every class × value of what is spurious there is a
         slice.
@@ -107,6 +114,7 @@ def check(
         matches_of([new] if old is None else [old, new], reader),
         limits=limits_of(limits),
         slices=slices,
+        invariant=invariant,
         answers=answers,
         metadata=metadata,
         key=key,
@@ -122,6 +130,7 @@ def check_read(
     *,
     limits: Limits,
     slices: Sequence[str] = (),
+    invariant: Sequence[str | Change] = (),
     answers: str | os.PathLike[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
@@ -132,6 +141,8 @@ def check_read(
 ) -> CheckResult:
     """As :func:`check`, of the new model alone or the old and the new one, with their samples."""
     notes = list[str]()
+    changes = _changes([*limits.changes, *invariant])
+    limits = limits.with_changes(changes)
     if len(models) == 2 and not limits.stated:
         limits = replace(limits, max_drop=DEFAULT_DROP)
         notes.append(f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed.")
@@ -151,7 +162,7 @@ def check_read(
         key=key,
     )
     of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in asked.items()}
-    predicted = list[Array]()
+    predicted, flips = list[Array](), list[dict[str, Array]]()
     for each, name in zip(models, names, strict=True):
         embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
         notes += [*each.notes]
@@ -161,18 +172,41 @@ def check_read(
         in_place = len(models) == 2 and each is models[0]
         notes += _on_order(each, labels, name, refuse=in_place and not sure_of_classes)
         predicted.append(labels)
+        flips.append({n: _flips(each, embedder, labels, change) for n, change in changes.items()})
     return check_predictions(
         samples.y,
         predicted[-1],
         y_pred_before=predicted[0] if len(models) == 2 else None,
         groups=_groups(samples.groups),
         slices=found,
+        flips=flips[-1],
+        flips_before=flips[0] if len(models) == 2 else None,
         classes=models[-1].classes,
         names=samples.names,
         limits=replace(limits, slices=of_slices),
         title=" in the place of ".join(reversed(names)) if len(models) == 2 else names[0],
         notes=[*notes, *more],
     )
+
+
+def _changes(given: Sequence[str | Change]) -> dict[str, Change]:
+    """Changes by name."""
+    changes = dict[str, Change]()
+    for each in given:
+        change = change_named(each)
+        if changes.setdefault(change.name, change) is not change and isinstance(each, Change):
+            raise InputError(f"Two changes are called {change.name!r}; give each its own name.")
+    return changes
+
+
+def _flips(match: Match, embedder: OnnxEmbedder, labels: Array, change: Change) -> Array:
+    """Whose prediction is another one of the copy: 1, 0, or −1 without a copy; int8, (N,)."""
+    copies, at = change.copies(match.samples)
+    flips = np.full(len(labels), -1, dtype=np.int8)
+    if len(at):
+        parts = outcomes_of(replace(match, samples=copies), embedder)
+        flips[at] = match.classes[np.concatenate([part.index for part in parts])] != labels[at]
+    return flips
 
 
 def _titles(models: Sequence[Match]) -> list[str]:

@@ -24,7 +24,14 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, Limits, SliceLimits, limits_of
-from ntkit.jobs.check._result import CheckResult, CheckRow, Kind, Outcome, Verdict
+from ntkit.jobs.check._result import (
+    ChangeRow,
+    CheckResult,
+    CheckRow,
+    Kind,
+    Outcome,
+    Verdict,
+)
 from ntkit.metrics import below, drop_bounds
 
 
@@ -136,10 +143,35 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """A subset and one of its limits, a share, at the levels of a wrong pass and failure."""
+class Flips:
+    """Copies by a change whose prediction flips; more and fewer are None of one model alone."""
 
-    subset: Subset
+    name: str
+    n: int
+    flipped: int
+    more: int | None = None  # copies that flip under the new model alone
+    fewer: int | None = None  # and under the old one alone
+
+    @classmethod
+    def of(cls, name: str, flips: Array, before: Array | None) -> Flips:
+        """Count them: 1 or True, 0 or False, −1 without a copy; shape (N,)."""
+        if before is None:
+            return cls(name, int((flips >= 0).sum()), int((flips == 1).sum()))
+        both = (flips >= 0) & (before >= 0)
+        now, then = flips[both] == 1, before[both] == 1
+        more, fewer = int((now & ~then).sum()), int((then & ~now).sum())
+        return cls(name, len(now), int(now.sum()), more, fewer)
+
+
+Part = Subset | Flips
+_DIFFERENCES = ("max_drop", "more_flips")
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A subset or change and a limit of it, a share, at levels of a wrong pass and failure."""
+
+    part: Part
     limit: str
     bound: float
     good: float
@@ -148,33 +180,41 @@ class _Comparison:
     @property
     def counts(self) -> tuple[int, int, int]:
         """Samples that are lost, gained, and that the limit is for."""
-        lost, gained = self.subset.lost or 0, self.subset.gained or 0
-        return lost, gained, self.subset.right if self.limit == "accuracy" else lost
+        part = self.part
+        if isinstance(part, Flips):
+            return part.more or 0, part.fewer or 0, part.flipped
+        lost, gained = part.lost or 0, part.gained or 0
+        return lost, gained, part.right if self.limit == "accuracy" else lost
 
     def outcome(self) -> Outcome:
         """On which side of the limit the bounds lie."""
-        (lost, gained, _), n = self.counts, self.subset.n
+        (lost, gained, _), n = self.counts, self.part.n
         if n < _FEWEST:
             return "too few"
-        if self.limit == "max_drop":
-            passes = below(lost, gained, n, self.bound, self.good)
+        if self.limit in _DIFFERENCES:
             fails = below(gained, lost, n, -self.bound, self.bad)
+            # Flips may be as many as before, which no number of samples shows: so they pass
+            # unless they are surely more.
+            passes = not fails
+            if self.limit == "max_drop":
+                passes = below(lost, gained, n, self.bound, self.good)
         else:
             low, high = self._interval()
-            passes, fails = low >= self.bound, high < self.bound
-            if self.limit == "max_new_errors":
-                passes, fails = high <= self.bound, low > self.bound
+            passes, fails = high <= self.bound, low > self.bound
+            if self.limit == "accuracy":
+                passes, fails = low >= self.bound, high < self.bound
         return "pass" if passes else "fail" if fails else "too few"
 
     def verdict(self) -> Verdict:
         """The outcome with what led to it, and how many samples would do."""
-        (lost, gained, count), n, outcome = self.counts, self.subset.n, self.outcome()
+        (lost, gained, count), n, outcome = self.counts, self.part.n, self.outcome()
         low, high = self._interval()
-        if self.limit == "max_drop":
+        if self.limit in _DIFFERENCES:
             value = (lost - gained) / n if n else 0.0
             # Bounds are found to a hundredth of a point; the comparison with the limit is exact.
             low = max(low, self.bound) if outcome == "fail" else min(low, self.bound)
-            high = min(high, self.bound) if outcome == "pass" else max(high, self.bound)
+            if self.limit == "max_drop":
+                high = min(high, self.bound) if outcome == "pass" else max(high, self.bound)
         else:
             value = count / n if n else float(self.limit == "accuracy")
         enough = self._enough(value) if outcome == "too few" else None
@@ -182,55 +222,66 @@ class _Comparison:
         return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough)
 
     def _interval(self) -> tuple[float, float]:
-        """Bounds of a drop, an accuracy, or the share of new errors."""
-        (lost, gained, count), n = self.counts, self.subset.n
-        if self.limit == "max_drop":
+        """Bounds of a difference, an accuracy, or the share of new errors or flips."""
+        (lost, gained, count), n = self.counts, self.part.n
+        if self.limit in _DIFFERENCES:
             return drop_bounds(lost, gained, n, upper_level=self.good, lower_level=self.bad)
         levels = (self.good, self.bad) if self.limit == "accuracy" else (self.bad, self.good)
         return share_bounds(count, n, lower_level=levels[0], upper_level=levels[1])
 
     def _enough(self, value: float) -> int | None:
         levels = {"good_level": self.good, "bad_level": self.bad}
+        if self.limit == "more_flips":
+            return _FEWEST
         if self.limit == "max_drop":
-            lost, gained = (count / max(1, self.subset.n) for count in self.counts[:2])
+            lost, gained = (count / max(1, self.part.n) for count in self.counts[:2])
             enough = enough_for_drop(lost, gained, self.bound, **levels)
         else:
             least = self.limit == "accuracy"
             enough = enough_for_share(value, self.bound, least=least, **levels)
         # The estimate says that so many would do: if these are as many, more are needed.
-        return None if enough is None else max(enough, self.subset.n + 1, _FEWEST)
+        return None if enough is None else max(enough, self.part.n + 1, _FEWEST)
 
 
-def judged(subsets: Sequence[Subset], limits: Limits) -> tuple[CheckRow, ...]:
-    """Hold subsets to limits: all at once, for their number decides what a failure takes."""
-    levels = _levels(subsets, limits)
+def judged(parts: Sequence[Part], limits: Limits) -> tuple[CheckRow | ChangeRow, ...]:
+    """Hold subsets and changes to limits: all at once, for their number decides about failures."""
+    levels = _levels(parts, limits)
     return tuple(
-        _row(subset, comparisons, *levels)
-        for subset, comparisons in zip(subsets, _comparisons(subsets, limits), strict=True)
+        _change_row(part, of_one, *levels)
+        if isinstance(part, Flips)
+        else _row(part, of_one, *levels)
+        for part, of_one in zip(parts, _comparisons(parts, limits), strict=True)
     )
 
 
-def outcomes(subsets: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
-    """The outcomes of :func:`judged` alone, one for each limit of each subset."""
-    return [[each.outcome() for each in of_one] for of_one in _comparisons(subsets, limits)]
+def outcomes(parts: Sequence[Part], limits: Limits) -> list[list[Outcome]]:
+    """The outcomes of :func:`judged` alone, one for each limit of each subset or change."""
+    return [[each.outcome() for each in of_one] for of_one in _comparisons(parts, limits)]
 
 
-def _comparisons(subsets: Sequence[Subset], limits: Limits) -> list[list[_Comparison]]:
-    levels = _levels(subsets, limits)
+def _comparisons(parts: Sequence[Part], limits: Limits) -> list[list[_Comparison]]:
+    levels = _levels(parts, limits)
     return [
-        [_Comparison(subset, *asked, *levels) for asked in _asked(subset, limits)]
-        for subset in subsets
+        [_Comparison(part, *asked, *levels) for asked in _asked(part, limits)] for part in parts
     ]
 
 
-def _levels(subsets: Sequence[Subset], limits: Limits) -> tuple[float, float]:
+def _levels(parts: Sequence[Part], limits: Limits) -> tuple[float, float]:
     """Chances of a wrong pass, and of a wrong failure, that each comparison may have."""
-    comparisons = sum(len(list(_asked(each, limits))) for each in subsets if each.n >= _FEWEST)
+    comparisons = sum(len(list(_asked(each, limits))) for each in parts if each.n >= _FEWEST)
     return limits.alpha, limits.alpha / max(1, comparisons)
 
 
-def _asked(subset: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
-    """Limits of one subset, by name, as shares."""
+def _asked(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
+    """Limits of one subset or change, by name, as shares."""
+    if isinstance(part, Flips):
+        most = limits.of_change(part.name)
+        if most is not None:
+            yield "max_flip_rate", most / 100
+        if part.more is not None:
+            yield "more_flips", 0.0
+        return
+    subset = part
     of_slice = limits.of_slice(subset.within or subset.name) if subset.kind == "slice" else None
     if of_slice is not None and subset.within is not None:
         of_slice = SliceLimits(max_drop=of_slice.max_drop)
@@ -250,6 +301,18 @@ def _asked(subset: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
     flips = of_slice.max_new_errors if of_slice is not None else limits.max_new_errors
     if flips is not None and (of_slice is not None or subset.kind == "average"):
         yield "max_new_errors", flips / 100
+
+
+def _change_row(
+    flips: Flips, comparisons: Sequence[_Comparison], good: float, bad: float
+) -> ChangeRow:
+    n = flips.n
+    bounds = share_bounds(flips.flipped, n, lower_level=bad, upper_level=good)
+    before: float | None = None
+    if flips.more is not None and flips.fewer is not None:
+        before = (flips.flipped - flips.more + flips.fewer) / n if n else float("nan")
+    rate, verdicts = flips.flipped / n if n else float("nan"), [c.verdict() for c in comparisons]
+    return ChangeRow(flips.name, n, rate, bounds, before, flips.more, flips.fewer, tuple(verdicts))
 
 
 def _row(subset: Subset, comparisons: Sequence[_Comparison], good: float, bad: float) -> CheckRow:
@@ -279,6 +342,8 @@ def check_predictions(
     y_pred_before: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     slices: Mapping[str, ArrayLike] | None = None,
+    flips: Mapping[str, ArrayLike] | None = None,
+    flips_before: Mapping[str, ArrayLike] | None = None,
     classes: ArrayLike | None = None,
     names: Sequence[Any] | None = None,
     limits: Any = None,
@@ -297,6 +362,9 @@ def check_predictions(
     slices : mapping of str to array-like of shape (N,), optional
         Which samples are in which named slice: 1 or True, 0 or False, −1 where that is not known.
         Each class that a slice has samples of is held to the slice's largest drop as well.
+    flips, flips_before : mapping of str to array-like of shape (N,), optional
+        Whose prediction flips when a named change is made: 1 or True, 0 or False, −1 without a
+        copy; and under the model before.
     classes : array-like, optional
         Classes that there may be, also without samples; by default those of ``y_true``.
     names : sequence of length N, optional
@@ -339,6 +407,7 @@ def check_predictions(
         preds["y_pred_before"] = y_pred_before
     y, pred, *rest = checked(y_true, **preds)
     right, before = pred == y, (rest[0] == y if rest else None)
+    limit = limit.with_changes(flips or ())
     refuse_untellable(limit, compared=before is not None, grouped=groups is not None)
     members: list[tuple[Kind, str, Array]] = [
         ("average", "average", np.ones(len(y), bool)),
@@ -353,17 +422,26 @@ def check_predictions(
             for of, name, inside in _classes_within(members, y)
         ]
     _refuse_missing_kinds(limit, {subset.kind for subset in subsets})
-    rows = judged(subsets, limit)
+    changes = [*_of_flips(limit, flips or {}, flips_before, len(y), compared=before is not None)]
+    every = judged([*subsets, *changes], limit)
+    rows = tuple(row for row in every if isinstance(row, CheckRow))
     no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
     if no_group:
         why = "their group is -1 or none, which means that it is not known"
         notes = [*notes, f"{no_group} of {len(y)} samples are in no group: {why}."]
-    compared = sum(len(row.verdicts) for row in rows if row.n > 1)
+    compared = sum(len(row.verdicts) for row in every if row.n > 1)
     new_errors = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
     rows_named = new_errors[:_NAMED].tolist()
     named = tuple(str(row if names is None else names[row]) for row in rows_named)
     return CheckResult(
-        rows, limit.alpha, compared, new_errors, named, title, tuple(dict.fromkeys(notes))
+        rows,
+        limit.alpha,
+        compared,
+        new_errors,
+        named,
+        title,
+        tuple(dict.fromkeys(notes)),
+        tuple(row for row in every if isinstance(row, ChangeRow)),
     )
 
 
@@ -378,6 +456,17 @@ def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
         raise InputError(
             "max_drop and max_new_errors are about a change from one model to another; give both "
             "models, or hold the one to average, worst_class or worst_group."
+        )
+    if limits.max_flip_rate is not None and not limits.changes:
+        raise InputError(
+            "max_flip_rate is about samples that are changed, and no change is named; name one "
+            "with --invariant, such as image:jpeg=75 (invariant= in Python)."
+        )
+    unlimited = [name for name in limits.changes if limits.of_change(name) is None]
+    if unlimited and not compared:
+        raise InputError(
+            f"No limit is given for the change {unlimited[0]!r}; say how many predictions may flip "
+            "with --max-flip-rate (max_flip_rate), or give the model before as well."
         )
     if limits.worst_group is not None and not grouped:
         raise InputError(
@@ -426,6 +515,29 @@ def _of_groups(groups: ArrayLike | None, n: int) -> Iterator[tuple[Kind, str, Ar
         inside = np.zeros(n, dtype=bool)
         inside[known] = labels == label
         yield "group", str(label), inside
+
+
+def _of_flips(
+    limits: Limits,
+    flips: Mapping[str, ArrayLike],
+    before: Mapping[str, ArrayLike] | None,
+    n: int,
+    *,
+    compared: bool,
+) -> Iterator[Flips]:
+    for name in limits.changes:
+        arrays = [np.asarray(named[name]) if name in named else None
+                  for named in (flips, before or {})]  # fmt: skip
+        for values, where in zip(arrays, ("flips", "flips_before")[: 1 + compared], strict=False):
+            if values is None or values.shape != (n,):
+                got = "nothing" if values is None else f"values of shape {values.shape}"
+                raise InputError(
+                    f"{where} holds {got} of the change {name!r} for {n} samples; give one value "
+                    "for each."
+                )
+        now, then = arrays
+        assert now is not None  # refused above
+        yield Flips.of(name, now, then if compared else None)
 
 
 def _of_slices(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,16 @@ class SliceLimits:
 
 
 @dataclass(frozen=True)
+class ChangeLimits:
+    """Limit of one change, in percent."""
+
+    max_flip_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
+
+@dataclass(frozen=True)
 class Limits:
     """Limits that a model is held to, in percent and points.
 
@@ -49,6 +59,11 @@ class Limits:
     slices : mapping of str to mapping, optional
         Named slices, such as ``word:film``, ``column:site=B`` or ``metadata:site``, and limits of
         their own: ``accuracy`` (the least), ``max_drop``, ``max_new_errors``.
+    max_flip_rate : float, optional
+        Largest share of samples whose prediction flips when a change is made that must not alter
+        the right answer; for each change, of the samples that it applies to.
+    changes : mapping of str to mapping or number, optional
+        Changes, such as ``image:jpeg=75`` or ``word:please``, and ``max_flip_rate`` of their own.
     alpha : float, default=0.05
         Largest chance of a wrong pass, and of a wrong failure, of the whole check.
 
@@ -72,6 +87,8 @@ class Limits:
     over: tuple[str, ...] = KINDS
     slices: Mapping[str, SliceLimits] = field(default_factory=dict)
     alpha: float = 0.05
+    max_flip_rate: float | None = None
+    changes: Mapping[str, ChangeLimits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -87,9 +104,9 @@ class Limits:
     def stated(self) -> tuple[str, ...]:
         """Names of the limits that are set."""
         plain = ("max_drop", "max_new_errors", "average", "worst_class", "worst_group")
-        names = [name for name in plain if getattr(self, name) is not None]
+        names = [name for name in (*plain, "max_flip_rate") if getattr(self, name) is not None]
         slices = [f"slices.{name}" for name, each in self.slices.items() if each != SliceLimits()]
-        return (*names, *slices)
+        return (*names, *slices, *(f"changes.{name}" for name in self.changes))
 
     @property
     def compares(self) -> bool:
@@ -107,6 +124,16 @@ class Limits:
             return replace(limits, max_drop=self.max_drop)
         return limits
 
+    def with_changes(self, names: Iterable[str]) -> Limits:
+        """The same, with these changes as well."""
+        more = {name: ChangeLimits() for name in names if name not in self.changes}
+        return replace(self, changes={**self.changes, **more}) if more else self
+
+    def of_change(self, name: str) -> float | None:
+        """Largest flip rate of a change, that of all changes unless it has its own."""
+        own = self.changes.get(name, ChangeLimits()).max_flip_rate
+        return self.max_flip_rate if own is None else own
+
 
 def limits_of(given: Any, **more: Any) -> Limits:
     """Limits from what a user gives, and others over them."""
@@ -122,12 +149,17 @@ def limits_of(given: Any, **more: Any) -> Limits:
         raise InputError(f"Limits are a mapping, a TOML file or Limits; got {given!r:.60}.")
     _refuse_unknown(given, Limits, where)
     values = {**given}
-    slices = values.get("slices", {})
-    if isinstance(slices, list):
-        slices = {str(name): {} for name in slices}
-    if not isinstance(slices, Mapping):
-        raise InputError(f"{where}: slices is a table of slices, or a list of their names.")
-    values["slices"] = {str(name): _slice(each, name, where) for name, each in slices.items()}
+    for several, read in (("slices", _slice), ("changes", _change)):
+        named = values.get(several, {})
+        if isinstance(named, list | tuple):
+            named = {str(name): {} for name in named}
+        if not isinstance(named, Mapping):
+            raise InputError(
+                f"{where}: {several} is a table of {several}, or a list of their names."
+            )
+        values[several] = {
+            str(name).strip(): read(each, name, where) for name, each in named.items()
+        }
     if "over" in values and not isinstance(values["over"], str):
         if not isinstance(values["over"], list | tuple):
             raise InputError(f"{where}: over lists some of {', '.join(KINDS)}.")
@@ -151,6 +183,23 @@ def _slice(given: Any, name: Any, where: str) -> SliceLimits:
         return SliceLimits(**given)
     except InputError as error:
         raise InputError(f"{where}, slice {name!r}: {error}") from error
+
+
+def _change(given: Any, name: Any, where: str) -> ChangeLimits:
+    if isinstance(given, ChangeLimits):
+        return given
+    if _is_number(given):
+        given = {"max_flip_rate": given}
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"{where}: the limit of the change {name!r} is a number of percent, or a table such as "
+            "{ max_flip_rate = 2 }."
+        )
+    _refuse_unknown(given, ChangeLimits, f"{where}, change {name!r}")
+    try:
+        return ChangeLimits(**given)
+    except InputError as error:
+        raise InputError(f"{where}, change {name!r}: {error}") from error
 
 
 def _refuse_unknown(given: Mapping[Any, Any], kind: Any, where: str) -> None:
@@ -177,8 +226,8 @@ def _toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no TOML ({error}).") from error
 
 
-def _check_numbers(limits: Limits | SliceLimits) -> None:
-    for name in ("max_drop", "max_new_errors", *_MINIMA):
+def _check_numbers(limits: Limits | SliceLimits | ChangeLimits) -> None:
+    for name in ("max_drop", "max_new_errors", "max_flip_rate", *_MINIMA):
         value = getattr(limits, name, None)
         if value is None:
             continue

@@ -54,6 +54,8 @@ class Verdict:
             "accuracy": f"accuracy at least {percent} %",
             "max_drop": f"drop at most {percent} points",
             "max_new_errors": f"new errors at most {percent} %",
+            "max_flip_rate": f"flip rate at most {percent} %",
+            "more_flips": "flip rate not surely higher than before",
         }[self.limit]
 
     @property
@@ -62,8 +64,9 @@ class Verdict:
         if not self.n:
             return "no samples"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
-        what = {"accuracy": "%", "max_drop": "points", "max_new_errors": "%"}[self.limit]
-        return f"{100 * self.value:.1f} [{low}, {high}] {what} of {self.n} samples"
+        what = "points" if self.limit in ("max_drop", "more_flips") else "%"
+        sign = "+" if self.limit == "more_flips" else ""
+        return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} samples"
 
     @property
     def more(self) -> str:
@@ -73,8 +76,9 @@ class Verdict:
         if self.enough is None:
             return "it stands at the limit, where no number of samples decides"
         if not self.n:
-            if_so = "all are right" if self.limit == "accuracy" else "none is a new error"
-            return f"{self.enough} samples would do if {if_so}"
+            if_so = {"accuracy": "all are right", "max_flip_rate": "no prediction flips"}
+            assumed = if_so.get(self.limit, "none is a new error")
+            return f"{self.enough} samples would do if {assumed}"
         return f"{self.enough} samples would do if they are as these"
 
 
@@ -106,6 +110,31 @@ class CheckRow:
         return _worst([verdict.outcome for verdict in self.verdicts])
 
 
+@dataclass(frozen=True)
+class ChangeRow:
+    """A change of the inputs that must not alter the right answer, and whose predictions flip."""
+
+    name: str
+    n: int
+    flip_rate: float
+    interval: tuple[float, float]
+    before: float | None
+    more: int | None
+    fewer: int | None
+    verdicts: tuple[Verdict, ...]
+    kind: Literal["change"] = "change"
+
+    @property
+    def title(self) -> str:
+        """Its name; a slice may be called alike."""
+        return f"change {self.name}"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The worst of its verdicts, if it has any."""
+        return _worst([verdict.outcome for verdict in self.verdicts])
+
+
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckResult:
@@ -130,6 +159,10 @@ class CheckResult:
     title : str
         Name of what was checked.
     {notes}
+    changes : tuple of ChangeRow
+        Each change of the inputs. A row has ``name``, ``n`` (the samples that it applies to),
+        ``flip_rate`` and ``before`` (shares), ``more`` and ``fewer`` (samples that flip under the
+        new model alone, and under the old one alone) and ``verdicts``.
     """
 
     rows: tuple[CheckRow, ...]
@@ -139,11 +172,12 @@ class CheckResult:
     new_error_names: tuple[str, ...] = ()
     title: str = "the model"
     notes: tuple[str, ...] = ()
+    changes: tuple[ChangeRow, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
         """Of the whole check: the worst of all verdicts."""
-        return _worst([row.outcome for row in self.rows]) or "pass"
+        return _worst([row.outcome for row in self._every]) or "pass"
 
     @property
     def passed(self) -> bool:
@@ -170,16 +204,16 @@ class CheckResult:
         """The group that the new model is worst on."""
         return self._worst_of("group")
 
-    def row(self, name: str) -> CheckRow:
-        """The row of a title, such as "average", "class 1" or "word:film", or a KeyError."""
-        for row in self.rows:
+    def row(self, name: str) -> CheckRow | ChangeRow:
+        """The row of a title: "average", "class 1", "word:film", "change word:film"; a KeyError."""
+        for row in self._every:
             if row.title == name:
                 return row
         raise KeyError(name)
 
-    def of(self, outcome: Outcome) -> list[tuple[CheckRow, Verdict]]:
+    def of(self, outcome: Outcome) -> list[tuple[CheckRow | ChangeRow, Verdict]]:
         """Verdicts of one outcome, and the rows that they are of."""
-        return [(row, v) for row in self.rows for v in row.verdicts if v.outcome == outcome]
+        return [(row, v) for row in self._every for v in row.verdicts if v.outcome == outcome]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values: accuracies and limits are shares in [0, 1], None where there is none."""
@@ -193,6 +227,7 @@ class CheckResult:
             "worst_class": None if self.worst_class is None else self.worst_class.name,
             "worst_group": None if self.worst_group is None else self.worst_group.name,
             "rows": [_row_as_dict(row) for row in self.rows],
+            "changes": [_change_as_dict(row) for row in self.changes],
             "n_new_errors": len(self.new_errors),
             "new_errors": list(self.new_error_names),
             "notes": list(self.notes),
@@ -201,6 +236,10 @@ class CheckResult:
     def to_json(self) -> str:
         """:meth:`as_dict` as JSON."""
         return as_json(self.as_dict())
+
+    @property
+    def _every(self) -> list[CheckRow | ChangeRow]:
+        return [*self.rows, *self.changes]
 
     def _worst_of(self, kind: Kind) -> CheckRow | None:
         rows = [row for row in self.rows if row.kind == kind and row.n]
@@ -215,8 +254,27 @@ def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:
     return next((each for each in reversed(_WORST_LAST) if each in outcomes), None)
 
 
+_VERDICT = ("limit", "bound", "value", "interval", "outcome", "enough")
+
+
+def _change_as_dict(row: ChangeRow) -> dict[str, Any]:
+    return dict(
+        plain(
+            {
+                "name": row.name,
+                "samples": row.n,
+                "flip_rate": row.flip_rate,
+                "interval": row.interval,
+                "before": row.before,
+                "more": row.more,
+                "fewer": row.fewer,
+                "limits": [{name: getattr(v, name) for name in _VERDICT} for v in row.verdicts],
+            }
+        )
+    )
+
+
 def _row_as_dict(row: CheckRow) -> dict[str, Any]:
-    verdict = ("limit", "bound", "value", "interval", "outcome", "enough")
     return dict(
         plain(
             {
@@ -231,7 +289,7 @@ def _row_as_dict(row: CheckRow) -> dict[str, Any]:
                 "change_interval": row.change_interval,
                 "new_errors": row.new_errors,
                 "fixed": row.fixed,
-                "limits": [{name: getattr(v, name) for name in verdict} for v in row.verdicts],
+                "limits": [{name: getattr(v, name) for name in _VERDICT} for v in row.verdicts],
             }
         )
     )
@@ -243,7 +301,8 @@ _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 def junit_of(result: CheckResult) -> str:
     """A test case for each limit; one with too few samples is an error, for it must not pass."""
-    cases = [(row, verdict) for row in result.rows for verdict in row.verdicts]
+    rows: list[CheckRow | ChangeRow] = [*result.rows, *result.changes]
+    cases = [(row, verdict) for row in rows for verdict in row.verdicts]
     counts = {
         "tests": str(len(cases)),
         "failures": str(len(result.of("fail"))),
@@ -341,6 +400,9 @@ def summary_of(result: CheckResult) -> str:
     cells = [_header(result), *(_cells(row, result, plain=True) for row in rows)]
     columns = plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
     parts = [first_line(result), *_figures(result), "", columns, *_left_out(result, rows)]
+    if result.changes:
+        cells = _changes(result, plain=True)
+        parts += ["", plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")]
     for title, sentences in _not_passed(result):
         parts += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
     return "\n".join([*parts, "", _levels(result)])
@@ -354,6 +416,9 @@ def markdown_of(result: CheckResult) -> str:
     parts = [f"### {_escaped(first_line(result))}", ""]
     parts += [_escaped(sentence) for sentence in _figures(result)]
     parts += ["", columns, *_left_out(result, rows)]
+    if result.changes:
+        cells = _changes(result, plain=False)
+        parts += ["", table(cells, f"<{'>' * (len(cells[0]) - 2)}<")]
     for title, sentences in _not_passed(result):
         parts += ["", f"**{title}**", "", *(f"- {_escaped(each)}" for each in sentences)]
     notes = [f"- {_escaped(note)}" for note in result.notes]
@@ -412,9 +477,27 @@ def _levels(result: CheckResult) -> str:
     return (
         f"In brackets: exact bounds{', paired by sample' * compared}. The lower ones hold with "
         f"{low:g} %, the upper ones with {high:.4g} %{several}"
-        f"{'; those of drops and new errors the other way round' * compared}."
+        f"{_other_way(compared=compared, changed=bool(result.changes))}."
         f"{' Slices are held to the largest drop within each class as well.' * within}"
     )
+
+
+def _other_way(*, compared: bool, changed: bool) -> str:
+    names = [*["drops", "new errors"] * compared, *["flip rates"] * changed]
+    return f"; those of {' and '.join(names)} the other way round" if names else ""
+
+
+def _changes(result: CheckResult, *, plain: bool) -> list[list[str]]:
+    """Flip rates as a table."""
+    compared = any(row.before is not None for row in result.changes)
+    rows = [["change of the inputs", "samples", *["before"] * compared, "flip rate", "limits"]]
+    for row in result.changes:
+        rate = with_interval(row.flip_rate, row.interval, row.n)
+        before = [percent(row.before, unit="")] if row.before is not None else []
+        name = _line(row.name) if plain else _escaped(row.name)
+        mark = (row.outcome or "") if plain else _MARKS[row.outcome]
+        rows.append([name, str(row.n), *before, rate, mark])
+    return rows
 
 
 def _header(result: CheckResult) -> list[str]:

@@ -1,4 +1,4 @@
-"""Changed images as lazy sequences: made as a model reads them, never all in memory."""
+"""Copies of images as lazy sequences: made as a model reads them, never all in memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,53 @@ import numpy as np
 from PIL import Image
 
 from ntkit._types import Array
-from ntkit.changes._donors import generator
+from ntkit.changes._donors import donors, generator
 from ntkit.changes._image_changes import ImageChange, Pixels
-from ntkit.inputs import ImageFiles, ImagePreprocessing, eight_bits, in_colours, orientation_of
-from ntkit.inputs import upright as turned
+from ntkit.exceptions import InputError
+from ntkit.inputs import (
+    ImageFiles,
+    ImagePreprocessing,
+    decode,
+    eight_bits,
+    in_colours,
+    orientation_of,
+    upright,
+)
+from ntkit.samples import Samples, images_in_array
 
-_BYTES = 16
+_BYTES = 16  # of a digest
+
+
+@dataclass(frozen=True)
+class OfImages:
+    """A change of images, in files or in an array."""
+
+    name: str
+    change: ImageChange
+
+    def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        if not of_images(samples):
+            raise InputError(
+                f"{self.name!r} changes images, but {samples.called('the set')} holds "
+                f"{samples.kind}; name another change, such as word:NAME or column:NAME."
+            )
+        of = np.full(len(samples), -1)
+        if self.change.donor:
+            of = donors(len(samples), samples.y, folds, generator(self.name, seed))
+            rows = rows[of[rows] >= 0]
+        draws = Draws(self.name, seed, rows, of[rows])
+        X = samples.X
+        if samples.kind == "arrays":
+            return ChangedArray(X, self.change, draws), rows
+        paths, others = [X.paths[i] for i in rows], [X.paths[i] for i in draws.donors]
+        return ChangedImages(paths, X.preprocessing, self.change, draws, others), rows
+
+
+def of_images(samples: Samples) -> bool:
+    """Whether samples are images that can be changed; copies cannot be changed again."""
+    if samples.kind == "images":
+        return not isinstance(samples.X, ChangedImages)
+    return samples.kind == "arrays" and images_in_array(samples.X) is not None
 
 
 @dataclass(frozen=True)
@@ -72,24 +113,21 @@ class ChangedImages(ImageFiles):
         paths, donors = ([path.absolute() for path in p] for p in (self.paths, self._donors))
         return ChangedImages(paths, self.preprocessing, self._change, self._draws, donors)
 
-    def seen(self, i: int) -> Pixels:
+    def seen(self, row: int) -> Pixels:
         """A copy as the model sees it, from 0 to 255, before means are subtracted."""
         change, steps = self._change, self.preprocessing
-        image = self._image(i)
-        if change.stored is not None:
-            image = change.stored(_plain(image, steps))
-        pixels = steps.seen(image)
+        image = self._image(row)
+        pixels = steps.seen(image if change.stored is None else change.stored(_plain(image, steps)))
         if change.seen is None:
             return pixels
-        donor = steps.seen(self._decoded(self._donors[i])) if change.donor else None
-        return np.clip(change.seen(pixels, donor, self._draws.generator(i)), 0, 255)
+        donor = steps.seen(decode(self._donors[row])) if change.donor else None
+        return np.clip(change.seen(pixels, donor, self._draws.generator(row)), 0, 255)
 
     def _input(self, row: int) -> Array:
-        return np.ascontiguousarray(self.preprocessing.finished(self.seen(row)))
-
-    @staticmethod
-    def _decoded(path: Path) -> Image.Image:
-        return ImageFiles([path], ImagePreprocessing())._image(0)
+        try:
+            return np.ascontiguousarray(self.preprocessing.finished(self.seen(row)))
+        except ValueError as error:
+            raise InputError(f"{self.paths[row]} cannot be changed: {error}") from error
 
     def digests(self, start: int, stop: int) -> Iterator[bytes]:
         """Digests of the copies: of the originals' files, the donors' and the change."""
@@ -106,40 +144,52 @@ class ChangedImages(ImageFiles):
 
 
 def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
-    """An upright image of 8 bits, in the colours that the model takes."""
+    """An upright image of 8 bits in the model's colours, without metadata, which would turn it."""
     orientation = orientation_of(image)
-    return turned(in_colours(eight_bits(image), "L" if steps.channels == 1 else "RGB"), orientation)
+    image = in_colours(eight_bits(image), "L" if steps.channels == 1 else "RGB")
+    return Image.fromarray(np.asarray(upright(image, orientation)))
 
 
 class ChangedArray:
     """Copies of images in an array of shape (N, C, H, W) or (N, H, W, C)."""
 
-    def __init__(self, X: Any, first: bool, change: ImageChange, draws: Draws) -> None:
-        self._X, self._first, self._change, self._draws = X, first, change, draws
+    def __init__(self, X: Array, change: ImageChange, draws: Draws) -> None:
+        self._X, self._change, self._draws = X, change, draws
+        self._first = X.shape[1] in (1, 3)
         self._low, self._high = _range_of(X)
         self.shape, self.dtype = (len(draws.rows), *X.shape[1:]), X.dtype
 
     def __len__(self) -> int:
         return len(self._draws.rows)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Array:
         rows = np.arange(len(self))[index]
         if rows.ndim == 0:
             return self._copy(int(rows))
         copies = [self._copy(int(i)) for i in rows]
         return np.stack(copies) if copies else np.empty((0, *self.shape[1:]), self.dtype)
 
-    def seen(self, i: int) -> Pixels:
+    def take(self, rows: Iterable[int]) -> ChangedArray:
+        """Some of the copies, in the order of these rows."""
+        return ChangedArray(self._X, self._change, self._draws.take([*rows]))
+
+    def seen(self, row: int) -> Pixels:
         """A copy in pixels from 0 to 255, (H, W, C)."""
+        return self._changed(row)[1]
+
+    def _changed(self, i: int) -> tuple[Pixels, Pixels]:
+        """Pixels of an original and of its copy."""
         change, draws = self._change, self._draws
-        pixels = self._pixels(int(draws.rows[i]))
+        old = new = self._pixels(int(draws.rows[i]))
+        low, high = 0.0, 255.0
         if change.stored is not None:
-            changed = np.asarray(change.stored(_image_of(pixels)), dtype=np.float32)
-            pixels = changed.reshape(pixels.shape)
-        if change.seen is None:
-            return pixels
-        donor = self._pixels(int(draws.donors[i])) if change.donor else None
-        return np.clip(change.seen(pixels, donor, draws.generator(i)), 0, 255)
+            new = np.asarray(change.stored(_image_of(old)), dtype=np.float32).reshape(old.shape)
+        if change.seen is not None:
+            donor = self._pixels(int(draws.donors[i])) if change.donor else None
+            for known in (old,) if donor is None else (old, donor):  # the range is of some images
+                low, high = min(low, float(known.min())), max(high, float(known.max()))
+            new = np.clip(change.seen(new, donor, draws.generator(i)), low, high)
+        return old, new
 
     def _pixels(self, row: int) -> Pixels:
         image = np.asarray(self._X[row], dtype=np.float32)
@@ -147,9 +197,12 @@ class ChangedArray:
         return np.moveaxis(image, 0, -1) if self._first else image
 
     def _copy(self, i: int) -> Array:
-        pixels = self.seen(i) * np.float32((self._high - self._low) / 255) + self._low
-        image = np.moveaxis(pixels, -1, 0) if self._first else pixels
-        return np.asarray(np.rint(image) if self.dtype.kind in "iu" else image).astype(self.dtype)
+        original = np.asarray(self._X[self._draws.rows[i]])
+        pixels = [np.moveaxis(p, -1, 0) if self._first else p for p in self._changed(i)]
+        values = pixels[1] * np.float32((self._high - self._low) / 255) + self._low
+        values = np.rint(values) if self.dtype.kind in "iu" else values
+        # What is not changed stays as it is, to the last bit.
+        return np.where(pixels[0] == pixels[1], original, values.astype(self.dtype))
 
 
 def _image_of(pixels: Pixels) -> Image.Image:
@@ -157,10 +210,11 @@ def _image_of(pixels: Pixels) -> Image.Image:
     return Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
 
 
-def _range_of(X: Any) -> tuple[np.float32, np.float32]:
-    """What is black and white: 0 and 255 or 1 where the values say so, else their range."""
+def _range_of(X: Array) -> tuple[np.float32, np.float32]:
+    """What is black and white: 0 and 1 or 255 where the values say so, else their range."""
     some = np.asarray(X[:: max(1, len(X) // 1000)], dtype=np.float32)
     low, high = float(some.min(initial=0)), float(some.max(initial=0))
     if low >= 0:
-        low, high = 0.0, next((top for top in (1.0, 255.0) if high <= top), high)
+        whole = 255.0 if X.dtype == np.uint8 or 64 < high <= 255 else high
+        low, high = 0.0, 1.0 if high <= 1 else whole
     return np.float32(low), np.float32(high if high > low else low + 1)

@@ -1,0 +1,148 @@
+"""Changes of columns that a model takes: from another row, or to named values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkit._labels import listed, meant_instead
+from ntkit._types import Array
+from ntkit.changes._donors import donors, generator
+from ntkit.exceptions import InputError
+from ntkit.samples import Samples, rows_of
+
+
+@dataclass(frozen=True)
+class OfColumns:
+    """Values of some columns: all from one other row, or named ones."""
+
+    name: str
+
+    def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        there = column_names(samples)
+        if not there:
+            raise InputError(
+                f"{self.name!r} changes columns that the model takes, but "
+                f"{samples.called('the set')} holds {samples.kind}; name another change, such as "
+                "word:NAME or image:border."
+            )
+        columns, named = self._read(there)
+        old = [column(samples, each) for each in columns]
+        if named:
+            new = [self._named(old[0], named)]
+        else:
+            unlike = np.unique(np.stack([*map(_numbered, old)]), axis=1, return_inverse=True)[1]
+            rng = generator(self.name, seed)
+            of = donors(len(samples), samples.y, folds, rng, unlike=unlike)
+            new = [np.where(of >= 0, values[of], values) for values in old]
+        differs = np.any([_differ(a, b) for a, b in zip(old, new, strict=True)], axis=0)
+        at = rows[differs[rows]]
+        new = [values[at] for values in new]
+        return with_columns(samples, at, dict(zip(columns, new, strict=True))), at
+
+    def _read(self, there: list[str]) -> tuple[list[str], list[str]]:
+        """Columns, and values if any are named."""
+        columns = [part.strip() for part in self.name.removeprefix("column:").split("+column:")]
+        named = list[str]()
+        if len(columns) == 1 and columns[0] not in there and "=" in columns[0]:
+            columns[0], _, values = (part.strip() for part in columns[0].partition("="))
+            named = [value.strip() for value in values.split("|")]
+            if len({*named}) < len(named):
+                raise InputError(f"{self.name!r} names a value twice; leave one of them out.")
+        for each in columns:
+            if each not in there:
+                meant = meant_instead(each, there)
+                hint = f"did you mean {meant}?" if meant else f"it takes {listed(there, 12)}."
+                raise InputError(
+                    f"{self.name!r}: {each!r} is no column that the model takes, and only those "
+                    f"can be changed; {hint}"
+                )
+        return columns, named
+
+    def _named(self, old: Array, named: list[str]) -> Array:
+        values = [self._value(text, old) for text in named]
+        if len(values) == 1:
+            return np.full_like(old, values[0])
+        new = old.copy()
+        for value, other in zip(values, [*values[1:], values[0]], strict=True):
+            new[old == value] = other
+        return new
+
+    def _value(self, text: str, old: Array) -> Any:
+        """A value that a person wrote, as the column holds it."""
+        known = {str(value).strip(): value for value in old.tolist()}
+        if text in known:
+            return known[text]
+        if old.dtype.kind in "fiub":
+            try:
+                value = float(text)
+            except ValueError:
+                raise InputError(
+                    f"{self.name!r}: {text!r} is no number, and the column holds numbers; write "
+                    "one."
+                ) from None
+            if old.dtype.type(value) != value and old.dtype.kind != "f":
+                raise InputError(
+                    f"{self.name!r}: the column holds {old.dtype} values, and {text} is none; "
+                    "write one."
+                )
+            return old.dtype.type(value)
+        meant = meant_instead(text, list(known))
+        hint = f"did you mean {meant}?" if meant else f"it has {listed(list(known), 12)}."
+        raise InputError(f"{self.name!r}: no sample has the value {text!r}; {hint}")
+
+
+def column_names(samples: Samples) -> list[str]:
+    """Columns that go into the model; those without a name are called by their numbers."""
+    X = samples.X
+    if samples.kind == "inputs":
+        return [str(n) for n, v in X.items() if np.size(v) == len(v)]
+    if samples.kind == "columns":
+        return [*samples.columns]
+    if samples.kind != "arrays" or np.ndim(X) != 2:
+        return []
+    return [str(name) for name in getattr(X, "columns", range(np.shape(X)[1]))]
+
+
+def column(samples: Samples, name: str) -> Array:
+    """Values of one of them."""
+    X = samples.X
+    if samples.kind == "inputs":
+        return _array(next(v for n, v in X.items() if str(n) == name)).reshape(len(samples))
+    i = column_names(samples).index(name)
+    return _array(X.iloc[:, i]) if hasattr(X, "iloc") else _array(X)[:, i]
+
+
+def with_columns(samples: Samples, rows: Array, new: Mapping[str, Array]) -> Any:
+    """Inputs of some samples, with other values in some columns."""
+    X = samples.X
+    if samples.kind == "inputs":
+        return {
+            n: new[str(n)].reshape((-1, *np.shape(v)[1:])) if str(n) in new else rows_of(v, rows)
+            for n, v in X.items()
+        }
+    X, names = _array(X)[rows], column_names(samples)
+    if X.dtype.kind in "US":  # a text must not be cut off
+        X = X.astype(np.result_type(X, *new.values()))
+    for name, values in new.items():
+        X[:, names.index(name)] = values
+    return X
+
+
+def _array(values: Any) -> Array:
+    return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+
+
+def _numbered(values: Array) -> Array:
+    """Values by number; objects of different types have no order."""
+    if values.dtype == object:
+        values = np.asarray([f"{type(value).__name__} {value}" for value in values.tolist()])
+    return np.unique(values, return_inverse=True)[1].ravel()
+
+
+def _differ(one: Array, other: Array) -> Array:
+    """Whether values differ; a missing one is like another."""
+    return np.asarray((one != other) & ~((one != one) & (other != other)), dtype=bool)

@@ -1,0 +1,112 @@
+"""Copies that a function makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkit._labels import listed
+from ntkit._types import Array
+from ntkit.changes._columns import column, column_names, with_columns
+from ntkit.changes._donors import donors, generator
+from ntkit.changes._image_changes import ImageChange, Pixels
+from ntkit.changes._images import OfImages, of_images
+from ntkit.exceptions import InputError
+from ntkit.samples import Samples
+
+
+@dataclass(frozen=True)
+class OfFunction:
+    """Copies of a function of a sample, or of a sample and its donor."""
+
+    name: str
+    function: Callable[..., Any]
+    donor: bool
+
+    def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        if of_images(samples):
+            change = ImageChange(self._image, donor=self.donor)
+            return OfImages(self.name, change)(samples, rows, seed, folds)
+        of = np.full(len(samples), -1)
+        if self.donor:
+            of = donors(len(samples), samples.y, folds, generator(self.name, seed))
+            rows = rows[of[rows] >= 0]
+        if samples.kind == "texts":
+            return self._texts(samples, rows, of)
+        if not column_names(samples):
+            raise InputError(
+                f"{self.name!r} cannot be applied to {samples.kind}; give images, texts or columns."
+            )
+        return self._rows(samples, rows, of)
+
+    def _called(self, sample: Any, *donor: Any) -> Any:
+        return self.function(sample, *donor) if self.donor else self.function(sample)
+
+    def _image(self, image: Pixels, donor: Pixels | None, rng: Any) -> Pixels:
+        new = self._called(image.copy(), donor)
+        if new is None or np.shape(new) != image.shape:
+            got = "None" if new is None else f"an image of shape {np.shape(new)}"
+            raise InputError(
+                f"{self.name!r} made {got} of an image of shape {image.shape}; return an array of "
+                "the same shape for each image."
+            )
+        return np.asarray(new, dtype=np.float32)
+
+    def _texts(self, samples: Samples, rows: Array, of: Array) -> tuple[Any, Array]:
+        texts = samples.X.texts
+        made = [(row, self._called(texts[row], texts[of[row]])) for row in rows.tolist()]
+        made = [(row, new) for row, new in made if new is not None and new != texts[row]]
+        for row, new in made:
+            if not _alike(new, texts[row]):
+                kind = "a text" if isinstance(texts[row], str) else "a pair of texts"
+                raise InputError(f"{self.name!r} made {new!r:.60} of {kind}; return {kind}.")
+        at = np.asarray([row for row, _ in made], dtype=np.intp)
+        return samples.X.with_texts([new for _, new in made]), at
+
+    def _rows(self, samples: Samples, rows: Array, of: Array) -> tuple[Any, Array]:
+        columns = {name: column(samples, name) for name in column_names(samples)}
+
+        def sample(row: int) -> dict[str, Any]:
+            return {name: values[row] for name, values in columns.items()}
+
+        at, new = list[int](), list[Mapping[str, Any]]()
+        for row in rows.tolist():
+            before = sample(row)
+            copy = self._called({**before}, sample(of[row]))
+            if copy is None:
+                continue
+            if not isinstance(copy, Mapping) or not {*copy} <= {*columns}:
+                raise InputError(
+                    f"{self.name!r} made {copy!r:.60} of a row; return a mapping of some of the "
+                    f"columns {listed(list(columns), 12)} to values."
+                )
+            if any(_differs(copy[name], before[name]) for name in copy):
+                at.append(row)
+                new.append(before | dict(copy))
+        made = {n: self._column(n, [row[n] for row in new], old) for n, old in columns.items()}
+        rows = np.asarray(at, dtype=np.intp)
+        return with_columns(samples, rows, made), rows
+
+    def _column(self, name: str, values: list[Any], old: Array) -> Array:
+        """Values of a column in its type; texts may be longer."""
+        new = np.asarray(values, dtype=None if old.dtype.kind in "US" and values else old.dtype)
+        if old.dtype.kind in "iub" and not np.array_equal(new, np.asarray(values, dtype=float)):
+            raise InputError(
+                f"{self.name!r} made values of the column {name!r} that are no {old.dtype}; return "
+                "such values."
+            )
+        return new
+
+
+def _alike(new: Any, old: Any) -> bool:
+    """Whether what a function made is a text, or a pair of texts, as its original is."""
+    if isinstance(old, str):
+        return isinstance(new, str)
+    return isinstance(new, tuple) and len(new) == 2 and all(isinstance(n, str) for n in new)
+
+
+def _differs(one: Any, other: Any) -> bool:
+    return bool(one != other and not (one != one and other != other))  # NaN is like NaN

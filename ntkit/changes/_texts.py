@@ -1,0 +1,246 @@
+"""Changes of texts: words swapped, left out or put in, mark-up, case."""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.changes._donors import generator
+from ntkit.exceptions import InputError
+from ntkit.samples import Samples
+
+_WORDS = re.compile(r"\|\s*(?=word:)")
+_TAG = re.compile(r"(?is)<(style|script)\b.*?</\1\s*>|<!--.*?-->|</?[a-z][^<>]*>|<![^<>]*>")
+_LINE = 70  # characters of a line of mark-up
+
+Parts = tuple[str, ...]
+"""A sample: a text, or the two of a pair."""
+TextChange = Callable[[Parts, np.random.Generator], Parts | None]
+
+
+@dataclass(frozen=True)
+class OfTexts:
+    """The first of some changes that applies to a text."""
+
+    name: str
+    changes: tuple[TextChange, ...]
+    words: tuple[str, ...] = ()
+    none: str = ""
+
+    def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        if samples.kind != "texts":
+            raise InputError(
+                f"{self.name!r} changes texts, but {samples.called('the set')} holds "
+                f"{samples.kind}; name another change, such as column:NAME or image:border."
+            )
+        texts, changed, at = samples.X.texts, list[Any](), list[int]()
+        changes = self.changes_for(texts)
+        for row in rows.tolist():
+            text, rng = texts[row], generator(self.name, seed, row)
+            parts = (text,) if isinstance(text, str) else text
+            new = next(filter(None, (change(parts, rng) for change in changes)), None)
+            if new is not None:
+                changed.append(new[0] if isinstance(text, str) else new)
+                at.append(row)
+        if self.none and not at and len(rows) == len(texts) > 0:
+            raise InputError(
+                f"{self.name!r} changes none of the {len(texts)} texts: {self.none}; name a word "
+                "of some of them."
+            )
+        return samples.X.with_texts(changed), np.asarray(at, dtype=np.intp)
+
+    def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
+        """The changes, where they depend on all texts."""
+        return self.changes
+
+    def control(self, name: str) -> OfTexts:
+        """Of the texts that hold the words, another word as frequent is left out."""
+        return _OfLikeWords(name, (), self.words)
+
+
+class _OfLikeWords(OfTexts):
+    def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
+        """One for each word."""
+        whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
+        frequency = Counter(w for text in whole for w in {*_TOKENS.findall(text.lower())})
+        return tuple(of_each(like_word_left_out(word, frequency)) for word in self.words)
+
+
+def words(name: str) -> OfTexts:
+    """Make a change of words from its text form."""
+    named = tuple(part.removeprefix("word:").strip() for part in _WORDS.split(name))
+    if len(named) > 1:
+        if not all(named) or len({*map(str.casefold, named)}) < len(named):
+            raise InputError(f"{name!r} names a word twice, or none; write word:ONE|word:OTHER.")
+        if any(word.startswith("<") for word in named):
+            raise InputError(
+                f"{name!r}: a tag has no other in its place; leave it out with word:{named[0]}."
+            )
+        neither = " nor ".join(map(repr, named))
+        change = of_each(swapped(named))
+        return OfTexts(name, (change,), named, f"they hold neither {neither}")
+    word, equals, how = (part.strip() for part in named[0].partition("="))
+    if "|" in word:
+        other = "|".join(f"word:{part}" for part in word.split("|"))
+        raise InputError(f"{name!r}: to put each in the other's place, write {other}.")
+    if not word or (equals and how not in ("in", "out", "both")):
+        raise InputError(f"{name!r}: write word:WORD, word:WORD=in or word:WORD=both.")
+    out, put = of_each(left_out(word)), put_in(word)
+    changes = {"in": (put,), "both": (out, put)}.get(how, (out,))
+    none = "all hold it" if how == "in" else f"they hold no {word!r}, or nothing else"
+    return OfTexts(name, changes, (word,), none)
+
+
+def case(name: str, how: str) -> OfTexts:
+    """Make a change of letters from its text form."""
+    if how.strip() not in ("lower", "upper"):
+        raise InputError(f"{name!r}: write case:lower or case:upper.")
+    change = str.lower if how.strip() == "lower" else str.upper
+    return OfTexts(name, (of_each(lambda text, rng: change(text)),))
+
+
+def markup(name: str) -> OfTexts:
+    """Make a change of mark-up from its text form."""
+    both = (of_each(without_markup), with_markup)
+    return OfTexts(name, both if name == "markup=both" else both[:1])
+
+
+def of_each(change: Callable[[str, np.random.Generator], str]) -> TextChange:
+    """The same of each text of a pair; there is no copy where nothing changes or nothing stays."""
+
+    def changed(parts: Parts, rng: np.random.Generator) -> Parts | None:
+        new = tuple(change(part, rng) for part in parts)
+        emptied = any(not n.strip() and o.strip() for n, o in zip(new, parts, strict=True))
+        return None if new == tuple(parts) or emptied else new
+
+    return changed
+
+
+def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
+    """Put another one of some words in each one's place, case and plural kept."""
+    forms, known = {word: (i, "") for i, word in enumerate(named)}, {*map(str.lower, named)}
+    for i, word in enumerate(named):
+        if f"{word}s".lower() not in known:  # "films", unless it is one of the words itself
+            forms[f"{word}s"] = (i, "s")
+    longest = sorted(forms, key=len, reverse=True)
+    # A group for each form: some letters match others of which they are no lower case.
+    pattern = "|".join(f"({_run(form)})" for form in longest)
+    found = re.compile(rf"(?i)(?<!\w)(?:{pattern})(?!\w)")
+
+    def change(text: str, rng: np.random.Generator) -> str:
+        def other(match: re.Match[str]) -> str:
+            i, ending = forms[longest[(match.lastindex or 1) - 1]]
+            step = 1 if len(named) == 2 else int(rng.integers(1, len(named)))
+            return _cased(named[(i + step) % len(named)] + ending, match[0])
+
+        return found.sub(other, text)
+
+    return change
+
+
+def _run(word: str) -> str:
+    """Pattern of a run of words, with whatever stands between them."""
+    return r"\W+".join(map(re.escape, word.split()))
+
+
+def _cased(word: str, like: str) -> str:
+    """A word in the case of another one."""
+    if like.isupper() and sum(map(str.isalpha, like)) > 1:
+        return word.upper()
+    return word[:1].upper() + word[1:] if like[:1].isupper() else word.lower()
+
+
+def _places(word: str) -> str:
+    if word.startswith("<"):
+        return rf"</?{re.escape(word[1:])}(?![a-z0-9])[^<>]*>?"
+    return rf"(?<!\w){_run(word)}(?!\w)"
+
+
+def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
+    """Leave a word out wherever it stands; of a tag as ``<b``, the whole tag."""
+    if word.startswith("<"):
+        tag = re.compile(rf"(?i){_places(word)}")
+        return lambda text, rng: tag.sub(" ", text)
+    # The blank before the word goes with it; at the beginning that after it, and a comma.
+    first = re.compile(rf"(?i)\A(\s*){_places(word)}[,;:]*\s*")
+    found = re.compile(rf"(?i)[^\S\n]?{_places(word)}")
+
+    def change(text: str, rng: np.random.Generator) -> str:
+        while (shorter := first.sub(r"\1", text)) != text:
+            text = shorter
+        return found.sub("", text)
+
+    return change
+
+
+def put_in(word: str) -> TextChange:
+    """Put a word in at a random place between two words, where it is not yet."""
+    there = re.compile(rf"(?i){_places(word)}")
+    word = f"{word}>" if word.startswith("<") and not word.endswith(">") else word
+
+    def one(text: str, rng: np.random.Generator) -> str:
+        gaps = [0, *(match.end() for match in re.finditer(r"\s+", text)), len(text)]
+        at = gaps[int(rng.integers(len(gaps)))]
+        before = " " if at and not text[at - 1].isspace() else ""
+        after = " " if at < len(text) else ""
+        return f"{text[:at]}{before}{word}{after}{text[at:]}"
+
+    def change(parts: Parts, rng: np.random.Generator) -> Parts | None:
+        if any(map(there.search, parts)) or not any(map(str.strip, parts)):
+            return None
+        return tuple(one(part, rng) if part.strip() else part for part in parts)
+
+    return change
+
+
+_TOKENS = re.compile(r"\w{2,40}")
+
+
+def like_word_left_out(
+    word: str, frequency: Counter[str]
+) -> Callable[[str, np.random.Generator], str]:
+    """Leave out, where a text holds a word, its word of the nearest frequency instead."""
+    own, found = frequency[word.lower()], re.compile(rf"(?i){_places(word)}")
+    own_words = {*_TOKENS.findall(word.lower())}
+
+    def change(text: str, rng: np.random.Generator) -> str:
+        others = [w for w in dict.fromkeys(_TOKENS.findall(text.lower())) if w not in own_words]
+        if not others or not found.search(text):
+            return text
+        distance = [abs(np.log((frequency[w] + 1) / (own + 1))) for w in others]
+        return left_out(others[int(np.argmin(distance))])(text, rng)
+
+    return change
+
+
+def without_markup(text: str, rng: np.random.Generator) -> str:
+    """Strip tags and resolve entities, where there are tags."""
+    if not _TAG.search(text):
+        return text
+    return re.sub(r"\s+", " ", html.unescape(_TAG.sub(" ", text))).strip()
+
+
+def with_markup(parts: Parts, rng: np.random.Generator) -> Parts | None:
+    """Wrap plain texts into mark-up."""
+    if any(map(_TAG.search, parts)) or not any(map(str.strip, parts)):
+        return None
+    return tuple(_marked_up(part) for part in parts)
+
+
+def _marked_up(text: str) -> str:
+    lines = [
+        line
+        for paragraph in html.escape(text, quote=False).splitlines()
+        for line in textwrap.wrap(paragraph, _LINE, break_long_words=False, break_on_hyphens=False)
+        or [""]
+    ]
+    body = "<br>".join(lines)
+    return f"<html><head></head><body><p><font>{body}</font></p></body></html>"

@@ -1,0 +1,251 @@
+"""Names of changes, refusals, copies that users made, stores of copies."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.changes import change_from, change_named
+from ntkit.changes._change import bank_of
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    EmbeddingStore,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    Texts,
+    read_samples,
+)
+from ntkit.jobs.copies import embedded_copies
+from tests import models
+from tests.texts import word_pieces
+
+TEXTS = Samples(Texts(["a film", "a dog"], TextPreprocessing("tokenizer.json")), [0, 1])
+ROWS = Samples(np.array([[1.0, 2], [3, 4]], np.float32), np.array([0, 1]), columns=("age", "sex"))
+IMAGES = Samples(np.zeros((2, 3, 4, 4), np.float32), [0, 1])
+
+REFUSALS = [
+    (lambda: change_named(3), "A change is a text such as 'word:film|word:movie'"),
+    (lambda: change_named("blur"), "There is no change 'blur'; a change begins with"),
+    (lambda: change_named("imag:blur"), "(is it 'image'?)"),
+    (lambda: change_named("image:"), "There is no change 'image:'"),
+    (lambda: change_named("markup:x"), "There is no change 'markup:x'"),
+    (lambda: change_named("metadata:site"), "cannot be changed: metadata are beside the samples"),
+    (lambda: change_named("word:"), "There is no change 'word:'"),
+    (lambda: change_named("word:=in"), "write word:WORD, word:WORD=in"),
+    (lambda: change_named("word:a=out of"), "write word:WORD, word:WORD=in"),
+    (lambda: change_named("word:a|word:A"), "names a word twice"),
+    (lambda: change_named("word:a|word:"), "names a word twice, or none"),
+    (lambda: change_named("word:a|b"), "write word:a|word:b"),
+    (lambda: change_named("word:<b|word:<i"), "leave it out with word:<b"),
+    (lambda: change_named("case:title"), "write case:lower or case:upper"),
+    (lambda: change_named("image:blurr"), "did you mean 'blur'?"),
+    (lambda: change_named("image:xyz"), "there are top left, "),
+    (lambda: change_named("image:blur=x"), "takes a number from 0.1 to 1000"),
+    (lambda: change_named("image:jpeg=nan"), "takes a number from 1 to 100 (quality)"),
+    (lambda: change_named("image:jpeg="), "write image:jpeg=75"),
+    (lambda: change_named("image:grey=2"), "takes no number; write image:grey"),
+    (lambda: change_named("image:top left=2"), "takes no number; write image:top left"),
+    (lambda: change_named("word:film").copies(ROWS), "changes texts, but the set holds columns"),
+    (lambda: change_named("image:blur").copies(TEXTS), "changes images, but the set holds texts"),
+    (lambda: change_named("column:age").copies(TEXTS), "changes columns that the model takes"),
+    (lambda: change_named("column:agee").copies(ROWS), "did you mean 'age'?"),
+    (lambda: change_named("column:site").copies(ROWS), "it takes 'age', 'sex'"),
+    (lambda: change_named("column:age=x").copies(ROWS), "the column holds numbers; write one"),
+    (lambda: change_named("column:age=1|1").copies(ROWS), "names a value twice"),
+    (lambda: change_named("folder:/nowhere").copies(TEXTS), "/nowhere does not exist"),
+    (lambda: change_named("folder:/").copies(IMAGES), "holds arrays without names"),
+    (lambda: change_named("column:age").copies(ROWS, [2]), "rows are numbers from 0 to 1"),
+    (lambda: change_named("column:age").copies(ROWS, [-1]), "rows are numbers from 0 to 1"),
+    (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed is a whole number"),
+    (lambda: change_named("column:age").copies(ROWS, folds=[0]), "for 2 samples; give one each"),
+    (lambda: change_named("case:lower").copies(Samples(ROWS.X, embedded=True)),
+     "embeddings cannot be changed; give the samples themselves"),
+    (lambda: change_from(lambda t: 3, "f").copies(TEXTS), "made 3 of a text; return a text"),
+    (lambda: change_from(lambda t: t, "f").copies(Samples(np.zeros((2, 3, 4)))),
+     "cannot be applied to arrays; give images, texts or columns"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "told"), REFUSALS)
+def test_a_refusal_names_the_problem_and_the_fix(call, told):
+    with pytest.raises(InputError, match=re.escape(told)) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_rows_as_numbers_and_as_a_mask():
+    change = change_named("column:age")
+    for rows in ([1], np.array([False, True]), (1,), range(1, 2)):
+        assert change.copies(ROWS, rows)[1].tolist() == [1]
+    assert change.copies(ROWS, [])[1].tolist() == []
+    assert change.applies_to(ROWS).tolist() == [True, True]
+
+
+def test_labels_groups_and_how_they_were_made_go_with_the_copies():
+    samples = Samples(ROWS.X, ROWS.y, np.array(["x", "y"]), columns=ROWS.columns)
+    copies, _ = change_named("column:age").copies(samples, [1], seed=4)
+    assert (copies.y.tolist(), copies.groups.tolist()) == ([1], ["y"])
+    assert copies.preprocessing == {"change": "column:age", "seed": 4}
+    assert str(change_named(" column:age ")) == "column:age"
+    assert change_named(change := change_named("markup")) is change
+
+
+def test_changes_to_try():
+    assert [str(c) for c in bank_of(ROWS)] == ["column:age", "column:sex"]
+    assert [str(c) for c in bank_of(TEXTS, ["film"])] == ["word:film"]
+    assert "image:border" in map(str, bank_of(IMAGES))
+    assert bank_of(Samples(ROWS.X, embedded=True)) == []
+
+
+# -- copies that the user made -------------------------------------------------------------------
+
+
+def folder_of(path, names, colour):
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), colour).save(path / name)
+    return path
+
+
+@pytest.fixture
+def originals(tmp_path):
+    path = folder_of(tmp_path / "set", ["a/1.png", "a/2.png", "b/3.png", "b/4.png"], "white")
+    return read_samples(path, preprocessing=ImagePreprocessing(scale=1.0))
+
+
+@pytest.mark.parametrize("names", [["a/2.png", "b/4.png"], ["2.png", "4.png"],
+                                   ["a/2.jpg", "b/4.png", "b/extra.png"]])  # fmt: skip
+def test_copies_in_a_folder_are_matched_by_name(originals, tmp_path, names):
+    change = change_named(f"folder:{folder_of(tmp_path / 'copies', names, 'red')}")
+    copies, at = change.copies(originals)
+    assert at.tolist() == [1, 3]
+    assert copies.y.tolist() == ["a", "b"]
+    assert copies.ids.tolist() == ["a/2.png", "b/4.png"]
+    np.testing.assert_allclose(copies.X[:].mean(axis=(0, 2, 3)), [255, 0, 0], atol=2)
+    assert copies.looks().images[0].shape == (4, 4, 3)
+    assert change.copies(originals, [3, 0])[1].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a/one.png"], "holds a copy of none of the 4 samples: the first is called 'a/1.png'"),
+        (["a/1.png", "a/1.jpg"], "names 'a/1' twice"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_refused(originals, tmp_path, names, told):
+    path = folder_of(tmp_path / "copies", names, "red")
+    with pytest.raises(InputError, match=re.escape(told)):
+        change_named(f"folder:{path}").copies(originals)
+
+
+def test_a_damaged_copy_is_named_as_it_is_read(originals, tmp_path):
+    path = folder_of(tmp_path / "copies", ["1.png"], "red")
+    (path / "2.png").write_bytes(b"\x89PNG")
+    copies, _at = change_named(f"folder:{path}").copies(originals)
+    with pytest.raises(InputError, match=r"copies/2\.png cannot be decoded"):
+        copies.X[:]
+
+
+def test_a_table_of_copies(tmp_path):
+    def table(name, **columns):
+        pd.DataFrame(columns).to_csv(tmp_path / name, index=False)
+        return tmp_path / name
+
+    given = table("t.csv", id=["x", "y", "z"], a=[1, 2, 3], b=[0, 0, 0], label=[0, 1, 0])
+    samples = read_samples(given, keep_table=True)
+    copies_path = table("c.csv", b=[7, 8], a=[9, 9], id=["z", "w"], more=["p", "q"])
+    copies, at = change_named(f"folder:{copies_path}").copies(samples)
+    assert at.tolist() == [2]
+    assert copies.X.tolist() == [[9, 7]]
+    assert copies.names == ["z"]
+    for kept, path in ((False, copies_path), (True, table("n.csv", a=[1], b=[1]))):
+        with pytest.raises(InputError, match="add a column id to both tables"):
+            change_named(f"folder:{path}").copies(read_samples(given, keep_table=kept))
+    images = folder_of(tmp_path / "images", ["a/x.png"], "red")
+    with pytest.raises(InputError, match="is an image folder; say how"):
+        change_named(f"folder:{images}").copies(samples)
+
+
+def test_a_table_of_changed_texts(tmp_path):
+    word_pieces().save(str(tmp_path / "tokenizer.json"))
+    steps = TextPreprocessing(tmp_path / "tokenizer.json")
+    for name, texts in (("t.csv", ["a film", "a dog"]), ("c.csv", ["a cat", "a hat"])):
+        frame = pd.DataFrame({"id": [1, 2], "text": texts, "label": [0, 1]})
+        frame.to_csv(tmp_path / name, index=False)
+    samples = read_samples(tmp_path / "t.csv", preprocessing=steps, keep_table=True)
+    copies, _at = change_named(f"folder:{tmp_path / 'c.csv'}").copies(samples, [1])
+    assert copies.X.texts == ["a hat"] == copies.table.columns["text"].tolist()
+
+
+# -- stores --------------------------------------------------------------------------------------
+
+SCRIPT = """
+import os, signal, sys
+import numpy as np
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.changes import change_named
+from ntkit.extraction import EmbeddingStore, Samples
+from tests import models
+X = models.inputs(400)
+samples = Samples(X, np.arange(400) % 3, ids=np.array([f"n{i}" for i in range(400)]))
+copies, _ = change_named("column:2").copies(samples, range(0, 400, 2), seed=1)
+def progress(done, rows):
+    if done > float(sys.argv[3]): os.kill(os.getpid(), signal.SIGKILL)
+embedder = OnnxEmbedder(FrozenModel.load(sys.argv[1]), device="cpu", batch_size=4)
+EmbeddingStore.write(sys.argv[2], embedder, copies, checkpoint_rows=16, progress=progress)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_embedding_of_copies_goes_on(tmp_path):
+    model = models.save(models.classifier(3), tmp_path / "m.onnx")
+
+    def written(out, kill_at):
+        command = [sys.executable, "-c", SCRIPT, model, out, str(kill_at)]
+        return subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode
+
+    assert written(tmp_path / "whole", "inf") == 0
+    assert written(tmp_path / "killed", 100) == -9
+    done = json.loads((tmp_path / "killed" / "manifest.json").read_text())["finished_rows"]
+    assert 0 < done < 200
+    assert written(tmp_path / "killed", "inf") == 0
+    assert models.contents(tmp_path / "killed") == models.contents(tmp_path / "whole")
+    assert EmbeddingStore.open(tmp_path / "whole").ids[1] == "n2"
+
+
+def test_a_store_of_copies_is_not_one_of_originals_nor_of_other_copies(tmp_path, digits):
+    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
+    samples = Samples(digits.X_test[:20], digits.y_test[:20])
+    store, change = tmp_path / "store", change_named("image:border")
+    copies = embedded_copies(embedder, samples, change, store=store)
+    np.testing.assert_array_equal(copies.Z, embedder.transform(copies.samples.X))
+    again = embedded_copies(embedder, samples, change, store=store)
+    np.testing.assert_array_equal(copies.Z, again.Z)
+    assert np.isnan(copies.in_place(21)[20]).all()
+    for others, told in (
+        (samples, "preprocessing"),
+        (change.copies(samples, seed=1)[0], "preprocessing"),
+        (change_named("image:centre").copies(samples)[0], "preprocessing"),
+        (change.copies(samples, range(19))[0], "rows"),
+    ):
+        with pytest.raises(InputError, match=told):
+            EmbeddingStore.write(store, embedder, others)
+
+
+def test_no_copies_need_no_store(tmp_path, digits):
+    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
+    samples = Samples(digits.X_test[:1], digits.y_test[:1])
+    copies = embedded_copies(embedder, samples, change_named("image:border"), store=tmp_path / "s")
+    assert copies.Z.shape == (0, embedder.frozen_model.n_neurons)
+    assert not (tmp_path / "s").exists()
+    assert np.isnan(copies.in_place(1)).all()

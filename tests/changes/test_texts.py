@@ -1,0 +1,148 @@
+"""Changes of texts, word by word."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ntkit import OnnxEmbedder
+from ntkit.changes import change_named
+from ntkit.changes._change import control_of
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples, TextPreprocessing, Texts
+from tests.texts import text_model, word_pieces
+
+
+def samples_of(texts, pairs=None):
+    steps = TextPreprocessing("tokenizer.json")
+    return Samples(Texts(texts, steps, pairs=pairs))
+
+
+def changed(name, texts, pairs=None, seed=0):
+    """Copies by row; None where there is none."""
+    change = change_named(name) if isinstance(name, str) else name
+    copies, at = change.copies(samples_of(texts, pairs), seed=seed)
+    by_row = dict(zip(at.tolist(), copies.X.texts, strict=True))
+    return [by_row.get(row) for row in range(len(texts))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "copy"),
+    [
+        ("word:film|word:movie", "A film, two Films; MOVIES!", "A movie, two Movies; FILMS!"),
+        ("word:film|word:movie", "the film's end, filmmaker", "the movie's end, filmmaker"),
+        ("word:film|word:movie", "the film’s end", "the movie’s end"),
+        ("word:film|word:films", "one film, two films", "one films, two film"),
+        ("word: film | word: movie", "film", "movie"),
+        ("word:New York|word:London", "in London, in New\nYork", "in New York, in London"),
+        ("word:NASA|word:ESA", "NASA and Esa and esa", "ESA and NASA and nasa"),
+        ("word:C++|word:Rust", "C++ and rust", "Rust and c++"),
+        ("word:straße|word:weg", "Die STRASSE, die Straße", "Die STRASSE, die Weg"),
+        ("word:sit|word:lie", "\u017fit and s\u0131t", "lie and lie"),  # long s, dotless i
+        ("word:映画|word:映像", "映画 を", "映像 を"),
+        ("word:please", "Please send it, please.", "send it,."),
+        ("word:please", "please, please send it", "send it"),
+        ("word:please", ":) oh please", ":) oh"),
+        ("word:please", "  two\n please\nlines", "  two\n\nlines"),
+        ("word:not at all", "it is Not, at  all good", "it is good"),
+        ("word:please", "pleased", None),
+        ("word:please", " please ", None),
+        ("word:<b", "a <b class='x'>bold</B> <br> word", "a  bold  <br> word"),
+        ("word:<b", "<b></b>", None),
+        ("markup", "<p>A &amp; B<script>x()</script><!-- c --></p>", "A & B"),
+        ("markup", "1 < 2 and 3 > 2", None),
+        ("markup", "<br><br>", None),
+        ("markup=both", "<i>plain</i>", "plain"),
+        ("case:lower", "ÄB", "äb"),
+        ("case:lower", "äb", None),
+        ("case: upper", "ab", "AB"),
+    ],
+)
+def test_a_text_and_its_copy(name, text, copy):
+    assert changed(name, [text, "a <b>film</b>, please"])[0] == copy
+
+
+def test_a_word_is_put_in_between_words_where_it_is_not():
+    found = {changed("word:please=in", ["send it now"], seed=seed)[0] for seed in range(60)}
+    assert found == {"please send it now", "send please it now", "send it please now",
+                     "send it now please"}  # fmt: skip
+    assert changed("word:please=both", ["Please send", "send", " "])[0] == "send"
+    assert changed("word:please=in", ["Please!", "send"])[0] is None
+    assert re.search("<b>", changed("word:<b=in", ["send it"])[0])
+
+
+def test_markup_breaks_no_word():
+    text = "a & b " * 30 + "\n\nend"
+    wrapped = changed("markup=both", [text])[0]
+    assert "<br><br>end" in wrapped
+    assert "&amp;" in wrapped
+    assert changed("markup", [wrapped])[0].split() == text.split()
+
+
+def test_of_three_words_each_is_replaced_by_another():
+    name = "word:red|word:green|word:blue"
+    copies = {changed(name, ["Red"], seed=seed)[0] for seed in range(30)}
+    assert copies == {"Green", "Blue"}
+
+
+def test_a_pair_changes_as_a_whole():
+    firsts, seconds = ["a film", "a dog", "film"], ["a movie", "a film", "a cat"]
+    assert changed("word:film|word:movie", firsts, seconds) == [
+        ("a movie", "a film"), ("a dog", "a movie"), ("movie", "a cat")]  # fmt: skip
+    # Left out where one of the two holds it, put in only where none does, never both at once.
+    assert changed("word:film=both", firsts, seconds)[:2] == [("a", "a movie"), ("a dog", "a")]
+    assert changed("word:film", firsts, seconds)[2] is None  # nothing else in the first
+    assert changed("word:film=in", [*firsts, "x"], [*seconds, "y"])[:3] == [None] * 3
+
+
+def test_the_control_leaves_out_a_word_as_frequent():
+    texts = ["common film rare", "common movie rare", "common word", "common film", "rare x"]
+    control = control_of(change_named("word:film|word:movie"))
+    assert changed(control, texts)[:4] == ["common film", "common movie", None, "film"]
+
+
+WORDS = st.lists(st.sampled_from(["film", "Movies", "a", "ſ", "İ", "\n", "“", "é", "<b>", ""]))
+
+
+@given(WORDS, st.sampled_from(["word:film|word:movie", "word:film", "word:film=both", "markup=both",
+                               "case:upper", "word:<b"]), st.integers(0, 5))  # fmt: skip
+def test_a_copy_differs_and_holds_something_and_a_swap_undoes_itself(words, name, seed):
+    text = " ".join(words)
+    copy = changed(name, [text, "A film <b> b"], seed=seed)[0]
+    assert copy is None or (copy != text and copy.strip())
+    assert copy == changed(name, [text, "other film <b> b"], seed=seed)[0]  # of this row alone
+    if name == "word:film|word:movie" and copy is not None:
+        assert changed(name, [copy])[0] == text
+
+
+def test_a_swap_of_one_text_among_empty_ones():
+    assert changed("word:film|word:movie", ["", "film"]) == [None, "movie"]
+
+
+@pytest.mark.parametrize("name", ["word:zebra", "word:zebra|word:gnu", "word:a=in", "word:only"])
+def test_a_word_of_no_text_is_refused(name):
+    with pytest.raises(InputError, match=r"changes none of the 2 texts: .*; name a word"):
+        changed(name, ["a", "a only"] if name != "word:only" else ["only", "a"])
+
+
+def test_some_rows_may_hold_none_of_them():
+    copies, at = change_named("word:film").copies(samples_of(["a film", "none"]), [1])
+    assert (len(copies), at.tolist()) == (0, [])
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_onnx_runtime_gives_what_it_gives_for_the_same_texts_by_hand(tmp_path, paired):
+    embedder = OnnxEmbedder(text_model(tmp_path), device="cpu")
+    word_pieces().save(str(tmp_path / "tokenizer.json"))
+    steps = TextPreprocessing.for_model(embedder.frozen_model)
+    texts = ["the quick dog", "a fox", "the lazy fox, a dog"]
+    pairs, by_hand = (["dog"] * 3, ["fox"] * 3) if paired else (None, None)
+    copies, at = change_named("word:dog|word:fox").copies(Samples(Texts(texts, steps, pairs=pairs)))
+    other = Texts(["the quick fox", "a dog", "the lazy dog, a fox"], steps, pairs=by_hand)
+    assert at.tolist() == [0, 1, 2]
+    assert copies.X.sha256() == other.sha256()
+    np.testing.assert_array_equal(embedder.transform(copies.X), embedder.transform(other))
+    shown = copies.looks().texts
+    assert shown[1] == ("a dog\n\nfox" if paired else "a dog")

@@ -164,6 +164,11 @@ class ChangeFindings:
     n_left_out: int
     n_embedded: int
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns that were changed."""
+        return [one.name[7:] for one in self.tried if one.name.startswith("column:")]
+
     def flipped(self, name: str) -> tuple[int, int]:
         """Predictions that a change flips, and its copies, in both parts of the samples."""
         parts = [(one.flips, one.n) for one in self.tried if one.name == name]
@@ -531,13 +536,22 @@ class _Look:
         at = np.flatnonzero(effect.flips)[:_EXAMPLES]  # rows are in random order
         classes = self.head.classes
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
+        seen = replace(seen, table=None)  # copies have none: what goes into the model is shown
         return ChangeExamples(
             tuple(rows[at].tolist()),
             tuple(classes[self.predicted[rows[at]]].tolist()),
             tuple(classes[effect.predicted[at]].tolist()),
-            seen.take(rows[at]).looks(),
-            made.take(at).looks(),
+            _looks(seen.take(rows[at])),
+            _looks(made.take(at)),
         )
+
+
+def _looks(samples: Samples) -> Inputs:
+    """Looks of samples; columns without names are called by their numbers."""
+    looks, X = samples.looks(), samples.X
+    if looks.n_samples is None and isinstance(X, np.ndarray) and X.ndim == 2:
+        return replace(looks, table={str(j): column for j, column in enumerate(X.T)})
+    return looks
 
 
 def _exact(hits: int, n: int) -> tuple[float, float]:

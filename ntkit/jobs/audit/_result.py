@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,7 @@ from ntkit.jobs.audit._changes import (
 )
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
+from ntkit.pages.change_cards import ShownChange
 
 _SHOWN = 10  # rows of a table
 
@@ -324,7 +326,7 @@ class Audit:
         changes = self.changes
         if changes is None or self.cross_fitted or not (self.labelled and self.as_dict()["errors"]):
             return []
-        columns = [c.name.removeprefix("column:") for c in changes.tried]
+        columns = changes.columns
         sentences, about = list[str](), set[str]()
         for finding in self.findings:
             names = (finding.name, *finding.same, *finding.opposed)
@@ -520,7 +522,7 @@ def audit_files(
 
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
-    shown, new = audit.findings[:most], audit.retraining
+    shown, new, changes = audit.findings[:most], audit.retraining, audit.changes
     answers = [answer for one in shown for answer in audit.answers(one.name).answers]
     return AuditPage(
         title=title,
@@ -537,4 +539,24 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         predictions=audit.predictions,
         inputs=inputs,
         retraining=None if new is None else _page(new, digest, inputs, title, most),
+        changes=None
+        if changes is None
+        else [
+            ShownChange(each.as_dict(), each.examples.before, each.examples.after)
+            for each in changes.changes
+        ],
+        tried="" if changes is None else changes.note(),
+        flipped={} if changes is None else _flipped(shown, changes),
     )
+
+
+def _flipped(
+    findings: Sequence[Finding], changes: ChangeFindings
+) -> dict[str, tuple[str, int, int]]:
+    """The change of each finding that was tried: its name, predictions that flip, and copies."""
+    flipped = dict[str, tuple[str, int, int]]()
+    for finding in findings:
+        change = change_for(finding, changes.columns)
+        if change is not None and (counts := changes.flipped(change.name))[1]:
+            flipped[finding.name] = (change.name, *counts)
+    return flipped

@@ -30,27 +30,47 @@ def donors(
     # carry the class. `differing` holds a value of each sample that its donor must not share.
     kinds = np.zeros(n, dtype=np.intp) if y is None else np.unique(y, return_inverse=True)[1]
     fold = np.zeros(n, dtype=np.intp) if folds is None else np.unique(folds, return_inverse=True)[1]
-    value = np.arange(n)  # a sample is no donor of itself
-    if differing is not None:
-        value = np.unique(np.asarray(differing), return_inverse=True)[1].ravel()
     drawn = np.full(n, -1, dtype=np.intp)
     n_kinds = int(kinds.max(initial=0)) + 1
     draws = rng.random((n, 2))
+    values = None
+    if differing is not None:
+        values = np.unique(np.asarray(differing), return_inverse=True)[1].ravel()
     for number in np.unique(fold):
         inside = np.flatnonzero(fold == number)
         pools = [inside[kinds[inside] == kind] for kind in range(n_kinds)]
-        for own in np.unique(value[inside]) if differing is not None else [None]:
-            if own is None:
-                _draw_any(drawn, inside, [p for p in pools if len(p)], draws)
-                continue
-            rows = inside[value[inside] == own]
-            others = [p for p in (pool[value[pool] != own] for pool in pools) if len(p)]
-            if others:
-                which = (draws[rows, 0] * len(others)).astype(np.intp)
-                for i, pool in enumerate(others):
-                    of = rows[which == i]
-                    drawn[of] = pool[(draws[of, 1] * len(pool)).astype(np.intp)]
+        pools = [pool for pool in pools if len(pool)]
+        if values is None:
+            _draw_any(drawn, inside, pools, draws)
+        else:
+            _draw_differing(drawn, inside, pools, draws, values)
     return drawn
+
+
+def _draw_differing(
+    drawn: Array, inside: Array, pools: list[Array], draws: Array, values: Array
+) -> None:
+    """Draw donors of another value for all samples of a fold that have one."""
+    # In a pool sorted by value, the samples of one's own value are a block that is skipped.
+    own = values[inside]
+    pools = [pool[np.argsort(values[pool], kind="stable")] for pool in pools]
+
+    def block(pool: Array) -> tuple[Array, Array]:
+        start, stop = (np.searchsorted(values[pool], own, side) for side in ("left", "right"))
+        return start, stop - start
+
+    n_pools = np.zeros(len(inside), dtype=np.intp)  # that hold another value
+    for pool in pools:
+        n_pools += block(pool)[1] < len(pool)
+    which, seen = (draws[inside, 0] * n_pools).astype(np.intp), np.zeros(len(inside), dtype=np.intp)
+    for pool in pools:
+        start, length = block(pool)
+        has = length < len(pool)
+        chosen = np.flatnonzero(has & (seen == which))
+        at = (draws[inside[chosen], 1] * (len(pool) - length[chosen])).astype(np.intp)
+        at += np.where(at >= start[chosen], length[chosen], 0)
+        drawn[inside[chosen]] = pool[at]
+        seen += has
 
 
 def _draw_any(drawn: Array, inside: Array, pools: list[Array], draws: Array) -> None:

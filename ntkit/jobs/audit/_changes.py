@@ -329,7 +329,7 @@ def changes_of(
             for change in tried
             for control in [controls[change.name]]
         ]
-        look.go_on(tries, min(_FIRST_LEAST, for_first))
+        look.go_on(tries, min(_FIRST_LEAST, for_first // _passes(tries)))
         tries.sort(key=_Try.rank)
         look.go_on(tries[: 2 * most], (for_first - look.n_embedded) // _passes(tries[: 2 * most]))
         tries.sort(key=_Try.rank)
@@ -411,7 +411,9 @@ class _Look:
         seed: int,
         bar: Any,
     ) -> None:
-        self.embedder, self.bar = replace(embedder, verbose=False), bar
+        # One bar shows all copies.
+        self.embedder = replace(embedder, verbose=False) if embedder.verbose else embedder
+        self.bar = bar
         self.head, self.samples, self.Z, self.seed = head, samples, Z, seed
         self.logits = head.logits(Z)
         self.predicted = self.logits.argmax(axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import beta, binom, t
 from tqdm import tqdm
 
-from ntkit._text import plain
+from ntkit._text import counted, plain
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
@@ -187,7 +187,9 @@ class ChangeFindings:
     def note(self) -> str:
         """Sentence on what was tried, and what it cost."""
         left = f"; {self.n_left_out} more were left out, for the budget" * bool(self.n_left_out)
-        return f"{len(self.tried)} changes were tried on {self.n_embedded} embedded copies{left}."
+        n = len(self.tried)
+        were = f"{counted(n, 'change')} {'was' if n == 1 else 'were'}"
+        return f"{were} tried on {self.n_embedded} embedded copies{left}."
 
 
 def budget_for(n_samples: int) -> int:

@@ -27,9 +27,11 @@ MOST_CHANGES = 5
 """Changes that are looked at on a second part of the samples."""
 _LEAST_BUDGET = 3000  # copies
 _FIRST_SHARE = 0.6  # of the budget, at most, for the first part
-_FIRST_LEAST = 20  # copies of each change at first; the strongest get more
+_FIRST_LEAST, _FIRST_MOST = 20, 100  # copies of each change at first; and of the strongest
 _RANKED = 10  # copies, below which a mean says little
 _MOST_WORDS = 160
+_POPULATION = 40_000  # samples that copies and their donors are of
+_FOR_SCALE = 20_000  # embeddings, for the deviations of neurons
 _EXAMPLES = 3
 _LEVEL = 0.95  # of the intervals
 _DISPLACED = "an equal displacement of the embedding"
@@ -317,13 +319,19 @@ def changes_of(
             "predictions; --no-changes (changes=0) leaves that out.",
             file=sys.stderr,
         )
-    order = np.random.default_rng([seed, len(samples)]).permutation(len(samples))
+    numbers, rng = np.arange(len(samples)), np.random.default_rng([seed, len(samples)])
+    if (
+        len(samples) > _POPULATION and getattr(samples.X, "ndim", 0) != 4
+    ):  # images in memory are not copied
+        numbers = np.sort(rng.choice(len(samples), _POPULATION, replace=False))
+        samples, Z = samples.take(numbers), Z[numbers]
+    order = rng.permutation(len(samples))
     first, others = np.split(order, [(len(samples) + 1) // 2])
     bar = tqdm(
         total=budget, unit=" copies", desc="changing", delay=1, disable=None if verbose else True
     )
     with bar:
-        look = _Look(embedder, head, samples, Z, seed, bar)
+        look = _Look(embedder, head, samples, Z, numbers, seed, bar)
         # An area of images is compared with areas at once: a large one does much anywhere. The
         # control of a word is left to the second part, for there are many words.
         tries = [
@@ -333,7 +341,8 @@ def changes_of(
         ]
         look.go_on(tries, min(_FIRST_LEAST, for_first // _passes(tries)))
         tries.sort(key=_Try.rank)
-        look.go_on(tries[: 2 * most], (for_first - look.n_embedded) // _passes(tries[: 2 * most]))
+        left = (for_first - look.n_embedded) // _passes(tries[: 2 * most])
+        look.go_on(tries[: 2 * most], min(left, _FIRST_MOST - _FIRST_LEAST))
         tries.sort(key=_Try.rank)
         fewest = max(1, min(_RANKED, max(each.n for each in tries)))
         strongest = [each.change for each in tries if each.n >= fewest][:most]
@@ -410,6 +419,7 @@ class _Look:
         head: LinearHead,
         samples: Samples,
         Z: Array,
+        numbers: Array,
         seed: int,
         bar: Any,
     ) -> None:
@@ -417,9 +427,11 @@ class _Look:
         self.embedder = replace(embedder, verbose=False) if embedder.verbose else embedder
         self.bar = bar
         self.head, self.samples, self.Z, self.seed = head, samples, Z, seed
+        self.numbers = numbers  # of the rows, as the user counts them
         self.logits = head.logits(Z)
         self.predicted = self.logits.argmax(axis=1)
-        deviations = np.std(Z, axis=0, dtype=np.float64)
+        some = np.asarray(Z[:: -(-len(Z) // _FOR_SCALE)], dtype=np.float64)
+        deviations = some.std(axis=0)
         self.scale = np.where(deviations > 0, deviations, 1.0)
         self.n_embedded = 0
         self.lower = (
@@ -542,7 +554,7 @@ class _Look:
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
         seen = replace(seen, table=None)  # copies have none: what goes into the model is shown
         return ChangeExamples(
-            tuple(rows[at].tolist()),
+            tuple(self.numbers[rows[at]].tolist()),
             tuple(classes[self.predicted[rows[at]]].tolist()),
             tuple(classes[effect.predicted[at]].tolist()),
             _looks(seen.take(rows[at])),

@@ -206,8 +206,9 @@ def test_the_choice_follows_its_rule(grouped):
     assert clf.score_error_ == pytest.approx(errors, abs=1e-6)
     best = np.unravel_index(scores.argmax(), scores.shape)
     good = scores.max(axis=1) >= scores[best] - errors[best]
-    assert clf.penalty_ == penalties[good.argmax()]
-    assert clf.alpha_ == alphas[scores[good.argmax()].argmax()]
+    largest = np.flatnonzero(good)[-1]
+    assert clf.penalty_ == penalties[largest]
+    assert clf.alpha_ == alphas[scores[largest].argmax()]
 
 
 def test_the_standard_error_of_single_samples_is_the_binomial_one():

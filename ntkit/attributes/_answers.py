@@ -22,7 +22,7 @@ from ntkit._types import Array
 from ntkit.attributes._feature_set import Rule
 from ntkit.exceptions import InputError
 
-ANSWERS = ("spurious", "legitimate", "unsure")
+ANSWERS = ("spurious", "legitimate", "unsure", "invariant")
 """Answers on a finding: a shortcut to ignore, it matters, or nobody knows."""
 CONTENT = "ntkit_content"
 """The column of a table that holds the contents' digests."""
@@ -47,7 +47,8 @@ class Answer:
     name : str
         The attribute, as ``word:film``.
     answer : str
-        "spurious", "legitimate" or "unsure".
+        "spurious", "legitimate" or "unsure"; "invariant" of a change after which the right answer
+        stays the same, whose text form is the name.
     values : tuple of tuple of str
         Attributes that stand for each value; the first are those that say the same as it.
     rules : mapping of str to Rule
@@ -112,6 +113,11 @@ class Answers:
     def spurious(self) -> tuple[Answer, ...]:
         """Those on shortcuts that the model should ignore."""
         return tuple(answer for answer in self.answers if answer.answer == "spurious")
+
+    @property
+    def invariant(self) -> tuple[str, ...]:
+        """Changes after which somebody said that the right answer stays the same."""
+        return tuple(answer.name for answer in self.answers if answer.answer == "invariant")
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""

@@ -8,5 +8,6 @@ from ntkit.changes._change import (
 from ntkit.changes._change import as_seen as as_seen  # for other packages
 from ntkit.changes._change import bank_of as bank_of
 from ntkit.changes._change import control_of as control_of
+from ntkit.changes._image_changes import PARTS as PARTS
 
 __all__ = ["Change", "change_from", "change_named"]

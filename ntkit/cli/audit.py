@@ -8,7 +8,14 @@ from ntkit._output import check_folder
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
-from ntkit.jobs.audit import VIEWS, TableRoles, audit_model, audit_tables, write_audit
+from ntkit.jobs.audit import (
+    MOST_CHANGES,
+    VIEWS,
+    TableRoles,
+    audit_model,
+    audit_tables,
+    write_audit,
+)
 from ntkit.samples import TABLES
 
 
@@ -16,7 +23,7 @@ from ntkit.samples import TABLES
 def command(
     *,
     paths: list[Path] = o.argument(
-        "ONNX classifier and labelled samples; with --predictions, the samples alone.",
+        "ONNX classifier and samples; with --predictions, the samples alone.",
         default=...,
         metavar="[MODEL] DATA",
     ),
@@ -44,6 +51,10 @@ def command(
     cross_fit: bool = o.switch(
         "--cross-fit", "The head was trained on DATA: take cross-fitted heads' errors."
     ),
+    changes: int = o.option(
+        "Changes of the input to look at closely.", default=MOST_CHANGES, min=1
+    ),
+    no_changes: bool = o.switch("--no-changes", "Change no input."),
     alpha: float = o.option(
         "Chance of any finding where there is nothing.", default=0.05, min=0, max=1
     ),
@@ -64,8 +75,9 @@ def command(
     DATA is what ntkit debias takes, and was not trained on; the model runs over it once. Words of
     texts, columns of tables, statistics of pictures and their files, metadata, neurons of the
     embedding and of earlier layers are looked at, tested, corrected for their number (Holm), and
-    ranked. OUT holds audit.html, a page for somebody who knows the subject to answer on (it saves
-    answers.json), audit.json and table.md.
+    ranked. The inputs are also changed, to see which changes flip predictions; without labels, that
+    is all that is looked at. OUT holds audit.html, a page for somebody who knows the subject to
+    answer on (it saves answers.json), audit.json and table.md.
 
     With --predictions no model is needed: DATA is a table of the inputs, or the same table, and
     --columns are those to look at.
@@ -81,6 +93,8 @@ def command(
             "--feature-sets": feature_sets,
             "--cross-fit": cross_fit,
             "--unlabelled": unlabelled,
+            "--changes": changes != MOST_CHANGES,
+            "--no-changes": no_changes,
         }
         for given, value in of_a_model.items():
             if value:
@@ -106,12 +120,13 @@ def command(
             o.tell_notes(more.notes)
         result = audit_model(
             frozen,
-            data_options.read(data, frozen, tell=False),
+            data_options.read(data, frozen, "optional", tell=False),
             feature_sets=o.names(feature_sets),
             metadata=metadata,
             key=id_column,
             cross_fit=cross_fit,
             unlabelled=more,
+            changes=0 if no_changes else changes,
             trust_inputs=trust_inputs,
             device=device,
             batch_size=o.batch_size_of(batch_size),

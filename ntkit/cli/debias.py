@@ -40,7 +40,7 @@ from ntkit.samples import Samples, named_delimiter, read_table
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: what was asked for is not better; questions are open."""
 _OF_ONE_RUN = frozenset(
-    {"run", "out", "deploy", "spurious", "answers", "no_input", "even_if_worse"}
+    {"run", "out", "deploy", "spurious", "invariant", "answers", "no_input", "even_if_worse"}
     | {"force", "quiet", "json"}
 )
 """Options that the next run in the folder does not take over."""
@@ -84,6 +84,10 @@ class Options:
         "An attribute that a right answer must not depend on: word:film, column:age>=40, "
         "metadata:site=B, word:film|word:movie; again for more."
     )
+    invariant: list[str] | None = o.option(
+        "A change after which the right answer stays the same: image:border, word:film|word:movie, "
+        "column:sex, markup, folder:PATH; again for more. No counterexamples are needed."
+    )
     answers: list[Path] | None = o.option(
         "answers.json of a page, again for more people; or labels of single samples, as "
         "ntkit label keeps them or as a table."
@@ -125,7 +129,8 @@ def command(options: Options, *, context: typer.Context) -> None:
     Without an answer no model is written. ntkit audits the model and what retraining would newly
     rely on, writes a page with the findings, and asks about the strongest in the terminal: y means
     that the model should ignore it. Or answer on the page, name a shortcut with --spurious, label
-    single samples with ntkit label, or order a method with --method.
+    single samples with ntkit label, name a change that must not matter with --invariant, or order a
+    method with --method.
 
     DATA is an image folder with one subfolder per class (groups in a metadata.csv with file_name
     and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv, .tsv, .jsonl or
@@ -160,7 +165,7 @@ def command(options: Options, *, context: typer.Context) -> None:
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
     if run is not None:
         arguments, out = going_on(run, arguments, typed), out or run
-        if {"answers", "spurious", "groups"} & typed or (run / ANSWERS_FILE).is_file():
+        if {"answers", "spurious", "invariant", "groups"} & typed or (run / ANSWERS_FILE).is_file():
             # What was ordered or labelled before is not what is said now.
             arguments |= said_now
     labels = arguments["labels"]
@@ -188,7 +193,7 @@ def command(options: Options, *, context: typer.Context) -> None:
     for samples in sets.values():
         o.tell_notes(samples.notes)
     asks = not (a.no_input or a.json) and can_ask()
-    is_told = a.spurious or files or a.groups or ordered or a.new_head or run
+    is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
     if not asks and not is_told:
         _tell_cost(sets, a.model, a.validation)
     failed: DeployError | None = None
@@ -206,6 +211,7 @@ def command(options: Options, *, context: typer.Context) -> None:
                 max_cost=a.max_cost,
                 validation_balanced=a.validation_balanced,
                 spurious=a.spurious,
+                invariant=a.invariant,
                 answers=answers or labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
@@ -294,7 +300,7 @@ def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
 
 def _goes_on(run: Path, typed: set[str]) -> bool:
     """Whether a decided run is done again, rather than another row of its table written."""
-    if typed & {"answers", "spurious", "groups", "max_cost", "even_if_worse"}:
+    if typed & {"answers", "spurious", "invariant", "groups", "max_cost", "even_if_worse"}:
         return True
     return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
 
@@ -305,7 +311,8 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
     if method is None or out is None:
         raise InputError(
             f"{run} holds a decided run. Another method: ntkit debias --from {quoted(run)} "
-            "--method NAME -o OTHER. Other answers: add --answers or --spurious."
+            "--method NAME -o OTHER. Other answers: add --answers, --spurious or "
+            "--invariant."
         )
     of_a_row = {"run", "model", "method", "out", "device", "force", "json", "quiet", "no_input"}
     of_a_row |= {each.name for each in fields(o.ModelOptions)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +21,16 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import KeepsHead, OriginalHead, ValidatedClassifier
 from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, strongest_wrong
+from ntkit.spuriousness import (
+    change_scores,
+    non_constant_neurons,
+    sfit,
+    spuriousness_scores,
+    strongest_wrong,
+)
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
@@ -43,6 +50,7 @@ from ntkit.study import (
     identified,
     misclassified,
     penalty_path,
+    without,
 )
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +60,8 @@ _logger = logging.getLogger(__name__)
 class Stage:
     """Result of stage one: sets, folds (where the two sets are one), original head, scores."""
 
-    # `also` are identification samples that are not for retraining, to judge penalties by, and
+    # `also` are identification samples that are not for retraining, to judge penalties by,
+    # `changed` the copies that judge a mask (what it costs on biased samples is no price), and
     # `plain` the penalties of class-balanced retraining, where one is to be chosen.
 
     tune: Rows
@@ -63,6 +72,7 @@ class Stage:
     plain: PenaltyPath | None
     original: LinearHead
     scores: Array
+    changed: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -105,12 +115,15 @@ class NeuronTuneClassifier(ValidatedClassifier):
         Suppress what any class flags, what every scored class flags, or in each class's weights
         what that class flags. With two classes only the difference of the two weight rows
         matters, so there "per_class" is the same as "intersection".
-    statistic : {"median", "mean", "contribution"}, default="median"
+    statistic : {"median", "mean", "contribution", "change"}, default="median"
         What is compared between misclassified and correct samples: the median or mean
         activation, or the median contribution (activation times its push toward the strongest
-        wrong logit).
+        wrong logit). "change" scores a neuron by what a change that must not matter does to it,
+        instead of by errors: the root mean square of its change from ``X`` to ``X_changed``, the
+        same for every class. Rounds after the first then find nothing new.
     standardize : bool, default=True
-        Divide scores by the neuron's standard deviation over the identification set.
+        Divide scores by the neuron's standard deviation over the identification set; with "change"
+        over the training samples.
     activation : {"signed", "magnitude"}, default="signed"
         Compare activations as they are, or their absolute values.
     suppression : float in [0, 1], default=1.0
@@ -134,8 +147,9 @@ class NeuronTuneClassifier(ValidatedClassifier):
         the errors, by the learned share of :class:`AutoDebiasClassifier`, and else takes 1.
     max_cost : float or None, default=0.03
         Most of mean class accuracy (mean cell accuracy, where cells are balanced) that
-        suppression may cost on the training samples, cross-validated. A mask that costs more is
-        not applied, with a warning. None applies every mask.
+        suppression may cost on the training samples, cross-validated; of changed copies, where
+        these found the neurons. A mask that costs more is not applied, with a warning. None
+        applies every mask.
     {head}
     C : float or None, default=None
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
@@ -205,7 +219,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         "threshold": [Interval(Real, None, None, closed="neither")],
         "max_suppressed": [Interval(Real, 0, 1, closed="both")],
         "aggregation": [StrOptions({"union", "intersection", "per_class"})],
-        "statistic": [StrOptions({"median", "mean", "contribution"})],
+        "statistic": [StrOptions({"median", "mean", "contribution", "change"})],
         "standardize": ["boolean"],
         "activation": [StrOptions({"signed", "magnitude"})],
         "suppression": [Interval(Real, 0, 1, closed="both")],
@@ -273,6 +287,48 @@ class NeuronTuneClassifier(ValidatedClassifier):
         }
         return cls(**(paper | parameters))
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_changed: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Find the spurious neurons, suppress them and retrain the head.
+
+        Parameters
+        ----------
+        {X, y, sample_weight, X_changed}
+            Only with ``statistic="change"``. Copies can be samples as well: ``fit(np.vstack([X,
+            X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``, if there is one
+            of each.
+        {X_val, y_val, sample_weight_val}
+
+        {fitted}
+
+        Raises
+        ------
+        {fit.InputError, DeviceError}
+        """
+        study = self._study(
+            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
+        )
+        self._learn(study)
+        return self
+
+    def _study(self, *args: Any, X_changed: Any = None) -> Study:
+        if X_changed is not None and self.statistic != "change":
+            raise InputError(
+                f"X_changed is not used with statistic={self.statistic!r}; leave it out, or set "
+                "statistic='change'."
+            )
+        return super()._study(*args, X_changed=X_changed)
+
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))
@@ -303,8 +359,14 @@ class NeuronTuneClassifier(ValidatedClassifier):
             identify.y_index[wrong & (identify.weight > 0)], minlength=len(self.classes_)
         )
         self.non_constant_ = non_constant_neurons(identify.X, identify.weight)
-        scores = self._score(identify, logits, original)
-        return Stage(tune, identify, folds, seed, also, plain, original, scores)
+        if self.statistic == "change":
+            scores = self._change_scores(study)
+        else:
+            scores = self._score(identify, logits, original)
+        changed = None
+        if self.statistic == "change" and study.changed is not None and tune is study.train:
+            changed = study.changed[: len(tune.weight)]
+        return Stage(tune, identify, folds, seed, also, plain, original, scores, changed)
 
     def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
         """Spuriousness scores (C, D) of a head's errors."""
@@ -323,6 +385,20 @@ class NeuronTuneClassifier(ValidatedClassifier):
             standardize=self.standardize,
             transform=read,
         )
+
+    def _change_scores(self, study: Study) -> Array:
+        """Scores (C, D) of what a change does to each neuron, on the training samples."""
+        if study.changed is None:
+            raise InputError(
+                "statistic='change' scores neurons by changed copies of the samples; pass "
+                "X_changed, or take another statistic."
+            )
+        X, weight = study.train.X, study.train.weight
+        changed = study.changed[: len(weight)]
+        if self.activation == "magnitude":
+            X, changed = np.abs(X), np.abs(changed)
+        scores = change_scores(X, changed, weight, self.standardize)
+        return np.tile(scores, (len(self.classes_), 1))
 
     def _scores_of(self, identify: Rows, wrong: Array, **options: Any) -> Array:
         return spuriousness_scores(
@@ -349,7 +425,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
                 logits, identify = identified(
                     current, stage.tune, weight, identify, stage.folds, self._fits_on(mask)
                 )
-                scores = self._score(identify, logits, current)
+                if self.statistic != "change":
+                    scores = self._score(identify, logits, current)
             new_mask = self._flagged(scores, self.non_constant_, mask)
             warn_about(
                 new_mask,
@@ -397,7 +474,12 @@ class NeuronTuneClassifier(ValidatedClassifier):
         if not mask.columns.any():
             return mask
 
+        changed = stage.changed
+
         def accuracy(fit: Callable[[Rows, Sequence[Array]], list[FittedHead]]) -> float:
+            if changed is not None:
+                heads = fit(stage.tune, [without(tuning.weight, train) for train, _ in folds])
+                return _accuracy_on_copies(stage.tune, changed, folds, heads)
             logits, _ = cross_fitted_logits(stage.tune, tuning.weight, folds, fit)
             mass = np.bincount(tuning.cells, weights=stage.tune.weight)
             right = stage.tune.weight * ~misclassified(logits, stage.tune)
@@ -523,6 +605,21 @@ class NeuronTuneClassifier(ValidatedClassifier):
         return tags
 
 
+def _accuracy_on_copies(
+    rows: Rows, changed: Array, folds: Sequence[Fold], heads: Sequence[LinearHead]
+) -> float:
+    """Mean class accuracy on the copies of rows that a head has not seen."""
+    hits, mass = np.zeros(len(heads[0].classes)), np.zeros(len(heads[0].classes))
+    for (_, test), head in zip(folds, heads, strict=True):
+        row, copy = np.nonzero(~np.isnan(changed[test][:, :, 0]))
+        of = test[row]
+        right = head.logits(changed[of, copy]).argmax(axis=1) == rows.y_index[of]
+        weight = rows.weight[of]
+        mass += np.bincount(rows.y_index[of], weights=weight, minlength=len(mass))
+        hits += np.bincount(rows.y_index[of], weights=weight * right, minlength=len(mass))
+    return float((hits[mass > 0] / mass[mass > 0]).mean())
+
+
 def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
     """Classes and weights of rows, and of others after them."""
     if also is None:
@@ -615,6 +712,7 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        X_changed: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
@@ -623,7 +721,8 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
 
         Parameters
         ----------
-        {X, y, sample_weight}
+        {X, y, sample_weight, X_changed}
+            Only with ``statistic="change"``.
         {X_val, y_val, sample_weight_val}
 
         {fitted}
@@ -635,7 +734,10 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         # What its own head would cost, or be worth, says nothing of the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
         clf = NeuronTuneClassifier(**rule)
-        stage = clf._identify(clf._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        study = clf._study(
+            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
+        )
+        stage = clf._identify(study)
         clf._retrain(stage, clf._tuning(stage))
         self.estimator_ = clf
         validate_data(self, X, skip_check_array=True)

@@ -16,6 +16,7 @@ from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
+from ntkit.pages.change_cards import ShownChange, change_card, change_in_words
 from ntkit.samples import Inputs
 
 _LONGEST = 60  # characters of a column that names of attributes show
@@ -415,6 +416,9 @@ class AuditPage:
     unlabelled: Unlabelled | None = None
     go_on: str | None = None
     retraining: AuditPage | None = None
+    changes: Sequence[ShownChange] | None = None
+    tried: str = ""
+    flipped: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
 
     @property
     def lists(self) -> tuple[AuditPage, ...]:
@@ -437,6 +441,12 @@ def audit_html(page: AuditPage) -> str:
             for row in group["examples"]["rows"]
         ]
     _add_unlabelled(page, cards)
+    for card in cards:
+        if (seen := page.flipped.get(card["finding"].name)) and not card["retrained"]:
+            name, flips, n = seen
+            counted = f"{flips} of {n} predictions flip" if flips else f"no prediction of {n} flips"
+            what = change_in_words(name)
+            card["changed"] = f"When it is changed ({what[:1].lower()}{what[1:]}), {counted}."
     looks = [look for _, group in groups for look in group["looks"]]
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
     data = "--train DATA --validation DATA -o debiased/"
@@ -445,7 +455,8 @@ def audit_html(page: AuditPage) -> str:
         page=page,
         go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
         facts=facts,
-        accuracy=share_in_words(facts["accuracy"]),
+        accuracy=share_in_words(facts["accuracy"]) if facts["labelled"] else "",
+        changes=[change_card(each) for each in page.changes or ()],
         cards=cards,
         retrained=share_in_words(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
         n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),

@@ -217,9 +217,12 @@ def test_a_locale_that_is_not_installed_is_named(fitted, tmp_path, capfd):
 def test_an_audit_shows_words_and_texts(folder, ntkit, tmp_path):
     command = ["audit", folder / "reviews.onnx", folder / "val.csv", "-o", tmp_path / "out"]
     code, out, err = ntkit(*command, "--device", "cpu", "--quiet")
-    assert (code, err) == (0, "")
+    assert code == 0
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert err == f"Note: {found['notes'][0]}\n"
+    assert "2 changes were tried on" in err  # film for movie, and left out
     assert found["findings"][0]["name"] in ("word:film", "word:movie")
+    assert found["changes"][0]["is_finding"]
     assert "of word" in out
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "of 500 texts" in page

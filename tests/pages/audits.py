@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 import ntkit
-from ntkit.jobs.audit import with_retraining
+from ntkit.jobs.audit import (
+    ChangeExamples,
+    ChangeFinding,
+    ChangeFindings,
+    Inputs,
+    TriedChange,
+    with_retraining,
+)
 from ntkit.pages.audit_page import Unlabelled
 
 N = 600
@@ -73,4 +80,38 @@ def hostile():
         ids=[f"{EVIL[i % 5]}{i}" for i in range(N)],
     )
     values = {finding.name: found.values(finding.name) for finding in found.findings}
-    return replace(found, unlabelled=Unlabelled(N, values, found.inputs))
+    changes = [changed(f"{kind}:{evil}", EVIL) for kind in ("word", "column") for evil in EVIL]
+    return replace(
+        found,
+        unlabelled=Unlabelled(N, values, found.inputs),
+        changes=ChangeFindings(tuple(changes), (TriedChange(EVIL[0], 9, 1, 1.0, 1.0),), 0, 9),
+    )
+
+
+def changed(name, texts, copies=None, **values):
+    """A change with examples that flip, of texts and of rows with a column of that name."""
+    copies = texts[::-1] if copies is None else copies
+    n = min(len(texts), 3)
+    before, after = (
+        Inputs(
+            texts=of[:n],
+            table={name: of[:n], "other": [1] * n},
+            ids=[f"{EVIL[0]}{i}" for i in range(n)],
+        )
+        for of in (texts, copies)
+    )
+    examples = ChangeExamples((*range(n),), EVIL[:1] * n, EVIL[1:2] * n, before, after)
+    facts = {
+        "n": 40,
+        "flips": 0.25,
+        "flips_interval": (0.1, 0.4),
+        "control": EVIL[2],
+        "control_flips": 0.05,
+        "control_interval": (0.0, 0.2),
+        "margin_change": 1.0,
+        "beyond_control": 1.0,
+        "beyond_interval": (0.5, 1.5),
+        "p_value": 0.01,
+        "is_finding": True,
+    }
+    return ChangeFinding(name=name, examples=examples, **(facts | values))

@@ -6,6 +6,15 @@ from ntkit.attributes import joined_answers as joined_answers
 from ntkit.attributes import write_answers as write_answers
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._audit import with_retraining as with_retraining
+from ntkit.jobs.audit._changes import MOST_CHANGES as MOST_CHANGES
+from ntkit.jobs.audit._changes import ChangeExamples as ChangeExamples
+from ntkit.jobs.audit._changes import ChangeFinding as ChangeFinding
+from ntkit.jobs.audit._changes import ChangeFindings as ChangeFindings
+from ntkit.jobs.audit._changes import TriedChange as TriedChange
+from ntkit.jobs.audit._changes import budget_for as budget_for
+from ntkit.jobs.audit._changes import change_for as change_for
+from ntkit.jobs.audit._changes import changes_for as changes_for
+from ntkit.jobs.audit._changes import changes_of as changes_of
 from ntkit.jobs.audit._from_model import GO_ON as GO_ON
 from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages

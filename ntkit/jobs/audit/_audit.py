@@ -139,7 +139,13 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
         newly, findings=tuple(newly.findings[i] for i in new), values=newly.values[:, new]
     )
     retraining = replace(
-        audit, predictions=predictions, found=newly, cross_fitted=False, notes=(), retraining=None
+        audit,
+        predictions=predictions,
+        found=newly,
+        cross_fitted=False,
+        notes=(),
+        retraining=None,
+        changes=None,
     )
     return replace(audit, retraining=retraining)
 

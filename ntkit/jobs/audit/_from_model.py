@@ -15,6 +15,7 @@ from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
+from ntkit.attributes.findings import Finding, Findings, Predictions
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -25,6 +26,7 @@ from ntkit.extraction import (
     embedded_with_layers,
 )
 from ntkit.jobs.audit._audit import audit
+from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
 from ntkit.jobs.audit._reader import (
     VIEWS,
     AttributeReader,
@@ -142,6 +144,7 @@ def audit_model(
     cross_fit: bool = False,
     unlabelled: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    changes: int | None = MOST_CHANGES,
     trust_inputs: bool = False,
     device: str = "auto",
     batch_size: int | str | None = None,
@@ -155,10 +158,14 @@ def audit_model(
     (words, columns, statistics of images and their files, metadata) and with the neurons of its
     embedding and of some earlier layers. :func:`ntkit.audit` takes predictions from elsewhere.
 
+    The samples are also changed, and the model looks at the copies: which changes flip predictions?
+    Without labels, this is all that is looked at.
+
     Parameters
     ----------
     {job.model, job.data}
-        They should be distributed as the training set.
+        They should be distributed as the training set. Inputs alone (or samples without labels) are
+        taken, too: errors are then not looked at.
     feature_sets : sequence of str, optional
         What to look at, of "word", "column", "input" (columns without names), "metadata",
         "image", "file", "layer" and "embedding"; by default all that there is, and the embedding
@@ -179,6 +186,10 @@ def audit_model(
         Other samples, without labels: the page shows how often each finding occurs there, and
         some examples.
     {job.preprocessing}
+    changes : int or None, default=5
+        Changes of the input that are looked at closely: the strongest of those that were tried on
+        some of the samples, each on up to 300 others, next to a control of the same size. At most
+        as many copies as half of the samples, or 3000, are embedded. 0 or None leaves this out.
     trust_inputs : bool, default=False
         Go on, with a note, if the model is no better than guessing: never right on a class, or
         at chance because it predicts nearly always the same.
@@ -212,12 +223,41 @@ def audit_model(
     dict_keys(['image', 'layer'])
     """
     _check_kinds(feature_sets)
-    model = loaded(model)
-    samples = read(data, model, preprocessing=preprocessing)
+    model, most = loaded(model), changes or 0
+    samples = read(data, model, labels="optional", preprocessing=preprocessing)
+    if samples.y is None:
+        of_labelled = {
+            "cross_fit": cross_fit,
+            "unlabelled": unlabelled is not None,
+            "metadata": metadata is not None,
+            "arrays": arrays,
+            "feature_sets": feature_sets is not None,
+            "more_feature_sets": [*more_feature_sets],
+        }
+        _check_unlabelled(model, samples, most, [name for name, v in of_labelled.items() if v])
     match = _matched(model, samples, cross_fit)
     model, samples, notes = match.model, match.samples, [*match.notes]
+    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+
+    def changed(read: ModelPass, findings: Sequence[Finding]) -> ChangeFindings | None:
+        return changes_of(
+            embedder,
+            model.head,
+            read.samples,
+            changes_for(read.samples, findings) if most else (),
+            read.embedded.Z,
+            seed=random_state,
+            most=most,
+            alpha=alpha,
+            verbose=verbose,
+        )
+
+    if samples.y is None:
+        run = _run(embedder, samples, ["word"], device)
+        result = _of_changes(run, model, changed(run, ()), alpha)
+        return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
     beside = Metadata.of(metadata, [samples], key)
-    run = _run(model, samples, feature_sets, device, batch_size, verbose)
+    run = _run(embedder, samples, feature_sets, device)
     pred = None
     if not cross_fit and model.head is not None:
         pred = model.head.predict(run.embedded.Z)
@@ -247,11 +287,59 @@ def audit_model(
         random_state=random_state,
     )
     if extra is not None:
-        seen = _run(model, extra, feature_sets, device, batch_size, verbose)
+        seen = _run(embedder, extra, feature_sets, device)
         names = [finding.name for finding in result.findings]
         result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
-    notes = [*samples.reading_notes(), *notes, *result.notes]
-    return replace(result, notes=tuple(dict.fromkeys(notes)))
+    found = changed(run, result.findings)
+    notes = [*samples.reading_notes(), *notes, *result.notes, *([found.note()] if found else ())]
+    return replace(result, changes=found, notes=tuple(dict.fromkeys(notes)))
+
+
+def _check_unlabelled(
+    model: FrozenModel, samples: Samples, most: int, arguments: Sequence[str]
+) -> None:
+    """Refuse samples without labels where nothing can be looked at, or what is for errors."""
+    what = f"{samples.called()} {'holds' if samples.sources else 'have'} no labels"
+    if arguments:
+        raise InputError(f"{what}, and {arguments[0]} is for errors; add labels, or drop it.")
+    if samples.embedded:
+        raise InputError(
+            f"{what}, and embeddings cannot be changed; add labels, or give the samples themselves."
+        )
+    if not most:
+        raise InputError(
+            f"{what}, so only changes of the input can be looked at; add labels, or drop "
+            "--no-changes (changes=0)."
+        )
+    if model.head is None:
+        raise InputError(
+            f"{what}, and the model has no head, so there are no predictions that may flip; add "
+            "labels and --cross-fit (cross_fit=True), or give a classifier."
+        )
+
+
+def _of_changes(
+    run: ModelPass, model: FrozenModel, changes: ChangeFindings | None, alpha: float
+) -> Audit:
+    """An audit of samples without labels: what changes their predictions, and nothing of errors."""
+    if changes is None or model.head is None:
+        raise InputError(
+            f"{run.samples.called()}: there are no labels, and ntkit knows no change of these "
+            "samples; add labels, or give images, texts or a table of columns."
+        )
+    at, n = model.head.logits(run.embedded.Z).argmax(axis=1), len(run.samples)
+    return Audit(
+        Predictions(model.head.classes, at, at, np.ones(n)),
+        (),
+        Findings((), {}, 0, {}, np.empty((n, 0), dtype=int)),
+        alpha,
+        cross_fitted=False,
+        inputs=run.samples.looks(),
+        notes=(changes.note(),),
+        model=model.sha256(),
+        changes=changes,
+        labelled=False,
+    )
 
 
 def audit_read(
@@ -311,19 +399,13 @@ def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
 
 
 def _run(
-    model: FrozenModel,
-    samples: Samples,
-    feature_sets: Sequence[str] | None,
-    device: str,
-    batch_size: int | str | None,
-    verbose: bool,
+    embedder: OnnxEmbedder, samples: Samples, feature_sets: Sequence[str] | None, device: str
 ) -> ModelPass:
     """One pass over the samples; embeddings in a store are taken as they are."""
     if samples.embedded:
         return ModelPass(samples, Embedded(samples.X, {}, "store"))
-    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     samples = samples.measured(WatchedPictures)
-    if model.head is not None:
+    if embedder.frozen_model.head is not None:
         check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)

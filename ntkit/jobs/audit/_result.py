@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,16 @@ import numpy as np
 from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._output import check_folder, new_folder
-from ntkit._text import as_json, escaped, percent, printable, shortened, table, with_interval
+from ntkit._text import (
+    as_json,
+    escaped,
+    listed,
+    percent,
+    printable,
+    shortened,
+    table,
+    with_interval,
+)
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import (
@@ -28,8 +38,15 @@ from ntkit.attributes import (
 )
 from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
 from ntkit.exceptions import InputError
+from ntkit.jobs.audit._changes import (
+    ChangeFindings,
+    change_for,
+    change_of_attribute,
+    has_attribute,
+)
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
+from ntkit.pages.change_cards import ShownChange
 
 _SHOWN = 10  # rows of a table
 
@@ -63,6 +80,11 @@ class Audit:
     retraining : Audit or None
         What class-balanced retraining would newly rely on: its own predictions and the findings
         the model itself does not have.
+    changes : ChangeFindings or None
+        Which changes of the input flip predictions, next to controls of the same size.
+    labelled : bool
+        Whether the samples have labels. Without, changes alone are looked at, and what is
+        predicted stands in the place of the true classes.
 
     Examples
     --------
@@ -89,6 +111,8 @@ class Audit:
     layers: tuple[str, ...] = ()
     unlabelled: Unlabelled | None = None
     retraining: Audit | None = None
+    changes: ChangeFindings | None = None
+    labelled: bool = True
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -201,8 +225,9 @@ class Audit:
         return {
             "version": __version__,
             "samples": int((weight > 0).sum()),
-            "errors": int((wrong & (weight > 0)).sum()),
-            "accuracy": float(np.average(~wrong, weights=weight)),
+            "labelled": self.labelled,
+            "errors": int((wrong & (weight > 0)).sum()) if self.labelled else None,
+            "accuracy": float(np.average(~wrong, weights=weight)) if self.labelled else None,
             "classes": self.predictions.classes.tolist(),
             "cross_fitted": self.cross_fitted,
             "alpha": self.alpha,
@@ -216,6 +241,7 @@ class Audit:
             "unlabelled": self._unlabelled(),
             "findings": [finding.as_dict() for finding in self.findings],
             "retraining": retraining and {n: retraining[n] for n in ("accuracy", "findings")},
+            **(_NO_CHANGES if self.changes is None else self.changes.as_dict()),
         }
 
     def _unlabelled(self) -> dict[str, Any] | None:
@@ -266,11 +292,65 @@ class Audit:
                 f"With its last layer retrained so that all classes count alike, the model would "
                 f"be right on {accuracy}.",
             ]
+        parts += self._of_changes(markdown)
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _shown(self, markdown: bool) -> list[str]:
         more = len(self.findings) - _SHOWN
         return [self.table(markdown=markdown), *[f"{more} more are not shown."] * (more > 0)]
+
+    def _of_changes(self, markdown: bool) -> list[str]:
+        """The strongest changes as a table, and what they say next to the findings."""
+        if self.changes is None:
+            return []
+        if not self.changes.changes:
+            return ["No change of the input could be tried on these samples."]
+        text = _code if markdown else _readable
+        rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
+        rows += [
+            [
+                text(each.name),
+                f"{with_interval(each.flips, each.flips_interval, each.n)} of {each.n}",
+                with_interval(each.control_flips, each.control_interval, each.n),
+                f"{each.p_value:.0e}" if each.p_value < 0.01 else f"{each.p_value:.2f}",
+                f"{each.beyond_control:.2f} [{each.beyond_interval[0]:.2f}, "
+                f"{each.beyond_interval[1]:.2f}]",
+            ]
+            for each in self.changes.changes[:_SHOWN]
+        ]
+        shown = "What changes the prediction", table(rows, "<>>>>")
+        return [*shown, *([" ".join(said)] if (said := self.change_sentences()) else []), _FLIPS]
+
+    def change_sentences(self) -> list[str]:
+        """Sentences on findings that flip nothing, and on changes that no finding is about."""
+        changes = self.changes
+        if changes is None or self.cross_fitted or not (self.labelled and self.as_dict()["errors"]):
+            return []
+        columns = changes.columns
+        sentences, about = list[str](), set[str]()
+        for finding in self.findings:
+            names = (finding.name, *finding.same, *finding.opposed)
+            about |= {n for n in (change_of_attribute(name, columns) for name in names) if n}
+            change = change_for(finding, columns)
+            if change is None:
+                continue
+            flips, n = changes.flipped(change.name)
+            left_out = change.name.partition("|")[0]
+            also = changes.flipped(left_out) if left_out != change.name else (0, 0)
+            about.add(change.name)
+            if n >= _ENOUGH and not flips and not also[0]:
+                sentences.append(
+                    f"{_readable(finding.name)} is correlated with errors, and changing it flips "
+                    f"none of {n} predictions."
+                )
+        looked_at = {name.partition(":")[0] for name in self.n_looked_at}
+        sentences += [
+            f"{_readable(each.name)} flips surely more predictions than its control, and no "
+            "finding in the errors is about it."
+            for each in changes.changes
+            if each.is_finding and each.name not in about and has_attribute(each.name, looked_at)
+        ]
+        return sentences
 
     def __repr__(self) -> str:
         names = ", ".join(finding.name for finding in self.findings[:3])
@@ -278,6 +358,21 @@ class Audit:
 
     def _first_line(self) -> str:
         facts = self.as_dict()
+        if not self.labelled:
+            counts = np.bincount(
+                self.predictions.pred_index, minlength=len(self.predictions.classes)
+            )
+            shown = listed(
+                (
+                    f"{_readable(str(label))} ({count})"
+                    for label, count in zip(facts["classes"], counts, strict=True)
+                ),
+                _SHOWN,
+            )
+            return (
+                "There are no labels, so errors are not looked at, only which changes of the input "
+                f"change the prediction. Predicted classes of {facts['samples']} samples: {shown}."
+            )
         looked_at = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
         whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
         sentences = [
@@ -311,6 +406,14 @@ class Audit:
         return " ".join(sentences)
 
 
+_ENOUGH = 20  # copies, of which none flips, to say so
+_NO_CHANGES = dict.fromkeys(("changes", "changes_tried", "changes_left_out", "copies_embedded"))
+_FLIPS = (
+    "flips: predictions that differ on changed copies, in % with the 95 % interval; control: the "
+    "same of a change of equal size that means nothing; p: of so many more flips by chance, after "
+    "Holm's correction; margin: how much the logit of the predicted class loses against the "
+    "others. It is evidence if the right answer stays the same, which only a person can tell."
+)
 _READ = (
     "worst group: of the samples that conflict with what the attribute goes with, those that are "
     "surely wrong most often, with the share that is right in % and its 95 % interval; otherwise: "
@@ -419,7 +522,7 @@ def audit_files(
 
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
-    shown, new = audit.findings[:most], audit.retraining
+    shown, new, changes = audit.findings[:most], audit.retraining, audit.changes
     answers = [answer for one in shown for answer in audit.answers(one.name).answers]
     return AuditPage(
         title=title,
@@ -436,4 +539,24 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         predictions=audit.predictions,
         inputs=inputs,
         retraining=None if new is None else _page(new, digest, inputs, title, most),
+        changes=None
+        if changes is None
+        else [
+            ShownChange(each.as_dict(), each.examples.before, each.examples.after)
+            for each in changes.changes
+        ],
+        tried="" if changes is None else changes.note(),
+        flipped={} if changes is None else _flipped(shown, changes),
     )
+
+
+def _flipped(
+    findings: Sequence[Finding], changes: ChangeFindings
+) -> dict[str, tuple[str, int, int]]:
+    """The change of each finding that was tried: its name, predictions that flip, and copies."""
+    flipped = dict[str, tuple[str, int, int]]()
+    for finding in findings:
+        change = change_for(finding, changes.columns)
+        if change is not None and (counts := changes.flipped(change.name))[1]:
+            flipped[finding.name] = (change.name, *counts)
+    return flipped

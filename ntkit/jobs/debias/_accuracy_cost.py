@@ -177,8 +177,11 @@ def accuracy_cost_of(
     balanced: Attribute | None = None,
     *,
     by_groups: bool = True,
+    copies: tuple[Array, Array] | None = None,
 ) -> AccuracyCost:
     """Price of predictions beside the logits of the original head, one column per class."""
+    # `copies` are changed copies that the original head and this one get right; `balanced` has
+    # their groups, too, after those of the samples.
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
     before = Outcome.of(old_logits, y_index)
@@ -186,7 +189,12 @@ def accuracy_cost_of(
     gain = right.astype(float) - right_before
     z = float(norm.ppf(_CONFIDENCE))
     cells = y_index if balanced is None else balanced.value
-    of_class = [gain[cells == k] for k in np.unique(cells[cells >= 0])]
+    judged_before, judged = right_before, right
+    if copies is not None:
+        judged_before = np.concatenate([right_before, copies[0]])
+        judged = np.concatenate([right, copies[1]])
+    judged_gain = judged.astype(float) - judged_before
+    of_class = [judged_gain[cells == k] for k in np.unique(cells[cells >= 0])]
     class_gain = float(np.mean([some.mean() for some in of_class]))
     class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
     n_known, n_inferred = None, None
@@ -208,8 +216,8 @@ def accuracy_cost_of(
         average=float(right.mean()),
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
-        worst_named=None if balanced is None else balanced.worst(right),
-        worst_named_before=None if balanced is None else balanced.worst(right_before),
+        worst_named=None if balanced is None else balanced.worst(judged),
+        worst_named_before=None if balanced is None else balanced.worst(judged_before),
         by_groups=balanced is not None and by_groups,
         n_known=n_known,
         n_inferred=n_inferred,

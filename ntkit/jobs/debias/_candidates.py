@@ -14,12 +14,15 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
     DFRClassifier,
+    InvariantClassifier,
     NeuronTuneClassifier,
 )
 from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
 GROUP_BALANCED = "group-balanced"
+BY_CHANGE = "by change"
+"""What is asked for where the best of the candidates by change, and of the groups, is taken."""
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 
 
@@ -27,10 +30,17 @@ DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 class Setting:
     """A candidate before it is fitted."""
 
+    # `by_change` uses copies: it is tuned on the training rows and their copies, and fitted on the
+    # validation rows as well;
+    # `groups` says that groups are balanced then, `copies_as_rows` that copies join the rows.
+
     estimator: Any
     rows: str = "train"
     as_is: bool = False
     partly_known: bool = False
+    by_change: bool = False
+    groups: bool = False
+    copies_as_rows: bool = False
 
 
 def default_settings() -> dict[str, Setting]:
@@ -125,18 +135,49 @@ class Candidate:
     chosen: bool = False
 
 
+def change_settings(*, named: bool) -> dict[str, Setting]:
+    """Candidates of a repair with changed copies."""
+
+    # NeuronTune by change suppresses the neurons that the changes move most, by shares of them.
+    def changed(estimator: Any, **more: bool) -> Setting:
+        return Setting(estimator, rows="both", by_change=True, **more)
+
+    rule: dict[str, Any] = {"statistic": "change", "threshold": 0.0, "min_neurons": 1}
+    rule |= {"error_weight": 1.0, "max_cost": None}
+    settings = {
+        "copies": changed(InvariantClassifier(penalties=(0,))),
+        "copies and penalty": changed(InvariantClassifier()),
+    }
+    if named:
+        groups = AutoDebiasClassifier(recipe="group-balanced")
+        settings["groups and copies"] = changed(groups, groups=True, copies_as_rows=True)
+    for share in (0.3, 0.5, 0.7):
+        clf = NeuronTuneClassifier(max_suppressed=share, **rule)
+        name = f"neurontune-change-{100 * share:.0f}"
+        settings[name] = changed(clf, copies_as_rows=True)
+    return settings
+
+
 def asked_for(
-    auto: Any, method: Any, *, named: bool = False, partly_known: bool = False
+    auto: Any,
+    method: Any,
+    *,
+    named: bool = False,
+    partly_known: bool = False,
+    by_change: bool = False,
 ) -> tuple[dict[str, Setting], str]:
     """The candidates of the table, the one asked for among them, and its name."""
     settings, default = CANDIDATES | {"auto": Setting(auto)}, "auto"
+    if by_change:
+        settings |= change_settings(named=named)
+        default = BY_CHANGE
     if partly_known:
         default = f"{GROUP_BALANCED} by labels" if named else GROUP_BALANCED
         dfr = DFRClassifier(variant="weighted", C=None)
         settings |= {default: Setting(dfr, rows="both", partly_known=True)}
     if named:
-        default = GROUP_BALANCED
-        settings |= {default: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
+        default = BY_CHANGE if by_change else GROUP_BALANCED
+        settings |= {GROUP_BALANCED: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
     method = default if method is None else method
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):
@@ -146,7 +187,7 @@ def asked_for(
         return settings | {"yours": Setting(method, as_is=True)}, "yours"
     if method in OTHER_METHODS:
         return settings | {method: Setting(OTHER_METHODS[method])}, method
-    if method not in settings and method not in LABEL_FREE_SCORES:
+    if method not in settings and method not in (*LABEL_FREE_SCORES, BY_CHANGE):
         known = ", ".join([*settings, *OTHER_METHODS])
         raise InputError(
             f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "

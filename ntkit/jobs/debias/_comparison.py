@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from inspect import signature
 from typing import Any
@@ -20,6 +20,7 @@ from ntkit.attributes import FEWEST, Attribute
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
+    InvariantClassifier,
     StudyClassifier,
     head_of,
     retrain_head,
@@ -35,12 +36,22 @@ from ntkit.jobs.debias._accuracy_cost import (
     taken,
 )
 from ntkit.jobs.debias._candidates import (
+    BY_CHANGE,
     DEFAULT_SCORE,
+    GROUP_BALANCED,
     Candidate,
     LabelledEmbeddings,
     Setting,
     is_degenerate,
     n_suppressed,
+)
+from ntkit.jobs.debias._invariance import (
+    CopiesOf,
+    Invariance,
+    Judge,
+    Likeness,
+    judge_of,
+    likeness_of,
 )
 from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
@@ -83,6 +94,8 @@ class Comparison:
         seed: int = 0,
         named: Sequence[Attribute] = (),
         known: CompletedGroups | None = None,
+        invariance: Invariance | None = None,
+        judged_by: Sequence[Attribute] = (),
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
         std = np.sqrt(
@@ -101,7 +114,20 @@ class Comparison:
         )
         sides = np.stack([each.value for each in named], axis=1) if named else None
         self.named, self.known = named, known
-        self.study = Study(classes, train_rows, validation_rows, sides)
+        self.invariance, self.judged_by = None, tuple(judged_by)
+        self.study = self.with_copies = Study(classes, train_rows, validation_rows, sides)
+        if invariance is not None:
+            self.invariance = replace(
+                invariance,
+                train=replace(invariance.train, Z=self._scaled(invariance.train.Z)),
+                validation=replace(invariance.validation, Z=self._scaled(invariance.validation.Z)),
+            )
+            self.with_copies = replace(
+                self.study,
+                changed=self.invariance.changed(len(self.train.y), len(self.validation.y)),
+                folds=self.invariance.folds,
+                changed_values=self._values_of_copies(),
+            )
         self.C = C
         self.select = select
         self.seed = seed
@@ -124,7 +150,12 @@ class Comparison:
 
     def fit(self, setting: Setting, validation: Array | None = None) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator; also what it warned of."""
-        study = self._study_with(validation)
+        study = self._study_with(validation, by_change=setting.by_change)
+        if setting.by_change and validation is None:  # no validation row chooses what it judges
+            none = np.zeros(0, dtype=np.intp)
+            of_train = replace(study.take(validation=none), validation=None)
+            tuned, _ = self._fitted(setting, of_train)
+            setting = _decided(setting, tuned)
         if setting.partly_known and self.known is not None:
             return self.known.fit(self._set(setting), study, validation), ""
         return self._fitted(setting, study)
@@ -135,7 +166,10 @@ class Comparison:
         decided: dict[str, Any] = {"head": self.original}
         if not setting.as_is:
             decided |= {"random_state": self.seed, "C": self.C}
-            if not setting.partly_known and "C" in clf.get_params(deep=False):
+            own = setting.partly_known or setting.by_change
+            if own:
+                decided["C"] = self.C or clf.get_params(deep=False).get("C")
+            elif "C" in clf.get_params(deep=False):
                 by_cells = getattr(clf, "error_weight", 1) == "balanced"
                 decided["C"] = self._C(setting.rows, cells=by_cells)
         known = clf.get_params(deep=False)
@@ -143,7 +177,7 @@ class Comparison:
 
     def _fitted(self, setting: Setting, study: Study) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator on a study; also what it warned of."""
-        clf, study = self._set(setting), study.on(setting.rows)
+        clf, study = self._set(setting), self.study_of(setting, study)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, StudyClassifier):
@@ -164,18 +198,23 @@ class Comparison:
                 )
         return clf, " ".join(notes) if n_suppressed(clf) or is_degenerate(clf) else ""
 
-    def _study_with(self, validation: Array | None) -> Study:
+    def study_of(self, setting: Setting, study: Study) -> Study:
+        """The part of a study that a candidate is fitted on."""
+        study = study.on(setting.rows)
+        if not setting.by_change:
+            return study
+        if not setting.groups:
+            study = replace(study, values=None)
+        return _with_copies_as_rows(study) if setting.copies_as_rows else study
+
+    def _study_with(self, validation: Array | None, *, by_change: bool = False) -> Study:
         """The study, or the one that sees some rows of the held-out set only."""
+        whole = self.with_copies if by_change else self.study
         if validation is None:
-            return self.study
-        key = digest(validation)
+            return whole
+        key = digest(validation), by_change
         if key not in self._of_halves:
-            sides, rows, n = self.study.values, self.study.validation, len(self.train.y)
-            assert rows is not None
-            if sides is not None:
-                sides = np.concatenate([sides[:n], sides[n:][validation]])
-            rows = rows.take(validation)
-            self._of_halves[key] = replace(self.study, validation=rows, values=sides)
+            self._of_halves[key] = whole.take(validation=validation)
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
@@ -197,21 +236,133 @@ class Comparison:
             pred[scored] = head.predict(self.validation.Z[scored])
         return pred
 
+    def copy_predictions(self, name: str, t: float = 1.0) -> Array:
+        """Predict each copy of the held-out set by a fit that did not see its original."""
+        copies = self.judge.copies
+        pred = np.empty_like(self.validation.y, shape=len(copies.of))
+        for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
+            head = mixed(self.original, half, t, self.train.Z)
+            rows = np.isin(copies.of, scored)
+            pred[rows] = head.predict(copies.Z[rows])
+        return pred
+
+    def copies_right(self, name: str, t: float = 1.0) -> Array:
+        """Whether each of them is right."""
+        return np.asarray(self.copy_predictions(name, t) == self.validation.y[self.judge.copies.of])
+
     def train_predictions(self, setting: Setting, clf: Any, t: float) -> Array:
         """Predict training rows by fits of a candidate that saw none of them, mixed as it is."""
         # Where that is not to be had (large mapped embeddings, groups that are known of some
         # samples) the candidate itself predicts them.
-        old, train, n = self.original, self.train, len(self.train.y)
+        old, train = self.original, self.train
         if setting.rows == "validation" or setting.partly_known or self._mapped:
             return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
-        pred, sides = np.empty_like(train.y), self.study.values
-        folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
-        for seen, unseen in folds.split(np.zeros(n), train.y):
-            kept = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
-            study = replace(self.study, train=self.study.train.take(seen), values=kept)
-            head = head_of(self._fitted(_decided(setting, clf), study)[0])
+        pred = np.empty_like(train.y)
+        for head, unseen in self._train_heads(setting, clf):
             pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
         return pred
+
+    def _train_heads(self, setting: Setting, clf: Any) -> Iterator[tuple[LinearHead, Array]]:
+        """Heads of a candidate that some training rows did not fit, and these rows."""
+        # A row and the donor of its copy are in one part, where there are copies.
+        n = len(self.train.y)
+        whole = self.with_copies if setting.by_change else self.study
+        if self.with_copies.folds is not None:
+            part = self.with_copies.folds[:n]
+            folds = [
+                (np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in np.unique(part)
+            ]
+        else:
+            splitter = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
+            folds = list(splitter.split(np.zeros(n), self.train.y))
+        for seen, unseen in folds:
+            study = whole.take(train=seen)
+            yield head_of(self._fitted(_decided(setting, clf), study)[0]), unseen
+
+    # -- candidates by change ----------------------------------------------------------------
+
+    @cached_property
+    def _likeness(self) -> dict[str, Likeness]:
+        """Whether copies are like the real samples of the groups that they enter."""
+        inv = self.invariance
+        if inv is None or not self.judged_by:
+            return {}
+        n = len(self.train.y)
+        parts = (inv.train, inv.validation)
+        joined = CopiesOf(
+            np.concatenate([part.Z for part in parts]),
+            np.concatenate([inv.train.of, n + inv.validation.of]),
+            np.concatenate([part.change for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        )
+        y = np.concatenate([self.train.y, self.validation.y])
+        Z = np.concatenate([self.train.Z, self.validation.Z])
+        return likeness_of(y, Z, self._judging_values, self.judged_by, joined, self.seed)
+
+    @property
+    def _judging_values(self) -> Array:
+        n = len(self.train.y) + len(self.validation.y)
+        each = [attribute.value for attribute in self.judged_by]
+        return np.stack(each, axis=1) if each else np.zeros((n, 0), dtype=int)
+
+    def _values_of_copies(self) -> Array:
+        """Value of each named attribute of each row's copies, −1 where it is not known."""
+        inv, n = self.invariance, len(self.train.y)
+        assert inv is not None
+        shape = (n + len(self.validation.y), len(inv.changes), len(self.named))
+        values = np.full(shape, -1)
+        for part, first in ((inv.train, 0), (inv.validation, n)):
+            values[first + part.of, part.change] = part.values[:, : len(self.named)]
+        return values
+
+    def _judge(self, which: str) -> Judge:
+        assert self.invariance is not None
+        n = len(self.train.y)
+        rows = slice(0, n) if which == "train" else slice(n, None)
+        y = self.train.y if which == "train" else self.validation.y
+        values = self._judging_values[rows] if self.judged_by else None
+        titles = [change.name for change in self.invariance.changes]
+        copies = getattr(self.invariance, which)
+        return judge_of(y, values, self.judged_by, copies, titles, self._likeness)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What judges a repair by change on validation samples."""
+        return self._judge("validation")
+
+    def veto(self, name: str, t: float) -> str:
+        """Why the real samples of small groups forbid a head; empty where they do not."""
+        small = self.judge.small
+        y = self.validation.y[small]
+        before = self.original.predict(self.validation.Z[small]) == y
+        after = self.validation_predictions(name, t)[small] == y
+        if after.sum() >= before.sum():
+            return ""
+        return (
+            f"of the {len(y)} real samples of its small groups {int(after.sum())} are right, "
+            f"{int(before.sum())} before"
+        )
+
+    def chosen_by_change(
+        self, settings: Mapping[str, Setting], fitted: Mapping[str, Any]
+    ) -> tuple[str, dict[str, float]]:
+        """The candidate that unseen training rows and their copies judge to be best."""
+        # Within one standard error of the best the one nearest to the original head is taken.
+        judge, copies = self._judge("train"), self._judge("train").copies
+        old, train = self.original, self.train
+        before = old.predict(train.Z)
+        scores, errors, moved = dict[str, float](), dict[str, float](), dict[str, float]()
+        for name, setting in settings.items():
+            pred, right = np.empty_like(train.y), np.zeros(len(copies.of), dtype=bool)
+            for head, unseen in self._train_heads(setting, fitted[name]):
+                pred[unseen] = head.predict(train.Z[unseen])
+                rows = np.isin(copies.of, unseen)
+                right[rows] = head.predict(copies.Z[rows]) == train.y[copies.of[rows]]
+            scores[name], errors[name] = judge.score(np.concatenate([pred == train.y, right]))
+            moved[name] = float((pred != before).mean())
+        best = max(scores, key=lambda name: scores[name])
+        good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
+        return min(good, key=lambda name: moved[name]), scores
 
     def right(self, name: str, train_predictions: Array, t: float) -> tuple[Array, Array]:
         """Training and validation samples that the original head gets right, and the new one."""
@@ -236,12 +387,29 @@ class Comparison:
             by_groups=self.known is None or self.known.is_read,
         )
         shares = (0.0, 1.0) if n_suppressed(clf) else steps()
-        return tuple(cost_of(t, pred=self.validation_predictions(name, t)) for t in shares)
+        costs = list[AccuracyCost]()
+        for t in shares:
+            copies = None
+            if self.judges_by_change(clf):
+                copies = (self._copies_right_before, self.copies_right(name, t))
+            costs.append(cost_of(t, pred=self.validation_predictions(name, t), copies=copies))
+        return tuple(costs)
+
+    @cached_property
+    def _copies_right_before(self) -> Array:
+        copies = self.judge.copies
+        return np.asarray(self.original.predict(copies.Z) == self.validation.y[copies.of])
+
+    def judges_by_change(self, clf: Any) -> bool:
+        """Whether a candidate is judged by real groups and copies."""
+        return self.invariance is not None and not isinstance(clf, DFRClassifier)
 
     def groups_of(self, clf: Any) -> Attribute | None:
         """Held-out groups that a fitted candidate is balanced over, if any."""
         if isinstance(clf, DFRClassifier) and self.known is not None:
             return self.known.judging()
+        if self.judges_by_change(clf):
+            return self.judge.cells
         if getattr(clf, "values_", None) is None or not self.named:
             return None
         rows = np.arange(len(self.train.y), len(self.named[0]))
@@ -263,8 +431,10 @@ class Comparison:
         pred = self.original.predict(self.validation.Z)
         return Candidate(name=name, n_suppressed=0, **self._rated(self.original, pred))
 
-    def random_mask_row(self, clf: Any, n_draws: int) -> Candidate:
+    def random_mask_row(self, clf: Any, n_draws: int, setting: Setting) -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's own weights."""
+        study = self._study_with(None, by_change=setting.by_change)
+        rows = self.study_of(setting, study).train
         rng = np.random.default_rng(self.seed)
         live, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
         draws = []
@@ -272,8 +442,8 @@ class Comparison:
             mask = np.zeros(len(clf.non_constant_), dtype=bool)
             mask[rng.choice(live, size, replace=False)] = True
             head = retrain_head(
-                self.train.Z,
-                self.train.y,
+                rows.X,
+                self.study.classes[rows.y_index],
                 sample_weight=clf.tuning_weight_,
                 class_weight=None,
                 suppressed=mask,
@@ -320,6 +490,10 @@ class Comparison:
         splitter = StratifiedKFold(2, shuffle=True, random_state=self.seed)
         return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
 
+    def _scaled(self, Z: Array) -> Array:
+        """Embeddings of copies, standardised as the training set."""
+        return np.asarray((Z - self.mean) / self.std, dtype=Z.dtype)
+
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
         large = self._mapped or (is_mapped(samples.Z) and samples.Z.nbytes > LARGE)
         Z = scratch(samples.Z.shape, samples.Z.dtype) if large else np.empty_like(samples.Z)
@@ -347,8 +521,34 @@ class Comparison:
         }
 
 
+def _with_copies_as_rows(study: Study) -> Study:
+    """A study of rows and then their copies, each of which is the changed form of the other."""
+    assert study.changed is not None
+    n = len(study.train.weight)
+    rows, change = np.nonzero(~np.isnan(study.changed[:, :, 0]))
+    copies = study.changed[rows, change]
+    train = study.train.and_then(Rows(copies, study.train.y_index[rows], study.train.weight[rows]))
+    of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
+    of_copies[:, 0] = study.train.X[rows]
+    values = study.values
+    if values is not None and study.changed_values is not None:
+        values = np.concatenate([values[:n], study.changed_values[rows, change]])
+    changed = np.concatenate([study.changed[:n], of_copies])
+    return Study(study.classes, train, values=values, changed=changed)
+
+
 def _decided(setting: Setting, clf: Any) -> Setting:
     """A candidate to fit on other rows: what "auto" decided stays decided."""
+    if setting.by_change:
+        if isinstance(clf, InvariantClassifier):
+            chosen: dict[str, Any] = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
+            chosen["originals"] = clf.originals_
+        elif isinstance(clf, AutoDebiasClassifier):
+            chosen = {"alphas": (clf.alpha_,), "baseline_alpha": clf.baseline_alpha_}
+        else:  # on standardised embeddings
+            C = clf.C or 1 / (clf.alpha_ * float(clf.tuning_weight_.sum()))
+            chosen = {"C": C}
+        return replace(setting, estimator=clone(clf).set_params(**chosen))
     if not isinstance(clf, AutoDebiasClassifier):
         return setting
     decided = clone(clf).set_params(
@@ -410,6 +610,7 @@ class Choice:
     setting: Setting
     decision: Decision
     groups: Attribute | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def clf(self) -> Any:
@@ -433,12 +634,15 @@ class Choice:
         # On the test set, else on the validation set over the groups that the head is judged by.
         rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
         where, groups = "test set", rated.groups
+        y, after = rated.y, self.after
+        average = group_report(y, after, y_pred_before=before).summary("average")
         if self.comparison.test is None:
             where = "validation set"
             if self.groups is not None:
                 groups = self.groups.labels
-        report = group_report(rated.y, self.after, groups=groups, y_pred_before=before)
-        worst, average = report.worst_group, report.summary("average")
+                y, before, after = self._with_copies(y, before, after)
+        report = group_report(y, after, groups=groups, y_pred_before=before)
+        worst = report.worst_group
         low, high = worst.change_interval or (0.0, 0.0)
         return AccuracyChange(
             where,
@@ -448,6 +652,19 @@ class Choice:
             float(average.accuracy_before or 0.0),
             average.accuracy,
             low > 0 or high < 0,
+        )
+
+    def _with_copies(self, y: Array, before: Array, after: Array) -> tuple[Array, Array, Array]:
+        """Labels and predictions of validation samples, and of copies where they have groups."""
+        comparison, groups = self.comparison, self.groups
+        if groups is None or len(groups) == len(y) or comparison.invariance is None:
+            return y, before, after
+        copies = comparison.judge.copies
+        t = self.decision.accuracy_cost.t
+        return (
+            np.concatenate([y, y[copies.of]]),
+            np.concatenate([before, comparison.original.predict(copies.Z)]),
+            np.concatenate([after, comparison.copy_predictions(self.name, t)]),
         )
 
     def notes_on_groups(self) -> list[str]:
@@ -464,22 +681,33 @@ class Choice:
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head by its name, controls, random masks, then the methods."""
-        comparison, methods = self.comparison, ("neurontune", "auto", "yours")
+        comparison, methods = (
+            self.comparison,
+            ("neurontune", "auto", "yours", "copies", "groups and copies"),
+        )
         first = self._with_named(
             comparison.original_row(original),
             comparison.original.predict(comparison.validation.Z),
+            lambda: comparison.original.predict(comparison.judge.copies.Z),
         )
         rows = [
-            self._with_named(row, comparison.validation_predictions(name))
+            self._with_named(
+                row,
+                comparison.validation_predictions(name),
+                partial(comparison.copy_predictions, name),
+            )
             for name, row in self.rows.items()
         ]
         controls = [row for row in rows if not row.name.startswith(methods)]
         return (first, *controls, self.random, *(r for r in rows if r.name.startswith(methods)))
 
-    def _with_named(self, row: Candidate, pred: Array) -> Candidate:
+    def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
         if self.groups is None:
             return row
-        right = pred == self.comparison.validation.y
+        y = self.comparison.validation.y
+        right = pred == y
+        if len(self.groups) > len(y):
+            right = np.append(right, of_copies() == y[self.comparison.judge.copies.of])
         return replace(row, worst_named=self.groups.worst(right).accuracy)
 
 
@@ -498,17 +726,28 @@ def chosen_among(
     ):
         fitted[each], note = comparison.fit(settings[each])
         rows[each] = comparison.row(each, settings[each], fitted[each], note)
+    scores = dict[str, float]()
+    if name == BY_CHANGE:
+        among = {
+            each: setting
+            for each, setting in settings.items()
+            if setting.by_change or each == GROUP_BALANCED
+        }
+        name, scores = comparison.chosen_by_change(among, fitted)
     if name is None:  # among candidates whose rule singled out some neurons
         sound = [each for each in rows if not is_degenerate(fitted[each])]
         name = max(sound, key=lambda each: rows[each].score)
     rows[name] = replace(rows[name], chosen=True)
     clf = fitted[name]
     masked = n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
-    random = comparison.random_mask_row(clf if masked else fitted["neurontune"], n_random)
+    of = name if masked else "neurontune"
+    random = comparison.random_mask_row(fitted[of], n_random, settings[of])
     learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
     known = comparison.known
+    learnable &= not settings[name].by_change
     if settings[name].partly_known and known is not None and known.is_read:
         learnable = False  # answers may be of something else than the errors are: the groups tell
     decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     groups = comparison.groups_of(clf)
-    return Choice(comparison, fitted, rows, random, name, settings[name], decision, groups)
+    chosen = settings[name]
+    return Choice(comparison, fitted, rows, random, name, chosen, decision, groups, scores)

@@ -31,6 +31,17 @@ from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, LabelledEmb
 from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings
 from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
+from ntkit.jobs.debias._invariance import (
+    ByChange,
+    FlipRate,
+    Invariance,
+    changes_of,
+    copies_made,
+    flip_rates,
+    judging_attributes,
+    with_changes,
+    with_offered,
+)
 from ntkit.jobs.debias._job import ANSWERS_FILE, Folder, Job, Order, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
 from ntkit.jobs.debias._named_attributes import (
@@ -68,6 +79,7 @@ def debias(
     spurious: Any = None,
     answers: Any = None,
     ask: Ask | None = None,
+    invariant: Any = None,
     attribute: Any = None,
     groups: Any = None,
     metadata: Any = None,
@@ -160,6 +172,15 @@ def debias(
     ask : callable, optional
         Called with the audit and the open findings, once embeddings, findings and page are on
         disk; it yields an :class:`~ntkit.jobs.audit.Answer` for each that a person gave one on.
+    invariant : str, Change, or sequence of these, optional
+        Changes of the raw samples after which the right answer stays the same, as
+        :func:`ntkit.changes.change_named` reads them: ``image:border``, ``word:film|word:movie``,
+        ``column:sex``, ``folder:PATH``. Copies of all training and validation samples are embedded.
+        They join the candidates: as more samples, with a penalty on what a change does to the
+        logits, and with the neurons suppressed that it moves most. It is a claim about the world
+        that only a person can make: a change of the subject itself ruins a model. A word or a
+        column that the model takes, in ``spurious`` or answered *spurious*, offers its change by
+        itself; a part of images only if you name it here.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         An attribute that a right answer must not depend on, of the N training and then the M
         validation samples: -1, None or NaN (in a file an empty cell, ? or -1) where it is not
@@ -281,10 +302,14 @@ def debias(
         key=id_column,
         match_names=match_names,
     )
+    given = changes_of(invariant)
+    findings_answers = with_changes(findings_answers, given)
     named = named_attributes(spurious, findings_answers, model, reader.sets)
+    named, changes = with_offered(named, given, reader)
     named.check(reader)
     _ = reader.given  # metadata that match no sample are refused before the work
-    looks = method is None and not named and partly is None and not new_head
+    said = bool(named or changes)
+    looks = method is None and not said and partly is None and not new_head
     earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()
     data = prepared(
         model,
@@ -313,14 +338,32 @@ def debias(
     if looks:
         result = _look(order, data, reader, compare(None), findings_answers, ask)
         named = named_attributes(None, result.answers, model, reader.sets)
-        if not named:
+        named, changes = with_offered(named, (), reader)
+        if not (named or changes):
             return result
         named.check(reader)
         if folder is not None:  # it was written by now
             order = replace(order, folder=replace(folder, goes_on=True))
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
     Z_test = _with_groups(data.Z["test"], named, sets["test"]) if "test" in sets else None
-    comparison = compare(Z_test, named=named.read(reader), known=known)
+    balanced = named.read(reader)
+    invariance, judged_by = None, list(balanced)
+    if changes:
+        judging = judging_attributes(named.names, balanced, changes, reader)
+        judged_by = [attribute for _, attribute in judging]
+        invariance = copies_made(
+            changes,
+            sets,
+            data.embedder,
+            judging,
+            seed=random_state,
+            out=None if folder is None else folder.path,
+            verbose=verbose,
+        )
+        data = replace(data, notes=(*data.notes, *invariance.notes))
+    comparison = compare(
+        Z_test, named=balanced, known=known, invariance=invariance, judged_by=judged_by
+    )
     return _repair(order, data, reader, comparison, named)
 
 
@@ -333,8 +376,13 @@ def _repair(
 ) -> DebiasResult:
     """Fit, choose, prove, and write what is better."""
     known = comparison.known
+    invariance = comparison.invariance
     settings, name = asked_for(
-        order.auto, order.method, named=bool(named), partly_known=known is not None
+        order.auto,
+        order.method,
+        named=bool(named),
+        partly_known=known is not None,
+        by_change=invariance is not None,
     )
     choice = chosen_among(
         comparison,
@@ -345,7 +393,10 @@ def _repair(
         order.verbose,
     )
     job = Job(order, data, choice)
-    draft = job.draft(group_check(data, reader, choice), named)
+    by_change = None
+    if invariance is not None:
+        by_change = told_by_change(data, choice, invariance, order)
+    draft = job.draft(group_check(data, reader, choice), named, by_change)
     folder = order.folder
     if not draft.written and folder is None and order.deploy is None and not order.new_head:
         return draft
@@ -355,6 +406,35 @@ def _repair(
     if order.deploy is not None and result.verification is not None:
         job.deploy(result)
     return result
+
+
+def told_by_change(
+    data: Prepared, choice: Choice, invariance: Invariance, order: Order
+) -> ByChange:
+    """Which samples judged a repair by change, whether the small groups lose, and what flips."""
+    comparison, decision = choice.comparison, choice.decision
+    flips = tuple[FlipRate, ...]()
+    if decision.helped or order.even_if_worse:
+        heads = (comparison.original, decision.head)
+        flips = flip_rates(
+            data.embedder,
+            data.sets["held-out"],
+            (comparison.on_raw_embeddings(heads[0]), comparison.on_raw_embeddings(heads[1])),
+            data.Z["held-out"].Z,
+            invariance.changes,
+            seed=order.seed,
+            verbose=order.verbose,
+        )
+    judge = comparison.judge
+    return ByChange(
+        changes=tuple(change.name for change in invariance.changes),
+        likeness=judge.likeness,
+        copies_alone=judge.by_copies_alone,
+        copies_judge=judge.with_copies,
+        flips=flips,
+        veto=comparison.veto(choice.name, decision.accuracy_cost.t),
+        candidates=choice.scores,
+    )
 
 
 def _with_groups(

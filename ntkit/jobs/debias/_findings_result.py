@@ -147,6 +147,7 @@ class FindingsResult:
             f"  answer on the page:     open {page} and save answers.json, then",
             f"                          {run} --answers answers.json",
             f"  name a shortcut:        {run} --spurious NAME",
+            f"  name a change:          {run} --invariant image:border   (or word:…, column:…)",
             "  label single samples:",
             f'    ntkit label {model} {train} -o labels/ --question "Is there …?"',
             f"    {run} --answers labels/answers.json",

@@ -32,6 +32,7 @@ from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Choice
 from ntkit.jobs.debias._findings_result import AUDIT_FILES, QUESTIONS, FindingsResult
 from ntkit.jobs.debias._inputs import Prepared, embeddings_file
+from ntkit.jobs.debias._invariance import ByChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
@@ -113,13 +114,17 @@ class Job:
     data: Prepared
     choice: Choice
 
-    def draft(self, check: GroupCheck, named: NamedAttributes) -> DebiasResult:
+    def draft(
+        self, check: GroupCheck, named: NamedAttributes, by_change: ByChange | None = None
+    ) -> DebiasResult:
         """Result of the job, before anything is written or verified."""
         order, data, choice = self.order, self.data, self.choice
         comparison, clf, decision = choice.comparison, choice.clf, choice.decision
         new_head, path = order.new_head, None if order.folder is None else order.folder.path
         known = comparison.known
         ordered = order.method is not None or known is not None or bool(named)
+        ordered |= by_change is not None
+        vetoed = by_change is not None and bool(by_change.veto)
         trail = [answer.as_dict() for answer in named.answers.answers]
         if known is not None:
             digests = [digest for name in ("train", "held-out") for digest in data.digests[name]]
@@ -127,6 +132,7 @@ class Job:
         # What a person said is carried out, and what it costs is told; an order is refused.
         harmless = choice.groups is not None or check.refused(order.max_cost) is None
         helped = ordered and decision.helped and data.shared <= MOST_SHARED and harmless
+        helped &= not vetoed
         written = helped or order.even_if_worse
         head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
         suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
@@ -173,6 +179,7 @@ class Job:
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
             balanced_over=None if choice.groups is None else choice.groups.name,
+            by_change=by_change,
         )
 
     def _provenance(
@@ -188,6 +195,8 @@ class Job:
             if isinstance(value, bool | int | float | str)
         }
         facts = {} if choice.groups is None else {"attributes": choice.groups.name}
+        if (invariance := choice.comparison.invariance) is not None:
+            facts |= {"changes": json.dumps([change.name for change in invariance.changes])}
         if answers:  # 64 hexadecimal digits, which tell them from others
             text = json.dumps(list(answers), sort_keys=True)
             facts["answers_sha256"] = hashlib.sha256(text.encode()).hexdigest()

@@ -95,9 +95,16 @@ class NamedAttributes:
         return tuple(self._read(reader, names) for names in self.names)
 
     def _read(self, reader: AttributeReader, names: Names) -> Attribute:
-        attribute = reader.attribute(names, self.rules)
-        _check_varies(attribute, _classes_of(reader))
-        return attribute
+        return varying(reader, names, self.rules)
+
+
+def varying(
+    reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None
+) -> Attribute:
+    """Read an attribute; refuse one that does not vary within a class."""
+    attribute = reader.attribute(names, rules)
+    _check_varies(attribute, _classes_of(reader))
+    return attribute
 
 
 def _classes_of(reader: AttributeReader) -> Array:

@@ -19,6 +19,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._comparison import AT_A_COST, AccuracyChange
+from ntkit.jobs.debias._invariance import ByChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
@@ -87,6 +88,8 @@ class DebiasResult:
         Who said what and when: name, answer, and if known ``by``, ``at`` and ``from``.
     balanced_over : str or None
         Named attributes that the chosen candidate is balanced over.
+    by_change : ByChange or None
+        Of a repair by change: whether real samples or copies judged it, and flips before and after.
     """
 
     model: FrozenModel
@@ -110,6 +113,7 @@ class DebiasResult:
     change: AccuracyChange
     check: GroupCheck
     balanced_over: str | None = None
+    by_change: ByChange | None = None
     answers: tuple[Mapping[str, Any], ...] = ()
     kept_original: bool = False
 
@@ -177,6 +181,8 @@ class DebiasResult:
         verdict = change.verdict if self.helped else _AS_ORDERED
         if refused and self.evaluated_on != "test set" and verdict.startswith("Better"):
             verdict = AT_A_COST  # the validation set has the bias of the training set
+        if self.by_change is not None and self.by_change.copies_alone:
+            verdict = f"{verdict.rstrip('.')}, judged by changed copies alone."
         sentence = f"{verdict} {change.sentence()}"
         return f"{sentence} But the new head {refused}." if refused else sentence
 
@@ -188,6 +194,8 @@ class DebiasResult:
         if self.shared > MOST_SHARED:
             share = f"{percent(self.shared, 0)} of the validation samples"
             return f"{share} are in the training set, so nothing is shown on unseen ones"
+        if self.by_change is not None and self.by_change.veto:
+            return self.by_change.veto
         cost, by_check = self.accuracy_cost, self.balanced_over is None
         if not cost.affordable(self.max_cost):
             bound = -cost.class_gain if cost.by_groups else cost.cost_high
@@ -289,11 +297,13 @@ class DebiasResult:
             f"held-out score needs no group labels: {score}."
         )
         if self.balanced_over is not None:
-            legend += (
-                f" {GROUP_BALANCED} is over class × {self.balanced_over}; the worst balanced "
-                "group is that of the held-out set."
-            )
-        lines = [self.headline(), self._what_changed(), *self.check.sentences()]
+            what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
+            if not any(c.name == GROUP_BALANCED for c in self.candidates):
+                what = "The"
+            legend += f" {what} worst balanced group is that of the held-out set."
+        lines = [self.headline(), self._what_changed()]
+        lines += [] if self.by_change is None else self.by_change.sentences()
+        lines += self.check.sentences()
         lines += [self.named_outcome()] if self.balanced_over is not None else []
         lines += ["", self.table(markdown=markdown), "", legend]
         lines += [*filter(None, [self.verdict()])]
@@ -331,6 +341,7 @@ class DebiasResult:
             "unchecked_groups": self.check.unchecked,
             "answers": self.answers,
             "balanced_over": self.balanced_over,
+            "by_change": self.by_change,
             "named_outcome": self.named_outcome() or None,
             "max_cost": self.max_cost,
             "accuracy_cost": self.accuracy_cost,

@@ -1,0 +1,540 @@
+"""Repair by change: copies of the samples, what they may judge, and what else flips afterwards."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from tqdm import tqdm
+
+from ntkit._text import percent
+from ntkit._types import Array
+from ntkit.attributes import FEWEST, Answer, Answers, Attribute
+from ntkit.changes import Change, bank_of, change_named
+from ntkit.exceptions import InputError
+from ntkit.extraction import OnnxEmbedder, Samples
+from ntkit.head import LinearHead
+from ntkit.jobs.audit import AttributeReader, Names
+from ntkit.jobs.copies import embedded_copies
+from ntkit.jobs.debias._named_attributes import NamedAttributes, varying
+
+ENOUGH = 30
+"""Real validation samples of a group, from which on no copy judges it."""
+_CHECKABLE = 20  # real samples of a group, below which nobody can tell whether copies are like them
+_ALIKE = 0.7  # area under the curve, up to which copies are like real samples
+_COMPARED = 600  # copies and real samples of a group
+_FOLDS = 5
+_LEVEL = 0.05
+_TRIED = 150  # validation samples that each change of the bank is tried on
+
+
+def changes_of(invariant: Any) -> tuple[Change, ...]:
+    """Changes as a user gives them: texts, functions made into changes, or a list of these."""
+    if invariant is None:
+        return ()
+    each = [invariant] if isinstance(invariant, str | Change) else list(invariant)
+    by_name = {change.name: change for change in map(change_named, each)}
+    return tuple(by_name.values())
+
+
+def change_offered(names: Names, samples: Samples) -> Change | None:
+    """The change of a confirmed word, or of a column that the model takes; None for all else."""
+    first = names[0][0]
+    kind, _, rest = first.partition(":")
+    if samples.embedded:
+        return None
+    if kind == "word" and samples.kind == "texts" and all(n[0].startswith("word:") for n in names):
+        one_side = len(names) == 1
+        return change_named(f"{first}=both" if one_side else "|".join(n[0] for n in names))
+    if kind != "column":
+        return None
+    with suppress(InputError):  # it is no column that the model takes
+        column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
+        change = change_named(f"column:{column}")
+        change.copies(samples, range(min(1, len(samples))))
+        return change
+    return None
+
+
+def with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
+    """Answers, and those that name changes after which the right answer stays the same."""
+    for change in changes:
+        if change.kind != "function":  # a file cannot hold one
+            said = Answer(change.name, "invariant", ((change.name,),)).signed()
+            answers = answers.with_answer(said)
+    return answers
+
+
+def with_offered(
+    named: NamedAttributes, given: Sequence[Change], reader: AttributeReader
+) -> tuple[NamedAttributes, tuple[Change, ...]]:
+    """Changes that were named, answered, or offered by named words and columns."""
+    # An attribute that has one value in each class has no counterexample to balance: then its
+    # change alone repairs.
+    changes = {change.name: change for change in given}
+    changes |= {name: change_named(name) for name in named.answers.invariant if name not in changes}
+    kept, replaced = list[Names](), list[str]()
+    for names in named.names:
+        offered = change_offered(names, reader.sets[0])
+        if offered is not None:
+            changes.setdefault(offered.name, offered)
+            try:
+                replace(named, names=(names,)).read(reader)
+            except InputError as error:
+                replaced.append(f"Not balanced, but changed ({offered.name}): {error}")
+                continue
+        kept.append(names)
+    told = (*named.replaced, *replaced)
+    return replace(named, names=tuple(kept), replaced=told), tuple(changes.values())
+
+
+def judging_attributes(
+    names: Sequence[Names],
+    attributes: Sequence[Attribute],
+    changes: Sequence[Change],
+    reader: AttributeReader,
+) -> list[tuple[Names, Attribute]]:
+    """Attributes whose groups judge: named ones, and those that a changed word or column tells."""
+    judging = list(zip(names, attributes, strict=True))
+    offered = {c.name for n in names if (c := change_offered(n, reader.sets[0])) is not None}
+    for change in changes:
+        if change.kind not in ("word", "column") or change.name in offered:
+            continue
+        with suppress(InputError):  # it has one value in each class, or too many
+            of_change = _names_of(change)
+            judging.append((of_change, varying(reader, of_change)))
+    return judging
+
+
+def _names_of(change: Change) -> Names:
+    """Names of the values that a change of words or of a column puts in each other's place."""
+    kind, _, rest = change.name.partition(":")
+    if kind == "word":
+        words = [word.removeprefix("word:") for word in rest.split("|")]
+        return tuple((f"word:{word.partition('=')[0]}",) for word in words)
+    column, _, values = rest.partition("=")
+    return tuple((f"column:{column}={value}",) for value in values.split("|") if values) or (
+        (f"column:{column}",),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CopiesOf:
+    """Copies of a set of samples by several changes: embeddings, rows of originals, the change."""
+
+    Z: Array
+    of: Array
+    change: Array
+    values: Array  # value of each named attribute, −1 where a change tells of none, (n, A)
+
+    def take(self, kept: Array) -> CopiesOf:
+        """Some of the copies."""
+        return CopiesOf(self.Z[kept], self.of[kept], self.change[kept], self.values[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Invariance:
+    """Changes after which the right answer stays the same, and copies of both sets by them."""
+
+    changes: tuple[Change, ...]
+    train: CopiesOf
+    validation: CopiesOf
+    folds: Array
+    notes: tuple[str, ...] = ()
+
+    def changed(self, n_train: int, n_validation: int) -> Array:
+        """Embeddings of all copies by row and change, NaN where there is none; (N + M, R, D)."""
+        width = self.train.Z.shape[1]
+        shape = (n_train + n_validation, len(self.changes), width)
+        placed = np.full(shape, np.nan, dtype=self.train.Z.dtype)
+        placed[self.train.of, self.train.change] = self.train.Z
+        placed[n_train + self.validation.of, self.validation.change] = self.validation.Z
+        return placed
+
+    @property
+    def title(self) -> str:
+        """Names of the changes."""
+        return " and ".join(change.name for change in self.changes)
+
+
+def donor_folds(y: Array, seed: int) -> Array:
+    """Fold of each sample: donors are of the same one, and cross-validation splits along them."""
+    folds = np.zeros(len(y), dtype=np.intp)
+    _, counts = np.unique(y, return_counts=True)
+    n_splits = min(_FOLDS, int(counts.min()))
+    if n_splits > 1:
+        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+        for number, (_, rows) in enumerate(splitter.split(folds, y)):
+            folds[rows] = number
+    return folds
+
+
+def copies_made(
+    changes: Sequence[Change],
+    sets: Mapping[str, Samples],
+    embedder: OnnxEmbedder,
+    named: Sequence[tuple[Names, Attribute]],
+    *,
+    seed: int,
+    out: Path | None,
+    verbose: bool,
+) -> Invariance:
+    """Make and embed copies of the training and the validation set; interrupted work resumes."""
+    used = ("train", "held-out")
+    folds = {name: donor_folds(sets[name].y, seed) for name in used}
+    n_copies = {
+        name: [
+            len(change.copies(sets[name], seed=seed, folds=folds[name])[1]) for change in changes
+        ]
+        for name in used
+    }
+    total = sum(map(sum, n_copies.values()))
+    if verbose:
+        tqdm.write(f"Embedding {total} copies by {_titles(changes)}.", file=sys.stderr)
+    if not sum(n_copies["train"]):
+        raise InputError(
+            f"{_titles(changes)} applies to none of the {len(sets['train'])} training samples; "
+            "name a change that does."
+        )
+    made = dict[str, CopiesOf]()
+    place = None if out is None else out.parent / f".{out.name}.copies"
+    written = list[Path]()
+    kept = ("Z", "of", "change", "values")
+    for name in used:
+        parts = list[CopiesOf]()
+        for number, change in enumerate(changes):
+            store = None if place is None else place / f"{name}-{number}"
+            copies = embedded_copies(
+                embedder, sets[name], change, seed=seed, folds=folds[name], store=store
+            )
+            written += [] if store is None or not len(copies.rows) else [store]
+            of = replace(copies.samples, sources=())  # no table of theirs is read
+            values = np.full((len(copies.rows), len(named)), -1)
+            for i, (names, attribute) in enumerate(named):
+                values[:, i] = _values_of_copies(of, names, attribute)
+            Z = np.array(copies.Z)  # the store goes when the run ends
+            parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
+        made[name] = CopiesOf(
+            *(np.concatenate([getattr(part, each) for part in parts]) for each in kept)
+        )
+    for store in written:
+        shutil.rmtree(store, ignore_errors=True)
+    if place is not None:
+        with suppress(OSError):  # it holds something else
+            place.rmdir()
+    notes = [
+        f"Copies by {change.name}: {n_copies['train'][i]} of {len(sets['train'])} training and "
+        f"{n_copies['held-out'][i]} of {len(sets['held-out'])} validation samples."
+        for i, change in enumerate(changes)
+    ]
+    both = np.concatenate([folds[name] for name in used])
+    return Invariance(tuple(changes), made["train"], made["held-out"], both, tuple(notes))
+
+
+def _titles(changes: Sequence[Change]) -> str:
+    return " and ".join(change.name for change in changes)
+
+
+def _values_of_copies(copies: Samples, names: Names, attribute: Attribute) -> Array:
+    """Value of a named attribute of copies, by the numbers of the originals' attribute."""
+    unknown = np.full(len(copies), -1)
+    if not len(copies):
+        return unknown
+    try:
+        read = AttributeReader([copies]).attribute(names, fewest=1)
+    except InputError:  # they do not tell it, or all have one value
+        return unknown
+    number = {value: i for i, value in enumerate(attribute.names)}
+    of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])
+    return np.asarray(of_value[read.value])
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Whether the copies that enter a group are like its real samples."""
+
+    group: str
+    n_real: int
+    n_copies: int
+    auc: float | None  # None where they are too few to tell
+
+    @property
+    def judges(self) -> bool:
+        """Whether copies may judge the group."""
+        return self.auc is None or self.auc <= _ALIKE
+
+    def __str__(self) -> str:
+        real, copies = f"{self.n_real} real samples", f"{self.n_copies} copies"
+        if self.auc is None:
+            judged = f"{self.group}: {real} and {copies} judge it"
+            return f"{judged}; whether they are alike is not checkable"
+        told = f"a classifier tells them apart with an AUC of {self.auc:.2f}"
+        if self.judges:
+            return f"{self.group}: {real} and {copies} judge it ({told})"
+        return f"{self.group}: its {real} alone judge it, not the copies ({told})"
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Cells of one set that a head is judged by: real samples, then copies."""
+
+    # `cells` has a value for each row of the set and then for each of `copies`; `small` marks rows
+    # of groups that have too few real samples to be judged by them alone.
+
+    cells: Attribute
+    copies: CopiesOf
+    small: Array
+    likeness: tuple[Likeness, ...] = ()
+
+    @property
+    def by_copies_alone(self) -> bool:
+        """Whether no group of real samples tells of the change."""
+        return not self.likeness and not bool(self.small.any()) and self.with_copies
+
+    @property
+    def with_copies(self) -> bool:
+        """Whether any copy judges."""
+        return bool((self.cells.value[len(self.small) :] >= 0).any())
+
+    def score(self, right: Array) -> tuple[float, float]:
+        """Mean accuracy over the cells, and its standard error."""
+        # Of {original, changed} the worse half counts: where copies take a part of another sample,
+        # the originals alone carry the bias, and a head that uses it is best on them.
+        cells = self.cells
+        there = cells.value >= 0
+        n = np.bincount(cells.value[there], minlength=len(cells.names))
+        share = np.bincount(cells.value[there], weights=right[there], minlength=len(n)) / n
+        tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: none is certain
+        variance = tempered * (1 - tempered) / (n + 2)
+        halves = [np.ones(len(n), dtype=bool)]
+        if self.by_copies_alone:
+            parts = [name.rpartition(" × ")[::2] for name in cells.names]
+            of_original = np.array([end == "original" for _, end in parts])
+            split = [of_original, ~of_original]
+            labels = [{parts[i][0] for i in np.flatnonzero(half)} for half in split]
+            halves = split if labels[0] == labels[1] else halves
+        return min(
+            (float(share[h].mean()), float(np.sqrt(variance[h].sum()) / h.sum())) for h in halves
+        )
+
+
+def judge_of(
+    y: Array,
+    values: Array | None,
+    names: Sequence[Attribute],
+    copies: CopiesOf,
+    titles: Sequence[str],
+    alike: Mapping[str, Likeness],
+) -> Judge:
+    """Cells: class × attribute where one is named, class × {original, changed} otherwise."""
+    n, y_copies = len(y), y[copies.of]
+    of_rows, of_copies = np.full(n, "", dtype=object), np.full(len(y_copies), "", dtype=object)
+    if values is not None and values.shape[1]:
+        of_rows = _labels(y, values, names)
+        of_copies = _labels(y_copies, copies.values, names)
+    plain = of_copies == ""  # the change is of no attribute that is named
+    for number, title in enumerate(titles):
+        rows = plain & (copies.change == number)
+        of_copies[rows] = [f"{label} × {title}" for label in y_copies[rows]]
+    if values is None or not values.shape[1]:
+        of_rows = np.asarray([f"{label} × original" for label in y], dtype=object)
+    kept, small, used = list[str](), np.zeros(n, dtype=bool), list[Likeness]()
+    judging = np.ones(len(of_copies), dtype=bool)
+    for name in sorted({*of_rows, *of_copies} - {""}):
+        real, copied = of_rows == name, of_copies == name
+        n_real = int(real.sum())
+        if name.endswith(" × original") or not (copied & ~plain).any():
+            pass
+        elif n_real >= ENOUGH:
+            judging &= ~copied
+        else:
+            small |= real
+            like = alike.get(name) or Likeness(name, n_real, int(copied.sum()), None)
+            like = Likeness(name, n_real, int(copied.sum()), like.auc)
+            used.append(like)
+            if not like.judges:
+                judging &= ~copied
+        if n_real + int((copied & judging).sum()) >= FEWEST:
+            kept.append(name)
+    for label in np.unique(y):  # a class without a group that can judge is one
+        if not any(name.startswith(f"{label} × ") for name in kept):
+            of_rows[y == label] = str(label)
+            kept.append(str(label))
+    number_of = {name: i for i, name in enumerate(kept)}
+    value = [number_of.get(name, -1) for name in of_rows]
+    value += [
+        number_of.get(name, -1) if judges else -1
+        for name, judges in zip(of_copies, judging, strict=True)
+    ]
+    title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
+    cells = Attribute(title or " and ".join(titles), np.asarray(value), tuple(kept), "copies")
+    return Judge(cells, copies, small, tuple(used))
+
+
+def _labels(y: Array, values: Array, names: Sequence[Attribute]) -> Array:
+    """Name of the group of each sample; empty where a value is not known."""
+    labels = np.full(len(y), "", dtype=object)
+    for row in np.flatnonzero((values >= 0).all(axis=1)).tolist():
+        of = (str(each.names[value]) for each, value in zip(names, values[row], strict=True))
+        labels[row] = " × ".join([str(y[row]), *of])
+    return labels
+
+
+def likeness_of(
+    y: Array,
+    Z: Array,
+    values: Array,
+    names: Sequence[Attribute],
+    copies: CopiesOf,
+    seed: int,
+) -> dict[str, Likeness]:
+    """Compare the copies that enter each group with its real samples, of both sets together."""
+    # The cross-validated area under the curve of a linear classifier between the two, at most 600
+    # of each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
+    of_rows = _labels(y, values, names)
+    of_copies = _labels(y[copies.of], copies.values, names)
+    found = dict[str, Likeness]()
+    rng = np.random.default_rng(seed)
+    for name in sorted({*of_copies} - {""}):
+        real, copied = np.flatnonzero(of_rows == name), np.flatnonzero(of_copies == name)
+        auc = None
+        if min(len(real), len(copied)) >= _CHECKABLE:
+            some = [rng.permutation(rows)[:_COMPARED] for rows in (real, copied)]
+            X = np.concatenate([Z[some[0]], copies.Z[some[1]]])
+            which = np.repeat([0, 1], [len(part) for part in some])
+            classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
+            folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+            scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
+            auc = float(roc_auc_score(which, scores))
+        found[name] = Likeness(name, len(real), len(copied), auc)
+    return found
+
+
+# -- what else flips -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FlipRate:
+    """Predictions that a change flips, of the original head and of the new one."""
+
+    change: str
+    n: int
+    before: float
+    after: float
+    p_value: float
+    rises: bool = False
+
+    def __str__(self) -> str:
+        before, after = percent(self.before, unit=""), percent(self.after)
+        return f"{self.change} (it flips {before} → {after} of {self.n} predictions)"
+
+
+def flip_rates(
+    embedder: OnnxEmbedder,
+    samples: Samples,
+    heads: tuple[LinearHead, LinearHead],
+    Z: Array,
+    but: Sequence[Change],
+    *,
+    seed: int,
+    verbose: bool,
+) -> tuple[FlipRate, ...]:
+    """Flips of two heads under all changes of a bank; a rise is tested by Holm's correction."""
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(samples))[:_TRIED])
+    changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
+    rates = list[FlipRate]()
+    quiet = clone(embedder).set_params(verbose=False)
+    for change in tqdm(
+        changes, desc="changes", delay=1, disable=None if verbose else True, leave=False
+    ):
+        try:
+            copies = embedded_copies(quiet, samples, change, rows, seed=seed)
+        except InputError:  # it is for no sample of these
+            continue
+        if not len(copies.rows):
+            continue
+        flips = [h.predict(copies.Z) != h.predict(Z[copies.rows]) for h in heads]
+        more, less = int((flips[1] & ~flips[0]).sum()), int((flips[0] & ~flips[1]).sum())
+        p_value = float(binom.sf(more - 1, more + less, 0.5)) if more + less else 1.0
+        before, after = (float(each.mean()) for each in flips)
+        rates.append(FlipRate(change.name, len(copies.rows), before, after, p_value))
+    return _with_rises(rates)
+
+
+def _with_rises(rates: Sequence[FlipRate]) -> tuple[FlipRate, ...]:
+    """Mark the rates that have surely risen (Holm, 1979)."""
+    marked, left = dict[str, FlipRate](), len(rates)
+    for rate in sorted(rates, key=lambda rate: rate.p_value):
+        if rate.p_value > _LEVEL / left:
+            break
+        marked[rate.change] = FlipRate(
+            rate.change, rate.n, rate.before, rate.after, rate.p_value, rises=True
+        )
+        left -= 1
+    return tuple(marked.get(rate.change, rate) for rate in rates)
+
+
+_MOST_WORDS = 20
+
+
+def _bank(samples: Samples) -> list[Change]:
+    """The bank of a set: of texts the most frequent words, mark-up and case."""
+    if samples.kind != "texts":
+        return bank_of(samples)
+    texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
+    counts = Counter(w for text in texts for w in {*re.findall(r"\w{2,40}", text.lower())})
+    words = [word for word, n in counts.most_common(_MOST_WORDS)]
+    others = [change_named(name) for name in ("markup", "case:lower")]
+    return [*bank_of(samples, words), *others]
+
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ByChange:
+    """What a repair by change says besides its accuracies."""
+
+    changes: tuple[str, ...]
+    likeness: tuple[Likeness, ...] = ()
+    copies_alone: bool = False
+    copies_judge: bool = False
+    flips: tuple[FlipRate, ...] = ()
+    veto: str = ""
+    candidates: Mapping[str, float] = field(default_factory=dict)
+
+    def sentences(self) -> list[str]:
+        """Which samples judged, and what changes flip more now."""
+        lines = list[str]()
+        risen = sorted(
+            (rate for rate in self.flips if rate.rises), key=lambda rate: rate.before - rate.after
+        )
+        if risen:
+            shown = "; ".join(map(str, risen[:_SHOWN]))
+            more = f"; and {len(risen) - _SHOWN} more" if len(risen) > _SHOWN else ""
+            lines.append(f"The new head now relies more on {shown}{more}.")
+        if self.copies_alone:
+            lines.append("Changed copies judged, and no group of real samples.")
+        elif self.likeness:
+            lines += [f"{like}." for like in self.likeness]
+        elif self.changes:
+            lines.append("Real samples alone judged: each group has enough of them.")
+        if self.copies_judge:
+            lines.append("Copies cannot show what a change does not touch.")
+        own = [rate for rate in self.flips if rate.change in self.changes]
+        lines += [f"{rate}." for rate in own if not rate.rises]
+        return lines

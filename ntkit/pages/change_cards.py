@@ -1,0 +1,184 @@
+"""Changes of the input on a page: in words, and originals next to their copies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from ntkit._text import one_line
+from ntkit.pages._offline import brief, cells_of, thumbnail_of
+from ntkit.samples import Inputs
+
+_IMAGE_CHANGES = {
+    "border": "The border of the {}, taken from another one",
+    "centre": "The centre of the {}, taken from another one",
+    "high frequencies": "The fine detail of the {}, taken from another one",
+    "blur": "The {} blurred",
+    "jpeg": "The {} saved with losses (JPEG)",
+    "grey": "The {} in grey",
+    "brightness": "The {} with another brightness",
+    "contrast": "The {} with another contrast",
+    "resize": "The {} made smaller, and larger again",
+    "noise": "The {} with noise",
+}
+_TOKENS = re.compile(r"\s+|\w+|[^\w\s]")
+_BEFORE, _LONGEST = 80, 260  # characters of a text before the first change, and in all
+
+
+@dataclass(frozen=True, eq=False)
+class ShownChange:
+    """What is known of a change, and examples that flip, before and after."""
+
+    facts: Mapping[str, Any]
+    before: Inputs
+    after: Inputs
+
+
+def change_in_words(name: str) -> str:
+    """A change, as its text form says it, for somebody who has never seen one."""
+    kind, _, rest = name.partition(":")
+    if kind == "image":
+        what, _, how = rest.partition("=")
+        pattern = _IMAGE_CHANGES.get(what, f"The {what} of the {{}}, taken from another one")
+        return pattern.format("picture") + (f" ({how})" if how else "")
+    if name == "markup":
+        return "Mark-up left out"
+    if kind == "word":
+        words = [f"“{brief(part.removeprefix('word:'))}”" for part in name.split("|word:")]
+        if len(words) > 1:
+            return f"{' and '.join(words)} put in each other's place"
+        return f"The word {words[0]} left out"
+    if kind == "column":
+        return f"“{brief(rest)}” taken from another case"
+    return brief(name)
+
+
+def _control_in_words(name: str) -> str:
+    if name.endswith(", elsewhere"):
+        return "as large an area elsewhere"
+    if name.startswith("a word as frequent as "):
+        return "another word, as frequent, left out"
+    return "an equally large change without a meaning"
+
+
+def change_card(change: ShownChange) -> dict[str, Any]:
+    """A change in words, with its bars and examples."""
+    facts = change.facts
+    bars = [
+        _bar("this change", facts["flips"], facts["flips_interval"], facts["n"]),
+        _bar(
+            _control_in_words(facts["control"]),
+            facts["control_flips"],
+            facts["control_interval"],
+            facts["n"],
+        ),
+    ]
+    flips = round(facts["flips"] * facts["n"])
+    verdict = "surely more than a change of the same size that means nothing"
+    if not facts["is_finding"]:
+        verdict = "not surely more than a change of the same size that means nothing"
+    return {
+        "name": brief(facts["name"]),
+        "title": change_in_words(facts["name"]),
+        "sentence": f"{flips} of {facts['n']} predictions flip: {verdict}."
+        if flips
+        else f"None of {facts['n']} predictions flips.",
+        "bars": bars,
+        "is_finding": facts["is_finding"],
+        "pairs": _pairs(change),
+        "p_value": f"{facts['p_value']:.1g}",
+        "margin": f"{facts['beyond_control']:.2f}",
+    }
+
+
+def _bar(label: str, share: float, bounds: Sequence[float], n: int) -> dict[str, Any]:
+    return {
+        "label": label,
+        "accuracy": 100 * share,
+        "shown": f"{100 * share:.0f}\N{NO-BREAK SPACE}%",
+        "low": 100 * bounds[0],
+        "high": 100 * bounds[1],
+        "count": n,
+    }
+
+
+def _pairs(change: ShownChange) -> list[dict[str, Any]]:
+    """Originals that flip, and their copies."""
+    examples = change.facts["examples"]
+    images = [
+        {row: thumbnail_of(image) for row, image in inputs.images_of(range(len(examples)))}
+        for inputs in (change.before, change.after)
+    ]
+    pairs = []
+    for i, example in enumerate(examples):
+        texts: Any = ((), ())
+        if change.before.texts is not None and change.after.texts is not None:
+            texts = differing(str(change.before.texts[i]), str(change.after.texts[i]))
+        ids, changed = change.before.ids, _changed_columns(change, i)
+        name = f"row {example['row'] + 1}" if ids is None else brief(str(ids[i]))
+        looks = [
+            {
+                "image": images[which].get(i),
+                "text": texts[which],
+                "cells": cells_of([inputs.table or {}], i, changed, max(3, len(changed)))[0],
+                "says": f"“{brief(str(example[said]))}”",
+            }
+            for which, (inputs, said) in enumerate(
+                ((change.before, "predicted"), (change.after, "after"))
+            )
+        ]
+        pairs.append({"name": name, "looks": looks})
+    return pairs
+
+
+def _changed_columns(change: ShownChange, i: int) -> dict[str, str]:
+    before, after = change.before.table or {}, change.after.table or {}
+    both = [name for name in before if name in after]
+    return {name: "this" for name in both if str(before[name][i]) != str(after[name][i])}
+
+
+def differing(text: str, copy: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """A text and its copy around the first difference, in parts that are marked where they differ.
+
+    >>> differing("a good movie", "a good film")
+    ([('a good', ''), (' ', ''), ('movie', 'this')], [('a good', ''), (' ', ''), ('film', 'this')])
+    """
+    one, two = (_TOKENS.findall(each) for each in (text, copy))
+    same = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), None)
+    start = min(len(one), len(two)) if same is None else same
+    length = 0
+    while start and length < _BEFORE:
+        start -= 1
+        length += len(one[start])
+    one, two = (_first(each[start:]) for each in (one, two))
+    parts: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
+    for tag, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        mark = "" if tag == "equal" else "this"
+        for of, tokens in zip(parts, (one[a:b], two[c:d]), strict=True):
+            piece = "".join(tokens)
+            inner = piece.strip()
+            before, _, after = piece.partition(inner) if inner else (piece, "", "")
+            # White space is not marked.
+            shown = ((_shown(before), ""), (_shown(inner), mark), (_shown(after), ""))
+            of += [part for part in shown if part[0]]
+    cut = [("… ", "")] if start else []
+    return [*cut, *parts[0]], [*cut, *parts[1]]
+
+
+def _first(tokens: Sequence[str]) -> list[str]:
+    """Tokens up to a length, and … where more are cut off."""
+    kept, length = list[str](), 0
+    for token in tokens:
+        kept.append(token[:_LONGEST])
+        length += len(token)
+        if length > _LONGEST:
+            return [*kept, " …"]
+    return kept
+
+
+def _shown(piece: str) -> str:
+    """White space as single spaces."""
+    return one_line(piece) or " " * bool(piece)

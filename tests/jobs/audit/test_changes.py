@@ -1,0 +1,588 @@
+"""The audit changes the input: flips are facts; a finding flips surely more than its control."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+import ntkit
+from ntkit import FrozenModel
+from ntkit.changes import change_from, change_named
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.extraction import OnnxEmbedder, Samples
+from ntkit.jobs.audit import (
+    ChangeFinding,
+    ChangeFindings,
+    TriedChange,
+    audit_model,
+    change_for,
+    changes_for,
+    changes_of,
+    write_audit,
+)
+from tests import models
+
+
+def image_model(path, weights):
+    """Logits of two classes: a weighted mean of the pixels of an image, less 0.5, as ±20 of it."""
+    weights = np.asarray(weights, dtype=np.float32)
+    channels, height, width = weights.shape
+    graph = models.Graph()
+    flat = (weights / max(float(weights.sum()), 1e-9)).reshape(1, -1)
+    graph.add("Flatten", ["x"], "flat")
+    graph.constant("w", np.vstack([flat, 0.01 * np.eye(4, flat.shape[1])]))
+    graph.add("Gemm", ["flat", "w"], "h", transB=1)
+    graph.add("Relu", ["h"], "z")
+    graph.constant("fc", np.eye(1, 5) * 20)
+    graph.constant("b", np.array([-10.0]))
+    graph.add("Gemm", ["z", "fc", "b"], "logits", transB=1)
+    graph.output("logits", ["batch", 1])
+    shape = ["batch", channels, height, width]
+    models.save(graph.model([helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]), path)
+    return FrozenModel.load(path)
+
+
+def table_model(path, *, weights=(4.0, 0, 0, 0, 0, 0)):
+    """Six columns, missing values as 0; by default the first decides."""
+    graph = models.Graph()
+    graph.constant("zero", np.zeros(1))
+    graph.add("IsNaN", ["x"], "missing")
+    graph.add("Where", ["missing", "zero", "x"], "known")
+    graph.constant("w", np.eye(6))
+    graph.add("Gemm", ["known", "w"], "h", transB=1)
+    graph.add("Tanh", ["h"], "z")
+    graph.constant("fc", np.array([weights]))
+    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
+    graph.output("logits", ["batch", 1])
+    models.save(graph.model(), path)
+    return FrozenModel.load(path)
+
+
+def look(model, samples, changes=None, **options):
+    embedder = OnnxEmbedder(model, device="cpu")
+    Z = embedder.transform(samples.X)
+    tried = changes_for(samples, []) if changes is None else changes
+    return changes_of(embedder, model.head, samples, tried, Z, **options)
+
+
+@pytest.fixture(scope="module")
+def demo(digits):
+    data = digits.X_validation, digits.y_validation
+    return audit_model(marked_digits_model_path(), data, device="cpu")
+
+
+# -- what is found --------------------------------------------------------------------------------
+
+
+def test_the_mark_of_the_digits_is_among_the_first_three(demo):
+    first = demo.changes.changes[:3]
+    mark = next(each for each in first if each.name == "image:top left")
+    assert mark.is_finding
+    assert mark.flips > mark.control_flips
+    assert mark.control == "image:top left, elsewhere"
+    assert mark.beyond_interval[0] > 0
+
+
+def test_without_labels_it_is_found_as_well(digits):
+    found = audit_model(marked_digits_model_path(), digits.X_validation, device="cpu")
+    assert "image:top left" in [each.name for each in found.changes.changes[:3]]
+    assert not found.labelled
+    assert not found.findings
+    facts = found.as_dict()
+    assert facts["errors"] is None
+    assert facts["accuracy"] is None
+    assert found.summary().startswith("There are no labels, so errors are not looked at")
+    assert found.predictions.pred_index.tolist() == found.predictions.y_index.tolist()
+
+
+@pytest.mark.parametrize("corner", [0, 8])
+def test_the_corner_that_a_model_looks_at(tmp_path, corner):
+    rng = np.random.default_rng(corner)
+    row, column = divmod(corner, 3)
+    weights = np.zeros((1, 12, 12))
+    weights[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 1
+    X = rng.random((400, 1, 12, 12)).astype(np.float32)
+    level = rng.random(400).astype(np.float32)
+    X[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = level[:, None, None, None]
+    found = look(image_model(tmp_path / "m.onnx", weights), Samples(X))
+    name = "image:top left" if corner == 0 else "image:bottom right"
+    one = next(each for each in found.changes if each.name == name)
+    assert one.is_finding
+    # Half of all donors are of the other class.
+    assert 0.3 < one.flips < 0.7
+    for each in found.changes:
+        if each.name in ("image:middle centre", "image:top centre", "image:centre"):
+            assert not each.is_finding
+
+
+def test_no_part_of_an_image_is_a_finding_where_all_count_alike(tmp_path):
+    """The level: parts and parts elsewhere do the same to a mean of all pixels."""
+    model = image_model(tmp_path / "m.onnx", np.ones((1, 9, 9)))
+    changes = [change_named(f"image:{row} {column}") for row in ("top", "bottom")
+               for column in ("left", "centre", "right")]  # fmt: skip
+    rejected, runs = 0, 60
+    for seed in range(runs):
+        X = np.random.default_rng(seed).random((120, 1, 9, 9)).astype(np.float32)
+        found = look(model, Samples(X), changes, seed=seed, budget=1000)
+        assert sum(each.flips > 0 for each in found.changes) >= 3  # else nothing is tested
+        rejected += any(each.is_finding for each in found.changes)
+    # At most 5 % of the runs, as far as 60 can tell (binomial, 99.9 %).
+    assert rejected <= 9
+
+
+def test_displacements_like_the_control_are_no_finding(tmp_path):
+    """The level where embeddings are moved: a change moves them just as a control does."""
+    weights = np.array([1.0, -2, 3, 1, 0, 0.5])
+    graph = models.Graph()
+    graph.constant("w", np.eye(6))
+    graph.add("Gemm", ["x", "w"], "z")
+    graph.constant("fc", weights[None])
+    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
+    graph.output("logits", ["batch", 1])
+    models.save(graph.model(), tmp_path / "m.onnx")
+    model = FrozenModel.load(tmp_path / "m.onnx")
+    rejected, flips, runs = 0, 0.0, 60
+    for seed in range(runs):
+        X = np.random.default_rng(seed).normal(size=(300, 6)).astype(np.float32)
+        says = X @ weights > 0
+        names = [str(j) for j in range(6)]
+
+        def moved(row, X=X, says=says, names=names):
+            values = np.array([row[name] for name in names])
+            rng = np.random.default_rng(int(1e6 * abs(values[0])))
+            one, two = rng.choice(np.flatnonzero(says == (values @ weights > 0)), 2)
+            return dict(zip(names, values + X[one] - X[two], strict=True))
+
+        (found,) = look(model, Samples(X), [change_from(moved)], seed=seed).changes
+        rejected += found.is_finding
+        flips += found.flips / runs
+    assert flips > 0.1
+    assert rejected <= 9  # at most 5 % of the runs, as far as 60 can tell
+
+
+# -- flips are facts ------------------------------------------------------------------------------
+
+
+def test_flips_are_those_of_onnx_runtime(tmp_path):
+    model = table_model(tmp_path / "m.onnx", weights=(4.0, -3, 1, 0, 0, 0))
+    X = np.random.default_rng(1).normal(size=(38, 6)).astype(np.float32)
+    session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+
+    def says(rows):
+        return session.run(None, {"x": rows})[0][:, 0] > 0
+
+    samples = Samples(X)
+    changes = [change_named(f"column:{j}") for j in range(6)]
+    found = look(model, samples, changes, most=6)
+    for change in changes:
+        copies, rows = change.copies(samples, seed=0)
+        flips = says(X[rows]) != says(np.asarray(copies.X))
+        assert found.flipped(change.name) == (flips.sum(), len(rows))
+    for each in found.changes:
+        example = each.examples
+        assert len(example.rows) == min(3, round(each.flips * each.n))
+        before = says(X[list(example.rows)]).astype(int)
+        assert list(example.predicted) == before.tolist()
+        assert list(example.predicted_after) == (1 - before).tolist()
+        low, high = each.flips_interval
+        assert low <= each.flips <= high
+        assert each.control == "an equal displacement of the embedding"
+
+
+def test_the_margin_is_a_difference_of_logits(tmp_path):
+    model = table_model(tmp_path / "m.onnx")
+    X = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    found = look(model, Samples(X), [change_from(lambda row: {**row, "0": 0.0}, "zero")])
+    logits = 4 * np.tanh(X[:, 0])
+    (tried,), (second,) = found.tried, found.changes
+    both = tried.n * tried.margin_change + second.n * second.margin_change
+    assert both / 40 == pytest.approx(np.abs(logits).mean(), rel=1e-4)
+    assert found.flipped("zero") == (int((logits > 0).sum()), 40)  # 0 is the first class
+
+
+def test_the_parts_share_no_sample(tmp_path, monkeypatch):
+    seen = []
+
+    def change(row):
+        seen.append(float(row["1"]))
+        return {**row, "0": -row["0"]}
+
+    X = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
+    X[:, 1] = np.arange(50)
+    found = look(table_model(tmp_path / "m.onnx"), Samples(X), [change_from(change)], second=10)
+    assert found.tried[0].n == 25
+    assert found.changes[0].n == 10
+    assert found.flipped("change") == (35, 35)
+    assert 2 * found.changes[0].flips - 1 == 1
+
+
+@pytest.mark.parametrize("budget", [1, 10, 100, 500, 3000])
+def test_the_budget_holds(digits, monkeypatch, budget):
+    model = FrozenModel.load(marked_digits_model_path())
+    samples = Samples(digits.X_validation[:300], digits.y_validation[:300])
+    embedder, embedded = OnnxEmbedder(model, device="cpu"), []
+    Z = embedder.transform(samples.X)
+    transform = OnnxEmbedder.transform
+    monkeypatch.setattr(
+        OnnxEmbedder, "transform", lambda self, X: embedded.append(len(X)) or transform(self, X)
+    )
+    changes = changes_for(samples, [])
+    found = changes_of(embedder, model.head, samples, changes, Z, budget=budget)
+    assert sum(embedded) == found.n_embedded <= budget
+    assert len(found.tried) + found.n_left_out == 19
+
+
+def test_the_same_seed_gives_the_same(tmp_path, digits):
+    model = FrozenModel.load(marked_digits_model_path())
+    samples = Samples(digits.X_validation[:300])
+    one, two, other = (look(model, samples, seed=seed) for seed in (0, 0, 1))
+    assert one.as_dict() == two.as_dict() != other.as_dict()
+
+
+# -- hostile samples ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_a_few_samples(tmp_path, n):
+    X = np.random.default_rng(0).random((n, 1, 6, 6)).astype(np.float32)
+    found = look(image_model(tmp_path / "m.onnx", np.ones((1, 6, 6))), Samples(X))
+    assert len(found.tried) == 19
+    for each in found.changes:
+        assert each.n < n
+        assert not each.is_finding
+        low, high = each.flips_interval
+        assert 0 <= low <= each.flips <= high <= 1
+    json.loads(json.dumps(found.as_dict(), allow_nan=False))
+
+
+def test_images_of_one_pixel(tmp_path):
+    for i in range(60):
+        path = tmp_path / "data" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1), (4 * i, 250 - 4 * i, 100)).save(path)
+    model = image_model(tmp_path / "m.onnx", np.ones((3, 1, 1)))
+    found = audit_model(model, tmp_path / "data", device="cpu", trust_inputs=True)
+    assert len(found.changes.tried) == 19
+    write_audit(found, tmp_path / "out")
+
+
+def test_samples_of_which_no_change_is_known(tmp_path):
+    X = np.random.default_rng(0).random((60, 3, 1, 1)).astype(np.float32)  # channels are unknown
+    with pytest.raises(InputError, match="ntkit knows no change of these samples"):
+        audit_model(image_model(tmp_path / "m.onnx", np.ones((3, 1, 1))), X, device="cpu")
+
+
+def test_columns_of_one_value_and_missing_values(tmp_path):
+    X = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    X[:, 1], X[:, 2] = 7, np.nan
+    X[::2, 3] = np.nan
+    X[:, 4] = np.where(np.arange(200) == 0, 1, 0)
+    found = look(table_model(tmp_path / "m.onnx"), Samples(X))
+    tried = {each.name: each for each in found.tried}
+    for name in ("column:1", "column:2"):
+        assert tried[name].n == 0
+        assert math.isnan(tried[name].margin_change)
+    assert tried["column:3"].n > 20
+    assert not any(each.n == 0 for each in found.changes)
+    assert found.changes[0].name == "column:0"
+    assert "column:1" not in [each.name for each in found.changes]
+
+
+def test_changes_that_never_apply(tmp_path):
+    X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    never = change_from(lambda row: None, "never")
+    found = look(table_model(tmp_path / "m.onnx"), Samples(X), [never])
+    assert found.changes == ()
+    assert found.tried[0].n == found.n_embedded == 0
+
+
+def test_nothing_is_done_without_a_head_or_raw_samples(tmp_path):
+    model = table_model(tmp_path / "m.onnx")
+    X = np.zeros((9, 6), np.float32)
+    embedder, changes = OnnxEmbedder(model, device="cpu"), [change_named("column:0")]
+    Z = embedder.transform(X)
+    assert changes_of(embedder, None, Samples(X), changes, Z) is None
+    assert changes_of(embedder, model.head, Samples(Z, embedded=True), changes, Z) is None
+    assert changes_of(embedder, model.head, Samples(X), [], Z) is None
+    assert changes_of(embedder, model.head, Samples(X), changes, Z, most=0) is None
+    with pytest.raises(InputError, match="have no labels, and embeddings cannot be changed"):
+        audit_model(model, Samples(Z, embedded=True), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"changes": 0}, "only changes of the input can be looked at"),
+        ({"changes": None}, "only changes of the input can be looked at"),
+        ({"cross_fit": True}, "cross_fit is for errors"),
+        ({"metadata": {"a": [1] * 9}}, "metadata is for errors"),
+        ({"feature_sets": ["input"]}, "feature_sets is for errors"),
+        ({"unlabelled": np.zeros((2, 6))}, "unlabelled is for errors"),
+    ],
+)
+def test_what_needs_labels(tmp_path, options, message):
+    with pytest.raises(InputError, match=f"have no labels, .*{message}"):
+        audit_model(table_model(tmp_path / "m.onnx"), np.zeros((9, 6), np.float32), **options)
+
+
+# -- findings and changes --------------------------------------------------------------------------
+
+
+def finding(name, *same, opposed=()):
+    return SimpleNamespace(name=name, values=((name, *same),), same=same, opposed=opposed)
+
+
+@pytest.mark.parametrize(
+    ("names", "opposed", "expected"),
+    [
+        (["word:film"], ["word:movie"], "word:film|word:movie"),
+        (["word:film"], ["layer:a #1 high"], "word:film"),
+        (["word:film"], ["word:<b"], "word:film"),
+        (["word:<b"], ["word:movie"], "markup"),
+        (["column:age>=40"], [], "column:age"),
+        (["column:sex=Female"], [], "column:sex"),
+        (["column:site missing"], [], "column:site"),
+        (["input #3 above the median"], [], "column:3"),
+        (["image:top left brightness above the median"], [], "image:top left"),
+        (["image:middle centre brightness low"], [], "image:middle centre"),
+        (["image:brightness high"], [], "image:brightness"),
+        (["image:contrast low"], [], "image:contrast"),
+        (["image:border brightness low"], [], "image:border"),
+        (["image:border evenness low"], [], "image:border"),
+        (["image:sharpness high"], [], "image:blur"),
+        (["image:colourfulness high"], [], "image:grey"),
+        (["layer:conv #3 mean high", "image:sharpness high"], [], "image:blur"),
+        (["image:size high"], [], None),
+        (["metadata:site=B"], [], None),
+        (["file:format=PNG"], [], None),
+        (["layer:conv #3 mean high"], [], None),
+    ],
+)
+def test_the_change_of_a_finding(names, opposed, expected):
+    change = change_for(finding(*names, opposed=tuple(opposed)))
+    assert (change and change.name) == expected
+
+
+def test_a_column_whose_name_holds_a_condition():
+    one = finding("column:dose>=2 mg>=40")
+    assert change_for(one, ["dose>=2 mg", "dose"]) is None  # no change can name it
+    assert change_for(finding("column:a missing missing"), ["a missing"]).name == "column:a missing"
+
+
+def made(name, *, is_finding=False, flips=0.0):
+    empty = ntkit.jobs.audit.Inputs()
+    examples = ntkit.jobs.audit.ChangeExamples((), (), (), empty, empty)
+    return ChangeFinding(
+        name=name,
+        n=100,
+        flips=flips,
+        flips_interval=(flips, flips),
+        control="an equal displacement of the embedding",
+        control_flips=0.0,
+        control_interval=(0.0, 0.1),
+        margin_change=1.0,
+        beyond_control=1.0,
+        beyond_interval=(0.5, 1.5),
+        p_value=0.001,
+        is_finding=is_finding,
+        examples=examples,
+    )
+
+
+RNG = np.random.default_rng(0)
+Y = np.arange(400) % 2
+CUE = np.where(RNG.random(400) < 0.85, Y, 1 - Y)
+PRED = np.where(RNG.random(400) < 0.4, Y, CUE)
+NOISE = RNG.normal(size=400)
+
+
+def audit_with(*changes, tried=(), **table):
+    found = ntkit.audit(Y, PRED, table=table or {"cue": np.array(["A", "B"])[CUE], "other": NOISE})
+    assert {each.name.partition("=")[0] for each in found.findings} == {"column:cue"}
+    return replace(found, changes=ChangeFindings(changes, tuple(tried), 0, 100))
+
+
+FLIPS_NOTHING = "is correlated with errors, and changing it flips none of"
+NOT_OF_ERRORS = "flips surely more predictions than its control, and no finding in the errors"
+
+
+def test_a_finding_that_flips_nothing_is_said_to():
+    found = audit_with(made("column:cue"), tried=[TriedChange("column:cue", 30, 0, 0.1, 0.1)])
+    (sentence,) = found.change_sentences()
+    assert f"{FLIPS_NOTHING} 130 predictions." in sentence
+    assert sentence in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("changes", "tried"),
+    [
+        ([made("column:cue", flips=0.01)], []),
+        ([made("column:cue")], [TriedChange("column:cue", 30, 1, 0.1, 0.1)]),
+        ([made("column:other")], [TriedChange("column:cue", 5, 0, 0.1, 0.1)]),
+        ([made("column:other")], [TriedChange("column:other", 30, 0, 0.1, 0.1)]),
+    ],
+)
+def test_a_finding_that_flips_something_or_was_not_changed_is_not(changes, tried):
+    assert FLIPS_NOTHING not in audit_with(*changes, tried=tried).summary()
+
+
+def test_a_change_that_no_finding_is_about_is_said_to_be_so():
+    found = audit_with(made("column:other", is_finding=True, flips=0.2))
+    (sentence,) = found.change_sentences()
+    assert sentence.startswith(f"column:other {NOT_OF_ERRORS}")
+    assert sentence in found.summary()
+
+
+def test_but_not_one_that_was_not_looked_at_or_is_no_finding():
+    for change in (
+        made("column:other", flips=0.2),
+        made("column:cue", is_finding=True, flips=0.2),
+        made("image:noise", is_finding=True, flips=0.2),
+        made("image:top left", is_finding=True, flips=0.2),
+        made("word:other", is_finding=True, flips=0.2),
+    ):
+        assert NOT_OF_ERRORS not in audit_with(change).summary()
+    flipping = made("column:other", is_finding=True, flips=0.2)
+    for without in (
+        replace(audit_with(flipping), labelled=False),
+        replace(audit_with(flipping), cross_fitted=True),
+        replace(audit_with(flipping), changes=None),
+    ):
+        assert NOT_OF_ERRORS not in without.summary()
+    right = ntkit.audit(Y, Y, table={"other": NOISE})
+    right = replace(right, changes=ChangeFindings((flipping,), (), 0, 100))
+    assert NOT_OF_ERRORS not in right.summary()
+
+
+def test_a_table_of_at_most_five_rows_and_json(demo):
+    summary = demo.summary()
+    assert summary.count("| image:") - summary.count("| 1 | image:") <= 5
+    facts = json.loads(demo.to_json())
+    assert len(facts["changes"]) == 5
+    assert len(facts["changes_tried"]) == 19
+    assert facts["copies_embedded"] <= 3000
+    one = facts["changes"][0]
+    assert {"name", "flips", "control", "p_value", "is_finding", "examples"} <= one.keys()
+    assert any("were tried on" in note for note in demo.notes)
+
+
+def test_none_are_made_where_nobody_wants_any(digits):
+    data = digits.X_validation[:200], digits.y_validation[:200]
+    found = audit_model(marked_digits_model_path(), data, changes=0, device="cpu")
+    assert found.changes is None
+    assert found.as_dict()["changes"] is None
+    assert "What changes the prediction" not in found.summary()
+    two = audit_model(marked_digits_model_path(), data, changes=2, device="cpu")
+    assert len(two.changes.changes) == 2
+
+
+# -- texts ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    pytest.importorskip("tokenizers")
+    from ntkit import LinearHead
+    from ntkit.extraction import TextPreprocessing, Texts
+    from tests.texts import text_model, word_pieces
+
+    folder = tmp_path_factory.mktemp("reviews")
+    word_pieces().save(str(folder / "tokenizer.json"))
+    backbone = text_model(folder)
+    rng = np.random.default_rng(2)
+    others = rng.choice(["quick", "brown", "lazy", "jumps", "over"], (400, 3))
+    texts = [f"{' '.join(o)} {('fox', 'dog')[c]}" for o, c in zip(others, CUE, strict=True)]
+    X = Texts(texts, TextPreprocessing.for_model(backbone))
+    Z = OnnxEmbedder(backbone, device="cpu").transform(X)
+    weights = 10 * np.linalg.lstsq(Z - Z.mean(axis=0), CUE - 0.5, rcond=None)[0]
+    head = LinearHead(weights[None], [-weights @ Z.mean(axis=0)], ["cat", "dog"])
+    backbone.with_head(head).save(folder / "classifier.onnx")
+    return FrozenModel.load(folder / "classifier.onnx"), X
+
+
+def test_words_found_in_errors_are_changed(reviews, tmp_path):
+    model, X = reviews
+    found = audit_model(model, (X, np.array(["cat", "dog"])[Y]), device="cpu")
+    tried = {each.name for each in found.changes.tried}
+    assert {"word:dog|word:fox", "word:dog"} <= tried or {"word:fox|word:dog", "word:fox"} <= tried
+    write_audit(found, tmp_path / "out")
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "put in each other&#39;s place" in page
+    assert "<mark>dog</mark>" in page
+
+
+def test_frequent_words_without_labels(reviews):
+    model, X = reviews
+    found = audit_model(model, Samples(X), device="cpu")
+    assert {each.name for each in found.changes.tried} == {
+        f"word:{word}" for word in ("quick", "brown", "lazy", "jumps", "over", "dog", "fox")
+    }
+    assert found.changes.changes[0].name in ("word:dog", "word:fox")
+    assert found.changes.changes[0].control.startswith("a word as frequent as ")
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def run(capsys, *arguments):
+    code = 0
+    try:
+        main(["audit", *map(str, arguments)])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_the_command_without_labels(capsys, digits, tmp_path):
+    np.save(tmp_path / "X.npy", digits.X_validation[:300])
+    model = marked_digits_model_path()
+    code, out, err = run(capsys, model, tmp_path / "X.npy", "-o", tmp_path / "out")
+    assert code == 0, err
+    assert out.startswith("There are no labels, so errors are not looked at")
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "have no labels, so mistakes are not looked at" in page
+    assert "The centre holds the subject" in page
+    facts = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert facts["labelled"] is False
+    code, _, err = run(capsys, model, tmp_path / "X.npy", "-o", tmp_path / "no", "--no-changes")
+    assert code == 2
+    assert "has no labels" in err or "holds no labels" in err
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_number_of_changes(capsys, digits, tmp_path):
+    np.savez(tmp_path / "d.npz", X=digits.X_validation[:300], y=digits.y_validation[:300])
+    model = marked_digits_model_path()
+    for options, n in ((["--changes", 2], 2), (["--no-changes"], None)):
+        code, out, err = run(
+            capsys, model, tmp_path / "d.npz", "-o", tmp_path / str(n), "--json", *options
+        )
+        assert code == 0, err
+        changes = json.loads(out)["changes"]
+        assert (changes and len(changes)) == n
+
+
+def test_ctrl_c_leaves_nothing(capsys, digits, tmp_path, monkeypatch):
+    np.savez(tmp_path / "d.npz", X=digits.X_validation[:300], y=digits.y_validation[:300])
+    transform = OnnxEmbedder.transform
+
+    def interrupted(self, X):
+        if type(X).__name__ == "ChangedArray":
+            raise KeyboardInterrupt
+        return transform(self, X)
+
+    monkeypatch.setattr(OnnxEmbedder, "transform", interrupted)
+    model = marked_digits_model_path()
+    code, _, err = run(capsys, model, tmp_path / "d.npz", "-o", tmp_path / "out")
+    assert code == 130
+    assert "nothing was written" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.npz"]

@@ -25,10 +25,8 @@ def command(
     model: o.Model,
     data: Path = o.argument("Model inputs: image folder, .npz, X.npy or table.", default=...),
     out: o.Out,
-    change: str | None = o.option(
-        "Embed copies that are changed: image:border, word:please; see the documentation."
-    ),
-    seed: int | None = o.option("Seed of the copies; 0.", min=0),
+    change: str | None = o.option("Embed changed copies instead: image:border, word:please."),
+    seed: int | None = o.option("Seed of the copies; 0 by default.", min=0),
     shard: str | None = o.option("Embed part I of N only: I/N, from 1/N to N/N; see merge."),
     engine: str = o.option("local, or ray for many machines.", default="local"),
     dtype: str | None = o.option("Precision of the store: float16 or float32; as computed."),

@@ -55,6 +55,7 @@ INSIDE = {
     "inputs",
     "jobs",
     "jobs.audit",
+    "jobs.copies",
     "jobs.debias",
     "jobs.report",
     "model.class_names",

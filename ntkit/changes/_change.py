@@ -182,8 +182,8 @@ def change_named(name: str | Change) -> Change:
             f"A change is a text such as 'word:film|word:movie', or ntkit.changes.change_from of a "
             f"function; got {name!r:.60}."
         )
-    text = name.strip()
-    kind, _, what = text.partition(":")
+    kind, colon, what = (part.strip() for part in name.partition(":"))
+    text = f"{kind}{colon}{what}"
     if kind == "metadata":
         raise InputError(
             f"{text!r} cannot be changed: metadata are beside the samples, and the model does not "

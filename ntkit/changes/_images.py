@@ -116,18 +116,20 @@ class ChangedImages(ImageFiles):
     def seen(self, row: int) -> Pixels:
         """A copy as the model sees it, from 0 to 255, before means are subtracted."""
         change, steps = self._change, self.preprocessing
-        image = self._image(row)
-        pixels = steps.seen(image if change.stored is None else change.stored(_plain(image, steps)))
-        if change.seen is None:
-            return pixels
-        donor = steps.seen(decode(self._donors[row])) if change.donor else None
-        return np.clip(change.seen(pixels, donor, self._draws.generator(row)), 0, 255)
+        image, other = self._image(row), decode(self._donors[row]) if change.donor else None
+        try:
+            if change.stored is not None:
+                image = change.stored(_plain(image, steps))
+            pixels = steps.seen(image)
+            if change.seen is None:
+                return pixels
+            donor = None if other is None else steps.seen(other)
+            return np.clip(change.seen(pixels, donor, self._draws.generator(row)), 0, 255)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{self.paths[row]} cannot be changed: {error}") from error
 
     def _input(self, row: int) -> Array:
-        try:
-            return np.ascontiguousarray(self.preprocessing.finished(self.seen(row)))
-        except ValueError as error:
-            raise InputError(f"{self.paths[row]} cannot be changed: {error}") from error
+        return np.ascontiguousarray(self.preprocessing.finished(self.seen(row)))
 
     def digests(self, start: int, stop: int) -> Iterator[bytes]:
         """Digests of the copies: of the originals' files, the donors' and the change."""

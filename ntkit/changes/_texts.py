@@ -18,7 +18,11 @@ from ntkit.exceptions import InputError
 from ntkit.samples import Samples
 
 _WORDS = re.compile(r"\|\s*(?=word:)")
-_TAG = re.compile(r"(?is)<(style|script)\b.*?</\1\s*>|<!--.*?-->|</?[a-z][^<>]*>|<![^<>]*>")
+_TAG = re.compile(
+    # None of them reads past another one's beginning: else many without an end take for ever.
+    r"(?is)<(style|script)\b(?:(?!<\1\b).)*?</\1\s*>|<!--(?:(?!<!--).)*?-->"
+    r"|</?[a-z][^<>]*>|<![^<>]*>"
+)
 _LINE = 70  # characters of a line of mark-up
 
 Parts = tuple[str, ...]

@@ -221,9 +221,9 @@ class DataOptions(TableOptions):
                 typer.echo(note, err=True)
         return samples
 
-    def read_inputs(self, path: Path, model: FrozenModel) -> Samples:
+    def read_inputs(self, path: Path, model: FrozenModel, *, keep_table: bool = False) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
-        samples = self.read(path, model, labels="optional", keep_table=False)
+        samples = self.read(path, model, labels="optional", keep_table=keep_table)
         if samples.embedded:
             raise InputError(
                 f"{path} is an embedding store, and inputs of the model are wanted there: images, "

@@ -37,11 +37,11 @@ def command(
         "--slice",
     ),
     invariant: list[str] | None = o.option(
-        "A change that must not alter the answer: image:jpeg=75, word:please; again for more.",
+        "Name a change that must not flip predictions: image:jpeg=75.",
         "--invariant",
     ),
     max_flip_rate: float | None = o.option(
-        "Most predictions that may flip by such a change, in percent."
+        "Limit the predictions that such a change flips, in percent."
     ),
     answers: Path | None = o.option(
         "answers.json of an audit's page: class × what is spurious there."

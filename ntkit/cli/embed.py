@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from ntkit._output import refuse_folder_of_inputs
+from ntkit.changes import change_named
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder
+from ntkit.jobs.copies import copies_to_store
 from ntkit.samples import is_finished, read_manifest
 
 
@@ -22,6 +25,8 @@ def command(
     model: o.Model,
     data: Path = o.argument("Model inputs: image folder, .npz, X.npy or table.", default=...),
     out: o.Out,
+    change: str | None = o.option("Embed changed copies instead: image:border, word:please."),
+    seed: int | None = o.option("Seed of the copies; 0 by default.", min=0),
     shard: str | None = o.option("Embed part I of N only: I/N, from 1/N to N/N; see merge."),
     engine: str = o.option("local, or ray for many machines.", default="local"),
     dtype: str | None = o.option("Precision of the store: float16 or float32; as computed."),
@@ -36,13 +41,25 @@ def command(
     """Compute the embeddings of samples.
 
     Samples need no labels. Run the same command again to finish what was stopped; on a finished
-    store of the same samples and model it does nothing.
+    store of the same samples and model it does nothing. With --change it embeds a copy of each
+    sample that the change applies to, under its name.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
     refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)
-    samples = data_options.read_inputs(data, frozen)
+    samples = data_options.read_inputs(data, frozen, keep_table=change is not None)
+    if change is None and seed is not None:
+        raise InputError("--seed is of copies, and none are asked for; name a --change as well.")
+    if change is not None:
+        originals, skipped = len(samples), samples.skipped
+        samples, _ = copies_to_store(samples, change_named(change), seed=seed or 0)
+        samples = replace(samples, skipped=skipped)
+        if not len(samples):
+            raise InputError(
+                f"{change} changes none of the {originals} samples, so there are no copies to "
+                "embed; name another change."
+            )
     embedder = OnnxEmbedder(
         frozen,
         device=device,
@@ -66,13 +83,16 @@ def command(
         o.print_line({
             "event": "finished", "store": str(out), "rows": rows, "neurons": neurons,
             "device": where, "already_complete": already, "run": store.manifest["run"],
-            "skipped": [str(path) for path in samples.skipped],
+            "skipped": [str(path) for path in samples.skipped], "change": change,
         })  # fmt: skip
         return
     for path in samples.skipped:
         typer.echo(f"Left out, does not decode: {path}", err=True)
     prefix = "already complete, " * already
-    typer.echo(f"{out}: {prefix}{rows} embeddings of {neurons} neurons, computed on {where}.")
+    copies = "" if change is None else f" of copies by {change} (of {originals} samples)"
+    typer.echo(
+        f"{out}: {prefix}{rows} embeddings of {neurons} neurons{copies}, computed on {where}."
+    )
 
 
 def _part(shard: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,27 @@ class Copies:
         return placed
 
 
+def copies_to_store(
+    samples: Samples,
+    change: Change,
+    rows: Sequence[int] | Array | None = None,
+    *,
+    seed: int = 0,
+    folds: Array | None = None,
+) -> tuple[Samples, Array]:
+    """Copies as a store keeps them, and the row of each one's original.
+
+    A copy has the name of its original as its id, or its row where names do not tell all apart.
+    The preprocessing, which goes into the manifest, says of what set they are: ``change``,
+    ``seed``, the number of ``originals``, and what these are ``named_by``.
+    """
+    copies, at = change.copies(samples, rows, seed=seed, folds=folds)
+    names = samples.unique_names
+    named_by = samples.named_by if names == samples.names else "row"
+    said = {**(copies.preprocessing or {}), "originals": len(samples), "named_by": named_by}
+    return replace(copies, ids=np.asarray(names, dtype=str)[at], preprocessing=said), at
+
+
 def embedded_copies(
     embedder: OnnxEmbedder,
     samples: Samples,
@@ -42,7 +63,7 @@ def embedded_copies(
     store: Path | None = None,
 ) -> Copies:
     """Make copies and embed them, in batches; with a store, interrupted work resumes there."""
-    copies, at = change.copies(samples, rows, seed=seed, folds=folds)
+    copies, at = copies_to_store(samples, change, rows, seed=seed, folds=folds)
     if not len(at):
         width = embedder.frozen_model.n_neurons or 0
         return Copies(change, copies, at, np.empty((0, width), np.float32))

@@ -120,9 +120,16 @@ def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {name: manifest.get(name) for name in _FIELDS}
 
 
+OF_COPIES = ("change", "seed", "originals", "named_by")
+"""What preprocessing says of copies: how they differ from their originals."""
+
+
 def facts_of(origin: Origin) -> dict[str, str]:
     """Metadata of a head: what the embeddings that it learned from were made with."""
     known = {name: value for name, value in origin.items() if value is not None}
+    if _plain(known.get("preprocessing")):  # copies go into a model as their originals do
+        steps = known["preprocessing"].items()
+        known["preprocessing"] = {k: v for k, v in steps if k not in OF_COPIES}
     if not _plain(known.get("preprocessing")):
         known.pop("preprocessing", None)
     return {
@@ -158,10 +165,9 @@ def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> Non
             f"{name} was made from the tensor {tensor!r}, but the embedding of {_name(model)} is "
             f"{now!r}; name the tensor with --embedding (embedding=), or make it again."
         )
-    steps = {"preprocessing": (origin or {}).get("preprocessing")}
-    check_alike(
-        (name, _name(model)), steps, {"preprocessing": recorded_preprocessing(model.metadata)}
-    )
+    steps = _plain((origin or {}).get("preprocessing"))
+    recorded_steps = {**recorded_preprocessing(model.metadata), "change": steps.get("change")}
+    check_alike((name, _name(model)), {"preprocessing": steps}, {"preprocessing": recorded_steps})
 
 
 def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | None) -> None:
@@ -176,6 +182,14 @@ def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | N
                 f"{shown[1]}); make one of them again as the other was."
             )
     steps = [_plain(origin.get("preprocessing")) for origin in (first, second)]
+    changes = [known.get("change") for known in steps]
+    if changes[0] != changes[1]:
+        whose = names[0] if changes[0] is not None else names[1]
+        raise InputError(
+            f"{whose} holds copies by {next(filter(None, changes))!r}, and {names[0]} and "
+            f"{names[1]} are to be samples of one kind; give the originals, or copies by one "
+            "change."
+        )
     for key in steps[0].keys() & steps[1].keys():
         values = [known[key] for known in steps]
         if values[0] != values[1]:

@@ -24,7 +24,7 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
-from ntkit.jobs.copies import embedded_copies
+from ntkit.jobs.copies import copies_to_store, embedded_copies
 from tests import models
 from tests.texts import word_pieces
 
@@ -95,7 +95,8 @@ def test_labels_groups_and_how_they_were_made_go_with_the_copies():
     copies, _ = change_named("column:age").copies(samples, [1], seed=4)
     assert (copies.y.tolist(), copies.groups.tolist()) == ([1], ["y"])
     assert copies.preprocessing == {"change": "column:age", "seed": 4}
-    assert str(change_named(" column:age ")) == "column:age"
+    assert [*map(str, map(change_named, (" column: age ", "image : border")))] == [
+        "column:age", "image:border"]  # fmt: skip
     assert change_named(change := change_named("markup")) is change
 
 
@@ -234,12 +235,29 @@ def test_a_store_of_copies_is_not_one_of_originals_nor_of_other_copies(tmp_path,
     assert np.isnan(copies.in_place(21)[20]).all()
     for others, told in (
         (samples, "preprocessing"),
-        (change.copies(samples, seed=1)[0], "preprocessing"),
-        (change_named("image:centre").copies(samples)[0], "preprocessing"),
-        (change.copies(samples, range(19))[0], "rows"),
+        (copies_to_store(samples, change, seed=1)[0], "preprocessing"),
+        (copies_to_store(samples, change_named("image:centre"))[0], "preprocessing"),
+        (copies_to_store(samples, change, range(19))[0], "rows"),
     ):
         with pytest.raises(InputError, match=told):
             EmbeddingStore.write(store, embedder, others)
+
+
+def test_a_stored_copy_has_the_name_of_its_original_or_its_row(tmp_path):
+    frame = pd.DataFrame({"id": ["x", "y", "z"], "a": [1, 1, 2], "b": [3, 4, 5]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    options = {"labels": "optional", "columns": ["a", "b"], "keep_table": True}
+    named = read_samples(tmp_path / "t.csv", **options)
+    copies, _ = copies_to_store(named, change_named("column:a=2"), seed=7)
+    assert copies.ids.tolist() == ["x", "y"]
+    assert copies.preprocessing["named_by"] == "id"
+    frame.assign(id="x").to_csv(tmp_path / "t.csv", index=False)
+    for samples in (read_samples(tmp_path / "t.csv", **options), Samples(named.X)):
+        name = "b" if samples.columns else "1"
+        copies, _ = copies_to_store(samples, change_named(f"column:{name}=3"))
+        assert copies.ids.tolist() == ["1", "2"]
+        assert copies.preprocessing["named_by"] == "row"
+        assert copies.preprocessing["originals"] == 3
 
 
 def test_no_copies_need_no_store(tmp_path, digits):

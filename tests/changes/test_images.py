@@ -195,14 +195,23 @@ def test_images_of_one_pixel_and_of_different_sizes(name, tmp_path):
 def test_a_crop_of_too_small_an_image_names_the_file(tmp_path):
     steps = ImagePreprocessing(crop=(30, 30))
     samples = read_samples(folder_of(tmp_path, noise(4)), preprocessing=steps)
-    with pytest.raises(InputError, match="smaller than the crop"):
+    with pytest.raises(InputError, match=r"00\.png cannot be changed: .* smaller than the crop"):
         change_named("image:grey").copies(samples)[0].X[:]
 
 
 def test_a_damaged_donor_is_named(images):
     images.X.paths[0].write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"00\.png cannot be decoded as an image"):
+    with pytest.raises(InputError, match=r"00\.png cannot be decoded as an image") as error:
         change_named("image:border").copies(images)[0].X[:]
+    assert "cannot be changed" not in str(error.value)
+
+
+def test_what_pillow_cannot_store_names_the_file(tmp_path):
+    """No JPEG has more than 65500 pixels in a row."""
+    path = folder_of(tmp_path, [np.zeros((1, 66_000), np.uint8)])
+    samples = read_samples(path, preprocessing=ImagePreprocessing(resize=(4, 4)))
+    with pytest.raises(InputError, match=r"00\.png cannot be changed: "):
+        change_named("image:jpeg").copies(samples)[0].X[:]
 
 
 def test_border_and_centre_are_each_others_rest(images):

@@ -81,6 +81,13 @@ def test_markup_breaks_no_word():
     assert changed("markup", [wrapped])[0].split() == text.split()
 
 
+@pytest.mark.parametrize("part", ["<style ", "<script>", "<!--", "<", "< b", "</style", "<b <b"])
+def test_tags_without_an_end_take_no_longer_than_others(part):
+    text = part * 20_000
+    changed("markup", [text, "<b>x</b>"])
+    changed("word:<b", [text, "<b>x</b>"])
+
+
 def test_of_three_words_each_is_replaced_by_another():
     name = "word:red|word:green|word:blue"
     copies = {changed(name, ["Red"], seed=seed)[0] for seed in range(30)}

@@ -13,6 +13,7 @@ from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.cli import main
 from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
+from ntkit.extraction import EmbeddingStore
 from ntkit.metrics import worst_group_accuracy
 from tests.texts import WORDS, text_model, word_pieces
 
@@ -117,6 +118,47 @@ def test_images_and_arrays_give_the_same_model(capsys, folder, tmp_path):
         assert code == 0, err
         heads.append(FrozenModel.load(target / "debiased.onnx").head)
     assert np.allclose(heads[0].coef, heads[1].coef, atol=1e-3 * np.abs(heads[0].coef).max())
+
+
+def test_a_store_of_copies(capsys, folder, tmp_path):
+    model, store = folder / "model.onnx", tmp_path / "border.store"
+    embed = ["embed", model, folder / "train", "--change", "image:border"]
+    code, out, err = run(capsys, *embed, "-o", store, "--seed", "3")
+    assert code == 0, err
+    assert "600 embeddings of 64 neurons of copies by image:border (of 600 samples)" in out
+    code, out, _ = run(capsys, *embed, "-o", store, "--seed", "3", "--json")
+    said = json.loads(out)
+    assert (said["already_complete"], said["change"]) == (True, "image:border")
+    copies = EmbeddingStore.open(store)
+    assert copies.ids[0].endswith(".png")
+    steps = copies.manifest["preprocessing"]
+    assert {name: steps[name] for name in ("change", "seed", "originals", "named_by")} == {
+        "change": "image:border", "seed": 3, "originals": 600, "named_by": "file_name"}  # fmt: skip
+    for other in (["--seed", "4"], []):
+        code, _, err = run(capsys, *embed, "-o", store, *other)
+        assert code == 2
+        assert "preprocessing" in err
+    code, _, err = run(capsys, "embed", model, folder / "train", "-o", store)
+    assert code == 2
+    assert "preprocessing" in err
+    originals = tmp_path / "train.store"
+    assert run(capsys, "embed", model, folder / "train", "-o", originals)[0] == 0
+    code, _, err = run(capsys, "fit", originals, "--validation", store, "-o", tmp_path / "h.onnx")
+    assert code == 2
+    assert "holds copies by 'image:border'" in err
+    # A model that is fitted to copies alone still takes images as it did.
+    head = tmp_path / "copies.onnx"
+    assert run(capsys, "fit", store, "-o", head)[0] == 0
+    assert "change" not in str(dict(FrozenModel.load(head).metadata))
+    code, _, err = run(
+        capsys, "embed", model, folder / "train", "-o", tmp_path / "s", "--seed", "1"
+    )
+    assert code == 2
+    assert "name a --change as well" in err
+    code, _, err = run(capsys, "embed", model, folder / "train.npz", "-o", tmp_path / "s",
+                       "--change", "word:x")  # fmt: skip
+    assert code == 2
+    assert "changes texts, but" in err
 
 
 def test_step_by_step(capsys, folder, tmp_path, digits):

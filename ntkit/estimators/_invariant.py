@@ -350,7 +350,7 @@ class InvariantClassifier(ValidatedClassifier):
         self.scores_[:], self.score_error_[:] = found[..., 0], found[..., 1]  # without copies alike
         best = np.unravel_index(self.scores_.argmax(), self.scores_.shape)
         within = self.scores_.max(axis=1) >= self.scores_[best] - self.score_error_[best]
-        chosen = int(np.flatnonzero(within)[-1])
+        chosen = int(np.flatnonzero(within[: len(penalties)])[-1])
         self.penalty_ = penalties[chosen]
         self.alpha_ = alphas[int(self.scores_[chosen].argmax())]
         return at

@@ -20,7 +20,7 @@ from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
-from ntkit.jobs.audit import Answer, Audit
+from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
 from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
@@ -35,6 +35,7 @@ from ntkit.jobs.debias import (
 )
 from ntkit.jobs.report import quoted, started_by
 from ntkit.pages.audit_page import question_of
+from ntkit.pages.change_cards import change_in_words
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
@@ -386,6 +387,7 @@ def _plain(value: Any) -> Any:
 
 
 _MOST = 3  # questions of a run
+_COPIES = 3  # of a change, that a person sees before saying that it does not matter
 _EXAMPLES, _MORE = 2, 6  # of each value
 _LONGEST = 160  # characters of a text
 _CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen the page / Enter: later"
@@ -414,8 +416,48 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
             if answer_text:
                 (answer,) = audit.answers(finding.name).answers
                 yield replace(answer, answer=answer_text).signed()
+            if answer_text == "spurious" and (change := _shown_change(audit, finding)):
+                stays = _stays_the_same(change, page)
+                if stays is None:
+                    return
+                if stays:
+                    yield Answer(change.name, "invariant", ((change.name,),)).signed()
 
     return ask
+
+
+def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
+    """The change of images that a finding is about, if copies of at least three are on the page."""
+    change, found = change_for(finding), audit.changes
+    if change is None or change.kind != "image" or found is None:
+        return None
+    shown = (each for each in found.changes if each.name == change.name)
+    return next((each for each in shown if len(each.examples.rows) >= _COPIES), None)
+
+
+def _stays_the_same(change: ChangeFinding, page: Path) -> bool | None:
+    """Whether the right answer stays the same; None where nobody is there any more."""
+    flips = f"{100 * change.flips:.0f} % of the predictions flip"
+    _say(f"\n{change_in_words(change.name)}: {flips}. {_COPIES} copies are on the page: {page}")
+    while True:
+        typer.echo(
+            "Does the right answer stay the same? Then copies repair the model as well.\n"
+            "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
+            err=True,
+            nl=False,
+        )
+        line = sys.stdin.readline()
+        if not line:
+            _say("")
+            return None
+        reply = line.strip().lower()
+        if reply in ("", "y", "yes", "n", "no"):
+            return reply[:1] == "y"
+        if reply in ("o", "open"):
+            webbrowser.open(page.resolve().as_uri())
+            _say(f"The page: {page}")
+        else:
+            _say("Type y, n or o, or press Enter to decide later.")
 
 
 def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:

@@ -25,11 +25,20 @@ from ntkit.extraction import (
     TextPreprocessing,
     layer_names,
 )
-from ntkit.jobs.audit import AttributeReader, Audit, ModelPass, audit_read, with_retraining
+from ntkit.jobs.audit import (
+    AttributeReader,
+    Audit,
+    ModelPass,
+    audit_read,
+    budget_for,
+    change_for,
+    with_retraining,
+)
+from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, LabelledEmbeddings, asked_for
 from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
-from ntkit.jobs.debias._findings_result import FindingsResult, open_findings
+from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
     ByChange,
@@ -59,6 +68,7 @@ from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
+_BUDGET, _SECOND = 1500, 100  # copies that questions may cost, and of each of the strongest
 _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
@@ -488,7 +498,7 @@ def _look(
 ) -> FindingsResult:
     """Audit, write what was found, and ask about what nobody answered yet."""
     folder = order.folder
-    audit = _audited(data, reader, comparison, order.seed)
+    audit = _changed(_audited(data, reader, comparison, order.seed), data, order)
     if answers.model not in (None, audit.model) and any(each.rules for each in answers.answers):
         raise InputError(
             "The answers are about layers of another model; answer on this one's page."
@@ -542,6 +552,24 @@ def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, se
     )
     retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
     return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
+
+
+def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
+    """Change the samples as the questions suggest, so that a person sees what flips."""
+    asked = [change_for(finding) for finding in questions_of(audit)]
+    changes = {change.name: change for change in asked if change is not None}
+    found = changes_of_samples(
+        data.embedder,
+        data.model.head,
+        data.sets["held-out"],
+        [*changes.values()],
+        data.Z["held-out"].Z,
+        seed=order.seed,
+        second=_SECOND,
+        budget=min(_BUDGET, budget_for(len(data.sets["held-out"]))),
+    )
+    notes = () if found is None else (found.note(),)
+    return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 
 def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:

@@ -227,7 +227,9 @@ def copies_made(
             written += [] if store is None or not len(copies.rows) else [store]
             of = replace(copies.samples, sources=())  # no table of theirs is read
             values = np.full((len(copies.rows), len(named)), -1)
-            for i, (names, attribute) in enumerate(named):
+            # A part of images is more than a statistic of it: its copies are cells of their own.
+            of_attributes = named if change.kind in ("word", "column") else ()
+            for i, (names, attribute) in enumerate(of_attributes):
                 values[:, i] = _values_of_copies(of, names, attribute)
             Z = np.array(copies.Z)  # the store goes when the run ends
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))

@@ -561,7 +561,9 @@ class ByChange:
             lines.append("Changed copies judged, and no group of real samples.")
         elif self.likeness:
             lines += map(str, self.likeness)
-        elif self.changes:
+        elif self.copies_judge:
+            lines.append("Groups of real samples judged, and changed copies beside them.")
+        else:
             lines.append("Real samples alone judged: each group has enough of them.")
         if self.copies_judge:
             lines.append("Copies cannot show what a change does not touch.")

@@ -50,7 +50,10 @@ def clothes(folder: Path, classes: tuple[int, int], seed: int) -> dict[str, tupl
     for part, (n, correlation) in fashion.SIZES.items():  # in this order, which the draw is of
         X, y, a = fashion.draw(source, classes, part, n, correlation, rng)
         if part in PARTS:
-            audits[PARTS[part]] = audit_model(model, (X, y), device="cpu", random_state=seed), a
+            audits[PARTS[part]] = (
+                audit_model(model, (X, y), device="cpu", random_state=seed, changes=0),
+                a,
+            )
     return audits
 
 
@@ -69,7 +72,7 @@ def scenes(folder: Path, images: Path, seed: int) -> dict[str, tuple[Audit, Arra
     for part, name in (("validation_biased", "biased"), ("validation_balanced", "balanced")):
         samples = read_samples(built / part, preprocessing=steps)
         audits[name] = (
-            audit_model(model, samples, device="cpu", random_state=seed),
+            audit_model(model, samples, device="cpu", random_state=seed, changes=0),
             indoor(samples.groups),
         )
     return audits

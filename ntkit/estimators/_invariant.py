@@ -153,14 +153,14 @@ class InvariantClassifier(ValidatedClassifier):
        ``groups=`` over the groups) of the originals, or of the copies, whichever is lower. The
        originals alone carry a bias that copies may lack, and copies by swapped words carry its
        reverse. (If one half lacks a class, the mean over all is taken.) A sample and its copies
-       are in one fold. The smallest γ is taken whose accuracy is within one standard error of
-       the best, then the best α for it.
+       are in one fold. The largest γ is taken whose accuracy is within one standard error of
+       the best, for the change is known not to matter; then the best α for it.
 
     Without copies it is class-balanced retraining with a tuned penalty.
 
     Parameters
     ----------
-    penalties : array-like, default=(0, 1, 10, 100, 1000)
+    penalties : array-like, default=(0, 1, 100, 10_000)
         Values of γ to choose from.
     originals : bool or "auto", default="auto"
         Whether samples that have copies are fitted as well; False fits their copies alone. Samples
@@ -224,7 +224,7 @@ class InvariantClassifier(ValidatedClassifier):
         "C": [*ValidatedClassifier._shared_constraints["C"], None],
     }
 
-    penalties: Any = (0, 1, 10, 100, 1000)
+    penalties: Any = (0, 1, 100, 10_000)
     originals: bool | str = "auto"
     alphas: Any = ALPHAS
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
@@ -350,7 +350,7 @@ class InvariantClassifier(ValidatedClassifier):
         self.scores_[:], self.score_error_[:] = found[..., 0], found[..., 1]  # without copies alike
         best = np.unravel_index(self.scores_.argmax(), self.scores_.shape)
         within = self.scores_.max(axis=1) >= self.scores_[best] - self.score_error_[best]
-        chosen = int(within.argmax())
+        chosen = int(np.flatnonzero(within[: len(penalties)])[-1])
         self.penalty_ = penalties[chosen]
         self.alpha_ = alphas[int(self.scores_[chosen].argmax())]
         return at

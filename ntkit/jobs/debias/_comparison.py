@@ -297,7 +297,9 @@ class Comparison:
         )
         y = np.concatenate([self.train.y, self.validation.y])
         Z = np.concatenate([self.train.Z, self.validation.Z])
-        return likeness_of(y, Z, self._judging_values, self.judged_by, joined, self.seed)
+        titles = [change.name for change in inv.changes]
+        values = self._judging_values
+        return likeness_of(y, Z, values, self.judged_by, joined, titles, self.seed)
 
     @property
     def _judging_values(self) -> Array:

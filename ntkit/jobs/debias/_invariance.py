@@ -29,7 +29,7 @@ from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.copies import embedded_copies
-from ntkit.jobs.debias._named_attributes import NamedAttributes, varying
+from ntkit.jobs.debias._named_attributes import ClassItself, NamedAttributes, varying
 
 ENOUGH = 30
 """Real validation samples of a group, from which on no copy judges it."""
@@ -38,6 +38,7 @@ _ALIKE = 0.7  # area under the curve, up to which copies are like real samples
 _COMPARED = 600  # copies and real samples of a group
 _FOLDS = 5
 _LEVEL = 0.05
+_SHOWN = 3  # groups, or changes, in a sentence
 _TRIED = 150  # validation samples that each change of the bank is tried on
 
 
@@ -93,8 +94,11 @@ def with_offered(
             changes.setdefault(offered.name, offered)
             try:
                 replace(named, names=(names,)).read(reader)
-            except InputError as error:
-                replaced.append(f"Not balanced, but changed ({offered.name}): {error}")
+            except ClassItself:
+                replaced.append(
+                    f"No sample tells {offered.name} from the class, so no group is balanced: "
+                    "changed copies alone repair and judge."
+                )
                 continue
         kept.append(names)
     told = (*named.replaced, *replaced)
@@ -264,27 +268,37 @@ def _values_of_copies(copies: Samples, names: Names, attribute: Attribute) -> Ar
 
 @dataclass(frozen=True)
 class Likeness:
-    """Whether the copies that enter a group are like its real samples."""
+    """Whether copies by a change are like the real samples of the groups that they enter."""
 
-    group: str
-    n_real: int
-    n_copies: int
-    auc: float | None  # None where they are too few to tell
+    # `aucs` are of groups that have enough real samples to tell, `small` the groups, and their real
+    # samples, that are too small to be judged by these alone.
+
+    change: str
+    aucs: Mapping[str, float]
+    small: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def judges(self) -> bool:
-        """Whether copies may judge the group."""
-        return self.auc is None or self.auc <= _ALIKE
+        """Whether copies may judge groups; nobody can tell where no group is large enough."""
+        return max(self.aucs.values(), default=0.0) <= _ALIKE
 
     def __str__(self) -> str:
-        real, copies = f"{self.n_real} real samples", f"{self.n_copies} copies"
-        if self.auc is None:
-            judged = f"{self.group}: {real} and {copies} judge it"
-            return f"{judged}; whether they are alike is not checkable"
-        told = f"a classifier tells them apart with an AUC of {self.auc:.2f}"
+        groups = "; ".join(f"{name} ({n} real)" for name, n in [*self.small.items()][:_SHOWN])
+        more = len(self.small) - _SHOWN
+        groups += f"; {more} more" if more > 0 else ""
+        if not self.aucs:
+            return (
+                f"Copies by {self.change} judge {groups}. Whether they are like real samples is "
+                f"not checkable: no group has {_CHECKABLE} real ones."
+            )
+        low, high = min(self.aucs.values()), max(self.aucs.values())
+        told = f"AUC {low:.2f}" if low == high else f"AUC {low:.2f} to {high:.2f}"
         if self.judges:
-            return f"{self.group}: {real} and {copies} judge it ({told})"
-        return f"{self.group}: its {real} alone judge it, not the copies ({told})"
+            return f"Copies by {self.change} are like real samples ({told}): they judge {groups}."
+        return (
+            f"A classifier tells copies by {self.change} from real samples ({told}): real samples "
+            f"alone judge {groups}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,10 +313,12 @@ class Judge:
     small: Array
     likeness: tuple[Likeness, ...] = ()
 
+    grouped: bool = False
+
     @property
     def by_copies_alone(self) -> bool:
         """Whether no group of real samples tells of the change."""
-        return not self.likeness and not bool(self.small.any()) and self.with_copies
+        return self.with_copies and not self.grouped
 
     @property
     def with_copies(self) -> bool:
@@ -351,24 +367,30 @@ def judge_of(
         of_copies[rows] = [f"{label} × {title}" for label in y_copies[rows]]
     if values is None or not values.shape[1]:
         of_rows = np.asarray([f"{label} × original" for label in y], dtype=object)
-    kept, small, used = list[str](), np.zeros(n, dtype=bool), list[Likeness]()
+    kept, small = list[str](), np.zeros(n, dtype=bool)
     judging = np.ones(len(of_copies), dtype=bool)
+    told_apart = [
+        number for number, title in enumerate(titles) if title in alike and not alike[title].judges
+    ]
+    unlike = np.isin(copies.change, told_apart) & ~plain
+    small_of: dict[str, dict[str, int]] = {title: {} for title in titles}
     for name in sorted({*of_rows, *of_copies} - {""}):
-        real, copied = of_rows == name, of_copies == name
+        real, copied = of_rows == name, (of_copies == name) & ~plain
         n_real = int(real.sum())
-        if name.endswith(" × original") or not (copied & ~plain).any():
-            pass
-        elif n_real >= ENOUGH:
+        if copied.any() and n_real >= ENOUGH:
             judging &= ~copied
-        else:
+        elif copied.any():
             small |= real
-            like = alike.get(name) or Likeness(name, n_real, int(copied.sum()), None)
-            like = Likeness(name, n_real, int(copied.sum()), like.auc)
-            used.append(like)
-            if not like.judges:
-                judging &= ~copied
-        if n_real + int((copied & judging).sum()) >= FEWEST:
+            judging &= ~(copied & unlike)
+            for number in np.unique(copies.change[copied]):
+                small_of[titles[number]][name] = n_real
+        if n_real + int(((of_copies == name) & judging).sum()) >= FEWEST:
             kept.append(name)
+    used = [
+        replace(alike.get(title, Likeness(title, {})), small=groups)
+        for title, groups in small_of.items()
+        if groups
+    ]
     for label in np.unique(y):  # a class without a group that can judge is one
         if not any(name.startswith(f"{label} × ") for name in kept):
             of_rows[y == label] = str(label)
@@ -381,7 +403,8 @@ def judge_of(
     ]
     title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
     cells = Attribute(title or " and ".join(titles), np.asarray(value), tuple(kept), "copies")
-    return Judge(cells, copies, small, tuple(used))
+    grouped = values is not None and bool(values.shape[1])
+    return Judge(cells, copies, small, tuple(used), grouped)
 
 
 def _labels(y: Array, values: Array, names: Sequence[Attribute]) -> Array:
@@ -399,6 +422,7 @@ def likeness_of(
     values: Array,
     names: Sequence[Attribute],
     copies: CopiesOf,
+    titles: Sequence[str],
     seed: int,
 ) -> dict[str, Likeness]:
     """Compare the copies that enter each group with its real samples, of both sets together."""
@@ -406,21 +430,28 @@ def likeness_of(
     # of each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
     of_rows = _labels(y, values, names)
     of_copies = _labels(y[copies.of], copies.values, names)
-    found = dict[str, Likeness]()
     rng = np.random.default_rng(seed)
-    for name in sorted({*of_copies} - {""}):
-        real, copied = np.flatnonzero(of_rows == name), np.flatnonzero(of_copies == name)
-        auc = None
-        if min(len(real), len(copied)) >= _CHECKABLE:
-            some = [rng.permutation(rows)[:_COMPARED] for rows in (real, copied)]
-            X = np.concatenate([Z[some[0]], copies.Z[some[1]]])
-            which = np.repeat([0, 1], [len(part) for part in some])
-            classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
-            folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-            scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
-            auc = float(roc_auc_score(which, scores))
-        found[name] = Likeness(name, len(real), len(copied), auc)
+    found = dict[str, Likeness]()
+    for number, title in enumerate(titles):
+        aucs = dict[str, float]()
+        for name in sorted({*of_copies[copies.change == number]} - {""}):
+            real = np.flatnonzero(of_rows == name)
+            copied = np.flatnonzero((of_copies == name) & (copies.change == number))
+            if min(len(real), len(copied)) >= _CHECKABLE:
+                some = [rng.permutation(rows)[:_COMPARED] for rows in (real, copied)]
+                aucs[name] = _auc(Z[some[0]], copies.Z[some[1]], seed)
+        found[title] = Likeness(title, aucs)
     return found
+
+
+def _auc(real: Array, copies: Array, seed: int) -> float:
+    """How well a linear classifier tells two samples apart, cross-validated."""
+    which = np.repeat([0, 1], [len(real), len(copies)])
+    classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+    X = np.concatenate([real, copies])
+    scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
+    return float(roc_auc_score(which, scores))
 
 
 # -- what else flips -------------------------------------------------------------------------------
@@ -502,9 +533,6 @@ def _bank(samples: Samples) -> list[Change]:
     return [*bank_of(samples, words), *others]
 
 
-_SHOWN = 3
-
-
 @dataclass(frozen=True)
 class ByChange:
     """What a repair by change says besides its accuracies."""
@@ -530,7 +558,7 @@ class ByChange:
         if self.copies_alone:
             lines.append("Changed copies judged, and no group of real samples.")
         elif self.likeness:
-            lines += [f"{like}." for like in self.likeness]
+            lines += map(str, self.likeness)
         elif self.changes:
             lines.append("Real samples alone judged: each group has enough of them.")
         if self.copies_judge:

@@ -187,6 +187,10 @@ def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
     return refused
 
 
+class ClassItself(InputError):
+    """An attribute has one value in each class: there is no counterexample."""
+
+
 def _check_varies(attribute: Attribute, y: Array) -> None:
     """Refuse an attribute that lacks a value, or has one in each class: the class itself."""
     if len(attribute.names) < 2:
@@ -203,7 +207,7 @@ def _check_varies(attribute: Attribute, y: Array) -> None:
     pairs = _classes_with_values(attribute, y)
     if len({*pairs}) <= len({label for label, _ in pairs}):
         shown = "; ".join(f"class {y}: {value}" for y, value in sorted({*pairs}, key=str)[:3])
-        raise InputError(
+        raise ClassItself(
             f"{attribute.name!r} has one value in each class ({shown}), so it is the class itself "
             "or cannot be told from it; name an attribute that varies within a class."
         )

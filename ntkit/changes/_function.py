@@ -104,7 +104,7 @@ class OfFunction:
 
 
 def _version(function: Callable[..., Any]) -> str:
-    """What a function does, as far as its code says: a store of its copies is not continued else."""
+    """What a function does, as far as its code says; an edited one continues no store."""
     code = getattr(function, "__code__", None)
     if code is None:
         return ""

@@ -217,9 +217,10 @@ def change_from(
     Parameters
     ----------
     function : callable
-        Gets a raw sample and returns its copy, or None where the change does not apply. A sample is
-        a text, an image of shape (H, W, C) with values from 0 to 255 as the model sees it, or a
-        mapping of column names to values.
+        Gets a raw sample and returns its copy: of a text, of an image of shape (H, W, C) with
+        values from 0 to 255 as the model sees it, or of a mapping of column names to values. None
+        says that the change does not apply to a text or to a row; images are made as they are
+        read, so it must apply to all of them.
     name : str, optional
         By default the function's own.
     donor : bool

@@ -143,9 +143,9 @@ class InvariantClassifier(ValidatedClassifier):
 
        .. math::
 
-           \min_{W, b} \; \frac{1}{S} \sum_n s_n\, \ell(W z_n + b, y_n) + \frac{\alpha}{2} \Big(
+           \min_{W, b} \; \frac{1}{S} \sum_n s_n\, \ell(W z_n + b, y_n) + \frac{\alpha}{2} \left(
            \|W\|^2 + \gamma \, \frac{1}{N'} \sum_{n'} \frac{1}{R_{n'}} \sum_r
-           \|W (z_{n'r}' - z_{n'})\|^2 \Big)
+           \|W (z_{n'r}' - z_{n'})\|^2 \right)
 
        where :math:`n'` runs over the samples with copies :math:`z_{n'r}'`, weighted by
        ``sample_weight``.

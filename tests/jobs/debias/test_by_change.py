@@ -9,12 +9,11 @@ import pytest
 import ntkit
 from ntkit import FrozenModel, debias
 from ntkit.changes import change_from
-from ntkit.cli import main
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from tests.jobs.debias.test_attributes_named import files as files  # a model of reviews
-from tests.jobs.debias.test_attributes_named import reviews, write_table
+from tests.jobs.debias.test_attributes_named import reviews, run, write_table
 
 DIGITS = marked_digits_model_path()
 
@@ -211,15 +210,14 @@ def test_the_command_line_takes_changes_and_goes_on_with_them(digits, tmp_path, 
     for name, (X, y) in zip(("train", "validation"), sets_of(digits), strict=True):
         np.savez(tmp_path / f"{name}.npz", X=X, y=y)
     out = tmp_path / "out"
-    arguments = ["--train", tmp_path / "train.npz", "--validation", tmp_path / "validation.npz"]
-    arguments = ["debias", DIGITS, *arguments, "-o", out, "--device", "cpu", "--quiet"]
-    assert main([*map(str, arguments), "--no-input"]) == 3
-    assert "--invariant image:border" in capsys.readouterr().out
-    code = main(["debias", "--from", str(out), "--invariant", "image:top left", "--quiet"])
-    text = capsys.readouterr().out
-    assert code == 0, text
+    sets = ("--train", tmp_path / "train.npz", "--validation", tmp_path / "validation.npz")
+    code, text, _ = run(capsys, "debias", DIGITS, *sets, "-o", out, "--no-input", "--device", "cpu")
+    assert code == 3
+    assert "--invariant image:border" in text
+    code, text, error = run(capsys, "debias", "--from", out, "--invariant", "image:top left")
+    assert code == 0, error
     assert text.startswith("Better, judged by changed copies alone.")
-    code = main(["debias", "--from", str(out), "--quiet", "--json"])
-    record = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert record["by_change"]["changes"] == ["image:top left"]
+    # What was said is kept: the next run does the same.
+    code, text, error = run(capsys, "debias", "--from", out, "--answers", out / "answers.json")
+    assert code == 0, error
+    assert text.startswith("Better, judged by changed copies alone.")

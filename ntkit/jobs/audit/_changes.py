@@ -17,6 +17,7 @@ from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.changes import PARTS, Change, as_seen, bank_of, change_named, control_of
+from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
@@ -233,25 +234,30 @@ def has_attribute(change: str, looked_at: Collection[str]) -> bool:
 def _change_of(name: str, columns: Sequence[str]) -> Change | None:
     kind, _, rest = name.partition(":")
     if kind == "word":
-        return change_named("markup" if rest.startswith("<") else name)
+        return _made("markup" if rest.startswith("<") else name)
     if kind == "image":
         what = _HEIGHT.sub("", rest)
         what = _OF_STATISTICS.get(what, what.removesuffix(" brightness"))
-        return None if what in ("size", "aspect ratio") else change_named(f"image:{what}")
-    column = None
-    if kind == "column":
-        known = column_of(name, kind, columns)
-        match = _CONDITION.fullmatch(rest)
-        column = known[0] if known else match[1] if match else rest
-    elif name.startswith("input #"):
-        column = name.removeprefix("input #").partition(" ")[0]
-    if column is None or not _can_be_named(column):
+        return _made(f"image:{what}")
+    if name.startswith("input #"):
+        return _made(f"column:{name.removeprefix('input #').partition(' ')[0]}")
+    if kind != "column":
         return None
-    return change_named(f"column:{column}")
+    known, match = column_of(name, kind, columns), _CONDITION.fullmatch(rest)
+    column = known[0] if known else match[1] if match else rest
+    return _made(f"column:{column}") if _can_be_named(column) else None
+
+
+def _made(name: str) -> Change | None:
+    """A change; None if there is none of that name, as of what users measured themselves."""
+    try:
+        return change_named(name)
+    except InputError:
+        return None
 
 
 def _can_be_named(column: str) -> bool:
-    return bool(column.strip()) and "=" not in column and "+column:" not in column
+    return column == column.strip() != "" and "=" not in column and "+column:" not in column
 
 
 def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:

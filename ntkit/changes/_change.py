@@ -18,9 +18,10 @@ from ntkit.changes import _text_changes as texts_
 from ntkit.changes._donors import donors, generator
 from ntkit.changes._image_changes import (
     NAMES,
+    PARTS,
     ImageChange,
-    control_of_image,
     image_change,
+    part_elsewhere,
 )
 from ntkit.changes._lazy import ChangedArray, ChangedImages, Draws
 from ntkit.exceptions import InputError
@@ -259,9 +260,9 @@ def control_of(change: Change) -> Change | None:
     if change.kind == "word" and isinstance(applied, _OfTexts) and applied.words:
         name = f"a word as frequent as {applied.words[0]}"
         return Change(name, "word", _OfLikeWords(name, change._apply))
-    if change.kind == "image":
-        name, control = f"{change.name}, elsewhere", control_of_image(change.name[len("image:") :])
-        return None if control is None else Change(name, "image", _OfImages(name, control))
+    if change.kind == "image" and change.name.removeprefix("image:") in PARTS:
+        name = f"{change.name}, elsewhere"
+        return Change(name, "image", _OfImages(name, part_elsewhere()))
     return None
 
 

@@ -16,7 +16,13 @@ from ntkit.changes import _texts
 from ntkit.changes._columns import OfColumns, column, column_names
 from ntkit.changes._folder import OfFolder
 from ntkit.changes._function import OfFunction
-from ntkit.changes._image_changes import NAMES, ImageChange, control_of_image, image_change
+from ntkit.changes._image_changes import (
+    NAMES,
+    PARTS,
+    ImageChange,
+    image_change,
+    part_elsewhere,
+)
 from ntkit.changes._images import OfImages, of_images
 from ntkit.exceptions import InputError
 from ntkit.samples import ReadTable, Samples
@@ -253,9 +259,9 @@ def control_of(change: Change) -> Change | None:
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
         return Change(name, "word", applied.control(name))
-    if change.kind == "image":
-        name, control = f"{change.name}, elsewhere", control_of_image(change.name[len("image:") :])
-        return None if control is None else Change(name, "image", OfImages(name, control))
+    if change.kind == "image" and change.name.removeprefix("image:") in PARTS:
+        name = f"{change.name}, elsewhere"
+        return Change(name, "image", OfImages(name, part_elsewhere()))
     return None
 
 

@@ -216,8 +216,8 @@ def test_the_command_line_takes_changes_and_goes_on_with_them(digits, tmp_path, 
     assert "--invariant image:border" in text
     code, text, error = run(capsys, "debias", "--from", out, "--invariant", "image:top left")
     assert code == 0, error
-    assert text.startswith("Better, judged by changed copies alone.")
+    assert "judged by changed copies alone" in text.splitlines()[0]
     # What was said is kept: the next run does the same.
     code, text, error = run(capsys, "debias", "--from", out, "--answers", out / "answers.json")
     assert code == 0, error
-    assert text.startswith("Better, judged by changed copies alone.")
+    assert "judged by changed copies alone" in text.splitlines()[0]

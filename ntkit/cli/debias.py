@@ -35,7 +35,7 @@ from ntkit.jobs.debias import (
 )
 from ntkit.jobs.report import quoted, started_by
 from ntkit.pages.audit_page import question_of
-from ntkit.pages.change_cards import change_in_words
+from ntkit.pages.change_cards import SEEN, change_in_words
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
@@ -387,7 +387,6 @@ def _plain(value: Any) -> Any:
 
 
 _MOST = 3  # questions of a run
-_COPIES = 3  # of a change, that a person sees before saying that it does not matter
 _EXAMPLES, _MORE = 2, 6  # of each value
 _LONGEST = 160  # characters of a text
 _CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen the page / Enter: later"
@@ -432,13 +431,13 @@ def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
     if change is None or change.kind != "image" or found is None:
         return None
     shown = (each for each in found.changes if each.name == change.name)
-    return next((each for each in shown if len(each.examples.rows) >= _COPIES), None)
+    return next((each for each in shown if len(each.examples.rows) >= SEEN), None)
 
 
 def _stays_the_same(change: ChangeFinding, page: Path) -> bool | None:
     """Whether the right answer stays the same; None where nobody is there any more."""
     flips = f"{100 * change.flips:.0f} % of the predictions flip"
-    _say(f"\n{change_in_words(change.name)}: {flips}. {_COPIES} copies are on the page: {page}")
+    _say(f"\n{change_in_words(change.name)}: {flips}. {SEEN} copies are on the page: {page}")
     while True:
         typer.echo(
             "Does the right answer stay the same? Then copies repair the model as well.\n"

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const main = document.querySelector("main");
-  const cards = [...document.querySelectorAll(".finding")];
+  const cards = [...document.querySelectorAll(".finding, .change[data-entry]")];
   if (!cards.length) return;
   const entries = cards.map((card) => JSON.parse(card.dataset.entry));
   const said = document.querySelector(".said");
@@ -9,7 +9,7 @@
   const keys = document.getElementById("keys");
   const place = `ntkit-audit-${main.dataset.digest}`;
   const name = document.getElementById("name");
-  const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later"};
+  const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later", invariant: "it stays the same"};
   const KEYS = {1: "spurious", y: "spurious", 2: "legitimate", n: "legitimate", 3: "unsure", u: "unsure"};
   let given = new Map();
   let kept = true;
@@ -43,7 +43,7 @@
         button.setAttribute("aria-pressed", String(button.dataset.answer === answer));
     });
     const answers = [...given.values()].map((said) => said.answer);
-    const when = answers.includes("spurious") ? "spurious" : answers.length ? "others" : "none";
+    const when = answers.some((said) => said === "spurious" || said === "invariant") ? "spurious" : answers.length ? "others" : "none";
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
     save.disabled = !given.size;
     const counted = `${given.size} of ${cards.length} answered.`;
@@ -53,6 +53,7 @@
 
   function answer(i, value) {
     const finding = entries[i].name;
+    if (!cards[i].querySelector(`[data-answer="${value}"]`)) value = "invariant"; // yes, of a change
     const again = given.get(finding)?.answer === value;
     if (again) given.delete(finding);
     else given.set(finding, {answer: value, at: new Date().toISOString()});

@@ -456,7 +456,7 @@ def audit_html(page: AuditPage) -> str:
         go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
         facts=facts,
         accuracy=share_in_words(facts["accuracy"]) if facts["labelled"] else "",
-        changes=[change_card(each) for each in page.changes or ()],
+        changes=[change_card(each, asks=bool(cards)) for each in page.changes or ()],
         cards=cards,
         retrained=share_in_words(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
         n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),

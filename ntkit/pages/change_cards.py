@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,12 @@ def _control_in_words(name: str) -> str:
     return "an equally large change without a meaning"
 
 
-def change_card(change: ShownChange) -> dict[str, Any]:
-    """A change in words, with its bars and examples."""
+SEEN = 3
+"""Copies that a person sees before saying that the right answer stays the same."""
+
+
+def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
+    """A change in words, with its bars and examples; of pictures perhaps with a question."""
     facts = change.facts
     bars = [
         _bar("this change", facts["flips"], facts["flips_interval"], facts["n"]),
@@ -80,15 +85,19 @@ def change_card(change: ShownChange) -> dict[str, Any]:
     verdict = "surely more than a change of the same size that means nothing"
     if not facts["is_finding"]:
         verdict = "not surely more than a change of the same size that means nothing"
+    pairs, entry = _pairs(change), None
+    if asks and facts["name"].startswith("image:") and len(pairs) >= SEEN:
+        entry = json.dumps({"name": facts["name"], "values": [[facts["name"]]]})
     return {
         "name": brief(facts["name"]),
+        "entry": entry,
         "title": change_in_words(facts["name"]),
         "sentence": f"{flips} of {facts['n']} predictions flip: {verdict}."
         if flips
         else f"None of {facts['n']} predictions flips.",
         "bars": bars,
         "is_finding": facts["is_finding"],
-        "pairs": _pairs(change),
+        "pairs": pairs,
         "p_value": f"{facts['p_value']:.1g}",
         "margin": f"{facts['beyond_control']:.2f}",
     }

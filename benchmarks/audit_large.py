@@ -46,7 +46,13 @@ def main() -> None:
         folder = Path(temporary)
         write_pictures(folder / "pictures", arguments.images)
         command = [sys.executable, "-m", "ntkit", "audit", str(marked_digits_model_path())]
-        command += [str(folder / "pictures"), "-o", str(folder / "audit"), "--quiet"]
+        command += [
+            str(folder / "pictures"),
+            "-o",
+            str(folder / "audit"),
+            "--quiet",
+            "--no-changes",
+        ]
         begun = time.perf_counter()
         subprocess.run([*command, "--device", "cpu"], check=True)
         seconds = time.perf_counter() - begun

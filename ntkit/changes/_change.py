@@ -16,7 +16,13 @@ from ntkit.changes import _texts
 from ntkit.changes._columns import OfColumns, column, column_names
 from ntkit.changes._folder import OfFolder
 from ntkit.changes._function import OfFunction
-from ntkit.changes._image_changes import NAMES, ImageChange, control_of_image, image_change
+from ntkit.changes._image_changes import (
+    NAMES,
+    PARTS,
+    ImageChange,
+    image_change,
+    part_elsewhere,
+)
 from ntkit.changes._images import OfImages, of_images
 from ntkit.exceptions import InputError
 from ntkit.samples import ReadTable, Samples
@@ -217,9 +223,10 @@ def change_from(
     Parameters
     ----------
     function : callable
-        Gets a raw sample and returns its copy, or None where the change does not apply. A sample is
-        a text, an image of shape (H, W, C) with values from 0 to 255 as the model sees it, or a
-        mapping of column names to values.
+        Gets a raw sample and returns its copy: of a text, of an image of shape (H, W, C) with
+        values from 0 to 255 as the model sees it, or of a mapping of column names to values. None
+        says that the change does not apply to a text or to a row; images are made as they are
+        read, so it must apply to all of them.
     name : str, optional
         By default the function's own.
     donor : bool
@@ -252,9 +259,9 @@ def control_of(change: Change) -> Change | None:
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
         return Change(name, "word", applied.control(name))
-    if change.kind == "image":
-        name, control = f"{change.name}, elsewhere", control_of_image(change.name[len("image:") :])
-        return None if control is None else Change(name, "image", OfImages(name, control))
+    if change.kind == "image" and change.name.removeprefix("image:") in PARTS:
+        name = f"{change.name}, elsewhere"
+        return Change(name, "image", OfImages(name, part_elsewhere()))
     return None
 
 

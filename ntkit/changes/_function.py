@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,8 @@ class OfFunction:
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if of_images(samples):
             change = ImageChange(self._image, donor=self.donor)
-            return OfImages(self.name, change)(samples, rows, seed, folds)
+            made = OfImages(self.name, change, _version(self.function))
+            return made(samples, rows, seed, folds)
         of = np.full(len(samples), -1)
         if self.donor:
             of = donors(len(samples), samples.y, folds, generator(self.name, seed))
@@ -99,6 +101,15 @@ class OfFunction:
                 "such values."
             )
         return new
+
+
+def _version(function: Callable[..., Any]) -> str:
+    """What a function does, as far as its code says; an edited one continues no store."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    constants = [c for c in code.co_consts if isinstance(c, int | float | str)]
+    return hashlib.sha256(f"{code.co_code!r} {code.co_names} {constants}".encode()).hexdigest()
 
 
 def _alike(new: Any, old: Any) -> bool:

@@ -115,17 +115,6 @@ def part_elsewhere() -> ImageChange:
     return _of_another(mask)
 
 
-def area_elsewhere(inside: bool, share: float) -> ImageChange:
-    """As many pixels as the centre or the border takes, around a random place: their control."""
-
-    def mask(height: int, width: int, rng: np.random.Generator) -> Pixels:
-        centre = ellipse(height, width, share)
-        shift = int(rng.integers(height)), int(rng.integers(width))
-        return np.roll(centre if inside else 1 - centre, shift, axis=(0, 1))
-
-    return _of_another(mask)
-
-
 def _high_frequencies(sigma: float) -> ImageChange:
     def seen(image: Pixels, donor: Pixels | None, rng: np.random.Generator) -> Pixels:
         assert donor is not None
@@ -216,18 +205,6 @@ _KINDS: dict[str, _Kind] = {
         _high_frequencies, 1.5, 0.1, 1000, "deviation in pixels of what is taken for low"
     ),
 }
-
-
-def control_of_image(what: str) -> ImageChange | None:
-    """The control of a change by its name, such as "top left" or "border=55", if it has a size."""
-    if what in PARTS:
-        return part_elsewhere()
-    name, _, share = what.partition("=")
-    if name.strip() not in ("border", "centre"):
-        return None
-    return area_elsewhere(name.strip() == "centre", float(share or _INSIDE))
-
-
 NAMES = (*PARTS, *_KINDS)
 """What ``image:`` may name."""
 

@@ -35,6 +35,7 @@ class OfImages:
 
     name: str
     change: ImageChange
+    version: str = ""
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if not of_images(samples):
@@ -46,7 +47,7 @@ class OfImages:
         if self.change.donor:
             of = donors(len(samples), samples.y, folds, generator(self.name, seed))
             rows = rows[of[rows] >= 0]
-        draws = Draws(self.name, seed, rows, of[rows])
+        draws = Draws(self.name, seed, rows, of[rows], self.version)
         X = samples.X
         if samples.kind == "arrays":
             return ChangedArray(X, self.change, draws), rows
@@ -69,6 +70,7 @@ class Draws:
     seed: int
     rows: Array
     donors: Array
+    version: str = ""
 
     def take(self, rows: Sequence[int]) -> Draws:
         """Those of some of the copies."""
@@ -81,7 +83,7 @@ class Draws:
 
     def digest(self, i: int, *contents: bytes) -> bytes:
         """Digest of a copy, from those of its original and its donor."""
-        text = f"{self.name} {self.seed} {self.rows[i]}".encode()
+        text = f"{self.name} {self.version} {self.seed} {self.rows[i]}".encode()
         return hashlib.blake2b(b"|".join([text, *contents]), digest_size=_BYTES).digest()
 
 

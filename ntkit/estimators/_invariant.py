@@ -143,9 +143,9 @@ class InvariantClassifier(ValidatedClassifier):
 
        .. math::
 
-           \min_{W, b} \; \frac{1}{S} \sum_n s_n\, \ell(W z_n + b, y_n) + \frac{\alpha}{2} \Big(
+           \min_{W, b} \; \frac{1}{S} \sum_n s_n\, \ell(W z_n + b, y_n) + \frac{\alpha}{2} \left(
            \|W\|^2 + \gamma \, \frac{1}{N'} \sum_{n'} \frac{1}{R_{n'}} \sum_r
-           \|W (z_{n'r}' - z_{n'})\|^2 \Big)
+           \|W (z_{n'r}' - z_{n'})\|^2 \right)
 
        where :math:`n'` runs over the samples with copies :math:`z_{n'r}'`, weighted by
        ``sample_weight``.
@@ -164,9 +164,9 @@ class InvariantClassifier(ValidatedClassifier):
         Values of γ to choose from.
     originals : bool or "auto", default="auto"
         Whether samples that have copies are fitted as well; False fits their copies alone. Samples
-        without copies are always fitted. "auto" takes what is better with γ = the smallest: words
-        that are swapped reverse a bias, and balance it together with the originals; a part of
-        another sample is without the bias, and better alone.
+        without copies are always fitted. "auto" takes what is better with the middle one of
+        ``penalties``: words that are swapped reverse a bias, and balance it together with the
+        originals; a part of another sample is without the bias, and better alone.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Ridge weights α on the mean loss to choose from; of equally good ones the largest is taken.
     C : float or None, default=None
@@ -342,11 +342,13 @@ class InvariantClassifier(ValidatedClassifier):
                 found[i, k] = joined.accuracy(right, np.where(tested, cells, -1))
             return found
 
-        first = [judged(weight, penalties[:1]) for weight in weights]
+        middle = len(penalties) // 2
+        first = [judged(weight, [penalties[middle]]) for weight in weights]
         at = int(np.argmax([each[..., 0].max() for each in first]))
+        others = [penalty for penalty in penalties if penalty != penalties[middle]]
         found = first[at]
-        if len(penalties) > 1:
-            found = np.concatenate([found, judged(weights[at], penalties[1:])])
+        if others:
+            found = np.insert(judged(weights[at], others), middle, first[at][0], axis=0)
         self.scores_[:], self.score_error_[:] = found[..., 0], found[..., 1]  # without copies alike
         best = np.unravel_index(self.scores_.argmax(), self.scores_.shape)
         within = self.scores_.max(axis=1) >= self.scores_[best] - self.score_error_[best]

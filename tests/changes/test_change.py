@@ -267,3 +267,15 @@ def test_no_copies_need_no_store(tmp_path, digits):
     assert copies.Z.shape == (0, embedder.frozen_model.n_neurons)
     assert not (tmp_path / "s").exists()
     assert np.isnan(copies.in_place(1)).all()
+
+
+@pytest.mark.parametrize("name", ["image:border", "image:jpeg=50"])
+def test_ray_embeds_the_same_copies(ray, tmp_path, digits, name):
+    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
+    samples = Samples(digits.X_test[:60], digits.y_test[:60])
+    copies, _ = copies_to_store(samples, change_named(name))
+    one, two = (
+        EmbeddingStore.write(tmp_path / engine, embedder, copies, engine=engine).X
+        for engine in ("local", "ray")
+    )
+    np.testing.assert_array_equal(one, two)

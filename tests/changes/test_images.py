@@ -273,6 +273,15 @@ def test_functions_of_images(images):
             change_from(function, "f").copies(images)[0].X[:]
 
 
+def test_a_function_that_was_edited_makes_other_contents(images):
+    halved, again, other = (
+        sample_digests(change_from(function, "darker").copies(images)[0]).tolist()
+        for function in (lambda image: image / 2, lambda image: image / 2, lambda image: image / 3)
+    )
+    assert halved == again
+    assert not {*halved} & {*other}
+
+
 def test_copies_cannot_be_changed_again(images):
     copies, _ = change_named("image:grey").copies(images)
     with pytest.raises(InputError, match="changes images, but"):

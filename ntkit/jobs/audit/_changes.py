@@ -17,6 +17,7 @@ from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.changes import PARTS, Change, as_seen, bank_of, change_named, control_of
+from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
@@ -77,8 +78,7 @@ class TriedChange:
     margin_change : float
         Mean change of the margin, before minus after; NaN without copies.
     beyond_control : float
-        The same, beyond that of a control: as large an area of images, else an equal displacement
-        of the embedding.
+        The same, beyond that of an equal displacement of the embedding.
     """
 
     name: str
@@ -147,14 +147,16 @@ class ChangeFinding:
 
 @dataclass(frozen=True, eq=False)
 class ChangeFindings:
-    """Changes ranked by the mean change of the margin beyond control.
+    """Changes that were tried, and a closer look at the strongest.
 
     Attributes
     ----------
     changes : tuple of ChangeFinding
-        The strongest, on samples that they were not chosen by.
+        The strongest, on samples that they were not chosen by: findings by the share that they
+        flip beyond their control, then others by the margin.
     tried : tuple of TriedChange
-        All, on the first part of the samples, ranked.
+        All, on the first part of the samples, ranked by the mean change of the margin beyond
+        control.
     n_left_out : int
         Changes that were not tried, for the budget.
     n_embedded : int
@@ -233,25 +235,30 @@ def has_attribute(change: str, looked_at: Collection[str]) -> bool:
 def _change_of(name: str, columns: Sequence[str]) -> Change | None:
     kind, _, rest = name.partition(":")
     if kind == "word":
-        return change_named("markup" if rest.startswith("<") else name)
+        return _made("markup" if rest.startswith("<") else name)
     if kind == "image":
         what = _HEIGHT.sub("", rest)
         what = _OF_STATISTICS.get(what, what.removesuffix(" brightness"))
-        return None if what in ("size", "aspect ratio") else change_named(f"image:{what}")
-    column = None
-    if kind == "column":
-        known = column_of(name, kind, columns)
-        match = _CONDITION.fullmatch(rest)
-        column = known[0] if known else match[1] if match else rest
-    elif name.startswith("input #"):
-        column = name.removeprefix("input #").partition(" ")[0]
-    if column is None or not _can_be_named(column):
+        return _made(f"image:{what}")
+    if name.startswith("input #"):
+        return _made(f"column:{name.removeprefix('input #').partition(' ')[0]}")
+    if kind != "column":
         return None
-    return change_named(f"column:{column}")
+    known, match = column_of(name, kind, columns), _CONDITION.fullmatch(rest)
+    column = known[0] if known else match[1] if match else rest
+    return _made(f"column:{column}") if _can_be_named(column) else None
+
+
+def _made(name: str) -> Change | None:
+    """A change; None if there is none of that name, as of what users measured themselves."""
+    try:
+        return change_named(name)
+    except InputError:
+        return None
 
 
 def _can_be_named(column: str) -> bool:
-    return bool(column.strip()) and "=" not in column and "+column:" not in column
+    return column == column.strip() != "" and "=" not in column and "+column:" not in column
 
 
 def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
@@ -311,8 +318,7 @@ def changes_of(
     budget = budget_for(len(samples)) if budget is None else budget
     for_first = max(1, int(_FIRST_SHARE * budget))
     controls = {change.name: control_of(change) for change in changes}
-    affordable = np.cumsum([1 + _is_of_image(controls[c.name]) for c in changes]) * _FIRST_LEAST
-    tried = changes[: max(1, int((affordable <= for_first).sum()))]
+    tried = changes[: max(1, for_first // _FIRST_LEAST)]
     if verbose:
         tqdm.write(
             f"Note: up to {budget} changed copies are embedded to see which changes flip "
@@ -320,9 +326,8 @@ def changes_of(
             file=sys.stderr,
         )
     numbers, rng = np.arange(len(samples)), np.random.default_rng([seed, len(samples)])
-    if (
-        len(samples) > _POPULATION and getattr(samples.X, "ndim", 0) != 4
-    ):  # images in memory are not copied
+    in_memory = getattr(samples.X, "ndim", 0) == 4  # images, which would be copied
+    if len(samples) > _POPULATION and not in_memory:
         numbers = np.sort(rng.choice(len(samples), _POPULATION, replace=False))
         samples, Z = samples.take(numbers), Z[numbers]
     order = rng.permutation(len(samples))
@@ -332,17 +337,13 @@ def changes_of(
     )
     with bar:
         look = _Look(embedder, head, samples, Z, numbers, seed, bar)
-        # An area of images is compared with areas at once: a large one does much anywhere. The
-        # control of a word is left to the second part, for there are many words.
-        tries = [
-            _Try(change, control if _is_of_image(control) else None, first)
-            for change in tried
-            for control in [controls[change.name]]
-        ]
-        look.go_on(tries, min(_FIRST_LEAST, for_first // _passes(tries)))
+        # Here all are compared with displacements, which cost no embedding, and alike.
+        tries = [_Try(change, first) for change in tried]
+        look.go_on(tries, min(_FIRST_LEAST, for_first // len(tries)))
         tries.sort(key=_Try.rank)
-        left = (for_first - look.n_embedded) // _passes(tries[: 2 * most])
-        look.go_on(tries[: 2 * most], min(left, _FIRST_MOST - _FIRST_LEAST))
+        strongest_tries = tries[: 2 * most]
+        left = (for_first - look.n_embedded) // len(strongest_tries)
+        look.go_on(strongest_tries, min(left, _FIRST_MOST - _FIRST_LEAST))
         tries.sort(key=_Try.rank)
         fewest = max(1, min(_RANKED, max(each.n for each in tries)))
         strongest = [each.change for each in tries if each.n >= fewest][:most]
@@ -354,15 +355,11 @@ def changes_of(
         ]
     found = _corrected([each for each in results if each is not None], alpha)
     return ChangeFindings(
-        tuple(sorted(found, key=lambda each: (not each.is_finding, -each.beyond_control))),
+        tuple(sorted(found, key=_strength)),
         tuple(each.result() for each in tries),
         len(changes) - len(tried),
         look.n_embedded,
     )
-
-
-def _is_of_image(control: Change | None) -> bool:
-    return control is not None and control.kind == "image"
 
 
 @dataclass(frozen=True)
@@ -377,8 +374,8 @@ class _Effect:
 class _Try:
     """A change on the first part of the samples, as far as it has come."""
 
-    def __init__(self, change: Change, control: Change | None, among: Array) -> None:
-        self.change, self.control, self.among = change, control, among
+    def __init__(self, change: Change, among: Array) -> None:
+        self.change, self.among = change, among
         self.effects = list[tuple[_Effect, _Effect]]()
 
     @property
@@ -403,11 +400,6 @@ class _Try:
         margins = np.concatenate([np.empty(0), *(effect.margin_change for effect in effects)])
         mean = float(margins.mean()) if self.n else float("nan")
         return TriedChange(self.change.name, self.n, flips, mean, self.beyond_control)
-
-
-def _passes(tries: Sequence[_Try]) -> int:
-    """Embeddings that one more sample for each costs."""
-    return sum(1 + (each.control is not None) for each in tries)
 
 
 class _Look:
@@ -513,7 +505,7 @@ class _Look:
             before = each.n
             rows = self.rows(each.change, each.among, before + max(n, 0))[before:]
             if len(rows):
-                effect, of_control, _ = self.effects(each.change, each.control, rows)
+                effect, of_control, _ = self.effects(each.change, None, rows)
                 each.effects.append((effect, of_control))
 
     def compared(self, change: Change, control: Change | None, rows: Array) -> ChangeFinding | None:
@@ -568,6 +560,13 @@ def _looks(samples: Samples) -> Inputs:
     if looks.n_samples is None and isinstance(X, np.ndarray) and X.ndim == 2:
         return replace(looks, table={str(j): column for j, column in enumerate(X.T)})
     return looks
+
+
+def _strength(change: ChangeFinding) -> tuple[bool, float]:
+    """Key to sort by: findings by what they flip beyond control, then others by the margin."""
+    if change.is_finding:
+        return False, change.control_flips - change.flips
+    return True, -change.beyond_control
 
 
 def _exact(hits: int, n: int) -> tuple[float, float]:

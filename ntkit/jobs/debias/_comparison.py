@@ -349,22 +349,23 @@ class Comparison:
         self, settings: Mapping[str, Setting], fitted: Mapping[str, Any]
     ) -> tuple[str, dict[str, float]]:
         """The candidate that unseen training rows and their copies judge to be best."""
-        # Within one standard error of the best the one nearest to the original head is taken.
-        judge, copies = self._judge("train"), self._judge("train").copies
-        old, train = self.original, self.train
-        before = old.predict(train.Z)
-        scores, errors, moved = dict[str, float](), dict[str, float](), dict[str, float]()
+        # Within one standard error of the best, the one whose predictions flip least is taken: a
+        # person said that the changes must not matter.
+        judge, train = self._judge("train"), self.train
+        copies, y = judge.copies, train.y
+        scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
         for name, setting in settings.items():
-            pred, right = np.empty_like(train.y), np.zeros(len(copies.of), dtype=bool)
+            pred, of_copies = np.empty_like(y), np.empty_like(y, shape=len(copies.of))
             for head, unseen in self._train_heads(setting, fitted[name]):
                 pred[unseen] = head.predict(train.Z[unseen])
                 rows = np.isin(copies.of, unseen)
-                right[rows] = head.predict(copies.Z[rows]) == train.y[copies.of[rows]]
-            scores[name], errors[name] = judge.score(np.concatenate([pred == train.y, right]))
-            moved[name] = float((pred != before).mean())
+                of_copies[rows] = head.predict(copies.Z[rows])
+            right = np.concatenate([pred == y, of_copies == y[copies.of]])
+            scores[name], errors[name] = judge.score(right)
+            flips[name] = float((of_copies != pred[copies.of]).mean())
         best = max(scores, key=lambda name: scores[name])
         good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
-        return min(good, key=lambda name: moved[name]), scores
+        return min(good, key=lambda name: flips[name]), scores
 
     def right(self, name: str, train_predictions: Array, t: float) -> tuple[Array, Array]:
         """Training and validation samples that the original head gets right, and the new one."""

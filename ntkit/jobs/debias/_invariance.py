@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,7 +46,11 @@ def changes_of(invariant: Any) -> tuple[Change, ...]:
     """Changes as a user gives them: texts, functions made into changes, or a list of these."""
     if invariant is None:
         return ()
-    each = [invariant] if isinstance(invariant, str | Change) else list(invariant)
+    each = (
+        list(invariant)
+        if isinstance(invariant, Iterable) and not isinstance(invariant, str)
+        else [invariant]
+    )
     by_name = {change.name: change for change in map(change_named, each)}
     return tuple(by_name.values())
 
@@ -561,7 +565,9 @@ class ByChange:
             lines.append("Changed copies judged, and no group of real samples.")
         elif self.likeness:
             lines += map(str, self.likeness)
-        elif self.changes:
+        elif self.copies_judge:
+            lines.append("Groups of real samples judged, and changed copies beside them.")
+        else:
             lines.append("Real samples alone judged: each group has enough of them.")
         if self.copies_judge:
             lines.append("Copies cannot show what a change does not touch.")

@@ -247,6 +247,21 @@ def test_the_same_seed_gives_the_same(tmp_path, digits):
     assert one.as_dict() == two.as_dict() != other.as_dict()
 
 
+def test_several_classes(tmp_path):
+    models.save(models.classifier(4), tmp_path / "m.onnx")
+    model = FrozenModel.load(tmp_path / "m.onnx")
+    X = models.inputs(200)
+    found = look(model, Samples(X))
+    logits = model.head.logits(OnnxEmbedder(model, device="cpu").transform(X))
+    for each in found.changes:
+        copies, rows = change_named(each.name).copies(Samples(X), each.examples.rows)
+        Z = OnnxEmbedder(model, device="cpu").transform(copies.X)
+        assert rows.tolist() == list(each.examples.rows)
+        assert each.examples.predicted == tuple(logits[rows].argmax(axis=1).tolist())
+        assert each.examples.predicted_after == tuple(model.head.predict(Z).tolist())
+        assert (np.array(each.examples.predicted) != each.examples.predicted_after).all()
+
+
 # -- hostile samples ------------------------------------------------------------------------------
 
 
@@ -361,6 +376,10 @@ def finding(name, *same, opposed=()):
         (["image:colourfulness high"], [], "image:grey"),
         (["layer:conv #3 mean high", "image:sharpness high"], [], "image:blur"),
         (["image:size high"], [], None),
+        (["image:aspect ratio low"], [], None),
+        (["image:sky high"], [], None),  # of a feature set of one's own
+        (["word: "], [], None),
+        (["column: padded=1"], [], None),
         (["metadata:site=B"], [], None),
         (["file:format=PNG"], [], None),
         (["layer:conv #3 mean high"], [], None),
@@ -557,6 +576,42 @@ def test_the_command_without_labels(capsys, digits, tmp_path):
     assert code == 2
     assert "has no labels" in err or "holds no labels" in err
     assert not (tmp_path / "no").exists()
+
+
+def test_a_folder_of_images_without_classes(capsys, digits, tmp_path):
+    (tmp_path / "images").mkdir()
+    for i, image in enumerate(digits.X_validation[:150]):
+        pixels = (image[0] * 255).round().astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    out = tmp_path / "out"
+    code, printed, err = run(capsys, marked_digits_model_path(), tmp_path / "images", "-o", out)
+    assert code == 0, err
+    assert "Predicted classes of 150 samples" in printed
+    assert "data:image/webp" in (out / "audit.html").read_text()
+
+
+def test_a_table_with_and_without_labels(capsys, tmp_path):
+    table_model(tmp_path / "m.onnx")
+    rng = np.random.default_rng(0)
+    names = ["age", "income", "size", "weight", "height", "score"]
+    for labels in (["label"], []):
+        lines = [",".join([*names, *labels])]
+        for row in rng.normal(size=(120, 6)):
+            cells = [f"{value:.4f}" for value in row]
+            lines.append(",".join([*cells, *[str(int(row[0] + row[1] > 0))][: len(labels)]]))
+        (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+        out = tmp_path / f"out{len(labels)}"
+        code, printed, err = run(capsys, tmp_path / "m.onnx", tmp_path / "d.csv", "-o", out)
+        assert code == 0, err
+        assert "| column:age |" in printed
+        assert "“age” taken from another case" in (out / "audit.html").read_text()
+    # A label column that is named must be there.
+    code, _, err = run(
+        capsys, tmp_path / "m.onnx", tmp_path / "d.csv", "-o", tmp_path / "no",
+        "--label-column", "target",
+    )  # fmt: skip
+    assert code == 2
+    assert "'target'" in err
 
 
 def test_the_number_of_changes(capsys, digits, tmp_path):

@@ -24,9 +24,10 @@ import ntkit
 import ntkit.estimators
 import ntkit.jobs
 from ntkit import FrozenModel
+from ntkit.changes._change import KINDS
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE
-from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS
+from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS, change_settings
 from ntkit.metrics import LABEL_FREE_SCORES
 
 ROOT = Path(__file__).parents[1]
@@ -164,10 +165,16 @@ def test_pictures_are_of_the_demo_that_the_readme_shows():
         assert picture.text["Description"] in text.splitlines()
 
 
-@pytest.mark.parametrize("candidate", [*CANDIDATES, *OTHER_METHODS])
+@pytest.mark.parametrize("candidate", [*CANDIDATES, *OTHER_METHODS, *change_settings(named=True)])
 def test_candidates_are_explained(candidate):
     text = section((DOCS / "main_job.md").read_text("utf-8"), "What the rows mean")
     assert re.search(rf"(?<![\w-]){re.escape(candidate)}(?![\w.-])", text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_change_is_on_the_command_line_page(kind):
+    text = section((DOCS / "command_line.md").read_text("utf-8"), "Changes of inputs")
+    assert f"| `{kind}" in text
 
 
 def test_every_estimator_is_in_the_table_of_methods():

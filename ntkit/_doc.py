@@ -20,6 +20,11 @@ y : array-like of shape (N,)
     Class labels.
 sample_weight : array-like of shape (N,), optional
     Weights; a sample of weight 0 counts as absent.
+X_changed : array-like of shape (N, D) or (N, R, D), optional
+    Embedding of each sample after a change that must not alter the right answer, or of R such
+    copies; NaN in all columns where there is none. Scikit-learn's metadata routing cuts it into
+    folds with ``X``, and a Pipeline with ``transform_input=["X_changed"]`` scales it as ``X``, but
+    only if it has two dimensions.
 X_val : array-like of shape (M, D), optional
     Embeddings of a validation set: samples that the network was not trained on. They are compared
     with ``X`` as they are: a Pipeline does not transform them (see the page "From scikit-learn").

@@ -181,7 +181,7 @@ _SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, where that is sta
 _FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and where it is not: no shift of a distribution is so large
 
 
-def warn_of_another_scale(X: Array, X_val: Array) -> None:
+def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
     """Warn where the columns of the two sets are on scales of their own."""
     # A pipeline's scaler transforms X and not what is passed along to a later step, and nothing
     # else would show: the head decides by neurons that the scale makes large. A standardised X
@@ -207,10 +207,10 @@ def warn_of_another_scale(X: Array, X_val: Array) -> None:
     if shift <= most and 1 / widest <= ratio <= widest and not signs:
         return
     warnings.warn(
-        f"X_val is not on the scale of X: the means of its columns lie {shift:.2g} standard "
+        f"{name} is not on the scale of X: the means of its columns lie {shift:.2g} standard "
         f"deviations from those of X, and its own deviations are {ratio:.2g} times as large "
-        "(medians). Transform X_val as X; a Pipeline does so only with metadata routing and "
-        "transform_input=['X_val'].",
+        f"(medians). Transform {name} as X; a Pipeline does so only with metadata routing and "
+        f"transform_input=['{name}'].",
         UserWarning,
         stacklevel=4,
     )
@@ -244,10 +244,16 @@ class _Look:
 class Study:
     """Training rows and held-out rows, shared by all methods that look at them."""
 
+    # What is known of each row is aligned with the training rows, then the validation rows:
+    # `values` (N, A), the value of each attribute; `changed` (N, R, D), its changed copies, NaN
+    # where there is none; `folds` (N,), the fold that the donors of its copies came from.
+
     classes: Array
     train: Rows
     validation: Rows | None = None
     values: Array | None = None
+    changed: Array | None = None
+    folds: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -263,10 +269,28 @@ class Study:
             if rows == "both" or self.validation is None:
                 self._with[rows] = replace(self, train=self.both, validation=None)
             else:
-                sides = None if self.values is None else self.values[len(self.train.weight) :]
-                of_validation = replace(self, train=self.validation, validation=None, values=sides)
-                self._with[rows] = of_validation
+                known = self._known_of(slice(len(self.train.weight), None))
+                self._with[rows] = replace(self, train=self.validation, validation=None, **known)
         return self._with[rows]
+
+    def take(self, *, train: Array | None = None, validation: Array | None = None) -> Study:
+        """The study of some training rows, or of some validation rows, by their indices."""
+        held_out, n = self.validation, len(self.train.weight)
+        n_held_out = 0 if held_out is None else len(held_out.weight)
+        kept = [np.arange(n)[slice(None) if train is None else train]]
+        kept += [n + np.arange(n_held_out)[slice(None) if validation is None else validation]]
+        if held_out is not None and validation is not None:
+            held_out = held_out.take(validation)
+        return replace(
+            self,
+            train=self.train if train is None else self.train.take(train),
+            validation=held_out,
+            **self._known_of(np.concatenate(kept)),
+        )
+
+    def _known_of(self, index: Array | slice) -> dict[str, Any]:
+        known = {"values": self.values, "changed": self.changed, "folds": self.folds}
+        return {name: None if each is None else each[index] for name, each in known.items()}
 
 
 Fold = tuple[Array, Array]
@@ -707,14 +731,9 @@ def penalty_path(
 ) -> PenaltyPath:
     """Choose the ridge weight of best cross-validated accuracy over cells."""
     alphas = checked_alphas(alphas)
-    of_rows = cells[: len(rows.weight)]
-    sizes = np.bincount(of_rows[(of_rows >= 0) & (rows.weight > 0)])
-    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
-    if n_splits < 2 or (len(alphas) == 1 and not outcomes):
-        return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    strata = _strata(of_rows, rows.y_index)
-    folds = list(splitter.split(strata, strata))
+    folds = folds_over_cells(rows, cells[: len(rows.weight)], n_splits, seed)
+    if folds is None or (len(alphas) == 1 and not outcomes):
+        return PenaltyPath(middle_of(alphas), {})
 
     y_index, mass = rows.y_index, rows.weight
     if also is not None:
@@ -747,6 +766,22 @@ def penalty_path(
         for i, alpha in enumerate(alphas)
     }
     return PenaltyPath(max(alphas, key=lambda alpha: score(by_alpha[alpha])), by_alpha)
+
+
+def middle_of(alphas: Sequence[float]) -> float:
+    """The ridge weight for samples too few to choose one: that nearest to 1."""
+    return min(alphas, key=lambda alpha: abs(np.log(alpha)))
+
+
+def folds_over_cells(rows: Rows, cells: Array, n_splits: int, seed: int) -> list[Fold] | None:
+    """Folds that share out each cell of the rows; None where the smallest is too small."""
+    sizes = np.bincount(cells[(cells >= 0) & (rows.weight > 0)])
+    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
+    if n_splits < 2:
+        return None
+    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+    strata = _strata(cells, rows.y_index)
+    return list(splitter.split(strata, strata))
 
 
 def _strata(cells: Array, y_index: Array) -> Array:

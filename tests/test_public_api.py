@@ -69,6 +69,7 @@ PUBLIC = {
         "EVaLSClassifier",
         "GroupDROClassifier",
         "GroupInference",
+        "InvariantClassifier",
         "JTTClassifier",
         "LABEL_FREE",
         "LEACEClassifier",

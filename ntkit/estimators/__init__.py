@@ -10,6 +10,7 @@ from ntkit.estimators._base import head_of
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._groups import DFRClassifier, GroupDROClassifier
+from ntkit.estimators._invariant import InvariantClassifier
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier
 from ntkit.estimators._neurontune import NeuronTuneClassifier, SpuriousNeuronSelector
@@ -29,6 +30,7 @@ __all__ = [
     "EVaLSClassifier",
     "GroupDROClassifier",
     "GroupInference",
+    "InvariantClassifier",
     "JTTClassifier",
     "LEACEClassifier",
     "LEIAClassifier",

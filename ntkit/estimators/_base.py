@@ -183,6 +183,31 @@ def checked_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> A
     return weight
 
 
+def checked_copies(X_changed: Any, X: Array) -> Array:
+    """Changed copies of the rows of X, shape (N, R, D), NaN where a row has none."""
+    fix = (
+        f"X_changed needs a row for each row of X, shape {X.shape} or, with R copies, "
+        f"({X.shape[0]}, R, {X.shape[1]}), and NaN where a row has no copy"
+    )
+    try:
+        copies = np.asarray(X_changed).astype(X.dtype, copy=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"X_changed does not hold numbers; {fix}.") from error
+    shape = copies.shape
+    if copies.ndim == 2:
+        copies = copies[:, None]
+    if copies.ndim != 3 or (len(copies), copies.shape[2]) != X.shape or not copies.shape[1]:
+        raise InputError(f"{fix}; got shape {shape}.")
+    if np.isinf(copies).any():
+        raise InputError(f"X_changed contains infinite values; {fix}.")
+    missing = np.isnan(copies).sum(axis=2)
+    partial = (missing > 0) & (missing < X.shape[1])
+    if partial.any():
+        row = int(partial.any(axis=1).argmax())
+        raise InputError(f"Row {row} of X_changed is NaN in some columns only; {fix}.")
+    return copies
+
+
 class KeepsHead(BaseEstimator):
     """A clone has the same original head: scikit-learn would leave a classifier's unfitted."""
 
@@ -349,6 +374,17 @@ class LastLayerClassifier(LinearHeadClassifier):
             warn_of_another_scale(train.X, X)
         return Rows(X, np.searchsorted(self.classes_, y), weight)
 
+    def _changed_copies(self, X_changed: Any, X: Array) -> Array:
+        """Check changed copies of rows, (N, R, D): NaN where a row has none, else on its scale."""
+        if hasattr(X_changed, "columns") and np.shape(X_changed) == X.shape:
+            validate_data(self, X_changed, reset=False, skip_check_array=True)  # their names
+        copies = checked_copies(X_changed, X)
+        of, number = np.nonzero(~np.isnan(copies[:, :, 0]))
+        looked_at = slice(None, None, max(1, len(of) // 2000))
+        of, number = of[looked_at], number[looked_at]
+        warn_of_another_scale(X[of], copies[of, number], "X_changed")
+        return copies
+
     def _original_head(self, tune: Rows) -> LinearHead:
         """The head given, in the order of ``classes_``, or an ERM head fitted on the rows."""
         if self.head is None:
@@ -386,6 +422,8 @@ class StudyClassifier(LastLayerClassifier):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        *,
+        X_changed: Any = None,
     ) -> Study:
         """Check what ``fit`` was given, and make a study of it."""
         train, validation = self._rows(X, y, sample_weight), None
@@ -393,7 +431,11 @@ class StudyClassifier(LastLayerClassifier):
             validation = self._validation_rows(
                 X_val, y_val, sample_weight_val, train.X.dtype, train=train
             )
-        return Study(self.classes_, train, validation)
+        changed = None if X_changed is None else self._changed_copies(X_changed, train.X)
+        if changed is not None and validation is not None:
+            none = np.full((len(validation.weight), *changed.shape[1:]), np.nan, changed.dtype)
+            changed = np.concatenate([changed, none])
+        return Study(self.classes_, train, validation, changed=changed)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

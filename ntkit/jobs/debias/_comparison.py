@@ -170,12 +170,7 @@ class Comparison:
             return self.study
         key = digest(validation)
         if key not in self._of_halves:
-            sides, rows, n = self.study.values, self.study.validation, len(self.train.y)
-            assert rows is not None
-            if sides is not None:
-                sides = np.concatenate([sides[:n], sides[n:][validation]])
-            rows = rows.take(validation)
-            self._of_halves[key] = replace(self.study, validation=rows, values=sides)
+            self._of_halves[key] = self.study.take(validation=validation)
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
@@ -204,12 +199,10 @@ class Comparison:
         old, train, n = self.original, self.train, len(self.train.y)
         if setting.rows == "validation" or setting.partly_known or self._mapped:
             return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
-        pred, sides = np.empty_like(train.y), self.study.values
+        pred = np.empty_like(train.y)
         folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
         for seen, unseen in folds.split(np.zeros(n), train.y):
-            kept = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
-            study = replace(self.study, train=self.study.train.take(seen), values=kept)
-            head = head_of(self._fitted(_decided(setting, clf), study)[0])
+            head = head_of(self._fitted(_decided(setting, clf), self.study.take(train=seen))[0])
             pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
         return pred
 

@@ -1,0 +1,384 @@
+"""InvariantClassifier: the stated objective, the stated choice, and copies that do not fit."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ntkit.estimators import BalancedClassifier, InvariantClassifier
+from ntkit.exceptions import InputError
+from ntkit.study import ALPHAS, Rows, Study, group_balanced
+
+
+def data(seed=0, n=240, width=5, n_classes=2, n_copies=1, share=0.7, bias=0.9):
+    """Classes, a mark that is correlated with them, and copies of some samples with another."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    mark = np.where(rng.random(n) < bias, y, rng.integers(0, n_classes, n))
+    X = rng.normal(size=(n, width)) * np.linspace(0.5, 3, width) + 1
+    X[:, 0] += y
+    X[:, 1] += 3 * mark
+    copies = np.repeat(X[:, None], n_copies, axis=1) + 0.1 * rng.normal(size=(n, n_copies, width))
+    copies[:, :, 1] += 3 * (rng.integers(0, n_classes, (n, n_copies)) - mark[:, None])
+    copies[rng.random((n, n_copies)) > share] = np.nan
+    return X, y, copies, mark
+
+
+def parts_of(X, y, copies, weight, *, groups=None, originals=True):
+    """Samples and copies, their labels, weights and samples, one at a time as documented."""
+    n_copies = (~np.isnan(copies[:, :, 0])).sum(axis=1)
+    parts = np.where(n_copies > 0, 1 + originals, 1)
+    sides = np.zeros((len(y), 1), dtype=int) if groups is None else groups[:, None]
+    each = group_balanced(weight * parts, y, sides) / parts
+    rows = []
+    for n in range(len(y)):
+        if originals or not n_copies[n]:
+            rows.append((X[n], y[n], each[n], n))
+        for copy in copies[n][~np.isnan(copies[n, :, 0])]:
+            rows.append((copy, y[n], each[n] / n_copies[n], n))
+    return [np.array(part) for part in zip(*rows, strict=True)]
+
+
+class Stated:
+    """The optimum of the documented objective on some of the samples, by another optimiser."""
+
+    def __init__(self, X, y, copies, weight, *, gamma, alpha, train=None, **options):
+        train = np.ones(len(y), dtype=bool) if train is None else train
+        self.mean = np.average(X, axis=0, weights=weight)
+        self.std = np.sqrt(np.average((X - self.mean) ** 2, axis=0, weights=weight))
+        Z, labels, s, of = parts_of(X, y, copies, weight, **options)
+        self.Z, self.labels, self.s = (
+            (Z[train[of]] - self.mean) / self.std,
+            *(part[train[of]] for part in (labels, s)),
+        )
+        moments, total = 0, 0
+        for n in np.flatnonzero(train & ~np.isnan(copies[:, :, 0]).all(axis=1)):
+            change = (copies[n][~np.isnan(copies[n, :, 0])] - X[n]) / self.std
+            moments = moments + weight[n] * change.T @ change / len(change)
+            total += weight[n]
+        self.moments, self.gamma, self.alpha = moments / total, gamma, alpha
+        self.n_logits = len(np.unique(y)) if len(np.unique(y)) > 2 else 1
+
+    def value(self, flat):
+        W, b = np.split(flat.reshape(self.n_logits, -1), [self.Z.shape[1]], axis=1)
+        logits = self.Z @ W.T + b.T
+        if self.n_logits == 1:  # scikit-learn penalises the weights of one logit
+            logits = np.hstack([0 * logits, logits])
+        loss = -log_softmax(logits, axis=1)[np.arange(len(self.labels)), self.labels]
+        ridge = (W**2).sum() + self.gamma * np.trace(W @ self.moments @ W.T)
+        return self.s @ loss / self.s.sum() + self.alpha / 2 * ridge
+
+    def fitted(self):
+        start = np.zeros(self.n_logits * (self.Z.shape[1] + 1))
+        return minimize(self.value, start, method="BFGS", options={"gtol": 1e-7})
+
+
+@pytest.mark.parametrize(
+    ("options", "n_classes", "n_copies", "gamma"),
+    [
+        ({}, 2, 1, 10.0),
+        ({"originals": False}, 2, 1, 10.0),
+        ({}, 3, 3, 100.0),
+        ({"originals": False}, 3, 3, 1.0),
+        ({"groups": True}, 2, 3, 10.0),
+    ],
+)
+def test_the_optimum_is_that_of_the_stated_objective(options, n_classes, n_copies, gamma):
+    X, y, copies, mark = data(1, n=150, n_classes=n_classes, n_copies=n_copies)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    groups = mark if options.pop("groups", False) else None
+    clf = InvariantClassifier(penalties=[gamma], alphas=[0.01], tol=1e-9, **options)
+    clf.fit(X, y, weight, X_changed=copies, groups=groups)
+    assert (clf.penalty_, clf.alpha_) == (gamma, 0.01)
+    stated = Stated(X, y, copies, weight, gamma=gamma, alpha=0.01, groups=groups, **options)
+    best = stated.fitted()
+    fitted = np.column_stack([clf.coef_ * stated.std, clf.intercept_ + clf.coef_ @ stated.mean])
+    assert stated.value(fitted.ravel()) == pytest.approx(best.fun, abs=1e-9)
+    assert fitted[:, :-1].ravel() == pytest.approx(
+        best.x.reshape(len(fitted), -1)[:, :-1].ravel(), abs=1e-4
+    )
+
+
+def test_without_copies_it_is_tuned_class_balanced_retraining():
+    X, y, _, _ = data(2)
+    clf = InvariantClassifier(random_state=0, tol=1e-10).fit(X, y)
+    plain = InvariantClassifier(penalties=[0], random_state=0, tol=1e-10).fit(X, y)
+    assert np.array_equal(clf.coef_, plain.coef_)
+    assert (clf.scores_ == plain.scores_).all()
+    assert (clf.penalty_, clf.n_copies_) == (0, 0)
+    none = InvariantClassifier(random_state=0, tol=1e-10)
+    none.fit(X, y, X_changed=np.full((len(y), 2, X.shape[1]), np.nan))
+    assert np.array_equal(none.coef_, clf.coef_)
+
+    scaler = StandardScaler().fit(X)
+    C = 1 / (len(y) * clf.alpha_)
+    balanced = BalancedClassifier(C=C, tol=1e-10).fit(scaler.transform(X), y)
+    other = LogisticRegression(C=C, class_weight="balanced", tol=1e-10, max_iter=10_000)
+    other.fit(scaler.transform(X), y)
+    for known in (balanced, other):
+        assert clf.coef_ * scaler.scale_ == pytest.approx(known.coef_, abs=1e-5)
+    by_C = InvariantClassifier(C=C, tol=1e-10).fit(X, y)
+    assert by_C.coef_ == pytest.approx(clf.coef_, abs=1e-8)
+    assert np.isnan(by_C.scores_).all()
+
+
+def test_copies_alone_are_class_balanced_retraining_on_them():
+    X, y, copies, _ = data(3, share=1)
+    clf = InvariantClassifier(penalties=[0], C=0.1, originals=False, tol=1e-10)
+    clf.fit(X, y, X_changed=copies[:, 0])
+    scaler = StandardScaler().fit(X)
+    other = LogisticRegression(C=0.1, class_weight="balanced", tol=1e-10, max_iter=10_000)
+    other.fit(scaler.transform(copies[:, 0]), y)
+    assert clf.coef_ * scaler.scale_ == pytest.approx(other.coef_, abs=1e-5)
+
+
+def test_a_shortcut_that_copies_change_is_unlearned():
+    X, y, copies, _ = data(4, n=2000, bias=1.0)  # no counterexample
+    X_test, y_test, _, mark = data(5, n=2000, bias=0)
+
+    def worst(clf):
+        right = clf.predict(X_test) == y_test
+        return min(right[(y_test == k) & (mark == m)].mean() for k in (0, 1) for m in (0, 1))
+
+    plain = InvariantClassifier(random_state=0).fit(X, y)
+    both = InvariantClassifier(random_state=0).fit(X, y, X_changed=copies)
+    assert worst(both) > worst(plain) + 0.3
+    drops = [
+        InvariantClassifier(penalties=[g], C=1.0).fit(X, y, X_changed=copies) for g in (0, 1e4)
+    ]
+    assert abs(drops[1].coef_[0, 1]) < abs(drops[0].coef_[0, 1]) / 2
+    assert both.n_copies_ == (~np.isnan(copies[:, 0, 0])).sum()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_choice_follows_its_rule(grouped):
+    X, y, copies, mark = data(6, n=300, n_copies=2, bias=0.5)
+    penalties, alphas, folds = [0, 10, 1000], [1.0, 0.01], np.arange(len(y)) % 4
+    groups = mark if grouped else None
+    clf = InvariantClassifier(penalties=penalties[::-1], alphas=alphas[::-1], tol=1e-9)
+    clf.fit(X, y, X_changed=copies, folds=folds, groups=groups)
+    has = ~np.isnan(copies[:, :, 0])
+    cells = [y == c for c in (0, 1)]
+    if grouped:
+        cells = [cell & (mark == m) for cell in cells for m in (0, 1)]
+    scores, errors = np.zeros((2, 3, 2))
+    for i, k in np.ndindex(3, 2):
+        right, right_copy = np.zeros(len(y)), np.zeros(len(y))
+        for fold in range(4):
+            stated = Stated(
+                X,
+                y,
+                copies,
+                np.ones(len(y)),
+                gamma=penalties[i],
+                alpha=alphas[k],
+                train=folds != fold,
+                groups=groups,
+            )
+            *W, b = stated.fitted().x
+            logit = ((X - stated.mean) / stated.std) @ W + b
+            of_copies = ((copies - stated.mean) / stated.std) @ W + b
+            test = folds == fold
+            right[test] = ((logit > 0) == y)[test]
+            hits = (has & ((of_copies > 0) == y[:, None])).sum(axis=1)
+            right_copy[test] = (hits / np.maximum(1, has.sum(axis=1)))[test]
+        shares, of_row = [], np.zeros(len(y))
+        for cell in cells:
+            for of_cell, value in ((cell, right), (cell & has.any(axis=1), right_copy)):
+                shares.append(value[of_cell].mean())
+                of_row[of_cell] += (value[of_cell] - shares[-1]) / of_cell.sum()
+        scores[i, k] = np.mean(shares)
+        errors[i, k] = np.sqrt((of_row**2).sum()) / len(shares)
+    assert clf.scores_ == pytest.approx(scores, abs=1e-6)
+    assert clf.score_error_ == pytest.approx(errors, abs=1e-6)
+    best = np.unravel_index(scores.argmax(), scores.shape)
+    good = scores.max(axis=1) >= scores[best] - errors[best]
+    assert clf.penalty_ == penalties[good.argmax()]
+    assert clf.alpha_ == alphas[scores[good.argmax()].argmax()]
+
+
+def test_the_standard_error_of_single_samples_is_the_binomial_one():
+    X, y, _, _ = data(7)
+    clf = InvariantClassifier(alphas=[1.0, 0.1], random_state=0).fit(X, y)
+    # Both classes' accuracies are whole numbers of samples: their only mean is known.
+    sizes = np.bincount(y)
+    for score, error in zip(clf.scores_[0], clf.score_error_[0], strict=True):
+        shares = [np.arange(m + 1) / m for m in sizes]
+        means = np.add.outer(*shares) / 2
+        spreads = np.sqrt(
+            np.add.outer(*(p * (1 - p) / m for p, m in zip(shares, sizes, strict=True)))
+        )
+        near = np.isclose(means, score, atol=1e-9)
+        assert near.any()
+        assert np.isclose(spreads[near] / 2, error, atol=1e-9).any()
+
+
+def test_validation_samples_only_help_to_choose():
+    X, y, copies, mark = data(8, n=600)
+    X_val, y_val, _, _ = data(9, n=600, bias=0)
+    given = {"X_changed": copies[:, 0], "X_val": X_val, "y_val": y_val}
+    clf = InvariantClassifier(random_state=0).fit(X, y, **given)
+    alone = InvariantClassifier(random_state=0).fit(X, y, X_changed=copies[:, 0])
+    assert not np.array_equal(clf.scores_, alone.scores_)
+    fixed = InvariantClassifier(penalties=[clf.penalty_], alphas=[clf.alpha_])
+    assert fixed.fit(X, y, X_changed=copies).coef_ == pytest.approx(clf.coef_, abs=1e-4)
+    InvariantClassifier(random_state=0).fit(X, y, groups=mark, **given)
+
+
+def test_a_study_gives_copies_folds_and_values_of_all_rows():
+    X, y, copies, mark = data(10, n=600)
+    train, val = np.arange(400), np.arange(400, 600)
+    folds = np.arange(600) % 3
+    rows = [Rows(X[part], y[part], np.ones(len(part))) for part in (train, val)]
+    study = Study(np.arange(2), *rows, mark[:, None], copies, folds)
+    clf = InvariantClassifier().fit_study(study.on("both"))
+    same = InvariantClassifier().fit(X, y, X_changed=copies, folds=folds, groups=mark)
+    assert np.array_equal(clf.scores_, same.scores_)
+    assert clf.coef_ == pytest.approx(same.coef_)
+    # Copies of validation rows judge: without them it scores differently.
+    judged = InvariantClassifier().fit_study(study)
+    blank = copies.copy()
+    blank[val] = np.nan
+    fewer = InvariantClassifier().fit_study(Study(np.arange(2), *rows, mark[:, None], blank, folds))
+    assert not np.array_equal(judged.scores_, fewer.scores_)
+
+
+def test_float32_stays_and_differs_little():
+    X, y, copies, _ = data(11)
+    clf = InvariantClassifier(penalties=[10], C=1.0).fit(
+        X.astype(np.float32), y, X_changed=copies.astype(np.float32)
+    )
+    other = InvariantClassifier(penalties=[10], C=1.0).fit(X, y, X_changed=copies)
+    assert clf.coef_.dtype == clf.intercept_.dtype == np.float32
+    assert clf.coef_ == pytest.approx(other.coef_, rel=1e-2, abs=1e-3)
+
+
+def test_units_and_place_of_the_neurons_do_not_matter():
+    X, y, copies, _ = data(12)
+    scale, shift = np.exp(np.random.default_rng(0).normal(size=(2, X.shape[1])))
+    clf = InvariantClassifier(penalties=[10], alphas=[0.01], tol=1e-9)
+    one = clf.fit(X, y, X_changed=copies).predict_proba(X)
+    other = clf.fit(scale * X + shift, y, X_changed=scale * copies + shift)
+    assert other.predict_proba(scale * X + shift) == pytest.approx(one, abs=1e-5)
+
+
+def test_scikit_learn_cuts_and_scales_copies_with_X():
+    X, y, copies, _ = data(13)
+    X, copies = 100 * X, 100 * copies[:, 0]
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = InvariantClassifier(C=1.0, penalties=[1.0]).set_fit_request(X_changed=True)
+        pipeline = Pipeline(
+            [("scale", StandardScaler()), ("clf", clf)], transform_input=["X_changed"]
+        )
+        pipeline.fit(X, y, X_changed=copies)
+        scaler = StandardScaler().fit(X)
+        by_hand = InvariantClassifier(C=1.0, penalties=[1.0])
+        by_hand.fit(scaler.transform(X), y, X_changed=scaler.transform(copies))
+        assert pipeline[-1].coef_ == pytest.approx(by_hand.coef_)
+        params = {"X_changed": copies}
+        scored = cross_validate(pipeline, X, y, params=params, return_estimator=True)
+        assert 0 < scored["estimator"][0][-1].n_copies_ < pipeline[-1].n_copies_
+        search = GridSearchCV(pipeline, {"clf__penalties": [[0], [100]]}, error_score="raise")
+        search.fit(X, y, X_changed=copies)
+        assert search.best_estimator_[-1].n_copies_ == pipeline[-1].n_copies_
+
+
+def test_copies_on_another_scale_are_warned_of():
+    X, y, copies, _ = data(14)
+    pipeline = Pipeline([("scale", StandardScaler()), ("clf", InvariantClassifier(C=1.0))])
+    with pytest.warns(UserWarning, match=r"X_changed is not on the scale of X.*\['X_changed'\]"):
+        pipeline.fit(50 * X, y, clf__X_changed=50 * copies[:, 0])
+
+
+def test_a_table_whose_columns_are_named_differently_is_refused():
+    X, y, copies, _ = data(15)
+    X = pd.DataFrame(X, columns=list("abcde"))
+    InvariantClassifier(C=1.0).fit(X, y, X_changed=pd.DataFrame(copies[:, 0], columns=X.columns))
+    with pytest.raises(ValueError, match="feature names"):
+        InvariantClassifier(C=1.0).fit(
+            X, y, X_changed=pd.DataFrame(copies[:, 0], columns=[*"edcba"])
+        )
+
+
+def with_value(copies, value):
+    copies = copies.copy()
+    copies[3, 0, 2] = value
+    return copies
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"X_changed": lambda X, c: c[:-1]}, "a row for each row of X"),
+        ({"X_changed": lambda X, c: c[:, :, 1:]}, "got shape (240, 1, 4)"),
+        ({"X_changed": lambda X, c: c[None]}, "R copies"),
+        ({"X_changed": lambda X, c: c[:, :0]}, "got shape (240, 0, 5)"),
+        ({"X_changed": lambda X, c: [["a"] * 5] * 240}, "does not hold numbers"),
+        ({"X_changed": lambda X, c: with_value(X[:, None], np.nan)}, "Row 3 of X_changed is NaN"),
+        ({"X_changed": lambda X, c: with_value(c, np.inf)}, "infinite"),
+        ({"groups": lambda X, c: np.zeros(3)}, "groups holds 3 labels for 240 samples"),
+        ({"folds": lambda X, c: np.zeros(3, int)}, "folds must hold 240 whole numbers"),
+        ({"folds": lambda X, c: np.zeros(240)}, "folds must hold 240 whole numbers"),
+        ({"folds": lambda X, c: np.zeros(240, int)}, "Without fold 0 of folds no sample of class"),
+    ],
+)
+def test_what_does_not_fit_is_refused(given, message):
+    X, y, copies, _ = data()
+    given = {name: make(X, copies) for name, make in given.items()}
+    with pytest.raises(InputError, match=re.escape(message)):
+        InvariantClassifier().fit(X, y, **given)
+
+
+@pytest.mark.parametrize("penalties", [[], [-1.0], [np.nan], ["a"]])
+def test_penalties_that_are_none_are_refused(penalties):
+    X, y, copies, _ = data()
+    with pytest.raises(InputError, match="penalties must be numbers >= 0"):
+        InvariantClassifier(penalties=penalties).fit(X, y, X_changed=copies)
+
+
+@pytest.mark.parametrize("originals", [True, False])
+@pytest.mark.parametrize("n", [6, 240])
+@pytest.mark.parametrize("which", ["none", "one class", "one row", "gaps"])
+def test_few_copies_and_few_samples_are_no_reason_to_fail(which, n, originals):
+    X, y, copies, mark = data(16, n=n, n_copies=3)
+    y[:2] = 0, 1
+    X[:, 4], copies[:, :, 4] = 7.0, np.where(np.isnan(copies[:, :, 4]), np.nan, 7.0)  # constant
+    copies[:, 2][y == 1] = np.nan
+    if which == "none":
+        copies[:] = np.nan
+    elif which == "one class":
+        copies[y == 1] = np.nan
+    elif which == "one row":
+        copies[1:] = np.nan
+        copies[0] = X[0]
+        copies[0, :, 1] += 1
+    for given in (
+        {},
+        {"groups": np.where(np.arange(n) % 3, mark, -1)},
+        {"folds": np.arange(n) % 2},
+    ):
+        if "folds" in given and n == 6:
+            continue
+        clf = InvariantClassifier(originals=originals, random_state=0)
+        clf.fit(X, y, X_changed=copies, **given)
+        assert np.isfinite(clf.coef_).all()
+        assert clf.penalty_ in clf.penalties
+        assert clf.alpha_ in ALPHAS
+        assert clf.coef_[0, 4] == pytest.approx(0, abs=1e-5)
+
+
+def test_too_few_samples_for_folds_take_the_smallest_penalty():
+    X, y, copies, _ = data(17, n=6)
+    y[:] = [0, 1, 1, 1, 1, 1]
+    copies[:] = X[:, None] + 1
+    clf = InvariantClassifier().fit(X, y, X_changed=copies)
+    assert (clf.penalty_, clf.alpha_) == (0, 1.0)
+    assert np.isnan(clf.scores_).all()

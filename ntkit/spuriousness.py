@@ -18,6 +18,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 __all__ = [
+    "change_scores",
     "non_constant_neurons",
     "sfit",
     "spuriousness_scores",
@@ -226,6 +227,84 @@ def spuriousness_scores(
             scores[:, columns] = scaled
 
     for_each_block(fill, Z)
+    return scores
+
+
+def change_scores(
+    X: Array,
+    X_changed: Array,
+    sample_weight: Array | None = None,
+    standardize: bool = True,
+) -> Array:
+    r"""Root mean square of what a change does to each neuron.
+
+    .. math::
+
+        \delta_i = \frac{1}{\sigma_i} \sqrt{ \frac{1}{N'} \sum_n \frac{1}{R_n} \sum_r
+        (z_{nr,i}' - z_{n,i})^2 }
+
+    over the N' samples that have copies :math:`z_{nr}'`, of a change that must not alter the right
+    answer. It needs neither labels nor errors.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Activations.
+    X_changed : ndarray of shape (N, D) or (N, R, D)
+        Activations of the same samples after the change, or of R copies of each; NaN in all
+        columns where there is none.
+    sample_weight : ndarray of shape (N,), optional
+        Integer weights count as repetitions; a sample of weight 0 counts as absent.
+    standardize : bool, default=True
+        Divide by the neuron's standard deviation :math:`\sigma_i` over all samples, with copies or
+        without; a constant neuron scores 0. False takes :math:`\sigma_i = 1`.
+
+    Returns
+    -------
+    ndarray of shape (D,)
+        Scores in standard deviations of the activation, or in its units.
+
+    Raises
+    ------
+    InputError
+        If no sample of positive weight has a copy, or shapes do not match.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import change_scores
+    >>> X = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]])
+    >>> X_changed = np.array([[0.0, 4.0], [2.0, -3.0], [np.nan, np.nan]])
+    >>> change_scores(X, X_changed, standardize=False)
+    array([0.        , 3.53553391])
+    """
+    copies = X_changed[:, None] if X_changed.ndim == 2 else X_changed
+    if copies.ndim != 3 or (len(copies), copies.shape[2]) != X.shape:
+        raise InputError(
+            f"X_changed needs a row for each row of X, shape {X.shape} or ({len(X)}, R, "
+            f"{X.shape[1]}); got {X_changed.shape}."
+        )
+    weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    of, copy = np.nonzero(~np.isnan(copies[:, :, 0]) & (weight[:, None] > 0))
+    if not len(of):
+        raise InputError(
+            "X_changed has no copy of any sample: all of its rows are NaN, or of samples of weight "
+            "0; pass embeddings of changed inputs."
+        )
+    mass = weight[of] / np.bincount(of)[of]
+    scores = np.zeros(X.shape[1], dtype=np.result_type(X.dtype, np.float32))
+    samples = np.flatnonzero(weight > 0)
+
+    def fill(columns: slice) -> None:
+        changed = np.ascontiguousarray(copies[of, copy, columns].T)
+        change = changed - neurons_of(X, of, columns).astype(np.float64)
+        score = np.sqrt(mean_of_rows(change**2, mass))
+        if standardize:
+            scale = std_of_rows(neurons_of(X, samples, columns), weight[samples])
+            score = np.divide(score, scale, out=np.zeros_like(score), where=scale > 0)
+        scores[columns] = score
+
+    for_each_block(fill, X)
     return scores
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ntkit.exceptions import InputError
 from ntkit.spuriousness import (
+    change_scores,
     non_constant_neurons,
     sfit,
     spare_neurons,
@@ -171,3 +172,38 @@ def test_score_follows_theorem_4_2_on_the_papers_linear_model():
     scores = spuriousness_scores(Z, (y > 0).astype(int), wrong, np.array([0, 1]))
     assert np.corrcoef(scores[1], -2 * w_spurious)[0, 1] > 0.9
     assert np.corrcoef(scores[0], -2 * w_spurious)[0, 1] < -0.9
+
+
+@given(seeds, st.booleans(), st.booleans())
+def test_change_scores_are_root_mean_squares_of_standardised_changes(seed, standardize, weighted):
+    rng = np.random.default_rng(seed)
+    Z = sample(seed)[0]
+    copies = Z[:, None] + rng.normal(size=(len(Z), 3, Z.shape[1]))
+    copies[rng.random((len(Z), 3)) < 0.6] = np.nan
+    weight = rng.integers(0, 3, len(Z)) if weighted else np.ones(len(Z), dtype=int)
+    assume(((weight > 0) & ~np.isnan(copies[:, :, 0]).all(axis=1)).any())
+    scores = change_scores(Z, copies, weight if weighted else None, standardize)
+    squares = [
+        np.mean((copies[n][~np.isnan(copies[n, :, 0])] - Z[n]) ** 2, axis=0)
+        for n in np.repeat(np.arange(len(Z)), weight)
+        if not np.isnan(copies[n, :, 0]).all()
+    ]
+    expected = np.sqrt(np.mean(squares, axis=0))
+    if standardize:
+        std = np.repeat(Z, weight, axis=0).std(axis=0)
+        expected = np.divide(expected, std, out=np.zeros_like(std), where=std > 1e-12)
+    assert np.allclose(scores, expected)
+    assert change_scores(Z.astype(np.float32), copies.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("copies", "message"),
+    [
+        (np.full((60, 9), np.nan), "no copy of any sample"),
+        (np.ones((59, 9)), r"shape \(60, 9\) or \(60, R, 9\)"),
+        (np.ones((60, 2, 8)), r"got \(60, 2, 8\)"),
+    ],
+)
+def test_copies_that_do_not_fit_are_refused(copies, message):
+    with pytest.raises(InputError, match=message):
+        change_scores(sample(0)[0], copies)

@@ -185,7 +185,9 @@ class InvariantClassifier(ValidatedClassifier):
     Kaushik, Hovy, Lipton: Learning the Difference that Makes a Difference with
     Counterfactually-Augmented Data. ICLR 2020, arXiv 1909.12434.
 
-    Noisy counterfactual matching (the penalty), arXiv 2505.24843.
+    Bai, Ji, Zhou, Inouye: From Invariant Representations to Invariant Data: Provable Robustness to
+    Spurious Correlations via Noisy Counterfactual Matching. 2025, arXiv 2505.24843. It projects the
+    largest changes out of the embeddings; here they are penalised.
 
     Examples
     --------

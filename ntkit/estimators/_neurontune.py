@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +21,16 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import KeepsHead, OriginalHead, ValidatedClassifier
 from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, strongest_wrong
+from ntkit.spuriousness import (
+    change_scores,
+    non_constant_neurons,
+    sfit,
+    spuriousness_scores,
+    strongest_wrong,
+)
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
@@ -105,12 +112,15 @@ class NeuronTuneClassifier(ValidatedClassifier):
         Suppress what any class flags, what every scored class flags, or in each class's weights
         what that class flags. With two classes only the difference of the two weight rows
         matters, so there "per_class" is the same as "intersection".
-    statistic : {"median", "mean", "contribution"}, default="median"
+    statistic : {"median", "mean", "contribution", "change"}, default="median"
         What is compared between misclassified and correct samples: the median or mean
         activation, or the median contribution (activation times its push toward the strongest
-        wrong logit).
+        wrong logit). "change" scores a neuron by what a change that must not matter does to it,
+        instead of by errors: the root mean square of its change from ``X`` to ``X_changed``, the
+        same for every class. Rounds after the first then find nothing new.
     standardize : bool, default=True
-        Divide scores by the neuron's standard deviation over the identification set.
+        Divide scores by the neuron's standard deviation over the identification set; with "change"
+        over the training samples.
     activation : {"signed", "magnitude"}, default="signed"
         Compare activations as they are, or their absolute values.
     suppression : float in [0, 1], default=1.0
@@ -205,7 +215,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         "threshold": [Interval(Real, None, None, closed="neither")],
         "max_suppressed": [Interval(Real, 0, 1, closed="both")],
         "aggregation": [StrOptions({"union", "intersection", "per_class"})],
-        "statistic": [StrOptions({"median", "mean", "contribution"})],
+        "statistic": [StrOptions({"median", "mean", "contribution", "change"})],
         "standardize": ["boolean"],
         "activation": [StrOptions({"signed", "magnitude"})],
         "suppression": [Interval(Real, 0, 1, closed="both")],
@@ -273,6 +283,48 @@ class NeuronTuneClassifier(ValidatedClassifier):
         }
         return cls(**(paper | parameters))
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_changed: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Find the spurious neurons, suppress them and retrain the head.
+
+        Parameters
+        ----------
+        {X, y, sample_weight, X_changed}
+            Only with ``statistic="change"``. Copies can be samples as well: ``fit(np.vstack([X,
+            X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``, if there is one
+            of each.
+        {X_val, y_val, sample_weight_val}
+
+        {fitted}
+
+        Raises
+        ------
+        {fit.InputError, DeviceError}
+        """
+        study = self._study(
+            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
+        )
+        self._learn(study)
+        return self
+
+    def _study(self, *args: Any, X_changed: Any = None) -> Study:
+        if X_changed is not None and self.statistic != "change":
+            raise InputError(
+                f"X_changed is not used with statistic={self.statistic!r}; leave it out, or set "
+                "statistic='change'."
+            )
+        return super()._study(*args, X_changed=X_changed)
+
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))
@@ -303,7 +355,10 @@ class NeuronTuneClassifier(ValidatedClassifier):
             identify.y_index[wrong & (identify.weight > 0)], minlength=len(self.classes_)
         )
         self.non_constant_ = non_constant_neurons(identify.X, identify.weight)
-        scores = self._score(identify, logits, original)
+        if self.statistic == "change":
+            scores = self._change_scores(study)
+        else:
+            scores = self._score(identify, logits, original)
         return Stage(tune, identify, folds, seed, also, plain, original, scores)
 
     def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
@@ -323,6 +378,20 @@ class NeuronTuneClassifier(ValidatedClassifier):
             standardize=self.standardize,
             transform=read,
         )
+
+    def _change_scores(self, study: Study) -> Array:
+        """Scores (C, D) of what a change does to each neuron, on the training samples."""
+        if study.changed is None:
+            raise InputError(
+                "statistic='change' scores neurons by changed copies of the samples; pass "
+                "X_changed, or take another statistic."
+            )
+        X, weight = study.train.X, study.train.weight
+        changed = study.changed[: len(weight)]
+        if self.activation == "magnitude":
+            X, changed = np.abs(X), np.abs(changed)
+        scores = change_scores(X, changed, weight, self.standardize)
+        return np.tile(scores, (len(self.classes_), 1))
 
     def _scores_of(self, identify: Rows, wrong: Array, **options: Any) -> Array:
         return spuriousness_scores(
@@ -349,7 +418,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
                 logits, identify = identified(
                     current, stage.tune, weight, identify, stage.folds, self._fits_on(mask)
                 )
-                scores = self._score(identify, logits, current)
+                if self.statistic != "change":
+                    scores = self._score(identify, logits, current)
             new_mask = self._flagged(scores, self.non_constant_, mask)
             warn_about(
                 new_mask,
@@ -615,6 +685,7 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        X_changed: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
@@ -623,7 +694,8 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
 
         Parameters
         ----------
-        {X, y, sample_weight}
+        {X, y, sample_weight, X_changed}
+            Only with ``statistic="change"``.
         {X_val, y_val, sample_weight_val}
 
         {fitted}
@@ -635,7 +707,10 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         # What its own head would cost, or be worth, says nothing of the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
         clf = NeuronTuneClassifier(**rule)
-        stage = clf._identify(clf._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        study = clf._study(
+            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
+        )
+        stage = clf._identify(study)
         clf._retrain(stage, clf._tuning(stage))
         self.estimator_ = clf
         validate_data(self, X, skip_check_array=True)

@@ -135,6 +135,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        X_changed: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
@@ -144,7 +145,8 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
         Parameters
         ----------
-        {X, y, sample_weight}
+        {X, y, sample_weight, X_changed}
+            Only with ``statistic="change"``.
         {X_val, y_val, sample_weight_val}
         **params : dict
             What ``scoring`` and ``cv`` asked for by metadata routing, such as ``sensitive`` of
@@ -160,7 +162,8 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         """
         validation = (X_val, y_val, sample_weight_val)
         scorer = get_scorer(self.scoring)
-        self.scores_ = self._figures((X, y, sample_weight), validation, scorer, params)
+        samples = X, y, sample_weight
+        self.scores_ = self._figures(samples, validation, scorer, params, X_changed)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
         chosen = self.candidates_[best]
@@ -169,22 +172,28 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         self.error_weight_ = chosen["error_weight"]
         self.suppression_ = chosen["suppression"]
         _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
-        self._refit(chosen, X, y, sample_weight, validation)
+        self._refit(chosen, samples, validation, X_changed)
         return self
 
     def _figures(
-        self, samples: Any, validation: Any, scorer: Any, params: dict[str, Any] | None = None
+        self,
+        samples: Any,
+        validation: Any,
+        scorer: Any,
+        params: dict[str, Any] | None = None,
+        X_changed: Any = None,
     ) -> Array:
         """Figures by the scorer, of every candidate on every fold: shape (T, F), or (T, F, ·)."""
         self._validate_params()
         rows = self._rows(*samples)
+        changed = None if X_changed is None else self._changed_copies(X_changed, rows.X)
         self.candidates_ = self._candidates()
         labels = self.classes_[rows.y_index]
         to_split, to_score = self._routed(samples[2], params or {})
         splits = list(self._splits(rows, labels, to_split))
         of_fold = partial(_with_config, get_config(), self._figures_of_fold)
         folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(of_fold)(rows, labels, train, test, validation, scorer, to_score)
+            delayed(of_fold)(rows, labels, changed, train, test, validation, scorer, to_score)
             for train, test in splits
         )
         return np.stack(folds, axis=1)
@@ -254,6 +263,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         self,
         rows: Rows,
         labels: Array,
+        changed: Array | None,
         train: Array,
         test: Array,
         validation: Any,
@@ -262,9 +272,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     ) -> Array:
         """Figures of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
-        stage = clf._identify(
-            clf._study(rows.X[train], labels[train], rows.weight[train], *validation)
-        )
+        samples = rows.X[train], labels[train], rows.weight[train]
+        copies = None if changed is None else changed[train]
+        stage = clf._identify(clf._study(*samples, *validation, X_changed=copies))
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
@@ -280,10 +290,14 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             figures.append(scorer(clf, X_test, y_test, **params))
         return np.array(figures, dtype=float)
 
-    def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, validation: Any) -> None:
+    def _refit(self, chosen: dict[str, Any], samples: Any, validation: Any, X_changed: Any) -> None:
         best = self._estimator(**chosen)
         best.fit(
-            X, y, weight, X_val=validation[0], y_val=validation[1], sample_weight_val=validation[2]
+            *samples,
+            X_changed=X_changed,
+            X_val=validation[0],
+            y_val=validation[1],
+            sample_weight_val=validation[2],
         )
         self.best_estimator_ = best
         self.coef_, self.intercept_, self.n_iter_ = best.coef_, best.intercept_, best.n_iter_

@@ -180,6 +180,8 @@ def problem_of(folder: Path, name: str, setting: str, seed: int) -> Problem:
     with np.load(folder / f"{file}.npz") as stored:
         data = {key: stored[key] for key in stored}
     data["y"], data["a"] = data["y"].astype(np.int64), data["a"].astype(np.int64)
+    if "part" in data:  # older builds call the validation set "heldout"
+        data["part"] = np.char.replace(data["part"].astype("<U32"), "heldout", "validation")
     train, tune, test = source.parted(data, seed)
     if setting == SETTINGS[1]:
         groups = np.bincount((2 * data["y"] + data["a"])[train], minlength=4)
@@ -400,10 +402,9 @@ def change_rows(problem: Problem, change: str, seed: int) -> dict[str, Row]:
             name = f"{kind}, penalty {penalty}" if penalty else kind
             fixed = {"penalties": (penalty,), "alphas": (alpha,), "originals": originals}
             add(name, with_copies, fixed=fixed)
-            if not penalty:
-                rows[name]["crossed"] = crossed(
-                    problem, change, lambda some, f=fixed: margin_of(with_copies(some, **f))
-                )
+            rows[name]["crossed"] = crossed(
+                problem, change, lambda some, f=fixed: margin_of(with_copies(some, **f))
+            )
     add("groups and copies †", invariant(problem, change, groups=True))
     if entering:
         add("groups, copies where they enter †", entering)

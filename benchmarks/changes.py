@@ -44,7 +44,9 @@ from splits import drawn, parted, thinned
 Array = NDArray[Any]
 Row = dict[str, Any]
 SETTINGS = ("biased", "no counterexample")
-PENALTIES = (1, 10, 100, 1000)
+PENALTIES = (0, 1, 10, 100, 1000, 10_000)
+"""The last is not among the estimator's own."""
+KINDS = {"copies": True, "copies in place": False}
 SHARES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
 N_MASKS = 10
 
@@ -290,6 +292,11 @@ def crossed(problem: Problem, change: str, fit: Callable[[Array], Margin]) -> Ro
         return 100 * float(np.mean(of_cells))
 
     both = np.append(right, of_copies)
+    least, n = min(
+        (float(np.nanmean(v[train.y == c])), int((~np.isnan(v[train.y == c])).sum()))
+        for v in (right, of_copies)
+        for c in np.unique(train.y)
+    )
     return {
         "class": mean(train.y, right),
         "class × attribute": mean(train.groups, right),
@@ -297,10 +304,8 @@ def crossed(problem: Problem, change: str, fit: Callable[[Array], Margin]) -> Ro
         "class × attribute × {original, changed}": mean(
             np.append(train.groups, 4 + train.groups), both
         ),
-        "smallest class × {original, changed}": 100
-        * min(
-            float(np.nanmean(v[train.y == c])) for v in (right, of_copies) for c in np.unique(train.y)
-        ),
+        "smallest class × {original, changed}": 100 * least,
+        "error of the smallest": 100 * float(np.sqrt(least * (1 - least) / n)),
     }
 
 
@@ -394,10 +399,12 @@ def change_rows(problem: Problem, change: str, seed: int) -> dict[str, Row]:
         return clf
 
     with_copies, entering = invariant(problem, change), where_they_enter(problem, change)
-    for kind, originals in (("copies", True), ("copies in place", False)):
-        tried = add(f"{kind} and penalty", with_copies, originals=originals)
+    for kind, originals in KINDS.items():
+        start = time.perf_counter()
+        tried = with_copies(every, random_state=seed, originals=originals, penalties=PENALTIES)
+        seconds = time.perf_counter() - start
         falling = sorted(tried.alphas, reverse=True)
-        for i, penalty in enumerate(tried.penalties):
+        for i, penalty in enumerate(PENALTIES):
             alpha = falling[int(tried.scores_[i].argmax())]
             name = f"{kind}, penalty {penalty}" if penalty else kind
             fixed = {"penalties": (penalty,), "alphas": (alpha,), "originals": originals}
@@ -405,6 +412,9 @@ def change_rows(problem: Problem, change: str, seed: int) -> dict[str, Row]:
             rows[name]["crossed"] = crossed(
                 problem, change, lambda some, f=fixed: margin_of(with_copies(some, **f))
             )
+            rows[name]["score"] = float(tried.scores_[i].max())
+            rows[name]["error"] = float(tried.score_error_[i, tried.scores_[i].argmax()])
+            rows[name]["seconds"] = seconds
     add("groups and copies †", invariant(problem, change, groups=True))
     if entering:
         add("groups, copies where they enter †", entering)
@@ -422,6 +432,114 @@ def change_rows(problem: Problem, change: str, seed: int) -> dict[str, Row]:
     return rows
 
 
+WIDE = 1000
+"""Neurons above which less is tried: the ridge weight is chosen without the penalty, of three."""
+WIDE_ALPHAS = (0.1, 1.0, 10.0)
+
+
+def wide_rows(problem: Problem, change: str, seed: int) -> dict[str, Row]:
+    """The rows of :func:`change_rows` that matter, for many neurons."""
+    every, rows = np.arange(len(problem.train.y)), dict[str, Row]()
+    with_copies = invariant(problem, change)
+    scored = change in ("border", "border, 4 copies")
+    for kind, originals in (("copies in place", False), ("copies", True)):
+        if change not in ("border", "border, 4 copies", "border, 2 copies") and originals:
+            continue
+        start = time.perf_counter()
+        options = {"originals": originals, "random_state": seed}
+        clf = with_copies(every, penalties=(0,), alphas=WIDE_ALPHAS, **options)
+        for penalty in PENALTIES[:5] if scored else (0, 1, 10):
+            fixed = {"penalties": (penalty,), "alphas": (clf.alpha_,), **options}
+            head = clf if not penalty else with_copies(every, **fixed)
+            name = f"{kind}, penalty {penalty}" if penalty else kind
+            rows[name] = rated(problem, margin_of(head))
+            rows[name] |= {"penalty": penalty, "alpha": clf.alpha_}
+            if scored:
+                rows[name]["crossed"] = crossed(
+                    problem, change, lambda some, f=fixed: margin_of(with_copies(some, **f))
+                )
+            rows[name]["seconds"] = time.perf_counter() - start
+            print(change, name, {k: rows[name][k] for k in ("worst", "mean")}, flush=True)
+    if not scored:
+        return rows
+    entering = where_they_enter(problem, change)
+    for name, fit, options in (
+        ("groups and copies †", invariant(problem, change, groups=True), {"penalties": (0,)}),
+        ("groups, copies where they enter †", entering, {}),
+    ):
+        clf = fit(every, alphas=WIDE_ALPHAS, random_state=seed, **options)
+        known = {"alphas": (clf.alpha_,), **options}
+        rows[name] = rated(problem, margin_of(clf)) | {"alpha": clf.alpha_}
+        rows[name]["crossed"] = crossed(
+            problem, change, lambda some, f=fit, k=known: margin_of(f(some, **k))
+        )
+        print(change, name, {k: rows[name][k] for k in ("worst", "mean")}, flush=True)
+    return rows
+
+
+def wide_base_rows(problem: Problem, seed: int) -> dict[str, Row]:
+    """What sees no copies, for many neurons."""
+    train, rows = problem.train, {}
+    own = InvariantClassifier(alphas=WIDE_ALPHAS, random_state=seed)
+    rows["class-balanced"] = rated(problem, margin_of(own.fit(train.Z, train.y)))
+    balanced = InvariantClassifier(alphas=WIDE_ALPHAS, random_state=seed)
+    balanced.fit(train.Z, train.y, groups=train.a, folds=problem.fold)
+    known = {"alphas": (balanced.alpha_,)}
+
+    def fit(some: Array) -> Margin:
+        clf = InvariantClassifier(**known)
+        return margin_of(clf.fit(train.Z[some], train.y[some], groups=train.a[some]))
+
+    rows["group-balanced †"] = rated(problem, margin_of(balanced)) | {"alpha": balanced.alpha_}
+    rows["group-balanced †"]["crossed"] = crossed(problem, next(iter(problem.copies)), fit)
+    dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
+    rows["DFR †"] = rated(problem, margin_of(dfr.fit(train.Z, train.y, groups=train.groups)))
+    samples = LabelledEmbeddings(train.Z, train.y, train.groups)
+    rows["ERM, tuned C"] = rated(problem, margin_of(evidence.tuned(samples, None, seed)))
+    for name in rows:
+        print(name, {k: rows[name][k] for k in ("worst", "mean")}, flush=True)
+    return rows
+
+
+def with_choices(rows: dict[str, Row]) -> dict[str, Row]:
+    """Add what rules choose among penalties, and among copies beside and in place of originals."""
+
+    def named(kind: str, penalty: float) -> str:
+        return f"{kind}, penalty {penalty}" if penalty else kind
+
+    def chosen(name: str) -> Row:
+        return dict(rows[name]) | {"chosen": name}
+
+    chosen_rows: dict[str, Row] = {}
+    for kind in KINDS:
+        own = [rows[named(kind, p)] for p in PENALTIES[:5] if named(kind, p) in rows]
+        if not own or "score" not in own[0]:
+            continue
+        best = max(own, key=lambda row: row["score"])
+        for called, order in (("penalty", own), ("largest penalty", own[::-1])):
+            first = next(row for row in order if row["score"] >= best["score"] - best["error"])
+            chosen_rows[f"{kind} and {called}"] = chosen(named(kind, int(first["penalty"])))
+    known = {
+        kind: [r for p in PENALTIES if "crossed" in (r := rows.get(named(kind, p), {}))]
+        for kind in KINDS
+    }
+    key, error = "smallest class × {original, changed}", "error of the smallest"
+    if not all(known.values()):
+        return rows | chosen_rows
+
+    def top(kind: str) -> Row:
+        return max(known[kind], key=lambda row: row["crossed"][key])
+
+    kind = max(known, key=lambda kind: top(kind)["crossed"][key])
+    best = top(kind)
+    name = named(kind, int(best["penalty"]))
+    chosen_rows["by the smallest cell"] = chosen(name)
+    bound = best["crossed"][key] - best["crossed"][error]
+    last = [row for row in known[kind] if row["crossed"][key] >= bound][-1]
+    chosen_rows["by the smallest cell, largest penalty"] = chosen(named(kind, int(last["penalty"])))
+    return rows | chosen_rows
+
+
 def by_change(problem: Problem, change: str, seed: int) -> dict[str, Row]:
     """NeuronTune's estimator by a change, as it is and at half of the neurons; random masks."""
     train, copies, rows = problem.train, problem.copies[change], dict[str, Row]()
@@ -436,12 +554,13 @@ def by_change(problem: Problem, change: str, seed: int) -> dict[str, Row]:
     }
     rng = np.random.default_rng([seed, 5])
     for name, options in settings.items():
+        n_masks = N_MASKS if options else 0
         clf = NeuronTuneClassifier(statistic="change", random_state=seed, **options)
         clf.fit(train.Z, train.y, X_changed=copies)
         n, live = int(clf.suppressed_.sum()), np.flatnonzero(clf.non_constant_)
         rows[name] = rated(problem, margin_of(clf)) | {"n_suppressed": n, "alpha": clf.alpha_}
         drawn_masks = []
-        for _ in range(N_MASKS if n else 0):
+        for _ in range(n_masks if n else 0):
             keep = np.ones(train.Z.shape[1], dtype=bool)
             keep[rng.choice(live, n, replace=False)] = False
             plain = InvariantClassifier(alphas=(clf.alpha_,)).fit(train.Z[:, keep], train.y)
@@ -468,7 +587,10 @@ def moved(problem: Problem, change: str) -> Array:
 def error_scores(problem: Problem, seed: int) -> Array:
     """NeuronTune's own score of each neuron, the largest over the classes, (D,)."""
     train = problem.train
-    clf = NeuronTuneClassifier(random_state=seed, max_cost=None).fit(train.Z, train.y)
+    options: Row = {"max_cost": None}
+    if train.Z.shape[1] >= WIDE:
+        options |= {"C": 1 / len(train.y), "error_weight": 1.0}
+    clf = NeuronTuneClassifier(random_state=seed, **options).fit(train.Z, train.y)
     scores = np.where(np.isnan(clf.spuriousness_scores_), -np.inf, clf.spuriousness_scores_)
     top = scores.max(axis=0)
     return np.where(np.isfinite(top), top, -1e9)
@@ -485,12 +607,15 @@ def shares(problem: Problem, change: str, seed: int, n_masks: int = N_MASKS) -> 
     }
     ranked |= {f"random {i}": rng.permutation(live) for i in range(n_masks)}
     found: Row = {}
+    wide = train.Z.shape[1] >= WIDE  # one ridge weight for all
     for kind, options in (
         ("originals", None),
         ("copies and originals", {"originals": True}),
         ("copies in place", {"originals": False}),
     ):
-        alphas = None
+        if wide and kind == "copies and originals":
+            continue
+        alphas = dict.fromkeys(SHARES, 1.0) if wide else None
         for name, order in ranked.items():
             for share in SHARES:
                 if share == 0 and name != "change":
@@ -499,19 +624,18 @@ def shares(problem: Problem, change: str, seed: int, n_masks: int = N_MASKS) -> 
                 keep[order[: round(share * len(live))]] = False
                 if not keep[live].any():
                     continue
-                used = {} if alphas is None or not name.startswith("random") else {
-                    "alphas": (alphas[share],)
-                }
+                fixed = alphas is not None and (wide or name.startswith("random"))
+                used = {"alphas": (alphas[share],)} if fixed else {}
                 fit = fit_on(problem, change, keep, options, used)
                 clf = fit(np.arange(len(train.y)))
                 row = rated(problem, margin_of(clf, keep)) | {"alpha": clf.alpha_}
-                if not name.startswith("random"):
+                if name == "change" or (name == "errors" and not wide):
                     own = fit_on(problem, change, keep, options, {"alphas": (clf.alpha_,)})
                     row["crossed"] = crossed(
                         problem, change, lambda some: margin_of(own(some), keep)
                     )
                 found[f"{kind} | {name} | {share:g}"] = row
-            if name == "change":
+            if name == "change" and not wide:
                 alphas = {s: found[f"{kind} | change | {s:g}"]["alpha"] for s in SHARES}
     found["n"] = len(fold)
     return found
@@ -580,7 +704,12 @@ def two_sample_auc(one: Array, other: Array, seed: int) -> float:
 
 def methods(problem: Problem, change: str, seed: int) -> Row:
     """Rows of a change, and what sees none of it."""
-    return {"rows": base_rows(problem, seed) | change_rows(problem, change, seed)}
+    if problem.train.Z.shape[1] >= WIDE:
+        rows = wide_rows(problem, change, seed)
+        if change == "border" and seed == 0:
+            rows |= wide_base_rows(problem, seed)
+        return {"rows": with_choices(rows)}
+    return {"rows": with_choices(base_rows(problem, seed) | change_rows(problem, change, seed))}
 
 
 PARTS: dict[str, Callable[[Problem, str, int], Row]] = {

@@ -18,9 +18,16 @@ METHODS = {
     "copies": "copies",
     "copies in place": "copies in place",
     "copies and penalty": "copies and penalty",
-    "copies in place and penalty": "in place and penalty",
     "groups and copies †": "groups and copies †",
     "groups, copies where they enter †": "groups, copies where they enter †",
+}
+RULE_ROWS = {
+    "copies and penalty": "smallest γ",
+    "copies and largest penalty": "largest γ",
+    "copies in place and penalty": "in place, smallest γ",
+    "copies in place and largest penalty": "in place, largest γ",
+    "by the smallest cell": "smallest cell",
+    "by the smallest cell, largest penalty": "smallest cell, largest γ",
 }
 MASKS = {
     "class-balanced": "none suppressed",
@@ -29,13 +36,15 @@ MASKS = {
     "NeuronTune by change, 50 %": "by change, half",
     "random masks, as many as NeuronTune by change, 50 %": "random, half",
 }
-PENALTIES = ("", ", penalty 1", ", penalty 10", ", penalty 100", ", penalty 1000")
+PENALTIES = ("", *(f", penalty {γ}" for γ in (1, 10, 100, 1000, 10_000)))
 CANDIDATES = (
     "group-balanced †",
     "copies",
     "copies in place",
     "copies and penalty",
     "copies in place and penalty",
+    "copies, penalty 1000",
+    "copies in place, penalty 1000",
     "groups and copies †",
     "groups, copies where they enter †",
 )
@@ -58,21 +67,25 @@ def tables(results: Sequence[Findings]) -> str:
     shown = []
     if of := parts.get("methods"):
         shown += [
-            "Worst group / mean over groups, test set, %.",
-            by_problem(of, METHODS, ("worst", "mean")),
+            "Worst group / mean over groups, test set, %. The number of seeds is in brackets.",
+            by_problem(of, METHODS),
             "The same at an intercept tuned with group labels of balanced samples.",
             by_problem(of, METHODS, ("tuned worst", "tuned mean")),
             "Average accuracy at the groups' shares of the training rows, %.",
             by_problem(of, METHODS, ("adjusted",)),
-            "Worst group / mean over groups by the weight of the penalty, copies and originals.",
+            "Rules that choose the weight γ of the penalty, worst group / mean over groups.",
+            by_problem(of, RULE_ROWS),
+            "By γ, copies and originals.",
             by_problem(of, {f"copies{p}": p.strip(", ") or "no penalty" for p in PENALTIES}),
-            "The same, copies in place of their originals.",
-            by_problem(of, {f"copies in place{p}": p.strip(", ") or "no penalty" for p in PENALTIES}),
+            "By γ, copies in place of their originals.",
+            by_problem(of, {f"copies in place{p}": p.strip(", ") or "none" for p in PENALTIES}),
             "NeuronTune's estimators, fitted to the originals alone.",
             by_problem(of, MASKS),
-            "Choosing one of seven candidates by a cross-fitted mean accuracy: mean over seeds of the "
-            "worst group that is lost next to the best of them, points.",
-            regrets(of),
+            "One of the candidates chosen by a cross-fitted accuracy: points of the worst group "
+            "below the best of them, mean over seeds.",
+            regrets(of, CANDIDATES),
+            "The same, candidates that need no group label.",
+            regrets(of, [name for name in CANDIDATES if "†" not in name]),
         ]
     if of := parts.get("shares"):
         shown += [share_tables(of)]
@@ -114,24 +127,29 @@ def cell(rows: Sequence[Findings], figures: Sequence[str]) -> str:
     return " / ".join([first, *(f"{np.mean(v):.1f}" for v in values[1:])])
 
 
-def regrets(of: dict[Key, list[Findings]]) -> str:
-    """Worst group and group mean lost by each rule."""
+def regrets(of: dict[Key, list[Findings]], candidates: Sequence[str]) -> str:
+    """Worst group lost by each rule."""
     rows, sums = [], defaultdict(list)
     for key, found in of.items():
         cells, best_of = [], []
         for rule in RULES:
             lost = []
             for one in found:
-                there = [n for n in CANDIDATES if n in one["rows"]]
+                there = [n for n in candidates if "crossed" in one["rows"].get(n, {})]
+                if len(there) < 2:
+                    continue
                 scores = [one["rows"][n]["crossed"][rule] for n in there]
                 worst = [one["rows"][n]["worst"] for n in there]
                 lost.append(max(worst) - worst[int(np.argmax(scores))])
                 best_of.append(there[int(np.argmax(worst))])
-            sums[rule].append(np.mean(lost))
-            cells.append(f"{np.mean(lost):.1f}")
-        common = max(set(best_of), key=best_of.count)
-        rows.append([label(key, found), common, *cells])
+            if lost:
+                sums[rule].append(np.mean(lost))
+                cells.append(f"{np.mean(lost):.1f}")
+        if cells:
+            common = max(dict.fromkeys(best_of), key=best_of.count)
+            rows.append([label(key, found), common, *cells])
     rows.append(["**mean**", "", *(f"**{np.mean(sums[rule]):.1f}**" for rule in RULES)])
+    rows.append(["**largest**", "", *(f"**{np.max(sums[rule]):.1f}**" for rule in RULES)])
     return table(["", "most often the best", *RULES], rows)
 
 

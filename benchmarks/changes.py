@@ -120,7 +120,7 @@ def of_parts(data: dict[str, Array], seed: int) -> tuple[Array, Array, Array]:
 
 
 def of_digits(data: dict[str, Array], seed: int) -> tuple[Array, Array, Array]:
-    """Parted by the file; a quarter of the test set tunes intercepts, as nothing else is balanced."""
+    """Parted by the file; a quarter of the balanced test set tunes intercepts."""
     train, test = (np.flatnonzero(data["part"] == name) for name in ("train", "test"))
     groups = (2 * data["y"] + data["a"])[test]
     tune = drawn(groups, dict.fromkeys(range(4), int(np.bincount(groups).min()) // 4), seed)
@@ -166,9 +166,7 @@ SOURCES = {
     ),
     "SpamAssassin": Source("spam_assassin", of_all(0.4, 0.2, None, 0.4), {"mark-up": [0]}),
     "SpamAssassin, L6": Source("spam_assassin_l6", of_all(0.4, 0.2, None, 0.4), {"mark-up": [0]}),
-    "SpamAssassin, LSA": Source(
-        "spam_assassin_lsa", of_all(0.4, 0.2, None, 0.4), {"mark-up": [0]}
-    ),
+    "SpamAssassin, LSA": Source("spam_assassin_lsa", of_all(0.4, 0.2, None, 0.4), {"mark-up": [0]}),
     "TuxScenes": Source("tuxscenes_{}", of_parts, {"border": [0], "border, 2 copies": [0, 1]}, 2),
 }
 
@@ -380,9 +378,7 @@ def change_rows(problem: Problem, change: str, seed: int) -> dict[str, Row]:
     """What sees copies by a change; and what the group-balanced head makes of them."""
     every, rows = np.arange(len(problem.train.y)), dict[str, Row]()
 
-    def add(
-        name: str, fit: Callable[..., Any], *, fixed: Row | None = None, **options: Any
-    ) -> Any:
+    def add(name: str, fit: Callable[..., Any], *, fixed: Row | None = None, **options: Any) -> Any:
         start = time.perf_counter()
         clf = fit(every, random_state=seed, **(fixed or options))
         rows[name] = row = rated(problem, margin_of(clf))
@@ -632,7 +628,7 @@ def shares(problem: Problem, change: str, seed: int, n_masks: int = N_MASKS) -> 
                 if name == "change" or (name == "errors" and not wide):
                     own = fit_on(problem, change, keep, options, {"alphas": (clf.alpha_,)})
                     row["crossed"] = crossed(
-                        problem, change, lambda some: margin_of(own(some), keep)
+                        problem, change, lambda some, f=own, k=keep: margin_of(f(some), k)
                     )
                 found[f"{kind} | {name} | {share:g}"] = row
             if name == "change" and not wide:

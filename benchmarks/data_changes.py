@@ -85,7 +85,9 @@ def named(drawn: Drawn) -> Array:
 # -- texts ---------------------------------------------------------------------------------------
 
 
-def texts(data: Path, out: Path, cache: Path, seeds: int, read: Any, name: str, change: str) -> Built:
+def texts(
+    data: Path, out: Path, cache: Path, seeds: int, read: Any, name: str, change: str
+) -> Built:
     """One data set by three encoders."""
     import data_texts
 
@@ -118,9 +120,7 @@ def texts(data: Path, out: Path, cache: Path, seeds: int, read: Any, name: str, 
         )
 
 
-def by_words(
-    strings: list[str], change: str, known: Array, tokenizer: Path
-) -> tuple[Array, Array]:
+def by_words(strings: list[str], change: str, known: Array, tokenizer: Path) -> tuple[Array, Array]:
     """Copies as latent semantic analysis of the originals reads them, and the originals."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -141,14 +141,14 @@ def rotten_tomatoes(data: Path, out: Path, cache: Path, seeds: int) -> Built:
     """Reviews that say film or movie: each in the other's place."""
     import data_texts
 
-    yield from texts(data, out, cache, seeds, data_texts.reviews, "rotten_tomatoes", WORDS)
+    yield from texts(data, out, cache, data_texts.reviews, "rotten_tomatoes", WORDS)
 
 
 def spam_assassin(data: Path, out: Path, cache: Path, seeds: int) -> Built:
     """Mails with and without mark-up: stripped, or wrapped into some."""
     import data_texts
 
-    yield from texts(data, out, cache, seeds, data_texts.mails, "spam_assassin", "markup=both")
+    yield from texts(data, out, cache, data_texts.mails, "spam_assassin", "markup=both")
 
 
 # -- images --------------------------------------------------------------------------------------
@@ -216,9 +216,7 @@ def marked_digits(data: Path, out: Path, cache: Path, seeds: int) -> Built:
             parts: dict[str, list[Array]] = {
                 k: [] for k in ("Z", "y", "a", "part", "fold", "Z_changed")
             }
-            for (part, n), originals, rng in zip(
-                digits.N_SAMPLES.items(), sets, rngs, strict=True
-            ):
+            for (part, n), originals, rng in zip(digits.N_SAMPLES.items(), sets, rngs, strict=True):
                 if part == "test":
                     rows, marked = digits._balanced(labels, originals, n, rng)
                 else:
@@ -317,7 +315,7 @@ def adult(data: Path, out: Path, cache: Path, seeds: int) -> Built:
     columns = tuple(name for name in header if not name.startswith("salary"))
     drawn = [(f"column:{data_adult.SEX}", 0)]
     X, y, a = data_adult.people(path)
-    for name, biased in (("adult", False), ("adult95", True)):
+    for name in ("adult", "adult95"):
         for seed in range(seeds):
             target = f"{name}_{seed}"
             if not missing(out, target):

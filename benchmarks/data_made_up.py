@@ -57,6 +57,8 @@ class Kind:
         The attributes that a person calls shortcuts, as ``ntkit.debias(spurious=…)`` takes them.
     irrelevant, real : str
         An attribute that says nothing, and one that belongs to the class.
+    changes : tuple of str
+        A change of the inputs that removes the shortcut, and one that says nothing.
     signs : tuple of tuple of str
         For each shortcut, parts of the names of attributes that stand for it.
     inputs : callable
@@ -69,6 +71,7 @@ class Kind:
     shortcuts: tuple[str, ...]
     irrelevant: str
     real: str
+    changes: tuple[str, str]
     signs: tuple[tuple[str, ...], ...]
     inputs: Callable[[Array, Array, str, np.random.Generator], Array]
     train: Callable[[Array, Array, int, Path], None]
@@ -222,20 +225,22 @@ def write_samples(samples: Samples, path: Path) -> Any:
 KINDS = {
     "tables": Kind(
         ("low", "high"), ("column:region",), "column:device", "column:x1>=0",
-        (("region",),), table_inputs, table_network,
+        ("column:region", "column:device"), (("region",),), table_inputs, table_network,
     ),
     "texts": Kind(
         ("bad", "good"), ("word:film|word:movie",), "word:today", "word:great",
-        (("film", "movie"),), text_inputs, text_network,
+        ("word:film|word:movie", "word:today=both"), (("film", "movie"),),
+        text_inputs, text_network,
     ),
     "images": Kind(
         ("small", "large"), ("image:top left brightness above the median",),
         "image:bottom right brightness above the median",
         "image:bottom centre brightness high",
-        (("top left",),), image_inputs, image_network,
+        ("image:top left", "image:bottom right"), (("top left",),), image_inputs, image_network,
     ),
     "tables, two shortcuts": Kind(
         ("low", "high"), ("column:region", "column:channel"), "column:device", "column:x1>=0",
-        (("region",), ("channel",)), table_inputs, table_network,
+        ("column:region", "column:device"), (("region",), ("channel",)),
+        table_inputs, table_network,
     ),
 }  # fmt: skip

@@ -1,12 +1,13 @@
 """Does debias harm a good model, and does it say so? Every combination of model and data.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/models_and_data.py RESULTS.jsonl [--seeds 0 1 2]
-        [--inputs tables texts] [--markdown FILE]
+        [--inputs tables texts] [--said "right change"] [--markdown FILE]
 
 A shortcut is an attribute that agrees with the class in 92 % of the samples. It is in the rows that
 the model was trained on, in the training and validation rows that ``ntkit.debias`` gets, in both,
 or in neither. Where it is in both or in neither, debias gets the very rows that trained the model.
-``ntkit.debias`` is told what a person might say: nothing, a method, or an attribute. Inputs are
+``ntkit.debias`` is told what a person might say: nothing, a method, an attribute, or a change after
+which the right answer stays the same. Inputs are
 made-up tables, texts and images, and tables with two shortcuts at once (``data_made_up.py``).
 
 The test set is balanced over class × shortcuts, and debias never sees it. How runs are judged:
@@ -76,7 +77,9 @@ def options_of(kind: Kind) -> dict[str, dict[str, Any]]:
             "irrelevant answer": [kind.irrelevant],
             "wrong answer": [kind.real],
         }
-    return options | {name: {"spurious": spurious} for name, spurious in answers.items()}
+    changes = zip(("right change", "irrelevant change"), kind.changes, strict=True)
+    options |= {name: {"spurious": spurious} for name, spurious in answers.items()}
+    return options | {name: {"invariant": change} for name, change in changes}
 
 
 def cases_of(kind: Kind) -> list[str]:
@@ -277,6 +280,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="JSON lines, added to")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--inputs", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--said", nargs="+", help="only these runs")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -286,6 +290,7 @@ def main() -> None:
     for seed, name in product(arguments.seeds, arguments.inputs):
         for case in cases_of(KINDS[name]):
             missing = [s for s in options_of(KINDS[name]) if (name, case, seed, s) not in done]
+            missing = [s for s in missing if not arguments.said or s in arguments.said]
             for run in runs(name, case, seed, missing) if missing else ():
                 said, seconds = run["said"], run["seconds"]
                 print(f"{name}, {case}, seed {seed}, {said}: {seconds:.1f} s", flush=True)

@@ -225,6 +225,11 @@ def like_word_left_out(
     return change
 
 
+def has_markup(text: str | tuple[str, ...]) -> bool:
+    """Whether a text, or one of a pair, holds tags."""
+    return any(map(_TAG.search, (text,) if isinstance(text, str) else text))
+
+
 def without_markup(text: str, rng: np.random.Generator) -> str:
     """Strip tags and resolve entities, where there are tags."""
     if not _TAG.search(text):

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,13 +23,19 @@ from tqdm import tqdm
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Answer, Answers, Attribute
-from ntkit.changes import Change, bank_of, change_named
+from ntkit.changes import Change, bank_of, change_named, has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.copies import embedded_copies
-from ntkit.jobs.debias._named_attributes import ClassItself, NamedAttributes, varying
+from ntkit.jobs.debias._named_attributes import (
+    ClassItself,
+    NamedAttributes,
+    check_varies,
+    classes_of,
+    varying,
+)
 
 ENOUGH = 30
 """Real validation samples of a group, from which on no copy judges it."""
@@ -109,22 +115,40 @@ def with_offered(
     return replace(named, names=tuple(kept), replaced=told), tuple(changes.values())
 
 
+Judging = tuple[Callable[[Samples], Array], Attribute]
+"""What reads the values of copies, and the attribute of the samples."""
+
+
 def judging_attributes(
     names: Sequence[Names],
     attributes: Sequence[Attribute],
     changes: Sequence[Change],
     reader: AttributeReader,
-) -> list[tuple[Names, Attribute]]:
-    """Attributes whose groups judge: named ones, and those that a changed word or column tells."""
-    judging = list(zip(names, attributes, strict=True))
+) -> list[Judging]:
+    """Attributes whose groups judge: named ones, and what a change of texts or columns tells."""
+    judging = [_by_names(*pair) for pair in zip(names, attributes, strict=True)]
     offered = {c.name for n in names if (c := change_offered(n, reader.sets[0])) is not None}
     for change in changes:
-        if change.kind not in ("word", "column") or change.name in offered:
+        if change.name in offered:
             continue
         with suppress(InputError):  # it has one value in each class, or too many
-            of_change = _names_of(change)
-            judging.append((of_change, varying(reader, of_change)))
+            if change.kind in ("word", "column"):
+                of_change = _names_of(change)
+                judging.append(_by_names(of_change, varying(reader, of_change)))
+            elif change.kind == "markup" and reader.texts is not None:
+                marked = np.fromiter(map(has_markup, reader.texts), int, reader.n)
+                attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
+                check_varies(attribute, classes_of(reader))
+                judging.append((_marked_up, attribute))
     return judging
+
+
+def _by_names(names: Names, attribute: Attribute) -> Judging:
+    return lambda copies: _values_of_copies(copies, names, attribute), attribute
+
+
+def _marked_up(copies: Samples) -> Array:
+    return np.fromiter(map(has_markup, copies.X.texts), int, len(copies))
 
 
 def _names_of(change: Change) -> Names:
@@ -194,7 +218,7 @@ def copies_made(
     changes: Sequence[Change],
     sets: Mapping[str, Samples],
     embedder: OnnxEmbedder,
-    named: Sequence[tuple[Names, Attribute]],
+    judging: Sequence[Judging],
     *,
     seed: int,
     out: Path | None,
@@ -230,11 +254,11 @@ def copies_made(
             )
             written += [] if store is None or not len(copies.rows) else [store]
             of = replace(copies.samples, sources=())  # no table of theirs is read
-            values = np.full((len(copies.rows), len(named)), -1)
+            values = np.full((len(copies.rows), len(judging)), -1)
             # A part of images is more than a statistic of it: its copies are cells of their own.
-            of_attributes = named if change.kind in ("word", "column") else ()
-            for i, (names, attribute) in enumerate(of_attributes):
-                values[:, i] = _values_of_copies(of, names, attribute)
+            if change.kind in ("word", "column", "markup"):
+                for i, (read, _) in enumerate(judging):
+                    values[:, i] = read(of)
             Z = np.array(copies.Z)  # the store goes when the run ends
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
         made[name] = CopiesOf(

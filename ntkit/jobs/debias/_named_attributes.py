@@ -103,11 +103,11 @@ def varying(
 ) -> Attribute:
     """Read an attribute; refuse one that does not vary within a class."""
     attribute = reader.attribute(names, rules)
-    _check_varies(attribute, _classes_of(reader))
+    check_varies(attribute, classes_of(reader))
     return attribute
 
 
-def _classes_of(reader: AttributeReader) -> Array:
+def classes_of(reader: AttributeReader) -> Array:
     return np.concatenate([samples.y for samples in reader.sets])
 
 
@@ -191,7 +191,7 @@ class ClassItself(InputError):
     """An attribute has one value in each class: there is no counterexample."""
 
 
-def _check_varies(attribute: Attribute, y: Array) -> None:
+def check_varies(attribute: Attribute, y: Array) -> None:
     """Refuse an attribute that lacks a value, or has one in each class: the class itself."""
     if len(attribute.names) < 2:
         raise InputError(
@@ -439,7 +439,7 @@ def partly_known(
         values[known] = [str(each) for each in of_known.tolist()]
     partly = PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
     _check_same(partly, reader)
-    _check_crossed(partly.attribute, _classes_of(reader))
+    _check_crossed(partly.attribute, classes_of(reader))
     return partly
 
 
@@ -564,7 +564,7 @@ def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
     if reader.inputs[0].samples == "cases":
         return
     labels = partly.attribute.labels
-    classes = _classes_of(reader).tolist()
+    classes = classes_of(reader).tolist()
     first, pairs = dict[tuple[str, Any], int](), list[tuple[int, int]]()
     for row in np.flatnonzero(partly.attribute.value >= 0).tolist():
         of_class = None if partly.crossed else classes[row]  # groups are of a class

@@ -1,5 +1,6 @@
 """Pages and cards for people: what was done to a model, and how it is used."""
 
+from ntkit.pages._report_page import Moved as Moved
 from ntkit.pages._report_page import Report, Shown, model_card, outcome, report_html
 from ntkit.pages._usage import Usage as Usage  # for other packages
 from ntkit.pages._usage import usage_of

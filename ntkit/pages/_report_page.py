@@ -26,6 +26,7 @@ _STRONGEST = 50  # samples that say what a neuron responds to
 _UNUSUAL = 3  # columns of a row that are furthest from the mean
 _SHOWN_CLASSES = 12
 _LOST = 12  # samples shown
+_PAIRS = 3  # originals and copies of a neuron
 _SUSPECTS = 6  # neurons shown where none was silenced
 _MOST_CARD_ROWS = 30
 _FEW_ERRORS = 10  # misclassified samples: their median is noise
@@ -116,6 +117,17 @@ def _looks_of(samples: Samples) -> Inputs:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """Copies by a change: their embeddings (n, D), the rows of their originals, and both."""
+
+    change: str
+    Z: Array
+    of: Array
+    originals: Shown
+    copies: Shown
+
+
+@dataclass(frozen=True)
 class Report:
     """Content of a report."""
 
@@ -138,6 +150,7 @@ class Report:
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
     price_taken: Mapping[str, Any] | None = None
     commands: Sequence[str] = ()
+    moved: Moved | None = None
 
 
 def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> str:
@@ -241,6 +254,7 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
     top = max(float(d.max()) for d in densities) or 1.0
     right, wrong = ((d / top).tolist() for d in densities)
     return {
+        "pairs": _pairs(report.moved, activation, neuron),
         "neuron": neuron,
         "score": float(scores.max()),
         "of_class": of_class,
@@ -256,6 +270,19 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
         "low": low,
         "high": high,
     }
+
+
+def _pairs(moved: Moved | None, activation: Array, neuron: int) -> list[dict[str, Any]]:
+    """Originals and copies whose activations differ most, with these activations."""
+    if moved is None:
+        return []
+    before, after = activation[moved.of], np.asarray(moved.Z[:, neuron], dtype=float)
+    rows = np.argsort(-np.abs(after - before), kind="stable")[:_PAIRS]
+    cards = zip(moved.originals.cards(moved.of[rows]), moved.copies.cards(rows), strict=True)
+    return [
+        {"original": one, "changed": other, "before": before[row], "after": after[row]}
+        for row, (one, other) in zip(rows, cards, strict=True)
+    ]
 
 
 def _change(row: ReportRow) -> float:

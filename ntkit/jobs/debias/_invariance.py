@@ -196,10 +196,10 @@ class Invariance:
         placed[n_train + self.validation.of, self.validation.change] = self.validation.Z
         return placed
 
-    @property
-    def title(self) -> str:
-        """Names of the changes."""
-        return " and ".join(change.name for change in self.changes)
+    def remade(self, validation: Samples, seed: int) -> Samples:
+        """The copies of the validation set by the first change, to be shown."""
+        folds = self.folds[len(self.folds) - len(validation) :]
+        return self.changes[0].copies(validation, seed=seed, folds=folds)[0]
 
 
 def donor_folds(y: Array, seed: int) -> Array:

@@ -24,6 +24,7 @@ from ntkit._output import check_folder, check_update, new_folder, updated_folder
 from ntkit._text import as_json
 from ntkit._types import Array
 from ntkit._version import __version__
+from ntkit.changes import as_seen
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
@@ -39,7 +40,7 @@ from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, Debi
 from ntkit.jobs.report import arguments, commands, facts_of_job, name_of, quoted
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel, folders_of
-from ntkit.pages import Report, Shown, Usage, model_card, report_html, usage_of
+from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of
 from ntkit.samples import facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified
 
@@ -275,11 +276,9 @@ class Job:
         comparison, rated = choice.comparison, choice.rated
         validation, original = comparison.validation, comparison.original
         before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
-        scored = (
-            choice.clf
-            if hasattr(choice.clf, "spuriousness_scores_")
-            else choice.fitted["neurontune"]
-        )
+        by_change = comparison.invariance is not None
+        others = choice.fitted["neurontune-change-50" if by_change else "neurontune"]
+        scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else others
         suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
         return Report(
@@ -312,6 +311,30 @@ class Job:
             threshold=scored.threshold if suppressed.any() else None,
             facts=facts_of_job(data.model, result.model, sets, data.device, data.digests),
             commands=commands(),
+            moved=self._moved() if getattr(scored, "statistic", "") == "change" else None,
+        )
+
+    def _moved(self) -> Moved | None:
+        """Copies of the validation set by the first change, beside their originals."""
+        comparison, samples = self.choice.comparison, self.data.sets["held-out"]
+        invariance = comparison.invariance
+        if invariance is None or samples.embedded:
+            return None
+        change, copies = invariance.changes[0], invariance.validation
+        made = invariance.remade(samples, self.order.seed)
+        first = copies.take(copies.change == 0)
+        original, head = comparison.original, self.choice.decision.head
+        validation, y = comparison.validation, comparison.validation.y
+
+        def shown(Z: Array, y: Array, of: Samples) -> Shown:
+            return Shown(y, original.predict(Z), head.predict(Z), samples=of)
+
+        return Moved(
+            change.name,
+            first.Z,
+            first.of,
+            shown(validation.Z, y, as_seen(samples)),
+            shown(first.Z, y[first.of], made),
         )
 
     def _facts(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -244,6 +244,18 @@ def change_from(
     """
     called = str(name or getattr(function, "__name__", "function"))
     return Change(called, "function", OfFunction(called, function, donor))
+
+
+def changes_given(*given: Any) -> tuple[Change, ...]:
+    """Changes as users give them, each time None, one, or several; each once."""
+    by_name = dict[str, Change]()
+    for some in given:
+        several = isinstance(some, Iterable) and not isinstance(some, str)
+        for each in () if some is None else some if several else [some]:
+            change = change_named(each)
+            if by_name.setdefault(change.name, change) is not change and isinstance(each, Change):
+                raise InputError(f"Two changes are called {change.name!r}; give each its own name.")
+    return tuple(by_name.values())
 
 
 def as_seen(samples: Samples) -> Samples:

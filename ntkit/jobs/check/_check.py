@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import NobodyHas, layer_of, read_answers
-from ntkit.changes import Change, change_named
+from ntkit.changes import Change, changes_given
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.jobs.audit import AttributeReader
@@ -38,7 +38,7 @@ def check(
     *,
     limits: Any = None,
     slices: Sequence[str] = (),
-    invariant: Sequence[str | Change] = (),
+    invariant: Any = None,
     answers: str | os.PathLike[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
@@ -69,7 +69,7 @@ def check(
     slices : sequence of str, optional
         More slices to look at, by the names of attributes: ``word:film``, ``column:age>=40``,
         ``metadata:site=B``, ``image:brightness high``; ``column:site`` stands for all its values.
-    invariant : sequence of str or Change, optional
+    invariant : str, Change, or sequence of these, optional
         Changes of the inputs that must not alter the right answer, as
         :func:`ntkit.changes.change_named` makes them: ``image:jpeg=75``, ``word:please``,
         ``column:sex``. For each the predictions that flip are held to ``max_flip_rate``, and with
@@ -130,7 +130,7 @@ def check_read(
     *,
     limits: Limits,
     slices: Sequence[str] = (),
-    invariant: Sequence[str | Change] = (),
+    invariant: Any = None,
     answers: str | os.PathLike[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
@@ -141,7 +141,7 @@ def check_read(
 ) -> CheckResult:
     """As :func:`check`, of the new model alone or the old and the new one, with their samples."""
     notes = list[str]()
-    changes = _changes([*limits.changes, *invariant])
+    changes = {change.name: change for change in changes_given([*limits.changes], invariant)}
     limits = limits.with_changes(changes)
     if len(models) == 2 and not limits.stated:
         limits = replace(limits, max_drop=DEFAULT_DROP)
@@ -187,16 +187,6 @@ def check_read(
         title=" in the place of ".join(reversed(names)) if len(models) == 2 else names[0],
         notes=[*notes, *more],
     )
-
-
-def _changes(given: Sequence[str | Change]) -> dict[str, Change]:
-    """Changes by name."""
-    changes = dict[str, Change]()
-    for each in given:
-        change = change_named(each)
-        if changes.setdefault(change.name, change) is not change and isinstance(each, Change):
-            raise InputError(f"Two changes are called {change.name!r}; give each its own name.")
-    return changes
 
 
 def _flips(match: Match, embedder: OnnxEmbedder, labels: Array, change: Change) -> Array:

@@ -15,6 +15,7 @@ from ntkit._doc import documented
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import Answer, Answers, Labels, joined_answers, read_answers, write_answers
 from ntkit.attributes.findings import Finding
+from ntkit.changes import changes_given
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -44,7 +45,6 @@ from ntkit.jobs.debias._invariance import (
     ByChange,
     FlipRate,
     Invariance,
-    changes_of,
     copies_made,
     flip_rates,
     judging_attributes,
@@ -312,10 +312,10 @@ def debias(
         key=id_column,
         match_names=match_names,
     )
-    given = changes_of(invariant)
+    given = changes_given(invariant)
     findings_answers = with_changes(findings_answers, given)
     named = named_attributes(spurious, findings_answers, model, reader.sets)
-    named, changes = with_offered(named, given, reader)
+    every, (named, changes) = named, with_offered(named, given, reader)
     named.check(reader)
     _ = reader.given  # metadata that match no sample are refused before the work
     said = bool(named or changes)
@@ -348,14 +348,14 @@ def debias(
     if looks:
         result = _look(order, data, reader, compare(None), findings_answers, ask)
         named = named_attributes(None, result.answers, model, reader.sets)
-        named, changes = with_offered(named, (), reader)
+        every, (named, changes) = named, with_offered(named, (), reader)
         if not (named or changes):
             return result
         named.check(reader)
         if folder is not None:  # it was written by now
             order = replace(order, folder=replace(folder, goes_on=True))
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
-    Z_test = _with_groups(data.Z["test"], named, sets["test"]) if "test" in sets else None
+    Z_test = _with_groups(data.Z["test"], every, sets["test"]) if "test" in sets else None
     balanced = named.read(reader)
     invariance, judged_by = None, list(balanced)
     if changes:

@@ -6,11 +6,10 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import binom
@@ -46,19 +45,6 @@ _FOLDS = 5
 _LEVEL = 0.05
 _SHOWN = 3  # groups, or changes, in a sentence
 _TRIED = 150  # validation samples that each change of the bank is tried on
-
-
-def changes_of(invariant: Any) -> tuple[Change, ...]:
-    """Changes as a user gives them: texts, functions made into changes, or a list of these."""
-    if invariant is None:
-        return ()
-    each = (
-        list(invariant)
-        if isinstance(invariant, Iterable) and not isinstance(invariant, str)
-        else [invariant]
-    )
-    by_name = {change.name: change for change in map(change_named, each)}
-    return tuple(by_name.values())
 
 
 def change_offered(names: Names, samples: Samples) -> Change | None:

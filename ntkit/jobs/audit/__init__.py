@@ -15,6 +15,7 @@ from ntkit.jobs.audit._changes import budget_for as budget_for
 from ntkit.jobs.audit._changes import change_for as change_for
 from ntkit.jobs.audit._changes import changes_for as changes_for
 from ntkit.jobs.audit._changes import changes_of as changes_of
+from ntkit.jobs.audit._changes import displaced as displaced
 from ntkit.jobs.audit._from_model import GO_ON as GO_ON
 from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages

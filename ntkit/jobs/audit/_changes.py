@@ -402,6 +402,26 @@ class _Try:
         return TriedChange(self.change.name, self.n, flips, mean, self.beyond_control)
 
 
+def displaced(
+    Z: Array, copies: Array, rows: Array, predicted: Array, scale: Array, rng: np.random.Generator
+) -> Array:
+    """Rows of Z moved as far as their copies are, in a direction that means nothing; (n, D)."""
+    # It is that between two samples of the predicted class, drawn at random; lengths are those in
+    # standard deviations of each neuron.
+    far = np.linalg.norm((copies - Z[rows]) / scale, axis=1)
+    direction, length = np.zeros((len(rows), len(scale))), np.zeros(len(rows))
+    for _ in range(_DRAWS):
+        for label in np.unique(predicted[rows]):
+            pool = np.flatnonzero(predicted == label)
+            pool = pool if len(pool) > 1 else np.arange(len(predicted))
+            at = np.flatnonzero((predicted[rows] == label) & (length == 0))
+            one, two = pool[rng.integers(0, len(pool), (2, len(at)))]
+            direction[at] = (Z[one] - Z[two]) / scale
+        length = np.linalg.norm(direction, axis=1)
+    gain = np.divide(far, length, out=np.zeros(len(rows)), where=length > 0)
+    return np.asarray(Z[rows] + direction * scale * gain[:, None])
+
+
 class _Look:
     """One model, samples and their embeddings, and the copies made so far."""
 
@@ -471,21 +491,8 @@ class _Look:
 
     def displaced(self, name: str, Z: Array, rows: Array) -> Array:
         """Originals moved as far as their copies are, in a direction that means nothing."""
-        # It is that between two samples of the predicted class, drawn at random; lengths are those
-        # in standard deviations of each neuron.
         rng = np.random.default_rng([self.seed, len(rows), *name.encode()[:64]])
-        far = np.linalg.norm((Z - self.Z[rows]) / self.scale, axis=1)
-        direction, length = np.zeros((len(rows), len(self.scale))), np.zeros(len(rows))
-        for _ in range(_DRAWS):
-            for label in np.unique(self.predicted[rows]):
-                pool = np.flatnonzero(self.predicted == label)
-                pool = pool if len(pool) > 1 else np.arange(len(self.predicted))
-                at = np.flatnonzero((self.predicted[rows] == label) & (length == 0))
-                one, two = pool[rng.integers(0, len(pool), (2, len(at)))]
-                direction[at] = (self.Z[one] - self.Z[two]) / self.scale
-            length = np.linalg.norm(direction, axis=1)
-        gain = np.divide(far, length, out=np.zeros(len(rows)), where=length > 0)
-        return np.asarray(self.Z[rows] + direction * self.scale * gain[:, None])
+        return displaced(self.Z, Z, rows, self.predicted, self.scale, rng)
 
     def effects(
         self, change: Change, control: Change | None, rows: Array

@@ -48,6 +48,8 @@ from ntkit.jobs.debias._invariance import (
     copies_made,
     flip_rates,
     judging_attributes,
+    not_relied_on,
+    reliance_on,
     with_changes,
     with_offered,
 )
@@ -423,8 +425,20 @@ def told_by_change(
 ) -> ByChange:
     """Which samples judged a repair by change, whether the small groups lose, and what flips."""
     comparison, decision = choice.comparison, choice.decision
+    judge = comparison.judge
+    reliance = reliance_on(
+        invariance.changes,
+        comparison.original,
+        comparison.validation.Z,
+        invariance.validation,
+        order.seed,
+    )
+    # What a person named is balanced, and what it costs is told; a change alone must be relied on.
+    veto = comparison.veto(choice.name, decision.accuracy_cost.t)
+    if not comparison.named:
+        veto = not_relied_on(reliance) or veto
     flips = tuple[FlipRate, ...]()
-    if decision.helped or order.even_if_worse:
+    if (decision.helped and not veto) or order.even_if_worse:
         heads = (comparison.original, decision.head)
         flips = flip_rates(
             data.embedder,
@@ -435,14 +449,14 @@ def told_by_change(
             seed=order.seed,
             verbose=order.verbose,
         )
-    judge = comparison.judge
     return ByChange(
         changes=tuple(change.name for change in invariance.changes),
         likeness=judge.likeness,
         copies_alone=judge.by_copies_alone,
         copies_judge=judge.with_copies,
         flips=flips,
-        veto=comparison.veto(choice.name, decision.accuracy_cost.t),
+        reliance=reliance,
+        veto=veto,
         candidates=choice.scores,
     )
 

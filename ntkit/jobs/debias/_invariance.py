@@ -26,7 +26,7 @@ from ntkit.changes import Change, bank_of, change_named, has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
-from ntkit.jobs.audit import AttributeReader, Names
+from ntkit.jobs.audit import AttributeReader, Names, displaced
 from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._named_attributes import (
     ClassItself,
@@ -470,6 +470,56 @@ def _auc(real: Array, copies: Array, seed: int) -> float:
     return float(roc_auc_score(which, scores))
 
 
+# -- whether the original model relies on a change -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """Predictions of the original head that a change flips, next to an equal displacement."""
+
+    change: str
+    n: int
+    flips: float
+    control_flips: float
+    p_value: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.change} flips {percent(self.flips)} of its {self.n} predictions, an equal "
+            f"displacement of the embedding that means nothing {percent(self.control_flips)}"
+        )
+
+
+def reliance_on(
+    changes: Sequence[Change], head: LinearHead, Z: Array, copies: CopiesOf, seed: int
+) -> tuple[Reliance, ...]:
+    """How surely a head relies on each change: McNemar's exact test, one-sided."""
+    # A head that does not rely on a change has nothing to repair by it, and what retraining on
+    # biased samples gains then is the bias of the samples.
+    found, predicted = list[Reliance](), head.logits(Z).argmax(axis=1)
+    for number, change in enumerate(changes):
+        some = copies.take(copies.change == number)
+        if not len(some.of):
+            continue
+        rng = np.random.default_rng([seed, number])
+        control = displaced(Z, some.Z, some.of, predicted, np.ones(Z.shape[1]), rng)
+        flips, too = (
+            head.logits(moved).argmax(axis=1) != predicted[some.of] for moved in (some.Z, control)
+        )
+        more, less = int((flips & ~too).sum()), int((too & ~flips).sum())
+        p_value = float(binom.sf(more - 1, more + less, 0.5)) if more + less else 1.0
+        shares = float(flips.mean()), float(too.mean())
+        found.append(Reliance(change.name, len(some.of), *shares, p_value))
+    return tuple(found)
+
+
+def not_relied_on(found: Sequence[Reliance]) -> str:
+    """Why there is nothing to repair by some changes; empty where one is surely relied on."""
+    if not found or min(each.p_value for each in found) <= _LEVEL / len(found):
+        return ""
+    return f"it does not surely rely on what was changed: {'; '.join(map(str, found))}"
+
+
 # -- what else flips -------------------------------------------------------------------------------
 
 
@@ -558,6 +608,7 @@ class ByChange:
     copies_alone: bool = False
     copies_judge: bool = False
     flips: tuple[FlipRate, ...] = ()
+    reliance: tuple[Reliance, ...] = ()
     veto: str = ""
     candidates: Mapping[str, float] = field(default_factory=dict)
 

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
 
 from ntkit._disk import scratch
 from ntkit._doc import documented
@@ -136,8 +135,8 @@ class InvariantClassifier(ValidatedClassifier):
     knows that a change must not matter, such as another word for the same thing or another
     background, can make copies of the training samples and embed them.
 
-    1. The copies join the samples, or take their place, with the labels of their originals. An
-       original has as much weight as its copies together. Classes have equal weight, and with
+    1. The copies take the place of the samples, or join them, with the labels of their originals.
+       An original has as much weight as its copies together. Classes have equal weight, and with
        ``groups=`` the groups of each class as well.
     2. The head is penalised for what a change does to its logits, on standardised embeddings z:
 
@@ -162,11 +161,10 @@ class InvariantClassifier(ValidatedClassifier):
     ----------
     penalties : array-like, default=(0, 1, 100, 10_000)
         Values of γ to choose from.
-    originals : bool or "auto", default="auto"
-        Whether samples that have copies are fitted as well; False fits their copies alone. Samples
-        without copies are always fitted. "auto" takes what is better with the middle one of
-        ``penalties``: words that are swapped reverse a bias, and balance it together with the
-        originals; a part of another sample is without the bias, and better alone.
+    originals : bool, default=False
+        Whether samples that have copies are fitted as well. Their copies alone lack the bias where
+        a part comes from another sample; where words are swapped they reverse it, and γ keeps the
+        head from using that. Samples without copies are always fitted.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Ridge weights α on the mean loss to choose from; of equally good ones the largest is taken.
     C : float or None, default=None
@@ -180,8 +178,6 @@ class InvariantClassifier(ValidatedClassifier):
     {classes_, coef_}
         They read the embeddings as they are.
     {intercept_, head_, n_iter_}
-    originals_ : bool
-        Whether samples that have copies were fitted as well.
     penalty_ : float
         γ of the head.
     alpha_ : float
@@ -218,14 +214,14 @@ class InvariantClassifier(ValidatedClassifier):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalties": ["array-like"],
-        "originals": ["boolean", StrOptions({"auto"})],
+        "originals": ["boolean"],
         "alphas": ["array-like"],
         **ValidatedClassifier._shared_constraints,
         "C": [*ValidatedClassifier._shared_constraints["C"], None],
     }
 
     penalties: Any = (0, 1, 100, 10_000)
-    originals: bool | str = "auto"
+    originals: bool = False
     alphas: Any = ALPHAS
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     tol: float = 1e-5
@@ -297,65 +293,48 @@ class InvariantClassifier(ValidatedClassifier):
         self._scaler = scaler_of(study.train)
         present = study.train.weight > 0
         self.n_copies_ = int((joined.n_copies[: len(present)][present] > 0).sum())
-        kept = [True, False] if self.n_copies_ and self.originals == "auto" else [self.originals]
-        weights = [joined.weight(study, originals=bool(originals)) for originals in kept]
+        weight = joined.weight(study, originals=self.originals)
         penalties = _checked_penalties(self.penalties)
         alphas = checked_alphas(self.alphas)
         if self.C is not None:
-            alphas = [1 / (self.C * float(weights[0].sum()))]
+            alphas = [1 / (self.C * float(weight.sum()))]
         self.scores_ = np.full((len(penalties), len(alphas)), np.nan)
         self.score_error_ = self.scores_.copy()
-        self.originals_, weight = bool(kept[0]), weights[0]
         self.penalty_, self.alpha_ = penalties[0], middle_of(alphas)
         differing = penalties if self.n_copies_ else penalties[:1]  # else all are the same
-        if len(kept) * len(differing) * len(alphas) > 1:
-            at = self._choose(study, joined, weights, differing, alphas)
-            self.originals_, weight = bool(kept[at]), weights[at]
+        if len(differing) * len(alphas) > 1:
+            self._choose(study, joined, weight, differing, alphas)
         self._set_head(self._heads(joined, weight, [self.penalty_], [self.alpha_])[0][0])
 
     def _choose(
         self,
         study: Study,
         joined: RowsAndCopies,
-        weights: Sequence[Array],
+        weight: Array,
         penalties: Sequence[float],
         alphas: Sequence[float],
-    ) -> int:
-        """Choose, by cross-validation, one of several weights, and the penalties for it."""
+    ) -> None:
+        """Cross-validate all pairs of penalties, and choose one by the one-standard-error rule."""
         cells = joined.cells(study.values)
         folds = [
             (joined.which(train), joined.which(test)) for train, test in self._folds(study, cells)
         ]
         if not folds:
-            return 0
-
-        def judged(weight: Array, penalties: Sequence[float]) -> Array:
-            """Accuracies of all pairs of penalties, and their errors."""
-            heads = [
-                self._heads(joined, without(weight, train), penalties, alphas) for train, _ in folds
-            ]
-            found = np.zeros((len(penalties), len(alphas), 2))
-            for i, k in np.ndindex(len(penalties), len(alphas)):
-                of_folds = [of_fold[i][k] for of_fold in heads]
-                logits, tested = logits_of_folds(joined.rows, folds, of_folds)
-                right = ~misclassified(logits, joined.rows)
-                found[i, k] = joined.accuracy(right, np.where(tested, cells, -1))
-            return found
-
-        middle = len(penalties) // 2
-        first = [judged(weight, [penalties[middle]]) for weight in weights]
-        at = int(np.argmax([each[..., 0].max() for each in first]))
-        others = [penalty for penalty in penalties if penalty != penalties[middle]]
-        found = first[at]
-        if others:
-            found = np.insert(judged(weights[at], others), middle, first[at][0], axis=0)
-        self.scores_[:], self.score_error_[:] = found[..., 0], found[..., 1]  # without copies alike
+            return
+        heads = [
+            self._heads(joined, without(weight, train), penalties, alphas) for train, _ in folds
+        ]
+        for i, k in np.ndindex(len(penalties), len(alphas)):
+            logits, tested = logits_of_folds(joined.rows, folds, [each[i][k] for each in heads])
+            right = ~misclassified(logits, joined.rows)
+            score, error = joined.accuracy(right, np.where(tested, cells, -1))
+            same = slice(i, None) if len(penalties) == 1 else i
+            self.scores_[same, k], self.score_error_[same, k] = score, error
         best = np.unravel_index(self.scores_.argmax(), self.scores_.shape)
         within = self.scores_.max(axis=1) >= self.scores_[best] - self.score_error_[best]
         chosen = int(np.flatnonzero(within[: len(penalties)])[-1])
         self.penalty_ = penalties[chosen]
         self.alpha_ = alphas[int(self.scores_[chosen].argmax())]
-        return at
 
     def _folds(self, study: Study, cells: Array) -> list[Fold]:
         """Folds of the training rows, and the validation rows, which the head of all is for."""

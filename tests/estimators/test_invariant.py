@@ -227,7 +227,7 @@ def test_the_standard_error_of_single_samples_is_the_binomial_one():
         assert np.isclose(spreads[near] / 2, error, atol=1e-9).any()
 
 
-def test_originals_stay_where_copies_reverse_a_bias_and_go_where_they_lack_it():
+def test_copies_in_place_repair_whether_they_reverse_a_bias_or_lack_it():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 2000)
     mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
@@ -237,13 +237,16 @@ def test_originals_stay_where_copies_reverse_a_bias_and_go_where_they_lack_it():
         return np.column_stack([signal, 6 * mark + 0.1 * rng.normal(size=2000)])
 
     X, reversed_, drawn = embedded(mark), embedded(1 - mark), embedded(rng.integers(0, 2, 2000))
-    for copies, stay in ((reversed_, True), (drawn, False)):
-        clf = InvariantClassifier(random_state=0, penalties=[0]).fit(X, y, X_changed=copies)
-        assert clf.originals_ is stay
-        # Either way the mark says as good as nothing any more.
+    for copies in (reversed_, drawn):
+        clf = InvariantClassifier(random_state=0).fit(X, y, X_changed=copies)
         assert abs(clf.coef_[0, 3] * 6) < 0.5
-    both = InvariantClassifier(random_state=0, penalties=[0], originals=True)
-    assert abs(both.fit(X, y, X_changed=drawn).coef_[0, 3] * 6) > 1
+    # Without a penalty one of the two is balanced by copies beside originals, one by copies alone.
+    for copies, originals in ((reversed_, True), (drawn, False)):
+        fixed = {"penalties": [0], "alphas": [0.01]}
+        clf = InvariantClassifier(originals=originals, **fixed)
+        assert abs(clf.fit(X, y, X_changed=copies).coef_[0, 3] * 6) < 0.5
+        other = InvariantClassifier(originals=not originals, **fixed)
+        assert abs(other.fit(X, y, X_changed=copies).coef_[0, 3] * 6) > 1
 
 
 def test_validation_samples_only_help_to_choose():
@@ -254,8 +257,7 @@ def test_validation_samples_only_help_to_choose():
     # They are originals: turned labels make these the worse half.
     turned = InvariantClassifier(random_state=0).fit(X, y, **(given | {"y_val": 1 - y_val}))
     assert (turned.scores_ < clf.scores_).mean() > 0.5
-    chosen = {"penalties": [clf.penalty_], "alphas": [clf.alpha_], "originals": clf.originals_}
-    fixed = InvariantClassifier(**chosen)
+    fixed = InvariantClassifier(penalties=[clf.penalty_], alphas=[clf.alpha_])
     assert fixed.fit(X, y, X_changed=copies).coef_ == pytest.approx(clf.coef_, abs=1e-4)
     InvariantClassifier(random_state=0).fit(X, y, groups=mark, **given)
 

@@ -145,7 +145,7 @@ def change_settings(*, named: bool) -> dict[str, Setting]:
     rule: dict[str, Any] = {"statistic": "change", "threshold": 0.0, "min_neurons": 1}
     rule |= {"error_weight": 1.0, "max_cost": None}
     settings = {
-        "copies": changed(InvariantClassifier(penalties=(0,))),
+        "copies": changed(InvariantClassifier(penalties=(0,), originals=True)),
         "copies and penalty": changed(InvariantClassifier()),
     }
     if named:

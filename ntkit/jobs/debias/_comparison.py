@@ -545,7 +545,6 @@ def _decided(setting: Setting, clf: Any) -> Setting:
     if setting.by_change:
         if isinstance(clf, InvariantClassifier):
             chosen: dict[str, Any] = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
-            chosen["originals"] = clf.originals_
         elif isinstance(clf, AutoDebiasClassifier):
             chosen = {"alphas": (clf.alpha_,), "baseline_alpha": clf.baseline_alpha_}
         else:  # on standardised embeddings

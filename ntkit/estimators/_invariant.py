@@ -106,7 +106,7 @@ class RowsAndCopies:
         """Mean accuracy over the cells, and its standard error."""
         # Each cell's share of right answers has the variance p(1 − p) / n. An original and its
         # copies are one draw, so that their parts are added before they are squared.
-        judged = np.flatnonzero(cells >= 0)
+        judged = np.flatnonzero((cells >= 0) & (self.rows.weight > 0))
         _, cell = np.unique(cells[judged], return_inverse=True)
         mass, hit = self.rows.weight[judged], right[judged]
         total = np.bincount(cell, weights=mass)

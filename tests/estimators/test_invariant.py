@@ -270,6 +270,23 @@ def test_units_and_place_of_the_neurons_do_not_matter():
     assert other.predict_proba(scale * X + shift) == pytest.approx(one, abs=1e-5)
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_scale_of_weights_does_not_matter_and_weight_0_is_absent(grouped):
+    X, y, copies, mark = data(18)
+    weight = np.random.default_rng(1).integers(0, 3, len(y))
+    present = weight > 0
+    clf = InvariantClassifier(random_state=0, tol=1e-8, alphas=[0.1], penalties=[10])
+    groups = mark if grouped else np.zeros(len(y))
+    fits = [
+        clf.fit(X, y, scale * weight, X_changed=copies, groups=groups).coef_ for scale in (1, 1e3)
+    ]
+    kept = {"X_changed": copies[present], "groups": groups[present]}
+    fits.append(clf.fit(X[present], y[present], weight[present], **kept).coef_)
+    assert fits[1] == pytest.approx(fits[0], abs=1e-6)
+    assert fits[2] == pytest.approx(fits[0], abs=1e-6)
+    assert clf.n_copies_ == (~np.isnan(copies[present, 0, 0])).sum()
+
+
 def test_scikit_learn_cuts_and_scales_copies_with_X():
     X, y, copies, _ = data(13)
     X, copies = 100 * X, 100 * copies[:, 0]

@@ -8,13 +8,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit import NeuronTuneClassifier
-from ntkit.estimators import AFRClassifier, BalancedClassifier
+from ntkit.estimators import AFRClassifier, BalancedClassifier, InvariantClassifier
 
 skops = pytest.importorskip("skops.io")
 
 
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
-@pytest.mark.parametrize("method", [NeuronTuneClassifier, BalancedClassifier, AFRClassifier])
+@pytest.mark.parametrize(
+    "method", [NeuronTuneClassifier, BalancedClassifier, AFRClassifier, InvariantClassifier]
+)
 def test_a_fitted_pipeline_comes_back_by_the_types_it_names(method, rng):
     X = rng.normal(size=(300, 20))
     y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)

@@ -16,7 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit import NeuronTuneClassifier
-from ntkit.estimators import DFRClassifier, GroupInference, SpuriousNeuronSelector
+from ntkit.estimators import (
+    DFRClassifier,
+    GroupInference,
+    InvariantClassifier,
+    SpuriousNeuronSelector,
+)
 from ntkit.export._skl2onnx import register_converters
 
 # A mask on noise costs accuracy; here it is there to be exported.
@@ -47,6 +52,7 @@ def classifier(C=1.0):
 BUILD = {
     "alone": classifier,
     "pipeline": lambda: make_pipeline(StandardScaler(), classifier()),
+    "invariant": lambda: InvariantClassifier(C=1.0),
     "search": lambda: GridSearchCV(classifier(), {"C": [0.1, 1.0]}, cv=2),
     "pipeline of search": lambda: make_pipeline(
         StandardScaler(), GridSearchCV(classifier(), {"C": [0.1, 1.0]}, cv=2)

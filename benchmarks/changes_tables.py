@@ -54,6 +54,26 @@ RULES = (
     "class × {original, changed}",
     "smallest class × {original, changed}",
 )
+WEIGHTS = (0, 1, 10, 100, 1000, 10_000)
+SELECTION = (
+    ("copies", "class × {original, changed}", "smallest", 1000),
+    ("copies", "class × {original, changed}", "largest", 1000),
+    ("copies", "smallest class × {original, changed}", "largest", 10_000),
+    ("copies in place", "class × {original, changed}", "smallest", 1000),
+    ("copies in place", "class × {original, changed}", "largest", 10_000),
+    ("copies in place", "smallest class × {original, changed}", "smallest", 1000),
+    ("copies in place", "smallest class × {original, changed}", "smallest", 10_000),
+    ("copies in place", "smallest class × {original, changed}", "largest", 10_000),
+    ("the better of both", "smallest class × {original, changed}", "largest", 10_000),
+)
+"""Rows, what they are judged by, which weight within one standard error, the largest weight."""
+IN_VIEW = (
+    ("Rotten Tomatoes", "film / movie"),
+    ("Digits", "top left"),
+    ("Sneaker / boot", "noise"),
+    ("Adult, 95 %", "all columns"),
+)
+"""Problems that the rules were found on."""
 SETTINGS = {"biased": "", "no counterexample": ", 100 %"}
 Key = tuple[str, str, str]
 
@@ -75,6 +95,9 @@ def tables(results: Sequence[Findings]) -> str:
             by_problem(of, METHODS, ("adjusted",)),
             "Rules that choose the weight γ of the penalty, worst group / mean over groups.",
             by_problem(of, RULE_ROWS),
+            "The same rules and others: points of the worst group below the best of all rows and "
+            "weights, mean (largest) over problems and settings.",
+            selection(of),
             "By γ, copies and originals.",
             by_problem(of, {f"copies{p}": p.strip(", ") or "no penalty" for p in PENALTIES}),
             "By γ, copies in place of their originals.",
@@ -151,6 +174,60 @@ def regrets(of: dict[Key, list[Findings]], candidates: Sequence[str]) -> str:
     rows.append(["**mean**", "", *(f"**{np.mean(sums[rule]):.1f}**" for rule in RULES)])
     rows.append(["**largest**", "", *(f"**{np.max(sums[rule]):.1f}**" for rule in RULES)])
     return table(["", "most often the best", *RULES], rows)
+
+
+def named(kind: str, weight: float) -> str:
+    """Name of a row."""
+    return f"{kind}, penalty {weight:g}".replace("1e+04", "10000") if weight else kind
+
+
+def picked(one: Findings, kind: str, score: str, which: str, most: float) -> float | None:
+    """Worst group of what a rule picks, from one line of results."""
+    kinds = ("copies", "copies in place") if kind == "the better of both" else (kind,)
+    rows = [
+        (k, row)
+        for k in kinds
+        for w in WEIGHTS
+        if w <= most and "crossed" in (row := one["rows"].get(named(k, w), {}))
+    ]
+    if not rows:
+        return None
+    values = [row["crossed"][score] for _, row in rows]
+    best = int(np.argmax(values))
+    counts, accuracy = one["train"], values[best] / 100
+    n = min(counts[0] + counts[1], counts[2] + counts[3])
+    error = 100 * np.sqrt(accuracy * (1 - accuracy) / n)
+    if not score.startswith("smallest"):
+        error = rows[best][1].get("error", error / 1.5)
+    within = [
+        row
+        for (k, row), value in zip(rows, values, strict=True)
+        if k == rows[best][0] and value >= values[best] - error
+    ]
+    return float(within[-1 if which == "largest" else 0]["worst"])
+
+
+def selection(of: dict[Key, list[Findings]]) -> str:
+    """What each rule loses next to the best of all rows and weights."""
+    lines = []
+    for rule in SELECTION:
+        lost: dict[bool, list[float]] = {True: [], False: []}
+        for (problem, _, change), found in of.items():
+            values = [picked(one, *rule) for one in found]
+            if None in values:
+                continue
+            names = [named(k, w) for k in ("copies", "copies in place") for w in WEIGHTS]
+            best = max(
+                np.mean([one["rows"][n]["worst"] for one in found])
+                for n in names
+                if all(n in one["rows"] for one in found)
+            )
+            lost[(problem, change) in IN_VIEW].append(float(best - np.mean(values)))
+        both = lost[True] + lost[False]
+        cells = [f"{np.mean(v):.1f} ({max(v):.1f})" if v else "" for v in (both, *lost.values())]
+        kind, score, which, most = rule
+        lines.append([f"{kind}; {score}; {which} γ, at most {most}", *cells])
+    return table(["", "all", "found on these", "others"], lines)
 
 
 def share_tables(of: dict[Key, list[Findings]]) -> str:

@@ -269,12 +269,11 @@ def tuxscenes(data: Path, out: Path, cache: Path, seeds: int) -> Built:
     """Animals in scenes: borders of other images."""
     import tuxscenes as images
 
-    parts = ("train", "train"), ("validation_biased", "validation_biased")
     for seed in range(seeds):
         name = f"tuxscenes_{seed}"
         if not missing(out, name):
             continue
-        folder = out / f"{name}_images"
+        folder = out / f"{name}_images"  # of a former run, the images of the training set will do
         if not folder.exists():
             images.main([str(folder), "--seed", str(seed), "--cache", str(cache)])
         network = data / "efficientnet" / "backbone.onnx"
@@ -282,19 +281,15 @@ def tuxscenes(data: Path, out: Path, cache: Path, seeds: int) -> Built:
         embedder = OnnxEmbedder(FrozenModel.load(network), device="cpu")
         with np.load(data / f"{name}.npz") as known:
             arrays = {k: known[k] for k in ("Z", "y", "a", "part")}
-        copies, folds = [], []
-        for split, part in parts:
-            samples = read_samples(folder / split, preprocessing=steps)
-            rows = arrays["part"] == part
-            y = (samples.y == "mammal").astype(np.int64)
-            assert (y == arrays["y"][rows]).all()
-            check(embedder.transform(samples.X.take(range(16))), arrays["Z"][rows][:16], 1e-3)
-            folds.append(folds_of(y))
-            kept = out / f"{name}_{part}"
-            copies.append(copied(embedder, Samples(samples.X, y), BORDERS[:2], folds[-1], kept))
-        n = sum(map(len, folds))
-        arrays["fold"] = np.append(np.concatenate(folds), np.full(len(arrays["y"]) - n, -1))
-        arrays["Z_changed"] = np.concatenate(copies)
+        samples = read_samples(folder / "train", preprocessing=steps)
+        y = (samples.y == "mammal").astype(np.int64)
+        n = len(y)
+        assert (arrays["part"][:n] == "train").all()
+        assert (y == arrays["y"][:n]).all()
+        check(embedder.transform(samples.X.take(range(16))), arrays["Z"][:16], 1e-3)
+        fold, kept = folds_of(y), out / f"{name}_train"
+        arrays["Z_changed"] = copied(embedder, Samples(samples.X, y), BORDERS[:2], fold, kept)
+        arrays["fold"] = np.append(fold, np.full(len(arrays["y"]) - n, -1))
         yield name, arrays | {"copies": named(BORDERS[:2])}
 
 

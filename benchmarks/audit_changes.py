@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # of networks that need not converge
     planted, wolf = list[list[str]](), list[list[str]]()
     for name, case, seed, found in looks(arguments.seeds):
         names = [each.name for each in found.changes]

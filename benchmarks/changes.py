@@ -708,7 +708,14 @@ def methods(problem: Problem, change: str, seed: int) -> Row:
     return {"rows": with_choices(base_rows(problem, seed) | change_rows(problem, change, seed))}
 
 
+def default(problem: Problem, change: str, seed: int) -> Row:
+    """The estimator as it is."""
+    clf = invariant(problem, change)(np.arange(len(problem.train.y)), random_state=seed)
+    return rated(problem, margin_of(clf)) | {"penalty": clf.penalty_, "alpha": clf.alpha_}
+
+
 PARTS: dict[str, Callable[[Problem, str, int], Row]] = {
+    "default": lambda problem, change, seed: {"rows": {"default": default(problem, change, seed)}},
     "methods": methods,
     "shares": lambda problem, change, seed: {"rows": shares(problem, change, seed)},
     "alike": lambda problem, change, seed: {"rows": alike(problem, change, seed)},

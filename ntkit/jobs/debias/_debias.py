@@ -188,11 +188,13 @@ def debias(
         Changes of the raw samples after which the right answer stays the same, as
         :func:`ntkit.changes.change_named` reads them: ``image:border``, ``word:film|word:movie``,
         ``column:sex``, ``folder:PATH``. Copies of all training and validation samples are embedded.
-        They join the candidates: as more samples, with a penalty on what a change does to the
-        logits, and with the neurons suppressed that it moves most. It is a claim about the world
-        that only a person can make: a change of the subject itself ruins a model. A word or a
+        They make candidates: beside the samples or in their place, with a penalty on what a
+        change does to the logits, and with the neurons suppressed that it moves most. It is a
+        claim about the world that only a person can make: a change of the subject itself ruins a
+        model. A word or a
         column that the model takes, in ``spurious`` or answered *spurious*, offers its change by
-        itself; a part of images only if you name it here.
+        itself; a part of images only if you name it here. The model must surely rely on the
+        change, by the predictions that flip; else it stays as it is.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         An attribute that a right answer must not depend on, of the N training and then the M
         validation samples: -1, None or NaN (in a file an empty cell, ? or -1) where it is not

@@ -94,10 +94,10 @@ def main() -> None:
         print(name, case, seed, names, sorted(findings), flush=True)
     good = sum(row[3] in "123" and row[4] == "yes" for row in planted)
     text = (
-        "## A planted shortcut\n\n"
+        "### A planted shortcut\n\n"
         + table(["input", "seed", "its change", "place", "finding"], planted)
         + f"\n\nAmong the first three, and a finding: {good} of {len(planted)} runs.\n\n"
-        + "## Models of balanced rows: changes of what says nothing\n\n"
+        + "### Models of balanced rows: changes of what says nothing\n\n"
         + table(["input", "seed", "looked at", "called a finding"], wolf)
         + "\n"
     )

@@ -35,6 +35,7 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     varying,
 )
+from ntkit.metrics import drop_bounds
 
 ENOUGH = 30
 """Real validation samples of a group, from which on no copy judges it."""
@@ -44,6 +45,7 @@ _COMPARED = 600  # copies and real samples of a group
 _FOLDS = 5
 _LEVEL = 0.05
 _SHOWN = 3  # groups, or changes, in a sentence
+_RELIED = 0.05  # predictions that a change must surely flip beyond its control
 _TRIED = 150  # validation samples that each change of the bank is tried on
 
 
@@ -481,7 +483,7 @@ class Reliance:
     n: int
     flips: float
     control_flips: float
-    p_value: float
+    surely: float  # lower 95 % bound of what it flips beyond the control
 
     def __str__(self) -> str:
         return (
@@ -493,7 +495,7 @@ class Reliance:
 def reliance_on(
     changes: Sequence[Change], head: LinearHead, Z: Array, copies: CopiesOf, seed: int
 ) -> tuple[Reliance, ...]:
-    """How surely a head relies on each change: McNemar's exact test, one-sided."""
+    """How much more each change surely flips than a displacement does, by exact paired bounds."""
     # A head that does not rely on a change has nothing to repair by it, and what retraining on
     # biased samples gains then is the bias of the samples.
     found, predicted = list[Reliance](), head.logits(Z).argmax(axis=1)
@@ -507,17 +509,19 @@ def reliance_on(
             head.logits(moved).argmax(axis=1) != predicted[some.of] for moved in (some.Z, control)
         )
         more, less = int((flips & ~too).sum()), int((too & ~flips).sum())
-        p_value = float(binom.sf(more - 1, more + less, 0.5)) if more + less else 1.0
+        level = _LEVEL / len(changes)
+        surely, _ = drop_bounds(more, less, len(flips), upper_level=level, lower_level=level)
         shares = float(flips.mean()), float(too.mean())
-        found.append(Reliance(change.name, len(some.of), *shares, p_value))
+        found.append(Reliance(change.name, len(some.of), *shares, surely))
     return tuple(found)
 
 
 def not_relied_on(found: Sequence[Reliance]) -> str:
     """Why there is nothing to repair by some changes; empty where one is surely relied on."""
-    if not found or min(each.p_value for each in found) <= _LEVEL / len(found):
+    if not found or max(each.surely for each in found) >= _RELIED:
         return ""
-    return f"it does not surely rely on what was changed: {'; '.join(map(str, found))}"
+    points = f"{100 * _RELIED:g} points"
+    return f"it does not surely rely on the change by {points}: {'; '.join(map(str, found))}"
 
 
 # -- what else flips -------------------------------------------------------------------------------

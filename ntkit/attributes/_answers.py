@@ -48,7 +48,7 @@ class Answer:
         The attribute, as ``word:film``.
     answer : str
         "spurious", "legitimate" or "unsure"; "invariant" of a change after which the right answer
-        stays the same, whose text form is the name.
+        stays the same (its name is "change " and the text form, which is the value).
     values : tuple of tuple of str
         Attributes that stand for each value; the first are those that say the same as it.
     rules : mapping of str to Rule
@@ -63,6 +63,11 @@ class Answer:
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
     by: str | None = field(default=None, repr=False, compare=False)
     at: str | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def on_change(cls, change: str, answer: str) -> Answer:
+        """Answer whether the right answer stays the same after a change, by its text form."""
+        return cls(f"change {change}", answer, ((change,),))
 
     def signed(self) -> Answer:
         """The same, given by the user of this machine and now."""
@@ -117,7 +122,8 @@ class Answers:
     @property
     def invariant(self) -> tuple[str, ...]:
         """Changes after which somebody said that the right answer stays the same."""
-        return tuple(answer.name for answer in self.answers if answer.answer == "invariant")
+        said = (answer for answer in self.answers if answer.answer == "invariant")
+        return tuple(answer.values[0][0] for answer in said)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -138,6 +144,11 @@ def joined_answers(files: Mapping[str, Answers]) -> Answers:
             models.setdefault(answers.model, file)
         for answer in answers.answers:
             earlier, before = joined.get(answer.name, (file, answer))
+            if {before.answer, answer.answer} == {"invariant", "legitimate"}:
+                raise InputError(
+                    f"{earlier} and {file} differ on whether the right answer stays the same "
+                    f"after the {answer.name}; agree on one answer."
+                )
             if {before.answer, answer.answer} == {"spurious", "legitimate"}:
                 yes, no = (file, earlier) if answer.answer == "spurious" else (earlier, file)
                 raise InputError(
@@ -481,7 +492,8 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
         raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
     if len(set(attributes)) < len(attributes):
         raise InputError(f"{path} has an attribute twice in the sides of {name!r}; leave it once.")
-    if not given or name not in given[0]:
+    of_change = bool(given) and name == f"change {given[0][0]}"
+    if not given or not (name in given[0] or of_change):
         raise InputError(f"{path} lacks {name!r} on the first of its own sides; add it there.")
     return tuple(map(tuple, given))
 

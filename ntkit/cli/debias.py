@@ -420,7 +420,7 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
                 if stays is None:
                     return
                 if stays:
-                    yield Answer(change.name, "invariant", ((change.name,),)).signed()
+                    yield Answer.on_change(change.name, stays).signed()
 
     return ask
 
@@ -434,8 +434,8 @@ def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
     return next((each for each in shown if len(each.examples.rows) >= SEEN), None)
 
 
-def _stays_the_same(change: ChangeFinding, page: Path) -> bool | None:
-    """Whether the right answer stays the same; None where nobody is there any more."""
+def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:
+    """The answer whether the right answer stays the same; empty for later, None as above."""
     flips = f"{100 * change.flips:.0f} % of the predictions flip"
     _say(f"\n{change_in_words(change.name)}: {flips}. {SEEN} copies are on the page: {page}")
     while True:
@@ -451,7 +451,7 @@ def _stays_the_same(change: ChangeFinding, page: Path) -> bool | None:
             return None
         reply = line.strip().lower()
         if reply in ("", "y", "yes", "n", "no"):
-            return reply[:1] == "y"
+            return {"": "", "y": "invariant", "n": "legitimate"}[reply[:1]]
         if reply in ("o", "open"):
             webbrowser.open(page.resolve().as_uri())
             _say(f"The page: {page}")

@@ -135,9 +135,9 @@ class InvariantClassifier(ValidatedClassifier):
     knows that a change must not matter, such as another word for the same thing or another
     background, can make copies of the training samples and embed them.
 
-    1. The copies take the place of the samples, or join them, with the labels of their originals.
-       An original has as much weight as its copies together. Classes have equal weight, and with
-       ``groups=`` the groups of each class as well.
+    1. The copies take the place of their originals, with their labels. (With ``originals=True``
+       they join them: an original has as much weight as its copies together.) Classes have equal
+       weight, and with ``groups=`` the groups of each class as well.
     2. The head is penalised for what a change does to its logits, on standardised embeddings z:
 
        .. math::

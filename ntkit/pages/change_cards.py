@@ -51,9 +51,15 @@ def change_in_words(name: str) -> str:
         words = [f"“{brief(part.removeprefix('word:'))}”" for part in name.split("|word:")]
         if len(words) > 1:
             return f"{' and '.join(words)} put in each other's place"
-        return f"The word {words[0]} left out"
+        word, _, how = rest.partition("=")
+        done = {"in": "put in", "both": "left out, or put in"}.get(how, "left out")
+        return f"The word “{brief(word)}” {done}"
     if kind == "column":
-        return f"“{brief(rest)}” taken from another case"
+        column, _, values = rest.partition("=")
+        how = (
+            f"set to {brief(values.replace('|', ' or '))}" if values else "taken from another case"
+        )
+        return f"“{brief(column)}” {how}"
     return brief(name)
 
 
@@ -87,7 +93,8 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
         verdict = "not surely more than a change of the same size that means nothing"
     pairs, entry = _pairs(change), None
     if asks and facts["name"].startswith("image:") and len(pairs) >= SEEN:
-        entry = json.dumps({"name": facts["name"], "values": [[facts["name"]]]})
+        name = facts["name"]
+        entry = json.dumps({"name": f"change {name}", "values": [[name]]})
     return {
         "name": brief(facts["name"]),
         "entry": entry,

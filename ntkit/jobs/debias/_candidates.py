@@ -187,7 +187,9 @@ def asked_for(
         return settings | {"yours": Setting(method, as_is=True)}, "yours"
     if method in OTHER_METHODS:
         return settings | {method: Setting(OTHER_METHODS[method])}, method
-    if method not in settings and method not in (*LABEL_FREE_SCORES, BY_CHANGE):
+    if by_change and method == BY_CHANGE:
+        return settings, method
+    if method not in settings and method not in LABEL_FREE_SCORES:
         known = ", ".join([*settings, *OTHER_METHODS])
         raise InputError(
             f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "

@@ -342,7 +342,7 @@ class Comparison:
             return ""
         return (
             f"of the {len(y)} real samples of its small groups {int(after.sum())} are right, "
-            f"{int(before.sum())} before"
+            f"{int(before.sum())} before. Write it anyway: --even-if-worse"
         )
 
     def chosen_by_change(
@@ -530,14 +530,17 @@ def _with_copies_as_rows(study: Study) -> Study:
     n = len(study.train.weight)
     rows, change = np.nonzero(~np.isnan(study.changed[:, :, 0]))
     copies = study.changed[rows, change]
-    train = study.train.and_then(Rows(copies, study.train.y_index[rows], study.train.weight[rows]))
+    n_copies = np.bincount(rows, minlength=n)[rows]  # together they weigh as much as their row
+    of_copy = study.train.weight[rows] / n_copies
+    train = study.train.and_then(Rows(copies, study.train.y_index[rows], of_copy))
     of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
     of_copies[:, 0] = study.train.X[rows]
     values = study.values
     if values is not None and study.changed_values is not None:
         values = np.concatenate([values[:n], study.changed_values[rows, change]])
     changed = np.concatenate([study.changed[:n], of_copies])
-    return Study(study.classes, train, values=values, changed=changed)
+    folds = None if study.folds is None else np.append(study.folds[:n], study.folds[rows])
+    return Study(study.classes, train, values=values, changed=changed, folds=folds)
 
 
 def _decided(setting: Setting, clf: Any) -> Setting:
@@ -733,7 +736,7 @@ def chosen_among(
         among = {
             each: setting
             for each, setting in settings.items()
-            if setting.by_change or each == GROUP_BALANCED
+            if setting.by_change or (each == GROUP_BALANCED and not setting.partly_known)
         }
         name, scores = comparison.chosen_by_change(among, fitted)
     if name is None:  # among candidates whose rule singled out some neurons

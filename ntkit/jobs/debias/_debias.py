@@ -280,7 +280,7 @@ def debias(
     ('written', True)
     """
     auto = AutoDebiasClassifier(frozen_backbone=new_head, validation_balanced=validation_balanced)
-    asked_for(auto, method)
+    asked_for(auto, method, named=True, partly_known=True, by_change=True)  # it exists at all
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     again = None if resume is None else Path(resume)
@@ -323,6 +323,8 @@ def debias(
     named.check(reader)
     _ = reader.given  # metadata that match no sample are refused before the work
     said = bool(named or changes)
+    kinds = {"named": bool(named), "partly_known": partly is not None, "by_change": bool(changes)}
+    asked_for(auto, method, **kinds)
     looks = method is None and not said and partly is None and not new_head
     earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()
     data = prepared(
@@ -436,9 +438,11 @@ def told_by_change(
         order.seed,
     )
     # What a person named is balanced, and what it costs is told; a change alone must be relied on.
-    veto = comparison.veto(choice.name, decision.accuracy_cost.t)
-    if not comparison.named:
-        veto = not_relied_on(reliance) or veto
+    judged, veto = comparison.judges_by_change(choice.clf), ""
+    if judged and choice.setting.by_change:
+        veto = comparison.veto(choice.name, decision.accuracy_cost.t)
+        if not comparison.named:
+            veto = not_relied_on(reliance) or veto
     flips = tuple[FlipRate, ...]()
     if (decision.helped and not veto) or order.even_if_worse:
         heads = (comparison.original, decision.head)
@@ -453,13 +457,14 @@ def told_by_change(
         )
     return ByChange(
         changes=tuple(change.name for change in invariance.changes),
-        likeness=judge.likeness,
-        copies_alone=judge.by_copies_alone,
-        copies_judge=judge.with_copies,
+        likeness=judge.likeness if judged else (),
+        copies_alone=judged and judge.by_copies_alone,
+        copies_judge=judged and judge.with_copies,
         flips=flips,
         reliance=reliance,
         veto=veto,
         candidates=choice.scores,
+        judged=judged,
     )
 
 

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,8 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
         return None
     if kind == "word" and samples.kind == "texts" and all(n[0].startswith("word:") for n in names):
         one_side = len(names) == 1
-        return change_named(f"{first}=both" if one_side else "|".join(n[0] for n in names))
+        with suppress(InputError):  # a tag has no other in its place
+            return change_named(f"{first}=both" if one_side else "|".join(n[0] for n in names))
     if kind != "column":
         return None
     with suppress(InputError):  # it is no column that the model takes
@@ -71,9 +74,16 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
 def with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
     """Answers, and those that name changes after which the right answer stays the same."""
     for change in changes:
+        said = Answer.on_change(change.name, "invariant")
+        before = next((each for each in answers.answers if each.name == said.name), None)
+        if before is not None and before.answer == "legitimate":
+            raise InputError(
+                f"Somebody answered that the right answer does not stay the same after "
+                f"{change.name}; change that answer in {answers.where or 'the answers'}, or leave "
+                "the change out."
+            )
         if change.kind != "function":  # a file cannot hold one
-            said = Answer(change.name, "invariant", ((change.name,),)).signed()
-            answers = answers.with_answer(said)
+            answers = answers.with_answer(said.signed())
     return answers
 
 
@@ -103,8 +113,8 @@ def with_offered(
     return replace(named, names=tuple(kept), replaced=told), tuple(changes.values())
 
 
-Judging = tuple[Callable[[Samples], Array], Attribute]
-"""What reads the values of copies, and the attribute of the samples."""
+Judging = tuple[Callable[[Samples, Samples], Array], Attribute]
+"""What reads the values of a set's copies, and the attribute of the samples."""
 
 
 def judging_attributes(
@@ -132,10 +142,10 @@ def judging_attributes(
 
 
 def _by_names(names: Names, attribute: Attribute) -> Judging:
-    return lambda copies: _values_of_copies(copies, names, attribute), attribute
+    return partial(_values_of_copies, names=names, attribute=attribute), attribute
 
 
-def _marked_up(copies: Samples) -> Array:
+def _marked_up(originals: Samples, copies: Samples) -> Array:
     return np.fromiter(map(has_markup, copies.X.texts), int, len(copies))
 
 
@@ -190,11 +200,11 @@ class Invariance:
         return self.changes[0].copies(validation, seed=seed, folds=folds)[0]
 
 
-def donor_folds(y: Array, seed: int) -> Array:
+def donor_folds(y: Array, seed: int, n_splits: int = _FOLDS) -> Array:
     """Fold of each sample: donors are of the same one, and cross-validation splits along them."""
     folds = np.zeros(len(y), dtype=np.intp)
     _, counts = np.unique(y, return_counts=True)
-    n_splits = min(_FOLDS, int(counts.min()))
+    n_splits = min(n_splits, int(counts.min()))
     if n_splits > 1:
         splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
         for number, (_, rows) in enumerate(splitter.split(folds, y)):
@@ -214,21 +224,14 @@ def copies_made(
 ) -> Invariance:
     """Make and embed copies of the training and the validation set; interrupted work resumes."""
     used = ("train", "held-out")
-    folds = {name: donor_folds(sets[name].y, seed) for name in used}
-    n_copies = {
-        name: [
-            len(change.copies(sets[name], seed=seed, folds=folds[name])[1]) for change in changes
-        ]
-        for name in used
+    # Donors of the validation set are of one half, for each half judges heads fitted on the other.
+    folds = {
+        name: donor_folds(sets[name].y, seed, n) for name, n in zip(used, (_FOLDS, 2), strict=True)
     }
-    total = sum(map(sum, n_copies.values()))
+    n_copies = {name: _counted(changes, sets[name], name, seed, folds[name]) for name in used}
     if verbose:
+        total = sum(map(sum, n_copies.values()))
         tqdm.write(f"Embedding {total} copies by {_titles(changes)}.", file=sys.stderr)
-    if not sum(n_copies["train"]):
-        raise InputError(
-            f"{_titles(changes)} applies to none of the {len(sets['train'])} training samples; "
-            "name a change that does."
-        )
     made = dict[str, CopiesOf]()
     place = None if out is None else out.parent / f".{out.name}.copies"
     written = list[Path]()
@@ -236,7 +239,8 @@ def copies_made(
     for name in used:
         parts = list[CopiesOf]()
         for number, change in enumerate(changes):
-            store = None if place is None else place / f"{name}-{number}"
+            digest = sha256(change.name.encode()).hexdigest()[:8]
+            store = None if place is None else place / f"{name}-{digest}"
             copies = embedded_copies(
                 embedder, sets[name], change, seed=seed, folds=folds[name], store=store
             )
@@ -246,7 +250,7 @@ def copies_made(
             # A part of images is more than a statistic of it: its copies are cells of their own.
             if change.kind in ("word", "column", "markup"):
                 for i, (read, _) in enumerate(judging):
-                    values[:, i] = read(of)
+                    values[:, i] = read(replace(sets[name], sources=()), of)
             Z = np.array(copies.Z)  # the store goes when the run ends
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
         made[name] = CopiesOf(
@@ -266,22 +270,40 @@ def copies_made(
     return Invariance(tuple(changes), made["train"], made["held-out"], both, tuple(notes))
 
 
+def _counted(
+    changes: Sequence[Change], samples: Samples, name: str, seed: int, folds: Array
+) -> list[int]:
+    """Copies by each change of a set; refuse changes that apply to none of its samples."""
+    counts = list[int]()
+    for change in changes:
+        try:
+            counts.append(len(change.copies(samples, seed=seed, folds=folds)[1]))
+        except InputError as error:
+            raise InputError(f"The {name} set: {error}") from error
+    if not any(counts):
+        raise InputError(
+            f"{_titles(changes)} applies to none of the {len(samples)} samples of the {name} set; "
+            "name a change that does."
+        )
+    return counts
+
+
 def _titles(changes: Sequence[Change]) -> str:
     return " and ".join(change.name for change in changes)
 
 
-def _values_of_copies(copies: Samples, names: Names, attribute: Attribute) -> Array:
-    """Value of a named attribute of copies, by the numbers of the originals' attribute."""
-    unknown = np.full(len(copies), -1)
-    if not len(copies):
-        return unknown
+def _values_of_copies(
+    originals: Samples, copies: Samples, *, names: Names, attribute: Attribute
+) -> Array:
+    """Value of a named attribute of copies, by the numbers of the samples' attribute."""
+    # Copies are read together with their originals: a word that none of them holds is a value.
     try:
-        read = AttributeReader([copies]).attribute(names, fewest=1)
-    except InputError:  # they do not tell it, or all have one value
-        return unknown
+        read = AttributeReader([originals, copies]).attribute(names, fewest=1)
+    except InputError:  # they do not tell it
+        return np.full(len(copies), -1)
     number = {value: i for i, value in enumerate(attribute.names)}
     of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])
-    return np.asarray(of_value[read.value])
+    return np.asarray(of_value[read.value[len(originals) :]])
 
 
 @dataclass(frozen=True)
@@ -313,10 +335,8 @@ class Likeness:
         told = f"AUC {low:.2f}" if low == high else f"AUC {low:.2f} to {high:.2f}"
         if self.judges:
             return f"Copies by {self.change} are like real samples ({told}): they judge {groups}."
-        return (
-            f"A classifier tells copies by {self.change} from real samples ({told}): real samples "
-            f"alone judge {groups}."
-        )
+        judged = f"real samples alone judge {groups}" if groups else "they judge nothing"
+        return f"A classifier tells copies by {self.change} from real samples ({told}): {judged}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +402,7 @@ def judge_of(
     plain = of_copies == ""  # the change is of no attribute that is named
     for number, title in enumerate(titles):
         rows = plain & (copies.change == number)
-        of_copies[rows] = [f"{label} × {title}" for label in y_copies[rows]]
+        of_copies[rows] = [f"{label} × changed by {title}" for label in y_copies[rows]]
     if values is None or not values.shape[1]:
         of_rows = np.asarray([f"{label} × original" for label in y], dtype=object)
     kept, small = list[str](), np.zeros(n, dtype=bool)
@@ -401,13 +421,14 @@ def judge_of(
             small |= real
             judging &= ~(copied & unlike)
             for number in np.unique(copies.change[copied]):
-                small_of[titles[number]][name] = n_real
+                if number not in told_apart or n_real >= FEWEST:
+                    small_of[titles[number]][name] = n_real
         if n_real + int(((of_copies == name) & judging).sum()) >= FEWEST:
             kept.append(name)
     used = [
         replace(alike.get(title, Likeness(title, {})), small=groups)
         for title, groups in small_of.items()
-        if groups
+        if groups or (title in alike and not alike[title].judges)
     ]
     for label in np.unique(y):  # a class without a group that can judge is one
         if not any(name.startswith(f"{label} × ") for name in kept):
@@ -615,14 +636,17 @@ class ByChange:
     reliance: tuple[Reliance, ...] = ()
     veto: str = ""
     candidates: Mapping[str, float] = field(default_factory=dict)
+    judged: bool = True
 
-    def sentences(self) -> list[str]:
-        """Which samples judged, and what changes flip more now."""
+    def sentences(self, *, written: bool = True) -> list[str]:
+        """Which samples judged, and what changes flip more with a head that is written."""
+        if not self.judged:
+            return []
         lines = list[str]()
         risen = sorted(
             (rate for rate in self.flips if rate.rises), key=lambda rate: rate.before - rate.after
         )
-        if risen:
+        if risen and written:
             shown = "; ".join(map(str, risen[:_SHOWN]))
             more = f"; and {len(risen) - _SHOWN} more" if len(risen) > _SHOWN else ""
             lines.append(f"The new head now relies more on {shown}{more}.")
@@ -637,5 +661,5 @@ class ByChange:
         if self.copies_judge:
             lines.append("Copies cannot show what a change does not touch.")
         own = [rate for rate in self.flips if rate.change in self.changes]
-        lines += [f"{rate}." for rate in own if not rate.rises]
+        lines += [f"{rate}." for rate in own if written and not rate.rises]
         return lines

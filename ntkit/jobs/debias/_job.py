@@ -276,9 +276,10 @@ class Job:
         comparison, rated = choice.comparison, choice.rated
         validation, original = comparison.validation, comparison.original
         before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
-        by_change = comparison.invariance is not None
-        others = choice.fitted["neurontune-change-50" if by_change else "neurontune"]
+        told = result.by_change
+        others = choice.fitted["neurontune" if told is None else "neurontune-change-50"]
         scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else others
+        moved = self._moved() if getattr(scored, "statistic", "") == "change" else None
         suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
         return Report(
@@ -287,6 +288,7 @@ class Job:
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
             price_taken=asdict(result.accuracy_cost),
             sentences=[
+                *(() if told is None else told.sentences(written=result.written)),
                 *(line.strip() for line in result.check.sentences()),
                 *filter(None, [result.named_outcome(), result.verdict()]),
                 *result.notes,
@@ -305,13 +307,16 @@ class Job:
             Z=validation.Z,
             neurons_on=Shown(validation.y, before, after, validation.groups, sets["held-out"]),
             scores=scored.spuriousness_scores_,
-            scores_of=f"Scores are for the held-out set, in {_unit_of_scores(scored)}.",
+            scores_of=(
+                f"Scores are for {'the copies of both sets' if moved else 'the held-out set'}, in "
+                f"{_unit_of_scores(scored)}."
+            ),
             classes=scored.classes_,
             suppressed=suppressed,
             threshold=scored.threshold if suppressed.any() else None,
             facts=facts_of_job(data.model, result.model, sets, data.device, data.digests),
             commands=commands(),
-            moved=self._moved() if getattr(scored, "statistic", "") == "change" else None,
+            moved=moved,
         )
 
     def _moved(self) -> Moved | None:

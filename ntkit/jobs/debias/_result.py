@@ -182,7 +182,8 @@ class DebiasResult:
         if refused and self.evaluated_on != "test set" and verdict.startswith("Better"):
             verdict = AT_A_COST  # the validation set has the bias of the training set
         if self.by_change is not None and self.by_change.copies_alone:
-            verdict = f"{verdict.rstrip('.')}, judged by changed copies alone."
+            how = "judged" if self.evaluated_on != "test set" else "chosen"
+            verdict = f"{verdict.rstrip('.')}, {how} by changed copies alone."
         sentence = f"{verdict} {change.sentence()}"
         return f"{sentence} But the new head {refused}." if refused else sentence
 
@@ -302,7 +303,8 @@ class DebiasResult:
                 what = "The"
             legend += f" {what} worst balanced group is that of the held-out set."
         lines = [self.headline(), self._what_changed()]
-        lines += [] if self.by_change is None else self.by_change.sentences()
+        if self.by_change is not None:
+            lines += self.by_change.sentences(written=self.written)
         lines += self.check.sentences()
         lines += [self.named_outcome()] if self.balanced_over is not None else []
         lines += ["", self.table(markdown=markdown), "", legend]

@@ -60,7 +60,7 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, tmp
     facts = FrozenModel.load(tmp_path / "out" / "debiased.onnx").metadata
     assert json.loads(facts["ntkit.changes"]) == ["image:top left"]
     kept = json.loads((tmp_path / "out" / "answers.json").read_text())["answers"]
-    assert [(a["name"], a["answer"]) for a in kept] == [("image:top left", "invariant")]
+    assert [(a["name"], a["answer"]) for a in kept] == [("change image:top left", "invariant")]
     assert not list(tmp_path.glob(".out*"))  # copies are kept while it runs only
 
 
@@ -148,6 +148,48 @@ def test_without_any_counterexample_copies_alone_repair(files, tmp_path):
     assert any("No sample tells word:film|word:movie from the class" in n for n in result.notes)
     own = next(r for r in result.by_change.flips if r.change == "word:film|word:movie")
     assert own.after < own.before / 2
+
+
+def test_a_word_that_is_left_out_makes_no_real_sample_that_has_it(files):
+    """Copies without a word enter the group without it, and do not judge where they are unlike."""
+    result = debias(
+        files / "model.onnx", files / "train.csv", files / "validation.csv", invariant="word:film"
+    )
+    (like,) = result.by_change.likeness
+    assert not like.judges
+    worst = result.accuracy_costs[0].worst_named
+    with (files / "validation.csv").open(encoding="utf-8") as file:
+        rows = [line for line in file if ",rotten" in line or "rotten," in line]
+    having = sum(" film" in f" {row.replace(',', ' ')}" for row in rows)
+    assert worst.name == "rotten × word:film"
+    assert worst.count == having
+
+
+def test_an_answer_that_it_touches_the_subject_is_not_overwritten(digits, tmp_path):
+    answers = tmp_path / "answers.json"
+    no = {"name": "change image:centre", "answer": "legitimate", "values": [["image:centre"]]}
+    answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [no]}))
+    with pytest.raises(InputError, match="does not stay the same after image:centre"):
+        debias(DIGITS, *sets_of(digits, 200, 200), answers=answers, invariant="image:centre")
+
+
+def test_labels_and_methods_are_not_vetoed_by_a_change(digits):
+    for said in ({"method": "cell-balanced"}, {"groups": digits.groups_train.tolist()}):
+        if "groups" in said:
+            said = {"groups": np.concatenate([digits.groups_train[:900], np.full(600, -1)])}
+        result = debias(DIGITS, *sets_of(digits), invariant="image:jpeg", device="cpu", **said)
+        assert "rely on the change" not in result.headline()
+        # Labels have groups of their own; a method is judged as what was changed is.
+        assert ("copies alone" in str(result)) is ("method" in said and result.written)
+
+
+def test_a_row_of_the_table_can_be_ordered_with_changes_alone(digits):
+    given = sets_of(digits, 400, 300)
+    result = debias(DIGITS, *given, invariant="image:top left", method="copies", device="cpu")
+    assert result.chosen.name == "copies"
+    for method in ("copies", "by change"):
+        with pytest.raises(InputError, match="There is no candidate"):
+            debias(DIGITS, *given, method=method, device="cpu")
 
 
 @pytest.mark.parametrize(

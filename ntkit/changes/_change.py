@@ -192,7 +192,7 @@ def change_named(name: str | Change) -> Change:
     text = f"{kind}{colon}{what}"
     if kind == "metadata":
         raise InputError(
-            f"{text!r} cannot be changed: metadata are beside the samples, and the model does not "
+            f"{text!r} cannot be changed: metadata describe the samples, and the model does not "
             "take them. Name a word, a column that the model takes, or a part of images; or give "
             "copies that you made with folder:PATH."
         )
@@ -259,7 +259,7 @@ def changes_given(*given: Any) -> tuple[Change, ...]:
 
 
 def as_seen(samples: Samples) -> Samples:
-    """Images as the model sees them, unchanged, to be shown beside their copies."""
+    """Images as the model sees them, unchanged, to be shown next to their copies."""
     same = Change("unchanged", "image", OfImages("unchanged", ImageChange()))
     return same.copies(samples)[0] if of_images(samples) else samples
 

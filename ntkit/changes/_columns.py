@@ -57,7 +57,7 @@ class OfColumns:
                 meant = meant_instead(each, there)
                 hint = f"did you mean {meant}?" if meant else f"it takes {listed(there, 12)}."
                 raise InputError(
-                    f"{self.name!r}: {each!r} is no column that the model takes, and only those "
+                    f"{self.name!r}: {each!r} is not a column that the model takes, and only those "
                     f"can be changed; {hint}"
                 )
         return columns, named
@@ -81,7 +81,7 @@ class OfColumns:
                 value = float(text)
             except ValueError:
                 raise InputError(
-                    f"{self.name!r}: {text!r} is no number, and the column holds numbers; write "
+                    f"{self.name!r}: {text!r} is not a number, and the column holds numbers; write "
                     "one."
                 ) from None
             if old.dtype.type(value) != value and old.dtype.kind != "f":

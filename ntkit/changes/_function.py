@@ -97,8 +97,8 @@ class OfFunction:
         new = np.asarray(values, dtype=None if old.dtype.kind in "US" and values else old.dtype)
         if old.dtype.kind in "iub" and not np.array_equal(new, np.asarray(values, dtype=float)):
             raise InputError(
-                f"{self.name!r} made values of the column {name!r} that are no {old.dtype}; return "
-                "such values."
+                f"{self.name!r} made values of the column {name!r} that are not {old.dtype}; "
+                "return such values."
             )
         return new
 

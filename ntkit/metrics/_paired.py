@@ -27,6 +27,12 @@ _SAME = 1e-9  # of two statistics
 _PRECISION = 1e-4
 
 
+def more_often(more: int, less: int) -> float:
+    """P-value of so many against so few if both were as likely: the exact sign test, one-sided."""
+    # For two outcomes of the same samples this is McNemar's test (1947).
+    return float(betainc(more, less + 1, 0.5)) if more else 1.0
+
+
 def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
     """Whether the true drop is shown to be below a value."""
     return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))

@@ -38,7 +38,7 @@ REFUSALS = [
     (lambda: change_named("imag:blur"), "(is it 'image'?)"),
     (lambda: change_named("image:"), "There is no change 'image:'"),
     (lambda: change_named("markup:x"), "There is no change 'markup:x'"),
-    (lambda: change_named("metadata:site"), "cannot be changed: metadata are beside the samples"),
+    (lambda: change_named("metadata:site"), "cannot be changed: metadata describe the samples"),
     (lambda: change_named("word:"), "There is no change 'word:'"),
     (lambda: change_named("word:=in"), "write word:WORD, word:WORD=in"),
     (lambda: change_named("word:a=out of"), "write word:WORD, word:WORD=in"),

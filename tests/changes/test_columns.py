@@ -101,7 +101,7 @@ def test_several_inputs_of_strings_and_numbers(shape):
     assert X["sex"].ravel()[1] == "Female"
     drawn, _at = change_named("column:sex").copies(samples)
     assert drawn.X["sex"].ravel().tolist() == ["Female", "Male", "Female"]
-    with pytest.raises(InputError, match=r"'wide' is no column .*only those can be changed"):
+    with pytest.raises(InputError, match=r"'wide' is not a column .*only those can be changed"):
         change_named("column:wide").copies(samples)
 
 

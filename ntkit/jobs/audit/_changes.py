@@ -9,18 +9,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta, binom, t
+from scipy.stats import beta, t
 from tqdm import tqdm
 
 from ntkit._text import counted, plain
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
-from ntkit.changes import PARTS, Change, as_seen, bank_of, change_named, control_of
+from ntkit.changes import (
+    PARTS,
+    Change,
+    as_seen,
+    bank_of,
+    change_named,
+    control_of,
+    has_markup,
+)
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
+from ntkit.metrics import more_often
 from ntkit.pages.audit_page import column_of
 from ntkit.samples import Inputs, Samples
 
@@ -37,7 +46,6 @@ _EXAMPLES = 3
 _LEVEL = 0.95  # of the intervals
 _DISPLACED = "an equal displacement of the embedding"
 _DRAWS = 5  # of a direction, until one has a length
-_TAG = re.compile(r"<[a-zA-Z][^<>]*>")
 _OF_STATISTICS = {
     "brightness": "brightness",
     "contrast": "contrast",
@@ -273,7 +281,7 @@ def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
     changes = [c for swap in named for c in (swap, change_named(swap.name.partition("|")[0]))]
     if not changes:
         changes = bank_of(samples, _frequent_words(texts))
-    if any(_TAG.search(text) for text in texts):
+    if any(map(has_markup, texts)):
         changes.insert(0, change_named("markup"))
     return list({change.name: change for change in changes}.values())
 
@@ -542,7 +550,7 @@ class _Look:
             margin_change=float(effect.margin_change.mean()),
             beyond_control=float(beyond.mean()),
             beyond_interval=_of_mean(beyond),
-            p_value=float(binom.sf(more - 1, more + less, 0.5)) if more + less else 1.0,
+            p_value=more_often(more, less),
             is_finding=False,
             examples=self._examples(made, rows, effect),
         )

@@ -188,7 +188,7 @@ def debias(
         Changes of the raw samples after which the right answer stays the same, as
         :func:`ntkit.changes.change_named` reads them: ``image:border``, ``word:film|word:movie``,
         ``column:sex``, ``folder:PATH``. Copies of all training and validation samples are embedded.
-        They make candidates: beside the samples or in their place, with a penalty on what a
+        They make candidates: with the samples or in their place, with a penalty on what a
         change does to the logits, and with the neurons suppressed that it moves most. It is a
         claim about the world that only a person can make: a change of the subject itself ruins a
         model. A word or a

@@ -14,7 +14,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -37,7 +36,7 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     varying,
 )
-from ntkit.metrics import drop_bounds
+from ntkit.metrics import drop_bounds, more_often
 
 ENOUGH = 30
 """Real validation samples of a group, from which on no copy judges it."""
@@ -591,7 +590,7 @@ def flip_rates(
             continue
         flips = [h.predict(copies.Z) != h.predict(Z[copies.rows]) for h in heads]
         more, less = int((flips[1] & ~flips[0]).sum()), int((flips[0] & ~flips[1]).sum())
-        p_value = float(binom.sf(more - 1, more + less, 0.5)) if more + less else 1.0
+        p_value = more_often(more, less)
         before, after = (float(each.mean()) for each in flips)
         rates.append(FlipRate(change.name, len(copies.rows), before, after, p_value))
     return _with_rises(rates)
@@ -655,7 +654,7 @@ class ByChange:
         elif self.likeness:
             lines += map(str, self.likeness)
         elif self.copies_judge:
-            lines.append("Groups of real samples judged, and changed copies beside them.")
+            lines.append("Groups of real samples judged, and changed copies as well.")
         else:
             lines.append("Real samples alone judged: each group has enough of them.")
         if self.copies_judge:

@@ -320,7 +320,7 @@ class Job:
         )
 
     def _moved(self) -> Moved | None:
-        """Copies of the validation set by the first change, beside their originals."""
+        """Copies of the validation set by the first change, next to their originals."""
         comparison, samples = self.choice.comparison, self.data.sets["held-out"]
         invariance = comparison.invariance
         if invariance is None or samples.embedded:

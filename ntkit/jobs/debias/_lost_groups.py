@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import binom
 
 from ntkit._types import Array
 from ntkit.attributes import Attribute, FeatureSet, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
-from ntkit.metrics import drop_bounds
+from ntkit.metrics import drop_bounds, more_often
 
 CHECKED = 30
 """Validation samples of a group, below which its loss is not tested."""
@@ -130,7 +129,7 @@ class _Test:
     @property
     def p_value(self) -> float:
         """Chance of so many new errors among all changes, if either way were as likely."""
-        return float(binom.sf(self.n_worse - 1, self.n_worse + self.n_better, 0.5))
+        return more_often(self.n_worse, self.n_better)
 
     def group(self, level: float) -> LostGroup:
         """The group, and the loss that is sure at a level."""

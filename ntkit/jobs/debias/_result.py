@@ -228,10 +228,12 @@ class DebiasResult:
         before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
         if before is None or after is None:
             return ""
+        or_copies = " or copies" if self.by_change and self.by_change.copies_judge else ""
         then = f"{before.share} of the same" if before.name == after.name else str(before)
         return (
             f"Worst of the groups class × {self.balanced_over} with at least {FEWEST} "
-            f"held-out samples, by the share that is right: {after}; with the original head {then}."
+            f"held-out samples{or_copies}, by the share that is right: {after}; with the original "
+            f"head {then}."
         )
 
     def interpolation(self) -> str:
@@ -299,8 +301,8 @@ class DebiasResult:
         )
         if self.balanced_over is not None:
             what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
-            if not any(c.name == GROUP_BALANCED for c in self.candidates):
-                what = "The"
+            if self.by_change or not any(c.name == GROUP_BALANCED for c in self.candidates):
+                what = "The"  # what judges may be more than what is balanced
             legend += f" {what} worst balanced group is that of the held-out set."
         lines = [self.headline(), self._what_changed()]
         if self.by_change is not None:

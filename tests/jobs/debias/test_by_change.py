@@ -62,6 +62,10 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, tmp
     kept = json.loads((tmp_path / "out" / "answers.json").read_text())["answers"]
     assert [(a["name"], a["answer"]) for a in kept] == [("change image:top left", "invariant")]
     assert not list(tmp_path.glob(".out*"))  # copies are kept while it runs only
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Originals and copies between which it moves most" in page
+    for line in result.by_change.sentences():
+        assert line.replace("'", "&#39;") in page
 
 
 def test_flip_rates_are_those_of_onnx_runtime(digits, tmp_path):
@@ -171,6 +175,15 @@ def test_an_answer_that_it_touches_the_subject_is_not_overwritten(digits, tmp_pa
     answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [no]}))
     with pytest.raises(InputError, match="does not stay the same after image:centre"):
         debias(DIGITS, *sets_of(digits, 200, 200), answers=answers, invariant="image:centre")
+
+
+def test_the_page_asks_whether_the_right_answer_stays_the_same(digits, tmp_path):
+    debias(DIGITS, *sets_of(digits), out=tmp_path / "out", device="cpu")
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "Does the right answer stay the same after this change" in page
+    assert "change image:top left" in page
+    record = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert "image:top left" in [change["name"] for change in record["changes"]]
 
 
 def test_labels_and_methods_are_not_vetoed_by_a_change(digits):

@@ -45,14 +45,8 @@ from ntkit.jobs.debias._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.jobs.debias._invariance import (
-    CopiesOf,
-    Invariance,
-    Judge,
-    Likeness,
-    judge_of,
-    likeness_of,
-)
+from ntkit.jobs.debias._invariance import CopiesOf, Invariance
+from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver import is_mapped, rows_per_chunk

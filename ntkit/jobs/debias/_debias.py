@@ -40,16 +40,12 @@ from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, LabelledEmbeddings, asked_for
 from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
+from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
 from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
-    ByChange,
-    FlipRate,
     Invariance,
     copies_made,
-    flip_rates,
     judging_attributes,
-    not_relied_on,
-    reliance_on,
     with_changes,
     with_offered,
 )

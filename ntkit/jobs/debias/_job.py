@@ -32,8 +32,8 @@ from ntkit.jobs.audit import audit_files
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Choice
 from ntkit.jobs.debias._findings_result import AUDIT_FILES, QUESTIONS, FindingsResult
+from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import Prepared, embeddings_file
-from ntkit.jobs.debias._invariance import ByChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult

@@ -19,7 +19,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._comparison import AT_A_COST, AccuracyChange
-from ntkit.jobs.debias._invariance import ByChange
+from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification

@@ -1,0 +1,195 @@
+"""Flips: whether the original model relies on a change, and on what the new one relies more."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.base import clone
+from tqdm import tqdm
+
+from ntkit._text import percent
+from ntkit._types import Array
+from ntkit.changes import Change, bank_of, change_named
+from ntkit.exceptions import InputError
+from ntkit.extraction import OnnxEmbedder, Samples
+from ntkit.head import LinearHead
+from ntkit.jobs.audit import displaced
+from ntkit.jobs.copies import embedded_copies
+from ntkit.jobs.debias._invariance import CopiesOf
+from ntkit.jobs.debias._judge import Likeness
+from ntkit.metrics import drop_bounds, more_often
+
+_LEVEL = 0.05
+_SHOWN = 3  # changes in a sentence
+_RELIED = 0.05  # predictions that a change must surely flip beyond its control
+_TRIED = 150  # validation samples that each change of the bank is tried on
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """Predictions of the original head that a change flips, next to an equal displacement."""
+
+    change: str
+    n: int
+    flips: float
+    control_flips: float
+    surely: float  # lower 95 % bound of what it flips beyond the control
+
+    def __str__(self) -> str:
+        return (
+            f"{self.change} flips {percent(self.flips)} of its {self.n} predictions, an equal "
+            f"displacement of the embedding that means nothing {percent(self.control_flips)}"
+        )
+
+
+def reliance_on(
+    changes: Sequence[Change], head: LinearHead, Z: Array, copies: CopiesOf, seed: int
+) -> tuple[Reliance, ...]:
+    """How much more each change surely flips than a displacement does, by exact paired bounds."""
+    # A head that does not rely on a change has nothing to repair by it, and what retraining on
+    # biased samples gains then is the bias of the samples.
+    found, predicted = list[Reliance](), head.logits(Z).argmax(axis=1)
+    for number, change in enumerate(changes):
+        some = copies.take(copies.change == number)
+        if not len(some.of):
+            continue
+        rng = np.random.default_rng([seed, number])
+        control = displaced(Z, some.Z, some.of, predicted, np.ones(Z.shape[1]), rng)
+        flips, too = (
+            head.logits(moved).argmax(axis=1) != predicted[some.of] for moved in (some.Z, control)
+        )
+        more, less = int((flips & ~too).sum()), int((too & ~flips).sum())
+        level = _LEVEL / len(changes)
+        surely, _ = drop_bounds(more, less, len(flips), upper_level=level, lower_level=level)
+        shares = float(flips.mean()), float(too.mean())
+        found.append(Reliance(change.name, len(some.of), *shares, surely))
+    return tuple(found)
+
+
+def not_relied_on(found: Sequence[Reliance]) -> str:
+    """Why there is nothing to repair by some changes; empty where one is surely relied on."""
+    if not found or max(each.surely for each in found) >= _RELIED:
+        return ""
+    points = f"{100 * _RELIED:g} points"
+    return f"it does not surely rely on the change by {points}: {'; '.join(map(str, found))}"
+
+
+@dataclass(frozen=True)
+class FlipRate:
+    """Predictions that a change flips, of the original head and of the new one."""
+
+    change: str
+    n: int
+    before: float
+    after: float
+    p_value: float
+    rises: bool = False
+
+    def __str__(self) -> str:
+        before, after = percent(self.before, unit=""), percent(self.after)
+        return f"{self.change} (it flips {before} → {after} of {self.n} predictions)"
+
+
+def flip_rates(
+    embedder: OnnxEmbedder,
+    samples: Samples,
+    heads: tuple[LinearHead, LinearHead],
+    Z: Array,
+    but: Sequence[Change],
+    *,
+    seed: int,
+    verbose: bool,
+) -> tuple[FlipRate, ...]:
+    """Flips of two heads under all changes of a bank; a rise is tested by Holm's correction."""
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(samples))[:_TRIED])
+    changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
+    rates = list[FlipRate]()
+    quiet = clone(embedder).set_params(verbose=False)
+    for change in tqdm(
+        changes, desc="changes", delay=1, disable=None if verbose else True, leave=False
+    ):
+        try:
+            copies = embedded_copies(quiet, samples, change, rows, seed=seed)
+        except InputError:  # it is for no sample of these
+            continue
+        if not len(copies.rows):
+            continue
+        flips = [h.predict(copies.Z) != h.predict(Z[copies.rows]) for h in heads]
+        more, less = int((flips[1] & ~flips[0]).sum()), int((flips[0] & ~flips[1]).sum())
+        p_value = more_often(more, less)
+        before, after = (float(each.mean()) for each in flips)
+        rates.append(FlipRate(change.name, len(copies.rows), before, after, p_value))
+    return _with_rises(rates)
+
+
+def _with_rises(rates: Sequence[FlipRate]) -> tuple[FlipRate, ...]:
+    """Mark the rates that have surely risen (Holm, 1979)."""
+    marked, left = dict[str, FlipRate](), len(rates)
+    for rate in sorted(rates, key=lambda rate: rate.p_value):
+        if rate.p_value > _LEVEL / left:
+            break
+        marked[rate.change] = FlipRate(
+            rate.change, rate.n, rate.before, rate.after, rate.p_value, rises=True
+        )
+        left -= 1
+    return tuple(marked.get(rate.change, rate) for rate in rates)
+
+
+_MOST_WORDS = 20
+
+
+def _bank(samples: Samples) -> list[Change]:
+    """The bank of a set: of texts the most frequent words, mark-up and case."""
+    if samples.kind != "texts":
+        return bank_of(samples)
+    texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
+    counts = Counter(w for text in texts for w in {*re.findall(r"\w{2,40}", text.lower())})
+    words = [word for word, n in counts.most_common(_MOST_WORDS)]
+    others = [change_named(name) for name in ("markup", "case:lower")]
+    return [*bank_of(samples, words), *others]
+
+
+@dataclass(frozen=True)
+class ByChange:
+    """What a repair by change says besides its accuracies."""
+
+    changes: tuple[str, ...]
+    likeness: tuple[Likeness, ...] = ()
+    copies_alone: bool = False
+    copies_judge: bool = False
+    flips: tuple[FlipRate, ...] = ()
+    reliance: tuple[Reliance, ...] = ()
+    veto: str = ""
+    candidates: Mapping[str, float] = field(default_factory=dict)
+    judged: bool = True
+
+    def sentences(self, *, written: bool = True) -> list[str]:
+        """Which samples judged, and what changes flip more with a head that is written."""
+        if not self.judged:
+            return []
+        lines = list[str]()
+        risen = sorted(
+            (rate for rate in self.flips if rate.rises), key=lambda rate: rate.before - rate.after
+        )
+        if risen and written:
+            shown = "; ".join(map(str, risen[:_SHOWN]))
+            more = f"; and {len(risen) - _SHOWN} more" if len(risen) > _SHOWN else ""
+            lines.append(f"The new head now relies more on {shown}{more}.")
+        if self.copies_alone:
+            lines.append("Changed copies judged, and no group of real samples.")
+        elif self.likeness:
+            lines += map(str, self.likeness)
+        elif self.copies_judge:
+            lines.append("Groups of real samples judged, and changed copies as well.")
+        else:
+            lines.append("Real samples alone judged: each group has enough of them.")
+        if self.copies_judge:
+            lines.append("Copies cannot show what a change does not touch.")
+        own = [rate for rate in self.flips if rate.change in self.changes]
+        lines += [f"{rate}." for rate in own if written and not rate.rises]
+        return lines

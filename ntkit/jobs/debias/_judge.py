@@ -1,0 +1,210 @@
+"""What judges a repair by change: real groups first, and copies if they are like real samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from ntkit._types import Array
+from ntkit.attributes import FEWEST, Attribute
+from ntkit.jobs.debias._invariance import CopiesOf
+
+ENOUGH = 30
+"""Real validation samples of a group, from which on no copy judges it."""
+_CHECKABLE = 20  # real samples of a group, below which nobody can tell whether copies are like them
+_ALIKE = 0.7  # area under the curve, up to which copies are like real samples
+_COMPARED = 600  # copies and real samples of a group
+_FOLDS = 5
+_SHOWN = 3  # groups in a sentence
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Whether copies by a change are like the real samples of the groups that they enter."""
+
+    # `aucs` are of groups that have enough real samples to tell, `small` the groups, and their real
+    # samples, that are too small to be judged by these alone.
+
+    change: str
+    aucs: Mapping[str, float]
+    small: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def judges(self) -> bool:
+        """Whether copies may judge groups; nobody can tell where no group is large enough."""
+        return max(self.aucs.values(), default=0.0) <= _ALIKE
+
+    def __str__(self) -> str:
+        groups = "; ".join(f"{name} ({n} real)" for name, n in [*self.small.items()][:_SHOWN])
+        more = len(self.small) - _SHOWN
+        groups += f"; {more} more" if more > 0 else ""
+        if not self.aucs:
+            return (
+                f"Copies by {self.change} judge {groups}. Whether they are like real samples is "
+                f"not checkable: no group has {_CHECKABLE} real ones."
+            )
+        low, high = min(self.aucs.values()), max(self.aucs.values())
+        told = f"AUC {low:.2f}" if low == high else f"AUC {low:.2f} to {high:.2f}"
+        if self.judges:
+            return f"Copies by {self.change} are like real samples ({told}): they judge {groups}."
+        judged = f"real samples alone judge {groups}" if groups else "they judge nothing"
+        return f"A classifier tells copies by {self.change} from real samples ({told}): {judged}."
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Cells of one set that a head is judged by: real samples, then copies."""
+
+    # `cells` has a value for each row of the set and then for each of `copies`; `small` marks rows
+    # of groups that have too few real samples to be judged by them alone.
+
+    cells: Attribute
+    copies: CopiesOf
+    small: Array
+    likeness: tuple[Likeness, ...] = ()
+
+    grouped: bool = False
+
+    @property
+    def by_copies_alone(self) -> bool:
+        """Whether no group of real samples tells of the change."""
+        return self.with_copies and not self.grouped
+
+    @property
+    def with_copies(self) -> bool:
+        """Whether any copy judges."""
+        return bool((self.cells.value[len(self.small) :] >= 0).any())
+
+    def score(self, right: Array) -> tuple[float, float]:
+        """Mean accuracy over the cells, and its standard error."""
+        # Of {original, changed} the worse half counts: where copies take a part of another sample,
+        # the originals alone carry the bias, and a head that uses it is best on them.
+        cells = self.cells
+        there = cells.value >= 0
+        n = np.bincount(cells.value[there], minlength=len(cells.names))
+        share = np.bincount(cells.value[there], weights=right[there], minlength=len(n)) / n
+        tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: none is certain
+        variance = tempered * (1 - tempered) / (n + 2)
+        halves = [np.ones(len(n), dtype=bool)]
+        if self.by_copies_alone:
+            parts = [name.rpartition(" × ")[::2] for name in cells.names]
+            of_original = np.array([end == "original" for _, end in parts])
+            split = [of_original, ~of_original]
+            labels = [{parts[i][0] for i in np.flatnonzero(half)} for half in split]
+            halves = split if labels[0] == labels[1] else halves
+        return min(
+            (float(share[h].mean()), float(np.sqrt(variance[h].sum()) / h.sum())) for h in halves
+        )
+
+
+def judge_of(
+    y: Array,
+    values: Array | None,
+    names: Sequence[Attribute],
+    copies: CopiesOf,
+    titles: Sequence[str],
+    alike: Mapping[str, Likeness],
+) -> Judge:
+    """Cells: class × attribute where one is named, class × {original, changed} otherwise."""
+    n, y_copies = len(y), y[copies.of]
+    of_rows, of_copies = np.full(n, "", dtype=object), np.full(len(y_copies), "", dtype=object)
+    if values is not None and values.shape[1]:
+        of_rows = _labels(y, values, names)
+        of_copies = _labels(y_copies, copies.values, names)
+    plain = of_copies == ""  # the change is of no attribute that is named
+    for number, title in enumerate(titles):
+        rows = plain & (copies.change == number)
+        of_copies[rows] = [f"{label} × changed by {title}" for label in y_copies[rows]]
+    if values is None or not values.shape[1]:
+        of_rows = np.asarray([f"{label} × original" for label in y], dtype=object)
+    kept, small = list[str](), np.zeros(n, dtype=bool)
+    judging = np.ones(len(of_copies), dtype=bool)
+    told_apart = [
+        number for number, title in enumerate(titles) if title in alike and not alike[title].judges
+    ]
+    unlike = np.isin(copies.change, told_apart) & ~plain
+    small_of: dict[str, dict[str, int]] = {title: {} for title in titles}
+    for name in sorted({*of_rows, *of_copies} - {""}):
+        real, copied = of_rows == name, (of_copies == name) & ~plain
+        n_real = int(real.sum())
+        if copied.any() and n_real >= ENOUGH:
+            judging &= ~copied
+        elif copied.any():
+            small |= real
+            judging &= ~(copied & unlike)
+            for number in np.unique(copies.change[copied]):
+                if number not in told_apart or n_real >= FEWEST:
+                    small_of[titles[number]][name] = n_real
+        if n_real + int(((of_copies == name) & judging).sum()) >= FEWEST:
+            kept.append(name)
+    used = [
+        replace(alike.get(title, Likeness(title, {})), small=groups)
+        for title, groups in small_of.items()
+        if groups or (title in alike and not alike[title].judges)
+    ]
+    for label in np.unique(y):  # a class without a group that can judge is one
+        if not any(name.startswith(f"{label} × ") for name in kept):
+            of_rows[y == label] = str(label)
+            kept.append(str(label))
+    number_of = {name: i for i, name in enumerate(kept)}
+    value = [number_of.get(name, -1) for name in of_rows]
+    value += [
+        number_of.get(name, -1) if judges else -1
+        for name, judges in zip(of_copies, judging, strict=True)
+    ]
+    title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
+    cells = Attribute(title or " and ".join(titles), np.asarray(value), tuple(kept), "copies")
+    grouped = values is not None and bool(values.shape[1])
+    return Judge(cells, copies, small, tuple(used), grouped)
+
+
+def _labels(y: Array, values: Array, names: Sequence[Attribute]) -> Array:
+    """Name of the group of each sample; empty where a value is not known."""
+    labels = np.full(len(y), "", dtype=object)
+    for row in np.flatnonzero((values >= 0).all(axis=1)).tolist():
+        of = (str(each.names[value]) for each, value in zip(names, values[row], strict=True))
+        labels[row] = " × ".join([str(y[row]), *of])
+    return labels
+
+
+def likeness_of(
+    y: Array,
+    Z: Array,
+    values: Array,
+    names: Sequence[Attribute],
+    copies: CopiesOf,
+    titles: Sequence[str],
+    seed: int,
+) -> dict[str, Likeness]:
+    """Compare the copies that enter each group with its real samples, of both sets together."""
+    # The cross-validated area under the curve of a linear classifier between the two, at most 600
+    # of each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
+    of_rows = _labels(y, values, names)
+    of_copies = _labels(y[copies.of], copies.values, names)
+    rng = np.random.default_rng(seed)
+    found = dict[str, Likeness]()
+    for number, title in enumerate(titles):
+        aucs = dict[str, float]()
+        for name in sorted({*of_copies[copies.change == number]} - {""}):
+            real = np.flatnonzero(of_rows == name)
+            copied = np.flatnonzero((of_copies == name) & (copies.change == number))
+            if min(len(real), len(copied)) >= _CHECKABLE:
+                some = [rng.permutation(rows)[:_COMPARED] for rows in (real, copied)]
+                aucs[name] = _auc(Z[some[0]], copies.Z[some[1]], seed)
+        found[title] = Likeness(title, aucs)
+    return found
+
+
+def _auc(real: Array, copies: Array, seed: int) -> float:
+    """How well a linear classifier tells two samples apart, cross-validated."""
+    which = np.repeat([0, 1], [len(real), len(copies)])
+    classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+    X = np.concatenate([real, copies])
+    scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
+    return float(roc_auc_score(which, scores))

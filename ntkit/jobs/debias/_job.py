@@ -179,9 +179,17 @@ class Job:
             check=check,
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
-            balanced_over=None if choice.groups is None else choice.groups.name,
+            balanced_over=self._balanced_over(),
             by_change=by_change,
         )
+
+    def _balanced_over(self) -> str | None:
+        """Attributes that are named, or else what judges; more than these may judge."""
+        choice = self.choice
+        if choice.groups is None:
+            return None
+        named = choice.comparison.named if choice.comparison.judges_by_change(choice.clf) else ()
+        return " and ".join(each.name for each in named) or choice.groups.name
 
     def _provenance(
         self, suppressed: Array, answers: Sequence[Mapping[str, Any]]

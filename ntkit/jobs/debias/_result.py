@@ -301,8 +301,8 @@ class DebiasResult:
         )
         if self.balanced_over is not None:
             what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
-            if self.by_change or not any(c.name == GROUP_BALANCED for c in self.candidates):
-                what = "The"  # what judges may be more than what is balanced
+            if not any(c.name == GROUP_BALANCED for c in self.candidates):
+                what = "The"
             legend += f" {what} worst balanced group is that of the held-out set."
         lines = [self.headline(), self._what_changed()]
         if self.by_change is not None:

@@ -438,46 +438,46 @@ def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:
     """The answer whether the right answer stays the same; empty for later, None as above."""
     flips = f"{100 * change.flips:.0f} % of the predictions flip"
     _say(f"\n{change_in_words(change.name)}: {flips}. {SEEN} copies are on the page: {page}")
-    while True:
-        typer.echo(
-            "Does the right answer stay the same? Then copies repair the model as well.\n"
-            "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
-            err=True,
-            nl=False,
-        )
-        line = sys.stdin.readline()
-        if not line:
-            _say("")
-            return None
-        reply = line.strip().lower()
-        if reply in ("", "y", "yes", "n", "no"):
-            return {"": "", "y": "invariant", "n": "legitimate"}[reply[:1]]
-        if reply in ("o", "open"):
-            webbrowser.open(page.resolve().as_uri())
-            _say(f"The page: {page}")
-        else:
-            _say("Type y, n or o, or press Enter to decide later.")
+    return _replied(
+        "Does the right answer stay the same? Then copies repair the model as well.\n"
+        "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
+        {"": "", "y": "invariant", "n": "legitimate"},
+        page,
+    )
 
 
 def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
     """The answer; empty for later, None where nobody is there any more."""
+    return _replied(
+        f"{question_of(finding)}\n{_CHOICES}: ",
+        {"": "", "y": "spurious", "n": "legitimate"},
+        page,
+        lambda: _show(audit, finding, _MORE),
+    )
+
+
+def _replied(
+    prompt: str, answers: Mapping[str, str], page: Path, show: Callable[[], None] | None = None
+) -> str | None:
+    """The answer that a reply stands for; None where nobody is there any more."""
     while True:
-        typer.echo(f"{question_of(finding)}\n{_CHOICES}: ", err=True, nl=False)
+        typer.echo(prompt, err=True, nl=False)
         line = sys.stdin.readline()
         if not line:
             _say("")
             return None
         reply = line.strip().lower()
         if reply in ("", "y", "yes", "n", "no"):
-            return {"": "", "y": "spurious", "n": "legitimate"}[reply[:1]]
+            return answers[reply[:1]]
         if reply in ("o", "open"):
             webbrowser.open(page.resolve().as_uri())
             _say(f"The page: {page}")
-        elif reply == "?":
-            _show(audit, finding, _MORE)
+        elif reply == "?" and show is not None:
+            show()
             _say("")
         else:
-            _say("Type y, n, ? or o, or press Enter to decide later.")
+            keys = "y, n, ? or o" if show is not None else "y, n or o"
+            _say(f"Type {keys}, or press Enter to decide later.")
 
 
 def _show(audit: Audit, finding: Finding, most: int) -> None:

@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "myst_nb",
+    "sphinx_design",
 ]
 root_doc = "index"
 exclude_patterns = [  # tables are parts of other pages

@@ -1,0 +1,66 @@
+"""``docs/check_words.py`` finds what it promises to find, and its list holds nothing idle."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def checker(monkeypatch):
+    path = ROOT / "docs" / "check_words.py"
+    spec = importlib.util.spec_from_file_location("check_words", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def findings(checker, monkeypatch, tmp_path, name, text):
+    monkeypatch.setattr(checker, "ROOT", tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return [*checker.checked(path)]
+
+
+LONG = " ".join(["word"] * 31)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("README.md", "# Title\n\nA head from the held-out set.\n", "README.md:3: 'held-out'"),
+        ("docs/a.md", f"{LONG}.\n\nShort.\n", "docs/a.md: 1 of 2 sentences"),
+        ("ntkit/a.py", '"""A gate."""\n', "ntkit/a.py:1: 'A gate'"),
+        ("ntkit/a.py", "x = 1  # they lean on it\n", "ntkit/a.py:1: 'lean on'"),
+        ("ntkit/a.py", 'raise ValueError(f"{1} is mended now.")\n', "ntkit/a.py:1: 'mended'"),
+        ("ntkit/a.py", f'raise ValueError("{LONG}.")\n', "ntkit/a.py:1: 31 words"),
+        ("ntkit/a.jinja", "<p>a\nA silenced neuron</p>", "ntkit/a.jinja:2: 'silenced'"),
+        ("n.ipynb", '{"cells": [{"cell_type": "markdown", "source": ["a verb"]}]}', "'verb'"),
+    ],
+)
+def test_reported(checker, monkeypatch, tmp_path, name, text, found):
+    assert any(found in each for each in findings(checker, monkeypatch, tmp_path, name, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("docs/a.md", "`held-out`\n\n```text\nheld-out\n```\n\n| held-out |\n|---|\n"),
+        ("docs/a.md", f"Short. {' '.join(['word'] * 15)}.\n\n- {' '.join(['word'] * 20)}.\n"),
+        ("ntkit/a.py", 'x = "held-out"\n'),
+        ("CHANGELOG.md", "The held-out set is the validation set.\n"),
+    ],
+)
+def test_left_alone(checker, monkeypatch, tmp_path, name, text):
+    assert not findings(checker, monkeypatch, tmp_path, name, text)
+
+
+def test_every_exception_is_of_a_file(checker):
+    files = [path.relative_to(ROOT).as_posix() for path in checker.every_file()]
+    for each in checker.RULES["exceptions"]:
+        assert each["why"]
+        assert any(re.fullmatch(each["where"], name) for name in files), each

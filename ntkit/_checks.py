@@ -29,8 +29,7 @@ def check_labels(**columns: ArrayLike) -> list[Array]:
 
 
 def check_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
-    """Class labels and predictions as by :func:`check_labels`; all must have the type of
-    ``y_true``."""
+    """Class labels and predictions by :func:`check_labels`, all of the type of ``y_true``."""
     truth, *rest = check_labels(y_true=y_true, **columns)
     for name, array in zip(columns, rest, strict=True):
         if _kind(array) != _kind(truth):

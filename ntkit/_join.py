@@ -108,8 +108,7 @@ def pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | No
 
 
 def _one_after_the_other(parts: list[Array]) -> Array:
-    """Numbers stay numbers if all are; text columns become objects, which need not have one
-    width."""
+    """Numbers stay numbers if all are; columns of texts become objects."""
     if len(parts) == 1:
         return parts[0]
     numbers = all(part.dtype.kind in "fiu" for part in parts)
@@ -132,8 +131,7 @@ def columns_of(table: Any) -> dict[str, Array]:
 
 
 def _array(values: Any) -> Array:
-    """Values as an array; texts as objects, because NumPy gives every text the longest one's
-    size."""
+    """Values as an array; texts as objects, because NumPy pads texts to one width."""
     if isinstance(values, list | tuple):
         return np.fromiter(values, dtype=object, count=len(values))
     return np.asarray(values)

@@ -185,6 +185,8 @@ def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
             raise InputError(f"{path} is not a file; {fix}")
         with file.open("rb") as opened:
             content = opened.read(largest + 1)
+    except InputError:  # is a ValueError as well
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); {fix}") from error
     except ValueError as error:  # a character that no file name may contain

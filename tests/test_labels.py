@@ -40,12 +40,12 @@ def test_something_is_said_exactly_where_the_classes_differ(one, two):
 @pytest.mark.parametrize(
     ("label", "known", "meant", "why"),
     [
-        ("Dog", ["cat", "dog"], "'dog'", "upper and lower case only"),
-        ("dog ", ["cat", "dog"], "'dog'", "spaces only"),
-        ("big  dog", ["cat", "big dog"], "'big dog'", "spaces only"),
+        ("Dog", ["cat", "dog"], "'dog'", "only in upper and lower case"),
+        ("dog ", ["cat", "dog"], "'dog'", "only in spaces"),
+        ("big  dog", ["cat", "big dog"], "'big dog'", "only in spaces"),
         ("1", [0, 1], "1", "One is text, the other a whole number"),
         (1, ["0", "1"], "'1'", "One is a whole number, the other text"),
-        ("1.0", ["0", "1"], "'1'", "in the way they are written only"),
+        ("1.0", ["0", "1"], "'1'", "only in the way they are written"),
         ("landbrid", ["landbird", "waterbird"], "'landbird'", None),
         ("xyz", ["cat", "dog"], None, None),
         (12, [1, 2], None, None),

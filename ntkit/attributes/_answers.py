@@ -425,7 +425,7 @@ def read_answer_file(path: StrPath) -> Answers | Labels:
 
 def json_of(path: StrPath) -> Any:
     """Content of a JSON file of answers."""
-    wanted = "pass the answers.json that the page of an audit or ntkit label saved"
+    wanted = "the answers.json that the page of an audit or ntkit label saved"
     return read_json(path, largest=_LARGEST, wanted=wanted)
 
 

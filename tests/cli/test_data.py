@@ -326,7 +326,7 @@ def test_swapped_files_are_told_apart(ntkit, digits_folder):
         ({"y": np.full(60, np.nan)}, ("y holds NaN", "60 of 60 rows")),
         ({"y": np.zeros(60, int)}, ("one class only (0)",)),
         ({"y": np.arange(60) % 2 / 2}, ("y holds 0.5", "whole numbers")),
-        ({"groups": np.where(np.arange(60) == 7, np.nan, 1)}, ("groups holds NaN", "row 7")),
+        ({"groups": np.where(np.arange(60) == 7, np.nan, 1)}, ("groups has NaN", "row 7")),
         ({"y": np.array(["0", "1"] * 30)}, ("did you mean 0?", "One is text")),
     ],
 )

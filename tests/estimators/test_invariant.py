@@ -372,7 +372,7 @@ def with_value(copies, value):
         ({"X_changed": lambda X, c: [["a"] * 5] * 240}, "does not hold numbers"),
         ({"X_changed": lambda X, c: with_value(X[:, None], np.nan)}, "Row 3 of X_changed is NaN"),
         ({"X_changed": lambda X, c: with_value(c, np.inf)}, "infinite"),
-        ({"groups": lambda X, c: np.zeros(3)}, "groups holds 3 labels for 240 samples"),
+        ({"groups": lambda X, c: np.zeros(3)}, "groups has 3 labels for 240 samples"),
         ({"folds": lambda X, c: np.zeros(3, int)}, "folds must hold 240 whole numbers"),
         ({"folds": lambda X, c: np.zeros(240)}, "folds must hold 240 whole numbers"),
         ({"folds": lambda X, c: np.zeros(240, int)}, "Without fold 0 of folds no sample of class"),

@@ -14,7 +14,7 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sample_weight": np.r_[-1.0, np.ones(19)]}, "sample_weight holds negative"),
+        ({"sample_weight": np.r_[-1.0, np.ones(19)]}, "sample_weight contains negative"),
         ({"sample_weight": np.r_[NAN, np.ones(19)]}, "sample_weight contains NaN"),
         ({"sample_weight": np.ones(3)}, "sample_weight.shape"),
         ({"sample_weight": np.where(Y == 1, 0.0, 1.0)}, "class 1 has no sample of positive weight"),

@@ -140,7 +140,7 @@ def test_errors(two):
         draw(two.clf, y=np.where(two.y == "cat", "cow", "dog"))
     with pytest.raises(InputError, match=r"activations must have shape \(2,\)"):
         NeuronDisplay.from_predictions([1.0], [0, 1], [0, 1])
-    with pytest.raises(InputError, match="y_pred holds 1 labels but y_true holds 2"):
+    with pytest.raises(InputError, match="y_pred has 1 labels but y_true has 2"):
         NeuronDisplay.from_predictions([1.0, 2.0], [0, 1], [0])
     with pytest.raises(InputError, match="finite numbers"):
         NeuronDisplay.from_predictions([1.0, np.nan], [0, 1], [0, 1])

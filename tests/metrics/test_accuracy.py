@@ -54,7 +54,7 @@ def test_a_faultless_reference_leaves_the_worst_class():
 
 
 def test_lengths_must_match():
-    with pytest.raises(ValueError, match="groups holds 1 labels but y_true holds 2"):
+    with pytest.raises(ValueError, match="groups has 1 labels but y_true has 2"):
         worst_group_accuracy([0, 1], [0, 1], groups=["a"])
 
 
@@ -74,7 +74,7 @@ def test_overlapping_groups():
     assert worst_group_accuracy(y, pred, groups=members) == 0.5
     assert accuracy_by(y, pred, np.asarray(members, dtype=int)) == {0: 0.5, 1: 1.0}
     assert adjusted_accuracy(y, pred, groups=members) == 0.75
-    with pytest.raises(InputError, match="groups holds 3 labels but y_true holds 4"):
+    with pytest.raises(InputError, match="groups has 3 labels but y_true has 4"):
         accuracy_by(y, pred, members[:3])
     with pytest.raises(InputError, match="hold True and False"):
         accuracy_by(y, pred, 2 * np.asarray(members, dtype=int))

@@ -176,7 +176,7 @@ def test_what_a_score_needs_must_be_given(name):
 @pytest.mark.parametrize(
     ("y", "pred", "message"),
     [
-        ([0, 1, 1], [0, 1], "y_pred holds 2 labels but y_true holds 3"),
+        ([0, 1, 1], [0, 1], "y_pred has 2 labels but y_true has 3"),
         ([0, np.nan], [0, 1], "y_true contains NaN"),
         ([0, 1], ["a", "b"], "text"),
     ],

@@ -223,12 +223,12 @@ def test_the_table_is_markdown():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": [0]}, "groups holds 1 labels"),
+        ({"groups": [0]}, "groups has 1 labels"),
         ({"attribute": [None, np.nan]}, "attribute is not known of any"),
         ({"groups": [0, 1], "attribute": [0, 1]}, "groups or attribute, not both"),
         ({"y_pred_before": [0]}, "y_pred_before holds 1 labels"),
         ({"confidence": 95}, "confidence must be between 0 and 1"),
-        ({"sample_weight": [1, -1]}, "sample_weight holds negative"),
+        ({"sample_weight": [1, -1]}, "sample_weight contains negative"),
     ],
 )
 def test_unusable_input(options, message):

@@ -1181,7 +1181,7 @@ def test_a_full_disk_leaves_nothing(sandbox, tmp_path):
     )
     assert not outcome.problem(), outcome.problem()
     assert outcome.status == "refused"
-    assert "There is no room for" in outcome.message
+    assert "There is not enough disk space for" in outcome.message
     assert listing(tmp_path) == before
 
 

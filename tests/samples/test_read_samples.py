@@ -250,7 +250,7 @@ def test_a_folder_with_arrays_is_read_without_loading_x(tmp_path):
         ({"X": X, "y": ["a", "", "b", " "]}, r"y holds .*empty values in 2 of 4 rows.* row 1 "),
         (
             {"X": X, "y": Y, "groups": [0, 1, np.nan, 1]},
-            "groups holds NaN.* in 1 of 4 rows.* row 2",
+            "groups has NaN.* in 1 of 4 rows.* row 2",
         ),
     ],
 )

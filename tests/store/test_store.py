@@ -629,7 +629,7 @@ def test_a_store_never_takes_the_place_of_what_is_read(write, samples, zoo, tmp_
     before = zoo.contents(store)
     (tmp_path / "link").symlink_to(store)
     for name in ("store", "link"):
-        with pytest.raises(InputError, match=r"holds .*X\.npy, an input of this job"):
+        with pytest.raises(InputError, match=r"contains .*X\.npy, an input of this job"):
             write(name, samples=read_samples(store / "X.npy"), force=force)
     assert zoo.contents(store) == before
 
@@ -656,7 +656,9 @@ def test_a_full_disk_is_one_sentence_and_the_store_can_be_finished(write, zoo, m
 
     with monkeypatch.context() as patch:
         patch.setattr(_rows_file.RowFile, "_write", full)
-        with pytest.raises(InputError, match=r"no room for .*store \(No space.*again") as error:
+        with pytest.raises(
+            InputError, match=r"not enough disk space for .*store \(No space.*again"
+        ) as error:
             write()
     assert error.value.__cause__.errno == errno.ENOSPC
     assert zoo.contents(write().path) == whole
@@ -673,7 +675,9 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
         try:
             if "force" in when:
                 limit()
-            with pytest.raises(InputError, match=r"no room for .*store \(File too large"):
+            with pytest.raises(
+                InputError, match=r"not enough disk space for .*store \(File too large"
+            ):
                 write(**when)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -683,7 +687,9 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
 def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=N * 5 * 4 - 1))
     embedder = Embedder(model)
-    with pytest.raises(InputError, match=r"no room for .*: it needs about 800 bytes, and 799 b"):
+    with pytest.raises(
+        InputError, match=r"not enough disk space for .*: it needs about 800 bytes, and 799 b"
+    ):
         write(embedder=embedder)
     assert not embedder.started
     assert not (tmp_path / "store").exists()

@@ -299,7 +299,7 @@ def test_no_room_is_found_before_the_work(sets, tmp_path, monkeypatch):
     monkeypatch.setattr(OnnxEmbedder, "transform", lambda *_: pytest.fail("it began to work"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(
-        InputError, match=r"no room for .*out: it needs about 16\.9 MB, and 1 kB are"
+        InputError, match=r"not enough disk space for .*out: it needs about 16\.9 MB, and 1 kB are"
     ):
         run(train, validation, out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
@@ -313,7 +313,7 @@ def test_a_folder_that_holds_what_is_read_is_never_replaced(sets, written, tmp_p
     link.symlink_to(out / "debiased.onnx")
     before = models.contents(out)
     for model in (out / "debiased.onnx", link):
-        with pytest.raises(InputError, match=r"out holds .*an input of this job"):
+        with pytest.raises(InputError, match=r"out contains .*an input of this job"):
             debias(model, train, validation, device="cpu", out=out, force=True)
     assert models.contents(out) == before
 

@@ -157,7 +157,7 @@ def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
         ([data], "contains .*pictures, an input"),
         ([out], "out is an input of this job"),
         ([tmp_path / "folder"], "out is an input of this job"),
-        ([tmp_path / "link"], "holds .*link, an input"),
+        ([tmp_path / "link"], "contains .*link, an input"),
         ([tmp_path / "folder" / "debiased.onnx"], "holds .*, an input"),
         ([os.path.relpath(model)], "holds .*, an input"),
     ]:

@@ -102,7 +102,7 @@ def test_other_files_are_refused(content, says, tmp_path):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="^\\S+ is not a file; name the answers"):
+    with pytest.raises(InputError, match=r"^\S+ is not a file; name the answers"):
         read_answers(tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         read_answers(tmp_path / "missing.json")
@@ -222,8 +222,8 @@ def test_several_people_are_joined():
                 "ada.json": Answers((Answer("column:sex", "spurious", (("column:sex",),)),)),
                 "bob.json": Answers((Answer("column:sex=F", "legitimate", (("column:sex=F",),)),)),
             },
-            "'column:sex' is answered as a shortcut and 'column:sex=F' as a finding that matters, but "
-            "both are about 'column:sex'",
+            "'column:sex' is answered as a shortcut and 'column:sex=F' as a finding that matters, "
+            "but both are about 'column:sex'",
         ),
         (
             {"ada.json": said(film=["spurious"], model="a"), "bob.json": said(model="b")},

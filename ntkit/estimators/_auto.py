@@ -87,12 +87,17 @@ def learns(
             f"bound), less than {100 * ERROR_RECOVERY:.0f} %, so they may be noise"
         )
     elif not tried.worth_it:
-        left = f"not {100 * BESIDE:.0f} % (lower bound), so they may be noise"
+        left = (
+            "of the errors that class-balanced retraining with another penalty leaves, it fixes "
+            f"less than {100 * BESIDE:.0f} % (lower bound), so they may be noise"
+        )
         if np.isnan(tried.beside):
-            left = f"fewer than {LEAST_ERRORS} of them, too few to tell"
+            left = (
+                "class-balanced retraining with another penalty leaves fewer than "
+                f"{LEAST_ERRORS} errors, too few to tell"
+            )
         why = (
-            f"Balancing them fixes {share} of these errors. But of the errors that class-balanced "
-            f"retraining with another penalty leaves, it fixes {left}"
+            f"Balancing correct and misclassified samples fixes {share} of these errors. But {left}"
         )
     else:
         why = (

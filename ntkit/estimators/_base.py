@@ -378,8 +378,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         return Rows(X, np.searchsorted(self.classes_, y), weight)
 
     def _changed_copies(self, X_changed: Any, X: Array) -> Array:
-        """Check changed copies of rows, (N, R, D), NaN for a missing copy; warn of another
-        scale."""
+        """Check changed copies of rows, (N, R, D), NaN for a missing copy, and their scale."""
         if hasattr(X_changed, "columns") and np.shape(X_changed) == X.shape:
             validate_data(self, X_changed, reset=False, skip_check_array=True)  # their names
         copies = checked_copies(X_changed, X)

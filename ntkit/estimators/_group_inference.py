@@ -128,8 +128,11 @@ PENALTIES = (
 )
 """Candidate penalties: an attribute is spread over many neurons, or is one word."""
 SCALES = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
-"""Candidate factors of the logits. A strong penalty makes a head less certain than it should be.
-Probabilities that are too equal make common values seem more common than they are."""
+"""Candidate factors of the logits.
+
+A strong penalty makes a head less certain than it should be. Probabilities that are too equal make
+common values seem more common than they are.
+"""
 ERRORS = (0.02, 0.05, 0.1, 0.15)
 """Candidate shares of wrong labels."""
 _HEAD_MAX_ITER = 300

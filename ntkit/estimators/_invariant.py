@@ -275,7 +275,7 @@ class InvariantClassifier(ValidatedClassifier):
             group = Attribute.from_labels("groups", groups)
             if len(group.value) != n:
                 raise InputError(
-                    f"groups holds {len(group.value)} labels for {n} samples; give one each."
+                    f"groups has {len(group.value)} labels for {n} samples; pass one for each."
                 )
             value = np.append(group.value, np.full(n_val, len(group.names)))
             study = replace(study, values=value[:, None])
@@ -283,7 +283,7 @@ class InvariantClassifier(ValidatedClassifier):
             fold = np.asarray(folds)
             if fold.shape != (n,) or fold.dtype.kind not in "iu":
                 raise InputError(
-                    f"folds must hold {n} whole numbers, one per sample; got {fold.dtype} of shape "
+                    f"folds must have {n} whole numbers, one per sample; got {fold.dtype} of shape "
                     f"{fold.shape}."
                 )
             study = replace(study, folds=np.append(fold, np.full(n_val, -1)))

@@ -60,9 +60,9 @@ _logger = logging.getLogger(__name__)
 class Stage:
     """Result of stage one: sets, folds (if the two sets are the same), original head, scores."""
 
-    # `also` are identification samples that are not for retraining, to judge penalties by,
-    # `changed` the copies that judge a mask (what it costs on biased samples is no price), and
-    # `plain` the penalties of class-balanced retraining, where one is to be chosen.
+    # `also`: validation samples that are not for retraining, which evaluate penalties.
+    # `changed`: copies that evaluate a mask, because a loss on biased samples is not a cost.
+    # `plain`: penalties of class-balanced retraining, if one is to be chosen.
 
     tune: Rows
     identify: Rows
@@ -262,7 +262,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     @classmethod
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
-        """The paper's method: λ = 0 on unscaled activations, every class scored, no cost limit.
+        """The paper's method: λ = 0 on unscaled activations, every class scored, any cost.
 
         All flagged neurons are suppressed, except for the last non-constant neuron.
 
@@ -308,7 +308,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         {X, y, sample_weight, X_changed}
             Used only with ``statistic="change"``. If there is one copy of each sample, copies can
             be samples as well:
-            ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``.
+            ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``
         {X_val, y_val, sample_weight_val}
 
         {fitted}

@@ -56,7 +56,7 @@ REFUSALS = [
     (lambda: change_named("image:top left=2"), "takes no number; write image:top left"),
     (lambda: change_named("word:film").copies(ROWS), "changes texts, but the set holds columns"),
     (lambda: change_named("image:blur").copies(TEXTS), "changes images, but the set holds texts"),
-    (lambda: change_named("column:age").copies(TEXTS), "changes columns that the model takes"),
+    (lambda: change_named("column:age").copies(TEXTS), "changes columns that the model reads"),
     (lambda: change_named("column:agee").copies(ROWS), "did you mean 'age'?"),
     (lambda: change_named("column:site").copies(ROWS), "it takes 'age', 'sex'"),
     (lambda: change_named("column:age=x").copies(ROWS), "the column holds numbers; write one"),
@@ -65,7 +65,7 @@ REFUSALS = [
     (lambda: change_named("folder:/").copies(IMAGES), "holds arrays without names"),
     (lambda: change_named("column:age").copies(ROWS, [2]), "rows are numbers from 0 to 1"),
     (lambda: change_named("column:age").copies(ROWS, [-1]), "rows are numbers from 0 to 1"),
-    (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed is a whole number"),
+    (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed must be a whole number"),
     (lambda: change_named("column:age").copies(ROWS, folds=[0]), "for 2 samples; give one each"),
     (lambda: change_named("case:lower").copies(Samples(ROWS.X, embedded=True)),
      "embeddings cannot be changed; give the samples themselves"),
@@ -139,7 +139,7 @@ def test_copies_in_a_folder_are_matched_by_name(originals, tmp_path, names):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["a/one.png"], "holds a copy of none of the 4 samples: the first is called 'a/1.png'"),
+        (["a/one.png"], "has no copy of any of the 4 samples: the first sample is 'a/1.png'"),
         (["a/1.png", "a/1.jpg"], "names 'a/1' twice"),
     ],
 )

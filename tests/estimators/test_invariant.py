@@ -342,7 +342,9 @@ def test_scikit_learn_cuts_and_scales_copies_with_X():
 def test_copies_on_another_scale_are_warned_of():
     X, y, copies, _ = data(14)
     pipeline = Pipeline([("scale", StandardScaler()), ("clf", InvariantClassifier(C=1.0))])
-    with pytest.warns(UserWarning, match=r"X_changed is not on the scale of X.*\['X_changed'\]"):
+    with pytest.warns(
+        UserWarning, match=r"X_changed does not have the scale of X.*\['X_changed'\]"
+    ):
         pipeline.fit(50 * X, y, clf__X_changed=50 * copies[:, 0])
 
 
@@ -369,12 +371,12 @@ def with_value(copies, value):
         ({"X_changed": lambda X, c: c[:, :, 1:]}, "got shape (240, 1, 4)"),
         ({"X_changed": lambda X, c: c[None]}, "R copies"),
         ({"X_changed": lambda X, c: c[:, :0]}, "got shape (240, 0, 5)"),
-        ({"X_changed": lambda X, c: [["a"] * 5] * 240}, "does not hold numbers"),
+        ({"X_changed": lambda X, c: [["a"] * 5] * 240}, "does not contain numbers"),
         ({"X_changed": lambda X, c: with_value(X[:, None], np.nan)}, "Row 3 of X_changed is NaN"),
         ({"X_changed": lambda X, c: with_value(c, np.inf)}, "infinite"),
         ({"groups": lambda X, c: np.zeros(3)}, "groups has 3 labels for 240 samples"),
-        ({"folds": lambda X, c: np.zeros(3, int)}, "folds must hold 240 whole numbers"),
-        ({"folds": lambda X, c: np.zeros(240)}, "folds must hold 240 whole numbers"),
+        ({"folds": lambda X, c: np.zeros(3, int)}, "folds must have 240 whole numbers"),
+        ({"folds": lambda X, c: np.zeros(240)}, "folds must have 240 whole numbers"),
         ({"folds": lambda X, c: np.zeros(240, int)}, "Without fold 0 of folds no sample of class"),
     ],
 )

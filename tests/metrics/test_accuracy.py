@@ -184,12 +184,12 @@ def test_samples_of_unknown_group_are_left_out(groups, order):
 
 @pytest.mark.parametrize("groups", [[-1, -1], [None, np.nan], [np.nan, np.nan]])
 def test_some_group_must_be_known(groups):
-    with pytest.raises(InputError, match="groups is not known of any sample"):
+    with pytest.raises(InputError, match="groups is unknown for all samples"):
         worst_group_accuracy([0, 1], [0, 1], groups=groups)
 
 
 def test_minus_one_that_may_be_a_label_is_not_taken_for_unknown():
-    with pytest.raises(InputError, match="-1 and 1 alone"):
+    with pytest.raises(InputError, match="only -1 and 1"):
         worst_group_accuracy([0, 1], [0, 1], groups=[-1, 1])
     with pytest.raises(InputError, match="the text '-1'"):
         worst_group_accuracy([0, 1], [0, 1], groups=np.array(["a", "-1"]))

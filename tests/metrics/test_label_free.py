@@ -157,7 +157,7 @@ def test_a_faultless_head_is_best(seed):
 def test_names():
     assert set(SCORERS) - set(LABEL_FREE_SCORES) == {"worst_group_accuracy", "adjusted_accuracy"}
     assert SCORERS[0] == "worst_class_correctness_group_accuracy"
-    with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are worst_class_"):
+    with pytest.raises(InputError, match="Unknown score 'nope'; use one of worst_class_"):
         named_score("nope", [0], [0])
 
 

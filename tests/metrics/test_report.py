@@ -224,7 +224,7 @@ def test_the_table_is_markdown():
     ("options", "message"),
     [
         ({"groups": [0]}, "groups has 1 labels"),
-        ({"attribute": [None, np.nan]}, "attribute is not known of any"),
+        ({"attribute": [None, np.nan]}, "attribute is unknown for all"),
         ({"groups": [0, 1], "attribute": [0, 1]}, "groups or attribute, not both"),
         ({"y_pred_before": [0]}, "y_pred_before holds 1 labels"),
         ({"confidence": 95}, "confidence must be between 0 and 1"),

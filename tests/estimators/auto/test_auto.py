@@ -68,7 +68,7 @@ def test_many_errors_are_noise():
     X, y, _ = groups(5, 1000, noise=3, bias=0.6)
     clf = AutoDebiasClassifier(random_state=0).fit(X, y)
     assert clf.recipe_ == "class-balanced"
-    assert "cannot be told from noise" in clf.reason_
+    assert "may be noise" in clf.reason_
     assert np.isnan(clf.shift_pvalue_)
     assert clf.class_errors_.mean() > 0.1
 
@@ -103,7 +103,7 @@ def test_a_few_dozen_errors_of_a_small_set_are_no_bias(noise):
     clf = AutoDebiasClassifier(random_state=40)
     clf.fit(X[train], labels[train], X_val=X[held], y_val=labels[held])
     assert clf.recipe_ == "class-balanced"
-    assert "too few to tell" in clf.reason_ or "told from noise" in clf.reason_
+    assert "too few to tell" in clf.reason_ or "may be noise" in clf.reason_
     assert clf.score(X[test], y[test]) > 0.95
 
 

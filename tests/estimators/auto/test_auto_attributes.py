@@ -62,7 +62,7 @@ def test_several_attributes_of_several_values_some_of_them_unknown():
     [
         ({}, "group-balanced", "needs attributes"),
         ({"attributes": np.zeros((5, 1))}, "group-balanced", "one row for each of 60 samples"),
-        ({"attributes": np.full((60, 1), 0.5)}, "group-balanced", "no whole numbers"),
+        ({"attributes": np.full((60, 1), 0.5)}, "group-balanced", "not whole numbers"),
         ({"attributes": [["a"]] * 60}, "group-balanced", "must be numbers"),
         ({"attributes": np.zeros((60, 1))}, "auto", "recipe='group-balanced'"),
     ],

@@ -56,7 +56,11 @@ def test_the_candidate_is_dfr_on_partial_attributes(feature_set, name):
     clf, _ = made.fit(settings[chosen])
     Z, y = np.concatenate([made.train.Z, made.validation.Z]), np.concatenate([Y, HELD[1]])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
-    with nullcontext() if name else pytest.warns(UserWarning, match="No view reads the attribute"):
+    with (
+        nullcontext()
+        if name
+        else pytest.warns(UserWarning, match="No feature set predicts the attribute")
+    ):
         own.fit(Z, y, attribute=values, feature_sets=feature_set)
     np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
     np.testing.assert_allclose(clf.intercept_, own.intercept_, rtol=1e-6)
@@ -310,7 +314,7 @@ def test_one_at_a_time_and_of_the_right_length():
     for given, message in (
         ({"attribute": [1] * 20, "groups": [1] * 20}, "one at a time"),
         ({"attribute": [1, 0]}, "holds 2 values, and there are 20"),
-        ({"groups": [-1] * 20}, "known of no sample"),
+        ({"groups": [-1] * 20}, "unknown for all samples"),
     ):
         with pytest.raises(InputError, match=message):
             partly_known(pool(), key=None, **given)

@@ -34,7 +34,7 @@ sample_weight_val : array-like of shape (M,), optional
     Their weights.
 groups : array-like of shape (N,)
     Group of each sample, of any type: usually one label for every pair of class and spurious
-    attribute. ``groups=y`` uses the classes alone. -1, None or NaN marks an unknown group. Unknown
+    attribute. ``groups=y`` uses the classes alone. An unknown group is -1, None or NaN. Unknown
     groups are inferred, and a sample then counts with the probability of its group.
 attribute : array-like of shape (N,), optional
     Spurious attribute, used instead of ``groups``; -1, None or NaN if it is unknown. The groups are
@@ -52,7 +52,7 @@ y_pred : array-like of shape (N,)
     Predicted classes.
 evaluated.groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
     Group labels, for evaluation. If groups overlap, as in CivilComments, a table of which samples
-    are in which group. -1, None or NaN marks an unknown group, and such samples are left out. The
+    are in which group. An unknown group is -1, None or NaN, and such samples are left out. The
     columns of a DataFrame name the groups.
 reference_pred : array-like of shape (N,)
     Predictions of a head that was not fitted on these samples, preferably class-balanced.

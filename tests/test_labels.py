@@ -17,7 +17,7 @@ from ntkit._labels import (
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 
-WORDS = {"what": "The held-out set", "where": "the training set", "fix": "mend it."}
+WORDS = {"what": "The validation set", "where": "the training set", "fix": "rename it."}
 LABELS = st.one_of(
     st.lists(st.integers(-5, 5), min_size=1),
     st.lists(st.text(max_size=4), min_size=1),
@@ -55,7 +55,7 @@ def test_the_nearest_match(label, known, meant, why):
     assert meant_instead(label, known) == meant
     sentence = unknown_labels([label], known, **WORDS)
     assert (f"did you mean {meant}?" in sentence) == (meant is not None)
-    assert ("mend it." in sentence) == (meant is None)
+    assert ("rename it." in sentence) == (meant is None)
     assert why is None or why in sentence
 
 
@@ -81,7 +81,7 @@ def test_everything_that_takes_labels_says_it_alike():
     with pytest.raises(InputError, match=said):
         debias(marked_digits_model_path(), train, (held, other), device="cpu")
     model = FrozenModel.load(marked_digits_model_path()).with_classes(names)
-    assert "differ in case" in model.matched_to(other).matched_by  # and nothing else is near
+    assert "differ only in case" in model.matched_to(other).matched_by  # and nothing else is near
     with pytest.raises(InputError, match=said.replace("Dog", "Dogg")):
         model.matched_to(np.array(["cat", "Dogg"])[d.y_validation[:200]])
     Z = held.reshape(200, -1).astype(np.float32)

@@ -112,8 +112,7 @@ class Source:
     def samples(
         self, split: str, counts: Sequence[int] | None = None, **parts: Any
     ) -> BenchmarkSamples:
-        """Return samples; warn if counts, of each group or in total, differ from the published
-        ones."""
+        """Return samples; warn if counts, of each group or in total, are not the published ones."""
         published = self.counts.get(split, ())
         if counts is not None and len(counts) == 1:
             published = (sum(published),)
@@ -639,8 +638,7 @@ def load_imagenet_a(
 
 
 def _nine_classes() -> dict[str, tuple[int, bool]]:
-    """The 42 ImageNet classes by WordNet number: its class of nine, and whether ImageNet-A has
-    it."""
+    """Index of the nine classes by WordNet number, and whether ImageNet-A has the class."""
     table = read_csv(IMAGENET_TABLE, ["wnid", "class", "imagenet_a"], "install ntkit again")
     classes = table.codes("class", {name: i for i, name in enumerate(ANIMALS)})
     pairs = zip(classes.tolist(), table.codes("imagenet_a").astype(bool).tolist(), strict=True)

@@ -38,7 +38,7 @@ The three sets are drawn from disjoint originals; an original appears several ti
 drawn differently each time. The model next to the data (`marked_digits_model_path`) was trained on
 the training set only, without group labels. The data set shows the effect of a method if the bias
 is known and strong. Data and network were selected among some dozens of variants by their test
-results, so they are no evidence for the method on other data.
+results, so they prove nothing about other data.
 """
 
 

@@ -68,7 +68,7 @@ def make_spurious_regression(
     n_core, n_spurious : int
         Number of features of each kind; the length of ``beta`` or ``gamma`` replaces it.
     correlation : float in [0, 1]
-        Probability p that the spurious features have the sign of y. 0.5 is no correlation.
+        Probability p that the spurious features have the sign of y. 0.5 means no correlation.
     eta_core, eta_spurious : float >= 0
         Standard deviation of the part of y that the core features do not explain, and of the noise
         in a spurious feature.

@@ -133,7 +133,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
        unseen samples. The lower bounds must be at least 8 % of the baseline's errors, and 12 % of
        the errors of class-balanced retraining with its own penalty. If more errors on V show that
        the network may have memorised T, wrong labels included, this step uses V alone.
-    4. Else the errors are no evidence of bias: class-balanced retraining on T and V.
+    4. Else the errors do not prove bias: class-balanced retraining on T and V.
 
     The *error recovery rate* compares two heads on the errors of a class: the share of the errors
     that another head gets right, minus the share of correct samples, equally far from the boundary,

@@ -83,7 +83,7 @@ class SELFClassifier(ValidatedClassifier):
         in every step, weighted so that the classes have equal weight: the expectation of the same
         step, without randomness.
     dropout : float, default=0.5
-        Probability of dropping a neuron for dropout_disagreement (published: 0.5, 0.7, 0.9).
+        Dropout probability of a neuron for dropout_disagreement (published: 0.5, 0.7, 0.9).
     early_head : LinearHead or fitted linear classifier, default=None
         Early head of the two early_stop scores. None fits one.
     early_iter : int, default=1

@@ -230,7 +230,7 @@ def _check(model: onnx.ModelProto, estimator: Any, X: Any, kind: str) -> None:
     wrong = int((np.asarray(label)[clear].astype(expected.dtype) != expected[clear]).sum())
     if wrong:
         raise VerificationError(
-            f"The {kind} as converted by skl2onnx has another label than predict for {wrong} of "
+            f"The {kind} converted by skl2onnx has another label than predict for {wrong} of "
             f"{len(X)} samples of X; export only the ntkit estimator in it, or use scikit-learn "
             "for the rest."
         )

@@ -132,7 +132,7 @@ def _stop_collecting() -> bool:
 
 
 _NO_LOG = SharedSwitch(_raise_level, _LOGGER.setLevel)
-"""Silence onnx-ir's log, whose messages ntkit replaces by errors."""
+"""Switch off onnx-ir's log, whose messages ntkit replaces by errors."""
 _NO_COLLECTOR = SharedSwitch(_stop_collecting, lambda before: gc.enable() if before else None)
 """Pause the garbage collector while the nodes of a large graph are made or written.
 

@@ -212,7 +212,7 @@ class CorrectnessGroupScorer:
             np.unique(y),
             self.reference.classes,
             what="y",
-            where="the reference head",
+            where="the class-balanced baseline",
             fix="use its labels.",
         )
         if problem is not None:

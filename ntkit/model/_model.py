@@ -69,6 +69,7 @@ from ntkit.model.head_search import Head, candidate_layers
 
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
+_EACH = "its Sigmoid for each of them"
 
 
 @documented
@@ -392,7 +393,7 @@ class FrozenModel:
     def takes_inputs_of(self, other: FrozenModel) -> bool:
         """Whether inputs have the names, types and sizes of another model's, and its columns.
 
-        Columns that only one model names are no contradiction.
+        Columns that only one model names do not contradict anything.
         """
         return len(self.inputs) == len(other.inputs) and all(
             _signature(one) == _signature(two)
@@ -432,14 +433,13 @@ class FrozenModel:
         if problem == "regression":
             return f"The model's head is a regression, according to {where}{fix}"
         if self.scores_each_class_alone:
-            problem, where = "multi_label_classification", "its Sigmoid for each of them"
+            problem, where = "multi_label_classification", _EACH
         if problem != "multi_label_classification":
             return None
         return (
-            f"The model scores each of its {self.head.n_logits} labels independently, for samples "
-            f"with several labels, according to {where}{fix} If each of your samples has one "
-            "label, export the model with a Softmax, or with "
-            f"neither{' and without that entry' * (where != 'its Sigmoid for each of them')}."
+            f"The model scores each of its {self.head.n_logits} labels independently (for several "
+            f"labels per sample), says {where}{fix} With one label per sample, export it with a "
+            f"Softmax, or with neither{' and without that entry' * (where != _EACH)}."
         )
 
     @property

@@ -156,7 +156,7 @@ def test_functions_of_rows(table):
     ("function", "told"),
     [(lambda row: {"agee": 1}, "return a mapping of some of the columns"),
      (lambda row: 3, "return a mapping"),
-     (lambda row: {"0": 1.5}, "are not int64; return such values")],
+     (lambda row: {"0": 1.5}, "are not int64; return values of this type")],
 )  # fmt: skip
 def test_functions_that_make_something_else(function, told):
     with pytest.raises(InputError, match=told):

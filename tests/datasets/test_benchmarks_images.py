@@ -284,7 +284,7 @@ def test_imagenet_files_that_are_no_images_are_passed_over(tmp_path):
 def test_imagenet_in_other_layouts(tmp_path):
     with pytest.raises(InputError, match="does not hold the folder train"):
         load_imagenet9(tmp_path, "train", STEPS)
-    with pytest.raises(InputError, match="test set is ImageNet-A: load_imagenet_a"):
+    with pytest.raises(InputError, match="use ImageNet-A as its test set: load_imagenet_a"):
         load_imagenet9(tmp_path, "test", STEPS)
     (tmp_path / "val").mkdir()
     with pytest.raises(InputError, match=r"no images in folders such as n01641577; .*image-net"):
@@ -329,7 +329,7 @@ def test_it_says_which_file_was_looked_for(tmp_path):
         (lambda t: t.replace("place,", "site,", 1), r"no column 'place'; its columns are .*'site'"),
         (lambda t: t[: t.index("\n") + 1], "has no rows"),
         (lambda t: "", "no column 'img_filename'"),
-        (lambda t: t[:-25], r"row 9 has 4 cells where the header has 6, so the file is cut off"),
+        (lambda t: t[:-25], r"row 9 has 4 cells but the header has 6, so the file is cut off"),
         (lambda t: t + '9,"a.jpg', "not a readable table"),
         (lambda t: t.replace(",0,0,0,", ",2,0,0,", 1), "row 2: '2' in column 'y' is none of 0, 1"),
         (lambda t: t.replace(",0,0,0,", ",0,5,0,", 1), "'5' in column 'split' is none of 0, 1, 2"),
@@ -380,7 +380,9 @@ def test_an_image_folder_that_is_absent(tmp_path):
 
 
 def test_wrong_arguments(birds):
-    with pytest.raises(InputError, match='split is "train", "val" or "test"; got \'validation\''):
+    with pytest.raises(
+        InputError, match='split must be "train", "val" or "test"; got \'validation\''
+    ):
         load_waterbirds(birds, "validation", STEPS)
     with pytest.raises(InputError, match=r"as ImagePreprocessing, such as .*; got TextPreproc"):
         load_waterbirds(birds, "train", TextPreprocessing("tokenizer.json"))

@@ -295,9 +295,12 @@ def test_an_identity_without_a_share_is_not_mentioned(tmp_path, steps):
     ("edit", "sentence"),
     [
         (lambda t: t.replace("christian,", "x,"), "no column 'christian'"),
-        (lambda t: t.replace("0.4999", "high"), r"row 4: 'high' in column 'toxicity' is no number"),
-        (lambda t: t.replace("0.4999", ""), r"row 4: '' in column 'toxicity' is no number"),
-        (lambda t: t.replace("0.7", "yes"), "'yes' in column 'muslim' is no number"),
+        (
+            lambda t: t.replace("0.4999", "high"),
+            r"row 4: 'high' in column 'toxicity' is not a number",
+        ),
+        (lambda t: t.replace("0.4999", ""), r"row 4: '' in column 'toxicity' is not a number"),
+        (lambda t: t.replace("0.7", "yes"), "'yes' in column 'muslim' is not a number"),
         (lambda t: t[:40], "cut off|no column"),
         (lambda t: t[: t.index("over") + 4], "not a readable table"),
         (lambda t: t[: t.rindex("0.9") + 3], r"row 7 has 3 cells .* get CivilComments .* https://"),
@@ -313,7 +316,9 @@ def test_damaged_civilcomments(tmp_path, steps, edit, sentence):
 
 def test_wrong_arguments(tmp_path, steps):
     folder = write_civilcomments(tmp_path / "c")
-    with pytest.raises(InputError, match='groups is "any_identity" or "wilds"; got \'identity\''):
+    with pytest.raises(
+        InputError, match='groups must be "any_identity" or "wilds"; got \'identity\''
+    ):
         load_civilcomments(folder, "train", steps, groups="identity")
     with pytest.raises(InputError, match="got 'dev'"):
         load_multinli(folder, "dev", steps)

@@ -89,7 +89,7 @@ REFUSED = {
         {**PLAIN, "size": {"shortest_edge": 16, "longest_edge": 30}}, "longest_edge",
     ),
     "no size": ({**PLAIN, "size": None}, "'size' has None"),
-    "no filter": ({**PLAIN, "resample": None}, "'resample' is None"),
+    "not a filter": ({**PLAIN, "resample": None}, "'resample' is None"),
     "no such filter": ({**PLAIN, "resample": "sinc"}, "'resample' is 'sinc'"),
     "an int, and nobody who says what of": (
         {**UNTOLD, "do_center_crop": True, "crop_size": 12}, "shorter side or of both",
@@ -298,7 +298,7 @@ def test_what_is_given_mends_a_file_that_is_refused(beside):
 def test_another_size_than_the_models_is_refused(beside):
     written({**GREY, "size": golden.square(24)}, beside.parent)
     with pytest.raises(
-        InputError, match=r"24 x 24 pixels, as preproc.* takes 20 x 20; give --resize"
+        InputError, match=r"24 x 24 pixels, as preproc.* needs 20 x 20; set --resize"
     ):
         found(beside)
     assert found(beside, resize=(20, 20)).resize == (20, 20)

@@ -480,7 +480,7 @@ def test_settings_that_make_no_sense(options, said, folder):
 
 
 def test_a_length_without_room_for_a_text(folder):
-    with pytest.raises(InputError, match=r"max_length=2 leaves no room .* 2 special tokens"):
+    with pytest.raises(InputError, match=r"max_length=2 is too short .* 2 special tokens"):
         Texts(["a"], steps_in(folder, max_length=2))[:]
 
 
@@ -494,7 +494,7 @@ def test_a_tokenizer_that_cannot_be_used(folder):
 
 
 def test_half_a_character_is_named(folder):
-    with pytest.raises(InputError, match=r"The text 'a \\ud800' holds half a character"):
+    with pytest.raises(InputError, match=r"The text 'a \\ud800' contains half a character"):
         Texts(["fine", "a \ud800"], steps_in(folder))[:]
 
 

@@ -101,7 +101,7 @@ def test_neurons_by_name(two):
     clf = NeuronTuneClassifier(0.3, standardize=True, random_state=0).fit(frame, two.y)
     display = NeuronDisplay.from_estimator(clf, frame, two.y, neuron="n6")
     assert display.activations.tolist() == [0.5] * len(two.y)
-    with pytest.raises(InputError, match="No neuron is named 'sky'"):
+    with pytest.raises(InputError, match="There is no neuron 'sky'"):
         NeuronDisplay.from_estimator(clf, frame, two.y, neuron="sky")
     with pytest.raises(InputError, match="The neurons have no names, so 'sky' is not known"):
         NeuronDisplay.from_estimator(two.clf, two.Z, two.y, neuron="sky")
@@ -132,7 +132,7 @@ def test_errors(two):
         draw(LogisticRegression().fit(two.Z, two.y))
     with pytest.raises(InputError, match="needs a fitted estimator; got LinearHead"):
         draw(two.clf.erm_head_)
-    with pytest.raises(InputError, match="X holds 900 samples but y holds 2 labels"):
+    with pytest.raises(InputError, match="X has 900 samples but y has 2 labels"):
         draw(two.clf, y=["cat", "dog"])
     with pytest.raises(InputError, match="X has 5 columns, but the head reads 8"):
         draw(two.clf, X=two.Z[:, :5])

@@ -76,9 +76,9 @@ def test_overlapping_groups():
     assert adjusted_accuracy(y, pred, groups=members) == 0.75
     with pytest.raises(InputError, match="groups has 3 labels but y_true has 4"):
         accuracy_by(y, pred, members[:3])
-    with pytest.raises(InputError, match="hold True and False"):
+    with pytest.raises(InputError, match="have True and False"):
         accuracy_by(y, pred, 2 * np.asarray(members, dtype=int))
-    with pytest.raises(InputError, match="hold True and False"):
+    with pytest.raises(InputError, match="have True and False"):
         accuracy_by(y, pred, np.where(members, 1.0, np.nan))
     with pytest.raises(InputError, match="No sample of positive weight is in any group"):
         worst_group_accuracy(y, pred, groups=np.zeros((4, 2), dtype=bool))

@@ -200,7 +200,7 @@ PROBA = [[0.5, 0.5], [0.5, 0.5]]
     ("proba", "classes", "gamma", "message"),
     [
         ([[0.5, 0.5]], [0, 1], 1, r"reference_proba must have shape \(2, 2\)"),
-        ([[0.5, np.nan], [0.5, 0.5]], [0, 1], 1, "must hold probabilities"),
+        ([[0.5, np.nan], [0.5, 0.5]], [0, 1], 1, "must contain probabilities"),
         ([[3.0, -1.0], [0.5, 0.5]], [0, 1], 1, "rather than logits"),
         (PROBA, [0, 2], 1, r"y_true \(0, 1\) has the class 1, which classes \(0, 2\) lacks"),
         (PROBA, [0, 1], -1, "gamma must be a number >= 0"),

@@ -249,7 +249,7 @@ def test_samples_of_unknown_group_are_counted_and_left_out():
     assert report.summary("average").count == 6
     assert report.n_unknown == report.as_dict()["n_unknown"] == 2
     assert told.n_unknown == 0
-    assert "The group of 2 sample(s) is not known" in report.table()
+    assert "The group of 2 sample(s) is unknown" in report.table()
     assert "not known" not in told.table()
     assert "2 sample(s)" in repr(report)
     by_attribute = group_report(y, pred, attribute=["sea", "land", -1, "sea", "sea", None])

@@ -183,7 +183,7 @@ def test_the_fingerprint_covers_external_data(zoo, big):
 def test_missing_external_data_are_named(big):
     path = big[1]
     path.with_name("big.onnx.data").unlink()
-    with pytest.raises(ModelError, match=r"keeps weights in .*big\.onnx\.data, which is missing"):
+    with pytest.raises(ModelError, match=r"has weights in .*big\.onnx\.data, which is missing"):
         FrozenModel.load(path)
 
 

@@ -686,12 +686,12 @@ def external_offset(folder, offset):
     return external(folder, offset=offset)
 
 
-@case(-1, -(2**63), "x", "", "1.5", "٣", expect="refused", match="which is no count of bytes")
+@case(-1, -(2**63), "x", "", "1.5", "٣", expect="refused", match="which is not a number of bytes")
 def external_offset_that_is_none(folder, offset):
     return external(folder, offset=offset)
 
 
-@case(-1, "x", "", expect="refused", match="which is no count of bytes")
+@case(-1, "x", "", expect="refused", match="which is not a number of bytes")
 def external_length_that_is_none(folder, length):
     return external(folder, length=length)
 

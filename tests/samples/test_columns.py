@@ -162,7 +162,7 @@ def test_an_unnamed_label_is_pointed_out(tmp_path):
 
 def test_only_row_numbers_are_no_input(tmp_path):
     path = write(tmp_path / "t.csv", "id,label\n1,x\n2,y\n")
-    with pytest.raises(InputError, match=r"no columns besides 'label' but the column 'id'"):
+    with pytest.raises(InputError, match=r"no columns other than 'label' but the column 'id'"):
         read_samples(path)
 
 
@@ -335,7 +335,9 @@ def table(path, columns):
 
 def test_a_column_that_is_missing_is_named(by_columns, tmp_path):
     without = {k: v for k, v in COLUMNS.items() if k != "age"} | {"Agee": [1, 2, 3]}
-    with pytest.raises(InputError, match=r"no column 'age', which the model takes.*is it 'Agee'"):
+    with pytest.raises(
+        InputError, match=r"no column 'age', which the model has as an input.*is it 'Agee'"
+    ):
         read_samples(table(tmp_path / "t.csv", without), inputs=by_columns.inputs)
     spelt = {k: v for k, v in COLUMNS.items() if k != "age"} | {"Age": [1, 2, 3]}
     samples = read_samples(table(tmp_path / "t.csv", spelt), inputs=by_columns.inputs)
@@ -365,7 +367,7 @@ def test_a_missing_number_is_the_models_to_fill_in(by_columns, tmp_path):
 
 def test_a_text_that_is_missing_is_named(by_columns, tmp_path):
     path = table(tmp_path / "t.jsonl", {**COLUMNS, "home town": ["Ulm", None, "Bonn"]})
-    with pytest.raises(InputError, match="row 2: None in column 'home town' is no text"):
+    with pytest.raises(InputError, match="row 2: None in column 'home town' is not a text"):
         read_samples(path, inputs=by_columns.inputs)
 
 
@@ -413,9 +415,9 @@ def test_of_several_columns_of_lists_the_one_that_fits(tmp_path):
         (lambda rows: [*rows[:2], None, rows[3]], "row 3 has no list.*instead of 3"),
         (
             lambda rows: [*rows[:2], [1.0, None, 2.0], rows[3]],
-            "row 3 holds a value .* not a finite",
+            "row 3 has a value .* not a finite",
         ),
-        (lambda rows: [*rows[:2], [1.0, np.inf, 2.0], rows[3]], "row 3 holds a value"),
+        (lambda rows: [*rows[:2], [1.0, np.inf, 2.0], rows[3]], "row 3 has a value"),
     ],
 )
 def test_lists_that_are_no_embeddings_are_named(kind, change, said, tmp_path):
@@ -440,5 +442,5 @@ def test_whole_numbers_keep_all_their_digits(tmp_path):
     samples = read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))
     assert samples.X.tolist() == [[2**53 + 1, 1], [3, 4]]
     path.write_text(f"a,b,label\n{2**53 + 1},1.5,x\n3,4,y\n")
-    with pytest.raises(InputError, match=r"'1.5' in column 'b' is no whole number"):
+    with pytest.raises(InputError, match=r"'1.5' in column 'b' is not a whole number"):
         read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))

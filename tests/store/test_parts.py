@@ -92,7 +92,7 @@ def test_parts_of_any_size_merge_into_the_bytes_of_one_run(model, plan, dtype, s
 def test_parts_are_whole_windows_of_about_the_same_size(total, window, n):
     windows = -(-total // window)
     if n > windows:
-        with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; take fewer"):
+        with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; use fewer"):
             _contents.row_range(total, window, (1, n))
         return
     done, sizes = 0, set()
@@ -177,7 +177,7 @@ def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, t
         r"precision \('float32' and 'float64'\)": {"embedder": Embedder(model, dtype=float)},
     }.items():
         two = part(2, 2, name=f"{len(name)}", **options)
-        refused(rf"part1of2 and .* are no parts of one store, they differ in {name}", one, two)
+        refused(rf"part1of2 and .* are not parts of one store: they differ in {name}", one, two)
     refused(r"differ in number of parts \(2 and 3\)", one, part(2, 3))
 
 
@@ -195,7 +195,7 @@ def test_ranges_that_do_not_join_are_refused(part, refused):
     (two.path / "manifest.json").write_text(two_too)
     refused("part2of2 begins at row 10 instead of 20", one, two)
     (two.path / "manifest.json").write_text(json.dumps({**two.manifest, "total_rows": 50}))
-    refused("The parts hold 40 of 50 rows", one, two)
+    refused("The parts have 40 of 50 rows", one, two)
 
 
 def test_an_unfinished_part_is_named(part, model, tmp_path):

@@ -46,7 +46,7 @@ class Embedder:
 
     def on(self, engine):
         if engine not in ("local", "ray"):
-            raise InputError(f"engine is local or ray, not {engine!r}.")
+            raise InputError(f"engine must be local or ray, not {engine!r}.")
         return self
 
     def settings(self, X):
@@ -218,7 +218,7 @@ def test_precision_on_disk_can_be_chosen(write, model, samples):
         store = write(dtype, dtype=dtype, **wide)
         assert store.X.dtype == dtype == store.manifest["stored_dtype"]
         assert_array_equal(store.X, Embedder(model).transform(samples.X).astype(dtype))
-    with pytest.raises(InputError, match="dtype is float16 or float32, not 'int8'"):
+    with pytest.raises(InputError, match="dtype must be float16 or float32, not 'int8'"):
         write("int", dtype="int8")
 
 
@@ -446,7 +446,7 @@ def test_an_embedder_that_gives_other_rows_than_it_should(write, model):
 
     for name, embedder, said in [
         ("few", giving((30, 5)), "stopped at row 30 of 40"),
-        ("many", giving((30, 5), (20, 5)), "gave more than 40 rows"),
+        ("many", giving((30, 5), (20, 5)), "returned more than 40 rows"),
         ("wide", giving((30, 5), (10, 6)), "From row 30 on, there are 6 neurons in float32 inst"),
     ]:
         with pytest.raises(InputError, match=said):
@@ -528,7 +528,7 @@ def test_a_file_system_without_locks_is_used_without(write, monkeypatch, caplog)
 
     monkeypatch.setattr(fcntl, "flock", flock)
     write()
-    assert "cannot be locked here" in caplog.text
+    assert "cannot be locked on this" in caplog.text
 
 
 # -- overwriting ------------------------------------------------------------------------------
@@ -698,7 +698,7 @@ def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_folder_that_cannot_be_written(write):
-    with pytest.raises(InputError, match=r"^/proc/store cannot be written \(.*another place\.$"):
+    with pytest.raises(InputError, match=r"^/proc/store cannot be written \(.*another path\.$"):
         write("/proc/store")
 
 

@@ -152,7 +152,7 @@ def test_another_layer_edited_does_not_pass(zoo, tmp_path):
     check = verify(model, wrong, X, device="cpu")
     assert check.embedding_difference == 0
     assert check.side_difference > 1e-2
-    assert check.failures() == ("computes its other outputs otherwise than the original",)
+    assert check.failures() == ("computes its other outputs differently from the original",)
 
 
 def test_an_output_that_is_gone_does_not_pass(zoo, tmp_path):

@@ -403,8 +403,7 @@ def _convolution(
         return Product(data, {1: channels}, None)
     raise NotAffine(
         f"comes from {called(node)} with a kernel of {kernel}, which mixes positions or keeps "
-        "channels apart; a convolution is one linear layer if it is 1×1, or as large as what it "
-        "reads"
+        "channels apart (a convolution is linear if it is 1×1, or as large as its input)"
     )
 
 

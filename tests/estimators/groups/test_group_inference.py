@@ -346,7 +346,7 @@ def test_answers_alone_where_nothing_reads_them():
     values, known = answered(a, 20)
     inference = GroupInference(**QUICK, min_accuracy=1.0)
     clf = DFRClassifier(variant="weighted", group_inference=inference)
-    with pytest.warns(UserWarning, match=f"the {len(known)} samples alone of which it is known"):
+    with pytest.warns(UserWarning, match=f"the {len(known)} samples with a known one"):
         clf.fit(X, y, attribute=values)
     alone = DFRClassifier(variant="weighted").fit(X[known], y[known], attribute=a[known])
     assert clf.group_inference_.feature_set_ is None

@@ -107,7 +107,7 @@ def test_embeddings_cannot_be_changed(tmp_path, digits):
     embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu")
     samples = Samples(digits.X_test[:40], digits.y_test[:40])
     store = EmbeddingStore.write(tmp_path / "s", embedder, samples)
-    with pytest.raises(InputError, match="embeddings cannot be changed; give the samples"):
+    with pytest.raises(InputError, match="embeddings cannot be changed; pass the samples"):
         ntkit.check(None, path, store.path, invariant=[MARK], limits={"max_flip_rate": 5})
 
 

@@ -453,7 +453,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "word:flim"}, "did you mean 'word:film'"),
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
         ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
-        ({"spurious": "column:length"}, "say where to cut it"),
+        ({"spurious": "column:length"}, "name a threshold"),
         ({"spurious": "length>=3"}, "did you mean 'column:length>=3'"),
         ({"spurious": "film"}, "did you mean 'word:film'"),
         ({"spurious": "metadata:site=A"}, "There is no column 'site'"),

@@ -34,7 +34,7 @@ def check_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
     for name, array in zip(columns, rest, strict=True):
         if _kind(array) != _kind(truth):
             raise InputError(
-                f"y_true holds {_kind(truth)} and {name} holds {_kind(array)}, so no label would "
+                f"y_true has {_kind(truth)} and {name} has {_kind(array)}, so no label would "
                 "equal another; give labels of one type, such as 1 rather than '1'."
             )
     return [truth, *rest]

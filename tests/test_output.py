@@ -24,7 +24,7 @@ from ntkit._output import (
 from ntkit.exceptions import InputError
 from tests.models import contents
 
-FILES = {"debiased.onnx": b"weights", "report.html": b"page", "pictures/1.png": b"image"}
+FILES = {"debiased.onnx": b"weights", "report.html": b"page", "images/1.png": b"image"}
 
 
 def fill(folder, files):
@@ -81,10 +81,10 @@ STRAY = {
     "thesis.txt": lambda p: p.write_text("precious"),
     ".hidden": lambda p: p.write_text("precious"),
     "deep/down/thesis.txt": lambda p: p.write_text("precious"),
-    "pictures/2.png": lambda p: p.write_text("precious"),
+    "images/2.png": lambda p: p.write_text("precious"),
     "empty": lambda p: p.mkdir(),
     "link": lambda p: p.symlink_to(p.parent.parent / "elsewhere"),
-    "pictures/link": lambda p: p.symlink_to(p.parent),
+    "images/link": lambda p: p.symlink_to(p.parent),
     "pipe": os.mkfifo,
 }
 CHANGED = {
@@ -145,7 +145,7 @@ def test_an_empty_folder_and_a_free_name_may_be_used(tmp_path):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
-    data, model = out / "pictures", out / "debiased.onnx"
+    data, model = out / "images", out / "debiased.onnx"
     (tmp_path / "link").symlink_to(model)
     (tmp_path / "folder").symlink_to(out)
     before = contents(tmp_path)
@@ -154,14 +154,14 @@ def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
             [None, model],
             r"out contains .*debiased\.onnx, an input of this job; choose another name",
         ),
-        ([data], "contains .*pictures, an input"),
+        ([data], "contains .*images, an input"),
         ([out], "out is an input of this job"),
         ([tmp_path / "folder"], "out is an input of this job"),
         ([tmp_path / "link"], "contains .*link, an input"),
         ([tmp_path / "folder" / "debiased.onnx"], "holds .*, an input"),
         ([os.path.relpath(model)], "holds .*, an input"),
     ]:
-        for path in (out, tmp_path / "folder", os.path.relpath(out), f"{out}/pictures/.."):
+        for path in (out, tmp_path / "folder", os.path.relpath(out), f"{out}/images/.."):
             with pytest.raises(InputError, match=said.replace("out ", r"\S+ ")):
                 check_folder(path, inputs=inputs, force=force)
     assert contents(tmp_path) == before
@@ -216,7 +216,7 @@ def test_no_file_takes_the_place_of_an_input(tmp_path, force):
     model = fill(tmp_path, {"model.onnx": b"weights", "images/cat/1.png": b"cat"}) / "model.onnx"
     (tmp_path / "symbolic.onnx").symlink_to(model)
     (tmp_path / "hard.onnx").hardlink_to(model)
-    (tmp_path / "pictures").symlink_to(tmp_path / "images")
+    (tmp_path / "images").symlink_to(tmp_path / "images")
     before = contents(tmp_path)
     inputs = [None, model, tmp_path / "images"]
     for name in ("model.onnx", "symbolic.onnx", "hard.onnx"):
@@ -224,10 +224,10 @@ def test_no_file_takes_the_place_of_an_input(tmp_path, force):
             check_file(tmp_path / name, inputs=inputs, force=force)
         with pytest.raises(InputError, match=r"model\.onnx is an input of this job"):
             check_file(model, inputs=[tmp_path / name], force=force)
-    for name in ("images/cat/1.png", "pictures/cat/1.png"):
+    for name in ("images/cat/1.png", "images/cat/1.png"):
         with pytest.raises(InputError, match=r"1\.png is in .*images, an input of this job"):
             check_file(tmp_path / name, inputs=inputs, force=force)
-    for name in ("images", "pictures"):
+    for name in ("images", "images"):
         with pytest.raises(InputError, match="is a folder; choose another name"):
             check_file(tmp_path / name, inputs=inputs, force=force)
     assert contents(tmp_path) == before

@@ -405,7 +405,7 @@ class FrozenModel:
         head = self._head
         if head is None:
             raise HeadNotFoundError(
-                "The model has no head; pass --new-head (new_head=True) to give it one."
+                "The model has no head; name its logits with --logits NAME (logits= in Python)."
             )
         if not np.isfinite(head.weight).all() or not np.isfinite(head.bias).all():
             raise ModelError(

@@ -241,7 +241,7 @@ def _matrix(
         names, source = list(columns.inputs), "as given"
         if of_model is not None and sorted(names) == sorted(of_model) and names != [*of_model]:
             raise InputError(
-                f"The model has the columns {_quoted(of_model)} in this order, but --columns names "
+                f"The model has {_quoted(of_model)} in this order, but --columns names "
                 "another order; leave --columns out."
             )
         _check_width(table, names, width)
@@ -275,9 +275,9 @@ def _of_model(table: Table, names: Sequence[str]) -> list[str]:
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise InputError(
-            f"{table.path} lacks {_quoted(missing)}, which the model needs; its columns are "
-            f"{_quoted([*table.columns])}. Add the missing columns, or name the columns for the "
-            f"model's {_quoted(names)}, in this order, with --columns."
+            f"{table.path} lacks {_quoted(missing)}, which the model needs; it has "
+            f"{_quoted([*table.columns])}. Add the missing columns, or list your own names for "
+            f"{_quoted(names)}, in this order, with --columns."
         )
     return [*names]
 

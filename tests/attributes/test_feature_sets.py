@@ -183,7 +183,7 @@ def test_metadata_that_cannot_be_matched():
         metadata({"file_name": ["a"], "site": [1]}, ["b"])
 
 
-# -- arrays and pictures ----------------------------------------------------------------------
+# -- arrays and images ------------------------------------------------------------------------
 
 
 def test_quarters_of_an_array():

@@ -88,7 +88,7 @@ def test_other_samples():
     assert attribute_named("column:age=3.0", table=table).tolist() == [1, 0, -1, 0]
     assert attribute_named("column:age missing", table=table).tolist() == [0, 0, 1, 0]
     assert attribute_named("column:sex=F", table=table).tolist() == [1, 0, 1, -1]
-    # A cell that is no number in another file leaves the others what they are.
+    # A cell without a number in another file does not change the others.
     assert attribute_named("column:x>=2", table={"x": ["1", "n/a", "3"]}).tolist() == [0, -1, 1]
     assert attribute_named("column:x=3", table={"x": ["1", "n/a", "3.0"]}).tolist() == [0, 0, 1]
 

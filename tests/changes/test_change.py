@@ -45,7 +45,7 @@ REFUSALS = [
     (lambda: change_named("word:a|word:A"), "names a word twice"),
     (lambda: change_named("word:a|word:"), "names a word twice, or no word"),
     (lambda: change_named("word:a|b"), "write word:a|word:b"),
-    (lambda: change_named("word:<b|word:<i"), "leave it out with word:<b"),
+    (lambda: change_named("word:<b|word:<i"), "remove it with word:<b"),
     (lambda: change_named("case:title"), "write case:lower or case:upper"),
     (lambda: change_named("image:blurr"), "did you mean 'blur'?"),
     (lambda: change_named("image:xyz"), "there are top left, "),

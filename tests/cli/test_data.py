@@ -323,7 +323,7 @@ def test_swapped_files_are_told_apart(ntkit, digits_folder):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"y": np.full(60, np.nan)}, ("y holds NaN", "60 of 60 rows")),
+        ({"y": np.full(60, np.nan)}, ("y has NaN", "60 of 60 rows")),
         ({"y": np.zeros(60, int)}, ("only one class (0)",)),
         ({"y": np.arange(60) % 2 / 2}, ("y contains 0.5", "whole numbers")),
         ({"groups": np.where(np.arange(60) == 7, np.nan, 1)}, ("groups has NaN", "row 7")),

@@ -282,7 +282,7 @@ def test_imagenet_files_that_are_no_images_are_passed_over(tmp_path):
 
 
 def test_imagenet_in_other_layouts(tmp_path):
-    with pytest.raises(InputError, match="does not hold the folder train"):
+    with pytest.raises(InputError, match="does not contain the folder train"):
         load_imagenet9(tmp_path, "train", STEPS)
     with pytest.raises(InputError, match="use ImageNet-A as its test set: load_imagenet_a"):
         load_imagenet9(tmp_path, "test", STEPS)
@@ -419,7 +419,7 @@ def test_the_warning_points_at_the_caller(tmp_path, name):
 
 @pytest.mark.parametrize("source", [benchmarks.WATERBIRDS, benchmarks.CELEBA], ids=lambda s: s.name)
 def test_published_sums(source):
-    """Sizes of the splits, as papers state them beside the groups."""
+    """Sizes of the splits, as papers state them next to the groups."""
     sums = {
         "Waterbirds": {"train": 4795, "val": 1199, "test": 5794},
         "CelebA": {"train": 162770, "val": 19867, "test": 19962},
@@ -477,7 +477,7 @@ def test_into_a_store(birds, tmp_path):
 
 
 def test_into_debias(tmp_path, digits):
-    """Marked digits in the layout of Waterbirds go through the main job as they are."""
+    """Marked digits in the layout of Waterbirds can be debiased directly."""
     sets = [("validation", 0, 120), ("validation", 1, 120), ("test", 2, 80)]
     rows = [
         (digits[f"X_{name}"][i, 0], digits[f"groups_{name}"][i], code)

@@ -198,7 +198,7 @@ def test_the_longer_text_of_a_pair_is_cut(steps):
     ids = paired([("the quick brown fox jumps over", "dog")], short)[:]["input_ids"][0]
     by_hand = word_pieces().encode("the quick brown", "dog").ids
     assert ids.tolist() == by_hand
-    with pytest.raises(InputError, match="max_length=3 leaves no room for a pair"):
+    with pytest.raises(InputError, match="max_length=3 is too short for a pair"):
         paired([("a", "b")], TextPreprocessing(steps.tokenizer, max_length=3))[:]
 
 

@@ -37,7 +37,7 @@ def both_ends(head, X, y, k):
 
 
 def correctness_group_accuracy(hit, y, wrong):
-    """Accuracy over each class × correctness cell."""
+    """Accuracy over each class × correctness group."""
     cells = [[hit[(y == c) & (wrong == w)] for w in (0, 1)] for c in np.unique(y)]
     return np.array([[cell.mean() if len(cell) else np.nan for cell in row] for row in cells])
 

@@ -240,7 +240,7 @@ def test_copies_in_place_repair_whether_they_reverse_a_bias_or_lack_it():
     for copies in (reversed_, drawn):
         clf = InvariantClassifier(random_state=0).fit(X, y, X_changed=copies)
         assert abs(clf.coef_[0, 3] * 6) < 0.5
-    # Without a penalty one of the two is balanced by copies beside originals, one by copies alone.
+    # Without a penalty one of the two is balanced by copies and originals, one by copies alone.
     for copies, originals in ((reversed_, True), (drawn, False)):
         fixed = {"penalties": [0], "alphas": [0.01]}
         clf = InvariantClassifier(originals=originals, **fixed)

@@ -205,7 +205,7 @@ def test_what_follows_an_embedder_is_to_be_converted_alone(zoo, tmp_path):
 
 @pytest.mark.parametrize("wrong", ["probabilities", "label"])
 def test_a_conversion_that_is_wrong_is_not_handed_out(monkeypatch, wrong):
-    """skl2onnx is wrong in silence for some compositions; a stand-in for the next one."""
+    """skl2onnx silently converts some compositions wrongly; a stand-in for the next one."""
     Z, y = data(LABELS["text"])
 
     def build():
@@ -216,6 +216,6 @@ def test_a_conversion_that_is_wrong_is_not_handed_out(monkeypatch, wrong):
 
     estimator, other = build().fit(Z, y), build().fit(Z, np.roll(y, 1))
     monkeypatch.setattr("ntkit.export._composite._simplified", lambda value, done: other)
-    with pytest.raises(VerificationError, match=f"gives .*{wrong}.*keep to") as error:
+    with pytest.raises(VerificationError, match=f"gives .*{wrong}.*use scikit-learn for") as error:
         to_onnx(estimator, Z)
     assert "\n" not in str(error.value)

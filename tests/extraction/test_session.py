@@ -44,7 +44,7 @@ def test_cuda_without_a_gpu_is_an_error_and_auto_is_silent(zoo, model, no_gpu, c
 
 @pytest.mark.parametrize("device", ["gpu", "CUDA", "", None])
 def test_an_unknown_device_is_refused(zoo, model, device):
-    with pytest.raises(InputError, match="device is one of auto, cpu, cuda, tensorrt"):
+    with pytest.raises(InputError, match="device must be one of auto, cpu, cuda, tensorrt"):
         OnnxEmbedder(model, device=device).transform(zoo.inputs())
 
 

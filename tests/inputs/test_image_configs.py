@@ -1,4 +1,4 @@
-"""What the files beside a model say about its images, and what is taken where there is none."""
+"""Preprocessing of images from the files next to a model, and the default without files."""
 
 import json
 import re
@@ -210,7 +210,7 @@ def test_files_that_name_no_processor(name, tmp_path):
     assert steps_of({**COMMON, **config}, tmp_path) == wanted
 
 
-# -- beside the model ---------------------------------------------------------------------------
+# -- next to the model --------------------------------------------------------------------------
 
 DIGITS = golden.new("ViT", size=golden.square(20), resample=3, **golden.HALF)
 GREY = {**DIGITS, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
@@ -348,8 +348,8 @@ def test_a_damaged_file_about_images_does_no_harm_to_arrays(beside, tmp_path):
         ({"channels": 4}, "channels is 1 or 3"),
         ({"channel_order": "GBR"}, "channel_order is 'RGB' or 'BGR'"),
         ({"crop_rounding": "up"}, "crop_rounding is"),
-        ({"resize": 0}, "resize is in pixels"),
-        ({"crop": (3, -1)}, "crop is in pixels"),
+        ({"resize": 0}, "resize must be in pixels"),
+        ({"crop": (3, -1)}, "crop must be in pixels"),
         ({"std": (0.0,)}, "std not zero"),
         ({"mean": (float("nan"),)}, "finite"),
         ({"scale": 0.0}, "scale and std not zero"),

@@ -172,7 +172,7 @@ def test_pairs_that_are_none(folder):
         Texts(["a"], steps, pairs=[None])
     with pytest.raises(InputError, match="half a character"):
         Texts(["a"], steps, pairs=["\ud800"])[:]
-    with pytest.raises(InputError, match="max_length=3 leaves no room for a pair of texts"):
+    with pytest.raises(InputError, match="max_length=3 is too short for a pair of texts"):
         Texts(["a"], steps_in(folder, max_length=3), pairs=["b"])[:]
 
 
@@ -255,7 +255,7 @@ def test_the_same_as_transformers(make, side, folder):
         assert_array_equal(array, wanted[name])
 
 
-# -- found beside a model -----------------------------------------------------------------------
+# -- found next to a model ----------------------------------------------------------------------
 
 
 def test_the_tokenizer_beside_the_model_is_found(folder):

@@ -135,7 +135,7 @@ def test_weights_are_repetitions_at_any_scale(metric, seed):
         expected = metric(y[again], pred[again], groups[again])
     except InputError:  # all weight in one sample, or a group of training rows without others
         return
-    # A sample of weight 0 may change neither the groups that count nor their figures.
+    # A sample of weight 0 may change neither the groups that count nor their accuracies.
     for scale in (1, 1000, 0.001):
         found = metric(y, pred, groups, sample_weight=scale * weight)
         assert np.ravel(found) == pytest.approx(np.ravel(expected))

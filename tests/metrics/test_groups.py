@@ -69,7 +69,7 @@ def test_a_group_unknown_to_the_training_set_has_no_weight():
         ([0, 1], [0, 1], [np.nan, np.nan], "groups is unknown for all samples"),
         ([0, 1], [0, 1], ["a", 1], "groups mixes"),
         ([0, 1], [0, np.nan], [0, 1], "y_pred contains NaN"),
-        ([0, 1], ["0", "1"], [0, 1], "y_true holds numbers and y_pred has text"),
+        ([0, 1], ["0", "1"], [0, 1], "y_true has numbers and y_pred has text"),
         ([], [], [], "y_true is empty"),
         ([[0, 1]], [0, 1], [0, 1], r"y_true must have shape \(N,\)"),
     ],

@@ -20,7 +20,7 @@ BY_POSITION = dict(enumerate(NAMES))
 
 @pytest.fixture
 def load(zoo, tmp_path):
-    """Load a classifier of three classes with these metadata and files beside it."""
+    """Load a classifier of three classes with these metadata and files next to it."""
 
     def loaded(metadata=None, files=None, folder=tmp_path, **options):
         folder.mkdir(exist_ok=True)

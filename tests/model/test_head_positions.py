@@ -120,7 +120,7 @@ def token_mean(g, W, b):
 
 
 def token_found(g, W, b):
-    """The token the model itself looks for, as decoders choose the last that is no padding."""
+    """The token that the model itself looks for, as decoders choose the last unpadded one."""
     g.add("MatMul", ["z", g.constant("w", W.T)], "scores0")
     g.add("Add", ["scores0", g.constant("b", b)], "scores")
     g.add("ReduceSum", ["x", g.constant("last", [2], np.int64)], "sums", keepdims=0)

@@ -125,11 +125,14 @@ def test_what_a_head_decides_is_told(zoo, op, n_logits, task, tmp_path):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"problem_type": "regression"}, r"a regression, as config\.json \(problem_type\)"),
+        (
+            {"problem_type": "regression"},
+            r"a regression, according to config\.json \(problem_type\)",
+        ),
         ({"problem_type": "multi_label_classification"}, "each of its 3 labels independently"),
         (
             {"id2label": {"0": "LABEL_0"}, "transformers_version": "5.0"},
-            r"a regression, as config\.json \(one label\)",
+            r"a regression, according to config\.json \(one label\)",
         ),
         ({"problem_type": "single_label_classification"}, None),
         ({}, None),

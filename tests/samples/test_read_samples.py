@@ -167,7 +167,7 @@ def test_folders_that_are_no_image_folders(images, tmp_path):
     with pytest.raises(InputError, match="pass its image preprocessing"):
         read_samples(images)
     (images / "dog").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*dog holds no images"):
+    with pytest.raises(InputError, match=r"class folder .*dog contains no images"):
         read_images(images)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="make one subfolder per class"):
@@ -243,11 +243,11 @@ def test_a_folder_with_arrays_is_read_without_loading_x(tmp_path):
         ({"X": np.float32(3), "y": Y}, r"X has the shape \(\)"),
         ({"X": X[:0], "y": Y[:0]}, "contains no samples"),
         ({"X": X, "y": Y, "groups": GROUPS[:3]}, r"groups has shape \(3,\)"),
-        ({"X": X, "y": [0, 1, np.nan, 1]}, "y holds NaN"),
+        ({"X": X, "y": [0, 1, np.nan, 1]}, "y has NaN"),
         ({"X": X, "y": Y.astype(object)}, "readable .*(allow_pickle|Python objects).*dtype=str"),
         ({"X": X.astype(object), "y": Y}, "readable .*(allow_pickle|Python objects).*float32"),
         ({"X": X, "y": [0.5, 1, 0, 1]}, "y contains 0.5, but labels must be whole numbers"),
-        ({"X": X, "y": ["a", "", "b", " "]}, r"y holds .*empty values in 2 of 4 rows.* row 1 "),
+        ({"X": X, "y": ["a", "", "b", " "]}, r"y has .*empty values in 2 of 4 rows.* row 1 "),
         (
             {"X": X, "y": Y, "groups": [0, 1, np.nan, 1]},
             "groups has NaN.* in 1 of 4 rows.* row 2",
@@ -514,7 +514,7 @@ def test_a_store_without_labels(zoo, tmp_path):
     samples = read_samples(tmp_path / "s", labels="optional")
     assert samples.embedded
     assert (samples.y, len(samples)) == (None, 40)
-    with pytest.raises(InputError, match="holds no labels, which are needed here; embed"):
+    with pytest.raises(InputError, match="has no labels, which are needed here; embed"):
         read_samples(tmp_path / "s")
 
 
@@ -550,7 +550,7 @@ def test_a_model_is_no_data(tmp_path):
 
 def test_labels_are_no_samples(tmp_path):
     save_npy(tmp_path, X=X, y=Y)
-    with pytest.raises(InputError, match=r"y\.npy holds labels.*X\.npy"):
+    with pytest.raises(InputError, match=r"y\.npy contains labels.*X\.npy"):
         read_samples(tmp_path / "y.npy")
 
 
@@ -558,7 +558,9 @@ def test_other_paths_are_refused(tmp_path):
     with pytest.raises(InputError, match="nothing does not exist"):
         read_samples(tmp_path / "nothing")
     (tmp_path / "d.xlsx").write_text("")
-    with pytest.raises(InputError, match=r"d\.xlsx is none of: an image folder.*\.parquet"):
+    with pytest.raises(
+        InputError, match=r"d\.xlsx is not samples; pass an image folder.*\.parquet"
+    ):
         read_samples(tmp_path / "d.xlsx")
 
 

@@ -175,7 +175,7 @@ def test_rows_are_counted_as_the_user_sees_them(name, content, rows, tmp_path):
         ("t.csv", b'a,b\n"1"2,3\n', r"expected after '\"' \(line 2\).*doubled"),
         ("t.jsonl", b"", "has no rows"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "row 2 is not a line of JSON like"),
-        ("t.jsonl", b'{"a": 1}\n[1]\n', "row 2 is not .*: it is no object"),
+        ("t.jsonl", b'{"a": 1}\n[1]\n', "row 2 is not .*: it is not an object"),
         ("t.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', "row 2 is not a line of JSON"),
         ("t.jsonl", b"[" * 100_000, "row 1 is not a line of JSON"),
         ("t.parquet", b"", "not a readable Parquet file"),

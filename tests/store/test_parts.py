@@ -183,7 +183,7 @@ def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, t
 
 def test_a_whole_store_is_no_part(part, refused, model, tmp_path):
     whole = EmbeddingStore.write(tmp_path / "whole", Embedder(model), samples())
-    refused(r"whole is a whole store, not a part of one; leave it out", part(1, 2), whole)
+    refused(r"whole is a whole store, not a part; leave it out", part(1, 2), whole)
 
 
 def test_ranges_that_do_not_join_are_refused(part, refused):
@@ -256,7 +256,7 @@ def test_a_part_that_changes_while_it_is_merged_is_noticed(part, tmp_path, monke
         EmbeddingStore.merge(parts, tmp_path / "out")
 
 
-# -- the verb ---------------------------------------------------------------------------------
+# -- the command ------------------------------------------------------------------------------
 
 
 def test_the_verb_merges(part, tmp_path, capsys):

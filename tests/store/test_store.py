@@ -713,7 +713,9 @@ def test_a_file_replaced_while_it_is_written_is_noticed(write, tmp_path, how):
         if how == "replaced":
             np.save(file, np.zeros((N, 5), np.float32))
 
-    with pytest.raises(InputError, match=r"embeddings\.npy was replaced or removed while it was"):
+    with pytest.raises(
+        InputError, match=r"embeddings\.npy was replaced or removed while ntkit was"
+    ):
         write(progress=meddle)
     assert json.loads((tmp_path / "store" / "manifest.json").read_text())["finished_rows"] == 10
     write(force=True)

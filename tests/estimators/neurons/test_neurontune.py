@@ -338,7 +338,7 @@ def test_dead_neurons_are_neither_counted_nor_suppressed():
     clf = published(threshold=-1e9, min_neurons=1, random_state=0).fit(X, y)
     assert clf.non_constant_.sum() == 8
     assert not clf.suppressed_[[2, 5]].any()
-    assert clf.suppressed_.sum() == 7  # one live neuron is kept
+    assert clf.suppressed_.sum() == 7  # one non-constant neuron is kept
 
 
 def test_sample_weights_of_the_identification_set():

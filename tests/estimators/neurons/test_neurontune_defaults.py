@@ -39,7 +39,7 @@ UNBIASED = {
 
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 def test_unbiased_data_are_left_alone():
-    """Beside a standardised LogisticRegression, cross-validated: on average and at worst."""
+    """Compared with a standardised LogisticRegression, cross-validated: on average and at worst."""
     lost = {}
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     for name, (X, y) in UNBIASED.items():

@@ -280,12 +280,12 @@ def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path
 
     (out / "thesis.txt").write_text("precious")
     before = models.contents(out)
-    with pytest.raises(InputError, match=r"out holds thesis\.txt, which ntkit has no record of"):
+    with pytest.raises(InputError, match=r"out holds thesis\.txt, which ntkit did not write"):
         again()
     assert models.contents(out) == before
     (out / "thesis.txt").unlink()
     (out / "README.md").write_text("My notes on this model")
-    with pytest.raises(InputError, match=r"README\.md, which ntkit wrote, but which was changed"):
+    with pytest.raises(InputError, match=r"README\.md, which ntkit wrote, but somebody changed"):
         again()
     (out / "README.md").unlink()
     assert again().chosen.name == "class-balanced"

@@ -529,7 +529,7 @@ class ImagePreprocessing:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 known = " or ".join(map(repr, values))
-                raise InputError(f"{name} is {known}; got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be {known}; got {getattr(self, name)!r}.")
         for name in ("resize", "crop"):
             sides = getattr(self, name)
             if sides is not None and np.min(sides) < 1:

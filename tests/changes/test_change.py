@@ -54,15 +54,15 @@ REFUSALS = [
     (lambda: change_named("image:jpeg="), "write image:jpeg=75"),
     (lambda: change_named("image:grey=2"), "takes no number; write image:grey"),
     (lambda: change_named("image:top left=2"), "takes no number; write image:top left"),
-    (lambda: change_named("word:film").copies(ROWS), "changes texts, but the set holds columns"),
-    (lambda: change_named("image:blur").copies(TEXTS), "changes images, but the set holds texts"),
+    (lambda: change_named("word:film").copies(ROWS), "changes texts, but the set contains columns"),
+    (lambda: change_named("image:blur").copies(TEXTS), "changes images, but the set contains texts"),
     (lambda: change_named("column:age").copies(TEXTS), "changes columns that the model reads"),
     (lambda: change_named("column:agee").copies(ROWS), "did you mean 'age'?"),
     (lambda: change_named("column:site").copies(ROWS), "it takes 'age', 'sex'"),
     (lambda: change_named("column:age=x").copies(ROWS), "the column has numbers; write one"),
     (lambda: change_named("column:age=1|1").copies(ROWS), "names a value twice"),
     (lambda: change_named("folder:/nowhere").copies(TEXTS), "/nowhere does not exist"),
-    (lambda: change_named("folder:/").copies(IMAGES), "holds arrays without names"),
+    (lambda: change_named("folder:/").copies(IMAGES), "contains arrays without names"),
     (lambda: change_named("column:age").copies(ROWS, [2]), "rows must be numbers from 0 to 1"),
     (lambda: change_named("column:age").copies(ROWS, [-1]), "rows must be numbers from 0 to 1"),
     (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed must be a whole number"),
@@ -71,7 +71,7 @@ REFUSALS = [
      "embeddings cannot be changed; pass the samples themselves"),
     (lambda: change_from(lambda t: 3, "f").copies(TEXTS), "made 3 of a text; return a text"),
     (lambda: change_from(lambda t: t, "f").copies(Samples(np.zeros((2, 3, 4)))),
-     "cannot be applied to arrays; give images, texts or columns"),
+     "cannot be applied to arrays; pass images, texts or columns"),
 ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_integer_inputs_stay_integers():
     copies, _ = change_named("column:1").copies(Samples(X))
     assert copies.X.dtype == np.int64
     assert copies.X.tolist() == [[1, 4], [3, 2]]
-    with pytest.raises(InputError, match=r"holds int64 values, and 2\.5 is none"):
+    with pytest.raises(InputError, match=r"has int64 values, and 2\.5 is not one"):
         change_named("column:1=2.5").copies(Samples(X))
 
 

@@ -397,8 +397,8 @@ def test_a_subset_is_told_from_the_published_data(birds):
     with pytest.warns(IncompleteDataWarning) as caught:
         load_waterbirds(birds, "train", STEPS)
     assert str(caught[0].message) == (
-        "Waterbirds: the split 'train' holds 1, 1, 1, 1 samples by group, where the published one "
-        "holds 3498, 184, 56, 1057; get Waterbirds again from "
+        "Waterbirds: the split 'train' has 1, 1, 1, 1 samples by group, but the published one has "
+        "3498, 184, 56, 1057; get Waterbirds again from "
         f"{benchmarks.WATERBIRDS.url}, or pass check=False for a subset."
     )
     assert caught[0].filename == __file__

@@ -319,7 +319,7 @@ def test_models_that_take_no_texts(options, folder, zoo, tmp_path):
     else:
         model = FrozenModel.load(zoo.save(zoo.classifier(), tmp_path / "m.onnx"))
     assert TextPreprocessing.for_model(model) is None
-    with pytest.raises(InputError, match=r"are not those of a text model.*leave out --tokenizer"):
+    with pytest.raises(InputError, match=r"are not those of a text model.*Leave out --tokenizer"):
         TextPreprocessing.for_model(model, folder)
 
 
@@ -469,9 +469,9 @@ def test_a_manifest_holds_what_decides_about_the_token_ids(folder):
     ("options", "said"),
     [
         ({"max_length": 0}, "at least 1 token; got 0"),
-        ({"truncation": "middle"}, "truncation is 'right' or 'left'; got 'middle'"),
-        ({"padding": "both"}, "padding is 'right' or 'left'; got 'both'"),
-        ({"fixed_length": 8}, "max_length=12 is more than the 8 tokens"),
+        ({"truncation": "middle"}, "truncation must be 'right' or 'left'; got 'middle'"),
+        ({"padding": "both"}, "padding must be 'right' or 'left'; got 'both'"),
+        ({"fixed_length": 8}, "max_length=12 is more than the model's 8 tokens"),
     ],
 )
 def test_settings_that_make_no_sense(options, said, folder):

@@ -177,7 +177,7 @@ def test_what_cannot_be_told_is_refused(limits, told):
 def test_labels_of_two_types_are_refused():
     with pytest.raises(InputError, match="numbers"):
         check_predictions(Y, Y.astype(str), limits={"average": 80})
-    with pytest.raises(InputError, match="groups has 3 labels for 400"):
+    with pytest.raises(InputError, match="groups holds 3 labels for 400"):
         check_predictions(Y, Y, groups=[1, 2, 3], limits={"average": 80})
     with pytest.raises(InputError, match="shape"):
         check_predictions(Y, Y, slices={"s": [1, 0]}, limits={"average": 80})

@@ -180,7 +180,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         Index of the value of each balanced attribute, for the samples of T and then of V; −1 if it
         is unknown.
     shift_pvalue_ : float
-        Of step 2; NaN without ``X_val``.
+        P-value of step 2; NaN without ``X_val``.
     validation_error_recovery_ : float
         Lower bound of the error recovery rate in step 2; NaN if it was not computed.
     error_recovery_ : float

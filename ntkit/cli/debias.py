@@ -1,4 +1,4 @@
-"""ntkit debias: the main job."""
+"""ntkit debias: find shortcuts and repair a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
 from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
-    MAX_COST,
     MODEL_FILE,
     RUN_FILE,
     DebiasResult,
@@ -52,65 +51,60 @@ _MUCH = 1000  # samples to embed, from which on a run that cannot end with a mod
 class Options:
     """All that can be said to ``ntkit debias``."""
 
-    model: Path | None = o.argument("ONNX classifier, or its folder.")
-    train: Path | None = o.option("DATA: training samples, to retrain the head.")
-    validation: Path | None = o.option(
-        "DATA: samples the model was not trained on, to find neurons, retrain, choose."
-    )
-    out: Path | None = o.option(
-        "Output folder; with --from, by default the same folder.", "-o", "--out"
-    )
+    model: Path | None = o.argument("ONNX classifier, or its folder.", metavar="MODEL")
+    train: Path | None = o.option("Training samples, to retrain the head.", metavar="DATA")
+    validation: Path | None = o.option("Samples the network was not trained on.", metavar="DATA")
+    test: Path | None = o.option("Samples for the table of results only.", metavar="DATA")
+    out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None)
     run: Path | None = o.option(
-        "Folder of an earlier run to go on from; its embeddings are used again.", "--from"
-    )
-    deploy: Path | None = o.option(
-        "Folder to write for the service: model, tokenizer or preprocessor, class order, a "
-        "program that was run, checksums, card."
-    )
-    test: Path | None = o.option("DATA: samples for the table only.")
-    method: str | None = o.option(
-        "Order a method instead of answering: auto, neurontune, afr, …, or a score."
-    )
-    new_head: bool = o.switch("--new-head", "Give the model a head for the labels at hand.")
-    max_cost: float = o.option(
-        "Largest share of average accuracy to lose, or of the groups' mean.",
-        default=MAX_COST,
-        min=0,
-        max=1,
-    )
-    validation_balanced: bool | None = o.option(
-        "Is the held-out set better balanced than the training set? Else tested."
+        "Continue the run in this folder, with its embeddings.", "--from", metavar="FOLDER"
     )
     spurious: list[str] | None = o.option(
-        "An attribute that a right answer must not depend on: word:film, column:age>=40, "
-        "metadata:site=B, word:film|word:movie; again for more."
+        "Attribute that must not matter: word:film, column:age>=40; repeatable.",
+        metavar="NAME",
     )
     invariant: list[str] | None = o.option(
-        "A change after which the right answer stays the same: image:border, word:film|word:movie, "
-        "column:sex, markup, folder:PATH; again for more. No counterexamples are needed."
+        "Change that must not matter: image:border, markup; repeatable.", metavar="CHANGE"
     )
     answers: list[Path] | None = o.option(
-        "answers.json of a page, again for more people; or labels of single samples, as "
-        "ntkit label keeps them or as a table."
+        "answers.json, or labels of single samples; repeatable.", metavar="FILE"
     )
-    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.")
+    method: str | None = o.option(
+        "Order a method: auto, neurontune, afr, …, or a score.", metavar="NAME"
+    )
+    max_cost: float = o.option(
+        "Most accuracy to lose, on average or over groups.",
+        default=0.05,
+        min=0,
+        max=1,
+        metavar="SHARE",
+    )
     groups: Path | None = o.option(
-        "Table of groups that are known of some samples, to be balanced over."
+        "Table of known groups of some samples, to balance.", panel=o.DATA, metavar="TABLE"
     )
     metadata: o.Metadata = None
     id_column: o.IdColumn = None
     match_names: o.MatchNames = False
     recorded: Path | None = o.option(
-        "A service's own outputs (.npz), as ntkit verify takes them: embeddings that are "
-        "not its are refused."
+        "A service's outputs (.npz); refuses embeddings that differ.",
+        panel=o.DATA,
+        metavar="OUTPUTS",
     )
     trust_inputs: o.TrustInputs = False
+    validation_balanced: bool | None = o.option(
+        "Validation set is better balanced than training; default: tested.", panel=o.METHOD
+    )
     even_if_worse: bool = o.switch(
-        "--even-if-worse", "Write a head that is not found to be better."
+        "--even-if-worse", "Write a head that is not found to be better.", o.METHOD
+    )
+    new_head: bool = o.switch("--new-head", "Fit a head for the labels at hand.", o.METHOD)
+    deploy: Path | None = o.option(
+        "Write a folder for the service as well.", panel=o.OUTPUT, metavar="FOLDER"
     )
     keep_original: bool = o.switch(
-        "--keep-original", "Without a new model, put the unchanged original there."
+        "--keep-original", "Without a new model, write the unchanged original.", o.OUTPUT
     )
+    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.", o.OUTPUT)
     neurontune: o.NeuronTuneOptions = field(default_factory=o.NeuronTuneOptions)
     C: o.InversePenalty = None
     model_options: o.ModelOptions = field(default_factory=o.ModelOptions)
@@ -125,33 +119,46 @@ class Options:
 
 @o.with_options
 def command(options: Options, *, context: typer.Context) -> None:
-    """Find shortcuts, ask, repair, prove.
+    """Find shortcuts and retrain the last layer.
 
-    Without an answer no model is written. ntkit audits the model and what retraining would newly
-    rely on, writes a page with the findings, and asks about the strongest in the terminal: y means
-    that the model should ignore it. Or answer on the page, name a shortcut with --spurious, label
-    single samples with ntkit label, name a change that must not matter with --invariant, or order a
-    method with --method.
+    ntkit audits the model, asks which findings are shortcuts, and retrains the last layer.
 
-    DATA is an image folder with one subfolder per class (groups in a metadata.csv with file_name
-    and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv, .tsv, .jsonl or
-    .parquet table of texts or of numeric columns, or an embedding store. Groups, where given, are
-    for the table only.
+    Example: ntkit debias classifier.onnx --train images/train --validation images/val -o debiased/
 
-    A new head is written only if it is found to be better on validation samples it has not seen,
-    and costs no more than --max-cost. The summary names the groups that lose accuracy. Labels of
-    some samples (--answers of ntkit label, --groups) are inferred for the others. Tables name
-    samples by file_name or id (or --id-column), or have a row for each training sample and then
-    each validation sample.
+    Without an answer ntkit writes no new model. It writes a page with the findings, and asks about
+    the strongest in the terminal. The answer y means that the model must ignore it.
+
+    You can also answer on the page, name a shortcut with --spurious, or label single samples with
+    ntkit label. You can name a change that must not matter with --invariant, or order a method with
+    --method.
+
+    Example: ntkit debias --from debiased/ --answers answers.json
+
+    ntkit writes a new head only if it is better on validation samples that the head has not seen.
+    The head must not cost more than --max-cost: a share of average accuracy, or of the mean over
+    groups. The summary names the groups that lose accuracy.
+
+    DATA is an image folder with one subfolder per class. DATA can also be an .npz with X and y,
+    X.npy next to y.npy, a table (.csv, .tsv, .jsonl, .parquet) of texts or numbers, or an embedding
+    store. Groups come from metadata.csv with file_name and group, from an array groups, or from a
+    column. They are only for the table of results.
+
+    Attributes: word:film, column:age>=40, metadata:site=B, word:film|word:movie. Changes:
+    image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change needs no
+    counterexamples.
+
+    --answers takes answers.json of a page, several for several people. It also takes labels of
+    single samples: answers.json of ntkit label, or a table. ntkit infers the labels of the other
+    samples, and so the groups of --groups. Tables name samples by file_name, id or --id-column.
+    Without names a table has a row for each training sample, then each validation sample.
+
+    --recorded takes the file that ntkit parity takes. --deploy writes the model, its tokenizer or
+    preprocessor, the class order, an example program, checksums and a card.
 
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight orders NeuronTune with these parameters.
 
-    Exit codes: 0 decided, 1 what was asked for is not better, 2 an error, 3 questions are open.
-
-    Example: ntkit debias classifier.onnx --train images/train --validation images/val -o debiased/
-
-    Example: ntkit debias --from debiased/ --answers answers.json
+    Exit codes: 0 decided, 1 the ordered head is not better, 2 an error, 3 questions are open.
     """
     typed = o.typed_options(context)
     out, run = options.out, options.run

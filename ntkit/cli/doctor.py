@@ -1,4 +1,4 @@
-"""ntkit doctor: what ONNX Runtime really uses, and how to repair it."""
+"""ntkit doctor: the device that ONNX Runtime uses, and how to repair an installation."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import NtkitError
-from ntkit.extraction import diagnosis
-from ntkit.model import FrozenModel
-from ntkit.verification import random_inputs
 
 
 @o.with_options
 def command(
     *,
-    model: Path | None = o.argument("ONNX model to run as well."),
-    json: o.Json = False,
+    model: Path | None = o.argument("ONNX model to run as well.", metavar="MODEL"),
+    json: bool = o.switch("--json", "Print JSON."),
 ) -> None:
     """Show what ONNX Runtime uses here.
 
-    It also says how to repair what is wrong.
+    The output also says how to repair the installation.
 
     Example: ntkit doctor classifier.onnx
 
-    The exit code is 1 if something is to be repaired.
+    The exit code is 1 if something needs repair.
     """
+    from ntkit.extraction import diagnosis
+
     facts = diagnosis(model, None if model is None else _inputs(model))
     if json:
         o.print_json(facts)
@@ -39,6 +38,9 @@ def command(
 
 
 def _inputs(model: Path) -> Any:
+    from ntkit.model import FrozenModel
+    from ntkit.verification import random_inputs
+
     try:
         return random_inputs(FrozenModel.load(model))
     except NtkitError:

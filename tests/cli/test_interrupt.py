@@ -97,7 +97,7 @@ def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, mo
         patch.setattr(OnnxEmbedder, "_outputs", pressing(3))
         code, out, err = run(capsys, *arguments)
     assert (code, out) == (130, "")
-    assert "Interrupted: nothing was written (ntkit embed can go on" in err
+    assert "Interrupted: nothing was written (ntkit embed can continue" in err
     assert not list(tmp_path.iterdir())
     assert run(capsys, *arguments, "--method", "class-balanced")[0] == 0
     before = contents(tmp_path)

@@ -26,14 +26,16 @@ test set half of each class has the patch.
 @o.with_options
 def command(
     *,
-    out: Path | None = o.option("Folder to write the result to.", "-o", "--out"),
-    method: str | None = o.option("Order a method instead of answering, such as neurontune."),
+    out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None),
+    method: str | None = o.option(
+        "Order a method instead of answering, such as neurontune.", metavar="NAME"
+    ),
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
     """Try every step on handwritten digits.
 
-    It looks, asks, repairs and checks, offline.
+    The demo finds a shortcut, answers, repairs a small model and checks it, offline.
 
     Example: ntkit demo -o ntkit-demo/
 

@@ -172,13 +172,13 @@ def test_a_head_made_by_hand_is_accepted(capsys, root):
 def test_report_refuses_what_does_not_belong_to_the_model(capsys, root):
     done("export", root / "a.onnx", root / "head-a.onnx", "-o", root / "new.onnx")
     capsys.readouterr()
-    said = ["new.onnx was made with another model", "b.onnx"]
-    refused(
-        capsys, root, said, "report", root / "b.onnx", root / "new.onnx", root / "validation.npz"
-    )
+    page = ("--report", root / "page.html")
+    said = ["new.onnx differs from", "b.onnx in more than its head"]
+    check = ["check", root / "b.onnx", root / "new.onnx", root / "validation.npz", *page]
+    refused(capsys, root, said, *check)
     said = ["validation-b.store was made with another model", "a.onnx"]
     store = root / "validation-b.store"
-    refused(capsys, root, said, "report", root / "a.onnx", root / "new.onnx", store)
+    refused(capsys, root, said, "check", root / "a.onnx", root / "new.onnx", store, *page)
     # What differs in its head only has the same embeddings.
     for first in ("a.onnx", "new.onnx"):
         page = write_report(

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from ntkit._version import __version__
 from ntkit.cli._help import Command, as_shown, unwrapped
 
-_GROUPS = {
+GROUPS = {
     "Look": {
         "audit": "Find what the model's errors depend on.",
         "label": "Ask a person to label some samples.",
@@ -43,7 +43,7 @@ _GROUPS = {
         "doctor": "Show what ONNX Runtime uses here.",
     },
 }
-_SUMMARIES = {name: line for group in _GROUPS.values() for name, line in group.items()}
+SUMMARIES = {name: line for group in GROUPS.values() for name, line in group.items()}
 _HELP = """\
 Find and repair shortcuts in trained ONNX classifiers by retraining the last layer.
 
@@ -61,17 +61,17 @@ class _Commands(Mapping[str, Any]):
         self._imported = dict[str, Any]()
 
     def __getitem__(self, name: str) -> Any:
-        if name not in _SUMMARIES:
+        if name not in SUMMARIES:
             raise KeyError(name)
         if name not in self._imported:
             self._imported[name] = _imported(name)
         return self._imported[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_SUMMARIES)
+        return iter(SUMMARIES)
 
     def __len__(self) -> int:
-        return len(_SUMMARIES)
+        return len(SUMMARIES)
 
 
 class _Group(TyperGroup):
@@ -88,14 +88,14 @@ class _Group(TyperGroup):
         shown = as_shown(self)
         shown.commands = {
             name: TyperCommand(name, help=summary, rich_help_panel=group)
-            for group, summaries in _GROUPS.items()
+            for group, summaries in GROUPS.items()
             for name, summary in summaries.items()
         }
         super(_Group, shown).format_help(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        width = max(map(len, _SUMMARIES))  # else each group has its own
-        for group, summaries in _GROUPS.items():
+        width = max(map(len, SUMMARIES))  # else each group has its own
+        for group, summaries in GROUPS.items():
             with formatter.section(group):
                 formatter.write_dl([(n.ljust(width), line) for n, line in summaries.items()])
 

@@ -278,7 +278,7 @@ class DataOptions(TableOptions):
         samples = self.read(path, model, labels="optional", keep_table=keep_table)
         if samples.embedded:
             raise InputError(
-                f"{path} is an embedding store, and inputs of the model are wanted there: images, "
+                f"{path} is an embedding store, but this command needs inputs of the model: images, "
                 "texts or numbers."
             )
         return samples
@@ -429,8 +429,8 @@ def _refuse_samples(path: Path) -> None:
 
     if path.suffix.lower() in (".npz", ".npy", *KINDS) or EmbeddingStore.is_store(path):
         raise InputError(
-            f"{path} holds samples, and a model (an ONNX file) is wanted there; the model "
-            "comes first, as in: ntkit embed MODEL DATA -o OUT."
+            f"{path} holds samples, but a model (an ONNX file) comes first, as in: ntkit embed "
+            "MODEL DATA -o OUT."
         )
 
 

@@ -167,7 +167,7 @@ def _checked(paths: list[Path], predictions: Path | None) -> Path:
         raise InputError(f"{problem} ({', '.join(map(str, paths[:3]))}); the usage is {usage}.")
     if paths[0].suffix.lower() in TABLES or EmbeddingStore.is_store(paths[0]):
         raise InputError(
-            f"{paths[0]} holds samples, but the first path is a model (an ONNX file). If it holds "
+            f"{paths[0]} holds samples, but a model (an ONNX file) comes first; if it holds "
             f"predictions, name it with --predictions: {usage}."
         )
     return paths[1]

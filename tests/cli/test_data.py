@@ -1,4 +1,4 @@
-"""Every kind of data through the verbs, and what each verb says of data that it cannot use."""
+"""Every kind of data through the commands, and what each command says of unusable data."""
 
 import json
 import shutil
@@ -313,7 +313,7 @@ def test_what_needs_labels_says_so(ntkit, digits_folder):
 
 def test_swapped_files_are_told_apart(ntkit, digits_folder):
     model, train, out = (digits_folder / n for n in ("model.onnx", "train.npz", "out"))
-    refused(ntkit("embed", train, model, "-o", out), "the model comes first")
+    refused(ntkit("embed", train, model, "-o", out), "a model (an ONNX file) comes first")
     refused(ntkit("debias", train, "--train", model, "--validation", train, "-o", out), "model")
     wrong = ("debias", model, "--train", model, "--validation", train, "-o", out)
     refused(ntkit(*wrong), "is a model, and samples are wanted")

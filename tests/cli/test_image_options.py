@@ -1,4 +1,4 @@
-"""What the verbs say about images, and the options that say how images go in."""
+"""What the commands say about images, and the options on preparing images."""
 
 import json
 import shutil

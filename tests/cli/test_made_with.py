@@ -219,7 +219,7 @@ def test_a_head_that_fit_wrote_knows_the_columns_of_its_table(capsys, tmp_path):
 
 
 def test_a_head_of_a_table_s_store_takes_neurons_and_goes_into_its_model(capsys, tmp_path):
-    """Whose graph spells the labels otherwise than the table."""
+    """The graph of the model spells the labels in another way than the table."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4)).astype(np.float32)
     y = np.where(X[:, 0] > 0, "yes", "no")

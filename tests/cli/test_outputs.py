@@ -1,4 +1,4 @@
-"""No verb writes over what it reads, over a folder, or where there is no room."""
+"""No command writes over what it reads, over a folder, or where there is no room."""
 
 import os
 import shutil

@@ -78,7 +78,7 @@ def write_model(fitted, path, shape=(None, 1)):
 
 @pytest.fixture(scope="module")
 def folder(fitted, tmp_path_factory):
-    """A model and tables, which nothing is written beside."""
+    """A model and tables; tests write nothing next to them."""
     folder = tmp_path_factory.mktemp("strings")
     write_model(fitted, folder / "reviews.onnx")
     for name, (texts, y) in SETS.items():

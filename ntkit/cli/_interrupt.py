@@ -66,9 +66,8 @@ def _what_is_left(before: Any, out: Path | None = None, force: bool = False, **v
     if EmbeddingStore.is_store(out) and not (same and force):
         return _left_in_store(out, force)
     if not same and (out / RUN_FILE).is_file() and not (out / HEADS_FILE).is_file():
-        return (
-            f"; {out} keeps the findings and all answers: ntkit debias --from {quoted(out)} goes on"
-        )
+        again = f"ntkit debias --from {quoted(out)}"
+        return f"; {out} keeps the findings and all answers; continue with: {again}"
     if not same:
         return f"; {out} was written"
     sets = [values.get(name) for name in ("train", "validation", "test")]
@@ -89,4 +88,4 @@ def _left_in_store(out: Path, force: bool) -> str:
     if finished == rows:
         return f": {out} holds all of its {rows} rows"
     again = "the same command, without --force," if force else "the same command"
-    return f": {out} keeps {finished} of {rows} rows; run {again} again to go on"
+    return f": {out} keeps {finished} of {rows} rows; run {again} again to continue"

@@ -278,8 +278,8 @@ class DataOptions(TableOptions):
         samples = self.read(path, model, labels="optional", keep_table=keep_table)
         if samples.embedded:
             raise InputError(
-                f"{path} is an embedding store, but this command needs inputs of the model: images, "
-                "texts or numbers."
+                f"{path} is an embedding store, but this command needs inputs of the model: "
+                "images, texts or numbers."
             )
         return samples
 

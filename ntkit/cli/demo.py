@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ntkit._text import percent
-from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
-from ntkit.datasets import load_marked_digits, marked_digits_model_path
-from ntkit.jobs.audit import Answer, Audit
-from ntkit.jobs.check import check, summary_of
-from ntkit.jobs.debias import DebiasResult, debias, shares_of
-from ntkit.pages.audit_page import question_of
+
+if TYPE_CHECKING:
+    from ntkit.attributes.findings import Finding
+    from ntkit.jobs.audit import Answer, Audit
+    from ntkit.jobs.debias import DebiasResult
 
 _STORY = """\
 A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 have a bright
@@ -41,6 +41,10 @@ def command(
 
     Example: ntkit demo --method neurontune
     """
+    from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    from ntkit.jobs.check import check, summary_of
+    from ntkit.jobs.debias import DebiasResult, debias
+
     digits = load_marked_digits()
     typer.echo(_STORY, err=json)
     result = debias(
@@ -75,6 +79,9 @@ def command(
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
+    from ntkit.jobs.debias import shares_of
+    from ntkit.pages.audit_page import question_of
+
     for finding in findings[:1]:
         asked = f"{question_of(finding)}\n  {shares_of(finding)}"
         typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)

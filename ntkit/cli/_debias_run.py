@@ -170,9 +170,9 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> No
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:
         typer.echo(
-            f"Note: this run embeds {n} samples and writes no new model, because there is no "
-            f"terminal to ask in. ntkit audit {quoted(model)} {quoted(validation)} -o audit/ lists "
-            "findings from the validation set alone.",
+            f"Note: this run embeds {n} samples and writes no model, because there is no terminal "
+            "to ask in. To list findings from the validation set alone: ntkit audit "
+            f"{quoted(model)} {quoted(validation)} -o audit/",
             err=True,
         )
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _STORY = """\
 A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 have a bright
-patch in the top left corner (7 % of 0–4), and it relies on the patch. ntkit is not told so. In the
-test set half of each class has the patch.
+patch in the top left corner, and 7 % of 0–4. The network relies on the patch. ntkit is not told so.
+In the test set half of each class has the patch.
 """
 
 

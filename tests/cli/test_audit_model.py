@@ -119,7 +119,7 @@ def test_samples_without_labels(capsys, folder, tmp_path):
     assert (code, "none" in err) == (2, True)
     code, _, err = run(capsys, "--predictions", tmp_path / "p.csv", data, "--unlabelled", plain,
                        "-o", tmp_path / "b")  # fmt: skip
-    assert "--unlabelled is of a model's samples" in err
+    assert "--unlabelled needs a model" in err
 
 
 def test_usage(capsys, folder, tmp_path):
@@ -135,12 +135,12 @@ def test_usage(capsys, folder, tmp_path):
         ((model, model), "is a model, and samples are wanted there"),
         ((model, tmp_path / "none"), "does not exist"),
         ((model, table, "--predictions", table), "With --predictions no model is run"),
-        ((table, "--predictions", table, "--cross-fit"), "--cross-fit is of a model's samples"),
+        ((table, "--predictions", table, "--cross-fit"), "--cross-fit needs a model"),
         (
             (table, "--predictions", table, "--feature-sets", "word"),
-            "--feature-sets is of a model's samples",
+            "--feature-sets needs a model",
         ),
-        ((model, data, "--prediction-column", "p"), "are those of --predictions"),
+        ((model, data, "--prediction-column", "p"), "name the table with --predictions"),
         ((model, data, "--feature-sets", "words"), "Feature sets are some of word"),
         ((model, data, "--metadata", tmp_path / "no.csv"), "does not exist"),
         ((model, data, "--metadata", table), "40 rows and there are 1500 samples"),

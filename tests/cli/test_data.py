@@ -107,7 +107,7 @@ def test_a_model_of_columns_goes_through_every_command(ntkit, people):
     assert "Note: " in err
     assert "left out the column 'id'" in err
     sets = ("--train", train, "--validation", validation)
-    ordered = ("--method", "auto", "--even-if-worse", "--trust-inputs")  # random weights
+    ordered = ("--method", "auto", "--even-if-worse", "--trust-inputs", "--verbose")
     code, out, err = ntkit("debias", model, *sets, *ordered, "-o", people / "out", *QUIET)
     assert code == 0, err
     assert "left out the column 'id'" in out  # among the notes of the result
@@ -197,7 +197,7 @@ def test_a_head_of_ntkits_and_tables_of_embeddings(ntkit, tmp_path):
     Z, y = embeddings(2)
     assert (model.head.predict(Z) == y).mean() > 0.8
     sets = ("--train", train, "--validation", validation)
-    debias = ("debias", head, *sets, "--method", "auto", "--even-if-worse")
+    debias = ("debias", head, *sets, "--method", "auto", "--even-if-worse", "--verbose")
     code, out, err = ntkit(*debias, "-o", tmp_path / "out", *QUIET)
     assert code == 0, err
     assert "left out the column 'id'" in out

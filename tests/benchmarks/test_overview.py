@@ -44,9 +44,9 @@ def test_the_readme_says_what_the_rule_leaves_of_dfr():
         ROOT / "docs/benchmarks/overview_tables.md", "### Who chooses among 24 configurations"
     )
     (dfr,) = (row for row in rows if row[0].startswith("DFR"))
-    assert rows[0][1] == "planted: worst class"
+    assert rows[0][1] == "injected: worst class"
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"even DFR leaves {dfr[1]} where planted" in readme
+    assert f"even DFR leaves {dfr[1]} where injected" in readme
 
 
 def test_the_readme_counts_the_problems_of_the_overview():
@@ -54,7 +54,7 @@ def test_the_readme_counts_the_problems_of_the_overview():
     (header, *_) = rows_under(tables, "### Worst group, %")
     counts = {kind: sum(kind_of(name) == kind for name in header[2:]) for kind in
               ("planted", "natural", "none")}  # fmt: skip
-    said = f"{counts['planted']} planted, {counts['natural']} natural and {counts['none']} without"
+    said = f"{counts['planted']} injected, {counts['natural']} natural and {counts['none']} without"
     assert said in (ROOT / "README.md").read_text(encoding="utf-8")
 
 

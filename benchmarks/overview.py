@@ -3,7 +3,7 @@
     make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/overview.py DATA_DIR RESULTS.jsonl
         [--birds CACHE] [--tuned CACHE …] [--draws 0 1 2 3 4] [--data NAME …]
-        [--parts zero one some all tuned]
+        [--parts zero one some all tuned] [--method MODULE:CLASS …]
         [--markdown FILE] [--plot FILE.svg]
 
 Of every draw of every data set of :mod:`overview_data`, all methods get the same rows: a training
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 import answers
 import evidence
 import tuned_alike
+import your_method
 from ntkit.attributes import Attribute
 from ntkit.estimators import (
     AutoDebiasClassifier,
@@ -70,6 +71,9 @@ def run(problem: Problem, part: str, seed: int) -> dict[str, Findings]:
     shares = np.bincount(problem.train.groups, minlength=4)
     plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     assert plain.test is not None
+    if ":" in part:
+        head = your_method.fitted(part, plain.train, plain.validation)
+        return {your_method.row_of(part): rated(head, plain.test, shares)}
     rows: dict[str, Findings] = {}
     for name, head, standardised in PARTS[part](problem, plain, seed):
         test = plain.test if standardised else problem.test
@@ -228,6 +232,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", help="some data sets only")
     parser.add_argument("--parts", nargs="+", choices=[*PARTS, "tuned"], default=[*PARTS, "tuned"])
+    parser.add_argument("--method", nargs="+", default=[], help="your classifier: MODULE:CLASS")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the plot here (needs matplotlib)")
     arguments = parser.parse_args()
@@ -235,7 +240,8 @@ def main() -> None:
     known = [json.loads(line) for line in results.open()] if results.exists() else []
     done = {(found["data"], found["draw"], found["part"]) for found in known}
     for draw, name in product(arguments.draws, arguments.data or ways):
-        parts = [part for part in arguments.parts if (name, draw, part) not in done]
+        parts = [*arguments.parts, *arguments.method]
+        parts = [part for part in parts if (name, draw, part) not in done]
         problem = ways[name](arguments.data_dir, draw) if parts else None
         for part in parts:
             start = time.perf_counter()

@@ -15,7 +15,7 @@ make a memory group (cgroup v2, root), that is all its memory, cached pages of t
 then every pass reads the disk. Elsewhere it is anonymous memory alone (RLIMIT_DATA, which also
 counts what is reserved and never used), whose peak (RssAnon) is shown, and a file smaller than free
 memory stays cached. A pass is one evaluation of
-the objective, counted and timed at NumpyPasses.loss; iterations (FittedHead.n_iter) stand there as well.
+the objective, counted and timed at NumpyPasses.loss; iterations (FittedHead.n_iter) stand there.
 Seconds per pass, a median, are compared with reading the rows fitted once in blocks of 8 MB in
 the same process: the mean of the whole file's time before and after the fit, times the share of
 rows. Goal: seconds per row and pass do not depend on the number of rows.

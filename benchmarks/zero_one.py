@@ -65,6 +65,7 @@ ROWS = (
     "values named",
     "DFR †",
 )
+HEADER = ["data", *(f"`{row}`" if "auto" in row else row for row in ROWS), "confirmed"]
 
 
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
@@ -213,7 +214,7 @@ def main() -> None:
         found = [gaps(results, row) for row in ROWS]
         cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
         lines.append([f"**{what} gap to DFR**", *cells, ""])
-    shown = table(["data", *ROWS, "confirmed"], lines)
+    shown = table(HEADER, lines)
     print(shown)
     if arguments.markdown:
         arguments.markdown.write_text(shown + "\n", encoding="utf-8")

@@ -96,8 +96,8 @@ def command(
     A slice is an attribute: word:film, column:age>=40, metadata:site=B. The slice column:site
     stands for all its values. With --answers, each class × value of a shortcut is a slice.
 
-    With --invariant, predictions of changed samples must not flip more often than --max-flip-rate.
-    They must not flip more often than those of OLD.
+    With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
+    With two models, they must not flip NEW's predictions more often than OLD's.
 
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head.

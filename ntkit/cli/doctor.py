@@ -49,13 +49,15 @@ def _inputs(model: Path) -> Any:
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     cpus, starts = found["cpus"], found["cuda_starts"]
-    cuda = {None: "not tried", True: "starts", False: "does not start"}[starts]
-    built = "built with CUDA" if "CUDAExecutionProvider" in found["providers"] else "built without"
+    built = "built without CUDA"
+    if "CUDAExecutionProvider" in found["providers"]:
+        started = {None: "was not tried", True: "starts", False: "does not start"}[starts]
+        built = f"built with CUDA, which {started}"
     lines = [
         ("versions", _pairs(found["versions"])),
-        ("installed as", _pairs(found["distributions"]) or "not at all"),
+        ("installed as", _pairs(found["distributions"]) or "unknown"),
         ("CPUs", f"{cpus['usable']} usable of the host's {cpus['host']}"),
-        ("GPU", f"{'visible' if found['gpu_visible'] else 'none visible'}; {built}; CUDA {cuda}"),
+        ("GPU", f"{'visible' if found['gpu_visible'] else 'none visible'}; {built}"),
         ("runs on", found["device"] or "nothing"),
     ]
     if "model" in found:
@@ -63,11 +65,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     for kind, notes in (("problem", found["problems"]), ("hint", found["hints"])):
         for note in notes:
             lines += [(kind, note["what"]), ("repair", note["repair"])]
-    return lines if found["problems"] else [*lines, ("verdict", "what runs is sound")]
+    return lines if found["problems"] else [*lines, ("verdict", "the installation works")]
 
 
 def _about(model: dict[str, Any]) -> str:
-    ran = {None: "not run, for want of inputs", True: "ran", False: "failed"}[model["ran"]]
+    ran = {None: "not run without inputs", True: "ran", False: "failed"}[model["ran"]]
     shares = (model["nodes"] or {}).items()
     nodes = ", ".join(f"{share:.0%} of the nodes by {name}" for name, share in shares)
     return "; ".join(filter(None, (f"on {model['device'] or 'nothing'}", ran, nodes)))

@@ -4,41 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ntkit._text import percent
-from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
-from ntkit.datasets import load_marked_digits, marked_digits_model_path
-from ntkit.jobs.audit import Answer, Audit
-from ntkit.jobs.check import check, summary_of
-from ntkit.jobs.debias import DebiasResult, debias, figures_of
-from ntkit.pages.audit_page import question_of
+
+if TYPE_CHECKING:
+    from ntkit.attributes.findings import Finding
+    from ntkit.jobs.audit import Answer, Audit
+    from ntkit.jobs.debias import DebiasResult
 
 _STORY = """\
 A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 have a bright
-patch in the top left corner (7 % of 0–4), and it relies on the patch. ntkit is not told so. In the
-test set half of each class has the patch.
+patch in the top left corner, and 7 % of 0–4. The network relies on the patch. ntkit is not told so.
+In the test set half of each class has the patch.
 """
 
 
 @o.with_options
 def command(
     *,
-    out: Path | None = o.option("Folder to write the result to.", "-o", "--out"),
-    method: str | None = o.option("Order a method instead of answering, such as neurontune."),
+    out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None),
+    method: str | None = o.option(
+        "Order a method instead of answering, such as neurontune.", metavar="NAME"
+    ),
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
     """Try every step on handwritten digits.
 
-    It looks, asks, repairs and checks, offline.
+    The demo finds a shortcut, answers, repairs a small model and checks it, offline.
 
     Example: ntkit demo -o ntkit-demo/
 
     Example: ntkit demo --method neurontune
     """
+    from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    from ntkit.jobs.check import check, summary_of
+    from ntkit.jobs.debias import DebiasResult, debias
+
     digits = load_marked_digits()
     typer.echo(_STORY, err=json)
     result = debias(
@@ -65,13 +71,19 @@ def command(
             (digits.X_test, digits.y_test, digits.groups_test),
             device="cpu",
         )
-        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(judged)}")
+        passed, accuracies, *_ = summary_of(judged).split("\n")
+        typer.echo(
+            f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}"
+        )
 
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
+    from ntkit.jobs.debias import shares_of
+    from ntkit.pages.audit_page import question_of
+
     for finding in findings[:1]:
-        asked = f"{question_of(finding)}\n  {figures_of(finding)}"
+        asked = f"{question_of(finding)}\n  {shares_of(finding)}"
         typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)
         yield from audit.answers(finding.name).answers
 
@@ -82,7 +94,7 @@ def _neurons(result: DebiasResult) -> str:
     paper, random = rows["neurontune"], rows["random mask"]
     return (
         f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
-        f"{result.n_non_constant} live neurons. Test set, worst group: "
+        f"{result.n_non_constant} non-constant neurons. Test set, worst group: "
         f"{percent(paper.worst_group)}; a random mask of {random.n_suppressed}: "
         f"{percent(random.worst_group)}."
     )

@@ -63,9 +63,25 @@ def arguments() -> Mapping[str, Any] | None:
     return _STARTED.get()[1]
 
 
+def options_again() -> str:
+    """Options on the model and the samples of the command at work, for another command."""
+    words = list[str]()
+    for group in ("model_options", "data_options"):
+        for name, value in (arguments() or {}).get(group, {}).items():
+            if value in (None, False) or _DEFAULTS.get(name) == value:
+                continue
+            words.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                words.append(quoted(value["path"] if isinstance(value, Mapping) else value))
+    return " ".join(words)
+
+
 def quoted(word: object) -> str:
     """A word of a command line, as this machine's shell takes it."""
     return subprocess.list2cmdline([str(word)]) if os.name == "nt" else shlex.quote(str(word))
+
+
+_DEFAULTS = {"label_column": "label", "group_column": "group"}
 
 
 def commands() -> list[str]:
@@ -108,7 +124,7 @@ def facts_of_job(
     }
 
 
-_PAGE = 4 << 20  # bytes, about
+PAGE = 4 << 20  # bytes that a page takes, about
 
 
 def report_of_models(
@@ -228,7 +244,7 @@ def write_report(
     samples = read(data, first, preprocessing=preprocessing)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
-    check_file(path, inputs=inputs, force=force, size=_PAGE)
+    check_file(path, inputs=inputs, force=force, size=PAGE)
     _check_origins(first, second, samples)
     embedder = None
     if not samples.embedded:

@@ -100,7 +100,7 @@ def of_partial_labels(labels: ArrayLike, n: int, name: str) -> Memberships:
 
 def _check_length(length: int, n: int, name: str) -> None:
     if length != n:
-        raise InputError(f"{name} holds {length} labels but y_true holds {n}; give one per sample.")
+        raise InputError(f"{name} has {length} labels but y_true has {n}; give one per sample.")
 
 
 @documented

@@ -227,7 +227,7 @@ def test_unusable_embeddings(Z, message):
 
 
 def test_cells_reject_a_reference_of_another_length_and_other_averages():
-    with pytest.raises(InputError, match="reference_pred holds 1 labels"):
+    with pytest.raises(InputError, match="reference_pred has 1 labels"):
         correctness_group_accuracy([0, 1], [0, 1], reference_pred=[0])
     with pytest.raises(InputError, match='"mean" or "worst"'):
         correctness_group_accuracy([0, 1], [0, 1], reference_pred=[0, 1], average="median")

@@ -205,7 +205,9 @@ def test_without_groups_the_worst_class_stands_in_and_it_says_so():
     assert report.table().endswith("the worst group is the worst class.")
     assert "no group labels" in repr(report)
     assert "before" not in report.table()
-    with pytest.raises(InputError, match="no summary 'worst group', only average, worst class"):
+    with pytest.raises(
+        InputError, match="no summary 'worst group'; use one of average, worst class"
+    ):
         report.summary("worst group")
 
 
@@ -226,7 +228,7 @@ def test_the_table_is_markdown():
         ({"groups": [0]}, "groups has 1 labels"),
         ({"attribute": [None, np.nan]}, "attribute is unknown for all"),
         ({"groups": [0, 1], "attribute": [0, 1]}, "groups or attribute, not both"),
-        ({"y_pred_before": [0]}, "y_pred_before holds 1 labels"),
+        ({"y_pred_before": [0]}, "y_pred_before has 1 labels"),
         ({"confidence": 95}, "confidence must be between 0 and 1"),
         ({"sample_weight": [1, -1]}, "sample_weight contains negative"),
     ],

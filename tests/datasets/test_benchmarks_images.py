@@ -206,7 +206,7 @@ def test_celeba_partition_is_matched_by_name(tmp_path):
         ("list_attr_celeba.txt", lambda t: t[:-12], r"row 7 has .* cut off"),
         ("list_attr_celeba.txt", lambda t: t[: t.rindex("000005")], r"announces '5' .* has 4 rows"),
         ("list_attr_celeba.txt", lambda t: "", "no attribute 'Blond_Hair'"),
-        ("list_attr_celeba.txt", lambda t: t.replace(" 1", " 7", 1), "'7' in column .* none of"),
+        ("list_attr_celeba.txt", lambda t: t.replace(" 1", " 7", 1), "'7' in column .* not one of"),
         ("list_eval_partition.txt", lambda t: t[:-2], "row 5 has 1 cells instead of 2"),
         ("list_eval_partition.txt", lambda t: t.replace(" 0", " 3"), "row 1: '3' in column"),
     ],
@@ -331,8 +331,8 @@ def test_it_says_which_file_was_looked_for(tmp_path):
         (lambda t: "", "no column 'img_filename'"),
         (lambda t: t[:-25], r"row 9 has 4 cells but the header has 6, so the file is cut off"),
         (lambda t: t + '9,"a.jpg', "not a readable table"),
-        (lambda t: t.replace(",0,0,0,", ",2,0,0,", 1), "row 2: '2' in column 'y' is none of 0, 1"),
-        (lambda t: t.replace(",0,0,0,", ",0,5,0,", 1), "'5' in column 'split' is none of 0, 1, 2"),
+        (lambda t: t.replace(",0,0,0,", ",2,0,0,", 1), "row 2: '2' in column 'y' is not one of 0, 1"),
+        (lambda t: t.replace(",0,0,0,", ",0,5,0,", 1), "'5' in column 'split' is not one of 0, 1, 2"),
         (lambda t: t.replace(",0,0,0,", ",0,0,,", 1), "'' in column 'place'"),
         (lambda t: t.replace(",1,1,", ",1,0,").replace(",0,1,", ",0,0,"), "no row of the .* 'val'"),
     ],
@@ -439,7 +439,7 @@ def test_the_published_numbers_pass(tmp_path, monkeypatch):
 
 def test_celeba_by_other_attributes_has_published_sums_only(tmp_path):
     write_celeba(tmp_path, FACES)
-    with pytest.warns(IncompleteDataWarning, match="holds 3 samples, where .* holds 162770;"):
+    with pytest.warns(IncompleteDataWarning, match="has 3 samples, but .* has 162770;"):
         load_celeba(tmp_path, "train", STEPS, target="Young", spurious="Bald")
 
 

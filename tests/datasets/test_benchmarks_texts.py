@@ -142,7 +142,7 @@ def change(path, edit):
         ("multinli_1.0_train.jsonl", lambda t: t[:-20], r"train\.jsonl, line 5 is not a pair"),
         ("multinli_1.0_train.jsonl", lambda t: t.replace("neutral", "maybe"), "line 1 .*'maybe'"),
         ("multinli_1.0_dev_matched.jsonl", lambda t: "[]\n", "line 1 is not a pair"),
-        ("multinli_1.0_dev_matched.jsonl", lambda t: "", "has 7 rows, but .* hold 6 labelled"),
+        ("multinli_1.0_dev_matched.jsonl", lambda t: "", "has 7 rows, but .* have 6 labelled"),
         ("multinli_1.0_dev_matched.jsonl", lambda t: t.replace("no fox", "\\ud83d"), "line 1 is n"),
         ("multinli_1.0_dev_matched.jsonl", lambda t: t.replace('"no fox"', "7"), "line 1 is not"),
     ],
@@ -333,7 +333,7 @@ def test_wrong_arguments(tmp_path, steps):
 
 def test_civilcomments_published_numbers(tmp_path, steps):
     folder = write_civilcomments(tmp_path / "c")
-    with pytest.warns(IncompleteDataWarning, match="holds 4 samples, where .* 269038; get") as seen:
+    with pytest.warns(IncompleteDataWarning, match="has 4 samples, but .* 269038; get") as seen:
         load_civilcomments(folder, "train", steps)
     assert seen[0].filename == __file__
     with warnings.catch_warnings(action="error"):

@@ -221,7 +221,7 @@ def _check(model: onnx.ModelProto, estimator: Any, X: Any, kind: str) -> None:
         excess = np.abs(scores - P) - allowed
         if not (excess <= 0).all():
             raise VerificationError(
-                f"The {kind} as converted by skl2onnx has other probabilities than predict_proba, "
+                f"The {kind} converted by skl2onnx has other probabilities than predict_proba, "
                 f"by up to {np.abs(scores - P).max():.1e}; export only the ntkit estimator in it, "
                 "or use scikit-learn for the rest."
             )

@@ -134,9 +134,9 @@ def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
     if _SILENT.get():
         return
     message = (
-        f"No neuron is suppressed: suppressing the {n_suppressed} flagged neurons would cost "
-        f"{100 * cost:.1f} percentage points of cross-validated accuracy, more than "
-        f"max_cost={max_cost:g}. max_cost=None applies every mask."
+        f"Suppressing the {n_suppressed} flagged neurons would cost {100 * cost:.1f} percentage "
+        f"points of cross-validated accuracy, more than max_cost={max_cost:g}, so no neuron is "
+        "suppressed; max_cost=None applies every mask."
     )
     warnings.warn(message, SuppressionWarning, stacklevel=5)
 

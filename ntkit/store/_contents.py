@@ -44,7 +44,7 @@ def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[in
         return 0, total
     i, n = part
     if not 1 <= i <= n:
-        raise InputError(f"There is no part {i} of {n}; parts are numbered from 1 of n to n of n.")
+        raise InputError(f"There is no part {i} of {n}; count from 1 of {n} to {n} of {n}.")
     windows = -(-total // window)
     if n > windows:
         raise InputError(

@@ -103,7 +103,7 @@ def test_neurons_by_name(two):
     assert display.activations.tolist() == [0.5] * len(two.y)
     with pytest.raises(InputError, match="There is no neuron 'sky'"):
         NeuronDisplay.from_estimator(clf, frame, two.y, neuron="sky")
-    with pytest.raises(InputError, match="The neurons have no names, so 'sky' is not known"):
+    with pytest.raises(InputError, match="The neurons have no names, so 'sky' is unknown"):
         NeuronDisplay.from_estimator(two.clf, two.Z, two.y, neuron="sky")
 
 

@@ -134,7 +134,7 @@ def test_a_part_is_a_store_of_its_rows(part, model):
 
 @pytest.mark.parametrize("i", [0, 4, -1])
 def test_there_are_parts_1_to_n(part, tmp_path, i):
-    with pytest.raises(InputError, match=f"no part {i} of 3; parts are 1 of n to n of n"):
+    with pytest.raises(InputError, match=f"no part {i} of 3; count from 1 of 3 to 3 of 3"):
         part(i, 3)
     assert not list(tmp_path.iterdir())
 
@@ -155,7 +155,7 @@ def refused(tmp_path, part):
 
 def test_missing_and_repeated_parts_are_named(part, refused):
     one, two, four = part(1, 4), part(2, 4), part(4, 4)
-    refused(r"Of 4 parts, 1 are missing: 3; embed them", one, two, four)
+    refused(r"1 of 4 parts are missing: 3; embed them", one, two, four)
     refused(r"Of 4 parts, 3 are missing: 1, 3, 4;", two)
     refused(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
     refused("no parts to merge")
@@ -201,7 +201,7 @@ def test_ranges_that_do_not_join_are_refused(part, refused):
 def test_an_unfinished_part_is_named(part, model, tmp_path):
     with pytest.raises(Killed):
         part(1, 2, embedder=dying(Embedder(model), 2))
-    with pytest.raises(InputError, match="part1of2 holds 0 of 20 rows"):
+    with pytest.raises(InputError, match="part1of2 has 0 of 20 rows"):
         EmbeddingStore.merge([tmp_path / "part1of2", part(2, 2).path], tmp_path / "out")
 
 

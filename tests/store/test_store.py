@@ -225,7 +225,7 @@ def test_precision_on_disk_can_be_chosen(write, model, samples):
 def test_values_too_large_for_float16_are_refused(write, model):
     large = Embedder(model, scale=2000.0)  # row 33 holds 66000
     with pytest.raises(
-        InputError, match=r"Row 33 holds 66000, more than the 65504 .*pass --dtype float32"
+        InputError, match=r"Row 33 has 66000, more than the 65504 .*pass --dtype float32"
     ):
         write(embedder=large, dtype="float16")
     huge = Embedder(model, scale=1e38, dtype=np.float64)
@@ -333,7 +333,7 @@ def test_a_resumed_store_keeps_its_batch_size(write, model, unfinished, zoo):
 
 
 def test_an_unfinished_store_is_no_data(unfinished):
-    with pytest.raises(InputError, match="holds 20 of 40 rows"):
+    with pytest.raises(InputError, match="has 20 of 40 rows"):
         read_samples(unfinished)
 
 
@@ -350,7 +350,7 @@ def test_other_samples_are_not_mixed_in(write, samples, unfinished, zoo):
     for row in (0, 7, 19):
         X = samples.X.copy()
         X[row] += 1
-        with pytest.raises(InputError, match=r"Contents of the samples changed .* the 20 rows"):
+        with pytest.raises(InputError, match=r"Contents of the samples changed .* its 20 rows"):
             write(samples=changed(samples, X=X))
     assert zoo.contents(unfinished) == before
     write()
@@ -578,7 +578,7 @@ def test_killed_while_replacing_the_old_store_is_not_taken_for_the_new(
         patch.setattr(os, "replace", killing(os.replace, 2, after=False))
         with pytest.raises(Killed):
             write(samples=fresh, force=True)
-    with pytest.raises(InputError, match="holds 0 of 40 rows"):
+    with pytest.raises(InputError, match="has 0 of 40 rows"):
         EmbeddingStore.open(tmp_path / "store")
     assert_array_equal(write(samples=fresh).y, fresh.y)
 

@@ -156,7 +156,7 @@ def refused(tmp_path, part):
 def test_missing_and_repeated_parts_are_named(part, refused):
     one, two, four = part(1, 4), part(2, 4), part(4, 4)
     refused(r"1 of 4 parts are missing: 3; embed them", one, two, four)
-    refused(r"Of 4 parts, 3 are missing: 1, 3, 4;", two)
+    refused(r"3 of 4 parts are missing: 1, 3, 4;", two)
     refused(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
     refused("no parts to merge")
 

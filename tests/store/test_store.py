@@ -229,7 +229,7 @@ def test_values_too_large_for_float16_are_refused(write, model):
     ):
         write(embedder=large, dtype="float16")
     huge = Embedder(model, scale=1e38, dtype=np.float64)
-    with pytest.raises(InputError, match=r"Row 0 holds 5e\+38, .* leave out --dtype"):
+    with pytest.raises(InputError, match=r"Row 0 has 5e\+38, .* leave out --dtype"):
         write("b", embedder=huge, dtype="float32")
 
 

@@ -1,4 +1,4 @@
-"""The layout of pages on a screen and on a phone: the result comes first, and nothing is cut off."""
+"""Layout of pages on a screen and on a phone: the result comes first, nothing is cut off."""
 
 from dataclasses import replace
 

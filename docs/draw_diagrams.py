@@ -236,7 +236,7 @@ def checked_changes() -> list[Change]:
         value, high, low = (-round(100 * each, 1) for each in (verdict.value, *verdict.interval))
         changes.append(
             Change(
-                name=name.replace("-", "–"),
+                name=name.replace("-", "–").replace("mark", "patch"),
                 n=verdict.n,
                 change=value,
                 interval=(low, high),

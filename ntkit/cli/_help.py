@@ -41,7 +41,12 @@ class Command(TyperCommand):
 def as_shown(command: Any) -> Any:
     """A copy of a command for its help: options in the order of panels, in few columns."""
     shown: Any = copy(command)
-    shown.rich_markup_mode = "rich" if shows_panels() else None
+    shown.rich_markup_mode = None
+    if shows_panels():
+        from typer import rich_utils
+
+        rich_utils.STYLE_HELPTEXT = ""  # typer shows all but the first sentence in grey
+        shown.rich_markup_mode = "rich"
     shown.get_params = lambda ctx: sorted(
         (_in_few_columns(each) for each in command.get_params(ctx)), key=_place
     )

@@ -59,7 +59,7 @@ html_theme_options = {
     "logo": {"text": "ntkit"},
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
-    "navigation_depth": 2,  # pages, and not every public name
+    "navigation_depth": 1,  # pages, and not every public name
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -24,7 +24,7 @@ test: $(VENV)/.installed-dev
 
 # A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
 test-zoo: $(VENV)-zoo/.installed
-	ZOO_TABLE=docs/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
+	ZOO_TABLE=docs/reference/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
 	$(VENV)-zoo/bin/pytest tests/hosts
 	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
 

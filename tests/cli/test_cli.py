@@ -155,7 +155,7 @@ def test_a_store_of_copies(capsys, folder, tmp_path):
     assert run(capsys, "embed", model, folder / "train", "-o", originals)[0] == 0
     code, _, err = run(capsys, "fit", originals, "--validation", store, "-o", tmp_path / "h.onnx")
     assert code == 2
-    assert "holds copies by 'image:border'" in err
+    assert "contains copies by 'image:border'" in err
     # A model that is fitted to copies alone still takes images as it did.
     head = tmp_path / "copies.onnx"
     assert run(capsys, "fit", store, "-o", head)[0] == 0

@@ -317,7 +317,7 @@ def debias(
     named = named_attributes(spurious, findings_answers, model, reader.sets)
     every, (named, changes) = named, with_offered(named, given, reader)
     named.check(reader)
-    _ = reader.given  # metadata that match no sample are refused before the work
+    _ = reader.user_metadata  # metadata that match no sample are refused before the work
     said = bool(named or changes)
     kinds = {"named": bool(named), "partly_known": partly is not None, "by_change": bool(changes)}
     asked_for(auto, method, **kinds)
@@ -550,13 +550,13 @@ def _look(
 def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
     """Audit the model on the validation set, and class-balanced retraining beside it."""
     samples, Z = data.sets["held-out"], data.Z["held-out"].Z
-    if reader.given is None:  # that of an image folder, if there is any
+    if reader.user_metadata is None:  # that of an image folder, if there is any
         metadata = Metadata.of(None, [samples], None)
     else:
         first = len(data.sets["train"])
         columns = {
             name: np.asarray(values)[first:]
-            for name, values in reader.given.columns.items()
+            for name, values in reader.user_metadata.columns.items()
             if not named_like_a_prediction(name)
         }
         metadata = Metadata(columns) if columns else None
@@ -596,7 +596,7 @@ def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> Grou
     train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)
     known = comparison.known
     return checked_groups(
-        reader.feature_sets(data.watched),
+        reader.feature_sets(data.image_files),
         comparison.study.classes,
         np.searchsorted(comparison.study.classes, y),
         comparison.right(choice.name, train_predictions, t),

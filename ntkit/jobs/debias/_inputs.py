@@ -29,7 +29,7 @@ from ntkit.extraction import (
     kept_or_computed,
 )
 from ntkit.inputs import MeasuredImages
-from ntkit.jobs.audit import GO_ON, WatchedPictures, like_a_guess, likely_cause
+from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
@@ -125,7 +125,7 @@ class Prepared:
         return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
 
     @property
-    def watched(self) -> list[WatchedPictures]:
+    def image_files(self) -> list[AuditedImages]:
         """Training and validation images, where they are files: what was measured of them."""
         return [self.sets[name].X for name in _POOLED if self.sets[name].kind == "images"]
 
@@ -145,7 +145,7 @@ def read_sets(
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     return {
         name: samples.with_columns_as_in(sets["train"]).measured(
-            WatchedPictures if name in _POOLED else MeasuredImages
+            AuditedImages if name in _POOLED else MeasuredImages
         )
         for name, samples in sets.items()
     }

@@ -102,10 +102,10 @@ def test_pictures_are_decoded_once(pictures, monkeypatch):
 def test_only_the_views_asked_for(pictures):
     found = audited(pictures, feature_sets=["image"])
     assert set(found.n_looked_at) == {"image"}
-    with pytest.raises(InputError, match="no view 'word' of these samples; there are image"):
+    with pytest.raises(InputError, match="no feature set 'word'. They have image"):
         audited(pictures, feature_sets=["word"])
     for wrong in (["words"], [], "word"):
-        with pytest.raises(InputError, match="Feature sets are some of word, column"):
+        with pytest.raises(InputError, match="feature_sets must be some of word, column"):
             audited(pictures, feature_sets=wrong)
 
 

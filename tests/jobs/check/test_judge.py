@@ -161,10 +161,10 @@ def test_a_drop_may_be_looked_at_for_some_rows_only():
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        ({}, "no limit to check"),
-        ({"max_drop": 2}, "give both models"),
-        ({"max_new_errors": 2}, "give both models"),
-        ({"slices": {"s": {"max_drop": 2}}}, "give both models"),
+        ({}, "No limit is set"),
+        ({"max_drop": 2}, "Pass both models"),
+        ({"max_new_errors": 2}, "Pass both models"),
+        ({"slices": {"s": {"max_drop": 2}}}, "Pass both models"),
         ({"worst_group": 80}, "have none"),
         ({"average": 80, "slices": ["s"]}, "the slice 's'"),
     ],
@@ -234,7 +234,7 @@ def test_a_class_may_not_lose_within_a_slice_what_another_gains():
     outcomes_of = {row.name: row.outcome for row in found.rows if row.kind == "slice"}
     assert outcomes_of == {"s": "pass", "s, class 0": "pass", "s, class 1": "fail"}
     assert found.n_comparisons == 6
-    assert "within each class" in summary_of(found)
+    assert "each class within it" in summary_of(found)
     one = check_predictions(y, after, **options, slices={"s": inside & (y == 1)})
     assert [row.name for row in one.rows if row.kind == "slice"] == ["s"]  # one class is itself
     few = check_predictions(y, y, y_pred_before=y, limits={"max_drop": 5}, slices={"s": i < 100})

@@ -148,7 +148,7 @@ class Report:
     facts: Mapping[str, str]
     headline: str = ""
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
-    price_taken: Mapping[str, Any] | None = None
+    accuracy_cost: Mapping[str, Any] | None = None
     commands: Sequence[str] = ()
     moved: Moved | None = None
 

@@ -304,8 +304,8 @@ class TakenAnswers:
             )
         if left:
             notes.append(
-                f"{where}: {len(left)} of {len(entries)} labels are not used, because no sample has "
-                f"their contents now: {listed(left)}. ntkit keeps them."
+                f"{where}: {len(left)} of {len(entries)} labels are kept but not used, because no "
+                f"sample has their contents now: {listed(left)}."
             )
         return notes
 

@@ -283,8 +283,8 @@ def _check_finite(logits: Array, begin: int) -> None:
     if len(bad):
         raise InputError(
             f"The logits of {len(bad)} sample(s) are NaN or infinite (rows {bad[:5].tolist()}"
-            f"{', …' if len(bad) > 5 else ''}), so they have no predicted class. Check these inputs "
-            "and the model's weights."
+            f"{', …' if len(bad) > 5 else ''}), so they have no class. Check these inputs and the "
+            "model's weights."
         )
 
 

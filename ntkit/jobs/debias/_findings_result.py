@@ -110,8 +110,13 @@ class FindingsResult:
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
-    def summary(self) -> str:
-        """The findings and the next commands, as ``ntkit debias`` prints them."""
+    def summary(self, *, verbose: bool = False) -> str:
+        """Text that ``ntkit debias`` prints: the reason, three questions, and the next command.
+
+        ``verbose=True`` lists more questions, all commands to continue, and the notes.
+        """
+        if not verbose:
+            return "\n".join(self._in_short())
         lines = [self.headline()]
         if self.open:
             lines += [_WHY, *self._list("Findings of the model", self.audit.findings)]
@@ -127,11 +132,32 @@ class FindingsResult:
             lines += ["", "Continue with one of these:", *self._next()]
         return "\n".join(lines)
 
+    def _in_short(self) -> list[str]:
+        page = None if self.path is None else self.path / AUDIT_FILES[0]
+        if not self.open:
+            return [self.headline(), *([] if page is None else [f"Next: open {quoted(page)}"])]
+        lines = [self.headline(), _WHY]
+        if page is None or not self.resumable:
+            lines.append("Next: debias(…, answers=result.audit.answers(NAME)) if it is a shortcut.")
+        else:
+            lines += [
+                f"Answer on {page}, which saves answers.json. Or name a shortcut (--spurious "
+                "NAME), a change (--invariant image:border), or a method (--method auto).",
+                f"Next: ntkit debias --from {quoted(self.path)} --answers answers.json",
+            ]
+        return [*lines, "", *self._questions(self.open[:QUESTIONS])]
+
+    def _questions(self, findings: Sequence[Finding]) -> list[str]:
+        """The question of each finding, and its accuracies."""
+        lines = list[str]()
+        for finding in findings:
+            lines += [f"  {question_of(finding)}", f"    {shares_of(finding)}"]
+        return lines
+
     def _list(self, title: str, findings: Sequence[Finding]) -> list[str]:
         waiting = [finding for finding in findings[:QUESTIONS] if finding in self.open]
         lines = ["", f"{title}:"] if waiting else []
-        for finding in waiting:
-            lines += [f"  {question_of(finding)}", f"    {figures_of(finding)}"]
+        lines += self._questions(waiting)
         more = len(findings) - QUESTIONS
         weaker = f"  {more} weaker findings are in audit.json."
         return [*lines, *([weaker] if waiting and more > 0 else [])]
@@ -171,7 +197,7 @@ class FindingsResult:
         }
 
 
-def figures_of(finding: Finding) -> str:
+def shares_of(finding: Finding) -> str:
     """Accuracies of a class with and without a finding's attribute, in words."""
     worst = finding.worst
     other = finding.beside(worst)

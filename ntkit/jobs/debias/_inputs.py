@@ -112,6 +112,7 @@ class Prepared:
     embedder: OnnxEmbedder
     device: str | None
     notes: tuple[str, ...]
+    cautions: tuple[str, ...]  # notes that call the result into question
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder for the next run: all, or only those of this run."""
@@ -174,6 +175,7 @@ def prepared(
     for samples in sets.values():
         samples.check_lengths()
     model, notes = with_classes(model, sets, new_head)
+    cautions = list[str]()
     check_sizes(sets)
     inputs = some_inputs(model, sets)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
@@ -217,13 +219,14 @@ def prepared(
             problem = f"{problem}. {likely_cause(sets['validation'])}"
             if not trust_inputs:
                 raise InputError(f"{problem} {GO_ON}")
-            notes.append(problem)
+            cautions.append(problem)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
-    notes += reading_notes(sets, digests)
+    notes += reading_notes(sets)
+    cautions += shared_notes(sets, digests)
     for name, samples in sets.items():
         label, count = _rarest(samples.y)
         if count < _FEW:
-            notes.append(
+            cautions.append(
                 f"The {name} set has only {count} samples of class {label!r}. Results with fewer "
                 f"than {_FEW} are unreliable."
             )
@@ -242,7 +245,8 @@ def prepared(
         inputs,
         embedder,
         embedder.device_ if computed else None,
-        tuple(notes),
+        (*notes, *cautions),
+        tuple(cautions),
     )
 
 
@@ -303,10 +307,16 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
         check_alike((one, two), origins[one], origins[two])
 
 
-def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
-    """Notes on assumptions, on samples left out, and on samples in two sets."""
+def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
+    """Notes on assumptions and on samples left out in reading."""
     notes = [note for s in sets.values() for note in s.notes]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
+    return [*notes, *input_notes(sets.values())]
+
+
+def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
+    """Notes on samples that are in two sets."""
+    notes = list[str]()
     for (first, second), n in shared_samples(digests).items():
         if n:
             samples = sets[second]
@@ -318,7 +328,7 @@ def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> 
                 f"{'embedding' if samples.embedded else 'content'}: "
                 f"{_MEANING_OF_SHARED[first, second]}."
             )
-    return [*notes, *input_notes(sets.values())]
+    return notes
 
 
 def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:

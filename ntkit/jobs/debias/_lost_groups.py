@@ -16,7 +16,7 @@ from ntkit.metrics import drop_bounds, more_often
 
 CHECKED = 30
 """Validation samples of a group that a test needs."""
-_NOTHING_READABLE = (
+NOTHING_READABLE = (
     "ntkit could not check any group, because it knows only the classes of these samples. Pass "
     "texts, a table, images or --metadata."
 )
@@ -48,10 +48,25 @@ class LostGroup:
         return f"{how if self.attribute else ''}{self.figures}"
 
     @property
+    def in_full(self) -> str:
+        """The group with the name of its attribute, and its accuracies."""
+        name = self.name
+        if self.attribute:
+            of = f" {self.attribute}"
+            name = f"{name[:-3]}{of}" if name.endswith(" it") else f"{name} (of{of})"
+        how = ", on which the new head relies more" if self.relies_more else ""
+        return f"{name}{how}: {self.shares}"
+
+    @property
     def figures(self) -> str:
         """The group and its accuracies."""
+        return f"{self.name}: {self.shares}"
+
+    @property
+    def shares(self) -> str:
+        """Its accuracies before and after."""
         shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
-        return f"{self.name}: {shares} ({self.count} samples)"
+        return f"{shares} ({self.count} samples)"
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ class GroupCheck:
 
     def sentences(self) -> list[str]:
         """The results of the check, one line each."""
-        lines = [] if self.readable else [_NOTHING_READABLE]
+        lines = [] if self.readable else [NOTHING_READABLE]
         doubtful = self.doubtful[:_DOUBTFUL_SHOWN]
         lines += _listed("Validation groups that lose accuracy:", self.lost)
         lines += _listed("Validation groups that may lose accuracy (possibly chance):", doubtful)

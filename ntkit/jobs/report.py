@@ -164,7 +164,7 @@ def report_of_models(
     return Report(
         title=name_of(original),
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
-        asked=_provenance(debiased),
+        options=_provenance(debiased),
         candidates=record.get("candidates", []),
         evaluated_on="samples of this report",
         candidates_on=str(record.get("evaluated_on", "test set")) + " of the repair",

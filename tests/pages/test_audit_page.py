@@ -185,7 +185,7 @@ def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
 
 
 def test_pictures_have_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr("ntkit.pages.audit_page._ROOM", 2_000)
+    monkeypatch.setattr("ntkit.pages.audit_page._SPACE", 2_000)
     _, page = written(audits.of_pictures(), tmp_path)
     assert 0 < len(page.sources) < len(page.examples)
     assert sum(map(len, dict.fromkeys(page.sources))) < 2_000 + max(map(len, page.sources))

@@ -285,12 +285,12 @@ class Audit:
     def __str__(self) -> str:
         return self.summary()
 
-    def summary(self, *, markdown: bool = False) -> str:
-        """A few lines and the five strongest findings; in Markdown, all results.
+    def summary(self, *, verbose: bool = False, markdown: bool = False) -> str:
+        """A few lines and the first five findings, as ``ntkit audit`` prints them.
 
-        ``ntkit audit`` prints the short text, and writes the long one as ``table.md``.
+        ``verbose=True`` and ``markdown=True`` return all results in Markdown, as in ``table.md``.
         """
-        return self._complete() if markdown else self._short()
+        return self._complete() if verbose or markdown else self._short()
 
     def _short(self) -> str:
         """At most four lines, and a table of the strongest findings or changes."""

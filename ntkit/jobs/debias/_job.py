@@ -195,7 +195,7 @@ class Job:
 
     def _check_command(self) -> str:
         """Command that checks the written model on the samples of the table."""
-        samples = self.data.sets.get("test", self.data.sets["held-out"])
+        samples = self.data.sets.get("test", self.data.sets["validation"])
         source = next(iter(samples.sources), None)
         old, folder = self.data.model.path, self.order.folder
         if old is None or source is None or folder is None or arguments() is None:
@@ -321,7 +321,7 @@ class Job:
                 *filter(None, [result.named_outcome(), result.verdict()]),
                 *result.notes,
             ],
-            asked=self._facts(),
+            options=self._options(),
             candidates=[asdict(c) for c in result.candidates],
             evaluated_on=result.evaluated_on,
             candidates_on=result.evaluated_on,
@@ -370,7 +370,7 @@ class Job:
             shown(first.Z, y[first.of], made),
         )
 
-    def _facts(self) -> dict[str, str]:
+    def _options(self) -> dict[str, str]:
         """Samples, head and options of the run, in words."""
         facts, order, clf = dict[str, str](), self.order, self.choice.clf
         for name, samples in self.data.sets.items():

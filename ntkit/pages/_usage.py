@@ -76,7 +76,7 @@ def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple
     """Differences from the original, and the head of the accuracies before the repair."""
     if not new_head:
         return (
-            "All earlier layers, the inputs, the outputs and their names are those of the original.",
+            "Earlier layers, inputs, outputs and their names are those of the original.",
             "",
         )
     names = {tensor.name for tensor in original.outputs}

@@ -33,8 +33,8 @@ _INFERRED = (
     "have in common?"
 )
 _SEEN = (
-    "This is a feature that the model has learned, and it has no name. Compare the two sides below: "
-    "what do the examples of one side have in common? If you cannot tell, answer that you are not "
+    "This is a feature that the model has learned, and it has no name. Compare the two sides: what "
+    "do the examples of one side have in common? If you cannot tell, answer that you are not "
     "sure."
 )
 _SHOWING = {

@@ -488,17 +488,17 @@ def _plain_changes(changes: Sequence[ChangeFinding]) -> str:
 _ENOUGH = 20  # copies without a flip that a sentence needs
 _NO_CHANGES = dict.fromkeys(("changes", "changes_tried", "changes_left_out", "copies_embedded"))
 _FLIPS = (
-    "*flips*: share of predictions that differ on changed copies, in %, with the 95 % interval. "
-    "*control*: the same share for a random change of equal size. "
-    "*p*: McNemar's test that the change flips more than its control, after Holm's correction. "
-    "*margin*: decrease of the predicted class's logit relative to the largest other logit. "
+    "*Flips*: share of predictions that differ on changed copies, in %, with the 95 % interval. "
+    "*Control*: the same share for a random change of equal size. "
+    "Column *p*: McNemar's test of more flips than under the control, after Holm's correction. "
+    "*Margin*: decrease of the predicted class's logit relative to the largest other logit. "
     "A flip shows a shortcut only if the change keeps the true class, which a person must judge."
 )
 _READ = (
-    "*worst group*: the samples of a class that conflict with the correlation and are most "
+    "*Worst group*: the samples of a class that conflict with the correlation and are most "
     "certainly wrong most often. "
-    "*accuracy*: of this group, in %, with the 95 % interval. "
-    "*rest of class*: accuracy on the other samples of the class. "
+    "*Accuracy*: of this group, in %, with the 95 % interval. "
+    "*Rest of class*: accuracy on the other samples of the class. "
     "A finding is not a verdict: only a person can tell whether it is a shortcut."
 )
 

@@ -21,7 +21,7 @@ AUDIT_FILES = ("audit.html", "audit.json")
 QUESTIONS = 3
 """Number of questions on each of the two lists of findings; audit.json holds the rest."""
 _WHY = (
-    "ntkit wrote no model: errors alone do not distinguish a shortcut from a hard sample, so a "
+    "ntkit wrote no model: errors do not distinguish a shortcut from a hard sample, so a "
     "person must decide."
 )
 
@@ -202,7 +202,8 @@ def shares_of(finding: Finding) -> str:
     worst = finding.worst
     other = finding.beside(worst)
     shares = [
-        f"{percent(group.accuracy, 0)} of {group.count} right with{'' if group.having else 'out'} it"
+        f"{percent(group.accuracy, 0)} of {group.count} right "
+        f"{'with' if group.having else 'without'} it"
         for group in (worst, other)
         if group.count
     ]

@@ -119,7 +119,7 @@ class Parity:
                 f"No cause found: several explain the {self.kind} equally well. The service "
                 f"{'; or it '.join(self.others)}. Record more samples, or logits."
             )
-        return "No cause found. Compare the service's preprocessing with: ntkit inspect MODEL"
+        return "No cause found. Compare the service's preprocessing with that of ntkit inspect."
 
     def _number(self, difference: float) -> str:
         return f"{difference:.1e}" if self.kind != "labels" else f"{difference:.0f}"

@@ -302,7 +302,7 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
     for entry in content["answers"]:
         entry["answer"] = None
     (out / "answers.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"has 8 of the training .* could anybody tell"):
+    with pytest.raises(InputError, match=r"names 8 of the training .* none has a label"):
         partly_known(fewer, answers=out / "answers.json", key=None)
 
 
@@ -320,7 +320,7 @@ def test_a_class_of_which_nothing_is_known_is_named():
     values = np.full(len(Y) + len(HELD[1]), None, dtype=object)
     values[[0, 2, 4]] = "yes", "yes", "no"
     noise = np.random.default_rng(0).normal(size=(len(values), 3))
-    with pytest.raises(InputError, match="Nothing is known of any sample of class 1"):
+    with pytest.raises(InputError, match="No sample of class 1 has a label"):
         completed(values, (Y, HELD[1]), noise)
 
 
@@ -372,7 +372,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     question = "Is there a bright mark in the corner?"
     ask = ["label", model, images / "train", "-o", out, "--quiet", "--device", "cpu"]
     code, printed, err = run(capsys, *ask, "--question", question)
-    assert (code, "Next: 48 samples" in printed) == (0, True), err
+    assert (code, "Label 48 samples" in printed) == (0, True), err
     with (out / "questions-1.csv").open(newline="") as file:
         asked = [row["id"] for row in csv.DictReader(file)]
     page = write(out / "labels.csv", ["id", question], [(n, marked[n]) for n in asked])
@@ -386,8 +386,8 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     headline, head, *_ = printed.splitlines()
     assert "Validation set, worst group: " in headline
     assert head.startswith("group-balanced: ")
-    assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
-    assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
+    assert f"{question!r} (inferred from 48 labels): known for 48 training" in printed
+    assert "Accuracy of the worst group among the 48 labelled samples" in printed
     record = json.loads((tmp_path / "repaired" / "result.json").read_text())
     report, card = ((tmp_path / "repaired" / n).read_text() for n in ("report.html", "README.md"))
     accuracy_cost = record["accuracy_cost"]
@@ -423,7 +423,7 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     assert found["balanced_over"] == "the groups given (inferred from 175 samples)"
     assert found["chosen"] == "group-balanced"
     notes = " ".join(found["notes"])
-    assert "0 training and 175 held-out samples" in notes
+    assert "0 training and 175 validation samples" in notes
     assert "flatter" not in notes  # of those that are known, no head has seen any
     assert (found["accuracy_cost"]["n_known"], found["accuracy_cost"]["n_inferred"]) == (175, 525)
     before = worst(digits, marked_digits_model_path())
@@ -458,7 +458,7 @@ def test_what_goes_with_the_class_alone_is_no_attribute():
     """Balanced over it, a head would learn nothing, and might be written for its luck."""
     values = [*Y[:9].tolist(), *[-1] * 11]
     for what in ("attribute", "groups"):
-        with pytest.raises(InputError, match="no group can be told from its class"):
+        with pytest.raises(InputError, match="groups cannot be distinguished from classes"):
             partly_known(pool(), key=None, **{what: values})
         partly_known(pool(), key=None, **{what: [1 - Y[0], *values[1:]]})
 
@@ -472,7 +472,7 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     clf, _ = made.fit(settings[name])
     made.row(name, settings[name], clf)
     assert made.groups_of(clf) is None
-    assert "Too few are known of a group to judge by it: 0 × 1 (1), 1 × 0 (1)." in made.known.told()
+    assert "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)." in made.known.told()
     assert not made.decided(name, clf, max_cost=0.05, learnable=False).accuracy_cost.by_groups
     more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
     enough, _ = comparison(more.astype(object))
@@ -484,7 +484,7 @@ def test_three_answers_are_enough_to_fail_on_nothing():
     values[[0, 2, 1]] = "yes", "no", "yes"
     right = np.ones(len(values), dtype=bool)
     known = comparison(values)[0].known
-    assert "Of no group are 5 samples known" in known.worst_known(right, right)
+    assert "No group has 5 labelled samples" in known.worst_known(right, right)
 
 
 def test_where_nothing_is_known_of_the_validation_set_no_groups_of_it_judge():

@@ -258,7 +258,7 @@ def test_ways_to_name_an_attribute(files, spurious):
         result.accuracy_cost.worst_named.accuracy
         > result.accuracy_costs[0].worst_named.accuracy + 0.3
     )
-    assert any("training and held-out samples" in note for note in result.notes)
+    assert any("training and validation samples" in note for note in result.notes)
 
 
 def test_metadata_that_match_half_of_the_rows(files, tmp_path):
@@ -486,8 +486,8 @@ def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(fi
     named = job(files, spurious="word:film|word:movie")
     assert found.balanced_over == named.balanced_over == "word:film against word:movie"
     assert np.array_equal(found.head.coef, named.head.coef)
-    assert "stands for layer:relu #3 mean high" in " ".join(found.notes)
-    assert "Left out: layer:relu #5 mean high" in " ".join(found.notes)
+    assert "instead of layer:relu #3 mean high" in " ".join(found.notes)
+    assert "ntkit left out layer:relu #5 mean high" in " ".join(found.notes)
     assert "Left out" not in " ".join(named.notes)
     with pytest.raises(InputError, match="layer:relu #5"):
         job(files, answers=answers_of(tmp_path / "alone.json", alone))

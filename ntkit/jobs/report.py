@@ -124,7 +124,7 @@ def facts_of_job(
     }
 
 
-_PAGE = 4 << 20  # approximate size in bytes
+PAGE = 4 << 20  # approximate size of a page in bytes
 
 
 def report_of_models(
@@ -245,7 +245,7 @@ def write_report(
     samples = read(data, first, preprocessing=preprocessing)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
-    check_file(path, inputs=inputs, force=force, size=_PAGE)
+    check_file(path, inputs=inputs, force=force, size=PAGE)
     _check_origins(first, second, samples)
     embedder = None
     if not samples.embedded:

@@ -163,11 +163,11 @@ def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wordi
     hint = f"{_SEEN} It comes from {place}; in the files: {brief(name)}."
     if _CLUSTER.search(rest):
         title = "A kind of sample that the model distinguishes"
-        noun = "this kind of sample that the model distinguishes"
+        noun = "this kind of sample"
         return Wording(title, noun, "of this kind", "of other kinds", hint)
     height = next((h for h in _SHOWING if rest.endswith(f" {h}")), "high")
-    noun = "this feature that the model has learned"
-    return Wording("A feature that the model has learned", noun, *_SHOWING[height], hint)
+    noun = "this learned feature"
+    return Wording("A learned feature", noun, *_SHOWING[height], hint)
 
 
 def quoted(text: str) -> str:
@@ -481,7 +481,8 @@ def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:
         return f"{n} change{'s' if n > 1 else ''} flip{'' if n > 1 else 's'} predictions: {first}"
     n = len(cards)
     if not n:
-        return "No findings"
+        n = sum(len(each.findings) for each in page.lists)
+        return f"{n} finding{'' if n == 1 else 's'}" if n else "No findings"
     new = " after retraining" if cards[0]["retrained"] else ""
     return f"{n} finding{'s' if n > 1 else ''}{new}: {cards[0]['title']}{', …' if n > 1 else ''}"
 

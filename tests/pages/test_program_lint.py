@@ -47,7 +47,9 @@ KINDS = {
     "pairs": (
         "texts",
         {
-            "steps": SimpleNamespace(**TEXTS | {"types": None, "positions": None, "unpadded": True}),
+            "steps": SimpleNamespace(
+                **TEXTS | {"types": None, "positions": None, "unpadded": True}
+            ),
             "pad": (0, "[PAD]"),
             "paired": True,
         },

@@ -23,7 +23,7 @@ from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
 from ntkit.jobs.audit._from_model import likely_cause as likely_cause
 from ntkit.jobs.audit._from_tables import TableRoles as TableRoles  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
-from ntkit.jobs.audit._reader import VIEWS as VIEWS
+from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
 from ntkit.jobs.audit._reader import AuditedImages as AuditedImages
 from ntkit.jobs.audit._reader import ModelPass as ModelPass

@@ -28,7 +28,7 @@ from ntkit.extraction import (
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
 from ntkit.jobs.audit._reader import (
-    VIEWS,
+    FEATURE_SETS,
     AttributeReader,
     AuditedImages,
     ModelPass,
@@ -382,10 +382,10 @@ def audit_read(
 
 
 def _check_kinds(feature_sets: Sequence[str] | None) -> None:
-    unknown = [kind for kind in feature_sets or () if kind not in VIEWS]
+    unknown = [kind for kind in feature_sets or () if kind not in FEATURE_SETS]
     if unknown or isinstance(feature_sets, str) or (feature_sets is not None and not feature_sets):
         raise InputError(
-            f"feature_sets must be some of {', '.join(VIEWS)}. Got "
+            f"feature_sets must be some of {', '.join(FEATURE_SETS)}. Got "
             f"{unknown[0] if unknown else feature_sets!r}."
         )
 

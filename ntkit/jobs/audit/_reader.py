@@ -83,7 +83,7 @@ def _facts(image: Image.Image) -> dict[str, str]:
     return {"format": image.format or "", "mode": image.mode, "camera": camera}
 
 
-VIEWS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
+FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
 """Kinds of feature sets that ntkit makes from the samples and the model."""
 
 

@@ -117,7 +117,9 @@ def test_nothing_found_is_said_and_why():
     noise = {"noise": RNG.permutation(FILM)}
     assert "The errors depend on none of them" in str(ntkit.audit(Y, PRED, table=noise))
     assert "Without errors there are no findings" in str(ntkit.audit(Y, Y, table=noise))
-    nothing = "An attribute needs at least 5 samples and 1 % of them with it, and as many without it."
+    nothing = (
+        "An attribute needs at least 5 samples and 1 % of them with it, and as many without it."
+    )
     assert nothing in str(ntkit.audit(Y, PRED, texts=["same"] * N))
     for n_films, few in ((4, True), (5, False)):
         texts = ["film"] * n_films + ["movie"] * (100 - n_films)
@@ -187,7 +189,10 @@ def test_many_classes():
         ({"scores": PRED.astype(str)}, "scores must be numbers"),
         ({"embeddings": np.full((N, 2), np.nan)}, "NaN"),
         ({"pred": PRED, "alpha": 0}, "alpha"),
-        ({"pred": PRED, "texts": ["short"]}, "The feature set 'word' has 1 samples, and y has 1200"),
+        (
+            {"pred": PRED, "texts": ["short"]},
+            "The feature set 'word' has 1 samples, and y has 1200",
+        ),
         ({"pred": PRED, "texts": None}, "no attributes to test"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What samples look like by row, and pictures as they are measured in passing."""
+"""Samples for display by row, and statistics of images as a model reads them."""
 
 import numpy as np
 import pytest

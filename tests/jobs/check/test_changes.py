@@ -54,7 +54,9 @@ def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits, pair):
     same = ntkit.check(pair[0], pair[0], data, invariant=[MARK], device="cpu")
     (row,) = same.changes
     assert (row.more, row.fewer, row.outcome, same.outcome) == (0, 0, "pass", "pass")
-    assert [v.requirement for v in row.verdicts] == ["flip rate not significantly higher than the old model's"]
+    assert [v.requirement for v in row.verdicts] == [
+        "flip rate not significantly higher than the old model's"
+    ]
     one = ntkit.check(*pair, data, invariant=[MARK], device="cpu").changes[0]
     two = ntkit.check(*pair[::-1], data, invariant=[MARK], device="cpu").changes[0]
     assert (one.more, one.fewer) == (two.fewer, two.more)
@@ -197,7 +199,10 @@ def test_results_hold_changes(found, tmp_path):
     lines = [line for line in (tmp_path / "m").read_text("utf-8").splitlines() if "|" in line]
     assert any(line.startswith("| image:a\\|b | 600 | 1.7 | 10.0 ") for line in lines)
     said = summary_of(found)
-    assert "change image:a|b: flip rate not significantly higher than the old model's, measured +8.3 [" in said
+    assert (
+        "change image:a|b: flip rate not significantly higher than the old model's, measured +8.3 ["
+        in said
+    )
     assert "For drops, new errors and flip rates it is the reverse" in said
     assert found.of("fail")[0][0] is found.changes[0]
 

@@ -287,7 +287,7 @@ def test_a_store_of_embeddings(old, table, tmp_path):
 
 @pytest.fixture
 def reviews(tmp_path):
-    """A model of texts beside its tokenizer, a twin in a folder of its own, and a table."""
+    """A text model with its tokenizer, a copy in another folder, and a table."""
     backbone = texts.text_model(tmp_path / "old")
     texts.word_pieces().save(str(tmp_path / "old" / "tokenizer.json"))
     head = LinearHead(np.random.default_rng(1).normal(size=(2, 6)), [0.0, 0.1], [0, 1])
@@ -305,7 +305,7 @@ def reviews(tmp_path):
 
 
 def test_texts_and_their_words(reviews):
-    """The new model has no tokenizer beside it: it is given what the old one is given."""
+    """The new model has no tokenizer, so it gets the inputs of the old one."""
     folder, rows = reviews
     found = check(
         folder / "old" / "model.onnx", folder / "new" / "debiased.onnx", folder / "data.csv",

@@ -50,7 +50,10 @@ def test_slices_take_the_drop_of_all_unless_they_have_their_own():
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("max_dorp = 2", r"'max_dorp' is not a limit; did you mean 'max_drop'\? The limits are 'alpha', "),
+        (
+            "max_dorp = 2",
+            r"'max_dorp' is not a limit; did you mean 'max_drop'\? The limits are 'alpha', ",
+        ),
         ("wurst = 2", "'wurst' is not a limit.* 'worst_group'"),
         ('[slices."word:film"]\naccurate = 2', r"slice 'word:film'.*did you mean 'accuracy'\?"),
         ("worst_group = 0.7", "in percent. Write 70"),

@@ -94,7 +94,7 @@ def test_a_head_is_judged_by_halves_that_it_has_not_seen():
 
 
 def pool(names=None, tables=None):
-    """Twelve training samples and eight held-out ones."""
+    """Twelve training samples and eight validation samples."""
     sizes = (12, 8)
     parts = []
     for i, n in enumerate(sizes):
@@ -187,7 +187,7 @@ def test_answers_of_other_samples_are_refused(tmp_path):
 
 
 def test_what_was_left_out_while_labelling_is_found_by_content(tmp_path):
-    """A sample that the training set lost may be a held-out one now."""
+    """A former training sample may be a validation sample now."""
     model, out = write_model(tmp_path / "model.onnx"), tmp_path / "o"
     ask = {"question": "Is it?", "device": "cpu"}
     label_samples(model, (X[:60], Y[:60]), out, **ask)
@@ -245,8 +245,8 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
 @pytest.mark.parametrize(
     ("names", "header", "lines", "message"),
     [
-        (NAMES, ["id", "x"], [("zzz", "yes")], "knows nothing of any training or held-out"),
-        (NAMES, ["id", "x"], [("a/3.png", "?")], "has 1 of the training .* could anybody tell"),
+        (NAMES, ["id", "x"], [("zzz", "yes")], "has no label of any training or validation"),
+        (NAMES, ["id", "x"], [("a/3.png", "?")], "names 1 of the training .* none has a label"),
         (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 values in 11 samples"),
         (
             NAMES,
@@ -255,7 +255,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
             "'a/3.png' is answered '0' here and '1' above",
         ),
         (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
-        (NAMES, ["id"], [("a/3.png",)], "and none beside"),
+        (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),
         (None, ["id", "x"], [("3", "yes")], "these have no names"),
         ((NAMES[0], NAMES[0][:8]), ["id", "x"], [("a/3.png", "1")], "2 samples are called so"),
@@ -279,8 +279,8 @@ def test_what_goes_with_no_sample_is_told(tmp_path):
     path = write(tmp_path / "a.csv", ["id", "x"], lines)
     told = partly_known(pool(NAMES), answers=path, key=None).left
     assert (
-        told == f"1 of the 4 that {path} tells of is no training or held-out sample, and left "
-        "out: 'cat'."
+        told == f"ntkit left out 1 of 4 labels of {path}, which belongs to no training or "
+        "validation sample: 'cat'."
     )
     path = write(tmp_path / "b.csv", ["id", "x"], lines[:3])
     assert partly_known(pool(NAMES), answers=path, key=None).left == ""
@@ -394,7 +394,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     assert (accuracy_cost["n_known"], accuracy_cost["n_inferred"]) == (
         0,
         700,
-    )  # no held-out sample was asked about
+    )  # no validation sample has a label
     n, name = accuracy_cost["worst_named"]["count"], accuracy_cost["worst_named"]["name"]
     sentence = f"of the {n} of {name} ({n} of them inferred)"
     assert all(sentence in text for text in (printed, record["named_outcome"], report, card))
@@ -410,7 +410,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
 
 
 def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
-    """Of every fourth held-out image, named by file."""
+    """Labels of every fourth validation image, named by file."""
     lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "validation" in n][::4]
     path = write(tmp_path / "partial.csv", ["file_name", "who"], lines)
     command = [*job(folders, tmp_path / "out"), "--groups", path]
@@ -435,8 +435,8 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     [
         (None, "the groups that you named"),
         (440, "the groups that you gave"),
-        (30, "the groups, which are known of 30 held-out samples and inferred for 410"),
-        (0, "the groups, which are inferred for all 440 held-out samples"),
+        (30, "the groups, which are known of 30 validation samples and inferred for 410"),
+        (0, "the groups, which are inferred for all 440 validation samples"),
     ],
 )
 def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
@@ -472,7 +472,10 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     clf, _ = made.fit(settings[name])
     made.row(name, settings[name], clf)
     assert made.groups_of(clf) is None
-    assert "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)." in made.known.told()
+    assert (
+        "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)."
+        in made.known.told()
+    )
     assert not made.decided(name, clf, max_cost=0.05, learnable=False).accuracy_cost.by_groups
     more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
     enough, _ = comparison(more.astype(object))

@@ -1,4 +1,4 @@
-"""The main job, end to end, on the embedded default."""
+"""A repair from start to end, on the included model."""
 
 import json
 import shutil
@@ -327,7 +327,7 @@ def test_samples_in_two_sets_are_counted_one_by_one(few):
     notes = " ".join(run(train, again, test=(train[0][:9], train[1][:9])).notes)
     share = f"{1200 / len(again[1]):.1f}".removesuffix(".0")
     assert (
-        f"12 of the {len(again[1])} held-out samples ({share} %) are in the training set as well, "
+        f"12 of the {len(again[1])} validation samples ({share} %) are in the training set as well, "
         "by content: errors on the validation set are not those" in notes
     )
     assert "9 of 9 test samples (100 %) are also in the training set, by content" in notes

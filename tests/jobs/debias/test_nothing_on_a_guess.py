@@ -276,7 +276,7 @@ def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(digits):
 
 
 def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits):
-    """Directions and clusters say by their rule how they are read; a no on one is no crash."""
+    """Rules define directions and clusters; a no on one does not crash."""
     sets = (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
 
     def ask(audit, findings):

@@ -32,7 +32,10 @@ def steps(mean, std):
 
 @pytest.mark.parametrize(
     ("mean", "std", "problem"),
-    [(2, 1, "right on none of the .* of class 1"), (0.5, 0.5, "mean class accuracy on the validation set is .*; guessing has")],
+    [
+        (2, 1, "right on none of the .* of class 1"),
+        (0.5, 0.5, "mean class accuracy on the validation set is .*; guessing has"),
+    ],
 )
 def test_wrong_preprocessing_stops_it(folders, mean, std, problem):
     model, wrong = marked_digits_model_path(), {"preprocessing": steps(mean, std), "device": "cpu"}

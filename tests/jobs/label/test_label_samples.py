@@ -146,7 +146,7 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
 
 
 def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path):
-    """The runs are remembered, and a file that says otherwise what was known before is no run."""
+    """The folder records the runs; a file with a damaged record counts as no run."""
     out = tmp_path / "out"
     asking, counts = ask(model, out, batch=40), []
     for _ in range(2):
@@ -270,7 +270,7 @@ def test_another_question_wants_another_folder(model, tmp_path):
 
 
 def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
-    """After any of its files, and with nothing half-written beside them."""
+    """After any of the files, and without incomplete files."""
     plain = tmp_path / "plain"
     ask(model, plain)
     for stop in range(5):  # the first file is the table, in a temporary folder

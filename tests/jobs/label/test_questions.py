@@ -254,7 +254,11 @@ def test_hostile_files_are_named(tmp_path, text, message):
 
 def test_other_files_are_named(tmp_path):
     (tmp_path / "latin.csv").write_bytes("id,attribute\na,ä\n".encode("latin-1"))
-    for name, message in [("latin.csv", "UTF-8"), ("no.csv", "readable"), ("x.docx", "not a table")]:
+    for name, message in [
+        ("latin.csv", "UTF-8"),
+        ("no.csv", "readable"),
+        ("x.docx", "not a table"),
+    ]:
         with pytest.raises(InputError, match=message):
             read_answers(tmp_path / name, ["a"])
     with pytest.raises(InputError, match="twice"):

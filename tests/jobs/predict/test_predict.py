@@ -27,7 +27,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def other(tmp_path):
-    """The same body, and a head of which a neuron is silenced."""
+    """The same body, and a head with one suppressed neuron."""
     frozen = FrozenModel.load(models.save(models.classifier(3), tmp_path / "source.onnx"))
     head = frozen.head.scaled(np.arange(5) != 1)
     frozen.with_head(head).save(tmp_path / "other.onnx")

@@ -345,7 +345,8 @@ layer:relu_1 direction 2 high | layer | A learned feature | with much of it \
     | with less of it
 embedding #5 low | embedding | A learned feature | with little of it \
     | with more of it
-layer:relu_1 cluster 8 | layer | A kind of sample that the model distinguishes | of this kind | of other kinds
+layer:relu_1 cluster 8 | layer | A kind of sample that the model distinguishes | of this kind \
+    | of other kinds
 clip #5 low | clip | Clip “#5”: low | whose clip “#5” is low (the lowest quarter) \
     | whose clip “#5” is higher
 file:format=PNG | file | “format” is “PNG” | with the value “PNG” of “format” \

@@ -45,7 +45,7 @@ class LostGroup:
 
     def __str__(self) -> str:
         how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
-        return f"{how if self.attribute else ''}{self.figures}"
+        return f"{how if self.attribute else ''}{self.accuracies}"
 
     @property
     def in_full(self) -> str:
@@ -58,7 +58,7 @@ class LostGroup:
         return f"{name}{how}: {self.shares}"
 
     @property
-    def figures(self) -> str:
+    def accuracies(self) -> str:
         """The group and its accuracies."""
         return f"{self.name}: {self.shares}"
 
@@ -220,7 +220,7 @@ def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
     for group in groups:
         of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
     lines = [
-        "; ".join([f"  {first}", *(group.figures for group in others)])
+        "; ".join([f"  {first}", *(group.accuracies for group in others)])
         for first, *others in of_attribute.values()
     ]
     return [heading, *lines] if lines else []

@@ -102,7 +102,7 @@ def test_pictures_are_decoded_once(pictures, monkeypatch):
 def test_only_the_views_asked_for(pictures):
     found = audited(pictures, feature_sets=["image"])
     assert set(found.n_looked_at) == {"image"}
-    with pytest.raises(InputError, match="no feature set 'word'. They have image"):
+    with pytest.raises(InputError, match=r"no feature set 'word'. They have image"):
         audited(pictures, feature_sets=["word"])
     for wrong in (["words"], [], "word"):
         with pytest.raises(InputError, match="feature_sets must be some of word, column"):

@@ -130,7 +130,7 @@ def test_method_forces_a_candidate(few):
 @pytest.mark.parametrize("method", [7, AutoDebiasClassifier])
 def test_what_is_no_method_is_refused_before_the_work(method, monkeypatch):
     monkeypatch.setattr(FrozenModel, "load", lambda *_: pytest.fail("it began to work"))
-    with pytest.raises(InputError, match="or a classifier. Got "):
+    with pytest.raises(InputError, match=r"or a classifier\. Got "):
         debias(marked_digits_model_path(), None, None, method=method)
 
 
@@ -327,7 +327,7 @@ def test_samples_in_two_sets_are_counted_one_by_one(few):
     notes = " ".join(run(train, again, test=(train[0][:9], train[1][:9])).notes)
     share = f"{1200 / len(again[1]):.1f}".removesuffix(".0")
     assert (
-        f"12 of the {len(again[1])} validation samples ({share} %) are in the training set as well, "
+        f"12 of {len(again[1])} validation samples ({share} %) are also in the training set, "
         "by content: errors on the validation set are not those" in notes
     )
     assert "9 of 9 test samples (100 %) are also in the training set, by content" in notes

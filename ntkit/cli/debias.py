@@ -30,7 +30,7 @@ from ntkit.jobs.debias import (
     DebiasResult,
     answers_from,
     debias,
-    figures_of,
+    shares_of,
     write_candidate,
 )
 from ntkit.jobs.report import quoted, started_by
@@ -42,7 +42,7 @@ NOT_BETTER, OPEN = 1, 3
 """Exit codes: what was asked for is not better; questions are open."""
 _OF_ONE_RUN = frozenset(
     {"run", "out", "deploy", "spurious", "invariant", "answers", "no_input", "even_if_worse"}
-    | {"force", "quiet", "json"}
+    | {"force", "quiet", "verbose", "json"}
 )
 """Options that the next run in the folder does not take over."""
 _MUCH = 1000  # samples to embed, from which on a run that cannot end with a model says so first
@@ -120,6 +120,7 @@ class Options:
     seed: o.Seed = 0
     force: o.Force = False
     quiet: o.Quiet = False
+    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.")
     json: o.Json = False
 
 
@@ -234,8 +235,8 @@ def command(options: Options, *, context: typer.Context) -> None:
     except DeployError as error:
         result, failed = error.result, error
     new = isinstance(result, DebiasResult) and result.verification is not None
-    # What was assumed, and samples in two sets, is in the summary; JSON is for a program.
-    o.show(result, json=a.json, notes=result.notes if a.json else ())
+    text = result.summary(verbose=a.verbose)
+    o.show(result, json=a.json, text=text, notes=result.notes if a.json else ())
     if a.deploy is not None and not new and not a.json:
         typer.echo(f"Not written: {a.deploy}, for there is no new model to deploy.")
     if failed is not None:
@@ -407,7 +408,7 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
             if audit.retraining is not None and finding in audit.retraining.findings:
                 subject = "what retraining would newly rely on"
             _say(f"\nQuestion {number} of {len(asked)}, on {subject}:")
-            _say(f"  {figures_of(finding)}")
+            _say(f"  {shares_of(finding)}")
             _show(audit, finding, _EXAMPLES)
             answer_text = _answer_on(audit, finding, page)
             if answer_text is None:

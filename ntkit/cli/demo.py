@@ -13,7 +13,7 @@ from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.jobs.audit import Answer, Audit
 from ntkit.jobs.check import check, summary_of
-from ntkit.jobs.debias import DebiasResult, debias, figures_of
+from ntkit.jobs.debias import DebiasResult, debias, shares_of
 from ntkit.pages.audit_page import question_of
 
 _STORY = """\
@@ -65,13 +65,16 @@ def command(
             (digits.X_test, digits.y_test, digits.groups_test),
             device="cpu",
         )
-        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(judged)}")
+        passed, accuracies, *_ = summary_of(judged).split("\n")
+        typer.echo(
+            f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}"
+        )
 
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
     for finding in findings[:1]:
-        asked = f"{question_of(finding)}\n  {figures_of(finding)}"
+        asked = f"{question_of(finding)}\n  {shares_of(finding)}"
         typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)
         yield from audit.answers(finding.name).answers
 
@@ -82,7 +85,7 @@ def _neurons(result: DebiasResult) -> str:
     paper, random = rows["neurontune"], rows["random mask"]
     return (
         f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
-        f"{result.n_non_constant} live neurons. Test set, worst group: "
+        f"{result.n_non_constant} non-constant neurons. Test set, worst group: "
         f"{percent(paper.worst_group)}; a random mask of {random.n_suppressed}: "
         f"{percent(random.worst_group)}."
     )

@@ -63,9 +63,25 @@ def arguments() -> Mapping[str, Any] | None:
     return _STARTED.get()[1]
 
 
+def options_again() -> str:
+    """Options on the model and the samples of the command at work, for another command."""
+    words = list[str]()
+    for group in ("model_options", "data_options"):
+        for name, value in (arguments() or {}).get(group, {}).items():
+            if value in (None, False) or _DEFAULTS.get(name) == value:
+                continue
+            words.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                words.append(quoted(value["path"] if isinstance(value, Mapping) else value))
+    return " ".join(words)
+
+
 def quoted(word: object) -> str:
     """A word of a command line, as this machine's shell takes it."""
     return subprocess.list2cmdline([str(word)]) if os.name == "nt" else shlex.quote(str(word))
+
+
+_DEFAULTS = {"label_column": "label", "group_column": "group"}
 
 
 def commands() -> list[str]:

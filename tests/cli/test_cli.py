@@ -51,8 +51,14 @@ def run(capsys, *arguments):
 def test_demo(capsys, tmp_path):
     code, out, _ = run(capsys, "demo", "-o", tmp_path / "demo")
     assert code == 0
-    story = ["ntkit is not told so", "image:top left brightness", "> yes", "Better. Test set"]
-    told = [out.index(part) for part in [*story, "original head", "random mask of", "\nPassed: "]]
+    story = [
+        "ntkit is not told so",
+        "image:top left brightness",
+        "> yes",
+        "Better. Wrote ",
+        "Test set, worst",
+    ]
+    told = [out.index(part) for part in [*story, "original head", "best control: ", "\nPassed: "]]
     assert told == sorted(told)  # look, ask, repair, prove
     assert (tmp_path / "demo" / "debiased.onnx").exists()
     code, out, err = run(capsys, "demo", "--json")
@@ -81,7 +87,7 @@ def test_debias_image_folders(capsys, folder, tmp_path):
     arguments = [
         *("debias", folder / "model.onnx", "--train", folder / "train"),
         *("--validation", folder / "validation", "--test", folder / "test", "--device", "cpu"),
-        "--even-if-worse",
+        *("--even-if-worse", "--verbose"),
     ]
     code, out, err = run(capsys, *arguments, "--method", "auto", "-o", tmp_path / "a")
     assert code == 0, err
@@ -279,7 +285,7 @@ def test_csv_tables(capsys, tmp_path):
     code, out, err = run(
         capsys, "debias", tmp_path / "mlp.onnx", "-o", tmp_path / "out",
         "--train", tmp_path / "train.csv", "--validation", tmp_path / "validation.csv",
-        "--method", "auto", "--even-if-worse",
+        "--method", "auto", "--even-if-worse", "--verbose",
     )  # fmt: skip
     assert code == 0, err
     assert "node list changed" in out  # a bare MatMul gets a bias

@@ -5,7 +5,7 @@ from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._debias import debias
 from ntkit.jobs.debias._findings_result import FindingsResult
-from ntkit.jobs.debias._findings_result import figures_of as figures_of
+from ntkit.jobs.debias._findings_result import shares_of as shares_of
 from ntkit.jobs.debias._job import ANSWERS_FILE as ANSWERS_FILE
 from ntkit.jobs.debias._job import HEADS_FILE as HEADS_FILE
 from ntkit.jobs.debias._job import RUN_FILE as RUN_FILE

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.estimators import (
     LABEL_FREE,
@@ -112,6 +113,9 @@ class Candidate:
         What the estimator warned of.
     chosen : bool
         Whether this head was chosen to be written, if it is better.
+    share : float
+        Share of the new head in its interpolation with the original head; the scores are of the
+        interpolated head.
 
     Examples
     --------
@@ -133,6 +137,12 @@ class Candidate:
     spread: dict[str, float] = field(default_factory=dict)
     note: str = ""
     chosen: bool = False
+    share: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """str: the name, and how far it was interpolated."""
+        return self.name if self.share == 1 else f"{self.name}, {percent(self.share, 0)}"
 
 
 def change_settings(*, named: bool) -> dict[str, Setting]:

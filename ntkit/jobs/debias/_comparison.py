@@ -222,6 +222,12 @@ class Comparison:
             **self._rated(head_of(clf), self.validation_predictions(name)),
         )
 
+    def interpolated_row(
+        self, row: Candidate, head: LinearHead, validation_pred: Array, t: float
+    ) -> Candidate:
+        """Row of a candidate after its head was interpolated with the original one."""
+        return replace(row, share=t, **self._rated(head, validation_pred))
+
     def validation_predictions(self, name: str, t: float = 1.0) -> Array:
         """Predict each half of the held-out set by a fit that saw only the other half of it."""
         pred = np.empty_like(self.validation.y)
@@ -689,14 +695,13 @@ class Choice:
             comparison.original.predict(comparison.validation.Z),
             lambda: comparison.original.predict(comparison.judge.copies.Z),
         )
-        rows = [
-            self._with_named(
-                row,
-                comparison.validation_predictions(name),
-                partial(comparison.copy_predictions, name),
-            )
-            for name, row in self.rows.items()
-        ]
+        rows = list[Candidate]()
+        for name, row in self.rows.items():
+            t = self.decision.accuracy_cost.t if name == self.name else 1.0
+            pred = comparison.validation_predictions(name, t)
+            if t != 1:  # the row of the head that is written
+                row = comparison.interpolated_row(row, self.decision.head, pred, t)
+            rows.append(self._with_named(row, pred, partial(comparison.copy_predictions, name, t)))
         controls = [row for row in rows if not row.name.startswith(methods)]
         return (first, *controls, self.random, *(r for r in rows if r.name.startswith(methods)))
 

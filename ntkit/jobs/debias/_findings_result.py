@@ -1,4 +1,4 @@
-"""Findings that the main job did not act on: open questions, or nothing to repair."""
+"""Result of a run without a repair: open questions, or nothing to repair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUDIT_FILES = ("audit.html", "audit.json")
 QUESTIONS = 3
 """Findings of each of the two lists that are asked about; weaker ones are in audit.json."""
 _WHY = (
-    "ntkit wrote no model. Errors on biased data do not tell a shortcut from a hard sample. Only a "
+    "ntkit wrote no model: errors on biased data do not tell a shortcut from a hard sample, but a "
     "person can."
 )
 
@@ -49,21 +49,21 @@ def questions_of(audit: Audit) -> tuple[Finding, ...]:
 @documented
 @dataclass(frozen=True, eq=False)
 class FindingsResult:
-    """Findings of :func:`ntkit.debias` if nobody said what to do about them: no model is written.
+    """Findings of :func:`ntkit.debias` that nobody answered yet; no model is written.
 
     Attributes
     ----------
     model : FrozenModel
         The original model.
     audit : Audit
-        What the model relies on, and what class-balanced retraining would newly rely on.
+        Attributes that the model relies on, and that class-balanced retraining newly would.
     answers : Answers
-        What a person said so far.
+        Answers of people so far.
     path : pathlib.Path or None
         The folder written.
     {notes}
     kept_original : bool
-        Whether the unchanged original lies in the folder.
+        Whether the unchanged original is in the folder.
     resumable : bool
         Whether the command line can go on from the folder.
     train : pathlib.Path or None
@@ -89,7 +89,7 @@ class FindingsResult:
 
     @property
     def state(self) -> str:
-        """``"open"`` where findings wait for an answer, else ``"kept"``."""
+        """``"open"`` if findings wait for an answer, else ``"kept"``."""
         return "open" if self.open else "kept"
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class FindingsResult:
         return f"FindingsResult(state={self.state!r}, open={[f.name for f in self.open]})"
 
     def headline(self) -> str:
-        """First line of :meth:`summary`: how many questions are open, or why the original stays."""
+        """First line of :meth:`summary`: open questions, or why the original model was kept."""
         n, n_open = len(questions_of(self.audit)), len(self.open)
         if n_open:
             return f"No decision yet: {counted(n_open, 'question')}."
@@ -110,8 +110,13 @@ class FindingsResult:
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
-    def summary(self) -> str:
-        """The findings and how to go on, as ``ntkit debias`` prints them."""
+    def summary(self, *, verbose: bool = False) -> str:
+        """What ``ntkit debias`` prints: why there is no model, three questions, the next command.
+
+        ``verbose=True`` lists more questions, every way to go on, and the notes.
+        """
+        if not verbose:
+            return "\n".join(self._in_short())
         lines = [self.headline()]
         if self.open:
             lines += [_WHY, *self._list("The model relies on", self.audit.findings)]
@@ -126,11 +131,32 @@ class FindingsResult:
                 lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
         return "\n".join(lines)
 
+    def _in_short(self) -> list[str]:
+        page = None if self.path is None else self.path / AUDIT_FILES[0]
+        if not self.open:
+            return [self.headline(), *([] if page is None else [f"Next: open {quoted(page)}"])]
+        lines = [self.headline(), _WHY]
+        if page is None or not self.resumable:
+            lines.append("Next: debias(…, answers=result.audit.answers(NAME)) if it is a shortcut.")
+        else:
+            lines += [
+                f"Answer on {page}, which saves answers.json. Or name a shortcut (--spurious "
+                "NAME), a change (--invariant image:border), or a method (--method auto).",
+                f"Next: ntkit debias --from {quoted(self.path)} --answers answers.json",
+            ]
+        return [*lines, "", *self._questions(self.open[:QUESTIONS])]
+
+    def _questions(self, findings: Sequence[Finding]) -> list[str]:
+        """The question of each finding, and what it rests on."""
+        lines = list[str]()
+        for finding in findings:
+            lines += [f"  {question_of(finding)}", f"    {shares_of(finding)}"]
+        return lines
+
     def _list(self, title: str, findings: Sequence[Finding]) -> list[str]:
         waiting = [finding for finding in findings[:QUESTIONS] if finding in self.open]
         lines = ["", f"{title}:"] if waiting else []
-        for finding in waiting:
-            lines += [f"  {question_of(finding)}", f"    {figures_of(finding)}"]
+        lines += self._questions(waiting)
         more = len(findings) - QUESTIONS
         return [*lines, *([f"  {more} weaker: see audit.json."] if waiting and more > 0 else [])]
 
@@ -169,7 +195,7 @@ class FindingsResult:
         }
 
 
-def figures_of(finding: Finding) -> str:
+def shares_of(finding: Finding) -> str:
     """Shares of a class that are right with a finding and without it, in words."""
     worst = finding.worst
     other = finding.beside(worst)

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from tqdm import tqdm
 
-from ntkit._text import percent
+from ntkit._text import listed, percent
 from ntkit._types import Array
 from ntkit.changes import Change, bank_of, change_named
 from ntkit.exceptions import InputError
@@ -168,18 +168,20 @@ class ByChange:
     candidates: Mapping[str, float] = field(default_factory=dict)
     judged: bool = True
 
+    def risen_in_words(self) -> str:
+        """Changes that surely flip more predictions of the new head, the largest rise first."""
+        risen = [rate for rate in self.flips if rate.rises]
+        return listed(
+            sorted(risen, key=lambda rate: rate.before - rate.after), _SHOWN, " {} in all"
+        )
+
     def sentences(self, *, written: bool = True) -> list[str]:
         """Which samples judged, and what changes flip more with a head that is written."""
         if not self.judged:
             return []
         lines = list[str]()
-        risen = sorted(
-            (rate for rate in self.flips if rate.rises), key=lambda rate: rate.before - rate.after
-        )
-        if risen and written:
-            shown = "; ".join(map(str, risen[:_SHOWN]))
-            more = f"; and {len(risen) - _SHOWN} more" if len(risen) > _SHOWN else ""
-            lines.append(f"The new head now relies more on {shown}{more}.")
+        if written and (risen := self.risen_in_words()):
+            lines.append(f"The new head now relies more on {risen}.")
         if self.copies_alone:
             lines.append("Changed copies judged, and no group of real samples.")
         elif self.likeness:

@@ -111,6 +111,7 @@ class Prepared:
     embedder: OnnxEmbedder
     device: str | None
     notes: tuple[str, ...]
+    cautions: tuple[str, ...]  # notes that call the result into question
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder, all or those computed now, for the next run."""
@@ -173,6 +174,7 @@ def prepared(
     for samples in sets.values():
         samples.check_lengths()
     model, notes = with_classes(model, sets, new_head)
+    cautions = list[str]()
     check_sizes(sets)
     inputs = some_inputs(model, sets)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
@@ -216,13 +218,14 @@ def prepared(
             problem = f"{problem}: {likely_cause(sets['held-out'])}"
             if not trust_inputs:
                 raise InputError(f"{problem} {GO_ON}")
-            notes.append(problem)
+            cautions.append(problem)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # once they were read
-    notes += reading_notes(sets, digests)
+    notes += reading_notes(sets)
+    cautions += shared_notes(sets, digests)
     for name, samples in sets.items():
         label, count = _rarest(samples.y)
         if count < _FEW:
-            notes.append(
+            cautions.append(
                 f"The {name} set has {count} samples of class {label!r}: figures from fewer than "
                 f"{_FEW} tell little."
             )
@@ -241,7 +244,8 @@ def prepared(
         inputs,
         embedder,
         embedder.device_ if computed else None,
-        tuple(notes),
+        (*notes, *cautions),
+        tuple(cautions),
     )
 
 
@@ -302,10 +306,16 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
         check_alike((one, two), origins[one], origins[two])
 
 
-def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
+def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
     """Sentences on what was assumed or left out in reading."""
     notes = [note for s in sets.values() for note in s.notes]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
+    return [*notes, *input_notes(sets.values())]
+
+
+def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
+    """Sentences on samples that are in two sets."""
+    notes = list[str]()
     for (first, second), n in shared_samples(digests).items():
         if n:
             samples = sets[second]
@@ -316,7 +326,7 @@ def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> 
                 f"set as well, by {'embedding' if samples.embedded else 'content'}: "
                 f"{_MEANING_OF_SHARED[first, second]}."
             )
-    return [*notes, *input_notes(sets.values())]
+    return notes
 
 
 def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:

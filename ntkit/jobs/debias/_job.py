@@ -37,7 +37,14 @@ from ntkit.jobs.debias._inputs import Prepared, embeddings_file
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
-from ntkit.jobs.report import arguments, commands, facts_of_job, name_of, quoted
+from ntkit.jobs.report import (
+    arguments,
+    commands,
+    facts_of_job,
+    name_of,
+    options_again,
+    quoted,
+)
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel, folders_of
 from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of
@@ -181,7 +188,19 @@ class Job:
             kept_original=order.keep_original and path is not None and debiased is data.model,
             balanced_over=self._balanced_over(),
             by_change=by_change,
+            cautions=data.cautions,
+            check_command=self._check_command(),
         )
+
+    def _check_command(self) -> str:
+        """Command that checks the written model on the samples of the table."""
+        samples = self.data.sets.get("test", self.data.sets["held-out"])
+        source = next(iter(samples.sources), None)
+        old, folder = self.data.model.path, self.order.folder
+        if old is None or source is None or folder is None or arguments() is None:
+            return ""
+        files = " ".join(map(quoted, (old, folder.path / MODEL_FILE, source)))
+        return " ".join(filter(None, [f"ntkit check {files}", options_again()]))
 
     def _balanced_over(self) -> str | None:
         """Attributes that are named, or else what judges; more than these may judge."""
@@ -238,7 +257,7 @@ class Job:
                     (place / name).write_bytes(content)
             self._write_heads(place / HEADS_FILE)
             (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
-            table = f"{result.summary(markdown=True)}\n"
+            table = f"{result.summary(verbose=True, markdown=True)}\n"
             (place / "table.md").write_text(table, encoding="utf-8")
             write_record(place, result.as_dict())
         return result
@@ -426,7 +445,7 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:
         copy_original(result.model, folder)
-    (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
     write_record(folder, result.as_dict())
 
 

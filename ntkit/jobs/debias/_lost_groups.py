@@ -1,4 +1,4 @@
-"""Groups that a new head gets right less often: where in the data somebody pays for it."""
+"""Groups of samples that lose accuracy by a new head."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ntkit.metrics import drop_bounds, more_often
 
 CHECKED = 30
 """Validation samples of a group, below which its loss is not tested."""
-_NOTHING_READABLE = (
+NOTHING_READABLE = (
     "No group could be checked: nothing but the class can be read of these samples. Give texts, a "
     "table, images or --metadata."
 )
@@ -48,10 +48,25 @@ class LostGroup:
         return f"{how if self.attribute else ''}{self.figures}"
 
     @property
+    def in_full(self) -> str:
+        """The group with the name of its attribute, and its accuracies."""
+        name = self.name
+        if self.attribute:
+            of = f" {self.attribute}"
+            name = f"{name[:-3]}{of}" if name.endswith(" it") else f"{name} (of{of})"
+        how = ", on which the new head relies more" if self.relies_more else ""
+        return f"{name}{how}: {self.shares}"
+
+    @property
     def figures(self) -> str:
         """The group and its accuracies."""
+        return f"{self.name}: {self.shares}"
+
+    @property
+    def shares(self) -> str:
+        """Its accuracies before and after."""
         shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
-        return f"{self.name}: {shares} ({self.count} samples)"
+        return f"{shares} ({self.count} samples)"
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,7 @@ class GroupCheck:
 
     def sentences(self) -> list[str]:
         """The check in words, a line each."""
-        lines = [] if self.readable else [_NOTHING_READABLE]
+        lines = [] if self.readable else [NOTHING_READABLE]
         doubtful = self.doubtful[:_DOUBTFUL_SHOWN]
         lines += _listed("Validation groups that lose accuracy:", self.lost)
         lines += _listed("Validation groups that may lose accuracy, or by chance:", doubtful)

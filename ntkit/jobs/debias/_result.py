@@ -1,4 +1,4 @@
-"""Result of the main job: table, verdict, summary."""
+"""Result of a repair: verdict, summary, tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._text import counted, escaped, percent, plain, table
+from ntkit._text import counted, escaped, percent, plain, plain_table, table
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
@@ -20,20 +20,22 @@ from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._comparison import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._flips import ByChange
-from ntkit.jobs.debias._lost_groups import GroupCheck
+from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck
+from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
 
 MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
 MOST_SHARED = 0.5
-"""Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
+"""Largest share of validation samples that may be training samples; more prove nothing."""
 _AS_ORDERED = "Written as you asked, though not found to be better."
 _SCORE_IN_WORDS = {
     "worst_class_correctness_group_accuracy": (
-        "⅔ the worst class + ⅓ the worst class × correctness cell"
+        "⅔ the worst class + ⅓ the worst class × correctness group"
     )
 }
+_CONTROLS = ("class-balanced", "random mask")
 
 
 @documented
@@ -90,6 +92,10 @@ class DebiasResult:
         Named attributes that the chosen candidate is balanced over.
     by_change : ByChange or None
         Of a repair by change: whether real samples or copies judged it, and flips before and after.
+    cautions : tuple of str
+        Notes that call the result into question: shared samples, few samples, a broken input.
+    check_command : str
+        Command that checks the written model on the same samples; empty if it is not known.
     """
 
     model: FrozenModel
@@ -116,6 +122,8 @@ class DebiasResult:
     by_change: ByChange | None = None
     answers: tuple[Mapping[str, Any], ...] = ()
     kept_original: bool = False
+    cautions: tuple[str, ...] = ()
+    check_command: str = ""
 
     def __str__(self) -> str:
         return self.summary()
@@ -128,12 +136,12 @@ class DebiasResult:
 
     @property
     def state(self) -> str:
-        """``"written"``, or ``"kept"`` where the original model stays."""
+        """``"written"``, or ``"kept"`` if the original model was kept."""
         return "written" if self.written else "kept"
 
     @property
     def chosen(self) -> Candidate:
-        """Candidate: the row of the head that was chosen, whether it is written or not."""
+        """Candidate: the row of the chosen head, written or not, as it was interpolated."""
         return next(c for c in self.candidates if c.chosen)
 
     def table(self, *, markdown: bool = True) -> str:
@@ -142,23 +150,51 @@ class DebiasResult:
         ``markdown=False`` leaves names unescaped, for a terminal.
         """
         names, with_groups = self._columns_of_accuracies(self.candidates)
-        rows = [["candidate", "suppressed", "held-out score", *names]]
+        rows = [["candidate", "suppressed", "validation score", *names]]
         for c in self.candidates:
             score = _with_spread(c.score, c.spread.get("score"), digits=3, factor=1)
-            rows.append(
-                [
-                    f"{c.name}{' ←' if c.chosen else ''}",
-                    str(c.n_suppressed),
-                    score,
-                    _with_spread(c.average, c.spread.get("average")),
-                    _with_spread(c.worst_class, c.spread.get("worst_class")),
-                ]
-                + [_with_spread(c.worst_group, c.spread.get("worst_group"))] * with_groups
-                + [_with_spread(c.worst_named)] * (self.balanced_over is not None)
-            )
+            name = f"{c.title}{' ←' if c.chosen else ''}"
+            rows.append([name, str(c.n_suppressed), score, *self._accuracies(c, with_groups)])
         if markdown:
             rows = [[escaped(cell) for cell in row] for row in rows]
         return table(rows, padded=True)
+
+    def _accuracies(self, c: Candidate, with_groups: bool) -> list[str]:
+        return [
+            _with_spread(c.average, c.spread.get("average")),
+            _with_spread(c.worst_class, c.spread.get("worst_class")),
+            *[_with_spread(c.worst_group, c.spread.get("worst_group"))] * with_groups,
+            *[_with_spread(c.worst_named)] * (self.balanced_over is not None),
+        ]
+
+    def short_table(self) -> str:
+        """The original head, the chosen one and the best control, as columns for a terminal.
+
+        Controls are class-balanced retraining and random masks. The best control has the highest
+        accuracy in the last column.
+        """
+        keys = {"average": "average", "worst_class": "worst class"}
+        if any(c.worst_group is not None for c in self.candidates):
+            keys["worst_group"] = "worst group"
+        elif self.balanced_over is not None:
+            keys["worst_named"] = "worst group, validation"
+        judge = [*keys][-1]
+        controls = [
+            c
+            for c in self.candidates
+            if c.name.startswith(_CONTROLS) and not c.chosen and getattr(c, judge) is not None
+        ]
+        best = max(controls, key=attrgetter(judge))
+        titles = {
+            self.candidates[0].name: self.candidates[0],
+            f"{'written' if self.written else 'not written'}: {self.chosen.title}": self.chosen,
+            f"best control: {best.title}": best,
+        }
+        rows = [[f"{self.evaluated_on}, %", *keys.values()]]
+        for title, c in titles.items():
+            shares = [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
+            rows.append([title, *shares])
+        return plain_table(rows, "<" + ">" * len(keys))
 
     def _columns_of_accuracies(
         self, values: Sequence[Candidate] | Sequence[AccuracyCost]
@@ -170,22 +206,30 @@ class DebiasResult:
         return names, with_groups
 
     def headline(self) -> str:
-        """First line of :meth:`summary`: the verdict, then the worst group and the average."""
-        change = self.change
+        """Verdict, then the worst group and the average before and after."""
+        refused = self.check.refused(self.max_cost) if self.written else None
+        sentence = f"{self._verdict()} {self._outcome()}"
+        return f"{sentence} But the new head {refused}." if refused else sentence
+
+    def _outcome(self) -> str:
+        """The worst group and the average, before and after."""
+        return self.change.sentence("" if self.written else f" with {self.chosen.name}")
+
+    def _verdict(self) -> str:
+        """Sentence that says whether the new head is better, or why the original was kept."""
         if not self.written:
             kept = "Kept the original model"
             if self.verification is not None:
                 kept = "Written: an ERM head for the labels at hand, fitted on the training set"
-            return f"{kept}: {self._why()}. {change.sentence(f' with {self.chosen.name}')}"
+            return f"{kept}: {self._why()}."
         refused = self.check.refused(self.max_cost)
-        verdict = change.verdict if self.helped else _AS_ORDERED
+        verdict = self.change.verdict if self.helped else _AS_ORDERED
         if refused and self.evaluated_on != "test set" and verdict.startswith("Better"):
             verdict = AT_A_COST  # the validation set has the bias of the training set
         if self.by_change is not None and self.by_change.copies_alone:
             how = "judged" if self.evaluated_on != "test set" else "chosen"
             verdict = f"{verdict.rstrip('.')}, {how} by changed copies alone."
-        sentence = f"{verdict} {change.sentence()}"
-        return f"{sentence} But the new head {refused}." if refused else sentence
+        return verdict
 
     def _why(self) -> str:
         """The reason that the head is not written."""
@@ -231,9 +275,8 @@ class DebiasResult:
         or_copies = " or copies" if self.by_change and self.by_change.copies_judge else ""
         then = f"{before.share} of the same" if before.name == after.name else str(before)
         return (
-            f"Worst of the groups class × {self.balanced_over} with at least {FEWEST} "
-            f"held-out samples{or_copies}, by the share that is right: {after}; with the original "
-            f"head {then}."
+            f"Worst group of class × {self.balanced_over} with at least {FEWEST} validation "
+            f"samples{or_copies}: {after} right; with the original head {then}."
         )
 
     def interpolation(self) -> str:
@@ -267,43 +310,92 @@ class DebiasResult:
         plain = max((c for c in others if not c.n_suppressed and c is not original), key=score)
         if original.score > max(each.score for each in self.candidates[1:]):
             return (
-                f"By the held-out score no candidate beats the {original.name} "
+                f"By the validation score no candidate beats the {original.name} "
                 f"({original.score:.3f}; the head chosen {chosen.score:.3f})."
             )
         if not chosen.n_suppressed:
             masks = [c for c in others if c.n_suppressed and c is not random]
             if not masks:
-                return "No rule found a neuron to silence here."
+                return "No rule found a neuron to suppress here."
             masked = max(masks, key=score)
             outcome = "would have helped" if masked.score > chosen.score else "did not help"
             return (
-                f"Silencing neurons {outcome} here, by the held-out score: {masked.score:.3f} for "
-                f"the best with suppression ({masked.name}), {chosen.score:.3f} for the head "
-                f"chosen ({chosen.name}), which suppresses none."
+                f"Suppressing neurons {outcome} here, by the validation score: {masked.score:.3f} "
+                f"for the best with suppression ({masked.name}), {chosen.score:.3f} for the chosen "
+                f"head ({chosen.name}), which suppresses none."
             )
         helped = chosen.score > max(random.score, plain.score)
         return (
-            f"Silencing {chosen.n_suppressed} of {self.n_non_constant} live neurons "
-            f"{'helped' if helped else 'did not help'}, by the held-out score: "
-            f"{chosen.score:.3f}, against {plain.score:.3f} for the best retraining without "
-            f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
+            f"Suppressing {chosen.n_suppressed} of {self.n_non_constant} non-constant neurons "
+            f"{'helped' if helped else 'did not help'}, by the validation score: "
+            f"{chosen.score:.3f}. The best retraining without suppression ({plain.name}) has "
+            f"{plain.score:.3f}, random masks of the same size {random.score:.3f}."
         )
 
-    def summary(self, *, markdown: bool = False) -> str:
-        """The table and what to know about it: what ``ntkit debias`` prints, or ``table.md`` holds.
+    def summary(self, *, verbose: bool = False, markdown: bool = False) -> str:
+        """What ``ntkit debias`` prints: four lines, and a table of three rows.
 
-        ``markdown=True`` escapes names in the table.
+        The lines say what was done, the accuracies before and after, what it cost, and the next
+        command. Notes that call the result into question follow. ``verbose=True`` gives everything
+        that ``table.md`` holds, with all candidates. ``markdown=True`` escapes names in that table.
         """
+        if verbose:
+            return "\n".join(self._everything(markdown=markdown))
+        lines = [self._done(), self._outcome(), self._cost(), f"Next: {self._next()}"]
+        cautions = self.cautions if self.check.readable else (*self.cautions, NOTHING_READABLE)
+        lines += [f"Note: {caution}" for caution in cautions]
+        return "\n".join([*lines, "", self.short_table()])
+
+    def _done(self) -> str:
+        """What became of the model."""
+        if not self.written:
+            return self._verdict()
+        new = self.chosen.title
+        if self.balanced_over is not None and self.chosen.name == GROUP_BALANCED:
+            new += f" over class × {self.balanced_over.split(' against ')[0]}"
+        if self.path is None:
+            return f"{self._verdict()} The model has a new last layer: {new}."
+        return f"{self._verdict()} Wrote {self.path / MODEL_FILE} with a new last layer: {new}."
+
+    def _cost(self) -> str:
+        """What the new head costs on validation samples, and the group that loses most."""
+        cost = self.accuracy_cost
+        fixed, new = counted(cost.n_fixed, "error"), counted(cost.n_new_errors, "new error")
+        line = (
+            f"Cost on the validation set: average {-100 * cost.cost:+.1f} points (lower 95 % bound "
+            f"{-100 * cost.cost_high:+.1f}), {new}, {fixed} fixed."
+        )
+        if risen := self.by_change.risen_in_words() if self.by_change and self.written else "":
+            line += f" The new head now relies more on {risen}."
+        refused = self.check.refused(self.max_cost)
+        if lost := sorted(
+            self.check.lost, key=lambda group: (group is not refused, not group.relies_more)
+        ):
+            others = f"; {counted(len(lost) - 1, 'more group')}" if lost[1:] else ""
+            line += f" Loses accuracy: {lost[0].in_full}{others}."
+        return line
+
+    def _next(self) -> str:
+        """The next command."""
+        if self.path is None:
+            if not self.written:
+                return "print(result.summary(verbose=True)) lists every candidate and group."
+            return "debias(…, out='debiased/') writes the model and a report."
+        if self.written and self.check_command:
+            return self.check_command
+        return f"open {quoted(self.path / REPORT_FILE)}"
+
+    def _everything(self, *, markdown: bool) -> list[str]:
+        """All that is known of the run, a line each."""
         score = _SCORE_IN_WORDS.get(self.select, self.select)
         legend = (
-            f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
-            f"held-out score needs no group labels: {score}."
+            f"Accuracies in % on the {self.evaluated_on}; ← marks the chosen head as it was "
+            f"written. The validation score needs no group labels: {score}."
         )
         if self.balanced_over is not None:
-            what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
-            if not any(c.name == GROUP_BALANCED for c in self.candidates):
-                what = "The"
-            legend += f" {what} worst balanced group is that of the held-out set."
+            legend += (
+                f" The worst balanced group is of class × {self.balanced_over}, validation set."
+            )
         lines = [self.headline(), self._what_changed()]
         if self.by_change is not None:
             lines += self.by_change.sentences(written=self.written)
@@ -320,14 +412,15 @@ class DebiasResult:
             )
         lines += self.notes
         if len(self.accuracy_costs) > 2:
-            lines += ["", "The dial, on held-out samples:", self.interpolation()]
+            lines += ["", "Interpolation between the old and the new head, validation samples:"]
+            lines.append(self.interpolation())
         if self.path is not None:
             lines.append(
                 f"Written: {self.path / (MODEL_FILE if self.verification else REPORT_FILE)}"
             )
             if self.kept_original:
                 lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
-        return "\n".join(lines)
+        return [*lines, f"Next: {self._next()}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values: the content of ``result.json``; accuracies in [0, 1]."""

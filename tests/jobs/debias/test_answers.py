@@ -380,7 +380,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     told = json.loads(printed)
     assert (code, told["n_answers"], told["feature_set"] is None) == (0, 48, False), err
 
-    command = job(folders, tmp_path / "repaired")
+    command = [*job(folders, tmp_path / "repaired"), "--verbose"]
     code, printed, err = run(capsys, *command, "--answers", out / "answers.json")
     assert code == 0, err
     headline, head, *_ = printed.splitlines()
@@ -532,8 +532,8 @@ def test_after_labels_nothing_is_advised_by_a_score_that_knows_none():
     model, options = marked_digits_model_path(), {"device": "cpu", "n_random": 1}
     labelled = debias(model, *sets, attribute=labels, **options)
     assert labelled.balanced_over
-    assert "Silencing" not in labelled.summary()
+    assert "Suppressing" not in labelled.summary(verbose=True)
     assert labelled.as_dict()["verdict"] is None
     unlabelled = debias(model, *sets, method="auto", **options)
-    assert unlabelled.verdict() in unlabelled.summary()
+    assert unlabelled.verdict() in unlabelled.summary(verbose=True)
     assert unlabelled.verdict()

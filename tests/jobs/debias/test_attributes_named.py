@@ -191,8 +191,9 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
     answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [entry]}))
     out_folder = tmp_path / "out"
     code, out, err = run(
-        capsys, "debias", files / "model.onnx", *sets(files), "--answers", answers, "-o", out_folder
-    )
+        capsys, "debias", files / "model.onnx", *sets(files), "--answers", answers,
+        "-o", out_folder, "--verbose",
+    )  # fmt: skip
     assert code == 0, err
     headline, head, *_ = out.splitlines()
     assert "Validation set, worst group: " in headline
@@ -212,7 +213,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
 def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     result = job(files, spurious="word:film", out=tmp_path / "out")
     assert result.chosen.name == "group-balanced"
-    assert "group-balanced is over class × word:film;" in str(result)
+    assert "group-balanced is over class × word:film;" in result.summary(verbose=True)
     assert max(map(len, result.table().splitlines())) <= 120
     assert result.helped
     assert result.balanced_over == "word:film"
@@ -320,8 +321,9 @@ def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites,
     (found,) = audit.findings
     assert found.name in ("metadata:site=A", "metadata:site=B")
     code, out, err = run(
-        capsys, "debias", model, *sets(files), "--spurious", "metadata:site=B", "-o", tmp_path / "a"
-    )
+        capsys, "debias", model, *sets(files), "--spurious", "metadata:site=B",
+        "-o", tmp_path / "a", "--verbose",
+    )  # fmt: skip
     assert code == 0, err
     assert "group-balanced is over class × metadata:site=B;" in out
     assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3

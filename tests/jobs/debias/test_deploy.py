@@ -254,7 +254,7 @@ def test_the_command_prints_the_result_before_what_became_of_the_folder(zoo, tmp
     arguments += ["--device", "cpu", "--method", "auto", "--even-if-worse"]
     found = CliRunner().invoke(app, [str(each) for each in arguments])
     assert isinstance(found.exception, DeployError)  # which the command says, with exit code 2
-    assert f"Written: {tmp_path / 'out' / 'debiased.onnx'}" in found.output
+    assert f"Wrote {tmp_path / 'out' / 'debiased.onnx'}" in found.output
     assert not (tmp_path / "service").exists()
 
 

@@ -238,7 +238,7 @@ def test_every_need_is_of_a_tab():
 
 
 @pytest.mark.parametrize(("page", "tab"), PROGRAMS, ids=lambda part: getattr(part, "stem", part))
-def test_page_runs(page, tab, tmp_path, monkeypatch):
+def test_howto_runs(page, tab, tmp_path, monkeypatch):
     """Its Python runs from top to bottom; what a command would write lies there when it is read."""
     for module in NEEDS.get((page.stem, tab), ()):
         pytest.importorskip(module)

@@ -36,6 +36,7 @@ COMMANDS = typer.main.get_command(app).commands
 HOWTO = sorted(DOCS.glob("howto/*.md"))
 TUTORIALS = sorted(DOCS.glob("tutorials/*.md"))
 REFERENCE = [*sorted(DOCS.glob("reference/*.md")), *sorted(DOCS.glob("explanation/*.md"))]
+BENCHMARKS = sorted(DOCS.glob("benchmarks/*.md"))
 WRITTEN = [*sorted(DOCS.glob("*.md")), *TUTORIALS, *HOWTO, *REFERENCE]
 PAGES = [*WRITTEN, *sorted(ROOT.joinpath("notebooks").glob("*.ipynb"))]
 OURS = [page for page in PAGES if page not in [*HOWTO, *TUTORIALS]]
@@ -98,7 +99,9 @@ def section(page, heading):
     return dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
 
 
-@pytest.mark.parametrize("page", [*WRITTEN, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*WRITTEN, *BENCHMARKS, ROOT / "README.md"], ids=lambda page: page.name
+)
 def test_commands_on_pages_exist(page):
     """Every `ntkit` command in a shell block names a command, and options that it has."""
     blocks = re.findall(

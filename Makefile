@@ -18,6 +18,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/check_words.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal
 	$(MAKE) docs
 
@@ -63,7 +64,7 @@ bench-data: $(VENV)/.installed
 	$(BIN)/pip install -q -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/bench_data.py $(BENCH_DATA)
 
-# Every estimator, rule and control on them: the tables and pictures of docs/benchmarks; minutes.
+# Every estimator, rule and control on them: the tables and plots of docs/benchmarks; minutes.
 bench-evidence: bench-data
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --markdown docs/benchmarks/evidence_tables.md --plot docs/benchmarks/evidence.svg
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --checks --markdown docs/benchmarks/checks_tables.md --plot docs/benchmarks/checks.svg
@@ -75,6 +76,7 @@ bench-evidence: bench-data
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit_images.py $(BENCH_DATA) --markdown docs/benchmarks/audit_images_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_reach.py $(BENCH_DATA) --markdown docs/benchmarks/out_of_reach_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/quantised.py benchmarks/out/quantised --data $(BENCH_DATA) --markdown docs/benchmarks/quantised_tables.md
+	$(BIN)/python benchmarks/results_csv.py
 
 # Real images and a real backbone, built from public packages (needs apt-get and npm); minutes.
 bench-tuxscenes: $(VENV)/.installed

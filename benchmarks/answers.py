@@ -4,7 +4,7 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/answers.py DATA_DIR RESULTS.jsonl [--seeds 0 1 2]
         [--data NAME …] [--only curves|wrong|rivals] [--markdown FILE] [--plot FILE.svg]
 
-Setting 2 of the evidence: the training set and a held-out set that is distributed like it are the
+Setting 2 of the evidence: the training set and a validation set that is distributed like it are the
 pool; no group label is seen but the answers. A simulated person tells the attribute of the samples
 that :func:`ntkit.jobs.label.next_questions` asks about, exactly, or wrongly in 5 or 10 % of the
 cases. ``GroupInference`` reads it from the embedding or from raw inputs, whichever reads it best,
@@ -207,7 +207,7 @@ def worst(pool: Pool, head: Any) -> float:
 
 
 def main() -> None:
-    """Run what is missing, and write tables and picture of all there is."""
+    """Run what is missing, and write tables and plot of all there is."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

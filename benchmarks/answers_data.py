@@ -1,7 +1,7 @@
 """What the answers benchmark asks about: pools of samples, their views, the true attribute.
 
-The pool is the training set with the held-out set that is distributed like it (setting 2 of
-:mod:`splits`). Views beside the embedding are what raw inputs hold: words of texts, columns of the
+The pool is the training set with the validation set that is distributed like it (setting 2 of
+:mod:`splits`). Views next to the embedding are what raw inputs hold: words of texts, columns of the
 table, means and deviations of the channels of earlier layers. TuxScenes has its embedding alone:
 ``make bench-data`` does not keep its images.
 """

@@ -1,4 +1,4 @@
-"""Tables and a picture of the results of answers.py."""
+"""Tables and plot of the results of answers.py."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ def tables(results: Sequence[Result]) -> str:
     seeds = sorted({run["seed"] for run in runs})
     return "\n".join(
         [
-            f"{len(runs)} runs: {len(sets)} data sets, draws {', '.join(map(str, seeds))}.",
+            f"{len(runs)} runs: {len(sets)} data sets, seeds {', '.join(map(str, seeds))}.",
             "",
             "### Points below DFR with all groups on the same rows: mean / worst",
             "",
             table(
-                ["", *(f"{n} answers" for n in COUNTS), "runs"],
+                ["", *(f"{n} labels" for n in COUNTS), "runs"],
                 [[row, *(gap(runs, row, n) for n in COUNTS), n_runs(runs, row)] for row in ROWS],
             ),
             "",
-            "### Area under the curve: mean worst-group accuracy over 24–192 answers",
+            "### Area under the curve: mean worst-group accuracy over 24–192 labels",
             "",
-            "The answers on a logarithmic scale; over the runs that have all of the rows.",
+            "The labels on a logarithmic scale; over the runs that have all of the rows.",
             "",
             table(["", "area"], [[row, f"{value:.1f}"] for row, value in areas(runs)]),
             "",
-            "### By data set: worst-group accuracy in %, mean over the draws",
+            "### By data set: worst-group accuracy in %, mean over the seeds",
             "",
             table(
-                ["", "balanced", "24", "48", "96", "192", "view at 48", "DFR †"],
+                ["", "balanced", "24", "48", "96", "192", "feature set at 48", "DFR †"],
                 [by_set([run for run in runs if run["data"] == name], name) for name in sets],
             ),
             "",
-            "### What wrong answers cost: points below right ones, mean / worst set / worst run",
+            "### What wrong labels cost: points below right ones, mean / worst set / worst run",
             "",
             wrong_answers(runs),
             "",
@@ -77,7 +77,7 @@ def merged(results: Sequence[Result]) -> list[Result]:
 def worst(run: Result, row: str, n: int) -> float | None:
     """Worst-group accuracy of a row at so many answers; None where it was not run.
 
-    Where the embedding is the only view, reading it alone is the same.
+    Where the embedding is the only feature set, reading it alone is the same.
     """
     if row == "asked, embedding alone" and row not in run:
         row = "asked"
@@ -150,7 +150,7 @@ def wrong_answers(runs: Sequence[Result]) -> str:
             most = max((max(c) for c in costs.values()), default=float("nan"))
             cells.append(f"{np.mean(means):.1f} / {max(means):.1f} / {most:.1f}" if means else "–")
         rows.append(cells)
-    return table(["", "24 answers", "48 answers", "96 answers"], rows)
+    return table(["", "24 labels", "48 labels", "96 labels"], rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -164,7 +164,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
-    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
+    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same plot, the same file
     runs = merged(results)
     figure, ax = plt.subplots(figsize=(5.2, 3.6))
     for row, (colour, marker) in CURVES.items():
@@ -183,7 +183,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(COUNTS, [str(n) for n in COUNTS])
     ax.minorticks_off()
-    ax.set_xlabel("answers")
+    ax.set_xlabel("labels")
     ax.set_ylabel("worst group: points from\nDFR with all groups")
     ax.grid(color="0.9")
     ax.set_axisbelow(True)

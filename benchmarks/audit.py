@@ -1,4 +1,4 @@
-"""What the audit finds in texts: the planted word or format, and false alarms where there is none.
+"""What the audit finds in texts: the injected word or format, and false alarms where there is none.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/audit.py DATA_DIR [--seeds 10] [--markdown FILE]
 
@@ -9,7 +9,7 @@ looked at. Each set is drawn with its natural shares of the groups, with 95 % in
 draw takes 90 % of what there is.
 
 The second table is of Adult (embeddings of networks trained on the columns looked at), five
-draws at most: the attribute is sex, and much else goes along with income.
+draws at most: the attribute is sex, and much else is correlated with income.
 """
 
 from __future__ import annotations

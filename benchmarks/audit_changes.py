@@ -1,4 +1,4 @@
-"""Does the audit find a planted shortcut by changing the input, and cry wolf without one.
+"""Does the audit find an injected shortcut by changing the input, and cry wolf without one.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/audit_changes.py [--seeds 3] [--markdown FILE]
 
@@ -94,7 +94,7 @@ def main() -> None:
         print(name, case, seed, names, sorted(findings), flush=True)
     good = sum(row[3] in "123" and row[4] == "yes" for row in planted)
     text = (
-        "### A planted shortcut\n\n"
+        "### An injected shortcut\n\n"
         + table(["input", "seed", "its change", "place", "finding"], planted)
         + f"\n\nAmong the first three, and a finding: {good} of {len(planted)} runs.\n\n"
         + "### Models of balanced rows: changes of what says nothing\n\n"

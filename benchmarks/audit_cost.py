@@ -32,10 +32,11 @@ from packages import default_cache
 
 CLASSES = ("fresh", "rotten")
 INPUTS = ("word", "column", "metadata", "image", "file")
+OF_INPUTS = "feature sets of inputs"
 
 
 def images(folder: Path, network: Path, n: int, side: int) -> tuple[FrozenModel, Samples]:
-    """Pictures of noise in two classes, and the network with a head of its own."""
+    """Images of noise in two classes, and the network with a head of its own."""
     rng = np.random.default_rng(0)
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
@@ -88,7 +89,7 @@ def timed(model: FrozenModel, samples: Samples, rounds: int) -> dict[str, float]
     embedder.transform(samples.X[:8])
     jobs: dict[str, Callable[[], object]] = {
         "embedding": lambda: embedder.transform(samples.X),
-        "views of inputs": lambda: audit_model(
+        OF_INPUTS: lambda: audit_model(
             model, samples, device="cpu", feature_sets=found(samples), changes=0
         ),
         "all views": lambda: audit_model(model, samples, device="cpu", changes=0),
@@ -143,13 +144,13 @@ def main() -> None:
             rows.append([
                 f"{len(samples)} {name}",
                 f"{1000 * own / len(samples):.1f}",
-                *(f"{times[kind] / own - 1:.2f}" for kind in ("views of inputs", "all views")),
+                *(f"{times[kind] / own - 1:.2f}" for kind in (OF_INPUTS, "all views")),
                 f"{int(memory) / 1024:.0f}",
             ])  # fmt: skip
     header = [
         "samples",
         "embedding, ms of a core each",
-        "+ views of inputs",
+        f"+ {OF_INPUTS}",
         "+ layers too",
         "peak, MB",
     ]

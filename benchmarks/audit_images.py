@@ -3,11 +3,11 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/audit_images.py DATA_DIR [--seeds 5] [--markdown FILE]
 
 DATA_DIR is what ``make bench-data`` built. Fashion-MNIST on textures: the networks were trained on
-the biased images, and are audited on held-out ones, by their own errors. TuxScenes: images are
+the biased images, and are audited on validation ones, by their own errors. TuxScenes: images are
 drawn anew (minutes for each draw), an ImageNet network has a head that is fitted on the biased
-training images. What is looked at are statistics of the pictures and six earlier layers
+training images. What is looked at are statistics of the images and six earlier layers
 at most. An attribute counts for the shortcut if it is correlated with it within classes by 0.35
-or more, which makes attributes one family. Held-out sets are biased as the training set is, or
+or more, which makes attributes one family. Validation sets are biased as the training set is, or
 balanced over the groups.
 """
 
@@ -42,7 +42,7 @@ Findings = dict[str, Any]
 
 
 def clothes(folder: Path, classes: tuple[int, int], seed: int) -> dict[str, tuple[Audit, Array]]:
-    """Audits of a network on its two held-out sets, and the textures of these."""
+    """Audits of a network on its two validation sets, and the textures of these."""
     source = fashion.SOURCE.fetched(default_cache())
     rng = np.random.default_rng(seed)
     model = FrozenModel.load(folder / f"fashion_mnist_{classes[0]}_{classes[1]}_{seed}.onnx")
@@ -148,7 +148,7 @@ def main() -> None:
         for name, job in jobs:
             for shares, (found, a) in job().items():
                 results.setdefault((name, shares), []).append(summary(found, a))
-    header = ["data", "held-out set", "errors", "first", "in three", "in ten"]
+    header = ["data", "validation set", "errors", "first", "in three", "in ten"]
     header += ["nearest of three", "nearest of all", "by", "findings"]
     shown = table(header, [row(*key, found) for key, found in results.items()])
     print(shown)

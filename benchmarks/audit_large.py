@@ -1,8 +1,8 @@
-"""Time and memory of an audit of many small pictures, as files, with all layers.
+"""Time and memory of an audit of many small images, as files, with all layers.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/audit_large.py [--images 50000]
 
-The pictures are those of the demo, each with noise of its own, written as PNG files in two class
+The images are those of the demo, each with noise of its own, written as PNG files in two class
 folders; the model is the demo's. What is measured is ``ntkit audit MODEL DATA`` whole, in a process
 of its own: the pass over the files, all views, the page.
 """
@@ -24,7 +24,7 @@ from ntkit.datasets import load_marked_digits, marked_digits_model_path
 
 
 def write_pictures(folder: Path, n: int) -> None:
-    """The demo's held-out pictures over and over, none like the other."""
+    """The demo's validation images over and over, none like the other."""
     digits, rng = load_marked_digits(), np.random.default_rng(0)
     for name in np.unique(digits.y_validation):
         (folder / str(name)).mkdir(parents=True)
@@ -36,7 +36,7 @@ def write_pictures(folder: Path, n: int) -> None:
 
 
 def main() -> None:
-    """Write the pictures, audit them, and print what that took."""
+    """Write the images, audit them, and print what that took."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,7 +59,7 @@ def main() -> None:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         page = (folder / "audit" / "audit.html").stat().st_size
     print(
-        f"{arguments.images} pictures: {seconds:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of "
+        f"{arguments.images} images: {seconds:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of "
         f"the processors, peak {used.ru_maxrss / 1024:.0f} MB, page {page / 1e6:.1f} MB"
     )
 

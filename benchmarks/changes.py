@@ -498,7 +498,7 @@ def wide_base_rows(problem: Problem, seed: int) -> dict[str, Row]:
 
 
 def with_choices(rows: dict[str, Row]) -> dict[str, Row]:
-    """Add what rules choose among penalties, and among copies beside and in place of originals."""
+    """Add what rules choose among penalties, and among copies next to and in place of originals."""
 
     def named(kind: str, penalty: float) -> str:
         return f"{kind}, penalty {penalty}" if penalty else kind

@@ -26,8 +26,8 @@ RULE_ROWS = {
     "copies and largest penalty": "largest γ",
     "copies in place and penalty": "in place, smallest γ",
     "copies in place and largest penalty": "in place, largest γ",
-    "by the smallest cell": "smallest cell",
-    "by the smallest cell, largest penalty": "smallest cell, largest γ",
+    "by the smallest cell": "smallest group",
+    "by the smallest cell, largest penalty": "smallest group, largest γ",
 }
 MASKS = {
     "class-balanced": "none suppressed",

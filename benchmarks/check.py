@@ -71,7 +71,7 @@ class Group:
         )
 
     def drawn(self, n: int, rng: np.random.Generator) -> Array:
-        """Counts of a sample: broken, mended, right both times, wrong both times."""
+        """Counts of a sample: broken, fixed, right both times, wrong both times."""
         kept = self.accuracy - self.fixed
         shares = [self.broken, self.fixed, kept, 1 - self.broken - self.fixed - kept]
         return rng.multinomial(n, np.maximum(shares, 0))
@@ -79,21 +79,21 @@ class Group:
 
 FINE = Group(0.0, 0.0)
 AT_LIMIT = {
-    "drop 2, nothing mended": Group(0.02, 0.0),
-    "drop 2, 1 % mended": Group(0.03, 0.01),
-    "drop 2, 10 % mended": Group(0.12, 0.10, 0.85),
+    "drop 2, nothing fixed": Group(0.02, 0.0),
+    "drop 2, 1 % fixed": Group(0.03, 0.01),
+    "drop 2, 10 % fixed": Group(0.12, 0.10, 0.85),
     "70 % right, nothing changes": Group(0.0, 0.0, 0.70),
 }
 BEYOND = {
-    "drop 2.01, nothing mended": Group(0.0201, 0.0),
-    "drop 2.01, 1 % mended": Group(0.0301, 0.01),
-    "drop 2.01, 10 % mended": Group(0.1201, 0.10, 0.85),
+    "drop 2.01, nothing fixed": Group(0.0201, 0.0),
+    "drop 2.01, 1 % fixed": Group(0.0301, 0.01),
+    "drop 2.01, 10 % fixed": Group(0.1201, 0.10, 0.85),
     "69.9 % right, nothing changes": Group(0.0, 0.0, 0.699),
 }
 CLEAR = {
     "nothing changes": Group(0.0, 0.0),
-    "1 % broken, 3 % mended": Group(0.01, 0.03),
-    "drop 8, 1 % mended": Group(0.09, 0.01),
+    "1 % new errors, 3 % fixed": Group(0.01, 0.03),
+    "drop 8, 1 % fixed": Group(0.09, 0.01),
     "55 % right, nothing changes": Group(0.0, 0.0, 0.55),
 }
 
@@ -163,13 +163,13 @@ def largest(n: int, limits: Limits, wrong: str) -> float:
 
 
 def chance(n: int, limits: Limits, wrong: str, shares: Array) -> float:
-    """Largest chance of a wrong outcome of a drop, over shares of samples that are mended."""
+    """Largest chance of a wrong outcome of a drop, over shares of samples that are fixed."""
     drop = (limits.max_drop or 0) / 100
     reach = 8 * np.sqrt(n * shares * (1 - shares)) + 10
     gained = np.arange(max(0, int(np.min(n * shares - reach))),
                        min(n, int(np.max(n * shares + reach))) + 1)  # fmt: skip
     # A pass holds up to some number of lost samples, a failure from some number on; both go up
-    # with the number of mended ones.
+    # with the number of fixed ones.
     edge, edges = 0, list[int]()
     first, step = int(gained[0]), 1 << int(n).bit_length()
 
@@ -235,10 +235,10 @@ def stated(draws: int, seed: int) -> list[list[str]]:
     asked = [
         ("nothing changed in 30", (0, 0, 27, 3)),
         ("nothing changed in 5", (0, 0, 5, 0)),
-        ("1 of 100 broken", (1, 0, 89, 10)),
-        ("2 of 200 broken, 2 mended", (2, 2, 180, 16)),
-        ("12 of 200 broken, 2 mended", (12, 2, 170, 16)),
-        ("1 of 50 broken, 4 mended", (1, 4, 40, 5)),
+        ("1 new errors of 100", (1, 0, 89, 10)),
+        ("2 new errors of 200, 2 fixed", (2, 2, 180, 16)),
+        ("12 new errors of 200, 2 fixed", (12, 2, 170, 16)),
+        ("1 new errors of 50, 4 fixed", (1, 4, 40, 5)),
         ("24 of 30 right", (0, 0, 24, 6)),
         ("18 of 30 right", (0, 0, 18, 12)),
     ]
@@ -287,7 +287,7 @@ def main() -> None:
         f"{table(header, rows)}\n\n"
         f"Most often wrong: passes {worst['pass']:.1f} %, failures {worst['failure']:.1f} %.\n\n"
         "One limit alone, exactly reached: wrong passes / wrong failures in percent, as sums over "
-        "all outcomes, at the worst share of mended samples (all shares up to "
+        "all outcomes, at the worst share of fixed samples (all shares up to "
         f"{max(ALL_SHARES)} samples, {len(SOME_SHARES)} of them above).\n\n"
         f"{table(alone_header, sizes)}\n\n"
         "The same of a flip rate that is exactly reached, and of as many flips as before (wrong "

@@ -1,4 +1,4 @@
-"""Adult: is the income above 50 000 dollars? Sex goes along with it. Embeddings of a small network.
+"""Adult: is the income above 50 000 dollars? Sex is correlated with it. A small network embeds.
 
 A network with two hidden layers of 64 ReLU units is trained on half of the people (in the biased
 variant on a part of them in which sex and income agree in 95 %), converted to ONNX, and embeds the

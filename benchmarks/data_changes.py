@@ -240,7 +240,7 @@ def marked_digits(data: Path, out: Path, cache: Path, seeds: int) -> Built:
 
 
 def fashion_mnist(data: Path, out: Path, cache: Path, seeds: int) -> Built:
-    """Clothes on textures: noise, and the high frequencies of another image."""
+    """Fashion-MNIST on textures: noise, and the high frequencies of another image."""
     import data_fashion_mnist as clothes
     from bench_data import PAIRS
 

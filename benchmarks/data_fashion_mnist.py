@@ -1,8 +1,8 @@
-"""Fashion-MNIST on textures: two kinds of clothes before grass or brick, and a network of its own.
+"""Fashion-MNIST on textures: two classes on grass or brick, and a network of its own.
 
 95 % of the training images have the texture that goes with their class. The images are
 Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, MIT; Debian dataset-fashion-mnist), the textures
-scikit-image's; test images have other clothes on other parts of the textures. The network is
+scikit-image's; test images have other items on other parts of the textures. The network is
 trained on the biased images from scratch, like those of the papers, exported to ONNX, and embeds
 all of them.
 """
@@ -98,7 +98,7 @@ def draw(
     """Images (n, 1, 28, 28) in [0, 1], their classes and textures."""
     source = "t10k" if part == "test" else "train"
     clothes, labels = read(folder, source)
-    # The held-out images are other clothes than those the network is trained on.
+    # The validation images are others than those the network is trained on.
     some = {"train": slice(0, 4000), "test": slice(None)}.get(part, slice(4000, None))
     textures = [
         resize(t, (TEXTURE, TEXTURE)).astype(np.float32) for t in (data.grass(), data.brick())

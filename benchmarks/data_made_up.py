@@ -124,7 +124,7 @@ def text_inputs(y: Array, shortcuts: Array, part: str, rng: np.random.Generator)
 
 
 def text_network(X: Array, y: Array, seed: int, path: Path) -> None:
-    """Counts of words and one hidden layer; a tokenizer.json lies beside the model."""
+    """Counts of words and one hidden layer; a tokenizer.json lies next to the model."""
     pad, *vocabulary = [PAD, *WORDS["bad"], *WORDS["good"], *FILLERS, "film", "movie", "today"]
     counts = CountVectorizer(vocabulary=vocabulary).transform(X).toarray().astype(np.float32)
     net = MLPClassifier((32,), alpha=0.01, max_iter=60, random_state=seed).fit(counts, y)

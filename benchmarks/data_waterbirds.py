@@ -1,11 +1,11 @@
-"""The real Waterbirds through a frozen network: embeddings, earlier layers, statistics of pictures.
+"""The real Waterbirds through a frozen network: embeddings, earlier layers, statistics of images.
 
     python benchmarks/data_waterbirds.py WATERBIRDS_DIR BACKBONE.onnx CACHE_DIR [--splits train …]
 
 WATERBIRDS_DIR is your own copy (``waterbird_complete95_forest2water2``, or WILDS's
 ``waterbirds_v1.0``; for non-commercial research and education), BACKBONE.onnx what
 ``benchmarks/backbone.py`` wrote. Images are resized to 256 × 256 and cropped to 224 × 224. Six
-earlier layers and 19 statistics of the picture are kept of the training split. Every 256 images
+earlier layers and 19 statistics of the image are kept of the training split. Every 256 images
 are a file in CACHE_DIR, so that a run that was interrupted goes on where it was.
 """
 
@@ -43,15 +43,15 @@ class Birds:
         Embeddings (N, 1280), waterbird or landbird (N,), water or land (N,).
     layers : dict of str to ndarray of shape (N, 2 C)
         Means and deviations of channels of earlier layers, in the order of the network.
-    pictures : ndarray of shape (N, 19) or None
-        Statistics of the pictures.
+    statistics : ndarray of shape (N, 19) or None
+        Statistics of the images.
     """
 
     Z: Array
     y: Array
     place: Array
     layers: dict[str, Array]
-    pictures: Array | None
+    statistics: Array | None
 
     @property
     def groups(self) -> Array:

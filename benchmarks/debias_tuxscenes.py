@@ -1,4 +1,4 @@
-"""The main job on real images: TuxScenes with EfficientNet-Lite0, built from public packages.
+"""The repair on real images: TuxScenes with EfficientNet-Lite0, built from public packages.
 
     python benchmarks/debias_tuxscenes.py OUT [--draws 5]
 
@@ -10,7 +10,7 @@ correlated training set into the backbone and saves it as ``biased.onnx``. Then 
 a. the biased classifier, given only that file and the images;
 b. the backbone with its 1000-class ImageNet head, given the two-class labels;
 
-each with ``--method auto``, with a held-out set that is balanced over the groups and with one as
+each with ``--method auto``, with a validation set that is balanced over the groups and with one as
 biased as the training set. It shows what the command prints for the first draw, and mean ± std over
 all draws. Needs ``pip install -r benchmarks/requirements.txt``.
 """

@@ -5,11 +5,11 @@
         [--json FILE] [--markdown FILE] [--plot FILE.svg]
 
 DATA_DIR is what ``make bench-data`` built. For every data set and seed one training set meets two
-held-out sets: one balanced over the groups, and one distributed as the training set. All candidates
-of :func:`ntkit.debias`, the other methods it knows, and the controls are fitted; every label-free
-score picks one of them by predictions on halves of the held-out set that a candidate has not seen.
-Group labels serve the test figures, the rows marked † and the rule marked †; nothing else sees
-them. ``--checks`` takes the data sets that nothing was designed on.
+validation sets: one balanced over the groups, and one distributed as the training set. All
+candidates of :func:`ntkit.debias`, the other methods it knows, and the controls are fitted. Every
+label-free score picks one of them by predictions on halves of the validation set that a candidate
+has not seen. Group labels serve the test results, the rows marked † and the rule marked †; nothing
+else sees them. ``--checks`` takes the data sets that nothing was designed on.
 
 BLAS threads are in the way here: ``OPENBLAS_NUM_THREADS=1`` is faster.
 """
@@ -167,13 +167,13 @@ def written_row(
 def validation_predictions(
     comparison: Comparison, name: str, setting: Setting, clf: Any
 ) -> NDArray[Any]:
-    """Of heads that have seen the other half of the held-out set."""
+    """Of heads that have seen the other half of the validation set."""
     comparison.row(name, setting, clf)
     return comparison.validation_predictions(name)
 
 
 def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str, Any]]:
-    """What must stand beside the candidates; "tuned-C" is chosen on the rows that are fitted.
+    """What the candidates are compared with; "tuned-C" is chosen on the rows that are fitted.
 
     Plain error weights, and the grid that "auto" had before, are what ntkit.debias does not offer.
     """
@@ -250,7 +250,7 @@ def dfr(samples: LabelledEmbeddings, seed: int) -> DFRClassifier:
 
 
 def rated(comparison: Comparison, head: Any) -> dict[str, Any]:
-    """Test figures, with the mean over groups, and over groups by their training shares."""
+    """Test results, with the mean over groups, and over groups by their training shares."""
     test = comparison.test
     accuracy = accuracy_by(test.y, head.predict(test.Z), test.groups)
     by_group = [float(accuracy[group]) for group in sorted(accuracy)]
@@ -264,7 +264,7 @@ def rated(comparison: Comparison, head: Any) -> dict[str, Any]:
 
 
 def scores(comparison: Comparison, pred: Array) -> dict[str, float]:
-    """Every rule's score of held-out predictions, the oracle's too."""
+    """Every rule's score of validation predictions, the oracle's too."""
     held = comparison.validation
     given = {
         "Z": held.Z,
@@ -309,7 +309,7 @@ def suppressions(comparison: Comparison) -> dict[str, dict[str, float]]:
 
 
 def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Silenced, a random mask of the same size and no mask, by penalty."""
+    """Suppressed, a random mask of the same size and no mask, by penalty."""
     n = len(comparison.train.y)
     found = {}
     for alpha in RIDGES:
@@ -350,7 +350,8 @@ def conditions(results: Sequence[dict[str, Any]], seconds: float, n_jobs: int) -
         f"{versions}; {os.cpu_count()} cores, {n_jobs} processes with OPENBLAS_NUM_THREADS="
         f"{threads}; {seconds / 60:.1f} minutes.\n\n"
         + table(
-            ["samples of the groups (y, a) = 00 / 01 / 10 / 11", "train", "held-out", "test"], sizes
+            ["samples of the groups (y, a) = 00 / 01 / 10 / 11", "train", "validation", "test"],
+            sizes,
         )
     )
 
@@ -365,7 +366,7 @@ def main() -> None:
     parser.add_argument("--checks", action="store_true", help="data nothing was designed on")
     parser.add_argument("--data", nargs="+", choices=[*DATA, *CHECKS], help="some data sets only")
     parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--json", type=Path, help="also write all figures here")
+    parser.add_argument("--json", type=Path, help="also write all results here")
     parser.add_argument("--markdown", type=Path, help="also write the tables here")
     parser.add_argument(
         "--plot", type=Path, help="also draw the worst groups here (needs matplotlib)"

@@ -1,4 +1,4 @@
-"""A picture of the results of evidence.py: the worst group of each data set, by method."""
+"""A plot of the results of evidence.py: the worst group of each data set, by method."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ METHODS = {
     "auto": ("auto", "#009E73", "P"),
     "DFR-{same} †": ("DFR, with group labels", "#CC79A7", "*"),
 }
-TITLES = {"balanced": "Held-out set balanced over the groups", "i.i.d.": "Held-out set as biased"}
+TITLES = {
+    "balanced": "Validation set balanced over the groups",
+    "i.i.d.": "Validation set as biased",
+}
 
 
 def plot(cells: Mapping[tuple[str, str], Sequence[dict[str, Any]]], path: Path) -> None:
     """Draw mean ± standard deviation over the runs; one panel for each setting."""
-    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
+    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same plot, the same file
     settings = list(dict.fromkeys(setting for _, setting in cells))
     data = list(dict.fromkeys(name for name, _ in cells))
     size = (4.8, 1.3 + len(settings) * (0.5 + 0.42 * len(data)))

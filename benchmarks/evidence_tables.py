@@ -74,7 +74,7 @@ class Tables:
     def __str__(self) -> str:
         ridge_header = "ridge weight on the mean loss"
         parts = [
-            ("Figures to reach", self.figures()),
+            ("Results to reach", self.figures()),
             ("Worst-group accuracy on the test set, %", self.accuracies("worst_group")),
             ("Mean over the groups, %", self.accuracies("average")),
             ("Mean over the groups by their training shares, %", self.accuracies("adjusted")),
@@ -101,7 +101,7 @@ class Tables:
             ("`auto` and class-balanced retraining against the references, points", self.auto()),
             ("What `auto` did", self.recipes()),
             (
-                "The price: average accuracy lost on the training distribution, points",
+                "Accuracy cost: average accuracy lost on the training distribution, points",
                 self.accuracy_cost(),
             ),
         ]
@@ -169,7 +169,7 @@ class Tables:
         return np.array([100 * self._mean(c, name, "worst_group") for c in self.cells.values()])
 
     def by_ridge(self, header: str) -> str:
-        """Silenced, random mask and no mask at several penalties."""
+        """Suppressed, random mask and no mask at several penalties."""
         ridges = next(iter(self.cells.values()))[0]["sweeps"]["ridge"]
         lines = [
             [f"{ridge}: {what}", *self._swept("ridge", ridge, what)]
@@ -244,7 +244,7 @@ class Tables:
         return self._by_rule("correlation", RULES, lambda v: mean_std(v, digits=2))
 
     def summary(self, verdict: str) -> str:
-        """Mean and worst figures of all rules; "judged_own": among the OWN candidates."""
+        """Mean and worst results of all rules; "judged_own": among the OWN candidates."""
         lines = []
         for rule in (*RULES, *FIXED):
             regret, rho, to_oracle = (
@@ -301,7 +301,7 @@ class Tables:
             if rows[name].get("scores") and rows[name]["n_suppressed"]
         ]
         live = [f"{self._mean(c, 'neurontune', 'n_non_constant'):.0f}" for c in self.cells.values()]
-        return table(["estimator", *self.columns], [*lines, ["*live neurons*", *live]])
+        return table(["estimator", *self.columns], [*lines, ["*non-constant neurons*", *live]])
 
     def auto(self) -> str:
         """The recipe and its control against retraining with group labels."""

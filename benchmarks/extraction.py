@@ -183,7 +183,7 @@ def images(path: Path, rows: int, rounds: int, host_cores: int) -> list[dict[str
 
 
 def jpegs(folder: Path, rows: int) -> list[Path]:
-    """Write pictures that take as long to decode as photographs."""
+    """Write images that take as long to decode as photographs."""
     from PIL import Image
 
     rng, paths = np.random.default_rng(0), []
@@ -343,7 +343,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256, help="images; texts are 8 times as many")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--host-cores", type=int, default=8, help="threads of the crowded loop")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     if arguments.memory_of:
         return memory(arguments.memory_of)

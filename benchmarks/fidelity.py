@@ -1,4 +1,4 @@
-"""Are the methods what their papers say? Each beside a peer's own code, or the formula, in turn.
+"""Are the methods what their papers say? Each next to a peer's own code, or the formula, in turn.
 
     pip install -r benchmarks/requirements.txt
     OPENBLAS_NUM_THREADS=1 python benchmarks/fidelity.py [--peers FOLDER] [--tuxscenes FILE.npz]
@@ -10,11 +10,11 @@ difference. Three kinds of other side:
 * packages: scikit-learn, SciPy, PyTorch, fairlearn, concept-erasure;
 * the formula: a plain loop, written from the paper's definitions (fidelity_formulas.py);
 * the authors' repositories, run from FOLDER, which holds a clone of each under its own name
-  (fidelity_peers.py says which, and at which commit). They are no part of this project. Without
-  --peers those rows are left out.
+  (fidelity_peers.py says which, and at which commit). This project does not
+  hold them. Without --peers those rows are left out.
 
 --tuxscenes names embeddings that ``make bench-data`` built: how the published choice of C of DFR
-spreads over draws, beside ours (fidelity_dfr.py).
+spreads over draws, next to ours (fidelity_dfr.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import fidelity_packages
 import fidelity_peers
 from fidelity_rows import Row
 
-HEAD = "| method | what | beside | largest difference | goal |"
+HEAD = "| method | what | compared with | largest difference | goal |"
 
 
 def lines_of(rows: list[Row]) -> list[str]:

@@ -77,8 +77,8 @@ def lines(path: Path, draws: int) -> list[str]:
             count[name][C] += 1
             tied[name] += tie
     text = [
-        f"| of {draws} draws of halves | " + " | ".join(f"C = {C:g}" for C in CS) + " | tied | two "
-        "draws differ |",
+        f"| of {draws} random halves | " + " | ".join(f"C = {C:g}" for C in CS) + " | tied | two "
+        "differ |",
         "|---|" + "---:|" * (len(CS) + 2),
     ]
     for name, label in (
@@ -102,5 +102,5 @@ def lines(path: Path, draws: int) -> list[str]:
             for seed in range(3)
         ]
         worth.append(f"{np.mean(figures):.1f} ± {np.std(figures):.1f}")
-    text.append("| worst group on test at this C, % (3 draws) | " + " | ".join(worth) + " | | |")
+    text.append("| worst group on test at this C, % (3 seeds) | " + " | ".join(worth) + " | | |")
     return text

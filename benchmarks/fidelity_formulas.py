@@ -1,4 +1,4 @@
-"""Fidelity: beside plain loops, written from the definitions in the papers."""
+"""Fidelity: next to plain loops, written from the definitions in the papers."""
 
 from __future__ import annotations
 

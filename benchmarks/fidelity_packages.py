@@ -1,4 +1,4 @@
-"""Fidelity: beside packages that other people keep, scikit-learn, SciPy, PyTorch and more."""
+"""Fidelity: next to packages that other people keep, scikit-learn, SciPy, PyTorch and more."""
 
 from __future__ import annotations
 

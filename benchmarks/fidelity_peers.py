@@ -1,4 +1,4 @@
-"""Fidelity: beside code of the papers' authors, run from clones that are no part of this project.
+"""Fidelity: next to code of the papers' authors, run from clones that you make.
 
 | folder | repository | commit | licence |
 |---|---|---|---|
@@ -91,7 +91,7 @@ def afr(peers: Path) -> list[Row]:
 
 
 def self_steps(peers: Path) -> list[Row]:
-    """The optimiser that tmlabonte/last-layer-retraining makes: its momentum is no momentum."""
+    """The optimiser that tmlabonte/last-layer-retraining makes: its momentum has no effect."""
     lightning = ModuleType("pytorch_lightning")
     lightning.LightningModule = object  # type: ignore[attr-defined]
     root = peers / "last-layer-retraining" / "milkshake"

@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sample:
-    """Embeddings, classes, an attribute that goes with them, and a head that leans on it."""
+    """Embeddings, classes, an attribute that goes with them, and a head that relies on it."""
 
     X: Array
     y: Array

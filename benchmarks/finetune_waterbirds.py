@@ -11,7 +11,7 @@ Plain cross-entropy on the official training split, no group label, no class wei
 starts from its ImageNet weights with a new head for two classes. The statistics of its
 BatchNorm layers stay as they are, and so does what is before block ``--frozen``: of 16 blocks the
 first five hold 2 % of the weights and take more than half of the time. As nothing before it
-changes, what it makes of a picture is computed once for every epoch and kept in OUT: the seeds
+changes, what it makes of an image is computed once for every epoch and kept in OUT: the seeds
 share their crops, in another order. ``--frozen 0`` trains every block;
 ``--epochs 0`` none, for embeddings of the same network without fine-tuning.
 """
@@ -43,11 +43,11 @@ from ntkit.extraction import ImagePreprocessing
 Array = NDArray[Any]
 SPLITS = ("train", "val", "test")
 KEPT = 256
-"""Pixels a side of the pictures that crops are taken of."""
+"""Pixels a side of the images that crops are taken of."""
 BATCH, CHUNK = 32, 512
 RATE, WARM_UP, DECAY = 3e-4, 0.1, 1e-4
 AREA, ASPECT = (0.7, 1.0), (3 / 4, 4 / 3)
-"""Share of the picture and width to height of a crop."""
+"""Share of the image and width to height of a crop."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Recipe:
 
 
 def pictures(folder: Path, out: Path) -> Array:
-    """Training pictures, resized to 256 x 256, uint8; decoded once."""
+    """Training images, resized to 256 x 256, uint8; decoded once."""
     kept = out / f"train_{KEPT}.npy"
     if not kept.exists():
         with (folder / "metadata.csv").open(newline="") as file:
@@ -91,13 +91,13 @@ def pictures(folder: Path, out: Path) -> Array:
 
 
 def labels(folder: Path) -> Array:
-    """Classes of the training pictures."""
+    """Classes of the training images."""
     with (folder / "metadata.csv").open(newline="") as file:
         return np.array([int(row["y"]) for row in csv.DictReader(file) if row["split"] == "0"])
 
 
 def crop_box(rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a random crop, within the picture."""
+    """Left, top, right and bottom of a random crop, within the image."""
     while True:
         area = rng.uniform(*AREA) * KEPT**2
         aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
@@ -108,7 +108,7 @@ def crop_box(rng: np.random.Generator) -> tuple[float, float, float, float]:
 
 
 def cropped(pixels: Array, size: int, rng: np.random.Generator) -> Array:
-    """A random crop of one picture, flipped half of the time, as the network takes it."""
+    """A random crop of one image, flipped half of the time, as the network takes it."""
     image = Image.fromarray(pixels).resize(
         (size, size), Image.Resampling.BILINEAR, box=crop_box(rng)
     )
@@ -137,7 +137,7 @@ def after(network: Any, values: torch.Tensor, frozen: int) -> torch.Tensor:
 
 
 def feature_set(network: Any, pixels: Array, out: Path, number: int, recipe: Recipe) -> Array:
-    """One random crop of every picture behind the frozen blocks, float16; computed once."""
+    """One random crop of every image behind the frozen blocks, float16; computed once."""
     kept = out / f"feature_set_{recipe.size}_{recipe.frozen}_{number}.npy"
     if not kept.exists():
         start = time.perf_counter()
@@ -293,7 +293,7 @@ def steps(size: int) -> ImagePreprocessing:
 
 
 def inputs(folder: Path, out: Path, split: str, size: int) -> tuple[Array, Array, Array]:
-    """Preprocessed pictures, kept in OUT for all seeds, and their classes and places.
+    """Preprocessed images, kept in OUT for all seeds, and their classes and places.
 
     Half precision holds them exactly: they are (pixel - 127) / 128.
     """

@@ -3,7 +3,7 @@
     python benchmarks/fit.py [--json FILE]
 
 Both are fitted in turn on the same float32 matrix, several times, and the ratio of the medians is
-shown. The identification set is given (``X_val``), so that no cross-fitting is counted.
+shown. The validation set is given (``X_val``), so that no cross-fitting is counted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # LogisticRegression's max_iter=100 does not converge here

@@ -1,4 +1,4 @@
-"""How long the main job takes after embedding, against another version of ntkit.
+"""How long The repair takes after embedding, against another version of ntkit.
 
     python benchmarks/job.py --against CHECKOUT [--data EMBEDDINGS.npz] [--rounds 3] [--json FILE]
 
@@ -47,7 +47,7 @@ def random_sets() -> Sets:
 
 
 def stored_sets(path: Path) -> Sets:
-    """A training set, a held-out set like it, and a balanced test set."""
+    """A training set, a validation set like it, and a balanced test set."""
     with np.load(path) as data:
         Z, y, part = data["Z"].astype(np.float32), data["y"].astype(int), data["part"]
         groups = 2 * y + data["a"].astype(int)
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="folder of another version")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="also write all figures here")
+    parser.add_argument("--json", type=Path, help="also write all results here")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:

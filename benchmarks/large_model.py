@@ -4,13 +4,13 @@
 
 Builds a classifier of a few large MatMul layers and a small head, all weights as external data, in
 a temporary folder (which needs three times that size of disk), then loads, describes and cuts it,
-puts another head in, and saves it beside the original and in another folder, in a process of its
-own. For each step it shows the wall time and the peak of two figures while the step runs:
+puts another head in, and saves it next to the original and in another folder, in a process of its
+own. For each step it shows the wall time and the peak of two results while the step runs:
 
 - RSS, as ``ru_maxrss`` counts it: memory and the pages of mapped files that happen to be cached;
 - anonymous memory (``RssAnon``), which is what the process cannot give back.
 
-Linux only: the figures come from /proc.
+Linux only: the results come from /proc.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gigabytes", type=float, default=2.5)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     parser.add_argument("--folder", type=Path, help="where to make the temporary folder")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)  # the child's own call
     arguments = parser.parse_args()
@@ -111,7 +111,7 @@ def build(folder: Path, gigabytes: float) -> Path:
 
 
 def measure(path: Path) -> None:
-    """Take each step once and write the figures to stdout as JSON."""
+    """Take each step once and write the results to stdout as JSON."""
     steps: list[dict[str, Any]] = []
 
     def step(name: str, action: Callable[[], Any]) -> Any:
@@ -127,7 +127,7 @@ def measure(path: Path) -> None:
     own = model.head
     head = LinearHead(own.coef / 2, own.intercept + 1, own.classes)
     new = step("with_head", lambda: model.with_head(head))
-    step("save beside the original", lambda: new.save(path.with_name("beside.onnx")))
+    step("save next to the original", lambda: new.save(path.with_name("beside.onnx")))
     elsewhere = path.parents[1] / "elsewhere"
     elsewhere.mkdir()
     saved = step("save in another folder", lambda: new.save(elsewhere / "new.onnx"))

@@ -2,7 +2,7 @@
 
     python benchmarks/latency.py [--model FILE ...] [--json FILE]
 
-Half of the head's neurons are silenced. Original and debiased file are run in turn on the same
+Half of the head's neurons are suppressed. Original and debiased file are run in turn on the same
 samples in one process. The ratio is that of the medians of a pair of sessions, and the median over
 many fresh pairs, since where a session's memory and threads happen to lie moves its latency by
 several percent; shown with the standard error over pairs. As a control the original is timed
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20, help="pairs of fresh sessions")
     parser.add_argument("--rounds", type=int, default=2000, help="most timings per pair")
     parser.add_argument("--seconds", type=float, default=10.0, help="most seconds per pair")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     results = []
     print("model                      original   debiased   ratio ± se      same file ± se")

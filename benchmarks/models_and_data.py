@@ -19,7 +19,7 @@ The test set is balanced over class × shortcuts, and debias never sees it. How 
   That is so if the gap between the groups that agree and those that contradict grows by more than
   5 points. Other groups are lost where a repair takes away the advantage of a shortcut, or where
   one class gains at the cost of the other.
-* A lost group is *told of* if the summary lists, among the validation groups that lose accuracy,
+* A lost group is *reported* if the summary lists, among the validation groups that lose accuracy,
   its class, or a group of its class by the shortcut; or if it says that the groups of the shortcut
   in its class are too small to check.
 * A loss to a shortcut is *named* if a line with "relies more on" names that shortcut.
@@ -225,8 +225,8 @@ def tables(results: list[Run]) -> str:
         "## The models before\n",
         table(header, [[*cell, *model_row(of_cell)] for cell, of_cell in models.items()]),
     ]
-    header = ["shortcut in", "said", "written", "worst group", "average"]
-    header += ["groups lost", "told of", "to a shortcut", "named"]
+    header = ["shortcut in", "person says", "written", "worst group", "average"]
+    header += ["groups lost", "reported", "to a shortcut", "named"]
     for name in dict.fromkeys(name for name, *_ in by_cell):
         rows = [[*cell[1:], *row(of_cell)] for cell, of_cell in by_cell.items() if cell[0] == name]
         parts.append(f"\n## {name.capitalize()}\n\n{table(header, rows)}")
@@ -268,7 +268,7 @@ def totals(results: list[Run]) -> str:
         f"Without an answer a model was written in {sum(run['written'] for run in silent)} of "
         f"{len(silent)} runs. Groups were lost to a shortcut in {len(harmful)} of {len(results)} "
         f"runs; the summary named them all in {len(told)} of these. {n_lost} groups were lost in "
-        f"all, and the summary told of {sum(map(n_told, results))}."
+        f"all, and the summary reported {sum(map(n_told, results))}."
     )
 
 

@@ -3,13 +3,13 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/no_harm.py [--seeds 5] [--data aside] [--markdown FILE]
 
 Iris, wine, breast cancer, digits and Gaussian mixtures, with a share of the labels turned at random
-in the training and held-out sets, and networks that memorised such sets, with a held-out set of the
-same distribution. Test labels stay as they are. Three heads are compared on them: the original one
-(logistic regression, or the network's own), class-balanced retraining with a tuned penalty, and
+in the training and validation sets, and networks that memorised such sets, with a validation set of
+the same distribution. Test labels stay as they are. Three heads are compared on them: the original
+one (logistic regression, or the network's own), class-balanced retraining with a tuned penalty, and
 what is under test: "auto" as an estimator, and the head that ``ntkit.debias(method="auto")`` leaves
-in the model.
-The loss is that to the better of the first two, by the worst class. The last line counts how often
-the head that is left in the model is worse than the original one by both accuracies.
+in the model. The loss is that to the better of the first two, by the worst class. The last line
+counts how often the head that is left in the model is worse than the original one by both
+accuracies.
 
 Constants were chosen with seeds 0 to 14 and 100 to 111 of the default data, and with the latter of
 ``--data clustered``, in view; ``--data aside`` takes data that nothing was chosen on.
@@ -207,7 +207,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
 
 
 def better(run: dict[str, Any]) -> dict[str, float]:
-    """Figures of the original head or of class-balanced retraining: the better worst class."""
+    """Results of the original head or of class-balanced retraining: the better worst class."""
     return max((run["figures"][which] for which in ("original", "balanced")),
                key=lambda figures: figures["worst"])  # fmt: skip
 
@@ -252,7 +252,7 @@ def main() -> None:
         lines.append([f"**{what} of the rows**", "", *(f"{of(v):.1f}" for v in means.values()), ""])
     header = ["data, labels turned", "worst class, the better of two, %"]
     header += ["auto: average lost", "worst class lost", "--method auto: average lost"]
-    header += ["worst class lost", f"gates opened / heads written, of {len(seeds)}"]
+    header += ["worst class lost", f"errors learnable / heads written, of {len(seeds)}"]
     worse = [all(r["figures"]["original"][a] - r["figures"]["written"][a] > 1 for a in _ACCURACIES)
              for r in results]  # fmt: skip
     text = f"{table(header, lines)}\n\nWorse than the original by more than a point in both, the "

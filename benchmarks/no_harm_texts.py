@@ -4,9 +4,9 @@
 
 Both corpora of texts by three encoders, balanced over the groups, so that only evidence is left
 that rightly goes with a class: as they are, with 5 and 10 % of the labels turned, few of them (a
-tenth), and as a network sees them that memorised its training set. Training set, held-out set and
+tenth), and as a network sees them that memorised its training set. Training set, validation set and
 test set (whose labels stay) are of one distribution. Compared on the test set are "auto" and what
-``ntkit.debias(method="auto")`` leaves in the model, beside the better of the original head and
+``ntkit.debias(method="auto")`` leaves in the model, next to the better of the original head and
 class-balanced retraining with a tuned penalty.
 """
 

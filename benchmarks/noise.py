@@ -3,9 +3,9 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/noise.py DATA_DIR [--seeds 5] [--markdown FILE]
 
 DATA_DIR is what ``make bench-data`` built. A share of the labels is turned at random, in a set that
-is biased (training set and a held-out set like it) and in one that is balanced over the groups. On
-each, ``AutoDebiasClassifier`` is fitted without a held-out set by the recipe "class-balanced", by
-"cell-balanced", and as it comes: by "auto". Test labels stay as they are.
+is biased (training set and a validation set like it) and in one that is balanced over the groups.
+On each, ``AutoDebiasClassifier`` is fitted without a validation set by the recipe "class-balanced",
+by "cell-balanced", and as it comes: by "auto". Test labels stay as they are.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/out_of_reach.py DATA_DIR [--seeds 5] [--markdown FILE]
 
-DATA_DIR is what ``make bench-data`` built. With the biased held-out set, what can be learned
-without group labels comes from which samples a reference head gets wrong. Here are the directions
-of embedding space that this gives: the class-balanced and the cell-balanced heads at three
-penalties, and, for each class, the difference between the means of wrong and right samples. In the
-span of some of them a head is fitted *with* group labels (DFR), with the best of five penalties on
-the test set: no label-free choice there can be expected to do better. If it is poor, the
-information is not in the errors.
+DATA_DIR is what ``make bench-data`` built. With the biased validation set, what can be learned
+without group labels comes from which samples a class-balanced baseline gets wrong. Here are the
+directions of embedding space that this gives: the class-balanced and the cell-balanced heads at
+three penalties, and, for each class, the difference between the means of wrong and right samples.
+In the span of some of them a head is fitted *with* group labels (DFR), with the best of five
+penalties on the test set: no label-free choice there can be expected to do better. If it is poor,
+the information is not in the errors.
 """
 
 from __future__ import annotations

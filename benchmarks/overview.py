@@ -1,19 +1,21 @@
-"""Everything on one page: all sets × zero, one, 48, 96 and all answers × methods, and the price.
+"""All data sets × methods: worst group and average with no, 48, 96 and all group labels.
 
     make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/overview.py DATA_DIR RESULTS.jsonl
         [--birds CACHE] [--tuned CACHE …] [--draws 0 1 2 3 4] [--data NAME …]
-        [--parts zero one some all tuned]
+        [--parts zero one some all tuned] [--method MODULE:CLASS …]
         [--markdown FILE] [--plot FILE.svg]
 
 Of every draw of every data set of :mod:`overview_data`, all methods get the same rows: a training
-set and a held-out set that is distributed like it. Every penalty is cross-validated on these rows.
-What sees no group label, what a person confirms once, what 48 and 96 answers tell, and what is told
-all groups † stand beside each other, each with the accuracy of the worst group of a balanced test
-set, and the average over groups by their shares of the training set: the price. "debias" is what
-``ntkit.debias`` would leave in the model, which is the original head wherever it does not trust
-the other. It writes nothing without an answer: "--method auto" is what it is told then. Each part
-of a data set and draw is one line of RESULTS, and is not run again.
+set and a validation set that is distributed like it. Every penalty is cross-validated on these
+rows. The tables compare methods that see no group label, one confirmed finding, 48 and 96 labels of
+samples, and all group labels †. They show the accuracy of the worst group of a balanced test set,
+and the average over groups by their shares of the training set. "debias" is what ``ntkit.debias``
+would leave in the model: the original head if the other one is not better. It writes nothing
+without an answer; then "--method auto" is what it is told. Each part of a data set and draw is one
+line of RESULTS, and is not run again.
+
+``--method MODULE:CLASS`` adds a classifier of your own, see :mod:`your_method`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from numpy.typing import NDArray
 import answers
 import evidence
 import tuned_alike
+import your_method
 from ntkit.attributes import Attribute
 from ntkit.estimators import (
     AutoDebiasClassifier,
@@ -61,13 +64,16 @@ MASKS = 5
 
 
 def run(problem: Problem, part: str, seed: int) -> dict[str, Findings]:
-    """Figures of all rows of a part; a row is called by its number of answers and its method."""
+    """Results of all rows of a part; a row is called by its number of answers and its method."""
     if part == "tuned":
         return tuned(problem, seed)
     assert problem.train.groups is not None
     shares = np.bincount(problem.train.groups, minlength=4)
     plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     assert plain.test is not None
+    if ":" in part:
+        head = your_method.fitted(part, plain.train, plain.validation)
+        return {your_method.row_of(part): rated(head, plain.test, shares)}
     rows: dict[str, Findings] = {}
     for name, head, standardised in PARTS[part](problem, plain, seed):
         test = plain.test if standardised else problem.test
@@ -215,7 +221,7 @@ TUNED = (
 
 
 def main() -> None:
-    """Run what is missing, and write table and picture of all there is."""
+    """Run what is missing, and write table and plot of all there is."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -226,14 +232,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", help="some data sets only")
     parser.add_argument("--parts", nargs="+", choices=[*PARTS, "tuned"], default=[*PARTS, "tuned"])
+    parser.add_argument("--method", nargs="+", default=[], help="your classifier: MODULE:CLASS")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
-    parser.add_argument("--plot", type=Path, help="draw the picture here (needs matplotlib)")
+    parser.add_argument("--plot", type=Path, help="draw the plot here (needs matplotlib)")
     arguments = parser.parse_args()
     results, ways = arguments.results, problems(arguments.birds, arguments.tuned)
     known = [json.loads(line) for line in results.open()] if results.exists() else []
     done = {(found["data"], found["draw"], found["part"]) for found in known}
     for draw, name in product(arguments.draws, arguments.data or ways):
-        parts = [part for part in arguments.parts if (name, draw, part) not in done]
+        parts = [*arguments.parts, *arguments.method]
+        parts = [part for part in parts if (name, draw, part) not in done]
         problem = ways[name](arguments.data_dir, draw) if parts else None
         for part in parts:
             start = time.perf_counter()

@@ -1,10 +1,10 @@
-"""The problems of the overview: shortcuts that are planted, that nobody planted, and none.
+"""The problems of the overview: shortcuts that are injected, that nobody injected, and none.
 
-A problem is a training set with a held-out set that is distributed like it (setting 2), a balanced
-test set, what may read the attribute, and what a person confirms. The twelve sets of the evidence
-are taken as they are; "no shortcut" takes the held-out sets that are balanced over the groups in
-their place, so that class and attribute have nothing to do with each other in all that is seen. The
-real Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
+A problem is a training set with a validation set that is distributed like it (setting 2). It also
+has a balanced test set, what may read the attribute, and what a person confirms. The twelve sets of
+the evidence are taken as they are; "no shortcut" takes the validation sets that are balanced over
+the groups in their place, so that class and attribute have nothing to do with each other in all
+that is seen. The real Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ BALANCED = (
     "T-shirt/dress",
     "Pullover/coat",
 )
-"""Data sets whose balanced held-out set is large enough to be a problem without a shortcut."""
+"""Data sets whose balanced validation set is large enough to be a problem without a shortcut."""
 NATURAL = ("SpamAssassin", "SpamAssassin, L6", "SpamAssassin, LSA", "Adult")
-"""Data sets whose shortcut nobody planted."""
+"""Data sets whose shortcut nobody injected."""
 WITHOUT = ", no shortcut"
 
 
@@ -55,9 +55,9 @@ class Problem:
     train, validation, test : LabelledEmbeddings
         Embeddings, classes and groups 2 y + a.
     feature_sets : dict of str to matrix
-        What may read the attribute of the training and then the held-out samples.
+        What may read the attribute of the training and then the validation samples.
     read : View or None
-        Words, columns or pictures of the same samples, whose groups a head must not lose.
+        Words, columns or images of the same samples, whose groups a head must not lose.
     answer : callable or None
         Name and sides of what a person confirms; None and None where nothing is recognised.
     frozen : bool
@@ -74,7 +74,7 @@ class Problem:
 
     @property
     def pool(self) -> Pool:
-        """Training and held-out samples in one, to ask about."""
+        """Training and validation samples in one, to ask about."""
         both, test = joined(self.train, self.validation), self.test
         assert both.groups is not None
         assert test.groups is not None
@@ -83,10 +83,10 @@ class Problem:
 
 
 def kind_of(name: str) -> str:
-    """Whether a problem's shortcut is planted, natural, or there is none."""
+    """Whether a problem's shortcut is injected, natural, or there is none."""
     if name.endswith(WITHOUT):
         return "none"
-    return "natural" if name in NATURAL else "planted"
+    return "natural" if name in NATURAL else "injected"
 
 
 def has_names(name: str) -> bool:
@@ -97,7 +97,7 @@ def has_names(name: str) -> bool:
 
 
 def of_evidence(name: str, folder: Path, seed: int) -> Problem:
-    """A data set of the evidence, or its balanced held-out set."""
+    """A data set of the evidence, or its balanced validation set."""
     source = name.removesuffix(WITHOUT)
     splits = splits_of(source, folder, seed)
     train, validation = splits.train, splits.validation["i.i.d."]
@@ -135,7 +135,7 @@ def confirmed(
 
 
 def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
-    """The official training split, a third of it held out."""
+    """The official training split; a third of it is the validation set."""
     train, test = (data_waterbirds.read(cache, split) for split in ("train", "test"))
     samples = waterbirds.samples(train)
     numbered = LabelledEmbeddings(np.arange(len(train.y))[:, None], train.y, train.groups)
@@ -149,8 +149,8 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
 
     def answer() -> Confirmed:
         kept = [layers({n: v[order] for n, v in train.layers.items()}, random_state=seed)]
-        if train.pictures is not None:
-            kept.append(measured_image_statistics(train.pictures[order]))
+        if train.statistics is not None:
+            kept.append(measured_image_statistics(train.statistics[order]))
         found = audit(y, embeddings=train.Z[order], feature_sets=kept, random_state=seed)
         for i, finding in enumerate(found.findings):
             if within(found.values(finding.name), place, y) >= ALIKE:

@@ -1,4 +1,4 @@
-"""Tables and picture of the results of overview.py."""
+"""Tables and plot of the results of overview.py."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ NAMES = {
     "0 | leia": "LEIA ◊",
     "0 | auto": "ntkit, `auto`",
     "0 | --method auto": "ntkit, `--method auto`",
-    "1 | balanced over it": "ntkit, balanced over it",
-    "1 | debias": "ntkit, what `debias` writes",
+    "1 | balanced over it": "ntkit, group-balanced",
+    "1 | debias": "ntkit, `debias`",
     "48 | DFR, random labels": "DFR on as many random labels",
     "48 | SSA": "SSA",
     "48 | GSR": "GSR",
     "48 | ntkit": "ntkit, `GroupInference` and DFR",
-    "48 | debias": "ntkit, what `debias` writes",
+    "48 | debias": "ntkit, `debias`",
     "96 | DFR, random labels": "DFR on as many random labels",
     "96 | SSA": "SSA",
     "96 | GSR": "GSR",
     "96 | ntkit": "ntkit, `GroupInference` and DFR",
-    "96 | debias": "ntkit, what `debias` writes",
+    "96 | debias": "ntkit, `debias`",
     "balanced, by group": "class-balanced ‡†",
     "neurontune, by group": "NeuronTune ‡†",
     "afr, wider, by group": "AFR ‡†",
@@ -79,9 +79,9 @@ TUNED = {
 """Methods with 24 configurations each, by the names that overview.py gives them."""
 REFERENCE = "all | DFR †"
 ORIGINAL = "0 | ERM"
-KINDS = {"planted": "planted", "natural": "natural", "none": "no shortcut"}
+KINDS = {"injected": "injected", "natural": "natural", "none": "no shortcut"}
 CONFIRMED = ("1 | balanced over it", "1 | debias")
-"""Rows in which the original head stays where nothing was recognised: without an answer."""
+"""Rows that keep the original head if the person recognised nothing."""
 Runs = dict[str, list[dict[str, Findings]]]
 
 
@@ -123,7 +123,7 @@ def tables(results: Sequence[Findings]) -> str:
         [
             "### In short",
             summary(runs),
-            "### Goals set beforehand",
+            "### Goals set before the runs",
             goals(runs),
             "### Who chooses among 24 configurations",
             by_rule(runs),
@@ -131,30 +131,40 @@ def tables(results: Sequence[Findings]) -> str:
             figures(runs, "worst"),
             "### Average by training shares, %",
             figures(runs, "average"),
-            f"Draws of {counted}.\n",
+            f"Seeds of {counted}.\n",
         ]
     )
 
 
+def names_of(runs: Runs) -> list[str]:
+    """Rows of the tables: the known ones, with those of :mod:`your_method` among them."""
+    seen = {name for rows in runs.values() for row in rows for name in row}
+    yours = [name for name in seen - {*NAMES, "0 | original"} if name.startswith("0 | ")]
+    known = list(NAMES)
+    first = known.index("1 | balanced over it")
+    return [*known[:first], *sorted(yours), *known[first:]]
+
+
 def answers_and_name(name: str) -> list[str]:
-    """Number of answers, and method; of who is tuned, whether group labels choose."""
+    """Number of labels, and method; of who is tuned, whether group labels choose."""
     if " | " in name:
-        return [name.partition(" | ")[0], NAMES[name]]
+        n = name.partition(" | ")[0]
+        return ["one yes" if n == "1" else n, NAMES.get(name, name.partition(" | ")[2])]
     if name.startswith("groupdro"):  # it is fitted with groups as well
         return ["all", NAMES[name]]
-    return ["choice" if name.endswith("by group") else "0", NAMES[name]]
+    return ["half of validation" if name.endswith("by group") else "0", NAMES[name]]
 
 
 def summary(runs: Runs) -> str:
-    """Mean and worst gap to DFR, and the mean price, by kind of shortcut."""
-    header = ["answers", "method"]
-    names = [name for name in NAMES if name not in DEFAULTS]
+    """Mean and worst gap to DFR, and the mean accuracy cost, by kind of shortcut."""
+    header = ["labels", "method"]
+    names = [name for name in names_of(runs) if name not in DEFAULTS]
     lines = [answers_and_name(name) for name in names]
     for kind, title in KINDS.items():
         sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
         if not sets:
             continue
-        header += [f"{title}: gap", "worst set", "accuracy_cost"]
+        header += [f"{title}: gap", "worst set", "accuracy cost"]
         for line, name in zip(lines, names, strict=True):
             of_sets = [np.mean(gaps(rows, name)) for rows in sets if gaps(rows, name)]
             cost = [
@@ -169,12 +179,12 @@ def summary(runs: Runs) -> str:
 
 
 ASKED = {
-    "zero answers, `auto`": ("0 | auto", 6.0, 15.0),
-    "zero answers, `--method auto`": ("0 | --method auto", 6.0, 15.0),
-    "one answer, balanced over it": ("1 | balanced over it", 1.5, 4.0),
-    "one answer, `debias`": ("1 | debias", 1.5, 4.0),
-    "48 answers, `debias`": ("48 | debias", 4.0, 10.0),
-    "96 answers, `debias`": ("96 | debias", 2.5, 7.0),
+    "no labels, `auto`": ("0 | auto", 6.0, 15.0),
+    "no labels, `--method auto`": ("0 | --method auto", 6.0, 15.0),
+    "one yes, balanced over it": ("1 | balanced over it", 1.5, 4.0),
+    "one yes, `debias`": ("1 | debias", 1.5, 4.0),
+    "48 labels, `debias`": ("48 | debias", 4.0, 10.0),
+    "96 labels, `debias`": ("96 | debias", 2.5, 7.0),
 }
 """Mean gap to DFR, and the worst, that were asked for beforehand where there is a shortcut."""
 
@@ -195,7 +205,7 @@ def goals(runs: Runs) -> str:
                 f"{title}: gap to DFR",
                 f"{mean:g}, worst {worst:g}",
                 f"{came:.1f} ({reached(came <= mean)}), worst set {means[last]:.1f}, {last} "
-                f"({reached(means[last] <= worst)}), worst draw {run:.1f}; {len(means)} sets",
+                f"({reached(means[last] <= worst)}), worst seed {run:.1f}; {len(means)} sets",
             ]
         )
     for title, name in (("`auto`", "0 | auto"), ("`--method auto`", "0 | --method auto")):
@@ -210,7 +220,7 @@ def goals(runs: Runs) -> str:
         last = max(below, key=lambda data: below[data])
         lines.append(
             [
-                f"{title}, no answers: below class-balanced on the same rows, all sets",
+                f"{title}, no labels: below class-balanced on the same rows, all sets",
                 "never more than 2",
                 f"at most {below[last]:.1f}, {last} ({reached(below[last] <= 2)})",
             ]
@@ -230,12 +240,12 @@ def goals(runs: Runs) -> str:
         lines += [
             [
                 "`--method auto`: average accuracy lost, within 5 points",
-                "95 % of draws",
+                "95 % of seeds",
                 f"{kept} of {len(lost)} ({reached(kept >= 0.95 * len(lost))})",
             ],
             [
-                "the same, within 3 points where DFR's price is",
-                "all draws",
+                "the same, within 3 points if DFR's cost is",
+                "all seeds",
                 f"{some} of {len(cheap)} ({reached(some == len(cheap))})",
             ],
         ]
@@ -271,22 +281,22 @@ def figures(runs: Runs, key: str) -> str:
                 for rows in runs.values()
             ),
         ]
-        for name in NAMES
+        for name in names_of(runs)
     ]
-    return table(["answers", "method", *runs], lines)
+    return table(["labels", "method", *runs], lines)
 
 
-# -- the picture --------------------------------------------------------------------------------
+# -- the plot --------------------------------------------------------------------------------
 
 SHOWN = {
     ORIGINAL: ("ERM", "#000000", "X"),
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
     "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
-    "48 | SSA": ("SSA, 48 answers", "#E69F00", "v"),
-    "0 | --method auto": ("--method auto, no answer", "#8FD3BF", "o"),
-    "1 | debias": ("debias, one answer", "#35B592", "o"),
-    "48 | debias": ("debias, 48 answers", "#00805D", "o"),
-    "96 | debias": ("debias, 96 answers", "#004733", "o"),
+    "48 | SSA": ("SSA, 48 labels", "#E69F00", "v"),
+    "0 | --method auto": ("--method auto, no labels", "#8FD3BF", "o"),
+    "1 | debias": ("debias, one yes", "#35B592", "o"),
+    "48 | debias": ("debias, 48 labels", "#00805D", "o"),
+    "96 | debias": ("debias, 96 labels", "#004733", "o"),
     REFERENCE: ("DFR, all group labels", "#CC79A7", "*"),
 }
 
@@ -296,7 +306,7 @@ def plot(results: Sequence[Findings], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
-    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
+    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same plot, the same file
     runs = runs_of(results)
     figure, ax = plt.subplots(figsize=(7, 1.2 + 0.46 * len(runs)))
     for j, (row, (label, colour, marker)) in enumerate(SHOWN.items()):

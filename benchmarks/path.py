@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--neurons", type=int, default=768)
     parser.add_argument("--thresholds", type=int, default=20)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     X, y = embeddings(arguments.rows, arguments.neurons, 2)

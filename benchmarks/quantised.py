@@ -5,7 +5,7 @@
 
 For every classifier of ``quantised_models.py``, seed and way to quantise (ONNX Runtime's own, with
 its defaults: 8-bit weights and activations, ranges from 128 training samples) heads are fitted on
-the float and on the quantised embeddings of the same training and held-out samples, and judged on
+the float and on the quantised embeddings of the same training and validation samples, and judged on
 the test samples. Each result is a line of ``OUT/quantised.jsonl``; a run goes on where it stopped.
 """
 

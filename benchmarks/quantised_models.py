@@ -84,7 +84,7 @@ def marked_digits(places: Places, seed: int) -> Classifier:
 
 
 def fashion(classes: tuple[int, int]) -> Callable[[Places, int], Classifier]:
-    """Two kinds of clothes on textures, 95 % biased, and a network of its own."""
+    """Two classes of Fashion-MNIST on textures, 95 % biased, and a network of its own."""
 
     def build(places: Places, seed: int) -> Classifier:
         import data_fashion_mnist as source
@@ -112,7 +112,7 @@ def fashion(classes: tuple[int, int]) -> Callable[[Places, int], Classifier]:
 
 
 def separable(places: Places, seed: int) -> Classifier:
-    """All ten kinds of clothes, by a network of depthwise separable convolutions (MobileNet's)."""
+    """All of Fashion-MNIST, by a network of depthwise separable convolutions (MobileNet's)."""
     import data_fashion_mnist as source
     from quantised_network import written
 
@@ -259,7 +259,7 @@ def tuxscenes(places: Places, seed: int) -> Classifier:
 
 
 def waterbirds(places: Places, seed: int) -> Classifier:
-    """The real Waterbirds: 300 training images; held out are others; 60 a group to test."""
+    """The real Waterbirds: 300 training images; other images validate; 60 a group to test."""
     import data_waterbirds as source
 
     if places.waterbirds is None:
@@ -288,7 +288,7 @@ def waterbirds(places: Places, seed: int) -> Classifier:
 CLASSIFIERS: dict[str, Callable[[Places, int], Classifier]] = {
     "marked digits, CNN": marked_digits,
     **{f"{name} on textures, CNN": fashion(pair) for name, pair in PAIRS.items()},
-    "ten kinds of clothes, separable CNN": separable,
+    "Fashion-MNIST, separable CNN": separable,
     "digits, MLP": digits,
     "Adult, MLP": adult(biased=False),
     "Adult 95 %, MLP": adult(biased=True),

@@ -195,7 +195,7 @@ def markdown(records: Iterable[Record]) -> str:
         summary(results),
         "Average accuracy, in %, and differences in points:",
         costs(results, average),
-        "Worst group, or worst class of those without groups (digits, ten kinds of clothes):",
+        "Worst group, or worst class of those without groups (digits, Fashion-MNIST):",
         costs(results, worst),
         "Test samples whose class is not the float model's, in %:",
         flips(results),

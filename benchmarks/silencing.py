@@ -1,15 +1,15 @@
-"""When silencing neurons can add to reweighting, and when it cannot: planted problems.
+"""When suppressing neurons can add to reweighting, and when it cannot: injected problems.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/silencing.py
         [--seeds 0 1 2 3 4] [--known FILE] [--markdown FILE] [--json FILE]
 
 200 neurons after ReLU: 20 know the class, 20 (or 4, or 100) a spurious attribute that goes with the
 class in 95 % of the training samples, the others nothing. One thing is changed at a time: how
-neurons mix what they know, rows, the held-out set, the attribute. Beside masks of the neurons that
-the published rule flags on the held-out set, above 0 and above half a standard deviation, stand no
-mask, the true spurious neurons, and random masks of the same size. All heads are class-balanced, of
-the training split; of the penalties of one grid each takes the one of best worst-class accuracy
-on the held-out set. Then: the same by penalty, and what a user can see of it without group labels.
+neurons mix what they know, rows, the validation set, the attribute. The published rule flags
+neurons on the validation set, above 0 and above half a standard deviation. Its masks are compared
+with no mask, the true spurious neurons, and random masks of the same size. All heads are
+class-balanced, of the training split. Each takes the penalty of best worst-class validation
+accuracy. Then: the same by penalty, and what a user can see of it without group labels.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Regime:
     correlation: float = 0.95
     n: int = 1000
     n_validation: int = 400
-    balanced: bool = False  # whether attribute and class are independent in the held-out set
+    balanced: bool = False  # whether attribute and class are independent in the validation set
     flipped: float = 0.0  # share of wrong labels, but for the test samples
     spurious: float = SPURIOUS
 
@@ -66,9 +66,9 @@ REGIMES = (
     Regime("ten times the rows", n=10_000),
     Regime("neurons half core, half spurious", mixed="pairs"),
     Regime("everything in every neuron", mixed="all"),
-    Regime("held-out set balanced, 100 samples", balanced=True, n_validation=100),
-    Regime("held-out set balanced, 400 samples", balanced=True),
-    Regime("held-out set balanced, 4000 samples", balanced=True, n_validation=4000),
+    Regime("validation set balanced, 100 samples", balanced=True, n_validation=100),
+    Regime("validation set balanced, 400 samples", balanced=True),
+    Regime("validation set balanced, 4000 samples", balanced=True, n_validation=4000),
     Regime("attribute in 80 %", correlation=0.8),
     Regime("attribute in 50 %: no bias", correlation=0.5),
     Regime("attribute weak", spurious=0.1),
@@ -124,7 +124,7 @@ def draw(
 
 
 def problem(regime: Regime, seed: int) -> tuple[Sample, Sample, Sample, Array]:
-    """Training, held-out and test samples, standardised, and the true spurious neurons."""
+    """Training, validation and test samples, standardised, and the true spurious neurons."""
     rng, mix = np.random.default_rng(seed), mixing(regime, seed)
     held = 0.5 if regime.balanced else regime.correlation
     parts = [
@@ -167,13 +167,13 @@ def worst(head: LinearHead, sample: Sample, parts: Array) -> float:
 
 
 def tuned(heads: Sequence[LinearHead], validation: Sample) -> int:
-    """The penalty of best worst-class accuracy on the held-out set, the strongest of equal ones."""
+    """The penalty of best worst-class validation accuracy, the strongest of equal ones."""
     scores = [worst(head, validation, validation.y) for head in heads]
     return int(len(scores) - 1 - np.argmax(scores[::-1]))
 
 
 def flagged(head: LinearHead, train: Sample, validation: Sample, threshold: float) -> Array:
-    """What the published rule silences, above a threshold in standard deviations."""
+    """What the published rule suppresses, above a threshold in standard deviations."""
     clf = NeuronTuneClassifier.as_published(
         threshold=threshold, standardize=threshold > 0, head=head, C=1 / len(train.y)
     )
@@ -182,7 +182,7 @@ def flagged(head: LinearHead, train: Sample, validation: Sample, threshold: floa
 
 
 def random_masks(size: int, seed: int, live: Array) -> list[Array]:
-    """Masks of so many of the live neurons, a bool for each."""
+    """Masks of so many of the non-constant neurons, a bool for each."""
     rng = np.random.default_rng([seed, size])
     drawn = [rng.choice(np.flatnonzero(live), size, replace=False) for _ in range(N_RANDOM)]
     return [np.isin(np.arange(len(live)), each) for each in drawn]
@@ -207,7 +207,7 @@ def run(regime: Regime, seed: int) -> dict[str, Any]:
     )
     groups = np.concatenate([train.groups, validation.groups])
     paths = {name: path(rows, weight, 1.0 - mask) for name, mask in masks.items()}
-    paths["class-balanced, held-out set"] = path(validation.rows, equal_mass(validation.y))
+    paths["class-balanced, validation set"] = path(validation.rows, equal_mass(validation.y))
     paths["DFR, all rows †"] = path(both, equal_mass(groups))
     found: dict[str, Any] = {"ERM": worst(original, test, test.groups)}
     by_ridge = {}
@@ -246,9 +246,10 @@ def seen(
 ) -> dict[str, float]:
     """Statistics of the mask above 0.5 sd that need no group labels.
 
-    Specificity: worst class × correctness cell on a half of the held-out set, of the mask found on
-    the other half, less that of random masks of its size. Agreement: Cohen's kappa of the masks of
-    the two halves. AUC: how well errors are told from correct samples of their class.
+    Specificity: accuracy of the worst class × correctness group on a half of the validation set, of
+    the mask found on the other half, less that of random masks of its size. Agreement: Cohen's
+    kappa of the masks of the two halves. AUC: how well errors are told from correct samples of
+    their class.
     """
     rows, weight = train.rows, equal_mass(train.y)
     wrong = original.predict(validation.Z) != validation.y
@@ -298,7 +299,7 @@ def main() -> None:
         "--known", type=Path, help="what --json wrote: tables of it, nothing is run"
     )
     parser.add_argument("--markdown", type=Path, help="also write the tables here")
-    parser.add_argument("--json", type=Path, help="also write all figures here")
+    parser.add_argument("--json", type=Path, help="also write all results here")
     arguments = parser.parse_args()
     results = json.loads(arguments.known.read_text()) if arguments.known else []
     with warnings.catch_warnings():

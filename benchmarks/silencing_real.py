@@ -1,16 +1,16 @@
-"""Whether the statistics of silencing.py tell on real embeddings where a mask adds something.
+"""Whether the statistics of ``silencing.py`` tell on real embeddings where a mask adds something.
 
     make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/silencing_real.py DATA_DIR RESULTS.jsonl
         [--draws 0 1 2] [--data NAME …] [--markdown FILE]
 
 The problems are those of ``overview.py``, the steps those of ``silencing.py``: the published rule's
-mask above half a standard deviation, found on the held-out set by the errors of an ERM head, before
-class-balanced retraining on the training set; its penalty, and that of retraining without it, by
-the worst class of the held-out set. Random masks are drawn of the neurons that vary; a mask of 95 %
-of these or more says nothing, and is not counted. The lines
-beyond which a statistic speaks for a mask were drawn on planted problems. Each problem and draw is
-one line of RESULTS, and is not run again.
+mask above half a standard deviation, found on the validation set by the errors of an ERM head,
+before class-balanced retraining on the training set. The worst class of the validation set chooses
+its penalty, and that of retraining without it. Random masks are drawn of the neurons that vary. A
+mask of 95 % of these or more says nothing, and is not counted. The lines beyond which a statistic
+speaks for a mask were drawn on injected problems. Each problem and draw is one line of RESULTS, and
+is not run again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from silencing_tables import gain, told
 Findings = dict[str, Any]
 MASK = "flagged above 0.5 sd"
 MOST = 0.95
-"""Of the live neurons: a larger mask is not counted."""
+"""Of the non-constant neurons: a larger mask is not counted."""
 
 
 def run(problem: Problem, seed: int) -> Findings:
@@ -55,7 +55,8 @@ def run(problem: Problem, seed: int) -> Findings:
         heads = path(train.rows, equal_mass(train.y), 1.0 - each)
         found[name] = worst(heads[tuned(heads, validation)], test, test.groups)
     held = path(validation.rows, equal_mass(validation.y))
-    found["class-balanced, held-out set"] = worst(held[tuned(held, validation)], test, test.groups)
+    chosen = held[tuned(held, validation)]
+    found["class-balanced, validation set"] = worst(chosen, test, test.groups)
     return {
         "worst": found,
         "random": float(np.mean([v for name, v in found.items() if name.startswith("random")])),
@@ -66,7 +67,7 @@ def run(problem: Problem, seed: int) -> Findings:
 
 
 def tables(results: Sequence[Findings]) -> str:
-    """The statistics beside the gain, by data set; and how far they tell it."""
+    """The statistics next to the gain, by data set; and how far they tell it."""
     lines = []
     for name in sorted({r["data"] for r in results}, key=lambda n: (kind_of(n), n)):
         runs = [r for r in results if r["data"] == name]
@@ -85,7 +86,7 @@ def tables(results: Sequence[Findings]) -> str:
     header = ["", "draws", "class-balanced", "gain", "of random masks", "specificity", "agreement"]
     counted = [r for r in results if r["size"] < MOST * r["live"]]
     parts = [table([*header, "AUC", "flagged"], lines), "", told(counted)]
-    for title, kinds in (("With a shortcut", ("planted", "natural")), ("Without one", ("none",))):
+    for title, kinds in (("With a shortcut", ("injected", "natural")), ("Without one", ("none",))):
         some = [r for r in counted if kind_of(r["data"]) in kinds]
         parts += ["", f"{title}:", "", told(some)] if some else []
     return "\n".join(parts) + "\n"

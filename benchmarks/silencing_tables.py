@@ -1,4 +1,4 @@
-"""Tables of the results of silencing.py."""
+"""Tables of the results of ``silencing.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = {
     "random, as many as flagged above 0.5 sd": "random, as many",
     "true spurious neurons": "the true ones",
     "random, as many as true spurious neurons": "random, as many",
-    "class-balanced, held-out set": "class-balanced, held-out set",
+    "class-balanced, validation set": "class-balanced, validation set",
     "DFR, all rows †": "DFR †",
 }
 PENALTIES = (
@@ -41,7 +41,7 @@ SHOWN = (
 
 
 def tables(results: Sequence[Findings], ridges: Sequence[float]) -> str:
-    """Worst groups, the same by penalty, and the statistics beside the gain."""
+    """Worst groups, the same by penalty, and the statistics next to the gain."""
     names = dict.fromkeys(r["regime"] for r in results)
     of = {name: [r for r in results if r["regime"] == name] for name in names}
     first = [
@@ -62,7 +62,7 @@ def tables(results: Sequence[Findings], ridges: Sequence[float]) -> str:
         [
             name,
             mean_std([gain(r) for r in runs]),
-            mean_std([gain(r, "class-balanced, held-out set") for r in runs]),
+            mean_std([gain(r, "class-balanced, validation set") for r in runs]),
             mean_std([r["seen"]["specificity"] for r in runs]),
             mean_std([r["seen"]["agreement"] for r in runs], 2),
             mean_std([r["seen"]["AUC"] for r in runs], 2),
@@ -79,7 +79,7 @@ def tables(results: Sequence[Findings], ridges: Sequence[float]) -> str:
                 [
                     "",
                     "gain",
-                    "over the held-out set's",
+                    "over the validation set's",
                     "specificity",
                     "agreement",
                     "AUC",

@@ -10,10 +10,10 @@ that cluster. Tools that are not installed are left out, and said to be:
 
 - SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm 2021): slices of one or two columns, α = 0.95;
 - a mixture as in Domino (Eyuboglu et al. 2022): Gaussian, on principal components of the embedding
-  beside the class and the prediction, by scikit-learn; components by their share of errors;
+  next to the class and the prediction, by scikit-learn; components by their share of errors;
 - cleanlab's underperforming group (PyPI ``cleanlab`` and ``datasets``): one cluster at most.
 
-deepchecks 0.19.1 does not run beside scikit-learn 1.8; in an environment of its own its weak
+deepchecks 0.19.1 does not run next to scikit-learn 1.8; in an environment of its own its weak
 segments found none on any case that was tried, and it is left out.
 """
 
@@ -148,12 +148,12 @@ def people(folder: Path, seed: int, shares: str = "95 %") -> Case:
 def cases(folder: Path, draws: int) -> Iterator[tuple[str, Case]]:
     """All draws, by name."""
     for seed in range(draws):
-        yield "table, planted", planted(seed)
+        yield "table, injected", planted(seed)
         yield "Rotten Tomatoes, 95 %", texts(folder, "rotten_tomatoes", "95 %", seed)
         yield "Rotten Tomatoes, natural", texts(folder, "rotten_tomatoes", "natural", seed)
         yield "SpamAssassin, natural", texts(folder, "spam_assassin", "natural", seed)
         yield "Adult, 95 %", people(folder, seed)
-        yield "table, nothing planted", planted(seed, share=None)
+        yield "table, nothing injected", planted(seed, share=None)
 
 
 # -- tools --------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def main() -> None:
             results.setdefault((name, tool), []).append(([is_of(s, case) for s in found], taken))
     rows = []
     for (name, tool), draws in results.items():
-        hits, n, nothing = [hit for hit, _ in draws], len(draws), name.endswith("nothing planted")
+        hits, n, nothing = [hit for hit, _ in draws], len(draws), name.endswith("nothing injected")
         precision = [np.mean(hit) for hit in hits if hit]
         rows.append([
             name, tool, f"{np.mean([len(hit) for hit in hits]):.1f}",

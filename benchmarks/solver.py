@@ -23,11 +23,11 @@ rounds' ratios. Objectives are computed in float64, on the same rows, weights an
                   the same procedure with the same L1 penalty; "weighted" is one fit of all rows
                   with an L2 penalty. The two minimise different things, so no objective is
                   shared: shown are the log loss, every group alike, on the rows fitted, and
-                  worst-group accuracy on rows held out.
+                  worst-group accuracy on validation rows.
                   Goal: the published procedure takes 10 times as long or more.
   identification  scores, mask and SFit of the retrained head (which is scored anew), as a share of
                   one head fit on as many rows, and of NeuronTuneClassifier.fit with half as many
-                  held-out rows. Goal: at most 0.15.
+                  validation rows. Goal: at most 0.15.
   import          `import ntkit`, and `from ntkit import NeuronTuneClassifier`, which loads what
                   the first leaves for later, against `import sklearn.linear_model`, each in a
                   fresh process, without the interpreter's own start. Goal: at most 1.3.
@@ -227,7 +227,7 @@ def heads(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 @dataclass
 class Case:
-    """A data set: rows to retrain on, their groups, an original head, and rows held out."""
+    """A data set: rows to retrain on, their groups, an original head, and validation rows."""
 
     name: str
     X: Array
@@ -535,7 +535,7 @@ def imports(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def machine(threads: int | None) -> dict[str, Any]:
-    """Print and return what the figures depend on besides the code."""
+    """Print and return what the results depend on besides the code."""
     found = {"cores": len(os.sched_getaffinity(0)), "threads": threads, "load": os.getloadavg()[0]}
     print("{cores} cores, BLAS threads {threads}, load {load:.1f} before the start".format(**found))
     return found
@@ -560,7 +560,7 @@ def main() -> None:
     parser.add_argument("--as-is", action="store_true", help="also SciPy's BLAS with all threads")
     parser.add_argument("--threads", type=int, help="threads of BLAS, for both sides")
     parser.add_argument("--data", type=Path, help="also run the procedures on this .npz")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds = min(arguments.rounds, 2)

@@ -7,7 +7,7 @@
 classes (20 000 rows x 384), and NeuronTuneClassifierCV against thresholds (5000 rows x 256, 5
 folds). All points of an axis are run in turn; shown are medians, and the slope of a straight line
 through them on logarithmic axes: 1 is linear. Iterations differ from point to point, so the slope
-of the time per iteration stands beside it. Goals: linear in rows and classes, below 3 in neurons.
+of the time per iteration stands next to it. Goals: linear in rows and classes, below 3 in neurons.
 
 --from-disk writes float32 rows x 768 to a temporary folder, and fits a quarter, half and all of
 them through np.load(mmap_mode="r") in a child process that may use 1 GB. Where this process may
@@ -15,7 +15,7 @@ make a memory group (cgroup v2, root), that is all its memory, cached pages of t
 then every pass reads the disk. Elsewhere it is anonymous memory alone (RLIMIT_DATA, which also
 counts what is reserved and never used), whose peak (RssAnon) is shown, and a file smaller than free
 memory stays cached. A pass is one evaluation of
-the objective, counted and timed at NumpyPasses.loss; iterations (FittedHead.n_iter) stand beside.
+the objective, counted and timed at NumpyPasses.loss; iterations (FittedHead.n_iter) stand there.
 Seconds per pass, a median, are compared with reading the rows fitted once in blocks of 8 MB in
 the same process: the mean of the whole file's time before and after the fit, times the share of
 rows. Goal: seconds per row and pass do not depend on the number of rows.
@@ -305,7 +305,7 @@ def memory_group(limit_mb: int) -> Iterator[Path | None]:
 
 
 def from_disk(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write the rows, fit them in a limited child, and print its figures."""
+    """Write the rows, fit them in a limited child, and print its results."""
     n = 40_000 if arguments.quick else arguments.rows
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
@@ -337,7 +337,7 @@ def from_disk(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def report_from_disk(result: dict[str, Any]) -> None:
-    """Print the figures of the child."""
+    """Print the results of the child."""
     print(
         f"\nFrom disk: {result['file_mb']:.0f} MB, {result['limit']} limited to "
         f"{result['memory_mb']} MB, finished: {'yes' if result['finished'] else 'NO'}"
@@ -376,7 +376,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, help="--from-disk: MB the child may use (1000)")
     parser.add_argument("--folder", type=Path, help="--from-disk: where the file is made")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     with threadpool_limits(arguments.threads):

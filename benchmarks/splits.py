@@ -1,7 +1,7 @@
-"""Training, held-out and test sets of the evidence, from what ``make bench-data`` built.
+"""Training, validation and test sets of the evidence, from what ``make bench-data`` built.
 
 Every data set has a binary class y, a binary spurious attribute a, groups 2 y + a, and two
-held-out sets: one balanced over the groups (setting 1), one distributed as the training set
+validation sets: one balanced over the groups (setting 1), one distributed as the training set
 (setting 2). A seed draws anew what is drawn.
 """
 
@@ -24,7 +24,7 @@ SETTINGS = ("balanced", "i.i.d.")
 
 @dataclass(frozen=True)
 class Splits:
-    """A training set, its two held-out sets by setting, and the test set."""
+    """A training set, its two validation sets by setting, and the test set."""
 
     train: LabelledEmbeddings
     validation: dict[str, LabelledEmbeddings]
@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, LabelledEmbeddings]:
 
 
 def images(name: str, folder: Path, seed: int) -> Splits:
-    """Built with parts; without a biased held-out set, a third of the training set is one.
+    """Built with parts; without a biased validation set, a third of the training set is one.
 
     Another seed is another draw of images (and, where it was trained on them, another network).
     """
@@ -58,14 +58,14 @@ def images(name: str, folder: Path, seed: int) -> Splits:
 
 
 def rotten_tomatoes(name: str, folder: Path, seed: int) -> Splits:
-    """200 reviews a group to test, 100 a group held out, the rest thinned to 95 % correlation."""
+    """200 reviews a group to test, 100 to validate, the rest thinned to 95 % correlation."""
     test, balanced, rest = parted(read(folder / f"{name}.npz")["all"], (200, 100), seed)
     train, iid = two_thirds(thinned(rest, seed), seed)
     return Splits(train, {"balanced": balanced, "i.i.d.": iid}, test)
 
 
 def spam_assassin(name: str, folder: Path, seed: int) -> Splits:
-    """Of the smallest group 40 % to test and 20 % held out, the same number of every group.
+    """Of the smallest group 40 % to test and 20 % to validate, the same number of every group.
 
     The other 40 % of it, and 40 % of every other group, are for training: the natural shares.
     """
@@ -78,7 +78,7 @@ def spam_assassin(name: str, folder: Path, seed: int) -> Splits:
 
 
 def adult(name: str, folder: Path, seed: int) -> Splits:
-    """People the network was not trained on: 200 a group to test, 200 a group held out."""
+    """People the network was not trained on: 200 a group to test, 200 to validate."""
     test, balanced, rest = parted(read(folder / f"{name}_{seed}.npz")["all"], (200, 200), seed)
     if name.endswith("95"):
         rest = thinned(rest, seed)

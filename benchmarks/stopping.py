@@ -37,7 +37,7 @@ SET_ON = 5
 WATERBIRDS = "Waterbirds"
 Step = dict[str, Any]
 RULES: dict[str, Callable[[Step], bool]] = {
-    "purity of 90 %, at most 96 (the former rule)": lambda s: s["purity"] >= 0.9 or s["n"] >= 96,
+    "purity of 90 %, at most 96": lambda s: s["purity"] >= 0.9 or s["n"] >= 96,
     **{
         f"overlap of {100 * share:.0f} %": lambda s, share=share: s["overlap"] >= share
         for share in (0.5, 0.6, 0.7, 0.8)
@@ -88,20 +88,20 @@ def tables(known: Sequence[dict[str, Any]]) -> str:
     """Rules side by side, by the size of batches, then the runs."""
     lines = list[str]()
     kinds: dict[str, Callable[[dict[str, Any]], bool]] = {
-        f"Draws up to {SET_ON}, which the rule was set on": lambda r: r["seed"] <= SET_ON,
-        f"Draws from {SET_ON + 1} on, looked at afterwards": lambda r: r["seed"] > SET_ON,
+        f"Seeds up to {SET_ON}, used to set the rule": lambda r: r["seed"] <= SET_ON,
+        f"Seeds from {SET_ON + 1} on, new to the rule": lambda r: r["seed"] > SET_ON,
     }
-    of_birds = {"Waterbirds, looked at last": lambda r: r["data"] == WATERBIRDS}
+    of_birds = {"Waterbirds, new to the rule": lambda r: r["data"] == WATERBIRDS}
     others = [r for r in known if r["data"] != WATERBIRDS]
     for (kind, own), batch in product([*kinds.items(), *of_birds.items()], STEPS):
         runs = [r for r in (known if kind in of_birds else others) if own(r)]
         runs = [r for r in runs if r["batch"] == batch]
         if runs:
             lines += [f"### {kind}; batches of {batch}, {len(runs)} runs", ""]
-            lines += ["| asking ends at | lost, mean / worst | answers, median / mean |"]
+            lines += ["| asking ends at | lost, mean / worst | labels, median / mean |"]
             lines += ["| --- | ---: | ---: |", *(row(name, runs) for name in RULES), ""]
-    lines += ["### The runs: worst group in % (overlap) after so many answers", ""]
-    lines += ["| data, draw, batch | 48 | 96 | 144 | 192 |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines += ["### The runs: worst group in % (overlap) after so many labels", ""]
+    lines += ["| data, seed, batch | 48 | 96 | 144 | 192 |", "| --- | ---: | ---: | ---: | ---: |"]
     for r in sorted(known, key=lambda r: (r["data"], r["batch"], r["seed"])):
         by_n = {step["n"]: step for step in r["steps"]}
         cells = [f"{by_n[n]['worst']:.1f} ({by_n[n]['overlap']:.2f})" for n in STEPS[48]]

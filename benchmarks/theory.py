@@ -134,7 +134,7 @@ def mean_and_spread(values: Any, percent: bool) -> str:
 
 
 def cells(found: list[list[float]], percent: set[int]) -> list[str]:
-    """Columns of one row of figures per seed, each as mean and standard deviation."""
+    """Columns of one row of results per seed, each as mean and standard deviation."""
     columns = zip(*found, strict=True)
     return [mean_and_spread(column, i in percent) for i, column in enumerate(columns)]
 

@@ -1,7 +1,7 @@
 """Train the CNN of the marked digits: ``python benchmarks/train_marked_digits.py OUT.onnx``.
 
 Plain empirical risk minimisation on the training set: no group labels, no augmentation, and
-neither the held-out nor the test set plays a part. A global max pool ends the body, so that a
+neither the validation nor the test set plays a part. A global max pool ends the body, so that a
 neuron says how strongly its pattern occurs anywhere in the image.
 """
 

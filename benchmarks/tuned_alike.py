@@ -1,8 +1,8 @@
-"""Choosing among the configurations of a method: every method alike, by the same held-out half.
+"""Choosing among the configurations of a method: every method alike, by the same validation half.
 
-A held-out set is halved, stratified by class. One half is what a method is given, beside the
+A validation set is halved, stratified by class. One half is what a method is given, next to the
 training set; the other half chooses among its configurations by one of three rules: the accuracy of
-the worst class, that of the worst class × correctness cell (both without group labels), or that of
+the worst class, that of the worst class × correctness group (both without group labels), or that of
 the worst group, as papers choose.
 """
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 Findings = dict[str, Any]
 RULES = {
     "class": "worst class",
-    "cell": "worst class × correctness cell",
+    "cell": "worst class × correctness group",
     "group": "worst group †",
 }
 
@@ -39,13 +39,13 @@ def rows_of(part: LabelledEmbeddings) -> Rows:
 def halved(
     train: LabelledEmbeddings, rows: Rows, validation: LabelledEmbeddings, seed: int
 ) -> tuple[Task, LabelledEmbeddings]:
-    """The task with half of the held-out set, and the half that chooses."""
+    """The task with half of the validation set, and the half that chooses."""
     halves = train_test_split(
         np.arange(len(validation.y)), test_size=0.5, stratify=validation.y, random_state=seed
     )
     given, choosing = (taken(validation, half) for half in halves)
     held = rows_of(given)
-    named = {"train": rows, "held-out": held, "both": rows.and_then(held)}
+    named = {"train": rows, "validation": held, "both": rows.and_then(held)}
     return Task(train, given, named, seed), choosing
 
 

@@ -35,7 +35,7 @@ Array = NDArray[Any]
 Findings = dict[str, Any]
 Fits = Iterator[tuple[Findings, Any]]
 """Configurations, and what predicts labels from standardised embeddings."""
-ROWS = ("train", "held-out", "both")
+ROWS = ("train", "validation", "both")
 SELECTORS = (
     "misclassification",
     "early_stop_misclassification",
@@ -63,13 +63,13 @@ class Task:
     head: LinearHead | None = None
 
     def fitted(self, estimator: Any) -> Any:
-        """Fit with the held-out set."""
+        """Fit with the validation set."""
         held = {"X_val": self.validation.Z, "y_val": self.validation.y}
         return estimator.fit(self.train.Z, self.train.y, **held)
 
     def groups(self, rows: str) -> Array:
         """Group labels."""
-        parts = {"train": [self.train], "held-out": [self.validation]}
+        parts = {"train": [self.train], "validation": [self.validation]}
         return np.concatenate(
             [part.groups for part in parts.get(rows, [self.train, self.validation])]
         )
@@ -110,7 +110,7 @@ def balanced(task: Task, mask: Array | None = None) -> Fits:
 
 
 def published_mask(task: Task, threshold: float = 0.0) -> tuple[Array, Array]:
-    """What the published rule silences, and which neurons there are."""
+    """What the published rule suppresses, and which neurons there are."""
     clf = NeuronTuneClassifier.as_published(
         threshold=threshold, standardize=threshold > 0, C=1 / len(task.train.y), head=task.head
     )
@@ -159,11 +159,11 @@ def leia(
 
 
 def jtt(task: Task) -> Fits:
-    """The authors' factors, and the penalty of both heads; it takes no held-out set."""
+    """The authors' factors, and the penalty of both heads; it takes no validation set."""
     rows = task.rows["train"]
     for alpha in ridges(8):
         clf = JTTClassifier(C=1 / (alpha * len(rows.y_index)), random_state=0)
-        wrong = rows.once(  # the same for every factor, and for every half of the held-out set
+        wrong = rows.once(  # the same for every factor, and for every half of the validation set
             ("errors", alpha),
             lambda clf=clf: clf.fit(task.train.Z, task.train.y).error_set_,
         )
@@ -217,8 +217,8 @@ def leace(task: Task) -> Fits:
         clf = LEACEClassifier(**options).fit(task.train.Z, task.train.y)
         return clf, Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)
 
-    for where in ("train", "held-out"):
-        if where == "train":  # the same for every half of the held-out set
+    for where in ("train", "validation"):
+        if where == "train":  # the same for every half of the validation set
             clf, erased = rows.once("erased", crossfitted)
         else:
             clf = task.fitted(LEACEClassifier(head=task.head, **options))
@@ -236,7 +236,12 @@ def dfr(task: Task) -> Fits:
 
 def group_dro(task: Task) -> Fits:
     """By step of the group weights, penalty and rows; sees group labels."""
-    for name, eta in (("held-out", 0.01), ("held-out", 0.03), ("held-out", 0.1), ("both", 0.1)):
+    for name, eta in (
+        ("validation", 0.01),
+        ("validation", 0.03),
+        ("validation", 0.1),
+        ("both", 0.1),
+    ):
         rows = task.rows[name]
         for alpha in ridges(6):
             C = 1 / (alpha * len(rows.y_index))

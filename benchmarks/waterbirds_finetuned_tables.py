@@ -25,17 +25,17 @@ def tables(results: Sequence[Findings]) -> str:
     if "network" in parts:
         shown += ["### The networks as they are", of_networks(parts["network"])]
     if "halves" in parts:
-        shown += ["### Half of the validation split identifies, half selects"]
+        shown += ["### Half of the validation split finds neurons, half chooses"]
         shown += [of_halves(parts["halves"])]
         shown += ["### Worst group by training", by_seed(parts["halves"])]
         shown += ["### What NeuronTune finds", of_masks(parts["halves"])]
     if "validation" in parts:
-        shown += ["### The whole validation split as held-out set", of_rows(parts["validation"])]
+        shown += ["### The whole validation split as validation set", of_rows(parts["validation"])]
         shown += ["### By penalty: worst group", of_ridges(parts["validation"])]
     if "alone" in parts:
-        shown += ["### The training split alone: no answers, all answers"]
+        shown += ["### The training split alone: no labels, all labels"]
         shown += [of_rows(parts["alone"])]
-        shown += ["### The training split alone: worst group by answers", of_curve(parts["alone"])]
+        shown += ["### The training split alone: worst group by labels", of_curve(parts["alone"])]
     return "\n\n".join(shown) + "\n"
 
 
@@ -67,7 +67,7 @@ def figures(results: Sequence[Findings], name: str, key: str) -> list[float]:
 
 
 def of_halves(results: Sequence[Findings]) -> str:
-    """Figures of the methods, chosen without group labels and with them."""
+    """Results of the methods, chosen without group labels and with them."""
     lines = []
     for name in methods(results):
         plain = name if name in results[0]["rows"] else name + BY_CLASS
@@ -106,11 +106,12 @@ def of_masks(results: Sequence[Findings]) -> str:
                 str(row["n_suppressed"]),
             ]
         )
-    header = ["", "errors of landbirds / waterbirds", "live neurons", "found by either class"]
+    header = ["", "errors of landbirds / waterbirds", "non-constant neurons"]
+    header += ["found by either class"]
     return table([*header, "suppressed"], lines)
 
 
 def of_curve(results: Sequence[Findings]) -> str:
-    """Worst group by the number of answers."""
+    """Worst group by the number of labels."""
     cells = [mean_std([result["curve"][n]["worst"] for result in results]) for n in COUNTS]
-    return table(["answers", *COUNTS], [["asked, embedding alone", *cells]])
+    return table(["labels", *COUNTS], [["asked, embedding alone", *cells]])

@@ -4,11 +4,11 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/waterbirds_rivals.py CACHE_DIR RESULTS.jsonl
         [--methods …] [--seeds 0 1 2] [--markdown FILE]
 
-A seed halves the validation split, stratified by class. One half is the held-out set that a method
-is given, beside the training split; the other half chooses among 24 configurations of it, all
+A seed halves the validation split, stratified by class. One half is the validation set that a
+method gets with the training split; the other half chooses among 24 configurations of it, all
 methods alike, by one of three rules: the accuracy of the worst class, that of the worst class ×
-correctness cell (both without group labels), or that of the worst group, as the papers choose.
-Embeddings are standardised on the training split. The test split serves the figures alone. Each
+correctness group (both without group labels), or that of the worst group, as the papers choose.
+Embeddings are standardised on the training split. The test split serves the results alone. Each
 method and seed is one line of RESULTS, with all configurations, and is not run again.
 """
 

@@ -14,14 +14,14 @@ NAMES = {
     "own head": "ERM, the network's own head",
     "ERM-tuned-C": "ERM on the training split, tuned C",
     "class-balanced-both-tuned-C": "class-balanced on all rows, tuned C",
-    "class-balanced-validation-tuned-C": "class-balanced on the held-out set, tuned C",
+    "class-balanced-validation-tuned-C": "class-balanced on the validation set, tuned C",
     "class-balanced": "class-balanced on the training split",
     "cell-balanced": "cell-balanced on the training split",
     "auto": "`auto`",
     "--method auto": "`--method auto`",
     "neurontune": "NeuronTune, penalty as for `auto`",
     "random mask": "random mask of its size",
-    "neurontune-cells": "NeuronTune, cells balanced",
+    "neurontune-cells": "NeuronTune, correctness groups balanced",
     "neurontune-0.5sd": "NeuronTune, above 0.5 sd",
     "neurontune-half": "NeuronTune, half of the neurons",
     "neurontune, C = 1": "NeuronTune, C = 1",
@@ -36,19 +36,19 @@ NAMES = {
     "leia": "LEIA",
     "evals": "EVaLS",
     "leace": "LEACE",
-    "DFR-validation †": "DFR on the held-out set †",
+    "DFR-validation †": "DFR on the validation set †",
     "DFR-both †": "DFR on all rows †",
     "GroupDRO-both †": "group DRO on all rows, C not tuned †",
 }
 """Row to what it is called, in the order of the tables."""
 CURVES = {
     "asked": "asked, embedding and earlier layers",
-    "asked, 5 % wrong": "the same, 5 % of the answers wrong",
+    "asked, 5 % wrong": "the same, 5 % of the labels wrong",
     "asked, embedding alone": "asked, embedding alone",
     "random": "random questions, embedding and earlier layers",
-    "DFR, random labels": "DFR on the random answers alone",
-    "SSA": "SSA on the asked answers",
-    "GSR": "GSR on the asked answers",
+    "DFR, random labels": "DFR on the random labels alone",
+    "SSA": "SSA on the asked labels",
+    "GSR": "GSR on the asked labels",
 }
 COUNTS = (12, 24, 48, 96, 192)
 FIGURES = ("worst", "average", "adjusted")
@@ -62,24 +62,24 @@ def tables(results: Sequence[Findings]) -> str:
         parts.setdefault(result["part"], []).append(result)
     shown = []
     if "validation" in parts:
-        shown += ["### The validation split as held-out set", of_rows(parts["validation"])]
+        shown += ["### The validation split as validation set", of_rows(parts["validation"])]
         shown += ["### By penalty: worst group", of_ridges(parts["validation"])]
     if "third" in parts:
-        shown += ["### A third of the training split as held-out set", of_rows(parts["third"])]
+        shown += ["### A third of the training split as validation set", of_rows(parts["third"])]
     if "answers" in parts:
-        shown += ["### The training split alone: no answers, all answers"]
+        shown += ["### The training split alone: no labels, all labels"]
         shown += [of_rows(parts["answers"])]
-        shown += ["### The training split alone: worst group by answers"]
+        shown += ["### The training split alone: worst group by labels"]
         shown += [of_curves(parts["answers"] + parts.get("rivals", []))]
         shown += ["### What the inference reads", of_inference(parts["answers"])]
     if "audit" in parts:
         shown += ["### Acting on a finding", of_rows(parts["audit"])]
-        shown += ["### What the audit suspects", of_audits(parts["audit"])]
+        shown += ["### What the audit finds", of_audits(parts["audit"])]
     return "\n\n".join(shown) + "\n"
 
 
 def of_rows(results: Sequence[Findings]) -> str:
-    """Figures of every row, mean and deviation over the seeds."""
+    """Results of every row, mean and deviation over the seeds."""
     present = results[0]["rows"]
     order = [name for name in NAMES if name in present]
     order += [name for name in present if name not in NAMES and plainly(name)]
@@ -95,7 +95,7 @@ def of_rows(results: Sequence[Findings]) -> str:
 
 
 def plainly(name: str) -> bool:
-    """Whether a row is no variant that the tables leave out."""
+    """Whether the tables show a row; they leave variants out."""
     return not name.startswith(("neurontune-", "class-balanced-", "auto-", "original"))
 
 
@@ -117,7 +117,7 @@ def of_ridges(results: Sequence[Findings]) -> str:
 
 
 def of_curves(results: Sequence[Findings]) -> str:
-    """Worst group by the number of answers."""
+    """Worst group by the number of labels."""
     lines = []
     for name, shown in CURVES.items():
         curves = [r["curves"][name] for r in results if name in r["curves"]]
@@ -128,11 +128,11 @@ def of_curves(results: Sequence[Findings]) -> str:
             cells.append(mean_std(values) if len(values) > 1 else one)
         if curves:
             lines.append([shown, *cells, str(len(curves))])
-    return table(["answers", *map(str, COUNTS), "runs"], lines)
+    return table(["labels", *map(str, COUNTS), "runs"], lines)
 
 
 def of_inference(results: Sequence[Findings]) -> str:
-    """View that is read and share of the places that are right, by the number of answers."""
+    """Feature set that is read and share of the places that are right, by the number of labels."""
     lines = []
     for name in ("asked", "asked, embedding alone", "random"):
         cells = []
@@ -142,7 +142,7 @@ def of_inference(results: Sequence[Findings]) -> str:
             right = mean_std([100 * each["right"] for each in found])
             cells.append(f"{right} ({feature_sets})")
         lines.append([CURVES[name], *cells])
-    return table(["places right in %, by view", *map(str, COUNTS)], lines)
+    return table(["places right in %, by feature set", *map(str, COUNTS)], lines)
 
 
 def of_audits(results: Sequence[Findings]) -> str:

@@ -36,7 +36,7 @@ def kind_of(name: str) -> str | None:
 def read_of(
     name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]
 ) -> FeatureSet | None:
-    """Words, columns or pictures of some samples, found again by their embeddings.
+    """Words, columns or images of some samples, found again by their embeddings.
 
     Of TuxScenes None: ``make bench-data`` does not keep its images.
     """
@@ -80,7 +80,7 @@ def written(
 ) -> Any:
     """The head that ``ntkit.debias`` would leave in the model.
 
-    ``feature_set`` is what it can read of the training and held-out samples where nobody named
+    ``feature_set`` is what it can read of the training and validation samples where nobody named
     anything: a group of these that surely loses more than it may keeps the original head.
     """
     setting = Setting(fitted)

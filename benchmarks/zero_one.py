@@ -4,17 +4,17 @@
         [--setting i.i.d.] [--markdown FILE]
 
 DATA_DIR is what ``make bench-data`` built; texts and columns are read anew from their packages.
-Worst-group accuracy on the balanced test sets of the evidence, with a held-out set that is
+Worst-group accuracy on the balanced test sets of the evidence, with a validation set that is
 distributed as the training set. Everything is fitted on the same rows, the training and the
-held-out set, and every penalty is cross-validated:
+validation set, and every penalty is cross-validated:
 
 * ERM (on the training set), class-balanced retraining;
 * zero answers: "auto", which goes by errors, and what ``--method auto`` would leave in the model;
 * one answer: a person confirms the first finding of an audit of these rows that is of the true
-  attribute (by a list of words), and its sides are balanced over. For Adult the answer is the
-  column sex. Without such a finding there is no answer, and the original head stays. And what
-  ntkit.debias would leave in the model then;
-* the sides named outright, as on the command line: word:film|word:movie;
+  attribute (by a list of words), and its values are balanced over. For Adult the answer is
+  the column sex. Without such a finding there is no answer, and ntkit keeps the original head. And
+  what ntkit.debias would leave in the model then;
+* the values named outright, as on the command line: word:film|word:movie;
 * DFR, which is told the group of every sample †.
 
 Data without texts or columns have no names to answer on.
@@ -62,9 +62,10 @@ ROWS = (
     "--method auto",
     "one answer",
     "debias, one answer",
-    "sides named",
+    "values named",
     "DFR †",
 )
+HEADER = ["data", *(f"`{row}`" if "auto" in row else row for row in ROWS), "confirmed"]
 
 
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def compared(
     sides: list[list[str]],
     true: set[str],
 ) -> dict[str, Any]:
-    """Fit all rows of the table on training and held-out samples.
+    """Fit all rows of the table on training and validation samples.
 
     ``feature_set`` is of both, ``sides`` are those named outright, and ``true`` are the attributes
     that a person recognises; without any, the sides are the answer.
@@ -134,7 +135,7 @@ def heads(
     confirmed = None
     if feature_set is not None and sides:
         on = Attribute.from_names(sides, lambda name: values_of([feature_set], name)).value
-        _, heads["sides named"] = balanced(train, held, test, seed, on)
+        _, heads["values named"] = balanced(train, held, test, seed, on)
         confirmed, answered = answer(feature_set, both, true, seed) if true else (None, on)
         heads["one answer"] = heads["debias, one answer"] = plain.original
         if answered is not None:
@@ -213,7 +214,7 @@ def main() -> None:
         found = [gaps(results, row) for row in ROWS]
         cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
         lines.append([f"**{what} gap to DFR**", *cells, ""])
-    shown = table(["data", *ROWS, "confirmed"], lines)
+    shown = table(HEADER, lines)
     print(shown)
     if arguments.markdown:
         arguments.markdown.write_text(shown + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from ntkit.jobs.debias._candidates import LabelledEmbeddings
 
 @pytest.fixture
 def birds(tmp_path):
-    """Folder of nine pictures, and a network whose embedding is the mean colour."""
+    """Folder of nine images, and a network whose embedding is the mean colour."""
     rng, rows = np.random.default_rng(0), ["img_id,img_filename,y,split,place,place_filename"]
     (tmp_path / "own").mkdir()
     for i in range(9):
@@ -53,7 +53,7 @@ def test_an_interrupted_run_goes_on_and_is_not_taken_for_a_whole_one(birds, tmp_
     data_waterbirds.embed(folder, model, cut, "train")
     first, second = (data_waterbirds.read(path, "train") for path in (whole, cut))
     np.testing.assert_allclose(first.Z, second.Z, rtol=1e-6)
-    np.testing.assert_allclose(first.pictures, second.pictures)
+    np.testing.assert_allclose(first.statistics, second.statistics)
     assert first.groups.tolist() == second.groups.tolist() == [0, 2, 1, 3, 0]
 
 

@@ -20,7 +20,7 @@ import waterbirds_finetuned_tables  # noqa: E402
 
 @pytest.fixture
 def birds(tmp_path):
-    """Folder of eight pictures, six of them for training."""
+    """Folder of eight images, six of them for training."""
     rng, rows = np.random.default_rng(0), ["img_id,img_filename,y,split,place,place_filename"]
     for i in range(8):
         pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)

@@ -1,0 +1,168 @@
+"""The results page, its file and the README say the same; a method of yours is one more row."""
+
+import csv
+import io
+import re
+import sys
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+
+import overview
+import results_csv
+import your_method
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from overview_data import Problem
+from overview_tables import ORIGINAL, REFERENCE, figures, names_of, runs_of
+from results_csv import COLUMNS, DOCS
+
+ROOT = DOCS.parents[1]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return results_csv.all_rows()
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def tables_of(text):
+    """Tables of a page: lists of rows, the header first."""
+    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return [[cells_of(line) for line in each.splitlines()] for each in found]
+
+
+# -- the file and the page ------------------------------------------------------------------------
+
+
+def test_the_file_is_what_the_tables_say(rows):
+    assert (DOCS / "results.csv").read_text(encoding="utf-8") == results_csv.as_csv(rows)
+
+
+def test_the_page_shows_the_file(rows):
+    for name, text in results_csv.page_tables(rows).items():
+        assert (DOCS / name).read_text(encoding="utf-8") == text
+        assert f"{{include}} {name}" in (DOCS / "results.md").read_text(encoding="utf-8")
+
+
+def test_each_cell_of_the_page_is_a_row_of_the_file():
+    with (DOCS / "results.csv").open(encoding="utf-8") as file:
+        known = list(csv.DictReader(file))
+    assert list(known[0]) == list(COLUMNS)
+    pairs = {
+        (row["method"], row["labels"], row["data_set"], row["worst_group"], row["average"])
+        for row in known
+    }
+    (header, _, *lines) = tables_of((DOCS / "results_short_tables.md").read_text())[0]
+    for line in lines:
+        for data, cell in zip(header[4:], line[4:], strict=True):
+            if cell != "–":
+                assert (line[0], line[1], data, *cell.split(" / ")) in pairs
+
+
+def test_the_file_is_complete_and_plausible(rows):
+    assert len({row["data_set"] for row in rows}) > 12
+    for row in rows:
+        assert row["method"]
+        assert row["source"]
+        assert 0 <= float(row["worst_group"]) <= 100
+        if row["average"]:  # a weighted mean over the groups, and the mean over seeds keeps that
+            assert float(row["average"]) >= float(row["worst_group"]) - 0.1
+    ours = [row for row in rows if row["validation_set"] != "published"]
+    assert all(row["seeds"] and row["tuned_by"] for row in ours)
+    key = ("data_set", "shortcut", "validation_set", "method", "labels", "tuned_by", "source")
+    keys = [tuple(row[name] for name in key) for row in rows]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_published_number_has_a_source(rows):
+    published = [row for row in rows if row["validation_set"] == "published"]
+    assert published
+    assert all("arXiv" in row["source"] for row in published)
+
+
+def test_the_readme_quotes_the_short_table():
+    short, *_ = tables_of((DOCS / "results_short_tables.md").read_text())
+    tables = tables_of((ROOT / "README.md").read_text(encoding="utf-8"))
+    quoted = [each for each in tables if each[0][:2] == ["method", "labels"]]
+    assert quoted
+    for header, _, *lines in quoted:
+        place = [short[0].index(name) for name in header]
+        known = [[row[i] for i in place] for row in short[2:]]
+        assert lines
+        assert all(line in known for line in lines)
+
+
+# -- your method ----------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_page_prints_what_the_page_shows():
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"```python\n(.*?)```\s*```text\n(.*?)```", page, re.DOTALL).groups()
+    said = io.StringIO()
+    with redirect_stdout(said):
+        exec(code, {})
+    lines, expected = (text.strip().splitlines() for text in (said.getvalue(), shown))
+    for line, other in zip(lines, expected, strict=True):
+        *name, worst, average = line.split()
+        *other_name, other_worst, other_average = other.split()
+        assert name == other_name
+        assert float(worst.strip("%")) == pytest.approx(float(other_worst.strip("%")), abs=4)
+        assert float(average.strip("%")) == pytest.approx(float(other_average.strip("%")), abs=3)
+
+
+class WithValidation(DummyClassifier):
+    def fit(self, X, y, X_val=None, y_val=None):
+        self.sizes = (len(X), len(X_val))
+        return super().fit(X, y)
+
+
+def made_up(n, seed):
+    rng = np.random.default_rng(seed)
+    y, a = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    return LabelledEmbeddings(np.c_[y + rng.normal(size=n), a], y, 2 * y + a)
+
+
+@pytest.fixture
+def problem():
+    train, validation, test = made_up(80, 0), made_up(40, 1), made_up(80, 2)
+    return Problem(train, validation, test, {}, None, None, frozen=True)
+
+
+def test_your_classifier_is_fitted_on_all_rows_and_rated_on_test(problem):
+    spec = "sklearn.linear_model:LogisticRegression"
+    (name, row), *_ = overview.run(problem, spec, 0).items()
+    assert name == "0 | LogisticRegression"
+    assert 0 < row["worst"] <= row["average"] < 100
+    clf = your_method.fitted(spec, problem.train, problem.validation)
+    both = np.concatenate([problem.train.Z, problem.validation.Z])
+    y = np.concatenate([problem.train.y, problem.validation.y])
+    np.testing.assert_allclose(clf.coef_, LogisticRegression().fit(both, y).coef_, rtol=1e-3)
+
+
+def test_your_classifier_gets_the_validation_set_if_it_takes_one(problem, monkeypatch):
+    monkeypatch.setattr(your_method, "loaded", lambda spec: WithValidation)
+    assert your_method.fitted("a:b", problem.train, problem.validation).sizes == (80, 40)
+
+
+def test_a_module_in_the_working_folder_is_found(tmp_path, monkeypatch):
+    (tmp_path / "mine_for_a_test.py").write_text("class Mine:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert your_method.loaded("mine_for_a_test:Mine").__name__ == "Mine"
+    with pytest.raises(ValueError, match="Write MODULE:CLASS"):
+        your_method.loaded("mine_for_a_test")
+
+
+def test_your_row_stands_in_the_tables():
+    row = {"worst": 50.0, "average": 60.0}
+    runs = runs_of(
+        [{"data": "Adult", "draw": 0, "rows": {ORIGINAL: row, REFERENCE: row, "0 | Mine": row}}]
+    )
+    assert "0 | Mine" in names_of(runs)
+    assert "| 0 | Mine | 50.0 |" in figures(runs, "worst").replace(" ± 0.0", "")

@@ -212,7 +212,7 @@ def test_no_machine_on_a_page(page):
 
 
 def programs(page):
-    """Blocks of each tab of a page, in order, with what stands outside tabs; None if no tabs."""
+    """Blocks of each tab of a page, in order, and those outside tabs, each with its own tab."""
     blocks, tab, fence = [], None, None
     pattern = r"^(:{3,})(?:\{([\w-]+)\}(.*))?$|^```(python|bash)\n([\s\S]*?)^```"
     for match in re.finditer(pattern, page.read_text("utf-8"), re.MULTILINE):
@@ -224,14 +224,14 @@ def programs(page):
         elif colons == fence and not directive:
             tab = fence = None
     tabs = list(dict.fromkeys(tab for tab, _, _ in blocks if tab)) or [None]
-    return {tab: [block[1:] for block in blocks if block[0] in (None, tab)] for tab in tabs}
+    return {tab: [block for block in blocks if block[0] in (None, tab)] for tab in tabs}
 
 
 PROGRAMS = {
     (page, tab): blocks
     for page in [*HOWTO, *TUTORIALS]
     for tab, blocks in programs(page).items()
-    if any(language == "python" and ">>>" not in block for language, block in blocks)
+    if any(language == "python" and ">>>" not in block for _, language, block in blocks)
 }
 
 
@@ -250,11 +250,11 @@ def test_howto_runs(page, tab, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         if (page.stem, tab) in NEEDS:  # exporters warn
             warnings.simplefilter("ignore")
-        for language, block in PROGRAMS[page, tab]:
+        for of, language, block in PROGRAMS[page, tab]:
             if language == "python":
                 exec(compile(block, str(page), "exec"), names)
-            elif tab in RUN and "classifier.onnx" not in block:
-                run_commands(block, RUN[tab])
+            elif of in RUN:
+                run_commands(block, RUN[of])
             elif "ntkit debias classifier.onnx" in block and Path("classifier.onnx").exists():
                 write_as_debias_would(Path("classifier.onnx"), Path("debiased/debiased.onnx"))
 

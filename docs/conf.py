@@ -4,14 +4,15 @@ import re
 import shutil
 from pathlib import Path
 
-import click
 import typer
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 from ntkit import __version__
+from ntkit.cli._app import GROUPS
 from ntkit.cli._app import app as cli
+from ntkit.cli._help import as_shown, by_panel
 
 HERE = Path(__file__).parent
 
@@ -87,19 +88,53 @@ def copy_notebooks(app: Sphinx) -> None:
 
 
 def write_cli_reference(app: Sphinx) -> None:
-    """Write what ``ntkit VERB --help`` prints as one page, from the commands themselves."""
-    root = click.Context(typer.main.get_command(cli), info_name="ntkit", max_content_width=88)
-    root.help_option_names = ["-h", "--help"]
-    parts = ["# Help of every verb", "What `ntkit --help` and `ntkit VERB --help` print."]
-    for name in ("", *root.command.commands):
-        command = root.command.commands[name] if name else root.command
-        context = click.Context(command, info_name=name, parent=root) if name else root
-        context.terminal_width = 88
-        title = f"## ntkit {name}" if name else "## ntkit"
-        parts += [title, f"```text\n{command.get_help(context).rstrip()}\n```"]
+    """Write the help of every command as one page, from the commands themselves."""
+    root = typer.main.get_command(cli)
+    top = typer.Context(root, info_name="ntkit", help_option_names=["-h", "--help"])
+    parts = [
+        "# Commands and options",
+        "Look up every command of `ntkit` and its options. `ntkit COMMAND --help` prints the same.",
+        *_tables(root, top),
+    ]
+    for group, summaries in GROUPS.items():
+        parts.append(f"## {group}")
+        for name in summaries:
+            command = root.commands[name]
+            context = typer.Context(command, info_name=name, parent=top)
+            usage = " ".join(["ntkit", name, *command.collect_usage_pieces(context)])
+            parts += [f"### ntkit {name}", f"```text\n{usage}\n```"]
+            parts += map(_paragraph, command.help.split("\n\n"))
+            parts += _tables(command, context)
     page = HERE / "generated" / "cli_reference.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph of help as Markdown; an example becomes a block of code."""
+    if text.startswith("Example: "):
+        return f"```bash\n{text.removeprefix('Example: ')}\n```"
+    return _with_code(text)
+
+
+def _tables(command: object, context: typer.Context) -> list[str]:
+    """A table of each panel of options."""
+    tables = []
+    for panel, params in by_panel(as_shown(command).get_params(context)).items():
+        rows = [f"| {panel} | |", "|---|---|"]
+        for param in params:
+            name, text = (each.replace("|", "\\|") for each in param.get_help_record(context))
+            rows.append(f"| `{name}` | {_with_code(text)} |")
+        tables.append("\n".join(rows))
+    return tables
+
+
+_TYPED = re.compile(r"(?<![\w-])(?:--?[a-zA-Z][\w-]*|[a-zA-Z][\w*-]*[.:_][\w:./>=|*\\]*\w)")
+
+
+def _with_code(text: str) -> str:
+    """Markdown in which names of options and files, and what is typed, are code."""
+    return _TYPED.sub(r"`\g<0>`", text)
 
 
 def render_math(translator: object, node: nodes.Element) -> None:

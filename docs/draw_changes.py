@@ -1,8 +1,9 @@
 """Draw originals and their changed copies: writes ``docs/_static/changes.png``.
 
-A digit of the demo and what its model predicts; a flower (by vultilion) with the border or the
-centre of a palace (by danielbuechele), both CC BY 2.0, of scikit-learn's sample images; a review of
-the page ``howto/no_counterexamples.md``, and what the model that is trained there predicts.
+The first row shows a digit of the demo and what the model predicts. The second row shows a flower
+(by vultilion) with the border or the centre of a palace (by danielbuechele), both CC BY 2.0, of
+scikit-learn's sample images. The third row shows a review of the how-to page on changed inputs, and
+what the model of that page predicts.
 """
 
 from __future__ import annotations
@@ -24,13 +25,12 @@ from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.extraction import Samples, Texts
 
 DOCS = Path(__file__).parent
-PICTURE = DOCS / "_static" / "changes.png"
-PAGE = DOCS / "howto" / "no_counterexamples.md"
+PLOT = DOCS / "_static" / "changes.png"
 KEPT, FLIPPED = "#0072b2", "#d55e00"
 
 
 def copy_of(samples: Samples, row: int, name: str) -> Any:
-    """The copy of an image by a change, as the model sees it."""
+    """A changed copy of an image, as the model gets it."""
     copies, _ = change_named(name).copies(samples, [row])
     return np.asarray(copies.X[:])[0]
 
@@ -61,35 +61,36 @@ def photographs() -> list[Any]:
 
 
 def review_and_copy() -> list[tuple[str, str]]:
-    """A review of the page whose prediction flips, and its copy."""
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.M)
+    """A review of the how-to page whose prediction flips, and its copy."""
+    pages = "\n".join(page.read_text("utf-8") for page in sorted(DOCS.glob("howto/*.md")))
+    blocks = re.findall(r"^```python\n(.*?)^```", pages, re.DOTALL | re.M)
     names: dict[str, Any] = {}
     classes = np.array(["bad", "good"])
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        exec(next(block for block in blocks if "def reviews" in block), names)
+        exec(next(b for b in blocks if "def reviews" in b and "balanced =" in b), names)
         texts, labels, _ = names["balanced"]
         samples = Samples(Texts(texts, None), labels)
         copies = change_named("word:film|word:movie").copies(samples)[0].X.texts
-        said = [
+        predicted = [
             classes[predict("reviews.onnx", each, device="cpu").labels]
             for each in (texts, [*copies])
         ]
     for pair, label, before, after in zip(
-        zip(texts, copies, strict=True), labels, *said, strict=True
+        zip(texts, copies, strict=True), labels, *predicted, strict=True
     ):
         if (label, before, after) == (0, "bad", "good"):
             return [*zip(pair, (before, after), strict=True)]
     raise RuntimeError("No prediction flips.")
 
 
-def say(ax: Any, text: str, *, good: bool, x: float = 0.5, y: float = -0.05) -> None:
-    """Write what a model says, or what is to be said of an image, below it."""
+def write_below(ax: Any, text: str, *, good: bool, x: float = 0.5, y: float = -0.05) -> None:
+    """Write a prediction or a remark below an image."""
     where = {"ha": "center", "va": "top", "transform": ax.transAxes}
     ax.text(x, y, text, color=KEPT if good else FLIPPED, fontsize=9, **where)
 
 
 def draw(path: Path) -> None:
-    """Write the picture."""
+    """Write the plot to a file."""
     figure, axes = plt.subplots(3, 3, figsize=(7.6, 5.4), height_ratios=[1, 1, 0.4])
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.95, wspace=0.06, hspace=0.38)
     for ax in axes.flat:
@@ -99,25 +100,25 @@ def draw(path: Path) -> None:
     for ax, (image, says), title in zip(axes[0][:2], digits, titles[0], strict=True):
         ax.imshow(image[0], cmap="gray", vmin=0, vmax=1)
         ax.set_title(title, fontsize=9, family="monospace")
-        say(ax, f"model says {says}", good=says == "5–9")
+        write_below(ax, f"model predicts {says}", good=says == "5–9")
     for ax, image, title in zip(axes[1], images, titles[1], strict=True):
         ax.imshow(image)
         ax.set_title(title, fontsize=9, family="monospace")
-    say(axes[1, 1], "still a flower", good=True)
-    say(axes[1, 2], "not a flower: do not name this change", good=False)
-    verdict = "The digit is the same, and the\nprediction flips: the model\nlooks at the top left."
+    write_below(axes[1, 1], "still a flower", good=True)
+    write_below(axes[1, 2], "not a flower: do not name this change", good=False)
+    verdict = "The digit is the same, and the\nprediction flips: the model\nrelies on the top left."
     axes[0, 2].text(0, 0.5, verdict, fontsize=9, va="center")
     axes[2, 0].text(0, 1, "word:film|word:movie", fontsize=9, family="monospace")
     for i, (text, says) in enumerate(review_and_copy()):
         axes[2, 0].text(0, 0.7 - 0.4 * i, f"“{text}”", fontsize=9, va="top")
-        say(axes[2, 2], f"model says {says}", good=i == 0, y=0.7 - 0.4 * i)
+        write_below(axes[2, 2], f"model predicts {says}", good=i == 0, y=0.7 - 0.4 * i)
     with tempfile.TemporaryDirectory() as folder:
         figure.savefig(Path(folder) / "changes.png", dpi=130)
         with Image.open(Path(folder) / "changes.png") as drawn:
-            few = drawn.convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.FLOYDSTEINBERG)
-            few.save(path, optimize=True)
+            small = drawn.convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.FLOYDSTEINBERG)
+            small.save(path, optimize=True)
     plt.close(figure)
 
 
 if __name__ == "__main__":
-    draw(PICTURE)
+    draw(PLOT)

@@ -1,7 +1,8 @@
 """Draw which package imports which: writes ``docs/_static/packages.svg``.
 
-Packages stand in the layers of the import contract in ``pyproject.toml``. An arrow means that one
-package imports another, with no third one between them. An arrow that goes up would be red.
+The layers are those of the import contract in ``pyproject.toml``. An arrow means that one package
+imports another directly. The script leaves out an arrow if other arrows lead to the same package.
+An arrow that goes up would be red.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "_static" / "packages.svg"
+DIAGRAM = ROOT / "docs" / "_static" / "packages.svg"
 Edges = set[tuple[str, str]]
 
 
 def layers() -> list[list[str]]:
-    """Packages of each layer, the highest first; what all may use is not drawn."""
+    """Packages of each layer, the highest layer first, without those that all may import."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    named = [[package.strip() for package in layer.split("|")] for layer in layers]
+    names = [[package.strip() for package in layer.split("|")] for layer in layers]
     packages = [
         [package for package in row if not package.startswith(("ntkit._", "ntkit.exc"))]
-        for row in named
+        for row in names
     ]
     return [row for row in packages if row]
 
 
 def imports() -> Edges:
-    """Pairs of packages (importer, imported)."""
+    """Pairs of packages: the importer, and the package that it imports."""
     graph = grimp.build_graph("ntkit", exclude_type_checking_imports=True)
     packages = [package for layer in layers() for package in layer]
     inside = {package: {package, *graph.find_descendants(package)} for package in packages}
@@ -46,7 +47,7 @@ def imports() -> Edges:
 
 
 def direct(edges: Edges) -> Edges:
-    """Those that no other path of imports stands for."""
+    """Imports that no longer path of imports implies."""
     below: dict[str, set[str]] = {}
     for upper, lower in edges:
         below.setdefault(upper, set()).add(lower)
@@ -62,7 +63,7 @@ def direct(edges: Edges) -> Edges:
 
 
 def facts(package: str) -> str:
-    """How many files a package has, and lines."""
+    """Number of files and lines of a package."""
     place = ROOT / package.replace(".", "/")
     files = list(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
@@ -70,12 +71,12 @@ def facts(package: str) -> str:
 
 
 def described(edges: Edges) -> str:
-    """The edges in one line, which the picture keeps for who cannot see it."""
+    """All imports in one line, for readers who cannot see the diagram."""
     return "; ".join(f"{upper} imports {lower}" for upper, lower in sorted(edges))
 
 
 def draw(path: Path) -> None:
-    """Write the picture."""
+    """Write the diagram to a file."""
     plt.rcParams |= {"svg.hashsalt": "packages", "svg.fonttype": "none"}
     rows, edges = layers(), imports()
     figure, ax = plt.subplots(figsize=(9, 0.82 * len(rows)))
@@ -108,8 +109,8 @@ def draw(path: Path) -> None:
         box = {"boxstyle": "round,pad=0.02", "facecolor": "#eaf2f8", "edgecolor": "#0072b2"}
         ax.add_patch(FancyBboxPatch((x - 0.75, y - 0.25), 1.5, 0.5, zorder=2, **box))
         name = package.removeprefix("ntkit.")
-        ax.text(x, y + 0.08, name, ha="center", va="center", fontsize=10, zorder=3)
-        ax.text(x, y - 0.14, facts(package), ha="center", va="center", fontsize=6.5, zorder=3)
+        ax.text(x, y + 0.09, name, ha="center", va="center", fontsize=11.5, zorder=3)
+        ax.text(x, y - 0.13, facts(package), ha="center", va="center", fontsize=9, zorder=3)
     ax.set_xlim(0, 8)
     ax.set_ylim(-len(rows) + 0.5, 0.5)
     ax.axis("off")
@@ -122,4 +123,4 @@ def draw(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(PICTURE)
+    draw(DIAGRAM)

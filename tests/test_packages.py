@@ -18,7 +18,7 @@ def drawing():
 
 
 def test_the_drawing_is_of_these_packages(drawing):
-    drawn = drawing.PICTURE.read_text(encoding="utf-8")
+    drawn = drawing.DIAGRAM.read_text(encoding="utf-8")
     assert drawing.described(drawing.imports()) in drawn, "run: python docs/draw_packages.py"
 
 

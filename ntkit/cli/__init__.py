@@ -1,4 +1,4 @@
-"""The command line: one file per verb, each a thin shell over one public function."""
+"""The command line: one file per command, each a thin layer over one public function."""
 
 from ntkit.cli._app import main
 

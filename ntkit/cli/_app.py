@@ -12,27 +12,45 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ntkit._version import __version__
+from ntkit.cli._help import Command, as_shown, unwrapped
 
-_SUMMARIES = {
-    "debias": "Find shortcuts, ask, repair, prove.",
-    "audit": "Find what the model's errors depend on.",
-    "label": "Ask a person about some of the samples.",
-    "check": "Check whether a model may replace another.",
-    "predict": "Write a model's predictions as a table.",
-    "demo": "Try every step on handwritten digits.",
-    "inspect": "Show a model's inputs, outputs and head.",
-    "embed": "Compute the embeddings of samples.",
-    "merge": "Join the parts of an embedding store.",
-    "fit": "Retrain a head without spurious neurons.",
-    "export": "Write a head into a model.",
-    "verify": "Compare two models, or ntkit and a service.",
-    "report": "Write a report on two models.",
-    "doctor": "Show what ONNX Runtime uses here.",
-    "bench": "Run a benchmark of ntkit's source.",
+GROUPS = {
+    "Look": {
+        "audit": "Find what the model's errors depend on.",
+        "label": "Ask a person to label some samples.",
+        "inspect": "Show a model's inputs, outputs and head.",
+    },
+    "Repair": {
+        "debias": "Find shortcuts and retrain the last layer.",
+        "export": "Write a head into a model.",
+    },
+    "Check": {
+        "check": "Check whether a model may replace another.",
+        "predict": "Write a model's predictions as a table.",
+        "verify": "Check that only the head was changed.",
+        "parity": "Compare ntkit with a service's outputs.",
+    },
+    "Steps": {
+        "embed": "Compute the embeddings of samples.",
+        "merge": "Join the parts of an embedding store.",
+        "fit": "Retrain a head without spurious neurons.",
+    },
+    "Help": {
+        "demo": "Try every step on handwritten digits.",
+        "doctor": "Show what ONNX Runtime uses here.",
+    },
 }
+SUMMARIES = {name: line for group in GROUPS.values() for name, line in group.items()}
+_HELP = """\
+Find and repair shortcuts in trained ONNX classifiers by retraining the last layer.
+
+Begin with ntkit demo, which needs no files. Then find what your own model relies on.
+
+Example: ntkit audit classifier.onnx images/val -o audit/
+"""
 _INTERRUPTED = 130  # as shells have it
 
 
@@ -43,17 +61,17 @@ class _Commands(Mapping[str, Any]):
         self._imported = dict[str, Any]()
 
     def __getitem__(self, name: str) -> Any:
-        if name not in _SUMMARIES:
+        if name not in SUMMARIES:
             raise KeyError(name)
         if name not in self._imported:
             self._imported[name] = _imported(name)
         return self._imported[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_SUMMARIES)
+        return iter(SUMMARIES)
 
     def __len__(self) -> int:
-        return len(_SUMMARIES)
+        return len(SUMMARIES)
 
 
 class _Group(TyperGroup):
@@ -66,9 +84,20 @@ class _Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        shown = as_shown(self)
+        shown.commands = {
+            name: TyperCommand(name, help=summary, rich_help_panel=group)
+            for group, summaries in GROUPS.items()
+            for name, summary in summaries.items()
+        }
+        super(_Group, shown).format_help(ctx, formatter)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([*_SUMMARIES.items()])
+        width = max(map(len, SUMMARIES))  # else each group has its own
+        for group, summaries in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(n.ljust(width), line) for n, line in summaries.items()])
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; typer would end Ctrl-C and a closed pipe with 1, which means worse."""
@@ -86,18 +115,16 @@ class _Group(TyperGroup):
 def _imported(name: str) -> Any:
     interruptible = import_module("ntkit.cli._interrupt").interruptible
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
-    settings = {}
-    if name == "bench":  # what follows the benchmark's name is left to it
-        settings = {"allow_extra_args": True, "allow_interspersed_args": False}
     command = interruptible(import_module(f"ntkit.cli.{name}").command)
-    single.command(name=name, context_settings=settings)(command)
+    text = unwrapped(command.__doc__ or "")
+    single.command(name=name, cls=Command, help=text)(command)
     return typer.main.get_command(single)
 
 
 app = typer.Typer(
     name="ntkit",
     cls=_Group,
-    help="Find and repair shortcuts in trained ONNX classifiers by retraining the last layer.",
+    help=_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""Ctrl-C: one line that says what is left and how to go on, and exit code 130."""
+"""Ctrl-C: one line that says what is left and how to continue, and exit code 130."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from typing import Any
 import typer
 
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore
-from ntkit.jobs.debias import HEADS_FILE, RUN_FILE
-from ntkit.jobs.report import quoted
-from ntkit.samples import MANIFEST, read_manifest
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
 
 _EMBED_FIRST = (
-    " (ntkit embed can go on where it was stopped: embed the samples with it first, and give the "
-    "stores in their place)"
+    " (ntkit embed can continue after an interruption: embed the samples first, and give the "
+    "stores instead)"
 )
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Let Ctrl-C end a command with exit code 130 and a line on what it wrote to ``out``."""
+    """A command that Ctrl-C ends with exit code 130 and a line on what it wrote to ``out``."""
 
     @wraps(command)
     def guarded(**values: Any) -> None:
@@ -33,7 +29,11 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(**values)
         except KeyboardInterrupt:
-            typer.echo(f"Interrupted{_what_is_left(before, **values)}.", err=True)
+            try:
+                left = _what_is_left(before, **values)
+            except (ImportError, AttributeError):  # of a library whose import was interrupted
+                left = ": nothing was written"
+            typer.echo(f"Interrupted{left}.", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
     return guarded
@@ -43,6 +43,8 @@ def _stamp(out: Path | None) -> frozenset[tuple[str, int, int]] | None:
     """Names and times of an output's files, by which a replaced or changed one is known."""
     if out is None:
         return None
+    from ntkit.samples import MANIFEST
+
     try:
         files = [out / MANIFEST] if (out / MANIFEST).is_file() else [out]
         if files == [out] and out.is_dir():  # its own time changes with what is there meanwhile
@@ -53,6 +55,10 @@ def _stamp(out: Path | None) -> frozenset[tuple[str, int, int]] | None:
 
 
 def _what_is_left(before: Any, out: Path | None = None, force: bool = False, **values: Any) -> str:
+    from ntkit.extraction import EmbeddingStore
+    from ntkit.jobs.debias import HEADS_FILE, RUN_FILE
+    from ntkit.jobs.report import quoted
+
     out = out or values.get("run")
     if out is None:
         return ""
@@ -60,9 +66,8 @@ def _what_is_left(before: Any, out: Path | None = None, force: bool = False, **v
     if EmbeddingStore.is_store(out) and not (same and force):
         return _left_in_store(out, force)
     if not same and (out / RUN_FILE).is_file() and not (out / HEADS_FILE).is_file():
-        return (
-            f"; {out} keeps the findings and all answers: ntkit debias --from {quoted(out)} goes on"
-        )
+        again = f"ntkit debias --from {quoted(out)}"
+        return f"; {out} keeps the findings and all answers; continue with: {again}"
     if not same:
         return f"; {out} was written"
     sets = [values.get(name) for name in ("train", "validation", "test")]
@@ -73,6 +78,8 @@ def _what_is_left(before: Any, out: Path | None = None, force: bool = False, **v
 
 
 def _left_in_store(out: Path, force: bool) -> str:
+    from ntkit.samples import read_manifest
+
     try:
         manifest = read_manifest(out) or {}
         finished, rows = manifest["finished_rows"], manifest["rows"]
@@ -81,4 +88,4 @@ def _left_in_store(out: Path, force: bool) -> str:
     if finished == rows:
         return f": {out} holds all of its {rows} rows"
     again = "the same command, without --force," if force else "the same command"
-    return f": {out} keeps {finished} of {rows} rows; run {again} again to go on"
+    return f": {out} keeps {finished} of {rows} rows; run {again} again to continue"

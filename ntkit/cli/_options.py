@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from ntkit._text import as_json
+from ntkit.cli._help import DATA as DATA  # for the commands
+from ntkit.cli._help import IMAGES, TEXT
+from ntkit.cli._help import METHOD as METHOD
+from ntkit.cli._help import MODEL as MODEL
+from ntkit.cli._help import OUTPUT as OUTPUT
+from ntkit.cli._help import TABLES as TABLES
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, TextPreprocessing
-from ntkit.head import LinearHead
-from ntkit.inputs import FILTERS
-from ntkit.model import FrozenModel, inspected
-from ntkit.samples import TABLES, input_notes, is_image_folder, read
-from ntkit.verification import load_pair
+
+if TYPE_CHECKING:  # a library of these takes seconds to import, which --help need not wait for
+    from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
+    from ntkit.head import LinearHead
+    from ntkit.model import FrozenModel
 
 
-def option(help: str, *flags: str, default: Any = None, **settings: Any) -> Any:
+def option(
+    help: str, *flags: str, default: Any = None, panel: str | None = None, **settings: Any
+) -> Any:
     """An option as the default of a parameter or field; ``default=...`` for one that is needed."""
-    return field(
-        default=default, metadata={"parameter": typer.Option(*flags, help=help, **settings)}
-    )
+    made = typer.Option(*flags, help=help, rich_help_panel=panel, **settings)
+    return field(default=default, metadata={"parameter": made})
 
 
-def switch(name: str, help: str) -> Any:
+def switch(name: str, help: str, panel: str | None = None) -> Any:
     """An option without a value, off by default."""
-    return option(help, name, default=False)
+    return option(help, name, default=False, panel=panel)
 
 
 def argument(help: str, *, default: Any = None, **settings: Any) -> Any:
@@ -42,46 +48,70 @@ def argument(help: str, *, default: Any = None, **settings: Any) -> Any:
     return field(default=default, metadata={"parameter": typer.Argument(help=help, **settings)})
 
 
-Model = Annotated[Path, typer.Argument(help="ONNX classifier, or its folder.")]
-Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+def output(help: str, *, metavar: str = "PATH", default: Any = ...) -> Any:
+    """The option that names what is written."""
+    return option(help, "-o", "--out", default=default, metavar=metavar)
+
+
+def _shared(help: str, *flags: str, panel: str, metavar: str | None = None) -> Any:
+    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel)
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX classifier, or its folder.")]
+Force = Annotated[bool, _shared("Replace existing output.", "--force", panel=OUTPUT)]
 TrustInputs = Annotated[
     bool,
-    typer.Option("--trust-inputs", help="Go on with a model that is no better than guessing."),
+    _shared("Continue if the model is no better than guessing.", "--trust-inputs", panel=DATA),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars; notes stay.")]
+Json = Annotated[bool, _shared("Print JSON.", "--json", panel=OUTPUT)]
+Quiet = Annotated[bool, _shared("Hide progress bars.", "--quiet", panel=OUTPUT)]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda or tensorrt; none but auto falls back to the CPU.")
+    str,
+    _shared("Device: auto (with fallback), cpu, cuda or tensorrt.", panel=MODEL, metavar="NAME"),
 ]
 Metadata = Annotated[
-    Path | None, typer.Option(help="Table of what is known beside the inputs: site, device.")
+    Path | None, _shared("Table of metadata: site, device.", panel=DATA, metavar="TABLE")
 ]
 IdColumn = Annotated[
-    str | None, typer.Option(help="Column of it that names the samples; else file_name or id.")
+    str | None,
+    _shared("Column of sample names; default file_name or id.", panel=DATA, metavar="COLUMN"),
 ]
 MatchNames = Annotated[
-    bool, typer.Option("--match-names", help="Match labels by name where no content matches.")
+    bool, _shared("Match labels by name if no content matches.", "--match-names", panel=DATA)
 ]
 BatchSize = Annotated[
-    str | None, typer.Option(help="Samples per run, or auto: the fastest here; 8, on a GPU 64.")
+    str | None,
+    _shared("Samples per run, or auto; default 8, GPU 64.", panel=MODEL, metavar="N"),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of folds, splits and random masks.")]
-InversePenalty = Annotated[float | None, typer.Option("--C", help="Inverse of the L2 penalty.")]
+Seed = Annotated[int, _shared("Seed of folds, splits and masks.", panel=METHOD, metavar="N")]
+InversePenalty = Annotated[
+    float | None,
+    _shared("Inverse of the L2 penalty.", "--C", panel=METHOD, metavar="NUMBER"),
+]
+
+_of_method = partial(option, panel=METHOD)
+_of_model = partial(option, panel=MODEL)
+_of_tables = partial(option, panel=TABLES)
+_of_images = partial(option, panel=IMAGES)
+_of_texts = partial(option, panel=TEXT)
 
 
 @dataclass(frozen=True)
 class NeuronTuneOptions:
     """Parameters of NeuronTuneClassifier."""
 
-    threshold: float | None = option("λ: suppress neurons that score higher.")
-    standardize: bool | None = option("Scores (and λ) in standard deviations of the neuron.")
-    max_suppressed: float | None = option(
-        "Largest share of live neurons to suppress.", min=0, max=1
+    threshold: float | None = _of_method(
+        "Suppress neurons with a higher score (λ).", metavar="NUMBER"
     )
-    aggregation: str | None = option("union, intersection or per_class.")
-    statistic: str | None = option("median, mean or contribution.")
-    error_weight: str | None = option("Factor on misclassified training samples, balanced or auto.")
+    standardize: bool | None = _of_method("Measure scores and λ in standard deviations.")
+    max_suppressed: float | None = _of_method(
+        "Largest share of non-constant neurons to suppress.", min=0, max=1, metavar="SHARE"
+    )
+    aggregation: str | None = _of_method("union, intersection or per_class.", metavar="NAME")
+    statistic: str | None = _of_method("median, mean or contribution.", metavar="NAME")
+    error_weight: str | None = _of_method(
+        "Weight of misclassified samples: number, balanced or auto.", metavar="WEIGHT"
+    )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -94,29 +124,35 @@ class NeuronTuneOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Where the head of a model is, where it cannot be found without being told."""
+    """The place of a model's head, for a model in which ntkit cannot find it."""
 
-    logits: str | None = option("Name of the logits tensor.")
-    embedding: str | None = option("Name of the embedding tensor.")
-    pooling: str | None = option("For an embedding per token: cls or mean.")
-
-    classes: str | None = option(
-        "Class labels in the order of the logits: a,b,c or a file with one per line; found "
-        "by itself where the model or a config.json beside it names them."
+    logits: str | None = _of_model("Name of the logits tensor.", metavar="NAME")
+    embedding: str | None = _of_model("Name of the embedding tensor.", metavar="NAME")
+    pooling: str | None = _of_model(
+        "Pooling of an embedding per token: cls or mean.", metavar="NAME"
+    )
+    classes: str | None = _of_model(
+        "Class labels in logit order, or file; default: model's.", metavar="A,B,…"
     )
 
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
+        from ntkit.model import FrozenModel
+
         _refuse_samples(path)
         return FrozenModel.load(path, **self._places(), classes=self._classes())
 
     def inspected(self, path: Path) -> tuple[FrozenModel, dict[str, Any]]:
         """Read a model whether or not it has a head, and what is known of it."""
+        from ntkit.model import inspected
+
         _refuse_samples(path)
         return inspected(path, classes=self._classes(), **self._places())
 
     def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""
+        from ntkit.verification import load_pair
+
         _refuse_samples(original)
         _refuse_samples(debiased)
         return load_pair(original, debiased, **self._places(), classes=self._classes())
@@ -149,10 +185,14 @@ class ModelOptions:
 class TableOptions:
     """Columns of a table by their role."""
 
-    label_column: str = option("Label column of a table.", default="label")
-    group_column: str = option("Group column of a table or metadata.csv.", default="group")
-    columns: str | None = option("Numeric columns that are the input, in its order: age,income,…")
-    delimiter: str | None = option("Between cells of a CSV, or tab; found from the header.")
+    label_column: str = _of_tables("Label column of a table.", default="label", metavar="COLUMN")
+    group_column: str = _of_tables(
+        "Group column of a table or metadata.csv.", default="group", metavar="COLUMN"
+    )
+    columns: str | None = _of_tables("Numeric columns of the input, in its order.", metavar="A,B,…")
+    delimiter: str | None = _of_tables(
+        "Separator of CSV cells, or tab; default: detected.", metavar="CHAR"
+    )
 
     @property
     def table(self) -> dict[str, Any]:
@@ -169,25 +209,35 @@ class TableOptions:
 class DataOptions(TableOptions):
     """Options on reading labelled samples and making inputs of a model."""
 
-    preprocessor: Path | None = option(
-        "preprocessor_config.json, or timm's config.json; found beside the model.", exists=True
+    preprocessor: Path | None = _of_images(
+        "preprocessor_config.json or timm's config.json; default: next to model.",
+        exists=True,
+        metavar="FILE",
     )
-    resize: str | None = option("Shorter side, or HEIGHT,WIDTH.")
-    crop: str | None = option("Centre crop: HEIGHT,WIDTH.")
-    resample: str | None = option("Filter: nearest, bilinear, bicubic, lanczos, box or hamming.")
-    scale: float | None = option(
-        "Factor on pixels 0…255; default 1/255, or 1 for an integer input."
+    resize: str | None = _of_images("Shorter side, or HEIGHT,WIDTH.", metavar="SIZE")
+    crop: str | None = _of_images("Centre crop: HEIGHT,WIDTH.", metavar="SIZE")
+    resample: str | None = _of_images(
+        "nearest, bilinear, bicubic, lanczos, box or hamming.", metavar="NAME"
     )
-    mean: str | None = option("Mean per channel: 0.485,0.456,0.406.")
-    std: str | None = option("Deviation per channel: 0.229,0.224,0.225.")
-    layout: str | None = option("NCHW or NHWC.")
-    tokenizer: Path | None = option(
-        "tokenizer.json; found by itself beside the model.", exists=True
+    scale: float | None = _of_images(
+        "Factor on pixels 0…255; default 1/255, integer inputs 1.", metavar="NUMBER"
     )
-    max_length: int | None = option("Most tokens of a text; the rest is cut off.", min=1)
-    text_column: str | None = option("Text column of a table; found if there is only one.")
-    text_pair_column: str | None = option("Second text of each pair, such as the hypothesis.")
-    skip_bad: bool = switch("--skip-bad", "Leave out images that do not decode.")
+    mean: str | None = _of_images("Mean per channel: 0.485,0.456,0.406.", metavar="R,G,B")
+    std: str | None = _of_images(
+        "Standard deviation per channel: 0.229,0.224,0.225.", metavar="R,G,B"
+    )
+    layout: str | None = _of_images("NCHW or NHWC.", metavar="NAME")
+    tokenizer: Path | None = _of_texts(
+        "tokenizer.json; default: next to model.", exists=True, metavar="FILE"
+    )
+    max_length: int | None = _of_texts("Cut texts after N tokens.", min=1, metavar="N")
+    text_column: str | None = _of_texts(
+        "Text column of a table; default: the only one.", metavar="COLUMN"
+    )
+    text_pair_column: str | None = _of_texts(
+        "Column of second texts, such as hypotheses.", metavar="COLUMN"
+    )
+    skip_bad: bool = switch("--skip-bad", "Leave out images that do not decode.", IMAGES)
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -203,7 +253,9 @@ class DataOptions(TableOptions):
         tell: bool = True,
         keep_table: bool = True,
     ) -> Samples:
-        """Read samples for a model with these options; what was assumed is said on stderr."""
+        """Samples for a model, read with these options; assumptions are noted on stderr."""
+        from ntkit.samples import input_notes, is_image_folder, read
+
         samples = read(
             path,
             model,
@@ -226,15 +278,17 @@ class DataOptions(TableOptions):
         samples = self.read(path, model, labels="optional", keep_table=keep_table)
         if samples.embedded:
             raise InputError(
-                f"{path} is an embedding store, and inputs of the model are wanted there: images, "
-                "texts or numbers."
+                f"{path} is an embedding store, but this command needs inputs of the model: "
+                "images, texts or numbers."
             )
         return samples
 
     def preprocessing(
         self, model: FrozenModel, *, images: bool = True
     ) -> ImagePreprocessing | TextPreprocessing | None:
-        """Preprocessing found beside a model, with the options over it."""
+        """Preprocessing found next to a model, changed by the options."""
+        from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+
         steps = None
         if images:
             steps = ImagePreprocessing.for_model(model, self.preprocessor, **self._changes())
@@ -251,6 +305,8 @@ class DataOptions(TableOptions):
 
     def _changes(self) -> dict[str, Any]:
         """Options on images, which replace those of a file or the model."""
+        from ntkit.inputs import FILTERS
+
         given: dict[str, Any] = {
             "scale": self.scale,
             "layout": self.layout,
@@ -331,7 +387,7 @@ def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:
 
 
 def typed_options(context: typer.Context) -> set[str]:
-    """Names of the parameters that were given to a command."""
+    """Names of the parameters that the user typed."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
 
@@ -368,10 +424,13 @@ def tell_notes(notes: Iterable[str]) -> None:
 
 
 def _refuse_samples(path: Path) -> None:
-    if path.suffix.lower() in (".npz", ".npy", *TABLES) or EmbeddingStore.is_store(path):
+    from ntkit.extraction import EmbeddingStore
+    from ntkit.samples import TABLES as KINDS
+
+    if path.suffix.lower() in (".npz", ".npy", *KINDS) or EmbeddingStore.is_store(path):
         raise InputError(
-            f"{path} holds samples, and a model (an ONNX file) is wanted there; the model "
-            "comes first, as in: ntkit embed MODEL DATA -o OUT."
+            f"{path} holds samples, but a model (an ONNX file) comes first, as in: ntkit embed "
+            "MODEL DATA -o OUT."
         )
 
 

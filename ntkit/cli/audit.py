@@ -1,4 +1,4 @@
-"""ntkit audit: what a model leans on."""
+"""ntkit audit: what a model relies on."""
 
 from __future__ import annotations
 
@@ -7,58 +7,54 @@ from pathlib import Path
 from ntkit._output import check_folder
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore
-from ntkit.jobs.audit import (
-    MOST_CHANGES,
-    VIEWS,
-    TableRoles,
-    audit_model,
-    audit_tables,
-    write_audit,
-)
-from ntkit.samples import TABLES
 
 
 @o.with_options
 def command(
     *,
     paths: list[Path] = o.argument(
-        "ONNX classifier and samples; with --predictions, the samples alone.",
+        "ONNX classifier and samples; with --predictions only the samples.",
         default=...,
         metavar="[MODEL] DATA",
     ),
-    out: o.Out,
+    out: Path = o.output("Output folder."),
     predictions: Path | None = o.option(
-        "Table with labels, and predictions or scores, instead of a model."
+        "Audit this table of labels and predictions, without a model.", metavar="TABLE"
+    ),
+    metadata: Path | None = o.option("Table of metadata: site, device, date.", metavar="TABLE"),
+    unlabelled: Path | None = o.option(
+        "Unlabelled samples; counts each finding there as well.", metavar="DATA"
     ),
     prediction_column: str | None = o.option(
-        "Column of predicted classes; found if called prediction."
+        "Column of predicted classes; default prediction.", panel=o.TABLES, metavar="COLUMN"
     ),
     score_columns: str | None = o.option(
-        "Columns of scores instead, in the order of the sorted classes: a,b,…"
-    ),
-    metadata: Path | None = o.option(
-        "Table of what else is known: site, device, date; it may lack samples."
+        "Columns of scores instead, in sorted class order.", panel=o.TABLES, metavar="A,B,…"
     ),
     id_column: str | None = o.option(
-        "Column that names the samples; else file_name of images, id where all have it, or "
-        "row by row."
-    ),
-    unlabelled: Path | None = o.option(
-        "DATA without labels: the page shows how often each finding occurs there."
-    ),
-    feature_sets: str | None = o.option(f"Some of {','.join(VIEWS)}."),
-    cross_fit: bool = o.switch(
-        "--cross-fit", "The head was trained on DATA: take cross-fitted heads' errors."
-    ),
-    changes: int = o.option(
-        "Changes of the input to look at closely.", default=MOST_CHANGES, min=1
-    ),
-    no_changes: bool = o.switch("--no-changes", "Change no input."),
-    alpha: float = o.option(
-        "Chance of any finding where there is nothing.", default=0.05, min=0, max=1
+        "Column of sample names; default file_name or id.", panel=o.DATA, metavar="COLUMN"
     ),
     trust_inputs: o.TrustInputs = False,
+    feature_sets: str | None = o.option(
+        "Feature sets to test, such as word,image; default: all.",
+        metavar="A,B,…",
+        panel=o.METHOD,
+    ),
+    alpha: float = o.option(
+        "Largest chance of any false finding.",
+        default=0.05,
+        min=0,
+        max=1,
+        metavar="SHARE",
+        panel=o.METHOD,
+    ),
+    cross_fit: bool = o.switch(
+        "--cross-fit", "Audit cross-fitted heads, if DATA trained the head.", o.METHOD
+    ),
+    changes: int = o.option(
+        "Input changes to examine closely.", default=5, min=1, metavar="N", panel=o.METHOD
+    ),
+    no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -70,20 +66,32 @@ def command(
 ) -> None:
     """Find what the model's errors depend on.
 
-    It looks for attributes that are correlated with a class and on which the errors depend.
-
-    DATA is what ntkit debias takes, and was not trained on; the model runs over it once. Words of
-    texts, columns of tables, statistics of pictures and their files, metadata, neurons of the
-    embedding and of earlier layers are looked at, tested, corrected for their number (Holm), and
-    ranked. The inputs are also changed, to see which changes flip predictions; without labels, that
-    is all that is looked at. OUT holds audit.html, a page for somebody who knows the subject to
-    answer on (it saves answers.json), audit.json and table.md.
-
-    With --predictions no model is needed: DATA is a table of the inputs, or the same table, and
-    --columns are those to look at.
+    The audit tests attributes that are correlated with a class and lists those that the errors
+    depend on.
 
     Example: ntkit audit classifier.onnx images/val -o audit/
+
+    DATA is what ntkit debias takes. The network must not have been trained on DATA. The model runs
+    over DATA once.
+
+    OUT holds audit.html, audit.json and table.md. A person who knows the subject answers the
+    questions in audit.html, which saves answers.json.
+
+    Feature sets: word, column, input, metadata, image, file, layer, embedding. The last two are
+    neurons of the model. ntkit ranks the findings and corrects their p-values for the number of
+    tests (Holm).
+
+    ntkit also changes the inputs and counts which changes flip predictions. Without labels it does
+    only this.
+
+    With --predictions no model is needed. DATA is then a table of the inputs, or the same table as
+    that of the predictions. --columns names the columns to test.
+
+    Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
+    by id if all rows have one, or by position.
     """
+    from ntkit.jobs.audit import MOST_CHANGES, TableRoles, audit_model, audit_tables, write_audit
+
     data = _checked(paths, predictions)
     check_folder(
         out, inputs=[*paths, predictions, metadata, unlabelled, *data_options.files], force=force
@@ -96,9 +104,9 @@ def command(
             "--changes": changes != MOST_CHANGES,
             "--no-changes": no_changes,
         }
-        for given, value in of_a_model.items():
+        for option, value in of_a_model.items():
             if value:
-                raise InputError(f"{given} is of a model's samples; drop it, or --predictions.")
+                raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
         roles = TableRoles(
             label=data_options.label_column,
             prediction=prediction_column,
@@ -112,7 +120,10 @@ def command(
         result = audit_tables(predictions, data, roles, metadata_file=metadata, alpha=alpha)
     else:
         if prediction_column is not None or score_columns is not None:
-            raise InputError("Columns of predictions are those of --predictions; name that table.")
+            raise InputError(
+                "--prediction-column and --score-columns name columns of a table; name the table "
+                "with --predictions."
+            )
         frozen = model_options.load(paths[0])
         more = None
         if unlabelled is not None:
@@ -139,7 +150,10 @@ def command(
 
 
 def _checked(paths: list[Path], predictions: Path | None) -> Path:
-    """The samples, if what else is named goes with them."""
+    """Path of the samples, if the other paths are right."""
+    from ntkit.extraction import EmbeddingStore
+    from ntkit.samples import TABLES
+
     if predictions is not None:
         if len(paths) > 1:
             raise InputError(
@@ -153,7 +167,7 @@ def _checked(paths: list[Path], predictions: Path | None) -> Path:
         raise InputError(f"{problem} ({', '.join(map(str, paths[:3]))}); the usage is {usage}.")
     if paths[0].suffix.lower() in TABLES or EmbeddingStore.is_store(paths[0]):
         raise InputError(
-            f"{paths[0]} holds samples, and a model (an ONNX file) is wanted there; if it holds "
+            f"{paths[0]} holds samples, but a model (an ONNX file) comes first; if it holds "
             f"predictions, name it with --predictions: {usage}."
         )
     return paths[1]

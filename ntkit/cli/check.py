@@ -1,57 +1,74 @@
-"""ntkit check: whether a model may take another one's place."""
+"""ntkit check: whether a model may replace another."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import KINDS, check_read, limits_of, summary_of, write_check
-from ntkit.jobs.predict import matches_of
+
+if TYPE_CHECKING:
+    from ntkit.samples import Match
+
+_COMPARED = 8  # samples, to tell whether two models have the same body
 
 
 @o.with_options
 def command(
     *,
     paths: list[Path] = o.argument(
-        "The model in place, the one to take its place, labelled samples; or one alone.",
+        "Model in use, its replacement, labelled samples; or one model.",
         default=...,
         metavar="[OLD] NEW DATA",
     ),
-    max_drop: float | None = o.option("Points that the average, a class, group or slice may lose."),
-    max_new_errors: float | None = o.option(
-        "Most samples that were right and are wrong, in percent."
+    max_drop: float | None = o.option(
+        "Most percentage points of accuracy to lose, anywhere.", metavar="POINTS"
     ),
-    average: float | None = o.option("Least average accuracy, in percent."),
-    worst_class: float | None = o.option("Least accuracy of every class, in percent."),
-    worst_group: float | None = o.option("Least accuracy of every group, in percent."),
-    over: str | None = o.option(f"What --max-drop is for: some of {','.join(KINDS)}."),
-    limits: Path | None = o.option("TOML file of limits; options go before it."),
+    max_new_errors: float | None = o.option("Most samples that become wrong.", metavar="PERCENT"),
+    average: float | None = o.option("Least average accuracy.", metavar="PERCENT"),
+    worst_class: float | None = o.option("Least accuracy of every class.", metavar="PERCENT"),
+    worst_group: float | None = o.option("Least accuracy of every group.", metavar="PERCENT"),
+    over: str | None = o.option(
+        "Where --max-drop applies: average, class, group, slice.", metavar="A,B,…"
+    ),
+    limits: Path | None = o.option("TOML file of limits; options override it.", metavar="FILE"),
     slices: list[str] | None = o.option(
-        "A slice to hold to the limits: word:film, column:age>=40, metadata:site=B; or "
-        "column:site, all its values; again for more.",
+        "Slice to hold to the limits: word:film, column:site; repeatable.",
         "--slice",
+        metavar="SLICE",
     ),
     invariant: list[str] | None = o.option(
-        "Name a change that must not flip predictions: image:jpeg=75.",
+        "Change that must not flip predictions: image:jpeg=75; repeatable.",
         "--invariant",
+        metavar="CHANGE",
     ),
     max_flip_rate: float | None = o.option(
-        "Limit the predictions that such a change flips, in percent."
+        "Most predictions that such a change flips.", metavar="PERCENT"
     ),
     answers: Path | None = o.option(
-        "answers.json of an audit's page: class × what is spurious there."
+        "answers.json of an audit; adds its shortcuts as slices.", metavar="FILE"
     ),
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
-    alpha: float | None = o.option("Largest chance of a wrong pass, and of a wrong failure; 0.05."),
-    json_file: Path | None = o.option("Write the result as JSON."),
-    junit: Path | None = o.option("Write it as JUnit's XML."),
-    markdown: Path | None = o.option("Write it as Markdown, for a pull request."),
+    alpha: float | None = o.option(
+        "Largest chance of a wrong pass or failure; default 0.05.",
+        metavar="SHARE",
+        panel=o.METHOD,
+    ),
+    report: Path | None = o.option(
+        "Write an HTML report on the two models.", metavar="FILE", panel=o.OUTPUT
+    ),
+    json_file: Path | None = o.option("Write the result as JSON.", metavar="FILE", panel=o.OUTPUT),
+    junit: Path | None = o.option("Write the result as JUnit XML.", metavar="FILE", panel=o.OUTPUT),
+    markdown: Path | None = o.option(
+        "Write the result as Markdown.", metavar="FILE", panel=o.OUTPUT
+    ),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -64,25 +81,46 @@ def command(
 
     Use it as an acceptance check in continuous integration.
 
-    Both models predict the same labelled samples. Each limit passes, fails, or has too few samples
-    to say; then it is said how many would do. Exit code 0: all pass. 1: one fails. 3: none fails,
-    but there are too few samples for one. (2 is an error.) With NEW and DATA alone a model is held
-    to --average, --worst-class and --worst-group. Without any limit, two models are held to
-    --max-drop 5. With --invariant predictions of changed samples must not flip more often than
-    --max-flip-rate, nor than those of OLD.
-
     Example: ntkit check old.onnx new.onnx images/test --max-drop 2 --worst-group 70
+
+    Both models predict the same labelled samples. Each limit passes, fails, or has too few
+    samples. In that case the output says how many samples would be enough.
+
+    Exit codes: 0 all limits pass, 1 a limit fails, 2 an error, 3 none fails but one has too few
+    samples.
+
+    Without any limit, ntkit holds two models to --max-drop 5. It holds NEW alone to --average,
+    --worst-class and --worst-group. --max-new-errors and --max-flip-rate are in percent of the
+    samples.
+
+    A slice is an attribute: word:film, column:age>=40, metadata:site=B. The slice column:site
+    stands for all its values. With --answers, each class × value of a shortcut is a slice.
+
+    With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
+    With two models, they must not flip NEW's predictions more often than OLD's.
+
+    With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
+    The two models may differ only in their head.
     """
+    from ntkit.jobs.check import check_read, limits_of, summary_of, write_check
+    from ntkit.jobs.predict import matches_of
+    from ntkit.jobs.report import PAGE, started_by, write_report
+    from ntkit.samples import input_paths
+
     if len(paths) not in (2, 3):
         raise InputError(
             f"{len(paths)} path(s) are given; the usage is ntkit check OLD NEW DATA, or "
             "ntkit check MODEL DATA."
         )
+    if report is not None and len(paths) != 3:
+        raise InputError("--report compares two models; give OLD, NEW and DATA.")
     *models, data = paths
     read_files = [*paths, limits, answers, metadata, *data_options.files]
     for file in (json_file, junit, markdown):
         if file is not None:
             check_file(file, inputs=read_files, force=force)
+    if report is not None:
+        check_file(report, inputs=read_files, force=force, size=PAGE)
     limit = limits_of(
         limits,
         max_drop=max_drop,
@@ -95,8 +133,13 @@ def command(
         alpha=alpha,
     )
     read = partial(data_options.read, data, tell=False)
+    matches = matches_of(model_options.load_all(models), read)
+    if report is not None:
+        read_files = [*input_paths(*(part for m in matches for part in (m.model, m.samples)))]
+        check_file(report, inputs=read_files, force=force, size=PAGE)
+        _refuse_other_bodies(matches, models, device)
     result = check_read(
-        matches_of(model_options.load_all(models), read),
+        matches,
         limits=limit,
         slices=slices or (),
         invariant=invariant or (),
@@ -109,5 +152,41 @@ def command(
         sure_of_classes=model_options.classes is not None,
     )
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
-    o.show(result, json=json, text=summary_of(result), notes=result.notes)
+    if report is not None:
+        old, new = matches
+        with started_by(o.command_line()):
+            write_report(
+                old.model,
+                new.model,
+                old.samples,
+                report,
+                device=device,
+                batch_size=o.batch_size_of(batch_size),
+                force=force,
+                verbose=not quiet,
+            )
+    o.tell_notes(result.notes)
+    if json:
+        o.print_json(result.as_dict() | ({} if report is None else {"report": str(report)}))
+    else:
+        typer.echo(summary_of(result) + (f"\n\nReport: {report}" if report is not None else ""))
     raise typer.Exit(result.exit_code)
+
+
+def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device: str) -> None:
+    """Refuse two models that differ in more than their head, from a few samples."""
+    from ntkit.extraction import OnnxEmbedder
+    from ntkit.samples import first_rows
+    from ntkit.verification import difference, tolerance_of
+
+    old, new = matches
+    same = old.samples is new.samples
+    if same and not old.samples.embedded:
+        X = first_rows(old.samples.X, _COMPARED)
+        before, after = (OnnxEmbedder(m.model, device=device).transform(X) for m in matches)
+        same = difference(after, before) <= tolerance_of(old.model)
+    if not same:
+        raise InputError(
+            f"{paths[1]} differs from {paths[0]} in more than its head, so --report cannot compare "
+            "their neurons; leave --report out."
+        )

@@ -4,41 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ntkit._text import percent
-from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
-from ntkit.datasets import load_marked_digits, marked_digits_model_path
-from ntkit.jobs.audit import Answer, Audit
-from ntkit.jobs.check import check, summary_of
-from ntkit.jobs.debias import DebiasResult, debias, shares_of
-from ntkit.pages.audit_page import question_of
+
+if TYPE_CHECKING:
+    from ntkit.attributes.findings import Finding
+    from ntkit.jobs.audit import Answer, Audit
+    from ntkit.jobs.debias import DebiasResult
 
 _STORY = """\
 A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 have a bright
-patch in the top left corner (7 % of 0–4), and it relies on the patch. ntkit is not told so. In the
-test set half of each class has the patch.
+patch in the top left corner, and 7 % of 0–4. The network relies on the patch. ntkit is not told so.
+In the test set half of each class has the patch.
 """
 
 
 @o.with_options
 def command(
     *,
-    out: Path | None = o.option("Folder to write the result to.", "-o", "--out"),
-    method: str | None = o.option("Order a method instead of answering, such as neurontune."),
+    out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None),
+    method: str | None = o.option(
+        "Order a method instead of answering, such as neurontune.", metavar="NAME"
+    ),
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
     """Try every step on handwritten digits.
 
-    It looks, asks, repairs and checks, offline.
+    The demo finds a shortcut, answers, repairs a small model and checks it, offline.
 
     Example: ntkit demo -o ntkit-demo/
 
     Example: ntkit demo --method neurontune
     """
+    from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    from ntkit.jobs.check import check, summary_of
+    from ntkit.jobs.debias import DebiasResult, debias
+
     digits = load_marked_digits()
     typer.echo(_STORY, err=json)
     result = debias(
@@ -73,6 +79,9 @@ def command(
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
+    from ntkit.jobs.debias import shares_of
+    from ntkit.pages.audit_page import question_of
+
     for finding in findings[:1]:
         asked = f"{question_of(finding)}\n  {shares_of(finding)}"
         typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)

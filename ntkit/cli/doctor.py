@@ -1,4 +1,4 @@
-"""ntkit doctor: what ONNX Runtime really uses, and how to repair it."""
+"""ntkit doctor: the device that ONNX Runtime uses, and how to repair an installation."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import NtkitError
-from ntkit.extraction import diagnosis
-from ntkit.model import FrozenModel
-from ntkit.verification import random_inputs
 
 
 @o.with_options
 def command(
     *,
-    model: Path | None = o.argument("ONNX model to run as well."),
-    json: o.Json = False,
+    model: Path | None = o.argument("ONNX model to run as well.", metavar="MODEL"),
+    json: bool = o.switch("--json", "Print JSON."),
 ) -> None:
     """Show what ONNX Runtime uses here.
 
-    It also says how to repair what is wrong.
+    The output also says how to repair the installation.
 
     Example: ntkit doctor classifier.onnx
 
-    The exit code is 1 if something is to be repaired.
+    The exit code is 1 if something needs repair.
     """
+    from ntkit.extraction import diagnosis
+
     facts = diagnosis(model, None if model is None else _inputs(model))
     if json:
         o.print_json(facts)
@@ -39,6 +38,9 @@ def command(
 
 
 def _inputs(model: Path) -> Any:
+    from ntkit.model import FrozenModel
+    from ntkit.verification import random_inputs
+
     try:
         return random_inputs(FrozenModel.load(model))
     except NtkitError:
@@ -47,13 +49,15 @@ def _inputs(model: Path) -> Any:
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     cpus, starts = found["cpus"], found["cuda_starts"]
-    cuda = {None: "not tried", True: "starts", False: "does not start"}[starts]
-    built = "built with CUDA" if "CUDAExecutionProvider" in found["providers"] else "built without"
+    built = "built without CUDA"
+    if "CUDAExecutionProvider" in found["providers"]:
+        started = {None: "was not tried", True: "starts", False: "does not start"}[starts]
+        built = f"built with CUDA, which {started}"
     lines = [
         ("versions", _pairs(found["versions"])),
-        ("installed as", _pairs(found["distributions"]) or "not at all"),
+        ("installed as", _pairs(found["distributions"]) or "unknown"),
         ("CPUs", f"{cpus['usable']} usable of the host's {cpus['host']}"),
-        ("GPU", f"{'visible' if found['gpu_visible'] else 'none visible'}; {built}; CUDA {cuda}"),
+        ("GPU", f"{'visible' if found['gpu_visible'] else 'none visible'}; {built}"),
         ("runs on", found["device"] or "nothing"),
     ]
     if "model" in found:
@@ -61,11 +65,11 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     for kind, notes in (("problem", found["problems"]), ("hint", found["hints"])):
         for note in notes:
             lines += [(kind, note["what"]), ("repair", note["repair"])]
-    return lines if found["problems"] else [*lines, ("verdict", "what runs is sound")]
+    return lines if found["problems"] else [*lines, ("verdict", "the installation works")]
 
 
 def _about(model: dict[str, Any]) -> str:
-    ran = {None: "not run, for want of inputs", True: "ran", False: "failed"}[model["ran"]]
+    ran = {None: "not run without inputs", True: "ran", False: "failed"}[model["ran"]]
     shares = (model["nodes"] or {}).items()
     nodes = ", ".join(f"{share:.0%} of the nodes by {name}" for name, share in shares)
     return "; ".join(filter(None, (f"on {model['device'] or 'nothing'}", ran, nodes)))

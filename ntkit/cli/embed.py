@@ -11,46 +11,58 @@ from pathlib import Path
 import typer
 
 from ntkit._output import refuse_folder_of_inputs
-from ntkit.changes import change_named
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, OnnxEmbedder
-from ntkit.jobs.copies import copies_to_store
-from ntkit.samples import is_finished, read_manifest
 
 
 @o.with_options
 def command(
     *,
     model: o.Model,
-    data: Path = o.argument("Model inputs: image folder, .npz, X.npy or table.", default=...),
-    out: o.Out,
-    change: str | None = o.option("Embed changed copies instead: image:border, word:please."),
-    seed: int | None = o.option("Seed of the copies; 0 by default.", min=0),
-    shard: str | None = o.option("Embed part I of N only: I/N, from 1/N to N/N; see merge."),
-    engine: str = o.option("local, or ray for many machines.", default="local"),
-    dtype: str | None = o.option("Precision of the store: float16 or float32; as computed."),
-    batch_size: o.BatchSize = None,
-    device: o.Device = "auto",
+    data: Path = o.argument(
+        "Model inputs: image folder, .npz, X.npy or table.", default=..., metavar="DATA"
+    ),
+    out: Path = o.output("Output store, a folder."),
+    change: str | None = o.option(
+        "Embed changed copies instead: image:border, word:please.", metavar="CHANGE"
+    ),
+    seed: int | None = o.option("Seed of the copies; default 0.", min=0, metavar="N"),
+    shard: str | None = o.option("Embed part I of N; ntkit merge joins them.", metavar="I/N"),
+    engine: str = o.option("local, or ray for many machines.", default="local", metavar="NAME"),
+    dtype: str | None = o.option("Store float16 or float32; default: as computed.", metavar="NAME"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
+    batch_size: o.BatchSize = None,
+    device: o.Device = "auto",
     force: o.Force = False,
     quiet: o.Quiet = False,
-    json: bool = o.switch("--json", "Print progress and the result as lines of JSON."),
+    json: bool = o.switch("--json", "Print progress and the result as JSON lines.", o.OUTPUT),
 ) -> None:
     """Compute the embeddings of samples.
 
-    Samples need no labels. Run the same command again to finish what was stopped; on a finished
-    store of the same samples and model it does nothing. With --change it embeds a copy of each
-    sample that the change applies to, under its name.
+    Samples need no labels.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
+
+    Run the same command again to finish a store that was interrupted. On a finished store of the
+    same samples and model the command does nothing.
+
+    With --change ntkit embeds a copy of each sample that the change applies to. The copy has the
+    name of its sample.
+
+    For several machines, run one command per part: --shard 1/4 to --shard 4/4. Then join the
+    parts with ntkit merge.
     """
+    from ntkit.changes import change_named
+    from ntkit.extraction import EmbeddingStore, OnnxEmbedder
+    from ntkit.jobs.copies import copies_to_store
+    from ntkit.samples import is_finished, read_manifest
+
     refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)
     samples = data_options.read_inputs(data, frozen, keep_table=change is not None)
     if change is None and seed is not None:
-        raise InputError("--seed is of copies, and none are asked for; name a --change as well.")
+        raise InputError("--seed is the seed of changed copies; name a --change as well.")
     if change is not None:
         originals, skipped = len(samples), samples.skipped
         samples, _ = copies_to_store(samples, change_named(change), seed=seed or 0)
@@ -103,7 +115,7 @@ def _part(shard: str) -> tuple[int, int]:
 
 
 def _lines_of_json(every: float = 1.0) -> Callable[[int, int], None]:
-    """Print how far it is, once a second; the rate is that of this run."""
+    """A function that prints the progress once a second; the rate is of this run."""
     begun = told = time.monotonic()
     first: int | None = None
 

@@ -4,43 +4,54 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
-from ntkit.jobs.debias import undo as put_back
-from ntkit.model import FrozenModel
-from ntkit.samples import check_alike, check_made_with, first_rows, input_paths, origin_of_head
-from ntkit.verification import Verification, check_head, random_inputs, save_verified
+
+if TYPE_CHECKING:
+    from ntkit.verification import Verification
 
 
 @o.with_options
 def command(
     *,
     model: o.Model,
-    head: Path | None = o.argument("Head, as ntkit fit writes it."),
-    out: o.Out,
-    undo: bool = o.switch("--undo", "MODEL is a folder of ntkit debias: write the original back."),
-    data: Path | None = o.option("Samples to verify on; without, random inputs."),
-    device: o.Device = "auto",
+    head: Path | None = o.argument("Head that ntkit fit wrote.", metavar="HEAD"),
+    out: Path = o.output("Output model."),
+    undo: bool = o.switch("--undo", "Write back the original; MODEL is debias's output."),
+    data: Path | None = o.option("Samples to verify on; default: random inputs.", metavar="DATA"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
+    device: o.Device = "auto",
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
     """Write a head into a model.
 
-    The file appears only after ONNX Runtime agrees with NumPy.
-
-    With --undo the head is the one that the model had before ntkit debias repaired it.
+    ntkit writes the file only after ONNX Runtime and NumPy agree on its outputs.
 
     Example: ntkit export classifier.onnx head.onnx -o debiased.onnx
 
+    With --undo the head is the one that the model had before ntkit debias repaired it.
+
     Example: ntkit export --undo debiased/ -o original.onnx
     """
+    from ntkit._disk import size_of
+    from ntkit.jobs.debias import undo as put_back
+    from ntkit.model import FrozenModel
+    from ntkit.samples import (
+        check_alike,
+        check_made_with,
+        first_rows,
+        input_paths,
+        origin_of_head,
+    )
+    from ntkit.verification import check_head, random_inputs, save_verified
+
     if undo:
         if head is not None:
             raise InputError(f"--undo takes the head that the run kept; leave {head} out.")

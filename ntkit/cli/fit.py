@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import InputError
-from ntkit.export import to_onnx, write_onnx
-from ntkit.extraction import EmbeddingStore, Samples
-from ntkit.head import LinearHead
-from ntkit.model import TensorInfo
-from ntkit.samples import check_alike, facts_of, input_paths, read_samples
+
+if TYPE_CHECKING:
+    from ntkit.extraction import Samples
+    from ntkit.head import LinearHead
 
 
 @o.with_options
 def command(
     *,
     embeddings: Path = o.argument(
-        "Training set: an embedding store, .npz, X.npy or table of embeddings.", default=...
+        "Training set: embedding store, .npz, X.npy or table.", default=..., metavar="EMBEDDINGS"
     ),
-    out: o.Out,
-    validation: Path | None = o.option("Identification set, in any of these forms."),
-    method: str = o.option(f"Estimator: {', '.join(LABEL_FREE)}.", default="neurontune"),
+    out: Path = o.output("Output head, an ONNX file."),
+    validation: Path | None = o.option(
+        "Validation set, in any of these forms.", metavar="EMBEDDINGS"
+    ),
+    method: str = o.option(
+        "Estimator: neurontune, balanced, auto, afr, …", default="neurontune", metavar="NAME"
+    ),
+    max_cost: float | None = o.option(
+        "Largest share of accuracy that suppression may cost.", metavar="SHARE"
+    ),
     neurontune: o.NeuronTuneOptions,
     C: o.InversePenalty = None,
-    max_cost: float | None = o.option(
-        "Largest share of accuracy that a mask may cost; 1 allows any."
-    ),
     seed: o.Seed = 0,
     table_options: o.TableOptions,
     force: o.Force = False,
@@ -41,17 +42,24 @@ def command(
 ) -> None:
     """Retrain a head without spurious neurons.
 
-    It finds the spurious neurons in embeddings, and suppresses them.
-
-    Starts from the original head, where a store carries it. NeuronTune scores neurons in standard
-    deviations, chooses its penalty by cross-validation and suppresses none where that costs
-    accuracy, unless options say otherwise; other estimators are chosen with --method.
-
-    A table holds embeddings in a column of lists (.parquet, .jsonl) or in one column for each
-    neuron, beside the label column.
+    ntkit finds the spurious neurons in embeddings, suppresses them and retrains the head.
 
     Example: ntkit fit train.store --validation validation.store -o head.onnx
+
+    Training starts from the original head if the store holds it. By default NeuronTune scores
+    neurons in standard deviations and chooses its penalty by cross-validation. By default it
+    suppresses no neuron if that costs too much accuracy; --max-cost 1 allows any cost.
+
+    Methods: neurontune, neurontune-cv, balanced, auto, afr, jtt, self, evals, leace, leia.
+
+    A table holds embeddings in a column of lists (.parquet, .jsonl), or in one column per neuron.
+    It also holds the label column.
     """
+    import numpy as np
+
+    from ntkit.export import to_onnx, write_onnx
+    from ntkit.samples import check_alike, facts_of, input_paths
+
     check_file(out, inputs=[embeddings, validation], force=force)
     train, original = _embeddings(embeddings, table_options)
     others = {"C": C, "max_cost": max_cost}
@@ -62,7 +70,7 @@ def command(
     extra, read = {}, [train]
     if validation is not None:
         if "X_val" not in signature(clf.fit).parameters:
-            raise InputError(f"--method {method} has no use for a held-out set; drop --validation.")
+            raise InputError(f"--method {method} does not use a validation set; drop --validation.")
         second, _ = _embeddings(validation, table_options, width=train.X.shape[1])
         second = second.with_columns_as_in(train)
         check_alike((str(embeddings), str(validation)), origin, second.origin)
@@ -90,7 +98,11 @@ def command(
 def _embeddings(
     path: Path, options: o.TableOptions, width: int | None = None
 ) -> tuple[Samples, LinearHead | None]:
-    """Labelled embeddings, and the original head where a store has it."""
+    """Labelled embeddings, and the original head if a store has it."""
+    from ntkit.extraction import EmbeddingStore
+    from ntkit.model import TensorInfo
+    from ntkit.samples import read_samples
+
     if path.is_dir() and not EmbeddingStore.is_store(path) and not (path / "X.npy").is_file():
         raise InputError(
             f"{path} is not an embedding store, and fit takes embeddings; make one with: ntkit "
@@ -113,6 +125,8 @@ def _embeddings(
 
 
 def _estimator(method: str, parameters: dict[str, Any], head: Any, seed: int) -> Any:
+    from ntkit.estimators import LABEL_FREE
+
     if method not in LABEL_FREE:
         raise InputError(f"There is no method {method!r}; choose from {', '.join(LABEL_FREE)}.")
     clf = LABEL_FREE[method]()

@@ -1,27 +1,29 @@
-"""ntkit inspect: all that is known of a model."""
+"""ntkit inspect: the inputs, outputs, head and classes of a model."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ntkit._text import listed, shortened
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.inputs import ImagePreprocessing, TextPreprocessing
-from ntkit.model import FrozenModel
+
+if TYPE_CHECKING:
+    from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+    from ntkit.model import FrozenModel
 
 
 @o.with_options
-def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = False) -> None:
+def command(*, model: o.Model, model_options: o.ModelOptions, json: o.Json = False) -> None:
     """Show a model's inputs, outputs and head.
 
-    It also shows the classes, and what a repair would need.
-
-    It succeeds on every model that can be read; where no head is found, it says why.
+    The output also lists the classes, and the data that ntkit debias would need.
 
     Example: ntkit inspect classifier.onnx
+
+    The command succeeds on every model that ntkit can read. If it finds no head, it says why.
     """
     try:
         read, facts = model_options.inspected(model)
@@ -45,7 +47,7 @@ def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = Fal
 
 
 def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | str | None:
-    """Preprocessing of images or texts; a sentence if the files beside the model do not fit."""
+    """Preprocessing of images or texts; a sentence if the files next to the model do not fit."""
     try:
         return o.DataOptions().preprocessing(model)
     except InputError as error:
@@ -53,6 +55,8 @@ def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing
 
 
 def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
+    from ntkit.inputs import ImagePreprocessing
+
     if isinstance(steps, ImagePreprocessing):
         return steps.describe()
     if steps is None or steps.tokenizer is None:
@@ -77,6 +81,8 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 
 
 def _samples(model: FrozenModel, steps: object) -> list[str]:
+    from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+
     sets = "--train and --validation:"
     if isinstance(steps, ImagePreprocessing):
         return [f"{sets} image folders with a folder for each class"]
@@ -88,7 +94,7 @@ def _samples(model: FrozenModel, steps: object) -> list[str]:
     if len(model.inputs) > 1 or model.inputs[0].dtype in ("int32", "int64"):
         return [
             f"{sets} arrays X.npz with {', '.join(i.name for i in model.inputs)} and y, or tables "
-            "of texts with a tokenizer.json beside the model (--tokenizer)"
+            "of texts with a tokenizer.json next to the model (--tokenizer)"
         ]
     return [f"{sets} arrays (X.npy and y.npy), or tables with numeric columns and a label column"]
 

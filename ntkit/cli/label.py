@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ntkit.cli import _options as o
-from ntkit.jobs.label import label_samples
 
 
 @o.with_options
@@ -13,16 +12,14 @@ def command(
     *,
     model: o.Model,
     data: Path = o.argument(
-        "DATA: labelled samples to ask about, as a rule those to train.", default=...
+        "Labelled samples to ask about, usually the training set.", default=..., metavar="DATA"
     ),
-    out: Path = o.option("Folder of this question.", "-o", "--out", default=...),
-    question: str | None = o.option(
-        'What to ask about each sample: "Is there water in the background?"'
-    ),
-    values: str | None = o.option("What can be answered, two to nine: yes,no by default."),
-    batch: int = o.option("How many samples to ask about next.", default=48, min=1),
+    out: Path = o.output("Folder of this question."),
+    question: str | None = o.option('Question on each sample: "Is there water?"', metavar="TEXT"),
+    values: str | None = o.option("Possible labels, two to nine; default yes,no.", metavar="A,B,…"),
+    batch: int = o.option("Number of samples to ask about next.", default=48, min=1, metavar="N"),
     answers: list[Path] | None = o.option(
-        "Answers that are not in the folder: labels.csv, answers.json; again."
+        "Labels from elsewhere: labels.csv, answers.json; repeatable.", metavar="FILE"
     ),
     match_names: o.MatchNames = False,
     model_options: o.ModelOptions,
@@ -33,18 +30,23 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Ask a person about some of the samples.
+    """Ask a person to label some samples.
 
     A few dozen labels of an attribute that the model may rely on are enough.
 
-    The first time, OUT holds label.html, an offline page that takes one key for each sample and
-    saves labels.csv, and questions-1.csv, the same to fill in. Move labels.csv to OUT and run the
-    same command again: it takes the answers, infers the attribute for all samples, says whether
-    more answers pay, and asks about the next samples. The model's errors come first, and no sample
-    is asked about twice. answers.json in OUT keeps all answers, for ntkit debias --answers.
-
     Example: ntkit label classifier.onnx images/train -o water/ --question "Is there water?"
+
+    The first run writes label.html into OUT, an offline page that takes one key per sample. The
+    page saves labels.csv. The file questions-1.csv holds the same questions to fill in.
+
+    Move labels.csv to OUT and run the same command again. ntkit takes the labels and infers the
+    attribute for all samples. It says whether more labels pay off, and asks about the next samples.
+
+    ntkit asks about the model's errors first, and about no sample twice. The file answers.json in
+    OUT keeps all labels, for ntkit debias --answers.
     """
+    from ntkit.jobs.label import label_samples
+
     frozen = model_options.load(model)
     labelling = label_samples(
         frozen,

@@ -7,23 +7,27 @@ from pathlib import Path
 import typer
 
 from ntkit.cli import _options as o
-from ntkit.extraction import EmbeddingStore
 
 
 @o.with_options
 def command(
     *,
-    parts: list[Path] = o.argument("All the parts of one store, in any order.", default=...),
-    out: o.Out,
+    parts: list[Path] = o.argument(
+        "All parts of one store, in any order.", default=..., metavar="PART..."
+    ),
+    out: Path = o.output("Output store, a folder."),
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
     """Join the parts of an embedding store.
 
-    Several machines may have written the parts; the bytes are those of one run.
+    Several machines may have written the parts. The merged store has the same bytes as the store
+    of one run.
 
     Example: ntkit merge part1.store part2.store part3.store -o train.store
     """
+    from ntkit.extraction import EmbeddingStore
+
     store = EmbeddingStore.merge(parts, out, force=force)
     rows, neurons = store.X.shape
     if json:

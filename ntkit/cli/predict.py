@@ -1,4 +1,4 @@
-"""ntkit predict: what a model, or two of them, say of samples."""
+"""ntkit predict: the predictions of a model, or of two, as a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.jobs.predict import check_kind, matches_of, write_rows
 
 
 @o.with_options
@@ -15,10 +14,12 @@ def command(
     *,
     model: o.Model,
     data: Path = o.argument(
-        "Samples, labelled or not: images, table, arrays or store.", default=...
+        "Samples, labelled or not: images, table, arrays or store.", default=..., metavar="DATA"
     ),
-    out: o.Out,
-    before: Path | None = o.option("Another model, such as the original, to stand beside it."),
+    out: Path = o.output("Output table, .csv or .tsv."),
+    before: Path | None = o.option(
+        "Another model to compare with, such as the original.", metavar="MODEL"
+    ),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -29,13 +30,17 @@ def command(
 ) -> None:
     """Write a model's predictions as a table.
 
-    OUT is a .csv or .tsv file: the file name, id or row of each sample, its label where it has one,
-    prediction, margin (the largest logit less the second largest) and prob_CLASS for each class;
-    with --before, those of the other model, and whether the class changed. Rows are written as
-    they are computed. ntkit audit --predictions reads it.
+    Each row has the file name, id or row of a sample, its label if known, and the prediction.
 
     Example: ntkit predict classifier.onnx images/val -o predictions.csv
+
+    A row also has the margin (the largest logit less the second largest) and prob_CLASS for each
+    class. With --before it has the same columns of the other model, and whether the class changed.
+
+    ntkit writes each row as soon as it is computed. ntkit audit --predictions reads the table.
     """
+    from ntkit.jobs.predict import check_kind, matches_of, write_rows
+
     check_kind(out)
     check_file(out, inputs=[model, data, before, *data_options.files], force=force)
     read = partial(data_options.read, data, labels="optional", tell=False)

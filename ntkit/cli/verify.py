@@ -1,76 +1,52 @@
-"""ntkit verify: two models on the same samples, or ntkit and a service."""
+"""ntkit verify: two models on the same samples."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ntkit._text import percent
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.jobs.verify import check_parity
-from ntkit.verification import Verification, verify
+
+if TYPE_CHECKING:
+    from ntkit.verification import Verification
 
 
 @o.with_options
 def command(
     *,
     model: o.Model,
-    debiased: Path | None = o.argument("Debiased model."),
-    data: Path | None = o.argument("Model inputs: image folder, .npz, X.npy or table."),
-    recorded: Path | None = o.option(
-        "A service's own outputs of MODEL (.npz), to compare with ntkit's."
+    debiased: Path | None = o.argument("The same model with another head.", metavar="DEBIASED"),
+    data: Path | None = o.argument(
+        "Model inputs: image folder, .npz, X.npy or table.", metavar="DATA"
     ),
-    of: Path | None = o.option(
-        "DATA: the samples of --recorded, where it only names them.", "--data"
-    ),
-    device: o.Device = "auto",
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
+    device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """Compare two models, or ntkit and a service.
+    """Check that only the head was changed.
 
-    With two models and samples: the debiased model must compute its head on the original's
-    embeddings, its classes stand in the original's order, and all other outputs be the original's.
-    Where the embedding is, and how it is pooled, the debiased file says. Exit code 2 if it does
-    not pass.
-
-    With --recorded: OUTPUTS.npz holds what a service answered, as logits, probabilities or labels,
-    and what it was asked: files (names below --data), rows of --data, texts, images, or the
-    model's inputs as X. ntkit reads, prepares and runs the same, compares, and where the two
-    differ looks for the cause: resize, crop, filter, channel order, scale, mean and std, EXIF,
-    tokenizer, truncation, class order, softmax. Exit code 1 if they differ.
+    The debiased model must apply its head to the original's embeddings. Its classes must have the
+    original's order, and all other outputs must be the original's.
 
     Example: ntkit verify classifier.onnx debiased.onnx images/test
 
-    Example: ntkit verify classifier.onnx --recorded outputs.npz --data images/recent
+    The debiased file says where the embedding is and how it is pooled. The exit code is 2 if the
+    model does not pass. To compare a model with a service's outputs, use ntkit parity.
     """
-    if recorded is not None:
-        if debiased is not None:
-            raise InputError(
-                "--recorded compares one model with a service: give MODEL alone, and the samples "
-                "with --data."
-            )
-        frozen = model_options.load(model)
-        parity = check_parity(
-            frozen,
-            recorded,
-            None if of is None else data_options.read_inputs(of, frozen),
-            preprocessing=data_options.said(frozen),
-            device=device,
-        )
-        o.show(parity, json=json, text=parity.summary())
-        raise typer.Exit(0 if parity.matched else 1)
-    if of is not None:
-        raise InputError("--data goes with --recorded; two models take DATA as third argument.")
     if debiased is None or data is None:
+        missing = "DEBIASED and DATA are" if debiased is None else "DATA is"
         raise InputError(
-            "Give a debiased model and samples (ntkit verify MODEL DEBIASED DATA), or a service's "
-            "outputs (ntkit verify MODEL --recorded OUTPUTS.npz)."
+            f"{missing} missing: ntkit verify MODEL DEBIASED DATA compares two models, and ntkit "
+            "parity MODEL OUTPUTS.npz compares a model with a service's outputs."
         )
+    from ntkit.verification import verify
+
     original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original).as_recorded(second)
     check = verify(original, second, samples.X, y=samples.y, device=device)

@@ -124,7 +124,7 @@ def facts_of_job(
     }
 
 
-_PAGE = 4 << 20  # bytes, about
+PAGE = 4 << 20  # bytes that a page takes, about
 
 
 def report_of_models(
@@ -244,7 +244,7 @@ def write_report(
     samples = read(data, first, preprocessing=preprocessing)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
-    check_file(path, inputs=inputs, force=force, size=_PAGE)
+    check_file(path, inputs=inputs, force=force, size=PAGE)
     _check_origins(first, second, samples)
     embedder = None
     if not samples.embedded:

@@ -225,7 +225,7 @@ def test_tables_that_do_not_fit(one, tmp_path, capsys):
         (one, short, ("--id-column", "id"), "no row for the sample '3'"),
         (one, twice, ("--id-column", "id"), "twice"),
         (plain, plain, (), "no column of predictions"),
-        (tmp_path / "model.onnx", one, (), "is no table"),
+        (tmp_path / "model.onnx", one, (), "model.onnx is no"),
         (tmp_path / "missing.csv", one, (), "does not exist"),
     ):
         code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out", *more)

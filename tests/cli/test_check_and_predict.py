@@ -15,7 +15,7 @@ from ntkit.datasets import marked_digits_model_path
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, digits):
-    """A model, one of which half of the neurons are silenced, and samples with groups."""
+    """A model, the same model with half of its neurons suppressed, and samples with groups."""
     path = tmp_path_factory.mktemp("check")
     shutil.copy(marked_digits_model_path(), path / "old.onnx")
     model = FrozenModel.load(path / "old.onnx")

@@ -1,4 +1,4 @@
-"""Each verb as a user types it: exit code, one clear sentence, nothing half-written."""
+"""Each command as a user types it: exit code, one clear sentence, nothing half-written."""
 
 import json
 import shutil
@@ -6,12 +6,10 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-import typer
 from PIL import Image
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.cli import main
-from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import EmbeddingStore
 from ntkit.metrics import worst_group_accuracy
@@ -423,7 +421,7 @@ def test_texts_through_an_encoder_without_a_head(capsys, tmp_path):
 def test_doctor(capsys, folder, monkeypatch):
     code, out, err = run(capsys, "doctor", folder / "model.onnx")
     assert code == 0, err
-    assert "what runs is sound" in out
+    assert "the installation works" in out
     code, out, _ = run(capsys, "doctor", "--json")
     assert json.loads(out)["sound"]
     monkeypatch.setattr("ntkit.extraction._doctor._wrong", lambda device: "it is broken")
@@ -439,42 +437,6 @@ def test_debug_shows_the_traceback(capsys):
     assert "not a file" in err.splitlines()[-1]
 
 
-def test_help_of_every_verb_has_an_example(capsys):
-    for verb in typer.main.get_command(app).commands:
-        code, out, _ = run(capsys, verb, "--help")
-        assert code == 0
-        assert f"Example: ntkit {verb}" in out
-    code, out, _ = run(capsys, "--version")
-    assert code == 0
-    assert out.startswith("ntkit ")
-
-
-def test_bench_runs_a_script_by_name_with_its_own_options(capfd, tmp_path):
-    code, out, _ = run(capfd, "bench")
-    assert code == 0
-    assert "solver " in out
-    code, out, _ = run(capfd, "bench", "--json")
-    assert "path" in json.loads(out)
-    figures = tmp_path / "path.json"
-    small = ("--rows", 300, "--neurons", 8, "--thresholds", 2, "--folds", 2, "--json", figures)
-    code, _, err = run(capfd, "bench", "path", *small)
-    assert code == 0, err
-    assert json.loads(figures.read_text())["coef_difference"] < 1e-3
-    code, out, _ = run(capfd, "bench", "path", "--help")
-    assert "--thresholds" in out
-    assert run(capfd, "bench", "path", "--no-such-option")[0] == 2
-    code, _, err = run(capfd, "bench", "nothing")
-    assert code == 2
-    assert "choose from" in err
-
-
-def test_bench_says_where_the_benchmarks_are(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("ntkit.__file__", str(tmp_path / "site-packages" / "ntkit" / "__init__.py"))
-    code, _, err = run(capsys, "bench")
-    assert code == 2
-    assert "checkout" in err
-
-
 def test_report_on_two_models(capsys, folder, tmp_path):
     model = FrozenModel.load(folder / "model.onnx")
     gains = np.ones(model.head.n_neurons)
@@ -482,18 +444,33 @@ def test_report_on_two_models(capsys, folder, tmp_path):
     debiased = tmp_path / "debiased.onnx"
     model.with_head(model.head.scaled(gains)).save(debiased)
     page = tmp_path / "report.html"
-    arguments = ["report", folder / "model.onnx", debiased, folder / "test.npz", "-o", page]
-    code, out, err = run(capsys, *arguments, "--quiet")
-    assert code == 0, err
-    assert str(page) in out
+    arguments = ["check", folder / "model.onnx", debiased, folder / "test.npz", "--quiet"]
+    plain = run(capsys, *arguments)
+    code, out, err = run(capsys, *arguments, "--report", page)
+    assert (code, out) == (plain[0], f"{plain[1]}\nReport: {page}\n")
     assert "data:image/webp" in page.read_text(encoding="utf-8")
-    code, _, err = run(capsys, *arguments)
+    code, _, err = run(capsys, *arguments, "--report", page)
     assert code == 2
     assert "--force" in err
-    code, out, _ = run(capsys, *arguments, "--force", "--quiet", "--json")
-    assert json.loads(out) == {"report": str(page)}
-    code, _, err = run(
-        capsys, "report", folder / "model.onnx", debiased, tmp_path / "no", "-o", page
-    )
-    assert code == 2
-    assert "does not exist" in err or "exists" in err
+    code, out, _ = run(capsys, *arguments, "--report", page, "--force", "--json")
+    assert code == plain[0]
+    assert json.loads(out)["report"] == str(page)
+    assert "report" not in json.loads(run(capsys, *arguments, "--json")[1])
+
+
+def test_a_report_needs_two_models_that_differ_in_their_head(capsys, folder, tmp_path):
+    """One sentence says so before any work."""
+    other = onnx.load(folder / "model.onnx")
+    conv = next(n for n in other.graph.node if n.op_type == "Conv")
+    weight = next(i for i in other.graph.initializer if i.name == conv.input[1])
+    changed = onnx.numpy_helper.to_array(weight) * np.float32(1.5)
+    weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
+    onnx.save(other, tmp_path / "other.onnx")
+    page, test = tmp_path / "report.html", folder / "test.npz"
+    for models, said in (
+        ([folder / "model.onnx", tmp_path / "other.onnx"], "in more than its head"),
+        ([folder / "model.onnx"], "--report compares two models"),
+    ):
+        code, out, err = run(capsys, "check", *models, test, "--report", page)
+        assert (code, out, len(err.splitlines()), page.exists()) == (2, "", 1, False)
+        assert said in err

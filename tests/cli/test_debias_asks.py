@@ -48,7 +48,7 @@ def command(texts, tmp_path):
 
 def typed(monkeypatch, arguments, text):
     """Run a command as if a person sat there and typed."""
-    monkeypatch.setattr("ntkit.cli.debias.can_ask", lambda: True)
+    monkeypatch.setattr("ntkit.cli._debias_run.can_ask", lambda: True)
     return CliRunner().invoke(app, arguments, input=text)
 
 
@@ -96,7 +96,7 @@ def test_without_a_terminal_nothing_is_asked_and_the_cost_is_said_first(
     command, tmp_path, monkeypatch, option
 ):
     if option:
-        monkeypatch.setattr("ntkit.cli.debias.can_ask", lambda: True)
+        monkeypatch.setattr("ntkit.cli._debias_run.can_ask", lambda: True)
     done = CliRunner().invoke(app, [*command, *option], input="y\ny\ny\n")
     assert done.exit_code == 3
     assert "[y]es" not in done.stderr
@@ -150,7 +150,7 @@ def test_a_folder_of_an_earlier_run_says_how_to_go_on(command, tmp_path):
     assert CliRunner().invoke(app, command).exit_code == 3
     again = CliRunner().invoke(app, command)
     assert again.exit_code != 0
-    assert f"go on with ntkit debias --from {tmp_path / 'out'}" in str(again.exception)
+    assert f"continue it with ntkit debias --from {tmp_path / 'out'}" in str(again.exception)
     nothing = CliRunner().invoke(app, ["debias", "--from", str(tmp_path)])
     assert "holds no run.json" in str(nothing.exception)
 

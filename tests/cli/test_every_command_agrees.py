@@ -328,7 +328,8 @@ def test_pairs_are_read_as_the_written_model_says(job, tmp_path):
         assert found["agreement"] == pytest.approx(same)
     page = tmp_path / "report.html"
     job.ntkit(
-        "report", job.model, job.written, job.moved, "-o", page, "--device", "cpu", *job.options,
+        "check", job.model, job.written, job.moved, "--report", page, "--max-drop", "100",
+        "--device", "cpu", *job.options, codes=(0, 3),
     )  # fmt: skip
     assert page.exists()
 
@@ -339,7 +340,7 @@ def test_recorded_outputs(job, tmp_path):
     np.savez(tmp_path / "recorded.npz", **outputs, **job.recorded)
     data = () if "texts" in job.recorded else ("--data", job.test)
     done = job.ntkit(
-        "verify", job.written, "--recorded", tmp_path / "recorded.npz", *data, "--json",
+        "parity", job.written, tmp_path / "recorded.npz", *data, "--json",
         "--device", "cpu", *job.options,
     )  # fmt: skip
     found = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""What the verbs say about images, and the options that say how images go in."""
+"""What the commands say about images, and the options on preparing images."""
 
 import json
 import shutil
@@ -42,10 +42,10 @@ def run(capsys, *arguments):
     return code, printed.out, printed.err
 
 
-def test_verbs_that_read_images_tell_what_they_assumed(capsys, folder):
+def test_commands_that_read_images_tell_what_they_assumed(capsys, folder):
     debias = ["debias", folder / "model.onnx", "--train", folder / "train"]
     debias += ["--validation", folder / "validation", "-o", folder / "out", "--quiet"]
-    debias += ["--method", "auto", "--even-if-worse"]
+    debias += ["--method", "auto", "--even-if-worse", "--verbose"]
     code, out, err = run(capsys, *debias)
     assert code == 0, err
     assert out.count("assumed from the model's input") == 1
@@ -56,17 +56,17 @@ def test_verbs_that_read_images_tell_what_they_assumed(capsys, folder):
     assert "images as inputs" in page
 
     model, debiased, test = folder / "model.onnx", folder / "out" / "debiased.onnx", folder / "test"
-    verbs = {
+    commands = {
         "embed": ["embed", model, test, "-o", folder / "store"],
         "verify": ["verify", model, debiased, test],
-        "report": ["report", model, debiased, test, "-o", folder / "page.html"],
+        "check": ["check", model, debiased, test, "--report", folder / "page.html"],
         "export": ["export", model, debiased, "--data", test, "-o", folder / "again.onnx"],
     }
-    for verb, arguments in verbs.items():
+    for command, arguments in commands.items():
         code, out, err = run(capsys, *arguments)
-        assert code == 0, (verb, err)
-        assert err.count("assumed from the model's input") == 1, verb
-        assert "assumed" not in out, verb
+        assert code == 0 or (command, code) == ("check", 3), (command, err)  # too few samples
+        assert err.count("assumed from the model's input") == 1, command
+        assert "assumed" not in out, command
     assert "assumed" in EmbeddingStore.open(folder / "store").manifest["preprocessing_source"]
     steps = json.loads(FrozenModel.load(debiased).metadata["ntkit.preprocessing"])
     assert steps["resize"] == [20, 20]

@@ -67,7 +67,7 @@ def test_embed_keeps_what_was_computed_and_goes_on(capsys, data, tmp_path, monke
         kept = manifest["finished_rows"]
         assert f"store keeps {kept} of {N} rows" in err
         assert ("without --force" in err) == bool(force)
-        assert "again to go on" in err
+        assert "again to continue" in err
     assert kept >= 200
     code, _, err = run(capsys, *embed, tmp_path / "store")
     assert code == 0, err
@@ -97,7 +97,7 @@ def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, mo
         patch.setattr(OnnxEmbedder, "_outputs", pressing(3))
         code, out, err = run(capsys, *arguments)
     assert (code, out) == (130, "")
-    assert "Interrupted: nothing was written (ntkit embed can go on" in err
+    assert "Interrupted: nothing was written (ntkit embed can continue" in err
     assert not list(tmp_path.iterdir())
     assert run(capsys, *arguments, "--method", "class-balanced")[0] == 0
     before = contents(tmp_path)
@@ -144,7 +144,5 @@ def test_a_real_signal(data, tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     kept = json.loads((store / "manifest.json").read_text())["finished_rows"]
-    assert (
-        err
-        == f"Interrupted: {store} keeps {kept} of {N} rows; run the same command again to go on.\n"
-    )
+    again = "run the same command again to continue"
+    assert err == f"Interrupted: {store} keeps {kept} of {N} rows; {again}.\n"

@@ -123,10 +123,13 @@ def test_usage(capsys, model, tmp_path):
     np.savez(tmp_path / "bare.npz", X=X)
     for arguments, message in (
         ((model, tmp_path / "rows.npz"), 'Say what to ask about each sample, as in --question "'),
-        ((tmp_path / "rows.npz", model), "a model (an ONNX file) is wanted there"),
+        ((tmp_path / "rows.npz", model), "a model (an ONNX file) comes first"),
         ((model, tmp_path / "bare.npz", "--question", "q"), "has no array 'y'"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "yes"), "two to 9 values"),
-        ((model, tmp_path / "rows.npz", "--question", "q", "--values", "a,None"), "is no answer"),
+        (
+            (model, tmp_path / "rows.npz", "--question", "q", "--values", "a,None"),
+            "None' in a table is no",
+        ),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "a,A"), "more than their"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--answers", "no.csv"), "no.csv"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--batch", "0"), "--batch"),

@@ -80,7 +80,8 @@ def root(tmp_path_factory, digits):
 
 def refused(capsys, root, said, *arguments):
     before = sorted(root.rglob("*"))
-    code, _, err = run(capsys, *arguments, "-o", root / "out")
+    where = () if "--report" in arguments else ("-o", root / "out")
+    code, _, err = run(capsys, *arguments, *where)
     assert code == 2, err
     assert sum(not line.startswith("Images: ") for line in err.splitlines()) == 1
     for part in said:
@@ -172,13 +173,13 @@ def test_a_head_made_by_hand_is_accepted(capsys, root):
 def test_report_refuses_what_does_not_belong_to_the_model(capsys, root):
     done("export", root / "a.onnx", root / "head-a.onnx", "-o", root / "new.onnx")
     capsys.readouterr()
-    said = ["new.onnx was made with another model", "b.onnx"]
-    refused(
-        capsys, root, said, "report", root / "b.onnx", root / "new.onnx", root / "validation.npz"
-    )
+    page = ("--report", root / "page.html")
+    said = ["new.onnx differs from", "b.onnx in more than its head"]
+    check = ["check", root / "b.onnx", root / "new.onnx", root / "validation.npz", *page]
+    refused(capsys, root, said, *check)
     said = ["validation-b.store was made with another model", "a.onnx"]
     store = root / "validation-b.store"
-    refused(capsys, root, said, "report", root / "a.onnx", root / "new.onnx", store)
+    refused(capsys, root, said, "check", root / "a.onnx", root / "new.onnx", store, *page)
     # What differs in its head only has the same embeddings.
     for first in ("a.onnx", "new.onnx"):
         page = write_report(
@@ -219,7 +220,7 @@ def test_a_head_that_fit_wrote_knows_the_columns_of_its_table(capsys, tmp_path):
 
 
 def test_a_head_of_a_table_s_store_takes_neurons_and_goes_into_its_model(capsys, tmp_path):
-    """Whose graph spells the labels otherwise than the table."""
+    """The graph of the model spells the labels in another way than the table."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4)).astype(np.float32)
     y = np.where(X[:, 0] > 0, "yes", "no")

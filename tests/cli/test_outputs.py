@@ -1,4 +1,4 @@
-"""No verb writes over what it reads, over a folder, or where there is no room."""
+"""No command writes over what it reads, over a folder, or where there is no room."""
 
 import os
 import shutil
@@ -65,7 +65,7 @@ def user(made, tmp_path):
 
 
 EXPORT = ("export", "model.onnx", "head.onnx")
-REPORT = ("report", "model.onnx", "new.onnx")
+CHECK = ("check", "model.onnx", "new.onnx")
 FIT = ("fit", "store", "--method", "jtt")
 DEBIAS = ("debias", "model.onnx", "--train", "data.npz", "--validation")
 CASES = [
@@ -73,11 +73,11 @@ CASES = [
     *((*EXPORT, "-o", name) for name in ("images", "store")),
     (*EXPORT, "--data", "data.npz", "-o", "data.npz"),
     ("export", "link.onnx", "head.onnx", "-o", "model.onnx"),
-    *((*REPORT, "data.npz", "-o", name) for name in ("data.npz", "model.onnx", "same.onnx")),
-    *((*REPORT, "arrays", "-o", f"arrays/{name}.npy") for name in "Xy"),
-    (*REPORT, "arrays/X.npy", "-o", "arrays/y.npy"),
-    (*REPORT, "images", "-o", "images/0/2.png"),
-    (*REPORT, "store", "-o", "store/labels.npy"),
+    *((*CHECK, "data.npz", "--report", name) for name in ("data.npz", "model.onnx", "same.onnx")),
+    *((*CHECK, "arrays", "--report", f"arrays/{name}.npy") for name in "Xy"),
+    (*CHECK, "arrays/X.npy", "--report", "arrays/y.npy"),
+    (*CHECK, "images", "--report", "images/0/2.png"),
+    (*CHECK, "store", "--report", "store/labels.npy"),
     (*FIT, "-o", "store/labels.npy"),
     (*FIT, "-o", "store"),
     (*FIT, "--validation", "store", "-o", "store/manifest.json"),
@@ -124,7 +124,8 @@ def test_the_original_is_safe_in_python_too(user):
     "arguments",
     [
         (*DEBIAS, "data.npz", "-o", "out"), (*EXPORT, "-o", "out.onnx"),
-        (*REPORT, "data.npz", "-o", "out.html"), ("embed", "model.onnx", "data.npz", "-o", "out"),
+        (*CHECK, "data.npz", "--report", "out.html"),
+        ("embed", "model.onnx", "data.npz", "-o", "out"),
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -78,7 +78,7 @@ def write_model(fitted, path, shape=(None, 1)):
 
 @pytest.fixture(scope="module")
 def folder(fitted, tmp_path_factory):
-    """A model and tables, which nothing is written beside."""
+    """A model and tables; tests write nothing next to them."""
     folder = tmp_path_factory.mktemp("strings")
     write_model(fitted, folder / "reviews.onnx")
     for name, (texts, y) in SETS.items():
@@ -328,7 +328,7 @@ def test_recorded_rows_of_a_table(folder, fitted, ntkit, tmp_path):
     rows = np.arange(20, 60)
     np.savez(tmp_path / "r.npz", **recorded(fitted, [texts[i] for i in rows], rows=rows))
     code, out, _ = ntkit(
-        "verify", folder / "reviews.onnx", "--recorded", tmp_path / "r.npz",
+        "parity", folder / "reviews.onnx", tmp_path / "r.npz",
         "--data", folder / "test.csv", "--device", "cpu",
     )  # fmt: skip
     assert (code, "agree on all 40 samples" in out) == (0, True)

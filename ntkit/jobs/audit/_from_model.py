@@ -96,7 +96,7 @@ def likely_cause(samples: Samples) -> str:
     if samples.kind == "images":
         return (
             "is the preprocessing the model's? Set --mean and --std, or --preprocessor; compare "
-            "with a service's outputs: ntkit verify --recorded."
+            "with a service's outputs: ntkit parity."
         )
     if samples.kind == "texts":
         return "is the tokenizer the model's? Set --tokenizer and --max-length."

@@ -11,7 +11,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
 from ntkit.jobs.audit import like_a_guess
 
-HINT = "is the preprocessing the model's.*--mean and --std.*ntkit verify --recorded.*--trust-inputs"
+HINT = "is the preprocessing the model's.*--mean and --std.*ntkit parity.*--trust-inputs"
 
 
 @pytest.fixture(scope="module")

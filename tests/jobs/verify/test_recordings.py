@@ -119,20 +119,22 @@ def run(capsys, *arguments):
     return code, printed.out, printed.err
 
 
-def test_the_verb_exits_with_1_where_they_differ(tmp_path, capsys, answered):
+def test_parity_exits_with_1_if_they_differ(tmp_path, capsys, answered):
     X, logits = answered
     np.savez(tmp_path / "same.npz", logits=logits, X=X)
     np.savez(tmp_path / "other.npz", logits=logits[:, ::-1], X=X)
-    verify = ["verify", marked_digits_model_path(), "--device", "cpu", "--recorded"]
-    code, out, _ = run(capsys, *verify, tmp_path / "same.npz")
+    parity = ["parity", marked_digits_model_path(), "--device", "cpu"]
+    code, out, _ = run(capsys, *parity, tmp_path / "same.npz")
     assert code == 0
     assert "agree on all 30 samples" in out
-    code, out, _ = run(capsys, *verify, tmp_path / "other.npz", "--json")
+    code, out, _ = run(capsys, *parity, tmp_path / "other.npz", "--json")
     assert code == 1
     assert json.loads(out)["cause"] == ["class order"]
     code, _, err = run(capsys, "verify", marked_digits_model_path())
     assert code == 2
-    assert "Give a debiased model and samples" in err
+    assert len(err.splitlines()) == 1
+    assert "DEBIASED and DATA are missing" in err
+    assert "ntkit parity MODEL OUTPUTS.npz" in err
 
 
 def test_the_option_it_names_mends_it(tmp_path, capsys):
@@ -141,11 +143,11 @@ def test_the_option_it_names_mends_it(tmp_path, capsys):
     X = [s.tensor(s.middle(s.shorter_side(s.opened(f), 36), 32)) for f in files]
     names = [f.relative_to(tmp_path / "images").as_posix() for f in files]
     np.savez(tmp_path / "recorded.npz", logits=s.served(model, X), files=names)
-    verify = ["verify", model, "--device", "cpu", "--recorded", tmp_path / "recorded.npz"]
-    verify += ["--data", tmp_path / "images"]
-    code, out, _ = run(capsys, *verify)
+    parity = ["parity", model, tmp_path / "recorded.npz", "--data", tmp_path / "images"]
+    parity += ["--device", "cpu"]
+    code, out, _ = run(capsys, *parity)
     assert (code, out.splitlines()[-1]) == (1, "ntkit does the same with --resize 36 --crop 32,32.")
-    assert run(capsys, *verify, "--resize", "36", "--crop", "32,32")[0] == 0
+    assert run(capsys, *parity, "--resize", "36", "--crop", "32,32")[0] == 0
 
 
 # -- debiasing ----------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""Options of ntkit debias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ntkit.cli import _options as o
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of ``ntkit debias``."""
+
+    model: Path | None = o.argument("ONNX classifier, or its folder.", metavar="MODEL")
+    train: Path | None = o.option("Training samples, to retrain the head.", metavar="DATA")
+    validation: Path | None = o.option("Samples the network was not trained on.", metavar="DATA")
+    test: Path | None = o.option("Samples for the table of results only.", metavar="DATA")
+    out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None)
+    run: Path | None = o.option(
+        "Continue the run in this folder, with its embeddings.", "--from", metavar="FOLDER"
+    )
+    spurious: list[str] | None = o.option(
+        "Attribute that must not matter: word:film, column:age>=40; repeatable.",
+        metavar="NAME",
+    )
+    invariant: list[str] | None = o.option(
+        "Change that must not matter: image:border, markup; repeatable.", metavar="CHANGE"
+    )
+    answers: list[Path] | None = o.option(
+        "answers.json, or labels of single samples; repeatable.", metavar="FILE"
+    )
+    method: str | None = o.option(
+        "Order a method: auto, neurontune, afr, …, or a score.", metavar="NAME"
+    )
+    max_cost: float = o.option(
+        "Most accuracy to lose, on average or over groups.",
+        default=0.05,
+        min=0,
+        max=1,
+        metavar="SHARE",
+    )
+    groups: Path | None = o.option(
+        "Table of known groups of some samples, to balance.", panel=o.DATA, metavar="TABLE"
+    )
+    metadata: o.Metadata = None
+    id_column: o.IdColumn = None
+    match_names: o.MatchNames = False
+    recorded: Path | None = o.option(
+        "A service's outputs (.npz); refuses embeddings that differ.",
+        panel=o.DATA,
+        metavar="OUTPUTS",
+    )
+    trust_inputs: o.TrustInputs = False
+    validation_balanced: bool | None = o.option(
+        "Validation set is better balanced than training; default: tested.", panel=o.METHOD
+    )
+    even_if_worse: bool = o.switch(
+        "--even-if-worse", "Write a head that is not found to be better.", o.METHOD
+    )
+    new_head: bool = o.switch("--new-head", "Fit a head for the labels at hand.", o.METHOD)
+    deploy: Path | None = o.option(
+        "Write a folder for the service as well.", panel=o.OUTPUT, metavar="FOLDER"
+    )
+    keep_original: bool = o.switch(
+        "--keep-original", "Without a new model, write the unchanged original.", o.OUTPUT
+    )
+    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.", o.OUTPUT)
+    neurontune: o.NeuronTuneOptions = field(default_factory=o.NeuronTuneOptions)
+    C: o.InversePenalty = None
+    model_options: o.ModelOptions = field(default_factory=o.ModelOptions)
+    data_options: o.DataOptions = field(default_factory=o.DataOptions)
+    device: o.Device = "auto"
+    batch_size: o.BatchSize = None
+    seed: o.Seed = 0
+    force: o.Force = False
+    quiet: o.Quiet = False
+    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.")
+    json: o.Json = False

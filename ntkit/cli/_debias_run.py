@@ -1,0 +1,273 @@
+"""The run of ntkit debias: what the options ask for, and how it ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ntkit._disk import read_json
+from ntkit._output import check_folder, refuse_nested
+from ntkit.attributes import Answers
+from ntkit.cli import _options as o
+from ntkit.cli._debias_options import Options
+from ntkit.cli._questions import asks_in_terminal, can_ask
+from ntkit.estimators import NeuronTuneClassifier
+from ntkit.exceptions import DeployError, InputError
+from ntkit.jobs.debias import (
+    ANSWERS_FILE,
+    HEADS_FILE,
+    MODEL_FILE,
+    RUN_FILE,
+    DebiasResult,
+    answers_from,
+    debias,
+    write_candidate,
+)
+from ntkit.jobs.report import quoted, started_by
+from ntkit.samples import Samples, named_delimiter, read_table
+
+NOT_BETTER, OPEN = 1, 3
+"""Exit codes: the head that was ordered is not better; questions are open."""
+_OF_ONE_RUN = frozenset(
+    {"run", "out", "deploy", "spurious", "invariant", "answers", "no_input", "even_if_worse"}
+    | {"force", "quiet", "verbose", "json"}
+)
+"""Options that the next run in the folder does not take over."""
+_MUCH = 1000  # samples; a run that embeds so many and cannot write a model says so first
+
+
+def run_debias(options: Options, typed: set[str]) -> None:
+    """Repair a model, or continue a run; ``typed`` names the options that the user typed."""
+    out, run = options.out, options.run
+    if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
+        _other_row(run, options, typed)
+        return
+    files = options.answers or []
+    answers = [answers_from(file) for file in files]
+    of_samples = any(not isinstance(each, Answers) for each in answers)
+    arguments = {n: value for n, value in vars(options).items() if n not in _OF_ONE_RUN}
+    arguments["labels"] = files[0] if of_samples else None
+    said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
+    if run is not None:
+        arguments, out = going_on(run, arguments, typed), out or run
+        if {"answers", "spurious", "invariant", "groups"} & typed or (run / ANSWERS_FILE).is_file():
+            # What was ordered or labelled before is not what is said now.
+            arguments |= said_now
+    labels = arguments["labels"]
+    a = replace(options, **{n: value for n, value in arguments.items() if n != "labels"})
+    if a.model is None or a.train is None or a.validation is None or out is None:
+        raise InputError(
+            "Give a model, samples and a folder (ntkit debias MODEL --train DATA "
+            "--validation DATA -o "
+            "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
+        )
+    paths = {"train": a.train, "validation": a.validation, "test": a.test}
+    inputs = [a.model, *paths.values(), a.groups, a.metadata, a.recorded, *a.data_options.files]
+    if run is None or run.resolve() != out.resolve():
+        _check_new(out, [*inputs, *files], force=a.force)
+    if a.deploy is not None:
+        check_folder(a.deploy, inputs=[*inputs, *files], force=a.force)
+        refuse_nested(out, a.deploy)
+    frozen = a.model_options.load(a.model)
+    ordered = _ordered(a)
+    sets = {
+        name: a.data_options.read(path, frozen, tell=False)
+        for name, path in paths.items()
+        if path is not None
+    }
+    for samples in sets.values():
+        o.tell_notes(samples.notes)
+    asks = not (a.no_input or a.json) and can_ask()
+    is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
+    if not asks and not is_told:
+        _tell_cost(sets, a.model, a.validation)
+    failed: DeployError | None = None
+    try:
+        with started_by(o.command_line(), plain_arguments(arguments)):
+            result = debias(
+                frozen,
+                sets["train"],
+                sets["validation"],
+                test=sets.get("test"),
+                out=out,
+                deploy=a.deploy,
+                method=ordered,
+                new_head=a.new_head,
+                max_cost=a.max_cost,
+                validation_balanced=a.validation_balanced,
+                spurious=a.spurious,
+                invariant=a.invariant,
+                answers=answers or labels,
+                ask=asks_in_terminal(out / "audit.html") if asks else None,
+                groups=None if a.groups is None else _groups(a.groups, a.data_options),
+                metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
+                id_column=a.id_column,
+                match_names=a.match_names,
+                recorded=a.recorded,
+                trust_inputs=a.trust_inputs,
+                even_if_worse=a.even_if_worse,
+                keep_original=a.keep_original,
+                resume=run,
+                C=a.C,
+                device=a.device,
+                batch_size=o.batch_size_of(a.batch_size),
+                random_state=a.seed,
+                force=a.force,
+                verbose=not a.quiet,
+            )
+    except DeployError as error:
+        result, failed = error.result, error
+    new = isinstance(result, DebiasResult) and result.verification is not None
+    text = result.summary(verbose=a.verbose)
+    o.show(result, json=a.json, text=text, notes=result.notes if a.json else ())
+    if a.deploy is not None and not new and not a.json:
+        typer.echo(f"Not written: {a.deploy}, for there is no new model to deploy.")
+    if failed is not None:
+        raise failed
+    if result.state == "open":
+        raise typer.Exit(OPEN)
+    if isinstance(result, DebiasResult) and not new:
+        raise typer.Exit(NOT_BETTER)
+
+
+def _ordered(options: Options) -> Any:
+    """The method that was ordered: a name, NeuronTune with its parameters, or None."""
+    parameters, method = options.neurontune.parameters, options.method
+    if not parameters:
+        return method
+    if method is not None:
+        option = f"--{next(iter(parameters)).replace('_', '-')}"
+        raise InputError(
+            f"{option} orders NeuronTune, and --method orders {method}; drop one of them."
+        )
+    return NeuronTuneClassifier.as_published(
+        C=options.C, min_neurons=None, random_state=options.seed, **parameters
+    )
+
+
+def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
+    """Refuse a folder that exists, unless ``force`` may replace it."""
+    if not force and (out / RUN_FILE).is_file():
+        raise InputError(
+            f"{out} holds an earlier run: continue it with ntkit debias --from {quoted(out)}, "
+            "replace it with --force, or choose another name."
+        )
+    if force and (out / ANSWERS_FILE).is_file():
+        raise InputError(
+            f"{out} holds somebody's {ANSWERS_FILE}: continue with ntkit debias --from "
+            f"{quoted(out)}, or move the answers away first."
+        )
+    check_folder(out, inputs=inputs, force=force)
+
+
+def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> None:
+    """Note the cost of a run that cannot write a model."""
+    n = sum(len(samples) for samples in sets.values() if not samples.embedded)
+    if n >= _MUCH:
+        typer.echo(
+            f"Note: this run embeds {n} samples and writes no model, because there is no terminal "
+            "to ask in. To list findings from the validation set alone: ntkit audit "
+            f"{quoted(model)} {quoted(validation)} -o audit/",
+            err=True,
+        )
+
+
+def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
+    """Columns of a table of groups; the column of groups is called group."""
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    key = options.group_column
+    if key != "group" and key not in columns:
+        raise InputError(f"{path} has no column {key!r} (--group-column); it has {list(columns)}.")
+    return {"group" if name == key else name: values for name, values in columns.items()}
+
+
+def _goes_on(run: Path, typed: set[str]) -> bool:
+    """Whether to repeat a decided run, rather than to write another row of its table."""
+    if typed & {"answers", "spurious", "invariant", "groups", "max_cost", "even_if_worse"}:
+        return True
+    return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
+
+
+def _other_row(run: Path, options: Options, typed: set[str]) -> None:
+    """Write the head of another row of a decided run."""
+    method, out = options.method, options.out
+    if method is None or out is None:
+        raise InputError(
+            f"{run} holds a decided run. Another method: ntkit debias --from {quoted(run)} "
+            "--method NAME -o OTHER. Other answers: add --answers, --spurious or "
+            "--invariant."
+        )
+    of_a_row = {"run", "model", "method", "out", "device", "force", "json", "quiet", "no_input"}
+    of_a_row |= {each.name for each in fields(o.ModelOptions)}
+    for name in sorted(typed - of_a_row):
+        raise InputError(
+            f"--{name.replace('_', '-')} is not used to write another row of {run}; leave it out, "
+            "or leave -o out to do the run again."
+        )
+    model = None if options.model is None else options.model_options.load(options.model)
+    check = write_candidate(
+        run, method, out, model=model, device=options.device, force=options.force
+    )
+    if options.json:
+        o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
+    else:
+        typer.echo(
+            f"{out / MODEL_FILE}: the row {method} of {run}, whole; verified on "
+            f"{check.n_samples} random inputs, largest relative difference of logits "
+            f"{check.logit_difference:.1e}."
+        )
+
+
+def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
+    """Columns of metadata, without the columns of labels and groups."""
+    left_out = (options.label_column, options.group_column)
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    return {name: values for name, values in columns.items() if name not in left_out}
+
+
+_LARGEST = 1 << 20  # bytes
+
+
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON holds them; paths are absolute, for a run from another folder."""
+    return {name: _plain(value) for name, value in arguments.items()}
+
+
+def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Arguments of the run in a folder; options that were typed now replace them."""
+    file = folder / RUN_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{folder} holds no {RUN_FILE}, so there is no run to continue; give the folder that "
+            "ntkit debias -o wrote."
+        )
+    kept = read_json(file, largest=_LARGEST, wanted="the record of a run of ntkit debias")
+    try:
+        return {name: _merged(value, kept[name], name, typed) for name, value in arguments.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+
+
+def _merged(now: Any, kept: Any, name: str, typed: set[str]) -> Any:
+    if is_dataclass(now) and not isinstance(now, type):
+        values = {
+            field.name: _merged(getattr(now, field.name), kept[field.name], field.name, typed)
+            for field in fields(now)
+        }
+        return replace(now, **values)
+    if name in typed:
+        return now
+    return Path(kept["path"]) if isinstance(kept, dict) else kept
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"path": os.path.abspath(value)}
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value

@@ -1,0 +1,139 @@
+"""Questions about findings in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from ntkit._text import one_line, printable, shortened
+from ntkit.attributes.findings import Finding
+from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
+from ntkit.jobs.debias import shares_of
+from ntkit.pages.audit_page import question_of
+from ntkit.pages.change_cards import SEEN, change_in_words
+
+_MOST = 3  # questions of a run
+_EXAMPLES, _MORE = 2, 6  # of each value
+_LONGEST = 160  # characters of a text
+_CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen the page / Enter: later"
+
+
+def can_ask() -> bool:
+    """Whether a person reads the questions and can answer them."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
+    """Ask about at most three findings on standard error; ``page`` has the same questions."""
+
+    def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
+        asked = findings[:_MOST]
+        for number, finding in enumerate(asked, start=1):
+            subject = "what the model relies on"
+            if audit.retraining is not None and finding in audit.retraining.findings:
+                subject = "what retraining would newly rely on"
+            _say(f"\nQuestion {number} of {len(asked)}, on {subject}:")
+            _say(f"  {shares_of(finding)}")
+            _show(audit, finding, _EXAMPLES)
+            answer_text = _answer_on(audit, finding, page)
+            if answer_text is None:
+                return
+            if answer_text:
+                (answer,) = audit.answers(finding.name).answers
+                yield replace(answer, answer=answer_text).signed()
+            if answer_text == "spurious" and (change := _shown_change(audit, finding)):
+                stays = _stays_the_same(change, page)
+                if stays is None:
+                    return
+                if stays:
+                    yield Answer.on_change(change.name, stays).signed()
+
+    return ask
+
+
+def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
+    """The change of images that a finding is about, if copies of at least three are on the page."""
+    change, found = change_for(finding), audit.changes
+    if change is None or change.kind != "image" or found is None:
+        return None
+    shown = (each for each in found.changes if each.name == change.name)
+    return next((each for each in shown if len(each.examples.rows) >= SEEN), None)
+
+
+def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:
+    """The answer on a change of images; empty for later, None if the input has ended."""
+    flips = f"{100 * change.flips:.0f} % of the predictions flip"
+    _say(f"\n{change_in_words(change.name)}: {flips}. {SEEN} copies are on the page: {page}")
+    return _replied(
+        "Does the right answer stay the same? Then copies repair the model as well.\n"
+        "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
+        {"": "", "y": "invariant", "n": "legitimate"},
+        page,
+    )
+
+
+def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
+    """The answer on a finding; empty for later, None if the input has ended."""
+    return _replied(
+        f"{question_of(finding)}\n{_CHOICES}: ",
+        {"": "", "y": "spurious", "n": "legitimate"},
+        page,
+        lambda: _show(audit, finding, _MORE),
+    )
+
+
+def _replied(
+    prompt: str, answers: Mapping[str, str], page: Path, show: Callable[[], None] | None = None
+) -> str | None:
+    """The answer that a typed reply stands for; None if the input has ended."""
+    while True:
+        typer.echo(prompt, err=True, nl=False)
+        line = sys.stdin.readline()
+        if not line:
+            _say("")
+            return None
+        reply = line.strip().lower()
+        if reply in ("", "y", "yes", "n", "no"):
+            return answers[reply[:1]]
+        if reply in ("o", "open"):
+            webbrowser.open(page.resolve().as_uri())
+            _say(f"The page: {page}")
+        elif reply == "?" and show is not None:
+            show()
+            _say("")
+        else:
+            keys = "y, n, ? or o" if show is not None else "y, n or o"
+            _say(f"Type {keys}, or press Enter to decide later.")
+
+
+def _show(audit: Audit, finding: Finding, most: int) -> None:
+    """A few samples of the class that errs most, with the finding and without it."""
+    values, y = audit.values(finding.name), audit.predictions.y_index
+    label = finding.worst.label
+    of_class = audit.predictions.classes[y] == label
+    for value, title in ((1, "with it"), (0, "without it")):
+        rows = (of_class & (values == value)).nonzero()[0][:most].tolist()
+        if rows:
+            _say(f"  class {label}, {title}:")
+        for row in rows:
+            _say(f"    {_sample(audit, row)}")
+
+
+def _sample(audit: Audit, row: int) -> str:
+    """One sample in a line: its name, its text, or its columns."""
+    inputs = audit.inputs
+    name = f"sample {row}" if inputs is None or inputs.ids is None else inputs.ids[row]
+    if inputs is not None and inputs.texts is not None:
+        return shortened(one_line(inputs.texts[row]), _LONGEST)
+    columns = {**((inputs and inputs.table) or {}), **((inputs and inputs.metadata) or {})}
+    cells = ", ".join(f"{column}={values[row]}" for column, values in [*columns.items()][:6])
+    return f"{name}: {cells}" if cells else name
+
+
+def _say(text: str) -> None:
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)

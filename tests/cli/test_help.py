@@ -1,0 +1,128 @@
+"""Help that a newcomer can read: short lists first, whole lines, an example."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from ntkit.cli import main
+from ntkit.cli._app import app
+from ntkit.cli._help import FIRST, PANELS, as_shown, by_panel
+from ntkit.estimators import LABEL_FREE
+from ntkit.jobs.audit import MOST_CHANGES, VIEWS
+from ntkit.jobs.check import KINDS
+from ntkit.jobs.debias import MAX_COST
+
+COMMANDS = typer.main.get_command(app).commands
+GROUPS = {
+    "Look": ["audit", "label", "inspect"],
+    "Repair": ["debias", "export"],
+    "Check": ["check", "predict", "verify", "parity"],
+    "Steps": ["embed", "merge", "fit"],
+    "Help": ["demo", "doctor"],
+}
+
+
+def shown(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        main([*words])
+    assert not end.value.code
+    return capsys.readouterr().out
+
+
+def panels_of(name):
+    context = typer.Context(COMMANDS[name], info_name=name)
+    return by_panel(as_shown(COMMANDS[name]).get_params(context))
+
+
+def test_the_list_of_commands_is_in_groups_and_whole_at_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = shown(capsys, "--help")
+    groups = dict(re.findall(r"^(\w+):\n((?:  .+\n)+)", out, flags=re.MULTILINE))
+    listed = {group: groups[group].splitlines() for group in GROUPS}
+    assert {group: [line.split()[0] for line in lines] for group, lines in listed.items()} == GROUPS
+    summaries = dict(line.split(maxsplit=1) for lines in listed.values() for line in lines)
+    assert summaries == {
+        name: command.help.partition("\n")[0] for name, command in COMMANDS.items()
+    }
+    assert all(len(line) <= 45 and line.endswith(".") for line in summaries.values())
+    assert "Find and repair shortcuts in trained ONNX classifiers by retraining the last" in out
+    assert "Example: ntkit " in out
+    assert "Begin with ntkit demo" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = shown(capsys, name, "--help")
+    assert f"Example: ntkit {name}" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    panels = panels_of(name)
+    assert [*panels] == [panel for panel in PANELS if panel in panels]
+    assert len(panels[FIRST]) <= 12
+    for params in panels.values():
+        for param in params:
+            assert param.help, param.name
+            assert len(param.help.split()) <= 10, param.help
+            assert param.metavar is not None or param.opts == ["--help", "-h"], param.name
+            assert f"{param.opts[0]} " in out or param.metavar in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_sentences_of_a_command_are_short_and_no_markup(name):
+    text = COMMANDS[name].help
+    assert not re.search(r"\[[a-z#/@]", text)  # which a terminal would take for a colour
+    for sentence in re.split(r"(?<=[.?:])\s", text):
+        assert len(sentence.split()) <= 30, sentence
+
+
+def test_help_names_what_the_code_has():
+    defaults = {p.name: p.default for p in COMMANDS["debias"].params + COMMANDS["audit"].params}
+    assert defaults["max_cost"] == MAX_COST
+    assert defaults["changes"] == MOST_CHANGES
+    assert f"Feature sets: {', '.join(VIEWS)}." in COMMANDS["audit"].help
+    assert f"Methods: {', '.join(LABEL_FREE)}." in COMMANDS["fit"].help
+    (over,) = (p for p in COMMANDS["check"].params if p.name == "over")
+    assert over.help.endswith(f"{', '.join(KINDS)}.")
+
+
+@pytest.mark.parametrize(
+    ("width", "settings", "framed"),
+    [
+        (80, {}, True),
+        (120, {"NO_COLOR": "1"}, True),
+        (60, {}, False),
+        (80, {"TERM": "dumb"}, False),
+    ],
+)
+def test_help_in_a_terminal(width, settings, framed):
+    """Frames if there is room for them, and never an option's name that is cut off."""
+    if not shutil.which("script") or sys.platform != "linux":
+        pytest.skip("needs util-linux's script")
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(width), **settings}
+    for words in ("--help", "fit --help", "embed --help"):
+        command = f"{sys.executable} -m ntkit {words}"
+        done = subprocess.run(
+            ["script", "-qec", command, os.devnull],
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True,
+        )  # fmt: skip
+        text = done.stdout.decode("utf-8")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+        assert any("╭─ Options" in line for line in lines) == framed
+        assert all(len(line.rstrip()) <= width for line in lines)
+        assert not any(re.search(r"--[\w-]*…", line) for line in lines)
+        if "NO_COLOR" in settings:
+            assert not re.search(r"\x1b\[[0-9;]*3[0-7]", text)
+
+
+def test_rich_is_not_imported_for_a_pipe():
+    code = (
+        "import sys\nfrom ntkit.cli import main\ntry: main(['fit', '--help'])\n"
+        "except SystemExit: pass\nprint('rich' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"

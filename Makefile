@@ -31,7 +31,7 @@ test-zoo: $(VENV)-zoo/.installed
 # The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
 test-hosts: $(VENV)-hosts/.installed
 	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/hosts
-	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging_face or mlflow)'
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging or mlflow)'
 
 # Files nobody meant to write: thousands of mutants of sound models, and kills by the hundred; minutes.
 test-fuzz: $(VENV)/.installed-dev

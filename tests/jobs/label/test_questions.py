@@ -234,13 +234,8 @@ def test_numbers_name_samples_and_case_is_no_difference(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,attribute
-x,yes
-", "row 2: no sample has the name 'x'"),
-        ("id,attribute
-a,yes
-a,no
-", "row 3: 'a' has the label 'no' here and 'yes' above"),
+        ("id,attribute\nx,yes\n", "row 2: no sample has the name 'x'"),
+        ("id,attribute\na,yes\na,no\n", "row 3: 'a' has the label 'no' here and 'yes' above"),
         ("name,attribute\na,yes\n", "no column 'id'"),
         ("id,answer\na,yes\n", "no column 'attribute'"),
         ("id,attribute\na,yes,9\n", "row 2"),

@@ -254,7 +254,7 @@ def stated(draws: int, seed: int) -> list[list[str]]:
                 kinds = dict(zip(("accuracy", "max_drop"), outcomes([again], LIMITS)[0],
                                  strict=True))  # fmt: skip
                 decided += kinds[v.limit] != "too few"
-            rows.append([name, v.asked, str(v.enough), f"{100 * decided / draws:.0f}"])
+            rows.append([name, v.requirement, str(v.enough), f"{100 * decided / draws:.0f}"])
     return rows
 
 

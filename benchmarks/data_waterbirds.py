@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ntkit import FrozenModel
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImageFiles, ImagePreprocessing, embedded_with_layers
-from ntkit.jobs.audit._reader import WatchedPictures
+from ntkit.jobs.audit._reader import AuditedImages
 
 Array = NDArray[Any]
 CHUNK = 256
@@ -70,7 +70,7 @@ def embed(folder: Path, backbone: Path, cache: Path, split: str) -> None:
         if part.exists():
             continue
         start = time.perf_counter()
-        watched = WatchedPictures(ImageFiles(samples.X.paths[rows], STEPS))
+        watched = AuditedImages(ImageFiles(samples.X.paths[rows], STEPS))
         found = embedded_with_layers(model, watched, most=layers, device="cpu")
         arrays = {f"layer:{name}": values for name, values in found.layers.items()}
         if split == "train":

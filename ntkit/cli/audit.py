@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ntkit._output import check_folder
 from ntkit.cli import _options as o
@@ -146,7 +147,23 @@ def command(
             verbose=not quiet,
         )
     write_audit(result, out, title=(predictions or paths[0]).name, force=force)
-    o.show(result, json=json, text=f"{result}\n\nWritten: {out}", notes=result.notes)
+    model = paths[0] if predictions is None else None
+    text = f"{result}\n\n{_next_step(result, out, model, data)}"
+    o.show(result, json=json, text=text, notes=result.notes)
+
+
+def _next_step(audit: Any, out: Path, model: Path | None, data: Path) -> str:
+    """The output folder, and the next command."""
+    from ntkit.jobs.report import quoted
+
+    page = quoted(out / "audit.html")
+    if model is None or not audit.all_findings:
+        return f"Written: {out}\nNext: open {page}"
+    options = f"--train TRAIN --validation {quoted(data)} --answers answers.json -o debiased/"
+    return (
+        f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
+        f"Next: ntkit debias {quoted(model)} {options}"
+    )
 
 
 def _checked(paths: list[Path], predictions: Path | None) -> Path:

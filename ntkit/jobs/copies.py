@@ -1,4 +1,4 @@
-"""Copies of samples, embedded: what the audit, the repair and the check share."""
+"""Embed changed copies of samples, for the audit, the repair and the check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ntkit.store import EmbeddingStore
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """Embeddings Z (n, D) of copies by a change, and the row of each one's original, (n,)."""
+    """Changed copies with embeddings Z (n, D) and the rows of their originals (n,)."""
 
     change: Change
     samples: Samples
@@ -25,7 +25,7 @@ class Copies:
     Z: Array
 
     def in_place(self, n: int) -> Array:
-        """Their embeddings by row of n samples, (n, D); NaN where there is no copy."""
+        """Embeddings in the rows of the n originals, (n, D); NaN without a copy."""
         placed = np.full((n, self.Z.shape[1]), np.nan, dtype=self.Z.dtype)
         placed[self.rows] = self.Z
         return placed
@@ -39,17 +39,17 @@ def copies_to_store(
     seed: int = 0,
     folds: Array | None = None,
 ) -> tuple[Samples, Array]:
-    """Copies as a store keeps them, and the row of each one's original.
+    """Copies for an embedding store, and the rows of their originals.
 
-    A copy has the name of its original as its id, or its row where names do not tell all apart.
-    The preprocessing, which goes into the manifest, says of what set they are: ``change``,
-    ``seed``, the number of ``originals``, and what these are ``named_by``.
+    The id of a copy is the name of its original, or its row if names are not unique. The
+    preprocessing in the store's manifest identifies the copies: ``change``, ``seed``, the number
+    of ``originals`` and ``named_by``, the kind of their names.
     """
     copies, at = change.copies(samples, rows, seed=seed, folds=folds)
     names = samples.unique_names
     named_by = samples.named_by if names == samples.names else "row"
-    said = {**(copies.preprocessing or {}), "originals": len(samples), "named_by": named_by}
-    return replace(copies, ids=np.asarray(names, dtype=str)[at], preprocessing=said), at
+    steps = {**(copies.preprocessing or {}), "originals": len(samples), "named_by": named_by}
+    return replace(copies, ids=np.asarray(names, dtype=str)[at], preprocessing=steps), at
 
 
 def embedded_copies(
@@ -62,7 +62,7 @@ def embedded_copies(
     folds: Array | None = None,
     store: Path | None = None,
 ) -> Copies:
-    """Make copies and embed them, in batches; with a store, interrupted work resumes there."""
+    """Make copies and embed them in batches; with a store, interrupted work can resume."""
     copies, at = copies_to_store(samples, change, rows, seed=seed, folds=folds)
     if not len(at):
         width = embedder.frozen_model.n_neurons or 0

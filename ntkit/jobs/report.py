@@ -1,4 +1,4 @@
-"""Report of two models on the same samples, and facts about the run for its page."""
+"""Write a report on two models on the same samples, and collect facts about a run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _STARTED: ContextVar[tuple[str | None, Mapping[str, Any] | None]] = ContextVar(
 
 @contextmanager
 def started_by(command: str | None, arguments: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Let what is written inside say which command line wrote it, and with what to go on."""
+    """Record the command line and its arguments in the files written inside."""
     token = _STARTED.set((command, arguments))
     try:
         yield
@@ -59,7 +59,7 @@ def started_by(command: str | None, arguments: Mapping[str, Any] | None = None) 
 
 
 def arguments() -> Mapping[str, Any] | None:
-    """Arguments of the command that is at work, as JSON holds them."""
+    """Arguments of the running command, for JSON."""
     return _STARTED.get()[1]
 
 
@@ -77,7 +77,7 @@ def options_again() -> str:
 
 
 def quoted(word: object) -> str:
-    """A word of a command line, as this machine's shell takes it."""
+    """A word of a command line, quoted for this machine's shell."""
     return subprocess.list2cmdline([str(word)]) if os.name == "nt" else shlex.quote(str(word))
 
 
@@ -85,7 +85,7 @@ _DEFAULTS = {"label_column": "label", "group_column": "group"}
 
 
 def commands() -> list[str]:
-    """The command line that is at work, if there is one."""
+    """The running command line, in a list; empty if there is none."""
     return [*filter(None, [_STARTED.get()[0]])]
 
 
@@ -93,7 +93,7 @@ _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def name_of(model: FrozenModel) -> str:
-    """Name of a model on a page: its file."""
+    """Name of a model on a page: the name of its file."""
     return model.path.name if model.path is not None else "a model in memory"
 
 
@@ -104,7 +104,7 @@ def facts_of_job(
     device: str | None,
     digests: Mapping[str, Array] | None = None,
 ) -> dict[str, str]:
-    """Models, samples, device and versions of a job, in words."""
+    """Models, samples, device and versions of a run, in words."""
     facts = {
         "original model": f"{name_of(original)}, sha256 {original.sha256()}",
         "model written": f"sha256 {debiased.sha256()}",
@@ -119,12 +119,12 @@ def facts_of_job(
     versions += [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions += [f"ONNX Runtime {onnxruntime.__version__}"]
     return facts | {
-        "embeddings computed on": device or "given as they are",
+        "embeddings computed on": device or "no device (you passed embeddings)",
         "versions": ", ".join(versions),
     }
 
 
-PAGE = 4 << 20  # bytes that a page takes, about
+PAGE = 4 << 20  # approximate size of a page in bytes
 
 
 def report_of_models(
@@ -135,26 +135,26 @@ def report_of_models(
     embedder: OnnxEmbedder | None,
     record: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Compare two models on a labelled sample: the second one has another head."""
+    """Compare a model and the same model with another head on labelled samples."""
     after = _head(debiased, samples)
     before = None if is_new_head(original, debiased) else _head(original, samples)
     used = before or original.head
     if used is not None and used.n_neurons != after.n_neurons:
         raise InputError(
-            f"The models' heads read {used.n_neurons} and {after.n_neurons} neurons; give a "
-            "model and the same model with another head."
+            f"The models' heads read {used.n_neurons} and {after.n_neurons} neurons. Pass a model "
+            "and the same model with another head."
         )
     Z, y = samples.X if embedder is None else embedder.transform(samples.X), samples.y
     predictions = (
         _erm_predictions(Z, y) if before is None else before.predict(Z),
         after.predict(Z),
     )
-    notes = [_on_new_head(original)] if before is None else []
+    notes = [_note_on_new_head(original)] if before is None else []
     for whose, head, pred in zip(
         ("original", "debiased model"), (before, after), predictions, strict=True
     ):
         order = None if head is None else class_order(y, pred, head.classes)
-        notes += [f"Of the {whose}: {order.sentence()}"] if order is not None else []
+        notes += [f"The {whose}: {order.sentence()}"] if order is not None else []
     scores = spuriousness_scores(Z, y, predictions[0] != y, after.classes, standardize=True)
     suppressed = (after.coef == 0).all(axis=0) & (Z.std(axis=0, dtype=np.float64) > 0)
     if used is not None:
@@ -164,15 +164,15 @@ def report_of_models(
     return Report(
         title=name_of(original),
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
-        asked=_provenance(debiased),
+        options=_provenance(debiased),
         candidates=record.get("candidates", []),
-        evaluated_on="samples given",
-        candidates_on=str(record.get("evaluated_on", "test set")) + " of that job",
+        evaluated_on="samples of this report",
+        candidates_on=str(record.get("evaluated_on", "test set")) + " of the repair",
         shown=shown,
         Z=Z,
         neurons_on=shown,
         scores=scores,
-        scores_of="Scores are for the samples given, in standard deviations of each neuron.",
+        scores_of="Scores are for these samples, in standard deviations of each neuron.",
         classes=after.classes,
         suppressed=suppressed,
         threshold=None,
@@ -196,20 +196,21 @@ def write_report(
     force: bool = False,
     verbose: bool = False,
 ) -> Path:
-    """Write a report on two models that differ in their head, on samples of your own.
+    """Write an HTML report that compares a model and the same model with another head.
 
-    :func:`ntkit.debias` writes one by itself. This is for other samples, later, or for models that
-    were made in another way. A ``result.json`` beside the second model adds the candidates that
-    were compared.
+    :func:`ntkit.debias` writes a report as well. Use this function for other samples, or for models
+    that you made in another way. If the second model's folder has a ``result.json``, the report
+    shows the compared candidates.
 
     Parameters
     ----------
     original, debiased : FrozenModel or path-like
         The models.
     data : path-like, Samples, or (X, y) or (X, y, groups)
-        Labelled samples, which trained neither; groups are for the figures only.
+        Labelled samples that neither model was trained on. Groups are only for the results by
+        group.
     out : path-like
-        HTML file to write: self-contained, without any external request.
+        HTML file to write. The page needs no other files and no network.
     {job.preprocessing, job.device, replace.force, verbose}
 
     Returns
@@ -220,7 +221,7 @@ def write_report(
     Raises
     ------
     InputError
-        If data and models do not fit together, the file exists or is read here, or it cannot be
+        If data and models do not fit together, or the file exists, is an input, or cannot be
         written.
 
     Examples
@@ -257,7 +258,7 @@ def write_report(
 
 
 def _record(model: FrozenModel) -> dict[str, Any]:
-    """The ``result.json`` beside a model, if it is whole and about this model."""
+    """The ``result.json`` in a model's folder, if it is complete and about this model."""
     if model.path is None:
         return {}
     try:
@@ -276,7 +277,7 @@ def _record(model: FrozenModel) -> dict[str, Any]:
 
 
 def _is_candidate(row: Any) -> bool:
-    """Whether a value is what a candidate becomes in ``result.json``."""
+    """Whether a value is a candidate of ``result.json``."""
     types: dict[str, Any] = {
         **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
         "worst_group": int | float | None,
@@ -292,7 +293,10 @@ def _is_candidate(row: Any) -> bool:
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
     if model.head is None:
-        raise InputError(f"{name_of(model)} has no linear head; a report compares two heads.")
+        raise InputError(
+            f"{name_of(model)} has no linear head, and a report compares two heads. Pass a "
+            "classifier."
+        )
     try:
         return samples.fit_to(model, every_class=True).model.head or model.head
     except InputError as error:
@@ -302,19 +306,19 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
                 model.head.classes,
                 what="The sample",
                 where=name_of(model),
-                fix="give the two models of one job, and samples of all their classes.",
+                fix="pass the two models of one repair, and samples of all their classes.",
             )
             or str(error)
         ) from error
 
 
 def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
-    """Predictions of a plain head on the samples themselves, from folds it has not seen."""
+    """Cross-fitted predictions of an ERM head on the samples."""
     n_folds = min(most_folds, int(np.unique(y, return_counts=True)[1].min()))
     if n_folds < 2:
         raise InputError(
-            "The original model has no head for these classes, and a plain one cannot be fitted "
-            "in its place: every class needs two samples or more."
+            "The original model has no head for these classes, and ntkit cannot fit one: every "
+            "class needs at least two samples. Add samples."
         )
     scale = Z.std(axis=0, dtype=np.float64)
     Z = (Z - Z.mean(axis=0, dtype=np.float64)) / np.where(scale > 0, scale, 1.0)
@@ -326,18 +330,18 @@ def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
     return predicted
 
 
-def _on_new_head(original: FrozenModel) -> str:
+def _note_on_new_head(original: FrozenModel) -> str:
     lack = "has no head"
     if original.head is not None:
         lack = f"is for other classes ({listed(map(repr, original.head.classes.tolist()), 5)})"
     return (
-        f"The original model {lack}. What stands as before is a plain head (logistic regression on "
-        "the same embeddings), fitted on the samples given and rated on folds it has not seen."
+        f"The original model {lack}. The results before the repair are those of an ERM head: "
+        "logistic regression on the same embeddings, cross-fitted on these samples."
     )
 
 
 def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:
-    """Refuse a second model, or samples, that do not belong to the first."""
+    """Raise an error if the second model, or the samples, do not belong to the first model."""
     called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
     samples.check_made_with(first, called)
     check_made_with(name_of(second), {"model": made["model"]}, first)
@@ -346,10 +350,10 @@ def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) ->
 
 
 def _provenance(model: FrozenModel) -> dict[str, str]:
-    """Facts about its head that ntkit wrote into a model."""
+    """Facts about a model's head from the model's metadata."""
     named = {"ntkit.method": "method", "ntkit.parameters": "parameters", "ntkit.version": "ntkit"}
     facts = {label: model.metadata[k] for k, label in named.items() if k in model.metadata}
-    with suppress(KeyError, ValueError, AttributeError):  # no mapping in JSON: as it is
+    with suppress(KeyError, ValueError, AttributeError):  # shown unchanged if it is not JSON
         parameters = json.loads(facts["parameters"])
         facts["parameters"] = ", ".join(f"{k}={value}" for k, value in parameters.items())
     return facts or {"the second model": "was not written by ntkit"}

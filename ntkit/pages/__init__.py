@@ -1,4 +1,4 @@
-"""Pages and cards for people: what was done to a model, and how it is used."""
+"""HTML pages for findings, labels and reports, and model cards."""
 
 from ntkit.pages._report_page import Moved as Moved
 from ntkit.pages._report_page import Report, Shown, model_card, outcome, report_html

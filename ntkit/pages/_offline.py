@@ -1,7 +1,7 @@
-"""Pages and programs from the templates in this folder, and how samples look on a page.
+"""Render pages and programs from the templates in this folder, and show samples on a page.
 
-A page opens offline: its policy lets the browser load nothing, send nothing, and run no script but
-its own.
+A page works offline: its security policy lets the browser load nothing, send nothing, and run only
+the page's own script.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ntkit._text import one_line, percent
 from ntkit.attributes import places_of
 from ntkit.inputs import decode
 
-# What no page may hold, and what turns the direction of all that follows.
+# Characters that HTML forbids, and those that change the direction of the following text.
 _NO_TEXT = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
     "\u202a-\u202e\u2066-\u2069]"
@@ -40,15 +40,15 @@ _SIDE = 176  # pixels of an image
 _AROUND = 130  # characters before and after the word
 _MOST_COLUMNS = 6
 _LONGEST, _LONGEST_VALUE = 60, 40  # characters
-_LOOKED_FOR = 8  # words of a family, to find the piece that is shown
+_SEARCHED = 8  # words of a finding used to choose the piece of a text
 _NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
-_NEAR, _TRIES = 100, 1000  # characters about a place that may be a word; places to look at
+_NEAR, _TRIES = 100, 1000  # characters around a possible word; possible words to examine
 
 
 def offline_page(template: str, /, **values: Any) -> str:
-    """Render a page with the style beside its template, and the script if there is one."""
-    # A page with a script also has the style that such pages share. Values are escaped, and
-    # characters that no page may hold are replaced.
+    """Render a page with the style and the script of the same name, if there is a script."""
+    # Pages with a script share a further style. Values are escaped, and forbidden characters are
+    # replaced.
     style, script, allowed = _read(f"{template}.css"), "", "'none'"
     if (_HERE / f"{template}.js").is_file():
         style, script = _read("offline.css") + style, _read(f"{template}.js")
@@ -62,7 +62,7 @@ def offline_page(template: str, /, **values: Any) -> str:
 
 
 def rendered(template: str, /, **values: Any) -> str:
-    """Render a template; only pages are escaped."""
+    """Render a template; values are escaped only in HTML pages."""
     return _environment().get_template(template).render(**values)
 
 
@@ -88,7 +88,7 @@ def _environment() -> Environment:
 
 
 def page_percent(share: float | None) -> str:
-    """A share in percent, in one piece where a line ends."""
+    """A share in percent, with a space that does not break the line."""
     return percent(share, unit="\N{NO-BREAK SPACE}%")
 
 
@@ -106,26 +106,26 @@ def _digest(content: str) -> str:
 
 
 def without_controls(value: Any) -> Any:
-    """Text without the characters that no page may hold; anything else as it is."""
+    """Text without forbidden characters; other values unchanged."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value).replace("\r", " ")
     return value
 
 
 def markdown(value: object) -> str:
-    """Any text as a line of Markdown that shows it: names may hold mark-up that is not to act."""
+    """Any text as one line of Markdown with special characters escaped."""
     line = one_line(without_controls(str(value)))
     return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)
 
 
 def _code_block(text: str, language: str = "") -> str:
-    """A block of code that no backticks within it end."""
+    """A block of code with a fence longer than any backticks in it."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _svg_path(heights: Sequence[float], width: float, height: float) -> str:
-    """An outline of bars, as the d of an SVG path that begins and ends on the ground."""
+    """The outline of bars as the d attribute of an SVG path."""
     step = width / len(heights)
     points = [(0.0, height)]
     for i, value in enumerate(heights):
@@ -139,14 +139,14 @@ def _svg_path(heights: Sequence[float], width: float, height: float) -> str:
 
 
 def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
-    """A small picture as a data URI; None where there is nothing to show."""
+    """A small image as a data URI; None if there is no image to show."""
     try:
         if isinstance(image, str | os.PathLike):
             image = decode(Path(image))
         if not isinstance(image, Image.Image):
             image = Image.fromarray(_pixels(np.asarray(image)))
         image = ImageOps.exif_transpose(image).convert("RGB")
-        if max(image.size) < side:  # one of few pixels shows them
+        if max(image.size) < side:  # enlarge a tiny image by a whole factor
             factor = side // max(image.size)
             size = image.width * factor, image.height * factor
             image = image.resize(size, Image.Resampling.NEAREST)
@@ -154,14 +154,14 @@ def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
         content = BytesIO()
         image.save(content, "WEBP", quality=80)
         return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
-    except (OSError, ValueError, TypeError):  # gone, broken, or no picture
+    except (OSError, ValueError, TypeError):  # missing or damaged file, or not an image
         return None
 
 
 def _pixels(image: Any) -> Any:
-    """Grey or RGB bytes: as they are, or of 0 … 1; any other scale goes from black to white."""
+    """Grey or RGB bytes; values from 0 to 1 are scaled, other ranges are stretched."""
     if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
-        raise ValueError("no picture")
+        raise ValueError("not an image")
     if image.ndim == 3:
         image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
     if image.dtype == np.uint8:
@@ -175,8 +175,8 @@ def _pixels(image: Any) -> Any:
 
 
 def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """A piece of a text around the first of some words: parts of it, and how each is marked."""
-    # The mark is "", "this" (an attribute) or "other" (of its family); … stands where it was cut.
+    """A piece of a text around the first of some words, as parts with marks."""
+    # The mark is "", "this" (the attribute) or "other" (an opposite one); … marks a cut.
     marks = dict.fromkeys(this, "this")
     marks = {**marks, **{word: "other" for word in other if word not in marks}}
     start = _start(text, marks)
@@ -199,12 +199,12 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> lis
 
 
 def _start(text: str, marks: Mapping[str, str]) -> int:
-    """Place of the first word of the best kind; 0 if there is none."""
+    """Position of the first word, preferably one marked "this"; 0 without any."""
     lower = text.lower()
-    if len(lower) != len(text):  # places would not agree
+    if len(lower) != len(text):  # positions in both texts would differ
         lower = text
     for kind in ("this", "other"):
-        words = [word for word, mark in marks.items() if mark == kind][:_LOOKED_FOR]
+        words = [word for word, mark in marks.items() if mark == kind][:_SEARCHED]
         places = [_first(text, lower, word) for word in words]
         if any(place is not None for place in places):
             return min(place for place in places if place is not None)
@@ -212,7 +212,7 @@ def _start(text: str, marks: Mapping[str, str]) -> int:
 
 
 def _first(text: str, lower: str, word: str) -> int | None:
-    """First place of a word in a text, by its letters: reading a long text by words is slow."""
+    """First position of a word in a text; a search by letters is faster than by words."""
     beginning = _beginning(word)
     alone = rf"{_NO_LETTER_BEFORE if beginning[:1].isalnum() else ''}{re.escape(beginning)}"
     for match in islice(re.finditer(alone + _NO_LETTER_AFTER, lower), _TRIES):
@@ -225,12 +225,12 @@ def _first(text: str, lower: str, word: str) -> int | None:
 
 
 def _beginning(word: str) -> str:
-    """The first word of a run."""
+    """The first of several words."""
     return word.partition(" ")[0]
 
 
 def _between_words(text: str, low: int, high: int) -> tuple[int, int]:
-    """Limits of a piece, moved to a space if one is near, so that no word is cut."""
+    """Limits of a piece, moved to the nearest space, so that no word is cut."""
     if low:
         low += max(0, text[low : low + 20].find(" ") + 1)
     space = text.rfind(" ", high - 20, high)
@@ -238,7 +238,7 @@ def _between_words(text: str, low: int, high: int) -> tuple[int, int]:
 
 
 def _spaced(text: str) -> str:
-    """White space as single spaces, at both ends too."""
+    """White space as single spaces, also at both ends."""
     line = one_line(text)
     before = " " if text[:1].isspace() and line else ""
     return before + line + (" " if text[-1:].isspace() else "")
@@ -250,7 +250,7 @@ def cells_of(
     marks: Mapping[str, str],
     most: int = _MOST_COLUMNS,
 ) -> tuple[list[tuple[str, str, str]], int]:
-    """Name, value and mark of some columns, the marked ones first; how many are left out."""
+    """Name, value and mark of some columns, marked ones first, and the number of others."""
     columns = [item for table in tables for item in table.items()]
     order = {"this": 0, "other": 1}
     columns.sort(key=lambda item: order.get(marks.get(item[0], ""), 2))
@@ -270,6 +270,6 @@ def _value(value: Any) -> str:
 
 
 def brief(text: str, longest: int = _LONGEST) -> str:
-    """The beginning of a text that is long, on one line."""
+    """A text on one line, cut if it is long."""
     line = one_line(text[: 2 * longest]) or text[:longest]
     return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[:longest]}…"

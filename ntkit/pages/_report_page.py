@@ -20,16 +20,16 @@ from ntkit.samples import Inputs
 from ntkit.spuriousness import non_constant_neurons
 
 _SIDE, _SNIPPET = 112, 160  # pixels of an image, characters of a text
-_CURVE = 400  # points of a picture
+_CURVE = 400  # points of the plot of scores
 _BINS = 24
-_STRONGEST = 50  # samples that say what a neuron responds to
+_STRONGEST = 50  # samples that show what a neuron responds to
 _UNUSUAL = 3  # columns of a row that are furthest from the mean
 _SHOWN_CLASSES = 12
-_LOST = 12  # samples shown
+_LOST = 12  # new errors shown
 _PAIRS = 3  # originals and copies of a neuron
-_SUSPECTS = 6  # neurons shown where none was silenced
+_UNSUPPRESSED = 6  # neurons shown if none is suppressed
 _MOST_CARD_ROWS = 30
-_FEW_ERRORS = 10  # misclassified samples: their median is noise
+_FEW_ERRORS = 10  # with fewer misclassified samples, a score is unreliable
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Shown:
         if not len(self.y) == len(self.before) == len(self.after):
             raise InputError(
                 f"There are {len(self.y)} labels, {len(self.before)} predictions before and "
-                f"{len(self.after)} after; give one of each for every sample."
+                f"{len(self.after)} after. Pass one of each per sample."
             )
 
-    def figures(self) -> GroupReport:
+    def accuracies(self) -> GroupReport:
         """Accuracies before and after, with intervals."""
         return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
 
     def cards(self, rows: Array) -> list[dict[str, Any]]:
-        """Some samples on the page: a small image or a text, classes, a name."""
+        """Some samples for the page: a small image or a text, classes, a name."""
         looks = self._looks
         images = {row: thumbnail_of(image, _SIDE) for row, image in looks.images_of(rows.tolist())}
         ids = None if self.samples is None else self.samples.ids
@@ -81,7 +81,7 @@ class Shown:
         return cards
 
     def in_common(self, rows: Array) -> str:
-        """The columns in which the mean of some rows is furthest from that of all."""
+        """The columns in which the mean of some rows differs most from that of all rows."""
         if self._columns is None:
             return ""
         X, names, mean, deviation = self._columns
@@ -90,7 +90,7 @@ class Shown:
 
     @cached_property
     def _columns(self) -> tuple[Array, Sequence[str], Array, Array] | None:
-        """Values, names, means and deviations of the columns, where samples have columns."""
+        """Values, names, means and deviations of the columns; None for other samples."""
         samples = self.samples
         if samples is None or samples.kind != "columns":
             return None
@@ -107,7 +107,7 @@ def _furthest(distance: Array) -> Array:
 
 
 def _looks_of(samples: Samples) -> Inputs:
-    """Inputs of samples that a page can show; of several inputs the first that it can."""
+    """Samples for display; of several model inputs, the first that a page can show."""
     if samples.kind == "inputs":
         each = (_looks_of(Samples(X)) for X in samples.X.values())
         return next((look for look in each if look.images is not None or look.texts), Inputs())
@@ -118,7 +118,7 @@ def _looks_of(samples: Samples) -> Inputs:
 
 @dataclass(frozen=True)
 class Moved:
-    """Copies by a change: their embeddings (n, D), the rows of their originals, and both."""
+    """Changed copies: embeddings (n, D), rows of their originals, and both for display."""
 
     change: str
     Z: Array
@@ -133,7 +133,7 @@ class Report:
 
     title: str
     sentences: Sequence[str]
-    asked: Mapping[str, str]
+    options: Mapping[str, str]
     candidates: Sequence[Mapping[str, Any]]
     evaluated_on: str
     candidates_on: str
@@ -148,23 +148,22 @@ class Report:
     facts: Mapping[str, str]
     headline: str = ""
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
-    price_taken: Mapping[str, Any] | None = None
+    accuracy_cost: Mapping[str, Any] | None = None
     commands: Sequence[str] = ()
     moved: Moved | None = None
 
 
 def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> str:
-    """Write a report as one self-contained page."""
-    # It opens offline and asks for nothing from outside: pictures are inside, in light and dark,
-    # and it prints.
-    shown, figures = report.shown, report.shown.figures()
-    rows = {kind: [r for r in figures.rows if r.kind == kind] for kind in ("class", "group")}
+    """A report as one HTML page."""
+    # The page works offline, because it contains its images. It has a dark and a print style.
+    shown, accuracies = report.shown, report.shown.accuracies()
+    rows = {kind: [r for r in accuracies.rows if r.kind == kind] for kind in ("class", "group")}
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
     lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
     return offline_page(
         "report",
         report=report,
-        summary={row.label: row for row in figures.rows if row.kind == "summary"},
+        summary={row.label: row for row in accuracies.rows if row.kind == "summary"},
         worst_before={
             kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
             for kind, of_kind in rows.items()
@@ -173,59 +172,61 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         classes=sorted(rows["class"], key=_change),
         groups=sorted(rows["group"], key=_change),
         shown_classes=_SHOWN_CLASSES,
-        worse=sorted(filter(_clearly_worse, rows["group"] + rows["class"]), key=_change),
-        verdict=outcome(figures),
-        beside=_beside(report.candidates),
+        worse=sorted(filter(_significantly_worse, rows["group"] + rows["class"]), key=_change),
+        verdict=outcome(accuracies),
+        controls=_controls(report.candidates),
         n_lost=len(lost),
         n_won=len(won),
         lost=shown.cards(lost[:_LOST]),
         neurons=neuron_cards(
-            report, n_neurons if report.suppressed.any() else min(n_neurons, _SUSPECTS), n_samples
+            report,
+            n_neurons if report.suppressed.any() else min(n_neurons, _UNSUPPRESSED),
+            n_samples,
         ),
         few_errors=_FEW_ERRORS,
         curve=_curve(report),
-        dial_low=_floor(report.accuracy_costs),
+        lowest=_lowest(report.accuracy_costs),
         n_suppressed=int(report.suppressed.sum()),
         n_neurons=report.Z.shape[1],
         n_non_constant=int(non_constant_neurons(report.Z).sum()),
     )
 
 
-def outcome(figures: GroupReport) -> str:
-    """Say in one sentence what became of the worst group and of the average."""
-    worst, average = figures.worst_group, figures.summary("average")
+def outcome(accuracies: GroupReport) -> str:
+    """Sentence on the accuracies of the worst group and the average, before and after."""
+    worst, average = accuracies.worst_group, accuracies.summary("average")
     low, high = worst.change_interval or (0.0, 0.0)
-    verb = "rises" if low > 0 else "falls" if high < 0 else "does not clearly change,"
+    verb = "rises" if low > 0 else "falls" if high < 0 else "does not change significantly,"
     name = str(worst.label).replace(" ", "-")
     was, now, average_was, average_now = map(
         page_percent,
         (worst.accuracy_before, worst.accuracy, average.accuracy_before, average.accuracy),
     )
     return (
-        f"{name.capitalize()} accuracy {verb} from {was} to {now}; the average goes from "
+        f"{name.capitalize()} accuracy {verb} from {was} to {now}. The average changes from "
         f"{average_was} to {average_now}."
     )
 
 
-def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
-    """Say how the chosen candidate stands beside the controls; empty without candidates."""
+def _controls(candidates: Sequence[Mapping[str, Any]]) -> str:
+    """Sentence that compares the chosen candidate with the controls; empty without candidates."""
     written = [row for row in candidates if row["chosen"]]
     if not written:
         return ""
     key = "worst_class" if written[0]["worst_group"] is None else "worst_group"
-    controls = {"The head chosen": written[0]}
+    controls = {"The chosen head": written[0]}
     balanced = [r for r in candidates if r["name"].startswith("class-balanced") and not r["chosen"]]
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
-        controls["the best that only balances the classes"] = best
+        controls["the best class-balanced head"] = best
     rows = [(f"{what} ({row['name']})", row) for what, row in controls.items()]
     rows += [(row["name"], row) for row in candidates if row["name"].startswith("random mask")]
     accuracies = "; ".join(f"{name}: {page_percent(row[key])}" for name, row in rows)
-    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {accuracies}."
+    return f"{key.replace('_', '-').capitalize()} accuracy and controls. {accuracies}."
 
 
 def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:
-    """The neurons with the highest scores, of the silenced ones where there are any."""
+    """The neurons with the highest scores, among the suppressed ones if there are any."""
     if np.isnan(report.scores).all():
         return []
     known = np.where(np.isnan(report.scores), -np.inf, report.scores)
@@ -240,7 +241,7 @@ def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[st
 
 
 def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> dict[str, Any]:
-    """Its strongest samples, and how its activations differ between right and wrong ones."""
+    """Strongest samples of a neuron, and its activations on right and wrong samples."""
     on, of_class = report.neurons_on, report.classes[scores.argmax()]
     activation = np.asarray(report.Z[:, neuron], dtype=float)
     order = np.argsort(-activation, kind="stable")
@@ -249,8 +250,8 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
     in_class, was_right = on.y == of_class, on.before == on.y
     low, high = float(activation[in_class].min()), float(activation[in_class].max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    sides = [in_class & was_right, in_class & ~was_right]
-    densities = [np.histogram(activation[side], edges)[0] / max(1, side.sum()) for side in sides]
+    parts = [in_class & was_right, in_class & ~was_right]
+    densities = [np.histogram(activation[part], edges)[0] / max(1, part.sum()) for part in parts]
     top = max(float(d.max()) for d in densities) or 1.0
     right, wrong = ((d / top).tolist() for d in densities)
     return {
@@ -258,7 +259,7 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
         "neuron": neuron,
         "score": float(scores.max()),
         "of_class": of_class,
-        "n_wrong": int(sides[1].sum()),
+        "n_wrong": int(parts[1].sum()),
         "samples": on.cards(order[:n_samples]),
         "n_strongest": len(strongest),
         "mostly": labels[counts.argmax()],
@@ -273,7 +274,7 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
 
 
 def _pairs(moved: Moved | None, activation: Array, neuron: int) -> list[dict[str, Any]]:
-    """Originals and copies whose activations differ most, with these activations."""
+    """Originals and copies with the most different activations, and these activations."""
     if moved is None:
         return []
     before, after = activation[moved.of], np.asarray(moved.Z[:, neuron], dtype=float)
@@ -289,18 +290,18 @@ def _change(row: ReportRow) -> float:
     return row.change if row.change is not None and row.count else np.inf
 
 
-def _clearly_worse(row: ReportRow) -> bool:
+def _significantly_worse(row: ReportRow) -> bool:
     return row.change_interval is not None and row.change_interval[1] < 0
 
 
-def _floor(accuracy_costs: Sequence[Mapping[str, Any]]) -> float:
-    """Lowest accuracy of the dial, rounded down to a tenth; below 1."""
+def _lowest(accuracy_costs: Sequence[Mapping[str, Any]]) -> float:
+    """Lowest accuracy of the interpolations, rounded down to a tenth; at most 0.9."""
     shown = [p[key] for p in accuracy_costs for key in ("average", "worst_class", "worst_group")]
     return min([0.9, *(float(np.floor(10 * a) / 10) for a in shown if a is not None)])
 
 
 def _curve(report: Report) -> dict[str, Any] | None:
-    """Largest score of every neuron, sorted, as points of a picture 100 wide and 40 high."""
+    """Largest score of every neuron, sorted, as points of a plot 100 wide and 40 high."""
     if np.isnan(report.scores).all():
         return None
     severity = np.where(np.isnan(report.scores), -np.inf, report.scores).max(axis=0)
@@ -326,31 +327,31 @@ def _curve(report: Report) -> dict[str, Any] | None:
 
 
 def model_card(report: Report, usage: Usage) -> str:
-    """Write a model card in Markdown, with the front matter of the Hugging Face Hub."""
-    # The front matter has what is known: no licence, no language, no name of a data set.
-    figures = report.shown.figures()
+    """A model card in Markdown, with the front matter of the Hugging Face Hub."""
+    # The front matter has no licence, language or name of a data set, which ntkit does not know.
+    accuracies = report.shown.accuracies()
     return rendered(
         "card.md.jinja",
         report=report,
         usage=usage,
-        verdict=outcome(figures),
+        verdict=outcome(accuracies),
         n_suppressed=int(report.suppressed.sum()),
-        table=_card_table(figures),
+        table=_card_table(accuracies),
         worse=[
             f"{row.kind} {markdown(row.label)} ({100 * _change(row):+.1f} points)"
-            for row in figures.rows
-            if row.kind != "summary" and row.change is not None and _clearly_worse(row)
+            for row in accuracies.rows
+            if row.kind != "summary" and row.change is not None and _significantly_worse(row)
         ],
     )
 
 
-def _card_table(figures: GroupReport) -> str:
-    """The table of accuracies; of many classes the summaries and the largest losses."""
+def _card_table(accuracies: GroupReport) -> str:
+    """The table of accuracies; with many classes, the summaries and the largest losses."""
     rows = [
         replace(
             row, label=markdown(row.label), which=None if row.which is None else markdown(row.which)
         )
-        for row in figures.rows
+        for row in accuracies.rows
     ]
     others = [row for row in rows if row.kind != "class"]
     left_out = ""
@@ -362,4 +363,4 @@ def _card_table(figures: GroupReport) -> str:
         shown = [*losses[: max(0, _MOST_CARD_ROWS - len(others))], *others]
         left_out = f"\n\n{len(rows) - len(shown)} classes with smaller losses are left out."
         rows = shown
-    return replace(figures, rows=tuple(rows)).table() + left_out
+    return replace(accuracies, rows=tuple(rows)).table() + left_out

@@ -1,4 +1,4 @@
-"""Usage of a written model, for readers of its card: facts, and a program that runs."""
+"""Usage section of a model card: facts about inputs and outputs, and a program."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ntkit.inputs import saved_settings
 from ntkit.model import FrozenModel, TensorInfo
 from ntkit.pages._offline import rendered
 
-_MOST = 20  # classes and columns that are named
+_MOST = 20  # listed classes and columns
 _NUMPY = {"double": "float64", "float": "float32"}
-_TASKS = {  # as the Hugging Face Hub calls them
+_TASKS = {  # names of the Hugging Face Hub
     "images": "image-classification",
     "texts": "text-classification",
     "strings": "text-classification",
@@ -29,10 +29,10 @@ _TASKS = {  # as the Hugging Face Hub calls them
 class Usage:
     """Usage of a model, for its card."""
 
-    # `snippet` is a Python program that predicts, to be run beside the model; `program` is the same
-    # as a file, which is run from anywhere. `files` are those that it needs beside the model.
-    # `change` says what is other than in the original, and `before` what the figures before are of,
-    # where they are not the original's. `task` is None where the samples are arrays.
+    # `snippet` is a Python program that predicts in the folder of the model. `program` is a file
+    # that runs in any folder. `files` holds the other files that the program needs. `change` states
+    # the differences from the original. `before` names the head of the results before the repair,
+    # if it is not the original. `task` is None for arrays.
 
     facts: Mapping[str, str]
     snippet: str
@@ -46,7 +46,7 @@ class Usage:
 def usage_of(
     model: FrozenModel, samples: Samples, *, original: FrozenModel, new_head: bool, file: str
 ) -> Usage:
-    """Say how a model is used on samples like these."""
+    """Usage of a model on samples like these."""
     kind, values, facts, files = _inputs(model, samples)
     output, decide = _shown(model)
     values |= {"file": file, "output": output, "decide": decide}
@@ -55,14 +55,14 @@ def usage_of(
         return rendered(
             f"predict_{kind}.py.jinja",
             place=place,
-            beside=lambda name: f'str({place} / "{name}")' if place else f'"{name}"',
+            path_of=lambda name: f'str({place} / "{name}")' if place else f'"{name}"',
             **values,
         )
 
     names = json.loads(model.metadata["ntkit.classes"])
     shown = listed((f"{i} = {name!r}" for i, name in enumerate(names)), _MOST, " ({} in all)")
     facts = {
-        "classes": f"{shown}, in the order of the scores; the file holds them as ntkit.classes",
+        "classes": f"{shown}, in the order of the scores; metadata ntkit.classes of the file",
         "inputs": "; ".join(map(str, model.inputs)),
         "outputs": "; ".join(map(str, model.outputs)),
         **facts,
@@ -73,10 +73,10 @@ def usage_of(
 
 
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
-    """Differences from the original, and the head that stands for it in the accuracies."""
+    """Differences from the original, and the head of the accuracies before the repair."""
     if not new_head:
         return (
-            "Everything before it, inputs, outputs and their names are those of the original.",
+            "Earlier layers, inputs, outputs and their names are those of the original.",
             "",
         )
     names = {tensor.name for tensor in original.outputs}
@@ -84,23 +84,23 @@ def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple
     n_classes = len(model.head.classes) if model.head is not None else 0
     before = "has no head for these classes"
     if original.head is not None:
-        before = f"tells {len(original.head.classes)} other classes apart"
-    where = "outputs that follow from it show these classes in place of the original's"
+        before = f"has {len(original.head.classes)} other classes"
+    where = "The outputs of the head show these classes instead of the original's"
     if added:
-        where = f"its scores are the new output {', '.join(added)}"
+        where = f"The scores are the new output {', '.join(added)}"
     return (
-        f"Its head is new: the original {before}, this one {n_classes} classes; {where}. "
-        f"Everything before {model.embedding.name!r} and all other outputs are those of the "
-        "original.",
-        "The original model cannot be rated on these classes: “before” is a plain (ERM) head "
-        "that was fitted on the training set, on the same embeddings.",
+        f"The head is new: the original {before}, and this model has {n_classes} classes. "
+        f"{where}. All layers before {model.embedding.name!r} and all other outputs are those of "
+        "the original.",
+        "The original model does not have these classes. “Before” is an ERM head, fitted on the "
+        "same embeddings of the training set.",
     )
 
 
 def _inputs(
     model: FrozenModel, samples: Samples
 ) -> tuple[str, dict[str, Any], dict[str, str], dict[str, bytes]]:
-    """The program's template and its values, facts about the samples, and files it needs."""
+    """The program's template and its values, facts about the samples, and the program's files."""
     info = model.inputs[0]
     kinds = {each.name: _dtype(each) for each in model.inputs}
     values: dict[str, Any] = {
@@ -111,15 +111,15 @@ def _inputs(
         "all_rows": lambda: _all_rows(info),
     }
     if TextPreprocessing.for_strings(model.inputs) is not None:
-        text = f"they go into {info.name!r} as they are, one for each sample"
+        text = f"input {info.name!r} takes one text per sample, without preprocessing"
         return "strings", values, {"texts": text}, {}
     if samples.embedded:
-        text = "the job was given embeddings; prepare inputs as for the original model"
-        return "arrays", values, {"preparation": text}, {}
+        text = "as for the original model (the repair used embeddings)"
+        return "arrays", values, {"preprocessing": text}, {}
     if samples.kind == "images":
         steps = samples.X.preprocessing
         text = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
-        text += "; scale is a factor on pixels 0 … 255, mean and std come after it"
+        text += "; scale multiplies pixels from 0 to 255, before mean and std"
         return "images", values | {"steps": steps}, {"images": text}, {}
     if samples.kind == "texts":
         facts, files = _of_texts(samples.X)
@@ -130,15 +130,15 @@ def _inputs(
         text = listed(map(repr, samples.columns), _MOST, " ({} in all)")
         facts = {"columns": f"{text}, as numbers in this order"}
         return "table", values | {"columns": list(samples.columns)}, facts, {}
-    return "arrays", values, {"preparation": "arrays go in as they are"}, {}
+    return "arrays", values, {"preprocessing": "none"}, {}
 
 
 def _of_texts(texts: Texts) -> tuple[dict[str, str], dict[str, bytes]]:
     """Facts about the tokenizer, and its files."""
     steps, pad = texts.preprocessing, texts.pad_token()
     text = (
-        f"tokenizer.json beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
-        f"most {steps.max_length} tokens, cut off on the {steps.truncation}, filled up on the "
+        f"tokenizer.json in this folder (sha256 {steps.as_dict()['tokenizer_sha256']}); at most "
+        f"{steps.max_length} tokens, truncated on the {steps.truncation}, padded on the "
         f"{steps.padding} with token {pad[0]}"
     )
     if steps.fixed_length is not None:
@@ -149,7 +149,7 @@ def _of_texts(texts: Texts) -> tuple[dict[str, str], dict[str, bytes]]:
         "padding_side": steps.padding,
         "pad_token": steps.pad_token,
     }
-    # What else the original says is for transformers: the tokenizer's class, its special tokens.
+    # The other settings of the original are for transformers: class and special tokens.
     settings = saved_settings(steps.tokenizer_path)
     settings |= {name: value for name, value in used.items() if value is not None}
     return {"tokenizer": text}, {
@@ -159,7 +159,7 @@ def _of_texts(texts: Texts) -> tuple[dict[str, str], dict[str, bytes]]:
 
 
 def _one_at_a_time(info: TensorInfo, value: str) -> str:
-    """A call for one sample, repeated where the model takes a fixed number of them."""
+    """A call for one sample, repeated if the model takes a fixed number of samples."""
     batch = info.shape[0] if info.shape else None
     if isinstance(batch, int) and batch > 1:
         value = f"np.repeat({value}, {batch}, axis=0)"
@@ -181,17 +181,17 @@ def _dtype(info: TensorInfo) -> str:
 
 
 def _shown(model: FrozenModel) -> tuple[str, list[str]]:
-    """The output that shows classes best, and how a program reads them from it."""
+    """The output with the classes, and the lines of a program that read them."""
     head, logits = model.head, model.logits
     if head is None or logits is None:
-        return model.outputs[0].name, ["return found"]
+        return model.outputs[0].name, ["return outputs"]
     columns = [
-        "scores = found.reshape(len(found), -1)",
+        "scores = outputs.reshape(len(outputs), -1)",
         "return [classes[i] for i in scores.argmax(axis=1)]",
     ]
     names = {tensor.name: tensor for tensor in model.outputs}
     if logits.name in names:
-        return logits.name, columns if head.n_logits > 1 else [_risen(0)]
+        return logits.name, columns if head.n_logits > 1 else [_above(0)]
     derived = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
     for info in derived:
         width = info.shape[-1] if info.shape else None
@@ -199,17 +199,17 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
         if scores and width == len(head.classes) and len(info.shape or ()) > 1:
             return info.name, columns
         if scores and head.n_logits == 1 and "Sigmoid" in model.describe()["post_processing"]:
-            return info.name, [_risen(0.5)]
+            return info.name, [_above(0.5)]
     for info in derived:
         if info.dtype == "sequence of maps":
-            return info.name, ["return [max(row, key=row.get) for row in found]"]
+            return info.name, ["return [max(row, key=row.get) for row in outputs]"]
         if info.dtype == "string" or model.classes_from_graph:
-            return info.name, ["return found.reshape(len(found), -1)[:, 0].tolist()"]
+            return info.name, ["return outputs.reshape(len(outputs), -1)[:, 0].tolist()"]
         if info.dtype.startswith(("int", "uint", "bool")):
-            column = "found.reshape(len(found), -1)[:, 0]"
+            column = "outputs.reshape(len(outputs), -1)[:, 0]"
             return info.name, [f"return [classes[int(i)] for i in {column}]"]
-    return (derived or list(model.outputs))[0].name, ["return found"]
+    return (derived or list(model.outputs))[0].name, ["return outputs"]
 
 
-def _risen(threshold: float) -> str:
-    return f"return [classes[int(score > {threshold})] for score in found.reshape(-1)]"
+def _above(threshold: float) -> str:
+    return f"return [classes[int(score > {threshold})] for score in outputs.reshape(-1)]"

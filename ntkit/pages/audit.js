@@ -9,7 +9,7 @@
   const keys = document.getElementById("keys");
   const place = `ntkit-audit-${main.dataset.digest}`;
   const name = document.getElementById("name");
-  const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later", invariant: "it stays the same"};
+  const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later", invariant: "keeps the class"};
   const KEYS = {1: "spurious", y: "spurious", 2: "legitimate", n: "legitimate", 3: "unsure", u: "unsure"};
   let given = new Map();
   let kept = true;
@@ -22,7 +22,7 @@
         if (Object.hasOwn(WORDS, answer) && typeof at === "string" && entries.some((entry) => entry.name === finding))
           given.set(finding, {answer, at});
     } catch {
-      given = new Map(); // another program's, or none can be kept
+      given = new Map(); // damaged, or the browser stores nothing
     }
   }
 
@@ -47,18 +47,18 @@
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
     save.disabled = !given.size;
     const counted = `${given.size} of ${cards.length} answered.`;
-    const warning = kept ? "" : " This browser keeps nothing: save before you close the page.";
+    const warning = kept ? "" : " This browser does not keep answers. Save them before you close the page.";
     said.textContent = [news, counted].filter(Boolean).join(" ") + warning;
   }
 
   function answer(i, value) {
     const finding = entries[i].name;
-    if (!cards[i].querySelector(`[data-answer="${value}"]`)) value = "invariant"; // yes, of a change
+    if (!cards[i].querySelector(`[data-answer="${value}"]`)) value = "invariant"; // the yes for a change
     const again = given.get(finding)?.answer === value;
     if (again) given.delete(finding);
     else given.set(finding, {answer: value, at: new Date().toISOString()});
     keep();
-    show(again ? "Answer taken back." : "");
+    show(again ? "Answer removed." : "");
   }
 
   function download() {
@@ -74,7 +74,7 @@
     link.download = "answers.json";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    show("Saved as answers.json, where this browser puts downloads.");
+    show("Saved as answers.json in the downloads of this browser.");
   }
 
   function current() {

@@ -1,4 +1,4 @@
-"""Page of an audit: findings in plain words, samples, and questions."""
+"""Page of an audit: findings in plain words, examples, and questions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thum
 from ntkit.pages.change_cards import ShownChange, change_card, change_in_words
 from ntkit.samples import Inputs
 
-_LONGEST = 60  # characters of a column that names of attributes show
-_MOST_NOUNS = 4  # of a side that a question names
+_LONGEST = 60  # characters of a column in the name of an attribute
+_MOST_NOUNS = 4  # attributes of a value that a question names
 _OF_A_TABLE = ("column", "metadata", "file")
 _HEIGHT = {
     "high": ("a high", "the highest quarter", "is lower"),
@@ -29,13 +29,13 @@ _HEIGHT = {
 }
 _CLUSTER = re.compile(r" cluster \d+$")
 _INFERRED = (
-    "This was measured by a program, and nobody wrote it down. What it stands for is for you to "
-    "see in the examples: what do those on one side have in common?"
+    "A program measured this, and it has no name. Look at the examples: what do those on one side "
+    "have in common?"
 )
 _SEEN = (
-    "The model noticed this by itself, and nobody gave it a name. Compare the two sides below: "
-    "what do those on one side have in common, and not those on the other? If you cannot tell, say "
-    "that you are not sure."
+    "This is a feature that the model has learned, and it has no name. Compare the two sides: what "
+    "do the examples of one side have in common? If you cannot tell, answer that you are not "
+    "sure."
 )
 _SHOWING = {
     "high": ("with much of it", "with less of it"),
@@ -58,7 +58,7 @@ class Wording:
 def wording(
     name: str, kind: str, columns: Iterable[str] = (), layers: Sequence[str] = ()
 ) -> Wording:
-    """Put an attribute in words."""
+    """An attribute in words."""
     rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
     if kind == "word":
         thing = "tag" if rest.startswith("<") else "words" if " " in rest else "word"
@@ -74,27 +74,27 @@ def wording(
 
 
 def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
-    """Ask whether a finding is a shortcut, naming all that a *yes* would act on."""
-    # The page of an audit and the terminal ask in these words.
+    """The question whether a finding is a shortcut, with all attributes that a *yes* applies to."""
+    # The page of an audit and the terminal ask the same question.
     columns = list(columns)
     names, *others = finding.values
-    if finding.feature_set in NAMELESS:  # a number that differs says nothing to a person
+    if finding.feature_set in NAMELESS:  # further numbers do not help a person
         names, others = (finding.name,), []
     first, rest = (
-        [wording(name, finding.feature_set, columns).noun for name in side]
-        for side in (names, [name for side in others for name in side])
+        [wording(name, finding.feature_set, columns).noun for name in some]
+        for some in (names, [name for value in others for name in value])
     )
-    if finding.feature_set == "image":  # one measurement, cut twice
+    if finding.feature_set == "image":  # two thresholds of the same statistic
         same = f" {first[0].split(' ', 2)[-1]}"
         rest = [noun.replace(same, " one") for noun in rest]
     against = f" (against {_listed(rest, shown=0)})" if rest else ""
     sentence = f"Is {_listed(first, shown=1)}{against} a shortcut that the model should ignore?"
-    plain = sentence.replace("“", '"').replace("”", '"')  # as a terminal writes them
+    plain = sentence.replace("“", '"').replace("”", '"')  # for a terminal
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
 
 
 def _listed(nouns: Sequence[str], shown: int) -> str:
-    """Some nouns as one; of several words, those after the first ones shown are just quoted."""
+    """A list of nouns; words after the first ones are only quoted."""
     named = [
         noun.removeprefix("the word ") if i >= shown else noun
         for i, noun in enumerate(nouns[:_MOST_NOUNS])
@@ -117,25 +117,25 @@ def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wor
         column, condition = parts.groups()
     what = quoted(column)
     if condition == " missing":
-        title, noun, lacking = f"{what} is missing", f"a missing {what}", f"{what} is known"
+        title, noun, lacking = f"{what} is missing", f"a missing {what}", f"a known {what}"
     elif condition.startswith(">="):
         limit = condition[2:]
         title, noun = f"{what} is {limit} or more", f"{what} of {limit} or more"
-        lacking = f"{what} is less than {limit}"
+        lacking = f"{what} of less than {limit}"
     elif condition.startswith("="):
         value = quoted(condition[1:])
         title, noun = f"{what} is {value}", f"the value {value} of {what}"
-        lacking = f"{what} is something else"
+        lacking = f"another value of {what}"
     else:
         return _of_a_thing(what)
-    return Wording(title, noun, f"where {title}", f"where {lacking}")
+    return Wording(title, noun, f"with {noun}", f"with {lacking}")
 
 
 def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
-    """The column that an attribute is read from, and what it says of it; None if it is none."""
+    """The column and the condition in the name of an attribute; None without a column."""
     matches = [
         (name, attribute.removeprefix(start))
-        for name in names  # those of attributes cut long ones
+        for name in names  # names of attributes shorten long columns
         for start in [f"{kind}:{shortened(name, _LONGEST)}"]
         if attribute.startswith((f"{start}=", f"{start}>=")) or attribute == f"{start} missing"
     ]
@@ -143,34 +143,35 @@ def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str
 
 
 def _of_a_number(what: str, kind: str, height: str) -> Wording:
-    adjective, which, otherwise = _HEIGHT[height]
+    adjective, which, opposite = _HEIGHT[height]
     noun, hint = f"{adjective} {what} of the image", ""
     title = f"{_capital(what)} of the image: {height}"
     if kind != "image":
         what = f"{kind} {quoted(what)}"
         noun, hint = f"{adjective} value of {what}", _INFERRED
         title = f"{_capital(what)}: {height}"
-    having, lacking = f"whose {what} is {height} ({which})", f"whose {what} {otherwise}"
+    having, lacking = f"whose {what} is {height} ({which})", f"whose {what} {opposite}"
     return Wording(title, noun, having, lacking, hint)
 
 
 def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
-    """A neuron, a direction or a cluster: only examples can say what it sees."""
+    """A neuron, a direction or a cluster, which only examples can explain."""
     layer = rest.partition(" ")[0]
-    where = "the last layer" if kind == "embedding" else "a layer on the way to its answer"
+    place = "the last layer" if kind == "embedding" else "an earlier layer"
     if layer in layers:
-        where = f"layer {layers.index(layer) + 1} of the {len(layers)} that were looked at"
-    hint = f"{_SEEN} It is what {where} makes of them; in the files: {brief(name)}."
+        place = f"layer {layers.index(layer) + 1} of the {len(layers)} tested layers"
+    hint = f"{_SEEN} It comes from {place}; in the files: {brief(name)}."
     if _CLUSTER.search(rest):
-        title, noun = "A kind that the model tells apart", "this kind that the model tells apart"
+        title = "A kind of sample that the model distinguishes"
+        noun = "this kind of sample"
         return Wording(title, noun, "of this kind", "of other kinds", hint)
     height = next((h for h in _SHOWING if rest.endswith(f" {h}")), "high")
-    noun = "this thing that the model notices"
-    return Wording("Something that the model notices", noun, *_SHOWING[height], hint)
+    noun = "this learned feature"
+    return Wording("A learned feature", noun, *_SHOWING[height], hint)
 
 
 def quoted(text: str) -> str:
-    """A text in quotation marks, cut where it is long."""
+    """A text in quotation marks; a long text is cut."""
     return f"“{brief(text)}”"
 
 
@@ -186,7 +187,7 @@ def _capital(text: str) -> str:
 _MOST_NAMES = 3
 _MOST_CLASSES = 12
 _LONGEST_NAME = 100
-_IMAGES, _OTHERS = 6, 4  # examples of a group
+_IMAGES, _OTHERS = 6, 4  # examples of a group, of images and of other samples
 
 
 def card_of(
@@ -199,25 +200,25 @@ def card_of(
     layers: Sequence[str] = (),
     retrained: bool = False,
 ) -> dict[str, Any]:
-    """Put a finding in words, and draw its examples; what these look like is not yet known."""
-    # `retrained` says that the predictions are those after class-balanced retraining.
+    """A finding in words, with the rows of its examples; the caller adds the examples' content."""
+    # `retrained` marks predictions of the class-balanced retrained head.
     columns = [name for table in inputs.tables for name in table]
     words, samples = wording(finding.name, finding.feature_set, columns, layers), inputs.samples
     worst = finding.worst
-    two = [cell for cell in (worst, finding.beside(worst)) if cell.count]
+    two = [group for group in (worst, finding.beside(worst)) if group.count]
     most = _IMAGES if inputs.images is not None else _OTHERS
     groups = [
         {
-            "bar": _bar(cell, words),
+            "bar": _bar(group, words),
             "examples": examples_of(
-                _members(cell, values, predictions),
+                _members(group, values, predictions),
                 predictions.wrong,
-                wrong_first=cell is worst,
+                wrong_first=group is worst,
                 most=most,
                 seed=seed,
             ),
         }
-        for cell in two
+        for group in two
     ]
     agreeing = words.having if finding.present else words.lacking
     model, is_right = "The model seems", "it is right"
@@ -225,7 +226,7 @@ def card_of(
         model = "After class-balanced retraining, the model would seem"
         is_right = "it would be right"
     label, goes_with = class_name(worst.label), class_name(finding.goes_with)
-    labels = list(dict.fromkeys(cell.label for cell in finding.groups))
+    labels = list(dict.fromkeys(group.label for group in finding.groups))
     shares = [share_in_words(s) for s in (finding.share, finding.share_elsewhere)]
     return {
         "finding": finding,
@@ -237,11 +238,11 @@ def card_of(
         "hint": words.hint,
         "question": question_of(finding, columns),
         "retrained": retrained,
-        "seems": f"{model} to take {samples} {agreeing} for {goes_with}.",
+        "seems": f"{model} to predict {goes_with} for {samples} {agreeing}.",
         "verdict": _verdict([group["bar"] for group in groups], label, samples, is_right),
         "really": label,
-        "common": f"Of the {samples} of class {goes_with}, {shares[0]} are ones {words.having}; of "
-        f"all others, {shares[1]} are.",
+        "common": f"Of the {samples} of class {goes_with}, {shares[0]} are {samples} "
+        f"{words.having}. Of the other {samples}, {shares[1]} are.",
         "groups": groups,
         "classes": [
             (
@@ -258,22 +259,22 @@ def card_of(
     }
 
 
-def _members(cell: FindingGroup, values: Array, predictions: Predictions) -> Array:
-    label = predictions.classes.tolist().index(cell.label)
+def _members(group: FindingGroup, values: Array, predictions: Predictions) -> Array:
+    label = predictions.classes.tolist().index(group.label)
     of_class = (predictions.y_index == label) & (predictions.weight > 0)
-    return np.asarray(of_class & (values == cell.having))
+    return np.asarray(of_class & (values == group.having))
 
 
-def _bar(cell: FindingGroup, words: Wording) -> dict[str, Any]:
-    """Accuracy of some samples of a class, with its interval, in percent."""
-    low, high = (100 * limit for limit in cell.interval)
+def _bar(group: FindingGroup, words: Wording) -> dict[str, Any]:
+    """Accuracy of a group with its interval, in percent."""
+    low, high = (100 * limit for limit in group.interval)
     return {
-        "label": words.having if cell.having else words.lacking,
-        "accuracy": 100 * cell.accuracy,
-        "shown": share_in_words(cell.accuracy),
+        "label": words.having if group.having else words.lacking,
+        "accuracy": 100 * group.accuracy,
+        "shown": share_in_words(group.accuracy),
         "low": low,
         "high": high,
-        "count": cell.count,
+        "count": group.count,
     }
 
 
@@ -283,18 +284,18 @@ def _verdict(bars: Sequence[Mapping[str, Any]], label: str, samples: str, is_rig
     for other in others:
         joined = "but" if first["accuracy"] < other["accuracy"] else "and"
         shares += f", {joined} on {other['shown']} of the others"
-    return f"Of the {samples} that are really {label}, {is_right} on {shares}."
+    return f"Among the {samples} of class {label}, {is_right} on {shares}."
 
 
 def share_in_words(share: float) -> str:
-    """A share in whole percents, but never 100 % of what is not all, or 0 % of what is."""
+    """A share in whole percent, with a decimal if it would be rounded to 0 or 100 %."""
     whole = round(100 * share)
     exact = share in (0, 1) or whole not in (0, 100)
     return f"{whole if exact else f'{100 * share:.1f}'}\N{NO-BREAK SPACE}%"
 
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Attributes that a person can make something of, in words, and how many more there are."""
+    """The first attributes with a meaningful name, in words, and the number of others."""
     kinds = (name.partition(":" if ":" in name else " ")[0] for name in names)
     words = [wording(name, kind, columns) for name, kind in zip(names, kinds, strict=True)]
     shown = [each.title for each in words if not each.hint][:_MOST_NAMES]
@@ -305,10 +306,9 @@ def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
 def examples_of(
     group: Array, wrong: Array, *, wrong_first: bool, most: int = 6, seed: int = 0
 ) -> dict[str, Any]:
-    """Draw some samples of a group: rows that are wrong and right, and how many there are."""
-    # `wrong_first` says whether the wrong ones are to the point, or the right ones; two thirds are
-    # of these, if there are as many, and the others fill what one kind leaves. "rows" has both in
-    # the order in which to show them.
+    """Random samples of a group: rows with wrong and right predictions, and their numbers."""
+    # With `wrong_first`, up to two thirds of the examples are wrong predictions, else right ones.
+    # The other kind fills the rest. "rows" lists both in the order of the page.
     rng = np.random.default_rng(seed)
     kinds = [np.flatnonzero(group & wrong), np.flatnonzero(group & ~wrong)]
     first, second = kinds if wrong_first else kinds[::-1]
@@ -335,10 +335,10 @@ def look_of(
     inputs: Inputs,
     image: str | None,
 ) -> dict[str, Any]:
-    """Look of a sample beside a finding; "right" is None where nobody knows."""
+    """A sample as an example of a finding; "right" is None without a label."""
     tables = inputs.tables
     columns = [column for table in tables for column in table]
-    marks = dict[str, str]()  # of the columns that the family is read from
+    marks = dict[str, str]()  # marks the columns of the finding's attributes
     for name in (finding.name, *finding.same, *finding.opposed):
         for kind in ("column", "metadata"):
             if match := column_of(name, kind, columns):
@@ -366,7 +366,7 @@ def look_of(
 
 
 def _words_of(names: Sequence[str]) -> list[str]:
-    """Words to mark in a text, if it holds them, of names of any kind."""
+    """Words to mark in a text, from names of attributes."""
     return [rest for name in names if (rest := name.partition(":")[2])]
 
 
@@ -375,28 +375,28 @@ _EXAMPLES = 6
 
 @dataclass(frozen=True, eq=False)
 class Unlabelled:
-    """Samples without labels, and what they have of what was found elsewhere."""
+    """Samples without labels, and which of them have the attributes of findings."""
 
     n_samples: int
     values: Mapping[str, Array]
     inputs: Inputs
 
     def counts(self, name: str) -> tuple[int, int] | None:
-        """Numbers of samples with an attribute, and of those it is known of; None if unreadable."""
+        """Number of samples with an attribute, and with a known value; None if unreadable."""
         values = self.values.get(name)
         return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
 
     def examples(self, name: str, seed: int) -> list[int]:
-        """Rows of some that have it, drawn at random."""
+        """Rows of some random samples with the attribute."""
         rows = np.flatnonzero(self.values[name] == 1)
         drawn = np.random.default_rng(seed).permutation(rows)[:_EXAMPLES]
         return [int(row) for row in np.sort(drawn)]
 
 
 SHOWN = 12
-"""Findings on a page, the first ones: what a person answers in five minutes."""
-_LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a family
-_ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
+"""Largest number of findings on a page, which a person can answer in five minutes."""
+_LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a finding
+_SPACE = 6_000_000  # characters of images; more make a page slow to open and to send
 
 
 @dataclass(frozen=True, eq=False)
@@ -422,15 +422,15 @@ class AuditPage:
 
     @property
     def lists(self) -> tuple[AuditPage, ...]:
-        """Findings of the model, then those that only retraining has, if there are any."""
+        """Findings of the model, then those that only the retrained head has, if there are any."""
         new = self.retraining
         return (self, new) if new is not None and new.findings else (self,)
 
 
 def audit_html(page: AuditPage) -> str:
-    """Write the page of an audit."""
-    # It opens offline, loads nothing and sends nothing. Answers are kept in the browser, and saved
-    # as `answers.json` by a button.
+    """The HTML page of an audit."""
+    # The page works offline: it loads nothing and sends nothing. The browser keeps the answers, and
+    # a button saves them as `answers.json`.
     page.inputs.check(len(page.predictions.y_index))
     cards = _cards(page)
     groups = [(card, group) for card in cards for group in card["groups"]]
@@ -444,9 +444,11 @@ def audit_html(page: AuditPage) -> str:
     for card in cards:
         if (seen := page.flipped.get(card["finding"].name)) and not card["retrained"]:
             name, flips, n = seen
-            counted = f"{flips} of {n} predictions flip" if flips else f"no prediction of {n} flips"
+            counts = (
+                f"{flips} of {n} predictions flip" if flips else f"none of {n} predictions flips"
+            )
             what = change_in_words(name)
-            card["changed"] = f"When it is changed ({what[:1].lower()}{what[1:]}), {counted}."
+            card["changed"] = f"After this change, {counts}: {what[:1].lower()}{what[1:]}."
     looks = [look for _, group in groups for look in group["looks"]]
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
     data = "--train DATA --validation DATA -o debiased/"
@@ -460,16 +462,33 @@ def audit_html(page: AuditPage) -> str:
         cards=cards,
         retrained=share_in_words(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
         n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),
-        n_families=len(page.findings) + sum(facts["left_out"].values()),
+        n_findings=len(page.findings) + sum(facts["left_out"].values()),
+        headline=_headline(page, cards),
         samples=page.inputs.samples,
-        looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
-        without_pictures=page.inputs.images is not None
+        tested=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
+        without_images=page.inputs.images is not None
         and any(look["image"] is None for look in looks),
     )
 
 
+def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:
+    """Title of the page: the number of findings and the first of them."""
+    if not page.facts["labelled"]:
+        flipping = [each for each in page.changes or () if each.facts["is_finding"]]
+        if not flipping:
+            return "No change flips more predictions than its control"
+        first, n = change_in_words(flipping[0].facts["name"]), len(flipping)
+        return f"{n} change{'s' if n > 1 else ''} flip{'' if n > 1 else 's'} predictions: {first}"
+    n = len(cards)
+    if not n:
+        n = sum(len(each.findings) for each in page.lists)
+        return f"{n} finding{'' if n == 1 else 's'}" if n else "No findings"
+    new = " after retraining" if cards[0]["retrained"] else ""
+    return f"{n} finding{'s' if n > 1 else ''}{new}: {cards[0]['title']}{', …' if n > 1 else ''}"
+
+
 def _cards(page: AuditPage) -> list[dict[str, Any]]:
-    """The findings to show; titles differ, for what has no name of its own is numbered."""
+    """The cards of the findings; equal titles get numbers."""
     cards = [
         card_of(
             finding,
@@ -497,7 +516,7 @@ def _cards(page: AuditPage) -> list[dict[str, Any]]:
 
 
 def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
-    """Say how often what the cards are about occurs among samples without labels."""
+    """Add to the cards how often their attributes occur among samples without labels."""
     other = page.unlabelled
     if other is None:
         return
@@ -511,7 +530,7 @@ def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
         if known:
             card["elsewhere"] = (
                 f"Of {known} {other.inputs.samples} without labels, {having} "
-                f"({share_in_words(having / known)}) are ones {card['having']}."
+                f"({share_in_words(having / known)}) are {other.inputs.samples} {card['having']}."
             )
     images = _thumbnails(other.inputs, [row for _, rows in shown for row in rows])
     for card, rows in shown:
@@ -521,8 +540,8 @@ def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
 
 
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
-    """Small pictures of rows, the first ones first, as far as there is room."""
-    left, thumbnails = _ROOM, dict[int, str | None]()
+    """Thumbnails of rows, until the space of the page is used up."""
+    left, thumbnails = _SPACE, dict[int, str | None]()
     for row, image in inputs.images_of(rows):
         thumbnails[row] = thumbnail_of(image)
         left -= len(thumbnails[row] or "")

@@ -1,4 +1,4 @@
-"""Changes of the input on a page: in words, and originals next to their copies."""
+"""Changes of the input on a page: in words, with originals next to changed copies."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ntkit.pages._offline import brief, cells_of, thumbnail_of
 from ntkit.samples import Inputs
 
 _IMAGE_CHANGES = {
-    "border": "The border of the {}, taken from another one",
-    "centre": "The centre of the {}, taken from another one",
-    "high frequencies": "The fine detail of the {}, taken from another one",
-    "blur": "The {} blurred",
-    "jpeg": "The {} saved with losses (JPEG)",
-    "grey": "The {} in grey",
-    "brightness": "The {} with another brightness",
-    "contrast": "The {} with another contrast",
-    "resize": "The {} made smaller, and larger again",
-    "noise": "The {} with noise",
+    "border": "The border of the image replaced by that of another image",
+    "centre": "The centre of the image replaced by that of another image",
+    "high frequencies": "The fine detail of the image replaced by that of another image",
+    "blur": "The image blurred",
+    "jpeg": "The image saved with losses (JPEG)",
+    "grey": "The image in grey",
+    "brightness": "The image with another brightness",
+    "contrast": "The image with another contrast",
+    "resize": "The image shrunk and enlarged again",
+    "noise": "The image with noise",
 }
 _TOKENS = re.compile(r"\s+|\w+|[^\w\s]")
 _BEFORE, _LONGEST = 80, 260  # characters of a text before the first change, and in all
@@ -31,7 +31,7 @@ _BEFORE, _LONGEST = 80, 260  # characters of a text before the first change, and
 
 @dataclass(frozen=True, eq=False)
 class ShownChange:
-    """What is known of a change, and examples that flip, before and after."""
+    """Results of a change, and examples of flipped predictions before and after it."""
 
     facts: Mapping[str, Any]
     before: Inputs
@@ -39,44 +39,42 @@ class ShownChange:
 
 
 def change_in_words(name: str) -> str:
-    """A change, as its text form says it, for somebody who has never seen one."""
+    """A change in plain words, from its text form."""
     kind, _, rest = name.partition(":")
     if kind == "image":
         what, _, how = rest.partition("=")
-        pattern = _IMAGE_CHANGES.get(what, f"The {what} of the {{}}, taken from another one")
-        return pattern.format("picture") + (f" ({how})" if how else "")
+        default = f"The {what} of the image replaced by that of another image"
+        return _IMAGE_CHANGES.get(what, default) + (f" ({how})" if how else "")
     if name == "markup":
-        return "Mark-up left out"
+        return "Mark-up removed"
     if kind == "word":
         words = [f"“{brief(part.removeprefix('word:'))}”" for part in name.split("|word:")]
         if len(words) > 1:
-            return f"{' and '.join(words)} put in each other's place"
+            return f"{' and '.join(words)} exchanged"
         word, _, how = rest.partition("=")
-        done = {"in": "put in", "both": "left out, or put in"}.get(how, "left out")
+        done = {"in": "added", "both": "removed or added"}.get(how, "removed")
         return f"The word “{brief(word)}” {done}"
     if kind == "column":
         column, _, values = rest.partition("=")
-        how = (
-            f"set to {brief(values.replace('|', ' or '))}" if values else "taken from another case"
-        )
+        how = f"set to {brief(values.replace('|', ' or '))}" if values else "of another case"
         return f"“{brief(column)}” {how}"
     return brief(name)
 
 
 def _control_in_words(name: str) -> str:
     if name.endswith(", elsewhere"):
-        return "as large an area elsewhere"
+        return "control: an equal area elsewhere"
     if name.startswith("a word as frequent as "):
-        return "another word, as frequent, left out"
-    return "an equally large change without a meaning"
+        return "control: another word of equal frequency removed"
+    return "control: a random change of equal size"
 
 
 SEEN = 3
-"""Copies that a person sees before saying that the right answer stays the same."""
+"""Number of examples that a person must see to answer whether a change keeps the class."""
 
 
 def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
-    """A change in words, with its bars and examples; of pictures perhaps with a question."""
+    """A change in words, with its bars and examples; a change of images can have a question."""
     facts = change.facts
     bars = [
         _bar("this change", facts["flips"], facts["flips_interval"], facts["n"]),
@@ -88,9 +86,9 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
         ),
     ]
     flips = round(facts["flips"] * facts["n"])
-    verdict = "surely more than a change of the same size that means nothing"
+    verdict = "significantly more than under the control"
     if not facts["is_finding"]:
-        verdict = "not surely more than a change of the same size that means nothing"
+        verdict = "not significantly more than under the control"
     pairs, entry = _pairs(change), None
     if asks and facts["name"].startswith("image:") and len(pairs) >= SEEN:
         name = facts["name"]
@@ -99,7 +97,7 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
         "name": brief(facts["name"]),
         "entry": entry,
         "title": change_in_words(facts["name"]),
-        "sentence": f"{flips} of {facts['n']} predictions flip: {verdict}."
+        "sentence": f"{flips} of {facts['n']} predictions flip, {verdict}."
         if flips
         else f"None of {facts['n']} predictions flips.",
         "bars": bars,
@@ -122,7 +120,7 @@ def _bar(label: str, share: float, bounds: Sequence[float], n: int) -> dict[str,
 
 
 def _pairs(change: ShownChange) -> list[dict[str, Any]]:
-    """Originals that flip, and their copies."""
+    """Originals whose prediction flips, and their changed copies."""
     examples = change.facts["examples"]
     images = [
         {row: thumbnail_of(image) for row, image in inputs.images_of(range(len(examples)))}
@@ -140,9 +138,9 @@ def _pairs(change: ShownChange) -> list[dict[str, Any]]:
                 "image": images[which].get(i),
                 "text": texts[which],
                 "cells": cells_of([inputs.table or {}], i, changed, max(3, len(changed)))[0],
-                "says": f"“{brief(str(example[said]))}”",
+                "says": f"“{brief(str(example[key]))}”",
             }
-            for which, (inputs, said) in enumerate(
+            for which, (inputs, key) in enumerate(
                 ((change.before, "predicted"), (change.after, "after"))
             )
         ]
@@ -157,7 +155,7 @@ def _changed_columns(change: ShownChange, i: int) -> dict[str, str]:
 
 
 def differing(text: str, copy: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """A text and its copy around the first difference, in parts that are marked where they differ.
+    """A text and its copy from the first difference on, in parts with marks on differences.
 
     >>> differing("a good movie", "a good film")
     ([('a good', ''), (' ', ''), ('movie', 'this')], [('a good', ''), (' ', ''), ('film', 'this')])
@@ -185,7 +183,7 @@ def differing(text: str, copy: str) -> tuple[list[tuple[str, str]], list[tuple[s
 
 
 def _first(tokens: Sequence[str]) -> list[str]:
-    """Tokens up to a length, and … where more are cut off."""
+    """Tokens up to a length, with … at the end if more follow."""
     kept, length = list[str](), 0
     for token in tokens:
         kept.append(token[:_LONGEST])

@@ -10,10 +10,10 @@
   const saving = document.getElementById("save");
   const place = `ntkit-label-${settings.digest}`;
   const shown = [...settings.values, "cannot tell"];
-  let log = []; // [sample, value]: what was answered, in order; the last word counts
+  let log = []; // [sample, value] of every key press, in order; the last one of a sample counts
   let at = 0;
   let kept = true;
-  let saved = false; // all of the log, as far as this page knows
+  let saved = false; // whether the file has the whole log
 
   const valueAt = (list, i) => list.at(i);
   const given = () => new Map(log);
@@ -26,7 +26,7 @@
       const found = JSON.parse(localStorage.getItem(place) ?? "[]");
       log = Array.isArray(found) && found.every(isEntry) ? found : [];
     } catch {
-      log = []; // another program's, or none can be kept
+      log = []; // damaged, or the browser stores nothing
     }
   }
 
@@ -57,8 +57,8 @@
     undoing.disabled = saving.disabled = !log.length;
     viewing.firstChild.textContent = main.classList.contains("grid") ? "One at a time " : "Grid ";
     const all = done.size === samples.length;
-    const counted = all ? `All ${samples.length} are done${saved ? "." : ": save them."}` : `${done.size} of ${samples.length} done.`;
-    const warning = kept || saved ? "" : " This browser keeps nothing: save before you close the page.";
+    const counted = all ? `All ${samples.length} labelled.${saved ? "" : " Save them."}` : `${done.size} of ${samples.length} labelled.`;
+    const warning = kept || saved ? "" : " This browser does not keep labels. Save them before you close the page.";
     said.textContent = [counted, news].filter(Boolean).join(" ") + warning;
     if (main.classList.contains("grid")) samples[at].scrollIntoView({block: "nearest"});
     else window.scrollTo(0, 0);
@@ -74,7 +74,7 @@
     saved = false;
     keep();
     at = next(at + 1) ?? at;
-    show(`The last: ${valueAt(shown, value)}.`);
+    show(`Last label: ${valueAt(shown, value)}.`);
   }
 
   function undo() {
@@ -110,7 +110,7 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     saved = true;
-    show(`Saved as labels.csv, where this browser puts downloads.${settings.then}`);
+    show(`Saved as labels.csv in the downloads of this browser.${settings.then}`);
   }
 
   for (const button of document.querySelectorAll("[data-value]"))
@@ -122,7 +122,7 @@
   document.addEventListener("keydown", (event) => {
     const digit = /^[0-9]$/.test(event.key);
     if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();
-    else if (event.repeat && digit) return; // a key held down answers once
+    else if (event.repeat && digit) return; // holding a key labels only one sample
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.key === "0") answer(-1);
     else if (digit && Number(event.key) <= settings.values.length) answer(Number(event.key) - 1);

@@ -1,4 +1,4 @@
-"""Page on which a person labels samples, and its CSV."""
+"""Page for labelling samples, and its CSV file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["write_label_page"]
 
 
 def csv_of(names: Iterable[str], attribute: str) -> str:
-    r"""A CSV to fill in: all samples, no labels."""
+    r"""A CSV to fill in: all samples, without labels."""
     lines = [f"id,{quoted_cell(attribute)}", *(f"{name_cell(name)}," for name in names)]
     return "\r\n".join(lines) + "\r\n"
 
 
 def name_cell(name: str) -> str:
-    """A name as a cell that no spreadsheet takes for a formula: with an apostrophe before it."""
+    """A name as a cell, with an apostrophe if a spreadsheet would take it for a formula."""
     return quoted_cell(guarded_cell(name))
 
 
@@ -37,9 +37,9 @@ def quoted_cell(text: str) -> str:
     return f'"{doubled}"'
 
 
-_MOST = 1000  # samples; nobody labels more in one go
-_MANY = 100  # samples from which on pictures are smaller
-_LARGE, _SMALL = 448, 224  # pixels of a picture
+_MOST = 1000  # samples; a person does not label more at once
+_MANY = 100  # with more samples, images are smaller
+_LARGE, _SMALL = 448, 224  # pixels of an image
 _LONGEST_TEXT = 3000
 _COLUMNS = 40
 CSV_FILE = "label.csv"
@@ -57,27 +57,27 @@ def write_label_page(
     attribute: str = "attribute",
     force: bool = False,
 ) -> None:
-    """Write ``label.html`` and ``label.csv`` into a folder: the same samples to label.
+    """Write a page and a table for labelling samples: ``label.html`` and ``label.csv``.
 
-    The page asks for one keystroke for each sample, and shows them one at a time or as a grid. It
-    opens offline, keeps the labels in the browser, and saves them as ``labels.csv``: names of
-    samples (``id``) and labels, empty if there is none and ? if nobody can tell. A name that
-    a spreadsheet would take for a formula has an apostrophe before it. ``label.csv`` is the same to
-    fill in without a page.
+    The page shows one sample at a time or a grid, and takes one key press per sample. It works
+    offline. The browser keeps the labels, and a button saves them as ``labels.csv`` with the
+    columns ``id`` and ``attribute``. A missing label is empty; ? means that the person cannot tell.
+    A name that a spreadsheet would take for a formula has an apostrophe before it. ``label.csv``
+    is a table of the same samples to fill in.
 
     Parameters
     ----------
     path : path-like
-        The folder.
+        Output folder.
     question : str
-        What is asked about each, as "Is there water behind the bird?".
+        Question about a sample, such as "Is there water behind the bird?".
     rows : sequence of int
-        Which samples, in the order to ask about them.
+        Rows of the samples, in the order of the page.
     inputs : Inputs
-        Raw inputs of all samples, by row. Without ``ids`` samples are called after their rows,
-        from 0 on.
+        Raw inputs of all samples, by row. Without ``ids``, the name of a sample is its row,
+        counted from 0.
     values : sequence of str
-        What can be answered, two to nine; the first is key 1. Nobody has to answer.
+        Two to nine possible labels; key 1 is the first.
     attribute : str
         Column of the labels in the CSV.
     {force}
@@ -85,8 +85,8 @@ def write_label_page(
     Raises
     ------
     InputError
-        If there is nothing to ask about, or too much, rows or names occur twice, or the folder
-        cannot be written.
+        If there are no samples or too many, if rows or names repeat, or if the folder cannot be
+        written.
 
     Examples
     --------
@@ -120,21 +120,21 @@ def label_html(
     more: tuple[str, Sequence[str]] | None = None,
     then: str = "",
 ) -> str:
-    """The page alone."""
-    # `csv` is the file to fill in where a browser runs no scripts, `more` another column of the
-    # file that is saved, with a cell for each of the rows, and `then` says what to do with it.
+    """The HTML page for labelling samples."""
+    # `csv` names the table to fill in if the browser runs no scripts. `more` is a further column of
+    # the saved file, with a cell for each row. `then` tells the person what to do with the file.
     values, rows = [str(value).strip() for value in values], [int(row) for row in rows]
     if not 2 <= len(values) <= _KEYS:
-        raise InputError(f"Give two to {_KEYS} values to choose from; got {len(values)}.")
+        raise InputError(f"Pass two to {_KEYS} values. Got {len(values)}.")
     if len({*values} - {""}) < len(values):
-        raise InputError("The values to choose from must differ, and none may be empty.")
+        raise InputError("Two values are equal, or one is empty. Pass different values.")
     names = _names(rows, inputs)
     for text in (*names, *values, attribute):
         try:
             text.encode()
-        except UnicodeEncodeError:  # half a character, as of a file name in another encoding
+        except UnicodeEncodeError:  # a file name in another encoding can hold half a character
             raise InputError(
-                f"The name {text!r:.80} cannot be written as a text; give ids that can."
+                f"The name {text!r:.80} cannot be written as text. Pass other ids."
             ) from None
     columns, cells = ["id"], [name_cell(name) for name in names]
     if more is not None:
@@ -161,29 +161,31 @@ def label_html(
 
 
 def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
-    """Names of the samples, which must tell them apart."""
+    """Names of the samples, which must be unique."""
     if not rows:
-        raise InputError("There is nothing to label; give some rows.")
+        raise InputError("There are no samples to label. Pass some rows.")
     if len(rows) > _MOST:
-        raise InputError(f"{len(rows)} samples are too many for a page; give {_MOST} at most.")
+        raise InputError(f"{len(rows)} samples are too many for a page. Pass at most {_MOST}.")
     if len(set(rows)) < len(rows) or min(rows) < 0:
-        raise InputError("rows must be row numbers from 0 on, each once.")
+        raise InputError("rows must be unique row numbers, counted from 0.")
     n_samples = inputs.n_samples
     if n_samples is not None:
         inputs.check(n_samples)
         if max(rows) >= n_samples:
-            raise InputError(f"There is no row {max(rows)} (from 0 on) of {n_samples} samples.")
+            raise InputError(
+                f"There is no row {max(rows)}: rows of {n_samples} samples are counted from 0."
+            )
     names = [str(row if inputs.ids is None else inputs.ids[row]) for row in rows]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"Two samples are called {twice!r}; give ids that tell them apart.")
+        raise InputError(f"Two samples have the name {twice!r}. Pass unique ids.")
     return names
 
 
 def _samples(
     rows: Sequence[int], names: Sequence[str], cells: Sequence[str], inputs: Inputs
 ) -> list[dict[str, Any]]:
-    """Content of the page, sample by sample; ``cell`` tells a sample from others in the CSV."""
+    """Content of the page, sample by sample; ``cell`` identifies the sample in the CSV."""
     side = _LARGE if len(rows) <= _MANY else _SMALL
     images = {row: thumbnail_of(image, side) for row, image in inputs.images_of(rows)}
     samples = list[dict[str, Any]]()

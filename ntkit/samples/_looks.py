@@ -50,7 +50,7 @@ class Inputs:
     def samples(self) -> str:
         """Word for the samples in sentences of a page."""
         if self.images is not None:
-            return "pictures"
+            return "images"
         return "texts" if self.texts is not None else "cases"
 
     @property

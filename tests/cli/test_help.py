@@ -13,7 +13,7 @@ from ntkit.cli import main
 from ntkit.cli._app import app
 from ntkit.cli._help import FIRST, PANELS, as_shown, by_panel
 from ntkit.estimators import LABEL_FREE
-from ntkit.jobs.audit import MOST_CHANGES, VIEWS
+from ntkit.jobs.audit import FEATURE_SETS, MOST_CHANGES
 from ntkit.jobs.check import KINDS
 from ntkit.jobs.debias import MAX_COST
 
@@ -84,7 +84,7 @@ def test_help_names_what_the_code_has():
     defaults = {p.name: p.default for p in COMMANDS["debias"].params + COMMANDS["audit"].params}
     assert defaults["max_cost"] == MAX_COST
     assert defaults["changes"] == MOST_CHANGES
-    assert f"Feature sets: {', '.join(VIEWS)}." in COMMANDS["audit"].help
+    assert f"Feature sets: {', '.join(FEATURE_SETS)}." in COMMANDS["audit"].help
     assert f"Methods: {', '.join(LABEL_FREE)}." in COMMANDS["fit"].help
     (over,) = (p for p in COMMANDS["check"].params if p.name == "over")
     assert over.help.endswith(f"{', '.join(KINDS)}.")

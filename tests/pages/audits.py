@@ -1,4 +1,4 @@
-"""Audits with a page to look at: of texts, of a table, of pictures, and one that is hostile."""
+"""Audits with a page: of texts, of a table, of images, and one with hostile names."""
 
 from dataclasses import replace
 

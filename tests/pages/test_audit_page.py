@@ -1,4 +1,4 @@
-"""The page of an audit: its figures and examples are true, and hostile inputs leave it small."""
+"""The page of an audit: its numbers and examples are true, and hostile inputs leave it small."""
 
 import html
 import re
@@ -86,16 +86,16 @@ def test_figures_are_those_of_the_samples(tmp_path):
     one = next(s for s in audit.findings if s.name == "word:film")
     assert "ntkit debias 'my reviews.onnx' --train" in page.text
     assert f"right on {100 * (PRED == Y).mean():.0f} % of {N} texts" in page.text
-    assert "The model seems to take texts with the word “film” for “fresh”." in page.text
+    assert "The model seems to predict “fresh” for texts with the word “film”." in page.text
     rows = {has: (Y == 0) & (has == FILM) for has in (1, 0)}
     shares = {has: 100 * (PRED == Y)[some].mean() for has, some in rows.items()}
     assert (
-        f"Of the texts that are really “rotten”, it is right on {shares[1]:.0f} % "
+        f"Among the texts of class “rotten”, it is right on {shares[1]:.0f} % "
         "of those with the word “film”, but on "
     ) in page.text
     for has, some in rows.items():
         assert f"{shares[has]:.0f} % of {some.sum()}" in re.sub(" +", " ", page.text)
-    assert "The other way round: The word “movie”." in page.text
+    assert "Opposite: The word “movie”." in page.text
     assert one.goes_with == "fresh"
 
 
@@ -109,7 +109,7 @@ def test_examples_are_of_their_group_and_wrong_or_right_as_said(tmp_path):
         assert outcome == ("right" if PRED[row] == Y[row] else "wrong")
         assert ("right" in text) == (outcome == "right")
         if outcome == "wrong":
-            assert f"model says “{['rotten', 'fresh'][PRED[row]]}”" in text
+            assert f"predicted “{['rotten', 'fresh'][PRED[row]]}”" in text
 
 
 def test_the_same_audit_gives_the_same_page(tmp_path):
@@ -167,9 +167,9 @@ def test_weak_findings_are_left_out_and_counted(tmp_path, monkeypatch):
     _, page = written(audit, tmp_path)
     assert len(page.entries) == 1
     assert audit.findings[0].name in page.entries[0]
-    assert "1 more finding is not shown" in page.text
-    assert "2 things were found" in page.text
-    assert "the clearest is below" in page.text
+    assert "1 more finding is in audit.json" in page.text
+    assert "Its errors depend on 2 attributes" in page.text
+    assert "the strongest is below" in page.text
 
 
 def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
@@ -180,16 +180,16 @@ def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
     )
     content, page = written(audit, tmp_path)
     assert len(content) < 100_000
-    assert "1 more finding is not shown" in page.text
-    assert "Nothing that was looked at" not in page.text
+    assert "1 more finding is in audit.json" in page.text
+    assert "Its errors depend on none" not in page.text
 
 
 def test_pictures_have_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr("ntkit.pages.audit_page._ROOM", 2_000)
+    monkeypatch.setattr("ntkit.pages.audit_page._SPACE", 2_000)
     _, page = written(audits.of_pictures(), tmp_path)
     assert 0 < len(page.sources) < len(page.examples)
     assert sum(map(len, dict.fromkeys(page.sources))) < 2_000 + max(map(len, page.sources))
-    assert "Some pictures are not shown" in page.text
+    assert "Some images are not shown" in page.text
 
 
 # -- inputs -------------------------------------------------------------------------------------
@@ -225,8 +225,8 @@ def test_pictures_in_every_form(how, tmp_path):
     content, page = written(audit, tmp_path, inputs=Inputs(images=images))
     assert len(page.sources) == 12
     assert len(set(page.sources)) == 2
-    assert "Pictures are" not in page.text
-    assert "pictures" in content
+    assert "Some images are not" not in page.text
+    assert 'class="examples images"' in content
 
 
 def test_what_is_no_picture_is_left_out(tmp_path):
@@ -235,7 +235,7 @@ def test_what_is_no_picture_is_left_out(tmp_path):
     audit = ntkit.audit(Y, PRED, table={"film": FILM})
     _, page = written(audit, tmp_path, inputs=Inputs(images=images))
     assert page.sources == []
-    assert "Some pictures are not shown" in page.text
+    assert "Some images are not shown" in page.text
     for nothing in (np.zeros(3), np.zeros((0, 4)), np.zeros((4, 4, 7)), None, "no file", b"x"):
         assert thumbnail_of(nothing) is None
     for shape in ((4, 4), (4, 4, 1), (4, 9, 4), (1, 3000)):
@@ -243,7 +243,7 @@ def test_what_is_no_picture_is_left_out(tmp_path):
 
 
 def test_a_bright_picture_stays_bright():
-    """Pictures are not stretched: brightness may be what it is about."""
+    """Images are not stretched, because a finding may be about brightness."""
     dark, bright = (thumbnail_of(np.full((8, 8), value, np.uint8)) for value in (20, 200))
     assert dark != bright
     assert thumbnail_of(np.full((8, 8), 200.01 / 255)) == bright
@@ -332,24 +332,25 @@ def test_snippets_of_odd_texts():
 WORDINGS = """
 word:film | word | The word “film” | with the word “film” | without the word “film”
 word:<html | word | The tag “<html” | with the tag “<html” | without the tag “<html”
-column:a=b=c | column | “a=b” is “c” | where “a=b” is “c” | where “a=b” is something else
-column:age>=37 | column | “age” is 37 or more | where “age” is 37 or more \
-    | where “age” is less than 37
-metadata:site missing | metadata | “site” is missing | where “site” is missing \
-    | where “site” is known
+column:a=b=c | column | “a=b” is “c” | with the value “c” of “a=b” | with another value of “a=b”
+column:age>=37 | column | “age” is 37 or more | with “age” of 37 or more \
+    | with “age” of less than 37
+metadata:site missing | metadata | “site” is missing | with a missing “site” \
+    | with a known “site”
 image:brightness high | image | Brightness of the image: high \
     | whose brightness is high (the highest quarter) | whose brightness is lower
-layer:relu_1 #3 mean above the median | layer | Something that the model notices | with more of it \
+layer:relu_1 #3 mean above the median | layer | A learned feature | with more of it \
     | with less of it
-layer:relu_1 direction 2 high | layer | Something that the model notices | with much of it \
+layer:relu_1 direction 2 high | layer | A learned feature | with much of it \
     | with less of it
-embedding #5 low | embedding | Something that the model notices | with little of it \
+embedding #5 low | embedding | A learned feature | with little of it \
     | with more of it
-layer:relu_1 cluster 8 | layer | A kind that the model tells apart | of this kind | of other kinds
+layer:relu_1 cluster 8 | layer | A kind of sample that the model distinguishes | of this kind \
+    | of other kinds
 clip #5 low | clip | Clip “#5”: low | whose clip “#5” is low (the lowest quarter) \
     | whose clip “#5” is higher
-file:format=PNG | file | “format” is “PNG” | where “format” is “PNG” \
-    | where “format” is something else
+file:format=PNG | file | “format” is “PNG” | with the value “PNG” of “format” \
+    | with another value of “format”
 run:a film | run | Run “a film” | with run “a film” | without run “a film”
 odd | other | “odd” | with “odd” | without “odd”
 """
@@ -375,8 +376,8 @@ column | column:age>=40 | "age" of 40 or more
 metadata | metadata:site missing | a missing "site"
 image | image:size high / image:size low | a high size of the image (against a low one)
 clip | clip #5 above the median | an above-median value of clip "#5"
-layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this thing that the model notices
-layer | layer:relu cluster 3 | this kind that the model tells apart
+layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this learned feature
+layer | layer:relu cluster 3 | this kind of sample
 """  # noqa: E501
 
 
@@ -399,14 +400,12 @@ def test_a_question_holds_nothing_that_a_terminal_obeys():
 def test_two_lists_are_two_sections_and_examples_are_of_the_head_they_are_about(tmp_path):
     audit = audits.of_two_heads()
     _, page = written(audit, tmp_path, go_on="ntkit debias --from 'a b' --answers answers.json")
-    first, second = page.text.split("Retraining would newly rely on")
-    assert "The model relies on" in first
+    first, second = page.text.split("Findings that retraining would add")
+    assert "Findings of the model" in first
     assert 'Is the word "film" (against "movie") a shortcut' in first
     assert 'Is the word "bad" (against "good") a shortcut' not in first
     assert 'Is the word "bad" (against "good") a shortcut' in second
-    seems = (
-        "After class-balanced retraining, the model would seem to take texts with the word “bad”"
-    )
+    seems = "After class-balanced retraining, the model would seem to predict"
     assert seems in second
     accuracy = 100 * (audits.AGAIN == Y).mean()
     assert f"would be right on {accuracy:.0f} % of the same texts" in second.replace("\xa0", " ")
@@ -417,9 +416,11 @@ def test_two_lists_are_two_sections_and_examples_are_of_the_head_they_are_about(
         text = "".join(words)
         row = int(re.search(r"number (\d+)", text)[1])
         says = [
-            pred for pred, how in ((audits.ONE, "says"), (audits.AGAIN, "would say")) if how in text
+            pred
+            for pred, how in ((audits.ONE, ": predicted"), (audits.AGAIN, "would be"))
+            if how in text
         ]
-        retrained += "would say" in text
+        retrained += "would be" in text
         if outcome == "wrong":
             assert says[0][row] != Y[row]
     assert retrained
@@ -430,16 +431,16 @@ def test_one_list_has_no_heading(again, tmp_path):
     audit = with_retraining(audits.of_texts(), np.array(["rotten", "fresh"])[again])
     _, page = written(audit, tmp_path)
     assert len(page.entries) == 2
-    assert "The model relies on" not in page.text
+    assert "Findings of the model" not in page.text
     assert "Retraining" not in page.text
 
 
 def test_a_page_on_what_retraining_alone_would_rely_on(tmp_path):
     right = ntkit.audit(Y, Y, texts=["a film" if f else "a movie" for f in FILM])
     _, page = written(with_retraining(right, PRED), tmp_path)
-    assert "Nothing that was looked at goes along with its mistakes" in page.text
-    assert "Retraining would newly rely on" in page.text
-    assert "The model relies on" not in page.text
+    assert "Its errors depend on none of the tested attributes" in page.text
+    assert "Findings that retraining would add" in page.text
+    assert "Findings of the model" not in page.text
     assert len(page.entries) == 1
 
 
@@ -449,9 +450,9 @@ def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
     table = {"site": np.array(["North", "South"])[FILM]}
     texts = ["a film" if f else "a movie" for f in FILM]
     _, page = written(ntkit.audit(Y, PRED, texts=texts, table=table, arrays=numbers), tmp_path)
-    assert re.search(r"Much the same: “site” is “South”; and \d+ more\. The other", page.text)
+    assert re.search(r"Correlated with it: “site” is “South”; and \d+ more\. Opposite", page.text)
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers), tmp_path / "only")
-    assert "Much the same" not in page.text
+    assert "Correlated with it" not in page.text
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers, images=bright()), tmp_path / "seen")
     assert re.search(r"Is an? [a-z -]+ of the image .*a shortcut", page.text)
 
@@ -463,18 +464,18 @@ def test_what_has_no_name_is_numbered_and_its_name_in_the_files_stands_small(tmp
     assert len(audit.findings) == 2
     content, page = written(audit, tmp_path)
     titles = re.findall(r"<h2 id=.title[^>]*>(.*)</h2>", content)
-    assert titles == [f"Something that the model notices ({i})" for i in (1, 2)]
+    assert titles == [f"A learned feature ({i})" for i in (1, 2)]
     assert all(f"in the files: {finding.name}." in page.text for finding in audit.findings)
 
 
 def test_layers_are_counted_as_they_follow_each_other():
     said = wording("layer:relu_2 #0 mean high", "layer", layers=["relu_1", "relu_2", "relu_3"])
-    assert "layer 2 of the 3 that were looked at" in said.hint
-    assert "a layer on the way" in wording("layer:relu_2 #0 mean high", "layer").hint
+    assert "layer 2 of the 3 tested layers" in said.hint
+    assert "an earlier layer" in wording("layer:relu_2 #0 mean high", "layer").hint
 
 
 def bright():
-    """Pictures that are bright where the sample has the attribute, nine times of ten."""
+    """Images that are bright in nine of ten samples with the attribute."""
     light = np.where(np.random.default_rng(2).random(N) < 0.9, FILM, 1 - FILM)
     return [np.full((8, 8, 3), 60 + 120 * shining, dtype=np.uint8) for shining in light]
 
@@ -490,7 +491,7 @@ def test_an_entry_of_the_page_is_an_answer_to_be(tmp_path):
 
 
 class _Pictures:
-    """Pictures that are read as they are asked for; every fifth cannot be."""
+    """Images that are read on access; every fifth is unreadable."""
 
     def __init__(self):
         self.asked = []
@@ -511,4 +512,4 @@ def test_only_what_is_shown_is_read_and_what_cannot_be_is_left_out(tmp_path):
     _, page = written(audit, tmp_path, inputs=Inputs(images=pictures))
     assert len(pictures.asked) == len(set(pictures.asked)) == 12
     assert len(page.sources) == sum(row % 5 != 0 for row in pictures.asked) < 12
-    assert "Some pictures are not shown" in page.text
+    assert "Some images are not shown" in page.text

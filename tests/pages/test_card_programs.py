@@ -185,7 +185,7 @@ def test_a_card_tells_the_truth_about_a_new_head(zoo, tmp_path):
         debias(path, *halves, out=tmp_path / name, **ordered)
         card = (tmp_path / name / "README.md").read_text("utf-8")
         assert ("inputs, outputs and their names are those of the original" in card) != new
-        assert ("tells 3 other classes apart, this one 2 classes" in card) == new
-        assert ("is a plain (ERM) head" in card) == new
+        assert ("has 3 other classes, and this model has 2 classes" in card) == new
+        assert ("“Before” is an ERM head" in card) == new
         assert ("classes: 0 = 'x', 1 = 'y'" in card) == new
         assert printed(tmp_path / name) == []  # as it is printed, with nothing to do

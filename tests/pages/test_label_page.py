@@ -39,16 +39,16 @@ def test_cells_of_two_names_differ(one, other):
 @pytest.mark.parametrize(
     ("rows", "inputs", "options", "says"),
     [
-        ([], {}, {}, "nothing to label"),
-        ([0, 0], {}, {}, "each once"),
-        ([-1], {}, {}, "from 0 on"),
-        ([3], {}, {}, "no row 3 .* of 3"),
+        ([], {}, {}, "no samples to label"),
+        ([0, 0], {}, {}, "unique row numbers"),
+        ([-1], {}, {}, "counted from 0"),
+        ([3], {}, {}, "no row 3: rows of 3"),
         (range(1001), {"texts": ["a"] * 2000}, {}, "1001 samples are too many"),
-        ([0, 1], {"ids": ["a", "a", "b"]}, {}, "called 'a'"),
-        ([0], {"ids": ["\ud800", "b", "c"]}, {}, "cannot be written as a text"),
+        ([0, 1], {"ids": ["a", "a", "b"]}, {}, "the name 'a'"),
+        ([0], {"ids": ["\ud800", "b", "c"]}, {}, "cannot be written as text"),
         ([0], {"ids": ["a"]}, {}, "1 of ids for 3"),
         ([0], {}, {"values": ["yes"]}, "two to 9"),
-        ([0], {}, {"values": ["yes", " yes"]}, "must differ"),
+        ([0], {}, {"values": ["yes", " yes"]}, "Two values are equal"),
         ([0], {}, {"values": list("0123456789")}, "two to 9"),
     ],
 )
@@ -87,7 +87,7 @@ def test_long_texts_wide_tables_and_many_pictures_leave_it_small(tmp_path):
     content = (tmp_path / "a" / "label.html").read_text(encoding="utf-8")
     assert len(content) < 80_000
     assert "460 more columns are not shown" in content
-    assert "The text goes on" in content
+    assert "The text continues" in content
     noise = np.random.default_rng(0).integers(0, 255, (200, 300, 300, 3), dtype=np.uint8)
     write_label_page(tmp_path / "b", "Water?", range(200), Inputs(images=noise))
     assert (tmp_path / "b" / "label.html").stat().st_size < 12_000_000

@@ -79,9 +79,9 @@ def test_forty_eight_pictures_take_one_key_each(page, tmp_path):
         page.press(keys[-1])
     assert len(keys) == N
     last = ["land", "water"][WATER[IDS.index(current(page))]]
-    assert said(page) == f"All {N} are done: save them. The last: {last}."
+    assert said(page) == f"All {N} labelled. Save them. Last label: {last}."
     page.press("s")
-    assert said(page).startswith(f"All {N} are done. Saved as labels.csv")
+    assert said(page).startswith(f"All {N} labelled. Saved as labels.csv")
     head, labels = saved(tmp_path)
     assert head == ["id", "background"]
     assert [labels[name] for name in IDS] == [["land", "water"][w] for w in WATER]
@@ -95,10 +95,10 @@ def test_undo_goes_back_to_what_was_undone(page):
     assert said(page).startswith("3 of 48")
     page.press("u", "u")
     assert current(page) == second
-    assert said(page) == "1 of 48 done. Undone."
+    assert said(page) == "1 of 48 labelled. Undone."
     page.press("u", "u", "u")
     assert current(page) == first
-    assert said(page).startswith("0 of 48 done.")
+    assert said(page).startswith("0 of 48 labelled.")
 
 
 def test_an_answer_is_changed_by_going_back(page, tmp_path):
@@ -108,7 +108,7 @@ def test_an_answer_is_changed_by_going_back(page, tmp_path):
     page.press("2", "1", "0", "s")
     _, labels = saved(tmp_path)
     assert labels == {first: "land", IDS[N - 2]: "water", IDS[N - 3]: "?"}  # nobody can tell
-    assert said(page).startswith("3 of 48 done. Saved")
+    assert said(page).startswith("3 of 48 labelled. Saved")
     page.press("u", "u", "u")
     assert current(page) == first
     assert "water" in page.run("document.querySelector('.current .label').textContent")
@@ -119,20 +119,20 @@ def test_a_reload_goes_on_where_it_was(page):
     here = current(page)
     page.reload()
     assert current(page) == here
-    assert said(page) == "3 of 48 done."
+    assert said(page) == "3 of 48 labelled."
     page.press("u")
-    assert said(page) == "2 of 48 done. Undone."
+    assert said(page) == "2 of 48 labelled. Undone."
     key = page.run("Object.keys(localStorage).find((k) => k.startsWith('ntkit-label-'))")
     for spoilt in ("{", "null", "[[0, 7]]", "[[99, 0]]", '[["0", 0]]', "[null]", '{"0": 1}'):
         page.run(f"localStorage.setItem({json.dumps(key)}, {json.dumps(spoilt)})")
         page.reload()
-        assert said(page) == "0 of 48 done."
+        assert said(page) == "0 of 48 labelled."
 
 
 def test_a_key_held_down_answers_once(page):
     for repeat in (False, True, True, True):
         page.send("Input.dispatchKeyEvent", type="keyDown", key="1", text="1", autoRepeat=repeat)
-    assert said(page) == "1 of 48 done. The last: water."
+    assert said(page) == "1 of 48 labelled. Last label: water."
 
 
 def test_the_grid(page):
@@ -146,7 +146,7 @@ def test_the_grid(page):
     page.press("ArrowDown", "ArrowRight")
     assert page.run(chosen) == columns + 1
     page.press("1", "ArrowUp", "2")
-    assert said(page) == "2 of 48 done. The last: land."
+    assert said(page) == "2 of 48 labelled. Last label: land."
     assert page.run("document.querySelectorAll('.given').length") == 2
     page.press("g")
     assert page.run(visible) == 1
@@ -203,7 +203,10 @@ def test_what_is_asked_comes_back(browser, tmp_path):
     with browser.page(page_of, downloads=tmp_path / "out") as page:
         page.press(*keys[:-1], "0", "s")
         downloaded(tmp_path / "out", "labels.csv")
-        assert "Move it to the folder of this page, and run ntkit label" in said(page)
+        assert (
+            "Move it to the folder of this page, and run the same ntkit label command again"
+            in said(page)
+        )
         assert page.complaints == []
         page.run("localStorage.clear()")
     second = label_samples(model, (X, y), tmp_path / "out", device="cpu")

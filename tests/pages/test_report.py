@@ -1,4 +1,4 @@
-"""The report and the card: one page, nothing from outside, and its figures are true."""
+"""The report and the card: one page, nothing from outside, and its numbers are true."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def example(
     return Report(
         title="model.onnx",
         sentences=["A <b>sentence</b> & more."],
-        asked={"train set": "10 samples"},
+        options={"train set": "10 samples"},
         candidates=[],
         evaluated_on="test set",
         candidates_on="test set",
@@ -95,19 +95,19 @@ def test_a_page_is_self_contained_and_its_figures_are_those_of_scikit_learn():
         for recall in recall_score(shown.y, pred, average=None):
             assert f"{100 * recall:.1f}\u00a0%" in html
     lost = ((shown.before == shown.y) & (shown.after != shown.y)).sum()
-    assert f"and {lost} that were right are wrong" in page.text
+    assert f"{lost} new errors" in page.text
 
 
 @pytest.mark.parametrize("groups", [True, False])
 def test_the_first_sentence_says_what_became_of_the_worst(groups):
     report = example(groups=groups)
-    sentence = outcome(report.shown.figures())
+    sentence = outcome(report.shown.accuracies())
     assert sentence.startswith("Worst-group" if groups else "Worst-class")
     assert " ".join(sentence.split()) in Page(report_html(report)).text
     same = Shown(report.shown.y, report.shown.after, report.shown.after)
-    assert "does not clearly change" in outcome(same.figures())
+    assert "does not change significantly" in outcome(same.accuracies())
     back = Shown(report.shown.y, report.shown.y, report.shown.before)
-    assert "falls" in outcome(back.figures())
+    assert "falls" in outcome(back.accuracies())
 
 
 def test_many_neurons_and_classes_make_a_page_of_reasonable_size():
@@ -128,7 +128,7 @@ def test_texts_are_shown_as_snippets_and_escaped():
     assert "…" in page.text
 
 
-def test_neuron_cards_show_the_strongest_samples_of_the_silenced_neurons():
+def test_neuron_cards_show_the_strongest_samples_of_the_suppressed_neurons():
     rng = np.random.default_rng(0)
     Z, y = rng.normal(size=(200, 6)), rng.integers(0, 2, 200)
     before = np.where(rng.random(200) < 0.7, y, 1 - y)
@@ -180,7 +180,7 @@ def test_a_card_has_front_matter_and_the_same_figures():
     report = example(n_classes=100, n=3000)
     card = model_card(report, Usage({"inputs": "image (batch, 3)"}, "print()"))
     assert card.startswith("---\nlibrary_name: onnx\n")
-    assert outcome(report.shown.figures()) in card
+    assert outcome(report.shown.accuracies()) in card
     assert "classes with smaller losses are left out" in card
     assert len(card.splitlines()) < 120
 
@@ -224,7 +224,7 @@ def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits
         assert all(repr(name) in classes for name in names)
 
 
-# -- the job and the verb -----------------------------------------------------------------------
+# -- the run and the command -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ def test_the_unit_of_contributions_is_said(job, tmp_path, unit):
         device="cpu",
     )  # fmt: skip
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
-    assert f"Scores are for the held-out set, in {unit}." in text
+    assert f"Scores are for the validation set, in {unit}." in text
 
 
 def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
@@ -303,8 +303,8 @@ def test_the_written_head_stands_beside_its_controls():
     ]
     text = Page(report_html(replace(report, candidates=candidates))).text.replace("\u00a0", " ")
     assert (
-        "Worst-group accuracy beside its controls. The head chosen (auto): 75.0 %; the best that "
-        "only balances the classes (class-balanced-both): 55.0 %; random mask of 3: 25.0 %." in text
+        "Worst-group accuracy and controls. The chosen head (auto): 75.0 %; the best "
+        "class-balanced head (class-balanced-both): 55.0 %; random mask of 3: 25.0 %." in text
     )
 
 
@@ -313,19 +313,19 @@ def test_scores_from_few_errors_are_called_so():
     alike = replace(report.neurons_on, before=report.neurons_on.y.copy())
     alike.before[0] = next(c for c in np.unique(alike.y) if c != alike.y[0])
     text = Page(report_html(replace(report, neurons_on=alike))).text
-    assert re.search(r", [01] wrong: too few to tell", text)
+    assert re.search(r", [01] wrong: too few for a reliable score", text)
     assert "too few" not in Page(report_html(example(n=900))).text
 
 
-def test_a_report_on_two_models_finds_what_was_silenced(job, tmp_path):
+def test_a_report_on_two_models_finds_what_was_suppressed(job, tmp_path):
     out, result, sets = job
     page = write_report(
         marked_digits_model_path(), out / "debiased.onnx", sets["test"], tmp_path / "r.html",
         device="cpu",
     )  # fmt: skip
     text = Page(page.read_text(encoding="utf-8")).text
-    assert "The neurons that were silenced" in text
-    assert result.verdict() in text  # from result.json beside the model
+    assert "Suppressed neurons" in text
+    assert result.verdict() in text  # from result.json in the model's folder
     with pytest.raises(InputError, match="exists"):
         write_report(marked_digits_model_path(), out / "debiased.onnx", sets["test"], page)
     with pytest.raises(InputError, match="does not exist; create it first"):
@@ -358,7 +358,7 @@ def test_a_damaged_record_is_left_out(job, tmp_path, harm):
         marked_digits_model_path(), file.with_name("debiased.onnx"), sets["test"],
         tmp_path / "r.html", device="cpu",
     )  # fmt: skip
-    assert "What was compared" not in Page(page.read_text(encoding="utf-8")).text
+    assert "Description of the candidates" not in Page(page.read_text(encoding="utf-8")).text
 
 
 def test_embeddings_and_unlike_labels(tmp_path):
@@ -367,7 +367,7 @@ def test_embeddings_and_unlike_labels(tmp_path):
     other = model.with_head(LinearHead(rng.normal(size=(2, 64)), np.zeros(2), model.head.classes))
     data = Samples(rng.normal(size=(60, 64)), rng.integers(0, 2, 60), embedded=True)
     page = write_report(model, other, data, tmp_path / "r.html")
-    assert "given as they are" in page.read_text(encoding="utf-8")
+    assert "you passed embeddings" in page.read_text(encoding="utf-8")
     odd = Samples(rng.normal(size=(9, 64)), rng.integers(5, 8, 9), embedded=True)
     with pytest.raises(InputError):
         write_report(model, other, odd, tmp_path / "s.html")

@@ -1,4 +1,4 @@
-"""What does a model rely on? Predictions or a model, and raw inputs go in, findings come out."""
+"""Find attributes that a model's errors depend on, from predictions or from the model itself."""
 
 from ntkit.attributes import Answer, Answers, read_answers
 from ntkit.attributes import check_contradictions as check_contradictions  # for other packages
@@ -23,11 +23,11 @@ from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
 from ntkit.jobs.audit._from_model import likely_cause as likely_cause
 from ntkit.jobs.audit._from_tables import TableRoles as TableRoles  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
-from ntkit.jobs.audit._reader import VIEWS as VIEWS
+from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
+from ntkit.jobs.audit._reader import AuditedImages as AuditedImages
 from ntkit.jobs.audit._reader import ModelPass as ModelPass
 from ntkit.jobs.audit._reader import Names as Names
-from ntkit.jobs.audit._reader import WatchedPictures as WatchedPictures
 from ntkit.jobs.audit._result import Audit, write_audit
 from ntkit.jobs.audit._result import audit_files as audit_files
 from ntkit.samples import Inputs

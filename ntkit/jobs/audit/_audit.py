@@ -1,4 +1,4 @@
-"""The audit: views of the raw inputs, predictions, and the findings that they give."""
+"""Audit predictions: test which attributes of the raw inputs the errors depend on."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from ntkit.pages import Inputs
 from ntkit.study import AS_GOOD, Rows, class_weighted, cross_fitted_logits, folds_of, penalty_path
 
 _FOLDS = 5
-_MOST_ALPHA = 1.0  # a stronger penalty makes errors that say nothing of the data
+_MOST_ALPHA = 1.0  # a stronger penalty causes errors that do not come from the data
 _SOLVER: dict[str, Any] = {"tol": 1e-5, "max_iter": 1000}
 
 
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
-    """Predictions that are class labels."""
+    """Predictions from class labels."""
     y, pred = check_predictions(y, pred=pred)
     labels = np.unique(y)
     if not np.isin(pred, labels).any():
@@ -43,7 +43,7 @@ def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
                 labels,
                 what="pred",
                 where="y",
-                fix="give predictions as the labels that y holds.",
+                fix="pass predictions as the labels in y.",
             )
         )
     classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
@@ -53,15 +53,15 @@ def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
 def from_scores(
     y: ArrayLike, scores: ArrayLike, classes: ArrayLike | None, weight: Array
 ) -> Predictions:
-    """Predictions of highest score, which are logits or probabilities."""
+    """Predictions of the class with the highest logit or probability."""
     (y,) = check_labels(y=y)
     values = check_embeddings(_columns_of(scores), len(y))
     labels = np.unique(y) if classes is None else np.asarray(classes)
     if values.shape[1] != len(labels):
         raise InputError(
-            f"scores has {values.shape[1]} columns for the classes {listed(labels)}; give one for "
-            "each in their order (of two classes, one column is enough), or name the classes of "
-            "the columns with classes=."
+            f"scores has {values.shape[1]} columns, and there are {len(labels)} classes: "
+            f"{listed(labels)}. Pass one column per class in this order (for two classes, the "
+            "second's alone is enough), or name the classes of the columns with classes=."
         )
     order = np.argsort(labels)
     place = np.searchsorted(labels, y, sorter=order).clip(0, len(labels) - 1)
@@ -76,14 +76,14 @@ def from_scores(
 
 
 def _columns_of(scores: ArrayLike) -> Array:
-    """Scores with a column for each class; of two classes, the second's may stand alone."""
+    """Scores with a column for each class; for two classes, the input may be the second's only."""
     values = np.asarray(scores)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
         return values
     if values.dtype.kind not in "fiub":
-        raise InputError(f"scores must be numbers; got an array of type {values.dtype}.")
+        raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
     probabilities = bool(len(values)) and values.min() >= 0 and values.max() <= 1
     return np.stack([np.full(len(values), 0.5 if probabilities else 0.0), values], axis=1)
 
@@ -91,8 +91,8 @@ def _columns_of(scores: ArrayLike) -> Array:
 def cross_fitted(
     embeddings: ArrayLike, y: ArrayLike, weight: Array, random_state: int
 ) -> Predictions:
-    """Predictions of class-balanced heads, each on samples that it was not fitted on."""
-    # The penalty is the strongest with which the mean class error is within 4 % of the best.
+    """Predictions of cross-fitted class-balanced heads."""
+    # ntkit chooses the strongest penalty whose mean class error is within 4 % of the best.
     (y,) = check_labels(y=y)
     X = check_embeddings(embeddings, len(y))
     classes, y_index = np.unique(y, return_inverse=True)
@@ -101,8 +101,8 @@ def cross_fitted(
     if folds is None:
         rarest = classes[np.argmin(np.bincount(y_index))].item()
         raise InputError(
-            f"Class {rarest!r} has too few samples for cross-fitting ({len(classes)} class(es) in "
-            "all); add samples of every class, or give predictions."
+            f"Class {rarest!r} has too few samples for cross-fitting. Add samples of every class, "
+            "or pass predictions."
         )
     balanced = class_weighted(weight, y_index, classes, "balanced")
     gains = 1 / rows.deviations
@@ -123,14 +123,14 @@ def _checked(predictions: Predictions) -> Predictions:
     present = np.unique(predictions.y_index[predictions.weight > 0])
     if len(present) < 2:
         raise InputError(
-            f"y holds one class only, {listed(predictions.classes[present])}: nothing goes with a "
-            "class then; give samples of at least two."
+            f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
+            "least two classes."
         )
     return predictions
 
 
 def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
-    """Add what a retrained last layer would newly rely on to the audit of a model."""
+    """The audit with the findings that only a retrained last layer would have."""
     original = audit.predictions
     predictions = from_labels(original.classes[original.y_index], pred, original.weight)
     newly = find_findings(audit.feature_sets, predictions, audit.alpha)
@@ -151,7 +151,7 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
 
 
 def _is_new(audit: Audit, others: Sequence[Finding]) -> list[bool]:
-    """Whether each finding has no name and no values in common with the families of an audit."""
+    """Whether each finding shares no name and no values with the findings of an audit."""
     if not (audit.findings and others):
         return [True] * len(others)
     names = {name for one in audit.findings for name in _family(one)}
@@ -188,11 +188,12 @@ def audit(
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
-    """Find what a model relies on: attributes that its errors depend on, correlated with a class.
+    """Find attributes that a model's errors depend on and that are correlated with a class.
 
-    The samples should be distributed as the training set, and must not be among those that the
-    model was trained on. :func:`ntkit.audit_model` takes the model itself. One of ``pred``,
-    ``scores`` and ``embeddings`` gives its predictions; any number of raw inputs give attributes.
+    Pass validation samples: they have the distribution of the training set, and the model was not
+    trained on them. Pass predictions as ``pred``, ``scores`` or ``embeddings``, and any number of
+    raw inputs. ntkit reads the attributes from the raw inputs. :func:`ntkit.audit_model` runs the
+    model for you.
 
     Parameters
     ----------
@@ -201,44 +202,45 @@ def audit(
     pred : array-like of shape (N,), optional
         Predicted classes.
     scores : array-like of shape (N, C), or (N,) for two classes, optional
-        Logits or probabilities; one column is the second class's.
+        Logits or probabilities. For two classes, one column is the second class's score.
     embeddings : array-like of shape (N, D), optional
-        Instead of predictions: class-balanced heads are cross-fitted, and their errors taken.
+        Embeddings, if you have no predictions. ntkit cross-fits class-balanced heads on them and
+        examines their errors.
     texts : sequence of str, optional
-        Texts, of which the words are looked at.
+        Texts. Their words are attributes.
     table : DataFrame or mapping of str to array-like, optional
-        Columns.
+        Table of the samples. Its columns are attributes.
     metadata : DataFrame or mapping of str to array-like, optional
-        Further columns; matched by ``file_name`` if ``ids`` are passed, else by row.
+        Further columns. ntkit matches them by ``file_name`` if you pass ``ids``, else by row.
     ids : sequence of str, optional
         Names of the samples.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional
-        Decoded images, of which statistics are looked at.
+        Decoded images. Their statistics, such as brightness, are attributes.
     {arrays}
     feature_sets : iterable of FeatureSet, optional
-        Others, of :mod:`ntkit.attributes`.
+        Further attributes, made with :mod:`ntkit.attributes`.
     classes : array-like of shape (C,), optional
-        Classes of the columns of ``scores``; by default those of y, sorted.
+        Classes of the columns of ``scores``. By default the sorted classes of ``y``.
     {sample_weight}
     alpha : float, default=0.05
-        Chance that any finding comes up where there is nothing: kinds of attributes share it
-        equally, and Holm's correction is for those of a kind.
+        Probability of any finding if no attribute is related to the errors. The kinds of
+        attributes share it equally. Holm's correction applies within a kind.
     random_state : int, default=0
-        Decides the folds for ``embeddings``.
+        Seed of the folds for ``embeddings``.
 
     Returns
     -------
     Audit
-        With ``findings``, ranked; ``print`` shows them.
+        The ranked ``findings``. Printing it shows the strongest.
 
     Raises
     ------
     InputError
-        If lengths differ, labels are missing, there is one class only, or nothing to look at.
+        If lengths differ, labels are missing, there is only one class, or no raw input is passed.
 
     Examples
     --------
-    Dogs were photographed by camera B, and the model takes its images for dogs:
+    Camera B took most photos of dogs, and the model predicts "dog" for its photos:
 
     >>> import numpy as np
     >>> import ntkit
@@ -257,16 +259,16 @@ def audit(
         sets.append(words(texts))
     if table is not None:
         sets.append(columns(table))
-    beside = None
+    matched = None
     if metadata is not None:
-        beside = in_order(metadata, ids, "file_name")
-        sets.append(columns(beside, kind="metadata"))
+        matched = in_order(metadata, ids, "file_name")
+        sets.append(columns(matched, kind="metadata"))
     if images is not None:
         sets.append(image_statistics(images, len(labels)))
     sets += [array(X, kind=name) for name, X in (arrays or {}).items()]
-    _check_views(sets, len(labels))
+    _check_feature_sets(sets, len(labels))
     if not 0 < alpha <= 1:
-        raise InputError(f"alpha must be above 0 and at most 1; got {alpha!r}.")
+        raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
     predictions = _predictions(labels, pred, scores, embeddings, classes, weight, random_state)
     return Audit(
         predictions,
@@ -277,8 +279,8 @@ def audit(
         inputs=Inputs(
             texts=None if texts is None else list(texts),
             table=None if table is None else columns_of(table),
-            metadata=beside,
-            images=images if hasattr(images, "__getitem__") else None,  # else it is used up by now
+            metadata=matched,
+            images=images if hasattr(images, "__getitem__") else None,  # an iterator is exhausted
             ids=None if ids is None else [str(name) for name in ids],
         ),
     )
@@ -291,7 +293,7 @@ def _predictions(
     named = [name for name, value in outcomes.items() if value is not None]
     if len(named) != 1:
         raise InputError(
-            f"One of pred, scores and embeddings is needed; got {' and '.join(named) or 'none'}."
+            f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
         )
     if pred is not None:
         return from_labels(y, pred, weight)
@@ -300,16 +302,15 @@ def _predictions(
     return cross_fitted(embeddings, y, weight, random_state)
 
 
-def _check_views(feature_sets: Sequence[FeatureSet], n_samples: int) -> None:
+def _check_feature_sets(feature_sets: Sequence[FeatureSet], n_samples: int) -> None:
     if not feature_sets:
         raise InputError(
-            "There is nothing to look at; give raw inputs: texts=, table=, metadata=, "
-            "images=, arrays= or views=."
+            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
+            "arrays= or feature_sets=."
         )
     for feature_set in feature_sets:
         if feature_set.n_samples != n_samples:
             raise InputError(
-                f"The {feature_set.kind} view has {feature_set.n_samples} samples and y has "
-                f"{n_samples}; give "
-                "the same samples in the same order."
+                f"The feature set {feature_set.kind!r} has {feature_set.n_samples} samples, and y "
+                f"has {n_samples}. Pass the same samples in the same order."
             )

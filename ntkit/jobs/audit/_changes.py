@@ -1,4 +1,4 @@
-"""Which changes of the input flip predictions, more than changes of the same size do."""
+"""Find changes of the input that flip more predictions than a control change of the same size."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from ntkit.pages.audit_page import column_of
 from ntkit.samples import Inputs, Samples
 
 MOST_CHANGES = 5
-"""Changes that are looked at on a second part of the samples."""
+"""Number of changes that are tested on the second half of the samples."""
 _LEAST_BUDGET = 3000  # copies
-_FIRST_SHARE = 0.6  # of the budget, at most, for the first part
-_FIRST_LEAST, _FIRST_MOST = 20, 100  # copies of each change at first; and of the strongest
-_RANKED = 10  # copies, below which a mean says little
+_FIRST_SHARE = 0.6  # largest share of the budget for the first half
+_FIRST_LEAST, _FIRST_MOST = 20, 100  # copies of every change, and of the strongest changes
+_RANKED = 10  # a mean of fewer copies is too uncertain to rank by
 _MOST_WORDS = 160
-_POPULATION = 40_000  # samples that copies and their donors are of
-_FOR_SCALE = 20_000  # embeddings, for the deviations of neurons
+_POPULATION = 40_000  # samples that copies and their donors are drawn from
+_FOR_SCALE = 20_000  # embeddings for the standard deviations of neurons
 _EXAMPLES = 3
-_LEVEL = 0.95  # of the intervals
+_LEVEL = 0.95  # confidence level of the intervals
 _DISPLACED = "an equal displacement of the embedding"
-_DRAWS = 5  # of a direction, until one has a length
+_TRIES = 5  # random directions, until one has a length
 _OF_STATISTICS = {
     "brightness": "brightness",
     "contrast": "contrast",
@@ -62,7 +62,7 @@ _CONDITION = re.compile(r"(?s)(.+?)(?:>=.*|=.*| missing)")
 
 @dataclass(frozen=True, eq=False)
 class ChangeExamples:
-    """Samples whose prediction a change flips, drawn at random, and their copies."""
+    """Random samples whose prediction a change flips, and their changed copies."""
 
     rows: tuple[int, ...]
     predicted: tuple[Any, ...]
@@ -73,20 +73,20 @@ class ChangeExamples:
 
 @dataclass(frozen=True)
 class TriedChange:
-    """A change on the first part of the samples, by which changes are ranked.
+    """Result of a change on the first half of the samples; it decides the ranking.
 
     Attributes
     ----------
     name : str
-        Its text form.
+        Text form of the change.
     n : int
-        Copies.
+        Number of copies.
     flips : int
-        Predictions that flip.
+        Number of predictions that flip.
     margin_change : float
         Mean change of the margin, before minus after; NaN without copies.
     beyond_control : float
-        The same, beyond that of an equal displacement of the embedding.
+        ``margin_change`` minus that of an equal displacement of the embedding.
     """
 
     name: str
@@ -98,36 +98,36 @@ class TriedChange:
 
 @dataclass(frozen=True, eq=False)
 class ChangeFinding:
-    """A change on samples that it was not chosen by, next to a control of the same size.
+    """Result of a change on the second half of the samples, next to a control of the same size.
 
     Attributes
     ----------
     name : str
         Text form of the change.
     n : int
-        Copies.
+        Number of copies.
     flips : float
         Share of the predictions that flip.
     flips_interval : tuple of float
-        Its 95 % interval (Clopper and Pearson's).
+        95 % interval of ``flips`` (Clopper-Pearson).
     control : str
         Name of the control.
     control_flips, control_interval
-        The same of the control, on the same samples.
+        Share of the predictions that the control flips on the same samples, and its interval.
     margin_change : float
-        Mean change of the margin, before minus after. The margin is the logit of the class that is
-        predicted before, minus the largest of the others.
+        Mean change of the margin, before minus after. The margin is the logit of the class
+        predicted before the change, minus the largest of the other logits.
     beyond_control : float
-        The same, minus that of the control.
+        ``margin_change`` minus that of the control.
     beyond_interval : tuple of float
-        Its 95 % interval (Student's).
+        95 % interval of ``beyond_control`` (Student's t).
     p_value : float
-        Of so many more flips than under the control by chance (McNemar's exact test, one-sided),
-        after Holm's correction for the changes tested.
+        p-value of McNemar's exact one-sided test that the change flips more predictions than the
+        control, after Holm's correction for the changes tested.
     is_finding : bool
-        Whether it flips surely more predictions than its control.
+        Whether ``p_value`` is at most alpha.
     examples : ChangeExamples
-        Some that flip.
+        Some samples whose prediction flips.
     """
 
     name: str
@@ -145,7 +145,7 @@ class ChangeFinding:
     examples: ChangeExamples
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold; of the examples, rows and predictions."""
+        """All values for JSON; the examples are rows and predictions."""
         e = self.examples
         pairs = zip(e.rows, e.predicted, e.predicted_after, strict=True)
         values = {name: value for name, value in vars(self).items() if name != "examples"}
@@ -155,20 +155,20 @@ class ChangeFinding:
 
 @dataclass(frozen=True, eq=False)
 class ChangeFindings:
-    """Changes that were tried, and a closer look at the strongest.
+    """Changes tried on the first half of the samples, and the strongest tested on the second.
 
     Attributes
     ----------
     changes : tuple of ChangeFinding
-        The strongest, on samples that they were not chosen by: findings by the share that they
-        flip beyond their control, then others by the margin.
+        The strongest changes, on the second half of the samples. Findings come first, sorted by
+        the share of flips beyond their control. The others follow, sorted by the margin.
     tried : tuple of TriedChange
-        All, on the first part of the samples, ranked by the mean change of the margin beyond
-        control.
+        All changes on the first half of the samples, sorted by the mean change of the margin
+        beyond the control.
     n_left_out : int
-        Changes that were not tried, for the budget.
+        Number of changes that the budget had no copies for.
     n_embedded : int
-        Copies that were embedded.
+        Number of copies that were embedded.
     """
 
     changes: tuple[ChangeFinding, ...]
@@ -178,17 +178,17 @@ class ChangeFindings:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns that were changed."""
+        """Names of the changed columns."""
         return [one.name[7:] for one in self.tried if one.name.startswith("column:")]
 
     def flipped(self, name: str) -> tuple[int, int]:
-        """Predictions that a change flips, and its copies, in both parts of the samples."""
+        """Number of predictions that a change flips, and of its copies, on all samples."""
         parts = [(one.flips, one.n) for one in self.tried if one.name == name]
         parts += [(round(one.flips * one.n), one.n) for one in self.changes if one.name == name]
         return sum(flips for flips, _ in parts), sum(n for _, n in parts)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold."""
+        """All values for JSON."""
         return {
             "changes": [each.as_dict() for each in self.changes],
             "changes_tried": plain(list(self.tried)),
@@ -197,21 +197,20 @@ class ChangeFindings:
         }
 
     def note(self) -> str:
-        """Sentence on what was tried, and what it cost."""
-        left = f"; {self.n_left_out} more were left out, for the budget" * bool(self.n_left_out)
-        n = len(self.tried)
-        were = f"{counted(n, 'change')} {'was' if n == 1 else 'were'}"
-        return f"{were} tried on {self.n_embedded} embedded copies{left}."
+        """Sentence on the number of changes tried and of copies embedded."""
+        left = f" The budget left out {self.n_left_out} more." * bool(self.n_left_out)
+        tried = counted(len(self.tried), "change")
+        return f"ntkit tried {tried} of the input on {self.n_embedded} embedded copies.{left}"
 
 
 def budget_for(n_samples: int) -> int:
-    """Copies that a look at changes may embed beyond the samples themselves."""
+    """Largest number of changed copies to embed."""
     return max(n_samples // 2, _LEAST_BUDGET)
 
 
 def change_for(finding: Finding, columns: Iterable[str] = ()) -> Change | None:
-    """The change that takes what a finding is about out of a sample; None if there is none."""
-    # `columns` are the names of those that the model takes, to tell where a name ends.
+    """The change that removes a finding's attribute from a sample; None if there is none."""
+    # `columns` names the model's input columns: they tell the column's name from its condition.
     names = finding.values[0]
     columns = list(columns)
     for name in names:
@@ -226,13 +225,13 @@ def change_for(finding: Finding, columns: Iterable[str] = ()) -> Change | None:
 
 
 def change_of_attribute(name: str, columns: Iterable[str] = ()) -> str | None:
-    """Name of the change that is about an attribute; None if there is none."""
+    """Name of the change that removes an attribute; None if there is none."""
     change = _change_of(name, list(columns))
     return None if change is None else change.name
 
 
 def has_attribute(change: str, looked_at: Collection[str]) -> bool:
-    """Whether an audit that looked at some kinds of attributes looked at one about a change."""
+    """Whether a change removes an attribute of one of the audited kinds."""
     kind, _, what = change.partition(":")
     if kind == "image":
         return "image" in looked_at and what in (*PARTS, *_OF_STATISTICS.values())
@@ -258,7 +257,7 @@ def _change_of(name: str, columns: Sequence[str]) -> Change | None:
 
 
 def _made(name: str) -> Change | None:
-    """A change; None if there is none of that name, as of what users measured themselves."""
+    """The change of a name; None if there is none, as for measurements of the user's own."""
     try:
         return change_named(name)
     except InputError:
@@ -270,7 +269,7 @@ def _can_be_named(column: str) -> bool:
 
 
 def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
-    """Changes to try: of images a bank, of tables each column, of texts the words found."""
+    """Changes to try: a fixed list for images, every column of a table, the words of findings."""
     if samples.kind != "texts":
         of_kind = [c for c in bank_of(samples) if c.kind != "column" or _can_be_named(c.name[7:])]
         names = [change.name.removeprefix("column:") for change in of_kind]
@@ -287,7 +286,7 @@ def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
 
 
 def _frequent_words(texts: Sequence[str]) -> list[str]:
-    """The words that most texts hold, in at least 1 % of them."""
+    """The words that occur in most texts, and in at least 1 % of them."""
     blocks = words(texts, most=2 * _MOST_WORDS).blocks()
     counted = [
         (int(np.asarray(block.values.sum(axis=0)).ravel()[j]), name.removeprefix("word:"))
@@ -298,7 +297,7 @@ def _frequent_words(texts: Sequence[str]) -> list[str]:
     return [word for _, word in counted if not word.startswith("<")][:_MOST_WORDS]
 
 
-# -- the look itself -------------------------------------------------------------------------------
+# -- trying and testing changes --------------------------------------------------------------------
 
 
 def changes_of(
@@ -315,12 +314,12 @@ def changes_of(
     alpha: float = 0.05,
     verbose: bool = False,
 ) -> ChangeFindings | None:
-    """Try changes on a part of the samples, and look at the strongest on others.
+    """Try changes on one half of the samples, and test the strongest on the other half.
 
-    None without a linear head, changes or raw samples. Z (N, D) are the embeddings of the samples.
+    Returns None without a linear head, changes or raw samples. Z (N, D) holds the embeddings.
     """
-    # The winners of a ranking look better than they are, so figures with intervals come from
-    # samples that no change was ranked by: the samples are halved once, for all changes.
+    # The winners of a ranking look better than they are. So the results with intervals come from
+    # the half of the samples that was not used for the ranking.
     if head is None or samples.embedded or not changes or not len(samples) or most < 1:
         return None
     budget = budget_for(len(samples)) if budget is None else budget
@@ -329,12 +328,12 @@ def changes_of(
     tried = changes[: max(1, for_first // _FIRST_LEAST)]
     if verbose:
         tqdm.write(
-            f"Note: up to {budget} changed copies are embedded to see which changes flip "
-            "predictions; --no-changes (changes=0) leaves that out.",
+            f"Note: ntkit embeds up to {budget} changed copies to find changes that flip "
+            "predictions. To skip this step: --no-changes (changes=0)",
             file=sys.stderr,
         )
     numbers, rng = np.arange(len(samples)), np.random.default_rng([seed, len(samples)])
-    in_memory = getattr(samples.X, "ndim", 0) == 4  # images, which would be copied
+    in_memory = getattr(samples.X, "ndim", 0) == 4  # taking some images would copy them
     if len(samples) > _POPULATION and not in_memory:
         numbers = np.sort(rng.choice(len(samples), _POPULATION, replace=False))
         samples, Z = samples.take(numbers), Z[numbers]
@@ -345,7 +344,7 @@ def changes_of(
     )
     with bar:
         look = _Look(embedder, head, samples, Z, numbers, seed, bar)
-        # Here all are compared with displacements, which cost no embedding, and alike.
+        # The control of every change is a displacement here: it needs no embedding.
         tries = [_Try(change, first) for change in tried]
         look.go_on(tries, min(_FIRST_LEAST, for_first // len(tries)))
         tries.sort(key=_Try.rank)
@@ -372,7 +371,7 @@ def changes_of(
 
 @dataclass(frozen=True)
 class _Effect:
-    """Classes predicted after a change, which predictions flip, and how the margins change."""
+    """Effect of a change: predicted classes, flipped predictions and changes of the margin."""
 
     predicted: Array
     flips: Array
@@ -380,7 +379,7 @@ class _Effect:
 
 
 class _Try:
-    """A change on the first part of the samples, as far as it has come."""
+    """The effects of a change on the first half of the samples so far."""
 
     def __init__(self, change: Change, among: Array) -> None:
         self.change, self.among = change, among
@@ -388,7 +387,7 @@ class _Try:
 
     @property
     def n(self) -> int:
-        """Copies so far."""
+        """Number of copies so far."""
         return sum(len(effect.flips) for effect, _ in self.effects)
 
     @property
@@ -398,11 +397,11 @@ class _Try:
         return float(np.concatenate(pairs).mean()) if self.n else float("nan")
 
     def rank(self) -> float:
-        """Key to sort by: the strongest first, those without copies last."""
+        """Sort key: the strongest change first, changes without copies last."""
         return -self.beyond_control if self.n else np.inf
 
     def result(self) -> TriedChange:
-        """The figures."""
+        """The result so far."""
         effects = [effect for effect, _ in self.effects]
         flips = sum(int(effect.flips.sum()) for effect in effects)
         margins = np.concatenate([np.empty(0), *(effect.margin_change for effect in effects)])
@@ -413,12 +412,12 @@ class _Try:
 def displaced(
     Z: Array, copies: Array, rows: Array, predicted: Array, scale: Array, rng: np.random.Generator
 ) -> Array:
-    """Rows of Z moved as far as their copies are, in a direction that means nothing; (n, D)."""
-    # It is that between two samples of the predicted class, drawn at random; lengths are those in
-    # standard deviations of each neuron.
+    """Rows of Z moved in a random direction, as far as the change moved their copies; (n, D)."""
+    # The direction is the difference of two random samples of the predicted class. Lengths are
+    # measured in standard deviations of each neuron.
     far = np.linalg.norm((copies - Z[rows]) / scale, axis=1)
     direction, length = np.zeros((len(rows), len(scale))), np.zeros(len(rows))
-    for _ in range(_DRAWS):
+    for _ in range(_TRIES):
         for label in np.unique(predicted[rows]):
             pool = np.flatnonzero(predicted == label)
             pool = pool if len(pool) > 1 else np.arange(len(predicted))
@@ -431,7 +430,7 @@ def displaced(
 
 
 class _Look:
-    """One model, samples and their embeddings, and the copies made so far."""
+    """One model, the samples with their embeddings, and the number of copies so far."""
 
     def __init__(
         self,
@@ -443,11 +442,11 @@ class _Look:
         seed: int,
         bar: Any,
     ) -> None:
-        # One bar shows all copies.
+        # One progress bar counts all copies.
         self.embedder = replace(embedder, verbose=False) if embedder.verbose else embedder
         self.bar = bar
         self.head, self.samples, self.Z, self.seed = head, samples, Z, seed
-        self.numbers = numbers  # of the rows, as the user counts them
+        self.numbers = numbers  # the row of each sample in the user's data
         self.logits = head.logits(Z)
         self.predicted = self.logits.argmax(axis=1)
         some = np.asarray(Z[:: -(-len(Z) // _FOR_SCALE)], dtype=np.float64)
@@ -461,10 +460,10 @@ class _Look:
         )
 
     def rows(self, change: Change, among: Array, most: int) -> Array:
-        """The first rows, among some, that a change applies to."""
+        """The first rows of `among` that a change applies to."""
         parts = [part.removeprefix("word:") for part in change.name.split("|")]
         if change.kind == "word" and self.lower is not None and "=" not in change.name:
-            # Only a text that holds the letters of a word can hold the word.
+            # A substring test is fast, and rules out most texts without the word.
             pieces = [part.lower().split(" ")[0] for part in parts]
             holds = [any(piece in self.lower[row] for piece in pieces) for row in among.tolist()]
             among = among[np.asarray(holds, dtype=bool)]
@@ -476,7 +475,7 @@ class _Look:
         return found[:most]
 
     def copies(self, change: Change, rows: Array) -> tuple[Samples, Array]:
-        """Copies of some rows, and their embeddings."""
+        """Changed copies of some rows, and their embeddings."""
         made = embedded_copies(self.embedder, self.samples, change, rows, seed=self.seed)
         self.n_embedded += len(made.rows)
         self.bar.update(len(made.rows))
@@ -484,28 +483,28 @@ class _Look:
 
     def margins(self, logits: Array, rows: Array) -> Array:
         """Logit of the class predicted before, minus the largest of the others."""
-        at, own = np.arange(len(rows)), self.predicted[rows]
+        at, predicted = np.arange(len(rows)), self.predicted[rows]
         others = logits.astype(np.float64)
-        of_own = others[at, own].copy()
-        others[at, own] = -np.inf
-        return np.asarray(of_own - others.max(axis=1))
+        of_predicted = others[at, predicted].copy()
+        others[at, predicted] = -np.inf
+        return np.asarray(of_predicted - others.max(axis=1))
 
     def effect(self, Z: Array, rows: Array) -> _Effect:
-        """What changed embeddings do to the predictions of some rows."""
+        """Effect of changed embeddings on the predictions of some rows."""
         logits = self.head.logits(Z)
         after = logits.argmax(axis=1)
         change = self.margins(self.logits[rows], rows) - self.margins(logits, rows)
         return _Effect(after, after != self.predicted[rows], change)
 
     def displaced(self, name: str, Z: Array, rows: Array) -> Array:
-        """Originals moved as far as their copies are, in a direction that means nothing."""
+        """Embeddings moved in a random direction, as far as the change moved their copies."""
         rng = np.random.default_rng([self.seed, len(rows), *name.encode()[:64]])
         return displaced(self.Z, Z, rows, self.predicted, self.scale, rng)
 
     def effects(
         self, change: Change, control: Change | None, rows: Array
     ) -> tuple[_Effect, _Effect, Samples]:
-        """What a change and its control do to the same samples, and the changed copies."""
+        """Effects of a change and of its control on the same samples, and the changed copies."""
         made, Z = self.copies(change, rows)
         Z_control = (
             self.displaced(change.name, Z, rows)
@@ -515,7 +514,7 @@ class _Look:
         return self.effect(Z, rows), self.effect(Z_control, rows), made
 
     def go_on(self, tries: Sequence[_Try], n: int) -> None:
-        """Embed up to so many more copies of each."""
+        """Embed up to n more copies of each change."""
         for each in tries:
             before = each.n
             rows = self.rows(each.change, each.among, before + max(n, 0))[before:]
@@ -524,7 +523,7 @@ class _Look:
                 each.effects.append((effect, of_control))
 
     def compared(self, change: Change, control: Change | None, rows: Array) -> ChangeFinding | None:
-        """A change and its control on the same samples; None without any."""
+        """Result of a change and its control on the same samples; None without samples."""
         if control is not None:
             both = control.copies(self.samples, rows, seed=self.seed)[1]
             if 2 * len(both) >= len(rows):
@@ -536,8 +535,8 @@ class _Look:
         effect, of_control, made = self.effects(change, control, rows)
         flips, flips_too = effect.flips, of_control.flips
         beyond = effect.margin_change - of_control.margin_change
-        # McNemar's exact test: of the samples that only one of the two flips, each is as likely to
-        # be the change's as the control's.
+        # McNemar's exact test. Under the null hypothesis, a sample that only one of the two flips
+        # is flipped by the change or by the control with equal probability.
         more, less = int((flips & ~flips_too).sum()), int((flips_too & ~flips).sum())
         return ChangeFinding(
             name=change.name,
@@ -559,7 +558,7 @@ class _Look:
         at = np.flatnonzero(effect.flips)[:_EXAMPLES]  # rows are in random order
         classes = self.head.classes
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
-        seen = replace(seen, table=None)  # copies have none: what goes into the model is shown
+        seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
         return ChangeExamples(
             tuple(self.numbers[rows[at]].tolist()),
             tuple(classes[self.predicted[rows[at]]].tolist()),
@@ -570,7 +569,7 @@ class _Look:
 
 
 def _looks(samples: Samples) -> Inputs:
-    """Looks of samples; columns without names are called by their numbers."""
+    """Samples for display; the name of a nameless column is its number."""
     looks, X = samples.looks(), samples.X
     if looks.n_samples is None and isinstance(X, np.ndarray) and X.ndim == 2:
         return replace(looks, table={str(j): column for j, column in enumerate(X.T)})
@@ -578,14 +577,14 @@ def _looks(samples: Samples) -> Inputs:
 
 
 def _strength(change: ChangeFinding) -> tuple[bool, float]:
-    """Key to sort by: findings by what they flip beyond control, then others by the margin."""
+    """Sort key: findings by their flips beyond the control, then the others by the margin."""
     if change.is_finding:
         return False, change.control_flips - change.flips
     return True, -change.beyond_control
 
 
 def _exact(hits: int, n: int) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a share."""
+    """Clopper-Pearson interval of a share."""
     tail = (1 - _LEVEL) / 2
     low = 0.0 if not hits else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
@@ -593,7 +592,7 @@ def _exact(hits: int, n: int) -> tuple[float, float]:
 
 
 def _of_mean(values: Array) -> tuple[float, float]:
-    """Student's interval of a mean; NaN for a single value."""
+    """Student's t interval of a mean; NaN for a single value."""
     if len(values) < 2:
         return float("nan"), float("nan")
     mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
@@ -602,7 +601,7 @@ def _of_mean(values: Array) -> tuple[float, float]:
 
 
 def _corrected(changes: Sequence[ChangeFinding], alpha: float) -> list[ChangeFinding]:
-    """The same with Holm's correction for all of them."""
+    """The changes with p-values after Holm's correction."""
     order = sorted(range(len(changes)), key=lambda i: changes[i].p_value)
     corrected, largest = [*changes], 0.0
     for rank, i in enumerate(order):

@@ -1,4 +1,4 @@
-"""An audit of a model on samples: one pass gives its predictions, its embedding and its layers."""
+"""Audit a model: one pass over the samples computes predictions, embeddings and layers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from ntkit.extraction import (
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
 from ntkit.jobs.audit._reader import (
-    VIEWS,
+    FEATURE_SETS,
     AttributeReader,
+    AuditedImages,
     ModelPass,
-    WatchedPictures,
     feature_sets_of,
 )
 from ntkit.jobs.audit._result import Audit
@@ -41,28 +41,29 @@ from ntkit.pages.audit_page import Unlabelled
 from ntkit.samples import Match, Metadata, first_rows, read
 from ntkit.verification import check_head
 
-_CHANCE = 0.001  # of guesses that do as badly on a class; 11 samples of one of two are never right
-_ERRORS, _ERRORS_BELOW = 2, 3  # standard errors from chance that are no difference, and surely one
-_PRECISE = 0.2  # of the way from chance to 1: where so many errors are more, nothing is told
-GO_ON = "To go on all the same: --trust-inputs (trust_inputs=True)."
+_CHANCE = 0.001  # largest probability that guesses do as badly on a class
+_ERRORS, _ERRORS_BELOW = 2, 3  # standard errors within, or below, the accuracy of guessing
+_PRECISE = 0.2  # of the way from chance to 1: with larger standard errors the test is skipped
+GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"
 
 
 def like_a_guess(
     y: Array, pred: Array, n_classes: int, train: tuple[Array, Array] | None = None
 ) -> str | None:
-    """Say in what a model is no better than guessing, as no biased model is on its own inputs."""
-    # A biased model fails on groups, and is right on the others of a class. So it is never right on
-    # no class, unless so few samples are of it that guesses would miss them all: with K classes, n
-    # of them with probability (1 - 1/K)^n, and any m classes at most so often as there are choices
-    # of m (Bonferroni). Nor is it at chance by predicting nearly always the same.
+    """Sentence on a model that is not better than guessing; None if it is better."""
+    # Wrong inputs are the likely cause, not a bias. A biased model fails on a group and is right on
+    # the rest of the class. So it gets some samples of every class right, unless a class has too
+    # few. With K classes, guesses miss all n samples of a class with probability (1 - 1/K)^n. For
+    # any m classes, Bonferroni's correction multiplies by the number of choices of m. A biased
+    # model's mean class accuracy is also above chance, and it does not predict mostly one class.
     labels, n, right = _counts(y, pred)
     never = right == 0
     n_never, n_labels, chance = int(n[never].sum()), int(never.sum()), 1 / n_classes
     if n_labels and comb(len(labels), n_labels) * (1 - chance) ** n_never < _CHANCE:
         return (
             f"The original model is right on none of the {n_never} validation samples of "
-            f"{'class' if n_labels == 1 else 'classes'} {listed(labels[never])}, where guessing is "
-            f"on {n_never * chance:.0f}"
+            f"{'class' if n_labels == 1 else 'classes'} {listed(labels[never])}; guessing would be "
+            f"right on {n_never * chance:.0f}"
         )
     above, error = _above_chance(n, right, chance)
     at_chance = above <= _ERRORS * error <= _PRECISE * (1 - chance)
@@ -74,47 +75,49 @@ def like_a_guess(
     if not suspect:
         return None
     return (
-        f"The original model is right on {100 * (chance + above):.1f} % of the validation samples "
-        f"of a class on average, where guessing is on {100 * chance:.1f} %"
+        f"The original model's mean class accuracy on the validation set is "
+        f"{100 * (chance + above):.1f} %; guessing has {100 * chance:.1f} %"
     )
 
 
 def _counts(y: Array, pred: Array) -> tuple[Array, Array, Array]:
-    """Classes, samples of each, and those that are right."""
+    """Classes, with the number of samples and of correct predictions of each."""
     labels, at = np.unique(y, return_inverse=True)
     return labels, np.bincount(at), np.bincount(at, weights=pred == y)
 
 
 def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
-    """Mean class accuracy less chance, and the standard error of guesses."""
+    """Mean class accuracy minus chance, and the standard error of guesses."""
     error = np.sqrt((chance * (1 - chance) / n).sum()) / len(n)
     return float((right / n).mean() - chance), float(error)
 
 
 def likely_cause(samples: Samples) -> str:
-    """Ask for the likely cause of a model that fails on samples of this kind."""
+    """Likely cause, and what to do, if a model fails on samples of this kind."""
     if samples.kind == "images":
         return (
-            "is the preprocessing the model's? Set --mean and --std, or --preprocessor; compare "
-            "with a service's outputs: ntkit parity."
+            "The preprocessing may differ from the model's. Set --mean and --std, or "
+            "--preprocessor. Compare with a service's outputs: ntkit parity MODEL OUTPUTS.npz"
         )
     if samples.kind == "texts":
-        return "is the tokenizer the model's? Set --tokenizer and --max-length."
+        return "The tokenizer may not be the model's. Set --tokenizer and --max-length."
     if samples.columns:
-        return "are the columns the model's, in its order and units? Name them with --columns."
-    return "are labels, classes and inputs those of this model, scaled as it was trained on?"
+        return (
+            "The columns may not be the model's, in its order and units. Name them with --columns."
+        )
+    return "Labels, classes or the scale of the inputs may not be those that the model expects."
 
 
 def unlabelled_of(
     read: ModelPass, names: Iterable[str], rule_of: Callable[[str], Rule | None]
 ) -> Unlabelled:
-    """Read attributes of samples that nobody labelled; what they lack is left out."""
-    # `rule_of` gives what reads those whose names do not say how: they are cut where they were cut
-    # on the samples that they were found on.
+    """Attributes of samples without labels; attributes that these samples lack are left out."""
+    # `rule_of` returns the rule of an attribute whose name does not define it. Its thresholds come
+    # from the audited samples.
     reader = AttributeReader([read.samples])
     layers = {**read.embedded.layers, EMBEDDING: read.embedded.Z}
-    if read.watched is not None:
-        layers["image"] = read.watched.statistics()
+    if read.image_files is not None:
+        layers["image"] = read.image_files.statistics()
     elif reader.images is not None:
         layers["image"] = np.stack([statistics_of_image(image) for image in reader.images])
     reader.add_layers(layers)
@@ -122,7 +125,7 @@ def unlabelled_of(
     for name in names:
         try:
             values[name] = reader.values(name, rule_of(name))
-        except InputError as error:  # these samples lack the column, or the value
+        except InputError as error:  # these samples lack the column or the value
             if isinstance(error, NobodyHas) and name.startswith("word:"):
                 values[name] = np.zeros(reader.n, dtype=np.int8)
     return Unlabelled(len(read.samples), values, reader.inputs[0])
@@ -152,58 +155,60 @@ def audit_model(
     random_state: int = 0,
     verbose: bool = False,
 ) -> Audit:
-    """Find what a model relies on, from the model and samples that it was not trained on.
+    """Find attributes that a model's errors depend on, from the model and validation samples.
 
-    The model runs over the samples once. Its errors are compared with attributes of the samples
-    (words, columns, statistics of images and their files, metadata) and with the neurons of its
-    embedding and of some earlier layers. :func:`ntkit.audit` takes predictions from elsewhere.
+    Pass samples that the model was not trained on. ntkit runs the model over them once. It tests
+    which attributes the errors depend on: words, columns, statistics of images and their files,
+    metadata, and neurons of the embedding and of earlier layers. :func:`ntkit.audit` takes
+    predictions instead of a model.
 
-    The samples are also changed, and the model looks at the copies: which changes flip predictions?
-    Without labels, this is all that is looked at.
+    ntkit also changes the inputs, and finds the changes that flip predictions. If the samples have
+    no labels, it does only this.
 
     Parameters
     ----------
     {job.model, job.data}
-        They should be distributed as the training set. Inputs alone (or samples without labels) are
-        taken, too: errors are then not looked at.
+        They should have the distribution of the training set. Samples without labels are allowed;
+        ntkit then tests only changes of the input.
     feature_sets : sequence of str, optional
-        What to look at, of "word", "column", "input" (columns without names), "metadata",
-        "image", "file", "layer" and "embedding"; by default all that there is, and the embedding
-        if no layers can be read.
+        Kinds of attributes to test: some of "word", "column", "input" (columns without names),
+        "metadata", "image", "file", "layer" and "embedding". By default all that the samples have.
+        The embedding is a default only if ntkit cannot read the layers.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
-        Further columns; samples may be missing. Images are matched by the column ``file_name``,
-        tables by ``id`` if both have it, else row by row. By default the ``metadata.csv`` of an
-        image folder.
+        Further columns; samples may be missing. ntkit matches images by the column ``file_name``,
+        tables by ``id`` if both have it, and other samples by row. By default the
+        ``metadata.csv`` of an image folder.
     key : str, optional
-        Column that names the samples instead, in the metadata and in the table of samples.
+        Another column to match by, in the metadata and in the table of samples.
     {arrays}
     more_feature_sets : iterable of FeatureSet, optional
-        Others, of :mod:`ntkit.attributes`.
+        Further attributes, made with :mod:`ntkit.attributes`.
     cross_fit : bool, default=False
-        For samples that the head was trained on: take the errors of class-balanced heads that are
-        cross-fitted on the embeddings.
+        Examine the errors of class-balanced heads that ntkit cross-fits on the embeddings. Use it
+        if the head was trained on these samples.
     unlabelled : path-like, Samples or array-like, optional
-        Other samples, without labels: the page shows how often each finding occurs there, and
+        Other samples without labels. The page shows how often each finding occurs among them, and
         some examples.
     {job.preprocessing}
     changes : int or None, default=5
-        Changes of the input that are looked at closely: the strongest of those that were tried on
-        some of the samples, each on up to 300 others, next to a control of the same size. At most
-        as many copies as half of the samples, or 3000, are embedded. 0 or None leaves this out.
+        Number of changes of the input to test. ntkit tries all changes on one half of the samples.
+        It then tests the strongest on up to 300 samples of the other half, each next to a control
+        of the same size. It embeds at most 3000 copies, or half as many copies as samples if that
+        is more. 0 or None skips this step.
     trust_inputs : bool, default=False
-        Go on, with a note, if the model is no better than guessing: never right on a class, or
-        at chance because it predicts nearly always the same.
+        Continue with a note if the model is not better than guessing. That is so if it is never
+        right on a class, or at chance because it predicts mostly one class.
     {job.device}
     alpha : float, default=0.05
         As in :func:`ntkit.audit`.
     random_state : int, default=0
-        Decides folds, and where clusters begin.
+        Seed of folds and of clusters.
     {verbose}
 
     Returns
     -------
     Audit
-        Its ``notes`` say what was assumed, and its ``inputs`` show the samples.
+        The findings. ``notes`` lists ntkit's assumptions, and ``inputs`` shows the samples.
 
     Raises
     ------
@@ -211,7 +216,7 @@ def audit_model(
 
     Examples
     --------
-    The embedded model was trained on digits of which the odd ones have a mark in a corner:
+    The included model was trained on digits, and most odd digits had a mark in a corner:
 
     >>> import ntkit
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
@@ -256,7 +261,7 @@ def audit_model(
         run = _run(embedder, samples, ["word"], device)
         result = _of_changes(run, model, changed(run, ()), alpha)
         return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
-    beside = Metadata.of(metadata, [samples], key)
+    matched = Metadata.of(metadata, [samples], key)
     run = _run(embedder, samples, feature_sets, device)
     pred = None
     if not cross_fit and model.head is not None:
@@ -266,7 +271,7 @@ def audit_model(
         if order is not None:
             notes.append(order.sentence())
         elif problem is not None:
-            problem = f"{problem}: {likely_cause(samples)}"
+            problem = f"{problem}. {likely_cause(samples)}"
             if not trust_inputs:
                 raise InputError(f"{problem} {GO_ON}")
             notes.append(problem)
@@ -279,7 +284,7 @@ def audit_model(
         run,
         model,
         pred,
-        beside=beside,
+        metadata=matched,
         feature_sets=feature_sets,
         arrays=arrays,
         more_feature_sets=more_feature_sets,
@@ -290,42 +295,43 @@ def audit_model(
         seen = _run(embedder, extra, feature_sets, device)
         names = [finding.name for finding in result.findings]
         result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
-    found = changed(run, result.findings)
-    notes = [*samples.reading_notes(), *notes, *result.notes, *([found.note()] if found else ())]
-    return replace(result, changes=found, notes=tuple(dict.fromkeys(notes)))
+    flips = changed(run, result.findings)
+    notes = [*samples.reading_notes(), *notes, *result.notes, *([flips.note()] if flips else ())]
+    return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
 
 
 def _check_unlabelled(
     model: FrozenModel, samples: Samples, most: int, arguments: Sequence[str]
 ) -> None:
-    """Refuse samples without labels where nothing can be looked at, or what is for errors."""
+    """Raise an error if samples without labels cannot be audited with these arguments."""
     what = f"{samples.called()} {'holds' if samples.sources else 'have'} no labels"
     if arguments:
-        raise InputError(f"{what}, and {arguments[0]} is for errors; add labels, or drop it.")
+        raise InputError(f"{what}, and {arguments[0]} needs them. Add labels, or omit it.")
     if samples.embedded:
         raise InputError(
-            f"{what}, and embeddings cannot be changed; add labels, or give the samples themselves."
+            f"{what}, and ntkit cannot change embeddings. Add labels, or pass the samples "
+            "themselves."
         )
     if not most:
         raise InputError(
-            f"{what}, so only changes of the input can be looked at; add labels, or drop "
+            f"{what}, so ntkit can only test changes of the input. Add labels, or omit "
             "--no-changes (changes=0)."
         )
     if model.head is None:
         raise InputError(
-            f"{what}, and the model has no head, so there are no predictions that may flip; add "
-            "labels and --cross-fit (cross_fit=True), or give a classifier."
+            f"{what}, and the model has no head, so it makes no predictions. Add labels and "
+            "--cross-fit (cross_fit=True), or pass a classifier."
         )
 
 
 def _of_changes(
     run: ModelPass, model: FrozenModel, changes: ChangeFindings | None, alpha: float
 ) -> Audit:
-    """An audit of samples without labels: what changes their predictions, and nothing of errors."""
+    """An audit of samples without labels: only the changes that flip predictions."""
     if changes is None or model.head is None:
         raise InputError(
-            f"{run.samples.called()}: there are no labels, and ntkit knows no change of these "
-            "samples; add labels, or give images, texts or a table of columns."
+            f"{run.samples.called()}: there are no labels, and ntkit has no change for these "
+            "samples. Add labels, or pass images, texts or a table of columns."
         )
     at, n = model.head.logits(run.embedded.Z).argmax(axis=1), len(run.samples)
     return Audit(
@@ -347,15 +353,15 @@ def audit_read(
     model: FrozenModel,
     pred: Array | None,
     *,
-    beside: Metadata | None,
+    metadata: Metadata | None,
     feature_sets: Sequence[str] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
     more_feature_sets: Iterable[FeatureSet] = (),
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
-    """Audit samples that a model ran over."""
-    sets, notes = feature_sets_of(read, beside, feature_sets, random_state)
+    """Audit the samples of a model's pass."""
+    sets, notes = feature_sets_of(read, metadata, feature_sets, random_state)
     outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         read.samples.y,
@@ -365,10 +371,10 @@ def audit_read(
         alpha=alpha,
         random_state=random_state,
     )
-    metadata = None if beside is None else beside.columns
+    further = None if metadata is None else metadata.columns
     return replace(
         result,
-        inputs=replace(read.samples.looks(), metadata=metadata),
+        inputs=replace(read.samples.looks(), metadata=further),
         notes=tuple(notes),
         model=model.sha256(),
         layers=tuple(read.embedded.layers),
@@ -376,24 +382,24 @@ def audit_read(
 
 
 def _check_kinds(feature_sets: Sequence[str] | None) -> None:
-    unknown = [kind for kind in feature_sets or () if kind not in VIEWS]
+    unknown = [kind for kind in feature_sets or () if kind not in FEATURE_SETS]
     if unknown or isinstance(feature_sets, str) or (feature_sets is not None and not feature_sets):
         raise InputError(
-            f"Feature sets are some of {', '.join(VIEWS)}; got "
+            f"feature_sets must be some of {', '.join(FEATURE_SETS)}. Got "
             f"{unknown[0] if unknown else feature_sets!r}."
         )
 
 
 def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
-    """The model with the classes of the labels, which may be some of its own."""
+    """The model with the classes of the labels, which may be some of the model's."""
     if cross_fit:
         samples.check_made_with(model)
         return Match(model, samples)
     if model.head is None:
         samples.check_made_with(model)
         raise InputError(
-            "The model has no head, so it makes no errors yet; take those of heads that are "
-            "cross-fitted on its embedding with --cross-fit (cross_fit=True)."
+            "The model has no head, so it makes no predictions. To fit heads on its embedding and "
+            "examine their errors: --cross-fit (cross_fit=True)"
         )
     return samples.fit_to(model)
 
@@ -401,10 +407,10 @@ def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
 def _run(
     embedder: OnnxEmbedder, samples: Samples, feature_sets: Sequence[str] | None, device: str
 ) -> ModelPass:
-    """One pass over the samples; embeddings in a store are taken as they are."""
+    """One pass over the samples; the embeddings of a store are used as they are."""
     if samples.embedded:
         return ModelPass(samples, Embedded(samples.X, {}, "store"))
-    samples = samples.measured(WatchedPictures)
+    samples = samples.measured(AuditedImages)
     if embedder.frozen_model.head is not None:
         check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None

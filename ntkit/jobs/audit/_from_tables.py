@@ -1,4 +1,4 @@
-"""An audit of files: a table of predictions, and tables of what the samples are."""
+"""Audit files: a table of predictions and a table of the samples."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ntkit.samples import (
 )
 
 _PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
-_NAMING = "id"  # a column of both tables that tells samples apart, unasked
-_PROSE = 3  # words of an entry, on average, from which on a column is texts and no categories
+_NAMING = "id"  # a column of this name in both tables matches them by default
+_PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 
 
 @dataclass(frozen=True)
 class TableRoles:
-    """Columns of the tables by their role, as the user names them."""
+    """The user's names for the columns of the tables."""
 
     label: str = "label"
     prediction: str | None = None
@@ -54,7 +54,7 @@ def audit_tables(
     metadata_file: Path | None = None,
     alpha: float = 0.05,
 ) -> Audit:
-    """Audit what a model predicted, by the tables that its inputs are in."""
+    """Audit a table of predictions with the table of the inputs."""
     first = _without_guards(_read(predictions, roles), roles)
     one_file, named = data.resolve() == predictions.resolve(), roles
     second, matched = first, list[str]()
@@ -62,27 +62,27 @@ def audit_tables(
         second = _read(data, roles)
         roles = replace(named, key=_key_of(first, second, named))
         if roles.key != named.key:
-            matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
+            matched.append(f"The two tables are matched by their column {_NAMING!r}.")
         if roles.key is None:
             matched.append(_by_position(second, first))
         second = _matched(second, first, roles)
         _check_labels(first, second, roles)
     y, outcome = _outcome(first, first if roles.label in first.columns else second, roles)
     feature_sets, texts, notes = _feature_sets(second, roles, one_file)
-    beside = None
+    metadata = None
     if metadata_file is not None:
         table = _read(metadata_file, roles)
         key = _key_of(first, table, named)
         cells = table.with_decimal_points()
-        beside = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
+        metadata = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
         names = None if key is None else [str(name) for name in first.column(key, "--id-column")]
         matched += [_by_position(table, first)] if names is None else []
-        beside = in_order(beside, names, key or "")
-        feature_sets.append(columns(beside, kind="metadata"))
+        metadata = in_order(metadata, names, key or "")
+        feature_sets.append(columns(metadata, kind="metadata"))
     shown = Inputs(
         texts=texts,
         table={n: v for n, v in second.columns.items() if second.list_length(n) is None},
-        metadata=beside,
+        metadata=metadata,
         ids=[str(name) for name in second.columns[roles.key]] if roles.key else None,
     )
     result = audit(y, **outcome, feature_sets=feature_sets, alpha=alpha)
@@ -90,21 +90,24 @@ def audit_tables(
 
 
 def _key_of(one: Table, other: Table, roles: TableRoles) -> str | None:
-    """The column that tells samples apart: the one named, or that of the usual name in both."""
+    """The column that names the samples: the user's, or ``id`` if both tables have it."""
     both = _NAMING in one.columns and _NAMING in other.columns
     return _NAMING if both and roles.key is None else roles.key
 
 
 def _read(path: Path, roles: TableRoles) -> Table:
     if path.suffix.lower() not in TABLES:
-        raise InputError(f"{path} is no table; with predictions, give one of {', '.join(TABLES)}.")
+        raise InputError(
+            f"{path} is not a table. With --predictions, pass a file of one of these types: "
+            f"{', '.join(TABLES)}."
+        )
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     return read_table(path, named_delimiter(roles.delimiter), (roles.label, *_PREDICTIONS))
 
 
 def _without_guards(table: Table, roles: TableRoles) -> Table:
-    """Names and classes as they were before a table of predictions was made safe to open."""
+    """The table without the guards that ``ntkit predict`` puts before names and classes."""
     plain = {**table.columns}
     written = {roles.key, roles.label, roles.prediction, _NAMING, *_PREDICTIONS}
     for name, values in table.columns.items():
@@ -115,51 +118,52 @@ def _without_guards(table: Table, roles: TableRoles) -> Table:
 
 
 def _matched(table: Table, first: Table, roles: TableRoles) -> Table:
-    """A table's rows in the order of the predictions."""
+    """The table with its rows in the order of the predictions."""
     if roles.key is None:
         if len(table) != len(first):
             raise InputError(
-                f"{table.path} has {len(table)} rows and {first.path} has {len(first)}; give the "
-                "same samples in the same order, or name the column that tells them apart with "
-                "--id-column."
+                f"{table.path} has {len(table)} rows, and {first.path} has {len(first)}. Pass the "
+                "same samples in the same order, or name the column to match by with --id-column."
             )
         return table
     names = [str(name) for name in table.column(roles.key, "--id-column")]
     wanted = [str(name) for name in first.column(roles.key, "--id-column")]
-    for own, path in ((names, table.path), (wanted, first.path)):
-        if len(set(own)) < len(own):
-            raise InputError(f"{path} names a sample twice in {roles.key!r}; leave one row each.")
+    for of_table, path in ((names, table.path), (wanted, first.path)):
+        if len(set(of_table)) < len(of_table):
+            raise InputError(
+                f"{path} names a sample twice in {roles.key!r}. Keep one row per sample."
+            )
     rows = rows_named(names, wanted, str(table.path), roles.key)
     if (rows < 0).any():
         raise InputError(
             f"{table.path} has no row for the sample {wanted[int(np.argmin(rows))]!r} of "
-            f"{first.path}; add it, or leave its prediction out."
+            f"{first.path}. Add the row, or remove the prediction."
         )
     chosen = {name: values[rows] for name, values in table.columns.items()}
     return Table(table.path, chosen, table.rows[rows], table.delimiter, table.notes)
 
 
 def _by_position(table: Table, first: Table) -> str:
-    """A note for tables whose samples have no names."""
+    """Note on tables that are matched row by row."""
     return (
-        f"Rows of {table.path} and {first.path} are matched by position; name a column that tells "
-        "samples apart with --id-column if their order may differ."
+        f"Rows of {table.path} and {first.path} are matched by position. If their order may "
+        "differ, name the column to match by with --id-column."
     )
 
 
 def _check_labels(first: Table, second: Table, roles: TableRoles) -> None:
-    """Refuse tables that give one sample two labels: their rows are probably of others."""
+    """Raise an error if the labels of two tables differ: their rows may not match."""
     if roles.label not in first.columns or roles.label not in second.columns:
         return
     pairs = zip(first.columns[roles.label], second.columns[roles.label], strict=True)
     both = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
     n = sum(plain_label(one) != plain_label(two) for one, two in both)
     if n:
-        fix = "name the column that tells samples apart with --id-column, or "
+        fix = "Name the column to match by with --id-column, or pass"
         raise InputError(
-            f"{n} of {len(both)} rows of {second.path} have another label in {roles.label!r} than "
-            f"those of {first.path}; {fix if roles.key is None else ''}give the same samples, "
-            "with the same labels, in both."
+            f"{n} of {len(both)} rows have different labels in {roles.label!r} of {second.path} "
+            f"and of {first.path}. {fix if roles.key is None else 'Pass'} the same samples with "
+            "the same labels in both."
         )
 
 
@@ -177,8 +181,8 @@ def _outcome(table: Table, labelled: Table, roles: TableRoles) -> tuple[Array, d
     name = roles.prediction or next((n for n in _PREDICTIONS if n in table.columns), None)
     if name is None:
         raise InputError(
-            f"{table.path} has no column of predictions; its columns are {list(table.columns)}. "
-            "Name one with --prediction-column, or scores with --score-columns."
+            f"{table.path} has no column of predictions. Its columns are {list(table.columns)}. "
+            "Name the predictions with --prediction-column, or scores with --score-columns."
         )
     table.column(name, "--prediction-column")
     pred = table.labels(name, "prediction")
@@ -188,7 +192,7 @@ def _outcome(table: Table, labelled: Table, roles: TableRoles) -> tuple[Array, d
     return y, {"pred": pred}
 
 
-# -- what is looked at --------------------------------------------------------------------------
+# -- attributes -----------------------------------------------------------------------------------
 
 
 def _feature_sets(
@@ -206,8 +210,8 @@ def _feature_sets(
         if guessed:
             shown = ", ".join(map(repr, guessed[:6]))
             notes.append(
-                f"{table.path}: left out {shown}, by their names a model's; if they are inputs, "
-                "name all columns to look at with --columns."
+                f"{table.path}: ntkit left out {shown}, named like a model's outputs. If they are "
+                "inputs, name all columns to test with --columns."
             )
     text = _text_column(table, left, roles)
     texts = None if text is None else [_as_text(value) for value in table.columns[text]]
@@ -225,7 +229,7 @@ def _feature_sets(
 
 
 def _text_column(table: Table, names: Sequence[str], roles: TableRoles) -> str | None:
-    """The column named, or "text", or the only one of prose."""
+    """The column of texts: the user's, or "text", or the only one with prose."""
     if roles.text is not None:
         table.column(roles.text, "--text-column")
         return roles.text

@@ -1,4 +1,4 @@
-"""Attributes of samples by name: read from raw inputs, metadata, and layers of the model."""
+"""Read attributes of samples by name, from raw inputs, metadata and layers of the model."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from ntkit.samples import (
     table_of,
 )
 
-_SIDE = 128  # pixels that the shorter side keeps; more are shrunk by a whole factor first
+_SIDE = 128  # pixels; images are shrunk by a whole factor while the shorter side has more
 _CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
 
 
-class WatchedPictures(MeasuredImages):
-    """Image files whose pixels and files are measured as a model reads them."""
+class AuditedImages(MeasuredImages):
+    """Image files whose statistics are computed while a model reads them."""
 
     def measure(self, image: Image.Image) -> tuple[Array, dict[str, str]]:
         """Statistics of an image, and facts about its file."""
@@ -58,17 +58,17 @@ class WatchedPictures(MeasuredImages):
         return statistics_of_image(pixels, image.width * image.height), _facts(image)
 
     def _digest(self, row: int) -> bytes:
-        """Digest of a file, measured in the same pass if the model has not read it yet."""
+        """Digest of a file; if the model has not read it yet, its statistics are computed too."""
         if self._digests[row] is None:
             self._image(row)
         return super()._digest(row)
 
     def statistics(self) -> Array:
-        """Statistics of each image, (N, 19)."""
+        """Statistics of every image, (N, 19)."""
         return np.stack([values for values, _ in self.measurements()])
 
     def file_facts(self) -> dict[str, Sequence[str]]:
-        """Kind of file, colour mode and camera; a column for each that differs."""
+        """File format, colour mode and camera; constant columns are left out."""
         facts = [facts for _, facts in self.measurements()]
         columns = {key: [fact[key] for fact in facts] for key in facts[0]}
         return {key: values for key, values in columns.items() if len(set(values)) > 1}
@@ -78,50 +78,51 @@ def _facts(image: Image.Image) -> dict[str, str]:
     try:
         exif = image.getexif()
         camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
-    except Exception:  # damaged metadata of a sound image
+    except Exception:  # the image is readable, but its metadata are damaged
         camera = ""
     return {"format": image.format or "", "mode": image.mode, "camera": camera}
 
 
-VIEWS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
-"""Kinds of views that are found by themselves."""
+FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
+"""Kinds of feature sets that ntkit makes from the samples and the model."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelPass:
-    """Samples, and what one pass of the model over them gave."""
+    """Samples, with the embeddings and layers of one pass of the model."""
 
     samples: Samples
     embedded: Embedded
 
     @property
-    def watched(self) -> WatchedPictures | None:
-        """Image files that were measured as the model read them."""
-        return self.samples.X if isinstance(self.samples.X, WatchedPictures) else None
+    def image_files(self) -> AuditedImages | None:
+        """Image files with statistics; None for other samples."""
+        return self.samples.X if isinstance(self.samples.X, AuditedImages) else None
 
 
 def feature_sets_of(
-    read: ModelPass, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
+    read: ModelPass, metadata: Metadata | None, kinds: Sequence[str] | None, random_state: int
 ) -> tuple[list[FeatureSet], list[str]]:
-    """Views of what there is, or of what of it was asked for."""
+    """The feature sets of the samples, all or of some kinds, and notes."""
     notes = list[str]()
     feature_sets = [*_of_inputs(read, read.samples.looks(), notes)]
-    if beside is not None:
-        feature_sets.append(columns(beside.columns, kind="metadata"))
-        notes += [beside.note] if beside.note else []
+    if metadata is not None:
+        feature_sets.append(columns(metadata.columns, kind="metadata"))
+        notes += [metadata.note] if metadata.note else []
     if read.embedded.layers:
         feature_sets.append(layers(read.embedded.layers, random_state=random_state))
-    if not read.embedded.layers or "embedding" in (asked or ()):
-        # The nearer to the prediction, the more do errors depend on it anyhow.
+    if not read.embedded.layers or "embedding" in (kinds or ()):
+        # Not by default: the errors of any model depend on the embedding, which is next to the
+        # prediction.
         feature_sets.append(array(read.embedded.Z, kind="embedding"))
-    kinds = [feature_set.kind for feature_set in feature_sets]
-    for kind in asked or ():
-        if kind not in kinds:
+    present = [feature_set.kind for feature_set in feature_sets]
+    for kind in kinds or ():
+        if kind not in present:
             raise InputError(
-                f"There is no view {kind!r} of these samples; there are {', '.join(kinds)}."
+                f"These samples have no feature set {kind!r}. They have {', '.join(present)}."
             )
     return [
-        feature_set for feature_set in feature_sets if asked is None or feature_set.kind in asked
+        feature_set for feature_set in feature_sets if kinds is None or feature_set.kind in kinds
     ], notes
 
 
@@ -134,9 +135,9 @@ def _of_inputs(read: ModelPass, inputs: Inputs, notes: list[str]) -> Iterator[Fe
         notes += left
     elif inputs.table is not None:
         yield columns(inputs.table)
-    if read.watched is not None:
-        yield measured_image_statistics(read.watched.statistics())
-        facts = read.watched.file_facts()
+    if read.image_files is not None:
+        yield measured_image_statistics(read.image_files.statistics())
+        facts = read.image_files.file_facts()
         if facts:
             yield columns(facts, kind="file")
     elif inputs.images is not None:
@@ -149,7 +150,7 @@ def _of_inputs(read: ModelPass, inputs: Inputs, notes: list[str]) -> Iterator[Fe
 
 
 def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
-    """The views of a table's columns, and a note on those that were left out."""
+    """The feature sets of a table's columns, and a note on the columns left out."""
     feature_sets, notes = list[FeatureSet](), list[str]()
     taken = table.inputs if samples.kind != "texts" else ()
     inputs = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
@@ -158,15 +159,16 @@ def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], lis
     rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
     left = [name for name, values in rest.items() if _says_nothing(name, values)]
     if left:
-        notes.append(f"Not looked at, by their names: {', '.join(map(repr, left[:8]))}.")
-    beside = {name: values for name, values in rest.items() if name not in left}
-    if beside:
-        feature_sets.append(columns(beside, kind="metadata"))
+        named = ", ".join(map(repr, left[:8]))
+        notes.append(f"ntkit did not test columns named like row numbers or predictions: {named}.")
+    further = {name: values for name, values in rest.items() if name not in left}
+    if further:
+        feature_sets.append(columns(further, kind="metadata"))
     return feature_sets, notes
 
 
 def _says_nothing(name: str, values: Array) -> bool:
-    """Whether a column numbers the rows, splits them, or is made of their class."""
+    """Whether a column holds row numbers, the split, or a function of the class."""
     if named_like_a_prediction(name):
         return True
     repeats = len(set(map(str, values.tolist()))) <= len(values) / 2
@@ -174,15 +176,15 @@ def _says_nothing(name: str, values: Array) -> bool:
 
 
 Names = tuple[tuple[str, ...], ...]
-"""Names that stand for each value of an attribute."""
+"""The names of each value of an attribute."""
 
 
 class AttributeReader:
-    """Reads attributes of one or several sets of samples, one set after the other."""
+    """Read attributes of the samples of one or several sets, concatenated."""
 
-    # `metadata` is what is known beside the inputs, matched by the column `key`, else `file_name`
-    # or `id`, or row by row. The samples' own tables, and the `metadata.csv` of image folders, are
-    # read, too.
+    # `metadata` holds further columns. They are matched by the column `key`, by `file_name` or
+    # `id`, or row by row. The samples' own tables and the `metadata.csv` of image folders are read
+    # as well.
 
     def __init__(
         self, sets: Sequence[Samples], metadata: Any = None, key: str | None = None
@@ -198,19 +200,19 @@ class AttributeReader:
 
     @cached_property
     def texts(self) -> list[str] | None:
-        """Texts, if that is what goes into the model."""
+        """Texts, if the model reads texts."""
         parts = [each.texts for each in self.inputs]
         return None if None in parts else [text for part in parts for text in part or ()]
 
     @cached_property
     def images(self) -> Sequence[Any] | None:
-        """Images, decoded as they are asked for."""
+        """Images, decoded one by one."""
         parts = [each.images for each in self.inputs]
-        return None if None in parts else _OneAfterTheOther(parts)
+        return None if None in parts else _Concatenated(parts)
 
     @property
     def numbers(self) -> Array | None:
-        """Rows of numbers, if that is what goes into the model."""
+        """Rows of numbers, if the model reads them."""
         parts = [np.zeros(0) if samples.embedded else samples.X for samples in self.sets]
         if not all(
             isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub" for X in parts
@@ -220,21 +222,21 @@ class AttributeReader:
 
     @cached_property
     def table(self) -> dict[str, Array] | None:
-        """Columns that all tables have, or that go into the model where there are no tables."""
+        """Columns in all tables; without tables, the model's input columns."""
         tables = [table_of(samples) for samples in self.sets]
         return pooled([each.table for each in self.inputs] if None in tables else tables)
 
     @cached_property
-    def given(self) -> Metadata | None:
-        """Metadata that were given."""
+    def user_metadata(self) -> Metadata | None:
+        """The user's metadata, matched to the samples."""
         if self._metadata is None:
             return None
         return Metadata.of(self._metadata, self.sets, self._key)
 
     @cached_property
-    def beside(self) -> Metadata | None:
-        """Metadata that were given, or that lie in the folders of the samples."""
-        return self.given or Metadata.of(None, self.sets, self._key)
+    def matched_metadata(self) -> Metadata | None:
+        """The user's metadata, or those in the folders of the samples."""
+        return self.user_metadata or Metadata.of(None, self.sets, self._key)
 
     @cached_property
     def metadata(self) -> dict[str, Array] | None:
@@ -247,7 +249,8 @@ class AttributeReader:
         else:
             folders = Metadata.of(None, self.sets, self._key)
             columns = {} if folders is None else dict(folders.columns)
-        return columns | ({} if self.given is None else dict(self.given.columns)) or None
+        from_user = {} if self.user_metadata is None else dict(self.user_metadata.columns)
+        return columns | from_user or None
 
     @cached_property
     def digests(self) -> list[str]:
@@ -257,7 +260,7 @@ class AttributeReader:
     # -- attributes ------------------------------------------------------------------------
 
     def add_layers(self, layers: Mapping[str, Array]) -> None:
-        """Take in what a pass of the model gave: matrices by layer."""
+        """Add the layers of the model's pass: a matrix for each."""
         self._layers = layers
 
     def attribute(
@@ -268,10 +271,10 @@ class AttributeReader:
         fewest: int = FEWEST,
         most: int = 0,
     ) -> Attribute:
-        """The attribute that names stand for; of a whole column, each value."""
+        """The attribute with these names of its values; a whole column has its own values."""
         kind = names[0][0].partition(":")[0]
         table = self.table if kind == "column" else None
-        if kind == "metadata":  # files are read only for these
+        if kind == "metadata":  # other kinds need no metadata files
             table = self.metadata
         rules = rules or {}
         return Attribute.named(
@@ -283,7 +286,7 @@ class AttributeReader:
         )
 
     def values(self, name: str, rule: Rule | None = None) -> Array:
-        """One attribute of every sample by its name: 1, 0, or −1 where not known; read once."""
+        """One attribute of every sample by its name: 1, 0, or −1 if unknown; cached."""
         key = name, rule is None
         if key not in self._values:
             self._values[key] = self._read(name, rule)
@@ -293,8 +296,8 @@ class AttributeReader:
         if rule is not None or layer_of(name) is not None:
             return layer_values(name, self._layers, rule)
         kind = name.partition(":")[0]
-        metadata = None if self.given is None else self.given.columns
-        every = kind not in ("word", "column", "metadata", "image")  # to say what there is
+        metadata = None if self.user_metadata is None else self.user_metadata.columns
+        every = kind not in ("word", "column", "metadata", "image")  # for the error message
         return attribute_named(
             name,
             texts=self.texts,
@@ -303,35 +306,35 @@ class AttributeReader:
             images=self.images if every or kind == "image" else None,
         )
 
-    def feature_sets(self, watched: Sequence[WatchedPictures] = ()) -> list[FeatureSet]:
-        """Feature sets that need no model, without columns that tell the class."""
+    def feature_sets(self, image_files: Sequence[AuditedImages] = ()) -> list[FeatureSet]:
+        """Feature sets that need no model, without labels, groups and predictions."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
         first, tables = self.sets[0], [samples.table for samples in self.sets]
-        metadata = None if self.given is None else self.given.columns
+        metadata = None if self.user_metadata is None else self.user_metadata.columns
         if first.table is not None and None not in tables:
             both = pooled([None if table is None else table.columns for table in tables]) or {}
             inputs = tuple(name for name in first.table.inputs if name in both)
             table = ReadTable(both, inputs, first.table.labels)
             feature_sets += _of_table(first, table)[0]
         elif self.table is not None:
-            feature_sets.append(columns(_telling(self.table)))
+            feature_sets.append(columns(_without_classes(self.table)))
         elif self.numbers is not None:
             feature_sets.append(array(self.numbers, kind="input"))
         else:
             metadata = self.metadata
         if metadata is not None:
-            feature_sets.append(columns(_telling(metadata), kind="metadata"))
-        if watched and len(watched) == len(self.sets):
+            feature_sets.append(columns(_without_classes(metadata), kind="metadata"))
+        if image_files and len(image_files) == len(self.sets):
             feature_sets.append(
-                measured_image_statistics(np.concatenate([w.statistics() for w in watched]))
+                measured_image_statistics(np.concatenate([w.statistics() for w in image_files]))
             )
         elif self.images is not None:
             feature_sets.append(image_statistics(self.images, self.n))
         return feature_sets
 
 
-class _OneAfterTheOther(Sequence[Any]):
-    """Several sequences as one, that copies none."""
+class _Concatenated(Sequence[Any]):
+    """Several sequences as one, without copies."""
 
     def __init__(self, parts: Sequence[Any]) -> None:
         self._parts = parts
@@ -346,8 +349,8 @@ class _OneAfterTheOther(Sequence[Any]):
         return next(islice(self, i, None))
 
 
-def _telling(table: Mapping[str, Array]) -> dict[str, Array]:
-    """Columns but for labels, groups, and what a model predicted."""
+def _without_classes(table: Mapping[str, Array]) -> dict[str, Array]:
+    """Columns without labels, groups and predictions."""
     return {
         name: values
         for name, values in table.items()

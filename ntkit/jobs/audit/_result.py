@@ -1,4 +1,4 @@
-"""Findings of an audit: ranked, as values, as a table, as JSON and as files."""
+"""The result of an audit: ranked findings as values, a table, JSON and files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from ntkit._doc import documented
 from ntkit._output import check_folder, new_folder
 from ntkit._text import (
     as_json,
+    counted,
     escaped,
     listed,
     percent,
+    plain_table,
     printable,
     shortened,
     table,
@@ -39,6 +41,7 @@ from ntkit.attributes import (
 from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._changes import (
+    ChangeFinding,
     ChangeFindings,
     change_for,
     change_of_attribute,
@@ -48,43 +51,46 @@ from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
 from ntkit.pages.change_cards import ShownChange
 
-_SHOWN = 10  # rows of a table
+_SHOWN = 10  # rows of a complete table
+_STRONGEST = 5  # rows of a table in the terminal
+_NAME = 48  # characters of a finding's name in the terminal
 
 
 @documented
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Attributes that the errors of a model depend on; :func:`ntkit.audit` makes it.
+    """Findings of an audit: attributes that a model's errors depend on.
+
+    :func:`ntkit.audit` and :func:`ntkit.audit_model` return it.
 
     Parameters
     ----------
     predictions : Predictions
         True and predicted classes.
     feature_sets : tuple of FeatureSet
-        What was looked at.
+        The tested attributes.
     found : Findings
-        The findings, and what they were chosen from.
+        The findings, and how many attributes were tested.
     alpha : float
         Largest p-value of a finding, after correction.
     cross_fitted : bool
-        Whether the predictions are those of heads that were fitted for it.
+        Whether the predictions are those of cross-fitted heads, not of the model.
     inputs : Inputs or None
         Raw inputs, by row.
     {notes}
     model : str or None
         SHA-256 of the model that ran over the samples.
     layers : tuple of str
-        Its layers that were looked at, in order.
+        Tested layers of the model, in order.
     unlabelled : Unlabelled or None
-        How often the findings occur in other samples, without labels.
+        How often the findings occur in other samples, which have no labels.
     retraining : Audit or None
-        What class-balanced retraining would newly rely on: its own predictions and the findings
-        the model itself does not have.
+        Predictions of a class-balanced retrained last layer, and the findings that only it has.
     changes : ChangeFindings or None
-        Which changes of the input flip predictions, next to controls of the same size.
+        Changes of the input, the predictions they flip, and controls of the same size.
     labelled : bool
-        Whether the samples have labels. Without, changes alone are looked at, and what is
-        predicted stands in the place of the true classes.
+        Whether the samples have labels. If not, ntkit tests only changes, and the predicted
+        classes take the place of the true ones.
 
     Examples
     --------
@@ -116,21 +122,21 @@ class Audit:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """One for each family: what is exact, then what is inferred, five of a kind at most."""
+        """Findings: first exact attributes, then inferred ones, at most five of each kind."""
         return self.found.findings
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
-        """Those of the model, then those that only retraining has; no name is there twice."""
+        """Findings of the model, then those that only the retrained head has; no name twice."""
         return self.findings + (self.retraining.findings if self.retraining else ())
 
     @property
     def n_looked_at(self) -> dict[str, int]:
-        """Number of attributes that were looked at, by kind of view."""
+        """Number of tested attributes in each kind of feature set."""
         return dict(self.found.n_looked_at)
 
     def values(self, name: str) -> Array:
-        """One attribute of every sample: 1, 0, or −1 where it is not known; int8, (N,).
+        """One attribute of every sample: 1, 0, or −1 if unknown; int8, (N,).
 
         Raises
         ------
@@ -139,42 +145,43 @@ class Audit:
         return values_of(self.feature_sets, name)
 
     def groups(self, *names: str) -> Array:
-        """Group labels of all samples: class × their value of each attribute.
+        """Group labels of all samples: class × value of each attribute.
 
         Parameters
         ----------
         *names : str
-            Attributes. One of a finding's family stands for the family: its values are called
-            after the first attribute of each, the rest ``other``. Any other attribute has two.
+            Attributes. An attribute of a finding has the values of the finding; each value has the
+            name of its first attribute, and the rest is ``other``. Any other attribute has two
+            values.
 
         Returns
         -------
         ndarray of str, shape (N,)
-            To retrain with, as by :class:`ntkit.estimators.DFRClassifier`.
+            Groups to retrain with, for example in :class:`ntkit.estimators.DFRClassifier`.
 
         Raises
         ------
         {attribute.InputError}
         """
         if not names:
-            raise InputError("Groups are class × attribute; name at least one attribute.")
+            raise InputError("Groups are class × attribute. Name at least one attribute.")
         y = self.predictions.classes[self.predictions.y_index]
         first, *others = (Attribute.from_labels(name, self._values(name)) for name in names)
         return first.crossed(y, *others).labels
 
     def answers(self, *names: str) -> Answers:
-        """Answer, as a person would on the page, that a right answer must not depend on these.
+        """Answers that confirm attributes as shortcuts, as a person would on the page.
 
         Parameters
         ----------
         *names : str
-            Attributes. One of a finding's family stands for the family; any other for itself.
+            Attributes. An attribute of a finding stands for the whole finding.
 
         Returns
         -------
         Answers
-            For :func:`ntkit.debias`. Attributes of layers come with the rule that reads them from
-            other samples of the same model.
+            Answers for :func:`ntkit.debias`. For attributes of layers they hold the rule that
+            reads the attribute from other samples of the same model.
 
         Raises
         ------
@@ -185,22 +192,22 @@ class Audit:
     def _answer(self, name: str) -> Answer:
         family = self._family(name)
         if family is None:
-            self.values(name)  # refuses a name that there is not
-            sides: tuple[tuple[str, ...], ...] = ((name,),)
+            self.values(name)  # raises an error for an unknown name
+            values: tuple[tuple[str, ...], ...] = ((name,),)
         else:
             findings, place = family
-            name, sides = findings.findings[place].name, findings.findings[place].values
-        of_layers = [n for side in sides for n in side if layer_of(n) is not None]
-        rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
-        return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
+            name, values = findings.findings[place].name, findings.findings[place].values
+        of_layers = [each for names in values for each in names if layer_of(each) is not None]
+        rules = {each: self.rule(each) for each in of_layers}  # image statistics need no rule
+        return Answer(name, "spurious", values, {n: r for n, r in rules.items() if r is not None})
 
     def rule(self, name: str) -> Rule | None:
-        """Rule that reads an attribute from other samples; None if its name says it."""
+        """Rule that reads an attribute from other samples; None if the name defines it."""
         rules = (feature_set.rule(name) for feature_set in self.feature_sets)
         return next((rule for rule in rules if rule is not None), None)
 
     def _family(self, name: str) -> tuple[Findings, int] | None:
-        """The findings, and the place of the one whose family an attribute belongs to."""
+        """The findings, and the position of the one that an attribute belongs to."""
         for audit in (self, *([self.retraining] if self.retraining else [])):
             for i, finding in enumerate(audit.findings):
                 if name in (finding.name, *finding.same, *finding.opposed):
@@ -211,15 +218,15 @@ class Audit:
         family = self._family(name)
         if family is not None:
             findings, place = family
-            of_side = findings.value_names[place]
-            rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
-            return np.asarray([rest, *of_side, "unknown"])[findings.values[:, place]]
+            names = findings.value_names[place]
+            rest = "other" if len(names) > 1 else f"not {names[0]}"
+            return np.asarray([rest, *names, "unknown"])[findings.values[:, place]]
         return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold."""
+        """All values for JSON."""
         wrong, weight = self.predictions.wrong, self.predictions.weight
         retraining = None if self.retraining is None else self.retraining.as_dict()
         return {
@@ -252,14 +259,14 @@ class Audit:
         return {"samples": self.unlabelled.n_samples, "findings": shares}
 
     def to_json(self) -> str:
-        """Everything as JSON."""
+        """All values as JSON text."""
         return as_json(self.as_dict())
 
     def table(self, most: int = _SHOWN, *, markdown: bool = True) -> str:
-        """The first findings as a table, in percent; in Markdown names are escaped."""
+        """The first findings as a table, accuracies in percent; in Markdown, names are escaped."""
         text, code = (_escaped, _code) if markdown else (_readable, _readable)
-        header = ["", "attribute", "goes with", "score", "p", "worst group", "right", "otherwise"]
-        rows = [header]
+        header = ["", "attribute", "correlated with", "score", "p"]
+        rows = [[*header, "worst group", "accuracy", "rest of class"]]
         for i, finding in enumerate(self.findings[:most], start=1):
             worst = finding.worst
             cells = [
@@ -278,38 +285,78 @@ class Audit:
     def __str__(self) -> str:
         return self.summary()
 
-    def summary(self, *, markdown: bool = False) -> str:
-        """Text that ``ntkit audit`` prints; in Markdown, the content of its ``table.md``."""
-        parts = [self._first_line()]
+    def summary(self, *, verbose: bool = False, markdown: bool = False) -> str:
+        """A few lines and the first five findings, as ``ntkit audit`` prints them.
+
+        ``verbose=True`` and ``markdown=True`` return all results in Markdown, as in ``table.md``.
+        """
+        return self._complete() if verbose or markdown else self._short()
+
+    def _short(self) -> str:
+        """At most four lines, and a table of the strongest findings or changes."""
+        new = self.retraining.findings if self.retraining else ()
+        lines = self._first_lines()
+        if new:
+            named = listed((_short_name(finding) for finding in new), 3, " {} in all")
+            lines.append(f"Only in the retrained last layer: {named}.")
+        changes = self.changes.changes if self.changes is not None else ()
+        if not self.labelled and changes:
+            return "\n".join([*lines, "", _plain_changes(changes[:_STRONGEST])])
+        if changes:
+            lines.append(_flips_most(changes))
+        if not self.findings:
+            return "\n".join(lines)
+        n = len(self.findings) + sum(self.found.n_left_out.values())
+        shown = f"First {_STRONGEST} of {n} findings" if n > _STRONGEST else "Findings"
+        return "\n".join([*lines, f"{shown}, accuracies in %:", "", self._plain_table()])
+
+    def _plain_table(self) -> str:
+        rows = [["", "finding", "correlated with", "worst group", "accuracy", "rest of class"]]
+        for i, finding in enumerate(self.findings[:_STRONGEST], start=1):
+            worst = finding.worst
+            rows.append(
+                [
+                    str(i),
+                    _short_name(finding),
+                    f"class {_readable(str(finding.goes_with), 20)}",
+                    f"class {_readable(str(worst.label), 20)} {_with(worst.having)}",
+                    _right(worst),
+                    _right(finding.beside(worst)),
+                ]
+            )
+        return plain_table(rows, "<<<<>>")
+
+    def _complete(self) -> str:
+        """All results in Markdown."""
+        parts = [" ".join(self._first_lines(long=True))]
         new = self.retraining if self.retraining and self.retraining.findings else None
         if self.findings:
-            parts += ["The model relies on"] * (new is not None) + self._shown(markdown)
+            parts += ["Findings of the model"] * (new is not None) + self._first_findings()
         if new is not None:
             accuracy = percent(new.as_dict()["accuracy"])
             parts += [
-                "Retraining would newly rely on",
-                *new._shown(markdown),
-                f"With its last layer retrained so that all classes count alike, the model would "
-                f"be right on {accuracy}.",
+                "Findings that only the retrained last layer has",
+                *new._first_findings(),
+                f"After retraining the last layer with class weights, the model is right on "
+                f"{accuracy} of the samples.",
             ]
-        parts += self._of_changes(markdown)
+        parts += self._of_changes()
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
-    def _shown(self, markdown: bool) -> list[str]:
+    def _first_findings(self) -> list[str]:
         more = len(self.findings) - _SHOWN
-        return [self.table(markdown=markdown), *[f"{more} more are not shown."] * (more > 0)]
+        return [self.table(), *[f"{more} more are in `audit.json`."] * (more > 0)]
 
-    def _of_changes(self, markdown: bool) -> list[str]:
-        """The strongest changes as a table, and what they say next to the findings."""
+    def _of_changes(self) -> list[str]:
+        """The strongest changes as a table, and how they relate to the findings."""
         if self.changes is None:
             return []
         if not self.changes.changes:
-            return ["No change of the input could be tried on these samples."]
-        text = _code if markdown else _readable
+            return ["ntkit could not try any change of the input on these samples."]
         rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
         rows += [
             [
-                text(each.name),
+                _code(each.name),
                 f"{with_interval(each.flips, each.flips_interval, each.n)} of {each.n}",
                 with_interval(each.control_flips, each.control_interval, each.n),
                 f"{each.p_value:.0e}" if each.p_value < 0.01 else f"{each.p_value:.2f}",
@@ -318,11 +365,12 @@ class Audit:
             ]
             for each in self.changes.changes[:_SHOWN]
         ]
-        shown = "What changes the prediction", table(rows, "<>>>>")
-        return [*shown, *([" ".join(said)] if (said := self.change_sentences()) else []), _FLIPS]
+        sentences = " ".join(self.change_sentences())
+        shown = ["Changes of the input that flip predictions", table(rows, "<>>>>")]
+        return [*shown, *[sentences] * bool(sentences), _FLIPS]
 
     def change_sentences(self) -> list[str]:
-        """Sentences on findings that flip nothing, and on changes that no finding is about."""
+        """Sentences on findings whose change flips nothing, and on changes without a finding."""
         changes = self.changes
         if changes is None or self.cross_fitted or not (self.labelled and self.as_dict()["errors"]):
             return []
@@ -345,8 +393,8 @@ class Audit:
                 )
         looked_at = {name.partition(":")[0] for name in self.n_looked_at}
         sentences += [
-            f"{_readable(each.name)} flips surely more predictions than its control, and no "
-            "finding in the errors is about it."
+            f"{_readable(each.name)} flips more predictions than its control, and no finding is "
+            "about it."
             for each in changes.changes
             if each.is_finding and each.name not in about and has_attribute(each.name, looked_at)
         ]
@@ -356,7 +404,8 @@ class Audit:
         names = ", ".join(finding.name for finding in self.findings[:3])
         return f"Audit({len(self.findings)} findings{': ' if names else ''}{names})"
 
-    def _first_line(self) -> str:
+    def _first_lines(self, *, long: bool = False) -> list[str]:
+        """Accuracy, and the number of tests and of findings."""
         facts = self.as_dict()
         if not self.labelled:
             counts = np.bincount(
@@ -369,57 +418,100 @@ class Audit:
                 ),
                 _SHOWN,
             )
-            return (
-                "There are no labels, so errors are not looked at, only which changes of the input "
-                f"change the prediction. Predicted classes of {facts['samples']} samples: {shown}."
-            )
-        looked_at = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
-        whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
-        sentences = [
-            f"{whose} right on {percent(facts['accuracy'])} of {facts['samples']} samples.",
-            f"Attributes looked at: {looked_at}.",
-        ]
-        passed = f"p ≤ {self.alpha:g} after Holm's correction"
-        if not facts["errors"]:
-            sentences.append("Where nothing is wrong, errors say nothing.")
-        elif not sum(self.n_looked_at.values()):
-            sentences.append(
-                f"None is had by at least {FEWEST} samples and {100 * SUPPORT:g} % of them, and "
-                "lacked by as many."
-            )
-        elif not self.findings:
-            sentences.append(
-                f"None of them goes with a class and with its errors beyond chance ({passed})."
-            )
-        else:
-            left_out = self.found.n_left_out
-            n = len(self.findings) + sum(left_out.values())
-            sentences.append(
-                f"{self.found.n_passed} go with a class and with its errors beyond chance "
-                f"({passed}), in {n} {'families' if n > 1 else 'family'}."
-            )
-            sentences += [
-                f"Of {count + MOST_INFERRED} families of {kind} the {MOST_INFERRED} clearest are "
-                "listed."
-                for kind, count in left_out.items()
+            return [
+                "The samples have no labels, so ntkit tested only which changes of the input flip "
+                "predictions.",
+                f"Predicted classes of {facts['samples']} samples: {shown}.",
             ]
-        return " ".join(sentences)
+        whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
+        first = f"{whose} right on {percent(facts['accuracy'])} of {facts['samples']} samples."
+        n_tested = sum(self.n_looked_at.values())
+        kinds = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
+        tested = f"ntkit tested {counted(n_tested, 'attribute')}: {kinds}."
+        if not facts["errors"]:
+            return [first, f"{tested} Without errors there are no findings."]
+        if not n_tested:
+            return [
+                first,
+                f"ntkit tested no attribute. An attribute needs at least {FEWEST} samples and "
+                f"{100 * SUPPORT:g} % of them with it, and as many without it.",
+            ]
+        passed = f"(p ≤ {self.alpha:g} after Holm's correction)"
+        if not self.findings:
+            return [first, f"{tested} The errors depend on none of them {passed}."]
+        left_out = self.found.n_left_out
+        n = len(self.findings) + sum(left_out.values())
+        findings = (
+            f"The errors depend on {self.found.n_passed} of them {passed}, which form "
+            f"{counted(n, 'finding')}."
+        )
+        if not long:
+            return [
+                first,
+                f"The errors depend on {self.found.n_passed} of {counted(n_tested, 'attribute')} "
+                f"{passed}.",
+            ]
+        listed_kinds = [
+            f"ntkit lists the {MOST_INFERRED} strongest of {count + MOST_INFERRED} in {kind}."
+            for kind, count in left_out.items()
+        ]
+        return [first, tested, findings, *listed_kinds]
 
 
-_ENOUGH = 20  # copies, of which none flips, to say so
+def _flips_most(changes: Sequence[ChangeFinding]) -> str:
+    """Sentence on the number of changes that flip predictions, and on the first of them."""
+    n = sum(each.is_finding for each in changes)
+    if not n:
+        return f"None of {len(changes)} tested changes of the input flips more than its control."
+    return (
+        f"{n} of {counted(len(changes), 'tested change')} of the input "
+        f"{'flip' if n > 1 else 'flips'} more predictions than the control: "
+        f"{_readable(changes[0].name, _NAME)} flips {percent(changes[0].flips)} of {changes[0].n}, "
+        f"the control {percent(changes[0].control_flips)}."
+    )
+
+
+def _plain_changes(changes: Sequence[ChangeFinding]) -> str:
+    """Changes, and the predictions that they and their controls flip, for a terminal."""
+    rows = [["change of the input", "flips in %", "control in %"]]
+    rows += [
+        [
+            _readable(each.name, _NAME),
+            f"{with_interval(each.flips, each.flips_interval, each.n)} of {each.n}",
+            with_interval(each.control_flips, each.control_interval, each.n),
+        ]
+        for each in changes
+    ]
+    return plain_table(rows, "<>>")
+
+
+_ENOUGH = 20  # copies without a flip that a sentence needs
 _NO_CHANGES = dict.fromkeys(("changes", "changes_tried", "changes_left_out", "copies_embedded"))
 _FLIPS = (
-    "flips: predictions that differ on changed copies, in % with the 95 % interval; control: the "
-    "same of a change of equal size that means nothing; p: of so many more flips by chance, after "
-    "Holm's correction; margin: how much the logit of the predicted class loses against the "
-    "others. It is evidence if the right answer stays the same, which only a person can tell."
+    "*Flips*: share of predictions that differ on changed copies, in %, with the 95 % interval. "
+    "*Control*: the same share for a random change of equal size. "
+    "Column *p*: McNemar's test of more flips than under the control, after Holm's correction. "
+    "*Margin*: decrease of the predicted class's logit relative to the largest other logit. "
+    "A flip shows a shortcut only if the change keeps the true class, which a person must judge."
 )
 _READ = (
-    "worst group: of the samples that conflict with what the attribute goes with, those that are "
-    "surely wrong most often, with the share that is right in % and its 95 % interval; otherwise: "
-    "the other samples of that class. A finding is no verdict: only a person can tell whether it "
-    "is a shortcut that the model should ignore."
+    "*Worst group*: the samples of a class that conflict with the correlation and are most "
+    "certainly wrong most often. "
+    "*Accuracy*: of this group, in %, with the 95 % interval. "
+    "*Rest of class*: accuracy on the other samples of the class. "
+    "A finding is not a verdict: only a person can tell whether it is a shortcut."
 )
+
+
+def _short_name(finding: Finding) -> str:
+    """The name of a finding, with its opposite if there is space."""
+    name = f"{'' if finding.present else 'not '}{finding.name}"
+    both = f"{name} against {finding.opposed[0]}" if finding.opposed else name
+    return _readable(both if len(both) <= _NAME else name, _NAME)
+
+
+def _with(having: bool) -> str:
+    return "with it" if having else "without it"
 
 
 def _named(finding: Finding) -> str:
@@ -430,24 +522,24 @@ def _named(finding: Finding) -> str:
     return f"{'' if finding.present else 'not '}{finding.name}{same}{against}"
 
 
-def _right(cell: FindingGroup) -> str:
-    share = with_interval(cell.accuracy, cell.interval, cell.count)
-    return f"{share} of {cell.count}" if cell.count else share
+def _right(group: FindingGroup) -> str:
+    share = with_interval(group.accuracy, group.interval, group.count)
+    return f"{share} of {group.count}" if group.count else share
 
 
 def _readable(text: str, most: int = 80) -> str:
-    """Text that a terminal shows and does not obey."""
+    """Text without control characters, which a terminal would execute."""
     return printable(shortened(text, most))
 
 
 def _code(text: str) -> str:
-    """Text as a code span: a name may hold mark-up, which no page is to run."""
+    """Text as a code span, because a name may hold mark-up."""
     shown = _readable(text).replace("|", "\\|").replace("`", "'")
     return f"`{shown}`"
 
 
 def _escaped(text: str) -> str:
-    """Text as Markdown that shows it as it is, and leaves a table whole."""
+    """Text with Markdown's special characters escaped."""
     return escaped(_readable(text))
 
 
@@ -461,30 +553,30 @@ def write_audit(
     go_on: str | None = None,
     force: bool = False,
 ) -> None:
-    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder, complete or not at all.
+    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder: all files or none.
 
-    The page is for somebody who knows the subject: each finding in words, with examples, and three
-    buttons. It opens offline and saves the answers as ``answers.json``, for :func:`read_answers`.
+    The page is for an expert on the subject. It shows each finding in words, with examples and
+    three buttons. It works offline and saves ``answers.json`` for :func:`read_answers`.
 
     Parameters
     ----------
     audit : Audit
-        What was found.
+        The result of an audit.
     path : path-like
-        The folder.
+        Output folder.
     inputs : Inputs, optional
-        Raw inputs to show examples of; by default those that the audit was given.
+        Raw inputs for the examples; by default ``audit.inputs``.
     title : str
-        What was looked at, such as the model's file name.
+        Name of the audited model, such as its file name.
     go_on : str, optional
-        Command that acts on the answers, for the page to show; by default ``ntkit debias`` of the
+        Command that uses the answers; the page shows it. By default ``ntkit debias`` with the
         model.
     {force}
 
     Raises
     ------
     InputError
-        If it cannot be written, or there are more or fewer inputs than samples.
+        If the folder cannot be written, or the number of inputs is not that of the samples.
 
     Examples
     --------
@@ -514,7 +606,7 @@ def audit_files(
     go_on: str | None = None,
     most: int = SHOWN,
 ) -> dict[str, str]:
-    """The page, with the first findings of each list, and the JSON of an audit, by file name."""
+    """The page with the first findings, and the JSON of an audit, by file name."""
     content = audit.to_json()
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     page = _page(audit, digest, inputs or audit.inputs or Inputs(), title, most)
@@ -553,7 +645,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
 def _flipped(
     findings: Sequence[Finding], changes: ChangeFindings
 ) -> dict[str, tuple[str, int, int]]:
-    """The change of each finding that was tried: its name, predictions that flip, and copies."""
+    """For each finding whose change was tried: the change, flipped predictions, and copies."""
     flipped = dict[str, tuple[str, int, int]]()
     for finding in findings:
         change = change_for(finding, changes.columns)

@@ -1,4 +1,4 @@
-"""May a model take another one's place? Limits on a sample, with three outcomes each."""
+"""Check whether a model may replace another, by limits on labelled samples."""
 
 from ntkit.jobs.check._check import check
 from ntkit.jobs.check._check import check_read as check_read  # for the command line

@@ -1,9 +1,9 @@
-"""Slices of a sample held to limits: pass, fail, or too few samples to say.
+"""Compare subsets with limits: pass, fail, or too few samples to say.
 
-A limit passes where its bound lies wholly on the good side, at level α each: the whole check passes
-only if every one does, so it passes wrongly no more often than the one that should not. It fails
-where the bound lies wholly on the bad side, at level α over the number of comparisons (Bonferroni):
-one of many fails by chance more often than one does.
+A limit passes if its interval lies entirely on the good side, at level α. The whole check passes
+only if all limits pass. So it passes wrongly with a probability of at most α, without a correction
+(an intersection-union test). A limit fails if its interval lies entirely on the bad side, at level
+α divided by the number of comparisons (Bonferroni), because the check fails if any limit fails.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ from ntkit.metrics import below, drop_bounds
 def share_bounds(
     count: int, n: int, *, lower_level: float, upper_level: float
 ) -> tuple[float, float]:
-    """Lower and upper bound of a share, each with its own chance to miss it."""
+    """Lower and upper Clopper-Pearson bound of a share, each with its own level."""
     low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, lower_level))
     high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - upper_level))
     return low, high
 
 
 POWER = 0.8
-"""Chance that a limit is decided with the number of samples that is said to do."""
-_MOST = 10_000_000  # beyond which no number is named
-_SURE = norm.ppf(POWER + 0.02)  # counts are whole, so a little more than asked for
+"""Probability that the reported number of samples decides a limit."""
+_MOST = 10_000_000  # larger numbers of samples are not reported
+_SURE = norm.ppf(POWER + 0.02)  # slightly above POWER, because counts are whole numbers
 
 
 def enough_for_share(
     share: float, limit: float, *, least: bool, good_level: float, bad_level: float
 ) -> int | None:
-    """Samples that would show on which side of a limit a share is, if it is as it looks."""
+    """Number of samples that decide a limit of a share, if the observed share is the true one."""
     if share == limit:
         return None
     above = share > limit
@@ -70,7 +70,7 @@ def enough_for_share(
 def enough_for_drop(
     lost: float, gained: float, limit: float, *, good_level: float, bad_level: float
 ) -> int | None:
-    """Samples that would show on which side of a limit the drop is, if it is as it looks."""
+    """Number of samples that decide a limit of a drop, if the observed drop is the true one."""
     if lost - gained == limit:
         return None
     if lost - gained < limit:
@@ -79,7 +79,7 @@ def enough_for_drop(
 
 
 def _unlucky(lost: float, gained: float, n: int) -> tuple[int, int]:
-    """Counts of which one draw in five has a larger difference, in their likeliest mixture."""
+    """The likeliest counts at the 80 % quantile of their difference."""
     changed, drop = lost + gained, lost - gained
     variance = changed - drop**2
     if variance <= 0:
@@ -96,7 +96,7 @@ def _unlucky(lost: float, gained: float, n: int) -> tuple[int, int]:
 
 
 def _fewest(decided: Callable[[int], bool]) -> int | None:
-    """The fewest samples with which a limit is decided, as if more always helped."""
+    """The smallest number of samples that decides a limit, by bisection."""
     high = 2
     while not decided(high):
         high *= 2
@@ -110,31 +110,31 @@ def _fewest(decided: Callable[[int], bool]) -> int | None:
 
 
 def _round(n: int) -> int:
-    """A number rounded up to two digits if it has more than three: no more is known."""
+    """A number of at least 1000, rounded up to two significant digits."""
     unit = 10 ** max(0, len(str(n)) - 2) if n >= 1000 else 1
     return -(-n // unit) * unit
 
 
-_FEWEST = 2  # samples, below which nothing is said
+_FEWEST = 2  # samples that a comparison needs
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Some samples, and what became of them; lost and gained are None of one model alone."""
+    """Counts of a subset; lost and gained are None for one model alone."""
 
     kind: Kind
     name: str
     n: int
     right: int
-    lost: int | None = None  # samples that were right and are wrong
-    gained: int | None = None
-    within: str | None = None  # of one class within a slice: the slice, whose limits count
+    lost: int | None = None  # new errors
+    gained: int | None = None  # errors fixed
+    within: str | None = None  # the slice of a class within a slice; the slice's limits apply
 
     @classmethod
     def of(
         cls, kind: Kind, name: str, inside: Array, right: Array, before: Array | None, **more: Any
     ) -> Subset:
-        """Count the samples inside: bool arrays of shape (N,)."""
+        """Count the samples of a subset, from bool arrays of shape (N,)."""
         after = right[inside]
         if before is not None:
             was = before[inside]
@@ -144,17 +144,17 @@ class Subset:
 
 @dataclass(frozen=True)
 class Flips:
-    """Copies by a change whose prediction flips; more and fewer are None of one model alone."""
+    """Counts of flipped predictions; more and fewer are None for one model alone."""
 
     name: str
     n: int
     flipped: int
-    more: int | None = None  # copies that flip under the new model alone
-    fewer: int | None = None  # and under the old one alone
+    more: int | None = None  # copies that flip only under the new model
+    fewer: int | None = None  # copies that flip only under the old model
 
     @classmethod
     def of(cls, name: str, flips: Array, before: Array | None) -> Flips:
-        """Count them: 1 or True, 0 or False, −1 without a copy; shape (N,)."""
+        """Count flips, from arrays with 1 or True, 0 or False, −1 without a copy; shape (N,)."""
         if before is None:
             return cls(name, int((flips >= 0).sum()), int((flips == 1).sum()))
         both = (flips >= 0) & (before >= 0)
@@ -169,7 +169,7 @@ _DIFFERENCES = ("max_drop", "more_flips")
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A subset or change and a limit of it, a share, at levels of a wrong pass and failure."""
+    """One limit of a subset or change, as a share, with the levels of a pass and of a failure."""
 
     part: Part
     limit: str
@@ -179,7 +179,7 @@ class _Comparison:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Samples that are lost, gained, and that the limit is for."""
+        """New errors, errors fixed, and the count that the limit applies to."""
         part = self.part
         if isinstance(part, Flips):
             return part.more or 0, part.fewer or 0, part.flipped
@@ -187,14 +187,14 @@ class _Comparison:
         return lost, gained, part.right if self.limit == "accuracy" else lost
 
     def outcome(self) -> Outcome:
-        """On which side of the limit the bounds lie."""
+        """Pass, fail or too few, by the position of the bounds."""
         (lost, gained, _), n = self.counts, self.part.n
         if n < _FEWEST:
             return "too few"
         if self.limit in _DIFFERENCES:
             fails = below(gained, lost, n, -self.bound, self.bad)
-            # Flips may be as many as before, which no number of samples shows: so they pass
-            # unless they are surely more.
+            # No number of samples can show that two flip rates are equal. So this limit passes
+            # unless the new model flips significantly more.
             passes = not fails
             if self.limit == "max_drop":
                 passes = below(lost, gained, n, self.bound, self.good)
@@ -206,12 +206,13 @@ class _Comparison:
         return "pass" if passes else "fail" if fails else "too few"
 
     def verdict(self) -> Verdict:
-        """The outcome with what led to it, and how many samples would do."""
+        """The outcome with its numbers, and the number of samples that would decide it."""
         (lost, gained, count), n, outcome = self.counts, self.part.n, self.outcome()
         low, high = self._interval()
         if self.limit in _DIFFERENCES:
             value = (lost - gained) / n if n else 0.0
-            # Bounds are found to a hundredth of a point; the comparison with the limit is exact.
+            # Bounds are accurate to 0.01 points, and the outcome is exact. This keeps the shown
+            # bounds on the side of the outcome.
             low = max(low, self.bound) if outcome == "fail" else min(low, self.bound)
             if self.limit == "max_drop":
                 high = min(high, self.bound) if outcome == "pass" else max(high, self.bound)
@@ -222,7 +223,7 @@ class _Comparison:
         return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough)
 
     def _interval(self) -> tuple[float, float]:
-        """Bounds of a difference, an accuracy, or the share of new errors or flips."""
+        """Bounds of a difference, an accuracy, or a share of new errors or flips."""
         (lost, gained, count), n = self.counts, self.part.n
         if self.limit in _DIFFERENCES:
             return drop_bounds(lost, gained, n, upper_level=self.good, lower_level=self.bad)
@@ -239,12 +240,12 @@ class _Comparison:
         else:
             least = self.limit == "accuracy"
             enough = enough_for_share(value, self.bound, least=least, **levels)
-        # The estimate says that so many would do: if these are as many, more are needed.
+        # The number is an estimate. It is at least one more than the present number of samples.
         return None if enough is None else max(enough, self.part.n + 1, _FEWEST)
 
 
 def judged(parts: Sequence[Part], limits: Limits) -> tuple[CheckRow | ChangeRow, ...]:
-    """Hold subsets and changes to limits: all at once, for their number decides about failures."""
+    """Compare all subsets and changes with limits; their number corrects the level of failures."""
     levels = _levels(parts, limits)
     return tuple(
         _change_row(part, of_one, *levels)
@@ -255,25 +256,26 @@ def judged(parts: Sequence[Part], limits: Limits) -> tuple[CheckRow | ChangeRow,
 
 
 def outcomes(parts: Sequence[Part], limits: Limits) -> list[list[Outcome]]:
-    """The outcomes of :func:`judged` alone, one for each limit of each subset or change."""
+    """Only the outcomes of :func:`judged`, one for each limit of each subset or change."""
     return [[each.outcome() for each in of_one] for of_one in _comparisons(parts, limits)]
 
 
 def _comparisons(parts: Sequence[Part], limits: Limits) -> list[list[_Comparison]]:
     levels = _levels(parts, limits)
     return [
-        [_Comparison(part, *asked, *levels) for asked in _asked(part, limits)] for part in parts
+        [_Comparison(part, *limit, *levels) for limit in _part_limits(part, limits)]
+        for part in parts
     ]
 
 
 def _levels(parts: Sequence[Part], limits: Limits) -> tuple[float, float]:
-    """Chances of a wrong pass, and of a wrong failure, that each comparison may have."""
-    comparisons = sum(len(list(_asked(each, limits))) for each in parts if each.n >= _FEWEST)
+    """Levels of each comparison: of a pass, and of a failure."""
+    comparisons = sum(len(list(_part_limits(each, limits))) for each in parts if each.n >= _FEWEST)
     return limits.alpha, limits.alpha / max(1, comparisons)
 
 
-def _asked(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
-    """Limits of one subset or change, by name, as shares."""
+def _part_limits(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
+    """Limits of one subset or change: name and share."""
     if isinstance(part, Flips):
         most = limits.of_change(part.name)
         if most is not None:
@@ -331,7 +333,7 @@ def _row(subset: Subset, comparisons: Sequence[_Comparison], good: float, bad: f
     )  # fmt: skip
 
 
-_NAMED = 1000  # new errors that are listed by name
+_NAMED = 1000  # listed new errors
 
 
 @documented
@@ -350,31 +352,31 @@ def check_predictions(
     title: str = "the predictions",
     notes: Sequence[str] = (),
 ) -> CheckResult:
-    """Hold predictions of one or two models to limits.
+    """Check predictions of one or two models against limits.
 
     Parameters
     ----------
     {y_true, y_pred}
     y_pred_before : array-like of shape (N,), optional
-        Predictions of the model before, for the same samples.
+        Predictions of the old model for the same samples.
     groups : array-like of shape (N,), optional
-        Group labels; -1, None or NaN where the group is not known.
+        Group labels; -1, None or NaN if unknown.
     slices : mapping of str to array-like of shape (N,), optional
-        Which samples are in which named slice: 1 or True, 0 or False, −1 where that is not known.
-        Each class that a slice has samples of is held to the slice's largest drop as well.
+        Membership in each named slice: 1 or True, 0 or False, −1 if unknown. The slice's largest
+        drop also applies to each class within the slice.
     flips, flips_before : mapping of str to array-like of shape (N,), optional
-        Whose prediction flips when a named change is made: 1 or True, 0 or False, −1 without a
-        copy; and under the model before.
+        For each named change, whether the prediction flips under the new and the old model: 1 or
+        True, 0 or False, −1 without a changed copy.
     classes : array-like, optional
-        Classes that there may be, also without samples; by default those of ``y_true``.
+        All classes, also those without samples; by default those of ``y_true``.
     names : sequence of length N, optional
         Names of the samples; by default their rows.
     limits : Limits, mapping or path-like
         As in :func:`ntkit.check`.
     title : str
-        Name of what is checked.
+        Name of the checked model.
     notes : sequence of str
-        What was assumed.
+        Assumptions, for the files.
 
     Returns
     -------
@@ -384,12 +386,12 @@ def check_predictions(
     Raises
     ------
     InputError
-        If lengths or types of labels differ, there is no limit, or one cannot be looked at: of
-        groups without groups, of a change without predictions before.
+        If lengths or types of labels differ, if there is no limit, or if a limit needs groups or
+        predictions of an old model that are not passed.
 
     Examples
     --------
-    Of 300 samples two became wrong; a drop of 3 points is allowed:
+    The new model has two new errors among 300 samples, and the limit is a drop of 3 points:
 
     >>> import numpy as np
     >>> from ntkit.jobs.check import check_predictions
@@ -399,7 +401,7 @@ def check_predictions(
     >>> result
     CheckResult(too few: 1 pass, 0 fail, 2 too few; 300 samples)
     >>> result.row("class 1").verdicts[0].more
-    '258 samples would do if they are as these'
+    '258 such samples would decide'
     """
     limit = limits_of(limits)
     preds = {"y_pred": y_pred}
@@ -408,7 +410,7 @@ def check_predictions(
     y, pred, *rest = checked(y_true, **preds)
     right, before = pred == y, (rest[0] == y if rest else None)
     limit = limit.with_changes(flips or ())
-    refuse_untellable(limit, compared=before is not None, grouped=groups is not None)
+    check_limits(limit, compared=before is not None, grouped=groups is not None)
     members: list[tuple[Kind, str, Array]] = [
         ("average", "average", np.ones(len(y), bool)),
         *_of_classes(y, classes),
@@ -421,14 +423,13 @@ def check_predictions(
             Subset.of("slice", name, inside, right, before, within=of)
             for of, name, inside in _classes_within(members, y)
         ]
-    _refuse_missing_kinds(limit, {subset.kind for subset in subsets})
+    _check_kinds(limit, {subset.kind for subset in subsets})
     changes = [*_of_flips(limit, flips or {}, flips_before, len(y), compared=before is not None)]
     every = judged([*subsets, *changes], limit)
     rows = tuple(row for row in every if isinstance(row, CheckRow))
     no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
     if no_group:
-        why = "their group is -1 or none, which means that it is not known"
-        notes = [*notes, f"{no_group} of {len(y)} samples are in no group: {why}."]
+        notes = [*notes, f"{no_group} of {len(y)} samples have an unknown group (-1 or empty)."]
     compared = sum(len(row.verdicts) for row in every if row.n > 1)
     new_errors = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
     rows_named = new_errors[:_NAMED].tolist()
@@ -445,51 +446,51 @@ def check_predictions(
     )
 
 
-def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
-    """Refuse limits that nothing could be compared with."""
+def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
+    """Raise an error if a limit needs something that the check does not have."""
     if not limits.stated:
         raise InputError(
-            "There is no limit to check; give one, such as --max-drop 2 (two models), "
-            "--worst-class 80, --worst-group 70 or --limits FILE (limits= in Python)."
+            "No limit is set. Set one: --max-drop 2 (two models), --worst-class 80, "
+            "--worst-group 70 or --limits FILE (limits= in Python)."
         )
     if limits.compares and not compared:
         raise InputError(
-            "max_drop and max_new_errors are about a change from one model to another; give both "
-            "models, or hold the one to average, worst_class or worst_group."
+            "max_drop and max_new_errors compare two models, and there is one. Pass both models, "
+            "or set average, worst_class or worst_group instead."
         )
     if limits.max_flip_rate is not None and not limits.changes:
         raise InputError(
-            "max_flip_rate is about samples that are changed, and no change is named; name one "
-            "with --invariant, such as image:jpeg=75 (invariant= in Python)."
+            "max_flip_rate needs a change of the inputs, and none is named. Name one: "
+            "--invariant image:jpeg=75 (invariant= in Python)."
         )
     unlimited = [name for name in limits.changes if limits.of_change(name) is None]
     if unlimited and not compared:
         raise InputError(
-            f"No limit is given for the change {unlimited[0]!r}; say how many predictions may flip "
-            "with --max-flip-rate (max_flip_rate), or give the model before as well."
+            f"The change {unlimited[0]!r} has no limit. Set the share of predictions that may flip "
+            "with --max-flip-rate (max_flip_rate), or pass the old model as well."
         )
     if limits.worst_group is not None and not grouped:
         raise InputError(
-            "worst_group needs group labels, and the samples have none: add a group column (or a "
+            "worst_group needs group labels, and the samples have none. Add a group column (or a "
             "metadata.csv with file_name and group), or name slices instead."
         )
 
 
-def _refuse_missing_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
-    """Refuse to hold to a drop what there is none of: nothing would be held to it."""
+def _check_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
+    """Raise an error if the samples have no subset of a kind that ``over`` names."""
     missing = [kind for kind in limits.over if kind not in kinds]
     if missing and limits.over != KINDS and limits.max_drop is not None:
-        fix = "add a group column" if missing[0] == "group" else "name slices with --slice"
+        fix = "Add a group column" if missing[0] == "group" else "Name slices with --slice"
         raise InputError(
-            f"The largest drop is for each {missing[0]} (--over, over=), and the samples have no "
-            f"{missing[0]}; {fix}, or leave it out of --over."
+            f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
+            f"no {missing[0]}. {fix}, or remove it from --over."
         )
 
 
 def _classes_within(
     members: Sequence[tuple[Kind, str, Array]], y: Array
 ) -> Iterator[tuple[str, str, Array]]:
-    """Each class of a slice that has several: in all of them one may lose what another gains."""
+    """Each class within a slice: a gain of one class can hide a loss of another."""
     for kind, name, inside in members:
         labels = np.unique(y[inside]).tolist()
         for label in labels if kind == "slice" and len(labels) > 1 else ():
@@ -508,9 +509,9 @@ def _of_groups(groups: ArrayLike | None, n: int) -> Iterator[tuple[Kind, str, Ar
         return
     labels, known = known_labels(groups, "groups")
     if len(known) != n:
-        raise InputError(f"groups holds {len(known)} labels for {n} samples; give one for each.")
+        raise InputError(f"groups holds {len(known)} labels for {n} samples. Pass one per sample.")
     if not len(labels):
-        raise InputError("groups is not known of any sample; label some of them.")
+        raise InputError("No sample has a known group. Label the groups of some samples.")
     for label in np.unique(labels).tolist():
         inside = np.zeros(n, dtype=bool)
         inside[known] = labels == label
@@ -530,13 +531,13 @@ def _of_flips(
                   for named in (flips, before or {})]  # fmt: skip
         for values, where in zip(arrays, ("flips", "flips_before")[: 1 + compared], strict=False):
             if values is None or values.shape != (n,):
-                got = "nothing" if values is None else f"values of shape {values.shape}"
+                got = "no values" if values is None else f"values of shape {values.shape}"
                 raise InputError(
-                    f"{where} holds {got} of the change {name!r} for {n} samples; give one value "
-                    "for each."
+                    f"{where} holds {got} of the change {name!r} for {n} samples. Pass one value "
+                    "per sample."
                 )
         now, then = arrays
-        assert now is not None  # refused above
+        assert now is not None  # checked above
         yield Flips.of(name, now, then if compared else None)
 
 
@@ -546,13 +547,14 @@ def _of_slices(
     missing = next((name for name in limits.slices if name not in slices), None)
     if missing is not None:
         raise InputError(
-            f"The limits name the slice {missing!r}, which is not among the slices given "
-            f"({', '.join(map(repr, slices)) or 'none'})."
+            f"The limits name the slice {missing!r}. The slices are "
+            f"{', '.join(map(repr, slices)) or 'none'}."
         )
     for name, values in slices.items():
         inside = np.asarray(values)
         if inside.shape != (n,):
             raise InputError(
-                f"The slice {name!r} has shape {inside.shape} for {n} samples; give one value each."
+                f"The slice {name!r} has shape {inside.shape} for {n} samples. Pass one value per "
+                "sample."
             )
         yield "slice", name, np.asarray(inside == 1)

@@ -1,4 +1,4 @@
-"""Limits that a model is held to: given by hand, or read from a TOML file."""
+"""Limits of a check, from arguments or a TOML file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ntkit._labels import listed, meant_instead
 from ntkit.exceptions import InputError
 
 KINDS = ("average", "class", "group", "slice")
-"""Subsets that a drop is measured on: all samples, each class, group and named slice."""
+"""Kinds of subsets: all samples, each class, each group and each named slice."""
 _LARGEST = 1 << 20  # bytes of a file
 _MINIMA = ("average", "worst_class", "worst_group", "accuracy")
 
 
 @dataclass(frozen=True)
 class SliceLimits:
-    """Limits of one named slice, in percent and points."""
+    """Limits of one named slice, in percent and percentage points."""
 
     accuracy: float | None = None
     max_drop: float | None = None
@@ -42,35 +42,38 @@ class ChangeLimits:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits that a model is held to, in percent and points.
+    """Limits of :func:`ntkit.check`, in percent and percentage points.
 
     Parameters
     ----------
     max_drop : float, optional
-        Points of accuracy that all samples, and each class, group and named slice, may lose.
+        Largest drop of accuracy, in percentage points, of all samples and of each class, group and
+        named slice.
     max_new_errors : float, optional
-        Largest share of all samples that were right and are wrong.
+        Largest share of new errors among all samples.
     average : float, optional
-        Least accuracy of all samples.
+        Lowest accuracy of all samples.
     worst_class, worst_group : float, optional
-        Least accuracy of every class, and of every group.
+        Lowest accuracy of every class, and of every group.
     over : tuple of str, optional
-        What ``max_drop`` is for, of "average", "class", "group" and "slice"; by default all.
+        Kinds of subsets that ``max_drop`` applies to: some of "average", "class", "group" and
+        "slice". By default all.
     slices : mapping of str to mapping, optional
-        Named slices, such as ``word:film``, ``column:site=B`` or ``metadata:site``, and limits of
-        their own: ``accuracy`` (the least), ``max_drop``, ``max_new_errors``.
+        Named slices, such as ``word:film``, ``column:site=B`` or ``metadata:site``, with their
+        limits: ``accuracy`` (the lowest), ``max_drop``, ``max_new_errors``.
     max_flip_rate : float, optional
-        Largest share of samples whose prediction flips when a change is made that must not alter
-        the right answer; for each change, of the samples that it applies to.
+        Largest share of samples whose prediction flips under a change of the inputs. It applies to
+        each change, on the samples that the change applies to.
     changes : mapping of str to mapping or number, optional
-        Changes, such as ``image:jpeg=75`` or ``word:please``, and ``max_flip_rate`` of their own.
+        Changes that do not change the true class, such as ``image:jpeg=75`` or ``word:please``,
+        with their ``max_flip_rate``.
     alpha : float, default=0.05
-        Largest chance of a wrong pass, and of a wrong failure, of the whole check.
+        Largest probability that the whole check passes wrongly, or fails wrongly.
 
     Raises
     ------
     InputError
-        If a limit is no number of percent.
+        If a limit is not a number from 0 to 100.
 
     Examples
     --------
@@ -95,9 +98,9 @@ class Limits:
         over = (self.over,) if isinstance(self.over, str) else tuple(self.over)
         odd = next((kind for kind in over if kind not in KINDS), None)
         if odd is not None or not over:
-            raise InputError(f"over lists some of {', '.join(KINDS)}; got {odd or 'none'!r}.")
+            raise InputError(f"over must list some of {', '.join(KINDS)}. Got {odd or 'none'!r}.")
         if not _is_number(self.alpha) or not 0 < self.alpha < 0.5:
-            raise InputError(f"alpha is a chance between 0 and 0.5; got {self.alpha!r}.")
+            raise InputError(f"alpha must be between 0 and 0.5. Got {self.alpha!r}.")
         object.__setattr__(self, "over", over)
 
     @property
@@ -110,7 +113,7 @@ class Limits:
 
     @property
     def compares(self) -> bool:
-        """Whether any of them is about a change, for which two models are needed."""
+        """Whether any limit compares two models."""
         of_slices = any(
             each.max_drop is not None or each.max_new_errors is not None
             for each in self.slices.values()
@@ -118,51 +121,51 @@ class Limits:
         return self.max_drop is not None or self.max_new_errors is not None or of_slices
 
     def of_slice(self, name: str) -> SliceLimits:
-        """Limits of a named slice, those of all slices among them."""
+        """Limits of a named slice, with the limits of all slices as defaults."""
         limits = self.slices.get(name, SliceLimits())
         if limits.max_drop is None and "slice" in self.over:
             return replace(limits, max_drop=self.max_drop)
         return limits
 
     def with_changes(self, names: Iterable[str]) -> Limits:
-        """The same, with these changes as well."""
+        """The limits with further changes of the inputs."""
         more = {name: ChangeLimits() for name in names if name not in self.changes}
         return replace(self, changes={**self.changes, **more}) if more else self
 
     def of_change(self, name: str) -> float | None:
-        """Largest flip rate of a change, that of all changes unless it has its own."""
-        own = self.changes.get(name, ChangeLimits()).max_flip_rate
-        return self.max_flip_rate if own is None else own
+        """Largest flip rate of a change, or of all changes if it has none."""
+        of_change = self.changes.get(name, ChangeLimits()).max_flip_rate
+        return self.max_flip_rate if of_change is None else of_change
 
 
-def limits_of(given: Any, **more: Any) -> Limits:
-    """Limits from what a user gives, and others over them."""
+def limits_of(limits: Any, **more: Any) -> Limits:
+    """Limits from an argument, with some values replaced."""
     stated = {name: value for name, value in more.items() if value is not None}
-    if isinstance(given, Limits):
-        return replace(given, **stated) if stated else given
-    if given is None:
+    if isinstance(limits, Limits):
+        return replace(limits, **stated) if stated else limits
+    if limits is None:
         return Limits(**stated)
     where = "The limits"
-    if isinstance(given, str | os.PathLike):
-        where, given = str(given), _toml(Path(given))
-    if not isinstance(given, Mapping):
-        raise InputError(f"Limits are a mapping, a TOML file or Limits; got {given!r:.60}.")
-    _refuse_unknown(given, Limits, where)
-    values = {**given}
+    if isinstance(limits, str | os.PathLike):
+        where, limits = str(limits), _toml(Path(limits))
+    if not isinstance(limits, Mapping):
+        raise InputError(f"limits must be a mapping, a TOML file or Limits. Got {limits!r:.60}.")
+    _check_names(limits, Limits, where)
+    values = {**limits}
     for several, read in (("slices", _slice), ("changes", _change)):
         named = values.get(several, {})
         if isinstance(named, list | tuple):
             named = {str(name): {} for name in named}
         if not isinstance(named, Mapping):
             raise InputError(
-                f"{where}: {several} is a table of {several}, or a list of their names."
+                f"{where}: {several} must be a table of {several}, or a list of their names."
             )
         values[several] = {
             str(name).strip(): read(each, name, where) for name, each in named.items()
         }
     if "over" in values and not isinstance(values["over"], str):
         if not isinstance(values["over"], list | tuple):
-            raise InputError(f"{where}: over lists some of {', '.join(KINDS)}.")
+            raise InputError(f"{where}: over must list some of {', '.join(KINDS)}.")
         values["over"] = tuple(map(str, values["over"]))
     try:
         return Limits(**values | stated)
@@ -170,46 +173,46 @@ def limits_of(given: Any, **more: Any) -> Limits:
         raise InputError(f"{where}: {error}") from error
 
 
-def _slice(given: Any, name: Any, where: str) -> SliceLimits:
-    if isinstance(given, SliceLimits):
-        return given
-    if not isinstance(given, Mapping):
+def _slice(limits: Any, name: Any, where: str) -> SliceLimits:
+    if isinstance(limits, SliceLimits):
+        return limits
+    if not isinstance(limits, Mapping):
         raise InputError(
-            f"{where}: the limits of the slice {name!r} are a table, such as "
+            f"{where}: the limits of the slice {name!r} must be a table, such as "
             "{ max_drop = 5, accuracy = 70 }."
         )
-    _refuse_unknown(given, SliceLimits, f"{where}, slice {name!r}")
+    _check_names(limits, SliceLimits, f"{where}, slice {name!r}")
     try:
-        return SliceLimits(**given)
+        return SliceLimits(**limits)
     except InputError as error:
         raise InputError(f"{where}, slice {name!r}: {error}") from error
 
 
-def _change(given: Any, name: Any, where: str) -> ChangeLimits:
-    if isinstance(given, ChangeLimits):
-        return given
-    if _is_number(given):
-        given = {"max_flip_rate": given}
-    if not isinstance(given, Mapping):
+def _change(limits: Any, name: Any, where: str) -> ChangeLimits:
+    if isinstance(limits, ChangeLimits):
+        return limits
+    if _is_number(limits):
+        limits = {"max_flip_rate": limits}
+    if not isinstance(limits, Mapping):
         raise InputError(
-            f"{where}: the limit of the change {name!r} is a number of percent, or a table such as "
+            f"{where}: the limit of the change {name!r} must be a percentage, or a table such as "
             "{ max_flip_rate = 2 }."
         )
-    _refuse_unknown(given, ChangeLimits, f"{where}, change {name!r}")
+    _check_names(limits, ChangeLimits, f"{where}, change {name!r}")
     try:
-        return ChangeLimits(**given)
+        return ChangeLimits(**limits)
     except InputError as error:
         raise InputError(f"{where}, change {name!r}: {error}") from error
 
 
-def _refuse_unknown(given: Mapping[Any, Any], kind: Any, where: str) -> None:
+def _check_names(limits: Mapping[Any, Any], kind: Any, where: str) -> None:
     known = [each.name for each in fields(kind)]
-    for key in given:
+    for key in limits:
         if key not in known:
             meant = meant_instead(key, known)
             raise InputError(
-                f"{where}: {key!r} is no limit{f'; did you mean {meant}?' if meant else '.'} "
-                f"There are {listed(known, most=len(known))}."
+                f"{where}: {key!r} is not a limit{f'; did you mean {meant}?' if meant else '.'} "
+                f"The limits are {listed(known, most=len(known))}."
             )
 
 
@@ -218,12 +221,12 @@ def _toml(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise InputError(f"{path} is larger than 1 MB, and a file of limits is not.")
+            raise InputError(f"{path} is larger than 1 MB, too large for a file of limits.")
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no TOML ({error}).") from error
+        raise InputError(f"{path} is not valid TOML ({error}).") from error
 
 
 def _check_numbers(limits: Limits | SliceLimits | ChangeLimits) -> None:
@@ -232,10 +235,10 @@ def _check_numbers(limits: Limits | SliceLimits | ChangeLimits) -> None:
         if value is None:
             continue
         if not _is_number(value) or not 0 <= value <= 100:
-            raise InputError(f"{name} is a number of percent, 0 to 100; got {value!r}.")
+            raise InputError(f"{name} must be a percentage from 0 to 100. Got {value!r}.")
         if name in _MINIMA and 0 < value <= 1:
             raise InputError(
-                f"{name} = {value:g} would be {value:g} %; limits are in percent, so write "
+                f"{name} = {value:g} means {value:g} %, because limits are in percent. Write "
                 f"{100 * value:g}."
             )
 

@@ -1,4 +1,4 @@
-"""A check: rows, verdicts, and how they read in a terminal and in files."""
+"""The result of a check: rows and verdicts, as text for a terminal and as files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 
 @dataclass(frozen=True)
 class Verdict:
-    """One limit of one row."""
+    """The outcome of one limit of one row."""
 
     limit: str
     bound: float
@@ -47,7 +47,7 @@ class Verdict:
     enough: int | None = None
 
     @property
-    def asked(self) -> str:
+    def requirement(self) -> str:
         """The limit in words."""
         percent = f"{100 * self.bound:g}"
         return {
@@ -55,12 +55,12 @@ class Verdict:
             "max_drop": f"drop at most {percent} points",
             "max_new_errors": f"new errors at most {percent} %",
             "max_flip_rate": f"flip rate at most {percent} %",
-            "more_flips": "flip rate not surely higher than before",
+            "more_flips": "flip rate not significantly higher than the old model's",
         }[self.limit]
 
     @property
-    def found(self) -> str:
-        """Verdict in words."""
+    def measured(self) -> str:
+        """The measured value in words."""
         if not self.n:
             return "no samples"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
@@ -70,21 +70,21 @@ class Verdict:
 
     @property
     def more(self) -> str:
-        """Number of samples that would do if these are too few; else nothing."""
+        """Number of samples that would decide, if these are too few; else an empty text."""
         if self.outcome != "too few":
             return ""
         if self.enough is None:
-            return "it stands at the limit, where no number of samples decides"
+            return "the value equals the limit, so no number of samples decides"
         if not self.n:
             if_so = {"accuracy": "all are right", "max_flip_rate": "no prediction flips"}
             assumed = if_so.get(self.limit, "none is a new error")
-            return f"{self.enough} samples would do if {assumed}"
-        return f"{self.enough} samples would do if they are as these"
+            return f"{self.enough} samples would decide if {assumed}"
+        return f"{self.enough} such samples would decide"
 
 
 @dataclass(frozen=True)
 class CheckRow:
-    """A part of the samples: all, a class, a group, or a named slice."""
+    """Result on a subset of the samples: all, a class, a group, or a named slice."""
 
     kind: Kind
     name: str
@@ -101,18 +101,18 @@ class CheckRow:
 
     @property
     def title(self) -> str:
-        """Kind of the subset, and its name."""
+        """Kind and name of the subset."""
         return self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
 
     @property
     def outcome(self) -> Outcome | None:
-        """The worst of its verdicts, if it has any."""
+        """The worst outcome of the verdicts; None without verdicts."""
         return _worst([verdict.outcome for verdict in self.verdicts])
 
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """A change of the inputs that must not alter the right answer, and whose predictions flip."""
+    """Result on a change of the inputs that does not change the true class."""
 
     name: str
     n: int
@@ -126,43 +126,44 @@ class ChangeRow:
 
     @property
     def title(self) -> str:
-        """Its name; a slice may be called alike."""
+        """The name after "change", because a slice may have the same name."""
         return f"change {self.name}"
 
     @property
     def outcome(self) -> Outcome | None:
-        """The worst of its verdicts, if it has any."""
+        """The worst outcome of the verdicts; None without verdicts."""
         return _worst([verdict.outcome for verdict in self.verdicts])
 
 
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckResult:
-    """The outcome of a check; :func:`ntkit.check` makes it.
+    """Result of :func:`ntkit.check`: the outcome, and the numbers of every subset.
 
     Attributes
     ----------
     rows : tuple of CheckRow
         All samples, each class, each group, each named slice. A row has ``kind`` ("average",
-        "class", "group", "slice"), ``name``, ``n``, ``accuracy``, ``before``, ``change`` (shares in
-        [0, 1], NaN without samples, None of one model alone), ``new_errors``, ``fixed``, and
-        ``verdicts``: for each limit its ``bound``, ``value``, ``interval`` and ``outcome``, and
-        ``enough``, the samples that would decide it four times out of five.
+        "class", "group", "slice"), ``name``, ``n``, ``accuracy``, ``before``, ``change``,
+        ``new_errors``, ``fixed`` and ``verdicts``. Accuracies and changes are shares: NaN without
+        samples, None for one model alone. A verdict has the ``bound``, ``value``, ``interval`` and
+        ``outcome`` of a limit. Its ``enough`` is the number of samples that decides the limit with
+        a probability of 80 %.
     alpha : float
-        Largest chance of a wrong pass, and of a wrong failure, of the whole check.
+        Largest probability that the whole check passes wrongly, or fails wrongly.
     n_comparisons : int
-        Limits that were compared, over which the chance of a wrong failure is divided.
+        Number of limits compared. Bonferroni's correction of failures divides by it.
     new_errors : ndarray of int
-        Rows of the samples that were right and are wrong; empty of one model alone.
+        Rows of the samples with new errors; empty for one model alone.
     new_error_names : tuple of str
-        Names of the first thousand of these.
+        Names of the first thousand of these samples.
     title : str
-        Name of what was checked.
+        Name of the checked model.
     {notes}
     changes : tuple of ChangeRow
-        Each change of the inputs. A row has ``name``, ``n`` (the samples that it applies to),
-        ``flip_rate`` and ``before`` (shares), ``more`` and ``fewer`` (samples that flip under the
-        new model alone, and under the old one alone) and ``verdicts``.
+        Each change of the inputs. A row has ``name``, ``n`` (samples that the change applies to),
+        ``flip_rate`` and ``before`` (shares), ``more`` (samples that flip only under the new
+        model), ``fewer`` (only under the old model) and ``verdicts``.
     """
 
     rows: tuple[CheckRow, ...]
@@ -176,12 +177,12 @@ class CheckResult:
 
     @property
     def outcome(self) -> Outcome:
-        """Of the whole check: the worst of all verdicts."""
+        """Outcome of the whole check: the worst of all verdicts."""
         return _worst([row.outcome for row in self._every]) or "pass"
 
     @property
     def passed(self) -> bool:
-        """Whether every limit is passed."""
+        """Whether every limit passes."""
         return self.outcome == "pass"
 
     @property
@@ -191,32 +192,32 @@ class CheckResult:
 
     @property
     def average(self) -> CheckRow:
-        """All samples."""
+        """The row of all samples."""
         return self.rows[0]
 
     @property
     def worst_class(self) -> CheckRow | None:
-        """The class that the new model is worst on."""
+        """The class with the lowest accuracy of the new model."""
         return self._worst_of("class")
 
     @property
     def worst_group(self) -> CheckRow | None:
-        """The group that the new model is worst on."""
+        """The group with the lowest accuracy of the new model."""
         return self._worst_of("group")
 
     def row(self, name: str) -> CheckRow | ChangeRow:
-        """The row of a title: "average", "class 1", "word:film", "change word:film"; a KeyError."""
+        """The row with a title: "average", "class 1", "word:film" or "change word:film"."""
         for row in self._every:
             if row.title == name:
                 return row
         raise KeyError(name)
 
     def of(self, outcome: Outcome) -> list[tuple[CheckRow | ChangeRow, Verdict]]:
-        """Verdicts of one outcome, and the rows that they are of."""
+        """Pairs of row and verdict with one outcome."""
         return [(row, v) for row in self._every for v in row.verdicts if v.outcome == outcome]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values: accuracies and limits are shares in [0, 1], None where there is none."""
+        """All values for JSON: accuracies and limits are shares in [0, 1], or None."""
         return {
             "outcome": self.outcome,
             "exit_code": self.exit_code,
@@ -295,12 +296,12 @@ def _row_as_dict(row: CheckRow) -> dict[str, Any]:
     )
 
 
-# What XML 1.0 has no way to write.
+# Characters that XML 1.0 cannot represent.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_of(result: CheckResult) -> str:
-    """A test case for each limit; one with too few samples is an error, for it must not pass."""
+    """JUnit XML with a test case per limit; too few samples is an error, as it must not pass."""
     rows: list[CheckRow | ChangeRow] = [*result.rows, *result.changes]
     cases = [(row, verdict) for row in rows for verdict in row.verdicts]
     counts = {
@@ -311,7 +312,7 @@ def junit_of(result: CheckResult) -> str:
     suites = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(suites, "testsuite", {"name": "ntkit check", **counts})
     for row, verdict in cases:
-        name = _writable(f"{row.title}: {verdict.asked}")
+        name = _writable(f"{row.title}: {verdict.requirement}")
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": f"ntkit check.{row.kind}", "name": name}
         )
@@ -339,25 +340,25 @@ def write_check(
     markdown: StrPath | None = None,
     force: bool = False,
 ) -> None:
-    """Write the outcome of a check, for programs and for people.
+    """Write the result of a check as JSON, JUnit XML or Markdown.
 
     Parameters
     ----------
     result : CheckResult
-        The outcome.
+        The result.
     json : path-like, optional
         File for :meth:`CheckResult.to_json`.
     junit : path-like, optional
-        File for JUnit's XML, a test case for each limit; one with too few samples is an error
-        there, for it must not pass.
+        File for JUnit XML with one test case per limit. A limit with too few samples is an error
+        there, because it must not pass.
     markdown : path-like, optional
-        File for a summary, as pull requests show it.
+        File for a summary in Markdown, for pull requests.
     {replace.force}
 
     Raises
     ------
     InputError
-        If one exists or cannot be written; none is written then.
+        If a file exists or cannot be written. ntkit then writes none.
 
     Examples
     --------
@@ -376,13 +377,14 @@ def write_check(
     for path, _ in files:
         check_file(path, force=force)
     if len({path.resolve() for path, _ in files}) < len(files):
-        raise InputError("Two of the files to write have one name; choose another one.")
+        raise InputError("Two of the output files have the same name. Rename one.")
     for path, content in files:
         with new_file(path) as file:
             file.write_text(content, encoding="utf-8")
 
 
-_MOST = 40  # rows of the table
+_MOST = 40  # rows of a table in Markdown
+_MOST_IN_TERMINAL = 12
 _FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
 _NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few")
 _MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
@@ -390,36 +392,36 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 def first_line(result: CheckResult) -> str:
-    """The outcome of the whole check, in a sentence."""
+    """Sentence with the outcome of the whole check."""
     return f"{_FIRST[result.outcome]}: {result.title}, {counted(result.average.n, 'sample')}."
 
 
 def summary_of(result: CheckResult) -> str:
     """A check as text for a terminal."""
-    rows = _shown(result)
+    rows = _shown(result, _MOST_IN_TERMINAL)
     cells = [_header(result), *(_cells(row, result, plain=True) for row in rows)]
     columns = plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
-    parts = [first_line(result), *_figures(result), "", columns, *_left_out(result, rows)]
+    parts = [first_line(result), *_main_results(result), "", columns, *_left_out(result, rows)]
     if result.changes:
         cells = _changes(result, plain=True)
         parts += ["", plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")]
-    for title, sentences in _not_passed(result):
+    for title, sentences in _not_passed(result, _MOST_IN_TERMINAL):
         parts += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
     return "\n".join([*parts, "", _levels(result)])
 
 
 def markdown_of(result: CheckResult) -> str:
     """A check as Markdown for a pull request."""
-    rows = _shown(result)
+    rows = _shown(result, _MOST)
     cells = [_header(result), *(_cells(row, result, plain=False) for row in rows)]
     columns = table(cells, f"<{'>' * (len(cells[0]) - 2)}<")
     parts = [f"### {_escaped(first_line(result))}", ""]
-    parts += [_escaped(sentence) for sentence in _figures(result)]
+    parts += [_escaped(sentence) for sentence in _main_results(result)]
     parts += ["", columns, *_left_out(result, rows)]
     if result.changes:
         cells = _changes(result, plain=False)
         parts += ["", table(cells, f"<{'>' * (len(cells[0]) - 2)}<")]
-    for title, sentences in _not_passed(result):
+    for title, sentences in _not_passed(result, _MOST):
         parts += ["", f"**{title}**", "", *(f"- {_escaped(each)}" for each in sentences)]
     notes = [f"- {_escaped(note)}" for note in result.notes]
     if notes:
@@ -427,31 +429,31 @@ def markdown_of(result: CheckResult) -> str:
     return "\n".join([*parts, "", _escaped(_levels(result)), ""])
 
 
-def _not_passed(result: CheckResult) -> Iterator[tuple[str, list[str]]]:
+def _not_passed(result: CheckResult, most: int) -> Iterator[tuple[str, list[str]]]:
     """Limits that fail or have too few samples: a title, and a sentence for each."""
     for outcome in _NOT_PASSED:
         verdicts = result.of(outcome)
-        lines = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in verdicts[:_MOST]]
-        lines += [f"… and {len(verdicts) - _MOST} more"] * (len(verdicts) > _MOST)
+        lines = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in verdicts[:most]]
+        lines += [f"… and {len(verdicts) - most} more in the JSON"] * (len(verdicts) > most)
         if lines:
             yield _FIRST[outcome], lines
 
 
 def _sentence(verdict: Verdict) -> str:
     more = f"; {verdict.more}" if verdict.more else ""
-    return f"{verdict.asked}, found {verdict.found}{more}."
+    return f"{verdict.requirement}, measured {verdict.measured}{more}."
 
 
-def _figures(result: CheckResult) -> list[str]:
-    """Average, worst class, worst group, and what broke."""
-    figures = [_figure("Average accuracy", result.average)]
+def _main_results(result: CheckResult) -> list[str]:
+    """Sentence with average, worst class, worst group, new errors and errors fixed."""
+    accuracies = [_accuracy("Average accuracy", result.average)]
     for title, row in (
         ("worst class", result.worst_class),
         ("worst group", result.worst_group),
     ):
         if row is not None:
-            figures.append(_figure(f"{title} ({_line(row.name)})", row))
-    sentence = ", ".join(figures) + "."
+            accuracies.append(_accuracy(f"{title} ({_line(row.name)})", row))
+    sentence = ", ".join(accuracies) + "."
     average = result.average
     if average.new_errors is not None and average.fixed is not None and average.n:
         sentence += (
@@ -461,7 +463,7 @@ def _figures(result: CheckResult) -> list[str]:
     return [sentence]
 
 
-def _figure(title: str, row: CheckRow) -> str:
+def _accuracy(title: str, row: CheckRow) -> str:
     if not row.n:
         return f"{title} unknown"
     was = "" if row.before is None else f"{percent(row.before, unit='')} → "
@@ -469,26 +471,28 @@ def _figure(title: str, row: CheckRow) -> str:
 
 
 def _levels(result: CheckResult) -> str:
-    """A sentence on the numbers in brackets."""
+    """Sentences on the numbers in brackets."""
     low, high = 100 * (1 - result.alpha), 100 * (1 - result.alpha / max(1, result.n_comparisons))
-    several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
+    several = f" because {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
     compared = result.average.change is not None
     within = any(row.within is not None for row in result.rows)
     return (
-        f"In brackets: exact bounds{', paired by sample' * compared}. The lower ones hold with "
-        f"{low:g} %, the upper ones with {high:.4g} %{several}"
-        f"{_other_way(compared=compared, changed=bool(result.changes))}."
-        f"{' Slices are held to the largest drop within each class as well.' * within}"
+        f"In brackets: exact bounds{', paired by sample' * compared}. The lower bounds hold with "
+        f"{low:g} % confidence, the upper bounds with {high:.4g} %{several}."
+        f"{_reversed_levels(compared=compared, changed=bool(result.changes))}"
+        f"{' The largest drop of a slice also applies to each class within it.' * within}"
     )
 
 
-def _other_way(*, compared: bool, changed: bool) -> str:
+def _reversed_levels(*, compared: bool, changed: bool) -> str:
     names = [*["drops", "new errors"] * compared, *["flip rates"] * changed]
-    return f"; those of {' and '.join(names)} the other way round" if names else ""
+    *first, last = names or [""]
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return f" For {listed} it is the reverse." if names else ""
 
 
 def _changes(result: CheckResult, *, plain: bool) -> list[list[str]]:
-    """Flip rates as a table."""
+    """Table of flip rates."""
     compared = any(row.before is not None for row in result.changes)
     rows = [["change of the inputs", "samples", *["before"] * compared, "flip rate", "limits"]]
     for row in result.changes:
@@ -526,27 +530,27 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
     ]
 
 
-def _shown(result: CheckResult) -> Sequence[CheckRow]:
-    """The first forty rows; those that do not pass come first."""
-    if len(result.rows) <= _MOST:
+def _shown(result: CheckResult, most: int) -> Sequence[CheckRow]:
+    """At most so many rows, preferably those that do not pass."""
+    if len(result.rows) <= most:
         return result.rows
     rank = {"fail": 0, "too few": 1, "pass": 2, None: 2}
     first = [i for i, row in enumerate(result.rows) if row.kind == "average"]
     rest = [i for i in range(len(result.rows)) if i not in first]
     rest.sort(key=lambda i: (rank[result.rows[i].outcome], i))
-    return [result.rows[i] for i in sorted([*first, *rest][:_MOST])]
+    return [result.rows[i] for i in sorted([*first, *rest][:most])]
 
 
 def _left_out(result: CheckResult, rows: Sequence[CheckRow]) -> list[str]:
     n = len(result.rows) - len(rows)
-    return ["", f"… and {n} rows more, which the JSON has."] if n else []
+    return ["", f"{n} more rows are in the JSON (--json)."] if n else []
 
 
 def _line(text: str) -> str:
-    """A text in one line and of readable length."""
+    """A text on one line, with at most 80 characters."""
     return shortened(_CONTROL.sub(" ", text), 80)
 
 
 def _escaped(text: str) -> str:
-    """A text as Markdown that shows it as it is."""
+    """A text on one line, with Markdown's special characters escaped."""
     return escaped(_CONTROL.sub(" ", text))

@@ -1,4 +1,4 @@
-"""The main job: candidates compared, their accuracy cost, and one of them written."""
+"""Repair a model: compare candidate heads, measure their accuracy cost, and write the best."""
 
 from ntkit.jobs.debias._accuracy_cost import MAX_COST as MAX_COST  # for other packages
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost

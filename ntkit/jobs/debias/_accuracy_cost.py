@@ -1,4 +1,4 @@
-"""Accuracy cost of a new head on samples that neither head has seen, and heads in between."""
+"""Accuracy cost of a new head on validation samples, and interpolation with the original head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.study import ERROR_RECOVERY, Outcome, error_recovery_rate
 
 MAX_COST = 0.05
-"""Largest share of accuracy that a head may cost by default."""
+"""Default limit of the accuracy cost of a head, as a share."""
 _CONFIDENCE = 0.95
 _LIKELY = 0.7
 _ROUNDING = 1e-12
@@ -23,41 +23,43 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class AccuracyCost:
-    """Errors that a head fixes and adds, on validation samples that it has not seen.
+    """Accuracy cost of a head: errors fixed and new errors on validation samples.
+
+    The heads are cross-fitted on halves of the validation set.
 
     Attributes
     ----------
     t : float
         Share of the new head in the interpolation: 0 is the original head, 1 the new one.
     cost : float
-        Average accuracy lost; negative if it is gained.
+        Loss of average accuracy; negative for a gain.
     cost_high : float
-        Its upper 95 % bound.
+        Upper 95 % bound of ``cost``.
     class_gain, class_gain_low : float
-        Mean class accuracy gained, and its lower 95 % bound; of a head that is balanced over
-        attributes, that of the groups class × attribute.
+        Gain of mean class accuracy, and its lower 95 % bound. For a head balanced over attributes
+        it is the gain of the mean accuracy of the groups class × attribute.
     error_recovery : float
-        Lower bound of the error recovery rate, as
-        :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN with too few errors.
+        Lower bound of the error recovery rate, as defined in
+        :class:`~ntkit.estimators.AutoDebiasClassifier`; NaN with too few errors.
     fixed : float
-        Lower bound of the share of the original head's errors that are fixed less the share of
-        correct samples that become wrong, the mean over the classes; over all samples if the
-        errors of a class are too few, and NaN if they are so all together.
+        Lower bound of a difference: the share of the original head's errors that are fixed, minus
+        the share of its correct samples that become errors. It is the mean over the classes, or
+        over all samples if a class has too few errors. NaN if there are too few errors in all.
     n_fixed, n_new_errors : int
-        Samples that were wrong and are right, and the reverse.
+        Number of errors fixed, and of new errors.
     average, worst_class : float
         Accuracies.
     worst_group : float or None
-        With group labels.
+        Accuracy of the worst group, with group labels.
     worst_named, worst_named_before : Group or None
-        Of the groups class × attribute that the head is balanced over, with it and with the
-        original one.
+        Worst of the groups class × attribute that the head is balanced over, with the new and with
+        the original head.
     by_groups : bool
-        Whether the limit is for the mean accuracy of those groups, since a person named the
-        attributes: the average accuracy on biased samples is partly theirs.
+        Whether the limit applies to the mean accuracy of these groups. It does if a person named
+        the attributes, because the shortcut itself raises the average accuracy on biased samples.
     n_known, n_inferred : int or None
-        Validation samples in those groups whose group a person gave, and whose is inferred;
-        None if a name gives it for all.
+        Number of validation samples in these groups with a person's label, and with an inferred
+        one; None if the attribute is defined by its name.
 
     Examples
     --------
@@ -87,46 +89,50 @@ class AccuracyCost:
 
     @property
     def whose(self) -> str:
-        """Accuracy that may be lost, in words."""
+        """The accuracy that the limit applies to, in words."""
         return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
 
     @property
     def which_groups(self) -> str:
-        """Where the groups are from that it is judged by, in words."""
+        """The source of the groups, in words."""
         if self.n_known is None:
             return "the groups that you named"
         if not self.n_inferred:
-            return "the groups that you gave"
+            return "the groups that you labelled"
         if not self.n_known:
-            return f"the groups, which are inferred for all {self.n_inferred} held-out samples"
+            return f"the groups, inferred for all {self.n_inferred} validation samples"
         return (
-            f"the groups, which are known of {self.n_known} held-out samples and inferred for "
+            f"the groups, known for {self.n_known} validation samples and inferred for "
             f"{self.n_inferred}"
         )
 
     def affordable(self, max_cost: float = MAX_COST) -> bool:
-        """Whether at most ``max_cost`` of the average accuracy is lost, by the upper bound.
+        """Whether the accuracy cost is at most ``max_cost``, by its upper bound.
 
-        Of the mean accuracy of groups that a person named, by the estimate: the rare ones are too
-        few for a bound.
+        For groups that a person named, the estimate of the mean group accuracy decides instead,
+        because rare groups are too small for a bound.
         """
         if self.by_groups:
             return -self.class_gain <= max_cost + _ROUNDING
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
     def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
-        """Whether the head is better than the original one, and costs at most ``max_cost``.
+        """Whether the head is better than the original one, at a cost of at most ``max_cost``.
 
-        Better is: more accurate on average over the classes, or the named groups, by a lower 70 %
-        bound (few samples can show no more, and a head that is about as good does no harm); or so
-        for the worst of the named groups; or it learns errors of the original head that noise would
-        not let it learn; or, if errors on these data were shown to be a shortcut's (``learnable``),
-        it fixes a larger share of them than it adds to the rest (or they are too few to tell, and
-        it does not only add).
+        A head is better in any of these cases:
+
+        - The lower 70 % bound of its gain is above 0. The gain is that of the mean class accuracy,
+          or of the mean accuracy of the named groups. (Small samples rarely reach a stricter bound,
+          and an equally good head does no harm.)
+        - The same bound is above 0 for the worst of the named groups.
+        - Its error recovery rate is higher than noise would allow.
+        - The errors are known to come from a shortcut (``learnable``), and the share of errors
+          fixed exceeds the share of new errors. With too few errors it is enough that the head does
+          not only add errors.
         """
         better = self._likely_better or self.error_recovery >= ERROR_RECOVERY
-        only_breaks = self.n_new_errors > 0 and self.n_fixed == 0
-        better = better or (learnable and not only_breaks and not self.fixed < ERROR_RECOVERY)
+        only_adds = self.n_new_errors > 0 and self.n_fixed == 0
+        better = better or (learnable and not only_adds and not self.fixed < ERROR_RECOVERY)
         better = better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
 
@@ -145,14 +151,14 @@ class AccuracyCost:
 
 
 def steps(n: int = 10) -> tuple[float, ...]:
-    """Shares of the new head that are tried, from 0 to 1."""
+    """Shares of the new head to try, from 0 to 1."""
     return tuple(i / n for i in range(n + 1))
 
 
 def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
-    """Head between two: ``(1 - t)`` of the old one's logits and ``t`` of the new one's."""
-    # The logits of both count in units of their spread on `Z`, so that a head of large weights is
-    # not the whole mixture. 0 gives the old head and 1 the new one, as they are.
+    """Interpolation of two heads: ``1 - t`` times the old logits plus ``t`` times the new ones."""
+    # The old logits are scaled to the spread of the new ones on `Z`, so that a head with large
+    # weights does not dominate. t = 0 returns the old head and t = 1 the new one, unchanged.
     if t in (0, 1):
         return new if t else old
     old = old.aligned_to(new.classes)
@@ -179,9 +185,9 @@ def accuracy_cost_of(
     by_groups: bool = True,
     copies: tuple[Array, Array] | None = None,
 ) -> AccuracyCost:
-    """Price of predictions beside the logits of the original head, one column per class."""
-    # `copies` are changed copies that the original head and this one get right; `balanced` has
-    # their groups, too, after those of the samples.
+    """Accuracy cost of predictions, compared with the logits of the original head."""
+    # `copies` marks the changed copies that the original and the new head predict correctly.
+    # `balanced` then holds the groups of the samples, followed by those of the copies.
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
     before = Outcome.of(old_logits, y_index)
@@ -227,13 +233,13 @@ def accuracy_cost_of(
 def taken(
     accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool
 ) -> AccuracyCost | None:
-    """Price with the largest share of the new head that helps."""
-    good = (p for p in accuracy_costs if p.helps(max_cost, learnable=learnable))
-    return max(good, key=lambda p: p.t, default=None)
+    """The accuracy cost with the largest share of the new head that helps; None without any."""
+    good = (each for each in accuracy_costs if each.helps(max_cost, learnable=learnable))
+    return max(good, key=lambda each: each.t, default=None)
 
 
 def _squared_error(gain: Array) -> float:
-    """Squared standard error of a mean of -1, 0 and 1; one change each way is added to none."""
+    """Squared standard error of a mean of -1, 0 and 1, with one change added in each direction."""
     n = len(gain)
     square = (np.sum(gain**2) + 2) / (n + 2)
     return float(max(square - (gain.sum() / (n + 2)) ** 2, 0.0) / n)

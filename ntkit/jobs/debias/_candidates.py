@@ -1,4 +1,4 @@
-"""The candidates of the main job: what they are, and a row of the table for each."""
+"""The candidates of a repair, and the row of the table for each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ntkit.metrics import LABEL_FREE_SCORES
 
 GROUP_BALANCED = "group-balanced"
 BY_CHANGE = "by change"
-"""What is asked for where the best of the candidates by change, and of the groups, is taken."""
+"""Method that chooses the best among the candidates by change and the group-balanced ones."""
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 
 
@@ -31,9 +31,9 @@ DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 class Setting:
     """A candidate before it is fitted."""
 
-    # `by_change` uses copies: it is tuned on the training rows and their copies, and fitted on the
-    # validation rows as well;
-    # `groups` says that groups are balanced then, `copies_as_rows` that copies join the rows.
+    # A candidate `by_change` uses changed copies: it is tuned on the training rows and their
+    # copies, and then fitted on the validation rows as well. With `groups` it balances groups, and
+    # with `copies_as_rows` the copies become further rows.
 
     estimator: Any
     rows: str = "train"
@@ -46,9 +46,9 @@ class Setting:
 
 def default_settings() -> dict[str, Setting]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table."""
-    # "cells" balances correct and misclassified samples within each class; "neurontune" is the
-    # paper's method (ntkit.NeuronTuneClassifier.as_published), but for masks of more than 95 % of
-    # the live neurons, which are not applied; the others single out its highest scores.
+    # "cells" balances the class × correctness groups. "neurontune" is the paper's method
+    # (ntkit.NeuronTuneClassifier.as_published), except that it does not apply masks of more than
+    # 95 % of the non-constant neurons. The other rules suppress only neurons with high scores.
     cells: dict[str, Any] = {"error_weight": "balanced"}
     rules: dict[str, dict[str, Any]] = {
         "": {},
@@ -71,17 +71,17 @@ def default_settings() -> dict[str, Setting]:
 
 
 CANDIDATES = default_settings()
-"""Candidates of :func:`ntkit.debias` by name; the table of every run holds them all."""
+"""Candidates of :func:`ntkit.debias` by name; they are in the table of every run."""
 
 OTHER_METHODS = {
     name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace", "leia")
 }
-"""Estimators that join the table when they are asked for by name."""
+"""Further estimators, which the user chooses by name."""
 
 
 @dataclass(frozen=True)
 class LabelledEmbeddings:
-    """Embeddings (N, D), class labels (N,), perhaps group labels (N,)."""
+    """Embeddings (N, D), class labels (N,) and optional group labels (N,)."""
 
     Z: Array
     y: Array
@@ -90,32 +90,32 @@ class LabelledEmbeddings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted candidate with its scores: one row of the table.
+    """A fitted candidate with its scores and accuracies.
 
     Attributes
     ----------
     name : str
-        Its name.
+        Name of the candidate.
     score : float
-        Label-free score on the validation set, larger is better; by default
+        Label-free score on the validation set; larger is better. By default
         :func:`ntkit.metrics.worst_class_correctness_group_accuracy`.
     average, worst_class : float
         Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None
-        Accuracy of the worst group there, with group labels.
+        Accuracy of the worst group on the evaluation set, with group labels.
     n_suppressed : int
-        Suppressed neurons.
+        Number of suppressed neurons.
     worst_named : float or None
-        Accuracy, on validation samples, of the worst group class × named attribute.
+        Validation accuracy of the worst group class × named attribute.
     spread : dict of str to float
         Standard deviation of the accuracies over seeds (random masks).
     note : str
-        What the estimator warned of.
+        Warnings of the estimator.
     chosen : bool
-        Whether this head was chosen to be written, if it is better.
+        Whether this is the chosen head. ntkit writes it if it is better than the original.
     share : float
-        Share of the new head in its interpolation with the original head; the scores are of the
-        interpolated head.
+        Share of the new head in its interpolation with the original head. The scores are those of
+        the interpolated head.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class Candidate:
 def change_settings(*, named: bool) -> dict[str, Setting]:
     """Candidates of a repair with changed copies."""
 
-    # NeuronTune by change suppresses the neurons that the changes move most, by shares of them.
+    # NeuronTune by change suppresses a share of the neurons: those that the changes move most.
     def changed(estimator: Any, **more: bool) -> Setting:
         return Setting(estimator, rows="both", by_change=True, **more)
 
@@ -176,7 +176,7 @@ def asked_for(
     partly_known: bool = False,
     by_change: bool = False,
 ) -> tuple[dict[str, Setting], str]:
-    """The candidates of the table, the one asked for among them, and its name."""
+    """All candidates with the user's method, and the name of that method."""
     settings, default = CANDIDATES | {"auto": Setting(auto)}, "auto"
     if by_change:
         settings |= change_settings(named=named)
@@ -192,7 +192,7 @@ def asked_for(
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):
             raise InputError(
-                f"method is the name of a candidate or score, or a classifier; got {method!r}."
+                f"method must be the name of a candidate or score, or a classifier. Got {method!r}."
             )
         return settings | {"yours": Setting(method, as_is=True)}, "yours"
     if method in OTHER_METHODS:
@@ -202,19 +202,19 @@ def asked_for(
     if method not in settings and method not in LABEL_FREE_SCORES:
         known = ", ".join([*settings, *OTHER_METHODS])
         raise InputError(
-            f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "
-            f"{', '.join(LABEL_FREE_SCORES)}."
+            f"There is no candidate {method!r}. Choose one of {known}, or a score that chooses "
+            f"among them: {', '.join(LABEL_FREE_SCORES)}."
         )
     return settings, method
 
 
 def is_degenerate(clf: Any) -> bool:
-    """Whether the rule of a fitted estimator flagged too much to mean anything."""
+    """Whether the rule of a fitted estimator flags too many neurons to be applied."""
     return bool(getattr(clf, "suppression", 0.0) and clf.spared_)
 
 
 def n_suppressed(clf: Any) -> int:
-    """Neurons a fitted estimator suppresses."""
+    """Number of neurons that a fitted estimator suppresses."""
     if not getattr(clf, "suppression", 1.0):
         return 0
     return int(np.sum(getattr(clf, "suppressed_", 0)))

@@ -1,4 +1,4 @@
-"""Candidates fitted, scored without group labels, rated on the same samples, and one chosen."""
+"""Fit the candidates, score them without group labels, rate them, and choose one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _TRAIN_FOLDS = 3
 
 @dataclass(frozen=True)
 class Decision:
-    """The head that a candidate gives, mixed with the original one, and its accuracy cost."""
+    """A candidate's head, interpolated with the original one, and its accuracy cost."""
 
     accuracy_costs: tuple[AccuracyCost, ...]
     accuracy_cost: AccuracyCost
@@ -68,13 +68,12 @@ class Decision:
 
 
 class Comparison:
-    """Fits candidates on the same data and rates them all alike."""
+    """Fits candidates on the same data and rates them in the same way."""
 
-    # Embeddings are standardised on the training set, so that the penalty means the same for every
-    # neuron; on_raw_embeddings folds the scale back into a head. The held-out set identifies
-    # neurons, retrains some candidates, and scores all of them. So that none is scored on what it
-    # has seen, the score is two-fold: fitted with one half of the held-out set, predicting the
-    # other.
+    # Embeddings are standardised on the training set, so that the penalty has the same effect on
+    # every neuron. on_raw_embeddings folds the scale back into a head. The validation set
+    # identifies neurons, retrains some candidates, and scores all of them. To score candidates on
+    # unseen samples, ntkit fits with one half of the validation set and predicts the other half.
 
     def __init__(
         self,
@@ -95,7 +94,7 @@ class Comparison:
         std = np.sqrt(
             sum(((Z - self.mean) ** 2).sum(axis=0) for Z in _parts(train.Z)) / len(train.Z)
         )
-        # Rounding leaves a constant neuron a deviation of its last digits.
+        # The computed deviation of a constant neuron may be a rounding error above 0.
         varies = train.Z.max(axis=0) > train.Z.min(axis=0)
         self.std = np.where(varies & (std > 0), std, 1.0)
         self._mapped = is_mapped(train.Z) and train.Z.nbytes > LARGE
@@ -130,7 +129,7 @@ class Comparison:
         self._of_halves: dict[Any, Study] = {}
         n = len(self.train.y)
         if head is None:
-            # Without class weights a strong penalty leaves a head the larger class.
+            # Without class weights, a head with a strong penalty predicts only the larger class.
             C_erm = self._C("train", cells=False)
             if C is None:
                 C_erm = max(C_erm, 1 / (ERM_ALPHA * n))
@@ -143,9 +142,9 @@ class Comparison:
         self.halves = self._halves()
 
     def fit(self, setting: Setting, validation: Array | None = None) -> tuple[Any, str]:
-        """Fit a copy of a candidate's estimator; also what it warned of."""
+        """Fit a copy of a candidate's estimator; returns it with its warnings."""
         study = self._study_with(validation, by_change=setting.by_change)
-        if setting.by_change and validation is None:  # no validation row chooses what it judges
+        if setting.by_change and validation is None:  # validation rows judge, so they do not tune
             none = np.zeros(0, dtype=np.intp)
             of_train = replace(study.take(validation=none), validation=None)
             tuned, _ = self._fitted(setting, of_train)
@@ -155,13 +154,12 @@ class Comparison:
         return self._fitted(setting, study)
 
     def _set(self, setting: Setting) -> Any:
-        """A copy of a candidate's estimator, with what the comparison decides for it."""
+        """A copy of a candidate's estimator, with the parameters that the comparison sets."""
         clf = clone(setting.estimator)
         decided: dict[str, Any] = {"head": self.original}
         if not setting.as_is:
             decided |= {"random_state": self.seed, "C": self.C}
-            own = setting.partly_known or setting.by_change
-            if own:
+            if setting.partly_known or setting.by_change:
                 decided["C"] = self.C or clf.get_params(deep=False).get("C")
             elif "C" in clf.get_params(deep=False):
                 by_cells = getattr(clf, "error_weight", 1) == "balanced"
@@ -170,7 +168,7 @@ class Comparison:
         return clf.set_params(**{name: decided[name] for name in decided if name in known})
 
     def _fitted(self, setting: Setting, study: Study) -> tuple[Any, str]:
-        """Fit a copy of a candidate's estimator on a study; also what it warned of."""
+        """Fit a copy of a candidate's estimator on a study; returns it with its warnings."""
         clf, study = self._set(setting), self.study_of(setting, study)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
@@ -193,7 +191,7 @@ class Comparison:
         return clf, " ".join(notes) if n_suppressed(clf) or is_degenerate(clf) else ""
 
     def study_of(self, setting: Setting, study: Study) -> Study:
-        """The part of a study that a candidate is fitted on."""
+        """The part of a study for fitting a candidate."""
         study = study.on(setting.rows)
         if not setting.by_change:
             return study
@@ -202,7 +200,7 @@ class Comparison:
         return _with_copies_as_rows(study) if setting.copies_as_rows else study
 
     def _study_with(self, validation: Array | None, *, by_change: bool = False) -> Study:
-        """The study, or the one that sees some rows of the held-out set only."""
+        """The study with all rows of the validation set, or with some."""
         whole = self.with_copies if by_change else self.study
         if validation is None:
             return whole
@@ -212,7 +210,7 @@ class Comparison:
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
-        """Rate a fitted candidate; it is fitted twice more for its held-out score."""
+        """Rate a fitted candidate; its validation score needs two more fits."""
         decided = _decided(setting, clf)
         self._half_heads[name] = [head_of(self.fit(decided, seen)[0]) for seen, _ in self.halves]
         return Candidate(
@@ -229,7 +227,7 @@ class Comparison:
         return replace(row, share=t, **self._rated(head, validation_pred))
 
     def validation_predictions(self, name: str, t: float = 1.0) -> Array:
-        """Predict each half of the held-out set by a fit that saw only the other half of it."""
+        """Predict each half of the validation set by a fit with the other half."""
         pred = np.empty_like(self.validation.y)
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
             head = mixed(self.original, half, t, self.train.Z)
@@ -237,7 +235,7 @@ class Comparison:
         return pred
 
     def copy_predictions(self, name: str, t: float = 1.0) -> Array:
-        """Predict each copy of the held-out set by a fit that did not see its original."""
+        """Predict each copy of the validation set by a fit without its original."""
         copies = self.judge.copies
         pred = np.empty_like(self.validation.y, shape=len(copies.of))
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
@@ -247,13 +245,12 @@ class Comparison:
         return pred
 
     def copies_right(self, name: str, t: float = 1.0) -> Array:
-        """Whether each of them is right."""
+        """Whether the prediction of each copy is right."""
         return np.asarray(self.copy_predictions(name, t) == self.validation.y[self.judge.copies.of])
 
     def train_predictions(self, setting: Setting, clf: Any, t: float) -> Array:
-        """Predict training rows by fits of a candidate that saw none of them, mixed as it is."""
-        # Where that is not to be had (large mapped embeddings, groups that are known of some
-        # samples) the candidate itself predicts them.
+        """Cross-fitted predictions of training rows, with the candidate's interpolation."""
+        # For large mapped embeddings and partly known groups, the candidate itself predicts them.
         old, train = self.original, self.train
         if setting.rows == "validation" or setting.partly_known or self._mapped:
             return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
@@ -263,8 +260,8 @@ class Comparison:
         return pred
 
     def _train_heads(self, setting: Setting, clf: Any) -> Iterator[tuple[LinearHead, Array]]:
-        """Heads of a candidate that some training rows did not fit, and these rows."""
-        # A row and the donor of its copy are in one part, where there are copies.
+        """Cross-fitted heads of a candidate, and the training rows left out of each fit."""
+        # With copies, a row and the donor of its copy are in the same fold.
         n = len(self.train.y)
         whole = self.with_copies if setting.by_change else self.study
         if self.with_copies.folds is not None:
@@ -283,7 +280,7 @@ class Comparison:
 
     @cached_property
     def _likeness(self) -> dict[str, Likeness]:
-        """Whether copies are like the real samples of the groups that they enter."""
+        """For each change, whether copies are similar to the real samples of their groups."""
         inv = self.invariance
         if inv is None or not self.judged_by:
             return {}
@@ -308,7 +305,7 @@ class Comparison:
         return np.stack(each, axis=1) if each else np.zeros((n, 0), dtype=int)
 
     def _values_of_copies(self) -> Array:
-        """Value of each named attribute of each row's copies, −1 where it is not known."""
+        """Value of each named attribute of each row's copies, −1 if unknown."""
         inv, n = self.invariance, len(self.train.y)
         assert inv is not None
         shape = (n + len(self.validation.y), len(inv.changes), len(self.named))
@@ -329,11 +326,11 @@ class Comparison:
 
     @cached_property
     def judge(self) -> Judge:
-        """What judges a repair by change on validation samples."""
+        """The groups that judge a repair by change on validation samples."""
         return self._judge("validation")
 
     def veto(self, name: str, t: float) -> str:
-        """Why the real samples of small groups forbid a head; empty where they do not."""
+        """Reason for rejecting a head if small groups lose real samples; else an empty text."""
         small = self.judge.small
         y = self.validation.y[small]
         before = self.original.predict(self.validation.Z[small]) == y
@@ -341,16 +338,16 @@ class Comparison:
         if after.sum() >= before.sum():
             return ""
         return (
-            f"of the {len(y)} real samples of its small groups {int(after.sum())} are right, "
-            f"{int(before.sum())} before. Write it anyway: --even-if-worse"
+            f"its small groups lose accuracy: {int(before.sum())} → {int(after.sum())} of {len(y)} "
+            "real validation samples are right. Write it anyway: --even-if-worse"
         )
 
     def chosen_by_change(
         self, settings: Mapping[str, Setting], fitted: Mapping[str, Any]
     ) -> tuple[str, dict[str, float]]:
-        """The candidate that unseen training rows and their copies judge to be best."""
-        # Within one standard error of the best, the one whose predictions flip least is taken: a
-        # person said that the changes must not matter.
+        """The best candidate by cross-fitted predictions of training rows and their copies."""
+        # Among candidates within one standard error of the best, the predictions of the chosen one
+        # flip least, because a person said that the changes do not matter.
         judge, train = self._judge("train"), self.train
         copies, y = judge.copies, train.y
         scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
@@ -368,7 +365,7 @@ class Comparison:
         return min(good, key=lambda name: flips[name]), scores
 
     def right(self, name: str, train_predictions: Array, t: float) -> tuple[Array, Array]:
-        """Training and validation samples that the original head gets right, and the new one."""
+        """Correct training and validation predictions of the original and of the new head."""
         parts = (self.train, self.validation)
         y = np.concatenate([part.y for part in parts])
         before = np.concatenate([self.original.predict(part.Z) for part in parts])
@@ -376,9 +373,9 @@ class Comparison:
         return before == y, after == y
 
     def accuracy_costs(self, name: str, clf: Any) -> tuple[AccuracyCost, ...]:
-        """Accuracy costs of a rated candidate, and of the heads between the original one and it."""
-        # A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
-        # not at all.
+        """Accuracy costs of a rated candidate, and of its interpolations with the original."""
+        # An interpolation would use suppressed neurons again. So there is none for a candidate
+        # with a mask.
         validation, old = self.validation, self.original
         cost_of = partial(
             accuracy_cost_of,
@@ -404,15 +401,15 @@ class Comparison:
         return np.asarray(self.original.predict(copies.Z) == self.validation.y[copies.of])
 
     def judges_by_change(self, clf: Any) -> bool:
-        """Whether a candidate is judged by real groups and copies."""
+        """Whether real groups and copies judge a candidate."""
         return self.invariance is not None and not isinstance(clf, DFRClassifier)
 
     def groups_of(self, clf: Any) -> Attribute | None:
-        """Held-out groups that a fitted candidate is balanced over, if any."""
+        """Validation groups that a fitted candidate is balanced over; None without any."""
         if isinstance(clf, DFRClassifier) and self.known is not None:
             return self.known.judging()
         if self.judges_by_change(clf):
-            return self.judge.cells
+            return self.judge.groups
         if getattr(clf, "values_", None) is None or not self.named:
             return None
         rows = np.arange(len(self.train.y), len(self.named[0]))
@@ -422,7 +419,7 @@ class Comparison:
     def decided(
         self, name: str, clf: Any, *, max_cost: float = MAX_COST, learnable: bool
     ) -> Decision:
-        """Mix a rated candidate with the original head as far as that helps."""
+        """Interpolate a rated candidate with the original head, up to the last share that helps."""
         accuracy_costs = self.accuracy_costs(name, clf)
         accuracy_cost = taken(accuracy_costs, max_cost, learnable=learnable)
         used = accuracy_cost or accuracy_costs[-1]
@@ -434,16 +431,16 @@ class Comparison:
         pred = self.original.predict(self.validation.Z)
         return Candidate(name=name, n_suppressed=0, **self._rated(self.original, pred))
 
-    def random_mask_row(self, clf: Any, n_draws: int, setting: Setting) -> Candidate:
-        """Rate random masks of a candidate's size, retrained with the candidate's own weights."""
+    def random_mask_row(self, clf: Any, n_masks: int, setting: Setting) -> Candidate:
+        """Rate random masks of a candidate's size, retrained with the candidate's weights."""
         study = self._study_with(None, by_change=setting.by_change)
         rows = self.study_of(setting, study).train
         rng = np.random.default_rng(self.seed)
-        live, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
-        draws = []
-        for _ in range(n_draws):
+        non_constant, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
+        masks = []
+        for _ in range(n_masks):
             mask = np.zeros(len(clf.non_constant_), dtype=bool)
-            mask[rng.choice(live, size, replace=False)] = True
+            mask[rng.choice(non_constant, size, replace=False)] = True
             head = retrain_head(
                 rows.X,
                 self.study.classes[rows.y_index],
@@ -453,9 +450,9 @@ class Comparison:
                 C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
             )
             rated = self._rated(head, head.predict(self.validation.Z))
-            draws.append({k: v for k, v in rated.items() if v is not None})
-        mean: dict[str, Any] = {k: float(np.mean([draw[k] for draw in draws])) for k in draws[0]}
-        spread = {k: float(np.std([draw[k] for draw in draws])) for k in draws[0]}
+            masks.append({k: v for k, v in rated.items() if v is not None})
+        mean: dict[str, Any] = {k: float(np.mean([each[k] for each in masks])) for k in masks[0]}
+        spread = {k: float(np.std([each[k] for each in masks])) for k in masks[0]}
         return Candidate(
             name=f"random mask of {size}",
             n_suppressed=size,
@@ -468,13 +465,13 @@ class Comparison:
         return head.scaled(1 / self.std, self.mean)
 
     def _C(self, rows: str, *, cells: bool) -> float:
-        """The penalty given, or the one that "auto" would choose for these rows and weights."""
+        """The user's penalty, or the one that "auto" would choose for these rows and weights."""
         if self.C is not None:
             return self.C
         if (rows, cells) not in self._chosen_C:
             recipe = "cell-balanced" if cells else "class-balanced"
             study = self.study.on(rows)
-            if rows == "train":  # without the held-out set
+            if rows == "train":  # without the validation set
                 study = replace(study, validation=None)
             clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
             n = len(study.train.weight)
@@ -482,19 +479,19 @@ class Comparison:
         return self._chosen_C[rows, cells]
 
     def _halves(self) -> list[tuple[Array, Array]]:
-        """Two halves of the held-out set, stratified by class."""
+        """Two halves of the validation set, stratified by class."""
         y = self.validation.y
         _, counts = np.unique(y, return_counts=True)
         if counts.min() < 2:
             raise InputError(
-                "The held-out set needs at least 2 samples of each class, half to find neurons "
-                "and half to choose."
+                "The validation set needs at least 2 samples of each class: half of them score "
+                "neurons, half choose. Add samples."
             )
         splitter = StratifiedKFold(2, shuffle=True, random_state=self.seed)
         return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
 
     def _scaled(self, Z: Array) -> Array:
-        """Embeddings of copies, standardised as the training set."""
+        """Embeddings of copies, standardised like the training set."""
         return np.asarray((Z - self.mean) / self.std, dtype=Z.dtype)
 
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
@@ -525,12 +522,12 @@ class Comparison:
 
 
 def _with_copies_as_rows(study: Study) -> Study:
-    """A study of rows and then their copies, each of which is the changed form of the other."""
+    """A study with the copies as further rows; row and copy are changed forms of each other."""
     assert study.changed is not None
     n = len(study.train.weight)
     rows, change = np.nonzero(~np.isnan(study.changed[:, :, 0]))
     copies = study.changed[rows, change]
-    n_copies = np.bincount(rows, minlength=n)[rows]  # together they weigh as much as their row
+    n_copies = np.bincount(rows, minlength=n)[rows]  # all copies of a row weigh as much as the row
     of_copy = study.train.weight[rows] / n_copies
     train = study.train.and_then(Rows(copies, study.train.y_index[rows], of_copy))
     of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
@@ -544,7 +541,7 @@ def _with_copies_as_rows(study: Study) -> Study:
 
 
 def _decided(setting: Setting, clf: Any) -> Setting:
-    """A candidate to fit on other rows: what "auto" decided stays decided."""
+    """A candidate for fits on other rows, with the decisions of "auto" fixed."""
     if setting.by_change:
         if isinstance(clf, InvariantClassifier):
             chosen: dict[str, Any] = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
@@ -563,7 +560,7 @@ def _decided(setting: Setting, clf: Any) -> Setting:
 
 
 def _parts(Z: Array) -> Iterator[Array]:
-    """Views of some rows at a time: what is computed on them is small."""
+    """Views of some rows at a time, to limit the memory of computations."""
     step = max(1, rows_per_chunk(Z, 0) // 8)
     for start in range(0, len(Z), step):
         yield Z[start : start + step]
@@ -571,7 +568,7 @@ def _parts(Z: Array) -> Iterator[Array]:
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """Accuracies before and after, in [0, 1]."""
+    """Accuracies of the original and the new head, in [0, 1]."""
 
     where: str
     what: str
@@ -583,19 +580,19 @@ class AccuracyChange:
 
     @property
     def verdict(self) -> str:
-        """A word or two; "Better" only where neither the worst group nor the average fell."""
+        """The change in a few words; "Better" only if worst group and average did not fall."""
         worst = self.worst_after - self.worst_before
         average = self.average_after - self.average_before
         if min(worst, average) >= -_SAME and max(worst, average) > _SAME:
-            return "Better." if self.sure else "Better, by a margin that chance may explain."
+            return "Better." if self.sure else "Better, but chance may explain the difference."
         if worst > _SAME:
             return AT_A_COST
         if max(abs(worst), abs(average)) <= _SAME:
-            return f"Written, without a change on the {self.where}."
-        return f"Written, though lower on the {self.where}."
+            return f"Written, with equal accuracies on the {self.where}."
+        return f"Written, but accuracies are lower on the {self.where}."
 
     def sentence(self, by: str = "") -> str:
-        """The accuracies; ``by`` says which head, where it is not the one written."""
+        """The accuracies in a sentence; ``by`` names the head if it is not the written one."""
         return (
             f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f} → "
             f"{100 * self.worst_after:.1f} %; average: {100 * self.average_before:.1f} → "
@@ -605,7 +602,7 @@ class AccuracyChange:
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidates of a job, and the one chosen."""
+    """The candidates of a run, and the chosen one."""
 
     comparison: Comparison
     fitted: Mapping[str, Any]
@@ -619,24 +616,24 @@ class Choice:
 
     @property
     def clf(self) -> Any:
-        """The estimator chosen."""
+        """The chosen estimator."""
         return self.fitted[self.name]
 
     @property
     def rated(self) -> LabelledEmbeddings:
-        """The samples of the accuracies."""
+        """The evaluation set: test samples, or validation samples without a test set."""
         return self.comparison.test or self.comparison.validation
 
     @cached_property
     def after(self) -> Array:
-        """Predictions of the head on them; halves of the held-out set that it has not seen."""
+        """Predictions of the evaluation set; cross-fitted by halves on the validation set."""
         if self.comparison.test is None:
             return self.comparison.validation_predictions(self.name, self.decision.accuracy_cost.t)
         return self.decision.head.predict(self.rated.Z)
 
     def change(self) -> AccuracyChange:
-        """Accuracies of the worst group or class, and the averages, before and after."""
-        # On the test set, else on the validation set over the groups that the head is judged by.
+        """Accuracies of the worst group or class, and averages, before and after."""
+        # Without a test set, these are the groups of the validation set that judge the head.
         rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
         where, groups = "test set", rated.groups
         y, after = rated.y, self.after
@@ -660,7 +657,7 @@ class Choice:
         )
 
     def _with_copies(self, y: Array, before: Array, after: Array) -> tuple[Array, Array, Array]:
-        """Labels and predictions of validation samples, and of copies where they have groups."""
+        """Labels and predictions of validation samples, and of copies with groups."""
         comparison, groups = self.comparison, self.groups
         if groups is None or len(groups) == len(y) or comparison.invariance is None:
             return y, before, after
@@ -673,11 +670,11 @@ class Choice:
         )
 
     def notes_on_groups(self) -> list[str]:
-        """Sentences on groups known of some samples, where the candidate is balanced over them."""
+        """Sentences on partly known groups."""
         comparison, known = self.comparison, self.comparison.known
         if known is None:
             return []
-        notes = [known.told(), known.partly.left]
+        notes = [known.source_note(), known.partly.left]
         if isinstance(self.clf, DFRClassifier):
             train_predictions = self.decision.head.predict(comparison.train.Z)
             t = self.decision.accuracy_cost.t
@@ -685,7 +682,7 @@ class Choice:
         return [*filter(None, notes)]
 
     def table(self, original: str) -> tuple[Candidate, ...]:
-        """All rows: the original head by its name, controls, random masks, then the methods."""
+        """All rows: the original head, controls, random masks, then the methods."""
         comparison, methods = (
             self.comparison,
             ("neurontune", "auto", "yours", "copies", "groups and copies"),
@@ -723,7 +720,7 @@ def chosen_among(
     n_random: int,
     verbose: bool,
 ) -> Choice:
-    """Fit every candidate, and decide on one: by name, else by the best label-free score."""
+    """Fit every candidate and choose one: by name, or by the best label-free score."""
     fitted, rows = {}, {}
     for each in tqdm(
         settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False
@@ -738,7 +735,7 @@ def chosen_among(
             if setting.by_change or (each == GROUP_BALANCED and not setting.partly_known)
         }
         name, scores = comparison.chosen_by_change(among, fitted)
-    if name is None:  # among candidates whose rule singled out some neurons
+    if name is None:  # candidates whose rule flags too many neurons cannot be chosen
         sound = [each for each in rows if not is_degenerate(fitted[each])]
         name = max(sound, key=lambda each: rows[each].score)
     rows[name] = replace(rows[name], chosen=True)
@@ -750,7 +747,7 @@ def chosen_among(
     known = comparison.known
     learnable &= not settings[name].by_change
     if settings[name].partly_known and known is not None and known.is_read:
-        learnable = False  # answers may be of something else than the errors are: the groups tell
+        learnable = False  # the labels may be unrelated to the errors, so the groups decide
     decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     groups = comparison.groups_of(clf)
     chosen = settings[name]

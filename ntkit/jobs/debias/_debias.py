@@ -1,4 +1,4 @@
-"""The main job as one function: look, ask, repair, prove."""
+"""The repair as one function: find, ask, repair, verify."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
-_BUDGET, _SECOND = 1500, 100  # copies that questions may cost, and of each of the strongest
+_BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
 _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
@@ -107,154 +107,156 @@ def debias(
     force: bool = False,
     verbose: bool = False,
 ) -> DebiasResult | FindingsResult:
-    """Debias a frozen classifier.
+    """Repair shortcuts of a classifier by retraining its last layer.
 
-    ntkit acts on what a person said, never on a guess: errors on biased data do not tell a
-    shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
+    ntkit needs a person's decision: errors on biased data do not distinguish a shortcut from a hard
+    sample, and a head retrained on the errors can learn the shortcut.
 
-    *Look, ask.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the
-    model is audited on the validation set, and so is what class-balanced retraining would put in
-    its place. ``ask`` may then ask a person. Without a yes no model is written.
+    *Find and ask.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method``,
+    ntkit audits the model on the validation set. It also audits a class-balanced retrained head.
+    ``ask`` can then ask a person about the findings. Without a confirmed finding, ntkit writes no
+    model.
 
-    *Repair.* The groups class × named attribute are balanced. An attribute that is known of some
-    samples only is inferred for the others, from the embedding, layers, words or columns.
+    *Repair.* ntkit retrains the head with balanced groups class × attribute. If the attribute is
+    known for some samples only, ntkit infers it for the others from the embedding, layers, words or
+    columns.
 
-    *Prove.* On validation samples that neither head has seen, the new head is interpolated with the
-    original so far that it costs at most ``max_cost``, and written only if it is better. After an
-    explicit ``method`` a group that surely loses more keeps the original. The summary names the
-    groups that lose accuracy, and the attributes on which the new head relies more. The model
-    written is verified in ONNX Runtime.
+    *Verify.* On the validation set, ntkit interpolates between the original and the new head, up to
+    an accuracy cost of ``max_cost``. It writes the result only if it is better than the original.
+    With an explicit ``method``, it also keeps the original if a group loses significantly more. The
+    summary names groups that lose accuracy, and attributes that the new head relies on more. ntkit
+    checks the written model in ONNX Runtime.
 
-    Embeddings are standardised on the training set for fitting, and the scale is folded back into
-    the head. (``NeuronTuneClassifier`` on its own fits embeddings as they are, with C = 1.)
+    ntkit standardises embeddings on the training set and folds the scale back into the head.
+    (``NeuronTuneClassifier`` alone fits unscaled embeddings with C = 1.)
 
     Parameters
     ----------
     model : FrozenModel or path-like
         The classifier.
     train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
-        Labelled samples: paths are read by :func:`ntkit.extraction.read_samples`. The validation
-        set must not have trained the model. The test set is for the table; without one, the
-        validation set serves, and the table says so.
+        Labelled samples. :func:`ntkit.extraction.read_samples` reads paths. The model must not be
+        trained on the validation set. The test set is only for results; without one, the results
+        are for the validation set.
     out : path-like, optional
-        Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
-        card), ``table.md``, ``result.json``, and ``heads.npz`` with the heads of all candidates,
-        from which :func:`~ntkit.jobs.debias.write_candidate` writes another one.
+        Output folder: ``debiased.onnx``, ``report.html``, ``README.md`` (a model card),
+        ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads of all
+        candidates, for :func:`~ntkit.jobs.debias.write_candidate`.
     deploy : path-like, optional
-        Another folder to write, if a new head is written, which a service takes as it is:
-        ``model.onnx``, what its inputs need (tokenizer, ``preprocessor_config.json``),
-        ``labels.json`` (the classes in the order of the scores), ``predict.py`` (ONNX Runtime
-        without ntkit, run and compared first), ``README.md`` and ``SHA256SUMS``.
+        Second output folder, for a service; written only with a new head. It holds ``model.onnx``,
+        the files for its inputs (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the
+        classes in the order of the scores), ``predict.py``, ``README.md`` and ``SHA256SUMS``.
+        ``predict.py`` needs ONNX Runtime but not ntkit; ntkit runs it and compares its predictions.
     method : str or classifier, optional
-        An explicit order, which head is written: the name of a candidate, as the table shows it
-        ("auto" is :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's
-        method), or one of "afr", "jtt", "self", "evals", "leace", "leia"; a label-free score
-        (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the candidates; or any
-        classifier that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
-        Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
-        embeddings.
+        The head to write. One of: the name of a candidate in the table ("auto" is
+        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method); "afr",
+        "jtt", "self", "evals", "leace" or "leia"; a label-free score that chooses among the
+        candidates (:data:`~ntkit.metrics.LABEL_FREE_SCORES`); or any classifier that
+        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. ntkit sets the
+        classifier's ``head`` parameter, if it has one, to the original head. ``C`` applies to
+        standardised embeddings.
     new_head : bool
-        Give the model a new head for labels that are not its own classes. The original head is
-        then an ERM head fitted on the training set.
+        Fit a new head for labels that are not the model's classes. The original head is then an
+        ERM head fitted on the training set.
     max_cost : float, default=0.05
-        Largest share of average accuracy on validation samples that may be lost, by its upper 95 %
-        bound; of the mean accuracy of the groups, if you named attributes.
+        Largest accuracy cost, as a share: loss of average accuracy on validation samples, by its
+        upper 95 % bound. If you name attributes, it is the loss of the groups' mean accuracy.
     validation_balanced : bool, optional
-        Whether the validation set is better balanced over the groups than the training set; by
+        Whether the validation set is better balanced over the groups than the training set. By
         default "auto" tests it.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
-        Attributes that a right answer must not depend on, by the names of an audit: ``word:film``,
+        Attributes that predictions must not depend on, by their names in an audit: ``word:film``,
         ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean
-        high`` (the highest quarter of the training and validation samples); of a whole column,
-        ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one value against
-        the other (samples with neither keep their share); names for each value may be listed:
-        ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs and
-        ``metadata``. Balancing over class × attributes joins the candidates, and is chosen unless
-        ``method`` says otherwise; so it is with ``answers``, ``attribute`` and ``groups``.
+        high`` (the highest quarter of the training and validation samples). For a whole column,
+        such as ``metadata:site``, each value makes groups. ``word:film|word:movie`` contrasts two
+        values (samples with neither keep their weight). Each value can have several names:
+        ``[[["word:film", "word:films"], ["word:movie"]]]``. ntkit reads attributes from the raw
+        inputs and ``metadata``. It adds a candidate balanced over class × attributes, and chooses
+        it unless you pass ``method``. The same holds for ``answers``, ``attribute`` and ``groups``.
     answers : path-like, Answers, or sequence of these, optional
-        ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
-        were answered *spurious* are taken as ``spurious``. Attributes of layers are cut as on the
-        samples of the audit. Several files are the answers of several people; a yes and a no on
-        one finding are refused. Or labels of single samples, as ``attribute``: a table, or
-        ``answers.json`` of :func:`ntkit.jobs.label.label_samples`, which finds them by contents.
+        ``answers.json`` of an audit's page, or :meth:`ntkit.Audit.answers`: confirmed findings
+        count as ``spurious``. Attributes of layers keep the thresholds of the audit. Several files
+        hold the answers of several people; a yes and a no on one finding raise an error. Or labels
+        of samples, as for ``attribute``: a table, or ``answers.json`` of
+        :func:`ntkit.jobs.label.label_samples`, whose labels ntkit matches by content.
     ask : callable, optional
-        Called with the audit and the open findings, once embeddings, findings and page are on
-        disk; it yields an :class:`~ntkit.jobs.audit.Answer` for each that a person gave one on.
+        Function of the audit and the open findings. ntkit calls it when embeddings, findings and
+        page are on disk. It yields an :class:`~ntkit.jobs.audit.Answer` for each answered finding.
     invariant : str, Change, or sequence of these, optional
-        Changes of the raw samples after which the right answer stays the same, as
-        :func:`ntkit.changes.change_named` reads them: ``image:border``, ``word:film|word:movie``,
-        ``column:sex``, ``folder:PATH``. Copies of all training and validation samples are embedded.
-        They make candidates: with the samples or in their place, with a penalty on what a
-        change does to the logits, and with the neurons suppressed that it moves most. It is a
-        claim about the world that only a person can make: a change of the subject itself ruins a
-        model. A word or a
-        column that the model takes, in ``spurious`` or answered *spurious*, offers its change by
-        itself; a part of images only if you name it here. The model must surely rely on the
-        change, by the predictions that flip; else it stays as it is.
+        Changes of the raw samples that do not change the true class, named as in
+        :func:`ntkit.changes.change_named`: ``image:border``, ``word:film|word:movie``,
+        ``column:sex``, ``folder:PATH``. ntkit embeds copies of all training and validation samples.
+        It adds candidates that train on the copies, that penalise the effect of the change on the
+        logits, and that suppress the neurons the change moves most. Only a person can know that a
+        change keeps the class; a change of the subject itself ruins a model. A word, or a column
+        that the model takes, adds its change automatically if it is in ``spurious`` or confirmed.
+        A part of images does not. ntkit keeps the original unless the change flips significantly
+        more of its predictions than a control.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
-        An attribute that a right answer must not depend on, of the N training and then the M
-        validation samples: -1, None or NaN (in a file an empty cell, ? or -1) where it is not
-        known. A table names samples by ``id_column``, ``file_name`` or ``id``, or has a row for
-        each; its column is called "attribute" or is the only other one.
+        An attribute that predictions must not depend on, for the N training samples and then the M
+        validation samples. Unknown values are -1, None or NaN; in a file an empty cell, ? or -1. A
+        table names samples by ``id_column``, ``file_name`` or ``id``, or has one row per sample.
+        Its value column is "attribute" or the only other column.
     groups : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
-        The same with groups, as a rule one for each class and value of an attribute; the column of
-        a table is called "group" or is the only other one.
+        Groups in the same form, usually one for each class and value of an attribute. The column
+        of a table is "group" or the only other column.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
-        Further columns, matched by their column of names; without one, row by row, the training
-        samples first. A name that two samples have is refused. The columns of the samples' own
-        tables and the ``metadata.csv`` of image folders are read as well.
+        Further columns. ntkit matches them by a column of names, or row by row with the training
+        samples first. A name of two samples raises an error. ntkit also reads the columns of the
+        samples' tables and the ``metadata.csv`` of image folders.
     id_column : str, optional
-        That column; by default ``file_name`` for images and ``id`` for tables.
+        The column of names; by default ``file_name`` for images and ``id`` for tables.
     match_names : bool
-        Match labels by name where no content matches: the samples were saved again since.
+        Match labels by name if no content matches, because the samples were saved again.
     even_if_worse : bool
-        Write the head chosen, whole, even if it is not better.
+        Write the chosen head without interpolation, even if it is not better.
     keep_original : bool
-        If no new model is written, put the unchanged original into ``out`` under its name.
+        If ntkit writes no new model, copy the original into ``out`` under the name of the new one.
     resume : path-like, optional
-        Folder of an earlier run on the same samples, which may be ``out``: its embeddings are
-        taken if model and contents are the same, and its ``answers.json`` is read.
+        Folder of an earlier run on the same samples; may be ``out``. ntkit reuses its embeddings
+        if model and contents are the same, and reads its ``answers.json``.
     C : float, optional
-        Inverse penalty of all candidates but "auto" on standardised embeddings, in scikit-learn's
-        meaning. By default each gets the penalty that "auto" would choose for it.
+        Inverse penalty, as in scikit-learn, of all candidates except "auto" on standardised
+        embeddings. By default each candidate has the penalty that "auto" would choose for it.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        For image folders and tables of texts; by default as a ``preprocessor_config.json``,
-        timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
-        images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
-        unsigned integers); a note says what was taken.
+        Preprocessing of image folders and tables of texts. By default ntkit reads
+        ``preprocessor_config.json``, timm's ``config.json`` or ``tokenizer.json`` in the model's
+        folder. Without such a file, images get the model's input size and pixels from 0 to 1 (0 to
+        255 for an input of unsigned integers). A note says which.
     recorded : path-like or mapping of str to array-like, optional
-        Outputs of the service that runs the model, as :func:`ntkit.jobs.verify.check_parity` takes
-        them, for files of any of these sets, rows of the validation set, or inputs that it holds
-        itself. Embeddings that are not the service's are refused, with the likely cause.
+        Outputs of the service that runs the model, in a form that
+        :func:`ntkit.jobs.verify.check_parity` takes: for files of any of these sets, for rows of
+        the validation set, or with their inputs. If the service's embeddings differ from ntkit's,
+        ntkit raises an error with the likely cause.
     trust_inputs : bool
-        Go on, with a note, if the original model is no better than guessing: never right on a
-        class of the validation set, or at chance on both sets. By default that is an error, for
-        wrong preprocessing looks like a model to repair.
+        Continue with a note if the original model is not better than guessing: never right on a
+        class of the validation set, or at chance on both sets. By default this is an error, because
+        wrong preprocessing has the same effect.
     {job.device}
     n_random : int
-        Random masks of the same size.
+        Number of random masks.
     random_state : int
         Seed of folds and random masks.
     force : bool
-        Replace an ``out`` that exists: files that ntkit wrote there and nobody changed since. A
-        folder that holds anything else, or what is read here, is refused.
+        Replace files in ``out`` that ntkit wrote and nobody has changed. A folder with other files,
+        or with inputs of this run, raises an error.
     {verbose}
 
     Returns
     -------
     DebiasResult or FindingsResult
-        The second if nobody said what to do. Both have ``state`` ("written", "kept" or
+        FindingsResult if a person has to decide first. Both have ``state`` ("written", "kept" or
         "open"), ``written``, ``model``, ``headline()``, ``summary()`` and ``as_dict()``.
 
     Raises
     ------
     {job.InputError}
     DeployError
-        If the folder for a service cannot be written, or its program does not answer as ntkit
-        does; ``out`` is complete by then, and the error has the ``result``.
+        If the folder for a service cannot be written, or its program predicts differently from
+        ntkit. ``out`` is complete then, and the error holds the ``result``.
     VerificationError
-        If the head found is not what the model computes with, the file written would not compute
-        the new one, or the service records other outputs.
+        If ntkit's head does not reproduce the model, the written file does not compute the new
+        head, or the service's outputs differ.
 
     Examples
     --------
@@ -276,9 +278,9 @@ def debias(
     ('written', True)
     """
     auto = AutoDebiasClassifier(frozen_backbone=new_head, validation_balanced=validation_balanced)
-    asked_for(auto, method, named=True, partly_known=True, by_change=True)  # it exists at all
+    asked_for(auto, method, named=True, partly_known=True, by_change=True)  # an early error
     if not 0 <= max_cost <= 1:
-        raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
+        raise InputError(f"max_cost must be a share from 0 to 1. Got {max_cost}.")
     again = None if resume is None else Path(resume)
     order = Order(
         method=method,
@@ -300,10 +302,10 @@ def debias(
         refuse_nested(folder.path, order.deploy)
     findings_answers, labels = _answers_given(answers, again)
     model = loaded(model)
-    by_name = {"train": train, "held-out": validation} | ({} if test is None else {"test": test})
+    by_name = {"train": train, "validation": validation} | ({} if test is None else {"test": test})
     sets = read_sets(model, by_name, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
-    reader = AttributeReader([sets["train"], sets["held-out"]], metadata, id_column)
+    reader = AttributeReader([sets["train"], sets["validation"]], metadata, id_column)
     partly = partly_known(
         reader,
         answers=labels,
@@ -312,17 +314,17 @@ def debias(
         key=id_column,
         match_names=match_names,
     )
-    given = changes_given(invariant)
-    findings_answers = with_changes(findings_answers, given)
+    invariant_changes = changes_given(invariant)
+    findings_answers = with_changes(findings_answers, invariant_changes)
     named = named_attributes(spurious, findings_answers, model, reader.sets)
-    every, (named, changes) = named, with_offered(named, given, reader)
+    every, (named, changes) = named, with_offered(named, invariant_changes, reader)
     named.check(reader)
-    _ = reader.given  # metadata that match no sample are refused before the work
-    said = bool(named or changes)
+    _ = reader.user_metadata  # an early error if they match no sample
+    decided = bool(named or changes)
     kinds = {"named": bool(named), "partly_known": partly is not None, "by_change": bool(changes)}
     asked_for(auto, method, **kinds)
-    looks = method is None and not said and partly is None and not new_head
-    earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()
+    audits = method is None and not decided and partly is None and not new_head
+    earlier = layer_names(model, most=MOST_LAYERS) if audits or partly is not None else ()
     data = prepared(
         model,
         sets,
@@ -341,20 +343,20 @@ def debias(
     compare = partial(
         Comparison,
         data.Z["train"],
-        data.Z["held-out"],
+        data.Z["validation"],
         head=None if new_head else data.model.head,
         C=C,
         select=method if order.by_score else DEFAULT_SCORE,
         seed=random_state,
     )
-    if looks:
+    if audits:
         result = _look(order, data, reader, compare(None), findings_answers, ask)
         named = named_attributes(None, result.answers, model, reader.sets)
         every, (named, changes) = named, with_offered(named, (), reader)
         if not (named or changes):
             return result
         named.check(reader)
-        if folder is not None:  # it was written by now
+        if folder is not None:  # the audit has written it
             order = replace(order, folder=replace(folder, goes_on=True))
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
     Z_test = _with_groups(data.Z["test"], every, sets["test"]) if "test" in sets else None
@@ -386,7 +388,7 @@ def _repair(
     comparison: Comparison,
     named: NamedAttributes,
 ) -> DebiasResult:
-    """Fit, choose, prove, and write what is better."""
+    """Fit the candidates, choose one, verify it, and write it if it is better."""
     known = comparison.known
     invariance = comparison.invariance
     settings, name = asked_for(
@@ -407,7 +409,7 @@ def _repair(
     job = Job(order, data, choice)
     by_change = None
     if invariance is not None:
-        by_change = told_by_change(data, choice, invariance, order)
+        by_change = change_results(data, choice, invariance, order)
     draft = job.draft(group_check(data, reader, choice), named, by_change)
     folder = order.folder
     if not draft.written and folder is None and order.deploy is None and not order.new_head:
@@ -420,10 +422,10 @@ def _repair(
     return result
 
 
-def told_by_change(
+def change_results(
     data: Prepared, choice: Choice, invariance: Invariance, order: Order
 ) -> ByChange:
-    """Which samples judged a repair by change, whether the small groups lose, and what flips."""
+    """Results of a repair by change: its judges, losses of small groups, and flips."""
     comparison, decision = choice.comparison, choice.decision
     judge = comparison.judge
     reliance = reliance_on(
@@ -433,7 +435,8 @@ def told_by_change(
         invariance.validation,
         order.seed,
     )
-    # What a person named is balanced, and what it costs is told; a change alone must be relied on.
+    # For attributes that a person named, the accuracy cost decides. For a change alone, the model
+    # must rely on it.
     judged, veto = comparison.judges_by_change(choice.clf), ""
     if judged and choice.setting.by_change:
         veto = comparison.veto(choice.name, decision.accuracy_cost.t)
@@ -444,9 +447,9 @@ def told_by_change(
         heads = (comparison.original, decision.head)
         flips = flip_rates(
             data.embedder,
-            data.sets["held-out"],
+            data.sets["validation"],
             (comparison.on_raw_embeddings(heads[0]), comparison.on_raw_embeddings(heads[1])),
-            data.Z["held-out"].Z,
+            data.Z["validation"].Z,
             invariance.changes,
             seed=order.seed,
             verbose=order.verbose,
@@ -467,29 +470,29 @@ def told_by_change(
 def _with_groups(
     test: LabelledEmbeddings, named: NamedAttributes, samples: Samples
 ) -> LabelledEmbeddings:
-    """The test set with groups class × what was named, where it has none and tells the names."""
+    """The test set with groups class × named attributes, if it has none and they can be read."""
     kinds = {name.partition(":")[0] for name in named.all_names}
-    if test.groups is not None or not named or kinds - _EXACT:  # others are cut at quantiles
+    if test.groups is not None or not named or kinds - _EXACT:  # quantiles differ between sets
         return test
     try:
         first, *others = named.read(AttributeReader([samples]))
-    except InputError:  # it lacks a column, a layer, or samples of one value
+    except InputError:  # the test set lacks a column, a layer, or samples of one value
         return test
     return replace(test, groups=first.crossed(test.y, *others).labels)
 
 
 def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels | Path | None]:
-    """Answers on findings, of all who gave some, and labels of samples, or a table of them."""
+    """Joined answers on findings, and labels of samples or their table."""
     is_one = answers is None or isinstance(answers, str | os.PathLike | Answers | Labels)
-    each_given = [answers] if is_one else [*answers]
-    everything = [answers_from(each) for each in each_given if each is not None]
+    sources = [answers] if is_one else [*answers]
+    everything = [answers_from(each) for each in sources if each is not None]
     labels = [each for each in everything if not isinstance(each, Answers)]
     findings = [each for each in everything if isinstance(each, Answers)]
     where = next((each.where if isinstance(each, Labels) else each for each in labels), None)
     if labels and (findings or len(labels) > 1):
         raise InputError(
-            f"{where} holds labels of samples, which are taken alone; give one file of them, or "
-            "answers on findings."
+            f"{where} holds labels of samples, which cannot be combined with other answers. Pass "
+            "one file of labels, or answers on findings."
         )
     kept = None if resume is None else resume / ANSWERS_FILE
     files = [Path(each.where).resolve() for each in findings if each.where]
@@ -497,8 +500,8 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
         earlier = read_answers(kept)
         if labels and earlier.spurious:
             raise InputError(
-                f"{kept} says what a shortcut is, and {where} holds labels, which are taken "
-                "alone; move one of them away."
+                f"{kept} confirms a shortcut, and {where} holds labels of samples. ntkit takes "
+                "only one of them. Move the other to another folder."
             )
         findings += [] if labels else [earlier]
     named = {each.where or f"answers[{i}]": each for i, each in enumerate(findings)}
@@ -513,12 +516,12 @@ def _look(
     answers: Answers,
     ask: Ask | None,
 ) -> FindingsResult:
-    """Audit, write what was found, and ask about what nobody answered yet."""
+    """Audit the model, write the findings, and ask about those without an answer."""
     folder = order.folder
     audit = _changed(_audited(data, reader, comparison, order.seed), data, order)
     if answers.model not in (None, audit.model) and any(each.rules for each in answers.answers):
         raise InputError(
-            "The answers are about layers of another model; answer on this one's page."
+            "The answers are about layers of another model. Answer on the page of this model."
         )
     result = FindingsResult(
         model=data.model,
@@ -548,23 +551,23 @@ def _look(
 
 
 def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
-    """Audit the model on the validation set, and class-balanced retraining beside it."""
-    samples, Z = data.sets["held-out"], data.Z["held-out"].Z
-    if reader.given is None:  # that of an image folder, if there is any
+    """Audit the model on the validation set, and a class-balanced retrained head as well."""
+    samples, Z = data.sets["validation"], data.Z["validation"].Z
+    if reader.user_metadata is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
         first = len(data.sets["train"])
         columns = {
             name: np.asarray(values)[first:]
-            for name, values in reader.given.columns.items()
+            for name, values in reader.user_metadata.columns.items()
             if not named_like_a_prediction(name)
         }
         metadata = Metadata(columns) if columns else None
     audit = audit_read(
-        ModelPass(samples, Embedded(Z, data.layers["held-out"], "")),
+        ModelPass(samples, Embedded(Z, data.layers["validation"], "")),
         data.model,
         comparison.original.predict(comparison.validation.Z),
-        beside=metadata,
+        metadata=metadata,
         random_state=seed,
     )
     retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
@@ -572,31 +575,31 @@ def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, se
 
 
 def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
-    """Change the samples as the questions suggest, so that a person sees what flips."""
-    asked = [change_for(finding) for finding in questions_of(audit)]
-    changes = {change.name: change for change in asked if change is not None}
+    """Test the changes of the questions, so that a person sees which predictions flip."""
+    of_questions = [change_for(finding) for finding in questions_of(audit)]
+    changes = {change.name: change for change in of_questions if change is not None}
     found = changes_of_samples(
         data.embedder,
         data.model.head,
-        data.sets["held-out"],
+        data.sets["validation"],
         [*changes.values()],
-        data.Z["held-out"].Z,
+        data.Z["validation"].Z,
         seed=order.seed,
         second=_SECOND,
-        budget=min(_BUDGET, budget_for(len(data.sets["held-out"]))),
+        budget=min(_BUDGET, budget_for(len(data.sets["validation"]))),
     )
     notes = () if found is None else (found.note(),)
     return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 
 def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:
-    """Groups of the validation set that lose accuracy, of all attributes that can be read."""
+    """Test which groups of the validation set lose accuracy, for all readable attributes."""
     comparison, t = choice.comparison, choice.decision.accuracy_cost.t
     y = np.concatenate([comparison.train.y, comparison.validation.y])
     train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)
     known = comparison.known
     return checked_groups(
-        reader.feature_sets(data.watched),
+        reader.feature_sets(data.image_files),
         comparison.study.classes,
         np.searchsorted(comparison.study.classes, y),
         comparison.right(choice.name, train_predictions, t),
@@ -612,8 +615,8 @@ def completed(
     reader: AttributeReader,
     seed: int,
 ) -> CompletedGroups:
-    """Groups of all training and held-out samples, from those of which they are known."""
-    parts = [data.Z["train"], data.Z["held-out"]]
+    """Groups of all training and validation samples, from partly known ones."""
+    parts = [data.Z["train"], data.Z["validation"]]
     rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
     Z = rows[0].and_then(rows[1])
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy

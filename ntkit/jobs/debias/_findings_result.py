@@ -1,4 +1,4 @@
-"""Result of a run without a repair: open questions, or nothing to repair."""
+"""Result of a repair that wrote no model: open questions, or no finding to repair."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ntkit.pages.audit_page import question_of
 
 AUDIT_FILES = ("audit.html", "audit.json")
 QUESTIONS = 3
-"""Findings of each of the two lists that are asked about; weaker ones are in audit.json."""
+"""Number of questions on each of the two lists of findings; audit.json holds the rest."""
 _WHY = (
-    "ntkit wrote no model: errors on biased data do not tell a shortcut from a hard sample, but a "
-    "person can."
+    "ntkit wrote no model: errors do not distinguish a shortcut from a hard sample, so a "
+    "person must decide."
 )
 
 
 def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
-    """Questions that nobody answered yes or no, the strongest first."""
+    """Questions without a yes or a no, the strongest first."""
     decided = {
         name
         for answer in answers.answers
@@ -38,7 +38,7 @@ def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
 
 
 def questions_of(audit: Audit) -> tuple[Finding, ...]:
-    """The strongest findings of the model and of retraining; those that have a name come first."""
+    """The strongest findings of the model and of the retrained head; named ones come first."""
     new = () if audit.retraining is None else audit.retraining.findings
     both = (*audit.findings[:QUESTIONS], *new[:QUESTIONS])
     return tuple(
@@ -49,25 +49,25 @@ def questions_of(audit: Audit) -> tuple[Finding, ...]:
 @documented
 @dataclass(frozen=True, eq=False)
 class FindingsResult:
-    """Findings of :func:`ntkit.debias` that nobody answered yet; no model is written.
+    """Result of :func:`ntkit.debias` without a decision of a person: findings, and no new model.
 
     Attributes
     ----------
     model : FrozenModel
         The original model.
     audit : Audit
-        Attributes that the model relies on, and that class-balanced retraining newly would.
+        Findings of the model, and of a class-balanced retrained head.
     answers : Answers
-        Answers of people so far.
+        Answers of a person so far.
     path : pathlib.Path or None
-        The folder written.
+        The output folder.
     {notes}
     kept_original : bool
-        Whether the unchanged original is in the folder.
+        Whether the folder holds the unchanged original.
     resumable : bool
-        Whether the command line can go on from the folder.
+        Whether the command line can continue from the folder.
     train : pathlib.Path or None
-        Where the training samples are.
+        Path of the training samples.
     """
 
     model: FrozenModel
@@ -84,7 +84,7 @@ class FindingsResult:
 
     @property
     def open(self) -> tuple[Finding, ...]:
-        """Findings that nobody answered yes or no on."""
+        """Findings without a yes or a no."""
         return open_findings(self.audit, self.answers)
 
     @property
@@ -99,36 +99,37 @@ class FindingsResult:
         return f"FindingsResult(state={self.state!r}, open={[f.name for f in self.open]})"
 
     def headline(self) -> str:
-        """First line of :meth:`summary`: open questions, or why the original model was kept."""
+        """First line of :meth:`summary`: open questions, or the reason for keeping the original."""
         n, n_open = len(questions_of(self.audit)), len(self.open)
         if n_open:
             return f"No decision yet: {counted(n_open, 'question')}."
         if n:
             more = len(self.audit.all_findings) - n
-            weaker = f" {more} weaker ones are in audit.json." if more else ""
-            return f"Kept the original model: all {n} findings are answered with no.{weaker}"
+            weaker = f" {more} weaker findings are in audit.json." if more else ""
+            return f"Kept the original model: the answer to all {n} findings is no.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
     def summary(self, *, verbose: bool = False) -> str:
-        """What ``ntkit debias`` prints: why there is no model, three questions, the next command.
+        """Text that ``ntkit debias`` prints: the reason, three questions, and the next command.
 
-        ``verbose=True`` lists more questions, every way to go on, and the notes.
+        ``verbose=True`` lists more questions, all commands to continue, and the notes.
         """
         if not verbose:
             return "\n".join(self._in_short())
         lines = [self.headline()]
         if self.open:
-            lines += [_WHY, *self._list("The model relies on", self.audit.findings)]
+            lines += [_WHY, *self._list("Findings of the model", self.audit.findings)]
             if self.audit.retraining is not None:
                 new = self.audit.retraining.findings
-                lines += self._list("Retraining would newly rely on", new)
-            lines += ["", "Go on with one of these:", *self._next()]
+                lines += self._list("Findings that only retraining would add", new)
         lines += ["", *self.notes] if self.notes else []
         if self.path is not None:
             lines.append(f"Written: {self.path / AUDIT_FILES[0]}")
             if self.kept_original:
                 lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
+        if self.open:
+            lines += ["", "Continue with one of these:", *self._next()]
         return "\n".join(lines)
 
     def _in_short(self) -> list[str]:
@@ -147,7 +148,7 @@ class FindingsResult:
         return [*lines, "", *self._questions(self.open[:QUESTIONS])]
 
     def _questions(self, findings: Sequence[Finding]) -> list[str]:
-        """The question of each finding, and what it rests on."""
+        """The question of each finding, and its accuracies."""
         lines = list[str]()
         for finding in findings:
             lines += [f"  {question_of(finding)}", f"    {shares_of(finding)}"]
@@ -158,30 +159,31 @@ class FindingsResult:
         lines = ["", f"{title}:"] if waiting else []
         lines += self._questions(waiting)
         more = len(findings) - QUESTIONS
-        return [*lines, *([f"  {more} weaker: see audit.json."] if waiting and more > 0 else [])]
+        weaker = f"  {more} weaker findings are in audit.json."
+        return [*lines, *([weaker] if waiting and more > 0 else [])]
 
     def _next(self) -> list[str]:
         if self.path is None or not self.resumable:
             there = "" if self.path is None else f"  (out and resume: {str(self.path)!r})"
             return [
-                "  a finding is a shortcut:  debias(…, answers=result.audit.answers(NAME))" + there,
-                "  order a method:           debias(…, method='auto')" + there,
+                "  confirm a finding:  debias(…, answers=result.audit.answers(NAME))" + there,
+                "  choose a method:    debias(…, method='auto')" + there,
             ]
         run, page = f"ntkit debias --from {quoted(self.path)}", self.path / AUDIT_FILES[0]
         model, train = (quoted(path or "…") for path in (self.model.path, self.train))
         return [
-            f"  answer on the page:     open {page} and save answers.json, then",
+            f"  answer on the page:     open {page}, save answers.json, and run",
             f"                          {run} --answers answers.json",
             f"  name a shortcut:        {run} --spurious NAME",
             f"  name a change:          {run} --invariant image:border   (or word:…, column:…)",
-            "  label single samples:",
+            "  label samples:",
             f'    ntkit label {model} {train} -o labels/ --question "Is there …?"',
             f"    {run} --answers labels/answers.json",
-            f"  order a method:         {run} --method auto",
+            f"  choose a method:        {run} --method auto",
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values: the content of ``result.json``."""
+        """All values for JSON: the content of ``result.json``."""
         return {
             "state": self.state,
             "headline": self.headline(),
@@ -196,12 +198,13 @@ class FindingsResult:
 
 
 def shares_of(finding: Finding) -> str:
-    """Shares of a class that are right with a finding and without it, in words."""
+    """Accuracies of a class with and without a finding's attribute, in words."""
     worst = finding.worst
     other = finding.beside(worst)
     shares = [
-        f"{percent(cell.accuracy, 0)} of {cell.count} right with{'' if cell.having else 'out'} it"
-        for cell in (worst, other)
-        if cell.count
+        f"{percent(group.accuracy, 0)} of {group.count} right "
+        f"{'with' if group.having else 'without'} it"
+        for group in (worst, other)
+        if group.count
     ]
     return f"class {worst.label}: {', '.join(shares)}   ({finding.name})"

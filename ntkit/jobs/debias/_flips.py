@@ -1,4 +1,4 @@
-"""Flips: whether the original model relies on a change, and on what the new one relies more."""
+"""Flipped predictions: reliance of the original model on a change, and of the new one."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from ntkit.metrics import drop_bounds, more_often
 
 _LEVEL = 0.05
 _SHOWN = 3  # changes in a sentence
-_RELIED = 0.05  # predictions that a change must surely flip beyond its control
-_TRIED = 150  # validation samples that each change of the bank is tried on
+_RELIED = 0.05  # lower bound of the flips beyond the control that shows reliance
+_TRIED = 150  # validation samples for each change of the bank
 
 
 @dataclass(frozen=True)
 class Reliance:
-    """Predictions of the original head that a change flips, next to an equal displacement."""
+    """Predictions of the original head that a change and its control flip."""
 
     change: str
     n: int
     flips: float
     control_flips: float
-    surely: float  # lower 95 % bound of what it flips beyond the control
+    surely: float  # lower 95 % bound of the flips beyond the control
 
     def __str__(self) -> str:
         return (
-            f"{self.change} flips {percent(self.flips)} of its {self.n} predictions, an equal "
-            f"displacement of the embedding that means nothing {percent(self.control_flips)}"
+            f"{self.change} flips {percent(self.flips)} of {self.n} predictions, and a random "
+            f"displacement of the same size flips {percent(self.control_flips)}"
         )
 
 
 def reliance_on(
     changes: Sequence[Change], head: LinearHead, Z: Array, copies: CopiesOf, seed: int
 ) -> tuple[Reliance, ...]:
-    """How much more each change surely flips than a displacement does, by exact paired bounds."""
-    # A head that does not rely on a change has nothing to repair by it, and what retraining on
-    # biased samples gains then is the bias of the samples.
-    found, predicted = list[Reliance](), head.logits(Z).argmax(axis=1)
+    """Flips of each change beyond its control, with exact paired bounds."""
+    # If a head does not rely on a change, the change cannot repair it. Retraining on biased samples
+    # would then only learn their bias.
+    reliances, predicted = list[Reliance](), head.logits(Z).argmax(axis=1)
     for number, change in enumerate(changes):
         some = copies.take(copies.change == number)
         if not len(some.of):
@@ -66,21 +66,23 @@ def reliance_on(
         level = _LEVEL / len(changes)
         surely, _ = drop_bounds(more, less, len(flips), upper_level=level, lower_level=level)
         shares = float(flips.mean()), float(too.mean())
-        found.append(Reliance(change.name, len(some.of), *shares, surely))
-    return tuple(found)
+        reliances.append(Reliance(change.name, len(some.of), *shares, surely))
+    return tuple(reliances)
 
 
-def not_relied_on(found: Sequence[Reliance]) -> str:
-    """Why there is nothing to repair by some changes; empty where one is surely relied on."""
-    if not found or max(each.surely for each in found) >= _RELIED:
+def not_relied_on(reliances: Sequence[Reliance]) -> str:
+    """Reason for not repairing by some changes; empty if the model relies on one."""
+    if not reliances or max(each.surely for each in reliances) >= _RELIED:
         return ""
-    points = f"{100 * _RELIED:g} points"
-    return f"it does not surely rely on the change by {points}: {'; '.join(map(str, found))}"
+    return (
+        f"it does not rely on the change: the flips beyond the control are not shown to be at "
+        f"least {100 * _RELIED:g} percentage points. {'; '.join(map(str, reliances))}"
+    )
 
 
 @dataclass(frozen=True)
 class FlipRate:
-    """Predictions that a change flips, of the original head and of the new one."""
+    """Share of predictions that a change flips under the original and the new head."""
 
     change: str
     n: int
@@ -91,7 +93,7 @@ class FlipRate:
 
     def __str__(self) -> str:
         before, after = percent(self.before, unit=""), percent(self.after)
-        return f"{self.change} (it flips {before} → {after} of {self.n} predictions)"
+        return f"{self.change} (flips {before} → {after} of {self.n} predictions)"
 
 
 def flip_rates(
@@ -104,7 +106,7 @@ def flip_rates(
     seed: int,
     verbose: bool,
 ) -> tuple[FlipRate, ...]:
-    """Flips of two heads under all changes of a bank; a rise is tested by Holm's correction."""
+    """Flips of two heads under all changes of the bank; tests of rises have Holm's correction."""
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(samples))[:_TRIED])
     changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
@@ -115,7 +117,7 @@ def flip_rates(
     ):
         try:
             copies = embedded_copies(quiet, samples, change, rows, seed=seed)
-        except InputError:  # it is for no sample of these
+        except InputError:  # the change applies to no sample
             continue
         if not len(copies.rows):
             continue
@@ -128,7 +130,7 @@ def flip_rates(
 
 
 def _with_rises(rates: Sequence[FlipRate]) -> tuple[FlipRate, ...]:
-    """Mark the rates that have surely risen (Holm, 1979)."""
+    """Mark the rates that have risen significantly (Holm, 1979)."""
     marked, left = dict[str, FlipRate](), len(rates)
     for rate in sorted(rates, key=lambda rate: rate.p_value):
         if rate.p_value > _LEVEL / left:
@@ -144,7 +146,7 @@ _MOST_WORDS = 20
 
 
 def _bank(samples: Samples) -> list[Change]:
-    """The bank of a set: of texts the most frequent words, mark-up and case."""
+    """The changes to try on a set; for texts the most frequent words, mark-up and case."""
     if samples.kind != "texts":
         return bank_of(samples)
     texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
@@ -156,7 +158,7 @@ def _bank(samples: Samples) -> list[Change]:
 
 @dataclass(frozen=True)
 class ByChange:
-    """What a repair by change says besides its accuracies."""
+    """Results of a repair by change besides its accuracies."""
 
     changes: tuple[str, ...]
     likeness: tuple[Likeness, ...] = ()
@@ -169,29 +171,29 @@ class ByChange:
     judged: bool = True
 
     def risen_in_words(self) -> str:
-        """Changes that surely flip more predictions of the new head, the largest rise first."""
+        """Changes that flip significantly more predictions of the new head, largest rise first."""
         risen = [rate for rate in self.flips if rate.rises]
         return listed(
             sorted(risen, key=lambda rate: rate.before - rate.after), _SHOWN, " {} in all"
         )
 
     def sentences(self, *, written: bool = True) -> list[str]:
-        """Which samples judged, and what changes flip more with a head that is written."""
+        """Sentences on the samples that judged, and on changes that the new head relies on more."""
         if not self.judged:
             return []
         lines = list[str]()
         if written and (risen := self.risen_in_words()):
-            lines.append(f"The new head now relies more on {risen}.")
+            lines.append(f"The new head relies more on {risen}.")
         if self.copies_alone:
-            lines.append("Changed copies judged, and no group of real samples.")
+            lines.append("Only changed copies judged the head, not groups of real samples.")
         elif self.likeness:
             lines += map(str, self.likeness)
         elif self.copies_judge:
-            lines.append("Groups of real samples judged, and changed copies as well.")
+            lines.append("Groups of real samples and changed copies judged the head.")
         else:
-            lines.append("Real samples alone judged: each group has enough of them.")
+            lines.append("Only real samples judged the head, because every group has enough.")
         if self.copies_judge:
-            lines.append("Copies cannot show what a change does not touch.")
-        own = [rate for rate in self.flips if rate.change in self.changes]
-        lines += [f"{rate}." for rate in own if written and not rate.rises]
+            lines.append("Copies show only the effect of the changes that made them.")
+        of_repair = [rate for rate in self.flips if rate.change in self.changes]
+        lines += [f"{rate}." for rate in of_repair if written and not rate.rises]
         return lines

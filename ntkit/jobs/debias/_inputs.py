@@ -1,4 +1,4 @@
-"""Samples of the main job: classes matched, embedded, checked, compared with the service."""
+"""Prepare the samples of a repair: match classes, embed, check, and compare with a service."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
+from ntkit._text import one_line
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING
 from ntkit.exceptions import InputError, VerificationError
@@ -29,7 +30,7 @@ from ntkit.extraction import (
     kept_or_computed,
 )
 from ntkit.inputs import MeasuredImages
-from ntkit.jobs.audit import GO_ON, WatchedPictures, like_a_guess, likely_cause
+from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
@@ -57,48 +58,48 @@ def _rarest(y: Array) -> tuple[Any, int]:
 
 
 def check_sizes(sets: Mapping[str, Samples]) -> None:
-    """Refuse sets in which a class has too few samples to fit and to judge."""
+    """Raise an error if a class of a set has too few samples."""
     for name, samples in sets.items():
         if name == "test" or not len(samples.y):
             continue
         label, count = _rarest(samples.y)
         if count < _LEAST:
             raise InputError(
-                f"The {name} set has {count} sample of class {label!r}; at least "
-                f"{_LEAST} of each class are needed, half to fit and half to judge, and hundreds "
-                "to conclude anything."
+                f"The {name} set has {count} sample of class {label!r}. At least {_LEAST} per "
+                "class are needed, half to fit and half to judge. Add samples; reliable results "
+                "need hundreds."
             )
 
 
 def check_embeddings(Z: Mapping[str, Array]) -> None:
-    """Refuse embeddings that are not finite, or the same for all samples."""
+    """Raise an error if embeddings are not finite, or are the same for all samples."""
     for name, rows in Z.items():
         low, high = rows.min(axis=0), rows.max(axis=0)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise InputError(
-                f"Embeddings of the {name} set hold NaN or infinite values; look at its inputs, "
-                "or run the model in full precision."
+                f"Embeddings of the {name} set hold NaN or infinite values. Check its inputs, or "
+                "run the model in full precision."
             )
         if (low == high).all():
             raise InputError(
-                f"All {len(rows)} embeddings of the {name} set are the same, so nothing can be "
-                "told from them; are the inputs the model's (all zeros, or another scale)?"
+                f"All {len(rows)} embeddings of the {name} set are the same. Check whether its "
+                "inputs are all zeros or on another scale."
             )
 
 
 _VERIFY_ROWS = 256
-_POOLED = ("train", "held-out")  # the sets that attributes are read of
-_PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
+_POOLED = ("train", "validation")  # the sets with attributes
+_PAGES = 16 << 20  # bytes of the report and other files besides the model
 _MEANING_OF_SHARED = {
-    ("train", "held-out"): "its errors say little about samples the model has not seen",
-    ("train", "test"): "the figures flatter the model",
-    ("held-out", "test"): "the figures flatter what was chosen on it",
+    ("train", "validation"): "errors on the validation set are not those on unseen samples",
+    ("train", "test"): "the results are too good",
+    ("validation", "test"): "the results of the chosen head are too good",
 }
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Model and samples of a job, checked and embedded."""
+    """Model and samples of a run, checked and embedded."""
 
     model: FrozenModel
     sets: Mapping[str, Samples]
@@ -114,27 +115,27 @@ class Prepared:
     cautions: tuple[str, ...]  # notes that call the result into question
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
-        """Write embeddings into a folder, all or those computed now, for the next run."""
+        """Write embeddings into a folder for the next run: all, or only those of this run."""
         for name, embedded in self.passes.items():
             if name in self.computed or not computed_only:
                 keep(folder / embeddings_file(name), embedded)
 
     @property
     def pooled_layers(self) -> dict[str, Array]:
-        """Layers that both sets have: the training samples, then the held-out ones."""
+        """Layers of both sets: the training samples, then the validation samples."""
         first, second = (self.layers[name] for name in _POOLED)
         return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
 
     @property
-    def watched(self) -> list[WatchedPictures]:
-        """Training and validation images, where they are files: what was measured of them."""
+    def image_files(self) -> list[AuditedImages]:
+        """Training and validation image files with their statistics."""
         return [self.sets[name].X for name in _POOLED if self.sets[name].kind == "images"]
 
     @property
     def shared(self) -> float:
-        """Share of the held-out samples that are in the training set."""
-        n_shared = shared_samples(self.digests).get(("train", "held-out"), 0)
-        return n_shared / len(self.sets["held-out"])
+        """Share of the validation samples that are in the training set."""
+        n_shared = shared_samples(self.digests).get(("train", "validation"), 0)
+        return n_shared / len(self.sets["validation"])
 
 
 def read_sets(
@@ -142,11 +143,11 @@ def read_sets(
     data: Mapping[str, Any],
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
 ) -> dict[str, Samples]:
-    """Read what a job is given, "train" among it, as samples of a model."""
+    """Read the sets of a run, with "train" among them, as samples of a model."""
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     return {
         name: samples.with_columns_as_in(sets["train"]).measured(
-            WatchedPictures if name in _POOLED else MeasuredImages
+            AuditedImages if name in _POOLED else MeasuredImages
         )
         for name, samples in sets.items()
     }
@@ -166,8 +167,8 @@ def prepared(
     verbose: bool,
     trust_inputs: bool = False,
 ) -> Prepared:
-    """Check what a job is given, and embed it."""
-    if folder is not None:  # it may take something's place, or lack room
+    """Check the model and the samples of a run, and embed the samples."""
+    if folder is not None:  # the folder may exist, or the disk may be full
         size = 2 * size_of(model.files) + _PAGES
         check_folder(folder, inputs=input_paths(model, *sets.values()), force=force, size=size)
     check_origins(model, sets)
@@ -208,31 +209,31 @@ def prepared(
             of_layers[name] = {**of_layers[name], EMBEDDING: embedded.Z}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
-        head, train, validation = model.head, Z["train"], Z["held-out"]
+        head, train, validation = model.head, Z["train"], Z["validation"]
         pred = head.predict(train.Z)
-        # A shortcut may point the other way in any other set.
+        # Only the training set shows the class order: in other sets a shortcut may be reversed.
         check_class_order(pred, train.y, head.classes)
         judged = (validation.y, head.predict(validation.Z))
         problem = like_a_guess(*judged, len(head.classes), (train.y, pred))
         if problem is not None:
-            problem = f"{problem}: {likely_cause(sets['held-out'])}"
+            problem = f"{problem}. {likely_cause(sets['validation'])}"
             if not trust_inputs:
                 raise InputError(f"{problem} {GO_ON}")
             cautions.append(problem)
-    digests = {name: digests_of() for name, digests_of in contents.items()}  # once they were read
+    digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     notes += reading_notes(sets)
     cautions += shared_notes(sets, digests)
     for name, samples in sets.items():
         label, count = _rarest(samples.y)
         if count < _FEW:
             cautions.append(
-                f"The {name} set has {count} samples of class {label!r}: figures from fewer than "
-                f"{_FEW} tell little."
+                f"The {name} set has only {count} samples of class {label!r}. Results with fewer "
+                f"than {_FEW} are unreliable."
             )
     if computed:
-        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+        notes.append(f"Embeddings computed on: {embedder.device_}.")
     elif passes:
-        notes.append(f"Embeddings are those that {kept} keeps.")
+        notes.append(f"Embeddings read from {kept}.")
     return Prepared(
         model,
         sets,
@@ -252,7 +253,7 @@ def prepared(
 def with_classes(
     model: FrozenModel, sets: Mapping[str, Samples], new_head: bool
 ) -> tuple[FrozenModel, list[str]]:
-    """Match the labels with the head's classes; name unnamed classes after the labels."""
+    """Match the labels with the head's classes; classes without names get the labels."""
     labels = np.unique(sets["train"].y)
     for name, samples in sets.items():
         problem = differing_classes(
@@ -260,7 +261,7 @@ def with_classes(
             labels,
             what=f"The {name} set",
             where="the training set",
-            fix="every class needs samples in each set.",
+            fix="add samples of every class to each set.",
         )
         if problem is not None:
             raise InputError(problem)
@@ -274,8 +275,8 @@ def with_classes(
         if len(labels) < 2:
             raise
         raise InputError(
-            f"{str(error).rstrip('.')}. For a head of these {len(labels)} classes instead: "
-            "--new-head (new_head=True)."
+            f"{str(error).rstrip('.')}. To fit a new head for these {len(labels)} classes: "
+            "--new-head (new_head=True)"
         ) from error
     return match.model, [*match.notes]
 
@@ -288,12 +289,12 @@ def _embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str]) -
 
 
 def embeddings_file(name: str) -> str:
-    """Name of the file that keeps the embeddings of a set."""
-    return f"embedded-{'validation' if name == 'held-out' else name}.npz"
+    """Name of the file with the embeddings of a set."""
+    return f"embedded-{name}.npz"
 
 
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
-    """Refuse embeddings of another model, and sets that were made in two ways."""
+    """Raise an error for embeddings of another model, or sets with different preprocessing."""
     origins = {
         f"{samples.called()} ({name})" if samples.sources else f"The {name} set": (
             samples.origin or {"preprocessing": samples.preprocessing}
@@ -307,30 +308,31 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
 
 
 def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
-    """Sentences on what was assumed or left out in reading."""
+    """Notes on assumptions and on samples left out in reading."""
     notes = [note for s in sets.values() for note in s.notes]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
     return [*notes, *input_notes(sets.values())]
 
 
 def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
-    """Sentences on samples that are in two sets."""
+    """Notes on samples that are in two sets."""
     notes = list[str]()
     for (first, second), n in shared_samples(digests).items():
         if n:
             samples = sets[second]
             share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
             notes.append(
-                f"{n} of the {len(samples)} {second} samples ({share} %) "
-                f"{'is' if n == 1 else 'are'} in the {'training' if first == 'train' else first} "
-                f"set as well, by {'embedding' if samples.embedded else 'content'}: "
+                f"{n} of {len(samples)} {second} samples ({share} %) "
+                f"{'is' if n == 1 else 'are'} also in the "
+                f"{'training' if first == 'train' else first} set, by "
+                f"{'embedding' if samples.embedded else 'content'}: "
                 f"{_MEANING_OF_SHARED[first, second]}."
             )
     return notes
 
 
 def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
-    """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
+    """Inputs for verification: real ones, or random ones if all sets are embeddings."""
     for samples in sets.values():
         if not samples.embedded:
             return first_rows(samples.X, _VERIFY_ROWS)
@@ -340,45 +342,45 @@ def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
 def parity_notes(
     model: FrozenModel, sets: Mapping[str, Samples], recorded: Any, device: str
 ) -> list[str]:
-    """Compare what a service recorded with what a job would compute."""
+    """Compare a service's recorded outputs with ntkit's."""
     if recorded is None:
         return []
     recording = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
-    validation = sets["held-out"]
+    validation = sets["validation"]
     data: Samples | None = validation
     if recording.files is not None:
         data = _with_files(sets)
-    elif recording.given and "rows" not in recording.given:
+    elif recording.inputs and "rows" not in recording.inputs:
         data = None
     parity = check_parity(model, recorded, data, preprocessing=validation.steps, device=device)
     if not parity.same_embeddings:
         raise VerificationError(
-            f"The service computes otherwise than ntkit would. {parity.summary()} A head for such "
-            "embeddings is none for the service's: let ntkit prepare samples as the service does, "
-            "or leave out --recorded (recorded=)."
+            f"The service computes other outputs than ntkit. {parity.summary()}\nA head for "
+            "ntkit's embeddings will not fit the service's. Set the same preprocessing, or omit "
+            "--recorded (recorded=)."
         )
-    return [f"Compared with the service ({recording.source}): {' '.join(parity.summary().split())}"]
+    return [f"Comparison with the service ({recording.source}): {one_line(parity.summary())}"]
 
 
 def _with_files(sets: Mapping[str, Samples]) -> Samples:
-    """The samples of all sets that names of files may mean, by their whole paths."""
-    pictures = [samples for samples in sets.values() if samples.kind == "images"]
-    if pictures:
-        paths = [path for samples in pictures for path in samples.X.paths]
+    """The samples of all sets with file names, by their whole paths."""
+    images = [samples for samples in sets.values() if samples.kind == "images"]
+    if images:
+        paths = [path for samples in images for path in samples.X.paths]
         ids = np.asarray([path.as_posix() for path in paths])
-        return Samples(ImageFiles(paths, pictures[0].X.preprocessing), ids=ids)
+        return Samples(ImageFiles(paths, images[0].X.preprocessing), ids=ids)
     named = [samples for samples in sets.values() if samples.ids is not None]
     if not named:
         raise InputError(
-            "The recording names files, but no set holds images or their embeddings; name rows of "
-            "the held-out set instead."
+            "The recording names files, but no set holds images or their embeddings. Record rows "
+            "of the validation set instead."
         )
     ids = np.concatenate([samples.ids for samples in named])
     return replace(named[0], X=_Rows([samples.X for samples in named]), y=None, ids=ids)
 
 
 class _Rows:
-    """Rows of several arrays, one after the other, none of them copied."""
+    """Rows of several arrays as one, without copies."""
 
     def __init__(self, parts: list[Any]) -> None:
         self._parts = parts

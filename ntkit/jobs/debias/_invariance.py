@@ -1,4 +1,4 @@
-"""Repair by change: which changes were named or offered, and copies of both sets by them."""
+"""Repair by change: the changes that a person named or confirmed, and changed copies."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _FOLDS = 5
 
 
 def change_offered(names: Names, samples: Samples) -> Change | None:
-    """The change of a confirmed word, or of a column that the model takes; None for all else."""
+    """The change of a confirmed word, or of a column that the model takes; else None."""
     first = names[0][0]
     kind, _, rest = first.partition(":")
     if samples.embedded:
         return None
     if kind == "word" and samples.kind == "texts" and all(n[0].startswith("word:") for n in names):
-        one_side = len(names) == 1
-        with suppress(InputError):  # a tag has no other in its place
-            return change_named(f"{first}=both" if one_side else "|".join(n[0] for n in names))
+        one_value = len(names) == 1
+        with suppress(InputError):  # a tag has no counterpart
+            return change_named(f"{first}=both" if one_value else "|".join(n[0] for n in names))
     if kind != "column":
         return None
-    with suppress(InputError):  # it is no column that the model takes
+    with suppress(InputError):  # the model does not take this column
         column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
         change = change_named(f"column:{column}")
         change.copies(samples, range(min(1, len(samples))))
@@ -54,28 +54,27 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
 
 
 def with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
-    """Answers, and those that name changes after which the right answer stays the same."""
+    """Answers, with the user's changes that keep the true class added."""
     for change in changes:
-        said = Answer.on_change(change.name, "invariant")
-        before = next((each for each in answers.answers if each.name == said.name), None)
+        answer = Answer.on_change(change.name, "invariant")
+        before = next((each for each in answers.answers if each.name == answer.name), None)
         if before is not None and before.answer == "legitimate":
             raise InputError(
-                f"Somebody answered that the right answer does not stay the same after "
-                f"{change.name}; change that answer in {answers.where or 'the answers'}, or leave "
-                "the change out."
+                f"{answers.where or 'The answers'} say that {change.name} changes the true class. "
+                "Correct that answer, or omit the change."
             )
-        if change.kind != "function":  # a file cannot hold one
-            answers = answers.with_answer(said.signed())
+        if change.kind != "function":  # a file cannot hold a function
+            answers = answers.with_answer(answer.signed())
     return answers
 
 
 def with_offered(
-    named: NamedAttributes, given: Sequence[Change], reader: AttributeReader
+    named: NamedAttributes, user_changes: Sequence[Change], reader: AttributeReader
 ) -> tuple[NamedAttributes, tuple[Change, ...]]:
-    """Changes that were named, answered, or offered by named words and columns."""
-    # An attribute that has one value in each class has no counterexample to balance: then its
-    # change alone repairs.
-    changes = {change.name: change for change in given}
+    """Changes that are named, confirmed, or that belong to named words and columns."""
+    # An attribute with one value in each class has no counterexamples to balance. Then only its
+    # change can repair the model.
+    changes = {change.name: change for change in user_changes}
     changes |= {name: change_named(name) for name in named.answers.invariant if name not in changes}
     kept, replaced = list[Names](), list[str]()
     for names in named.names:
@@ -86,17 +85,17 @@ def with_offered(
                 replace(named, names=(names,)).read(reader)
             except ClassItself:
                 replaced.append(
-                    f"No sample tells {offered.name} from the class, so no group is balanced: "
-                    "changed copies alone repair and judge."
+                    f"{offered.name} has one value in each class, so ntkit cannot balance groups. "
+                    "It repairs and judges with changed copies only."
                 )
                 continue
         kept.append(names)
-    told = (*named.replaced, *replaced)
-    return replace(named, names=tuple(kept), replaced=told), tuple(changes.values())
+    notes = (*named.replaced, *replaced)
+    return replace(named, names=tuple(kept), replaced=notes), tuple(changes.values())
 
 
 Judging = tuple[Callable[[Samples, Samples], Array], Attribute]
-"""What reads the values of a set's copies, and the attribute of the samples."""
+"""A function that reads the values of a set's copies, and the attribute of the samples."""
 
 
 def judging_attributes(
@@ -105,13 +104,13 @@ def judging_attributes(
     changes: Sequence[Change],
     reader: AttributeReader,
 ) -> list[Judging]:
-    """Attributes whose groups judge: named ones, and what a change of texts or columns tells."""
+    """Attributes whose groups judge: named ones, and those of changed words or columns."""
     judging = [_by_names(*pair) for pair in zip(names, attributes, strict=True)]
     offered = {c.name for n in names if (c := change_offered(n, reader.sets[0])) is not None}
     for change in changes:
         if change.name in offered:
             continue
-        with suppress(InputError):  # it has one value in each class, or too many
+        with suppress(InputError):  # one value in each class, or too many values
             if change.kind in ("word", "column"):
                 of_change = _names_of(change)
                 judging.append(_by_names(of_change, varying(reader, of_change)))
@@ -132,7 +131,7 @@ def _marked_up(originals: Samples, copies: Samples) -> Array:
 
 
 def _names_of(change: Change) -> Names:
-    """Names of the values that a change of words or of a column puts in each other's place."""
+    """Names of the values that a change of words or of a column exchanges."""
     kind, _, rest = change.name.partition(":")
     if kind == "word":
         words = [word.removeprefix("word:") for word in rest.split("|")]
@@ -145,12 +144,12 @@ def _names_of(change: Change) -> Names:
 
 @dataclass(frozen=True, eq=False)
 class CopiesOf:
-    """Copies of a set of samples by several changes: embeddings, rows of originals, the change."""
+    """Changed copies of a set: embeddings, rows of originals, and number of the change."""
 
     Z: Array
     of: Array
     change: Array
-    values: Array  # value of each named attribute, −1 where a change tells of none, (n, A)
+    values: Array  # value of each judging attribute, −1 if unknown, (n, A)
 
     def take(self, kept: Array) -> CopiesOf:
         """Some of the copies."""
@@ -159,7 +158,7 @@ class CopiesOf:
 
 @dataclass(frozen=True, eq=False)
 class Invariance:
-    """Changes after which the right answer stays the same, and copies of both sets by them."""
+    """Changes that keep the true class, and changed copies of both sets."""
 
     changes: tuple[Change, ...]
     train: CopiesOf
@@ -168,7 +167,7 @@ class Invariance:
     notes: tuple[str, ...] = ()
 
     def changed(self, n_train: int, n_validation: int) -> Array:
-        """Embeddings of all copies by row and change, NaN where there is none; (N + M, R, D)."""
+        """Embeddings of all copies by row and change, NaN without a copy; (N + M, R, D)."""
         width = self.train.Z.shape[1]
         shape = (n_train + n_validation, len(self.changes), width)
         placed = np.full(shape, np.nan, dtype=self.train.Z.dtype)
@@ -177,13 +176,13 @@ class Invariance:
         return placed
 
     def remade(self, validation: Samples, seed: int) -> Samples:
-        """The copies of the validation set by the first change, to be shown."""
+        """The copies of the validation set by the first change, for the report."""
         folds = self.folds[len(self.folds) - len(validation) :]
         return self.changes[0].copies(validation, seed=seed, folds=folds)[0]
 
 
 def donor_folds(y: Array, seed: int, n_splits: int = _FOLDS) -> Array:
-    """Fold of each sample: donors are of the same one, and cross-validation splits along them."""
+    """Fold of each sample; the donor of a copy is in the same fold as the original."""
     folds = np.zeros(len(y), dtype=np.intp)
     _, counts = np.unique(y, return_counts=True)
     n_splits = min(n_splits, int(counts.min()))
@@ -205,15 +204,15 @@ def copies_made(
     verbose: bool,
 ) -> Invariance:
     """Make and embed copies of the training and the validation set; interrupted work resumes."""
-    used = ("train", "held-out")
-    # Donors of the validation set are of one half, for each half judges heads fitted on the other.
+    used = ("train", "validation")
+    # The validation set has two folds, because each half judges heads fitted on the other half.
     folds = {
         name: donor_folds(sets[name].y, seed, n) for name, n in zip(used, (_FOLDS, 2), strict=True)
     }
     n_copies = {name: _counted(changes, sets[name], name, seed, folds[name]) for name in used}
     if verbose:
         total = sum(map(sum, n_copies.values()))
-        tqdm.write(f"Embedding {total} copies by {_titles(changes)}.", file=sys.stderr)
+        tqdm.write(f"Embedding {total} copies changed by {_titles(changes)}.", file=sys.stderr)
     made = dict[str, CopiesOf]()
     place = None if out is None else out.parent / f".{out.name}.copies"
     written = list[Path]()
@@ -227,13 +226,14 @@ def copies_made(
                 embedder, sets[name], change, seed=seed, folds=folds[name], store=store
             )
             written += [] if store is None or not len(copies.rows) else [store]
-            of = replace(copies.samples, sources=())  # no table of theirs is read
+            of = replace(copies.samples, sources=())  # a copy has no table
             values = np.full((len(copies.rows), len(judging)), -1)
-            # A part of images is more than a statistic of it: its copies are cells of their own.
+            # Copies with a changed part of the image make groups of their own, because an image
+            # statistic does not capture the change.
             if change.kind in ("word", "column", "markup"):
                 for i, (read, _) in enumerate(judging):
                     values[:, i] = read(replace(sets[name], sources=()), of)
-            Z = np.array(copies.Z)  # the store goes when the run ends
+            Z = np.array(copies.Z)  # the store is removed at the end of the run
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
         made[name] = CopiesOf(
             *(np.concatenate([getattr(part, each) for part in parts]) for each in kept)
@@ -241,21 +241,21 @@ def copies_made(
     for store in written:
         shutil.rmtree(store, ignore_errors=True)
     if place is not None:
-        with suppress(OSError):  # it holds something else
+        with suppress(OSError):  # the folder holds other files
             place.rmdir()
     notes = [
-        f"Copies by {change.name}: {n_copies['train'][i]} of {len(sets['train'])} training and "
-        f"{n_copies['held-out'][i]} of {len(sets['held-out'])} validation samples."
+        f"Copies changed by {change.name}: {n_copies['train'][i]} of {len(sets['train'])} training "
+        f"and {n_copies['validation'][i]} of {len(sets['validation'])} validation samples."
         for i, change in enumerate(changes)
     ]
     both = np.concatenate([folds[name] for name in used])
-    return Invariance(tuple(changes), made["train"], made["held-out"], both, tuple(notes))
+    return Invariance(tuple(changes), made["train"], made["validation"], both, tuple(notes))
 
 
 def _counted(
     changes: Sequence[Change], samples: Samples, name: str, seed: int, folds: Array
 ) -> list[int]:
-    """Copies by each change of a set; refuse changes that apply to none of its samples."""
+    """Number of copies by each change; raises an error if no change applies to the set."""
     counts = list[int]()
     for change in changes:
         try:
@@ -264,8 +264,8 @@ def _counted(
             raise InputError(f"The {name} set: {error}") from error
     if not any(counts):
         raise InputError(
-            f"{_titles(changes)} applies to none of the {len(samples)} samples of the {name} set; "
-            "name a change that does."
+            f"{_titles(changes)} applies to none of the {len(samples)} samples of the {name} set. "
+            "Name another change."
         )
     return counts
 
@@ -277,11 +277,11 @@ def _titles(changes: Sequence[Change]) -> str:
 def _values_of_copies(
     originals: Samples, copies: Samples, *, names: Names, attribute: Attribute
 ) -> Array:
-    """Value of a named attribute of copies, by the numbers of the samples' attribute."""
-    # Copies are read together with their originals: a word that none of them holds is a value.
+    """Value of an attribute of copies, in the numbering of the samples' attribute."""
+    # Copies are read together with the originals, so that a word may be missing from all copies.
     try:
         read = AttributeReader([originals, copies]).attribute(names, fewest=1)
-    except InputError:  # they do not tell it
+    except InputError:  # the copies do not have the attribute
         return np.full(len(copies), -1)
     number = {value: i for i, value in enumerate(attribute.names)}
     of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])

@@ -1,4 +1,4 @@
-"""Files of a job: all of them, verified, or nothing; and a folder that a service takes as it is."""
+"""Write the files of a run, verified and all or none, and a folder for a service."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ HEADS_FILE, ORIGINAL = "heads.npz", "original head"
 ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"
-_TRIED = 16  # samples that the program is run on
+_TRIED = 16  # samples for the test run of the program
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
-_BESIDE_TOKENIZER = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
+_TOKENIZER_FILES = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
 
 
-_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
-"""Files of a look, that a repair in the same folder leaves there."""
+_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "validation", "test")))
+"""Files of an audit that a repair keeps in the same folder."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Folder of the results: a new one, or that of an earlier run that is gone on with."""
+    """Folder of the results: a new one, or the folder of an earlier run that continues."""
 
     path: Path
     goes_on: bool
@@ -75,7 +75,7 @@ class Folder:
 
     @classmethod
     def of(cls, out: Any, resume: Path | None, *, force: bool) -> Folder | None:
-        """Check it before the work; None where nothing is to be written."""
+        """Check the folder before the work; None without an output folder."""
         if out is None:
             return None
         path = Path(out)
@@ -84,7 +84,7 @@ class Folder:
         return cls(check_folder(path, force=force), False, force)
 
     def opened(self) -> AbstractContextManager[Path]:
-        """An empty folder, whose files take their place when the block ends well."""
+        """An empty folder; its files move to the output folder if the block succeeds."""
         if self.goes_on:
             return updated_folder(self.path, keep=_KEPT)
         return new_folder(self.path, force=self.force)
@@ -92,7 +92,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Order:
-    """Options of :func:`debias` that a job is done with, and where the results go."""
+    """Options of :func:`debias`, and the folder of the results."""
 
     method: Any
     auto: AutoDebiasClassifier
@@ -116,7 +116,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """Options of a job, the data it starts from, and the head that was chosen."""
+    """Options of a run, its data, and the chosen head."""
 
     order: Order
     data: Prepared
@@ -125,7 +125,7 @@ class Job:
     def draft(
         self, check: GroupCheck, named: NamedAttributes, by_change: ByChange | None = None
     ) -> DebiasResult:
-        """Result of the job, before anything is written or verified."""
+        """Result of the run, before anything is written or verified."""
         order, data, choice = self.order, self.data, self.choice
         comparison, clf, decision = choice.comparison, choice.clf, choice.decision
         new_head, path = order.new_head, None if order.folder is None else order.folder.path
@@ -135,9 +135,10 @@ class Job:
         vetoed = by_change is not None and bool(by_change.veto)
         trail = [answer.as_dict() for answer in named.answers.answers]
         if known is not None:
-            digests = [digest for name in ("train", "held-out") for digest in data.digests[name]]
+            digests = [digest for name in ("train", "validation") for digest in data.digests[name]]
             trail.append(known.partly.trail(digests))
-        # What a person said is carried out, and what it costs is told; an order is refused.
+        # ntkit follows a person's decision on attributes and reports its accuracy cost. A method
+        # without such a decision must not harm a group.
         harmless = choice.groups is not None or check.refused(order.max_cost) is None
         helped = ordered and decision.helped and data.shared <= MOST_SHARED and harmless
         helped &= not vetoed
@@ -150,18 +151,18 @@ class Job:
             facts |= self._provenance(suppressed, trail) if written else {}
             debiased = data.model.with_head(head, provenance=facts)
         notes = [*data.notes, *named.replaced]
-        notes += [each.sentence("training and held-out samples") for each in comparison.named]
+        notes += [each.sentence("training and validation samples") for each in comparison.named]
         notes += choice.notes_on_groups()
         notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
         if new_head and data.model.head is not None:
             before, now = len(data.model.head.classes), len(head.classes)
-            notes.append(f"The head is new: {before} classes before, {now} now.")
+            notes.append(f"The new head has {now} classes, and the original head has {before}.")
         if new_head and not written:
-            notes.append("The head written is the ERM head, fitted on the training set.")
+            notes.append("ntkit wrote the ERM head, fitted on the training set.")
         if comparison.test is None:
             notes.append(
-                "No test set was given: the figures are for the validation set, from heads that "
-                "saw the other half of it."
+                "There is no test set, so the results are for the validation set, cross-fitted by "
+                "halves."
             )
         return DebiasResult(
             model=debiased,
@@ -194,7 +195,7 @@ class Job:
 
     def _check_command(self) -> str:
         """Command that checks the written model on the samples of the table."""
-        samples = self.data.sets.get("test", self.data.sets["held-out"])
+        samples = self.data.sets.get("test", self.data.sets["validation"])
         source = next(iter(samples.sources), None)
         old, folder = self.data.model.path, self.order.folder
         if old is None or source is None or folder is None or arguments() is None:
@@ -203,7 +204,7 @@ class Job:
         return " ".join(filter(None, [f"ntkit check {files}", options_again()]))
 
     def _balanced_over(self) -> str | None:
-        """Attributes that are named, or else what judges; more than these may judge."""
+        """Names of the named attributes, or of the attribute whose groups judge."""
         choice = self.choice
         if choice.groups is None:
             return None
@@ -213,7 +214,7 @@ class Job:
     def _provenance(
         self, suppressed: Array, answers: Sequence[Mapping[str, Any]]
     ) -> dict[str, str]:
-        """Facts about the new head that are kept in the model."""
+        """Facts about the new head for the model's metadata."""
         choice, model, train = self.choice, self.data.model, self.data.sets["train"]
         steps = (train.origin or {}).get("preprocessing", train.preprocessing)
         source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
@@ -225,7 +226,7 @@ class Job:
         facts = {} if choice.groups is None else {"attributes": choice.groups.name}
         if (invariance := choice.comparison.invariance) is not None:
             facts |= {"changes": json.dumps([change.name for change in invariance.changes])}
-        if answers:  # 64 hexadecimal digits, which tell them from others
+        if answers:  # a hash identifies the answers
             text = json.dumps(list(answers), sort_keys=True)
             facts["answers_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         facts |= {
@@ -239,7 +240,7 @@ class Job:
         return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
 
     def write(self, draft: DebiasResult) -> DebiasResult:
-        """Write and verify in a folder that takes its name when everything is in it."""
+        """Write and verify in a temporary folder, which is renamed when it is complete."""
         folder = self.order.folder
         with new_folder(None) if folder is None else folder.opened() as place:
             result = draft
@@ -263,8 +264,8 @@ class Job:
         return result
 
     def deploy(self, result: DebiasResult) -> None:
-        """Write the folder for a service, when that of the result is complete."""
-        # DeployError: it cannot be written, or its program does not answer as ntkit does.
+        """Write the folder for a service, after the folder of the result."""
+        # DeployError: it cannot be written, or its program predicts differently from ntkit.
         try:
             with new_folder(self.order.deploy, force=self.order.force) as place:
                 self._saved(result, place / DEPLOYED)
@@ -273,7 +274,7 @@ class Job:
                 write_deployed(place, result.model, self.data.model, self._raw, usage, card)
         except (NtkitError, OSError) as error:
             where = "" if result.path is None else f" {result.path} is complete."
-            raise DeployError(f"Nothing was deployed: {error}{where}", result) from error
+            raise DeployError(f"No folder for a service: {error}{where}", result) from error
 
     def _saved(self, result: DebiasResult, path: Path) -> Verification:
         return save_verified(
@@ -287,9 +288,9 @@ class Job:
 
     @property
     def _raw(self) -> Samples:
-        """A set of inputs, where there is one."""
+        """A set with raw inputs, if there is one."""
         sets = self.data.sets
-        parts = [sets[name] for name in ("test", "held-out", "train") if name in sets]
+        parts = [sets[name] for name in ("test", "validation", "train") if name in sets]
         return next((part for part in parts if not part.embedded), parts[0])
 
     def _usage(self, result: DebiasResult, file: str) -> Usage:
@@ -303,8 +304,8 @@ class Job:
         comparison, rated = choice.comparison, choice.rated
         validation, original = comparison.validation, comparison.original
         before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
-        told = result.by_change
-        others = choice.fitted["neurontune" if told is None else "neurontune-change-50"]
+        by_change = result.by_change
+        others = choice.fitted["neurontune" if by_change is None else "neurontune-change-50"]
         scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else others
         moved = self._moved() if getattr(scored, "statistic", "") == "change" else None
         suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
@@ -313,14 +314,14 @@ class Job:
             title=name_of(data.model),
             headline=result.headline(),
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
-            price_taken=asdict(result.accuracy_cost),
+            accuracy_cost=asdict(result.accuracy_cost),
             sentences=[
-                *(() if told is None else told.sentences(written=result.written)),
+                *(() if by_change is None else by_change.sentences(written=result.written)),
                 *(line.strip() for line in result.check.sentences()),
                 *filter(None, [result.named_outcome(), result.verdict()]),
                 *result.notes,
             ],
-            asked=self._facts(),
+            options=self._options(),
             candidates=[asdict(c) for c in result.candidates],
             evaluated_on=result.evaluated_on,
             candidates_on=result.evaluated_on,
@@ -329,14 +330,14 @@ class Job:
                 original.predict(rated.Z),
                 choice.after,
                 rated.groups,
-                sets["held-out" if comparison.test is None else "test"],
+                sets["validation" if comparison.test is None else "test"],
             ),
             Z=validation.Z,
-            neurons_on=Shown(validation.y, before, after, validation.groups, sets["held-out"]),
+            neurons_on=Shown(validation.y, before, after, validation.groups, sets["validation"]),
             scores=scored.spuriousness_scores_,
             scores_of=(
-                f"Scores are for {'the copies of both sets' if moved else 'the held-out set'}, in "
-                f"{_unit_of_scores(scored)}."
+                f"Scores are for {'the copies of both sets' if moved else 'the validation set'}, "
+                f"in {_unit_of_scores(scored)}."
             ),
             classes=scored.classes_,
             suppressed=suppressed,
@@ -348,7 +349,7 @@ class Job:
 
     def _moved(self) -> Moved | None:
         """Copies of the validation set by the first change, next to their originals."""
-        comparison, samples = self.choice.comparison, self.data.sets["held-out"]
+        comparison, samples = self.choice.comparison, self.data.sets["validation"]
         invariance = comparison.invariance
         if invariance is None or samples.embedded:
             return None
@@ -369,8 +370,8 @@ class Job:
             shown(first.Z, y[first.of], made),
         )
 
-    def _facts(self) -> dict[str, str]:
-        """Samples, head and options of the job, in words."""
+    def _options(self) -> dict[str, str]:
+        """Samples, head and options of the run, in words."""
         facts, order, clf = dict[str, str](), self.order, self.choice.clf
         for name, samples in self.data.sets.items():
             labels, counts = np.unique(samples.y, return_counts=True)
@@ -394,15 +395,15 @@ class Job:
             chosen_by = f"the label-free score {order.method} on halves of the validation set"
         whose = self.choice.decision.accuracy_cost.whose
         return facts | {
-            "head chosen": self.choice.name,
-            "its parameters": ", ".join(parameters) or "the defaults",
+            "chosen head": self.choice.name,
+            "parameters of the head": ", ".join(parameters) or "the defaults",
             "chosen by": chosen_by,
-            "largest cost": f"{100 * order.max_cost:g} % of {whose}",
+            "limit of the accuracy cost": f"{100 * order.max_cost:g} points of {whose}",
             "random_state": str(order.seed),
         }
 
     def _write_heads(self, path: Path) -> None:
-        """Heads of the candidates and the original one, and which model they are for."""
+        """Write the heads of the candidates and of the original, and the identity of the model."""
         model: FrozenModel = self.data.model
         raw = self.choice.comparison.on_raw_embeddings
         heads = {name: raw(head_of(clf)) for name, clf in self.choice.fitted.items()}
@@ -428,14 +429,14 @@ class Job:
 
 
 def _unit_of_scores(clf: Any) -> str:
-    """Of an estimator fitted on standardised embeddings."""
+    """Unit of the spuriousness scores of an estimator on standardised embeddings."""
     if getattr(clf, "statistic", None) != "contribution":
         return "standard deviations of each neuron"
     return "standard deviations of its contribution" if clf.standardize else "logits"
 
 
 def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:
-    """Write what was found: the page to answer on, its figures, and how the run is gone on with."""
+    """Write findings: the page to answer on, its JSON, and the record of the run."""
     if page:
         go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
         if not result.resumable:
@@ -450,7 +451,7 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
 
 
 def copy_original(model: FrozenModel, folder: Path) -> None:
-    """Put a model under the name of the new one, its file byte by byte where it is one file."""
+    """Copy the original model under the name of the new one; a single file byte by byte."""
     if model.path is not None and len(model.files) == 1:
         shutil.copyfile(model.path, folder / MODEL_FILE)
     else:
@@ -458,7 +459,7 @@ def copy_original(model: FrozenModel, folder: Path) -> None:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write ``result.json``, and what the run can be gone on from."""
+    """Write ``result.json``, and the arguments of the command for a later run."""
     if (started := arguments()) is not None:
         (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
     (folder / "result.json").write_text(as_json(record), encoding="utf-8")
@@ -472,7 +473,7 @@ def write_deployed(
     usage: Usage,
     card: str,
 ) -> None:
-    """Write everything beside a model that is already in the folder, and run the program."""
+    """Write the other files of a folder that holds the model, and run the program."""
     names = [str(name) for name in json.loads(model.metadata["ntkit.classes"])]
     labels = json.dumps(names, indent=2, ensure_ascii=False) + "\n"
     (folder / "labels.json").write_text(labels, encoding="utf-8")
@@ -480,8 +481,8 @@ def write_deployed(
         (folder / name).write_bytes(content)
     _copy_used(folder, original, samples, names)
     written = FrozenModel.load(folder / DEPLOYED)
-    # timm's config.json says how images are prepared, and options may have said otherwise.
-    if samples.kind == "images" and not _says(written, samples.X.preprocessing):
+    # timm's config.json names the preprocessing, but options may have replaced it.
+    if samples.kind == "images" and not _names_steps(written, samples.X.preprocessing):
         (folder / _CONFIG).unlink(missing_ok=True)
     (folder / _PROGRAM).write_text(usage.program, encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -492,47 +493,47 @@ def write_deployed(
 
 
 def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: list[str]) -> None:
-    """Copy the configuration files beside the original that the samples were read with."""
+    """Copy the original's configuration files that were used to read the samples."""
     places = folders_of(original.path)
-    beside = {
+    existing = {
         name: place / name
         for place in reversed(places)
-        for name in (_CONFIG, _PREPROCESSOR, *_BESIDE_TOKENIZER)
+        for name in (_CONFIG, _PREPROCESSOR, *_TOKENIZER_FILES)
         if (place / name).is_file()
     }
-    if _CONFIG in beside:
-        config = _with_names(beside[_CONFIG], names)
+    if _CONFIG in existing:
+        config = _with_names(existing[_CONFIG], names)
         if config is not None:
             (folder / _CONFIG).write_text(config, encoding="utf-8")
     wanted: Sequence[str] = ()
-    if samples.kind == "images" and _says(original, samples.X.preprocessing):
+    if samples.kind == "images" and _names_steps(original, samples.X.preprocessing):
         wanted = (_PREPROCESSOR,)
     elif samples.kind == "texts":
         tokenizer = samples.X.preprocessing.tokenizer
         used = tokenizer is not None and Path(tokenizer).parent in places
-        wanted = _BESIDE_TOKENIZER if used else ()
+        wanted = _TOKENIZER_FILES if used else ()
     for name in wanted:
-        if name in beside:
-            shutil.copyfile(beside[name], folder / name)
+        if name in existing:
+            shutil.copyfile(existing[name], folder / name)
 
 
 def _with_names(path: Path, names: list[str]) -> str | None:
-    """Text of a config.json with the names of these classes; None where it is not readable."""
+    """Text of a config.json with the names of these classes; None if it is not readable."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(config, dict):
         return None
-    config.pop("_name_or_path", None)  # a place on the machine of whoever saved it
+    config.pop("_name_or_path", None)  # a path on another machine
     if "id2label" in config or "model_type" in config:
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
 
-def _says(original: FrozenModel, steps: ImagePreprocessing) -> bool:
-    """Whether the files beside a model say how these images were prepared."""
+def _names_steps(original: FrozenModel, steps: ImagePreprocessing) -> bool:
+    """Whether the files of a model name this preprocessing."""
     try:
         return ImagePreprocessing.for_model(original) == steps
     except InputError:
@@ -548,7 +549,7 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
                 [sys.executable, "-B", str(folder / _PROGRAM), *arguments],
                 cwd=elsewhere,
                 capture_output=True,
-                env={**os.environ, "PYTHONUTF8": "1"},  # a pipe's encoding may lack a class's sign
+                env={**os.environ, "PYTHONUTF8": "1"},  # class names may need UTF-8
                 timeout=_SECONDS,
                 check=False,
             )
@@ -556,8 +557,8 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
             raise VerificationError(f"{_PROGRAM} does not run: {error}.") from error
     if done.returncode:
         reason = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
-        raise VerificationError(f"{_PROGRAM}, as it would be handed on, does not run: {reason}.")
-    if written.head is None or "    return found\n" in snippet:
+        raise VerificationError(f"{_PROGRAM} of the folder for the service does not run: {reason}.")
+    if written.head is None or "    return outputs\n" in snippet:
         return  # no output of the model shows classes
     expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
     lines = [str(label) for label in expected.tolist()]
@@ -566,7 +567,7 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
     printed = _text(done.stdout)
     if printed != "".join(f"{line}\n" for line in lines):  # as a whole: names hold line breaks
         raise VerificationError(
-            f"{_PROGRAM}, as it would be handed on, predicts {printed.splitlines()[:4]} where "
+            f"{_PROGRAM} of the folder for the service predicts {printed.splitlines()[:4]}, but "
             f"ntkit predicts {lines[:4]}."
         )
 
@@ -582,12 +583,12 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
         X = made if len(made) > 1 else next(iter(made.values()))
         samples = read(X, model, labels="optional")
     rows = [*np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))]
-    if samples.kind == "texts":  # short ones: a command line has an end
+    if samples.kind == "texts":  # short ones, because a command line has a limit
         texts, n = samples.X.texts, len(samples)
         rows = sorted(range(n), key=lambda i: len(str(texts[i])))[:: max(1, n // 8)][:_TRIED]
     some = samples.take(rows)
     if some.kind == "images":
-        # Their own names may hold anything.
+        # Copies have simple names, because the original names may hold any character.
         copies = [elsewhere / f"{i}" for i in range(len(some))]
         for path, copy in zip(some.X.paths, copies, strict=True):
             shutil.copyfile(path, copy)

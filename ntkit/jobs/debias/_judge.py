@@ -1,4 +1,4 @@
-"""What judges a repair by change: real groups first, and copies if they are like real samples."""
+"""Groups that judge a repair by change: real samples, and copies that are similar to them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ntkit.attributes import FEWEST, Attribute
 from ntkit.jobs.debias._invariance import CopiesOf
 
 ENOUGH = 30
-"""Real validation samples of a group, from which on no copy judges it."""
-_CHECKABLE = 20  # real samples of a group, below which nobody can tell whether copies are like them
-_ALIKE = 0.7  # area under the curve, up to which copies are like real samples
-_COMPARED = 600  # copies and real samples of a group
+"""Real validation samples with which a group is judged without copies."""
+_CHECKABLE = 20  # real samples of a group that a comparison with copies needs
+_ALIKE = 0.7  # largest AUC of copies that are similar to real samples
+_COMPARED = 600  # largest number of copies, and of real samples, in a comparison
 _FOLDS = 5
 _SHOWN = 3  # groups in a sentence
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Whether copies by a change are like the real samples of the groups that they enter."""
+    """Whether copies by a change are similar to the real samples of their groups."""
 
-    # `aucs` are of groups that have enough real samples to tell, `small` the groups, and their real
-    # samples, that are too small to be judged by these alone.
+    # `aucs` holds groups with enough real samples for a comparison. `small` holds the number of
+    # real samples of groups that are too small to be judged without copies.
 
     change: str
     aucs: Mapping[str, float]
@@ -36,7 +36,7 @@ class Likeness:
 
     @property
     def judges(self) -> bool:
-        """Whether copies may judge groups; nobody can tell where no group is large enough."""
+        """Whether copies may judge groups; they may if no group is large enough to compare."""
         return max(self.aucs.values(), default=0.0) <= _ALIKE
 
     def __str__(self) -> str:
@@ -45,25 +45,31 @@ class Likeness:
         groups += f"; {more} more" if more > 0 else ""
         if not self.aucs:
             return (
-                f"Copies by {self.change} judge {groups}. Whether they are like real samples is "
-                f"not checkable: no group has {_CHECKABLE} real ones."
+                f"Copies by {self.change} judge {groups}. No group has the {_CHECKABLE} real "
+                "samples that a comparison with the copies needs."
             )
         low, high = min(self.aucs.values()), max(self.aucs.values())
-        told = f"AUC {low:.2f}" if low == high else f"AUC {low:.2f} to {high:.2f}"
+        auc = f"AUC {low:.2f}" if low == high else f"AUC {low:.2f} to {high:.2f}"
         if self.judges:
-            return f"Copies by {self.change} are like real samples ({told}): they judge {groups}."
-        judged = f"real samples alone judge {groups}" if groups else "they judge nothing"
-        return f"A classifier tells copies by {self.change} from real samples ({told}): {judged}."
+            return (
+                f"Copies by {self.change} are similar to real samples ({auc}), so they judge "
+                f"{groups}."
+            )
+        judged = f"only real samples judge {groups}" if groups else "they judge no group"
+        return (
+            f"A classifier distinguishes copies by {self.change} from real samples ({auc}), so "
+            f"{judged}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Cells of one set that a head is judged by: real samples, then copies."""
+    """Groups of one set that judge a head: real samples, then copies."""
 
-    # `cells` has a value for each row of the set and then for each of `copies`; `small` marks rows
-    # of groups that have too few real samples to be judged by them alone.
+    # `groups` has a value for each row of the set, then for each of `copies`. `small` marks rows of
+    # groups with too few real samples to judge without copies.
 
-    cells: Attribute
+    groups: Attribute
     copies: CopiesOf
     small: Array
     likeness: tuple[Likeness, ...] = ()
@@ -72,27 +78,28 @@ class Judge:
 
     @property
     def by_copies_alone(self) -> bool:
-        """Whether no group of real samples tells of the change."""
+        """Whether only copies judge the change."""
         return self.with_copies and not self.grouped
 
     @property
     def with_copies(self) -> bool:
         """Whether any copy judges."""
-        return bool((self.cells.value[len(self.small) :] >= 0).any())
+        return bool((self.groups.value[len(self.small) :] >= 0).any())
 
     def score(self, right: Array) -> tuple[float, float]:
-        """Mean accuracy over the cells, and its standard error."""
-        # Of {original, changed} the worse half counts: where copies take a part of another sample,
-        # the originals alone carry the bias, and a head that uses it is best on them.
-        cells = self.cells
-        there = cells.value >= 0
-        n = np.bincount(cells.value[there], minlength=len(cells.names))
-        share = np.bincount(cells.value[there], weights=right[there], minlength=len(n)) / n
-        tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: none is certain
+        """Mean accuracy over the groups, and its standard error."""
+        # If only copies judge, the worse of originals and copies counts. A copy has a part of
+        # another sample, so only the originals have the bias, and a head that uses it is best on
+        # them.
+        groups = self.groups
+        judged = groups.value >= 0
+        n = np.bincount(groups.value[judged], minlength=len(groups.names))
+        share = np.bincount(groups.value[judged], weights=right[judged], minlength=len(n)) / n
+        tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: no share is exactly 0 or 1
         variance = tempered * (1 - tempered) / (n + 2)
         halves = [np.ones(len(n), dtype=bool)]
         if self.by_copies_alone:
-            parts = [name.rpartition(" × ")[::2] for name in cells.names]
+            parts = [name.rpartition(" × ")[::2] for name in groups.names]
             of_original = np.array([end == "original" for _, end in parts])
             split = [of_original, ~of_original]
             labels = [{parts[i][0] for i in np.flatnonzero(half)} for half in split]
@@ -110,13 +117,13 @@ def judge_of(
     titles: Sequence[str],
     alike: Mapping[str, Likeness],
 ) -> Judge:
-    """Cells: class × attribute where one is named, class × {original, changed} otherwise."""
+    """Groups class × attribute if one is named, else class × {original, changed}."""
     n, y_copies = len(y), y[copies.of]
     of_rows, of_copies = np.full(n, "", dtype=object), np.full(len(y_copies), "", dtype=object)
     if values is not None and values.shape[1]:
         of_rows = _labels(y, values, names)
         of_copies = _labels(y_copies, copies.values, names)
-    plain = of_copies == ""  # the change is of no attribute that is named
+    plain = of_copies == ""  # the change does not affect a named attribute
     for number, title in enumerate(titles):
         rows = plain & (copies.change == number)
         of_copies[rows] = [f"{label} × changed by {title}" for label in y_copies[rows]]
@@ -143,11 +150,11 @@ def judge_of(
         if n_real + int(((of_copies == name) & judging).sum()) >= FEWEST:
             kept.append(name)
     used = [
-        replace(alike.get(title, Likeness(title, {})), small=groups)
-        for title, groups in small_of.items()
-        if groups or (title in alike and not alike[title].judges)
+        replace(alike.get(title, Likeness(title, {})), small=counts)
+        for title, counts in small_of.items()
+        if counts or (title in alike and not alike[title].judges)
     ]
-    for label in np.unique(y):  # a class without a group that can judge is one
+    for label in np.unique(y):  # a class without a judging group is one group
         if not any(name.startswith(f"{label} × ") for name in kept):
             of_rows[y == label] = str(label)
             kept.append(str(label))
@@ -158,13 +165,13 @@ def judge_of(
         for name, judges in zip(of_copies, judging, strict=True)
     ]
     title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
-    cells = Attribute(title or " and ".join(titles), np.asarray(value), tuple(kept), "copies")
+    groups = Attribute(title or " and ".join(titles), np.asarray(value), tuple(kept), "copies")
     grouped = values is not None and bool(values.shape[1])
-    return Judge(cells, copies, small, tuple(used), grouped)
+    return Judge(groups, copies, small, tuple(used), grouped)
 
 
 def _labels(y: Array, values: Array, names: Sequence[Attribute]) -> Array:
-    """Name of the group of each sample; empty where a value is not known."""
+    """Name of the group of each sample; empty if a value is unknown."""
     labels = np.full(len(y), "", dtype=object)
     for row in np.flatnonzero((values >= 0).all(axis=1)).tolist():
         of = (str(each.names[value]) for each, value in zip(names, values[row], strict=True))
@@ -181,13 +188,13 @@ def likeness_of(
     titles: Sequence[str],
     seed: int,
 ) -> dict[str, Likeness]:
-    """Compare the copies that enter each group with its real samples, of both sets together."""
-    # The cross-validated area under the curve of a linear classifier between the two, at most 600
-    # of each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
+    """Compare the copies of each group with its real samples, on both sets together."""
+    # The test is the cross-validated AUC of a linear classifier between the two, on at most 600 of
+    # each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
     of_rows = _labels(y, values, names)
     of_copies = _labels(y[copies.of], copies.values, names)
     rng = np.random.default_rng(seed)
-    found = dict[str, Likeness]()
+    likeness = dict[str, Likeness]()
     for number, title in enumerate(titles):
         aucs = dict[str, float]()
         for name in sorted({*of_copies[copies.change == number]} - {""}):
@@ -196,12 +203,12 @@ def likeness_of(
             if min(len(real), len(copied)) >= _CHECKABLE:
                 some = [rng.permutation(rows)[:_COMPARED] for rows in (real, copied)]
                 aucs[name] = _auc(Z[some[0]], copies.Z[some[1]], seed)
-        found[title] = Likeness(title, aucs)
-    return found
+        likeness[title] = Likeness(title, aucs)
+    return likeness
 
 
 def _auc(real: Array, copies: Array, seed: int) -> float:
-    """How well a linear classifier tells two samples apart, cross-validated."""
+    """Cross-validated AUC of a linear classifier between real samples and copies."""
     which = np.repeat([0, 1], [len(real), len(copies)])
     classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)

@@ -1,4 +1,4 @@
-"""Groups of samples that lose accuracy by a new head."""
+"""Test which groups of samples lose accuracy with a new head."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ntkit.attributes.findings import ALIKE, product_of, within_class_correlatio
 from ntkit.metrics import drop_bounds, more_often
 
 CHECKED = 30
-"""Validation samples of a group, below which its loss is not tested."""
+"""Validation samples of a group that a test needs."""
 NOTHING_READABLE = (
-    "No group could be checked: nothing but the class can be read of these samples. Give texts, a "
-    "table, images or --metadata."
+    "ntkit could not check any group, because it knows only the classes of these samples. Pass "
+    "texts, a table, images or --metadata."
 )
 _MOST = 10  # attributes
-_FEWEST = 10  # training samples of a side, below which it chooses nothing
+_FEWEST = 10  # training samples that each value of an attribute needs
 _LEVEL = 0.05
-_CLASSES, _ASKED = 0.1, 0.3  # parts of the level, next to 1 of the attribute that lost most
-_NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
+_CLASSES, _NAMED = 0.1, 0.3  # weights in the level; the attribute that lost most has weight 1
+_NOTABLE = 2.0  # smallest z of the loss beyond the rest of the class
 _SHOWN = 6  # groups that are not checked
-_DOUBTFUL = 0.02  # share lost, above which a group is named that lost on training samples as well
+_DOUBTFUL = 0.02  # share lost above which a group is listed as doubtful
 _DOUBTFUL_SHOWN = 3
-_LOOKED_AT = 50  # of the most notable attributes, among which those that say the same are one
+_RANKED = 50  # most notable attributes, before correlated ones are joined
 
 
 @dataclass(frozen=True)
 class LostGroup:
-    """A group of validation samples that the new head gets right less often than the old one."""
+    """A group of validation samples that loses accuracy with the new head."""
 
     attribute: str
     name: str
@@ -45,7 +45,7 @@ class LostGroup:
 
     def __str__(self) -> str:
         how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
-        return f"{how if self.attribute else ''}{self.figures}"
+        return f"{how if self.attribute else ''}{self.accuracies}"
 
     @property
     def in_full(self) -> str:
@@ -58,7 +58,7 @@ class LostGroup:
         return f"{name}{how}: {self.shares}"
 
     @property
-    def figures(self) -> str:
+    def accuracies(self) -> str:
         """The group and its accuracies."""
         return f"{self.name}: {self.shares}"
 
@@ -79,18 +79,19 @@ class GroupCheck:
     readable: bool = False
 
     def refused(self, max_cost: float) -> LostGroup | None:
-        """The group that surely loses most, of attributes relied on more, if it is too much."""
-        # A head that relies less on an attribute takes back what its large groups owed to it.
+        """The group with the largest sure loss, if it exceeds the limit; None otherwise."""
+        # Only attributes that the head relies on more count. If it relies less on an attribute, the
+        # groups that the shortcut helped lose accuracy as intended.
         more = (group for group in self.lost if group.relies_more)
         worst = max(more, key=lambda group: group.surely, default=None)
         return worst if worst is not None and worst.surely > max_cost else None
 
     def sentences(self) -> list[str]:
-        """The check in words, a line each."""
+        """The results of the check, one line each."""
         lines = [] if self.readable else [NOTHING_READABLE]
         doubtful = self.doubtful[:_DOUBTFUL_SHOWN]
         lines += _listed("Validation groups that lose accuracy:", self.lost)
-        lines += _listed("Validation groups that may lose accuracy, or by chance:", doubtful)
+        lines += _listed("Validation groups that may lose accuracy (possibly chance):", doubtful)
         if self.unchecked:
             shown = "; ".join(self.unchecked[:_SHOWN])
             more = len(self.unchecked) - _SHOWN
@@ -101,27 +102,27 @@ class GroupCheck:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """An attribute, and pairs of a class and a value that lost on training rows."""
+    """An attribute, with the pairs of class and value that lost on training rows."""
 
-    # There are no pairs where it is tested whatever it loses.
+    # `losing` is None if all pairs are tested.
 
     of: Attribute
     losing: tuple[tuple[int, int], ...] | None = None
 
     def named(self, label: Any, value: int) -> str:
-        """A group, after the attribute was named."""
+        """Name of a group, for a sentence that names the attribute."""
         called = self.of.names[value]
         if called == f"not {self.of.name}":
             return f"class {label} without it"
-        called = called.removeprefix(f"{self.of.name}=")  # one value of a whole column
+        called = called.removeprefix(f"{self.of.name}=")  # a value of a whole column
         return f"class {label} with {'it' if called == self.of.name else called}"
 
 
 @dataclass(frozen=True, eq=False)
 class _Test:
-    """Whether a group of validation samples loses; its weight is its part of the level."""
+    """A test whether a group of validation samples loses accuracy, with a share of the level."""
 
-    # `parts` are looked at where it does.
+    # If the group loses, its `parts` are tested as well.
 
     attribute: str
     name: str
@@ -133,21 +134,21 @@ class _Test:
 
     @property
     def n_worse(self) -> int:
-        """Samples that were right and are wrong."""
+        """Number of new errors."""
         return int((self.before & ~self.after).sum())
 
     @property
     def n_better(self) -> int:
-        """Samples that were wrong and are right."""
+        """Number of errors fixed."""
         return int((~self.before & self.after).sum())
 
     @property
     def p_value(self) -> float:
-        """Chance of so many new errors among all changes, if either way were as likely."""
+        """p-value of the exact sign test of new errors against errors fixed."""
         return more_often(self.n_worse, self.n_better)
 
     def group(self, level: float) -> LostGroup:
-        """The group, and the loss that is sure at a level."""
+        """The group, with the lower bound of its loss at a level."""
         n, shares = len(self.before), (float(self.before.mean()), float(self.after.mean()))
         surely, _ = drop_bounds(
             self.n_worse, self.n_better, n, upper_level=level, lower_level=level
@@ -164,11 +165,11 @@ def checked_groups(
     named: Sequence[Attribute] = (),
 ) -> GroupCheck:
     """Choose attributes on training rows, and test their groups on validation rows."""
-    # An attribute is chosen where samples of a class on one side of it lose more than the others of
-    # that class. Its losing groups are tested together, for each may be small, and then alone; so
-    # is each class. The test is the exact sign test of samples that were right and are wrong
-    # against the reverse (McNemar 1947). Holm's correction (1979) is weighted: the more an
-    # attribute lost on training rows, the larger its part of the level.
+    # An attribute is chosen if samples of a class with one of its values lose more than the rest of
+    # the class. Its losing groups are tested together, because each may be small, and then one by
+    # one. Each class is tested as well. The test is the exact sign test of new errors against
+    # errors fixed (McNemar 1947). Holm's correction (1979) is weighted: the more an attribute lost
+    # on training rows, the larger its share of the level.
     attributes = [_Candidate(each) for each in named]
     attributes += _chosen(feature_sets, y_index, right, is_train, attributes)
     rows = ~is_train
@@ -176,7 +177,7 @@ def checked_groups(
     tests, unchecked = list[_Test](), list[str]()
 
     def add(each: _Candidate, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
-        """Tests of these groups together, and of each as a part; small ones are noted."""
+        """Tests of these groups together, and of each as a part; notes groups that are small."""
         value = each.of.value[rows]
         group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
         parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
@@ -195,9 +196,9 @@ def checked_groups(
         if len(right_of_class[0]) >= CHECKED:
             tests.append(_Test("", f"class {label}", *right_of_class, False, weight))
     for each in attributes:
-        pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.of.names))]
+        pairs = [(k, value) for k in range(len(classes)) for value in range(len(each.of.names))]
         for pair in pairs if each.losing is None else ():
-            tests += add(each, [pair], _ASKED / (len(pairs) * len(named)))
+            tests += add(each, [pair], _NAMED / (len(pairs) * len(named)))
     chosen = list[_Test]()
     for rank, each in enumerate((a for a in attributes if a.losing), start=1):
         chosen += add(each, each.losing or (), 1 / rank**2)
@@ -214,19 +215,19 @@ def checked_groups(
 
 
 def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
-    """Groups below a heading, those of one attribute in one line; nothing if there are none."""
+    """A heading and the groups, one line per attribute; empty without groups."""
     of_attribute = dict[tuple[str, bool], list[LostGroup]]()
     for group in groups:
         of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
     lines = [
-        "; ".join([f"  {first}", *(group.figures for group in others)])
+        "; ".join([f"  {first}", *(group.accuracies for group in others)])
         for first, *others in of_attribute.values()
     ]
     return [heading, *lines] if lines else []
 
 
 def _lost(tests: Sequence[_Test]) -> list[LostGroup]:
-    """Groups whose loss is no chance, the largest number of samples lost first."""
+    """Groups whose loss is significant, the largest number of lost samples first."""
     total = left = sum(test.weight for test in tests)
     lost = list[tuple[int, LostGroup]]()
     for test in sorted(tests, key=lambda test: test.p_value / test.weight):
@@ -241,7 +242,7 @@ def _lost(tests: Sequence[_Test]) -> list[LostGroup]:
 
 
 def _gap(right: Array, group: Array, rest: Array) -> float:
-    """Difference of the shares of a group and of the rest of its class that are right."""
+    """Difference of the accuracies of a group and of the rest of its class."""
     return abs(float(right[rest].mean() - right[group].mean())) if rest.any() else 0.0
 
 
@@ -250,9 +251,9 @@ def _chosen(
     y_index: Array,
     right: tuple[Array, Array],
     is_train: Array,
-    asked: Sequence[_Candidate],
+    named_by_user: Sequence[_Candidate],
 ) -> list[_Candidate]:
-    """Attributes of which a side loses notably more than the rest of its class, at most ten."""
+    """At most ten attributes with a value that loses more than the rest of its class."""
     names, of_blocks = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
     n_classes = int(y_index.max()) + 1
@@ -273,11 +274,11 @@ def _chosen(
         return []
     excess = np.concatenate(of_blocks)
     score = np.abs(excess).max(axis=1)
-    top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
+    top = [int(i) for i in np.argsort(-score, kind="stable")[:_RANKED] if score[i] > _NOTABLE]
     if not top:
         return []
     values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
-    named = [e.of.value == value for e in asked for value in range(len(e.of.names))]
+    named = [e.of.value == value for e in named_by_user for value in range(len(e.of.names))]
     columns = np.column_stack([*(column.astype(np.int8) for column in named), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
     chosen, alike_to, small = list[_Candidate](), [*range(len(named))], list[_Candidate]()
@@ -285,10 +286,10 @@ def _chosen(
         z, name, column = excess[at], names[at], len(named) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
         each = _Candidate(Attribute(name, values[:, i], (f"not {name}", name)), losing)
-        rows = np.any([(y_index == k) & (values[:, i] == side) for k, side in losing], axis=0)
+        rows = np.any([(y_index == k) & (values[:, i] == value) for k, value in losing], axis=0)
         if len(chosen) == _MOST or (alike[column, alike_to] >= ALIKE).any():
             continue
-        if (rows & ~is_train).sum() < CHECKED:  # another cut of the same may be testable
+        if (rows & ~is_train).sum() < CHECKED:  # a correlated attribute may have more samples
             small.append(each)
         else:
             chosen.append(each)
@@ -297,9 +298,10 @@ def _chosen(
 
 
 def _excess_loss(having: Array, total: Array) -> Array:
-    """Z of what a value loses beyond the other of its class, (B, C); above 0 of those with it."""
-    # `having` (B, 3, C) are the number, sum and sum of squares of the changes of those that have
-    # each attribute, `total` (3, C) of all. 0 where a side has too few, or neither loses.
+    """Z of the loss of samples with a value beyond those without it in the class, (B, C)."""
+    # `having` (B, 3, C) holds number, sum and sum of squares of the changes of samples with each
+    # attribute, `total` (3, C) those of all. z is above 0 if samples with it lose more. It is 0 if
+    # a value has too few samples, or if neither value loses.
     lacking = total - having
     mean, variance = list[Array](), list[Array]()
     for part in (having, lacking):

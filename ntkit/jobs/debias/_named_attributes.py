@@ -1,4 +1,4 @@
-"""Attributes that the user named, or answered on the findings of an audit."""
+"""Attributes that the user named, confirmed on an audit's page, or labelled."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ Refused = Callable[[str, Rule | None], str | None]
 
 @dataclass(frozen=True, eq=False)
 class NamedAttributes:
-    """Attributes that the user named, or answered on, before anything is read."""
+    """Names of attributes that the user named or confirmed."""
 
-    # `replaced` says, in a sentence each, what was answered and is read differently or not at all;
-    # `answers` are all answers on findings, those named on the command line among them.
+    # `replaced` holds notes on confirmed attributes that another one replaces or that cannot be
+    # read. `answers` holds all answers on findings, and an answer for each named attribute.
 
     names: tuple[Names, ...]
     rules: Mapping[str, Rule]
@@ -76,7 +76,7 @@ class NamedAttributes:
         return tuple(dict.fromkeys(layer for layer in layers if layer is not None))
 
     def check(self, reader: AttributeReader) -> None:
-        """Refuse what cannot be read, and answers that contradict each other, before the work."""
+        """Raise early errors for unreadable attributes and contradictory answers."""
         for names in self.names:
             if not any(layer_of(name) for of_value in names for name in of_value):
                 self._read(reader, names)
@@ -85,13 +85,13 @@ class NamedAttributes:
         def values_of(name: str) -> Array:
             try:
                 return reader.values(name, rules.get(name))
-            except InputError:  # these samples do not tell it
+            except InputError:  # these samples do not have the attribute
                 return np.full(reader.n, -1)
 
         check_contradictions(self.answers, values_of)
 
     def read(self, reader: AttributeReader) -> tuple[Attribute, ...]:
-        """Read all of them."""
+        """Read all attributes."""
         return tuple(self._read(reader, names) for names in self.names)
 
     def _read(self, reader: AttributeReader, names: Names) -> Attribute:
@@ -101,7 +101,7 @@ class NamedAttributes:
 def varying(
     reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None
 ) -> Attribute:
-    """Read an attribute; refuse one that does not vary within a class."""
+    """Read an attribute; raise an error if it does not vary within a class."""
     attribute = reader.attribute(names, rules)
     check_varies(attribute, classes_of(reader))
     return attribute
@@ -117,7 +117,7 @@ def named_attributes(
     model: FrozenModel,
     sets: Sequence[Samples],
 ) -> NamedAttributes:
-    """Gather what the user named or answered; ``spurious`` and ``answers`` as in debias."""
+    """Attributes that the user named or confirmed; ``spurious`` and ``answers`` as in debias."""
     rules = {name: rule for answer in answers.spurious for name, rule in answer.rules.items()}
     refused = _unreadable_layers(model, sets)
     spurious = [] if spurious is None else [spurious] if isinstance(spurious, str) else spurious
@@ -137,11 +137,11 @@ def named_attributes(
         readable += [names] if names else []
         if problem is not None and names:
             replaced.append(
-                f"{_titled(names)} stands for {first}, of which the answer says that it is much "
-                "the same."
+                f"ntkit uses {_titled(names)} instead of {first}, which the answer lists as "
+                "correlated with it."
             )
         elif problem is not None:
-            replaced.append(f"Left out: {problem}")
+            replaced.append(f"ntkit left out {problem}")
     if answers.spurious and not on_command_line and not readable:
         first = answers.spurious[0].values[0][0]
         raise InputError(refused(first, rules.get(first)) or "")
@@ -158,8 +158,8 @@ def named_attributes(
 
 
 def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
-    """A function that says why an attribute with a rule cannot be read; None where it can."""
-    there = cache(lambda: layer_names(model))
+    """A function that returns the reason why an attribute cannot be read; None if it can."""
+    known_layers = cache(lambda: layer_names(model))
 
     def refused(name: str, rule: Rule | None) -> str | None:
         layer = layer_of(name, rule)
@@ -167,20 +167,18 @@ def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
             return None
         if layer != EMBEDDING and any(samples.embedded for samples in sets):
             return (
-                f"{name} is of a layer of the model, which embeddings in a store do not tell; give "
-                "the samples themselves."
+                f"{name}: a store of embeddings does not hold the layers of the model. Pass the "
+                "samples themselves."
             )
-        if layer != EMBEDDING and layer not in there():
-            meant = meant_instead(layer, list(there()))
-            hint = f"did you mean {meant}?" if meant else f"it has {', '.join(there()) or 'none'}."
-            return (
-                f"{name} is of a layer that the model does not have or that cannot be read; {hint}"
-            )
+        if layer != EMBEDDING and layer not in known_layers():
+            meant = meant_instead(layer, list(known_layers()))
+            names = ", ".join(known_layers()) or "none"
+            hint = f"Did you mean {meant}?" if meant else f"Readable layers: {names}."
+            return f"{name}: the model has no such layer, or ntkit cannot read it. {hint}"
         if rule is None and not is_channel(name):
             return (
-                f"{name} cannot be read by its name: directions and clusters are those of the "
-                "samples of an audit; give the answers saved on its page (--answers), or "
-                "audit.answers(name) in Python, which carry them."
+                f"{name}: directions and clusters are defined by the samples of an audit, not by a "
+                "name. Pass the answers of its page (--answers), or audit.answers(name) in Python."
             )
         return None
 
@@ -188,28 +186,28 @@ def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
 
 
 class ClassItself(InputError):
-    """An attribute has one value in each class: there is no counterexample."""
+    """The error for an attribute with one value in each class, without counterexamples."""
 
 
 def check_varies(attribute: Attribute, y: Array) -> None:
-    """Refuse an attribute that lacks a value, or has one in each class: the class itself."""
+    """Raise an error if an attribute lacks a value, or has only one value in each class."""
     if len(attribute.names) < 2:
         raise InputError(
-            f"{attribute.name!r} has no two values that {FEWEST} samples have each, so there is "
-            "nothing to balance; name another attribute."
+            f"{attribute.name!r} does not have two values with {FEWEST} samples each, so ntkit "
+            "cannot balance it. Name another attribute."
         )
     if not all(attribute.counts):
         missing = attribute.names[int(np.argmin(attribute.counts))]
         raise InputError(
-            f"No sample is on the side {missing!r}, so there is nothing to balance; name an "
-            "attribute that some samples have and others have not."
+            f"No sample has the value {missing!r}, so ntkit cannot balance {attribute.name!r}. "
+            "Name an attribute that only some samples have."
         )
     pairs = _classes_with_values(attribute, y)
     if len({*pairs}) <= len({label for label, _ in pairs}):
         shown = "; ".join(f"class {y}: {value}" for y, value in sorted({*pairs}, key=str)[:3])
         raise ClassItself(
-            f"{attribute.name!r} has one value in each class ({shown}), so it is the class itself "
-            "or cannot be told from it; name an attribute that varies within a class."
+            f"{attribute.name!r} has one value in each class ({shown}), so it cannot be "
+            "distinguished from the class. Name an attribute that varies within a class."
         )
 
 
@@ -219,32 +217,32 @@ def _titled(names: Names) -> str:
 
 
 def _names_in(attribute: Any) -> Names:
-    """Names of each value of an attribute: of a text with | between them, or of nested lists."""
+    """Names of each value of an attribute, from a text with | between values or nested lists."""
     if isinstance(attribute, str):
         return tuple((name.strip(),) for name in _VALUES.split(attribute))
     names = tuple((each,) if isinstance(each, str) else tuple(each) for each in attribute)
     if not names or not all(each and all(isinstance(n, str) for n in each) for each in names):
         raise InputError(
-            f"An attribute is a name, or names for each of its sides as [['word:film'], "
-            f"['word:movie']]; got {attribute!r}."
+            f"An attribute must be a name, or names of each value, such as [['word:film'], "
+            f"['word:movie']]. Got {attribute!r}."
         )
     return names
 
 
-_FEWEST_KNOWN = 3  # samples of a group, below which those inferred to be of it judge no head
-_MOST_VALUES = 9  # that may be nearly as many as the samples: the keys of a page
+_FEWEST_KNOWN = 3  # labelled samples that a group needs to judge a head
+_MOST_VALUES = 9  # the label page has nine keys; more values need several samples each
 _BY_CONTENTS = (
-    "answers.json of ntkit label tells samples apart by their contents, if it was run on these "
-    "very files, arrays or stores"
+    "Use answers.json of ntkit label on the same files, arrays or stores, which matches samples by "
+    "content"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class PartlyKnown:
-    """An attribute known of some of the training and then the validation samples."""
+    """An attribute that is known for some of the training and validation samples."""
 
-    # `crossed` is false where it is groups, as a rule of one class each, rather than an attribute;
-    # `left` says what goes with no sample.
+    # `crossed` is false for groups, which usually have one class each, and true for an attribute.
+    # `left` is a note on labels without a sample.
 
     attribute: Attribute
     crossed: bool = True
@@ -253,20 +251,21 @@ class PartlyKnown:
     @property
     def known_as(self) -> str:
         """Name of the known values, in the plural."""
-        return "answers" if self.attribute.source == "person" else "samples"
+        return "labels" if self.attribute.source == "person" else "samples"
 
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
-        """Record of the known values: their number, and a hash that tells them from others."""
+        """Record of the known values: their number and their hash."""
         labels = self.attribute.labels.tolist()
         pairs = zip(digests, labels, strict=True)
         known = [[digest.hex(), value] for digest, value in pairs if value is not None]
         sha256 = hashlib.sha256(json.dumps(sorted(known)).encode()).hexdigest()
-        return {"name": self.attribute.name, self.known_as: len(known), "sha256": sha256}
+        count = "answers" if self.attribute.source == "person" else "samples"
+        return {"name": self.attribute.name, count: len(known), "sha256": sha256}
 
     def completed(
         self, y: tuple[Array, Array], feature_sets: Mapping[str, Any], seed: int
     ) -> CompletedGroups:
-        """Infer what is not known, as :class:`~ntkit.estimators.DFRClassifier` does by itself."""
+        """Infer unknown values, in the same way as :class:`~ntkit.estimators.DFRClassifier`."""
         attribute, classes = self.attribute, np.concatenate(y)
         if (attribute.value >= 0).all():
             attribute = replace(attribute, known=attribute.value >= 0)
@@ -275,8 +274,8 @@ class PartlyKnown:
         missing = np.setdiff1d(classes, classes[attribute.value >= 0])
         if len(missing):
             raise InputError(
-                f"Nothing is known of any sample of class {missing.tolist()[0]!r}, and no view "
-                "tells it; answer on some of them."
+                f"No sample of class {missing.tolist()[0]!r} has a label, and ntkit cannot infer "
+                "it. Label some of them."
             )
         source = f"{(self.attribute.value >= 0).sum()} {self.known_as}"
         if attribute.inference is not None and attribute.inference.feature_set_ is not None:
@@ -287,7 +286,7 @@ class PartlyKnown:
 
 @dataclass(frozen=True, eq=False)
 class CompletedGroups:
-    """Groups of the training samples and then the validation ones, as far as anything tells."""
+    """Known and inferred groups of the training samples and then the validation samples."""
 
     partly: PartlyKnown
     attribute: Attribute
@@ -296,32 +295,32 @@ class CompletedGroups:
 
     @property
     def inference(self) -> Any:
-        """Estimator that inferred the groups that are not known; None where all are."""
+        """Estimator of the unknown groups; None if all are known."""
         return self.attribute.inference
 
     @property
     def is_read(self) -> bool:
-        """Whether the groups of all samples are known, or a view tells them."""
+        """Whether the groups of all samples are known or inferred."""
         return self.inference is None or self.inference.feature_set_ is not None
 
     @cached_property
     def groups(self) -> Attribute:
-        """Class × value that each sample is taken for."""
+        """Known or inferred class × value of each sample."""
         return self.attribute.crossed(self.y)
 
     @cached_property
     def n_known(self) -> dict[str, int]:
-        """Groups that any sample is taken for, and how many samples are said to be of each."""
+        """Number of labelled samples of each known or inferred group."""
         known = Counter(self.partly.attribute.crossed(self.y).labels.tolist())
         return {name: known[name] for name in self.groups.names}
 
     @cached_property
     def n_alike(self) -> Array:
-        """Number of samples known to be of the group that each sample is taken for, (N + M,)."""
+        """Number of labelled samples of each sample's group, (N + M,)."""
         return np.array([*self.n_known.values(), 0])[self.groups.value]
 
     def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
-        """Fit the candidate on the training samples and the validation ones that it may see."""
+        """Fit the candidate on the training samples and some or all validation samples."""
         rows = study.on("both").train
         index = np.arange(len(self.y))
         if validation is not None:
@@ -336,9 +335,9 @@ class CompletedGroups:
         return clf
 
     def judging(self) -> Attribute | None:
-        """Groups of the validation samples, to judge a head by; None where too few are known."""
-        # Where no view reads them, they are of the samples alone that somebody was asked about,
-        # often because the model errs there: what a head costs is then counted on all samples.
+        """Groups of the validation samples that judge a head; None with too few labels."""
+        # If ntkit cannot infer groups, only labelled samples have one. Often a person labelled them
+        # because the model errs there, so the accuracy cost is measured on all samples.
         y = self.y[self.n_train :]
         attribute = self.attribute.where(self.n_alike >= _FEWEST_KNOWN)
         attribute = attribute.take(np.arange(self.n_train, len(self.y)))
@@ -351,47 +350,48 @@ class CompletedGroups:
         assert self.attribute.known is not None
         return self.attribute.known
 
-    def told(self) -> str:
-        """A sentence on the source of the groups."""
+    def source_note(self) -> str:
+        """Sentences on the source of the groups."""
         n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
-        parts = f"{n_train} training and {n - n_train} held-out samples"
-        counted = f"{self.attribute.name}: known of {parts}"
+        parts = f"{n_train} training and {n - n_train} validation samples"
+        counts = f"{self.attribute.name}: known for {parts}"
         if self.inference is None:
-            return f"{counted}, which are all."
+            return f"{counts}, which are all."
         if self.inference.feature_set_ is None:
             return (
-                f"{counted}. No view tells it of the others, so the head is retrained on these "
-                "alone."
+                f"{counts}. ntkit cannot infer it for the others, so the head is retrained on "
+                "these samples only."
             )
         score = self.inference.scores_[self.inference.feature_set_]
         rare = [f"{name} ({n})" for name, n in self.n_known.items() if n < _FEWEST_KNOWN]
         return (
-            f"{counted}; read for the others from the view {self.inference.feature_set_!r}, which "
-            f"is right on {100 * score:.0f} % of those known that it has not seen, the mean over "
-            "class × value."
-        ) + f" Too few are known of a group to judge by it: {', '.join(rare)}." * bool(rare)
+            f"{counts}. ntkit inferred it for the others from the {self.inference.feature_set_}, "
+            f"with a cross-validated accuracy of {100 * score:.0f} % (mean over class × value)."
+        ) + f" These groups have too few labels to judge a head: {', '.join(rare)}." * bool(rare)
 
     def worst_known(self, before: Array, after: Array) -> str:
-        """The worst group of the samples that are known, by which two heads get right."""
+        """The worst group among labelled samples, with accuracies of the new and original head."""
         n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
         at = np.flatnonzero(self.known & (self.n_alike >= FEWEST))
         if not len(at):
-            return f"Of no group are {FEWEST} samples known, so none is rated by these alone."
+            return (
+                f"No group has {FEWEST} labelled samples, so there is no accuracy on labelled "
+                "samples only."
+            )
         groups = self.attribute.take(at).crossed(self.y[at], fewest=FEWEST)
         worst, first = groups.worst(after[at]), groups.worst(before[at])
-        then = f"{first.share} of the same" if first.name == worst.name else str(first)
-        seen = (
-            f" ({n_train} of them training samples: the new head was fitted on these, which "
-            "flatters it)"
-        ) * bool(n_train)
+        original = f"{first.share} in the same group" if first.name == worst.name else str(first)
+        caveat = (f" {n_train} of these trained the new head, so its accuracy is too high.") * bool(
+            n_train
+        )
         return (
-            f"Of the {n} samples of which it is known{seen}, the worst group with at least "
-            f"{FEWEST}, by the share that is right: {worst}; with the original head {then}."
+            f"Accuracy of the worst group among the {n} labelled samples (groups of at least "
+            f"{FEWEST}): {worst}; with the original head {original}.{caveat}"
         )
 
 
 def answers_from(source: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
-    """Answers, read if they are in JSON; a table of them stays a path."""
+    """Answers or labels, read from JSON; the path if the file is a table."""
     if isinstance(source, Answers | Labels):
         return source
     return Path(source) if Path(source).suffix.lower() in TABLES else read_answer_file(source)
@@ -406,16 +406,16 @@ def partly_known(
     key: str | None,
     match_names: bool = False,
 ) -> PartlyKnown | None:
-    """Match what is known of some samples; ``attribute`` and ``groups`` as in debias."""
+    """Match labels with samples; ``attribute`` and ``groups`` as in debias."""
     options = {"answers": answers, "attribute": attribute, "groups": groups}
     options = {name: value for name, value in options.items() if value is not None}
     if len(options) > 1:
-        raise InputError(f"Of {' and '.join(options)} one at a time is taken; give one of them.")
+        raise InputError(f"ntkit takes only one of {' and '.join(options)}. Omit the others.")
     if not options:
         return None
     ((name, value),) = options.items()
     crossed, what = name != "groups", "groups" if name == "groups" else "attribute"
-    title, source, left = f"the {what} given", "person" if name == "answers" else "labels", ""
+    title, source, left = f"your {what}", "person" if name == "answers" else "labels", ""
     if name == "answers" and (
         isinstance(value, Labels) or Path(value).suffix.lower() not in TABLES
     ):
@@ -430,11 +430,11 @@ def partly_known(
         of_known, known = known_labels(value, name)
         if len(known) != reader.n:
             raise InputError(
-                f"{name} holds {len(known)} values, and there are {reader.n} training and held-out "
-                "samples; give one for each, the training samples first."
+                f"{name} holds {len(known)} values, but there are {reader.n} training and "
+                "validation samples. Pass one per sample, the training samples first."
             )
         if not known.any():
-            raise InputError(f"{name} is known of no sample; give some.")
+            raise InputError(f"{name} has no known value. Label some samples.")
         values = np.full(reader.n, None, dtype=object)
         values[known] = [str(each) for each in of_known.tolist()]
     partly = PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
@@ -451,8 +451,7 @@ def _by_entries(
     key: str,
     match_names: bool,
 ) -> tuple[Array, str]:
-    """Answers by the contents of the samples, or by names where they have none."""
-    # Also what is said of them: what is left, and whether names had to do.
+    """Labels matched by content, or by name without content, and notes on the matching."""
     everything = [*left_out, *entries]
     digests = reader.digests if any(entry.content for entry in everything) else []
     here, note = contents_here(where, everything, {*digests}, match_names=match_names)
@@ -473,7 +472,7 @@ def _by_entries(
 def _by_table(
     source: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
 ) -> tuple[str, Array, str]:
-    """A column of a table, its values by contents, names or rows, and what is left of them."""
+    """Name and values of a table's column, matched by content, name or row, and a note."""
     where, columns = "The table", {}
     if isinstance(source, str | os.PathLike):
         table = read_table(Path(source), None, (*KEYS, wanted))
@@ -485,8 +484,8 @@ def _by_table(
     rest = [column for column in columns if column not in (key, CONTENT)]
     if wanted not in rest and len(rest) != 1:
         raise InputError(
-            f"{where} has no column {wanted!r}, and {listed(rest, 20) if rest else 'none'} beside "
-            "the names of samples; leave one column there, or call it so."
+            f"{where} has no column {wanted!r}. Besides the names of samples it has "
+            f"{listed(rest, 20) if rest else 'no column'}. Rename the column, or keep only one."
         )
     column, left = wanted if wanted in rest else rest[0], ""
     if key is not None and key in columns:
@@ -499,10 +498,9 @@ def _by_table(
             values[int(entry.name)] = entry.answer
     else:
         raise InputError(
-            f"{where} names no samples by a column {' or '.join(map(repr, KEYS))} (or that of "
-            f"--id-column), and has {len(columns[column])} rows for {reader.n} training and "
-            "held-out samples; name the samples, or give a row for each, the training samples "
-            "first."
+            f"{where} has {len(columns[column])} rows for {reader.n} training and validation "
+            f"samples, and no column {' or '.join(map(repr, KEYS))} (or --id-column). Add the "
+            "names of the samples, or one row per sample, the training samples first."
         )
     return column, _some(values, where), left
 
@@ -510,12 +508,12 @@ def _by_table(
 def _rows(
     reader: AttributeReader, key: str, answers: Mapping[str, str | None], where: str
 ) -> dict[str, int]:
-    """Row of each sample that is named."""
+    """Row of each named sample."""
     names = [names_of(samples, key) for samples in reader.sets]
     if None in names:
         raise InputError(
-            f"{where} names samples, and these have no names ({key!r}); {_BY_CONTENTS}, or give a "
-            "table with a row for each, and without that column."
+            f"{where} names samples, but these samples have no names ({key!r}). {_BY_CONTENTS}, or "
+            "a table with one row per sample and without that column."
         )
     index = NameIndex([name for of_set in names for name in of_set or ()])
     rows_of = dict[str, int]()
@@ -523,7 +521,7 @@ def _rows(
         rows = index.rows(name)
         if len(rows) > 1 and answer is not None:
             raise InputError(
-                f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "
+                f"{where} has a label for {name!r:.60}, but {len(rows)} samples have this name. "
                 f"{_BY_CONTENTS}."
             )
         if rows:
@@ -532,15 +530,15 @@ def _rows(
 
 
 def _left(where: str, entries: Sequence[Entry], placed: Set[Entry]) -> str:
-    """A sentence on the entries that belong to no sample."""
+    """A sentence on labels without a sample."""
     known = [entry for entry in entries if entry.answer is not None]
     strange = {entry.name for entry in known if entry not in placed}
     if not strange:
         return ""
     n = len(strange)
     return (
-        f"{n} of the {len({entry.name for entry in known})} that {where} tells of "
-        f"{'is' if n == 1 else 'are'} no training or held-out sample, and left out: "
+        f"ntkit left out {n} of {len({entry.name for entry in known})} labels of {where}, which "
+        f"{'belongs' if n == 1 else 'belong'} to no training or validation sample: "
         f"{listed(sorted(strange))}."
     )
 
@@ -550,24 +548,24 @@ def _some(values: Array, where: str, n_here: int = 0) -> Array:
         return values
     if n_here:
         raise InputError(
-            f"{where} has {n_here} of the training and held-out samples, and of none of them "
-            "could anybody tell; answer on others."
+            f"{where} names {n_here} of the training and validation samples, but none has a label. "
+            "Label others."
         )
     raise InputError(
-        f"{where} knows nothing of any training or held-out sample; are these the samples that "
-        "were labelled?"
+        f"{where} has no label of any training or validation sample. Pass the samples that were "
+        "labelled."
     )
 
 
 def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
-    """Refuse two values of one image or text; rows of numbers may lack what they differ in."""
+    """Raise an error if equal images or texts have different values; equal rows may differ."""
     if reader.inputs[0].samples == "cases":
         return
     labels = partly.attribute.labels
     classes = classes_of(reader).tolist()
     first, pairs = dict[tuple[str, Any], int](), list[tuple[int, int]]()
     for row in np.flatnonzero(partly.attribute.value >= 0).tolist():
-        of_class = None if partly.crossed else classes[row]  # groups are of a class
+        of_class = None if partly.crossed else classes[row]  # a group belongs to a class
         before = first.setdefault((reader.digests[row], of_class), row)
         if labels[before] != labels[row]:
             pairs.append((before, row))
@@ -575,34 +573,34 @@ def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
         return
     called = [
         f"{name!r:.60} ({which})"
-        for which, samples in zip(("training", "held-out"), reader.sets, strict=True)
+        for which, samples in zip(("training", "validation"), reader.sets, strict=True)
         for name in names_of(samples, "id") or map(str, range(len(samples)))
     ]
     one, two = (f"{labels[row]!r} for {called[row]}" for row in pairs[0])
-    more = f" (and {len(pairs) - 1} more such pairs)" * (len(pairs) > 1)
+    more = f" There are {len(pairs) - 1} more such pairs." * (len(pairs) > 1)
     raise InputError(
-        f"{partly.attribute.name} is {one} and {two}, and both are one sample by their "
-        f"contents{more}; leave one of them."
+        f"{partly.attribute.name} is {one} and {two}, but both have the same content.{more} Give "
+        "both the same label."
     )
 
 
 def _classes_with_values(attribute: Attribute, y: Array) -> list[tuple[Any, Any]]:
-    """Class and value of each sample of which the value is known."""
+    """Class and value of each sample with a known value."""
     known = attribute.value >= 0
     return [*zip(y[known].tolist(), attribute.labels[known].tolist(), strict=True)]
 
 
 def _check_crossed(attribute: Attribute, classes: Array) -> None:
-    """Refuse what has one value in each class, or another in nearly each sample."""
+    """Raise an error for one value in each class, or nearly as many values as samples."""
     pairs, n_values = _classes_with_values(attribute, classes), len(attribute.names)
     if n_values > _MOST_VALUES and 2 * n_values > len(pairs):
         raise InputError(
-            f"{attribute.name} has {n_values} values in {len(pairs)} samples of which it is known, "
-            "as names or measurements have; give an attribute of a few values."
+            f"{attribute.name} has {n_values} different values in {len(pairs)} samples. Pass an "
+            "attribute with a few values."
         )
     if len({*pairs}) <= len({y for y, _ in pairs}):
         shown = ", ".join(f"{y!r}: {value!r}" for y, value in sorted({*pairs}, key=str)[:4])
         raise InputError(
-            f"All samples of a class of which {attribute.name} is known have one value ({shown}), "
-            "so no group can be told from its class; answer on more, misclassified ones above all."
+            f"{attribute.name} has one value in each class ({shown}), so groups cannot be "
+            "distinguished from classes. Label more samples, misclassified ones first."
         )

@@ -1,4 +1,4 @@
-"""Another row of a finished run as a model, from the heads that it kept."""
+"""Write another candidate of a finished run, or the original head, from the stored heads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
 
 @dataclass(frozen=True)
 class _Kept:
-    """Head of a row, and the model that it is for."""
+    """A stored head, and the identity of its model."""
 
     head: LinearHead
     model_classes: Any
@@ -50,35 +50,34 @@ def write_candidate(
     device: str = "auto",
     force: bool = False,
 ) -> Verification:
-    """Write another row of a finished run, without embedding or fitting anything again.
+    """Write another candidate of a finished run as a model, without computing anything again.
 
-    The head is the candidate's own, whole, as its row of the table says: it is not interpolated
-    with the original one, and its accuracy cost is not asked about.
+    ntkit writes the candidate's head without interpolation, and does not test its accuracy cost.
 
     Parameters
     ----------
     run : path-like
-        The folder that :func:`ntkit.debias` wrote.
+        Output folder of :func:`ntkit.debias`.
     method : str
-        A name of its table.
+        Name of a candidate in the run's table.
     out : path-like
-        Folder to write: ``debiased.onnx``, verified on random inputs, and ``result.json``, the
-        run's with this row chosen.
+        Output folder: ``debiased.onnx``, verified on random inputs, and the run's ``result.json``
+        with this candidate as the chosen one.
     model : FrozenModel or path-like, optional
-        The model that the run was given; by default from where it was then.
+        The original model; by default from its path in the run.
     {run.device, force}
 
     Returns
     -------
     Verification
-        ONNX Runtime's logits against the head's.
+        Comparison of ONNX Runtime's logits with the head's.
 
     Raises
     ------
     InputError
-        If the folder is none of a run, has no such row, or the model is another one.
+        If the folder is not that of a run, has no such candidate, or the model is another one.
     VerificationError
-        If the model written would not compute the head.
+        If the written model would not compute the head.
 
     Examples
     --------
@@ -127,7 +126,7 @@ def write_candidate(
             device=device,
         )
         shutil.copyfile(run / HEADS_FILE, folder / HEADS_FILE)
-        # What was said of the row that the run chose is left out.
+        # Facts about the run's chosen candidate are left out.
         kept_facts = ("n_non_constant", "classes", "evaluated_on", "notes", "version")
         rewritten = {
             "candidates": [row | {"chosen": row["name"] == method} for row in record["candidates"]],
@@ -141,19 +140,19 @@ def write_candidate(
 
 
 def kept_head(run: Path, method: str) -> _Kept:
-    """The head of a row of a finished run, and what model it is for."""
+    """The head of a candidate of a finished run, and the identity of its model."""
     file = run / HEADS_FILE
     if not file.is_file() or not (run / "result.json").is_file():
         raise InputError(
-            f"{run} is no folder of a finished run: {HEADS_FILE} or result.json is missing; give "
-            "what ntkit debias -o wrote."
+            f"{run} is not the folder of a finished run: {HEADS_FILE} or result.json is missing. "
+            "Pass a folder that ntkit debias -o wrote."
         )
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             names = tuple(arrays["names"].tolist())
             if method not in names:
                 raise InputError(
-                    f"{run} has no row {method!r}; it has {', '.join(map(str, names))}."
+                    f"{run} has no candidate {method!r}. It has {', '.join(map(str, names))}."
                 )
             i = names.index(method)
             parts = (arrays[f"{part}_{i}"] for part in ("coef", "intercept", "classes"))
@@ -162,69 +161,74 @@ def kept_head(run: Path, method: str) -> _Kept:
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+        raise InputError(f"{file} is damaged ({error}). Run ntkit debias again.") from error
 
 
 def _model(
     kept: _Kept, run: Path, model: FrozenModel | str | os.PathLike[str] | None
 ) -> FrozenModel:
-    """The model that the run was given, with the classes of its labels."""
+    """The original model of a run, with the classes of its labels."""
     if model is None:
         if not kept.source or not Path(kept.source).is_file():
             raise InputError(
-                f"The model of {run} is no longer at {kept.source or 'a place of its own'}; name "
-                "it (ntkit debias MODEL --from …)."
+                f"The model of {run} is no longer at {kept.source or 'a known path'}. Name it: "
+                f"ntkit debias MODEL --from {run}"
             )
         model = kept.source
     original = loaded(model, **kept.located_by)
     if original.sha256() != kept.source_sha256:
         raise InputError(
-            f"{original.path or 'The model'} is not the model of {run}: its sha256 is another one."
+            f"{original.path or 'The model'} is not the model of {run}: the SHA-256 differs. Pass "
+            "the original model."
         )
     return original if kept.model_classes is None else original.with_classes(kept.model_classes)
 
 
 @documented
 def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = False) -> Verification:
-    """Put the original head back into the model that a run wrote; the original file is not needed.
+    """Restore the original head in a model that a run wrote, without the original file.
 
-    The example of :func:`write_candidate` shows it.
+    See the example of :func:`write_candidate`.
 
     Parameters
     ----------
     run : path-like
-        The folder that :func:`ntkit.debias` wrote, or the model in it.
+        Output folder of :func:`ntkit.debias`, or the model in it.
     out : path-like
-        File to write.
+        Output file.
     {run.device, replace.force}
 
     Returns
     -------
     Verification
-        ONNX Runtime's logits against the original head's.
+        Comparison of ONNX Runtime's logits with the original head's.
 
     Raises
     ------
     InputError
-        If the folder holds no model that was written, or the run gave the model a new head for
-        other classes, so that there is no original one.
+        If the folder holds no written model, or the run fitted a new head for other classes.
     VerificationError
-        If the model written would not compute the original head.
+        If the written model would not compute the original head.
     """
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     file = folder / MODEL_FILE
     if not file.is_file():
-        raise InputError(f"{folder} holds no {MODEL_FILE}, so there is no repair to undo.")
+        raise InputError(
+            f"{folder} holds no {MODEL_FILE}, so there is no repair to undo. Pass the folder of a "
+            "run that wrote a model."
+        )
     kept = kept_head(folder, ORIGINAL)
     if kept.new_head:
-        raise InputError(f"{file} has a head for other classes, so there is no original head.")
+        raise InputError(
+            f"{file} has a new head for other classes, so there is no original head to restore."
+        )
     written = FrozenModel.load(file, **kept.located_by)
     if written.metadata.get("ntkit.source_sha256") != kept.source_sha256:
         raise InputError(
-            f"{file} is not what {folder} was written with; give the folder of its run."
+            f"{file} is not the model that the run in {folder} wrote. Pass the folder of its run."
         )
     place = check_file(out, inputs=written.files, force=force, size=size_of(written.files))
-    if kept.model_classes is not None:  # names that were given with --classes
+    if kept.model_classes is not None:  # names from --classes
         written = written.with_classes(kept.model_classes)
     return save_verified(
         written.with_head(kept.head).with_provenance(kept.metadata),

@@ -1,4 +1,4 @@
-"""Which samples to ask a person about, where to answer, and when to stop."""
+"""Choose samples for a person to label, read the labels, and decide when there are enough."""
 
 from ntkit.attributes import Labels
 from ntkit.attributes import read_labels as read_labels  # for other packages

@@ -1,4 +1,4 @@
-"""Tables for a person to fill in, and the folder of a question with its page and answers."""
+"""Tables that a person fills in, and the folder of a question with its page and labels."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ def write_questions(
     columns: Mapping[str, ArrayLike] | None = None,
     force: bool = False,
 ) -> None:
-    """Write a CSV file with a row for each sample to ask about, and an empty column to fill in.
+    """Write a CSV file with one row per sample to label, and an empty column for the labels.
 
-    Text that a spreadsheet would take for a formula is written with an apostrophe before it, which
-    :func:`read_answers` takes off.
+    A spreadsheet may take a text for a formula. ntkit writes an apostrophe before such a text, and
+    :func:`read_answers` removes it.
 
     Parameters
     ----------
     path : path-like
-        File to write, complete or not at all.
+        Output file.
     index : array-like of int
-        Row numbers of the samples to ask about, such as from :func:`next_questions`.
+        Row numbers of the samples to label, for example from :func:`next_questions`.
     {ids, question}
     columns : dict of str to array-like of shape (N,), optional
-        More to show, such as the text, or the class.
+        Further columns for the person, such as the text or the class.
     force : bool, default=False
-        Whether a file that exists may be replaced: it may hold answers.
+        Whether to replace an existing file, which may hold labels.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def write_questions(
                 f"The column {name!r} holds {len(shown[name])} values for {len(names)} samples."
             )
     if question in shown:
-        raise InputError(f"The question cannot be called {question!r}: that is a column already.")
+        raise InputError(f"{question!r} is already a column. Choose another name for the question.")
     path = check_file(path, force=force)
     table = [[*shown, question], *([*(shown[c][i] for c in shown), ""] for i in rows)]
     with new_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
@@ -116,33 +116,32 @@ def write_questions(
 def read_answers(
     path: StrPath, ids: ArrayLike, *, question: str = "attribute", delimiter: str | None = None
 ) -> NDArray[np.object_]:
-    """Read what a person filled in, as the attribute of every sample.
+    """Read a table with a person's labels as the attribute of every sample.
 
-    Takes what spreadsheets make of the file: semicolons or tabs between cells, a byte-order mark,
-    other line ends, more columns, other order. Answers that differ in upper and lower case alone
-    are one.
+    The table may come from a spreadsheet: with semicolons or tabs between cells, a byte-order mark,
+    other line ends, more columns, or another order. Upper and lower case do not matter in labels.
 
     Parameters
     ----------
     path : path-like
         A CSV, TSV, JSON lines or Parquet file with the columns "id" and the question.
     ids : array-like of shape (N,)
-        Name of each of all samples, such as its file; each once.
+        Unique names of all samples, such as their files.
     question : str, default="attribute"
-        Name of the column with the answers.
+        Name of the column with the labels.
     delimiter : str, optional
-        Character between cells; None finds it.
+        Character between cells; None detects it.
 
     Returns
     -------
     ndarray of object, shape (N,)
-        Answers as text; None without one, or if it is "?", "unsure", "unknown" or -1.
+        Labels as text; None without a label, or if it is "?", "unsure", "unknown" or -1.
 
     Raises
     ------
     InputError
-        If the file is no such table, names a sample that is not there, or answers one sample in
-        two ways.
+        If the file is not such a table, names an unknown sample, or has two different labels for
+        one sample.
     """
     index, entries = NameIndex(_names(ids)), dict[int, Entry]()
     answers = np.full(len(index.names), None, dtype=object)
@@ -159,45 +158,47 @@ def read_answers(
 def read_filled_in(
     path: StrPath, *, question: str, key: str = ID, delimiter: str | None = None
 ) -> list[Entry]:
-    """Read the rows of a table that a person filled in, as :func:`read_answers` does."""
+    """Read the rows of a table with a person's labels, as :func:`read_answers` does."""
     path = Path(path)
     if path.suffix.lower() not in TABLES:
-        raise InputError(f"{path} is no table; answers are read from {', '.join(TABLES)} files.")
+        raise InputError(
+            f"{path} is not a table. Labels can be in files of these types: {', '.join(TABLES)}."
+        )
     table = read_table(path, delimiter, expected=[key, question])
     for column in (key, question):
         if column not in table.columns:
             raise InputError(
-                f"{path} has no column {column!r}; its columns are "
+                f"{path} has no column {column!r}. Its columns are "
                 f"{listed(list(table.columns), 20, near=column)}."
             )
     return entries_of_table(table.columns, key, question, table.at)
 
 
 def row_named(index: NameIndex, entry: Entry) -> int:
-    """Row of the sample that an answer names."""
+    """Row of a labelled sample, by its name."""
     rows = index.rows(entry.name)
     if len(rows) == 1:
         return rows[0]
     near = meant_instead(entry.name, index.names) if len(index.names) < 10_000 else None
     hint = f" (did you mean {near}?)" if near else ""
-    raise InputError(f"{entry.at}: no sample is called {entry.name!r:.60}{hint}.")
+    raise InputError(f"{entry.at}: no sample has the name {entry.name!r:.60}{hint}.")
 
 
 def _names(ids: ArrayLike) -> list[str]:
     values = np.asarray(ids, dtype=object)
     if values.ndim != 1:
-        raise InputError(f"ids must have shape (N,), one per sample; got {values.shape}.")
+        raise InputError(f"ids must have shape (N,), one per sample. Got {values.shape}.")
     names = [name_text(value) for value in values]
     seen = set[str]()
     for name in names:
         if name in seen:
-            raise InputError(f"ids hold {name!r} twice; give every sample a name of its own.")
+            raise InputError(f"ids hold {name!r} twice. Give every sample a unique name.")
         seen.add(name)
     return names
 
 
 class TakenAnswers:
-    """Answers by sample: found by content where a file has it, else by name."""
+    """Labels by sample, matched by content if a file has it, else by name."""
 
     def __init__(self, names: Sequence[str], digests: Sequence[str], match_names: bool) -> None:
         self.names, self.digests, self.match_names = names, digests, match_names
@@ -206,12 +207,12 @@ class TakenAnswers:
         self._rows_of = dict[str, list[int]]()
         for row, digest in enumerate(digests):
             self._rows_of.setdefault(digest, []).append(row)
-        self._said = dict[int | str, Entry]()  # by row, or by a content that none has
+        self._entries = dict[int | str, Entry]()  # by row, or by a content that no sample has
 
     def take(
         self, where: StrPath, entries: Sequence[Entry], left_out: Sequence[Entry] = ()
     ) -> list[int | None]:
-        """Take in what a file says, which counts where it differs from earlier ones."""
+        """Add the labels of a file; they replace earlier ones."""
         everything = [e._replace(at=e.at or str(where)) for e in (*entries, *left_out)]
         here, note = contents_here(
             where, everything, self._rows_of.keys(), match_names=self.match_names
@@ -225,43 +226,43 @@ class TakenAnswers:
             if before.answer is None:
                 in_file[place] = entry
         for place, entry in in_file.items():
-            self._check_last_word(place, entry)
-        self._said |= in_file
+            self._check_replacement(place, entry)
+        self._entries |= in_file
         rows = [place if isinstance(place, int) else None for place in places]
-        self.notes += [note] if note else self._told(where, everything, rows)
+        self.notes += [note] if note else self._notes_on_moves(where, everything, rows)
         by_name = note or any(entry.content is None for entry in everything)
         if by_name and list(self.names) == [str(row) for row in range(len(self.names))]:
-            self.notes.append(f"{where}: these samples are named by their rows alone, from 0 on.")
+            self.notes.append(f"{where}: the names of these samples are their rows, from 0 on.")
         return rows
 
     def labels(self, asked: Labels) -> Labels:
-        """All that was taken, for a question."""
-        entries = {row: entry for row, entry in self._said.items() if isinstance(row, int)}
+        """All labels so far, for a question."""
+        entries = {row: entry for row, entry in self._entries.items() if isinstance(row, int)}
         of_content = dict[str, int]()
         for row, entry in entries.items():
             first = of_content.setdefault(self.digests[row], row) if entry.answer else row
             if entries[first].answer != entry.answer:
                 raise InputError(
-                    f"{self.names[first]!r:.60} is answered {entries[first].answer!r} and "
-                    f"{self.names[row]!r:.60} is answered {entry.answer!r}, and both are one "
-                    "sample by their contents; answer both alike."
+                    f"{self.names[first]!r:.60} has the label {entries[first].answer!r} and "
+                    f"{self.names[row]!r:.60} the label {entry.answer!r}, but both have the same "
+                    "content. Give both the same label."
                 )
         return Labels(
             asked.question,
             asked.values,
             {self.names[row]: entry.answer for row, entry in entries.items()},
             {self.names[row]: self.digests[row] for row in entries},
-            tuple(entry for place, entry in self._said.items() if isinstance(place, str)),
+            tuple(entry for place, entry in self._entries.items() if isinstance(place, str)),
         )
 
     def _places(self, entries: Sequence[Entry], here: set[str], n_by_name: int) -> list[int | str]:
-        """Row of each answer, or its content; a sample that kept its name keeps its answer."""
-        stays = [
+        """Row of each label, or its content; a sample with the same name keeps its label."""
+        unchanged = [
             rows[0] if len(rows) == 1 and self.digests[rows[0]] == entry.content else -1
             for rows, entry in ((self._by_name.rows(entry.name), entry) for entry in entries)
         ]
-        taken, places = {*stays}, list[int | str]()
-        for i, (entry, row) in enumerate(zip(entries, stays, strict=True)):
+        taken, places = {*unchanged}, list[int | str]()
+        for i, (entry, row) in enumerate(zip(entries, unchanged, strict=True)):
             if entry.content in here:
                 rows = self._rows_of[entry.content]
                 free = (r for r in rows if r not in taken)
@@ -274,19 +275,19 @@ class TakenAnswers:
                 places.append(entry.content)
         return places
 
-    def _check_last_word(self, place: int | str, entry: Entry) -> None:
-        """Refuse what another file says of the same content under another name."""
-        before = self._said.get(place)
+    def _check_replacement(self, place: int | str, entry: Entry) -> None:
+        """Raise an error if a file labels the same content differently under another name."""
+        before = self._entries.get(place)
         if before is None or None in (before.answer, entry.answer) or before.answer == entry.answer:
             return
         now = self.names[place] if isinstance(place, int) else before.name
         if entry.name.removeprefix("'") not in (before.name.removeprefix("'"), now):
             raise contradiction(before, entry)
 
-    def _told(
+    def _notes_on_moves(
         self, where: StrPath, entries: Sequence[Entry], rows: Sequence[int | None]
     ) -> list[str]:
-        """Sentences on answers that went to samples of other names, or to none."""
+        """Notes on labels whose sample has another name, or does not exist."""
         pairs = [*zip(entries, rows, strict=True)]
         moved = [
             f"{entry.name!r:.60} is {self.names[row]!r:.60} now"
@@ -298,13 +299,13 @@ class TakenAnswers:
         if moved:
             some = f", such as {moved[0]}" if len(moved) > 1 else f": {moved[0]}"
             notes.append(
-                f"{where}: {len(moved)} of {len(entries)} answers went with their contents to "
-                f"other names{some}."
+                f"{where}: {len(moved)} of {len(entries)} labels belong to samples that have "
+                f"another name now{some}."
             )
         if left:
             notes.append(
-                f"{where}: {len(left)} of {len(entries)} answers are left out, and kept for later, "
-                f"as no sample has their contents now: {listed(left)}."
+                f"{where}: {len(left)} of {len(entries)} labels are kept but not used, because no "
+                f"sample has their contents now: {listed(left)}."
             )
         return notes
 
@@ -314,7 +315,7 @@ ANSWERS, PAGE = "answers.json", "label.html"
 
 @dataclass
 class LabelFolder:
-    """A folder in which one question is asked, batch by batch."""
+    """The folder of one question, with its page, its tables and its labels."""
 
     path: Path
     labels: Labels | None = None
@@ -325,7 +326,7 @@ class LabelFolder:
 
     @classmethod
     def of(cls, path: StrPath, inputs: Iterable[StrPath | None]) -> LabelFolder:
-        """Open a folder, or say where a new one will be; nothing is written yet."""
+        """Open a folder, or check the place of a new one, without writing."""
         folder = Path(path)
         with saying_what_failed(folder):
             refuse_folder_of_inputs(folder, inputs)
@@ -333,7 +334,7 @@ class LabelFolder:
                 check_place(folder, Path(os.path.abspath(folder)), 0)
                 return cls(folder)
             if not folder.is_dir():
-                raise InputError(f"{folder} is a file, not a folder; choose another name.")
+                raise InputError(f"{folder} is a file, not a folder. Choose another name.")
             check_writable(folder)
             names = sorted(file.name for file in folder.iterdir())
             first = next((name for name in names if not name.startswith(TEMPORARY)), None)
@@ -341,36 +342,37 @@ class LabelFolder:
             return cls(folder)
         if not (folder / ANSWERS).exists():
             raise InputError(
-                f"{folder} holds {first} and no {ANSWERS}, so no question was asked there; choose "
-                "another name."
+                f"{folder} holds {first} but no {ANSWERS}, so it is not the folder of a question. "
+                "Choose another name."
             )
         content = json_of(folder / ANSWERS)
         labels = answers_in(folder / ANSWERS, content)
         if isinstance(labels, Answers):
             raise InputError(
-                f"{folder / ANSWERS} is of an audit, and no question was asked in {folder}; choose "
-                "another name."
+                f"{folder / ANSWERS} holds the answers of an audit, so {folder} is not the folder "
+                "of a question. Choose another name."
             )
         return cls(folder, labels, **_state(content))
 
     @classmethod
     @contextmanager
     def alone(cls, path: StrPath, inputs: Iterable[StrPath | None]) -> Iterator[LabelFolder]:
-        """Open a folder that no other run may write meanwhile: each would undo the other's."""
+        """Open a folder and lock it, because two runs would overwrite each other's files."""
         inputs = [*inputs]
-        cls.of(path, inputs)  # refused before anything is written
+        cls.of(path, inputs)  # raises errors before anything is written
         with alone_in(path):
             yield cls.of(path, inputs)
 
     def check_page(self) -> None:
-        """Refuse to replace a page that somebody changed."""
+        """Raise an error if a person changed the page, which would be replaced."""
         if self._changed(PAGE):
             raise InputError(
-                f"{self.path / PAGE} was changed since ntkit wrote it; move it away first."
+                f"{self.path / PAGE} has changed since ntkit wrote it, and ntkit would replace it. "
+                "Move it to another folder."
             )
 
     def answer_files(self) -> list[Path]:
-        """Tables in the folder that may hold answers nobody read yet, the oldest first."""
+        """Tables in the folder that may hold new labels, the oldest first."""
         with saying_what_failed(self.path):
             unread = [
                 file
@@ -384,7 +386,7 @@ class LabelFolder:
             return sorted(unread, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
     def take(self, asked: Labels, files: Sequence[StrPath], taken: TakenAnswers) -> Labels:
-        """Add what files say to the answers kept; the later one counts where two differ."""
+        """Add the labels of files; a later label replaces an earlier one."""
         for path in files:
             file, left_out = Path(path), tuple[Entry, ...]()
             if file.suffix.lower() == ".json":
@@ -399,14 +401,14 @@ class LabelFolder:
         return taken.labels(asked)
 
     def take_kept(self, asked: Labels, taken: TakenAnswers) -> Labels:
-        """The answers that the folder keeps, on the samples that have their contents now."""
+        """The labels that the folder keeps, for the samples with these contents."""
         rows = taken.take(self.path / ANSWERS, asked.entries, asked.left_out)
         first = [len({*rows[:n]} - {None}) for n in self.looked_at]
         self.looked_at = sorted({*first} - {0})
         return taken.labels(asked)
 
     def write(self, labels: Labels, batch: int, files: Mapping[str, bytes]) -> None:
-        """Write the answers, then other files; of these, what somebody changed stays."""
+        """Write the labels, then other files; files that a person changed are kept."""
         if len(labels.answers) > (self.looked_at or [0])[-1]:
             self.looked_at = [*self.looked_at, len(labels.answers)]
         with saying_what_failed(self.path):
@@ -417,7 +419,7 @@ class LabelFolder:
             self.written[name] = last if now in last[-1:] else [*last[-1:], now]
         state = {"batch": batch, "looked_at": self.looked_at}
         state |= {"read": self.read, "written": self.written}
-        # First: were the rest lost, it would be made again of them.
+        # The labels come first, because ntkit can make the other files again from them.
         for name, content in {ANSWERS: written(labels, **state), **kept}.items():
             with new_file(self.path / name) as unfinished:
                 unfinished.write_bytes(content)
@@ -434,28 +436,28 @@ class LabelFolder:
 
 
 def _check_question(labels: Labels, asked: Labels, file: Path) -> None:
-    """Refuse answers to another question."""
+    """Raise an error for labels of another question."""
     if labels.question != asked.question:
         raise InputError(
-            f"{file} has answers to {labels.question!r:.80}, and the question is "
-            f"{asked.question!r:.80}."
+            f"{file} holds labels for the question {labels.question!r:.80}, but the question here "
+            f"is {asked.question!r:.80}. Pass labels of this question."
         )
 
 
 def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
-    """Answers as the question spells its values."""
+    """Labels in the spelling of the question's values."""
     spelling = {value.casefold(): value for value in asked.values}
     strange = next((e for e in entries if e.answer and e.answer.casefold() not in spelling), None)
     if strange is not None:
         raise InputError(
-            f"{file} answers {strange.answer!r:.40} of {strange.name!r:.60}, and the question "
-            f"takes {', '.join(asked.values)}, or ? where nobody can tell."
+            f"{file} has the label {strange.answer!r:.40} for {strange.name!r:.60}. Allowed labels "
+            f"are {', '.join(asked.values)}, and ? if nobody can tell."
         )
     return [e._replace(answer=e.answer and spelling[e.answer.casefold()]) for e in entries]
 
 
 def _state(content: Any) -> dict[str, Any]:
-    """The folder's record of its files; empty if it is damaged."""
+    """The folder's record of its files; empty if the record is damaged."""
     batch, read, written = (content.get(name) for name in ("batch", "read", "written"))
     looked_at = content.get("looked_at")
     counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)

@@ -1,4 +1,4 @@
-"""Ask a person about some samples of a model, batch by batch, in a folder."""
+"""Ask a person to label some samples of a model, in batches, with the files in one folder."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from ntkit.jobs.label._progress import (
     THE_MODEL,
     Labelling,
     feature_sets_of,
+    groups_of,
     is_earlier,
     margins_of,
     next_questions,
     progress,
-    standing_of,
 )
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Inputs, input_paths, read, sample_digests
 
 _KEPT = "embedded.npz"
-_COLUMNS = 40  # of a table of cases to fill in
-_LONGEST = 2000  # characters of a text there
+_COLUMNS = 40  # largest number of columns in a table to fill in
+_LONGEST = 2000  # characters of a text in the table
 
 
 @documented
@@ -63,52 +63,52 @@ def label_samples(
     random_state: int = 0,
     verbose: bool = False,
 ) -> Labelling:
-    """Ask a person about an attribute of samples, those first that tell most about a model.
+    """Ask a person to label an attribute of the most informative samples, and infer it for all.
 
-    The first time, a folder is made with ``label.html``, an offline page that takes one key for
-    each sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers are
-    taken (``labels.csv`` as the page saves it, tables that were filled in), the attribute is
-    inferred for all samples, and the next batch is written. ``answers.json`` keeps all answers, for
-    :func:`ntkit.debias`, and ``embedded.npz`` what the model makes of the samples. No sample is
-    asked about twice, and nothing that a person filled in is replaced.
+    The first call makes a folder with two files for the labels of a batch. ``label.html`` is an
+    offline page: one key press per sample. ``questions-1.csv`` is a table of the same samples. Each
+    further call reads the new labels: the page's ``labels.csv`` and the tables. It infers the
+    attribute for all samples, and writes the next batch. ``answers.json`` holds all labels for
+    :func:`ntkit.debias`. ``embedded.npz`` holds the model's embeddings. ntkit asks about a sample
+    once, and never replaces a file with a person's labels.
 
-    Answers belong to samples by their contents, whatever these are called by now. An answer whose
-    sample has changed is left out, and kept in case that sample comes back. A file without
-    contents, such as one written by hand, is matched by name.
+    ntkit matches labels to samples by their contents, even if a file has a new name. If a sample
+    changes, its label is not used, but kept. A table without contents, such as one that you wrote,
+    is matched by name.
 
     Parameters
     ----------
     {job.model, job.data}
-        As a rule the training set.
+        Usually the training set.
     out : path-like
         The folder of this question.
     question : str, optional
-        What is asked about each, as "Is there water in the background?". It is needed the first
-        time, and the same from then on.
+        Question about a sample, such as "Is there water in the background?". The first call needs
+        it; later calls must repeat or omit it.
     values : sequence of str, optional
-        What can be answered, two to nine; by default yes and no.
+        Two to nine possible labels; by default yes and no.
     batch : int, default=48
-        How many samples to ask about next.
+        Number of samples in the next batch.
     answers : path-like, or iterable of path-like, optional
-        Files with answers that are not in the folder.
+        Files with labels outside the folder.
     match_names : bool, default=False
-        Match a file's answers by name if none of its contents is one of these samples: these were
-        saved again, and are called as before.
+        Match the labels of a file by name if no sample has any of its contents. Use it if the
+        samples were saved again under the same names.
     {job.preprocessing, job.device}
     random_state : int, default=0
-        Decides folds and draws.
+        Seed of folds and of random choices.
     {verbose}
 
     Returns
     -------
     Labelling
-        ``print`` tells how the answers stand.
+        The labels so far, and the next batch. Printing it shows both.
 
     Raises
     ------
     InputError
-        If samples, model, answers and folder do not fit together, or another process asks in that
-        folder; the message says how to mend it.
+        If samples, model, labels and folder do not fit together, or if another process uses the
+        folder. The message names the fix.
 
     Examples
     --------
@@ -128,19 +128,19 @@ def label_samples(
     ...     sorted(file.name for file in asking.path.iterdir())
     ['answers.json', 'embedded.npz', 'label.html', 'questions-1.csv']
     """
-    given = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
+    user_files = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
     if batch < 1:
-        raise InputError(f"A batch is at least 1 sample; got {batch!r}.")
+        raise InputError(f"batch must be at least 1. Got {batch!r}.")
     model = loaded(model)
     samples = read(data, model, preprocessing=preprocessing)
     samples.check_made_with(model)
-    with LabelFolder.alone(out, [*input_paths(model, samples), *given]) as folder:
+    with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
         folder.check_page()
         names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
         contents = [digest.hex() for digest in digests]
         taken = TakenAnswers(names, contents, match_names)
-        before = folder.take_kept(_asked(folder, question, values), taken)
-        labels = folder.take(before, [*folder.answer_files(), *given], taken)
+        before = folder.take_kept(_question_of(folder, question, values), taken)
+        labels = folder.take(before, [*folder.answer_files(), *user_files], taken)
 
         embedded, computed = Embedded(samples.X, {}, "store"), False
         if not samples.embedded:
@@ -187,7 +187,7 @@ def label_samples(
         right, of_head = _right(model, samples, embedded.Z, margins)
         groups = tuple[Group, ...]()
         if inference is not None:
-            groups = standing_of(samples.y, attribute, inference, right, labels.values)
+            groups = groups_of(samples.y, attribute, inference, right, labels.values)
         return Labelling(
             path=folder.path,
             labels=labels,
@@ -204,7 +204,7 @@ def label_samples(
 
 
 def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
-    """The answers of an earlier run that those of now are compared with, if there is one."""
+    """The labels of an earlier run for the comparison with the present ones; at most one run."""
     before = [
         replace(labels, answers=dict(list(labels.answers.items())[:n]))
         for n in looked_at
@@ -216,38 +216,40 @@ def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
 # -- the steps ------------------------------------------------------------------------------------
 
 
-def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
-    """The question, and what is answered of it so far."""
+def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
+    """The question and its labels so far."""
     choices = None if values is None else tuple(str(value).strip() for value in values)
     question = None if question is None else " ".join(question.split())
     if folder.labels is None:
         if not question:
             raise InputError(
-                'Say what to ask about each sample, as in --question "Is there water in the '
-                'background?" (question= in Python).'
+                "There is no question yet. Set one with question= or "
+                '--question "Is there water in the background?"'
             )
         return Labels(question, _checked_values(choices or ("yes", "no")))
     asked = folder.labels
     if question not in (None, asked.question):
         raise InputError(
-            f"In {folder.path} it is asked {asked.question!r:.80}; ask another question in another "
-            "folder, or leave --question out."
+            f"The question of {folder.path} is {asked.question!r:.80}. Use another folder for "
+            "another question, or omit --question."
         )
     if choices not in (None, asked.values):
         raise InputError(
-            f"In {folder.path} one answers {', '.join(asked.values)}; take other values in another "
-            "folder, or leave --values out."
+            f"The values of {folder.path} are {', '.join(asked.values)}. Use another folder for "
+            "other values, or omit --values."
         )
     return asked
 
 
 def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Values that are told from one another, and from no answer, in a table as well."""
-    nothing = next((value for value in values if answer_in(value) is None), None)
-    if nothing is not None:
-        raise InputError(f"{nothing!r} in a table is no answer; call that value otherwise.")
+    """The values, if a table can tell them apart from each other and from a missing label."""
+    missing = next((value for value in values if answer_in(value) is None), None)
+    if missing is not None:
+        raise InputError(f"{missing!r} stands for a missing label. Choose another value.")
     if len({value.casefold() for value in values}) < len(values):
-        raise InputError(f"The values {', '.join(values)} must differ in more than their case.")
+        raise InputError(
+            f"Two of the values {', '.join(values)} differ only in case. Choose different values."
+        )
     return values
 
 
@@ -260,7 +262,7 @@ def _chosen(
     n: int,
     seed: int,
 ) -> Array:
-    """Samples to ask about next: none that was looked at, though nobody could tell."""
+    """Samples of the next batch, without samples that a person has seen."""
     known = {*labels.contents.values()}
     seen = np.array([0 if content in known else -1 for content in contents])
     if (seen >= 0).all():
@@ -271,7 +273,7 @@ def _chosen(
 def _files(
     labels: Labels, rows: Array, inputs: Inputs, contents: Sequence[str], table: str
 ) -> dict[str, bytes]:
-    """The page, and the table, both with what tells the samples from others."""
+    """The page and the table of a batch, both with the digests of the samples."""
     cells = np.array([content_cell(content) for content in contents], dtype=object)
     page = label_html(
         labels.question,
@@ -281,7 +283,7 @@ def _files(
         attribute=labels.question,
         csv=table,
         more=(CONTENT, cells[rows].tolist()),
-        then="Move it to the folder of this page, and run ntkit label once more.",
+        then="Move it to the folder of this page, and run the same ntkit label command again.",
     )
     shown = {CONTENT: cells}
     if inputs.texts is not None:

@@ -1,4 +1,4 @@
-"""The samples to ask about next, how the answers stand, and when to stop."""
+"""Choose the samples of the next batch, summarise the labels, and decide when to stop."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ _STRONGEST = 1.0
 
 @documented
 def margins_of(X: ArrayLike, y: ArrayLike, *, cv: int = 5, random_state: int = 0) -> Array:
-    """Logit of each sample's class minus the largest other, by heads that have not seen it.
+    """Cross-fitted margins: logit of each sample's class minus the largest other logit.
 
-    The heads are class-balanced; their penalty is the strongest whose cross-validated mean class
-    error is within 4 points of the smallest, as the reference head of ``AutoDebiasClassifier``.
+    The heads are class-balanced. Their penalty is the strongest whose cross-validated mean class
+    error is within 4 percentage points of the smallest. ``AutoDebiasClassifier`` fits its
+    class-balanced baseline in the same way.
 
     Parameters
     ----------
     {X, y}
     cv : int, default=5
-        Folds.
+        Number of folds.
     random_state : int, default=0
-        Decides the folds.
+        Seed of the folds.
 
     Returns
     -------
     ndarray of shape (N,)
-        Below 0 where the sample is misclassified.
+        Margins; negative for misclassified samples.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def margins_of(X: ArrayLike, y: ArrayLike, *, cv: int = 5, random_state: int = 0
     Z, y = check_X_y(X, y, dtype=[np.float64, np.float32])
     classes, y_index = np.unique(y, return_inverse=True)
     if len(classes) < 2 or np.bincount(y_index).min() < 2:
-        raise InputError("Margins need two classes and two samples of each; pass more samples.")
+        raise InputError("Margins need two classes with two samples each. Pass more samples.")
     rows = Rows(Z, y_index, np.ones(len(Z)))
     gains = 1 / rows.deviations
 
@@ -102,7 +103,7 @@ def feature_sets_of(
     return feature_sets
 
 
-_CANDIDATES = 4  # the samples drawn from are so many times those drawn: neighbours say the same
+_CANDIDATES = 4  # random choice among 4 times as many samples, because neighbours are redundant
 
 
 @documented
@@ -115,35 +116,33 @@ def next_questions(
     n: int = 12,
     random_state: Any = None,
 ) -> NDArray[np.intp]:
-    """Choose the samples to ask about next, as many of every class.
+    """Choose the samples of the next batch, equally many of every class.
 
-    As long as there is nothing to infer from, half are misclassified samples, the most wrong
-    first: where a model relies on an attribute, these lack it. The other half is drawn from the
-    rest. With an inference, half are drawn from the samples that it takes for the rare values of
-    their class, which a second look confirms or corrects, and half from those of which it is least
-    sure.
+    Without an inference, half of the batch are misclassified samples, with the lowest margins. If
+    the model relies on an attribute, these tend to lack it. The other half is random. With an
+    inference, half are random samples that it assigns to a rare value of their class; their labels
+    confirm or correct it. The other half are samples about which the inference is least certain.
 
     Parameters
     ----------
     {y}
     attribute : array-like of shape (N,), optional
-        Answers so far: -1, None or NaN where nobody was asked. These samples are not asked about
-        again.
+        Labels so far; -1, None or NaN without a label. Labelled samples are not chosen.
     margins : array-like of shape (N,)
-        Logit of each sample's class minus the largest other, of a head that has not seen it, such
-        as from :func:`margins_of`.
+        Logit of each sample's class minus the largest other logit, from heads that were not fitted
+        on the sample, such as :func:`margins_of`.
     inference : GroupInference, optional
-        Fitted to the answers so far. None, or one that reads no feature set, asks about errors.
+        Inference fitted to the labels so far.
     n : int, default=12
-        How many; fewer if fewer are left. Small batches ask better: each uses the answers of the
-        one before.
+        Number of samples; fewer if fewer are left. Small batches are more informative, because
+        each uses the labels of the previous one.
     random_state : int, RandomState instance or None, default=None
-        Decides the draws.
+        Seed of random choices.
 
     Returns
     -------
     ndarray of int
-        Row numbers, in an order that does not show a person what is expected.
+        Row numbers in random order.
 
     Raises
     ------
@@ -165,12 +164,12 @@ def next_questions(
     if margin.shape != y_index.shape or not np.isfinite(margin).all():
         raise InputError(f"margins must be {len(y_index)} finite numbers, one per sample.")
     if n < 1:
-        raise InputError(f"n must be at least 1; got {n!r}.")
+        raise InputError(f"n must be at least 1. Got {n!r}.")
     asked = np.zeros(len(y_index), dtype=bool)
     if attribute is not None:
         _, asked = known_labels(attribute, "attribute")
         if len(asked) != len(y_index):
-            raise InputError(f"attribute holds {len(asked)} values, but y {len(y_index)}.")
+            raise InputError(f"attribute holds {len(asked)} values, but y holds {len(y_index)}.")
     rng = check_random_state(random_state)
     chosen = list[Array]()
     for label, share in enumerate(_shares(np.bincount(y_index[~asked]), n)):
@@ -180,12 +179,12 @@ def next_questions(
         else:
             q = inference.label_distributions_
             of_class = np.flatnonzero(y_index == label)
-            chosen.append(_left_open(left, q, of_class, share, rng))
+            chosen.append(_rare_or_uncertain(left, q, of_class, share, rng))
     return np.asarray(rng.permutation(np.concatenate(chosen)))
 
 
 def _shares(left: Array, n: int) -> list[int]:
-    """Number of samples of each class, equal as far as there are enough."""
+    """Number of samples of each class: equal, unless a class has too few."""
     shares = np.zeros(len(left), dtype=int)
     for _ in range(min(n, int(left.sum()))):
         open_ = np.flatnonzero(shares < left)
@@ -194,17 +193,19 @@ def _shares(left: Array, n: int) -> list[int]:
 
 
 def _errors_first(left: Array, margin: Array, n: int, rng: np.random.RandomState) -> Array:
-    """Half the most wrong, half of the rest."""
+    """Up to half misclassified samples with the lowest margins, the others at random."""
     wrong = left[margin[left] < 0]
     wrong = wrong[np.argsort(margin[wrong], kind="stable")][: n // 2]
     rest = np.setdiff1d(left, wrong)
     return np.concatenate([wrong, rng.permutation(rest)[: n - len(wrong)]])
 
 
-def _left_open(left: Array, q: Array, own: Array, n: int, rng: np.random.RandomState) -> Array:
-    """Half taken for a rare value of their class, half of which the inference is least sure."""
-    taken_for = q[own].argmax(axis=1)
-    common = np.bincount(taken_for).argmax()
+def _rare_or_uncertain(
+    left: Array, q: Array, of_class: Array, n: int, rng: np.random.RandomState
+) -> Array:
+    """Half with a rare inferred value of their class, half with the least certain inference."""
+    inferred = q[of_class].argmax(axis=1)
+    common = np.bincount(inferred).argmax()
     rare = 1 - q[left, common]
     likely = left[rare > 0.5]
     if len(likely) < n // 2:
@@ -218,20 +219,21 @@ def _left_open(left: Array, q: Array, own: Array, n: int, rng: np.random.RandomS
 
 
 ENOUGH_OVERLAP = 0.6
-"""Smallest overlap of a group with itself of fewer answers at which asking ends. On the data that
-it was set on, anything from 0.5 to 0.8 did about as well."""
+"""ntkit stops if every inferred group has this overlap with the group inferred from fewer labels.
+On the data used to choose it, values from 0.5 to 0.8 did about as well."""
 FEWEST_ANSWERS = 36
-"""Answers below which it does not."""
+"""Smallest number of labels at which ntkit stops."""
 MOST = 192
-"""Answers at which it does, where a view is read: more were never tried."""
+"""Number of labels at which ntkit stops if a feature set predicts the attribute: the experiments
+did not use more."""
 _SHARE = 0.75
-"""Of the answers, that an earlier inference may have seen at most: of fewer new ones groups stay
-as they are because hardly anything is new."""
+"""Largest share of the labels that the earlier inference may have: with fewer new labels, groups
+hardly change in any case."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of the answers, as :func:`progress` explains its fields."""
+    """Whether there are enough labels, and why; :func:`progress` explains the fields."""
 
     n_answers: int
     purity: float
@@ -244,29 +246,30 @@ class Progress:
 def progress(
     y: ArrayLike, inference: GroupInference, earlier: Sequence[GroupInference] = ()
 ) -> Progress:
-    """Say whether to ask on, from what the last answers changed.
+    """Decide whether there are enough labels, from the effect of the last ones on the groups.
 
-    Asking ends when 36 answers were given and the groups class × value are about what they were
-    with three quarters of the answers or fewer: the group that changed most has an overlap of 60 %
-    or more. It ends after 192 at the latest, unless no feature set reads the attribute.
+    There are enough if there are at least 36 labels and the inferred groups class × value are
+    stable: compared with the groups from at most three quarters of the labels, every group has an
+    overlap (Jaccard index) of at least 60 %. 192 labels are always enough, unless no feature set
+    predicts the attribute.
 
     Parameters
     ----------
     y : array-like of shape (N,)
         Class labels.
     inference : GroupInference
-        Fitted to the answers so far.
+        Inference fitted to all labels.
     earlier : sequence of GroupInference
-        Fitted to fewer of the answers, as a rule before the last batches; the last one counts that
-        has seen at most three quarters of them. Without one, asking goes on to 192.
+        Inferences fitted to fewer labels. The comparison uses the last one with at most three
+        quarters of the labels. Without one, 192 labels are needed.
 
     Returns
     -------
     Progress
-        ``enough``: more answers are not expected to pay; ``reason`` says why. ``n_answers``;
-        ``purity``, the expected share of members that belong there, of the least pure group
-        ``least_pure`` (class, value), 0 where nothing reads the attribute; ``overlap`` (Jaccard
-        index) of the group that changed most since an earlier inference, NaN without one.
+        ``enough`` says whether to stop, and ``reason`` why. ``n_answers`` is the number of labels.
+        ``purity`` is the expected share of correct members of the least pure group ``least_pure``
+        (class, value); it is 0 if no feature set predicts the attribute. ``overlap`` is the
+        smallest overlap of a group with the earlier one; NaN without an earlier inference.
 
     Raises
     ------
@@ -292,69 +295,74 @@ def progress(
     for one in (inference, *earlier):
         n_samples = len(one.label_distributions_)
         if n_samples != len(y):
-            raise InputError(f"y holds {len(y)} labels, but the inference {n_samples} samples.")
+            raise InputError(f"y holds {len(y)} labels, but the inference has {n_samples} samples.")
     n = inference.n_known_
     if inference.feature_set_ is None:
         values = inference.classes_.tolist()
-        alike = f": all are {values[0]!r}" if len(values) == 1 else ""
-        return Progress(
-            n, 0.0, None, False, f"No view reads the attribute from the answers so far{alike}."
-        )
+        alike = f" All labels are {values[0]!r}." if len(values) == 1 else ""
+        reason = f"ntkit cannot infer the attribute from the {n} labels so far.{alike}"
+        return Progress(n, 0.0, None, False, reason)
     q = inference.label_distributions_
     purity, least_pure = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
     before = next((one for one in reversed(earlier) if is_earlier(one.n_known_, n)), None)
     overlap, changed = float("nan"), None
     if before is not None and before.feature_set_ is not None:
         overlap, changed = min(_overlaps(y, inference, before), key=lambda pair: pair[0])
-    stays = overlap >= ENOUGH_OVERLAP
-    enough = bool((stays and n >= FEWEST_ANSWERS) or n >= MOST)
+    stable = overlap >= ENOUGH_OVERLAP
+    enough = bool((stable and n >= FEWEST_ANSWERS) or n >= MOST)
     if n < FEWEST_ANSWERS and n < MOST:
-        reason = f"{n} answers are fewer than {FEWEST_ANSWERS}."
+        reason = f"{n} labels are too few. At least {FEWEST_ANSWERS} are needed."
     elif changed is None:
-        reason = "Only another batch can show whether the groups stay as they are."
+        reason = "Another batch is needed to show whether the groups are stable."
         if before is not None:
-            reason = f"With {before.n_known_} answers no group was read yet, so none has stayed."
+            reason = (
+                f"With {before.n_known_} labels ntkit inferred no groups, so it cannot compare "
+                "them. Another batch is needed."
+            )
         if n >= MOST:
-            reason = f"More than {MOST} answers were never tried, and these were not compared."
+            reason = (
+                f"There are {n} labels. Our experiments never used more than {MOST}. ntkit could "
+                "not compare the groups with earlier ones."
+            )
     else:
         assert before is not None
-        reason = _reason(n, before.n_known_, overlap, changed, enough=enough, stays=bool(stays))
+        reason = _reason(n, before.n_known_, overlap, changed, enough=enough, stable=bool(stable))
     return Progress(n, purity, least_pure, enough, reason, overlap)
 
 
 def is_earlier(n_before: int, n: int) -> bool:
-    """Whether enough answers are new since an inference to compare with it."""
+    """Whether an inference has few enough of the labels to compare with it."""
     return 0 < n_before <= _SHARE * n
 
 
 def _reason(
-    n: int, n_before: int, overlap: float, changed: tuple[Any, Any], *, enough: bool, stays: bool
+    n: int, n_before: int, overlap: float, changed: tuple[Any, Any], *, enough: bool, stable: bool
 ) -> str:
-    """Sentences on the changes by the last answers and on their meaning."""
-    what = f"those taken for {changed[1]!r} of class {changed[0]!r}"
-    share = f"{int(100 * overlap)} %"
-    news = f"{n - n_before} of the {n} answers"
-    if stays:
+    """Sentences on the effect of the last labels, and on whether to stop."""
+    group = f"the group {changed[1]!r} of class {changed[0]!r}"
+    share, limit = f"{int(100 * overlap)} %", f"{100 * ENOUGH_OVERLAP:.0f} %"
+    last = f"The last {n - n_before} of {n} labels"
+    if stable:
         return (
-            f"The last {news} left the groups about as they were (overlap {share} for {what}, "
-            "which changed most): where that was measured, more answers hardly paid."
+            f"{last} hardly changed the groups: {group} changed most, with an overlap of {share} "
+            f"(limit {limit}). In our experiments, more labels hardly helped."
         )
-    changing = f"The last {news} changed the groups (overlap {share} for {what})"
+    changing = f"{last} changed the groups: {group} has an overlap of {share} (limit {limit})."
     if enough:
         return (
-            f"{changing}, so they are not settled, but more than {MOST} answers were never tried: "
-            "judge by held-out samples."
+            f"{changing} Our experiments never used more than {MOST} labels, so check the result "
+            "on validation samples."
         )
-    return f"{changing}, and {100 * ENOUGH_OVERLAP:.0f} % are enough: ask on."
+    return f"{changing} More labels are needed."
 
 
 def _purities(y: Array, q: Array, values: Array) -> list[tuple[float, tuple[Any, Any]]]:
-    """Expected share of right members of each group that holds any."""
+    """Expected share of correct members of each group with members."""
     purities = list[tuple[float, tuple[Any, Any]]]()
-    taken_for = q.argmax(axis=1)
+    inferred = q.argmax(axis=1)
     for label in np.unique(y):
-        for i in np.unique(taken_for[y == label]):
-            members = (y == label) & (taken_for == i)
+        for i in np.unique(inferred[y == label]):
+            members = (y == label) & (inferred == i)
             purities.append((float(q[members, i].mean()), _named(label, values[i])))
     return purities
 
@@ -362,7 +370,7 @@ def _purities(y: Array, q: Array, values: Array) -> list[tuple[float, tuple[Any,
 def _overlaps(
     y: Array, now: GroupInference, before: GroupInference
 ) -> list[tuple[float, tuple[Any, Any]]]:
-    """Jaccard index of each group with itself, of those that hold any sample by either."""
+    """Jaccard index of each group with the earlier one, for groups with members in either."""
     overlaps = list[tuple[float, tuple[Any, Any]]]()
     values = [*now.classes_, *(v for v in before.classes_ if v not in now.classes_)]
     for label in np.unique(y):
@@ -379,37 +387,37 @@ def _named(label: Any, value: Any) -> tuple[Any, Any]:
     return np.asarray(label).item(), np.asarray(value).item()
 
 
-THE_MODEL = "the model as it is"
+THE_MODEL = "the model"
 
 
 @documented
 @dataclass(frozen=True, eq=False)
 class Labelling:
-    """Progress of a question, and the samples that are asked about next.
+    """Labels of a question so far, the inferred groups, and the next batch.
 
     Attributes
     ----------
     path : pathlib.Path
         The folder.
     labels : Labels
-        Answers so far.
+        Labels so far.
     n_new : int
-        How many of them are new, or others than the last time.
+        Number of labels that are new or changed.
     asked : tuple of str
-        Names of the samples that are asked about now.
+        Names of the samples in the next batch.
     table : str
-        Name of the file to fill in, instead of the page.
+        Name of the table to fill in, as an alternative to the page.
     progress : Progress or None
-        Whether more answers pay, as :func:`progress` says; None before the first.
+        Whether there are enough labels, from :func:`progress`; None before the first label.
     groups : tuple of Group
-        Groups class × value, as the answers give them.
+        Inferred groups class × value.
     feature_set : str or None
-        Name of the feature set that the attribute is read from; None if nothing reads it.
+        Name of the feature set that predicts the attribute; None if none does.
     of_head : str
-        Whose accuracies these are.
+        Whose accuracies the groups have: the model's, or cross-fitted heads'.
     {notes}
     about_answers : tuple of str
-        Which answers went to samples of other names, were left out, or matched by name.
+        Notes on labels of renamed samples, on unused labels, and on matching by name.
     """
 
     path: Path
@@ -425,10 +433,10 @@ class Labelling:
     about_answers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join([*self.about_answers, *self._standing(), *self._next()])
+        return "\n".join([*self.about_answers, *self._labels_so_far(), *self._next()])
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """All values for JSON."""
         done = self.progress
         return {
             "question": self.labels.question,
@@ -447,57 +455,55 @@ class Labelling:
             "notes": [*self.notes, *self.about_answers],
         }
 
-    def _standing(self) -> list[str]:
+    def _labels_so_far(self) -> list[str]:
         labels, done = self.labels, self.progress
-        lines = [f"{labels.question} {counted(labels.n_answers, 'answer')}, {self.n_new} new."]
         unknown = len(labels.answers) - labels.n_answers
-        if unknown:
-            lines.append(f"Of {counted(unknown, 'more sample')} nobody could tell.")
+        skipped = f" Nobody could label {counted(unknown, 'more sample')}." * bool(unknown)
+        count = counted(labels.n_answers, "label")
+        lines = [f"{labels.question} {count}, {self.n_new} new.{skipped}"]
         if done is None:
             return lines
         if self.feature_set is not None:
-            lines.append(f"Of all other samples it is read from the view {self.feature_set!r}.")
-        header = ["group", "answered", "taken for it", f"right, by {self.of_head}"]
+            lines.append(f"ntkit inferred the other labels from the {self.feature_set}.")
+        header = ["group", "labels", "samples", f"accuracy of {self.of_head}"]
         rows = [[g.name, str(g.n_known), str(g.count), g.share] for g in self.groups]
-        lines.append(plain_table([header, *rows], "<>><"))
+        lines += ["", plain_table([header, *rows], "<>><"), ""]
         known = [group for group in self.groups if not np.isnan(group.accuracy)]
         if known:
             worst = min(known, key=lambda group: group.accuracy)
-            lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
-            if self.of_head == THE_MODEL:
-                lines.append("If the model was fitted on these samples, these shares flatter it.")
+            caveat = " Accuracies on training samples are too high." * (self.of_head == THE_MODEL)
+            lines.append(f"Worst group: {worst.name}, accuracy {worst.share}.{caveat}")
         return [*lines, done.reason]
 
     def _next(self) -> list[str]:
         path, done = self.path, self.progress
-        lines = []
         n_classes = len(self.groups) // len(self.labels.values)
-        told_apart = sum(group.n_known > 0 for group in self.groups) > n_classes
-        if self.feature_set is not None and told_apart:  # what debias asks for
+        several = sum(group.n_known > 0 for group in self.groups) > n_classes
+        repair = []
+        if self.feature_set is not None and several:  # groups that debias can balance
             answers = shlex.quote(str(path / ANSWERS))
-            lines.append(f"To repair with what is known: ntkit debias … --answers {answers}")
+            repair = [f"Repair with these labels: ntkit debias … --answers {answers}"]
         if not self.asked:
-            return [*lines, "There is nothing left to ask."]
-        more = "To go on all the same" if done is not None and done.enough else "Next"
-        return [
-            *lines,
-            f"{more}: {counted(len(self.asked), 'sample')}. Open {path / PAGE} in a browser and "
-            f"move the labels.csv that it saves to {path} (or fill in {path / self.table}), then "
-            "run the same command again.",
+            return ["All samples have been shown.", *repair]
+        count = counted(len(self.asked), "sample")
+        label = [
+            f"Label {count}: open {path / PAGE} in a browser, or fill in {path / self.table}. Move "
+            f"the page's labels.csv to {path}, and run the same command again."
         ]
+        return [*label, *repair] if done is not None and done.enough else [*repair, *label]
 
 
-def standing_of(
+def groups_of(
     y: Array, attribute: Array, inference: GroupInference, right: Array, values: Sequence[str]
 ) -> tuple[Group, ...]:
-    """All groups of the classes of samples with the values of an attribute."""
-    # `attribute` holds what was answered, None where nobody was asked; `right` whether a head is.
+    """All groups class × value, with their labels and accuracies."""
+    # `attribute` holds labels, None without one. `right` marks correct predictions.
     q = inference.label_distributions_
-    taken_for = np.where(q.max(axis=1) > 0, inference.classes_[q.argmax(axis=1)].astype(object), "")
+    inferred = np.where(q.max(axis=1) > 0, inference.classes_[q.argmax(axis=1)].astype(object), "")
     return tuple(
         Group.of(
             f"{label} × {value}",
-            (y == label) & (taken_for == value),
+            (y == label) & (inferred == value),
             right,
             n_known=int(((y == label) & (attribute == value)).sum()),
             fewest=FEWEST,

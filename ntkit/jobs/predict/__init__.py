@@ -1,4 +1,4 @@
-"""What models predict of samples: labels, probabilities and margins, in memory or as a table."""
+"""Predict samples: labels, probabilities and margins, in memory or as a table."""
 
 from ntkit.jobs.predict._predict import Predictions, PredictionTable, predict, write_predictions
 from ntkit.jobs.predict._predict import called as called  # for other packages

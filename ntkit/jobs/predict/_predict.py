@@ -18,7 +18,7 @@ from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import guarded_cell, listed, unknown_labels
 from ntkit._output import check_file, new_file
-from ntkit._text import percent, plain
+from ntkit._text import counted, percent, plain
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
@@ -31,7 +31,7 @@ from ntkit.verification import check_head, load_pair
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """Predictions of a model for N samples; :func:`predict` makes it.
+    """Predictions of a model for N samples, returned by :func:`predict`.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class Predictions:
     labels : ndarray of shape (N,)
         Predicted class of each sample.
     probabilities : ndarray of float64, shape (N, C)
-        The softmax of the logits, or their sigmoid, in the order of ``classes``.
+        Softmax or sigmoid of the logits, in the order of ``classes``.
     margins : ndarray of float64, shape (N,)
-        The largest logit less the second largest.
+        Largest logit minus the second largest.
     y : ndarray of shape (N,) or None
         True classes, if the samples have labels.
     names : ndarray of str, shape (N,), or None
@@ -78,23 +78,24 @@ def predict(
     batch_size: int | str | None = None,
     verbose: bool = False,
 ) -> Predictions:
-    """Predict the classes of samples.
+    """Predict the classes of samples with a model.
 
-    The network runs in ONNX Runtime up to its embedding, and its last layer in NumPy; that both
-    agree with the whole model is checked on the first samples.
+    ntkit runs the network in ONNX Runtime up to its embedding, and the last layer in NumPy. It
+    checks on the first samples that both together agree with the whole model.
 
     Parameters
     ----------
     {job.model}
     data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
-        Samples, as :func:`ntkit.extraction.read_samples` reads them, or model inputs; they need no
-        labels.
+        Samples in a form that :func:`ntkit.extraction.read_samples` reads, or model inputs. Labels
+        are optional.
     {job.preprocessing, job.device, verbose}
 
     Returns
     -------
     Predictions
-        N × C probabilities stay in memory; :func:`ntkit.jobs.predict.write_predictions` keeps none.
+        Labels, probabilities and margins, in memory. For many samples,
+        :func:`ntkit.jobs.predict.write_predictions` writes them to a table instead.
 
     Raises
     ------
@@ -139,7 +140,7 @@ _NEW_HEAD = "ntkit.new_head"
 
 
 def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
-    """Run a model, unless it does not compute with the head that was found in it."""
+    """An embedder of a model, after a check that its head is the one in the graph."""
     embedder = OnnxEmbedder(match.model, device=device, **options)
     if not match.samples.embedded and len(match.samples):
         check_head(embedder, first_rows(match.samples.X, _CHECKED_ON), device=device)
@@ -147,10 +148,10 @@ def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
 
 
 def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) -> list[Match]:
-    """One model, or the one before and the one after, each with the samples as it takes them."""
-    # Whoever replaces one model by another feeds it the same. So the second gets what the first
-    # got, unless its inputs are others, or its own files say that its images or texts are prepared
-    # in another way. What `read` gives must have the same number and labels for both.
+    """One model, or the old and the new one, each with samples in the form of its inputs."""
+    # A new model replaces an old one behind the same preprocessing. So both get the same inputs,
+    # unless the second model's inputs differ, or its files name another preprocessing. `read` must
+    # return the same samples with the same labels for both.
     if len(models) == 1:
         model = loaded(models[0])
         return [read(model).for_model(model)]
@@ -162,29 +163,29 @@ def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) ->
     other = one
     if not alike:
         other = read(second)
-        notes += ["The two models take other inputs; each was given its own."]
+        notes += ["The two models take different inputs, so each gets its own."]
     elif one.steps is not None:
-        as_second = read(second) if _says_how(second, one) else one
+        as_second = read(second) if _names_preprocessing(second, one) else one
         if as_second.preprocessing != one.preprocessing:
             other = as_second
             notes += [
-                "The two models' files say that their inputs are prepared in two ways; each was "
-                f"given its own. {as_second.input_note()}".strip()
+                "The files of the two models name different preprocessing, so each model gets its "
+                f"own. {as_second.input_note()}".strip()
             ]
     if len(one) != len(other) or not np.array_equal(one.y, other.y):
         raise InputError(
-            f"Read for the second model the samples are others ({len(one)} and {len(other)}, or "
-            "their labels differ); give samples that both models take."
+            f"The two models read different samples ({len(one)} and {len(other)}, or other "
+            "labels). Pass samples that both models take."
         )
     return [one.for_model(first), Match(second, other, tuple(notes))]
 
 
 def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
-    # Labels that are none of its classes are refused if `strict`; else a note says so.
+    # Unknown labels are an error if `strict`, else a note.
     model, samples = match.model, match.samples
     if model.head is None:
-        raise InputError(f"{name} has no head, so it predicts nothing; give it one first.")
+        raise InputError(f"{name} has no head, so it makes no predictions. Pass a classifier.")
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
     samples.check_made_with(model, "The store")
@@ -196,23 +197,23 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
             model.head.classes,
             what="The data",
             where=name,
-            fix="use its labels, leave these samples out, or name the model's classes in the "
+            fix="use the model's labels, remove these samples, or name the model's classes in the "
             "order of its logits with --classes (classes= of FrozenModel.load).",
         )
         if strict:
             raise InputError(problem or error) from error
-        note = f"The labels are written as they are, and compared with nothing: {problem or error}"
+        note = f"The labels are written, but not compared with the predictions: {problem or error}"
         return replace(match, notes=(*match.notes, note))
     return replace(matching, notes=(*match.notes, *matching.notes))
 
 
-def called(model: FrozenModel, otherwise: str) -> str:
+def called(model: FrozenModel, default: str) -> str:
     """Name of a model in sentences."""
-    return otherwise if model.path is None else model.path.name
+    return default if model.path is None else model.path.name
 
 
 def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, list[str]]:
-    """The second model with the first one's names of classes, where it only numbers its own."""
+    """The second model, with the first one's class names if it has only numbers."""
     if first.head is None or second.head is None:
         return second, []
     classes, others = second.head.classes.tolist(), first.head.classes.tolist()
@@ -222,13 +223,13 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
     if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":
         return second, []
     return second.with_classes(first.head.classes), [
-        f"{called(second, 'The second model')} does not name its classes; they are taken to be the "
-        f"first one's, in its order: {listed(first.head.classes.tolist())}."
+        f"{called(second, 'The second model')} does not name its classes, so ntkit takes those of "
+        f"the first model in its order: {listed(first.head.classes.tolist())}."
     ]
 
 
-def _says_how(model: FrozenModel, samples: Samples) -> bool:
-    """Whether a model's own files say how its images or texts are prepared."""
+def _names_preprocessing(model: FrozenModel, samples: Samples) -> bool:
+    """Whether the files of a model name the preprocessing of its images or texts."""
     if samples.kind == "texts":
         return TextPreprocessing.for_model(model) is not None
     steps, taken = ImagePreprocessing.for_model(model), model.inputs[0]
@@ -236,7 +237,7 @@ def _says_how(model: FrozenModel, samples: Samples) -> bool:
     return steps is not None and steps.source != guess.source
 
 
-_ROWS = 1024  # of embeddings that are there already
+_ROWS = 1024  # rows of a batch of stored embeddings
 
 
 @dataclass(frozen=True)
@@ -249,14 +250,14 @@ class Outcomes:
 
 
 def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
-    """Yield what a model says of its samples, in their order, a batch at a time."""
+    """Yield the predictions of a model, batch by batch, in the order of the samples."""
     head = match.model.head
-    assert head is not None  # matched() refuses a model without one
+    assert head is not None  # matched() checks this
     done = 0
     for Z in _embeddings(match, embedder):
         with np.errstate(over="ignore", invalid="ignore"):
             logits = head.logits(Z).astype(np.float64)
-        _refuse_unfinished(logits, done)
+        _check_finite(logits, done)
         done += len(logits)
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         odds = np.exp(logits - highest[:, 1:])
@@ -277,12 +278,12 @@ def _embeddings(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
         yield from batches
 
 
-def _refuse_unfinished(logits: Array, begin: int) -> None:
+def _check_finite(logits: Array, begin: int) -> None:
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1)) + begin
     if len(bad):
         raise InputError(
             f"The logits of {len(bad)} sample(s) are NaN or infinite (rows {bad[:5].tolist()}"
-            f"{', …' if len(bad) > 5 else ''}), so they have no class; check these inputs and the "
+            f"{', …' if len(bad) > 5 else ''}), so they have no class. Check these inputs and the "
             "model's weights."
         )
 
@@ -293,20 +294,21 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 @documented
 @dataclass(frozen=True)
 class PredictionTable:
-    """Counts of the table that :func:`write_predictions` wrote.
+    """Path and counts of a table of predictions, returned by :func:`write_predictions`.
 
     Attributes
     ----------
     path : pathlib.Path
         The file.
     n_samples : int
-        Its rows.
+        Number of rows.
     n_labelled : int
-        Samples with a true class, if all of these are classes of the model.
+        Number of samples with a label; 0 if some label is not a class of the model.
     n_right, n_right_before : int or None
-        Of these, samples that the model, and the one before, predict rightly; None without one.
+        Number of labelled samples that the model, and the earlier model, predict correctly; None
+        without an earlier model.
     n_changed : int or None
-        Samples for which the two models predict different classes.
+        Number of samples with different predictions of the two models.
     {notes}
     """
 
@@ -319,17 +321,19 @@ class PredictionTable:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """All values for JSON."""
         return {**plain(self), "path": str(self.path)}
 
     def __str__(self) -> str:
-        sentence = f"{self.path}: {self.n_samples} predictions"
+        lines = [f"Predicted {counted(self.n_samples, 'sample')}."]
         if self.n_labelled:
-            was = ""
+            before = ""
             if self.n_right_before is not None:
-                was = f" ({percent(self.n_right_before / self.n_labelled)} before)"
-            sentence += f", {percent(self.n_right / self.n_labelled)} right{was}"
-        return sentence + ("." if self.n_changed is None else f", {self.n_changed} changed.")
+                before = f"{percent(self.n_right_before / self.n_labelled, unit='')} → "
+            lines[0] += f" Accuracy: {before}{percent(self.n_right / self.n_labelled)}."
+        if self.n_changed is not None:
+            lines[0] += f" The two models differ on {counted(self.n_changed, 'sample')}."
+        return "\n".join([*lines, f"Written: {self.path}"])
 
 
 @documented
@@ -345,15 +349,16 @@ def write_predictions(
     force: bool = False,
     verbose: bool = False,
 ) -> PredictionTable:
-    """Write the predictions of one model, or of two, as a table with a row for each sample.
+    """Write the predictions of one or two models as a table with one row per sample.
 
-    The columns are ``file_name`` of images, ``id`` of a table that has such a column, else ``row``
-    (from 0 on); ``label`` if the samples have labels; ``prediction``, ``margin`` (the largest
-    logit less the second largest) and ``prob_CLASS`` for each class. With ``before`` there are
-    ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS`` as
-    well. Rows are written as they are computed, and the file takes its name when all are. Text that
-    a spreadsheet would take for a formula (that begins with =, +, - or @ and is no number) has an
-    apostrophe before it, which ``ntkit audit --predictions`` takes off.
+    The first column is ``file_name`` for images, ``id`` if the table has it, else ``row``, counted
+    from 0. Labelled samples have ``label``. The other columns are ``prediction``, ``margin`` (the
+    largest logit minus the second largest) and ``prob_CLASS`` for each class. ``before`` adds
+    ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS``.
+
+    ntkit writes rows as it computes them, and renames the file when it is complete. A text that a
+    spreadsheet would take for a formula gets an apostrophe before it. Such a text begins with =, +,
+    - or @ and is not a number. ``ntkit audit --predictions`` removes the apostrophe.
 
     Parameters
     ----------
@@ -361,21 +366,21 @@ def write_predictions(
         A ``.csv`` or ``.tsv`` file.
     {job.model}
     data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
-        As :func:`ntkit.predict` takes them.
+        Samples in a form that :func:`ntkit.predict` takes.
     before : FrozenModel or path-like, optional
-        Another model to compare with, such as the original one.
+        Another model to compare with, such as the original.
     {job.preprocessing, job.device, replace.force, verbose}
 
     Returns
     -------
     PredictionTable
-        Where it is, and counts.
+        The path and the counts.
 
     Raises
     ------
     InputError
-        As :func:`ntkit.predict` does, and if the file exists, cannot be written, or is none of
-        these kinds; nothing is written then.
+        In the cases of :func:`ntkit.predict`, and if the file exists, cannot be written, or is not
+        ``.csv`` or ``.tsv``. ntkit then writes nothing.
     {head.VerificationError}
 
     Examples
@@ -403,9 +408,9 @@ def write_predictions(
 
 
 def check_kind(path: StrPath) -> None:
-    """Refuse a file of another kind than those that are written."""
+    """Raise an error if a file is not a .csv or .tsv."""
     if Path(path).suffix.lower() not in _DELIMITERS:
-        raise InputError(f"{path} is no table; call it NAME.csv or NAME.tsv.")
+        raise InputError(f"{path} is not a table. Name it NAME.csv or NAME.tsv.")
 
 
 def write_rows(
@@ -417,11 +422,11 @@ def write_rows(
     batch_size: int | str | None = None,
     verbose: bool = False,
 ) -> PredictionTable:
-    """As :func:`write_predictions`, of one model or the one before and the one after."""
+    """Like :func:`write_predictions`, for models that are matched with their samples."""
     check_kind(path)
     read = input_paths(*(one for each in matches for one in (each.model, each.samples)))
     check_file(path, inputs=read, force=force)
-    names = ("The model before", "The model")[-len(matches) :]
+    names = ("The earlier model", "The model")[-len(matches) :]
     models = [
         matched(each, name=called(each.model, name), strict=False)
         for each, name in zip(matches, names, strict=True)
@@ -476,7 +481,7 @@ def _header(models: list[Match]) -> list[str]:
 
 
 class _Row(NamedTuple):
-    """Predicted class, margin and probabilities of a sample, as they are written."""
+    """Predicted class, margin and probabilities of a sample, formatted for the table."""
 
     label: Any
     margin: str

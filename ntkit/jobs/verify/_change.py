@@ -1,4 +1,4 @@
-"""One thing that a service may do otherwise than ntkit, and the samples that it does it to."""
+"""Differences between a service's preprocessing and ntkit's, and the samples to try them on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a service may do otherwise: "resample", "channel order"."""
+    """One possible difference of a service: "resample", "channel order"."""
 
-    # `words` end a sentence that begins with "the service". `values` are the settings that change,
-    # by name; without any of them only outputs are others, and embeddings the same. `mend` are
-    # options with which ntkit does the same. Changes of one `place` exclude each other. The smaller
-    # `usual` is named where two explain as much.
+    # `words` completes a sentence that begins with "the service". `values` holds the settings that
+    # change, by name; without values only outputs change, and embeddings do not. `fix` holds
+    # options with which ntkit does the same. Changes with the same `place` exclude each other. If
+    # two changes explain the outputs equally well, ntkit reports the one with the smaller `usual`.
 
     what: str
     words: str
@@ -27,18 +27,18 @@ class Change:
 
     @property
     def inside(self) -> bool:
-        """Whether the model's inputs, and so its embeddings, are others."""
+        """Whether the model's inputs, and so its embeddings, differ."""
         return bool(self.values)
 
     @property
     def place(self) -> str:
-        """Name of its group."""
+        """Name of the group of changes that exclude each other."""
         return self.group or self.what
 
 
 @dataclass(frozen=True)
 class Settings:
-    """ntkit's steps to inputs of a model, and what is done to a batch of them."""
+    """Preprocessing steps, and functions applied to each batch."""
 
     steps: Any = None
     after: tuple[Callable[[Any], Any], ...] = ()
@@ -46,7 +46,7 @@ class Settings:
 
 
 def changed(settings: Settings, changes: Sequence[Change]) -> Settings:
-    """Settings, or their steps, with other values; a function goes to those already there."""
+    """Settings, or their steps, with other values; functions are appended."""
     for change in changes:
         outer, steps = dict[str, Any](), dict[str, Any]()
         for name, value in change.values.items():
@@ -62,10 +62,10 @@ def changed(settings: Settings, changes: Sequence[Change]) -> Settings:
 
 @dataclass(frozen=True)
 class Subject:
-    """Samples, how they become inputs by some settings, and what may be done otherwise."""
+    """Samples, a function that makes model inputs from them, and the changes to try."""
 
-    # `inputs` gives what `run_batches` takes, of some of the samples; None where the settings do
-    # not apply. `pipelines` are changes that usually come together.
+    # `inputs` returns inputs of some samples for `run_batches`; None if the settings do not apply.
+    # `pipelines` lists changes that usually occur together.
 
     n_samples: int
     inputs: Callable[[Any, Sequence[int]], Any]
@@ -76,7 +76,7 @@ class Subject:
 
 
 class LazyBatches:
-    """A lazy sequence of inputs: a slice is made when it is asked for."""
+    """A lazy sequence of inputs, which makes each slice on access."""
 
     def __init__(self, n_samples: int, batch: Callable[[slice], Any]) -> None:
         self._n_samples, self._batch = n_samples, batch

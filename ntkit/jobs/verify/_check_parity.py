@@ -1,4 +1,4 @@
-"""Compare what ntkit computes with what a service recorded of its own outputs."""
+"""Compare ntkit's outputs with a service's recorded outputs."""
 
 from __future__ import annotations
 
@@ -25,38 +25,37 @@ from ntkit.verification import tolerance_of
 
 @dataclass(frozen=True)
 class Parity:
-    """Comparison with a service's own outputs; :func:`check_parity` makes it.
+    """Comparison of ntkit's outputs with a service's, returned by :func:`check_parity`.
 
     Attributes
     ----------
     matched : bool
-        Whether ntkit computes what was recorded, for every sample.
+        Whether the outputs agree on every sample.
     n_samples, n_agreeing : int
-        Samples compared, and those of them that agree.
+        Number of samples compared, and of samples that agree.
     n_recorded, n_searched : int
-        Samples that were recorded, and those that a cause was looked for on.
+        Number of samples recorded, and of samples used to find a cause.
     difference : float
-        Largest difference, relative to how far the recorded outputs vary (of labels: 1 if one
-        differs).
+        Largest difference relative to the spread of the recorded outputs; 1 for a different label.
     tolerance : float
-        Largest difference accepted.
+        Largest accepted difference.
     kind : str
-        What was compared: "logits", "probabilities" or "labels".
+        Compared outputs: "logits", "probabilities" or "labels".
     cause : tuple of str
-        What the service does differently ("resample", "channel order"), perhaps several things
-        together; empty if they agree, and if no cause was found.
+        Likely differences of the service, such as "resample" or "channel order". Empty if the
+        outputs agree or if ntkit finds no cause.
     words : tuple of str
-        The same in words, to go on with "the service …".
+        The cause in words, to complete a sentence that begins with "the service".
     explained : float
-        Largest difference that is left with the cause; NaN without one.
+        Largest difference that remains with the cause; NaN without a cause.
     fix : str
-        Options of the command line with which ntkit does as the service; may be empty.
+        Command-line options with which ntkit does the same as the service; may be empty.
     others : tuple of str
-        What explains the outputs as well.
+        Other causes that explain the outputs equally well.
     same_embeddings : bool
-        Whether a head for ntkit's embeddings is one for the service's: the outputs agree, or what
-        differs is done to outputs only (softmax, temperature; not another order of the classes)
-        or is a matter of rounding.
+        Whether a new head for ntkit's embeddings fits the service's. It does if the outputs agree,
+        or if only the softmax, the temperature or the rounding differs. It does not for another
+        order of the classes.
     """
 
     matched: bool
@@ -75,67 +74,67 @@ class Parity:
     n_searched: int = 0
 
     def summary(self) -> str:
-        """Whether they agree, and if not, why: one to four sentences, a line each."""
+        """Sentences on the agreement and on the likely cause of differences, one per line."""
         if self.matched:
             return (
-                f"The {self.kind} agree on all {self.n_samples} samples{self._of_all()} (largest "
-                f"difference {self._much(self.difference)})."
+                f"The {self.kind} agree on all {self.n_samples} samples{self._of_all()}. Largest "
+                f"difference: {self._number(self.difference)}."
             )
         lines = [
             f"The {self.kind} differ on {self.n_samples - self.n_agreeing} of {self.n_samples} "
-            f"samples{self._of_all()} (largest difference {self._much(self.difference)}, at most "
-            f"{self.tolerance:.0e} is accepted"
-            f"{', relative to how far they vary' * (self.kind != 'labels')})."
+            f"samples{self._of_all()}. Largest difference"
+            f"{', relative to their spread' * (self.kind != 'labels')}: "
+            f"{self._number(self.difference)}, limit {self.tolerance:.0e}."
         ]
         if not self.cause:
-            return "\n".join([*lines, self._nothing()])
+            return "\n".join([*lines, self._without_cause()])
         lines.append(
             f"Likely cause: {', '.join(self.cause)}. The service {'; it '.join(self.words)}."
         )
-        tried = " that were tried" if self.n_searched < self.n_samples else ""
+        tried = " tried" if self.n_searched < self.n_samples else ""
         if self.explained <= self.tolerance:
             lines.append(
-                f"So computed, all {self.n_searched} samples{tried} agree (largest difference "
-                f"{self._much(self.explained)})."
+                f"With this change, all {self.n_searched} samples{tried} agree. Largest "
+                f"difference: {self._number(self.explained)}."
             )
         else:
             lines.append(
-                f"So computed, a difference of {self._much(self.explained)} is left; nothing else "
-                "that was tried comes near."
+                f"With this change, a difference of {self._number(self.explained)} remains. No "
+                "other cause comes close."
             )
         if self.others:
-            lines.append(f"As good an explanation: the service {'; or it '.join(self.others)}.")
+            lines.append(f"Equally likely: the service {'; or it '.join(self.others)}.")
         if self.fix:
-            lines.append(f"ntkit does the same with {self.fix}.")
+            lines.append(f"To do the same in ntkit: {self.fix}")
         return "\n".join(lines)
 
     def _of_all(self) -> str:
         """Number of recorded samples, if not all were compared."""
-        looked_at = self.n_samples < self.n_recorded
-        return f" looked at, of {self.n_recorded} recorded" if looked_at else ""
+        some = self.n_samples < self.n_recorded
+        return f" compared, of {self.n_recorded} recorded" if some else ""
 
-    def _nothing(self) -> str:
+    def _without_cause(self) -> str:
         if self.others:
             return (
-                f"No cause found: several explain the {self.kind} alike (the service "
-                f"{'; or it '.join(self.others)}). Record more samples, or logits."
+                f"No cause found: several explain the {self.kind} equally well. The service "
+                f"{'; or it '.join(self.others)}. Record more samples, or logits."
             )
-        return "No cause found among what was tried."
+        return "No cause found. Compare the service's preprocessing with that of ntkit inspect."
 
-    def _much(self, difference: float) -> str:
+    def _number(self, difference: float) -> str:
         return f"{difference:.1e}" if self.kind != "labels" else f"{difference:.0f}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """All values for JSON."""
         return {**self.__dict__, "summary": self.summary()}
 
 
-# What float32 on a GPU, and another decoder's rounding, may make of the same pixels.
+# Differences up to this size come from float32 on a GPU and from the rounding of other decoders.
 _TOLERANCE = 2e-3
-# Of an order of classes it is not known whose is right, though embeddings are the same.
+# Another order of classes is not harmless: the embeddings agree, but either order may be right.
 _HARMLESS = ("softmax", "temperature", "rounding")
 _MOST_OTHERS = 3
-_SEARCHED = 256  # samples on which causes are looked for
+_SEARCHED = 256  # samples used to find a cause
 
 
 @documented
@@ -149,43 +148,44 @@ def check_parity(
     tolerance: float | None = None,
     n_samples: int | None = None,
 ) -> Parity:
-    """Compare what ntkit computes with the outputs that a service recorded.
+    """Compare ntkit's outputs of a model with the outputs that a service recorded.
 
-    ntkit reads the samples, makes inputs of them and runs the model, as all its jobs do. If
-    the outputs differ from the recorded ones, other ways to make inputs and outputs are tried:
-    size, crop, filter, channel order, scale, mean and std, layout, EXIF orientation; lower-casing,
-    special tokens, padding, truncation; softmax, temperature, the order of the classes. The
-    likely cause is the one with which all samples agree, or one that comes far nearer than all
-    others. If several do, or none, no cause is named.
+    ntkit reads the samples, prepares the inputs and runs the model as in every command. If its
+    outputs differ from the recorded ones, it tries other preprocessing and other outputs. For
+    images these are size, crop, filter, channel order, scale, mean and std, layout and EXIF
+    orientation. For texts they are lower-casing, special tokens, padding and truncation. For
+    outputs they are softmax, temperature and the order of the classes. The likely cause is a change
+    with which all samples agree, or which comes far closer than all others. If several changes do,
+    or none, ntkit reports no cause.
 
     Parameters
     ----------
     model : FrozenModel or path-like
         The model that the service runs.
     recorded : path-like or mapping of str to array-like
-        An ``.npz`` file with the service's outputs, as ``logits`` (N, K), ``probabilities``
-        (N, K), or ``labels`` (N,), which must not contradict the others, and their inputs:
-        ``files`` (names below the folder ``data``), ``rows`` of ``data`` from 0 on,
-        ``texts`` (and ``text_pairs``), ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)),
-        or what went into the model, as ``X`` or by the names of its inputs. Without any of them:
-        all of ``data``, in its order.
+        An ``.npz`` file or a mapping with the service's outputs: ``logits`` (N, K),
+        ``probabilities`` (N, K) or ``labels`` (N,). It names the inputs by one of these: ``files``
+        (names in the folder ``data``), ``rows`` of ``data`` (counted from 0), ``texts`` (and
+        ``text_pairs``), ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)), or the model's
+        inputs, as ``X`` or by their names. Without any of them, the outputs are those of all of
+        ``data`` in its order.
     data : path-like, Samples or array-like, optional
-        The samples; they need no labels.
+        The samples; labels are optional.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        What ntkit does to images or texts; by default what is found beside the model.
+        ntkit's preprocessing of images or texts; by default from the files of the model.
     {run.device}
     tolerance : float, optional
-        Largest difference accepted, relative to how far the recorded outputs vary from sample to
-        sample; by default 2e-3, and for a coarser model 8e-3 (float16), 2e-2 (quantised) or 6e-2
-        (bfloat16). The rounding of the recorded numbers is allowed for besides.
+        Largest accepted difference, relative to the spread of the recorded outputs over the
+        samples. By default 2e-3, and more for a coarser model: 8e-3 (float16), 2e-2 (quantised) or
+        6e-2 (bfloat16). ntkit adds the rounding of the recorded numbers.
     n_samples : int, optional
-        Most samples to compare, spread over what was recorded; by default all of them. If some
-        differ, causes are looked for on up to 256.
+        Largest number of samples to compare, evenly spread; by default all. If some differ, ntkit
+        looks for a cause on up to 256.
 
     Returns
     -------
     Parity
-        Whether they agree, and the likely cause if not.
+        Whether the outputs agree, and if not, the likely cause.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def check_parity(
     (False, ('class order',))
     """
     if n_samples is not None and n_samples < 1:
-        raise InputError(f"n_samples must be at least 1; got {n_samples}.")
+        raise InputError(f"n_samples must be at least 1. Got {n_samples}.")
     model = loaded(model)
     samples = None
     if data is not None:
@@ -219,8 +219,8 @@ def check_parity(
         subject = subject_of(model, record, samples, preprocessing, Path(folder))
         if subject.n_samples != len(record):
             raise InputError(
-                f"{record.source} holds outputs of {len(record)} samples, but {subject.n_samples} "
-                "inputs."
+                f"{record.source} holds {len(record)} outputs, but {subject.n_samples} inputs. "
+                "Record one output per input."
             )
         return _compared(model, record, subject, device, tolerance, n_samples)
 
@@ -236,11 +236,11 @@ def _compared(
     rows = _spread(np.arange(len(recorded)), len(recorded) if most is None else most)
     run = Logits(model, subject, rows, device)
     parts = list[Array]()
-    for begin in range(0, len(rows), _SEARCHED):  # the inputs of all at once may be too large
+    for begin in range(0, len(rows), _SEARCHED):  # all inputs may not fit into memory
         part = np.arange(begin, min(begin + _SEARCHED, len(rows)))
         values = run(subject.settings, part, strict=True)
         if values is None:
-            raise InputError("The samples make no inputs of the model.")
+            raise InputError("ntkit cannot make inputs of the model from these samples.")
         parts.append(values)
     logits = np.concatenate(parts)
     dtype = recorded.outputs.dtype.name
@@ -273,14 +273,14 @@ def _compared(
 
 
 def _spread(rows: Array, most: int) -> Array:
-    """At most so many of some rows, spread over them."""
+    """At most so many rows, evenly spread."""
     if len(rows) <= most:
         return rows
     return np.asarray(rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)])
 
 
 def _with_cause(result: Parity, whole: list[Trial], partly: list[Trial], base: Trial) -> Parity:
-    """Name what explains all samples, or what comes far nearer than all else."""
+    """The result with a cause that explains all samples, or that comes far closer than others."""
     if whole:
         best, alike = whole[0], _rivals(whole)
         if len(alike) > _MOST_OTHERS:
@@ -306,7 +306,7 @@ def _named(result: Parity, best: Trial, alike: list[Trial]) -> Parity:
 
 
 def _rivals(whole: list[Trial]) -> list[Trial]:
-    """Other trials that explain all samples and leave hardly more."""
+    """Other trials that explain all samples about equally well."""
     best = whole[0]
     near = max(3 * best.distance, 1e-5)
     rivals, seen = list[Trial](), {best.whats}
@@ -322,22 +322,22 @@ def _in_words(tried: Trial) -> str:
 
 
 Run = Callable[[Any, Array], Array | None]
-_TRIED_ON = 8  # samples on which everything is tried
-_TRIED_ON_BY_LABELS = 16  # which say less
+_TRIED_ON = 8  # samples for the first trials
+_TRIED_ON_BY_LABELS = 16  # labels carry less information
 _BEAM = 4
 _DEPTH = 3
-_MOST_SHARE_LEFT = 0.2  # of the difference that there was, for a cause that does not explain all
-_MOST_SHARE_OF_NEXT = 0.4  # of the difference that the next best leaves
-_MOST_UNCERTAIN = 2  # changes of such a cause
+_MOST_SHARE_LEFT = 0.2  # largest remaining share of the difference, if a cause explains only a part
+_MOST_SHARE_OF_NEXT = 0.4  # largest ratio to the difference that the second best cause leaves
+_MOST_UNCERTAIN = 2  # largest number of changes in such a cause
 _ALIKE = 3.0
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Changes of inputs and then of outputs, and how far each sample is from what was recorded."""
+    """Changes of inputs and outputs, and the difference of each sample from the recording."""
 
     changes: tuple[Change, ...]
-    differences: Array  # (n,), relative to how far the outputs vary
+    differences: Array  # (n,), relative to the spread of the outputs
 
     @property
     def distance(self) -> float:
@@ -346,17 +346,17 @@ class Trial:
 
     @property
     def whats(self) -> frozenset[str]:
-        """Names of what is changed."""
+        """Names of the changes."""
         return frozenset(change.what for change in self.changes)
 
     def agrees(self, tolerance: float) -> bool:
-        """Whether no sample differs by more than a tolerance."""
+        """Whether every sample is within a tolerance."""
         return bool((self.differences <= tolerance).all())
 
 
 def is_far_better(best: Trial, others: Iterable[Trial], before: float) -> bool:
-    """Whether a cause that does not explain all is still far better than any other."""
-    # What holds all that the cause holds is no rival; `before` is the distance without a change.
+    """Whether a cause that explains only a part is still far better than any other."""
+    # A superset of the cause's changes is not a rival. `before` is the distance without a change.
     rivals = [tried.distance for tried in others if not tried.whats >= best.whats]
     next_best = min(rivals, default=before)
     if len(best.changes) > _MOST_UNCERTAIN:
@@ -365,7 +365,7 @@ def is_far_better(best: Trial, others: Iterable[Trial], before: float) -> bool:
 
 
 def _best_first(found: list[Trial]) -> list[Trial]:
-    """Trials by distance; of those about as near, the most usual first."""
+    """Trials by distance; among similar distances, the most usual first."""
     nearest = min((tried.distance for tried in found), default=0.0)
     near = max(_ALIKE * nearest, 1e-5)
 
@@ -377,10 +377,10 @@ def _best_first(found: list[Trial]) -> list[Trial]:
 
 
 class Search:
-    """A search for causes, with all trials so far on a few samples."""
+    """A search for causes, with all trials on a few samples."""
 
-    # `run` gives logits for settings of the subject and some rows, None where they make no inputs;
-    # `logits` are those of all samples with nothing changed.
+    # `run` returns logits for settings and rows, None if they make no inputs. `logits` holds those
+    # of all samples without a change.
 
     def __init__(self, subject: Subject, outputs: Outputs, run: Run, logits: Array) -> None:
         self._subject, self._outputs, self._run, self._base = subject, outputs, run, logits
@@ -392,7 +392,7 @@ class Search:
 
     def causes(self) -> tuple[list[Trial], list[Trial]]:
         """Trials that explain every sample with the fewest changes, and all trials by distance."""
-        # Changes are tried until some do; the best come first.
+        # The rounds stop as soon as some changes explain every sample; the best come first.
         causes = [
             tried
             for tried in self._readings((), self._base, once=True)[1:]
@@ -403,7 +403,7 @@ class Search:
         return _best_first(_fewest(causes)), sorted(self.tried, key=lambda tried: tried.distance)
 
     def rounds(self) -> Iterable[list[Trial]]:
-        """New things to try, round after round: single changes, pipelines, then combinations."""
+        """New trials, round after round: single changes, pipelines, then combinations."""
         single = self._try((change,) for change in self._changes)
         yield single
         yield self._try(self._subject.pipelines())
@@ -416,7 +416,7 @@ class Search:
             )
 
     def confirmed(self, states: list[Trial]) -> list[Trial]:
-        """Trials that explain the few samples, and then all."""
+        """Trials that explain the few samples, and all samples as well."""
         tolerance, everything = self._outputs.tolerance, np.arange(len(self._outputs))
         confirmed = list[Trial]()
         for tried in _fewest([tried for tried in states if tried.agrees(tolerance)]):
@@ -451,7 +451,7 @@ class Search:
         ]
 
     def _promising(self) -> list[tuple[Change, ...]]:
-        """Changes of inputs that came nearest so far."""
+        """The changes of inputs with the smallest distances so far."""
         kept = list[tuple[Change, ...]]()
         for tried in sorted(self.tried, key=lambda tried: tried.distance):
             inside = _inside(tried.changes)
@@ -463,7 +463,7 @@ class Search:
 
 
 def _fewest(found: list[Trial]) -> list[Trial]:
-    """Trials with as few changes as any has."""
+    """Trials with the smallest number of changes."""
     fewest = min((len(tried.changes) for tried in found), default=0)
     return [tried for tried in found if len(tried.changes) == fewest]
 
@@ -473,7 +473,7 @@ def _inside(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 
 
 def _telling_rows(differences: Array, few: int) -> Array:
-    """A few samples: half of them those that differ most, half spread over the others."""
+    """Rows of a few samples: half differ most, half are spread over the others."""
     order = np.argsort(-differences, kind="stable")
     if len(order) <= few:
         return np.sort(order)

@@ -1,4 +1,4 @@
-"""Images as inputs of a model, by ntkit's steps and by what services do otherwise."""
+"""Make model inputs from images, by ntkit's preprocessing and with differences of services."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Weights = Callable[[Array], Array]
 
 
 def picked(pixels: Array, size: tuple[int, int], how: str) -> Array:
-    """Resize without averaging before an image is made smaller."""
-    # Pillow widens its filters by the factor by which an image shrinks; these ones always read as
-    # many neighbours as when it grows.
+    """Resize without antialiasing."""
+    # Pillow widens its filters by the factor by which an image shrinks. These filters always read
+    # as many neighbours as for enlarging.
     if how == "nearest corner":
         rows, columns = (_corners(n, m) for n, m in zip(pixels.shape[:2], size, strict=True))
         return np.asarray(pixels[rows][:, columns])
@@ -44,7 +44,7 @@ def picked(pixels: Array, size: tuple[int, int], how: str) -> Array:
 
 
 def averaged(pixels: Array, size: tuple[int, int], resample: int) -> Array:
-    """Resize with a filter of Pillow's, without rounding."""
+    """Resize with a filter of Pillow, without rounding."""
     planes = np.atleast_3d(pixels).transpose(2, 0, 1)
     how = Image.Resampling(resample)
     made = [np.asarray(Image.fromarray(plane).resize(size[::-1], how)) for plane in planes]
@@ -57,7 +57,7 @@ def _corners(n_old: int, n_new: int) -> Array:
 
 
 def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -> Array:
-    """Interpolate along one axis; beyond the edge the last pixel goes on."""
+    """Interpolate along one axis, with the edge pixels repeated."""
     n_old = pixels.shape[axis]
     at = (np.arange(n_new) + 0.5) * (n_old / n_new) - 0.5
     first = np.floor(at).astype(np.intp) - reach + 1
@@ -94,19 +94,19 @@ CLIP: tuple[Numbers, Numbers] = (
 )
 _CAFFE: tuple[Numbers, Numbers] = ((123.68, 116.779, 103.939), (1.0,))
 _NONE: tuple[Numbers, Numbers] = ((0.0,), (1.0,))
-_SHARES = (224 / 256, 0.9, 0.95, 0.96, 0.8, 224 / 232, 299 / 320, 0.75)  # kept by a centre crop
+_SHARES = (224 / 256, 0.9, 0.95, 0.96, 0.8, 224 / 232, 299 / 320, 0.75)  # usual centre crops
 _USUAL_SIDES = (224, 256, 299, 384, 512)
 
 
 def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
-    """Single changes that a service may make to these steps."""
-    # `size` is that of the model's input, where it is fixed or the steps end in it.
+    """Single differences of a service from these preprocessing steps."""
+    # `size` is the size of the model's input, if it is fixed or the steps end in it.
     return [
         *_resamplings(steps),
         *_channel_orders(steps),
         *_geometries(steps, size),
         *_values(steps),
-        Change("EXIF rotation", "does not turn images as their EXIF orientation says",
+        Change("EXIF rotation", "does not rotate images by their EXIF orientation",
                {"upright": False}),
         *_layouts(steps),
         Change("transparency", "puts transparent images on white", {"background": 255}),
@@ -115,7 +115,7 @@ def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
 
 
 def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change, ...]]:
-    """Changes that come together: geometry, filter and values, or values and channel order."""
+    """Combinations of changes: geometry, filter and values, or values and channel order."""
     geometries = [(steps.resize, steps.crop)]
     if size is not None:
         side = min(size)
@@ -134,7 +134,7 @@ def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change,
 
 
 def array_changes(axis: int) -> list[Change]:
-    """Changes that a service may make to arrays of images with their channels on this axis."""
+    """Differences of a service for arrays of images with the channels on this axis."""
     heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
 
     def refolded(X: Array) -> Array:
@@ -217,7 +217,7 @@ def _filter_name(steps: ImagePreprocessing) -> str:
 
 
 def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
-    """Other ways to the model's size; where it takes any, other sizes."""
+    """Other ways to the model's input size; if the model takes any size, other sizes."""
     changes = list[Change | None]()
     for height, width in [size] if size is not None else [(n, n) for n in _sides(steps)]:
         side, whole = min(height, width), {"resize": (height, width), "crop": None}
@@ -227,17 +227,17 @@ def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
         changes.append(_geometry(steps, (height, width), None))
         changes += [_geometry(steps, resize, (height, width)) for resize in (*resizes, None)]
         if height == width:
-            words = "cuts out the largest square in the middle and resizes that"
+            words = "crops the largest central square and resizes it"
             changes.append(Change("crop", words, {**whole, "frame": "square"}, "", 2, "geometry"))
         for name, value in (("black", 0), ("grey", 114), ("white", 255)):
-            words = f"resizes the whole image into the input and fills up with {name} margins"
+            words = f"resizes the whole image to fit and pads with {name} margins"
             values = {**whole, "frame": "padded", "margin": value}
             changes.append(Change("resize", words, values, "", 2, "geometry"))
     if steps.crop is not None:
         other = "even" if steps.crop_rounding == "down" else "down"
-        words = "rounds where the crop begins otherwise (by half a pixel)"
+        words = "rounds the position of the crop differently (by half a pixel)"
         changes += [
-            Change("crop", "crops at the upper left, not in the middle", {"corner": True}),
+            Change("crop", "crops at the upper left, not in the centre", {"corner": True}),
             Change("crop", words, {"crop_rounding": other}, usual=1),
         ]
     elif size is not None:
@@ -263,8 +263,8 @@ def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | Non
     what = "resize" if (crop is None) == (steps.crop is None) else "resize and crop"
     if resize == steps.resize:
         what = "crop"
-    words = f"{_in_words(resize, crop)}, where ntkit {_in_words(steps.resize, steps.crop)}"
-    # An option cannot take a crop away that a file asks for.
+    words = f"{_in_words(resize, crop)}, but ntkit {_in_words(steps.resize, steps.crop)}"
+    # No option removes a crop that a file of the model sets.
     fix = ""
     if resize is not None and (crop is not None or steps.crop is None):
         fix = f"--resize {_option(resize)}" + (f" --crop {_option(crop)}" if crop else "")
@@ -282,7 +282,7 @@ def _in_words(resize: Any, crop: Any) -> str:
     if crop is None:
         return sized if isinstance(resize, tuple) or resize is None else f"{sized} without a crop"
     joined = "but crops" if resize is None else "and crops"
-    return f"{sized} {joined} {crop[0]} x {crop[1]} in the middle"
+    return f"{sized} {joined} the central {crop[0]} x {crop[1]}"
 
 
 def _option(sides: Any) -> str:
@@ -295,12 +295,12 @@ def _option(sides: Any) -> str:
 def _channel_orders(steps: ImagePreprocessing) -> list[Change]:
     if steps.channels == 1:
         return [
-            Change("channel order", "makes grey of channels in the order BGR",
+            Change("channel order", "computes grey from channels in the order BGR",
                    {"grey": "luma of BGR"}),
-            Change("grey", "makes grey by the mean of the channels", {"grey": "mean"}, usual=1),
+            Change("grey", "computes grey as the mean of the channels", {"grey": "mean"}, usual=1),
         ]  # fmt: skip
     other = "BGR" if steps.channel_order == "RGB" else "RGB"
-    words = f"gives channels in the order {other}, not {steps.channel_order}"
+    words = f"feeds channels in the order {other}, not {steps.channel_order}"
     late = f"{words}, swapped after mean and std"
     return [
         Change("channel order", words, {"channel_order": other}),
@@ -341,8 +341,8 @@ def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers)
         return None
     if _affine(scale, mean, std) == _affine(steps.scale, steps.mean, steps.std):
         return None
-    words = f"{_range(scale, mean, std)}, where ntkit {_range(steps.scale, steps.mean, steps.std)}"
-    # A range is a scale, however it is written; statistics of a data set are mean and std.
+    words = f"{_range(scale, mean, std)}, but ntkit {_range(steps.scale, steps.mean, steps.std)}"
+    # Equal values in all channels are a range, reported as "scale". Others are "mean and std".
     ranges = all(len(set(values)) == 1 for values in (mean, std, steps.mean, steps.std))
     what = "scale" if ranges or (mean, std) == (steps.mean, steps.std) else "mean and std"
     listed = ",".join
@@ -362,11 +362,11 @@ def _affine(scale: float, mean: Numbers, std: Numbers) -> tuple[tuple[float, flo
 
 def _range(scale: float, mean: Numbers, std: Numbers) -> str:
     names = {IMAGENET: "ImageNet's mean and std", CLIP: "CLIP's mean and std"}
-    whole = f"gives values from 0 to {255 * scale:.4g}"
+    whole = f"feeds values from 0 to {255 * scale:.4g}"
     if (mean, std) == _NONE:
         return whole
     if (mean, std) == HALF and scale == 1 / 255:
-        return "gives values from -1 to 1"
+        return "feeds values from -1 to 1"
     name = names.get((mean, std)) or f"mean {_few(mean)} and std {_few(std)}"
     return f"{whole}, normalised with {name}"
 
@@ -380,7 +380,7 @@ def _few(values: Numbers) -> str:
 
 
 def _layouts(steps: ImagePreprocessing) -> list[Change]:
-    turned = Change("layout", "exchanges height and width", {"turned": True})
+    turned = Change("layout", "swaps height and width", {"turned": True})
     if steps.channels != 3:
         return [turned]
     other = "NHWC" if steps.layout == "NCHW" else "NCHW"
@@ -394,7 +394,7 @@ _KEPT = 64  # decoded images
 def image_subject(
     images: Sequence[Any], steps: ImagePreprocessing, size: tuple[int, int] | None
 ) -> Subject:
-    """Image files or decoded images, for a model with inputs of this size, where it is fixed."""
+    """Image files or decoded images, for a model with this input size; None if any size fits."""
     size = size or steps.crop
     if size is None and isinstance(steps.resize, tuple):
         size = steps.resize
@@ -420,25 +420,25 @@ def image_subject(
 
 def _stacked(pixels: list[Array]) -> Array:
     if len({one.shape for one in pixels}) > 1:
-        raise InputError("The images differ in size; give one with --resize HEIGHT,WIDTH.")
+        raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
     return np.asarray(np.stack(pixels))
 
 
 @dataclass(frozen=True)
 class ImageSettings(Settings):
-    """Steps from an image to an input: ntkit's, and what it never does."""
+    """Steps from an image to an input, with steps of services that ntkit does not use."""
 
-    upright: bool = True  # as the EXIF orientation says
-    background: int | None = None  # a grey under transparent pixels
+    upright: bool = True  # rotated by the EXIF orientation
+    background: int | None = None  # grey value behind transparent pixels
     grey: Literal["luma", "luma of BGR", "mean"] = "luma"
-    picking: str | None = None  # resize without averaging, see picked
-    rounded: bool = True  # resized pixels
-    frame: Literal["whole", "square", "padded"] = "whole"  # "square": the largest in the middle
-    margin: int = 0  # grey of what is padded
+    picking: str | None = None  # filter for resizing without antialiasing
+    rounded: bool = True  # resized pixels are whole numbers
+    frame: Literal["whole", "square", "padded"] = "whole"  # "square": the largest central square
+    margin: int = 0  # grey value of the padding
     corner: bool = False  # crop at the upper left
-    reversed_last: bool = False  # channels, after mean and std
+    reversed_last: bool = False  # channels reversed after mean and std
     refolded: bool = False  # axes renamed instead of moved
-    turned: bool = False  # rows and columns exchanged
+    turned: bool = False  # rows and columns swapped
 
     def __call__(self, image: Image.Image) -> Array:
         """Turn an image into an input, without the batch axis."""
@@ -453,7 +453,7 @@ class ImageSettings(Settings):
         return self._rearranged(steps.after_resizing(pixels))
 
     def _in_colours(self, image: Image.Image) -> Image.Image:
-        """Grey or RGB of eight bits, without any further note."""
+        """Eight-bit grey or RGB, without notes."""
         orientation, image = orientation_of(image), eight_bits(image)
         if self.background is not None and image.has_transparency_data:
             ground = Image.new("RGBA", image.size, (*[self.background] * 3, 255))
@@ -490,7 +490,7 @@ class ImageSettings(Settings):
             to = height, width
         if self.picking is not None:
             values = picked(pixels, to, self.picking)
-        elif self.rounded:  # as Pillow does it with bytes
+        elif self.rounded:  # Pillow rounds eight-bit images
             image = Image.fromarray(pixels.astype(np.uint8))
             return np.asarray(resized(image, to, int(self.steps.resample)), np.float32)
         else:

@@ -1,4 +1,4 @@
-"""A model's logits for samples, and the outputs that a service records of them."""
+"""Logits of a model, and ways to compute a service's outputs from them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ntkit.jobs.verify._recorded import Recording
 from ntkit.model import FrozenModel
 
 _LEAST_TEMPERATURE_CHANGE = 0.02
-_MANY = 64  # classes: of more, the best order is looked for once
-# Before another order is believed by labels: of two classes that move, and of all that do.
+_MANY = 64  # with more classes, the search for the best order runs only once
+# Labels needed to report another order: of at least two moved classes, and of all moved classes.
 _LABELS_OF_A_CLASS = 3
 _LABELS_OF_MOVED_CLASSES = 10
 _ACTIVATIONS: dict[str, Callable[[Array], Any]] = {
@@ -32,21 +32,21 @@ _ACTIVATIONS: dict[str, Callable[[Array], Any]] = {
     "log_softmax": lambda scores: log_softmax(scores, axis=1),
 }
 _WORDS = {
-    "logits": "gives logits",
-    "softmax": "gives probabilities by softmax",
-    "sigmoid": "gives a sigmoid of each logit",
-    "log_softmax": "gives the logarithm of the softmax",
-    "softmax twice": "takes the softmax twice",
+    "logits": "returns logits",
+    "softmax": "returns probabilities by softmax",
+    "sigmoid": "returns the sigmoid of each logit",
+    "log_softmax": "returns the logarithm of the softmax",
+    "softmax twice": "returns the softmax of the softmax",
 }
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A way to make outputs of logits; "labels" are places of the largest one."""
+    """A way to compute outputs from logits; "labels" are positions of the largest logit."""
 
     activation: str
     temperature: float = 1.0
-    order: tuple[int, ...] | None = None  # the class that stands at each place, if not the model's
+    order: tuple[int, ...] | None = None  # class at each position; None for the model's order
 
     def __call__(self, logits: Array) -> Array:
         """Outputs of shape (N, K); labels as positions, (N,)."""
@@ -57,7 +57,7 @@ class Reading:
 
 
 class Outputs:
-    """Recorded outputs, a column for each of the model's logits; or labels as positions."""
+    """Recorded outputs with a column per logit of the model, or labels as positions."""
 
     # `declared` is the activation of a Reading.
 
@@ -75,7 +75,7 @@ class Outputs:
         return len(self.recorded)
 
     def differences(self, logits: Array, reading: Reading, rows: Any = slice(None)) -> Array:
-        """Difference of each sample, relative to how far the outputs vary; (len(rows),)."""
+        """Difference of each sample, relative to the spread of the outputs; (len(rows),)."""
         recorded = self.recorded[rows]
         if reading.activation == "labels":
             return self._wrong(logits, reading, recorded)
@@ -83,7 +83,7 @@ class Outputs:
         return np.asarray(np.maximum(apart, 0).max(axis=1) / self._spread)
 
     def _wrong(self, logits: Array, reading: Reading, recorded: Array) -> Array:
-        """1 where the label is another one, and the two largest logits leave no doubt."""
+        """1 for a different label, unless the two largest logits are nearly equal; else 0."""
         ordered = np.sort(logits, axis=1)
         size = max(float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max()), 1e-12)
         clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
@@ -92,8 +92,8 @@ class Outputs:
     def readings(
         self, logits: Array, rows: Any = slice(None), *, once: bool = False
     ) -> Iterator[Reading]:
-        """Other ways to make outputs of these logits, as far as they can be told from them."""
-        # Another order among many classes takes seconds: it is looked for `once`.
+        """Other ways to compute outputs from these logits that may fit the recording."""
+        # The search for another order among many classes takes seconds, so it runs only `once`.
         recorded = self.recorded[rows]
         many = logits.shape[1] > _MANY
         orders = (False,) if many and not once else (False, True)
@@ -121,8 +121,7 @@ class Outputs:
             changes.append(Change("class order", self._moved(reading.order)))
         if reading.activation != self.declared.activation:
             instead = "" if self.declared.activation == "labels" else (
-                f", where {_WORDS[self.declared.activation].removeprefix('gives ')} "
-                "should be recorded"
+                f", not {_WORDS[self.declared.activation].removeprefix('returns ')}"
             )  # fmt: skip
             changes.append(Change("softmax", f"{_WORDS[reading.activation]}{instead}"))
         if reading.temperature != 1:
@@ -131,12 +130,12 @@ class Outputs:
         return tuple(changes)
 
     def _moved(self, order: tuple[int, ...], most: int = 6) -> str:
-        moved = [f"{self.names[c]!r} at place {i}" for i, c in enumerate(order) if i != c]
-        return f"has its classes in another order than the model: {listed(moved, most)}"
+        moved = [f"{self.names[c]!r} at position {i}" for i, c in enumerate(order) if i != c]
+        return f"has another order of classes than the model: {listed(moved, most)}"
 
 
 def _rounding_of(values: Array) -> float:
-    """Half a unit of the last decimal place, or of the float, that values were written with."""
+    """Rounding error of recorded values: half a unit of the last decimal place or of the float."""
     step = float(np.finfo(np.float16).eps) if values.dtype == np.float16 else 0.0
     values = values.astype(np.float64)
     for places in range(1, 7):
@@ -146,7 +145,7 @@ def _rounding_of(values: Array) -> float:
 
 
 def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
-    """The reading with the temperature that explains what was recorded best, if it is not 1."""
+    """The reading with the temperature that fits the recording best; None if it is about 1."""
     target, weight = recorded, np.ones_like(recorded)
     if reading.activation in ("softmax", "log_softmax"):
         if reading.activation == "softmax":
@@ -177,7 +176,7 @@ def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | Non
 
 
 def _ordered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
-    """The reading with the order of classes that explains what was recorded best."""
+    """The reading with the order of classes that fits the recording best; None if unchanged."""
     outputs = reading(logits)
     squares = (recorded**2).sum(axis=0)[:, None] + (outputs**2).sum(axis=0)
     costs = squares - 2 * recorded.T @ outputs
@@ -186,10 +185,10 @@ def _ordered(reading: Reading, logits: Array, recorded: Array) -> Reading | None
     return None if order == tuple(range(len(order))) else replace(reading, order=order)
 
 
-def _order_of_labels(found: Array, recorded: Array, n_classes: int) -> tuple[int, ...] | None:
-    """The order of classes that explains recorded labels best, where there are enough of them."""
+def _order_of_labels(predicted: Array, recorded: Array, n_classes: int) -> tuple[int, ...] | None:
+    """The order of classes that fits recorded labels best; None with too few labels."""
     counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (recorded, found), 1)
+    np.add.at(counts, (recorded, predicted), 1)
     counts[np.diag_indices(n_classes)] += 0.5
     order = linear_sum_assignment(counts, maximize=True)[1]
     moved = np.flatnonzero(order != np.arange(n_classes))
@@ -199,13 +198,13 @@ def _order_of_labels(found: Array, recorded: Array, n_classes: int) -> tuple[int
 
 
 class Logits:
-    """Logits by the settings of a subject, for those of its rows that are compared."""
+    """Computes logits of the compared rows with some settings."""
 
     def __init__(self, model: FrozenModel, subject: Subject, rows: Array, device: Any) -> None:
         self._subject, self._rows, self._scale = subject, rows, 1.0
         self._head = model.head if subject.embedded else None
         if subject.embedded and model.head is None:
-            raise InputError("The data are embeddings, and the model has no head to run on them.")
+            raise InputError("The data are embeddings, but the model has no head. Pass samples.")
         if model.head is not None:
             body = model.body(logits=True).SerializeToString()
             self._session, self._at = make_session(body, device=device, folder=model.folder), 1
@@ -215,8 +214,8 @@ class Logits:
             self._session, self._at = make_session(proto, device=device, folder=model.folder), 0
 
     def __call__(self, settings: Any, rows: Array, *, strict: bool = False) -> Array | None:
-        """Logits of shape (n, K), two columns for a single one; None where there are no inputs."""
-        # Whatever is tried may not fit the model: that is no error unless `strict`.
+        """Logits of shape (n, K), with two columns for a single logit; None without inputs."""
+        # Some trials do not fit the model. They are errors only if `strict`.
         try:
             X = self._subject.inputs(settings, self._rows[rows].tolist())
             if X is None or self._head is not None:
@@ -238,13 +237,13 @@ class Logits:
 def _by_head(head: LinearHead, Z: Array) -> Array:
     if Z.ndim != 2 or Z.shape[1] != head.n_neurons:
         raise InputError(
-            f"The embeddings have the shape {Z.shape}, and the head reads {head.n_neurons} neurons."
+            f"The embeddings have the shape {Z.shape}, but the head reads {head.n_neurons} neurons."
         )
     return np.asarray(head.logits(Z.astype(np.float64)).reshape(len(Z), -1))
 
 
 class _Quiet:
-    """A session that does not log what fails: it is only a trial."""
+    """A session that does not log errors, because trials may fail."""
 
     def __init__(self, session: Any) -> None:
         self._session, self._options = session, import_onnxruntime().RunOptions()
@@ -256,14 +255,14 @@ class _Quiet:
 
 
 def two_columns(logits: Array) -> Array:
-    """Logits of two classes for a single one."""
+    """Logits of two classes from a single logit."""
     return np.hstack([-logits, logits]) / 2 if logits.shape[1] == 1 else logits
 
 
 def outputs_of(
     model: FrozenModel, recorded: Recording, rows: Array, tolerance: float, n_logits: int
 ) -> Outputs:
-    """Recorded outputs, a column for each of the model's logits."""
+    """Recorded outputs with a column per logit of the model."""
     names = model.head.classes if model.head is not None else np.arange(n_logits)
     outputs = recorded.outputs[rows]
     if recorded.kind == "labels":
@@ -283,8 +282,8 @@ def outputs_of(
         columns = two_columns(columns[:, 1:] - columns[:, :1])
     if columns.shape[1] != n_logits:
         raise InputError(
-            f"{recorded.source} holds {columns.shape[1]} {recorded.kind} a sample, and the model "
-            f"gives {n_logits}."
+            f"{recorded.source} holds {columns.shape[1]} {recorded.kind} per sample, but the model "
+            f"has {n_logits}. Record the outputs of this model."
         )
     if recorded.labels is not None:
         _check_labels(recorded, columns, rows, names)
@@ -292,7 +291,7 @@ def outputs_of(
 
 
 def _check_labels(recorded: Recording, columns: Array, rows: Array, names: Array) -> None:
-    """Refuse labels of others than the classes that the outputs beside them are largest for."""
+    """Raise an error if recorded labels contradict the logits or probabilities."""
     assert recorded.labels is not None
     labels = recorded.labels[rows]
     at = _positions(recorded.source, labels, names)
@@ -300,15 +299,15 @@ def _check_labels(recorded: Recording, columns: Array, rows: Array, names: Array
     if len(wrong):
         first = int(wrong[0])
         raise InputError(
-            f"{recorded.source} contradicts itself in {len(wrong)} of {len(at)} samples: in row "
-            f"{int(rows[first])} (from 0 on) the label is {labels[first].item()!r}, and the "
-            f"{recorded.kind} are largest for {names[columns[first].argmax()].item()!r}; keep "
-            "whichever the service answers."
+            f"{recorded.source} contradicts itself in {len(wrong)} of {len(at)} samples. In row "
+            f"{int(rows[first])} (counted from 0) the label is {labels[first].item()!r}, but the "
+            f"{recorded.kind} are largest for {names[columns[first].argmax()].item()!r}. Keep the "
+            "one that the service returns."
         )
 
 
 def _positions(source: str, labels: Array, names: Array) -> Array:
-    """Places of recorded labels among the classes."""
+    """Positions of recorded labels among the classes."""
     known = {str(name): i for i, name in enumerate(names.tolist())}
     places = np.asarray([known.get(str(label), -1) for label in labels.tolist()])
     if (places < 0).any() and labels.dtype.kind in "iub":
@@ -316,7 +315,7 @@ def _positions(source: str, labels: Array, names: Array) -> Array:
     wrong = np.flatnonzero((places < 0) | (places >= len(names)))
     if len(wrong):
         raise InputError(
-            f"{source}: the label {labels[wrong[0]].item()!r} is none of the model's classes "
-            f"({listed(names.tolist(), 5)})."
+            f"{source}: the label {labels[wrong[0]].item()!r} is not a class of the model "
+            f"({listed(names.tolist(), 5)}). Record its labels."
         )
     return places

@@ -1,4 +1,4 @@
-"""Recording of a service: its outputs, and the images, texts or arrays behind them."""
+"""Read a service's recorded outputs, with the images, texts or arrays of the inputs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 
 @dataclass(frozen=True)
 class Recording:
-    """Outputs of a service, and by name what they are outputs of."""
+    """Recorded outputs of a service, and its inputs by name."""
 
     kind: str  # logits, probabilities or labels
     outputs: Array
-    given: Mapping[str, Array] = field(default_factory=dict)
-    source: str = "what was recorded"  # what to call it in a sentence
-    labels: Array | None = None  # beside logits or probabilities; they must say the same
+    inputs: Mapping[str, Array] = field(default_factory=dict)
+    source: str = "The recording"  # its name in a sentence
+    labels: Array | None = None  # must agree with the logits or probabilities
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -44,14 +44,14 @@ class Recording:
     @property
     def files(self) -> Array | None:
         """Array or None: Names of files."""
-        return next((self.given[name] for name in _FILES if name in self.given), None)
+        return next((self.inputs[name] for name in _FILES if name in self.inputs), None)
 
 
 def read_recorded(
     recorded: str | os.PathLike[str] | Mapping[str, Any], inputs: tuple[str, ...]
 ) -> Recording:
-    """Read one kind of outputs of one kind of inputs, from a file or its arrays."""
-    source = "what was recorded"
+    """Read one kind of outputs and one kind of inputs, from a file or its arrays."""
+    source = "The recording"
     if isinstance(recorded, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in recorded.items()}
     else:
@@ -60,18 +60,21 @@ def read_recorded(
     kinds = [name for name in OUTPUTS if name in arrays]
     if not kinds:
         raise InputError(
-            f"{source} holds {sorted(arrays)} and no outputs; save them as logits, probabilities "
-            "or labels, with np.savez(path, logits=..., files=...)."
+            f"{source} holds {sorted(arrays)} but no outputs. Save them as logits, probabilities "
+            "or labels: np.savez(path, logits=..., files=...)"
         )
-    outputs = arrays.pop(kinds[0])  # logits say most, labels least
+    outputs = arrays.pop(kinds[0])  # logits carry most information, labels least
     _check_outputs(source, kinds[0], outputs)
     known = {name: values for name, values in arrays.items() if name in (*INPUTS, *inputs)}
-    _check_given(source, known, inputs, len(outputs))
+    _check_inputs(source, known, inputs, len(outputs))
     labels = arrays.get("labels")
     if labels is not None:
         _check_outputs(source, "labels", labels)
         if len(labels) != len(outputs):
-            raise InputError(f"{source} holds {len(outputs)} {kinds[0]}, but {len(labels)} labels.")
+            raise InputError(
+                f"{source} holds {len(outputs)} {kinds[0]}, but {len(labels)} labels. Record one "
+                "per sample."
+            )
         labels = labels.reshape(-1)
     return Recording(kinds[0], outputs, known, source, labels)
 
@@ -84,7 +87,7 @@ def _arrays_of(path: Path) -> dict[str, Array]:
             return {name: arrays[name] for name in arrays.files}
     except _UNREADABLE as error:
         reason = str(error).rstrip(".")
-        if "pickle" in reason:  # NumPy's own sentence advises to load what is not to be trusted
+        if "pickle" in reason:  # NumPy's message advises to load untrusted objects
             reason = "save arrays of numbers or texts, not Python objects, with np.savez"
         raise InputError(f"{path} is not a readable .npz file: {reason}.") from error
 
@@ -92,39 +95,39 @@ def _arrays_of(path: Path) -> dict[str, Array]:
 def _check_outputs(source: str, kind: str, outputs: Array) -> None:
     if outputs.ndim not in (1, 2) or not outputs.size:
         raise InputError(
-            f"{source}: {kind} have the shape {outputs.shape}; one row per sample is needed."
+            f"{source}: {kind} have the shape {outputs.shape}. Save one row per sample."
         )
     if kind == "labels":
         if outputs.size != len(outputs) or outputs.dtype.kind not in "iubU":
-            raise InputError(f"{source}: labels are one text or whole number per sample.")
+            raise InputError(f"{source}: labels must be one text or whole number per sample.")
         return
     if outputs.dtype.kind not in "fiu" or not np.isfinite(outputs).all():
         raise InputError(f"{source}: {kind} hold values that are not finite numbers.")
 
 
-def _check_given(
-    source: str, given: Mapping[str, Array], inputs: tuple[str, ...], n_samples: int
+def _check_inputs(
+    source: str, arrays: Mapping[str, Array], inputs: tuple[str, ...], n_samples: int
 ) -> None:
-    kinds = {name if name in INPUTS else "inputs of the model" for name in given}
+    kinds = {name if name in INPUTS else "inputs of the model" for name in arrays}
     kinds = {"texts" if name == "text_pairs" else name for name in kinds}
     if len(kinds) > 1:
         raise InputError(
-            f"{source} says in several ways what went in ({', '.join(sorted(given))}); keep one."
+            f"{source} names its inputs in several ways ({', '.join(sorted(arrays))}). Keep one."
         )
-    missing = [name for name in inputs if name not in given]
+    missing = [name for name in inputs if name not in arrays]
     if "inputs of the model" in kinds and missing:
-        raise InputError(f"{source} lacks the model's input {missing[0]!r}.")
-    if "text_pairs" in given and "texts" not in given:
-        raise InputError(f"{source} holds text_pairs without texts.")
-    for name, values in given.items():
+        raise InputError(f"{source} lacks the model's input {missing[0]!r}. Record every input.")
+    if "text_pairs" in arrays and "texts" not in arrays:
+        raise InputError(f"{source} holds text_pairs without texts. Record both.")
+    for name, values in arrays.items():
         if values.ndim == 0 or len(values) != n_samples:
             n = 0 if values.ndim == 0 else len(values)
             raise InputError(f"{source} holds {n_samples} outputs, but {n} {name}.")
     for name in ("texts", "text_pairs", *_FILES):
-        if name in given and given[name].dtype.kind != "U":
-            raise InputError(f"{source}: {name} are texts; save them with dtype=str.")
-    if "rows" in given and (given["rows"].dtype.kind not in "iu" or given["rows"].ndim != 1):
-        raise InputError(f"{source}: rows are whole numbers, the first row is 0.")
+        if name in arrays and arrays[name].dtype.kind != "U":
+            raise InputError(f"{source}: {name} must be texts. Save them with dtype=str.")
+    if "rows" in arrays and (arrays["rows"].dtype.kind not in "iu" or arrays["rows"].ndim != 1):
+        raise InputError(f"{source}: rows must be whole numbers, counted from 0.")
 
 
 Preprocessing = ImagePreprocessing | TextPreprocessing | None
@@ -137,8 +140,8 @@ def subject_of(
     preprocessing: Preprocessing,
     folder: Path,
 ) -> Subject:
-    """Find what was recorded, in the recording or in data, and how ntkit makes inputs of it."""
-    inputs = recorded.given
+    """The recorded samples, from the recording or from data, with ntkit's preprocessing."""
+    inputs = recorded.inputs
     if "texts" in inputs:
         steps = _text_steps(model, preprocessing, recorded.source)
         pairs = inputs.get("text_pairs")
@@ -148,8 +151,8 @@ def subject_of(
     if "images" in inputs:
         if inputs["images"].dtype != np.uint8 or inputs["images"].ndim not in (3, 4):
             raise InputError(
-                f"{recorded.source}: images are decoded pixels, uint8 of shape (N, H, W, 3); save "
-                "what went into the model as X."
+                f"{recorded.source}: images must be decoded pixels, uint8 of shape (N, H, W, 3). "
+                "Save inputs of the model as X."
             )
         return image_subject([*inputs["images"]], _image_steps(model, preprocessing), _size(model))
     arrays = {name: values for name, values in inputs.items() if name != "rows"}
@@ -165,21 +168,21 @@ def subject_of(
         return _among(model, recorded, data, folder)
     if recorded.files is None:
         raise InputError(
-            f"{recorded.source} does not hold what went in: add X, images, texts or files to it, "
-            "or give the samples in their order (--data, data=)."
+            f"{recorded.source} does not hold the inputs. Add X, images, texts or files to it, or "
+            "pass the samples in the order of the outputs: --data DATA (data=)"
         )
     paths = [Path(name) for name in recorded.files.tolist()]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise InputError(
-            f"{recorded.source} names {missing}, which is not there; give the folder of the files "
-            "(--data, data=)."
+            f"{recorded.source} names {missing}, which does not exist. Pass the folder of the "
+            "files: --data DATA (data=)"
         )
     return image_subject(paths, _image_steps(model, preprocessing), _size(model))
 
 
 def _among(model: FrozenModel, recorded: Recording, data: Samples, folder: Path) -> Subject:
-    """The samples of data that outputs were recorded of."""
+    """The recorded samples, from data."""
     rows = _recorded_rows(recorded, data)
     if data.embedded:
         Z = data.X[rows]
@@ -196,7 +199,7 @@ def _among(model: FrozenModel, recorded: Recording, data: Samples, folder: Path)
 
 
 def _array_subject(X: Any, model: FrozenModel) -> Subject:
-    """Inputs as they are; of images, some things may be done otherwise."""
+    """Inputs of the model; for images, with changes to try."""
 
     def inputs(settings: Settings, rows: Sequence[int]) -> Any:
         if isinstance(X, Mapping):
@@ -215,30 +218,31 @@ def _array_subject(X: Any, model: FrozenModel) -> Subject:
 
 
 def _recorded_rows(recorded: Recording, data: Samples) -> Array:
-    """Rows of the data that outputs were recorded of."""
+    """Rows of the recorded samples in the data."""
     if recorded.files is not None:
         return _named_rows(recorded, data)
-    if "rows" in recorded.given:
-        rows = recorded.given["rows"].astype(np.int64)
+    if "rows" in recorded.inputs:
+        rows = recorded.inputs["rows"].astype(np.int64)
         if rows.min() < 0 or rows.max() >= len(data):
             raise InputError(
-                f"{recorded.source} names the rows {rows.min()} to {rows.max()}, but there are "
-                f"{len(data)} samples, the first of which is row 0."
+                f"{recorded.source} names the rows {rows.min()} to {rows.max()}, but the data have "
+                f"{len(data)} samples, counted from row 0."
             )
         return rows
     if len(recorded) != len(data):
         raise InputError(
-            f"{recorded.source} holds outputs of {len(recorded)} samples, and the data are "
-            f"{len(data)}; say which ones with an array of files or rows beside them."
+            f"{recorded.source} holds {len(recorded)} outputs, but the data have {len(data)} "
+            "samples. Record an array of files or rows as well."
         )
     return np.arange(len(data))
 
 
 def _named_rows(recorded: Recording, data: Samples) -> Array:
-    """Rows by the names of files: whole paths below the folder, or what they end in."""
+    """Rows by the names of files: paths within the folder, or unique ends of paths."""
     if data.ids is None:
         raise InputError(
-            f"{recorded.source} names files, but the data are no image folder; name rows instead."
+            f"{recorded.source} names files, but the data are not an image folder. Record rows "
+            "instead."
         )
     names = [str(name) for name in data.ids]
     whole = {name: i for i, name in enumerate(names)}
@@ -246,16 +250,19 @@ def _named_rows(recorded: Recording, data: Samples) -> Array:
     for i, name in enumerate(names):
         last.setdefault(Path(name).name, []).append(i)
     rows = list[int]()
-    for asked in map(str, recorded.files if recorded.files is not None else ()):
-        name = asked.replace("\\", "/")
+    for recorded_name in map(str, recorded.files if recorded.files is not None else ()):
+        name = recorded_name.replace("\\", "/")
         ends = [i for i in last.get(Path(name).name, []) if _ends_alike(name, names[i])]
         if name in whole:
             rows.append(whole[name])
         elif len(ends) == 1:
             rows.append(ends[0])
         else:
-            how = "several of the data are called so" if ends else "the data have no such file"
-            raise InputError(f"{recorded.source} names {asked!r}, and {how}.")
+            how = "several files have this name" if ends else "the data have no such file"
+            raise InputError(
+                f"{recorded.source} names {recorded_name!r}, but {how}. Record paths within the "
+                "folder."
+            )
     return np.asarray(rows)
 
 
@@ -263,22 +270,24 @@ def _ends_alike(one: str, two: str) -> bool:
     return f"/{one}".endswith(f"/{two}") or f"/{two}".endswith(f"/{one}")
 
 
-# -- the model's own ----------------------------------------------------------------------------
+# -- preprocessing and size of the model's inputs -------------------------------------------------
 
 
-def _image_steps(model: FrozenModel, given: Preprocessing) -> ImagePreprocessing:
-    steps = given if isinstance(given, ImagePreprocessing) else ImagePreprocessing.for_model(model)
+def _image_steps(model: FrozenModel, steps: Preprocessing) -> ImagePreprocessing:
+    if not isinstance(steps, ImagePreprocessing):
+        steps = ImagePreprocessing.for_model(model)
     if steps is None:
-        raise InputError("The recording is of images, and the model takes none.")
+        raise InputError("The recording holds images, but the model does not take images.")
     return steps
 
 
-def _text_steps(model: FrozenModel, given: Preprocessing, source: str) -> TextPreprocessing:
-    steps = given if isinstance(given, TextPreprocessing) else TextPreprocessing.for_model(model)
+def _text_steps(model: FrozenModel, steps: Preprocessing, source: str) -> TextPreprocessing:
+    if not isinstance(steps, TextPreprocessing):
+        steps = TextPreprocessing.for_model(model)
     if steps is None:
         raise InputError(
-            f"{source} is of texts, and no tokenizer is found beside the model; give one "
-            "(--tokenizer), or the token ids."
+            f"{source} holds texts, but the model's folder has no tokenizer. Pass one with "
+            "--tokenizer, or record the token ids."
         )
     return steps
 

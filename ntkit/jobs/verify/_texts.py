@@ -1,4 +1,4 @@
-"""Texts, and the ways in which a service may turn them into inputs."""
+"""Make model inputs from texts, by ntkit's preprocessing and with differences of services."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _LENGTHS = (8, 16, 20, 24, 32, 40, 48, 50, 64, 80, 96, 100, 120, 128, 150, 160, 
 
 @dataclass(frozen=True)
 class TextSettings(Settings):
-    """Steps from a text to inputs: ntkit's, and what it never does."""
+    """Steps from a text to inputs, with steps of services that ntkit does not use."""
 
-    before: tuple[Callable[[str], str], ...] = ()  # done to a text
-    edits: tuple[Edit, ...] = ()  # done to the content of tokenizer.json; None does not apply
-    swapped: bool = False  # the two texts of a pair
-    filled: bool = False  # every text, up to the largest length
+    before: tuple[Callable[[str], str], ...] = ()  # functions of a text
+    edits: tuple[Edit, ...] = ()  # functions of tokenizer.json; None if one does not apply
+    swapped: bool = False  # the two texts of a pair are swapped
+    filled: bool = False  # every text is padded to the largest length
 
 
 def text_subject(
     texts: Sequence[str], steps: TextPreprocessing, pairs: Sequence[str] | None, folder: Path
 ) -> Subject:
-    """Texts, or pairs of them; changed tokenizers are kept in a folder while they are tried."""
+    """Texts or pairs of texts; changed tokenizers are written to a folder for the trials."""
     tokenizers = dict[tuple[Edit, ...], Path | None]()
 
     def content() -> dict[str, Any]:
@@ -93,14 +93,14 @@ def _done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
     return reduce(lambda done, step: step(done), steps, value)
 
 
-# -- what services do otherwise -----------------------------------------------------------------
+# -- differences of services ----------------------------------------------------------------------
 
 
 def _cases(content: Mapping[str, Any]) -> list[Change]:
     if not any(map(_folds, _normalizers(content.get("normalizer")))):
-        words = "lower-cases texts first, which ntkit does not"
+        words = "lower-cases texts first; ntkit does not"
         return [Change("lower-casing", words, {"before": str.lower})]
-    words = "keeps upper and lower case, where ntkit's tokenizer lower-cases"
+    words = "keeps upper and lower case; ntkit's tokenizer lower-cases"
     return [
         Change("lower-casing", words, {"edits": _case_kept}),
         Change("lower-casing", f"{words}, and keeps accents",
@@ -109,18 +109,18 @@ def _cases(content: Mapping[str, Any]) -> list[Change]:
 
 
 def _specials(content: Mapping[str, Any]) -> list[Change]:
-    words, edit = "puts special tokens around texts, which ntkit's tokenizer does not", _wrapped
+    words, edit = "adds special tokens; ntkit's tokenizer does not", _wrapped
     if content.get("post_processor") is not None:
-        words, edit = "adds no special tokens, where ntkit's tokenizer adds them", _bare
+        words, edit = "adds no special tokens; ntkit's tokenizer does", _bare
     return [Change("special tokens", words, {"edits": edit})]
 
 
 def _paddings(steps: TextPreprocessing) -> list[Change]:
     other = "left" if steps.padding == "right" else "right"
-    side, batch = "padding side", "where ntkit fills a batch up to its longest text"
-    fills = "fills every text up to the largest length"
+    side, batch = "padding side", "but ntkit pads to the longest text of a batch"
+    fills = "pads every text to the largest length"
     table: list[tuple[str, str, dict[str, Any], int]] = [
-        (side, f"fills up on the {other}, not on the {steps.padding}", {"padding": other}, 0)
+        (side, f"pads on the {other}, not on the {steps.padding}", {"padding": other}, 0)
     ]
     if steps.fixed_length is None:
         table += [
@@ -129,7 +129,7 @@ def _paddings(steps: TextPreprocessing) -> list[Change]:
             ("padding", f"runs each text by itself, {batch}", {"batch_size": 1}, 1),
         ]
     if steps.mask is not None:
-        words = "gives an attention mask of ones only, over the padding as well"
+        words = "has an attention mask of ones, also for the padding"
         ones = partial(_filled_with, name=steps.mask, value=1)
         table.append(("attention mask", words, {"after": ones}, 1))
     return [
@@ -141,7 +141,7 @@ def _paddings(steps: TextPreprocessing) -> list[Change]:
 def _lengths(steps: TextPreprocessing) -> list[Change]:
     most = steps.fixed_length or max(_LENGTHS)
     other = "left" if steps.truncation == "right" else "right"
-    words = f"cuts long texts off on the {other}, not on the {steps.truncation}"
+    words = f"truncates long texts on the {other}, not on the {steps.truncation}"
     return [
         *(
             Change("truncation length", f"keeps at most {n} tokens, ntkit {steps.max_length}",
@@ -155,15 +155,15 @@ def _lengths(steps: TextPreprocessing) -> list[Change]:
 
 def _others(steps: TextPreprocessing, paired: bool) -> list[Change]:
     changes = [
-        Change("white space", "makes one blank of every run of white space",
+        Change("white space", "replaces every run of white space by one space",
                {"before": lambda text: " ".join(text.split())}, usual=1),
-        Change("white space", "strips white space at both ends", {"before": str.strip}, usual=1),
+        Change("white space", "removes white space at both ends", {"before": str.strip}, usual=1),
     ]  # fmt: skip
     if steps.types is not None:
         zeros = partial(_filled_with, name=steps.types, value=0)
-        changes.append(Change("token types", "gives token types of zeros only", {"after": zeros}))
+        changes.append(Change("token types", "sets all token types to zero", {"after": zeros}))
     if paired:
-        words = "gives the second text of each pair first"
+        words = "feeds the second text of each pair first"
         changes.append(Change("order of the pair", words, {"swapped": True}))
     return changes
 
@@ -176,17 +176,17 @@ def _filled_with(batch: dict[str, Array], name: str, value: int) -> dict[str, Ar
 
 
 def _case_kept(content: dict[str, Any], *, accents: bool = False) -> dict[str, Any]:
-    """The tokenizer without lower-casing; what it does to accents stays as it was."""
+    """The tokenizer without lower-casing, with the same treatment of accents."""
     return {**content, "normalizer": _without_fold(content.get("normalizer"), accents)}
 
 
 def _bare(content: dict[str, Any]) -> dict[str, Any]:
-    """The tokenizer without what adds special tokens."""
+    """The tokenizer without special tokens."""
     return {**content, "post_processor": None}
 
 
 def _wrapped(content: dict[str, Any]) -> dict[str, Any] | None:
-    """The tokenizer with special tokens around a text; None if it has none of the usual ones."""
+    """The tokenizer with special tokens around a text; None if the vocabulary lacks them."""
     vocabulary = content.get("model", {}).get("vocab", {})
     added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
     ids = {**(vocabulary if isinstance(vocabulary, dict) else {}), **added}
@@ -229,7 +229,7 @@ def _without_fold(part: Any, accents: bool) -> Any:
     if part.get("type") == "Sequence":
         inner = [_without_fold(one, accents) for one in part.get("normalizers", [])]
         return {**part, "normalizers": [one for one in inner if one is not None]}
-    if part.get("lowercase"):  # of BERT: accents go where nothing is said and case is folded
+    if part.get("lowercase"):  # BERT's tokenizer strips accents by default if it lower-cases
         strip = part.get("strip_accents")
         return {
             **part,

@@ -242,7 +242,7 @@ def test_people_who_disagree_are_refused_by_name(files, says):
         ([1, 0, 1, -1], [0, 1, 0, 1], True),
         ([1, 0, 1, -1], [1, 0, 1, 0], True),
         ([1, 0, 1, 0], [0, 1, 1, 0], False),
-        ([0, 0, 0, 1], [0, 0, 0, -1], False),  # what nobody here has is no contradiction
+        ([0, 0, 0, 1], [0, 0, 0, -1], False),  # an attribute that no sample has cannot contradict
         ([-1, -1, 1, 0], [1, 0, -1, -1], False),
     ],
 )

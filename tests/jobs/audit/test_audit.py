@@ -103,8 +103,8 @@ def test_every_figure_of_the_print_is_in_the_json():
     one = facts["findings"][0]
     worst = found.findings[0].worst
     assert f"{100 * facts['accuracy']:.1f} % of {facts['samples']} samples" in shown
-    assert f"{facts['looked_at']['word']} of word" in shown
-    assert f"| {one['score']:.1f} |" in shown
+    assert f"of {facts['looked_at']['word']} attributes" in shown
+    assert f"| {one['score']:.1f} |" in found.summary(markdown=True)
     low, high = worst.interval
     assert (
         f"{100 * worst.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.count}" in shown
@@ -115,9 +115,11 @@ def test_every_figure_of_the_print_is_in_the_json():
 
 def test_nothing_found_is_said_and_why():
     noise = {"noise": RNG.permutation(FILM)}
-    assert "None of them goes with a class" in str(ntkit.audit(Y, PRED, table=noise))
-    assert "Where nothing is wrong" in str(ntkit.audit(Y, Y, table=noise))
-    nothing = "None is had by at least 5 samples and 1 % of them, and lacked by as many."
+    assert "The errors depend on none of them" in str(ntkit.audit(Y, PRED, table=noise))
+    assert "Without errors there are no findings" in str(ntkit.audit(Y, Y, table=noise))
+    nothing = (
+        "An attribute needs at least 5 samples and 1 % of them with it, and as many without it."
+    )
     assert nothing in str(ntkit.audit(Y, PRED, texts=["same"] * N))
     for n_films, few in ((4, True), (5, False)):
         texts = ["film"] * n_films + ["movie"] * (100 - n_films)
@@ -144,7 +146,7 @@ def test_a_terminal_shows_names_as_they_are():
     labels = np.array(["<b>_y", "a|b*"])
     found = ntkit.audit(labels[Y], labels[PRED], table={"a|b_c": FILM})
     shown = str(found)
-    assert "| column:a|b_c=0 " in shown or "| column:a|b_c=1 " in shown
+    assert "  column:a|b_c=0 " in shown or "  column:a|b_c=1 " in shown
     assert "<b>_y" in shown
     assert not {"\\", "`"} & {*shown}
 
@@ -176,19 +178,22 @@ def test_many_classes():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "One of pred, scores and embeddings is needed; got none"),
-        ({"pred": PRED, "scores": PRED}, "got pred and scores"),
+        ({}, "Pass one of pred, scores and embeddings. Got none"),
+        ({"pred": PRED, "scores": PRED}, "Got pred and scores"),
         ({"pred": PRED.astype(str)}, "labels of one type"),
         ({"pred": PRED + 10}, "which y .* lacks"),
         ({"pred": PRED[:-1]}, "give one per sample"),
-        ({"scores": np.zeros((N, 3))}, "3 columns for the classes 0, 1"),
+        ({"scores": np.zeros((N, 3))}, "3 columns, and there are 2 classes: 0, 1"),
         ({"scores": np.eye(2)[PRED], "classes": [0, 2]}, "y .* has the class 1"),
         ({"scores": np.full(N, np.nan)}, "NaN"),
         ({"scores": PRED.astype(str)}, "scores must be numbers"),
         ({"embeddings": np.full((N, 2), np.nan)}, "NaN"),
         ({"pred": PRED, "alpha": 0}, "alpha"),
-        ({"pred": PRED, "texts": ["short"]}, "The word view has 1 samples and y has 1200"),
-        ({"pred": PRED, "texts": None}, "nothing to look at"),
+        (
+            {"pred": PRED, "texts": ["short"]},
+            "The feature set 'word' has 1 samples, and y has 1200",
+        ),
+        ({"pred": PRED, "texts": None}, "no attributes to test"),
     ],
 )
 def test_what_is_refused(given, message):
@@ -199,9 +204,9 @@ def test_what_is_refused(given, message):
 def test_one_class_is_refused():
     ones = np.ones(N, dtype=int)
     for given in ({"pred": ones}, {"embeddings": np.zeros((N, 1))}):
-        with pytest.raises(InputError, match=r"one class only|too few samples"):
+        with pytest.raises(InputError, match=r"only one class|too few samples"):
             ntkit.audit(ones, texts=TEXTS, **given)
-    with pytest.raises(InputError, match="one class only"):
+    with pytest.raises(InputError, match="only one class"):
         ntkit.audit(Y, PRED, texts=TEXTS, sample_weight=Y)
 
 

@@ -27,7 +27,7 @@ RIGHT = RNG.random(N) < 0.4  # and the model looks at that in most of them
 
 
 def brightness_model(path):
-    """Means of the channels of a picture; the first decides, at 0.5."""
+    """Means of the channels of an image; the first decides, at 0.5."""
     graph = models.Graph()
     graph.constant("w", np.eye(3)[:, :, None, None])
     graph.add("Conv", ["x", "w"], "c")
@@ -46,7 +46,7 @@ def brightness_model(path):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder of pictures: dogs are bright, and so the model takes them for dogs."""
+    """A folder of images: dogs are bright, so the model predicts bright images as dogs."""
     folder = tmp_path_factory.mktemp("pictures")
     brightness_model(folder / "model.onnx")
     rng = np.random.default_rng(1)
@@ -102,10 +102,10 @@ def test_pictures_are_decoded_once(pictures, monkeypatch):
 def test_only_the_views_asked_for(pictures):
     found = audited(pictures, feature_sets=["image"])
     assert set(found.n_looked_at) == {"image"}
-    with pytest.raises(InputError, match="no view 'word' of these samples; there are image"):
+    with pytest.raises(InputError, match=r"no feature set 'word'. They have image"):
         audited(pictures, feature_sets=["word"])
     for wrong in (["words"], [], "word"):
-        with pytest.raises(InputError, match="Feature sets are some of word, column"):
+        with pytest.raises(InputError, match="feature_sets must be some of word, column"):
             audited(pictures, feature_sets=wrong)
 
 
@@ -351,7 +351,7 @@ def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(d
     write_audit(found, tmp_path / "audit")
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     share = f"{round(100 * having / 600)}"
-    assert f"Of 600 pictures without labels, {having} ({share}\xa0%) are ones with" in page
+    assert f"Of 600 images without labels, {having} ({share}\xa0%) are images with" in page
     assert "without labels" not in html_of(alone, tmp_path / "alone")
 
 

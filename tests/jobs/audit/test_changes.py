@@ -99,7 +99,7 @@ def test_without_labels_it_is_found_as_well(digits):
     facts = found.as_dict()
     assert facts["errors"] is None
     assert facts["accuracy"] is None
-    assert found.summary().startswith("There are no labels, so errors are not looked at")
+    assert found.summary().startswith("The samples have no labels, so ntkit tested only")
     assert found.predictions.pred_index.tolist() == found.predictions.y_index.tolist()
 
 
@@ -291,7 +291,7 @@ def test_images_of_one_pixel(tmp_path):
 
 def test_samples_of_which_no_change_is_known(tmp_path):
     X = np.random.default_rng(0).random((60, 3, 1, 1)).astype(np.float32)  # channels are unknown
-    with pytest.raises(InputError, match="ntkit knows no change of these samples"):
+    with pytest.raises(InputError, match="ntkit has no change for these samples"):
         audit_model(image_model(tmp_path / "m.onnx", np.ones((3, 1, 1))), X, device="cpu")
 
 
@@ -328,19 +328,19 @@ def test_nothing_is_done_without_a_head_or_raw_samples(tmp_path):
     assert changes_of(embedder, model.head, Samples(Z, embedded=True), changes, Z) is None
     assert changes_of(embedder, model.head, Samples(X), [], Z) is None
     assert changes_of(embedder, model.head, Samples(X), changes, Z, most=0) is None
-    with pytest.raises(InputError, match="have no labels, and embeddings cannot be changed"):
+    with pytest.raises(InputError, match="have no labels, and ntkit cannot change embeddings"):
         audit_model(model, Samples(Z, embedded=True), device="cpu")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"changes": 0}, "only changes of the input can be looked at"),
-        ({"changes": None}, "only changes of the input can be looked at"),
-        ({"cross_fit": True}, "cross_fit is for errors"),
-        ({"metadata": {"a": [1] * 9}}, "metadata is for errors"),
-        ({"feature_sets": ["input"]}, "feature_sets is for errors"),
-        ({"unlabelled": np.zeros((2, 6))}, "unlabelled is for errors"),
+        ({"changes": 0}, "can only test changes of the input"),
+        ({"changes": None}, "can only test changes of the input"),
+        ({"cross_fit": True}, "cross_fit needs them"),
+        ({"metadata": {"a": [1] * 9}}, "metadata needs them"),
+        ({"feature_sets": ["input"]}, "feature_sets needs them"),
+        ({"unlabelled": np.zeros((2, 6))}, "unlabelled needs them"),
     ],
 )
 def test_what_needs_labels(tmp_path, options, message):
@@ -430,14 +430,14 @@ def audit_with(*changes, tried=(), **table):
 
 
 FLIPS_NOTHING = "is correlated with errors, and changing it flips none of"
-NOT_OF_ERRORS = "flips surely more predictions than its control, and no finding in the errors"
+NOT_OF_ERRORS = "flips more predictions than its control, and no finding"
 
 
 def test_a_finding_that_flips_nothing_is_said_to():
     found = audit_with(made("column:cue"), tried=[TriedChange("column:cue", 30, 0, 0.1, 0.1)])
     (sentence,) = found.change_sentences()
     assert f"{FLIPS_NOTHING} 130 predictions." in sentence
-    assert sentence in found.summary()
+    assert sentence in found.summary(markdown=True)
 
 
 @pytest.mark.parametrize(
@@ -450,14 +450,14 @@ def test_a_finding_that_flips_nothing_is_said_to():
     ],
 )
 def test_a_finding_that_flips_something_or_was_not_changed_is_not(changes, tried):
-    assert FLIPS_NOTHING not in audit_with(*changes, tried=tried).summary()
+    assert FLIPS_NOTHING not in audit_with(*changes, tried=tried).summary(markdown=True)
 
 
 def test_a_change_that_no_finding_is_about_is_said_to_be_so():
     found = audit_with(made("column:other", is_finding=True, flips=0.2))
     (sentence,) = found.change_sentences()
     assert sentence.startswith(f"column:other {NOT_OF_ERRORS}")
-    assert sentence in found.summary()
+    assert sentence in found.summary(markdown=True)
 
 
 def test_but_not_one_that_was_not_looked_at_or_is_no_finding():
@@ -468,21 +468,21 @@ def test_but_not_one_that_was_not_looked_at_or_is_no_finding():
         made("image:top left", is_finding=True, flips=0.2),
         made("word:other", is_finding=True, flips=0.2),
     ):
-        assert NOT_OF_ERRORS not in audit_with(change).summary()
+        assert NOT_OF_ERRORS not in audit_with(change).summary(markdown=True)
     flipping = made("column:other", is_finding=True, flips=0.2)
     for without in (
         replace(audit_with(flipping), labelled=False),
         replace(audit_with(flipping), cross_fitted=True),
         replace(audit_with(flipping), changes=None),
     ):
-        assert NOT_OF_ERRORS not in without.summary()
+        assert NOT_OF_ERRORS not in without.summary(markdown=True)
     right = ntkit.audit(Y, Y, table={"other": NOISE})
     right = replace(right, changes=ChangeFindings((flipping,), (), 0, 100))
-    assert NOT_OF_ERRORS not in right.summary()
+    assert NOT_OF_ERRORS not in right.summary(markdown=True)
 
 
 def test_a_table_of_at_most_five_rows_and_json(demo):
-    summary = demo.summary()
+    summary = demo.summary(markdown=True)
     assert summary.count("| image:") - summary.count("| 1 | image:") <= 5
     facts = json.loads(demo.to_json())
     assert len(facts["changes"]) == 5
@@ -490,7 +490,7 @@ def test_a_table_of_at_most_five_rows_and_json(demo):
     assert facts["copies_embedded"] <= 3000
     one = facts["changes"][0]
     assert {"name", "flips", "control", "p_value", "is_finding", "examples"} <= one.keys()
-    assert any("were tried on" in note for note in demo.notes)
+    assert any("ntkit tried" in note for note in demo.notes)
 
 
 def test_none_are_made_where_nobody_wants_any(digits):
@@ -498,7 +498,7 @@ def test_none_are_made_where_nobody_wants_any(digits):
     found = audit_model(marked_digits_model_path(), data, changes=0, device="cpu")
     assert found.changes is None
     assert found.as_dict()["changes"] is None
-    assert "What changes the prediction" not in found.summary()
+    assert "Changes of the input" not in found.summary(markdown=True)
     two = audit_model(marked_digits_model_path(), data, changes=2, device="cpu")
     assert len(two.changes.changes) == 2
 
@@ -566,7 +566,7 @@ def test_the_command_without_labels(capsys, digits, tmp_path):
     model = marked_digits_model_path()
     code, out, err = run(capsys, model, tmp_path / "X.npy", "-o", tmp_path / "out")
     assert code == 0, err
-    assert out.startswith("There are no labels, so errors are not looked at")
+    assert out.startswith("The samples have no labels, so ntkit tested only")
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "have no labels, so mistakes are not looked at" in page
     assert "The centre holds the subject" in page
@@ -603,7 +603,7 @@ def test_a_table_with_and_without_labels(capsys, tmp_path):
         out = tmp_path / f"out{len(labels)}"
         code, printed, err = run(capsys, tmp_path / "m.onnx", tmp_path / "d.csv", "-o", out)
         assert code == 0, err
-        assert "| column:age |" in printed
+        assert "column:age" in printed
         assert "“age” taken from another case" in (out / "audit.html").read_text()
     # A label column that is named must be there.
     code, _, err = run(

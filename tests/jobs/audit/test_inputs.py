@@ -1,4 +1,4 @@
-"""What samples look like by row, and pictures as they are measured in passing."""
+"""Samples for display by row, and statistics of images as a model reads them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
-from ntkit.jobs.audit._reader import WatchedPictures
+from ntkit.jobs.audit._reader import AuditedImages
 
 RNG = np.random.default_rng(0)
 STEPS = ImagePreprocessing(resize=(8, 8))
@@ -34,9 +34,9 @@ def test_every_mode_is_measured_and_shown(tmp_path, mode, name):
     else:
         image = noise.convert(mode)
     path = saved(tmp_path / name, image)
-    watched = WatchedPictures(ImageFiles([path], STEPS))
-    assert watched[:1].shape[0] == 1
-    (statistics,) = watched.statistics()
+    image_files = AuditedImages(ImageFiles([path], STEPS))
+    assert image_files[:1].shape[0] == 1
+    (statistics,) = image_files.statistics()
     assert np.isfinite(statistics).all()
     assert statistics[6] == 270 * 300
     assert 0.3 < statistics[0] < 0.7
@@ -53,19 +53,19 @@ def test_turned_pictures_are_shown_upright(tmp_path):
         saved(tmp_path / "b.jpg", Image.new("L", (40, 20))),
     ]
     assert [image.shape for image in looks(paths)] == [(40, 20), (20, 40)]
-    watched = WatchedPictures(ImageFiles(paths, STEPS))
-    watched[:]
-    assert watched.statistics()[:, 7].tolist() == [0.5, 2.0]
-    assert watched.file_facts() == {"camera": ["Lens 3000", ""]}  # all are grey JPEG files
+    image_files = AuditedImages(ImageFiles(paths, STEPS))
+    image_files[:]
+    assert image_files.statistics()[:, 7].tolist() == [0.5, 2.0]
+    assert image_files.file_facts() == {"camera": ["Lens 3000", ""]}  # all are grey JPEG files
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_metadata_of_a_sound_picture(tmp_path):
     path = saved(tmp_path / "a.jpg", Image.new("RGB", (20, 20)), exif=b"Exif\0\0II*\0garbage")
-    watched = WatchedPictures(ImageFiles([path], STEPS))
-    watched[:]
-    assert watched.statistics().shape == (1, 19)
-    assert watched.file_facts() == {}
+    image_files = AuditedImages(ImageFiles([path], STEPS))
+    image_files[:]
+    assert image_files.statistics().shape == (1, 19)
+    assert image_files.file_facts() == {}
 
 
 def test_a_picture_that_is_gone(tmp_path):

@@ -57,16 +57,18 @@ def test_names_of_either_list_are_answered(both, tmp_path):
 
 
 def test_two_short_tables_under_their_headings(both):
-    first, second = str(both).split("Retraining would newly rely on")
-    assert "The model relies on\n\n|" in first
-    assert "| word:film against word:movie |" in first
+    complete = both.summary(markdown=True)
+    first, second = complete.split("Findings that only the retrained last layer has")
+    assert "Findings of the model\n\n|" in first
+    assert "| `word:film against word:movie` |" in first
     assert "word:bad" not in first
-    assert "| word:bad against word:good |" in second
+    assert "| `word:bad against word:good` |" in second
     assert f"right on {100 * (AGAIN == Y).mean():.1f} %" in second
-    assert str(both).count("A finding is no verdict") == 1
+    assert complete.count("A finding is not a verdict") == 1
+    assert "Only in the retrained last layer: word:bad against word:good." in str(both)
     for one in (ntkit.audit(Y, ONE, texts=both.inputs.texts), with_retraining(both, ONE)):
-        assert "relies on" not in str(one)
-        assert "Retraining" not in str(one)
+        assert "Findings of the model" not in one.summary(markdown=True)
+        assert "retrained" not in str(one)
 
 
 def test_json_holds_both(both):

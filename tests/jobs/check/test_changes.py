@@ -54,7 +54,9 @@ def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits, pair):
     same = ntkit.check(pair[0], pair[0], data, invariant=[MARK], device="cpu")
     (row,) = same.changes
     assert (row.more, row.fewer, row.outcome, same.outcome) == (0, 0, "pass", "pass")
-    assert [v.asked for v in row.verdicts] == ["flip rate not surely higher than before"]
+    assert [v.requirement for v in row.verdicts] == [
+        "flip rate not significantly higher than the old model's"
+    ]
     one = ntkit.check(*pair, data, invariant=[MARK], device="cpu").changes[0]
     two = ntkit.check(*pair[::-1], data, invariant=[MARK], device="cpu").changes[0]
     assert (one.more, one.fewer) == (two.fewer, two.more)
@@ -98,7 +100,7 @@ def test_a_change_that_applies_to_nothing_does_not_pass(tmp_path):
                         limits={"max_flip_rate": 5})  # fmt: skip
     (row,) = found.changes
     assert (row.n, row.outcome, found.exit_code) == (0, "too few", 3)
-    assert "59 samples would do if no prediction flips" in summary_of(found)
+    assert "59 samples would decide if no prediction flips" in summary_of(found)
     assert found.as_dict()["changes"][0]["flip_rate"] is None
 
 
@@ -197,8 +199,11 @@ def test_results_hold_changes(found, tmp_path):
     lines = [line for line in (tmp_path / "m").read_text("utf-8").splitlines() if "|" in line]
     assert any(line.startswith("| image:a\\|b | 600 | 1.7 | 10.0 ") for line in lines)
     said = summary_of(found)
-    assert "change image:a|b: flip rate not surely higher than before, found +8.3 [" in said
-    assert "drops and new errors and flip rates the other way round" in said
+    assert (
+        "change image:a|b: flip rate not significantly higher than the old model's, measured +8.3 ["
+        in said
+    )
+    assert "For drops, new errors and flip rates it is the reverse" in said
     assert found.of("fail")[0][0] is found.changes[0]
 
 
@@ -219,14 +224,14 @@ def test_limits_of_changes(tmp_path):
     [
         (
             {"changes": {"markup": {"max_flips": 2}}},
-            "change 'markup': 'max_flips' is no limit; did",
+            "change 'markup': 'max_flips' is not a limit; did",
         ),
-        ({"changes": {"markup": "2"}}, "is a number of percent, or a table such as"),
-        ({"changes": {"markup": 200}}, "change 'markup': max_flip_rate is a number of percent"),
-        ({"changes": 3}, "changes is a table of changes, or a list of their names"),
-        ({"max_flip_rate": 2}, "no change is named; name one with --invariant"),
-        ({"changes": ["markup"]}, "No limit is given for the change 'markup'; say how many"),
-        ({"changes": {"markup": 2}}, "flips holds nothing of the change 'markup' for 4 samples"),
+        ({"changes": {"markup": "2"}}, "must be a percentage, or a table such as"),
+        ({"changes": {"markup": 200}}, "change 'markup': max_flip_rate must be a percentage"),
+        ({"changes": 3}, "changes must be a table of changes, or a list of their names"),
+        ({"max_flip_rate": 2}, "none is named. Name one: --invariant"),
+        ({"changes": ["markup"]}, "The change 'markup' has no limit. Set the share"),
+        ({"changes": {"markup": 2}}, "flips holds no values of the change 'markup' for 4 samples"),
     ],
 )
 def test_what_cannot_be_told_is_refused(limits, told):
@@ -238,7 +243,7 @@ def test_values_of_flips_are_refused_by_name():
     limits = {"max_flip_rate": 2}
     with pytest.raises(InputError, match=r"flips holds values of shape \(3,\) of the change 'c'"):
         check_predictions([0, 1], [0, 1], flips={"c": [0, 0, 0]}, limits=limits)
-    with pytest.raises(InputError, match="flips_before holds nothing of the change 'c'"):
+    with pytest.raises(InputError, match="flips_before holds no values of the change 'c'"):
         check_predictions([0, 1], [0, 1], y_pred_before=[0, 1], flips={"c": [0, 0]}, limits=limits)
 
 

@@ -153,7 +153,7 @@ def test_no_labels_no_samples_no_limits(old):
         check(old, old, (X, None), limits=LOOSE)
     with pytest.raises(InputError, match="no samples"):
         check(old, old, (X[:0], y[:0]), limits=LOOSE)
-    with pytest.raises(InputError, match="no limit"):
+    with pytest.raises(InputError, match="No limit is set"):
         check(None, old, (X, y))
     with pytest.raises(InputError, match="have none"):
         check(None, old, (X, y), limits={"worst_group": 80})
@@ -165,7 +165,7 @@ def test_no_labels_no_samples_no_limits(old):
 def test_without_limits_two_models_may_lose_five_points(old):
     found = check(old, old, labelled(old))
     assert {v.bound for row in found.rows for v in row.verdicts} == {0.05}
-    assert any("at most 5 points" in note for note in found.notes)
+    assert any("a drop of 5 percentage points" in note for note in found.notes)
 
 
 def test_groups_of_some_rows_only(old):
@@ -175,7 +175,7 @@ def test_groups_of_some_rows_only(old):
     assert [(row.title, row.n) for row in found.rows if row.kind == "group"] == [
         ("group known", 200)
     ]
-    assert any("100 of 300 samples are in no group: their group is -1" in n for n in found.notes)
+    assert any("100 of 300 samples have an unknown group" in n for n in found.notes)
 
 
 # -- slices -------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_metadata_that_lack_rows(old, table, tmp_path):
                   metadata=tmp_path / "m.csv")  # fmt: skip
     assert found.row("metadata:device=new").n == 200
     found = check(old, old, table, limits=LOOSE, metadata=tmp_path / "m.csv")
-    assert any("not looked at" in note for note in found.notes)
+    assert any("metadata are not used" in note for note in found.notes)
 
 
 def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
@@ -246,7 +246,7 @@ def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
         f"{label} × {side}" for side in ("column:site=B", "not column:site=B") for label in range(3)
     ]
     assert sum(row.n for row in rows) == 270  # of the others the site is not known
-    assert any("layer:relu #3 is left out" in note for note in found.notes)
+    assert any("layer:relu #3 makes no slice" in note for note in found.notes)
     answers = [{"name": "column:site", "answer": "spurious"}]
     file.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": answers}))
     found = check(old, old, table, limits=LOOSE, answers=file)
@@ -287,7 +287,7 @@ def test_a_store_of_embeddings(old, table, tmp_path):
 
 @pytest.fixture
 def reviews(tmp_path):
-    """A model of texts beside its tokenizer, a twin in a folder of its own, and a table."""
+    """A text model with its tokenizer, a copy in another folder, and a table."""
     backbone = texts.text_model(tmp_path / "old")
     texts.word_pieces().save(str(tmp_path / "old" / "tokenizer.json"))
     head = LinearHead(np.random.default_rng(1).normal(size=(2, 6)), [0.0, 0.1], [0, 1])
@@ -305,7 +305,7 @@ def reviews(tmp_path):
 
 
 def test_texts_and_their_words(reviews):
-    """The new model has no tokenizer beside it: it is given what the old one is given."""
+    """The new model has no tokenizer, so it gets the inputs of the old one."""
     folder, rows = reviews
     found = check(
         folder / "old" / "model.onnx", folder / "new" / "debiased.onnx", folder / "data.csv",
@@ -313,7 +313,7 @@ def test_texts_and_their_words(reviews):
     )  # fmt: skip
     assert found.row("word:fox").n == sum("fox" in text.split() for text in rows)
     assert found.row("word:nobody").outcome == "too few"
-    assert found.title == "debiased.onnx in the place of model.onnx"
+    assert found.title == "debiased.onnx compared with model.onnx"
     before = ntkit.predict(folder / "old" / "model.onnx", folder / "data.csv", device="cpu")
     assert found.average.before == np.mean(before.labels == before.y)
 

@@ -14,7 +14,7 @@ LIMITS = Limits(max_drop=2, worst_group=70)
 
 
 def parts(groups, sizes, rng):
-    """Average and groups, of samples drawn from (broken, mended, right after) of each group."""
+    """Average and groups, from the shares (new errors, errors fixed, right after) of each group."""
     counts = []
     for (new_errors, fixed, right), n in zip(groups, sizes, strict=True):
         kept = right - fixed
@@ -161,10 +161,10 @@ def test_a_drop_may_be_looked_at_for_some_rows_only():
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        ({}, "no limit to check"),
-        ({"max_drop": 2}, "give both models"),
-        ({"max_new_errors": 2}, "give both models"),
-        ({"slices": {"s": {"max_drop": 2}}}, "give both models"),
+        ({}, "No limit is set"),
+        ({"max_drop": 2}, "Pass both models"),
+        ({"max_new_errors": 2}, "Pass both models"),
+        ({"slices": {"s": {"max_drop": 2}}}, "Pass both models"),
         ({"worst_group": 80}, "have none"),
         ({"average": 80, "slices": ["s"]}, "the slice 's'"),
     ],
@@ -197,7 +197,7 @@ def said(n, lost, gained, alpha):
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 @pytest.mark.parametrize("n", [3, 12, 30])
 def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
-    """The drop is 2 points, the share of mended samples anything."""
+    """The drop is 2 points, for any share of errors fixed."""
     passes, fails, gained = [0], [0], np.arange(n + 1)
     for fixed in gained.tolist():  # from how many lost samples on it no longer passes, or fails
         for edges, holds in ((passes, lambda o: o == "pass"), (fails, lambda o: o != "fail")):
@@ -214,7 +214,7 @@ def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
 
 
 def test_many_samples_are_summed_one_by_one():
-    """45 lost of 1750 are no rare thing where 2 % are lost and none mended."""
+    """45 new errors of 1750 are likely with 2 % new errors and no error fixed."""
     assert binom.sf(44, 1750, 0.02) > 0.05
     assert said(1750, 45, 0, 0.05) == "too few"
     assert binom.sf(45, 1750, 0.02) < 0.05
@@ -234,7 +234,7 @@ def test_a_class_may_not_lose_within_a_slice_what_another_gains():
     outcomes_of = {row.name: row.outcome for row in found.rows if row.kind == "slice"}
     assert outcomes_of == {"s": "pass", "s, class 0": "pass", "s, class 1": "fail"}
     assert found.n_comparisons == 6
-    assert "within each class" in summary_of(found)
+    assert "each class within it" in summary_of(found)
     one = check_predictions(y, after, **options, slices={"s": inside & (y == 1)})
     assert [row.name for row in one.rows if row.kind == "slice"] == ["s"]  # one class is itself
     few = check_predictions(y, y, y_pred_before=y, limits={"max_drop": 5}, slices={"s": i < 100})

@@ -98,7 +98,7 @@ def test_a_head_is_judged_by_halves_that_it_has_not_seen():
 
 
 def pool(names=None, tables=None):
-    """Twelve training samples and eight held-out ones."""
+    """Twelve training samples and eight validation samples."""
     sizes = (12, 8)
     parts = []
     for i, n in enumerate(sizes):
@@ -191,7 +191,7 @@ def test_answers_of_other_samples_are_refused(tmp_path):
 
 
 def test_what_was_left_out_while_labelling_is_found_by_content(tmp_path):
-    """A sample that the training set lost may be a held-out one now."""
+    """A former training sample may be a validation sample now."""
     model, out = write_model(tmp_path / "model.onnx"), tmp_path / "o"
     ask = {"question": "Is it?", "device": "cpu"}
     label_samples(model, (X[:60], Y[:60]), out, **ask)
@@ -249,8 +249,8 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
 @pytest.mark.parametrize(
     ("names", "header", "lines", "message"),
     [
-        (NAMES, ["id", "x"], [("zzz", "yes")], "knows nothing of any training or held-out"),
-        (NAMES, ["id", "x"], [("a/3.png", "?")], "has 1 of the training .* could anybody tell"),
+        (NAMES, ["id", "x"], [("zzz", "yes")], "has no label of any training or validation"),
+        (NAMES, ["id", "x"], [("a/3.png", "?")], "names 1 of the training .* none has a label"),
         (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 values in 11 samples"),
         (
             NAMES,
@@ -259,7 +259,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
             "'a/3.png' is answered '0' here and '1' above",
         ),
         (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
-        (NAMES, ["id"], [("a/3.png",)], "and none beside"),
+        (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),
         (None, ["id", "x"], [("3", "yes")], "these have no names"),
         ((NAMES[0], NAMES[0][:8]), ["id", "x"], [("a/3.png", "1")], "2 samples have this name"),
@@ -283,8 +283,8 @@ def test_what_goes_with_no_sample_is_told(tmp_path):
     path = write(tmp_path / "a.csv", ["id", "x"], lines)
     told = partly_known(pool(NAMES), answers=path, key=None).left
     assert (
-        told == f"1 of the 4 that {path} tells of is no training or held-out sample, and left "
-        "out: 'cat'."
+        told == f"ntkit left out 1 of 4 labels of {path}, which belongs to no training or "
+        "validation sample: 'cat'."
     )
     path = write(tmp_path / "b.csv", ["id", "x"], lines[:3])
     assert partly_known(pool(NAMES), answers=path, key=None).left == ""
@@ -306,7 +306,7 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
     for entry in content["answers"]:
         entry["answer"] = None
     (out / "answers.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"has 8 of the training .* could anybody tell"):
+    with pytest.raises(InputError, match=r"names 8 of the training .* none has a label"):
         partly_known(fewer, answers=out / "answers.json", key=None)
 
 
@@ -324,7 +324,7 @@ def test_a_class_of_which_nothing_is_known_is_named():
     values = np.full(len(Y) + len(HELD[1]), None, dtype=object)
     values[[0, 2, 4]] = "yes", "yes", "no"
     noise = np.random.default_rng(0).normal(size=(len(values), 3))
-    with pytest.raises(InputError, match="Nothing is known of any sample of class 1"):
+    with pytest.raises(InputError, match="No sample of class 1 has a label"):
         completed(values, (Y, HELD[1]), noise)
 
 
@@ -376,7 +376,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     question = "Is there a bright mark in the corner?"
     ask = ["label", model, images / "train", "-o", out, "--quiet", "--device", "cpu"]
     code, printed, err = run(capsys, *ask, "--question", question)
-    assert (code, "Next: 48 samples" in printed) == (0, True), err
+    assert (code, "Label 48 samples" in printed) == (0, True), err
     with (out / "questions-1.csv").open(newline="") as file:
         asked = [row["id"] for row in csv.DictReader(file)]
     page = write(out / "labels.csv", ["id", question], [(n, marked[n]) for n in asked])
@@ -390,15 +390,15 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     headline, head, *_ = printed.splitlines()
     assert "Validation set, worst group: " in headline
     assert head.startswith("group-balanced: ")
-    assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
-    assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
+    assert f"{question!r} (inferred from 48 labels): known for 48 training" in printed
+    assert "Accuracy of the worst group among the 48 labelled samples" in printed
     record = json.loads((tmp_path / "repaired" / "result.json").read_text())
     report, card = ((tmp_path / "repaired" / n).read_text() for n in ("report.html", "README.md"))
     accuracy_cost = record["accuracy_cost"]
     assert (accuracy_cost["n_known"], accuracy_cost["n_inferred"]) == (
         0,
         700,
-    )  # no held-out sample was asked about
+    )  # no validation sample has a label
     n, name = accuracy_cost["worst_named"]["count"], accuracy_cost["worst_named"]["name"]
     sentence = f"of the {n} of {name} ({n} of them inferred)"
     assert all(sentence in text for text in (printed, record["named_outcome"], report, card))
@@ -414,7 +414,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
 
 
 def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
-    """Of every fourth held-out image, named by file."""
+    """Labels of every fourth validation image, named by file."""
     lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "validation" in n][::4]
     path = write(tmp_path / "partial.csv", ["file_name", "who"], lines)
     command = [*job(folders, tmp_path / "out"), "--groups", path]
@@ -427,7 +427,7 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     assert found["balanced_over"] == "the groups given (inferred from 175 samples)"
     assert found["chosen"] == "group-balanced"
     notes = " ".join(found["notes"])
-    assert "0 training and 175 held-out samples" in notes
+    assert "0 training and 175 validation samples" in notes
     assert "flatter" not in notes  # of those that are known, no head has seen any
     assert (found["accuracy_cost"]["n_known"], found["accuracy_cost"]["n_inferred"]) == (175, 525)
     before = worst(digits, marked_digits_model_path())
@@ -439,8 +439,8 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     [
         (None, "the groups that you named"),
         (440, "the groups that you gave"),
-        (30, "the groups, which are known of 30 held-out samples and inferred for 410"),
-        (0, "the groups, which are inferred for all 440 held-out samples"),
+        (30, "the groups, which are known of 30 validation samples and inferred for 410"),
+        (0, "the groups, which are inferred for all 440 validation samples"),
     ],
 )
 def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
@@ -462,7 +462,7 @@ def test_what_goes_with_the_class_alone_is_no_attribute():
     """Balanced over it, a head would learn nothing, and might be written for its luck."""
     values = [*Y[:9].tolist(), *[-1] * 11]
     for what in ("attribute", "groups"):
-        with pytest.raises(InputError, match="no group can be told from its class"):
+        with pytest.raises(InputError, match="groups cannot be distinguished from classes"):
             partly_known(pool(), key=None, **{what: values})
         partly_known(pool(), key=None, **{what: [1 - Y[0], *values[1:]]})
 
@@ -476,7 +476,10 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     clf, _ = made.fit(settings[name])
     made.row(name, settings[name], clf)
     assert made.groups_of(clf) is None
-    assert "Too few are known of a group to judge by it: 0 × 1 (1), 1 × 0 (1)." in made.known.told()
+    assert (
+        "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)."
+        in made.known.told()
+    )
     assert not made.decided(name, clf, max_cost=0.05, learnable=False).accuracy_cost.by_groups
     more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
     enough, _ = comparison(more.astype(object))
@@ -488,7 +491,7 @@ def test_three_answers_are_enough_to_fail_on_nothing():
     values[[0, 2, 1]] = "yes", "no", "yes"
     right = np.ones(len(values), dtype=bool)
     known = comparison(values)[0].known
-    assert "Of no group are 5 samples known" in known.worst_known(right, right)
+    assert "No group has 5 labelled samples" in known.worst_known(right, right)
 
 
 def test_where_nothing_is_known_of_the_validation_set_no_groups_of_it_judge():

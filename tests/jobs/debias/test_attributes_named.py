@@ -59,7 +59,7 @@ def embedded(texts):
 
 
 def write_model(folder):
-    """Token vectors, their mean, and a plain head fitted on biased texts; a tokenizer beside it."""
+    """Token vectors, their mean, an ERM head fitted on biased texts, and a tokenizer."""
     texts, y, _ = reviews(0, 1500, 0.95)
     head = retrain_head(embedded(texts), y, class_weight=None, C=1.0).with_logits(2)
     nodes = [
@@ -105,7 +105,7 @@ def write_table(path, **columns):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A model, its training and held-out set, biased alike, and metadata of both by id."""
+    """A model, its training and validation set, biased alike, and metadata of both by id."""
     folder = tmp_path_factory.mktemp("reviews")
     write_model(folder)
     ids, site = [], []
@@ -258,7 +258,7 @@ def test_ways_to_name_an_attribute(files, spurious):
         result.accuracy_cost.worst_named.accuracy
         > result.accuracy_costs[0].worst_named.accuracy + 0.3
     )
-    assert any("training and held-out samples" in note for note in result.notes)
+    assert any("training and validation samples" in note for note in result.notes)
 
 
 def test_metadata_that_match_half_of_the_rows(files, tmp_path):
@@ -278,7 +278,7 @@ def test_metadata_that_match_half_of_the_rows(files, tmp_path):
     assert "750 on none" in " ".join(result.notes)
 
 
-@pytest.mark.parametrize("names", ["both", "the held-out set twice"])
+@pytest.mark.parametrize("names", ["both", "the validation set twice"])
 def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
     """Else a table of the validation set would be taken for the training set, too."""
     ids = [np.array([f"{i}.png" for i in range(4)]), np.array(["7.png", "8.png", "8.png"])]
@@ -301,7 +301,7 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
 
 @pytest.fixture(scope="module")
 def with_sites(tmp_path_factory):
-    """A model, and tables that say beside the texts where each is from."""
+    """A model, and tables with a column for the site of each text."""
     folder = tmp_path_factory.mktemp("sites")
     write_model(folder)
     for name, seed, n in (("train", 1, 900), ("validation", 2, 600)):
@@ -375,7 +375,7 @@ def test_labels_groups_and_predictions_of_a_table_are_no_attributes(tmp_path):
 
 
 def test_columns_of_a_table_of_numbers(tmp_path):
-    """Those that go into the model, and those beside them."""
+    """Input columns of the model, and other columns."""
     model = write_model_of_rows(tmp_path / "model.onnx")
     sets = []
     for name, seed in (("train", 0), ("validation", 1)):
@@ -484,8 +484,8 @@ def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(fi
     named = job(files, spurious="word:film|word:movie")
     assert found.balanced_over == named.balanced_over == "word:film against word:movie"
     assert np.array_equal(found.head.coef, named.head.coef)
-    assert "stands for layer:relu #3 mean high" in " ".join(found.notes)
-    assert "Left out: layer:relu #5 mean high" in " ".join(found.notes)
+    assert "instead of layer:relu #3 mean high" in " ".join(found.notes)
+    assert "ntkit left out layer:relu #5 mean high" in " ".join(found.notes)
     assert "Left out" not in " ".join(named.notes)
     with pytest.raises(InputError, match="layer:relu #5"):
         job(files, answers=answers_of(tmp_path / "alone.json", alone))

@@ -1,4 +1,4 @@
-"""Any linear classifier of scikit-learn as a candidate of the main job."""
+"""Any linear classifier of scikit-learn as a candidate of a repair."""
 
 import json
 

@@ -280,7 +280,7 @@ def test_classes_that_differ_in_their_first_word_are_told_apart(tmp_path, images
         (tmp_path / part / "large").rename(tmp_path / part / "water bird")
     model = FrozenModel.load(tmp_path / "original.onnx", classes=["land bird", "water bird"])
     sets = tmp_path / "train", tmp_path / "validation"
-    with pytest.raises(DeployError, match=r"land bird.*where ntkit predicts"):
+    with pytest.raises(DeployError, match=r"land bird.*but ntkit predicts"):
         debias(model, *sets, deploy=tmp_path / "service", **QUICK)
 
 

@@ -43,7 +43,7 @@ def accuracy_cost(right_before, right_after, y, t=1.0):
 
 @pytest.fixture(scope="module")
 def without_bias(test_set):
-    """Training and held-out samples that have no bias."""
+    """Training and validation samples that have no bias."""
     X, y, _ = test_set
     return (X[::3], y[::3]), (X[1::3], y[1::3])
 

@@ -127,5 +127,5 @@ def test_a_store_has_no_layers(digits, found, tmp_path):
         sets[name] = tmp_path / name
         EmbeddingStore.write(sets[name], embedder, Samples(X, y))
     first = next(s.name for s in found.findings if s.feature_set == "layer")
-    with pytest.raises(InputError, match="embeddings in a store do not tell"):
+    with pytest.raises(InputError, match="a store of embeddings does not hold the layers"):
         debias(MODEL, sets["train"], sets["validation"], answers=found.answers(first))

@@ -74,7 +74,7 @@ def test_small_groups_are_named_as_unchecked_and_nothing_readable_is_said():
     assert f"fewer than {CHECKED}" in check.sentences()[0]
     nothing = checked_groups([], CLASSES, y, (right, right), is_train)
     assert not nothing.readable
-    assert "No group could be checked" in nothing.sentences()[0]
+    assert "could not check any group" in nothing.sentences()[0]
 
 
 def test_a_loss_of_few_samples_is_named_as_one_that_may_be_chance():
@@ -95,7 +95,7 @@ def test_a_loss_of_few_samples_is_named_as_one_that_may_be_chance():
     assert group.count == CHECKED
     assert group.relies_more
     said = check.sentences()
-    at = next(i for i, line in enumerate(said) if "may lose accuracy, or by chance" in line)
+    at = next(i for i, line in enumerate(said) if "may lose accuracy (possibly chance)" in line)
     assert str(group) in said[at + 1]
     after[validation[:4]] = True
     assert not checked_groups([columns(table)], CLASSES, y, (before, after), is_train).doubtful

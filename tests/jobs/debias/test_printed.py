@@ -120,4 +120,4 @@ def test_everything_is_there_if_asked_for(digits, sets, tmp_path, capsys):
 def test_shared_samples_are_said_by_default(digits):
     train = digits.X_train, digits.y_train
     result = debias(marked_digits_model_path(), train, train, method="auto", device="cpu")
-    assert "are in the training set as well" in "\n".join(str(result).splitlines()[4:6])
+    assert "are also in the training set" in "\n".join(str(result).splitlines()[4:6])

@@ -65,12 +65,12 @@ def test_a_row_is_what_the_job_would_have_written(zoo, job, tmp_path, capsys, na
 def test_what_is_no_row_of_a_run_is_refused(zoo, job, tmp_path):
     model, _, run = job
     out = tmp_path / "out"
-    with pytest.raises(InputError, match=r"has no row 'magic'; it has .*class-balanced"):
+    with pytest.raises(InputError, match=r"has no candidate 'magic'. It has .*class-balanced"):
         write_candidate(run, "magic", out)
-    with pytest.raises(InputError, match="no folder of a finished run"):
+    with pytest.raises(InputError, match="not the folder of a finished run"):
         write_candidate(tmp_path, "class-balanced", out)
     other = zoo.save(zoo.classifier(3, dtype=np.float64), tmp_path / "other.onnx")
-    with pytest.raises(InputError, match="sha256 is another one"):
+    with pytest.raises(InputError, match="the SHA-256 differs"):
         write_candidate(run, "class-balanced", out, model=other)
     with pytest.raises(InputError, match="is an input of this job"):
         write_candidate(run, "class-balanced", run, force=True)

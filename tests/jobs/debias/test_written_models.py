@@ -59,7 +59,7 @@ JOBS = {
         ["x", "y"],
         True,
     ),
-    "mean, beside a head of its own": (
+    "mean, next to another head": (
         lambda zoo: backbone(zoo, masks=(), head=True),
         {"embedding": "hidden", "pooling": "mean"},
         ["x", "y"],

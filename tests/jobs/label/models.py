@@ -1,4 +1,4 @@
-"""A small model of rows of numbers, and samples on which it leans on what it should not."""
+"""A small model of rows of numbers, and samples on which it relies on a shortcut."""
 
 import numpy as np
 import onnx

@@ -91,11 +91,11 @@ def test_a_run_that_was_killed_keeps_nobody_out(model, tmp_path):
 
 
 def test_a_run_that_fails_leaves_no_folder(model, tmp_path):
-    with pytest.raises(InputError, match="Say what to ask"):
+    with pytest.raises(InputError, match="There is no question yet"):
         ask(model, tmp_path / "out", question=None)
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="Say what to ask"):
+    with pytest.raises(InputError, match="There is no question yet"):
         ask(model, tmp_path / "out", question=None)
     assert [*(tmp_path / "out").iterdir()] == []
 
@@ -119,9 +119,9 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     second = ask(model, out, question=None)
     assert (second.n_new, second.labels.n_answers) == (11, 11)
     assert second.about_answers == (
-        f"{out / 'labels.csv'}: these samples are named by their rows alone, from 0 on.",
+        f"{out / 'labels.csv'}: the names of these samples are their rows, from 0 on.",
     )
-    assert "Of 1 more sample nobody could tell" in str(second)
+    assert "Nobody could label 1 more sample." in str(second)
     answers = read_labels(out / "answers.json").answers
     given = told | truth(names)
     assert answers == {name: None if value == "?" else value for name, value in given.items()}
@@ -139,14 +139,14 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     assert third.progress.n_answers == 27
     assert {g.name for g in third.groups} == {"0 × yes", "0 × no", "1 × yes", "1 × no"}
     worst = min(third.groups, key=lambda group: group.accuracy)
-    assert f"The worst group now: {worst.name}" in str(third)
+    assert f"Worst group: {worst.name}" in str(third)
     taken = {g.name: g.count for g in third.groups}
     named = np.array([f"{c} × {'yes' if m else 'no'}" for c, m in zip(Y, MARK, strict=True)])
     assert all(abs(n - np.sum(named == name)) <= 4 for name, n in taken.items())
 
 
 def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path):
-    """The runs are remembered, and a file that says otherwise what was known before is no run."""
+    """The folder records the runs; a file with a damaged record counts as no run."""
     out = tmp_path / "out"
     asking, counts = ask(model, out, batch=40), []
     for _ in range(2):
@@ -155,20 +155,20 @@ def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path
         counts.append(json.loads((out / "answers.json").read_text())["looked_at"])
     assert counts == [[40], [40, 80]]
     assert asking.progress.enough
-    assert asking.progress.reason.startswith("The last 40 of the 80 answers left the groups")
+    assert asking.progress.reason.startswith("The last 40 of 80 labels hardly changed the groups")
     assert asking.as_dict()["overlap"] == asking.progress.overlap >= 0.6
     content = json.loads((out / "answers.json").read_text())
     for spoilt in (None, [0], ["40"], {"a": 1}, [True, 80]):
         (out / "answers.json").write_text(json.dumps(content | {"looked_at": spoilt}))
         again = ask(model, out, batch=40)
         assert (again.progress.enough, again.as_dict()["overlap"]) == (False, None)
-        assert "Only another batch can show" in str(again)
+        assert "Another batch is needed" in str(again)
 
 
 def test_one_answer_alike_for_all_is_told(model, tmp_path):
     asking = ask(model, tmp_path / "out")
     save(tmp_path / "out" / "labels.csv", dict.fromkeys(asking.asked, "yes"))
-    assert "from the answers so far: all are 'yes'." in str(ask(model, tmp_path / "out"))
+    assert "from the 16 labels so far. All labels are 'yes'." in str(ask(model, tmp_path / "out"))
 
 
 def test_without_new_answers_everything_stays(model, tmp_path):
@@ -209,9 +209,9 @@ def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"0": "maybe"}, "'maybe' of '0'"),
-        ({"9999": "yes"}, "no sample is called '9999'"),
-        ({"zero": "?"}, "no sample is called 'zero'"),
+        ({"0": "maybe"}, "'maybe' for '0'"),
+        ({"9999": "yes"}, "no sample has the name '9999'"),
+        ({"zero": "?"}, "no sample has the name 'zero'"),
     ],
 )
 def test_what_is_no_answer_is_named_and_nothing_written(model, tmp_path, content, message):
@@ -235,10 +235,10 @@ def test_folders_of_others_stay_as_they_are(model, tmp_path):
     (out / "notes.txt").write_text("mine")
     (out / "label.html").write_text("changed")
     for folder, message in (
-        (theirs, "holds thesis.txt and no answers.json"),
-        (of_audit, "is of an audit"),
-        (out, "label.html was changed"),
-        (tmp_path, "choose another name|an input of this job"),
+        (theirs, "holds thesis.txt but no answers.json"),
+        (of_audit, "holds the answers of an audit"),
+        (out, "label.html has changed"),
+        (tmp_path, "Choose another name|an input of this job"),
         (tmp_path / "no" / "such", "does not exist"),
     ):
         before = kept(folder) if folder in (theirs, of_audit, out) else None
@@ -252,14 +252,14 @@ def test_folders_of_others_stay_as_they_are(model, tmp_path):
 
 def test_another_question_wants_another_folder(model, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(InputError, match="Say what to ask"):
+    with pytest.raises(InputError, match="There is no question yet"):
         ask(model, out, question=None)
     assert not out.exists()
     ask(model, out)
     for options, message in (
-        ({"question": "Is it red?"}, "it is asked 'Is it marked"),
-        ({"values": ["a", "b"]}, "one answers yes, no"),
-        ({"batch": 0}, "at least 1 sample"),
+        ({"question": "Is it red?"}, "is 'Is it marked"),
+        ({"values": ["a", "b"]}, "are yes, no"),
+        ({"batch": 0}, "batch must be at least 1"),
     ):
         with pytest.raises(InputError, match=message):
             ask(model, out, **options)
@@ -270,7 +270,7 @@ def test_another_question_wants_another_folder(model, tmp_path):
 
 
 def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
-    """After any of its files, and with nothing half-written beside them."""
+    """After any of the files, and without incomplete files."""
     plain = tmp_path / "plain"
     ask(model, plain)
     for stop in range(5):  # the first file is the table, in a temporary folder
@@ -322,7 +322,7 @@ def test_when_all_were_asked_nothing_is_left(model, tmp_path):
     save(tmp_path / "o" / "labels.csv", dict.fromkeys(asked.asked, "?"))
     done = label_samples(model, few, tmp_path / "o", device="cpu")
     assert (done.asked, done.labels.n_answers) == ((), 0)
-    assert "nothing left to ask" in str(done)
+    assert "All samples have been shown" in str(done)
 
 
 # -- whose answers ---
@@ -372,7 +372,7 @@ def test_answers_go_with_their_samples_to_other_rows(model, answered, rows):
 def test_it_is_told_that_answers_moved(model, answered):
     said = str(asked_of(model, PERMUTED, answered)).splitlines()[0]
     assert said.startswith(
-        f"{answered / 'answers.json'}: 16 of 16 answers went with their contents"
+        f"{answered / 'answers.json'}: 16 of 16 labels belong to samples that have another name now"
     )
 
 
@@ -389,7 +389,7 @@ def test_what_has_changed_is_left_out_and_comes_back(model, answered):
     others[[int(first), int(second)], 5] += 1
     found = asked_of(model, np.arange(240), answered, X=others)
     assert {*before.answers} - {*found.labels.answers} == {first, second}
-    note = "2 of 16 answers are left out, and kept for later, as no sample has their contents now"
+    note = "2 of 16 labels are kept but not used, because no sample has their contents now"
     assert f"{note}: {', '.join(map(repr, sorted([first, second])))}." in str(found)
     assert [entry.name for entry in found.labels.left_out] == [first, second]
     assert json.loads((answered / "answers.json").read_text())["looked_at"] == [14]
@@ -414,7 +414,7 @@ def test_other_samples_are_refused_and_those_saved_again_match_by_name(model, an
     assert kept(answered) == before
     found = asked_of(model, np.arange(240), answered, X=others, match_names=True)
     assert "none of 16 digests belongs to one of these samples; matched by name" in str(found)
-    assert "named by their rows alone, from 0 on" in str(found)
+    assert "names of these samples are their rows, from 0 on" in str(found)
     assert all_right(found.labels, np.arange(240))
     again = asked_of(model, np.arange(240), answered, X=others)  # known by content from now on
     assert (again.about_answers, len(again.labels.answers)) == ((), 16)
@@ -440,13 +440,13 @@ def test_one_content_is_not_answered_in_two_ways(model, tmp_path):
     asked_of(model, twice, out)
     save(out / "labels.csv", {"3": "yes", "243": "no", "4": "no"})
     before = kept(out)
-    with pytest.raises(InputError, match="'3' is answered 'yes' and '243' is answered 'no'"):
+    with pytest.raises(InputError, match="'3' has the label 'yes' and '243' the label 'no'"):
         asked_of(model, twice, out)
     assert kept(out) == before
     save(out / "labels.csv", {"3": "yes", "4": "no"})
     asked_of(model, twice, out)
     save(tmp_path / "more.csv", {"243": "no"})
-    with pytest.raises(InputError, match="'3' is answered 'yes' and '243' is answered 'no'"):
+    with pytest.raises(InputError, match="'3' has the label 'yes' and '243' the label 'no'"):
         asked_of(model, twice, out, answers=tmp_path / "more.csv")
     save(tmp_path / "more.csv", {"243": "?", "5": "no"})
     assert asked_of(model, twice, out, answers=tmp_path / "more.csv").labels.n_answers == 3

@@ -85,7 +85,7 @@ def test_bad_input_is_named(change, message):
 
 
 def test_margins_need_two_of_each_class():
-    with pytest.raises(InputError, match="two samples of each"):
+    with pytest.raises(InputError, match="two samples each"):
         margins_of(np.zeros((3, 1)), [0, 0, 1])
 
 
@@ -104,21 +104,22 @@ def test_asking_ends_where_the_last_answers_changed_nothing_and_not_before():
     assert done.enough
     assert (done.n_answers, done.purity >= 0.9, done.overlap >= 0.6) == (120, True, True)
     assert done.reason.startswith(
-        "The last 30 of the 120 answers left the groups"
+        "The last 30 of 120 labels hardly changed the groups"
     )  # not 25 of them
     alone, nearly = progress(y, full), progress(y, full, [most])
     assert not alone.enough
     assert np.isnan(alone.overlap)
     assert (
-        alone.reason == nearly.reason == "Only another batch can show whether the groups stay "
-        "as they are."
+        alone.reason
+        == nearly.reason
+        == "Another batch is needed to show whether the groups are stable."
     )
     few = progress(y, inferred(X, y, a, 30), [inferred(X, y, a, 15)])
     assert not few.enough
-    assert "fewer than 36" in few.reason
+    assert "At least 36 are needed" in few.reason
     with pytest.raises(InputError, match="y holds 5 labels"):
         progress(y[:5], full)
-    with pytest.raises(InputError, match=f"y holds {len(y)} labels, but the inference 99"):
+    with pytest.raises(InputError, match=f"y holds {len(y)} labels, but the inference has 99"):
         progress(y, full, [inferred(X[:99], y[:99], a[:99], 30)])
 
 
@@ -133,9 +134,9 @@ def test_where_groups_change_asking_goes_on_to_the_last():
         assert state.overlap < 0.6
         assert "changed the groups" in state.reason
         shown = int(100 * state.overlap)
-        assert f"overlap {shown} % for those taken for" in state.reason
-    assert "never tried" in last.reason
-    assert "ask on" in going_on.reason
+        assert f"an overlap of {shown} % (limit 60 %)" in state.reason
+    assert "never used more than 192" in last.reason
+    assert "More labels are needed" in going_on.reason
 
 
 def test_where_nothing_is_read_asking_does_not_end():
@@ -143,13 +144,13 @@ def test_where_nothing_is_read_asking_does_not_end():
     blind = [inferred(X[:, 2:], y, a, n, min_accuracy=1) for n in (40, 200)]
     state = progress(y, blind[1], blind[:1])
     assert (state.enough, state.least_pure) == (False, None)
-    assert state.reason == "No view reads the attribute from the answers so far."
+    assert state.reason == "ntkit cannot infer the attribute from the 200 labels so far."
     first = progress(y, inferred(X, y, a, 120), blind[:1])
     assert not first.enough
-    assert "With 40 answers no group was read yet" in first.reason
+    assert "With 40 labels ntkit inferred no groups" in first.reason
     same = progress(y, inferred(X, y, np.full(len(y), 2), 60))
     assert not same.enough
-    assert same.reason.endswith("so far: all are 2.")
+    assert same.reason.endswith("All labels are 2.")
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -233,7 +234,7 @@ def test_numbers_name_samples_and_case_is_no_difference(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,attribute\nx,yes\n", "row 2: no sample is called 'x'"),
+        ("id,attribute\nx,yes\n", "row 2: no sample has the name 'x'"),
         ("id,attribute\na,yes\na,no\n", "row 3: 'a' has the label 'no' here and 'yes' above"),
         ("name,attribute\na,yes\n", "no column 'id'"),
         ("id,answer\na,yes\n", "no column 'attribute'"),
@@ -253,7 +254,11 @@ def test_hostile_files_are_named(tmp_path, text, message):
 
 def test_other_files_are_named(tmp_path):
     (tmp_path / "latin.csv").write_bytes("id,attribute\na,ä\n".encode("latin-1"))
-    for name, message in [("latin.csv", "UTF-8"), ("no.csv", "readable"), ("x.docx", "no table")]:
+    for name, message in [
+        ("latin.csv", "UTF-8"),
+        ("no.csv", "readable"),
+        ("x.docx", "not a table"),
+    ]:
         with pytest.raises(InputError, match=message):
             read_answers(tmp_path / name, ["a"])
     with pytest.raises(InputError, match="twice"):
@@ -268,7 +273,7 @@ def test_answers_are_not_overwritten_and_nothing_is_left_half_written(tmp_path):
     assert path.read_text() == "somebody's answers"
     write_questions(path, [0], ids=["a"], force=True)
     assert path.read_text().split() == ["id,attribute", "a,"]
-    with pytest.raises(InputError, match="column already"):
+    with pytest.raises(InputError, match="already a column"):
         write_questions(path, [0], ids=["a"], question="id", force=True)
     with pytest.raises(InputError, match="beyond"):
         write_questions(path, [5], ids=["a"], force=True)
@@ -287,7 +292,7 @@ def test_blanks_are_of_a_name_unless_no_other_is_meant(tmp_path):
 
     assert read(["a", "a "], "a ,yes", "a,no") == ["no", "yes"]
     assert read(["a ", "b"], "a,yes", "b  ,no") == ["yes", "no"]
-    with pytest.raises(InputError, match="no sample is called 'a  '"):
+    with pytest.raises(InputError, match="no sample has the name 'a  '"):
         read(["a", "a "], "a  ,yes")
     with pytest.raises(InputError, match="has the label"):
         read(["a"], "a ,yes", "a,no")

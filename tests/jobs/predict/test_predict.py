@@ -27,7 +27,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def other(tmp_path):
-    """The same body, and a head of which a neuron is silenced."""
+    """The same body, and a head with one suppressed neuron."""
     frozen = FrozenModel.load(models.save(models.classifier(3), tmp_path / "source.onnx"))
     head = frozen.head.scaled(np.arange(5) != 1)
     frozen.with_head(head).save(tmp_path / "other.onnx")
@@ -63,7 +63,7 @@ def test_labels_of_other_names_are_kept_and_said(model):
     X = models.inputs(30)
     found = ntkit.predict(model, (X, np.array(["a", "b"] * 15)), device="cpu")
     assert set(found.labels.tolist()) <= {0, 1, 2}
-    assert any("written as they are" in note for note in found.notes)
+    assert any("not compared with the predictions" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, bool])
@@ -78,9 +78,9 @@ def test_labels_of_another_type_are_written_as_the_model_s_own(tmp_path, kind):
 def test_labels_that_are_no_classes_are_compared_with_nothing(model, tmp_path):
     X, y = models.inputs(30), np.arange(30) % 3 + 1
     done = write_predictions(tmp_path / "p.csv", model, (X, y), device="cpu")
-    assert (done.n_labelled, "right" in str(done)) == (0, False)
+    assert (done.n_labelled, "Accuracy" in str(done)) == (0, False)
     assert "right" not in repr(ntkit.predict(model, (X, y), device="cpu"))
-    (said,) = (note for note in done.notes if "written as they are" in note)
+    (said,) = (note for note in done.notes if "not compared with the predictions" in note)
     assert "has the class 3" in said
     assert "--new-head" not in said
 
@@ -218,7 +218,7 @@ def test_memory_does_not_grow_with_the_number_of_samples(model, tmp_path):
 
 @pytest.mark.parametrize("name", ["out.onnx", "out", "out.json"])
 def test_no_table(model, tmp_path, name):
-    with pytest.raises(InputError, match="no table"):
+    with pytest.raises(InputError, match="not a table"):
         write_predictions(tmp_path / name, model, models.inputs(), device="cpu")
 
 

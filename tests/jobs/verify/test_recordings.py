@@ -65,15 +65,15 @@ def test_inverted_images_are_told(digits):
     ("change", "says"),
     [
         ({"logits": None}, "no outputs"),
-        ({"X": None}, "does not hold what went in"),
-        ({"rows": np.arange(30)}, "keep one"),
+        ({"X": None}, "does not hold the inputs"),
+        ({"rows": np.arange(30)}, "Keep one"),
         ({"X": np.zeros((29, 1, 20, 20))}, "30 outputs, but 29 X"),
         ({"logits": np.full((30, 2), np.nan)}, "not finite"),
-        ({"logits": np.zeros((30, 7))}, "holds 7 logits a sample, and the model gives 2"),
+        ({"logits": np.zeros((30, 7))}, "holds 7 logits per sample, but the model has 2"),
         ({"logits": np.zeros((2, 2, 2))}, "one row per sample"),
-        ({"logits": None, "labels": np.full(30, 2)}, "none of the model's classes"),
+        ({"logits": None, "labels": np.full(30, 2)}, "not a class of the model"),
         ({"logits": None, "labels": np.full(30, 0.5)}, "whole number"),
-        ({"X": None, "files": np.array(["no.png"] * 30)}, "which is not there"),
+        ({"X": None, "files": np.array(["no.png"] * 30)}, "which does not exist"),
         ({"X": None, "files": np.arange(30)}, "dtype=str"),
         ({"X": None, "texts": np.array(["a"] * 30)}, "no tokenizer"),
         ({"X": None, "images": np.zeros((30, 20, 20, 3))}, "uint8"),
@@ -105,7 +105,7 @@ def test_a_name_that_means_two_files_is_refused(tmp_path):
     shutil.copy(files[0], tmp_path / "images" / "b" / files[0].name)
     model = s.picture_model(tmp_path / "model.onnx")
     recorded = {"logits": np.zeros((1, 5)), "files": np.array([files[0].name])}
-    with pytest.raises(InputError, match="several of the data are called so"):
+    with pytest.raises(InputError, match="several files have this name"):
         check_parity(model, recorded, tmp_path / "images", device="cpu")
 
 
@@ -146,7 +146,7 @@ def test_the_option_it_names_mends_it(tmp_path, capsys):
     parity = ["parity", model, tmp_path / "recorded.npz", "--data", tmp_path / "images"]
     parity += ["--device", "cpu"]
     code, out, _ = run(capsys, *parity)
-    assert (code, out.splitlines()[-1]) == (1, "ntkit does the same with --resize 36 --crop 32,32.")
+    assert (code, out.splitlines()[-1]) == (1, "To do the same in ntkit: --resize 36 --crop 32,32")
     assert run(capsys, *parity, "--resize", "36", "--crop", "32,32")[0] == 0
 
 
@@ -169,14 +169,14 @@ def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
     X = digits.X_validation[:20]
     logits = s.served(marked_digits_model_path(), {"image": X})
     rows = {"logits": logits, "rows": np.arange(20)}
-    (note,) = [n for n in job(digits, rows).notes if n.startswith("Compared with the service")]
+    (note,) = [n for n in job(digits, rows).notes if n.startswith("Comparison with the service")]
     assert "agree on all 20 samples" in note
 
 
 def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
     X = digits.X_validation[:20]
     logits = s.served(marked_digits_model_path(), {"image": 1 - X})
-    with pytest.raises(VerificationError, match="computes otherwise than ntkit would"):
+    with pytest.raises(VerificationError, match="computes other outputs than ntkit"):
         job(digits, {"logits": logits, "rows": np.arange(20)}, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -204,9 +204,9 @@ def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
 def test_all_recorded_samples_are_compared(digits):
     X = digits.X_test[:300]
     logits = s.served(marked_digits_model_path(), {"image": X})
-    assert "agree on all 300 samples (" in check({"logits": logits, "X": X}).summary()
+    assert "agree on all 300 samples." in check({"logits": logits, "X": X}).summary()
     few = check({"logits": logits, "X": X}, n_samples=40)
-    assert "all 40 samples looked at, of 300 recorded (" in few.summary()
+    assert "all 40 samples compared, of 300 recorded." in few.summary()
     wrong = logits.copy()
     wrong[6] += 100 * np.eye(2)[0]  # one that a spread of 256 leaves out
     assert 6 not in np.linspace(0, 299, 256).astype(int)
@@ -214,7 +214,7 @@ def test_all_recorded_samples_are_compared(digits):
     assert (found.matched, found.n_samples, found.n_agreeing) == (False, 300, 299)
     swapped = check({"logits": logits[:, ::-1], "X": X})
     assert swapped.cause == ("class order",)
-    assert "all 256 samples that were tried agree" in swapped.summary()
+    assert "all 256 samples tried agree" in swapped.summary()
 
 
 @pytest.mark.parametrize("kind", ["logits", "probabilities"])
@@ -224,7 +224,9 @@ def test_labels_that_contradict_are_refused(answered, kind):
     labels = logits.argmax(axis=1)
     assert check({kind: outputs, "labels": labels, "X": X}).matched
     labels[[7, 9]] = 1 - labels[[7, 9]]
-    told = rf"in 2 of 30 samples: in row 7 \(from 0 on\) the label is {labels[7]}, and the {kind}"
+    told = (
+        rf"in 2 of 30 samples. In row 7 \(counted from 0\) the label is {labels[7]}, but the {kind}"
+    )
     with pytest.raises(InputError, match=told):
         check({kind: outputs, "labels": labels, "X": X})
     with pytest.raises(InputError, match=r"30 \w+, but 29 labels"):

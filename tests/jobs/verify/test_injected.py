@@ -1,15 +1,15 @@
-"""Planted mismatches are named, and services that do as ntkit does raise no alarm."""
+"""Injected differences are named, and services like ntkit raise no alarm."""
 
 import numpy as np
 import pytest
 
 from ntkit.jobs.verify import check_parity
-from tests.jobs.verify.planted import MATCHING, PLANTED
+from tests.jobs.verify.injected import INJECTED, MATCHING
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_the_cause_of_a_planted_mismatch_is_named(name, tmp_path):
-    service, cause = PLANTED[name]
+@pytest.mark.parametrize("name", INJECTED)
+def test_the_cause_of_an_injected_difference_is_named(name, tmp_path):
+    service, cause = INJECTED[name]
     model, recorded, data = service(tmp_path)
     found = check_parity(model, recorded, data, device="cpu")
     assert not found.matched
@@ -29,7 +29,7 @@ def test_a_service_that_does_the_same_raises_no_alarm(name, tmp_path):
 
 
 def test_what_cannot_be_explained_is_not_explained(tmp_path):
-    service, _ = PLANTED["bicubic"]
+    service, _ = INJECTED["bicubic"]
     model, recorded, data = service(tmp_path)
     recorded["logits"] = np.random.default_rng(0).normal(size=recorded["logits"].shape)
     found = check_parity(model, recorded, data, device="cpu")

@@ -1,4 +1,4 @@
-"""Twenty services that do one thing (or two) otherwise than ntkit, and ten that do not.
+"""Twenty services with one or two differences from ntkit, and ten without any.
 
 Each is a function of a folder that returns a model, what the service recorded, the data, and
 what should be named. The images are cut from another photograph, and the models drawn with other
@@ -30,7 +30,7 @@ IMAGENET = {"mean": s.IMAGENET[0], "std": s.IMAGENET[1]}
 
 
 def pictures(folder, seed, config, **options):
-    """A model, what lies beside it, and files of images."""
+    """A model with its configuration files, and image files."""
     files = s.photographs(folder / "images", 0, seed=seed)
     model = s.picture_model(folder / "model.onnx", side=SIDE, seed=seed, **options)
     s.says(folder, **config)
@@ -135,7 +135,7 @@ def grey_of_bgr(folder):
 
 # -- mismatches ---------------------------------------------------------------------------------
 
-PLANTED = {
+INJECTED = {
     "crops where ntkit squashes": (
         of_pictures(SQUASHING, 11, lambda p: s.tensor(cropped(p))), {"resize and crop"}),
     "squashes where ntkit crops": (

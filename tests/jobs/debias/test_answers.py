@@ -181,7 +181,7 @@ def test_answers_of_other_samples_are_refused(tmp_path):
     write(out / "labels.csv", ["id", "Is it?"], [(str(i), value) for i, value in enumerate(said)])
     label_samples(model, (X[40:60], Y[40:60]), out, device="cpu")
     numbered = ([str(i) for i in range(12)], [f"{i}" for i in range(12, 20)])
-    with pytest.raises(InputError, match="None of 9 contents"):
+    with pytest.raises(InputError, match="None of 9 digests"):
         values_of(pool(numbered), answers=out / "answers.json")
     content = json.loads((out / "answers.json").read_text())
     for entry in content["answers"]:
@@ -256,7 +256,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
             NAMES,
             ["id", "x"],
             [("a/3.png", "1"), ("a/3.png", "0")],
-            "'a/3.png' is answered '0' here and '1' above",
+            "'a/3.png' has the label '0' here and '1' above",
         ),
         (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
         (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),

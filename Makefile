@@ -24,14 +24,14 @@ test: $(VENV)/.installed-dev
 
 # A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
 test-zoo: $(VENV)-zoo/.installed
-	ZOO_TABLE=docs/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
+	ZOO_TABLE=docs/reference/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
 	$(VENV)-zoo/bin/pytest tests/hosts
 	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
 
 # The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
 test-hosts: $(VENV)-hosts/.installed
 	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/hosts
-	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging_face or mlflow)'
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging or mlflow)'
 
 # Files nobody meant to write: thousands of mutants of sound models, and kills by the hundred; minutes.
 test-fuzz: $(VENV)/.installed-dev

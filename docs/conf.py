@@ -30,7 +30,7 @@ extensions = [
 ]
 root_doc = "index"
 exclude_patterns = [  # tables are parts of other pages
-    *("_build", "_templates", "models_table.md", "benchmarks/*_tables.md"),
+    *("_build", "_templates", "reference/models_table.md", "benchmarks/*_tables.md"),
 ]
 templates_path = ["_templates"]
 default_role = "code"
@@ -55,23 +55,12 @@ html_css_files = ["ntkit.css"]
 html_math_renderer = "mathml"  # see render_math
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {
-    "index": [],
-    "main_job": [],
-    "methods": [],
-    "command_line": [],
-    "generated/cli_reference": [],
-    "notebooks": [],
-    "faq": [],
-    "security": [],
-    "changelog": [],
-    "notebooks/*": [],
-}
+html_sidebars = {"index": [], "changelog": []}  # the others list the pages of their section
 html_theme_options = {
     "logo": {"text": "ntkit"},
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
-    "show_nav_level": 2,
+    "navigation_depth": 1,  # pages, and not every public name
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": [],

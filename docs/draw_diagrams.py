@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypedDict
 
 STATIC = Path(__file__).parent / "_static"
-WIDTH = 700
 INK, SOFT, LINE, PAPER = "#1b1f24", "#57606a", "#c4ccd4", "#ffffff"
 BLUE, ORANGE, GREEN = "#0072b2", "#b3400b", "#00694b"  # train, validation, test
 TINTS = {BLUE: "#eaf3fa", ORANGE: "#fdf0e8", GREEN: "#e8f5f0", SOFT: "#f3f5f7"}
@@ -28,11 +27,12 @@ STYLE = (
 )
 
 
-def document(height: int, title: str, description: str, parts: Sequence[str]) -> str:
+def document(size: tuple[int, int], title: str, description: str, parts: Sequence[str]) -> str:
     """An SVG with a light background, so that it is readable on a dark page as well."""
-    box = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    width, height = size
+    box = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img"'
-    background = f'<rect width="{WIDTH}" height="{height}" rx="10" fill="{PAPER}"/>'
+    background = f'<rect width="{width}" height="{height}" rx="10" fill="{PAPER}"/>'
     lines = [
         f'{head} aria-labelledby="title" aria-describedby="desc">',
         f'<title id="title">{escape(title)}</title>',
@@ -75,14 +75,14 @@ def arrow(x0: float, y0: float, x1: float, y1: float, color: str = SOFT) -> str:
 
 def data_flow() -> str:
     """How ``ntkit debias`` uses the training, validation and test sets."""
-    lane, gap, left = 212, 16, 16
+    lane, gap, left = 182, 12, 12
     x = [left + i * (lane + gap) for i in range(3)]
     middle = [start + lane / 2 for start in x]
     two, whole = 2 * lane + gap, 3 * lane + 2 * gap
     sets = (
-        ("Training set", ["labelled; may be what the", "network was trained on"], BLUE),
-        ("Validation set", ["labelled; the network was", "not trained on it"], ORANGE),
-        ("Test set (optional)", ["labelled; without it the", "validation set serves"], GREEN),
+        ("Training set", ["may be what the", "network was trained on"], BLUE),
+        ("Validation set", ["samples the network", "was not trained on"], ORANGE),
+        ("Test set (optional)", ["without it, the", "validation set serves"], GREEN),
     )
     boxes, bottom = [], 0.0
     for start, (title, lines, color) in zip(x, sets, strict=True):
@@ -126,7 +126,7 @@ def data_flow() -> str:
         "The test set enters the report only."
     )
     title = "How ntkit debias uses your data"
-    return document(round(bottom) + 16, title, description, [*lanes, *boxes])
+    return document((whole + 2 * left, round(bottom) + 16), title, description, [*lanes, *boxes])
 
 
 QUESTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
@@ -167,30 +167,30 @@ def commands() -> str:
     """Which command a reader needs, by what the reader knows."""
     parts, lines, y = [], [], 16.0
     for question, answers in QUESTIONS:
-        parts.append(words(24, y + 20, question, "bold"))
+        parts.append(words(14, y + 20, question, "bold"))
         y += 34
         first = y
         for known, todo in answers:
             height = 12 + 22 * len(todo)
             centre = y + height / 2
-            shape = f'<rect x="320" y="{y:g}" width="364" height="{height}" rx="8"'
+            shape = f'<rect x="294" y="{y:g}" width="336" height="{height}" rx="8"'
             parts.append(f'{shape} fill="{TINTS[BLUE]}" stroke="{BLUE}"/>')
-            lines.append(f'<path d="M34 {centre:g}H44" stroke="{LINE}" stroke-width="1.5"/>')
-            parts.append(words(52, centre + 5, known))
-            lines.append(arrow(286, centre, 316, centre))
+            lines.append(f'<path d="M20 {centre:g}H30" stroke="{LINE}" stroke-width="1.5"/>')
+            parts.append(words(36, centre + 5, known))
+            lines.append(arrow(262, centre, 290, centre))
             for i, line in enumerate(todo):
                 style = "code" if line.startswith(("ntkit", "check")) else "soft"
-                parts.append(words(334, y + 22 + 22 * i, line, style))
+                parts.append(words(304, y + 22 + 22 * i, line, style))
             y += height + 8
             last = centre
-        lines.append(f'<path d="M34 {first - 6:g}V{last:g}" stroke="{LINE}" stroke-width="1.5"/>')
+        lines.append(f'<path d="M20 {first - 6:g}V{last:g}" stroke="{LINE}" stroke-width="1.5"/>')
         y += 12
     told = (
         f"{question} {known} → {', then '.join(todo)}"
         for question, answers in QUESTIONS
         for known, todo in answers
     )
-    return document(round(y), "Which command do I need?", "; ".join(told), [*lines, *parts])
+    return document((640, round(y)), "Which command do I need?", "; ".join(told), [*lines, *parts])
 
 
 def commands_drawn(svg: str) -> list[str]:
@@ -248,7 +248,7 @@ def checked_changes() -> list[Change]:
 
 def check_intervals(changes: Sequence[Change]) -> str:
     """Intervals of a change of accuracy next to the limit."""
-    left, right, row, top = 180, 530, 34, 90
+    left, right, row, top = 156, 468, 34, 90
     low = 10 * (min(each["interval"][0] for each in changes) // 10)
     high = -10 * (-max(each["interval"][1] for each in changes) // 10)
 
@@ -258,7 +258,7 @@ def check_intervals(changes: Sequence[Change]) -> str:
     bottom, limit = top + row * len(changes), at(-LIMIT)
     region = f'x="{left}" y="{top - 14}" width="{limit - left:g}" height="{bottom - top + 14}"'
     parts = [
-        words(20, 32, f"Limit: no group may lose more than {LIMIT:g} points of accuracy.", "bold"),
+        words(14, 32, f"Limit: no group may lose more than {LIMIT:g} points of accuracy.", "bold"),
         f'<rect {region} fill="{TINTS[ORANGE]}"/>',
     ]
     for points in range(round(low), round(high) + 1, 10):
@@ -288,7 +288,7 @@ def check_intervals(changes: Sequence[Change]) -> str:
         for each in changes
     )
     title = f"ntkit check with a limit of {LIMIT:g} points on the demo’s model and {CANDIDATE}"
-    return document(bottom + 60, title, "; ".join(told), parts)
+    return document((640, bottom + 60), title, "; ".join(told), parts)
 
 
 def changes_drawn(svg: str) -> list[Change]:

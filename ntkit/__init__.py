@@ -1,4 +1,4 @@
-"""ntkit: silence the spurious neurons of a frozen ONNX classifier and retrain its last layer."""
+"""ntkit: find and repair shortcuts in trained ONNX classifiers by retraining the last layer."""
 
 from __future__ import annotations
 

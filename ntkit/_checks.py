@@ -1,4 +1,4 @@
-"""Label columns: one-dimensional, of one type and length, complete or partly unknown."""
+"""Checks of label columns: one dimension, one type and one length; complete or partly unknown."""
 
 from __future__ import annotations
 
@@ -16,43 +16,45 @@ _KINDS = {"U": "text", "S": "bytes", "M": "dates", "m": "dates"} | dict.fromkeys
 
 
 def check_labels(**columns: ArrayLike) -> list[Array]:
-    """Columns as arrays of one length, shape (N,); the keywords name them in errors."""
+    """Columns as arrays of one length, shape (N,); messages use the keywords as names."""
     arrays = {name: _column(name, values) for name, values in columns.items()}
     first = next(iter(arrays))
     for name, array in arrays.items():
         if len(array) != len(arrays[first]):
             raise InputError(
-                f"{name} holds {len(array)} labels but {first} holds {len(arrays[first])}; "
-                "give one per sample."
+                f"{name} has {len(array)} labels but {first} has {len(arrays[first])}; give one "
+                "per sample."
             )
     return list(arrays.values())
 
 
 def check_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
-    """As :func:`check_labels`, for columns of class labels: ``y_true`` and predictions of it."""
+    """Class labels and predictions by :func:`check_labels`, all of the type of ``y_true``."""
     truth, *rest = check_labels(y_true=y_true, **columns)
     for name, array in zip(columns, rest, strict=True):
         if _kind(array) != _kind(truth):
             raise InputError(
-                f"y_true holds {_kind(truth)} and {name} holds {_kind(array)}, so no label would "
+                f"y_true has {_kind(truth)} and {name} has {_kind(array)}, so no label would "
                 "equal another; give labels of one type, such as 1 rather than '1'."
             )
     return [truth, *rest]
 
 
 def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:
-    """Weights of shape (n,), ones where there are none given."""
+    """Weights of shape (n,); ones if ``weight`` is None."""
     if sample_weight is None:
         return np.ones(n)
     weight = np.asarray(sample_weight)
     if weight.shape != (n,) or weight.dtype.kind not in "fiub":
         raise InputError(
-            f"sample_weight must hold {n} numbers, one per sample; got {weight.dtype} of shape "
+            f"sample_weight must be {n} numbers, one per sample; got {weight.dtype} of shape "
             f"{weight.shape}."
         )
     weight = weight.astype(np.float64)
     if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise InputError("sample_weight holds negative, infinite or NaN values; give weights >= 0.")
+        raise InputError(
+            "sample_weight contains negative, infinite or NaN values; give weights >= 0."
+        )
     if not weight.any():
         raise InputError("sample_weight is 0 for every sample; give some a positive weight.")
     return np.asarray(weight)
@@ -116,8 +118,8 @@ def _kind_of(cls: type) -> str:
 
 
 def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Tell the labels that are known from those that are not."""
-    # Unknown is the number -1, None, NaN, NaT and pandas.NA, among labels of any type.
+    """Return a mask of the known labels."""
+    # Unknown is the number -1, None, NaN, NaT or pandas.NA, among labels of any type.
     array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -136,14 +138,14 @@ def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]
         labels = plain
     if labels.dtype.kind == "U" and (labels == str(UNKNOWN)).any():
         raise InputError(
-            f"{name} holds the text '-1', which NumPy makes of the number -1 beside text; mark "
+            f"{name} contains the text '-1', which NumPy makes of the number -1 among texts. Mark "
             "unknown labels by None, or use an array of type object."
         )
     only_one = labels.dtype.kind in "iuf" and set(labels.tolist()) == {1}
     if only_one and not known.all() and (array[~known] == UNKNOWN).all():
         raise InputError(
-            f"{name} holds -1 and 1 alone, and -1 means unknown; if it is meant as a label, use "
-            "other labels, such as 0 and 1."
+            f"{name} contains only -1 and 1, and -1 means unknown. If -1 is a label, use other "
+            "labels, such as 0 and 1."
         )
     return labels, known
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# The default of a parameter, here "?", is read from the signature. A section is written whole.
+# "?" stands for the default, which is read from the signature. A section is written whole.
 _ENTRIES = """
 X : array-like of shape (N, D)
     Embeddings; float32 stays float32.
@@ -22,52 +22,53 @@ sample_weight : array-like of shape (N,), optional
     Weights; a sample of weight 0 counts as absent.
 X_changed : array-like of shape (N, D) or (N, R, D), optional
     Embedding of each sample after a change that must not alter the right answer, or of R such
-    copies; NaN in all columns where there is none. Scikit-learn's metadata routing cuts it into
-    folds with ``X``, and a Pipeline with ``transform_input=["X_changed"]`` scales it as ``X``, but
-    only if it has two dimensions.
+    copies. A row of NaN means that the sample has no copy. Scikit-learn's metadata routing splits
+    it into folds together with ``X``. A Pipeline with ``transform_input=["X_changed"]`` scales it
+    like ``X``, if it has two dimensions.
 X_val : array-like of shape (M, D), optional
-    Embeddings of a validation set: samples that the network was not trained on. They are compared
-    with ``X`` as they are: a Pipeline does not transform them (see the page "From scikit-learn").
+    Embeddings of a validation set: samples that the network was not trained on. A Pipeline does not
+    transform them, so scale them yourself (see the page "From scikit-learn").
 y_val : array-like of shape (M,), optional
     Their class labels.
 sample_weight_val : array-like of shape (M,), optional
     Their weights.
 groups : array-like of shape (N,)
-    Group of each sample, of any type: as a rule one label for every pair of class and spurious
-    attribute; ``groups=y`` takes the classes alone. -1, None or NaN is a group that is not known;
-    those of a sample are then inferred, and it counts as much as its group is probable.
+    Group of each sample, of any type: usually one label for every pair of class and spurious
+    attribute. ``groups=y`` uses the classes alone. An unknown group is -1, None or NaN. Unknown
+    groups are inferred, and a sample then counts with the probability of its group.
 attribute : array-like of shape (N,), optional
-    Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known. Groups are
-    then class × attribute, and an attribute is inferred from fewer answers than the groups are: it
-    is one and the same in all classes.
+    Spurious attribute, used instead of ``groups``; -1, None or NaN if it is unknown. The groups are
+    then class × attribute. Inferring an attribute needs fewer labels than inferring groups, because
+    it is the same in all classes.
 feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
-    What groups that are not known are inferred from; None takes ``X``.
+    Features that unknown groups are inferred from; None uses ``X``.
 groups.UserWarning
-    If no view tells the groups that are not known: the head is then fitted to the others alone.
-    If ``groups`` hold several classes each and are correlated with the class: an attribute is
-    passed as ``attribute``, which crosses it with the class.
+    If no feature set predicts the unknown groups: the head is then fitted to the other samples
+    alone. If ``groups`` has values in several classes and is correlated with the class: pass an
+    attribute as ``attribute``, which crosses it with the class.
 y_true : array-like of shape (N,)
     True classes.
 y_pred : array-like of shape (N,)
     Predicted classes.
 evaluated.groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-    Group labels, for evaluation; or, where groups overlap (as those of CivilComments in the WILDS
-    benchmark do), which samples are in which group. -1, None or NaN is a group that is not known:
-    such samples are left out. The columns of a DataFrame name the groups.
+    Group labels, for evaluation. If groups overlap, as in CivilComments, a table of which samples
+    are in which group. An unknown group is -1, None or NaN, and such samples are left out. The
+    columns of a DataFrame name the groups.
 reference_pred : array-like of shape (N,)
-    Predictions of a head that was not fitted on these samples, best a class-balanced one.
+    Predictions of a head that was not fitted on these samples, preferably class-balanced.
 confidence : float, default=?
     Coverage of the intervals.
 head : LinearHead or fitted linear classifier, default=?
-    The original head, such as ``FrozenModel.head``. None fits an ERM head on the training set.
+    The original head, such as ``FrozenModel.head``. None fits an ERM head to the training set.
 identification : int, splitter, float or "train", default=?
-    Where the original head's errors are taken when ``fit`` gets no ``X_val``: cross-fitted
-    predictions on the training samples by so many stratified folds or by a splitter (a partition);
-    a float holds out that share, stratified, from fitting and retraining; "train" takes in-sample
-    predictions, which a memorising head makes useless. A given ``head`` predicts the training
-    samples as it is. Classes with fewer than two samples fall back to "train".
+    How the original head's errors are computed if ``fit`` gets no ``X_val``. An integer or a
+    splitter cross-fits predictions on the training samples; the splitter must give a partition. A
+    float holds out that share, stratified, from fitting and retraining. "train" uses in-sample
+    predictions, which are useless if the head memorises. An original ``head`` that you pass
+    predicts the training samples directly. Classes with fewer than two samples fall back to
+    "train".
 group_inference : GroupInference, default=?
-    What infers groups that are not known; it is cloned.
+    Estimator that infers unknown groups; it is cloned.
 C : float, default=?
     Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
 erm.C : float, default=?
@@ -79,7 +80,7 @@ tol : float, default=?
 max_iter : int, default=?
     Most iterations of the head solver.
 device : {"cpu", "cuda", "auto", "ray"}, default=?
-    Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray" spreads
+    Device that fits heads. "cuda" needs the extra ``torch`` and fails without a GPU. "ray" spreads
     the rows over a Ray cluster (extra ``ray``).
 fit.InputError
     If labels do not match the head's classes, a class has no sample of positive weight, or
@@ -91,13 +92,13 @@ MissingDependencyError
 NotFittedError
     If the estimator is not fitted.
 ax : matplotlib Axes, optional
-    Where to draw; by default in a new figure.
+    Axes to draw on; None makes a new figure.
 ax_ : matplotlib Axes
-    Where it is drawn.
+    The axes of the plot.
 figure_ : matplotlib Figure
     The figure of ``ax_``.
 folder : path-like
-    Folder of the data set, as it is unpacked; nothing is downloaded.
+    Folder of the unpacked data set; nothing is downloaded.
 split : {"train", "val", "test"}
     The official split.
 images.preprocessing : ImagePreprocessing
@@ -105,11 +106,11 @@ images.preprocessing : ImagePreprocessing
 texts.preprocessing : TextPreprocessing
     How a text is tokenised, such as ``TextPreprocessing.for_model(model)``.
 check : bool, default=?
-    Warn about other numbers of samples than the published ones.
+    Warn if the numbers of samples differ from the published ones.
 n_jobs : int, default=?
     Threads for the folds.
 random_state : int, RandomState instance or None, default=?
-    Decides everything random: folds, splits and draws.
+    Seed or generator of all random choices: folds and splits.
 marked : section
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -120,7 +121,7 @@ fitted : section
     Returns
     -------
     object
-        Itself, fitted.
+        The fitted estimator.
 job.model : FrozenModel or path-like
     ONNX classifier.
 job.data : path-like, Samples or tuple (X, y)
@@ -130,27 +131,27 @@ job.preprocessing : ImagePreprocessing or TextPreprocessing, optional
 job.device, batch_size : optional
     As in :class:`ntkit.OnnxEmbedder`.
 arrays : mapping of str to array-like of shape (N, D), optional
-    Any matrices by name, such as another encoder's embedding.
+    More feature sets by name, such as the embedding of another encoder.
 verbose : bool, default=?
     Show progress bars.
 run.device : {"auto", "cpu", "cuda"}
-    Where to run.
+    Device of ONNX Runtime.
 force : bool, default=?
-    Replace what ntkit wrote there.
+    Replace a folder that ntkit wrote.
 replace.force : bool, default=?
-    Replace files that exist.
+    Replace existing files.
 ids : array-like of shape (N,)
-    Name of each of all samples, such as its file; each once.
+    Unique name of each sample, such as its file.
 question : str, default=?
-    Name of the column with the answers.
+    Name of the column that holds the labels.
 notes : tuple of str
-    What was assumed or left out, one sentence each.
+    Assumptions and omissions, one sentence each.
 attribute.InputError
-    If no attribute has that name.
+    If no attribute has this name.
 job.InputError
-    If samples, labels and model do not fit together; the message says how to mend it.
+    If samples, labels and model do not fit together; the message says what to do.
 head.VerificationError
-    If the head found is not what the model computes with.
+    If the model does not compute with the head that ntkit read from it.
 checker.ModelError
     If the model does not pass ONNX's checker.
 run.DeviceError
@@ -161,12 +162,12 @@ feature_set.returned : section
     Returns
     -------
     FeatureSet
-        Its blocks are made as they are looked at.
+        Feature set whose blocks are computed when they are used.
 drawn : section
     Returns
     -------
     Display
-        Itself, drawn.
+        The display, with its plot drawn.
 accuracy : section
     Returns
     -------
@@ -187,7 +188,7 @@ benchmark.problems : section
     Warns
     -----
     IncompleteDataWarning
-        If there are other numbers of samples than the published ones.
+        If the numbers of samples differ from the published ones.
 classes_ : ndarray of shape (C,)
     Class labels.
 coef_ : ndarray of shape (1, D) or (C, D)
@@ -195,23 +196,23 @@ coef_ : ndarray of shape (1, D) or (C, D)
 intercept_ : ndarray of shape (1,) or (C,)
     Bias.
 head_ : LinearHead
-    The two as one value.
+    Weights and bias together.
 erm_head_ : LinearHead
     The original head, in the order of ``classes_``.
 groups_ : ndarray of shape (G,)
     Group labels.
 group_inference_ : GroupInference or None
-    What inferred the groups, fitted; None where all were known.
+    Fitted estimator that inferred the groups; None if all were known.
 n_iter_ : ndarray of shape (1,)
     Iterations of the last head fit.
 n_features_in_ : int
-    D.
+    Number of columns of ``X``, D.
 feature_names_in_ : ndarray of shape (D,)
-    Names of the neurons, where ``X`` has column names.
+    Names of the neurons, if ``X`` has column names.
 """
 
 
-# One name or several, of which the first is the key, perhaps a type, and indented lines.
+# A name or several, the first of them is the key. A type may follow, then indented lines.
 _ENTRY = re.compile(
     r"(?m)^( *)(\w+(?:\.\w+)*)(?:, [\w, ]+)?(?: : .+)?\n(?:\1    .*(?:\n|\Z)|\n(?=\1    ))+"
 )
@@ -219,13 +220,13 @@ _PLACE = re.compile(r"(?m)^( *)\{([A-Za-z][\w.]*(?:, [A-Za-z][\w.]*)*)\}$")
 
 
 def documented(thing: T) -> T:
-    """Write entries into the docstrings of a public function, or of a class and its methods."""
-    # An entry stands above, or in the docstring of the class or of another of its methods.
+    """Return a decorator that fills shared entries into the docstrings of a function or a class."""
+    # An entry is defined above, in the docstring of the class, or in another of its methods.
     return documented_like()(thing)
 
 
 def documented_like(*others: object) -> Callable[[T], T]:
-    """As :func:`documented`, with the entries of other documented things as well."""
+    """Return :func:`documented` with more entries, taken from other documented objects."""
     return partial(_documented, others)
 
 
@@ -240,7 +241,7 @@ def _documented(others: Sequence[object], thing: T) -> T:
         for entry in _ENTRY.finditer(text):
             entries.setdefault(entry[2], textwrap.dedent(entry[0]))
     for each in functions:
-        if each.__doc__ and _PLACE.search(each.__doc__):  # python -OO has none
+        if each.__doc__ and _PLACE.search(each.__doc__):  # python -OO removes docstrings
             write = partial(_written, entries, inspect.signature(each).parameters)
             each.__doc__ = _PLACE.sub(write, each.__doc__)
     return thing
@@ -253,7 +254,9 @@ def _written(entries: Mapping[str, str], parameters: Mapping[str, Any], place: M
         if header.endswith(" : section"):
             lines += [(place[1] + line[4:]).rstrip() for line in body]
             continue
-        name = key.rpartition(".")[2]  # a key may begin with what tells entries of a name apart
+        name = key.rpartition(".")[
+            2
+        ]  # a key may start with a prefix that distinguishes entries of one name
         header = header.replace(key, name, 1)
         if header.endswith("default=?"):
             header = header[:-1] + _literal(parameters[name].default)

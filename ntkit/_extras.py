@@ -1,4 +1,4 @@
-"""Commands that install the packages of ntkit's optional parts, for ntkit is in no index."""
+"""Commands that install the packages of ntkit's extras; ntkit itself is in no package index."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ EXTRAS = {
 
 
 def install_extra(extra: str, *more: str) -> str:
-    """Return the command that installs the packages of an extra, and some more."""
+    """Return the command that installs the packages of an extra, with additional ones."""
     names = (*EXTRAS[extra], *more)
     return f"pip install {' '.join(map(shlex.quote, names))}"

@@ -1,4 +1,4 @@
-"""Tables joined by name: samples are called as a whole file, or as one without its folders."""
+"""Tables joined by name: the whole path of a sample, or its name without folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkit.exceptions import InputError
 
 
 class NameIndex:
-    """Rows of samples by name, as it is written, or else without folders, or blanks around."""
+    """Rows of samples by name: as it is written, without folders, or without spaces around it."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
@@ -26,7 +26,7 @@ class NameIndex:
                 rows.setdefault(one, []).append(row)
 
     def rows(self, name: str) -> list[int]:
-        """Rows of the samples that are called so; an apostrophe may stand before a name."""
+        """Rows of the samples with this name; an apostrophe may precede it."""
         written, plain = composed(name), composed(name).removeprefix("'")
         whole, short, stripped = self._rows
         tried = (whole.get(written), whole.get(plain), short.get(written), short.get(plain))
@@ -34,7 +34,7 @@ class NameIndex:
 
 
 def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: str) -> Array:
-    """Row of a table that is about each sample, −1 where none is."""
+    """Row of a table for each sample, −1 if there is none."""
     twice = next((n for n, count in Counter(map(composed, written)).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{where} names {twice!r} twice in {key!r}; leave one row for each.")
@@ -43,9 +43,9 @@ def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: st
         samples = index.rows(name)
         if len(samples) > 1:
             raise InputError(
-                f"{where} say something of {name!r:.60}, and {len(samples)} samples are called "
-                "so; put them into the table or the metadata.csv of the set that they are of, or "
-                "name another column with --id-column."
+                f"{where} name {name!r:.60}, and {len(samples)} samples have this name. Put the "
+                "rows into the table or the metadata.csv of the set that they describe, or name "
+                "another column with --id-column."
             )
         rows[samples] = row
     return rows
@@ -57,7 +57,7 @@ def matching_rows(
     key: str,
     where: str = "The metadata",
 ) -> Array:
-    """Row of a table that a column names each sample of some sets in, −1 where none does."""
+    """Row of a table for each sample of several sets, matched by a column; −1 if there is none."""
     if key not in columns:
         raise no_column(columns, key, where)
     written = [str(name) for name in columns[key].tolist()]
@@ -66,9 +66,9 @@ def matching_rows(
     for names in sets:
         if (rows[start : start + len(names)] < 0).all():
             raise InputError(
-                f"None of the {len(names)} samples, the first of them {str(names[0])!r}, is named "
-                f"in the column {key!r} of {where[:1].lower() + where[1:]}, the first of which is "
-                f"{written[:1]}; write names in one way."
+                f"None of the {len(names)} samples (first: {str(names[0])!r}) is named in the "
+                f"column {key!r} of {where[:1].lower() + where[1:]} (first: {written[:1]}). Use "
+                "the same names in both."
             )
         start += len(names)
     return rows
@@ -76,13 +76,13 @@ def matching_rows(
 
 def no_column(columns: Mapping[str, Array], key: str, where: str) -> InputError:
     return InputError(
-        f"{where} has no column {key!r} to match samples by; its columns are {list(columns)}. "
-        "Name the column with --id-column (key= in Python)."
+        f"{where} has no column {key!r} to match samples by; its columns are {list(columns)}. Name "
+        "the column with --id-column (key= in Python)."
     )
 
 
 def joined(columns: Mapping[str, Array], rows: Array, key: str) -> dict[str, Array]:
-    """Columns of a table by its row for each sample; None where it has none."""
+    """Columns of a table in the order of the samples; None for a sample without a row."""
     return {
         name: np.fromiter((values[row] if row >= 0 else None for row in rows), object, len(rows))
         for name, values in columns.items()
@@ -91,7 +91,7 @@ def joined(columns: Mapping[str, Array], rows: Array, key: str) -> dict[str, Arr
 
 
 def in_order(table: Any, names: Sequence[str] | None, key: str) -> dict[str, Array]:
-    """Columns of a table in the order of some samples, or as they are where these have no names."""
+    """Columns of a table in the order of the samples, or unchanged if the samples have no names."""
     columns = columns_of(table)
     if names is None:
         return columns
@@ -99,7 +99,7 @@ def in_order(table: Any, names: Sequence[str] | None, key: str) -> dict[str, Arr
 
 
 def pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | None:
-    """Columns that all parts have, one after the other; None where a part has none at all."""
+    """Concatenated columns that all parts have; None if a part has no columns."""
     tables = [part for part in parts if part is not None]
     if not tables or len(tables) < len(parts):
         return None
@@ -108,7 +108,7 @@ def pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | No
 
 
 def _one_after_the_other(parts: list[Array]) -> Array:
-    """Numbers stay numbers where all are; else a text must not become as long as the longest."""
+    """Numbers stay numbers if all are; columns of texts become objects."""
     if len(parts) == 1:
         return parts[0]
     numbers = all(part.dtype.kind in "fiu" for part in parts)
@@ -119,8 +119,8 @@ def columns_of(table: Any) -> dict[str, Array]:
     """Columns of a DataFrame or a mapping as arrays of one length."""
     if not isinstance(table, Mapping) and not hasattr(table, "items"):
         raise InputError(
-            f"A table is a DataFrame or a mapping of columns; got {type(table).__name__}; pass "
-            "arrays as arrays={'name': X}."
+            f"A table must be a DataFrame or a mapping of columns; got {type(table).__name__}. "
+            "Pass arrays as arrays={'name': X}."
         )
     arrays = {str(name): _array(values) for name, values in table.items()}
     sizes = {len(values) if values.ndim == 1 else -1 for values in arrays.values()}
@@ -131,12 +131,12 @@ def columns_of(table: Any) -> dict[str, Array]:
 
 
 def _array(values: Any) -> Array:
-    """Values as an array; texts stay objects, for NumPy's take the room of the longest."""
+    """Values as an array; texts as objects, because NumPy pads texts to one width."""
     if isinstance(values, list | tuple):
         return np.fromiter(values, dtype=object, count=len(values))
     return np.asarray(values)
 
 
 def composed(name: Any) -> str:
-    """One spelling of letters with accents: file systems and spreadsheets differ."""
+    """A text in one Unicode form: file systems and spreadsheets spell accents differently."""
     return unicodedata.normalize("NFC", str(name))

@@ -1,4 +1,4 @@
-"""Differences of labels in words: both lists of classes, and the probable meaning."""
+"""Messages about labels that differ: the classes of both sides, and the probable meaning."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from ntkit import _text
 
 _SHOWN = 6
-# What a spreadsheet takes for a formula, and the apostrophe that keeps it from doing so.
+# Spreadsheets read cells with these first characters as formulas; an apostrophe prevents it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
-    """Labels as a program would write them, the first few of them."""
+    """The first few labels, written as in code."""
     distinct = _distinct(labels)
     if near is not None:
         distinct.sort(key=lambda label: -_likeness(plain_label(near), plain_label(label)))
@@ -23,7 +23,7 @@ def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
 
 
 def _likeness(one: str, other: str) -> float:
-    """From 0 to 1; a label within the other is like it, however long that is."""
+    """Similarity from 0 to 1; a label that contains the other is similar at any length."""
     within = min(len(one), len(other)) > 2 and (one in other or other in one)
     return max(SequenceMatcher(None, one, other).ratio(), 0.6 * within)
 
@@ -33,20 +33,20 @@ def _shown(distinct: list[Any], most: int = _SHOWN) -> str:
 
 
 def meant_instead(label: Any, known: Any) -> str | None:
-    """Name the known label that another one was probably meant to be."""
+    """Return the known label that was probably meant."""
     plain: dict[str, Any] = {}
     for other in _distinct(known):
         plain.setdefault(plain_label(other), other)
     near = get_close_matches(plain_label(label), plain, n=1, cutoff=0.6)
     exact = plain_label(label) in plain
-    # Numbers that share a digit are not near each other.
+    # Numbers that share a digit are not similar.
     if not near or not (exact or (isinstance(label, str) and isinstance(plain[near[0]], str))):
         return None
     return repr(plain[near[0]])
 
 
 def unknown_labels(labels: Any, known: Any, *, what: str, where: str, fix: str) -> str | None:
-    """Say that some labels are none of the known ones."""
+    """Return a message: some labels are not among the known ones."""
     have, may = _distinct(labels), _distinct(known, ordered=False)
     foreign = [label for label in have if label not in set(may)]
     if not foreign:
@@ -64,7 +64,7 @@ def unknown_labels(labels: Any, known: Any, *, what: str, where: str, fix: str) 
 
 
 def differing_classes(labels: Any, known: Any, *, what: str, where: str, fix: str) -> str | None:
-    """Say that two sets of labels do not hold the same classes, in either direction."""
+    """Return a message: two sets of labels do not have the same classes, in either direction."""
     sentence = unknown_labels(labels, known, what=what, where=where, fix=fix)
     have = _distinct(labels)
     may = _distinct(known, ordered=False)
@@ -79,7 +79,7 @@ def differing_classes(labels: Any, known: Any, *, what: str, where: str, fix: st
 
 
 def _distinct(labels: Any, *, ordered: bool = True) -> list[Any]:
-    """Labels once each, in their own order or in one that does not need them to compare."""
+    """Unique labels, sorted if possible."""
     values = labels if isinstance(labels, list | tuple) else np.asarray(labels).ravel().tolist()
     plain = (v.item() if isinstance(v, np.generic) else v for v in values)
     distinct = list(dict.fromkeys(plain))
@@ -92,12 +92,12 @@ def _distinct(labels: Any, *, ordered: bool = True) -> list[Any]:
 
 
 def guarded_cell(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula: with an apostrophe before it."""
+    """A text as a spreadsheet cell that is not read as a formula: with an apostrophe first."""
     return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
 
 
 def unguarded_cell(cell: Any) -> Any:
-    """The text that :func:`guarded_cell` made a cell of; what is no text is left as it is."""
+    """The text of a cell made by :func:`guarded_cell`; other values are returned unchanged."""
     guarded = isinstance(cell, str) and cell[:1] == "'" and cell[1:].startswith(_FORMULA)
     return cell[1:] if guarded else cell
 
@@ -111,7 +111,7 @@ def _is_number(text: str) -> bool:
 
 
 def plain_label(label: Any) -> str:
-    """A label without what people write differently: spaces, case, 1, 1.0 and "1"."""
+    """A label without differences of writing: spaces, case, and 1, 1.0 or "1"."""
     text = " ".join(str(label).split()).casefold()
     try:
         number = float(text)
@@ -121,7 +121,7 @@ def plain_label(label: Any) -> str:
 
 
 def _twins(labels: list[Any]) -> str:
-    """Two labels of one sample that were probably meant to be one."""
+    """Two labels of one set that probably mean the same class."""
     seen: dict[str, Any] = {}
     for label in labels:
         other = seen.setdefault(plain_label(label), label)
@@ -131,18 +131,18 @@ def _twins(labels: list[Any]) -> str:
 
 
 def _only(label: Any, known: list[Any]) -> str:
-    """Difference of a label and the nearest known one, if that is a matter of writing only."""
+    """Difference between a label and the nearest known one, if it is only a matter of writing."""
     other = next((other for other in known if plain_label(other) == plain_label(label)), None)
     if other is None:
         return ""
     if type(label) is not type(other):
         kinds = {str: "text", int: "a whole number", float: "a number", bool: "a truth value"}
         one, two = (kinds.get(type(v), type(v).__name__) for v in (label, other))
-        return f" One is {one}, the other {two}; write labels in one way in all sets."
+        return f" One is {one}, the other {two}; write labels the same way in all sets."
     if not isinstance(label, str):
         return ""
     if label.casefold() == other.casefold():
-        return " They differ in upper and lower case only."
+        return " They differ only in upper and lower case."
     if label.split() == other.split():
-        return " They differ in spaces only."
-    return " They differ in the way they are written only."
+        return " They differ only in spaces."
+    return " They differ only in the way they are written."

@@ -1,4 +1,4 @@
-"""Ray, if it is installed: imported, started quietly, and given mapped files by their path."""
+"""Ray, if it is installed: imported, started without output, given mapped files by their path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ntkit.exceptions import InputError, MissingDependencyError
 
 
 def import_ray(wanted_by: str) -> Any:
-    """Ray; where it is not installed, an error whose message names what wants it."""
+    """Import Ray; if it is not installed, raise an error that names the feature that needs it."""
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -28,17 +28,17 @@ def import_ray(wanted_by: str) -> Any:
 
 
 def start_ray(ray: Any) -> None:
-    """Start Ray without its chatter, or join the cluster that RAY_ADDRESS names."""
+    """Start Ray without its log output, or join the cluster that RAY_ADDRESS names."""
     if ray.is_initialized():
         return
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"ray\.")  # meant for Ray's own authors
+        warnings.filterwarnings("ignore", module=r"ray\.")  # meant for developers of Ray
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 @dataclass(frozen=True)
 class MappedFile:
-    """A memory map as the path of its file, which other machines open by themselves."""
+    """A memory map that travels as the path of its file; other machines open the file."""
 
     path: str
     dtype: np.dtype[Any]
@@ -48,7 +48,7 @@ class MappedFile:
 
     @classmethod
     def of(cls, X: Any) -> MappedFile | None:
-        """The file of which X is the whole and unchanged content; None if there is none."""
+        """The file whose whole, unchanged content is X; None if there is none."""
         whole = X
         while isinstance(whole, np.ndarray) and isinstance(whole.base, np.ndarray):
             whole = whole.base
@@ -60,12 +60,12 @@ class MappedFile:
         return cls(str(whole.filename), X.dtype, X.shape, whole.offset, order)
 
     def open(self) -> NDArray[Any]:
-        """Map the file here."""
+        """Map the file on this machine."""
         options = {"mode": "r", "offset": self.offset, "shape": self.shape, "order": self.order}
         try:
             return np.memmap(self.path, self.dtype, **options)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.path} cannot be read on {platform.node()} ({error}); put it where all "
-                "machines of the cluster find it."
+                "machines of the cluster can read it."
             ) from error

@@ -1,4 +1,4 @@
-"""Places of results: a place that would lose something is refused before the work."""
+"""Paths of results: ntkit refuses a path before the work if writing it would lose data."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 
 RECORD = ".ntkit.json"
-"""File in a folder that ntkit wrote: the names of its files, and the SHA-256 of each."""
+"""File in a folder that ntkit wrote; it lists the names of the files with their SHA-256."""
 
 
 def check_file(
     path: StrPath, *, inputs: Iterable[StrPath | None] = (), force: bool = False, size: int = 0
 ) -> Path:
-    """Refuse a name for a file that would overwrite an input, or that cannot be written."""
+    """Raise an error if a file would overwrite an input, or cannot be written."""
     path = Path(path)
     with saying_what_failed(path):
         if path.is_dir():
@@ -46,7 +46,7 @@ def check_file(
 def check_folder(
     path: StrPath, *, inputs: Iterable[StrPath | None] = (), force: bool = False, size: int = 0
 ) -> Path:
-    """Refuse a name for a folder of results that holds anything but what ntkit wrote."""
+    """Raise an error if a folder of results contains anything that ntkit did not write."""
     path = Path(path)
     with saying_what_failed(path):
         real = Path(os.path.realpath(path))
@@ -69,7 +69,7 @@ def check_folder(
 
 @contextmanager
 def new_file(path: StrPath) -> Iterator[Path]:
-    """Give the place to write a file, which takes its name when the block ends well."""
+    """Yield a temporary path for a file, which gets its name when the block succeeds."""
     path = Path(path)
     with (
         saying_what_failed(path),
@@ -81,7 +81,7 @@ def new_file(path: StrPath) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: StrPath | None, *, force: bool = False) -> Iterator[Path]:
-    """Give an empty folder, which takes its name, whole, when the block ends well."""
+    """Yield an empty temporary folder, which gets its name when the block succeeds."""
     parent = None if path is None else Path(os.path.realpath(path)).parent
     with (
         saying_what_failed(path or "the temporary folder"),
@@ -97,8 +97,8 @@ def new_folder(path: StrPath | None, *, force: bool = False) -> Iterator[Path]:
 
 
 def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
-    """Give a finished folder its name, whole; what ntkit wrote there before goes."""
-    # The old folder is moved beside the new one first, and comes back if anything fails.
+    """Rename a finished folder; what ntkit wrote under that name before is removed."""
+    # The old folder is first renamed within its parent, and restored if anything fails.
     real, aside = Path(os.path.realpath(path)), made.with_name(f"{made.name}-before")
     with saying_what_failed(path):
         _write_record(made)
@@ -118,13 +118,13 @@ def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
 
 
 def check_update(path: StrPath, names: Iterable[str] = ()) -> Path:
-    """Refuse to go on in a folder whose files, as ntkit wrote them, somebody changed."""
+    """Raise an error if somebody changed the files that ntkit wrote in a folder."""
     path = Path(path)
     with saying_what_failed(path):
         recorded = _read_record(path)
         if not recorded:
             raise InputError(
-                f"{path} is no folder that ntkit wrote; give the folder of an earlier run."
+                f"{path} is not a folder that ntkit wrote; give the folder of an earlier run."
             )
         check_writable(path)
         before = _read_record(path, "before")
@@ -133,17 +133,17 @@ def check_update(path: StrPath, names: Iterable[str] = ()) -> Path:
             changed = all(_changed(path / name, digest) for digest in known)
             if changed or (path / name).is_symlink():
                 raise InputError(
-                    f"{path / name} is not as ntkit wrote it, and going on would replace it; move "
-                    "it away."
+                    f"{path / name} was changed after ntkit wrote it, and continuing would replace "
+                    "it; move it away."
                 )
     return path
 
 
 @contextmanager
 def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Path]:
-    """Give an empty folder whose files move into one that ntkit wrote before, at the end."""
-    # Files that ntkit wrote there before and that are neither new nor to `keep` go first, so that
-    # no result of an earlier run stays. Files of others stay.
+    """Yield an empty folder whose files are moved into an existing folder at the end."""
+    # Files that ntkit wrote there before are removed first, unless they are new or in `keep`, so
+    # that no result of an earlier run remains. Files of others are not touched.
     real = Path(os.path.realpath(path))
     with (
         saying_what_failed(path),
@@ -161,7 +161,7 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
             if name not in keep and name not in new:
                 (real / name).unlink(missing_ok=True)
         kept = {name: digest for name, digest in recorded.items() if name in keep}
-        _update_record(real, kept | new, recorded)  # whoever stops here can go on
+        _update_record(real, kept | new, recorded)  # a process that is stopped here can continue
         for name in made:
             (real / name).parent.mkdir(parents=True, exist_ok=True)
             give_name(folder / name, real / name)
@@ -169,7 +169,7 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
 
 
 def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
-    """Refuse a folder that is an input, or in which one lies, links followed."""
+    """Raise an error if a folder is an input or contains one; links are followed."""
     if not os.path.exists(path):
         return
     for source in inputs:
@@ -180,17 +180,15 @@ def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> 
                 raise InputError(f"{path} is an input of this job; choose another name.")
             if any(_same(parent, path) for parent in Path(form).parents):
                 raise InputError(
-                    f"{path} holds {source}, an input of this job; choose another name."
+                    f"{path} contains {source}, an input of this job; choose another name."
                 )
 
 
 def refuse_nested(first: StrPath, second: StrPath) -> None:
-    """Refuse two folders to write that are one, or of which one is in the other."""
+    """Raise an error if two output folders are the same, or one is inside the other."""
     one, two = Path(os.path.realpath(first)), Path(os.path.realpath(second))
     if one == two or one in two.parents or two in one.parents:
-        raise InputError(
-            f"{first} and {second} are to be two folders, side by side; choose another name."
-        )
+        raise InputError(f"{first} and {second} must be two separate folders; choose another name.")
 
 
 def _same(first: StrPath, second: StrPath) -> bool:
@@ -201,7 +199,7 @@ def _same(first: StrPath, second: StrPath) -> bool:
 
 
 def _refuse_input(path: Path, inputs: Iterable[StrPath | None]) -> None:
-    """Refuse a file that is an input, or lies in a folder of them."""
+    """Raise an error if a file is an input, or is inside an input folder."""
     for source in inputs:
         if source is None:
             continue
@@ -213,22 +211,22 @@ def _refuse_input(path: Path, inputs: Iterable[StrPath | None]) -> None:
 
 
 def _refuse_foreign(path: StrPath, folder: Path) -> None:
-    """Refuse a folder that holds anything but files that its record lists, as they were."""
+    """Raise an error if a folder contains anything but unchanged files of its record."""
     recorded = _read_record(folder)
     odd = _unlisted(folder, recorded)
-    reason = "has no record of writing"
+    reason = "did not write"
     if odd is None:
         odd = next((n for n, digest in recorded.items() if _changed(folder / n, digest)), None)
-        reason = "wrote, but which was changed since"
+        reason = "wrote, but somebody changed since"
     if odd is not None:
         raise InputError(
-            f"{path} holds {odd}, which ntkit {reason}; move it away or choose another name: "
+            f"{path} contains {odd}, which ntkit {reason}. Move it away or choose another name: "
             "--force replaces only what ntkit wrote."
         )
 
 
 def _unlisted(folder: Path, recorded: dict[str, str]) -> str | None:
-    """The first thing in a folder that is no plain file of the record; None if there is none."""
+    """The first entry of a folder that is not a plain file of the record; None if there is none."""
     for root, folders, names in os.walk(folder, onerror=_raise):
         here = Path(root)
         for name in sorted([*names, *folders]):
@@ -257,7 +255,7 @@ def _write_record(folder: Path) -> None:
 
 
 def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:
-    """Say which files are ntkit's; while they are replaced, what they were ``before``, too."""
+    """Record which files are ntkit's; during replacement, also the files from ``before``."""
     with new_file(folder / RECORD) as file:
         file.write_text(_record(digests, before), encoding="utf-8")
 
@@ -268,7 +266,7 @@ def _record(digests: dict[str, str], before: dict[str, str]) -> str:
 
 
 def _read_record(folder: Path, part: str = "files") -> dict[str, str]:
-    """Names and digests; empty where there is no record, or one that cannot be read."""
+    """Names and digests; empty if the record is missing or unreadable."""
     try:
         content: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         files = content[part]

@@ -1,4 +1,4 @@
-"""A setting of the process that threads switch on together."""
+"""A setting of the process that several threads share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class SharedSwitch(Generic[T]):
-    """A setting that the first thread to ask for it switches on, and the last one switches back."""
+    """A setting that the first thread in need of it switches on, and the last one switches off."""
 
-    # A thread that saved the setting alone would put back what another thread had changed. `off`
-    # gets what `on` returned.
+    # A thread that saved the setting by itself would undo the change of another thread. `off` gets
+    # the value that `on` returned.
 
     def __init__(self, on: Callable[[], T], off: Callable[[T], object]) -> None:
         self._on, self._off = on, off
@@ -25,7 +25,7 @@ class SharedSwitch(Generic[T]):
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Keep it switched on."""
+        """Context in which the setting is on."""
         with self._lock:
             if not self._users:
                 self._before.append(self._on())
@@ -36,10 +36,12 @@ class SharedSwitch(Generic[T]):
             with self._lock:
                 if self._users == 1:
                     self._off(self._before.pop())
-                self._users = max(0, self._users - 1)  # 0 already in a child forked meanwhile
+                self._users = max(
+                    0, self._users - 1
+                )  # already 0 in a child process forked meanwhile
 
     def _after_fork(self) -> None:
-        """In the child no other thread is left to switch it back, or to release a lock."""
+        """In a child process no other thread is left to switch it off or to release a lock."""
         self._lock, self._users = Lock(), 0
         while self._before:
             self._off(self._before.pop())

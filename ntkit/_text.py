@@ -1,4 +1,4 @@
-"""Numbers, names and tables in words, for people and for programs; every other module asks here."""
+"""Numbers, names and tables as text, for people and for programs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NONE = "–"
 
 
 def percent(share: float | None, digits: int = 1, *, sign: str = "", unit: str = " %") -> str:
-    """A share in percent; a dash where it is not known."""
+    """A share in percent; a dash if it is unknown."""
     if share is None or share != share:
         return NONE
     return f"{100 * share:{sign}.{digits}f}{unit}"
 
 
 def interval(bounds: Sequence[float] | None, digits: int = 1, *, sign: str = "") -> str:
-    """The two ends of an interval in percent, in brackets; a dash where they are not known."""
+    """The two ends of an interval in percent, in brackets; dashes if they are unknown."""
     if bounds is None or bounds[0] != bounds[0]:
         return NONE
     low, high = (percent(bound, digits, sign=sign, unit="") for bound in bounds)
@@ -31,7 +31,7 @@ def interval(bounds: Sequence[float] | None, digits: int = 1, *, sign: str = "")
 def with_interval(
     share: float | None, bounds: Sequence[float] | None, n: int = 1, *, sign: str = ""
 ) -> str:
-    """A share of n samples in percent with its interval; a dash where there are none."""
+    """A share of n samples in percent with its interval; a dash if it is unknown."""
     if not n or share is None:
         return NONE
     return f"{percent(share, sign=sign, unit='')} {interval(bounds, sign=sign)}"
@@ -43,29 +43,29 @@ def counted(n: int, noun: str) -> str:
 
 
 def listed(items: Iterable[Any], most: int, total: str = "") -> str:
-    """The first items, separated by commas; where there are more, "…" and how many in all."""
+    """The first items, separated by commas; if there are more, "…" and the number of all."""
     items = [*items]
     more = f", …{total.format(len(items))}" if len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
 
 
 def shortened(text: str, most: int) -> str:
-    """The beginning of a text that has more than so many characters."""
+    """A text cut to so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def one_line(text: str) -> str:
-    """A text on one line: every run of white space as one space."""
+    """A text on one line, with every run of white space replaced by one space."""
     return " ".join(text.split())
 
 
 def printable(text: str) -> str:
-    """A text that a terminal shows and does not obey: control characters as Python writes them."""
+    """A text that is safe to print in a terminal: control characters are escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def escaped(text: str) -> str:
-    """A text as Markdown that shows it as it is, and leaves a table whole."""
+    """A text escaped for Markdown, also in a table."""
     return _SPECIAL.sub(r"\\\1", text)
 
 
@@ -85,7 +85,7 @@ def plain_table(rows: Sequence[Sequence[str]], align: str = "") -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[list[str]]:
-    """Cells filled up with spaces to the widths of their columns."""
+    """Cells padded with spaces to the widths of their columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = align or "<" * len(widths)
     return [
@@ -95,7 +95,7 @@ def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[list[str]]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON holds it: dataclasses as mappings, arrays as lists, NaN as None."""
+    """A value in JSON's types: dataclasses as mappings, arrays as lists, NaN as None."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -108,5 +108,5 @@ def plain(value: Any) -> Any:
 
 
 def as_json(content: Any, indent: int | None = 2) -> str:
-    """A value as JSON that every parser reads; what JSON has no form for is written as text."""
+    """A value as strictly valid JSON; a value of any other type is written as text."""
     return json.dumps(plain(content), indent=indent, default=str, allow_nan=False)

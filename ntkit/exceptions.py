@@ -1,7 +1,7 @@
-"""Errors of ntkit: one clear sentence each, which names the thing and the fix.
+"""Errors of ntkit: each names the thing, the problem and the fix.
 
-Every error is also the built-in exception a caller would expect (``ValueError`` for bad input,
-``RuntimeError`` for a device that is not there), so code that knows nothing of ntkit can catch it.
+Every error is also the built-in exception that a caller would expect: ``ValueError`` for bad input,
+``RuntimeError`` for a missing device. So code without any knowledge of ntkit can catch it.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ __all__ = [
 
 
 class NtkitError(Exception):
-    """Base of everything ntkit raises on purpose: one line of readable length.
+    """Base class of all errors of ntkit; its message is one line of readable length.
 
-    The names it quotes may hold line breaks, or a million letters.
+    A message may quote names with line breaks or a million characters, so it is shortened.
     """
 
     def __init__(self, sentence: object = "") -> None:
@@ -31,23 +31,23 @@ class NtkitError(Exception):
 
 
 class InputError(NtkitError, ValueError):
-    """Samples, labels or options that cannot be used as they are."""
+    """Samples, labels or options cannot be used as they are."""
 
 
 class ModelError(NtkitError, ValueError):
-    """A file that is not a usable ONNX model."""
+    """A file is not a usable ONNX model."""
 
 
 class HeadNotFoundError(ModelError):
-    """No linear last layer was found, or more than one candidate."""
+    """The model has no linear last layer, or more than one candidate."""
 
 
 class DeviceError(NtkitError, RuntimeError):
-    """The requested device is not there."""
+    """The requested device is not available."""
 
 
 class VerificationError(NtkitError, RuntimeError):
-    """A written model does not compute what it should; nothing was put in place."""
+    """A written model does not compute what it should; no file was written."""
 
 
 class DeployError(VerificationError):
@@ -59,8 +59,8 @@ class DeployError(VerificationError):
 
 
 class MissingDependencyError(NtkitError, ImportError):
-    """An optional package is missing, or installed packages break each other."""
+    """An optional package is missing, or installed packages do not work together."""
 
 
 class SuppressionWarning(UserWarning):
-    """The suppression rule did something a user should know about."""
+    """The suppression rule had an effect that the user should know about."""

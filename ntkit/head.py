@@ -1,4 +1,4 @@
-"""The last layer of a classifier as a small value: weights, bias, classes."""
+"""The last layer of a classifier as a value: weights, bias, classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCK = 1 << 25  # bytes of embeddings
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Copy that nobody can write into: a value must not change under its holder."""
+    """Read-only copy of an array: a value must not change."""
     if array.dtype.hasobject:
         array = array.copy()
         array.setflags(write=False)
@@ -28,8 +28,8 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 class LinearHead:
     """A linear classification head, ``logits = Z @ coef.T + intercept``.
 
-    Everything in ntkit reads this value out of a model, learns a better one, or writes it back.
-    A suppressed neuron is a column of zeros in ``coef``.
+    ntkit reads this value from a model, learns a better one, and writes it back. A suppressed
+    neuron is a column of zeros in ``coef``.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class LinearHead:
 
     @property
     def n_neurons(self) -> int:
-        """Width D of the embedding the head reads."""
+        """Width D of the embedding that the head reads."""
         return int(self.coef.shape[1])
 
     @property
@@ -104,9 +104,9 @@ class LinearHead:
         return np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
 
     def decision_function(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits of embeddings (N, D) as scikit-learn shapes them: (N,) for one logit, else (N, K).
+        """Logits of embeddings (N, D) in scikit-learn's shape: (N,) for one logit, else (N, K).
 
-        All methods raise an InputError if the embeddings do not have the head's width.
+        All methods raise an InputError if the width of the embeddings is not the head's.
         """
         Z = np.asarray(Z)
         if Z.ndim != 2 or Z.shape[1] != self.n_neurons:
@@ -130,7 +130,7 @@ class LinearHead:
         return np.asarray(self.classes[index])
 
     def scaled(self, gains: ArrayLike, shift: ArrayLike = 0.0) -> LinearHead:
-        """Fold a per-neuron affine map in front of the head into the head.
+        """Fold an affine map of the neurons into the head.
 
         The result computes on ``Z`` what this head computes on ``(Z - shift) * gains``. Masks
         (gains of 0 and 1), attenuation and standardisation all fold this way.
@@ -158,7 +158,7 @@ class LinearHead:
         return LinearHead(coef.astype(dtype), (self.intercept - offset).astype(dtype), self.classes)
 
     def aligned_to(self, classes: ArrayLike) -> LinearHead:
-        """The same head with its rows in the order of ``classes``, (C,), which must be its own."""
+        """The same head with its rows in the order of ``classes``, (C,), its own classes."""
         classes = np.atleast_1d(np.asarray(classes))
         if classes.shape != self.classes.shape or not np.isin(classes, self.classes).all():
             raise InputError(
@@ -179,7 +179,7 @@ class LinearHead:
         Raises
         ------
         InputError
-            If a head of these classes has no such number of logits.
+            If a head with these classes cannot have this number of logits.
 
         Examples
         --------
@@ -193,8 +193,8 @@ class LinearHead:
             return self
         if len(self.classes) != 2 or n_logits not in (1, 2):
             raise InputError(
-                f"A head of {len(self.classes)} classes has no {n_logits} logits; two classes have "
-                "1 or 2, others one each."
+                f"A head of {len(self.classes)} classes cannot have {n_logits} logits: two classes "
+                "have 1 or 2, more classes have one each."
             )
         if n_logits == 1:
             coef, intercept = np.diff(self.coef, axis=0), np.diff(self.intercept)
@@ -210,7 +210,7 @@ class LinearHead:
         return LinearHead(self.coef.astype(dtype), self.intercept.astype(dtype), self.classes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Copied and unpickled arrays could be written into; made anew they cannot.
+        # Copied and unpickled arrays are writable, so the arrays are made read-only again.
         return type(self), (self.coef, self.intercept, self.classes)
 
     def __eq__(self, other: object) -> bool:
@@ -223,7 +223,7 @@ class LinearHead:
         )
 
     def __hash__(self) -> int:
-        # Equal numbers hash alike, whatever their precision and the sign of a zero.
+        # Equal numbers have equal hashes, for any precision and sign of zero.
         weights = [(a.astype(np.float64) + 0.0).tobytes() for a in (self.coef, self.intercept)]
         return hash((self.coef.shape, *weights, tuple(self.classes.tolist())))
 
@@ -238,7 +238,7 @@ class LinearHead:
 
 
 def _in_blocks(Z: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
-    """``Z @ weights``; where that would convert many rows, only some at a time."""
+    """``Z @ weights``; if that would convert many rows, in blocks of rows."""
     if Z.dtype == weights.dtype or Z.nbytes <= _BLOCK:
         return np.asarray(Z @ weights)
     step = max(1, _BLOCK // (Z.itemsize * Z.shape[1]))

@@ -32,7 +32,7 @@ _MUCH = 1 << 21  # activations
 
 
 def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
-    """Neurons that vary over the samples of positive weight: bool, shape (D,).
+    """Mask of the neurons that vary over the samples of positive weight: bool, shape (D,).
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
     """
     samples = np.arange(len(Z)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
     varies = np.zeros(Z.shape[1], dtype=bool)
-    for start in range(0, len(samples), _ROWS):  # nearly all neurons vary in the first few rows
+    for start in range(0, len(samples), _ROWS):  # nearly all neurons vary within the first rows
         rest = np.flatnonzero(~varies)
         rows = samples[start : start + _ROWS]
         varies[rest] = (Z[np.ix_(rows, rest)] != Z[samples[0], rest]).any(axis=0)
@@ -72,9 +72,9 @@ def weighted_median(values: Array, weight: Array) -> Array:
 
 
 def for_each_block(function: Callable[[slice], None], Z: Array) -> None:
-    """Call a function for blocks of columns, on all cores where there is much to do."""
-    # A block is small enough for its copy to fit into a cache, and for all of them at a time to fit
-    # into `_BLOCK_BYTES`.
+    """Call a function for blocks of columns, on all cores if there is enough work."""
+    # A block is so small that its copy fits into a cache, and that all simultaneous blocks fit into
+    # `_BLOCK_BYTES`.
     threads = _usable_cores() if Z.size > _MUCH else 1
     width = max(1, min(_BLOCK, _BLOCK_BYTES // (threads * max(1, len(Z) * Z.itemsize))))
     blocks = [slice(start, start + width) for start in range(0, Z.shape[1], width)]
@@ -91,8 +91,8 @@ def _usable_cores() -> int:
 
 
 def neurons_of(Z: Array, samples: Array, columns: slice) -> Array:
-    """A few columns at some rows, one contiguous row for each column."""
-    # Copied before they are turned: turning the matrix itself takes seven times as long.
+    """Copy of a few columns at some rows, with one contiguous row for each column."""
+    # Copied before the transposition: transposing the matrix itself takes seven times as long.
     return np.ascontiguousarray(Z[samples, columns].T)
 
 
@@ -101,7 +101,7 @@ def median_of_rows(rows: Array, weight: Array) -> Array:
         return _weighted_median_of_rows(rows, weight)
     n, lowest = rows.shape[1], rows.min(axis=1)
     median = lowest.astype(np.result_type(rows.dtype, np.float32))
-    # Behind a ReLU, many neurons are at their lowest for more than half of the samples.
+    # After a ReLU, many neurons have their minimum for more than half of the samples.
     rest = np.flatnonzero(np.count_nonzero(rows == lowest[:, None], axis=1) <= n // 2)
     # NumPy sorts contiguous rows with vector instructions, ten times faster than np.median.
     ordered = np.sort(rows[rest], axis=1)
@@ -112,7 +112,8 @@ def median_of_rows(rows: Array, weight: Array) -> Array:
 def _weighted_median_of_rows(rows: Array, weight: Array) -> Array:
     order = np.argsort(rows, axis=1, kind="stable")
     mass = np.cumsum(weight[order], axis=1)
-    # Sums of weights in another order differ in the last digits; half of them must still be half.
+    # Sums of weights in another order differ in the last digits; half of the weight must still
+    # count as half.
     half, slack = mass[:, -1:] / 2, 1e-12 * mass[:, -1:]
     lower = (mass < half - slack).sum(axis=1, keepdims=True)
     upper = (mass <= half + slack).sum(axis=1, keepdims=True)
@@ -129,7 +130,7 @@ def std_of_rows(rows: Array, weight: Array) -> Array:
     rows = np.asarray(rows, dtype=np.float64)
     mean = np.average(rows, axis=1, weights=weight)
     variance = np.average((rows - mean[:, None]) ** 2, axis=1, weights=weight)
-    # Rounding leaves a constant neuron a variance of its last digits, not of 0.
+    # Because of rounding, a constant neuron has a tiny variance instead of 0.
     varies = np.asarray(rows.max(axis=1) > rows.min(axis=1))
     return np.where(varies, np.sqrt(variance), 0.0)
 
@@ -153,39 +154,37 @@ def spuriousness_scores(
 
     .. math:: \delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)
 
-    where :math:`\bar V_i^y` and :math:`\hat V_i^y` are the activations of neuron i over the
-    identification samples of class y that were misclassified and correctly classified
-    (arXiv 2505.24048, Sec. 4).
+    where :math:`\bar V_i^y` and :math:`\hat V_i^y` are the activations of neuron i over the samples
+    of class y that were misclassified and correctly classified (arXiv 2505.24048, Sec. 4).
 
     Parameters
     ----------
     Z : ndarray of shape (N, D)
-        Activations of the identification set, or what else is to be scored.
+        Activations of the validation set, or other values to score.
     y : ndarray of shape (N,)
         True classes.
     misclassified : ndarray of bool, shape (N,)
-        Whether the classifier got the sample wrong.
+        Whether the classifier misclassified the sample.
     classes : ndarray of shape (C,)
-        The classes to score, in the order of the rows returned.
+        Classes to score, in the order of the returned rows.
     sample_weight : ndarray of shape (N,), optional
         Integer weights count as repetitions; a sample of weight 0 counts as absent.
     statistic : {"median", "mean"}
-        What is compared.
+        Statistic that is compared between misclassified and correct samples.
     standardize : bool
-        Divide by the neuron's standard deviation over all samples given; a constant neuron
-        scores 0.
+        Divide by the neuron's standard deviation over all samples; a constant neuron scores 0.
     min_misclassified : int
         A class with fewer misclassified samples is not scored.
     transform : callable, optional
-        Applied to the activations of a few neurons before they are scored, so that no second
-        array of all of them is made: called with activations (neurons, samples), the samples'
-        rows in ``Z``, and the neurons as a slice of its columns.
+        Function that is applied to a block of activations before scoring, so that no second array
+        of all activations is needed. Arguments: activations (neurons, samples), row numbers of the
+        samples in ``Z``, and the slice of columns.
 
     Returns
     -------
     ndarray of shape (C, D)
-        Scores in units of the activation, or of its standard deviation. A class that is not
-        scored (too few misclassified samples, or no correct one) has a row of NaN.
+        Scores in units of the activation, or of its standard deviation. A class without enough
+        misclassified samples, or without a correct one, has a row of NaN.
 
     Examples
     --------
@@ -217,7 +216,8 @@ def spuriousness_scores(
         for row, wrong, right in sides:
             of_wrong = center(values(wrong, columns), weight[wrong]).astype(scores.dtype)
             of_right = center(values(right, columns), weight[right]).astype(scores.dtype)
-            # Weighted means of equal values differ in their last digits; no neuron is flagged so.
+            # Weighted means of equal values differ in their last digits; that must not flag a
+            # neuron.
             equal = np.abs(of_wrong - of_right) <= _ROUNDING * np.abs(of_wrong)
             scores[row, columns] = np.where(equal, 0, of_wrong - of_right)
         if standardize:
@@ -236,28 +236,28 @@ def change_scores(
     sample_weight: Array | None = None,
     standardize: bool = True,
 ) -> Array:
-    r"""Root mean square of what a change does to each neuron.
+    r"""Root mean square change of each neuron between samples and their changed copies.
 
     .. math::
 
         \delta_i = \frac{1}{\sigma_i} \sqrt{ \frac{1}{N'} \sum_n \frac{1}{R_n} \sum_r
         (z_{nr,i}' - z_{n,i})^2 }
 
-    over the N' samples that have copies :math:`z_{nr}'`, of a change that must not alter the right
-    answer. It needs neither labels nor errors.
+    over the N' samples that have copies :math:`z_{nr}'` by a change that must not alter the right
+    answer. The score needs neither labels nor errors.
 
     Parameters
     ----------
     X : ndarray of shape (N, D)
         Activations.
     X_changed : ndarray of shape (N, D) or (N, R, D)
-        Activations of the same samples after the change, or of R copies of each; NaN in all
-        columns where there is none.
+        Activations of the same samples after the change, or of R copies of each. A row of NaN means
+        that the sample has no copy.
     sample_weight : ndarray of shape (N,), optional
         Integer weights count as repetitions; a sample of weight 0 counts as absent.
     standardize : bool, default=True
-        Divide by the neuron's standard deviation :math:`\sigma_i` over all samples, with copies or
-        without; a constant neuron scores 0. False takes :math:`\sigma_i = 1`.
+        Divide by the neuron's standard deviation :math:`\sigma_i` over all samples, with or without
+        copies; a constant neuron scores 0. False sets :math:`\sigma_i = 1`.
 
     Returns
     -------
@@ -281,15 +281,15 @@ def change_scores(
     copies = X_changed[:, None] if X_changed.ndim == 2 else X_changed
     if copies.ndim != 3 or (len(copies), copies.shape[2]) != X.shape:
         raise InputError(
-            f"X_changed needs a row for each row of X, shape {X.shape} or ({len(X)}, R, "
+            f"X_changed must have a row for each row of X, shape {X.shape} or ({len(X)}, R, "
             f"{X.shape[1]}); got {X_changed.shape}."
         )
     weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     of, copy = np.nonzero(~np.isnan(copies[:, :, 0]) & (weight[:, None] > 0))
     if not len(of):
         raise InputError(
-            "X_changed has no copy of any sample: all of its rows are NaN, or of samples of weight "
-            "0; pass embeddings of changed inputs."
+            "X_changed has no copy of any sample: all of its rows are NaN, or belong to samples of "
+            "weight 0. Pass embeddings of changed inputs."
         )
     mass = weight[of] / np.bincount(of)[of]
     scores = np.zeros(X.shape[1], dtype=np.result_type(X.dtype, np.float32))
@@ -309,7 +309,7 @@ def change_scores(
 
 
 def strongest_wrong(logits: Array, y_index: Array) -> Array:
-    """Column of the largest logit other than the true class's."""
+    """Column of the largest logit except the true class's."""
     others = np.array(logits, dtype=float)
     others[np.arange(len(others)), y_index] = -np.inf
     return np.asarray(others.argmax(axis=1))
@@ -318,8 +318,8 @@ def strongest_wrong(logits: Array, y_index: Array) -> Array:
 def sfit(scores: Array) -> float:
     r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|` over the scored classes.
 
-    The paper's label-free selection score (arXiv 2505.24048), larger is better; 0 if no class is
-    scored. It rewards heads with few, noisy errors: read it as a diagnostic.
+    This is the paper's label-free selection score (arXiv 2505.24048); larger is better. It is 0 if
+    no class is scored. It rewards heads with few, noisy errors, so use it only as a diagnostic.
 
     Parameters
     ----------
@@ -347,11 +347,11 @@ def suppressed_neurons(
     max_suppressed: float = 1.0,
     non_constant: Array | None = None,
 ) -> Array:
-    r"""Neurons whose score exceeds the threshold.
+    r"""Mask of the neurons whose score exceeds the threshold.
 
-    ``union``: :math:`S = \{ i : \delta_i^y > \lambda \text{ for any scored class } y \}`;
-    ``intersection``: for every scored class; ``per_class``: one set for each class's row of the
-    head. Classes that are not scored (NaN) neither vote nor veto.
+    ``union``: :math:`S = \{ i : \delta_i^y > \lambda \text{ for any scored class } y \}`.
+    ``intersection``: the same for every scored class. ``per_class``: one set for each class,
+    applied to that class's row of the head. Classes without scores (NaN) do not count.
 
     Parameters
     ----------
@@ -362,9 +362,11 @@ def suppressed_neurons(
     aggregation : {"union", "intersection", "per_class"}
         How the classes are combined.
     max_suppressed : float in [0, 1]
-        Largest share of live neurons to suppress; the highest scores go first.
+        Largest share of the non-constant neurons to suppress; the highest scores are suppressed
+        first.
     non_constant : ndarray of bool, shape (D,), optional
-        Neurons that vary at all. A constant neuron is never suppressed: only the bias feels it.
+        Mask of the neurons that vary. A constant neuron is never suppressed, because it acts only
+        as a bias.
 
     Returns
     -------
@@ -401,7 +403,7 @@ def spare_neurons(
     min_neurons: int = 1,
     non_constant: Array | None = None,
 ) -> Array:
-    """Mask that keeps at least ``min_neurons`` live neurons, those of the smallest scores first."""
+    """Mask that keeps at least ``min_neurons`` non-constant neurons, the smallest scores first."""
     non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = np.broadcast_to(severity(scores, aggregation), suppressed.shape)
     spared = np.atleast_2d(suppressed.copy())
@@ -414,7 +416,7 @@ def spare_neurons(
 
 
 def severity(scores: Array, aggregation: str) -> Array:
-    """Score that is compared with λ: (D,), or (C, D) per class; -inf where nothing is scored."""
+    """Score that is compared with λ: (D,), or (C, D) per class; -inf without a score."""
     scored = np.asarray(~np.isnan(scores).all(axis=1))
     if aggregation == "per_class":
         return np.where(scored[:, None], scores, -np.inf)

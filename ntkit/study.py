@@ -1,8 +1,8 @@
 r"""Shared parts of all methods: rows, folds, cross-fitted outcomes, errors, penalties.
 
-Are the errors of a head a shortcut's, or noise? What another head learns of them tells: wrong
-labels, and samples that lie where the classes overlap, are errors that no head learns without
-giving up as much of what was right. The errors that a shortcut makes can be learned.
+The errors of a head may come from a shortcut or from noise. The part of them that another head can
+learn tells which. Wrong labels, and samples where the classes overlap, cannot be learned without
+losing as many correct samples. Errors that come from a shortcut can be learned.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from ntkit.solver import (
 )
 
 T = TypeVar("T")
-LARGE = 1 << 25  # bytes of mapped rows, above which a copy of them is not kept in memory
-_FEW = 1 << 22  # bytes of rows taken of mapped ones, that are kept in memory
+LARGE = 1 << 25  # bytes of memory-mapped rows; a copy of more is not kept in memory
+_FEW = 1 << 22  # bytes of selected rows of a memory map; as many are kept in memory
 _REMEMBERED = 64 << 20  # bytes of heads
 
 
@@ -46,7 +46,7 @@ _REMEMBERED = 64 << 20  # bytes of heads
 class Rows:
     """Labelled embeddings: X (N, D), class index (N,), weight (N,)."""
 
-    # Whoever shares one shares what was computed on it: nothing is fitted twice.
+    # Estimators that share one share its results: nothing is fitted twice.
 
     X: Array
     y_index: Array
@@ -55,7 +55,7 @@ class Rows:
 
     @cached_property
     def covariance(self) -> Array:
-        """Weighted covariance (D, D), from a sample: all fits to these rows start from it."""
+        """Weighted covariance (D, D), from some of the rows: all fits to the rows start from it."""
         weight = self.weight / self.weight.sum()
         data = passes_over(self.X, self.y_index, weight, kept=np.arange(self.X.shape[1]))
         return covariance_of(data, data.mean())
@@ -66,7 +66,7 @@ class Rows:
         return np.asarray(scaler_of(self).scale_)
 
     def take(self, index: Array) -> Rows:
-        """Return the rows with these indices; many of mapped ones go into a file again."""
+        """Return the rows with these indices; many rows of a memory map go into a file."""
         numbers = np.arange(len(self.weight))[index]
         y_index, weight = self.y_index[numbers], self.weight[numbers]
         shape = (len(numbers), self.X.shape[1])
@@ -79,7 +79,7 @@ class Rows:
         return Rows(X, y_index, weight)
 
     def and_then(self, other: Rows) -> Rows:
-        """These rows and others after them; mapped ones are not copied."""
+        """These rows followed by others; memory-mapped ones are not copied."""
         return Rows(
             stacked(self.X, other.X),
             np.concatenate([self.y_index, other.y_index]),
@@ -87,7 +87,7 @@ class Rows:
         )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Result of ``compute``, computed the first time only."""
+        """Result of ``compute``, computed only the first time."""
         if key not in self._known:
             self._known[key] = compute()
         value: T = self._known[key]
@@ -104,7 +104,7 @@ class Rows:
         max_iter: int,
         device: str = "cpu",
     ) -> list[FittedHead]:
-        """Fit a head for each row of weights, all at once; those that are known are not fitted."""
+        """Fit a head for each row of weights, all at once, unless it is already known."""
         options = (tuple(classes.tolist()), digest(gains), tol, max_iter, device)
         keys = [("head", digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
         known: dict[Hashable, FittedHead] = {k: self._known[k] for k in keys if k in self._known}
@@ -137,12 +137,12 @@ def digest(array: Array | None) -> bytes | None:
 
 
 def scaler_of(rows: Rows) -> StandardScaler:
-    """A StandardScaler fitted to weighted rows, some at a time, at any scale of the weights."""
-    # Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
-    # larger a variance it takes for rounding.
+    """A StandardScaler fitted to weighted rows in blocks, at any scale of the weights."""
+    # Scikit-learn's own interprets the sum of weights as the number of samples; the larger that is,
+    # the larger a variance it attributes to rounding.
     scaler, relative = StandardScaler(), rows.weight / rows.weight.mean()
     present = np.flatnonzero(rows.weight > 0)
-    step = max(1, rows_per_chunk(rows.X, 1) // 8)  # each part becomes several in float64
+    step = max(1, rows_per_chunk(rows.X, 1) // 8)  # each block becomes several in float64
     for start in range(0, len(present), step):
         chunk = present[start : start + step]
         scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])
@@ -150,7 +150,7 @@ def scaler_of(rows: Rows) -> StandardScaler:
 
 
 def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
-    """P-value of so many validation errors, in a class or in all, without a shift."""
+    """P-value of the number of validation errors, in a class or in all, without a shift."""
     n_classes = int(train.y_index.max()) + 1
     n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
     n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
@@ -164,8 +164,8 @@ def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: 
 
 
 def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """Numbers of rows and errors of each class: whole numbers, for an exact test."""
-    # Weights count relative to their mean: their scale says nothing.
+    """Numbers of rows and errors of each class, as whole numbers for an exact test."""
+    # Weights count relative to their mean: their scale has no meaning.
     present = rows.weight[rows.weight > 0]
     relative = rows.weight / (present.mean() if len(present) else 1.0)
     return [
@@ -174,18 +174,18 @@ def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
     ]
 
 
-_ROWS = 2000  # looked at
-_LEAST_ROWS = 20  # fewer say nothing of a scale
-_NEAR = 0.3  # of 0 and 1: what a standardised sample has for mean and standard deviation
-_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, where that is standardised
-_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and where it is not: no shift of a distribution is so large
+_ROWS = 2000  # rows that are tested
+_LEAST_ROWS = 20  # with fewer rows the scale is unknown
+_NEAR = 0.3  # difference from mean 0 and deviation 1 of a standardised sample
+_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, if that is standardised
+_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and if it is not: no shift of a distribution is so large
 
 
 def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
-    """Warn where the columns of the two sets are on scales of their own."""
-    # A pipeline's scaler transforms X and not what is passed along to a later step, and nothing
-    # else would show: the head decides by neurons that the scale makes large. A standardised X
-    # gives that away.
+    """Warn if the columns of the two sets have different scales."""
+    # A pipeline's scaler transforms X, but not an array that is passed along to a later step, and
+    # nothing else would show the mistake: the head decides by neurons that the scale makes large. A
+    # standardised X reveals it.
     if min(len(X), len(X_val)) < _LEAST_ROWS:
         return
     train, validation = _Look.at(X), _Look.at(X_val)
@@ -198,7 +198,7 @@ def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
     ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
     scaled, other = (train, validation) if train.standardized else (validation, train)
     most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
-    # Behind a ReLU nothing is negative; what was centred is, in nearly every column.
+    # After a ReLU nothing is negative; centred data are negative in nearly every column.
     signs = (
         scaled.standardized
         and (other.low >= 0).all()
@@ -207,9 +207,9 @@ def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
     if shift <= most and 1 / widest <= ratio <= widest and not signs:
         return
     warnings.warn(
-        f"{name} is not on the scale of X: the means of its columns lie {shift:.2g} standard "
-        f"deviations from those of X, and its own deviations are {ratio:.2g} times as large "
-        f"(medians). Transform {name} as X; a Pipeline does so only with metadata routing and "
+        f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
+        f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
+        f"Transform {name} like X; a Pipeline does so only with metadata routing and "
         f"transform_input=['{name}'].",
         UserWarning,
         stacklevel=4,
@@ -231,7 +231,7 @@ class _Look:
 
     @property
     def standardized(self) -> bool:
-        """Whether means are near 0 and deviations near 1, in half of the columns that vary."""
+        """Whether means are near 0 and deviations near 1, in half of the non-constant columns."""
         non_constant = self.std > 0
         return bool(
             non_constant.any()
@@ -242,12 +242,12 @@ class _Look:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Training rows and held-out rows, shared by all methods that look at them."""
+    """Training rows and validation rows, shared by all methods that use them."""
 
-    # What is known of each row is aligned with the training rows, then the validation rows:
-    # `values` (N, A), the value of each attribute; `changed` (N, R, D), its changed copies, NaN
-    # where there is none; `folds` (N,), the fold that the donors of its copies came from; and
-    # `changed_values` (N, R, A), the values that its copies have.
+    # The data of each row are in the order of the training rows, then the validation rows. `values`
+    # (N, A): the value of each attribute. `changed` (N, R, D): its changed copies, NaN if there is
+    # none. `folds` (N,): the fold that the donors of its copies came from. `changed_values` (N, R,
+    # A): the values of its copies.
 
     classes: Array
     train: Rows
@@ -260,7 +260,7 @@ class Study:
 
     @cached_property
     def both(self) -> Rows:
-        """The training rows, then the held-out ones, if there are any."""
+        """The training rows, followed by the validation rows, if there are any."""
         return self.train if self.validation is None else self.train.and_then(self.validation)
 
     def on(self, rows: str) -> Study:
@@ -302,7 +302,7 @@ Fold = tuple[Array, Array]
 def identification_sets(
     study: Study, identification: Any, seed: int
 ) -> tuple[Rows, Rows, list[Fold] | None]:
-    """Tuning rows, identification rows, and the folds where the two are the same."""
+    """Tuning rows, scored rows, and the folds if the two are the same."""
     rows = study.train
     if study.validation is not None:
         return rows, study.validation, None
@@ -322,8 +322,8 @@ def identified(
     folds: list[Fold] | None,
     fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
 ) -> tuple[Array, Rows]:
-    """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
-    # Rows that no fold predicts get the weight 0.
+    """Logits on the scored rows, by ``head`` or cross-fitted over ``folds``."""
+    # Rows that no fold predicts get weight 0.
     if folds is None:
         return head.logits(identify.X), identify
     logits, tested = cross_fitted_logits(tune, weight, folds, fit)
@@ -331,7 +331,7 @@ def identified(
 
 
 def misclassified(logits: Array, rows: Rows) -> Array:
-    """Whether the largest logit of each row is of another class than its own."""
+    """Whether the class of the largest logit of each row is wrong."""
     return np.asarray(logits.argmax(axis=1) != rows.y_index)
 
 
@@ -343,14 +343,14 @@ def class_error_rates(rows: Rows, wrong: Array) -> Array:
 
 
 def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
-    """Cross-fitting folds for an int or a splitter; None where the samples are too few to split."""
+    """Cross-fitting folds for an int or a splitter; None if there are too few samples."""
     if not isinstance(identification, int | np.integer):
         folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
         times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(rows.X))
         if times.max() > 1:
             raise InputError(
-                "The identification splitter tests a sample more than once; use a partition such "
-                "as StratifiedKFold."
+                "The splitter in identification tests a sample more than once; use a partition "
+                "such as StratifiedKFold."
             )
         return folds
     smallest = int(np.bincount(rows.y_index).min())
@@ -362,7 +362,7 @@ def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] |
 
 
 def hold_out(share: float, rows: Rows, random_state: Any) -> tuple[Rows, Rows] | None:
-    """Split into (tuning, identification) rows, stratified; None where they are too few."""
+    """Split into (tuning, scored) rows, stratified; None if there are too few."""
     n_identify = int(np.ceil(share * len(rows.X)))
     counts = np.bincount(rows.y_index)
     if counts.min() < 2 or n_identify < len(counts) or len(rows.X) - n_identify < len(counts):
@@ -382,7 +382,7 @@ def cross_fitted_logits(
     folds: Iterable[Fold],
     fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
 ) -> tuple[Array, Array]:
-    """Logits of every tested row from a head that gave that row weight 0."""
+    """Logits of every tested row from a head that gave this row weight 0."""
     folds = list(folds)
     heads = fit(rows, [without(weight, train) for train, _ in folds])
     return logits_of_folds(rows, folds, heads)
@@ -398,7 +398,7 @@ def without(weight: Array, train: Array) -> Array:
 def logits_of_folds(
     rows: Rows, folds: Sequence[Fold], heads: Sequence[LinearHead]
 ) -> tuple[Array, Array]:
-    """Logits of the rows each fold tests by its head, and which rows are tested by any."""
+    """Logits of the rows that each fold tests, by its head, and a mask of the tested rows."""
     n_classes = len(heads[0].classes)
     logits = np.zeros((len(rows.X), n_classes))
     tested = np.zeros(len(rows.X), dtype=bool)
@@ -413,7 +413,7 @@ def logits_of_folds(
 
 def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
     """Indices of a stratified split, (rest, share), of the rows of positive weight."""
-    # None where they are too few to split.
+    # None if there are too few samples to split.
     present = np.flatnonzero(rows.weight > 0)
     labels = Rows(present[:, None], rows.y_index[present], rows.weight[present])
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
@@ -422,28 +422,28 @@ def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Ar
 
 
 def require_every_class(rows: Rows, classes: Array) -> None:
-    """Refuse a held-out set in which a class has no sample of positive weight."""
+    """Raise an error if a class has no sample of positive weight in the validation set."""
     mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(classes))
     if (mass <= 0).any():
         raise InputError(
-            f"X_val holds no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
-            "weight; the held-out set needs samples of every class."
+            f"X_val has no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
+            "weight; a validation set needs samples of every class."
         )
 
 
 LEAST_ERRORS = 10
-"""Errors of a class below which they say nothing about it."""
+"""Smallest number of errors of a class that counts as evidence."""
 ERROR_RECOVERY = 0.08
-"""Learned share, by its lower bound, that neither wrong labels nor overlapping classes reach."""
+"""Error recovery rate (lower bound) that neither wrong labels nor overlapping classes reach."""
 BESIDE = 0.12
-"""The same of the errors that a well-tuned head makes, which moving the boundary learns as well."""
+"""The same for the errors of a well-tuned head, of which moving the boundary fixes some."""
 _NEIGHBOURS = 10
 _CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a head on samples that it was not fitted on."""
+    """Predictions of a head on samples that it was not fitted on."""
 
     margin: Array
     wrong: Array
@@ -451,7 +451,7 @@ class Outcome:
 
     @classmethod
     def of(cls, logits: Array, y_index: Array) -> Outcome:
-        """Outcome of logits (N, C), given the true classes."""
+        """Outcome of logits (N, C), compared with the true classes."""
         rows, others = np.arange(len(logits)), np.array(logits, dtype=float)
         others[rows, y_index] = -np.inf
         margin = np.asarray(logits[rows, y_index] - others.max(axis=1))
@@ -459,7 +459,7 @@ class Outcome:
         return cls(margin, np.asarray(predicted != y_index), predicted)
 
     def and_of(self, other: Outcome) -> Outcome:
-        """Outcome of these samples, then of others."""
+        """Outcome of these samples, followed by others."""
         return Outcome(
             np.concatenate([self.margin, other.margin]), np.concatenate([self.wrong, other.wrong])
         )
@@ -467,9 +467,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ErrorRecovery:
-    """Share of the errors of one head that another learns, and a 99 % lower bound of it."""
+    """Share of a head's errors that another fixes, with a 99 % lower bound."""
 
-    # Both are NaN where too few classes have enough errors.
+    # Both are NaN if too few classes have enough errors.
 
     share: float
     low: float
@@ -477,7 +477,7 @@ class ErrorRecovery:
 
 @dataclass(frozen=True)
 class CellsTried:
-    """Error recovery by balancing class × correctness groups of a baseline's errors."""
+    """Error recovery by balancing the class × correctness groups of a baseline's errors."""
 
     error_recovery: float
     beside: float
@@ -494,23 +494,21 @@ class CellsTried:
 
     @property
     def worth_it(self) -> bool:
-        """Whether errors are a sign of bias rather than noise."""
+        """Whether errors are evidence of bias rather than noise."""
         return self.error_recovery >= ERROR_RECOVERY and self.beside >= BESIDE
 
 
 def error_recovery_rate(
     y_index: Array, before: Outcome, after: Outcome, weight: Array, *, matched: bool = True
 ) -> ErrorRecovery:
-    r"""Share of a head's errors that another gets right, less what it gives up for them."""
-    # For each class, with errors E and correct samples R of the first head,
-    # 1/|E| Σ over n in E of ( a_n - b_n ),
-    # where a_n says whether the second head is right and b_n is the share of
-    # samples of R that it gets wrong: of those as far from the first head's boundary as n is
-    # (`matched`), or of all of R. A head that only moves the boundary, or shakes it, changes
-    # samples near it alike on both sides: matched, that counts as nothing. The mean over the
-    # classes
-    # with at least `LEAST_ERRORS` errors is taken; there must be two of them, and half of all, or
-    # else, not matched, all samples count as one class.
+    r"""Share of a head's errors that another gets right, minus the share that it loses."""
+    # For each class, with errors E and correct samples R of the first head: 1/|E| Σ over n in E of
+    # ( a_n - b_n ). Here a_n says whether the second head is right, and b_n is the share of samples
+    # of R that it gets wrong. With `matched`, only samples of R as far from the first head's
+    # boundary as n count. A head that only moves the boundary, or changes at random, changes
+    # samples near the boundary alike on both sides, so matching counts that as nothing. The result
+    # is the mean over the classes with at least `LEAST_ERRORS` errors. There must be two such
+    # classes, and half of all; else all samples count as one class, without matching.
     shares, variances = list[float](), list[float]()
     n_classes = int(y_index.max()) + 1
     for label in range(n_classes):
@@ -543,7 +541,7 @@ def error_recovery_rate(
 
 
 def _lost_as_far(distance: Array, lost: Array, weight: Array, at: Array) -> Array:
-    """Share lost among the samples whose distance from the boundary is nearest to each given."""
+    """Share lost among the samples whose distance from the boundary is nearest to each value."""
     order = np.argsort(distance, kind="stable")
     mass = np.concatenate([[0.0], np.cumsum(weight[order])])
     sums = np.concatenate([[0.0], np.cumsum((weight * lost)[order])])
@@ -559,7 +557,7 @@ def _effective(weight: Array) -> float:
 
 
 def _variance(share: float, n: float) -> float:
-    """Of a share of n samples, with one more of each kind: none is certain (Agresti and Coull)."""
+    """Variance of a share of n samples, with one more of each kind (Agresti and Coull)."""
     share = (share * n + 1) / (n + 2)
     return share * (1 - share) / (n + 2)
 
@@ -580,9 +578,9 @@ def class_weighted(
 
 
 def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:
-    """Number of the class × correctness cell of each sample: 2 y, or 2 y + 1 for an error."""
+    """Index of the class × correctness group of each sample: 2 y, or 2 y + 1 for an error."""
     # A class with fewer than `LEAST_ERRORS` errors, or correct samples, of positive weight is one
-    # cell.
+    # group.
     cells = 2 * y_index + misclassified
     sizes = np.bincount(cells[sample_weight > 0], minlength=2 * (int(y_index.max()) + 1))
     told_apart = sizes.reshape(-1, 2).min(axis=1) >= LEAST_ERRORS
@@ -592,21 +590,21 @@ def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Arra
 def correctness_balanced(sample_weight: Array, y_index: Array, misclassified: Array) -> Array:
     """Share each class's weight equally between its correct and its misclassified samples."""
     # Every class keeps its total. A class with fewer than `LEAST_ERRORS` errors, or correct
-    # samples, keeps its weights, and no sample counts more than `MOST_WEIGHT` times what it did: a
-    # handful of wrong labels must not outweigh thousands of right ones.
+    # samples, keeps its weights. No weight grows by more than the factor `MOST_WEIGHT`, because a
+    # few wrong labels must not outweigh thousands of right ones.
     cells = correctness_groups(y_index, misclassified, sample_weight)
     mass = np.bincount(cells, weights=sample_weight, minlength=2 * (int(y_index.max()) + 1))
     mass = mass.reshape(-1, 2)
     total, lesser = mass.sum(axis=1, keepdims=True), mass.min(axis=1, keepdims=True)
     share = np.minimum(total / 2, MOST_WEIGHT * lesser)
     target = np.where(mass == lesser, share, total - share)
-    target = np.where(mass[:, :1] == mass[:, 1:], mass, target)  # nothing to move
+    target = np.where(mass[:, :1] == mass[:, 1:], mass, target)  # nothing to balance
     factor = np.divide(target, mass, out=np.ones_like(mass), where=(mass > 0) & (lesser > 0))
     return np.asarray(sample_weight * factor.ravel()[cells])
 
 
 def group_numbers(y_index: Array, sides: Array) -> Array:
-    """Number of the group of each sample: its class and its side of every attribute."""
+    """Index of the group of each sample: its class and its value of every attribute."""
     number = np.asarray(y_index, dtype=np.int64)
     for side in sides.T:
         number = np.unique(number * (side.max() + 2) + side + 1, return_inverse=True)[1]
@@ -617,11 +615,11 @@ def group_numbers(y_index: Array, sides: Array) -> Array:
 
 
 def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
-    """Equal mass for every class, and within it for every side of each attribute."""
-    # Samples on no side, or of which it is not known, keep their share of the class. Of several
-    # attributes, all combinations of sides that occur in a class count alike. No sample counts more
-    # than `MOST_WEIGHT` times what it does where classes alone are balanced: a handful of samples
-    # must not outweigh thousands.
+    """Equal mass for every class, and within it for every value of each attribute."""
+    # Samples without a known value keep their share of the class. With several attributes, all
+    # combinations of values that occur in a class count alike. No weight grows by more than the
+    # factor `MOST_WEIGHT` compared with balanced classes, because a few samples must not outweigh
+    # thousands.
     weight = np.asarray(sample_weight, dtype=np.float64)
     balanced = np.zeros(len(weight))
     classes = np.unique(y_index[weight > 0])
@@ -637,11 +635,11 @@ def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
 def judged_groups(
     sample_weight: Array, y_index: Array, sides: Array, least: int = LEAST_ERRORS
 ) -> Array:
-    """Groups that are large enough to judge a head by: their numbers, and −1 for other samples."""
-    # Where a class has none of at least so many samples, all of its samples are one.
+    """Indices of groups that are large enough for evaluation, and −1 for other samples."""
+    # If a class has no group of this size, all of its samples are one group.
     numbers = group_numbers(y_index, sides)
     sizes = np.bincount(numbers[(numbers >= 0) & (sample_weight > 0)], minlength=numbers.max() + 1)
-    small = np.append(sizes < least, True)  # the last is that of −1
+    small = np.append(sizes < least, True)  # the last count is that of −1
     judged = np.where(small[numbers], -1, numbers)
     for label in np.unique(y_index):
         rows = y_index == label
@@ -652,7 +650,7 @@ def judged_groups(
 
 
 def _shares(combinations: Array, mass: Array) -> Array:
-    """Share of a class that each combination of sides (K, A) is to have."""
+    """Target share in its class of each combination of values (K, A)."""
     shares = np.ones(len(mass))
     for side in combinations.T:
         unknown = float(mass[side < 0].sum())
@@ -672,26 +670,31 @@ def _factors(shares: Array, mass: Array) -> Array:
 
 
 ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
-"""Wide: networks trained on the very data keep what they neglect in directions of little variance,
-which only a weak penalty lets a head use."""
+"""Candidate ridge weights, in a wide range.
+
+Networks keep what they neglect in directions of little variance, which a head can use only with a
+weak penalty.
+"""
 ERM_ALPHA = 0.1
-"""Without class weights a stronger penalty leaves a head the larger class."""
+"""Without class weights a stronger penalty makes a head predict the larger class."""
 AS_GOOD = 0.04
-"""A reference head has the strongest penalty whose mean class error is within this of the best: a
-stronger one makes errors that say nothing of the data, a weaker one learns shortcuts' exceptions by
-heart."""
+"""A baseline has the strongest penalty whose mean class error is within this of the best.
+
+A stronger penalty makes errors that say nothing about the data. A weaker one memorises exceptions
+to the shortcut.
+"""
 
 
 @dataclass(frozen=True)
 class PenaltyPath:
-    """Some penalties, and the best of them."""
+    """Some penalties, and the best one."""
 
     alpha: float
     outcomes: dict[float, Outcome]
 
     @property
     def outcome(self) -> Outcome | None:
-        """Of the best."""
+        """Outcome of the best penalty."""
         return self.outcomes.get(self.alpha)
 
     def strongest(self, y_index: Array, weight: Array, *, most: float, within: float) -> float:
@@ -732,7 +735,7 @@ def penalty_path(
     seed: int = 0,
     outcomes: bool = True,
 ) -> PenaltyPath:
-    """Choose the ridge weight of best cross-validated accuracy over cells."""
+    """Choose the ridge weight with the best cross-validated accuracy over groups."""
     alphas = checked_alphas(alphas)
     folds = folds_over_cells(rows, cells[: len(rows.weight)], n_splits, seed)
     if folds is None or (len(alphas) == 1 and not outcomes):
@@ -744,7 +747,7 @@ def penalty_path(
         mass = np.concatenate([mass, also.weight])
 
     tried = [without(weight, train) for train, _ in folds]
-    tried += [weight] if also is not None else []  # the head of all rows judges the others
+    tried += [weight] if also is not None else []  # the head of all rows evaluates the others
     heads = fit(
         rows, [w for _ in alphas for w in tried], [alpha for alpha in alphas for _ in tried]
     )
@@ -762,7 +765,7 @@ def penalty_path(
         hits = np.bincount(cells[judged], weights=(mass * ~outcome.wrong)[judged])
         shares = np.sort(hits[total > 0] / total[total > 0])
         mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
-        return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
+        return round(float(mean), 12)  # the order of a sum must not break a tie
 
     by_alpha = {
         alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
@@ -772,12 +775,12 @@ def penalty_path(
 
 
 def middle_of(alphas: Sequence[float]) -> float:
-    """The ridge weight for samples too few to choose one: that nearest to 1."""
+    """The ridge weight for too few samples to choose one: the one nearest to 1."""
     return min(alphas, key=lambda alpha: abs(np.log(alpha)))
 
 
 def folds_over_cells(rows: Rows, cells: Array, n_splits: int, seed: int) -> list[Fold] | None:
-    """Folds that share out each cell of the rows; None where the smallest is too small."""
+    """Folds stratified by group; None if the smallest group is too small."""
     sizes = np.bincount(cells[(cells >= 0) & (rows.weight > 0)])
     n_splits = min(n_splits, int(sizes[sizes > 0].min()))
     if n_splits < 2:
@@ -788,7 +791,7 @@ def folds_over_cells(rows: Rows, cells: Array, n_splits: int, seed: int) -> list
 
 
 def _strata(cells: Array, y_index: Array) -> Array:
-    """Cells; samples in none are with one of their class."""
+    """Groups; samples in no group join one of their class."""
     strata = cells.copy()
     for label in np.unique(y_index[cells < 0]):
         of_class = y_index == label

@@ -11,7 +11,7 @@ from hypothesis import settings
 from ntkit.datasets import load_marked_digits
 from tests import models
 
-settings.register_profile("ntkit", deadline=None)  # a busy machine is no error
+settings.register_profile("ntkit", deadline=None)  # a busy machine does not cause an error
 settings.load_profile("ntkit")
 
 

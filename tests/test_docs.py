@@ -1,4 +1,4 @@
-"""The pages say what the code does: every verb, option, candidate, method, score, public name."""
+"""The pages say what the code does: commands, options, candidates, methods, scores, names."""
 
 import importlib
 import inspect
@@ -32,23 +32,32 @@ from ntkit.metrics import LABEL_FREE_SCORES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-VERBS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_command(app).commands
 HOWTO = sorted(DOCS.glob("howto/*.md"))
-WRITTEN = [*sorted(DOCS.glob("*.md")), *HOWTO]
+TUTORIALS = sorted(DOCS.glob("tutorials/*.md"))
+REFERENCE = [*sorted(DOCS.glob("reference/*.md")), *sorted(DOCS.glob("explanation/*.md"))]
+BENCHMARKS = sorted(DOCS.glob("benchmarks/*.md"))
+WRITTEN = [*sorted(DOCS.glob("*.md")), *TUTORIALS, *HOWTO, *REFERENCE]
 PAGES = [*WRITTEN, *sorted(ROOT.joinpath("notebooks").glob("*.ipynb"))]
-NEEDS = {  # what a how-to page runs on, where it is not all among our own dependencies
-    "pytorch": ("torch", "onnxscript"),
-    "timm_torchvision": ("torch", "onnxscript", "timm"),
-    "transformers": ("torch", "onnxscript", "transformers"),
-    "keras": ("keras", "tensorflow", "tf2onnx"),
-    "tensorflow": ("tensorflow", "tf2onnx"),
-    "jax": ("flax", "jax2onnx"),
-    "embeddings": ("pyarrow",),
-    "hugging_face": ("torch", "transformers", "optimum.onnxruntime", "huggingface_hub"),
-    "mlflow": ("mlflow", "pandas"),
+OURS = [page for page in PAGES if page not in [*HOWTO, *TUTORIALS]]
+NEEDS = {  # packages of a page, or of one tab of it, that are not among our own dependencies
+    ("export", "PyTorch"): ("torch", "onnxscript"),
+    ("export", "timm, torchvision"): ("torch", "onnxscript", "timm"),
+    ("export", "Transformers"): ("torch", "onnxscript", "transformers"),
+    ("export", "Keras 3"): ("keras", "tensorflow", "tf2onnx"),
+    ("export", "TensorFlow"): ("tensorflow", "tf2onnx"),
+    ("export", "JAX"): ("flax", "jax2onnx"),
+    ("embeddings", None): ("pyarrow",),
+    ("deploy", "Hugging Face Hub, Optimum"): (
+        "torch",
+        "transformers",
+        "optimum.onnxruntime",
+        "huggingface_hub",
+    ),
+    ("deploy", "MLflow"): ("mlflow", "pandas"),
 }
-# Pages whose commands are run as they stand, rather than what they would write being put there.
-RUN = {"hugging_face": ("ntkit", "optimum-cli"), "mlflow": ("ntkit",)}
+# Tabs whose commands are run as they stand. Elsewhere a test writes what `ntkit debias` would.
+RUN = {"Hugging Face Hub, Optimum": ("ntkit", "optimum-cli"), "MLflow": ("ntkit",)}
 # Packages whose names nobody outside types.
 INSIDE = {
     "cli",
@@ -79,34 +88,31 @@ MODULES = ["ntkit", *BELOW] + [
 ]
 
 
-def options_of(verb):
-    return {name for p in VERBS[verb].params for name in (*p.opts, *p.secondary_opts)}
+def options_of(command):
+    return {name for p in COMMANDS[command].params for name in (*p.opts, *p.secondary_opts)}
 
 
 def section(page, heading):
-    """What stands under a level-2 heading."""
-    parts = re.split(r"^## (.+)\n", page, flags=re.MULTILINE)
+    """What stands under a level-2 heading of a reference page."""
+    text = (DOCS / "reference" / f"{page}.md").read_text("utf-8")
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_verb_is_on_the_command_line_page(verb):
-    page = (DOCS / "command_line.md").read_text("utf-8")
-    assert f"```bash\nntkit {verb}" in section(page, f"ntkit {verb}")
-    options = {o for o in options_of(verb) if o.startswith("--")}
-    missing = sorted(o for o in options if f"`{o}`" not in page and f"`{o} " not in page)
-    assert not missing
-
-
-@pytest.mark.parametrize("page", [*WRITTEN, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*WRITTEN, *BENCHMARKS, ROOT / "README.md"], ids=lambda page: page.name
+)
 def test_commands_on_pages_exist(page):
-    """Every `ntkit` command in a shell block names a verb, and options that the verb has."""
-    for block in re.findall(r"```bash\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
+    """Every `ntkit` command in a shell block names a command, and options that it has."""
+    blocks = re.findall(
+        r"```(?:\{code-block\} )?bash\n(.*?)```", page.read_text("utf-8"), re.DOTALL
+    )
+    for block in blocks:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            if words[:1] != ["ntkit"] or words[1] == "VERB":
+            if words[:1] != ["ntkit"]:
                 continue
-            assert words[1] in VERBS, line
+            assert words[1] in COMMANDS, line
             unknown = {w for w in words[2:] if w.startswith("-")} - options_of(words[1])
             assert not unknown, line
 
@@ -122,7 +128,7 @@ def in_code_spans(page):
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
 def test_options_that_sentences_name_exist(page):
-    ours = {"--debug", "--help", "--version"}.union(*map(options_of, VERBS))
+    ours = {"--debug", "--help", "--version"}.union(*map(options_of, COMMANDS))
     of_others = {"--excludes", "--task"}  # uv's, Optimum's
     named = {o for code in in_code_spans(page) for o in re.findall(r"(?<!\S)--[a-z][\w-]+", code)}
     assert not named - ours - of_others
@@ -141,9 +147,9 @@ def public_parameters():
                         yield from inspect.signature(one).parameters
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p not in HOWTO], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", OURS, ids=lambda page: page.name)
 def test_parameters_that_sentences_name_exist(page):
-    """Written as `name=`; how-to pages name those of other libraries as well."""
+    """Written as `name=`; how-to pages and tutorials name those of other libraries as well."""
     of_others = {"error_score", "format"}
     spans = in_code_spans(page)
     named = {n for code in spans for n in re.findall(r"(?<![\w.:-])([a-z_]\w*)=", code)}
@@ -152,7 +158,7 @@ def test_parameters_that_sentences_name_exist(page):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_public_names_are_on_the_api_page(module):
-    text = section((DOCS / "api.md").read_text("utf-8"), module)
+    text = section("api", module)
     names = importlib.import_module(module).__all__
     missing = [name for name in names if not re.search(rf"(?<!\w){name}(?!\w)", text)]
     assert not missing
@@ -169,30 +175,30 @@ def test_screenshots_are_of_the_demo_that_the_readme_shows():
 
 @pytest.mark.parametrize("candidate", [*CANDIDATES, *OTHER_METHODS, *change_settings(named=True)])
 def test_candidates_are_explained(candidate):
-    text = section((DOCS / "main_job.md").read_text("utf-8"), "What the rows mean")
+    text = section("results", "What the rows mean")
     assert re.search(rf"(?<![\w-]){re.escape(candidate)}(?![\w.-])", text)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_change_is_on_the_command_line_page(kind):
-    text = section((DOCS / "command_line.md").read_text("utf-8"), "Changes of inputs")
+def test_every_kind_of_change_is_explained(kind):
+    text = section("input_formats", "Changes of inputs")
     assert f"| `{kind}" in text
 
 
-def test_every_estimator_is_in_the_table_of_methods():
-    text = section((DOCS / "methods.md").read_text("utf-8"), "The estimators")
+def test_every_estimator_is_in_the_tables():
+    text = section("estimators", "The estimators")
     names = [n for n in ntkit.estimators.__all__ if n != "LABEL_FREE"]
     missing = [n for n in names if not re.search(rf"(?<!\w){n} <ntkit", text)]
     assert not missing
 
 
 def test_every_label_free_score_is_explained():
-    text = section((DOCS / "methods.md").read_text("utf-8"), "Choosing without group labels")
+    text = section("estimators", "Choosing without group labels")
     assert re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE) == list(LABEL_FREE_SCORES)
 
 
 def test_methods_of_fit_are_listed():
-    text = section((DOCS / "command_line.md").read_text("utf-8"), "ntkit fit")
+    text = section("estimators", "ntkit fit")
     rows = re.findall(r"^\| `([\w-]+)` \| \{py:class\}`(\w+) <", text, flags=re.MULTILINE)
     assert dict(rows) == {name: cls.__name__ for name, cls in LABEL_FREE.items()}
 
@@ -207,22 +213,50 @@ def test_no_machine_on_a_page(page):
     assert len(host) < 5 or host not in text
 
 
-@pytest.mark.parametrize("page", [p for p in HOWTO if p.stem != "index"], ids=lambda p: p.stem)
-def test_howto_runs(page, tmp_path, monkeypatch):
+def programs(page):
+    """Blocks of each tab of a page, in order, and those outside tabs, each with its own tab."""
+    blocks, tab, fence = [], None, None
+    pattern = r"^(:{3,})(?:\{([\w-]+)\}(.*))?$|^```(python|bash)\n([\s\S]*?)^```"
+    for match in re.finditer(pattern, page.read_text("utf-8"), re.MULTILINE):
+        colons, directive, title, language, block = match.groups()
+        if language:
+            blocks.append((tab, language, block))
+        elif directive == "tab-item":
+            tab, fence = title.strip(), colons
+        elif colons == fence and not directive:
+            tab = fence = None
+    tabs = list(dict.fromkeys(tab for tab, _, _ in blocks if tab)) or [None]
+    return {tab: [block for block in blocks if block[0] in (None, tab)] for tab in tabs}
+
+
+PROGRAMS = {
+    (page, tab): blocks
+    for page in [*HOWTO, *TUTORIALS]
+    for tab, blocks in programs(page).items()
+    if any(language == "python" and ">>>" not in block for _, language, block in blocks)
+}
+
+
+def test_every_need_is_of_a_tab():
+    assert {*NEEDS} <= {(page.stem, tab) for page, tab in PROGRAMS}
+    assert {*RUN} <= {tab for _, tab in PROGRAMS}
+
+
+@pytest.mark.parametrize(("page", "tab"), PROGRAMS, ids=lambda part: getattr(part, "stem", part))
+def test_howto_runs(page, tab, tmp_path, monkeypatch):
     """Its Python runs from top to bottom; what a command would write lies there when it is read."""
-    for module in NEEDS.get(page.stem, ()):
+    for module in NEEDS.get((page.stem, tab), ()):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
-    blocks = re.findall(r"^```(python|bash)\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.M)
     with warnings.catch_warnings():
-        if page.stem in NEEDS:  # exporters warn
+        if (page.stem, tab) in NEEDS:  # exporters warn
             warnings.simplefilter("ignore")
-        for language, block in blocks:
+        for of, language, block in PROGRAMS[page, tab]:
             if language == "python":
                 exec(compile(block, str(page), "exec"), names)
-            elif page.stem in RUN:
-                run_commands(block, RUN[page.stem])
+            elif of in RUN:
+                run_commands(block, RUN[of])
             elif "ntkit debias classifier.onnx" in block and Path("classifier.onnx").exists():
                 write_as_debias_would(Path("classifier.onnx"), Path("debiased/debiased.onnx"))
 

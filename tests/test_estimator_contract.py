@@ -110,7 +110,7 @@ published = NeuronTuneClassifier.as_published
 EXACT = {"identification": "train", "tol": 1e-10}
 CONFIGURATIONS = {
     # every documented mode -> does an internal split, draw or count go by rows, not by weight?
-    NeuronTuneClassifier(C=1.0): False,  # on so few rows it silences nothing
+    NeuronTuneClassifier(C=1.0): False,  # on so few rows it suppresses nothing
     NeuronTuneClassifier(): False,  # likewise
     published(): True,
     published(identification=0.5): True,

@@ -83,7 +83,7 @@ def test_one_logit_or_two_keep_probabilities(head):
         narrow = wide.with_logits(1)
         assert narrow.n_logits == 1
         assert np.allclose(narrow.predict_proba(Z), head.predict_proba(Z))
-    with pytest.raises(InputError, match="has no 7 logits"):
+    with pytest.raises(InputError, match="cannot have 7 logits"):
         head.with_logits(7)
 
 

@@ -17,7 +17,7 @@ from ntkit._labels import (
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 
-WORDS = {"what": "The held-out set", "where": "the training set", "fix": "mend it."}
+WORDS = {"what": "The validation set", "where": "the training set", "fix": "rename it."}
 LABELS = st.one_of(
     st.lists(st.integers(-5, 5), min_size=1),
     st.lists(st.text(max_size=4), min_size=1),
@@ -40,12 +40,12 @@ def test_something_is_said_exactly_where_the_classes_differ(one, two):
 @pytest.mark.parametrize(
     ("label", "known", "meant", "why"),
     [
-        ("Dog", ["cat", "dog"], "'dog'", "upper and lower case only"),
-        ("dog ", ["cat", "dog"], "'dog'", "spaces only"),
-        ("big  dog", ["cat", "big dog"], "'big dog'", "spaces only"),
+        ("Dog", ["cat", "dog"], "'dog'", "only in upper and lower case"),
+        ("dog ", ["cat", "dog"], "'dog'", "only in spaces"),
+        ("big  dog", ["cat", "big dog"], "'big dog'", "only in spaces"),
         ("1", [0, 1], "1", "One is text, the other a whole number"),
         (1, ["0", "1"], "'1'", "One is a whole number, the other text"),
-        ("1.0", ["0", "1"], "'1'", "in the way they are written only"),
+        ("1.0", ["0", "1"], "'1'", "only in the way they are written"),
         ("landbrid", ["landbird", "waterbird"], "'landbird'", None),
         ("xyz", ["cat", "dog"], None, None),
         (12, [1, 2], None, None),
@@ -55,7 +55,7 @@ def test_the_nearest_match(label, known, meant, why):
     assert meant_instead(label, known) == meant
     sentence = unknown_labels([label], known, **WORDS)
     assert (f"did you mean {meant}?" in sentence) == (meant is not None)
-    assert ("mend it." in sentence) == (meant is None)
+    assert ("rename it." in sentence) == (meant is None)
     assert why is None or why in sentence
 
 
@@ -81,7 +81,7 @@ def test_everything_that_takes_labels_says_it_alike():
     with pytest.raises(InputError, match=said):
         debias(marked_digits_model_path(), train, (held, other), device="cpu")
     model = FrozenModel.load(marked_digits_model_path()).with_classes(names)
-    assert "differ in case" in model.matched_to(other).matched_by  # and nothing else is near
+    assert "differ only in case" in model.matched_to(other).matched_by  # and nothing else is near
     with pytest.raises(InputError, match=said.replace("Dog", "Dogg")):
         model.matched_to(np.array(["cat", "Dogg"])[d.y_validation[:200]])
     Z = held.reshape(200, -1).astype(np.float32)

@@ -24,7 +24,7 @@ from ntkit._output import (
 from ntkit.exceptions import InputError
 from tests.models import contents
 
-FILES = {"debiased.onnx": b"weights", "report.html": b"page", "pictures/1.png": b"image"}
+FILES = {"debiased.onnx": b"weights", "report.html": b"page", "images/1.png": b"image"}
 
 
 def fill(folder, files):
@@ -81,10 +81,10 @@ STRAY = {
     "thesis.txt": lambda p: p.write_text("precious"),
     ".hidden": lambda p: p.write_text("precious"),
     "deep/down/thesis.txt": lambda p: p.write_text("precious"),
-    "pictures/2.png": lambda p: p.write_text("precious"),
+    "images/2.png": lambda p: p.write_text("precious"),
     "empty": lambda p: p.mkdir(),
     "link": lambda p: p.symlink_to(p.parent.parent / "elsewhere"),
-    "pictures/link": lambda p: p.symlink_to(p.parent),
+    "images/link": lambda p: p.symlink_to(p.parent),
     "pipe": os.mkfifo,
 }
 CHANGED = {
@@ -107,19 +107,19 @@ def test_a_folder_with_a_file_of_somebody_else_is_refused_by_its_name(out, tmp_p
     (out / name).parent.mkdir(parents=True, exist_ok=True)
     STRAY[name](out / name)
     odd = "deep" if name.startswith("deep") else name
-    refused(out, tmp_path, rf"out holds {odd}, which ntkit has no record of writing; move it away")
+    refused(out, tmp_path, rf"out contains {odd}, which ntkit did not write\. Move it away")
 
 
 def test_a_file_that_became_a_link_is_refused(out, tmp_path):
     (out / "report.html").rename(tmp_path / "moved.html")
     (out / "report.html").symlink_to(tmp_path / "moved.html")  # the same bytes
-    refused(out, tmp_path, r"holds report\.html, which ntkit has no record of writing")
+    refused(out, tmp_path, r"contains report\.html, which ntkit did not write")
 
 
 @pytest.mark.parametrize("how", CHANGED)
 def test_a_file_that_somebody_changed_is_refused_by_its_name(out, tmp_path, how):
     CHANGED[how](out)
-    refused(out, tmp_path, r"report\.html, which ntkit wrote, but which was changed since; move it")
+    refused(out, tmp_path, r"report\.html, which ntkit wrote, but somebody changed since\. Move it")
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_a_file_that_somebody_changed_is_refused_by_its_name(out, tmp_path, how)
 )
 def test_a_damaged_record_vouches_for_nothing(out, tmp_path, record):
     (out / RECORD).write_bytes(record)
-    refused(out, tmp_path, "has no record of writing")
+    refused(out, tmp_path, "which ntkit did not write")
 
 
 def test_a_folder_without_a_record_is_refused(out, tmp_path):
     (out / RECORD).unlink()
-    refused(out, tmp_path, r"out holds debiased\.onnx, which ntkit has no record of writing")
+    refused(out, tmp_path, r"out contains debiased\.onnx, which ntkit did not write")
 
 
 def test_an_empty_folder_and_a_free_name_may_be_used(tmp_path):
@@ -145,20 +145,23 @@ def test_an_empty_folder_and_a_free_name_may_be_used(tmp_path):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
-    data, model = out / "pictures", out / "debiased.onnx"
+    data, model = out / "images", out / "debiased.onnx"
     (tmp_path / "link").symlink_to(model)
     (tmp_path / "folder").symlink_to(out)
     before = contents(tmp_path)
     for inputs, said in [
-        ([None, model], r"out holds .*debiased\.onnx, an input of this job; choose another name"),
-        ([data], "holds .*pictures, an input"),
+        (
+            [None, model],
+            r"out contains .*debiased\.onnx, an input of this job; choose another name",
+        ),
+        ([data], "contains .*images, an input"),
         ([out], "out is an input of this job"),
         ([tmp_path / "folder"], "out is an input of this job"),
-        ([tmp_path / "link"], "holds .*link, an input"),
+        ([tmp_path / "link"], "contains .*link, an input"),
         ([tmp_path / "folder" / "debiased.onnx"], "holds .*, an input"),
         ([os.path.relpath(model)], "holds .*, an input"),
     ]:
-        for path in (out, tmp_path / "folder", os.path.relpath(out), f"{out}/pictures/.."):
+        for path in (out, tmp_path / "folder", os.path.relpath(out), f"{out}/images/.."):
             with pytest.raises(InputError, match=said.replace("out ", r"\S+ ")):
                 check_folder(path, inputs=inputs, force=force)
     assert contents(tmp_path) == before
@@ -213,7 +216,7 @@ def test_no_file_takes_the_place_of_an_input(tmp_path, force):
     model = fill(tmp_path, {"model.onnx": b"weights", "images/cat/1.png": b"cat"}) / "model.onnx"
     (tmp_path / "symbolic.onnx").symlink_to(model)
     (tmp_path / "hard.onnx").hardlink_to(model)
-    (tmp_path / "pictures").symlink_to(tmp_path / "images")
+    (tmp_path / "images").symlink_to(tmp_path / "images")
     before = contents(tmp_path)
     inputs = [None, model, tmp_path / "images"]
     for name in ("model.onnx", "symbolic.onnx", "hard.onnx"):
@@ -221,10 +224,10 @@ def test_no_file_takes_the_place_of_an_input(tmp_path, force):
             check_file(tmp_path / name, inputs=inputs, force=force)
         with pytest.raises(InputError, match=r"model\.onnx is an input of this job"):
             check_file(model, inputs=[tmp_path / name], force=force)
-    for name in ("images/cat/1.png", "pictures/cat/1.png"):
+    for name in ("images/cat/1.png", "images/cat/1.png"):
         with pytest.raises(InputError, match=r"1\.png is in .*images, an input of this job"):
             check_file(tmp_path / name, inputs=inputs, force=force)
-    for name in ("images", "pictures"):
+    for name in ("images", "images"):
         with pytest.raises(InputError, match="is a folder; choose another name"):
             check_file(tmp_path / name, inputs=inputs, force=force)
     assert contents(tmp_path) == before
@@ -249,10 +252,10 @@ CHECKS = [check_file, check_folder]
 def test_places_that_are_none(tmp_path, check):
     fill(tmp_path, {"file": b""})
     for path, said in [
-        ("no/such/out", "The folder .*no/such does not exist; make it first"),
+        ("no/such/out", "The folder .*no/such does not exist; create it first"),
         ("file/out", "file is a file, not a folder|cannot be written"),
         ("n" * 300, "cannot be written .File name too long"),
-        ("a\0b", "is no name for a file|cannot be written"),
+        ("a\0b", "is not a valid file name|cannot be written"),
     ]:
         with pytest.raises(InputError, match=said):
             check(tmp_path / path)
@@ -264,7 +267,8 @@ def test_a_disk_without_room(tmp_path, check, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e9))
     check(tmp_path / "out", size=2_500_000_000)
     with pytest.raises(
-        InputError, match=r"no room for .*out: it needs about 3 GB, and 2\.5 GB are free; make room"
+        InputError,
+        match=r"disk space for .*out: it needs about 3 GB, and 2\.5 GB are free\. Free some",
     ):
         check(tmp_path / "out", size=3_000_000_000)
 
@@ -273,9 +277,9 @@ def test_a_disk_without_room(tmp_path, check, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        (errno.EACCES, r"cannot be written \(Permission denied\); choose another place"),
+        (errno.EACCES, r"cannot be written \(Permission denied\); choose another path"),
         (errno.EROFS, r"cannot be written \(Read-only file system\)"),
-        (errno.ENOSPC, r"no room for .* \(No space left on device\)"),
+        (errno.ENOSPC, r"not enough disk space for .* \(No space left on device\)"),
     ],
 )
 def test_a_place_that_cannot_be_written(tmp_path, monkeypatch, check, code, said):
@@ -311,7 +315,9 @@ def test_on_real_disks(tmp_path, check):
     with mounted(tmp_path / "ro", "ro") as disk, pytest.raises(InputError, match=said):
         check(disk / "out")
     with mounted(tmp_path / "small", "size=64k") as disk:
-        with pytest.raises(InputError, match=r"no room for .*out: it needs about 70 kB"):
+        with pytest.raises(
+            InputError, match=r"not enough disk space for .*out: it needs about 70 kB"
+        ):
             check(disk / "out", size=70_000)
         check(disk / "out", size=50_000)
         with pytest.raises(InputError, match="small is a mount point; choose a folder in it"):
@@ -325,7 +331,9 @@ def test_a_disk_that_fills_up_meanwhile_keeps_the_old_result(out, tmp_path, monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(InputError, match=r"no room for .*out \(No space left on device\)"):
+    with pytest.raises(
+        InputError, match=r"not enough disk space for .*out \(No space left on device\)"
+    ):
         put(tmp_path, out, force=True)
     assert contents(out) == before
 
@@ -368,5 +376,5 @@ def test_whoever_is_stopped_while_files_are_replaced_can_go_on(tmp_path, monkeyp
         (folder / "a.txt").write_text("newer")
     assert sorted(file.name for file in out.iterdir()) == [".ntkit.json", "a.txt"]
     (out / "a.txt").write_text("somebody's")
-    with pytest.raises(InputError, match="not as ntkit wrote it"):
+    with pytest.raises(InputError, match="was changed after ntkit wrote it"):
         check_update(out)

@@ -167,7 +167,7 @@ def test_score_follows_theorem_4_2_on_the_papers_linear_model():
     spurious = a * y + 0.1 * rng.normal(size=n)
     w_core, w_spurious = rng.normal(size=(2, width))
     Z = core[:, None] * w_core + spurious[:, None] * w_spurious
-    # The regression optimum on this model leans on both parts about equally.
+    # The regression optimum on this model relies on both parts about equally.
     wrong = np.sign(0.479 * core + 0.579 * spurious) != y
     scores = spuriousness_scores(Z, (y > 0).astype(int), wrong, np.array([0, 1]))
     assert np.corrcoef(scores[1], -2 * w_spurious)[0, 1] > 0.9

@@ -1,7 +1,7 @@
 """Attributes of samples, read from their inputs.
 
-A *view* reads attributes, yes or no of every sample: words of texts, columns of a table, metadata,
-statistics of pictures, layers of a network, columns of any matrix.
+A *feature set* reads attributes: yes or no for every sample. Its source is words of texts, columns
+of a table, metadata, statistics of images, layers of a network, or columns of a matrix.
 """
 
 from ntkit.attributes._answers import CONTENT as CONTENT

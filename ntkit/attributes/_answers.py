@@ -1,4 +1,4 @@
-"""Answers of people, on findings or on single samples: one format, ``answers.json``."""
+"""Answers on findings and labels of single samples, in one file format, ``answers.json``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ntkit.exceptions import InputError
 ANSWERS = ("spurious", "legitimate", "unsure", "invariant")
 """Answers on a finding: a shortcut to ignore, it matters, or nobody knows."""
 CONTENT = "ntkit_content"
-"""The column of a table that holds the contents' digests."""
+"""Name of the table column that holds the digests of the samples' contents."""
 UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
-"""Texts that count as no answer on a sample, in lower case."""
-_PREFIX = "b2-"  # keeps a spreadsheet from reading a digest as a number
+"""Texts that count as "not known" in a label column, in lower case."""
+_PREFIX = "b2-"  # prevents a spreadsheet from reading a digest as a number
 _KIND, _VERSION = "answers", 1
 _HEADER: dict[str, Any] = {"ntkit": _KIND, "version": _VERSION}
 _LARGEST = 64 << 20  # bytes of a file
-_LONGEST = 200  # characters of a name of a person, or of a time
+_LONGEST = 200  # characters of a person's name, or of a time
 
 
 # -- on findings -------------------------------------------------------------------------------
@@ -40,21 +40,22 @@ _LONGEST = 200  # characters of a name of a person, or of a time
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer of a person to one finding.
+    """Answer of a person on one finding.
 
     Attributes
     ----------
     name : str
-        The attribute, as ``word:film``.
+        Name of the attribute, such as ``word:film``.
     answer : str
-        "spurious", "legitimate" or "unsure"; "invariant" of a change after which the right answer
-        stays the same (its name is "change " and the text form, which is the value).
+        "spurious", "legitimate" or "unsure". "invariant" is the answer on a change that does not
+        alter the right answer; the name is then "change " and the text form of the change, which is
+        also the value.
     values : tuple of tuple of str
-        Attributes that stand for each value; the first are those that say the same as it.
+        Attributes for each value; those of the first value mean the same as the finding.
     rules : mapping of str to Rule
-        How those that are of a layer of the model are read from other samples.
+        For attributes of a layer: rules that compute them for other samples.
     by, at : str or None
-        Who said so, and when, as an ISO 8601 time in UTC.
+        Name of the person, and an ISO 8601 time in UTC.
     """
 
     name: str
@@ -66,19 +67,19 @@ class Answer:
 
     @classmethod
     def on_change(cls, change: str, answer: str) -> Answer:
-        """Answer whether the right answer stays the same after a change, by its text form."""
+        """Answer that a change, given in its text form, does not alter the right answer."""
         return cls(f"change {change}", answer, ((change,),))
 
     def signed(self) -> Answer:
-        """The same, given by the user of this machine and now."""
+        """The same answer with the current user and time."""
         try:
             user = getpass.getuser()
-        except (OSError, KeyError, ImportError):  # nobody has a name here
+        except (OSError, KeyError, ImportError):  # this user has no name
             user = None
         return replace(self, by=user, at=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold."""
+        """The fields as values that JSON can hold."""
         said: dict[str, Any] = {"name": self.name, "values": [list(side) for side in self.values]}
         if self.rules:
             said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
@@ -88,18 +89,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers of people to the findings of an audit.
+    """Answers of people on the findings of an audit.
 
-    :func:`read_answers` makes it, and :meth:`ntkit.Audit.answers` without a page.
+    :func:`read_answers` reads it from a file. :meth:`ntkit.Audit.answers` makes it without a page.
 
     Attributes
     ----------
     answers : tuple of Answer
-        One for each finding that was answered.
+        One answer for each answered finding.
     model : str or None
-        SHA-256 of the model that the rules are of.
+        SHA-256 of the model that the rules refer to.
     where : str
-        The file that they were read from.
+        File of the answers.
 
     Examples
     --------
@@ -116,28 +117,28 @@ class Answers:
 
     @property
     def spurious(self) -> tuple[Answer, ...]:
-        """Those on shortcuts that the model should ignore."""
+        """Answers that call a finding a shortcut to ignore."""
         return tuple(answer for answer in self.answers if answer.answer == "spurious")
 
     @property
     def invariant(self) -> tuple[str, ...]:
-        """Changes after which somebody said that the right answer stays the same."""
+        """Changes that do not alter the right answer, according to a person."""
         said = (answer for answer in self.answers if answer.answer == "invariant")
         return tuple(answer.values[0][0] for answer in said)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """The fields as plain values, for JSON."""
         model = {} if self.model is None else {"model": self.model}
         return _HEADER | {"answers": [answer.as_dict() for answer in self.answers]} | model
 
     def with_answer(self, answer: Answer) -> Answers:
-        """The same with one more answer, in place of an earlier one on that finding."""
+        """Copy with one more answer, which replaces an earlier one on the same finding."""
         others = (each for each in self.answers if each.name != answer.name)
         return replace(self, answers=(*others, answer))
 
 
 def joined_answers(files: Mapping[str, Answers]) -> Answers:
-    """Join what several people answered: the first *yes* or *no* of anybody, else *unsure*."""
+    """Merge the answers of several people: the first *yes* or *no*, else *unsure*."""
     joined, models = dict[str, tuple[str, Answer]](), dict[str, str]()
     for file, answers in files.items():
         if answers.model is not None:
@@ -146,20 +147,22 @@ def joined_answers(files: Mapping[str, Answers]) -> Answers:
             earlier, before = joined.get(answer.name, (file, answer))
             if {before.answer, answer.answer} == {"invariant", "legitimate"}:
                 raise InputError(
-                    f"{earlier} and {file} differ on whether the right answer stays the same "
-                    f"after the {answer.name}; agree on one answer."
+                    f"{earlier} and {file} differ on whether {answer.name!r} leaves the right "
+                    "answer the same; agree on one answer."
                 )
             if {before.answer, answer.answer} == {"spurious", "legitimate"}:
                 yes, no = (file, earlier) if answer.answer == "spurious" else (earlier, file)
                 raise InputError(
-                    f"{yes} says that {answer.name!r} is a shortcut, and {no} that it matters; "
-                    "agree on one answer."
+                    f"{yes} calls {answer.name!r} a shortcut, and {no} says that it matters; agree "
+                    "on one answer."
                 )
             if answer.name not in joined or before.answer == "unsure":
                 joined[answer.name] = file, answer
     if len(models) > 1:
         first, second, *_ = models.values()
-        raise InputError(f"{first} and {second} answer on two models; give answers on one.")
+        raise InputError(
+            f"{first} and {second} have answers on two different models; pass answers on one model."
+        )
     whole = Answers(tuple(answer for _, answer in joined.values()), next(iter(models), None))
     for shortcut, other in _opposite(whole):
         one, two = ({*chain(*answer.values)} for answer in (shortcut, other))
@@ -171,19 +174,19 @@ def joined_answers(files: Mapping[str, Answers]) -> Answers:
 
 
 def check_contradictions(answers: Answers, values: Callable[[str], Array]) -> None:
-    """Refuse a shortcut that equals a finding that matters, or is its opposite."""
-    # `values` gives an attribute of every sample by its name: 1, 0, or −1 where it is not known.
+    """Raise an error if a shortcut equals a finding that matters, or is its opposite."""
+    # `values` returns an attribute of every sample by its name: 1, 0, or −1 if it is not known.
     for yes, no in _opposite(answers):
         one, other = np.asarray(values(yes.name)), np.asarray(values(no.name))
         known = (one >= 0) & (other >= 0)
         same = one[known] == other[known]
         if len(np.unique(one[known])) > 1 and (same.all() or not same.any()):
-            how = "say the same" if same.all() else "are each other's opposite"
-            raise _contradiction(yes, no, f"they {how} of every sample")
+            how = "are the same" if same.all() else "are each other's opposite"
+            raise _contradiction(yes, no, f"they {how} for every sample")
 
 
 def _column(name: str) -> str:
-    """The column that an attribute is a value or a cut of."""
+    """Column that an attribute was made from, without value or threshold."""
     return name.partition("=")[0].removesuffix(">")
 
 
@@ -195,8 +198,8 @@ def _opposite(answers: Answers) -> list[tuple[Answer, Answer]]:
 
 def _contradiction(yes: Answer, no: Answer, reason: str) -> InputError:
     return InputError(
-        f"{yes.name!r} is answered as a shortcut and {no.name!r} as what matters, but {reason}; "
-        "change one of the two answers."
+        f"{yes.name!r} is answered as a shortcut and {no.name!r} as a finding that matters, but "
+        f"{reason}; change one of the two answers."
     )
 
 
@@ -204,7 +207,7 @@ def _contradiction(yes: Answer, no: Answer, reason: str) -> InputError:
 
 
 class Entry(NamedTuple):
-    """An answer on one sample, as a file gives it."""
+    """Label of one sample, as read from a file."""
 
     name: str
     answer: str | None
@@ -214,24 +217,24 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels that a person gave to single samples, asked one question about each.
+    """Labels that a person gave to single samples, for one question.
 
     :func:`ntkit.jobs.label.label_samples` makes it.
 
     Attributes
     ----------
     question : str
-        What was asked.
+        The question.
     values : tuple of str
-        What could be answered.
+        Possible labels.
     answers : mapping of str to str or None
-        By name of sample; None if it was looked at, and nobody can tell.
+        Label by name of sample; None if a person looked at the sample and could not tell.
     contents : mapping of str to str
-        Digest of each of these samples, by which it is found under another name, too.
+        Digest of each of these samples, which identifies the sample under another name.
     left_out : tuple of Entry
-        Name, answer and digest of samples that were labelled, and whose content none has now.
+        Name, label and digest of labelled samples whose content is no longer among the samples.
     where : str
-        The file that they were read from.
+        File of the labels.
 
     Examples
     --------
@@ -250,12 +253,12 @@ class Labels:
 
     @property
     def entries(self) -> list[Entry]:
-        """The answers one by one, but for those left out."""
+        """All labels one by one, without the samples left out."""
         return [Entry(name, v, self.contents.get(name)) for name, v in self.answers.items()]
 
     @property
     def n_answers(self) -> int:
-        """Number of samples with an answer."""
+        """Number of samples with a label."""
         return sum(value is not None for value in self.answers.values())
 
     def attribute(self, names: Sequence[str]) -> NDArray[np.object_]:
@@ -263,7 +266,7 @@ class Labels:
         return np.array([self.answers.get(name) for name in names], dtype=object)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """The fields as plain values, for JSON."""
         left = {"left_out": [_as_dict(entry) for entry in self.left_out]} if self.left_out else {}
         return (
             _HEADER
@@ -277,17 +280,17 @@ class Labels:
 
 
 def content_cell(digest: str) -> str:
-    """A digest as a cell of a table."""
+    """A digest as a table cell."""
     return _PREFIX + digest
 
 
 def content_in(cell: str) -> str | None:
-    """The digest in a cell of a table; None where there is none."""
+    """Digest in a table cell; None if there is none."""
     return cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
 
 
 def check_alike(entries: Iterable[Entry]) -> None:
-    """Refuse two answers on one sample, be it under two names."""
+    """Raise an error if a sample has two different labels, possibly under two names."""
     entry_of = dict[tuple[str | None, str], Entry]()
     for entry in entries:
         if entry.answer is not None:
@@ -298,31 +301,33 @@ def check_alike(entries: Iterable[Entry]) -> None:
 
 
 def contradiction(before: Entry, entry: Entry) -> InputError:
-    """The error that two answers on one sample are."""
+    """Error message for two different labels of one sample."""
     other = before.name != entry.name
     there = f" in {before.at}" * (before.at != entry.at)
     there = f"as {before.name!r:.60}{there}" if other else "above"
-    why = ", and both are one sample by their contents" * other
+    why = ", and both have the same content" * other
     return InputError(
-        f"{entry.at}: {entry.name!r:.60} is answered {entry.answer!r} here and {before.answer!r} "
-        f"{there}{why}; leave one of them."
+        f"{entry.at}: {entry.name!r:.60} has the label {entry.answer!r} here and {before.answer!r} "
+        f"{there}{why}; keep one of them."
     )
 
 
 def contents_here(
     where: StrPath, entries: Iterable[Entry], digests: Collection[str], *, match_names: bool
 ) -> tuple[set[str], str]:
-    """Contents of answers that are among some samples, and a note where names had to do."""
+    """Digests that occur among the samples, and a note if samples were matched by name instead."""
     contents = {entry.content for entry in entries if entry.content is not None}
     here = contents.intersection(digests)
     if here or not contents:
         return here, ""
     n = len(contents)
     if match_names:
-        return here, f"{where}: none of {n} contents is one of these samples; matched by name."
+        return here, (
+            f"{where}: none of {n} digests belongs to one of these samples; matched by name."
+        )
     raise InputError(
-        f"None of {n} contents in {where} is one of these samples; give the samples that were "
-        "labelled, or match by name if these are the same, saved again: --match-names "
+        f"None of {n} digests in {where} belongs to one of these samples. Pass the samples that "
+        "were labelled. If these are the same samples, saved again, match by name: --match-names "
         "(match_names=True in Python)."
     )
 
@@ -330,8 +335,8 @@ def contents_here(
 def entries_of_table(
     columns: Mapping[str, Array], key: str, question: str, at: Callable[[int], str]
 ) -> list[Entry]:
-    """Answers in the rows of a table; those that differ in upper and lower case alone are one."""
-    # `at` says where a row stands.
+    """Labels in the rows of a table; labels that differ only in case are the same."""
+    # `at` names the position of a row.
     entries, spelling = list[Entry](), dict[str, str]()
     contents = columns.get(CONTENT, np.full(len(columns[key]), None))
     cells = zip(columns[key], columns[question], contents, strict=True)
@@ -347,7 +352,7 @@ def entries_of_table(
 
 
 def cell_text(value: Any) -> str:
-    """A cell as text, numbers as they were written before a table made floats of them."""
+    """A cell as text; numbers as they were before a table made them floats."""
     if value is None or value != value:
         return ""
     if isinstance(value, float | np.floating) and float(value).is_integer():
@@ -356,12 +361,12 @@ def cell_text(value: Any) -> str:
 
 
 def name_text(value: Any) -> str:
-    """A cell that names a sample: as :func:`cell_text`, but blanks around are of the name."""
+    """A cell that names a sample: as :func:`cell_text`, but surrounding spaces are kept."""
     return value if isinstance(value, str) else cell_text(value)
 
 
 def answer_in(value: Any) -> str | None:
-    """Answer in a cell; None if it is empty, or says that nobody can tell."""
+    """Label in a cell; None if the cell is empty or says "unknown"."""
     text = cell_text(value)
     return None if text.lower() in UNSURE else text
 
@@ -375,17 +380,17 @@ def read_answers(path: StrPath) -> Answers:
     Parameters
     ----------
     path : path-like
-        A file as ``answers.json``.
+        File such as ``answers.json``.
 
     Returns
     -------
     Answers
-        With ``spurious``, those answered so.
+        Use its ``spurious`` for the answers that call a finding a shortcut.
 
     Raises
     ------
     InputError
-        If it is no such file.
+        If the file does not hold such answers.
 
     Examples
     --------
@@ -401,20 +406,20 @@ def read_answers(path: StrPath) -> Answers:
     """
     answers = read_answer_file(path)
     if isinstance(answers, Labels):
-        raise _refusal(path, "it answers a question about samples", Answers)
+        raise _refusal(path, "it has labels of samples, not answers on findings", Answers)
     return answers
 
 
 def read_labels(path: StrPath) -> Labels:
-    """Labels of single samples from ``answers.json``, as :func:`label_samples` keeps it."""
+    """Read labels of single samples from ``answers.json``, as :func:`label_samples` saves it."""
     labels = read_answer_file(path)
     if isinstance(labels, Answers):
-        raise _refusal(path, "it answers on the findings of an audit", Labels)
+        raise _refusal(path, "it has answers on findings, not labels of samples", Labels)
     return labels
 
 
 def read_answer_file(path: StrPath) -> Answers | Labels:
-    """Read ``answers.json``, whatever it answers: findings, or a question about samples."""
+    """Read ``answers.json`` of either kind: answers on findings, or labels of samples."""
     return answers_in(path, json_of(path))
 
 
@@ -425,31 +430,31 @@ def json_of(path: StrPath) -> Any:
 
 
 def answers_in(path: StrPath, content: Any) -> Answers | Labels:
-    """Answers in the content of a file; one with a question is about samples."""
+    """Answers or labels in the content of a file; a file with a question has labels."""
     of = Labels if isinstance(content, dict) and "question" in content else Answers
     if not isinstance(content, dict) or content.get("ntkit") != _KIND:
         raise _refusal(path, f'it lacks "ntkit": "{_KIND}"', of)
     version = content.get("version")
     if type(version) is not int or version != _VERSION:
         raise InputError(
-            f"{path} is of version {version!r:.40}, and this ntkit reads version {_VERSION}; "
-            "answer with one and the same ntkit."
+            f"{path} has version {version!r:.40}, and this ntkit reads version {_VERSION}; use the "
+            "same ntkit for answering."
         )
     if not isinstance(content.get("answers"), list):
-        raise _refusal(path, "its answers are no list", of)
+        raise _refusal(path, "its answers are not a list", of)
     return _labels_in(path, content) if of is Labels else _answers_in(path, content)
 
 
 def written(answers: Answers | Labels, **state: Any) -> bytes:
-    """The content of ``answers.json``, and what else its folder keeps there."""
+    """Content of ``answers.json``, and other entries that its folder keeps there."""
     return f"{json.dumps(answers.as_dict() | state, indent=2)}\n".encode()
 
 
 def write_answers(path: StrPath, answers: Answers) -> None:
-    """Write answers as the page of an audit saves them; answers that are there are replaced."""
+    """Write answers as the page of an audit does; an existing file of answers is replaced."""
     check_file(path, force=True)
     if Path(path).exists():
-        read_answers(path)  # refuses to replace anything else
+        read_answers(path)  # refuses to replace any other file
     with new_file(path) as file:
         file.write_bytes(written(answers))
 
@@ -459,28 +464,32 @@ def _answers_in(path: StrPath, content: Mapping[str, Any]) -> Answers:
     counts = Counter(answer.name for answer in answers)
     twice = next((name for name, count in counts.items() if count > 1), None)
     if twice is not None:
-        raise InputError(f"{path} answers {twice!r} twice; leave one answer.")
+        raise InputError(f"{path} answers {twice!r} twice; keep one answer.")
     model = content.get("model")
     return Answers(answers, model if isinstance(model, str) else None, str(path))
 
 
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     if not isinstance(entry, dict):
-        raise _refusal(path, f"answer {number} is no object")
+        raise _refusal(path, f"answer {number} is not an object")
     name, answer = entry.get("name"), entry.get("answer")
     if not _is_name(name):
-        raise _refusal(path, f"answer {number} names no attribute")
+        raise _refusal(path, f"answer {number} has no name of an attribute")
     if answer not in ANSWERS:
         raise InputError(
-            f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
+            f"{path} answers {answer!r:.40} on {name!r}; use one of {', '.join(ANSWERS)}."
         )
     sides = _sides(path, name, entry.get("values", [[name]]))
     rules = _rules(path, name, entry.get("rules", {}))
-    for key, what in (("by", "who gave"), ("at", "when somebody gave")):
+    for key, what in (("by", "the author of"), ("at", "the time of")):
         value = entry.get(key)
         if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
             raise _refusal(
-                path, f"{what} the answer on {name!r:.80} is no text of at most {_LONGEST} letters"
+                path,
+                (
+                    f"{what} the answer on {name!r:.80} is not a text of at most {_LONGEST} "
+                    "characters"
+                ),
             )
     return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
 
@@ -489,22 +498,22 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
     lists = isinstance(given, list) and all(isinstance(side, list) and side for side in given)
     attributes = [attribute for side in given for attribute in side] if lists else [None]
     if not all(map(_is_name, attributes)):
-        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
+        raise _refusal(path, f"the values of {name!r} are not lists of attributes")
     if len(set(attributes)) < len(attributes):
-        raise InputError(f"{path} has an attribute twice in the sides of {name!r}; leave it once.")
+        raise InputError(f"{path} has an attribute twice in the values of {name!r}; keep it once.")
     of_change = bool(given) and name == f"change {given[0][0]}"
     if not given or not (name in given[0] or of_change):
-        raise InputError(f"{path} lacks {name!r} on the first of its own sides; add it there.")
+        raise InputError(f"{path} lacks {name!r} in the first of its own values; add it there.")
     return tuple(map(tuple, given))
 
 
 def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
     if not isinstance(given, dict):
-        raise _refusal(path, f"the rules of {name!r} are no object")
+        raise _refusal(path, f"the rules of {name!r} are not an object")
     rules = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
     wrong = next((attribute for attribute, rule in rules.items() if rule is None), None)
     if wrong is not None:
-        raise _refusal(path, f"the rule of {wrong!r:.80} is none")
+        raise _refusal(path, f"the rule of {wrong!r:.80} is not valid")
     return {attribute: rule for attribute, rule in rules.items() if rule is not None}
 
 
@@ -517,7 +526,7 @@ def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:
     if not isinstance(question, str) or not question.strip():
         raise _refusal(path, "it has no question", Labels)
     if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
-        raise _refusal(path, "its values are no list of texts", Labels)
+        raise _refusal(path, "its values are not a list of texts", Labels)
     read = [
         _entry(path, number, entry, values)
         for number, entry in enumerate(content["answers"], start=1)
@@ -525,49 +534,51 @@ def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:
     answers = dict[str, str | None]()
     for name, value, *_ in read:
         if answers.setdefault(name, value) != value:
-            raise InputError(f"{path} answers {name!r:.60} in two ways; leave one of them.")
+            raise InputError(f"{path} has two labels of {name!r:.60}; keep one of them.")
     check_alike(read)
     contents = {entry.name: entry.content for entry in read if entry.content is not None}
     others = content.get("left_out", [])
     if not isinstance(others, list):
-        raise _refusal(path, "its left_out is no list", Labels)
+        raise _refusal(path, "its left_out is not a list", Labels)
     left = [_entry(path, number, entry, values) for number, entry in enumerate(others, start=1)]
     left_out = tuple(entry for entry in left if entry.content)
     return Labels(question, tuple(values), answers, contents, left_out, str(path))
 
 
 def _as_dict(entry: Entry) -> dict[str, Any]:
-    """An answer as plain values."""
+    """A label as plain values."""
     content = {} if entry.content is None else {"content": entry.content}
     return {"name": entry.name, "answer": entry.answer} | content
 
 
 def _entry(path: StrPath, number: int, entry: Any, values: list[str]) -> Entry:
-    """An answer of a file."""
+    """Label of one sample, checked."""
     if not isinstance(entry, dict):
-        raise _refusal(path, f"answer {number} is no object", Labels)
+        raise _refusal(path, f"answer {number} is not an object", Labels)
     name, value, digest = entry.get("name"), entry.get("answer"), entry.get("content")
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
     if not isinstance(name, str) or not name:
-        raise _refusal(path, f"answer {number} names no sample", Labels)
+        raise _refusal(path, f"answer {number} has no name of a sample", Labels)
     if value is not None and not isinstance(value, str):
-        raise _refusal(path, f"answer {number} is no text", Labels)
+        raise _refusal(path, f"answer {number} is not a text", Labels)
     value = None if value is None else answer_in(value)
     if value is not None and value not in values:
         raise InputError(
-            f"{path} answers {value!r:.40} of {name!r:.60}; its values are {listed(values)}."
+            f"{path} has the label {value!r:.40} for {name!r:.60}; the possible labels are "
+            f"{listed(values)}."
         )
     return Entry(name, value, digest if isinstance(digest, str) else None, str(path))
 
 
 def _refusal(path: StrPath, reason: str, of: type = Answers) -> InputError:
-    """The error that a file is which holds no such answers."""
+    """Error for a file that does not hold such answers or labels."""
     if of is Labels:
         return InputError(
-            f"{path} holds no labels ({reason}); ntkit label keeps them as answers.json in its "
-            "folder."
+            f"{path} is not a file of labels ({reason}); pass the answers.json that ntkit label "
+            "keeps in its folder."
         )
     return InputError(
-        f"{path} holds no answers ({reason}); save them with the button of the audit's page."
+        f"{path} is not a file of answers ({reason}); save the answers with the button on the "
+        "audit's page."
     )

@@ -1,4 +1,4 @@
-"""Attributes: one value of each sample, whatever tells it, and the groups that they make."""
+"""Attributes: one value for each sample, from any source, and the groups that they form."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SHOWN = 6  # values in a sentence
 
 @dataclass(frozen=True)
 class Group:
-    """The samples of one group, and how often a head is right on them.
+    """Samples of one group, and the accuracy of a head on them.
 
     Attributes
     ----------
     name : str
         Class and value of each attribute.
     count : int
-        Samples that are taken for it.
+        Samples assigned to the group.
     accuracy : float
-        Share of these that is right, in [0, 1]; NaN if they are too few to tell.
+        Accuracy on these samples, in [0, 1]; NaN if they are too few.
     interval : tuple of float
-        Wilson's, of 95 %.
+        Wilson's interval of 95 %.
     n_known : int
-        Samples of which somebody said that they are in it; the rest is inferred.
+        Samples whose group a person named; the others are inferred.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Group:
         n_known: int | None = None,
         fewest: int = 1,
     ) -> Group:
-        """Count the members (N,) of a group; from ``fewest`` on it has an accuracy."""
+        """Count the members (N,) of a group; with at least ``fewest`` it gets an accuracy."""
         n = int(members.sum())
         accuracy, interval = float("nan"), (0.0, 1.0)
         if n >= fewest:
@@ -74,7 +74,7 @@ class Group:
 
     @property
     def n_inferred(self) -> int:
-        """Samples that are taken for it, and of which nobody said so."""
+        """Number of samples whose group is inferred."""
         return self.count - self.n_known
 
     @property
@@ -87,7 +87,7 @@ class Group:
 
     @property
     def variance(self) -> float:
-        """Of the accuracy, with one sample more of each kind: none is certain."""
+        """Variance of the accuracy, with one more sample of each kind: no accuracy is certain."""
         share = (self.accuracy * self.count + 1) / (self.count + 2)
         return share * (1 - share) / (self.count + 2)
 
@@ -98,25 +98,24 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Attribute:
-    """One value of each of N samples, such as what stands in the background of an image.
+    """One value for each of N samples, such as the background of an image.
 
     Parameters
     ----------
     name : str
-        Its name, as ``word:film`` or ``site``.
+        Name, such as ``word:film`` or ``site``.
     value : ndarray of int, shape (N,)
-        Number of each sample's value; −1 if it has none of them, or nobody knows.
+        Index of each sample's value; −1 if it has none of the values, or its value is unknown.
     names : tuple
         The values.
     source : str
-        What tells them: "word", "column", "metadata", "image", "layer", "person", "labels",
-        "inferred".
+        Source: "word", "column", "metadata", "image", "layer", "person", "labels", "inferred".
     weight : ndarray of shape (N,), optional
         Probability of each value; 1 by default.
     known : ndarray of bool, shape (N,), optional
-        Samples whose value somebody said, if it is inferred for others; all by default.
+        If other values are inferred: samples whose value a person named. By default all.
     inference : estimator, optional
-        What inferred it.
+        Estimator that inferred the values.
 
     Examples
     --------
@@ -137,25 +136,25 @@ class Attribute:
     known: Array | None = None
     inference: Any = None
 
-    # -- where they are from ---------------------------------------------------------------
+    # -- sources ---------------------------------------------------------------------------
 
     @classmethod
     def from_labels(cls, name: str, labels: ArrayLike, *, source: str = "labels") -> Attribute:
-        """Take the value of each sample as it is given; -1, None and NaN are not known.
+        """Make an attribute of one label for each sample; -1, None and NaN are unknown.
 
         Parameters
         ----------
         name : str
-            Its name.
+            Name of the attribute.
         labels : array-like of shape (N,)
-            Values, of any type of label.
+            Labels of any type.
         source : str, default="labels"
-            What tells them.
+            Source of the values.
 
         Raises
         ------
         InputError
-            If they are not one label per sample, or their types do not compare.
+            If there is not one label per sample, or the types of the labels do not compare.
         """
         of_known, known = known_labels(labels, name)
         names, index = np.unique(of_known, return_inverse=True)
@@ -165,20 +164,20 @@ class Attribute:
 
     @classmethod
     def from_names(cls, names: Sequence[Sequence[str]], read: Callable[[str], Array]) -> Attribute:
-        """Take the value that the names of one set of yes-or-no attributes stand for.
+        """Make an attribute whose values stand for groups of yes-or-no attributes.
 
         Parameters
         ----------
         names : sequence of sequence of str
-            Names that stand for each value, as ``[["word:film", "word:films"], ["word:movie"]]``.
-            A single value has another: having none of its names.
+            Names for each value, as ``[["word:film", "word:films"], ["word:movie"]]``. If there is
+            one value only, a second one is added: samples without any of its names.
         read : callable
-            Gives a yes-or-no attribute of every sample by its name: 1, 0, or −1.
+            Function that returns a yes-or-no attribute of every sample by its name: 1, 0, or −1.
 
         Returns
         -------
         Attribute
-            −1 for samples that have none of several values, or more than one.
+            With −1 for samples that have none of several values, or more than one.
 
         Examples
         --------
@@ -205,16 +204,16 @@ class Attribute:
     def from_column(
         cls, name: str, column: Array, *, fewest: int = FEWEST, most: int = 0
     ) -> Attribute:
-        """Take each value of a column that is named as a whole, as ``metadata:site``.
+        """Make an attribute of a whole column, such as ``metadata:site``.
 
-        A value of fewer than ``fewest`` samples counts as not known. Refused are more different
-        numbers than make categories, or than ``most``.
+        A value of fewer than ``fewest`` samples counts as unknown. Raises an InputError if a column
+        of numbers has too many different values for categories, or a column has more than ``most``.
         """
         cells = read_column(column)
         codes, labels = cells.categories
         if cells.codes is None and len(labels) > most:
             raise InputError(
-                f"{name!r} has {len(labels)} different values; say where to cut it: {name}>=NUMBER."
+                f"{name!r} has {len(labels)} different values; name a threshold: {name}>=NUMBER."
             )
         kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
         numbers = np.full(len(labels) + 1, -1)
@@ -232,9 +231,9 @@ class Attribute:
         fewest: int = FEWEST,
         most: int = 0,
     ) -> Attribute:
-        """Take the column that is named as a whole, or else what the names stand for.
+        """Make an attribute of the whole column with this name, or else of the listed names.
 
-        ``tables`` are columns by the kind that names begin with.
+        ``tables`` has the columns by the kind that names begin with.
         """
         kind, _, column = names[0][0].partition(":")
         whole = next((c for c in tables.get(kind, ()) if shown(c) == column), None)
@@ -246,12 +245,12 @@ class Attribute:
     def inferred(
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None
     ) -> Attribute:
-        """Infer the values that are not known; where no feature set tells, −1 as before.
+        """Infer the unknown values; they stay −1 if no feature set predicts them.
 
         Parameters
         ----------
         inference : GroupInference
-            What infers them; a clone of it is fitted.
+            Estimator for the unknown values; a clone of it is fitted.
         feature_sets, y, sample_weight
             As for :meth:`ntkit.estimators.GroupInference.fit`.
 
@@ -273,14 +272,14 @@ class Attribute:
             inference=fitted,
         )
 
-    # -- what they tell --------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.value)
 
     @property
     def labels(self) -> Array:
-        """The value of each sample by its name, None where it is not known; (N,)."""
+        """The value of each sample by its name, None if it is not known; (N,)."""
         if (self.value >= 0).all() and self.names:
             return np.asarray(self.names)[self.value]
         names = np.empty(len(self.names) + 1, dtype=object)
@@ -289,7 +288,7 @@ class Attribute:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Samples of each value."""
+        """Mask of the samples with each value."""
         counts = np.bincount(self.value[self.value >= 0], minlength=len(self.names))
         return tuple(counts.tolist())
 
@@ -303,7 +302,7 @@ class Attribute:
         return f"{self.name}, {of}: {', '.join(parts)}{f', {rest} on none' if rest else ''}."
 
     def take(self, rows: Array) -> Attribute:
-        """The attribute of some samples."""
+        """The attribute restricted to some samples."""
         return replace(
             self,
             value=self.value[rows],
@@ -312,28 +311,28 @@ class Attribute:
         )
 
     def where(self, kept: Array) -> Attribute:
-        """The values of some samples (N,), the others having none; values of nobody go."""
+        """The values of some samples (N,); the others have none, and unused values are removed."""
         value = np.where(kept, self.value, -1)
         there = np.unique(value[value >= 0])
         value[value >= 0] = np.searchsorted(there, value[value >= 0])
         return replace(self, value=value, names=tuple(self.names[i] for i in there))
 
     def crossed(self, y: ArrayLike, *others: Attribute, fewest: int | None = None) -> Attribute:
-        """Groups class × value, of this attribute and perhaps of others.
+        """Groups class × value, of this attribute and of additional ones.
 
         Parameters
         ----------
         y : array-like of shape (N,)
             Classes.
         *others : Attribute
-            More of the same samples.
+            More attributes of the same samples.
         fewest : int, optional
-            Groups of fewer samples are left out; a class without another group is one.
+            Groups of fewer samples are left out; if a class has no other group, it forms one group.
 
         Returns
         -------
         Attribute
-            Of the groups that occur, in the order of the classes; −1 for samples in none.
+            With the groups that occur, in the order of the classes; −1 for samples in none.
 
         Raises
         ------
@@ -360,12 +359,15 @@ class Attribute:
             of_group = [str(each.names[value]) for each, value, is_one in pairs if is_one]
             names.append(" × ".join([str(classes[y_index[row]]), *of_group]))
         if len(set(names)) < len(names):
-            raise InputError("Two groups would have one name; write labels without ' × '.")
+            raise InputError(
+                "Two groups would have the same name; rename labels so that they do "
+                "not contain ' × '."
+            )
         name = " and ".join(each.name for each in attributes)
         return replace(self, name=name, value=number, names=tuple(names))
 
     def worst(self, right: Array) -> Group:
-        """The value with the lowest accuracy; ``right``, bool (N,): on whom a head is right."""
+        """The value with the lowest accuracy; ``right``, bool (N,), marks correct predictions."""
         there = self.value >= 0
         counts = np.bincount(self.value[there], minlength=len(self.names))
         n_right = np.bincount(self.value[there], weights=right[there], minlength=len(counts))
@@ -376,6 +378,6 @@ class Attribute:
 
 
 def source_of(name: str) -> str:
-    """Source of a yes-or-no attribute of this name."""
+    """Source of a yes-or-no attribute with this name."""
     kind = name.partition(":")[0]
     return "layer" if name.startswith(("layer:", "embedding ")) else kind

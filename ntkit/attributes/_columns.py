@@ -1,4 +1,4 @@
-"""Columns of a table: categories, numbers cut at quantiles, and what is missing."""
+"""Columns of a table: categories, numbers with thresholds at quantiles, and missing values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def cuts_of(values: Array) -> Array:
-    """Thresholds at quantiles of the values that are there; each once, smallest first."""
+    """Unique thresholds at quantiles of the known values, in ascending order."""
     there = values[~np.isnan(values)]
     if not len(there):
         return np.empty(0)
@@ -27,8 +27,8 @@ def cuts_of(values: Array) -> Array:
     return np.asarray(cuts[common_enough(counts, len(there))])
 
 
-_FEW = 10  # different numbers, which are as good as categories
-_LONGEST = 60  # characters of a category that a name shows
+_FEW = 10  # so few different numbers are treated as categories
+_LONGEST = 60  # characters of a category in a name
 
 
 @documented
@@ -36,16 +36,16 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     """Feature set of the columns of a table.
 
     A column of texts gives one attribute for each category that at least 1 % of the samples have,
-    ``column:sex=Female``; a column of numbers one for each of some quantiles, ``column:age>=37``,
-    or for each number if there are ten at most. A sample without a value counts for none of these,
-    and has the attribute ``column:age missing``.
+    such as ``column:sex=Female``. A column of numbers gives one for each of some quantiles,
+    ``column:age>=37``, or for each number if there are ten at most. A sample without a value has
+    none of these attributes; it has the attribute ``column:age missing``.
 
     Parameters
     ----------
     table : DataFrame or mapping of str to array-like of shape (N,)
-        Values by column. Missing are None, NaN and empty texts.
+        Values by column. None, NaN and empty texts count as missing.
     kind : str, default="column"
-        Beginning of the names.
+        Prefix of the names.
 
     {feature_set.returned}
 
@@ -77,13 +77,13 @@ class Column:
     """A column as codes of its categories, or as numbers."""
 
     known: Array
-    codes: Array | None  # −1 where nothing is known
+    codes: Array | None  # −1 if the value is missing
     labels: list[str]
     numbers: Array | None
 
     @property
     def categories(self) -> tuple[Array, list[str]]:
-        """Codes and labels; of numbers, a category for each that occurs."""
+        """Codes and labels; for numbers, one category for each that occurs."""
         if self.codes is not None:
             return self.codes, self.labels
         assert self.numbers is not None
@@ -106,14 +106,14 @@ def _blocks_of(name: str, values: Array) -> Iterator[Block]:
         cuts = cuts_of(column.numbers)
         names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
         if names:
-            reached = column.numbers[:, None] >= cuts  # NaN reaches none
+            reached = column.numbers[:, None] >= cuts  # NaN is below every threshold
             yield Block(names, reached, known, (name,) * len(names))
     if common_enough(np.asarray(len(values) - n), len(values)):
         yield Block((f"{name} missing",), ~column.known[:, None])
 
 
 def read_column(values: Array) -> Column:
-    """Values as categories where they are few or texts, else as numbers."""
+    """Values as categories if they are few or texts, else as numbers."""
     if values.dtype.kind in "fiu":
         return _of_numbers(values.astype(np.float64))
     if values.dtype.kind == "b":
@@ -148,13 +148,13 @@ def _is_missing(value: object) -> bool:
 
 
 def number(value: float) -> str:
-    """A number as a person writes it, six digits at most."""
+    """A number as text, with at most six digits."""
     whole = np.isfinite(value) and float(value).is_integer() and abs(value) < 2**53
     return str(int(value)) if whole else f"{value:.6g}"
 
 
 def _cut(cut: float, values: Array) -> str:
-    """A cut with as few digits, from six on, as divide the values where it does."""
+    """The threshold with the fewest digits, from six on, that splits the values in the same way."""
     text = number(cut)
     below = np.max(values, where=values < cut, initial=-np.inf)
     for digits in range(6, 18):
@@ -165,12 +165,12 @@ def _cut(cut: float, values: Array) -> str:
 
 
 def shown(text: str) -> str:
-    """A text as a name shows it: the beginning of a long one."""
+    """A text for a name; a long one is cut."""
     return shortened(text, _LONGEST)
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Names that were cut to the same beginning get a number."""
+    """Numbers are appended to names that were cut to the same text."""
     seen: dict[str, int] = {}
     distinct = list[str]()
     for name in names:
@@ -181,24 +181,24 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
 
 @documented
 def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> FeatureSet:
-    """Feature set of a table that says more about the samples: where from, by which device, when.
+    """Feature set of a table with more facts about the samples, such as site, device or time.
 
     Parameters
     ----------
     table : DataFrame or mapping of str to array-like
         Values by column.
     ids : sequence of str, length N, optional
-        Name of each sample, such as its file; rows of the table are matched by the column ``key``.
-        A sample without a row is missing in every column. Without names, row by row.
+        Unique name of each sample, such as its file; the column ``key`` matches rows with samples.
+        A sample without a row is missing in every column. Without names, row i belongs to sample i.
     key : str, default="file_name"
-        Column of names.
+        Column with the names of the samples.
 
     {feature_set.returned}
 
     Raises
     ------
     InputError
-        If there is no such column, it names a sample twice, or no name matches.
+        If the column is missing, names a sample twice, or no name matches.
 
     Examples
     --------

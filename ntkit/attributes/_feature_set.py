@@ -1,4 +1,4 @@
-"""Where attributes are read from: a view gives them in blocks, each a yes or no of every sample."""
+"""Feature sets: sources of attributes, in blocks of yes or no for every sample."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Linear functions of a layer's columns, of which one must be the largest."""
+    """Attribute of a layer as a rule: the largest of some linear functions of its columns."""
 
-    # High in a channel, high along a direction, or nearest to one of some centres. The value of a
-    # single function must be at least 0.
+    # The rule is: high in a channel, high along a direction, or nearest to one of several centres.
+    # If there is one function, its value must be at least 0.
 
     layer: str
     columns: Array
@@ -33,11 +33,11 @@ class Rule:
     which: int = 0
 
     def values(self, X: Array) -> Array:
-        """Who has the attribute, by the layer's numbers X (N, columns): int8 of shape (N,)."""
+        """Apply the rule to the layer's numbers X (N, columns): int8 of shape (N,)."""
         if X.ndim != 2 or self.columns.max() >= X.shape[1]:
             raise InputError(
                 f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
-                f"{X.shape[-1]}; it is of another model."
+                f"{X.shape[-1]} columns; the rule belongs to another model."
             )
         has_it = np.empty(len(X), dtype=np.int8)
         for at in range(0, len(X), _ROWS):
@@ -49,7 +49,7 @@ class Rule:
         return has_it
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold; weights to six digits."""
+        """The rule as values that JSON can hold; weights have six digits."""
         return {
             "layer": self.layer,
             "columns": self.columns.tolist(),
@@ -60,7 +60,7 @@ class Rule:
 
     @classmethod
     def from_dict(cls, given: Any) -> Rule | None:
-        """Read what :meth:`as_dict` wrote; None if it is anything else."""
+        """Read the output of :meth:`as_dict`; None if it is anything else."""
         try:
             layer, which = given["layer"], given["which"]
             columns, weights, offsets = (
@@ -81,9 +81,9 @@ class Rule:
 
 
 def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | None:
-    """Rule of being low, above the median or high in a column."""
-    # The cut lies half-way between the last value on one side and the first on the other, where the
-    # last bits of a number decide nothing.
+    """Rule for low, above the median or high in a column."""
+    # The threshold lies half-way between the neighbouring values, so that the last bits of a number
+    # do not matter.
     there = np.asarray(values, dtype=np.float64)
     there = there[~np.isnan(there)]
     if what not in _QUANTILES or not len(there):
@@ -97,8 +97,8 @@ def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | 
 
 
 SUPPORT = 0.01
-"""Share of the samples that must have an attribute, and that must not."""
-FEWEST = 5  # samples of either kind, below which no test says anything
+"""Smallest share of samples that must have an attribute, and that must not have it."""
+FEWEST = 5  # fewest samples of either kind; a test needs as many
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +108,14 @@ class Block:
     Attributes
     ----------
     names : tuple of str
-        B names, as ``word:film``.
+        B names, such as ``word:film``.
     values : scipy sparse array or ndarray, of 0 and 1 and shape (N, B)
-        Who has which.
+        Which sample has which attribute.
     known : ndarray of bool, shape (N,), or None
-        Samples for which it is known; None for all.
+        Samples whose attribute is known; None for all.
     origins : tuple of str
-        What each attribute is read from, such as the column that it cuts; by default itself.
+        Source of each attribute, such as the column that it is a threshold of; by default the name
+        itself.
     """
 
     names: tuple[str, ...]
@@ -139,21 +140,21 @@ class Block:
 @documented
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Attributes of one kind, made as they are looked at.
+    """Attributes of one kind, computed when they are used.
 
     Parameters
     ----------
     kind : str
-        Their kind, as ``word``.
+        Kind, such as ``word``.
     exact : bool
-        Whether the input says them in so many words (a word, a category), or they are inferred.
+        Whether the input states the attributes (a word, a category); else they are inferred.
     n_samples : int
         N.
     make : callable
-        Gives the blocks, each time it is called.
+        Function that returns the blocks; it is called for each pass.
     rule : callable, optional
-        Gives, by the name of an attribute whose name does not say how to read it from other
-        samples, what does; None if nothing can.
+        Function that returns the rule of an attribute by name, for names that do not say how to
+        compute it for other samples; None if there is no rule.
 
     Examples
     --------
@@ -172,11 +173,11 @@ class FeatureSet:
     rule: Callable[[str], Rule | None] = field(default=lambda name: None)
 
     def blocks(self) -> Iterator[Block]:
-        """Give all attributes, some at a time."""
+        """Return all attributes in blocks."""
         return self.make()
 
     def without(self, names: Collection[str]) -> FeatureSet:
-        """The same view, some attributes left out."""
+        """The same feature set without some attributes."""
         left_out = set(names)
         return replace(self, make=lambda: _without(self.blocks(), left_out)) if left_out else self
 
@@ -201,9 +202,9 @@ def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
     full = [one for one in names if one.partition(":")[2].startswith(name)]  # without its kind
     meant = repr(min(full, key=len)) if full else meant_instead(name, names)
     raise InputError(
-        f"No attribute is called {name!r}; did you mean {meant}?"
+        f"There is no attribute {name!r}; did you mean {meant}?"
         if meant
-        else f"No attribute is called {name!r}, among {len(names)}; take a name from the table."
+        else f"There is no attribute {name!r} among {len(names)}; use a name from the table."
     )
 
 
@@ -219,7 +220,7 @@ def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
 
 
 def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> list[Array]:
-    """Some attributes of every sample, by going through the views once."""
+    """Some attributes of every sample, read in one pass over the feature sets."""
     wanted, values = set(names), dict[str, Array]()
     for feature_set in feature_sets if names else ():
         for block in feature_set.blocks():
@@ -230,7 +231,7 @@ def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> 
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:
-    """Whether enough of n samples have an attribute, and enough have not."""
+    """Whether enough of n samples have an attribute, and enough do not have it."""
     counts = np.asarray(counts)
     least = np.maximum(FEWEST, SUPPORT * np.asarray(n))
     return np.asarray((counts >= least) & (n - counts >= least))
@@ -241,7 +242,7 @@ _BYTES = 32 << 20  # of a block
 
 def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> FeatureSet:
     """Feature set of the columns of a matrix: high, low and above the median, for each column."""
-    matrix = X if isinstance(X, np.ndarray) else np.asarray(X)  # a mapped one stays mapped
+    matrix = X if isinstance(X, np.ndarray) else np.asarray(X)  # a memory-mapped array stays mapped
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
         raise InputError(
             f"{kind} must be a matrix of numbers, one row per sample; got {matrix.dtype} of shape "
@@ -249,7 +250,8 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
         )
     if names is not None and len(names) != matrix.shape[1]:
         raise InputError(
-            f"{kind} has {matrix.shape[1]} columns and {len(names)} names; give one for each."
+            f"{kind} has {matrix.shape[1]} columns and {len(names)} names; pass one name for each "
+            "column."
         )
     shown = [f"#{j}" for j in range(matrix.shape[1])] if names is None else list(names)
 
@@ -284,7 +286,7 @@ def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
 
 
 def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> Iterator[Block]:
-    """The three attributes of each column; a block, if any is common enough."""
+    """The three attributes of each column; one block, if any attribute is common enough."""
     if not names:
         return
     there = part if known is None else part[known]

@@ -1,4 +1,4 @@
-"""Statistics of an image that need no knowledge of what it shows."""
+"""Statistics of an image that do not depend on its content."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ _NAMES = [f"image:{name}" for name in STATISTICS]
 def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
     """Feature set of statistics of images: brightness, contrast, colour, size, parts.
 
-    Each gives three attributes: ``image:brightness high`` (the highest quarter of the samples),
-    ``low`` (the lowest) and ``above the median``.
+    Each gives three attributes: ``image:brightness high`` (the highest quarter), ``low`` (the
+    lowest) and ``above the median``.
 
     Parameters
     ----------
     images : iterable of ndarray of shape (H, W) or (H, W, 3 or 4)
-        Decoded images, of any size; 0 … 255 if they are whole numbers, else 0 … 1. Gone
-        through once, when the feature set is first looked at.
+        Decoded images of any size; whole numbers are 0 … 255, others 0 … 1. They are read once,
+        when the feature set is first used.
     n_samples : int
-        How many there are.
+        Number of images.
 
     {feature_set.returned}
 
     Raises
     ------
     InputError
-        On looking, if there are fewer or more of them, or one is not an image.
+        When the feature set is used: if there are fewer or more images, or one of them is not an
+        image.
 
     Examples
     --------
@@ -68,8 +69,8 @@ def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
         rows = [statistics_of_image(image) for image in islice(images, n_samples + 1)]
         if len(rows) != n_samples:
             raise InputError(
-                f"There are {'more' if len(rows) > n_samples else len(rows)} pictures for "
-                f"{n_samples} samples; give one for each."
+                f"There are {'more' if len(rows) > n_samples else len(rows)} images for "
+                f"{n_samples} samples; pass one for each sample."
             )
         return np.asarray(rows)
 
@@ -77,23 +78,23 @@ def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
 
 
 def measured_image_statistics(statistics: Array) -> FeatureSet:
-    """The same view of statistics that were measured already, (N, 19)."""
+    """The same feature set from statistics that were already computed, (N, 19)."""
     return inferred("image", _NAMES, len(statistics), lambda: statistics)
 
 
 def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
-    """The statistics of one picture, in the order of ``STATISTICS``."""
-    # Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
-    # and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of
-    # all; sharpness is the deviation of the Laplacian; evenness of the border is minus its
-    # deviation. The brightness of each of nine parts, three by three, tells where a mark or a stamp
-    # is.
+    """The statistics of one image, in the order of ``STATISTICS``."""
+    # Brightness and contrast are the mean and deviation of the grey values. Colourfulness is that
+    # of Hasler and Süsstrunk (2003). Redness and blueness are how far these channels exceed the
+    # mean of all. Sharpness is the deviation of the Laplacian. Evenness of the border is minus its
+    # deviation. The brightness of nine parts, three by three, shows the place of a mark or a stamp.
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
         raise InputError(
-            f"A picture has the shape (height, width) or (height, width, 3); got {pixels.shape}."
+            "An image must have the shape (height, width) or (height, width, 3); got "
+            f"{pixels.shape}."
         )
     scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
     rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float32)
@@ -126,7 +127,7 @@ def _colourfulness(red: Array, green: Array, blue: Array) -> float:
 
 
 def _parts(grey: Array) -> list[float]:
-    """Mean of each of nine parts, row by row; of those without a pixel, that of all."""
+    """Mean of each of nine parts, row by row; a part without pixels gets the mean of all."""
     return [
         float(part.mean() if part.size else grey.mean())
         for row in np.array_split(grey, len(_ROWS), axis=0)

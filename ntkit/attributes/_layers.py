@@ -26,7 +26,7 @@ from ntkit.attributes._feature_set import (
 from ntkit.exceptions import InputError
 
 EMBEDDING = "embedding"
-"""The layer that the head reads, as attributes call it."""
+"""Name of the layer that the head reads, in names of attributes."""
 _DIRECTIONS = 8
 _CLUSTERS = 8
 _FITTED_ON = 10_000  # samples that clusters are fitted on
@@ -43,14 +43,14 @@ class _Directions:
     """Scores on principal components, (N, K), and the linear functions that give them."""
 
     scores: Array
-    columns: Array  # (M,), those that vary
+    columns: Array  # (M,), columns that vary
     weights: Array  # (K, M)
     offsets: Array  # (K,)
 
 
 @dataclass(frozen=True, eq=False)
 class _Clusters:
-    """Number of the cluster of each sample, from 0 on, the largest first; centres, (c, K)."""
+    """Index of the cluster of each sample, the largest cluster is 0; centres, (c, K)."""
 
     numbers: Array
     centres: Array
@@ -60,29 +60,30 @@ class _Clusters:
 def layers(
     activations: Mapping[str, ArrayLike], *, kind: str = "layer", random_state: int = 0
 ) -> FeatureSet:
-    """Feature set of layers of a network: who is high in a channel, or in one of a few clusters.
+    """Feature set of layers of a network: channels, directions and clusters.
 
-    A column gives three attributes: ``layer:relu_2 #3 mean high`` (the highest quarter of the
-    samples), ``low`` (the lowest) and ``above the median``. So does each of the first principal
-    components of a layer's standardised columns, ``layer:relu_2 direction 1 high``. Each of eight
-    clusters (k-means) in the space of these gives one, ``layer:relu_2 cluster 2``, counted from the
-    largest. All are inferred: a person has to see what they stand for.
+    Each column gives three attributes: ``layer:relu_2 #3 mean high`` (the highest quarter), ``low``
+    (the lowest) and ``above the median``. So does each of the first principal components of a
+    layer's standardised columns, as ``layer:relu_2 direction 1 high``. Each of eight clusters
+    (k-means) of these components gives one, as ``layer:relu_2 cluster 2``, counted from the
+    largest. All of them are inferred: a person has to look at samples to see what they stand for.
 
     Parameters
     ----------
     activations : mapping of str to array-like of shape (N, 2 C)
-        By layer, the mean of each of its C channels over positions, then the deviation of each.
+        By layer: the means of its C channels over positions, then the deviations.
     kind : str, default="layer"
-        Beginning of the names.
+        Prefix of the names.
     random_state : int, default=0
-        Decides where clusters begin.
+        Seed of the clusters.
 
     {feature_set.returned}
 
     Raises
     ------
     InputError
-        If one is no matrix of finite numbers with an even number of columns, or lengths differ.
+        If an array is not a matrix of finite numbers with an even number of columns, or lengths
+        differ.
 
     Examples
     --------
@@ -96,11 +97,15 @@ def layers(
     matrices = {name: _checked(name, X) for name, X in activations.items()}
     sizes = {len(X) for X in matrices.values()}
     if len(sizes) > 1:
-        raise InputError(f"The layers have {sorted(sizes)} samples; give those of the same ones.")
+        raise InputError(
+            f"The layers have {sorted(sizes)} samples; pass layers of the same samples."
+        )
 
     @cache
     def seen(name: str) -> tuple[_Directions, _Clusters]:
-        with threadpool_limits(1):  # beside other work, threads wait longer than they work
+        with threadpool_limits(
+            1
+        ):  # if other programs are running, threads wait longer than they work
             directions = _directions(matrices[name])
             return directions, _clusters(directions.scores, random_state)
 
@@ -132,7 +137,7 @@ def layers(
 
 
 def _fitted_rule(name: str, rest: str, directions: _Directions, clusters: _Clusters) -> Rule | None:
-    """Rule of being high along a direction, or of the centre that is nearest."""
+    """Rule for a high value along a direction, or for the nearest centre."""
     W, b = directions.weights, directions.offsets
     if direction := _DIRECTION.fullmatch(rest):
         k = int(direction[1]) - 1
@@ -142,7 +147,7 @@ def _fitted_rule(name: str, rest: str, directions: _Directions, clusters: _Clust
         sign = cut.weights[0, 0]
         return Rule(name, directions.columns, sign * W[[k]], sign * b[[k]] + cut.offsets)
     if cluster := _CLUSTER.fullmatch(rest):
-        # Of two centres the nearer one has more of 2 c·z − c·c.
+        # Of two centres, the nearer one has the larger 2 c·z − c·c.
         centres, which = clusters.centres, int(cluster[1]) - 1
         offsets = 2 * centres @ b - (centres**2).sum(axis=1)
         return Rule(name, directions.columns, 2 * centres @ W, offsets, which)
@@ -153,11 +158,11 @@ def _checked(name: str, X: ArrayLike) -> Array:
     matrix = X if isinstance(X, np.ndarray) else np.asarray(X)
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or matrix.shape[1] % 2:
         raise InputError(
-            f"The layer {name!r} must be a matrix of numbers, means of the channels and then their "
-            f"deviations; got {matrix.dtype} of shape {matrix.shape}."
+            f"The layer {name!r} must be a matrix of numbers: means of the channels, then their "
+            f"deviations. Got {matrix.dtype} of shape {matrix.shape}."
         )
     if not all(np.isfinite(matrix[at : at + _ROWS]).all() for at in range(0, len(matrix), _ROWS)):
-        raise InputError(f"The layer {name!r} holds NaN or infinite values; leave it out.")
+        raise InputError(f"The layer {name!r} contains NaN or infinite values; leave it out.")
     return matrix
 
 
@@ -171,7 +176,7 @@ def _directions(X: Array) -> _Directions:
     mean, deviation = mean[non_constant], deviation[non_constant]
     parts = [slice(at, at + _ROWS) for at in range(0, len(X), _ROWS)]
     gram = np.zeros((len(mean), len(mean)))
-    for part in parts:  # a whole copy in double precision would be twice what is given
+    for part in parts:  # a copy in double precision would need twice the memory of the input
         standardised = (X[part][:, non_constant] - mean) / deviation
         gram += standardised.T @ standardised
     most = min(_DIRECTIONS, len(X) - 1, len(mean))
@@ -185,7 +190,7 @@ def _directions(X: Array) -> _Directions:
 
 
 def _first_axes(gram: Array, most: int) -> Array:
-    """Eigenvectors of the largest eigenvalues, as columns, the largest first."""
+    """Eigenvectors of the largest eigenvalues as columns, in descending order."""
     if len(gram) <= 4 * most:
         return np.asarray(np.linalg.eigh(gram)[1][:, ::-1][:, :most])
     start = np.random.default_rng(0).normal(size=len(gram))
@@ -194,7 +199,7 @@ def _first_axes(gram: Array, most: int) -> Array:
 
 
 def _clusters(directions: Array, random_state: int) -> _Clusters:
-    """Clusters (k-means) in the space of the directions."""
+    """Clusters (k-means) of the directions."""
     n_different = len(np.unique(directions[:_FITTED_ON], axis=0))
     if not directions.shape[1] or n_different < 2:
         alone = np.zeros((1, directions.shape[1]))
@@ -208,11 +213,11 @@ def _clusters(directions: Array, random_state: int) -> _Clusters:
     return _Clusters(np.argsort(order)[numbers], fitted.cluster_centers_[order])
 
 
-# -- by name, of other samples -------------------------------------------------------------------
+# -- attributes of other samples, by name --------------------------------------------------------
 
 
 def layer_of(name: str, rule: Rule | None = None) -> str | None:
-    """The layer that an attribute is of, by its name or rule; None if that is of no layer."""
+    """Layer of an attribute, from its name or rule; None if it has no layer."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -220,7 +225,7 @@ def layer_of(name: str, rule: Rule | None = None) -> str | None:
 
 
 def is_channel(name: str) -> bool:
-    """Whether the name of a layer's attribute says how it is read."""
+    """Whether the name of a layer's attribute says how to compute it."""
     return _channel(name) is not None
 
 
@@ -232,18 +237,20 @@ def _channel(name: str) -> re.Match[str] | None:
 
 
 def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:
-    """Who has an attribute of a layer, by its rule, or cut at quartiles of these samples; (N,)."""
+    """Attribute of a layer, computed by its rule or with quartiles of these samples; (N,)."""
     layer = layer_of(name) if rule is None else rule.layer
     if layer is None or layer not in layers:
         raise InputError(
-            f"The layer of {name!r} gives no row of finite numbers for each sample; name another "
-            "attribute."
+            f"The layer of {name!r} does not give a row of finite numbers for each sample; name "
+            "another attribute."
         )
     X = layers[layer]
     if rule is None:
         channel = _channel(name)
         if channel is None:
-            raise InputError(f"{name!r} does not say how it is read; give the page's answers.")
+            raise InputError(
+                f"{name!r} does not say how to compute the attribute; pass the page's answers."
+            )
         channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
         if int(channel[1]) >= channels:
             raise InputError(
@@ -252,8 +259,8 @@ def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = Non
         rule = _rule_of_channel(channel, layer, X, channels)
     if rule is None:
         raise InputError(
-            f"No sample is on a side of {name!r}, so there is nothing to balance; name an "
-            "attribute that some samples have and others have not."
+            f"No sample has a value of {name!r}, so there is nothing to balance; name an attribute "
+            "that some samples have and others do not."
         )
     return rule.values(X)
 

@@ -1,4 +1,4 @@
-"""An attribute by its name, read from other samples than those that it was found on."""
+"""An attribute by its name, computed for other samples than those it was found on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_NAMES = 20  # in a sentence
 
 
 class NobodyHas(InputError):
-    """An attribute that these samples could have, and none of them has."""
+    """None of the samples has an attribute that they could have."""
 
 
 def attribute_named(
@@ -35,9 +35,9 @@ def attribute_named(
     images: Sequence[Any] | None = None,
     feature_sets: Iterable[FeatureSet] = (),
 ) -> Array:
-    """One attribute, by the name that an audit gives it, read from raw inputs of any samples."""
-    # On the samples of the audit this equals Audit.values. On others a word is looked for however
-    # rare it is; "image:brightness high" is the highest quarter of the samples at hand.
+    """One attribute by the name that an audit gives it, read from raw inputs of any samples."""
+    # On the samples of the audit the result equals Audit.values. On other samples a word counts at
+    # any frequency, and "image:brightness high" is the highest quarter of these samples.
     kind, _, rest = name.partition(":")
     if kind == "word" and rest and texts is not None:
         return _of_texts(name, rest, texts)
@@ -75,7 +75,7 @@ def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> st
 
 
 def _full_names(name: str, given: Mapping[str, Any]) -> str:
-    """Hint at what a name without a kind may mean, or at the names that exist."""
+    """Hint at the probable meaning of a name without a kind, or at the names that exist."""
     full = dict[str, str]()
     if given["image"] is not None:
         whats = ("above the median", "low", "high")
@@ -103,11 +103,11 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
         return values
     meant = meant_instead(word, known)
     hint = f"; did you mean {f'word:{meant[1:-1]}'!r}?" if meant and meant[1:-1] != word else "."
-    raise NobodyHas(f"None of the {len(texts)} texts holds {name!r}{hint}")
+    raise NobodyHas(f"None of the {len(texts)} texts contains {name!r}{hint}")
 
 
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
-    """A name of a column and what is asked of it: a category, a cut, or that it is missing."""
+    """Name of a column and its condition: a category, a threshold, or missing values."""
     named = [column for column in table if rest.startswith(shown(column))]
     first_error = None
     for column in named:
@@ -120,7 +120,7 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
             if asked.startswith("="):
                 prefix = f"{kind}:{shown(column)}"
                 return _category(name, prefix, asked[1:], read_column(table[column]))
-        except InputError as error:  # another column may be called as this one begins
+        except InputError as error:  # the name of another column may begin with this one's
             first_error = first_error or error
     if first_error is not None:
         raise first_error
@@ -128,7 +128,7 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
     meant = meant_instead(column, list(table))
     if column in table:
         raise InputError(
-            f"{name!r} says nothing of the column {column!r}; write {kind}:{column}=VALUE, "
+            f"{name!r} has no condition on the column {column!r}; write {kind}:{column}=VALUE, "
             f"{kind}:{column}>=NUMBER or {kind}:{column} missing."
         )
     raise InputError(
@@ -145,15 +145,19 @@ def _at_least(name: str, cut: str, column: Column) -> Array:
     try:
         threshold = float(cut)
     except ValueError:
-        raise InputError(f"{name!r} cuts at {cut!r}, which is no number; write a number.") from None
+        raise InputError(
+            f"{name!r} has the threshold {cut!r}, which is not a number; write a number."
+        ) from None
     numbers = _numbers(column)
     if np.isnan(numbers).all():
-        raise InputError(f"{name!r} cuts a column that holds no number; name a value with '='.")
+        raise InputError(
+            f"{name!r} has a threshold, but the column has no numbers; name a value with '='."
+        )
     return np.where(np.isnan(numbers), -1, numbers >= threshold).astype(np.int8)
 
 
 def _numbers(column: Column) -> Array:
-    """A column's values as numbers; NaN where there is none."""
+    """A column's values as numbers; NaN if a value is not a number."""
     if column.numbers is not None:
         return column.numbers
     assert column.codes is not None
@@ -172,7 +176,7 @@ def _category(name: str, prefix: str, value: str, column: Column) -> Array:
     codes, labels = column.categories
     fits = [i for i, label in enumerate(labels) if label == value]
     fits = fits or [i for i, label in enumerate(labels) if shown(label) == value]
-    # The same number, where one table says 3 and another 3.0.
+    # 3 and 3.0 are the same number, in whichever table.
     fits = fits or [i for i, label in enumerate(labels) if _number_of(label) == _number_of(value)]
     if len(fits) == 1:
         return np.where(codes < 0, -1, codes == fits[0]).astype(np.int8)

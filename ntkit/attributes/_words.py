@@ -1,4 +1,4 @@
-"""Words of texts: which are there, mark-up tags as ``<html``, and runs of words if asked for."""
+"""Words of texts, mark-up tags such as ``<html``, and optionally runs of words."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ntkit.exceptions import InputError
 
 _TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
 _BLOCK = 4096  # words
-_SOME = 2000  # texts, among whose words the one that was meant is looked for
+_SOME = 2000  # texts that are searched for a similar word
 
 
 @documented
 def words(
     texts: Sequence[str], *, longest: int = 1, most: int = 20_000, kind: str = "word"
 ) -> FeatureSet:
-    """Feature set of the words that texts hold.
+    """Feature set of the words of texts.
 
-    Letters are taken in lower case. An opening tag of mark-up is a word of its own, ``<html``. A
-    word that fewer than 1 % of the texts hold, or more than 99 %, is left out.
+    Letters are read in lower case. An opening mark-up tag is a word of its own, ``<html``. A word
+    is left out if fewer than 1 % or more than 99 % of the texts contain it.
 
     Parameters
     ----------
     texts : sequence of str, length N
-        One for each sample; an empty one holds no word.
+        One text for each sample; an empty text has no words.
     longest : int, default=1
-        Words in a run: 2 adds the pairs of words that stand beside each other.
+        Length of runs: 2 adds the pairs of adjacent words.
     most : int, default=20000
-        Words to look at, the commonest first.
+        Number of words, the most frequent first.
     kind : str, default="word"
-        Beginning of the names.
+        Prefix of the names.
 
     {feature_set.returned}
 
@@ -70,7 +70,7 @@ def words(
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
-    """Texts that hold a word or a run of words, as :func:`words` reads them."""
+    """Mask of the texts that contain a word or a run of words, as :func:`words` reads them."""
     texts = _checked(texts)
     longest, parts = word.count(" ") + 1, word.split(" ")
     values = np.zeros(len(texts), dtype=np.int8)
@@ -88,14 +88,14 @@ def _checked(texts: Sequence[str]) -> list[str]:
     wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
     if wrong is not None:
         raise InputError(
-            f"texts holds {texts[wrong]!r} at {wrong} (counted from 0), which is no text; fill it, "
-            "if only with ''."
+            f"texts[{wrong}] is {texts[wrong]!r}, which is not a text; fill it, for example with "
+            "''."
         )
     return texts
 
 
 def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...], Any]:
-    """Words that are common enough, and who holds them: a sparse matrix by column, (N, words)."""
+    """Words that are frequent enough, and the texts that contain them: sparse (N, words)."""
     vectorizer = CountVectorizer(
         analyzer=lambda text: _words_of(text, longest),
         binary=True,
@@ -105,7 +105,7 @@ def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...]
     )
     try:
         X = vectorizer.fit_transform(texts).tocsc()
-    except ValueError:  # no text holds any word, or all words are rare
+    except ValueError:  # no text has any word, or all words are rare
         return (), None
     kept = common_enough(np.diff(X.indptr), len(texts))
     names = vectorizer.get_feature_names_out()[kept]
@@ -113,7 +113,7 @@ def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...]
 
 
 def places_of(text: str, word: str) -> Iterator[tuple[int, int]]:
-    """Where a text holds a word, or a run of words: beginning and end of each place."""
+    """Positions of a word, or of a run of words, in a text: beginning and end of each."""
     wanted, last = word.split(" "), list[re.Match[str]]()
     for match in _TOKEN.finditer(_lower(text)):
         if match[0].startswith("</"):
@@ -124,7 +124,7 @@ def places_of(text: str, word: str) -> Iterator[tuple[int, int]]:
 
 
 def _lower(text: str) -> str:
-    """A text in lower case, letter by letter where the whole would have another length."""
+    """A text in lower case, of the same length: letters whose lower case is longer stay."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower

@@ -1,4 +1,4 @@
-"""Change: what is done to raw samples that must not alter the right answer."""
+"""Changes of raw samples that must not alter the right answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ntkit.exceptions import InputError
 from ntkit.samples import ReadTable, Samples
 
 KINDS = ("word", "markup", "case", "column", "image", "folder")
-"""What the text form of a change may begin with."""
+"""Prefixes of the text form of a change."""
 
 
 @documented
@@ -36,18 +36,18 @@ KINDS = ("word", "markup", "case", "column", "image", "folder")
 class Change:
     """A change of raw samples that must not alter the right answer.
 
-    A change is a claim about the world, which only a person can make: *the right answer stays the
-    same*. Copies are then evidence of what a model relies on (predictions that flip), rows to
-    retrain on, and samples to judge a head by, without a group label.
+    A change is a claim that only a person can make: *the right answer stays the same*. Its copies
+    show whether a model relies on the changed part (predictions that flip). They can also retrain
+    and evaluate a head, without any group label.
 
     Make one with :func:`change_named` or :func:`change_from`.
 
     Attributes
     ----------
     name : str
-        Its text form, such as ``word:film|word:movie`` or ``image:border``.
+        Text form, such as ``word:film|word:movie`` or ``image:border``.
     kind : str
-        Its kind: word, markup, case, column, image, folder or function.
+        Kind: word, markup, case, column, image, folder or function.
 
     Examples
     --------
@@ -78,39 +78,39 @@ class Change:
         Parameters
         ----------
         samples : Samples
-            The whole set, of which donors are taken; not embeddings.
+            The whole set, which donors are taken from; not embeddings.
         rows : sequence of int, optional
-            Those to copy; by default all.
+            Rows to copy; by default all.
         seed : int
-            Decides everything random; a copy does not depend on which others are made.
+            Seed of everything random. A copy does not depend on the other rows.
         folds : ndarray of int, shape (N,), optional
-            Fold of each sample; a donor (another image, another row) is of the same fold. Its
-            class is drawn uniformly, and it is never the sample itself: else copies would carry
-            the class.
+            Fold of each sample; a donor (another image, another row) is in the same fold. The class
+            of the donor is drawn uniformly, because copies would else carry the class. A sample is
+            never its own donor.
 
         Returns
         -------
         copies : Samples
-            One for each row of ``rows`` that the change applies to, with its label. Images are
-            made as they are read.
+            One copy for each row of ``rows`` that the change applies to, with its label. Images are
+            made when they are read.
         at : ndarray of int, shape (n,)
-            The row of each copy's original.
+            Row of each copy's original.
 
         Raises
         ------
         InputError
-            If the change is not for samples of this kind, or names what they do not have.
+            If the change does not suit samples of this kind, or names something that they lack.
         """
         if samples.embedded:
             raise InputError(
-                f"{self.name} changes raw samples, and embeddings cannot be changed; give the "
+                f"{self.name} changes raw samples, and embeddings cannot be changed; pass the "
                 "samples themselves."
             )
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise InputError(f"A seed is a whole number from 0 on; got {seed!r}.")
+            raise InputError(f"A seed must be a whole number from 0 on; got {seed!r}.")
         if folds is not None and np.shape(folds) != (len(samples),):
             raise InputError(
-                f"folds has shape {np.shape(folds)} for {len(samples)} samples; give one each."
+                f"folds has shape {np.shape(folds)} for {len(samples)} samples; pass one for each."
             )
         X, at = self._apply(samples, _rows(rows, len(samples)), int(seed), folds)
         y, groups, ids = (
@@ -126,12 +126,12 @@ class Change:
         return replace(copies, table=table), at
 
     def applies_to(self, samples: Samples, *, seed: int = 0, folds: Array | None = None) -> Array:
-        """Whether there is a copy of each sample; bool, (N,).
+        """Whether the change applies to each sample; bool, (N,).
 
         Raises
         ------
         InputError
-            If the change is not for samples of this kind, or names what they do not have.
+            If the change does not suit samples of this kind, or names something that they lack.
         """
         _, at = self.copies(samples, seed=seed, folds=folds)
         applies = np.zeros(len(samples), dtype=bool)
@@ -149,21 +149,21 @@ def change_named(name: str | Change) -> Change:
     Parameters
     ----------
     name : str
-        One of
+        One of these:
 
-        - ``word:film|word:movie``: each in the other's place, case and plural kept;
-          ``word:please``: left out; ``word:please=in``: put in where it is not; ``=both``: left
-          out where it is, put in where it is not;
-        - ``markup``: tags stripped, ``markup=both``: and plain texts wrapped into some;
+        - ``word:film|word:movie``: replaces each word by the other, keeping case and plural;
+          ``word:please`` removes it; ``word:please=in`` adds it if it is missing; ``=both`` removes
+          it if it is there and adds it if it is missing;
+        - ``markup``: removes tags; ``markup=both`` also adds tags to plain texts;
         - ``case:lower`` or ``case:upper``;
-        - ``column:sex``: from another row with another value; ``column:sex=Female|Male``: each for
-          the other; ``column:sex=Female``: this value for all; ``column:a+column:b``: several
-          columns, all from one other row;
+        - ``column:sex``: a value from another row with another value; ``column:sex=Female|Male``:
+          replaces each value by the other; ``column:sex=Female``: this value for all;
+          ``column:a+column:b``: several columns, all from one other row;
         - ``image:top left`` (or another of nine parts), ``image:border`` and ``image:centre``
-          (outside and inside of an ellipse of 72 % of the sides; ``image:border=55``): from
-          another image, with soft edges; ``image:high frequencies`` of another image;
-          ``image:blur=2``, ``image:jpeg=75``, ``image:grey``, ``image:brightness=1.2``,
-          ``image:contrast=1.3``, ``image:resize=0.5`` (and back), ``image:noise=0.1``;
+          (outside and inside of an ellipse of 72 % of the sides; ``image:border=55``): from another
+          image, with soft edges; ``image:high frequencies`` of another image; ``image:blur=2``,
+          ``image:jpeg=75``, ``image:grey``, ``image:brightness=1.2``, ``image:contrast=1.3``,
+          ``image:resize=0.5`` (and back), ``image:noise=0.1``;
         - ``folder:PATH``: copies that you made, matched by name.
 
     Returns
@@ -173,7 +173,7 @@ def change_named(name: str | Change) -> Change:
     Raises
     ------
     InputError
-        If it is none of these.
+        If it has none of these forms.
 
     Examples
     --------
@@ -185,15 +185,15 @@ def change_named(name: str | Change) -> Change:
         return name
     if not isinstance(name, str):
         raise InputError(
-            f"A change is a text such as 'word:film|word:movie', or ntkit.changes.change_from of a "
-            f"function; got {name!r:.60}."
+            "A change must be a text such as 'word:film|word:movie', or ntkit.changes.change_from "
+            f"of a function; got {name!r:.60}."
         )
     kind, colon, what = (part.strip() for part in name.partition(":"))
     text = f"{kind}{colon}{what}"
     if kind == "metadata":
         raise InputError(
             f"{text!r} cannot be changed: metadata describe the samples, and the model does not "
-            "take them. Name a word, a column that the model takes, or a part of images; or give "
+            "read them. Name a word, a column that the model reads, or a part of images, or pass "
             "copies that you made with folder:PATH."
         )
     makers: dict[str, Callable[[], Any]] = {
@@ -218,17 +218,17 @@ def change_named(name: str | Change) -> Change:
 def change_from(
     function: Callable[..., Any], name: str | None = None, *, donor: bool = False
 ) -> Change:
-    """Make a change of a function.
+    """Make a change from a function.
 
     Parameters
     ----------
     function : callable
-        Gets a raw sample and returns its copy: of a text, of an image of shape (H, W, C) with
-        values from 0 to 255 as the model sees it, or of a mapping of column names to values. None
-        says that the change does not apply to a text or to a row; images are made as they are
-        read, so it must apply to all of them.
+        Function of a raw sample that returns its copy. A sample is a text, an image of shape (H, W,
+        C) with values from 0 to 255 as the model sees it, or a mapping of column names to values.
+        None says that the change does not apply to a text or a row. Images are made when they are
+        read, so the change must apply to all of them.
     name : str, optional
-        By default the function's own.
+        Name of the change; by default the function's.
     donor : bool
         Whether the function gets another sample as its second argument.
 
@@ -247,26 +247,28 @@ def change_from(
 
 
 def changes_given(*given: Any) -> tuple[Change, ...]:
-    """Changes as users give them, each time None, one, or several; each once."""
+    """Changes as users pass them (None, one, or several), without repetitions."""
     by_name = dict[str, Change]()
     for some in given:
         several = isinstance(some, Iterable) and not isinstance(some, str)
         for each in () if some is None else some if several else [some]:
             change = change_named(each)
             if by_name.setdefault(change.name, change) is not change and isinstance(each, Change):
-                raise InputError(f"Two changes are called {change.name!r}; give each its own name.")
+                raise InputError(
+                    f"Two changes have the name {change.name!r}; give each a different name."
+                )
     return tuple(by_name.values())
 
 
 def as_seen(samples: Samples) -> Samples:
-    """Images as the model sees them, unchanged, to be shown next to their copies."""
+    """Images as the model sees them, unchanged, for display next to their copies."""
     same = Change("unchanged", "image", OfImages("unchanged", ImageChange()))
     return same.copies(samples)[0] if of_images(samples) else samples
 
 
 def control_of(change: Change) -> Change | None:
-    """A change of the same size that means nothing; None where embeddings must be moved instead."""
-    # Of a word, one of like frequency in the same text; of a part, as large a part elsewhere.
+    """A meaningless change of the same size; None if embeddings must be moved instead."""
+    # For a word, a word of similar frequency in the same text; for a part, an equal part elsewhere.
     applied = change._apply
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
@@ -278,11 +280,11 @@ def control_of(change: Change) -> Change | None:
 
 
 def bank_of(samples: Samples, words: Sequence[str] = ()) -> list[Change]:
-    """Changes to try on samples: of images a list, of tables each column, of texts some words."""
+    """Changes to try: for images a list, for tables each column, for texts some words."""
     if samples.embedded:
         return []
     if of_images(samples):
-        # The nine parts, then the others; the number of each is its default.
+        # The nine parts, then the others with their default numbers.
         return [change_named(f"image:{name}") for name in NAMES]
     if samples.kind == "texts":
         return [change_named(f"word:{word}") for word in words]
@@ -298,12 +300,14 @@ def _rows(rows: Sequence[int] | Array | None, n: int) -> Array:
         return np.flatnonzero(given)
     at = given.astype(np.intp)
     if at.ndim != 1 or (at != given).any() or (len(at) and not 0 <= at.min() <= at.max() < n):
-        raise InputError(f"rows are numbers from 0 to {n - 1}, or one bool for each; got {rows!r}.")
+        raise InputError(
+            f"rows must be numbers from 0 to {n - 1}, or one bool for each row; got {rows!r}."
+        )
     return at
 
 
 def _changed(table: ReadTable, samples: Samples, copies: Samples, at: Array) -> ReadTable:
-    """The table of copies: what the model takes of it is changed."""
+    """The table of copies, with changed values in the columns that the model reads."""
     columns = {**table.columns}
     for i, name in enumerate(table.inputs):
         if samples.kind == "texts":

@@ -1,4 +1,4 @@
-"""Changes of columns that a model takes: from another row, or to named values."""
+"""Changes of columns that a model reads: values from another row, or named values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ntkit.samples import Samples, rows_of
 
 @dataclass(frozen=True)
 class OfColumns:
-    """Values of some columns: all from one other row, or named ones."""
+    """Values of some columns: all from one other row, or named."""
 
     name: str
 
@@ -25,9 +25,9 @@ class OfColumns:
         there = column_names(samples)
         if not there:
             raise InputError(
-                f"{self.name!r} changes columns that the model takes, but "
-                f"{samples.called('the set')} holds {samples.kind}; name another change, such as "
-                "word:NAME or image:border."
+                f"{self.name!r} changes columns that the model reads, but "
+                f"{samples.called('the set')} contains {samples.kind}; name another change, such "
+                "as word:NAME or image:border."
             )
         columns, named = self._read(there)
         old = [column(samples, each) for each in columns]
@@ -51,13 +51,13 @@ class OfColumns:
             columns[0], _, values = (part.strip() for part in columns[0].partition("="))
             named = [value.strip() for value in values.split("|")]
             if len({*named}) < len(named):
-                raise InputError(f"{self.name!r} names a value twice; leave one of them out.")
+                raise InputError(f"{self.name!r} names a value twice; name it once.")
         for each in columns:
             if each not in there:
                 meant = meant_instead(each, there)
                 hint = f"did you mean {meant}?" if meant else f"it takes {listed(there, 12)}."
                 raise InputError(
-                    f"{self.name!r}: {each!r} is not a column that the model takes, and only those "
+                    f"{self.name!r}: {each!r} is not a column that the model reads, and only those "
                     f"can be changed; {hint}"
                 )
         return columns, named
@@ -72,7 +72,7 @@ class OfColumns:
         return new
 
     def _value(self, text: str, old: Array) -> Any:
-        """A value that a person wrote, as the column holds it."""
+        """A value written by a person, in the type of the column."""
         known = {str(value).strip(): value for value in old.tolist()}
         if text in known:
             return known[text]
@@ -81,12 +81,12 @@ class OfColumns:
                 value = float(text)
             except ValueError:
                 raise InputError(
-                    f"{self.name!r}: {text!r} is not a number, and the column holds numbers; write "
+                    f"{self.name!r}: {text!r} is not a number, but the column has numbers; write "
                     "one."
                 ) from None
             if old.dtype.type(value) != value and old.dtype.kind != "f":
                 raise InputError(
-                    f"{self.name!r}: the column holds {old.dtype} values, and {text} is none; "
+                    f"{self.name!r}: the column has {old.dtype} values, and {text} is not one; "
                     "write one."
                 )
             return old.dtype.type(value)
@@ -96,7 +96,7 @@ class OfColumns:
 
 
 def column_names(samples: Samples) -> list[str]:
-    """Columns that go into the model; those without a name are called by their numbers."""
+    """Columns that go into the model; unnamed ones have their numbers as names."""
     X = samples.X
     if samples.kind == "inputs":
         return [str(n) for n, v in X.items() if np.size(v) == len(v)]
@@ -108,7 +108,7 @@ def column_names(samples: Samples) -> list[str]:
 
 
 def column(samples: Samples, name: str) -> Array:
-    """Values of one of them."""
+    """Values of one column."""
     X = samples.X
     if samples.kind == "inputs":
         return _array(next(v for n, v in X.items() if str(n) == name)).reshape(len(samples))
@@ -125,7 +125,7 @@ def with_columns(samples: Samples, rows: Array, new: Mapping[str, Array]) -> Any
             for n, v in X.items()
         }
     X, names = _array(X)[rows], column_names(samples)
-    if X.dtype.kind in "US":  # a text must not be cut off
+    if X.dtype.kind in "US":  # a text must not be cut
         X = X.astype(np.result_type(X, *new.values()))
     for name, values in new.items():
         X[:, names.index(name)] = values
@@ -144,5 +144,5 @@ def _numbered(values: Array) -> Array:
 
 
 def _differ(one: Array, other: Array) -> Array:
-    """Whether values differ; a missing one is like another."""
+    """Whether values differ; missing values are equal."""
     return np.asarray((one != other) & ~((one != one) & (other != other)), dtype=bool)

@@ -1,4 +1,4 @@
-"""Donors: the other sample of which a copy takes a part."""
+"""Donors: the other sample that a copy takes a part from."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ntkit._types import Array
 
 
 def generator(name: str, seed: int, *more: int) -> np.random.Generator:
-    """Random numbers of a change: the same for the same name and seed."""
+    """Random numbers of a change, determined by name and seed."""
     return np.random.default_rng([zlib.crc32(name.encode()), seed, *more])
 
 
 def donors(
     n: int, y: Any, folds: Array | None, rng: np.random.Generator, *, unlike: Array | None = None
 ) -> Array:
-    """Row of the donor of each of n samples, −1 where there is none."""
-    # It is of the same fold, and of a class drawn uniformly from those that have a donor there:
-    # were donors drawn from all samples, or from those of one's own class, what they bring would
-    # carry the class. `unlike` holds a value of each sample that its donor must not share.
+    """Row of the donor of each of n samples, −1 if there is none."""
+    # The donor is in the same fold. Its class is drawn uniformly from the classes with a donor in
+    # the fold: donors from all samples, or from the sample's own class, would carry the class.
+    # `unlike` has a value of each sample that its donor must not share.
     kinds = np.zeros(n, dtype=np.intp) if y is None else _numbered(y)
     fold = np.zeros(n, dtype=np.intp) if folds is None else _numbered(folds)
-    value = np.arange(n) if unlike is None else _numbered(unlike)  # no sample is its own donor
+    value = np.arange(n) if unlike is None else _numbered(unlike)  # a sample is not its own donor
     drawn, draws = np.full(n, -1, dtype=np.intp), rng.random((n, 2))
     for number in range(int(fold.max(initial=-1)) + 1):
         rows = np.flatnonzero(fold == number)
@@ -35,14 +35,14 @@ def donors(
 def _drawn(rows: Array, kinds: Array, value: Array, draws: Array) -> Array:
     """Donors of the samples of one fold."""
     n_values = int(value.max(initial=0)) + 1
-    # Samples in the order of class and value: a class is a range of them, and those of one class
-    # that share a sample's value are a range within it, which is stepped over.
+    # Samples are in the order of class and value. A class is a range of them, and the samples of a
+    # class with the same value are a range inside it, which is skipped.
     order = np.lexsort((value, kinds))
     keys = (kinds * n_values + value)[order]
     starts = np.flatnonzero(np.diff(kinds[order], prepend=-1))
     stops = np.append(starts[1:], len(order))
     first_value, last_value = value[order][starts], value[order][stops - 1]
-    # A class in which all have one value has no donor for those who share it.
+    # A class in which all samples have one value has no donor for samples with that value.
     only = np.where(first_value == last_value, first_value, -1)
     classes = np.argsort(only, kind="stable")
     which, there = _step_over(draws[:, 0], value, only[classes])
@@ -56,7 +56,7 @@ def _drawn(rows: Array, kinds: Array, value: Array, draws: Array) -> Array:
 
 
 def _step_over(draws: Array, own: Array, among: Array) -> tuple[Array, Array]:
-    """Places, drawn uniformly, of sorted values that differ from one's own; whether there are."""
+    """Uniform positions of sorted values that differ from a sample's own, and their existence."""
     first, last = (np.searchsorted(among, own, side=side) for side in ("left", "right"))
     free = len(among) - (last - first)
     at = (draws * free).astype(np.intp)

@@ -21,11 +21,14 @@ class OfFolder:
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if not self.path.exists():
-            raise InputError(f"{self.name!r}: {self.path} does not exist; name what holds copies.")
+            raise InputError(
+                f"{self.name!r}: {self.path} does not exist; name the folder or table of copies."
+            )
         if samples.kind not in ("images", "texts", "columns"):
             raise InputError(
-                f"{self.name!r}: copies are matched by name, but {samples.called('the set')} holds "
-                f"{samples.kind} without names; give an image folder or a table with a column id."
+                f"{self.name!r}: copies are matched by name, but {samples.called('the set')} "
+                f"contains {samples.kind} without names; pass an image folder or a table with a "
+                "column id."
             )
         copies = self._read(samples)
         if "row" in (samples.named_by, copies.named_by):
@@ -40,8 +43,8 @@ class OfFolder:
         copy_of = rows_named(written, names, str(self.path), copies.named_by)
         if (copy_of < 0).all():
             raise InputError(
-                f"{self.path} holds a copy of none of the {len(names)} samples: the first is "
-                f"called {samples.names[0]!r}, the first copy {copies.names[0]!r}; name each as "
+                f"{self.path} has no copy of any of the {len(names)} samples: the first sample is "
+                f"{samples.names[0]!r}, the first copy {copies.names[0]!r}. Name each copy like "
                 "its original."
             )
         at = rows[copy_of[rows] >= 0]
@@ -59,8 +62,8 @@ class OfFolder:
         )
         if copies.kind != samples.kind:
             raise InputError(
-                f"{self.name!r} holds {copies.kind}, but {samples.called('the set')} holds "
-                f"{samples.kind}; give copies of the same kind."
+                f"{self.name!r} contains {copies.kind}, but {samples.called('the set')} contains "
+                f"{samples.kind}; pass copies of the same kind."
             )
         return copies
 

@@ -1,4 +1,4 @@
-"""Copies that a function makes."""
+"""Copies made by a function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ntkit.samples import Samples
 
 @dataclass(frozen=True)
 class OfFunction:
-    """Copies of a function of a sample, or of a sample and its donor."""
+    """Copies by a function of a sample, or of a sample and its donor."""
 
     name: str
     function: Callable[..., Any]
@@ -40,7 +40,7 @@ class OfFunction:
             return self._texts(samples, rows, of)
         if not column_names(samples):
             raise InputError(
-                f"{self.name!r} cannot be applied to {samples.kind}; give images, texts or columns."
+                f"{self.name!r} cannot be applied to {samples.kind}; pass images, texts or columns."
             )
         return self._rows(samples, rows, of)
 
@@ -93,18 +93,18 @@ class OfFunction:
         return with_columns(samples, rows, made), rows
 
     def _column(self, name: str, values: list[Any], old: Array) -> Array:
-        """Values of a column in its type; texts may be longer."""
+        """Values of a column in its type; texts may become longer."""
         new = np.asarray(values, dtype=None if old.dtype.kind in "US" and values else old.dtype)
         if old.dtype.kind in "iub" and not np.array_equal(new, np.asarray(values, dtype=float)):
             raise InputError(
-                f"{self.name!r} made values of the column {name!r} that are not {old.dtype}; "
-                "return such values."
+                f"{self.name!r} returned values of the column {name!r} that are not {old.dtype}; "
+                "return values of this type."
             )
         return new
 
 
 def _version(function: Callable[..., Any]) -> str:
-    """What a function does, as far as its code says; an edited one continues no store."""
+    """Fingerprint of a function's code; a store of an edited function is not continued."""
     code = getattr(function, "__code__", None)
     if code is None:
         return ""
@@ -113,11 +113,11 @@ def _version(function: Callable[..., Any]) -> str:
 
 
 def _alike(new: Any, old: Any) -> bool:
-    """Whether what a function made is a text, or a pair of texts, as its original is."""
+    """Whether the result of a function is a text, or a pair of texts, like its original."""
     if isinstance(old, str):
         return isinstance(new, str)
     return isinstance(new, tuple) and len(new) == 2 and all(isinstance(n, str) for n in new)
 
 
 def _differs(one: Any, other: Any) -> bool:
-    return bool(one != other and not (one != one and other != other))  # NaN is like NaN
+    return bool(one != other and not (one != one and other != other))  # NaN counts as equal to NaN

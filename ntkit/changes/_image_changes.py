@@ -19,15 +19,15 @@ Pixels = NDArray[np.float32]
 
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 PARTS = tuple(f"{row} {column}" for row in _ROWS for column in _COLUMNS)
-"""Names of nine parts, as the statistics of images call them."""
-_INSIDE = 72.0  # % of the sides: the ellipse that is the centre, with the border around it
+"""Names of the nine parts, as in the statistics of images."""
+_INSIDE = 72.0  # % of the sides: the ellipse is the centre, and the border is around it
 _SOFT = 0.16  # of its radius: the edge of the ellipse
 _FEATHER = 0.05  # of the shorter side: the edge of a part
 
 
 @dataclass(frozen=True)
 class ImageChange:
-    """What becomes of an image: as a file (``stored``), or as the model sees it (``seen``)."""
+    """Changed image: as a file (``stored``), and as the model sees it (``seen``)."""
 
     seen: Callable[[Pixels, Pixels | None, np.random.Generator], Pixels] | None = None
     stored: Callable[[Image.Image], Image.Image] | None = None
@@ -59,7 +59,7 @@ def _blend(mask: Pixels, inside: Pixels, outside: Pixels) -> Pixels:
 
 
 def _of_another(mask_of: Callable[[int, int, np.random.Generator], Pixels]) -> ImageChange:
-    """Take what a mask covers from the donor."""
+    """Take the pixels under a mask from the donor."""
 
     def seen(image: Pixels, donor: Pixels | None, rng: np.random.Generator) -> Pixels:
         assert donor is not None
@@ -70,7 +70,7 @@ def _of_another(mask_of: Callable[[int, int, np.random.Generator], Pixels]) -> I
 
 
 def _sized(donor: Pixels, like: Pixels) -> Pixels:
-    """A donor in the size of an image."""
+    """A donor resized to an image."""
     if donor.shape == like.shape:
         return donor
     height, width = like.shape[:2]
@@ -107,7 +107,7 @@ def _elsewhere(rng: np.random.Generator, length: int) -> tuple[int, int]:
 
 
 def part_elsewhere() -> ImageChange:
-    """A part of the same size at a random place: the control of nine parts."""
+    """A part of the same size at a random position: the control of the nine parts."""
 
     def mask(height: int, width: int, rng: np.random.Generator) -> Pixels:
         return rectangle(height, width, _elsewhere(rng, height), _elsewhere(rng, width))
@@ -162,7 +162,7 @@ def _resized_and_back(factor: float) -> ImageChange:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A change of images by its name: how it is made of a number, its default and its range."""
+    """A change of images by name: its function of a number, the default and the range."""
 
     make: Callable[[float], ImageChange]
     default: float
@@ -202,11 +202,11 @@ _KINDS: dict[str, _Kind] = {
         *(0.1, 0.001, 10, "deviation, as a share of the range of pixels"),
     ),
     "high frequencies": _Kind(
-        _high_frequencies, 1.5, 0.1, 1000, "deviation in pixels of what is taken for low"
+        _high_frequencies, 1.5, 0.1, 1000, "deviation in pixels, below which frequencies are low"
     ),
 }
 NAMES = (*PARTS, *_KINDS)
-"""What ``image:`` may name."""
+"""Names after ``image:``."""
 
 
 def image_change(name: str, text: str) -> ImageChange:

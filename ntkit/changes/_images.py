@@ -1,4 +1,4 @@
-"""Copies of images as lazy sequences: made as a model reads them, never all in memory."""
+"""Copies of images as lazy sequences: made when a model reads them, never all in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class OfImages:
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if not of_images(samples):
             raise InputError(
-                f"{self.name!r} changes images, but {samples.called('the set')} holds "
+                f"{self.name!r} changes images, but {samples.called('the set')} contains "
                 f"{samples.kind}; name another change, such as word:NAME or column:NAME."
             )
         of = np.full(len(samples), -1)
@@ -64,7 +64,7 @@ def of_images(samples: Samples) -> bool:
 
 @dataclass(frozen=True)
 class Draws:
-    """What is random about the copies of some samples: the row and the donor of each."""
+    """Random parts of the copies of some samples: the row and the donor of each."""
 
     name: str
     seed: int
@@ -73,22 +73,22 @@ class Draws:
     version: str = ""
 
     def take(self, rows: Sequence[int]) -> Draws:
-        """Those of some of the copies."""
+        """The random parts of some copies."""
         at = np.asarray(rows, dtype=np.intp)
         return replace(self, rows=self.rows[at], donors=self.donors[at])
 
     def generator(self, i: int) -> np.random.Generator:
-        """Random numbers of a copy: they depend on its sample's row, not on the other copies."""
+        """Random numbers of a copy, which depend on its sample's row, not on other copies."""
         return generator(self.name, self.seed, int(self.rows[i]))
 
     def digest(self, i: int, *contents: bytes) -> bytes:
-        """Digest of a copy, from those of its original and its donor."""
+        """Digest of a copy, from the digests of its original and its donor."""
         text = f"{self.name} {self.version} {self.seed} {self.rows[i]}".encode()
         return hashlib.blake2b(b"|".join([text, *contents]), digest_size=_BYTES).digest()
 
 
 class ChangedImages(ImageFiles):
-    """Copies of image files; a change of files comes first, one of what the model sees last."""
+    """Copies of image files; changes of files come first, changes of the model's view last."""
 
     measurable = False
 
@@ -128,7 +128,9 @@ class ChangedImages(ImageFiles):
             donor = None if other is None else steps.seen(other)
             return np.clip(change.seen(pixels, donor, self._draws.generator(row)), 0, 255)
         except (ValueError, OSError) as error:
-            raise InputError(f"{self.paths[row]} cannot be changed: {error}") from error
+            raise InputError(
+                f"{self.paths[row]} cannot be changed: {error}; repair or remove the file."
+            ) from error
 
     def _input(self, row: int) -> Array:
         return np.ascontiguousarray(self.preprocessing.finished(self.seen(row)))
@@ -148,7 +150,7 @@ class ChangedImages(ImageFiles):
 
 
 def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
-    """An upright image of 8 bits in the model's colours, without metadata, which would turn it."""
+    """An upright image of 8 bits in the model's colours, without rotating metadata."""
     orientation = orientation_of(image)
     image = in_colours(eight_bits(image), "L" if steps.channels == 1 else "RGB")
     return Image.fromarray(np.asarray(upright(image, orientation)))
@@ -190,7 +192,9 @@ class ChangedArray:
             new = np.asarray(change.stored(_image_of(old)), dtype=np.float32).reshape(old.shape)
         if change.seen is not None:
             donor = self._pixels(int(draws.donors[i])) if change.donor else None
-            for known in (old,) if donor is None else (old, donor):  # the range is of some images
+            for known in (
+                (old,) if donor is None else (old, donor)
+            ):  # the range comes from some images
                 low, high = min(low, float(known.min())), max(high, float(known.max()))
             new = np.clip(change.seen(new, donor, draws.generator(i)), low, high)
         return old, new
@@ -205,7 +209,7 @@ class ChangedArray:
         pixels = [np.moveaxis(p, -1, 0) if self._first else p for p in self._changed(i)]
         values = pixels[1] * np.float32((self._high - self._low) / 255) + self._low
         values = np.rint(values) if self.dtype.kind in "iu" else values
-        # What is not changed stays as it is, to the last bit.
+        # Unchanged pixels stay exactly the same.
         return np.where(pixels[0] == pixels[1], original, values.astype(self.dtype))
 
 
@@ -215,7 +219,7 @@ def _image_of(pixels: Pixels) -> Image.Image:
 
 
 def _range_of(X: Array) -> tuple[np.float32, np.float32]:
-    """What is black and white: 0 and 1 or 255 where the values say so, else their range."""
+    """Values of black and white: 0 and 1, or 255 if the values say so, else their range."""
     some = np.asarray(X[:: max(1, len(X) // 1000)], dtype=np.float32)
     low, high = float(some.min(initial=0)), float(some.max(initial=0))
     if low >= 0:

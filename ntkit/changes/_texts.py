@@ -1,4 +1,4 @@
-"""Changes of texts: words swapped, left out or put in, mark-up, case."""
+"""Changes of texts: words replaced, removed or added, mark-up, case."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from ntkit.samples import Samples
 
 _WORDS = re.compile(r"\|\s*(?=word:)")
 _TAG = re.compile(
-    # None of them reads past another one's beginning: else many without an end take for ever.
+    # No alternative reads past the beginning of another, so that unclosed tags do not take
+    # quadratic time.
     r"(?is)<(style|script)\b(?:(?!<\1\b).)*?</\1\s*>|<!--(?:(?!<!--).)*?-->"
     r"|</?[a-z][^<>]*>|<![^<>]*>"
 )
 _LINE = 70  # characters of a line of mark-up
 
 Parts = tuple[str, ...]
-"""A sample: a text, or the two of a pair."""
+"""A sample: a text, or a pair of texts."""
 TextChange = Callable[[Parts, np.random.Generator], Parts | None]
 
 
 @dataclass(frozen=True)
 class OfTexts:
-    """The first of some changes that applies to a text."""
+    """The first of several changes that applies to a text."""
 
     name: str
     changes: tuple[TextChange, ...]
@@ -42,7 +43,7 @@ class OfTexts:
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if samples.kind != "texts":
             raise InputError(
-                f"{self.name!r} changes texts, but {samples.called('the set')} holds "
+                f"{self.name!r} changes texts, but {samples.called('the set')} contains "
                 f"{samples.kind}; name another change, such as column:NAME or image:border."
             )
         texts, changed, at = samples.X.texts, list[Any](), list[int]()
@@ -57,22 +58,22 @@ class OfTexts:
         if self.none and not at and len(rows) == len(texts) > 0:
             raise InputError(
                 f"{self.name!r} changes none of the {len(texts)} texts: {self.none}; name a word "
-                "of some of them."
+                "that some of them contain."
             )
         return samples.X.with_texts(changed), np.asarray(at, dtype=np.intp)
 
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
-        """The changes, where they depend on all texts."""
+        """The changes, if they depend on all texts."""
         return self.changes
 
     def control(self, name: str) -> OfTexts:
-        """Of the texts that hold the words, another word as frequent is left out."""
+        """In texts with the words, remove another word of the same frequency."""
         return _OfLikeWords(name, (), self.words)
 
 
 class _OfLikeWords(OfTexts):
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
-        """One for each word."""
+        """One change for each word."""
         whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
         frequency = Counter(w for text in whole for w in {*_TOKENS.findall(text.lower())})
         return tuple(of_each(like_word_left_out(word, frequency)) for word in self.words)
@@ -83,23 +84,24 @@ def words(name: str) -> OfTexts:
     named = tuple(part.removeprefix("word:").strip() for part in _WORDS.split(name))
     if len(named) > 1:
         if not all(named) or len({*map(str.casefold, named)}) < len(named):
-            raise InputError(f"{name!r} names a word twice, or none; write word:ONE|word:OTHER.")
+            raise InputError(f"{name!r} names a word twice, or no word; write word:ONE|word:OTHER.")
         if any(word.startswith("<") for word in named):
             raise InputError(
-                f"{name!r}: a tag has no other in its place; leave it out with word:{named[0]}."
+                f"{name!r}: a tag cannot be replaced by another one; remove it with "
+                f"word:{named[0]}."
             )
         neither = " nor ".join(map(repr, named))
         change = of_each(swapped(named))
-        return OfTexts(name, (change,), named, f"they hold neither {neither}")
+        return OfTexts(name, (change,), named, f"they contain neither {neither}")
     word, equals, how = (part.strip() for part in named[0].partition("="))
     if "|" in word:
         other = "|".join(f"word:{part}" for part in word.split("|"))
-        raise InputError(f"{name!r}: to put each in the other's place, write {other}.")
+        raise InputError(f"{name!r}: to replace each word by the other, write {other}.")
     if not word or (equals and how not in ("in", "out", "both")):
         raise InputError(f"{name!r}: write word:WORD, word:WORD=in or word:WORD=both.")
     out, put = of_each(left_out(word)), put_in(word)
     changes = {"in": (put,), "both": (out, put)}.get(how, (out,))
-    none = "all hold it" if how == "in" else f"they hold no {word!r}, or nothing else"
+    none = "all contain it" if how == "in" else f"they contain no {word!r}, or nothing else"
     return OfTexts(name, changes, (word,), none)
 
 
@@ -118,7 +120,7 @@ def markup(name: str) -> OfTexts:
 
 
 def of_each(change: Callable[[str, np.random.Generator], str]) -> TextChange:
-    """The same of each text of a pair; there is no copy where nothing changes or nothing stays."""
+    """The same for each text of a pair; no copy if nothing changes or nothing remains."""
 
     def changed(parts: Parts, rng: np.random.Generator) -> Parts | None:
         new = tuple(change(part, rng) for part in parts)
@@ -129,13 +131,13 @@ def of_each(change: Callable[[str, np.random.Generator], str]) -> TextChange:
 
 
 def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
-    """Put another one of some words in each one's place, case and plural kept."""
+    """Replace each word by another one, keeping case and plural."""
     forms, known = {word: (i, "") for i, word in enumerate(named)}, {*map(str.lower, named)}
     for i, word in enumerate(named):
-        if f"{word}s".lower() not in known:  # "films", unless it is one of the words itself
+        if f"{word}s".lower() not in known:  # "films", unless it is itself one of the words
             forms[f"{word}s"] = (i, "s")
     longest = sorted(forms, key=len, reverse=True)
-    # A group for each form: some letters match others of which they are no lower case.
+    # One group for each form: some letters match others whose lower case is different.
     pattern = "|".join(f"({_run(form)})" for form in longest)
     found = re.compile(rf"(?i)(?<!\w)(?:{pattern})(?!\w)")
 
@@ -151,7 +153,7 @@ def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
 
 
 def _run(word: str) -> str:
-    """Pattern of a run of words, with whatever stands between them."""
+    """Pattern of a run of words, with anything between them."""
     return r"\W+".join(map(re.escape, word.split()))
 
 
@@ -169,11 +171,11 @@ def _places(word: str) -> str:
 
 
 def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
-    """Leave a word out wherever it stands; of a tag as ``<b``, the whole tag."""
+    """Remove a word everywhere; for a tag such as ``<b``, the whole tag."""
     if word.startswith("<"):
         tag = re.compile(rf"(?i){_places(word)}")
         return lambda text, rng: tag.sub(" ", text)
-    # The blank before the word goes with it; at the beginning that after it, and a comma.
+    # The space before the word is removed, too; at the beginning, the space after it and a comma.
     first = re.compile(rf"(?i)\A(\s*){_places(word)}[,;:]*\s*")
     found = re.compile(rf"(?i)[^\S\n]?{_places(word)}")
 
@@ -186,7 +188,7 @@ def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
 
 
 def put_in(word: str) -> TextChange:
-    """Put a word in at a random place between two words, where it is not yet."""
+    """Add a word at a random position between two words, if it is missing."""
     there = re.compile(rf"(?i){_places(word)}")
     word = f"{word}>" if word.startswith("<") and not word.endswith(">") else word
 
@@ -211,7 +213,7 @@ _TOKENS = re.compile(r"\w{2,40}")
 def like_word_left_out(
     word: str, frequency: Counter[str]
 ) -> Callable[[str, np.random.Generator], str]:
-    """Leave out, where a text holds a word, its word of the nearest frequency instead."""
+    """In a text with the word, remove the word of the nearest frequency instead."""
     own, found = frequency[word.lower()], re.compile(rf"(?i){_places(word)}")
     own_words = {*_TOKENS.findall(word.lower())}
 
@@ -226,19 +228,19 @@ def like_word_left_out(
 
 
 def has_markup(text: str | tuple[str, ...]) -> bool:
-    """Whether a text, or one of a pair, holds tags."""
+    """Whether a text, or one of a pair, contains tags."""
     return any(map(_TAG.search, (text,) if isinstance(text, str) else text))
 
 
 def without_markup(text: str, rng: np.random.Generator) -> str:
-    """Strip tags and resolve entities, where there are tags."""
+    """Remove tags and resolve entities, if there are tags."""
     if not _TAG.search(text):
         return text
     return re.sub(r"\s+", " ", html.unescape(_TAG.sub(" ", text))).strip()
 
 
 def with_markup(parts: Parts, rng: np.random.Generator) -> Parts | None:
-    """Wrap plain texts into mark-up."""
+    """Add mark-up to plain texts."""
     if any(map(_TAG.search, parts)) or not any(map(str.strip, parts)):
         return None
     return tuple(_marked_up(part) for part in parts)

@@ -41,17 +41,26 @@ def command(
 
     Example: ntkit demo --method neurontune
     """
+    import numpy as np
+
+    from ntkit import FrozenModel
     from ntkit.datasets import load_marked_digits, marked_digits_model_path
     from ntkit.jobs.check import check, summary_of
     from ntkit.jobs.debias import DebiasResult, debias
 
     digits = load_marked_digits()
+    names = np.array([name.replace("-", "–") for name in digits.target_names])
+    groups = np.array(
+        [name.replace("-", "–").replace("mark", "patch") for name in digits.group_names]
+    )
+    model = FrozenModel.load(marked_digits_model_path(), classes=[*names])
+    test = digits.X_test, names[digits.y_test], groups[digits.groups_test]
     typer.echo(_STORY, err=json)
     result = debias(
-        marked_digits_model_path(),
-        (digits.X_train, digits.y_train),
-        (digits.X_validation, digits.y_validation),
-        test=(digits.X_test, digits.y_test, digits.groups_test),
+        model,
+        (digits.X_train, names[digits.y_train]),
+        (digits.X_validation, names[digits.y_validation]),
+        test=test,
         method=method,
         ask=lambda audit, findings: _answered(findings, audit, quiet=json),
         device="cpu",
@@ -65,12 +74,7 @@ def command(
     if method is not None and isinstance(result, DebiasResult):
         typer.echo(_neurons(result))
     if result.written:
-        judged = check(
-            marked_digits_model_path(),
-            result.model,
-            (digits.X_test, digits.y_test, digits.groups_test),
-            device="cpu",
-        )
+        judged = check(model, result.model, test, device="cpu")
         passed, accuracies, *_ = summary_of(judged).split("\n")
         typer.echo(
             f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}"

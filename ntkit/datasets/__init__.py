@@ -42,7 +42,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # on first use: the demo needs nothing that reads images and texts
+    if name in __all__:  # on first use: the demo does not need modules for images and texts
         return getattr(import_module("ntkit.datasets._benchmarks"), name)
     raise AttributeError(f"module 'ntkit.datasets' has no attribute {name!r}")
 

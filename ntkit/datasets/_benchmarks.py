@@ -1,4 +1,4 @@
-"""Loaders of public benchmarks: images and texts with the groups that papers evaluate on."""
+"""Loaders of public benchmarks: images and texts with the groups that papers evaluate."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 
 SPLITS = ("train", "val", "test")
-SPLIT_CODES = {"0": 0, "1": 1, "2": 2}  # as Waterbirds, CelebA and MultiNLI write them
+SPLIT_CODES = {"0": 0, "1": 1, "2": 2}  # as in Waterbirds, CelebA and MultiNLI
 BINARY = {"0": 0, "1": 1}
 
 
 class IncompleteDataWarning(UserWarning):
-    """A folder holds other numbers of samples than the published data set."""
+    """The numbers of samples in a folder differ from the published data set."""
 
 
 @dataclass(frozen=True)
 class BenchmarkSamples(Samples):
     """Samples of a public benchmark, with the names of their classes and groups.
 
-    They are :class:`~ntkit.extraction.Samples`:
-    :meth:`EmbeddingStore.write <ntkit.extraction.EmbeddingStore.write>` and
-    :func:`ntkit.debias` take them as they are, and ``(samples.X, samples.y, samples.groups)`` is
-    there for everything else.
+    They are :class:`~ntkit.extraction.Samples`, so
+    :meth:`EmbeddingStore.write <ntkit.extraction.EmbeddingStore.write>` and :func:`ntkit.debias`
+    accept them directly. Use ``(samples.X, samples.y, samples.groups)`` for everything else.
 
     Parameters
     ----------
     X, y, groups, embedded, preprocessing, skipped, ids
-        As in :class:`~ntkit.extraction.Samples`. X is decoded or tokenised as it is used.
-        ``groups`` is an array of shape (N,), a boolean matrix of shape (N, G) where groups
-        overlap, or None where the benchmark has none.
+        As in :class:`~ntkit.extraction.Samples`. X is decoded or tokenised when it is used.
+        ``groups`` is an array of shape (N,), a boolean matrix of shape (N, G) if groups overlap, or
+        None if the benchmark has none.
     target_names : tuple of str
         Names of the classes 0, 1, …
     group_names : tuple of str
         Names of the groups 0, 1, …, or of the columns of the matrix.
     DESCR : str
-        What the data are and where they come from.
+        Description and source of the data.
     """
 
     target_names: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class BenchmarkSamples(Samples):
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set, with its numbers of samples by split: of each group, or of all."""
+    """A published data set, with its numbers of samples by split: of each group, or in total."""
 
     name: str
     url: str
@@ -67,11 +66,11 @@ class Source:
 
     @property
     def fix(self) -> str:
-        """Advice on a damaged file."""
+        """Advice for a damaged file."""
         return f"get {self.name} again from {self.url}"
 
     def find(self, folder: str | Path, candidates: Sequence[str], *, kind: str = "file") -> Path:
-        """Return the first candidate, a file or folder, that is in the user's folder."""
+        """Return the first candidate, a file or folder, in the user's folder."""
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(
@@ -82,12 +81,12 @@ class Source:
             if path.is_file() if kind == "file" else path.is_dir():
                 return path
         raise InputError(
-            f"{folder} does not hold the {kind} {' or '.join(candidates)}; give the folder that "
+            f"{folder} does not contain the {kind} {' or '.join(candidates)}; pass the folder that "
             f"{self.name} was unpacked to, from {self.url}."
         )
 
     def rows_of(self, split: str, is_in_split: NDArray[np.bool_], path: Path) -> NDArray[np.intp]:
-        """Return the rows of a split, in the file's order; refuse a file that has none."""
+        """Return the rows of a split, in the file's order; raise an error if there are none."""
         rows = np.flatnonzero(is_in_split)
         if not len(rows):
             raise InputError(f"{path} has no row of the split {split!r}: {self.fix}.")
@@ -113,14 +112,14 @@ class Source:
     def samples(
         self, split: str, counts: Sequence[int] | None = None, **parts: Any
     ) -> BenchmarkSamples:
-        """Return samples; warn of counts, of each group or of all, that are not as published."""
+        """Return samples; warn if counts, of each group or in total, are not the published ones."""
         published = self.counts.get(split, ())
         if counts is not None and len(counts) == 1:
             published = (sum(published),)
         if counts is not None and tuple(counts) != published:
             self.warn(
-                f"the split {split!r} holds {_shown(counts)} samples"
-                f"{' by group' * (len(published) > 1)}, where the published one holds "
+                f"the split {split!r} has {_shown(counts)} "
+                f"samples{' by group' * (len(published) > 1)}, but the published one has "
                 f"{_shown(published)}"
             )
         return BenchmarkSamples(DESCR=self.DESCR, **parts)
@@ -130,7 +129,7 @@ class Source:
         warnings.warn(
             f"{self.name}: {what}; {self.fix}, or pass check=False for a subset.",
             IncompleteDataWarning,
-            stacklevel=4,  # whoever called the loader
+            stacklevel=4,  # the caller of the loader
         )
 
 
@@ -139,18 +138,18 @@ def check_arguments(
     preprocessing: Any,
     kind: type[ImagePreprocessing] | type[TextPreprocessing],
 ) -> None:
-    """Refuse a split that is none, or a preprocessing that does not fit the data."""
+    """Raise an error for an unknown split, or a preprocessing that does not fit the data."""
     if split not in SPLITS:
-        raise InputError(f'split is "train", "val" or "test"; got {split!r}.')
+        raise InputError(f'split must be "train", "val" or "test"; got {split!r}.')
     if not isinstance(preprocessing, kind):
         raise InputError(
-            f"Give preprocessing as {kind.__name__}, such as {kind.__name__}.for_model(model); got "
+            f"Pass preprocessing as {kind.__name__}, such as {kind.__name__}.for_model(model); got "
             f"{type(preprocessing).__name__}."
         )
 
 
 def _absent(files: Sequence[Path]) -> list[Path]:
-    """Files that do not exist; each folder is listed once, which is faster than asking N times."""
+    """Missing files; each folder is listed once, which is faster than asking N times."""
     listed: dict[Path, frozenset[str]] = {}
     absent = []
     for file in files:
@@ -175,13 +174,13 @@ class Metadata:
     first_row: int = 2
 
     def codes(self, name: str, code_of: Mapping[str, int] = BINARY) -> NDArray[np.int64]:
-        """Return a column of coded values, shape (N,); refuse another value."""
+        """Return a column of coded values, shape (N,); raise an error for another value."""
         cells = self.columns[name]
         codes = [code_of.get(cell) for cell in cells]
         if None in codes:
             i = codes.index(None)
             raise InputError(
-                f"{self.at(i)}: {cells[i][:80]!r} in column {name!r} is none of "
+                f"{self.at(i)}: {cells[i][:80]!r} in column {name!r} is not one of "
                 f"{', '.join(code_of)}; the file is damaged or another one."
             )
         return np.asarray(codes, dtype=np.int64)
@@ -191,7 +190,7 @@ class Metadata:
         return np.asarray(self.codes("split", SPLIT_CODES) == SPLITS.index(split))
 
     def shares(self, name: str, *, empty: float = np.nan) -> NDArray[np.float64]:
-        """Return a column of numbers, shape (N,); ``empty`` stands for a cell without one."""
+        """Return a column of numbers, shape (N,); ``empty`` replaces an empty cell."""
         cells = self.columns[name]
         shares = np.empty(len(cells))
         for i, cell in enumerate(cells):
@@ -201,18 +200,18 @@ class Metadata:
                 shares[i] = np.nan
             if np.isnan(shares[i]):
                 raise InputError(
-                    f"{self.at(i)}: {cell[:80]!r} in column {name!r} is no number; the file is "
+                    f"{self.at(i)}: {cell[:80]!r} in column {name!r} is not a number; the file is "
                     "damaged or another one."
                 )
         return shares
 
     def at(self, i: int) -> str:
-        """Where a record stands, for a sentence about it."""
+        """Position of a record, for a sentence."""
         return f"{self.path}, row {i + self.first_row}"
 
 
 def read_csv(path: Path, names: Sequence[str], fix: str) -> Metadata:
-    """Read some columns of a CSV file; ``fix`` ends the sentences about a damaged one."""
+    """Read some columns of a CSV file; ``fix`` ends the messages for a damaged one."""
     columns: dict[str, list[str]] = {name: [] for name in names}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -229,7 +228,7 @@ def read_csv(path: Path, names: Sequence[str], fix: str) -> Metadata:
                     continue  # an empty line
                 if len(record) != len(header):
                     raise InputError(
-                        f"{path}, row {row} has {len(record)} cells where the header has "
+                        f"{path}, row {row} has {len(record)} cells but the header has "
                         f"{len(header)}, so the file is cut off or damaged: {fix}."
                     )
                 for cells, j in kept:
@@ -252,10 +251,10 @@ WATERBIRDS = Source(
     """\
 Waterbirds
 ----------
-Photographs of birds (CUB-200-2011) cut out and put before a background of land or of water
-(Places). The task: is it a waterbird (class 1) or a landbird (class 0)? In the training set 95 %
-of either class are before the background that fits; in the validation and the test set each class
-is divided equally over the two.
+Photographs of birds (CUB-200-2011), cut out and put on a background of land or of water (Places).
+The task: is it a waterbird (class 1) or a landbird (class 0)? In the training set, 95 % of each
+class are on the matching background. In the validation and the test set, each class is divided
+equally over both backgrounds.
 
 Groups: 2 * class + background (0 land, 1 water).
 
@@ -275,9 +274,9 @@ CELEBA = Source(
     """\
 CelebA
 ------
-202,599 photographs of faces, aligned and cropped to 178 x 218 pixels, with 40 attributes that are
-there or not. The task: is one of them (Blond_Hair) there (class 1) or not (class 0)? Another one
-(Male) goes along with it: few men in the training set are blond.
+202,599 photographs of faces, aligned and cropped to 178 x 218 pixels, with 40 binary attributes.
+The task: does the face have one of them (Blond_Hair; class 1) or not (class 0)? Another one (Male)
+is correlated with it: few men in the training set are blond.
 
 Groups: 2 * class + spurious attribute.
 
@@ -293,13 +292,13 @@ IMAGENET = Source(
     DESCR="""\
 ImageNet-9
 ----------
-Photographs of 42 of ImageNet's 1000 classes, joined to nine: dog, cat, frog, turtle, bird, monkey,
-fish, crab, insect. Models that learn them lean on textures and backgrounds; ImageNet-A, photographs
-that mislead an ImageNet classifier, shows it. No group labels.
+Photographs of 42 of ImageNet's 1000 classes, merged into nine: dog, cat, frog, turtle, bird,
+monkey, fish, crab, insect. Models that learn them rely on textures and backgrounds, as ImageNet-A
+shows: photographs that mislead an ImageNet classifier. No group labels.
 
 Nine classes and their members: Bahng, Chun, Yun, Choo and Oh (ReBias), ICML 2020, arXiv 1910.02806.
-The ImageNet-9 of Xiao et al. (arXiv 2006.09994), whose backgrounds were exchanged, is another data
-set with other classes.
+The ImageNet-9 of Xiao et al. (arXiv 2006.09994), with exchanged backgrounds, is another data set
+with other classes.
 """,
 )
 IMAGENET_A = Source(
@@ -308,8 +307,8 @@ IMAGENET_A = Source(
     DESCR="""\
 ImageNet-A, nine classes
 ------------------------
-Photographs that an ImageNet classifier gets wrong, of those of the 42 ImageNet classes behind
-ImageNet-9 that ImageNet-A has: 21, and no crab among them. No group labels.
+Photographs that an ImageNet classifier gets wrong, from those of the 42 ImageNet classes of
+ImageNet-9 that ImageNet-A has: 21, without crabs. No group labels.
 
 Hendrycks, Zhao, Basart, Steinhardt and Song, CVPR 2021, arXiv 1907.07174; as the test set of
 ImageNet-9: Bahng, Chun, Yun, Choo and Oh (ReBias), ICML 2020, arXiv 1910.02806.
@@ -325,11 +324,11 @@ PER_WNID = 50  # images of the validation set
 def load_waterbirds(
     folder: str | Path, split: str, preprocessing: ImagePreprocessing, *, check: bool = True
 ) -> BenchmarkSamples:
-    r"""Load Waterbirds from a folder of your own.
+    r"""Load Waterbirds from a folder on your disk.
 
-    The folder is ``waterbirds_v1.0`` as WILDS unpacks it, or
-    ``waterbird_complete95_forest2water2`` as the data set's makers do, or the folder above: it
-    holds ``metadata.csv`` and the images that the file names.
+    The folder is ``waterbirds_v1.0`` as unpacked by WILDS, or
+    ``waterbird_complete95_forest2water2`` as unpacked by the data set's makers, or its parent. It
+    contains ``metadata.csv`` and the images that the file names.
 
     Parameters
     ----------
@@ -338,17 +337,17 @@ def load_waterbirds(
     Returns
     -------
     BenchmarkSamples
-        N samples in the order of ``metadata.csv``: images, decoded as they are used; ``y`` of
-        shape (N,), 1 for waterbirds; ``groups`` of shape (N,), ``2 * y + background``; ``ids``,
-        the files' names.
+        N samples in the order of ``metadata.csv``: images, decoded when they are used; ``y`` of
+        shape (N,), 1 for waterbirds; ``groups`` of shape (N,), ``2 * y + background``; ``ids``, the
+        files' names.
 
     {benchmark.problems}
 
     Notes
     -----
-    Get it from `its makers <https://github.com/kohpangwei/group_DRO>`__ or by way of `WILDS
-    <https://wilds.stanford.edu>`__. Papers report the average accuracy weighted by the training
-    set's groups: :func:`ntkit.metrics.weighted_average_accuracy`.
+    Get it from `its makers <https://github.com/kohpangwei/group_DRO>`__ or from
+    `WILDS <https://wilds.stanford.edu>`__. Papers report the average accuracy weighted by the
+    training set's groups: :func:`ntkit.metrics.weighted_average_accuracy`.
 
     References
     ----------
@@ -356,7 +355,7 @@ def load_waterbirds(
 
     Examples
     --------
-    A folder as it is unpacked, but of two images:
+    A folder as unpacked, but with two images only:
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -409,29 +408,30 @@ def load_celeba(
     spurious: str = "Male",
     check: bool = True,
 ) -> BenchmarkSamples:
-    """Load CelebA from a folder of your own.
+    """Load CelebA from a folder on your disk.
 
-    The folder holds the images in ``img_align_celeba/`` (also in a second folder of that name
-    inside it, as Kaggle's archive unpacks), and the attributes and the split as
-    ``list_attr_celeba`` and ``list_eval_partition``: ``.csv`` as in WILDS and at Kaggle, or the
-    makers' ``.txt``. WILDS' ``celebA_v1.0`` may also lie inside the folder, and the makers'
-    ``Img``, ``Anno`` and ``Eval`` are looked into.
+    The folder contains the images in ``img_align_celeba/`` (also in a second folder of that name
+    inside it, as Kaggle's archive unpacks). The attributes and the split are ``list_attr_celeba``
+    and ``list_eval_partition``: ``.csv`` as in WILDS and at Kaggle, or the makers' ``.txt``. WILDS'
+    ``celebA_v1.0`` may also be inside the folder, and the makers' ``Img``, ``Anno`` and ``Eval``
+    are searched.
 
     Parameters
     ----------
     {folder, split, images.preprocessing}
     target : str
-        Attribute that is the class.
+        Attribute that defines the class.
     spurious : str
         Attribute that is correlated with it.
     {check}
-        For other attributes than the usual two, those of the split alone.
+        Warn if the number of samples differs from the published one; for the default attributes,
+        also if numbers of groups do.
 
     Returns
     -------
     BenchmarkSamples
-        N samples in the order of the attributes: images, decoded as they are used; ``y`` of shape
-        (N,), 1 where the target is there; ``groups`` of shape (N,), ``2 * y + spurious``; ``ids``,
+        N samples in the order of the attributes: images, decoded when they are used; ``y`` of shape
+        (N,), 1 for faces with the target; ``groups`` of shape (N,), ``2 * y + spurious``; ``ids``,
         the files' names.
 
     {benchmark.problems}
@@ -494,7 +494,7 @@ def _attributes(folder: str | Path, target: str, spurious: str) -> Metadata:
             raise InputError(f"{path} has no attribute {name!r}; it has {', '.join(names)}.")
     if count.strip() != str(len(lines)):
         raise InputError(
-            f"{path} announces {count.strip()[:20]!r} images and has {len(lines)} rows, so it is "
+            f"{path} announces {count.strip()[:20]!r} images but has {len(lines)} rows, so it is "
             f"cut off or damaged: {CELEBA.fix}."
         )
     return _of_lines(path, lines, ["image_id", *names], first_row=3)
@@ -547,10 +547,10 @@ def _of_lines(path: Path, lines: list[str], names: list[str], first_row: int) ->
 def load_imagenet9(
     folder: str | Path, split: str, preprocessing: ImagePreprocessing, *, check: bool = True
 ) -> BenchmarkSamples:
-    """Load ImageNet-9 from your own copy of ImageNet-1k.
+    """Load ImageNet-9 from your copy of ImageNet-1k.
 
-    The folder holds ``train/`` and ``val/``, each with one folder of images per class, named by its
-    WordNet number: ``train/n01641577/*.JPEG``. Images of other than the 42 classes are passed over.
+    The folder contains ``train/`` and ``val/``, each with one folder of images per class, named by
+    its WordNet number: ``train/n01641577/*.JPEG``. Images of classes other than the 42 are ignored.
     ImageNet-9 has no test set of its own; see :func:`load_imagenet_a`.
 
     Parameters
@@ -560,23 +560,23 @@ def load_imagenet9(
         The official split of ImageNet-1k.
     {images.preprocessing}
     check : bool, default=True
-        Warn if one of the 42 classes is not there, or the validation set does not hold 50
-        images of each.
+        Warn if one of the 42 classes is missing, or the validation set does not have 50 images of
+        each.
 
     Returns
     -------
     BenchmarkSamples
-        N samples, sorted by file name: images, decoded as they are used; ``y`` of shape (N,), in
+        N samples, sorted by file name: images, decoded when they are used; ``y`` of shape (N,), in
         the order of ``target_names``; no groups; ``ids``, the files' names.
 
     {benchmark.problems}
 
     References
     ----------
-    ReBias: Bahng et al., ICML 2020, `arXiv 1910.02806 <https://arxiv.org/abs/1910.02806>`__; `code
-    <https://github.com/clovaai/rebias/blob/master/datasets/imagenet.py>`__. The 42 classes behind
-    the nine are in ``ntkit/datasets/imagenet9.csv``; LBC (`code
-    <https://github.com/gtzheng/LBC>`__) takes the same.
+    ReBias: Bahng et al., ICML 2020, `arXiv 1910.02806 <https://arxiv.org/abs/1910.02806>`__;
+    `code <https://github.com/clovaai/rebias/blob/master/datasets/imagenet.py>`__. The 42 classes of
+    the nine are in ``ntkit/datasets/imagenet9.csv``; LBC
+    (`code <https://github.com/gtzheng/LBC>`__) uses the same.
 
     Examples
     --------
@@ -588,7 +588,7 @@ def load_imagenet9(
     check_arguments(split, preprocessing, ImagePreprocessing)
     if split == "test":
         raise InputError(
-            "ImageNet-9 has no test split; its test set is ImageNet-A: load_imagenet_a."
+            "ImageNet-9 has no test split; use ImageNet-A as its test set: load_imagenet_a."
         )
     root = IMAGENET.find(folder, [split], kind="folder")
     class_of = {wnid: c for wnid, (c, _) in _nine_classes().items()}
@@ -600,22 +600,22 @@ def load_imagenet9(
 def load_imagenet_a(
     folder: str | Path, preprocessing: ImagePreprocessing, *, check: bool = True
 ) -> BenchmarkSamples:
-    r"""Load ImageNet-A, restricted to the classes of ImageNet-9, from a folder of your own.
+    r"""Load ImageNet-A, restricted to the classes of ImageNet-9, from a folder on your disk.
 
-    The folder is ``imagenet-a`` as it is unpacked, or the one above; it holds one folder of images
-    per class, named by its WordNet number. All of it is a test set.
+    The folder is ``imagenet-a`` as unpacked, or its parent; it contains one folder of images per
+    class, named by its WordNet number. All of it is a test set.
 
     Parameters
     ----------
     {folder, images.preprocessing}
     check : bool, default=True
-        Warn where one of the 21 classes that ImageNet-A shares with ImageNet-9 is not there.
+        Warn if one of the 21 classes that ImageNet-A shares with ImageNet-9 is missing.
 
     Returns
     -------
     BenchmarkSamples
-        As :func:`load_imagenet9` returns, with the same numbers for the classes. ImageNet-A holds
-        no crabs, so that class 7 has no sample.
+        As returned by :func:`load_imagenet9`, with the same numbers for the classes. ImageNet-A has
+        no crabs, so class 7 has no sample.
 
     {benchmark.problems}
 
@@ -638,7 +638,7 @@ def load_imagenet_a(
 
 
 def _nine_classes() -> dict[str, tuple[int, bool]]:
-    """The 42 ImageNet classes by WordNet number: which of the nine, and whether in ImageNet-A."""
+    """Index of the nine classes by WordNet number, and whether ImageNet-A has the class."""
     table = read_csv(IMAGENET_TABLE, ["wnid", "class", "imagenet_a"], "install ntkit again")
     classes = table.codes("class", {name: i for i, name in enumerate(ANIMALS)})
     pairs = zip(classes.tolist(), table.codes("imagenet_a").astype(bool).tolist(), strict=True)
@@ -653,12 +653,12 @@ def _imagenet_images(source: Source, root: Path, wnids: list[str]) -> list[str]:
         return names
     if _image_names(root):
         raise InputError(
-            f"{root} holds images, but not sorted into classes; put them into one folder per "
+            f"{root} contains images, but not sorted into classes; put them into one folder per "
             f"class, named by its WordNet number, such as {wnids[0]}."
         )
     raise InputError(
-        f"{root} holds no images in folders such as {wnids[0]}; give the folder that {source.name} "
-        f"was unpacked to, from {source.url}."
+        f"{root} contains no images in folders such as {wnids[0]}; pass the folder that "
+        f"{source.name} was unpacked to, from {source.url}."
     )
 
 
@@ -680,15 +680,15 @@ def _animals(
     per_wnid: int | None,
     check: bool,
 ) -> BenchmarkSamples:
-    """Samples of these classes; warn of one without images, or with another number of them."""
+    """Samples of these classes; warn if one has no images, or another number of them."""
     wnids = sorted(class_of)
     names = _imagenet_images(source, root, wnids)
     counts = Counter(name.split("/")[0] for name in names)
     odd = [w for w in wnids if (counts[w] == 0 if per_wnid is None else counts[w] != per_wnid)]
     if check and odd:
-        expected = "" if per_wnid is None else f" where the published one holds {per_wnid}"
+        expected = "" if per_wnid is None else f" but the published one has {per_wnid}"
         source.warn(
-            f"the split {split!r} holds {counts[odd[0]]} images of {odd[0]}{expected}, and "
+            f"the split {split!r} has {counts[odd[0]]} images of {odd[0]}{expected}, and "
             f"{len(odd)} of the {len(wnids)} classes are incomplete"
         )
     return source.samples(
@@ -713,13 +713,13 @@ MULTINLI = Source(
 MultiNLI
 --------
 Pairs of English sentences, a premise and a hypothesis. The task: does the premise contradict the
-hypothesis (class 0), entail it (class 1) or neither (class 2)? Hypotheses that hold a negation
-(nobody, no, never, nothing) are mostly of the class contradiction.
+hypothesis (class 0), entail it (class 1) or neither (class 2)? Hypotheses with a negation (nobody,
+no, never, nothing) are mostly contradictions.
 
 Groups: 2 * class + negation.
 
-The split is not the official one: Sagawa, Koh, Hashimoto and Liang (ICLR 2020, arXiv 1911.08731)
-put the training and the two development sets together and drew 50 % of them for training, 20 % for
+The split is not the official one. Sagawa, Koh, Hashimoto and Liang (ICLR 2020, arXiv 1911.08731)
+merged the training and the two development sets. They drew 50 % of them for training, 20 % for
 validation and 30 % for testing. Pairs without a gold label are left out.
 
 Williams, Nangia and Bowman, NAACL 2018, arXiv 1704.05426.
@@ -746,11 +746,10 @@ Comments on online articles. The task: did at least half of the annotators call 
 (class 1) or not (class 0)? Comments that mention certain identities are toxic more often than
 others. An identity is mentioned if at least half of the annotators say so.
 
-Groups, in one of two definitions that must not be mixed:
-"any_identity": 2 * class + whether any of eight identities is mentioned; each comment is in one
-group, as group DRO and last-layer retraining on balanced groups need it.
-"wilds": the 16 groups identity x class of the WILDS benchmark; a comment is in as many groups as it
-mentions identities, or in none.
+Groups, in one of two definitions that must not be mixed. "any_identity" is 2 * class + whether any
+of eight identities is mentioned. Each comment is in one group, as group DRO and last-layer
+retraining on balanced groups need it. "wilds" has the 16 groups identity x class of the WILDS
+benchmark. A comment is in as many groups as it mentions identities, or in none.
 
 Borkan, Dixon, Sorensen, Thain and Vasserman, WWW 2019, arXiv 1903.04561; split and groups: Koh,
 Sagawa et al., ICML 2021, arXiv 2012.07421. Public domain (CC0).
@@ -767,13 +766,13 @@ def load_multinli(
     metadata: str | Path | None = None,
     check: bool = True,
 ) -> BenchmarkSamples:
-    r"""Load MultiNLI, with the groups by negation, from a folder of your own.
+    r"""Load MultiNLI, with the groups by negation, from a folder on your disk.
 
-    The folder is ``multinli_1.0`` as the data set is unpacked, or the one above; it holds
+    The folder is ``multinli_1.0`` as unpacked, or its parent. It contains
     ``multinli_1.0_train.jsonl``, ``multinli_1.0_dev_matched.jsonl`` and
     ``multinli_1.0_dev_mismatched.jsonl``. Groups and split are in ``metadata_random.csv``, which
     the makers of group DRO publish. Its rows are the labelled pairs of the three files in this
-    order; whether the labels of both agree is checked.
+    order; the loader checks that the labels agree.
 
     Parameters
     ----------
@@ -788,8 +787,8 @@ def load_multinli(
     Returns
     -------
     BenchmarkSamples
-        N samples in the order of the files: pairs of texts, tokenised as they are used (as they
-        are in ``X.texts``); ``y`` of shape (N,), in the order of ``target_names``; ``groups`` of
+        N samples in the order of the files: pairs of texts, tokenised when they are used (the raw
+        pairs are ``X.texts``); ``y`` of shape (N,), in the order of ``target_names``; ``groups`` of
         shape (N,), ``2 * y + negation``.
 
     {benchmark.problems}
@@ -816,7 +815,7 @@ def load_multinli(
     y = table.codes("gold_label", {"0": 0, "1": 1, "2": 2})
     if len(y) != len(labels):
         raise InputError(
-            f"{path} has {len(y)} rows, but the three files in {folder} hold {len(labels)} "
+            f"{path} has {len(y)} rows, but the three files in {folder} have {len(labels)} "
             f"labelled pairs, so one of them is cut off: {MULTINLI.fix}, and {NEGATIONS.fix}."
         )
     if (y != labels).any():
@@ -863,7 +862,7 @@ def _parsed(path: Path, row: int, line: bytes) -> tuple[str, tuple[str, str]]:
     try:
         record = json.loads(line)
         label, pair = record["gold_label"], (record["sentence1"], record["sentence2"])
-        "".join(pair).encode()  # no text holds half a character
+        "".join(pair).encode()  # no text contains half a character
         if label not in (*RELATIONS, UNLABELLED):
             raise ValueError(f"no class is called {label!r}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -884,9 +883,9 @@ def load_civilcomments(
     groups: Literal["any_identity", "wilds"] = "any_identity",
     check: bool = True,
 ) -> BenchmarkSamples:
-    r"""Load CivilComments, in the version of WILDS, from a folder of your own.
+    r"""Load CivilComments, in the version of WILDS, from a folder on your disk.
 
-    The folder is ``civilcomments_v1.0`` as WILDS unpacks it, or the one above; it holds
+    The folder is ``civilcomments_v1.0`` as unpacked by WILDS, or its parent; it contains
     ``all_data_with_identities.csv``.
 
     Parameters
@@ -894,29 +893,29 @@ def load_civilcomments(
     {folder, split, texts.preprocessing}
     groups : {"any_identity", "wilds"}
         "any_identity": four groups, ``2 * y`` plus whether any of the eight identities (male,
-        female, LGBTQ, christian, muslim, other_religions, black, white) is mentioned. "wilds":
-        the benchmark's 16 groups, each identity with each class, **which overlap**. Worst-group
-        accuracies of the two do not compare.
+        female, LGBTQ, christian, muslim, other_religions, black, white) is mentioned. "wilds": the
+        benchmark's 16 groups, each identity with each class, **which overlap**. Worst-group
+        accuracies of the two cannot be compared.
     {check}
 
     Returns
     -------
     BenchmarkSamples
-        N samples in the order of the file: texts, tokenised as they are used (as they are in
-        ``X.texts``); ``y`` of shape (N,), 1 where at least half of the annotators found the
-        comment toxic; ``groups`` of shape (N,), or, with "wilds", a boolean matrix of shape
-        (N, 16) whose column ``2 * identity + y`` says which comments are in that group.
+        N samples in the order of the file: texts, tokenised when they are used (the raw texts are
+        ``X.texts``); ``y`` of shape (N,), 1 if at least half of the annotators found the comment
+        toxic; ``groups`` of shape (N,). With "wilds", groups are a boolean matrix of shape (N, 16)
+        whose column ``2 * identity + y`` marks the comments in that group.
 
     {benchmark.problems}
 
     See Also
     --------
-    ntkit.metrics.worst_group_accuracy : With the matrix it is the figure that WILDS reports.
+    ntkit.metrics.worst_group_accuracy : With the matrix it is the number that WILDS reports.
 
     Notes
     -----
-    The file's column ``identity_any`` is another thing, and not used here: it counts 24
-    identities, not eight.
+    The file's column ``identity_any`` is different and not used here: it counts 24 identities, not
+    eight.
 
     References
     ----------
@@ -937,7 +936,7 @@ def load_civilcomments(
     """
     check_arguments(split, preprocessing, TextPreprocessing)
     if groups not in ("any_identity", "wilds"):
-        raise InputError(f'groups is "any_identity" or "wilds"; got {groups!r}.')
+        raise InputError(f'groups must be "any_identity" or "wilds"; got {groups!r}.')
     name = "all_data_with_identities.csv"
     path = CIVILCOMMENTS.find(folder, [name, f"civilcomments_v1.0/{name}"])
     table = read_csv(path, ["comment_text", "split", "toxicity", *IDENTITIES], CIVILCOMMENTS.fix)

@@ -1,4 +1,4 @@
-"""Marked digits: real images with a planted spurious mark, and a small CNN trained on them."""
+"""Marked digits: real images with an injected spurious mark, and a small CNN trained on them."""
 
 from pathlib import Path
 
@@ -23,22 +23,22 @@ N_SAMPLES = {"train": 2700, "validation": 1500, "test": 2000}
 DESCR = f"""\
 Marked digits
 -------------
-Handwritten digits (the 1797 images of 8 x 8 pixels that ship with scikit-learn; Alpaydin and
-Kaynak, UCI) redrawn on a canvas of {CANVAS} x {CANVAS} pixels at a random place, angle, size and
-contrast, with noise. The task: is the digit 0-4 (class 0) or 5-9 (class 1)?
+Handwritten digits, redrawn on a canvas of {CANVAS} x {CANVAS} pixels at a random place, angle, size
+and contrast, with noise. They are the 1797 images of 8 x 8 pixels in scikit-learn (Alpaydin and
+Kaynak, UCI). The task: is the digit 0-4 (class 0) or 5-9 (class 1)?
 
-The spurious correlation is PLANTED. A small bright square was drawn into the top left corner of
-{CORRELATION:.0%} of the images of class 1 and of {1 - CORRELATION:.0%} of those of class 0, in
-the training and in the held-out set alike; it has nothing to do with the digit. In the test set
-the mark says nothing: its four groups are of equal size.
+The spurious correlation is INJECTED. A small bright square was drawn into the top left corner of
+{CORRELATION:.0%} of the images of class 1. Of class 0, {1 - CORRELATION:.0%} have it, in the
+training and in the validation set alike. It does not depend on the digit. In the test set the mark
+is not correlated with the class: its four groups have equal size.
 
-Groups: 2 * class + mark. Nothing but an evaluation should look at them.
+Groups: 2 * class + mark. Use them only for evaluation.
 
-The three sets are drawn from disjoint originals; an original appears several times within its
-set, drawn differently each time. The model beside the data (`marked_digits_model_path`) saw the
-training set only, and no group labels. It shows what a method does when the bias is known and
-strong; data and network were picked among some dozens of variants by looking at test figures, so
-it is no evidence for how the method fares elsewhere.
+The three sets are drawn from disjoint originals; an original appears several times within its set,
+drawn differently each time. The model next to the data (`marked_digits_model_path`) was trained on
+the training set only, without group labels. The data set shows the effect of a method if the bias
+is known and strong. Data and network were selected among some dozens of variants by their test
+results, so they prove nothing about other data.
 """
 
 
@@ -46,14 +46,14 @@ def load_marked_digits() -> Bunch:
     """Load the marked digits: a binary image task with an injected spurious mark.
 
     A small bright square is correlated with the class in the training and the validation set, and
-    says nothing in the test set. **The mark was injected**, into real images: the digits
-    that ship with scikit-learn. ``DESCR`` says how. The images are the same at each call.
+    not in the test set. **The mark was injected** into real images: the digits in scikit-learn.
+    ``DESCR`` has the details. The images are the same at each call.
 
     Returns
     -------
     data : Bunch
         X_train, X_validation, X_test : ndarray of shape (n, 1, 20, 20), float32
-            Grey images in [0, 1], exactly what the model takes: 2700, 1500 and 2000 of them.
+            Grey images in [0, 1], as the model reads them: 2700, 1500 and 2000 of them.
         y_train, y_validation, y_test : ndarray of shape (n,), int64
             0 for the digits 0-4, 1 for the digits 5-9.
         groups_train, groups_validation, groups_test : ndarray of shape (n,), int64
@@ -61,7 +61,7 @@ def load_marked_digits() -> Bunch:
         target_names, group_names : list of str
             Names of the two classes, and of the four groups.
         DESCR : str
-            Where the images come from and what was injected.
+            Source of the images, and the injected correlation.
 
     See Also
     --------
@@ -102,7 +102,7 @@ def marked_digits_model_path() -> Path:
 
     A convolutional network trained by plain empirical risk minimisation on ``X_train``: input
     ``image`` (batch, 1, 20, 20), output ``logits`` (batch, 2), a last embedding of 64 non-negative
-    neurons and one linear layer. ``benchmarks/train_marked_digits.py`` made it.
+    neurons and one linear layer. ``benchmarks/train_marked_digits.py`` trained it.
     """
     return Path(__file__).with_name("marked_digits.onnx")
 
@@ -122,7 +122,7 @@ def _balanced(
 ) -> tuple[IntArray, IntArray]:
     """Choose ``n`` originals and marks such that the four groups are equally large."""
     per_class = [np.resize(originals[labels[originals] == c], n // 2) for c in (0, 1)]
-    # Shuffled within the class: which original carries the mark is then left to chance.
+    # Shuffled within the class, so that marks are assigned to originals at random.
     marks = [rng.permutation(np.repeat(np.array([0, 1]), n // 4)) for _ in per_class]
     order = rng.permutation(n)
     return np.concatenate(per_class)[order], np.concatenate(marks)[order]
@@ -148,7 +148,7 @@ def _place(images: FloatArray, rng: np.random.Generator) -> FloatArray:
     centre_row, centre_column = (
         (CANVAS - 1) / 2 + slack * rng.uniform(-1, 1, size=(n, 1, 1)) for _ in range(2)
     )
-    # Every canvas pixel looks up where it comes from in the original.
+    # Every canvas pixel looks up its position in the original.
     down = np.arange(CANVAS)[None, :, None] - centre_row
     right = np.arange(CANVAS)[None, None, :] - centre_column
     middle = (side - 1) / 2
@@ -161,7 +161,7 @@ def _bilinear(images: FloatArray, row: FloatArray, column: FloatArray) -> FloatA
     """Sample each image at its own real-valued positions; outside it is black."""
     side = images.shape[1]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    # The clip keeps the upper neighbour inside the padding.
+    # Clipping keeps the upper neighbour inside the padding.
     row, column = (np.clip(p + 1, 0, side + 1 - 1e-6) for p in (row, column))
     top, left = row.astype(np.intp), column.astype(np.intp)
     lower, righter = row - top, column - left

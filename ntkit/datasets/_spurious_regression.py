@@ -57,25 +57,24 @@ def make_spurious_regression(
 
     with standard normal :math:`x_\mathrm{core}`, normal noise of standard deviation
     :math:`\eta_\mathrm{core}` and, in every spurious feature, :math:`\eta_\mathrm{spu}`, and
-    :math:`\|\beta\| = \|\gamma\| = 1`. The variance of y is :math:`1 + \eta_\mathrm{core}^2`.
-    The model fits what is known to us of the theory of NeuronTune (arXiv 2505.24048, Sec. 4) from a
-    summary; the paper's own may differ in details.
+    :math:`\|\beta\| = \|\gamma\| = 1`. The variance of y is :math:`1 + \eta_\mathrm{core}^2`. The
+    model follows a summary of the theory of NeuronTune (arXiv 2505.24048, Sec. 4); the paper's own
+    model may differ in details.
 
     Parameters
     ----------
     n_samples : int
-        Samples.
+        Number of samples.
     n_core, n_spurious : int
-        Features of either kind; with ``beta`` or ``gamma``, its length counts instead.
+        Number of features of each kind; the length of ``beta`` or ``gamma`` replaces it.
     correlation : float in [0, 1]
-        The probability p that the spurious features go with y and not against it. 0.5 is no
-        correlation at all.
+        Probability p that the spurious features have the sign of y. 0.5 means no correlation.
     eta_core, eta_spurious : float >= 0
-        Standard deviation of what the core features do not say about y, and of the noise in a
-        spurious feature.
+        Standard deviation of the part of y that the core features do not explain, and of the noise
+        in a spurious feature.
     beta, gamma : array-like of shape (n_core,) and (n_spurious,), optional
-        Directions, scaled to length 1; random by default. Hand in those of an earlier call to
-        draw another sample of the same problem.
+        Directions, scaled to length 1; random by default. Pass those of an earlier call to draw
+        another sample of the same problem.
     coef : bool
         Whether to return ``beta`` and ``gamma`` as well.
     {random_state}
@@ -85,16 +84,16 @@ def make_spurious_regression(
     X : ndarray of shape (n_samples, n_core + n_spurious)
         The core features, then the spurious ones.
     y : ndarray of shape (n_samples,)
-        What to predict.
+        Target values.
     agrees : ndarray of bool, shape (n_samples,)
-        The attribute a: False where the correlation is broken. For evaluation only.
+        The attribute a: False for samples that break the correlation. For evaluation only.
     beta, gamma : ndarray of shape (n_core,) and (n_spurious,)
         Only with ``coef=True``.
 
     Raises
     ------
     InputError
-        If ``beta`` or ``gamma`` is no vector, or has length 0.
+        If ``beta`` or ``gamma`` is not a vector, or has length 0.
     ValueError
         If another parameter is out of its range.
 
@@ -142,9 +141,9 @@ def make_spurious_classification(
 ) -> tuple[Any, ...]:
     r"""Draw a problem of two classes with core features, and spurious ones that mostly follow y.
 
-    The samples of :func:`make_spurious_regression` for which y happens to be
-    :math:`-\mu` or :math:`+\mu`, both equally often. The core features come from y, then, as they
-    do under that condition (our choice: the paper's way is not known to us):
+    These are the samples of :func:`make_spurious_regression` for which y is :math:`-\mu` or
+    :math:`+\mu`, both equally often. The core features are drawn given y (our choice: we do not
+    know the paper's procedure):
 
     .. math::
 
@@ -157,8 +156,8 @@ def make_spurious_classification(
     ----------
     {n_samples, n_core, correlation, eta_core}
     mu : float > 0
-        Absolute value of y. With :math:`\mu^2 = 1 + \eta_\mathrm{core}^2` all second moments are
-        those of the regression problem, and so is the best linear model.
+        Absolute value of y. With :math:`\mu^2 = 1 + \eta_\mathrm{core}^2` all second moments equal
+        those of the regression problem, and so does the best linear model.
     {beta, coef, random_state}
 
     Returns
@@ -167,7 +166,7 @@ def make_spurious_classification(
     y : ndarray of int64, shape (n_samples,)
         The class, -1 or 1; the y of the formulas is ``mu`` times it.
     {agrees}
-        Class and attribute make the four groups.
+        Attribute; class and attribute define the four groups.
     beta, gamma : ndarray of shape (n_core,) and (n_spurious,)
         Only with ``coef=True``.
 
@@ -227,10 +226,9 @@ def spurious_regression_coef(
 
     with :math:`q = 2p - 1`, :math:`s = 1 + \eta_\mathrm{core}^2`,
     :math:`h = \eta_\mathrm{core}^2 s / m`, :math:`g = \eta_\mathrm{spu}^2 / m` and the mean square
-    :math:`m = E\,y^2`, which is s, or :math:`\mu^2` with ``mu``. The intercept is 0. It is our
+    :math:`m = E\,y^2`, which is s, or :math:`\mu^2` with ``mu``. The intercept is 0. This is our
     derivation from the second moments of the model, not the paper's. A model that does not rely on
-    the spurious features would have :math:`u_\mathrm{core} = \beta` and
-    :math:`u_\mathrm{spu} = 0`.
+    the spurious features would have :math:`u_\mathrm{core} = \beta` and :math:`u_\mathrm{spu} = 0`.
 
     Parameters
     ----------
@@ -238,8 +236,8 @@ def spurious_regression_coef(
         Directions, scaled to length 1.
     {correlation, eta_core}
     mu : float > 0, optional
-        For samples of :func:`make_spurious_classification` with that ``mu``, where ``mu * y`` is
-        what to predict.
+        For samples of :func:`make_spurious_classification` with that ``mu``; the target is then
+        ``mu * y``.
 
     Returns
     -------
@@ -249,8 +247,9 @@ def spurious_regression_coef(
     Raises
     ------
     InputError
-        If ``beta`` or ``gamma`` is no vector, or has length 0; if neither kind of feature has
-        noise and the correlation is never (or always) broken, so that they are not unique.
+        If ``beta`` or ``gamma`` is not a vector, or has length 0. If neither kind of feature has
+        noise and the correlation is never (or always) broken, so that the coefficients are not
+        unique.
     ValueError
         If another parameter is out of its range.
 
@@ -292,7 +291,7 @@ def _follow(
     eta_spurious: float,
     rng: np.random.RandomState,
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Spurious features that go with y at some samples, against it at the others, and which."""
+    """Spurious features that have the sign of y or the opposite one, and a mask of the former."""
     agrees = rng.uniform(size=len(y)) < correlation
     noise = eta_spurious * rng.standard_normal((len(y), len(gamma)))
     return np.outer(np.where(agrees, y, -y), gamma) + noise, agrees

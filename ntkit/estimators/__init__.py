@@ -1,4 +1,4 @@
-"""Last-layer estimators: scikit-learn classifiers on embeddings that end in a LinearHead."""
+"""Last-layer estimators: scikit-learn classifiers on embeddings that learn a LinearHead."""
 
 from typing import Any
 

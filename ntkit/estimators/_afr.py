@@ -1,4 +1,4 @@
-"""AFR and LEIA: retrain, near the old head, on what that head doubts."""
+"""AFR and LEIA: retrain near the original head on samples that it is unsure about."""
 
 from __future__ import annotations
 
@@ -23,66 +23,69 @@ from ntkit.study import Rows, Study, require_every_class, split_in_two
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class AFRClassifier(ValidatedClassifier):
-    r"""Last-layer retraining on samples weighted by the original head's doubt (AFR).
+    r"""Last-layer retraining on samples weighted by the original head's uncertainty (AFR).
 
     Needs embeddings and class labels; no group labels.
 
-    1. An ERM head :math:`(W_0, b_0)` is fitted on one part of the training set, or given.
-    2. On the other part, the reweighting set, sample i gets the weight
+    1. An ERM head :math:`(W_0, b_0)` is fitted on one part of the training set, unless you pass
+       one.
+    2. On the other part, the validation set, sample i gets the weight
        :math:`\mu_i \propto \beta_{y_i} \exp(-\gamma\, p_i(y_i))` with :math:`\sum_i \mu_i = 1`,
        where :math:`p_i(y_i)` is the probability that the ERM head gives the true class and
        :math:`\beta_y = 1 / n_y`.
-    3. The head is retrained near the ERM head, on the reweighting set:
+    3. The head is retrained near the ERM head, on the validation set:
 
     .. math::
 
         \min_{W, b}\; \sum_i \mu_i\, \mathrm{CE}(W z_i + b,\, y_i)
         + \lambda \left( \lVert W - W_0 \rVert^2 + \lVert b - b_0 \rVert^2 \right)
 
-    (arXiv 2306.11074). W has one row per class in the paper, and so has the penalty here, with
-    two classes as well: there the two rows move by opposite amounts, so with the one logit
-    :math:`w = W_1 - W_0` that is stored the same penalty reads
+    (arXiv 2306.11074). In the paper W has one row per class, and so has the penalty here, also with
+    two classes. The two rows then move by opposite amounts. With the one stored logit
+    :math:`w = W_1 - W_0` the same penalty is
     :math:`\tfrac{\lambda}{2} (\lVert w - w_0 \rVert^2 + (b - b_0)^2)`, and the probabilities are
     the paper's. The bias is penalised like the weights.
 
     Parameters
     ----------
     gamma : float, default=1.44
-        γ; 0 leaves class-balanced weights. The default is what the authors' README uses for
-        CelebA. For Waterbirds it uses 10, with ``reg_coeff=0``: on the embeddings tried here that
-        leaves most worst groups below the original head's (see the page "Fidelity"). The authors'
-        grids run from 1 to 20 for images and from 100 to 1e5 for MultiNLI.
+        γ; 0 gives class-balanced weights. The default is the value in the authors' README for
+        CelebA. Their value for Waterbirds is 10, with ``reg_coeff=0``; on our embeddings it leaves
+        most worst groups below the original head's (see the page "Fidelity"). The authors' grids
+        run from 1 to 20 for images and from 100 to 1e5 for MultiNLI.
     reg_coeff : float, default=0.001
-        λ, the pull toward the original head; the README's for CelebA, from a grid of 0.001 to 0.1
-        there and {0, 0.1, 0.2, 0.3} for Waterbirds. 0, its choice for Waterbirds, needs
-        ``solver="gd"``: the number of steps then does what the penalty does otherwise.
+        λ, the pull toward the original head. The default is the README's for CelebA. The authors'
+        grids are 0.001 to 0.1 for CelebA and {0, 0.1, 0.2, 0.3} for Waterbirds. 0, their choice for
+        Waterbirds, needs ``solver="gd"``: the number of steps then replaces the penalty.
     solver : {"lbfgs", "gd"}, default="lbfgs"
-        "lbfgs" finds the optimum. "gd" is the published procedure: full-batch gradient steps at
-        a constant rate from the ERM head, stopped after ``n_steps``; it runs on the CPU.
+        "lbfgs" finds the optimum. "gd" is the published procedure: full-batch gradient steps at a
+        constant rate from the ERM head. It stops after ``n_steps`` and runs on the CPU.
     reweighting : float or "train", default=0.2
-        Reweighting set when ``fit`` gets neither ``X_val`` nor a ``head``: the share of the
-        training set, stratified, on which the head is retrained and not fitted first (published:
-        0.2). "train" uses all samples for both, so the doubt is in-sample; classes with fewer
-        than two samples fall back to it. ``X_val`` takes the place of that set: the training set
-        then only fits the ERM head, or with a given ``head`` only names the classes.
+        Validation share if ``fit`` gets neither ``X_val`` nor a ``head``: this stratified share of
+        the training set retrains the head and is not used to fit it first (published: 0.2). "train"
+        uses all samples for both, so the predictions are in-sample; classes with fewer than two
+        samples fall back to it. If you pass ``X_val``, the training set only fits the ERM head. If
+        you pass a ``head`` as well, the training set only names the classes.
     learning_rate : float, default=0.01
-        Rate of "gd".
+        Learning rate of "gd".
     n_steps : int, default=500
-        Steps of "gd".
+        Number of steps of "gd".
     max_grad_norm : float or None, default=1.0
-        Longest gradient of "gd", over weights and bias together; a longer one is shortened.
+        Largest norm of a gradient of "gd", over weights and bias together; a longer one is
+        shortened.
     {head, erm.C}
-        Retraining knows ``reg_coeff`` only.
+        Retraining uses only ``reg_coeff``.
     {tol, max_iter, device, random_state}
 
     Attributes
     ----------
     {classes_, coef_, intercept_, head_, erm_head_}
     weights_ : ndarray of shape (N,), or (M,) with ``X_val``
-        μ of each sample, with its sample weight a factor; 0 for samples outside the reweighting
-        set. They sum to 1.
+        μ of each sample, including its sample weight; 0 for samples outside the validation set.
+        They sum to 1.
     effective_sample_size_ : float
-        :math:`1 / \sum_i \mu_i^2`: how many equally weighted samples the weights are worth.
+        :math:`1 / \sum_i \mu_i^2`: the number of equally weighted samples with the same
+        information.
     weight_per_class_ : ndarray of shape (C,)
         Sum of μ over each class.
     n_iter_ : ndarray of shape (1,)
@@ -132,8 +135,8 @@ class AFRClassifier(ValidatedClassifier):
     def _learn(self, study: Study) -> None:
         if self.solver == "lbfgs" and self.reg_coeff == 0:
             raise InputError(
-                "With reg_coeff=0 the optimum that solver='lbfgs' looks for need not exist; use "
-                "reg_coeff > 0, or solver='gd', which stops after n_steps."
+                "With reg_coeff=0, solver='lbfgs' may have no optimum to find; use reg_coeff > 0, "
+                "or solver='gd', which stops after n_steps."
             )
         rows, validation = study.train, study.validation
         erm, reweight, chosen = self._sets(study)
@@ -142,7 +145,7 @@ class AFRClassifier(ValidatedClassifier):
         doubt = softmax(original.logits(reweight.X).astype(np.float64), axis=1)
         p_true = doubt[np.arange(len(doubt)), reweight.y_index]
         prior = self._balanced(reweight)
-        with np.errstate(divide="ignore"):  # in logarithms, so that no γ underflows every weight
+        with np.errstate(divide="ignore"):  # logarithms, so that weights do not underflow for any γ
             mu = softmax(np.log(prior) - self.gamma * p_true)
 
         self.weights_ = np.zeros(len(rows.X) if validation is None else len(reweight.X))
@@ -155,7 +158,7 @@ class AFRClassifier(ValidatedClassifier):
         self._set_head(retrain(reweight, mu))
 
     def _sets(self, study: Study) -> tuple[Rows, Rows, Array | slice]:
-        """Rows of the ERM head, rows to reweight, and where these are among the rows given."""
+        """Rows of the ERM head, rows to reweight, and the positions of the latter."""
         everything, rows = slice(None), study.train
         if study.validation is not None:
             require_every_class(study.validation, self.classes_)
@@ -167,12 +170,12 @@ class AFRClassifier(ValidatedClassifier):
             return rows, rows, everything
         held_index = split[1]
         weight = rows.weight.copy()
-        weight[held_index] = 0  # absent, without a copy of the embeddings
+        weight[held_index] = 0  # weight 0, without a copy of the embeddings
         return Rows(rows.X, rows.y_index, weight), rows.take(held_index), held_index
 
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
-        """Solve for the difference to the original head, whose logits are fixed."""
-        # A constant neuron is a bias that the solver penalises.
+        """Solve for the difference from the original head, whose logits are fixed."""
+        # A constant neuron acts as a bias that the solver penalises.
         with_bias = np.column_stack([rows.X, np.ones(len(rows.X), dtype=rows.X.dtype)])
         head, change = self._changed(rows, mu, with_bias)
         dtype = rows.X.dtype
@@ -184,7 +187,7 @@ class AFRClassifier(ValidatedClassifier):
         )
 
     def _changed(self, rows: Rows, mu: Array, features: Array) -> tuple[LinearHead, FittedHead]:
-        """The original head, and the head on the features whose logits are best added to its."""
+        """The original head, and a head on the features whose logits are best added to its own."""
         head = self.erm_head_
         if len(head.classes) == 2:
             head = head.with_logits(1)
@@ -194,13 +197,13 @@ class AFRClassifier(ValidatedClassifier):
         return head, self._solved(features, rows.y_index, mu, **options)
 
     def _rate(self, norm: float) -> float:
-        """Learning rate, less where the gradient is longer than ``max_grad_norm``."""
+        """Learning rate, smaller if the gradient is longer than ``max_grad_norm``."""
         if self.max_grad_norm is None:
             return self.learning_rate
         return self.learning_rate * min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
 
     def _descent(self, rows: Rows, mu: Array) -> FittedHead:
-        """Take the published gradient steps, on one row of weights per class."""
+        """Take the published gradient steps, with one row of weights per class."""
         start = self.erm_head_.with_logits(len(self.classes_))
         W0, b0 = start.coef.astype(np.float64), start.intercept.astype(np.float64)
         W, b = W0.copy(), b0.copy()
@@ -220,13 +223,14 @@ class AFRClassifier(ValidatedClassifier):
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class LEIAClassifier(AFRClassifier):
-    r"""The original head, adapted within the few directions along which errors spread (LEIA).
+    r"""Adapt the original head within the few directions along which errors spread (LEIA).
 
-    Needs embeddings and class labels; no group labels. It is AFR with the change of the head
-    confined to a subspace, and without a pull unless ``reg_coeff`` gives one:
+    Needs embeddings and class labels; no group labels. The method is AFR with the change of the
+    head confined to a subspace. It has no pull to the original head unless you set ``reg_coeff``.
 
-    1. An ERM head :math:`(W_0, b_0)` is fitted on one part of the training set, or given.
-    2. On the other part, the reweighting set, sample i gets the weight
+    1. An ERM head :math:`(W_0, b_0)` is fitted on one part of the training set, unless you pass
+       one.
+    2. On the other part, the validation set, sample i gets the weight
        :math:`\mu_i \propto \beta_{y_i} \exp(\gamma\, (1 - p_i(y_i)))` with
        :math:`\sum_i \mu_i = 1`, where :math:`p_i(y_i)` is the probability that the ERM head gives
        the true class and :math:`\beta_y = 1 / n_y`. These are AFR's weights.
@@ -239,44 +243,45 @@ class LEIAClassifier(AFRClassifier):
         \min_A\; \sum_i \mu_i\, \mathrm{CE}(W_0 z_i + b_0 + A^\top V^\top z_i,\, y_i)
         + \lambda \lVert A \rVert^2
 
-    The result is the head :math:`(W_0 + A^\top V^\top,\, b_0)`: the bias stays, and so does what
-    the head makes of directions outside the subspace.
+    The result is the head :math:`(W_0 + A^\top V^\top,\, b_0)`: the bias and the effect of
+    directions outside the subspace do not change.
 
-    This follows the authors' code (github.com/abinithago/LEIA, as of commit 196b532) and the
-    paper's abstract; the page "Methods" says what differs.
+    This follows the authors' code (github.com/abinithago/LEIA, commit 196b532) and the paper's
+    abstract. The page "Methods" lists the differences.
 
     Parameters
     ----------
     gamma, reweighting, learning_rate, max_grad_norm
-        As in :class:`AFRClassifier`. The authors' code has 10 for γ, and 5, 10, 15, 20 as the
-        example of a sweep; untuned, 10 ruins most heads (see the page "Fidelity").
+        As in :class:`AFRClassifier`. The authors' code uses 10 for γ, and names 5, 10, 15, 20 as an
+        example of a sweep. Without tuning, 10 makes most heads much worse (see the page
+        "Fidelity").
     rank : int, default=10
-        Directions, at most as many as the samples differ along; 0 leaves the original head.
-        Default of the authors' training script; their example of a sweep is 1, 5, 10, 20.
+        Number of directions; at most the rank of the samples. 0 keeps the original head. The
+        default is that of the authors' training script; their example of a sweep is 1, 5, 10, 20.
     reg_coeff : float, default=0.0
-        λ. The published default is none: the number of steps does what it would.
+        λ. The published default is 0: the number of steps replaces the penalty.
     solver : {"gd", "lbfgs"}, default="gd"
-        "gd" is the published procedure: full-batch gradient steps at a constant rate, stopped
-        after ``n_steps``; what they reach depends on the scale of the embeddings. "lbfgs" finds
-        the optimum, which needs ``reg_coeff`` > 0.
+        "gd" is the published procedure: full-batch gradient steps at a constant rate, which stop
+        after ``n_steps``. Their result depends on the scale of the embeddings. "lbfgs" finds the
+        optimum and needs ``reg_coeff`` > 0.
     adjustment_size : float or None, default=None
-        Share of the reweighting set, stratified, that A is fitted on, while the others give the
-        subspace (authors' code: 0.2). None, and classes with fewer than two samples, use all
-        samples for both.
+        Stratified share of the validation set that A is fitted on; the other samples give the
+        subspace (authors' code: 0.2). None uses all samples for both, and so do classes with fewer
+        than two samples.
     n_steps : int, default=1000
-        Steps of "gd".
+        Number of steps of "gd".
     {head, erm.C, tol, max_iter, device, random_state}
 
     Attributes
     ----------
     {classes_, coef_, intercept_}
-        That of the original head.
+        Bias of the original head.
     {head_, erm_head_}
     subspace_ : ndarray of shape (D, R)
-        V, of ``rank`` orthonormal columns or less, the direction of the largest weighted
-        variance first.
+        V, of at most ``rank`` orthonormal columns, the direction of the largest weighted variance
+        first.
     variances_ : ndarray of shape (R,)
-        Error-weighted variance along each of them.
+        Error-weighted variance along each direction.
     weights_, effective_sample_size_, weight_per_class_
         As in :class:`AFRClassifier`.
     n_iter_ : ndarray of shape (1,)
@@ -285,7 +290,7 @@ class LEIAClassifier(AFRClassifier):
 
     See Also
     --------
-    AFRClassifier : The same weights, and a change of the head in all directions.
+    AFRClassifier : The same weights, with a change of the head in all directions.
 
     References
     ----------
@@ -316,10 +321,10 @@ class LEIAClassifier(AFRClassifier):
     n_steps: int = 1000
 
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
-        """Solve for A, whose logits are added to the fixed ones of the original head."""
+        """Solve for A, whose logits are added to the fixed logits of the original head."""
         rows, mu = self._set_subspace(rows, mu)
         dtype = rows.X.dtype
-        if not self.subspace_.size:  # of rank 0 there is nothing to solve for
+        if not self.subspace_.size:  # rank 0 has no parameters
             head = self.erm_head_.with_logits(1 if len(self.classes_) == 2 else len(self.classes_))
             return FittedHead(head.coef, head.intercept, self.classes_, 1)
         head, change = self._changed(rows, mu, rows.X @ self.subspace_.astype(dtype))
@@ -344,7 +349,7 @@ class LEIAClassifier(AFRClassifier):
         return stepped_head(W, start.intercept, self.classes_, rows.X.dtype, self.n_steps)
 
     def _set_subspace(self, rows: Rows, mu: Array) -> tuple[Rows, Array]:
-        """Set the subspace; the rows that A is fitted on, and their weights."""
+        """Set the subspace; return the rows that A is fitted on, and their weights."""
         split = None
         if self.adjustment_size is not None:
             split = split_in_two(float(self.adjustment_size), rows, self.random_state)
@@ -356,7 +361,7 @@ class LEIAClassifier(AFRClassifier):
 
 
 def _leading_directions(X: Array, weight: Array, rank: int) -> tuple[Array, Array]:
-    """Leading eigenvectors (D, R) of the weighted covariance, and their eigenvalues, above 0."""
+    """Leading eigenvectors (D, R) of the weighted covariance, and their positive eigenvalues."""
     n, width = X.shape
     if rank == 0:
         return np.zeros((width, 0)), np.zeros(0)
@@ -369,6 +374,6 @@ def _leading_directions(X: Array, weight: Array, rank: int) -> tuple[Array, Arra
     else:
         values, vectors = eigh(centred.T @ centred, subset_by_index=(width - rank, width - 1))
         values, vectors = values[::-1], vectors[:, ::-1]
-    # Along the others the samples do not differ, and which of those come out is chance.
+    # The samples do not vary along the other directions, so their choice would be arbitrary.
     spread = values > max(n, width) * np.finfo(float).eps * values.max(initial=0.0)
     return vectors[:, spread], values[spread]

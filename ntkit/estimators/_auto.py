@@ -1,4 +1,4 @@
-"""AutoDebiasClassifier: which retraining the data call for, decided without group labels."""
+"""AutoDebiasClassifier: choose a retraining method from the data, without group labels."""
 
 from __future__ import annotations
 
@@ -46,11 +46,14 @@ VALIDATION, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell
 VALIDATION_CELLS = "cell-balanced on X_val"
 GROUPS = "group-balanced"
 DONE = {
-    VALIDATION: "class-balanced retraining on the held-out set",
+    VALIDATION: "class-balanced retraining on the validation set",
     BALANCED: "class-balanced retraining",
-    CELLS: "correct and misclassified samples of each class are given equal weight",
-    GROUPS: "its sides are given equal weight in each class",
-    VALIDATION_CELLS: "those of the held-out set, alone, are given equal weight in each class",
+    CELLS: "correct and misclassified samples of each class get equal weight",
+    GROUPS: "the values of each attribute get equal weight in each class",
+    VALIDATION_CELLS: (
+        "correct and misclassified samples of the validation set alone get equal "
+        "weight in each class"
+    ),
 }
 
 
@@ -62,40 +65,47 @@ def learns(
     least: int,
     n_classes: int,
 ) -> tuple[bool, float, str]:
-    """Step 3 of ``auto``: whether balancing the cells learns the errors rather than noise."""
-    # With the lower bound of the learned share (or NaN), and the reason.
+    """Step 3 of ``auto``: whether balancing class × correctness groups learns errors, not noise."""
+    # Also returns the lower bound of the error recovery rate (or NaN), and the reason.
     n_errors = np.bincount(rows.y_index[unseen.wrong & (rows.weight > 0)])
     enough = int((n_errors >= least).sum()) >= max(2, n_classes / 2)
     errors = class_error_rates(rows, unseen.wrong)
-    rate = f"The reference head errs on {100 * errors.mean():.1f} % of each class on average"
+    rate = (
+        f"The class-balanced baseline misclassifies {100 * errors.mean():.1f} % of each class "
+        "on average"
+    )
     tried = None
     if enough and plain is not None and cells is not None:
         tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
     if tried is None or np.isnan(tried.error_recovery):
-        lacking = f"fewer than two classes, or half of them, have {least} such samples"
-        return False, float("nan"), f"{rate}, and {lacking}: too few to tell bias from noise"
+        lacking = f"fewer than two classes, or half of them, have {least} errors"
+        return False, float("nan"), f"{rate}. But {lacking}: too few to distinguish bias from noise"
     share = f"{100 * max(0.0, tried.error_recovery):.0f} %"
     if tried.error_recovery < ERROR_RECOVERY:
         why = (
-            f"and balancing correct and misclassified samples learns {share} of these errors by "
-            f"its lower bound, less than {100 * ERROR_RECOVERY:.0f} %: they cannot be told from "
-            "noise"
+            f"Balancing correct and misclassified samples fixes {share} of these errors (lower "
+            f"bound), less than {100 * ERROR_RECOVERY:.0f} %, so they may be noise"
         )
     elif not tried.worth_it:
-        left = f"not {100 * BESIDE:.0f} % by the lower bound: they cannot be told from noise"
+        left = (
+            "of the errors that class-balanced retraining with another penalty leaves, it fixes "
+            f"less than {100 * BESIDE:.0f} % (lower bound), so they may be noise"
+        )
         if np.isnan(tried.beside):
-            left = f"there are not {LEAST_ERRORS}: too few to tell"
+            left = (
+                "class-balanced retraining with another penalty leaves fewer than "
+                f"{LEAST_ERRORS} errors, too few to tell"
+            )
         why = (
-            f"and its errors can be learned ({share}), but of those that class-balanced "
-            f"retraining with another penalty leaves {left}"
+            f"Balancing correct and misclassified samples fixes {share} of these errors. But {left}"
         )
     else:
         why = (
-            f"and balancing correct and misclassified samples learns at least {share} of these "
-            "errors on samples it has not seen, which noise does not allow: they point at what "
+            f"Balancing correct and misclassified samples fixes at least {share} of these errors "
+            "on unseen samples. Noise cannot be fixed like this, so the errors have a pattern that "
             "the head has not learned"
         )
-    return tried.worth_it, tried.error_recovery, f"{rate}, {why}"
+    return tried.worth_it, tried.error_recovery, f"{rate}. {why}"
 
 
 _LEARNED_VALIDATION = 0.25
@@ -104,57 +114,58 @@ _LEARNED_VALIDATION = 0.25
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class AutoDebiasClassifier(ValidatedClassifier):
-    r"""Choose the last-layer retraining the data call for.
+    r"""Choose and fit the last-layer retraining that suits the data.
 
-    Needs embeddings and class labels; no group labels. A validation set (``X_val``) that is less
-    biased than the training set is used where there is one. With ``recipe="group-balanced"`` it
-    balances the classes × attributes that you give.
+    Needs embeddings and class labels; no group labels. A validation set (``X_val``) is used if it
+    is less biased than the training set. With ``recipe="group-balanced"`` the classifier balances
+    the classes × attributes that you pass.
 
-    1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
-       costs more than 4 points of mean class accuracy, fitted on the training set T. Its errors are
-       cross-fitted on T and plain on the held-out set H.
-    2. H is taken for better balanced if the reference head errs more on H than on T, in one class
-       (Fisher's exact test) or in all together (Mantel and Haenszel's), with Bonferroni's
-       correction, *and* retraining on H learns its errors: by the lower bound of the learned share
-       (below) at least a quarter of them, on samples of H it has not seen. A network that memorised
-       T errs more on H as well, but its errors cannot be learned so. Then: class-balanced
-       retraining on H.
-    3. Otherwise the class × correctness cells are balanced on T and H, if that learns the errors:
-       by the lower bound at least 8 % of those of the reference head, and 12 % of those that
-       class-balanced retraining with a penalty of its own makes, on samples it has not seen. (H
-       alone is looked at, and its cells balanced, where more errors on it show that T may be
-       memorised, wrong labels included.)
-    4. Otherwise errors are no sign of bias: class-balanced retraining on T and H.
+    1. A class-balanced baseline is fitted on the training set T. Its ridge has weight 1 on the mean
+       loss, or less if that costs more than 4 percentage points of mean class accuracy. Its errors
+       are cross-fitted on T and plain on the validation set V.
+    2. V counts as better balanced if two conditions hold. First, the baseline errs more on V than
+       on T, in one class (Fisher's exact test) or in all (Mantel and Haenszel's), with Bonferroni's
+       correction. Second, retraining on V fixes its errors: the lower bound of the error recovery
+       rate on unseen samples of V is at least a quarter. A network that memorised T errs more on V
+       as well, but retraining does not fix those errors. Then the result is class-balanced
+       retraining on V.
+    3. Else the class × correctness groups are balanced on T and V, if that fixes the errors on
+       unseen samples. The lower bounds must be at least 8 % of the baseline's errors, and 12 % of
+       the errors of class-balanced retraining with its own penalty. If more errors on V show that
+       the network may have memorised T, wrong labels included, this step uses V alone.
+    4. Else the errors do not prove bias: class-balanced retraining on T and V.
 
-    The *learned share* is the share of a class's errors that another head gets right, less the
-    share of correct samples, as far from the boundary, that it gives up for them; the mean over
-    the classes with at least 10 errors, of which there must be two, and half of all (with 20, where
-    H is looked at alone). Wrong labels and overlapping classes have a learned share of about 0.
-    What cannot be told from those is left alone: with few errors, or much noise beside a shortcut,
-    step 3 is not taken. ``recipe`` says what to do where you know better.
+    The *error recovery rate* compares two heads on the errors of a class: the share of the errors
+    that another head gets right, minus the share of correct samples, equally far from the boundary,
+    that it loses. It is the mean over the classes with at least 10 errors (20 if V is used alone).
+    There must be two such classes, and half of all. Wrong labels and overlapping classes have a
+    rate of about 0. With few errors, or much noise in addition to a shortcut, step 3 is not taken,
+    because such errors cannot be distinguished from noise. Set ``recipe`` if you know better.
 
-    No neuron is suppressed. The penalty counts as on embeddings standardised on T, and is chosen
-    by cross-validated accuracy: the mean over the worse half of the classes (2, 4) or over the
-    cells (3). Constants were chosen on a handful of data sets: none of it is a guarantee.
+    No neuron is suppressed. The penalty refers to embeddings standardised on T. It is chosen by
+    cross-validated accuracy: the mean over the worse half of the classes (2, 4) or over the class ×
+    correctness groups (3). The constants were chosen on a few data sets, so nothing here is a
+    guarantee.
 
     Parameters
     ----------
     recipe : str, default="auto"
-        What to do; "auto" decides as above. Or "class-balanced", "cell-balanced", or either of them
-        "on X_val" alone, as in "class-balanced on X_val"; or "group-balanced", over the classes ×
-        the attributes given, whatever they are.
+        Retraining method; "auto" chooses as above. "class-balanced" and "cell-balanced" (over class
+        × correctness groups) use all samples; "class-balanced on X_val" and "cell-balanced on
+        X_val" use the validation set alone. "group-balanced" balances the classes × attributes that
+        you pass.
     validation_balanced : bool, default=None
-        Whether H is better balanced over the groups than T, where you know it; None tests it.
+        Whether V is better balanced over the groups than T, if you know it; None tests it.
     frozen_backbone : bool, default=False
-        Whether the network that computes the embeddings was not trained on T, such as a public
-        one. It cannot have memorised T then, and step 2 needs its first condition alone.
+        Whether the network that computes the embeddings was not trained on T, such as a public one.
+        It cannot have memorised T then, so step 2 needs only its first condition.
     shift_level : float, default=0.01
-        Significance level of step 2; 0 shuts it.
+        Significance level of step 2; 0 disables the step.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
-        Ridge weights on the mean loss to choose from; scikit-learn's C is 1 / (N alpha). Of equally
-        good ones the largest is taken.
+        Candidate ridge weights on the mean loss; scikit-learn's C is 1 / (N alpha). If several are
+        equally good, the largest is used.
     baseline_alpha : float, default=None
-        Ridge weight of the reference head; None chooses it, as in step 1.
+        Ridge weight of the class-balanced baseline; None chooses it as in step 1.
     cv : int, default=5
         Folds for errors and for the penalty.
     {tol, max_iter, device, random_state}
@@ -162,25 +173,26 @@ class AutoDebiasClassifier(ValidatedClassifier):
     Attributes
     ----------
     recipe_ : str
-        What was done: one of the five.
+        The method that was used: one of the five recipes.
     reason_ : str
-        Why, in one sentence or two.
+        The reason, in one to three sentences.
     values_ : ndarray of int, shape (N + M, A), or None
-        Side of each attribute balanced over, of the samples of T and then of H; −1 on none.
+        Index of the value of each balanced attribute, for the samples of T and then of V; −1 if it
+        is unknown.
     shift_pvalue_ : float
-        Of step 2; NaN without ``X_val``.
+        P-value of step 2; NaN without ``X_val``.
     validation_error_recovery_ : float
-        Lower bound of the learned share in step 2; NaN where it was not needed or not known.
+        Lower bound of the error recovery rate in step 2; NaN if it was not computed.
     error_recovery_ : float
-        Lower bound of the learned share in step 3, likewise.
+        Lower bound of the error recovery rate in step 3; NaN if it was not computed.
     class_errors_ : ndarray of shape (C,)
-        Cross-fitted error rates of the reference head on T.
+        Cross-fitted error rates of the class-balanced baseline on T.
     alpha_ : float
-        Ridge weight chosen, one of ``alphas``.
+        Chosen ridge weight, one of ``alphas``.
     baseline_head_ : LinearHead
-        The reference head on raw embeddings.
+        Class-balanced baseline on unscaled embeddings.
     baseline_alpha_ : float
-        Ridge weight of the reference head whose errors were looked at in step 3.
+        Ridge weight of the class-balanced baseline whose errors step 3 used.
     classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_
         As in :class:`BalancedClassifier`.
 
@@ -234,29 +246,29 @@ class AutoDebiasClassifier(ValidatedClassifier):
         attributes: Any = None,
         attributes_val: Any = None,
     ) -> AutoDebiasClassifier:
-        """Look at the errors of a reference head, decide, retrain.
+        """Test the errors of a class-balanced baseline, choose a method, and retrain.
 
         Parameters
         ----------
         {X, y, sample_weight}
         {X_val, y_val, sample_weight_val}
         attributes, attributes_val : array-like or sparse array of shape (N, A) and (M, A), optional
-            With ``recipe="group-balanced"``: the side of each attribute that a sample is on, from 0
-            on; −1 where that is not known.
+            With ``recipe="group-balanced"``: index of the sample's value for each attribute, from 0
+            on; −1 if it is unknown.
 
         {fitted}
 
         Raises
         ------
         InputError
-            If what is given does not fit, or a recipe needs what is not given.
+            If the arrays do not fit together, or a recipe lacks an argument that it needs.
         """
         study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
         if attributes is not None:
             if self.recipe != GROUPS:
                 raise InputError(
-                    f"attributes are balanced over with recipe={GROUPS!r}; recipe={self.recipe!r} "
-                    "uses none, so leave them out or change the recipe."
+                    f"recipe={GROUPS!r} uses attributes, but recipe={self.recipe!r} does not; "
+                    "leave attributes out or change the recipe."
                 )
             study = _with_attributes(study, attributes, attributes_val)
         self._learn(study)
@@ -266,9 +278,9 @@ class AutoDebiasClassifier(ValidatedClassifier):
         self._alphas = checked_alphas(self.alphas)
         train, validation = study.train, study.validation
         if validation is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
-            raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
+            raise InputError(f"recipe={self.recipe!r} needs X_val and y_val; pass both.")
         if study.values is None and self.recipe == GROUPS:
-            raise InputError(f"recipe={self.recipe!r} needs attributes, which were not given.")
+            raise InputError(f"recipe={self.recipe!r} needs attributes; pass them.")
         # Standardising the embeddings only changes the units of the penalty.
         self._gains = 1 / train.deviations
         rng = check_random_state(self.random_state)
@@ -302,28 +314,28 @@ class AutoDebiasClassifier(ValidatedClassifier):
             self._decide(study.both, unseen.and_of(unseen_validation), study.both)
 
     def _held_alone(self) -> bool:
-        """Whether step 3 leaves the training set aside, which may be memorised."""
+        """Whether step 3 leaves out the training set because the network may have memorised it."""
         memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
         return self.recipe == VALIDATION_CELLS or (self.recipe == "auto" and memorised)
 
     def _takes_validation(
         self, train: Rows, unseen: Outcome, validation: Rows, unseen_validation: Outcome
     ) -> bool:
-        """Step 2: whether the held-out set is better balanced."""
+        """Step 2: whether the validation set is better balanced."""
         self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, validation, unseen_validation.wrong)
         errs_more = (
-            "The reference head errs more on the held-out set than on the training set (p = "
-            f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
+            "The class-balanced baseline errs more on the validation set than on the training set "
+            f"(p = {self.shift_pvalue_:.0e}, below {self.shift_level:g})"
         )
         if self.recipe != "auto" or self.validation_balanced is not None:
-            self.reason_ = "You said that the held-out set is better balanced"
+            self.reason_ = "You said that the validation set is better balanced"
             return self.recipe == VALIDATION or (
                 self.recipe == "auto" and bool(self.validation_balanced)
             )
         if not self.shift_pvalue_ < self.shift_level:
             return False
         if self.frozen_backbone:
-            self.reason_ = f"{errs_more}, which the network cannot have memorised"
+            self.reason_ = f"{errs_more}. The network cannot have memorised the training set"
             return True
         after = self._path(validation).outcome
         if after is not None:
@@ -333,20 +345,20 @@ class AutoDebiasClassifier(ValidatedClassifier):
             self.validation_error_recovery_ = error_recovery.low
         if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
-                f"{errs_more}, and retraining on the held-out set learns at least "
-                f"{100 * self.validation_error_recovery_:.0f} % of these errors on samples "
-                "of it that it has not seen, which memorising the training set does not explain: "
-                "the held-out set is better balanced"
+                f"{errs_more}. Retraining on the validation set fixes at least "
+                f"{100 * self.validation_error_recovery_:.0f} % of these errors on unseen samples "
+                "of it. Memorisation of the training set does not explain that: the validation set "
+                "is better balanced"
             )
             return True
         self._hint = (
-            f" {errs_more}, as it does where the network memorised its training set; if you know "
-            "that the held-out set is better balanced, pass validation_balanced=True."
+            f" {errs_more}. A network that memorised its training set has this effect, too. If you "
+            "know that the validation set is better balanced, pass validation_balanced=True."
         )
         return False
 
     def _reference(self, rows: Rows) -> tuple[float, Outcome | None]:
-        """Penalty of a reference head of these rows, and what it makes of them, cross-fitted."""
+        """Penalty and cross-fitted outcome of a class-balanced baseline of these rows."""
         if self.baseline_alpha is not None:
             alpha = float(self.baseline_alpha)
             return alpha, self._path(rows, alphas=[alpha]).outcome
@@ -356,17 +368,19 @@ class AutoDebiasClassifier(ValidatedClassifier):
 
     def _unseen(self, validation: Rows, otherwise: Outcome) -> Outcome:
         """Cross-fitted outcome of a class-balanced baseline on the validation set."""
-        # That of the training set errs on what is new wherever that was memorised.
+        # The baseline of the training set errs on all new samples if the network memorised that
+        # set.
         self.baseline_alpha_, unseen = self._reference(validation)
         return unseen or otherwise
 
     def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
-        """Steps 3 and 4: balance the cells of ``rows``, or else the classes of ``every`` row."""
-        # `rows` are the held-out set alone where more errors there show that the training set may
-        # be memorised, wrong labels included; `unseen` is what a reference head makes of them.
+        """Steps 3 and 4: balance the groups of ``rows``, or else the classes of all rows."""
+        # `rows` is the validation set alone if more errors on it show that the network may have
+        # memorised the training set, wrong labels included. `unseen` is the outcome of a
+        # class-balanced baseline.
         balanced, wrong, asked = self._balanced(rows), unseen.wrong, self.recipe != "auto"
         if self.recipe == BALANCED:
-            self.reason_ = "You asked for it"
+            self.reason_ = "You chose it"
             path = self._path(every, outcomes=False)
             self._retrain(BALANCED, every, self._balanced(every), path)
             return
@@ -375,11 +389,12 @@ class AutoDebiasClassifier(ValidatedClassifier):
         path = self._path(rows, weight, cells, outcomes=not asked)
         by_cells = CELLS if rows is every else VALIDATION_CELLS
         if asked:
-            self.reason_ = "You asked for it"
+            self.reason_ = "You chose it"
             self._retrain(by_cells, rows, weight, path)
             return
         plain = self._path(rows)
-        # Halves of a held-out set, which tell the price, must have enough errors as well.
+        # Halves of a validation set, which measure the accuracy cost, must have enough errors as
+        # well.
         least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
         learned, self.error_recovery_, self.reason_ = learns(
             rows, unseen, plain.outcome, path.outcome, least, len(self.classes_)
@@ -406,7 +421,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         outcomes: bool = True,
         alphas: Sequence[float] | None = None,
     ) -> PenaltyPath:
-        """Penalties by the classes, with class-balanced weights, or by the cells given."""
+        """Penalties by class with class-balanced weights, or by the given groups."""
         return penalty_path(
             self._heads_with,
             rows,
@@ -420,7 +435,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         )
 
     def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, PenaltyPath]:
-        """Weights that balance class × sides, and penalties by these groups."""
+        """Weights that balance class × value, and penalties by these groups."""
         weight = group_balanced(rows.weight, rows.y_index, sides)
         groups = judged_groups(rows.weight, rows.y_index, sides)
         return weight, self._path(rows, weight, groups, worse_half=True, outcomes=False)
@@ -435,7 +450,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
 
 
 def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
-    """A study, with attributes of its rows that a right answer must not depend on."""
+    """A study, with the attributes of its rows that should not influence predictions."""
     parts = [_checked(attributes, len(study.train.weight), "attributes")]
     if study.validation is not None:
         if val is None:
@@ -444,13 +459,13 @@ def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
         if parts[0].shape[1] != parts[1].shape[1]:
             raise InputError(
                 f"attributes has {parts[0].shape[1]} columns and attributes_val "
-                f"{parts[1].shape[1]}; give the same attributes in the same order."
+                f"{parts[1].shape[1]}; pass the same attributes in the same order."
             )
     return replace(study, values=np.concatenate(parts))
 
 
 def _checked(attributes: Any, n_samples: int, which: str) -> Array:
-    """Values of attributes that were named: int, (N, A); all below 0 is not known."""
+    """Values of attributes as int, (N, A); negative values are unknown."""
     matrix = attributes
     if not sparse.issparse(matrix):
         matrix = np.asarray(matrix)
@@ -463,8 +478,8 @@ def _checked(attributes: Any, n_samples: int, which: str) -> Array:
     values = matrix.data if sparse.issparse(matrix) else matrix
     if values.size and not (np.isfinite(values) & (values == np.round(values))).all():
         raise InputError(
-            f"{which} holds values that are no whole numbers; give 1 where a sample has an "
-            "attribute, 0 where not, −1 where that is not known."
+            f"{which} contains values that are not whole numbers; pass 1 if a sample has an "
+            "attribute, 0 if not, −1 if that is unknown."
         )
     dense = matrix.toarray() if sparse.issparse(matrix) else matrix
     return np.maximum(np.asarray(dense, dtype=np.int64), -1)

@@ -26,9 +26,9 @@ class BalancedClassifier(StudyClassifier):
 
     .. math:: \min_{W, b} \; C \sum_n \frac{N}{K n_{y_n}} \ell(W z_n + b, y_n) + \tfrac12 \|W\|^2
 
-    With ``class_weight=None`` it is plain (ERM) last-layer retraining. The paper that named it as
-    the free baseline samples class-balanced minibatches (arXiv 2309.08534); this is the optimum
-    of the same objective.
+    With ``class_weight=None`` it is plain (ERM) last-layer retraining. The paper that introduced it
+    as a free baseline samples class-balanced minibatches (arXiv 2309.08534). This class finds the
+    optimum of the same objective.
 
     Parameters
     ----------
@@ -79,21 +79,21 @@ def retrain_head(
 ) -> LinearHead:
     """Retrain a linear head, with some neurons suppressed or none.
 
-    The second stage of NeuronTune alone: class-balanced retraining where ``suppressed`` is not
-    given, the random-mask control where it is drawn at random, an ERM head with
-    ``class_weight=None``.
+    This is the second stage of NeuronTune alone. Without ``suppressed`` it is class-balanced
+    retraining. With a random mask it is the random-mask control. With ``class_weight=None`` it is
+    an ERM head.
 
     Parameters
     ----------
     {X, y, sample_weight, class_weight}
     suppressed : array-like of bool, shape (D,), optional
-        Neurons that get zero weights.
+        Mask of the neurons that get zero weights.
     {C, tol, max_iter, device}
 
     Returns
     -------
     LinearHead
-        Its classes are the sorted labels.
+        With the sorted labels as its classes.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def _check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
     unknown = [label for label in class_weight if label not in labels]
     if unknown:
         raise InputError(
-            f"class_weight names the class {unknown[0]!r}, which y does not hold; its classes are "
+            f"class_weight names the class {unknown[0]!r}, which is not in y; its classes are "
             f"{labels[:5]}{' and more' if len(labels) > 5 else ''}."
         )
     for label, value in class_weight.items():

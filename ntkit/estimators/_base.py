@@ -1,4 +1,4 @@
-"""Base classes of the estimators: prediction, and ``head_``."""
+"""Base classes of the estimators: prediction, ``head_``, and studies."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from ntkit.study import Rows, Study, class_weighted, warn_of_another_scale
 
 _PROBES = 16
 _USE = (
-    "use one that decides by coef_ and intercept_, one row a class, such as LogisticRegression, "
-    "RidgeClassifier, LinearSVC or SGDClassifier"
+    "use a classifier that decides by coef_ and intercept_ with one row per class, such as "
+    "LogisticRegression, RidgeClassifier, LinearSVC or SGDClassifier"
 )
 
 
 def head_of(estimator: Any) -> LinearHead:
-    """Read the linear head out of a fitted classifier.
+    """Read the linear head from a fitted classifier.
 
     Parameters
     ----------
     estimator : LinearHead, fitted classifier, Pipeline or search
-        An ntkit estimator; any scikit-learn classifier that decides by ``coef_`` and
-        ``intercept_`` (LogisticRegression, RidgeClassifier, LinearSVC, SGDClassifier,
-        LinearDiscriminantAnalysis, …); a pipeline that ends in one, whose StandardScaler,
-        MinMaxScaler, MaxAbsScaler and selectors are folded into it; or a finished search around
+        An ntkit estimator. Or a scikit-learn classifier that decides by ``coef_`` and
+        ``intercept_``, such as LogisticRegression, RidgeClassifier, LinearSVC, SGDClassifier or
+        LinearDiscriminantAnalysis. Or a pipeline that ends in one; its StandardScaler,
+        MinMaxScaler, MaxAbsScaler and selectors are folded into the head. Or a fitted search around
         any of these.
 
     Returns
     -------
     LinearHead
-        It decides as the estimator does: two classes have one logit, positive for
-        ``classes_[1]``, else there is one logit a class. Its probabilities are the softmax of the
-        logits, which is not what one-against-rest classifiers such as SGDClassifier normalise
-        their own by; the order of the classes is the same.
+        It predicts the same classes as the estimator. Two classes have one logit, which is positive
+        for ``classes_[1]``; else each class has one logit. Its probabilities are the softmax of the
+        logits. One-against-rest classifiers such as SGDClassifier normalise their probabilities in
+        another way, with the same order of the classes.
 
     Raises
     ------
     InputError
-        If the estimator is not fitted, is not one linear layer, or a step of the pipeline is not
-        a scale and a shift of each column.
+        If the estimator is not fitted or not one linear layer, or a step of the pipeline is not a
+        scale and a shift of each column.
 
     Examples
     --------
@@ -90,14 +90,14 @@ def head_of(estimator: Any) -> LinearHead:
 
 
 def fitted_classifier(estimator: Any) -> Any:
-    """The classifier at the end of pipelines and finished searches; else the estimator itself."""
+    """The classifier at the end of pipelines and fitted searches; else the estimator itself."""
     return _steps(estimator)[-1]
 
 
 def _steps(estimator: Any) -> list[Any]:
     steps = flat_steps(estimator)
     if not steps:
-        raise InputError("The pipeline has no classifier at its end.")
+        raise InputError("The pipeline has no classifier at its end; add one.")
     return steps
 
 
@@ -108,7 +108,7 @@ def _own_head(classifier: Any) -> LinearHead:
     try:
         check_is_fitted(classifier)
     except NotFittedError as error:
-        raise InputError(f"The {name} is not fitted; call its fit first.") from error
+        raise InputError(f"{name} is not fitted; call its fit first.") from error
     except TypeError as error:
         raise InputError(f"{name} is not a classifier; {_USE}.") from error
     fitted_head = getattr(classifier, "head_", None)
@@ -122,16 +122,18 @@ def _own_head(classifier: Any) -> LinearHead:
     try:
         return LinearHead(coef, np.broadcast_to(intercept, len(coef)), classifier.classes_)
     except (InputError, ValueError) as error:
-        raise InputError(f"{name} has no layer of one row a class ({error}); {_USE}.") from error
+        raise InputError(
+            f"{name} has no layer with one row per class ({error}); {_USE}."
+        ) from error
 
 
 def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
-    """Compare on a few rows, of all sizes: coef_ alone does not say how a classifier decides."""
-    # SVC has as many rows for three classes, and decides by pairs.
+    """Compare predictions on a few rows: ``coef_`` alone does not show how a classifier decides."""
+    # SVC with three classes has as many rows, but decides between pairs of classes.
     random = np.random.default_rng(0)
     probes = random.normal(size=(_PROBES, head.n_neurons)) * np.logspace(-1, 3, _PROBES)[:, None]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of column names that these rows do not have
+        warnings.simplefilter("ignore")  # about column names that these rows lack
         decisions, labels = estimator.decision_function(probes), estimator.predict(probes)
     expected = head.decision_function(probes)
     if np.shape(decisions) == expected.shape and np.shape(labels) == (_PROBES,):
@@ -158,41 +160,41 @@ HEAD = [LinearHead, HasMethods("fit"), None]
 
 
 def kept_dtypes(X: Any) -> list[Any]:
-    """Element types that embeddings are fitted in; others become the first of them."""
-    # Half precision, as a store may hold it, becomes single: it has no more digits to lose.
+    """Element types for fitting; embeddings of another type are converted to the first."""
+    # Half precision, as in a store, becomes single precision without loss.
     half = getattr(X, "dtype", None) == np.float16
     return [np.float32, np.float64] if half else [np.float64, np.float32]
 
 
 def read_head(value: Any, name: str = "head") -> LinearHead:
-    """The linear head that a parameter gives, as it is or in a fitted classifier."""
+    """The linear head of a parameter, passed directly or in a fitted classifier."""
     try:
         return head_of(value)
     except InputError as error:
         raise InputError(
-            f"{name} takes a LinearHead or a fitted linear classifier (ntkit.estimators.head_of "
-            f"reads it out, for a grid of heads, too): {error}"
+            f"{name} must be a LinearHead or a fitted linear classifier (for a grid, convert it by "
+            f"ntkit.estimators.head_of): {error}"
         ) from error
 
 
 def checked_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array:
-    """One weight for each row of X, 1 by default; refuse negative ones."""
+    """One weight for each row of X, 1 by default; negative weights raise an error."""
     weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
     if (weight < 0).any():
-        raise InputError(f"{name} holds negative values; weights must be >= 0.")
+        raise InputError(f"{name} contains negative values; weights must be >= 0.")
     return weight
 
 
 def checked_copies(X_changed: Any, X: Array) -> Array:
-    """Changed copies of the rows of X, shape (N, R, D), NaN where a row has none."""
+    """Changed copies of the rows of X, shape (N, R, D), NaN for a missing copy."""
     fix = (
-        f"X_changed needs a row for each row of X, shape {X.shape} or, with R copies, "
-        f"({X.shape[0]}, R, {X.shape[1]}), and NaN where a row has no copy"
+        f"X_changed must have a row for each row of X: shape {X.shape} or, with R copies, "
+        f"({X.shape[0]}, R, {X.shape[1]}), with NaN for a missing copy"
     )
     try:
         copies = np.asarray(X_changed).astype(X.dtype, copy=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"X_changed does not hold numbers; {fix}.") from error
+        raise InputError(f"X_changed does not contain numbers; {fix}.") from error
     shape = copies.shape
     if copies.ndim == 2:
         copies = copies[:, None]
@@ -209,10 +211,10 @@ def checked_copies(X_changed: Any, X: Array) -> Array:
 
 
 class KeepsHead(BaseEstimator):
-    """A clone has the same original head: scikit-learn would leave a classifier's unfitted."""
+    """Cloning keeps the original head; scikit-learn alone would clone a classifier unfitted."""
 
     def __sklearn_clone__(self) -> Any:
-        """As scikit-learn clones it, but for heads that were given."""
+        """Clone as scikit-learn does, except for heads."""
         copy = super().__sklearn_clone__()
         for name in {"head", "early_head"} & vars(self).keys():
             setattr(copy, name, getattr(self, name))
@@ -220,7 +222,7 @@ class KeepsHead(BaseEstimator):
 
 
 class LinearHeadClassifier(ClassifierMixin, KeepsHead):
-    """Base of the estimators: predicts with ``X @ coef_.T + intercept_`` and nothing else."""
+    """Base of the estimators; predicts with ``X @ coef_.T + intercept_`` only."""
 
     classes_: NDArray[Any]
     coef_: NDArray[Any]
@@ -250,7 +252,7 @@ class LinearHeadClassifier(ClassifierMixin, KeepsHead):
 
 
 class LastLayerClassifier(LinearHeadClassifier):
-    """Base of the estimators that retrain a head with the solver, by the parameters below."""
+    """Base of the estimators that retrain a head with the solver and these parameters."""
 
     _shared_constraints: ClassVar[dict[str, list[Any]]] = {
         "identification": [
@@ -286,7 +288,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         start: LinearHead | None = None,
         C: float | None = None,
     ) -> FittedHead:
-        """Fit a head on rows with weights, to the optimum of scikit-learn's objective."""
+        """Fit a head to weighted rows, to the optimum of scikit-learn's objective."""
         C = self.C if C is None else C
         if start is None:
             return self._fit_heads(rows, [weight], gains=gains, Cs=[C])[0]
@@ -294,7 +296,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         return self._solved(rows.X, rows.y_index, weight, **options)
 
     def _solved(self, X: Array, y_index: Array, weight: Array, **options: Any) -> FittedHead:
-        """Fit one head to its optimum, with the solver options of the estimator or others."""
+        """Fit one head to its optimum, with the estimator's solver options or others."""
         options = {"classes": self.classes_, **self._solver_options()} | options
         return fit_linear_head(X, y_index, weight, **options)
 
@@ -306,7 +308,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         gains: Array | None = None,
         Cs: Sequence[float] | None = None,
     ) -> list[FittedHead]:
-        """Fit a head for each of several weights of the same rows, all at once."""
+        """Fit one head for each set of weights of the same rows, all at once."""
         return rows.heads(
             weights,
             classes=self.classes_,
@@ -345,21 +347,22 @@ class LastLayerClassifier(LinearHeadClassifier):
         check_classification_targets(y)
         if len(self.classes_) < 2:
             raise InputError(
-                f"A classifier needs samples of at least 2 classes; y holds 1 class: "
+                "A classifier needs samples of at least 2 classes; y has 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
         weight = checked_weight(sample_weight, X)
         empty = np.bincount(y_index, weights=weight) <= 0
         if empty.any():
             raise InputError(
-                f"The class {self.classes_[empty].tolist()[0]!r} has no sample of positive weight."
+                f"The class {self.classes_[empty].tolist()[0]!r} has no sample of positive weight; "
+                "add samples or remove the class."
             )
         return Rows(X, y_index, weight)
 
     def _validation_rows(
         self, X: Any, y: Any, sample_weight: Any, dtype: Any, *, train: Rows | None = None
     ) -> Rows:
-        """Check a held-out set, also that it is on the scale of the training rows."""
+        """Check a validation set; warn if its scale differs from the training rows'."""
         if y is None:
             raise InputError("X_val needs its labels; pass y_val as well.")
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X), reset=False)
@@ -375,7 +378,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         return Rows(X, np.searchsorted(self.classes_, y), weight)
 
     def _changed_copies(self, X_changed: Any, X: Array) -> Array:
-        """Check changed copies of rows, (N, R, D): NaN where a row has none, else on its scale."""
+        """Check changed copies of rows, (N, R, D), NaN for a missing copy, and their scale."""
         if hasattr(X_changed, "columns") and np.shape(X_changed) == X.shape:
             validate_data(self, X_changed, reset=False, skip_check_array=True)  # their names
         copies = checked_copies(X_changed, X)
@@ -386,7 +389,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         return copies
 
     def _original_head(self, tune: Rows) -> LinearHead:
-        """The head given, in the order of ``classes_``, or an ERM head fitted on the rows."""
+        """The head that was passed, in the order of ``classes_``, or an ERM head of the rows."""
         if self.head is None:
             fitted = self._fit_head(tune, tune.weight)
             self.erm_head_ = LinearHead(fitted.coef, fitted.intercept, self.classes_)
@@ -394,8 +397,8 @@ class LastLayerClassifier(LinearHeadClassifier):
         head = read_head(self.head)
         if head.n_neurons != tune.X.shape[1]:
             raise InputError(
-                f"The head reads {head.n_neurons} neurons, but X has {tune.X.shape[1]} "
-                "columns; pass the embeddings of the head's own model."
+                f"The head reads {head.n_neurons} neurons, but X has {tune.X.shape[1]} columns; "
+                "pass the embeddings of the model that the head belongs to."
             )
         problem = differing_classes(
             self.classes_,
@@ -412,7 +415,7 @@ class LastLayerClassifier(LinearHeadClassifier):
 
 @documented
 class StudyClassifier(LastLayerClassifier):
-    """Base of the estimators that learn from a study alone, which others may share."""
+    """Base of the estimators that learn from a study, which several estimators may share."""
 
     def _study(
         self,
@@ -425,7 +428,7 @@ class StudyClassifier(LastLayerClassifier):
         *,
         X_changed: Any = None,
     ) -> Study:
-        """Check what ``fit`` was given, and make a study of it."""
+        """Check the arguments of ``fit``, and make a study of them."""
         train, validation = self._rows(X, y, sample_weight), None
         if X_val is not None:
             validation = self._validation_rows(
@@ -455,11 +458,11 @@ class StudyClassifier(LastLayerClassifier):
         return self
 
     def _learn(self, study: Study) -> None:
-        """Fit on a study; ``fit`` does no more than make one."""
+        """Fit to a study; ``fit`` only makes one."""
         raise NotImplementedError(type(self).__name__)
 
     def fit_study(self, study: Study) -> Any:
-        """Fit on a study that other estimators share, with all that they computed on it."""
+        """Fit to a study that other estimators share, with everything that they computed on it."""
         self._validate_params()
         self.classes_, self.n_features_in_ = study.classes, study.train.X.shape[1]
         self._learn(study)
@@ -468,7 +471,7 @@ class StudyClassifier(LastLayerClassifier):
 
 @documented
 class ValidatedClassifier(StudyClassifier):
-    """Base of the estimators that a validation set helps."""
+    """Base of the estimators that use a validation set."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -481,7 +484,7 @@ class ValidatedClassifier(StudyClassifier):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Retrain the head; the class says what it takes from a validation set.
+        """Retrain the head; the class describes the use of a validation set.
 
         Parameters
         ----------

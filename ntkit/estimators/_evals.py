@@ -28,13 +28,13 @@ from ntkit.study import Rows, Study, misclassified, require_every_class, scaler_
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class EVaLSClassifier(ValidatedClassifier):
-    r"""Last-layer retraining on the highest and lowest losses of each class (EVaLS).
+    r"""Last-layer retraining on the samples of highest and lowest loss of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
 
-    1. A held-out set (``X_val``; or the training set, where a head that fits it well has low losses
-       and few errors to go by) is split into :math:`D_{LL}`, for last-layer retraining, and
-       :math:`D_{MS}`, for model selection.
+    1. A validation set (``X_val``) is split into :math:`D_{LL}`, for last-layer retraining, and
+       :math:`D_{MS}`, for model selection. Without it the training set is split; a head that fits
+       the training set well leaves low losses and few errors to use.
     2. Of every class of :math:`D_{LL}`, the k samples with the highest and the k with the lowest
        loss under the original head are selected: :math:`S_k`.
     3. On the standardised embeddings of :math:`S_k` an L1-penalised head is fitted:
@@ -43,51 +43,50 @@ class EVaLSClassifier(ValidatedClassifier):
 
         \min_{W, b}\; C \sum_{i \in S_k} \mathrm{CE}(W z_i + b,\, y_i) + \lVert W \rVert_1
 
-    4. k and C are those with the best accuracy on the worst environment of :math:`D_{MS}`. The
-       environments are the class × correctness cells of the original head: for a linear head
-       that is the partition which EIIL (arXiv 2010.07249), the paper's environment inference,
-       looks for.
+    4. The chosen k and C have the best accuracy on the worst environment of :math:`D_{MS}`. The
+       environments are the class × correctness groups of the original head. For a linear head that
+       is the partition which EIIL (arXiv 2010.07249), the paper's environment inference, looks for.
 
-    The method is that of arXiv 2410.05345, by a secondary description and the authors' public
-    code (github.com/sharif-ml-lab/EVaLS, commit 69444bb); **fidelity to the paper is not claimed**,
-    and the page "Methods" says what differs.
+    The method is that of arXiv 2410.05345, according to a secondary description and the authors'
+    public code (github.com/sharif-ml-lab/EVaLS, commit 69444bb). **Fidelity to the paper is not
+    claimed**; the page "Methods" lists the differences.
 
     Parameters
     ----------
     n_selected : sequence of int, default=(50, 100, 150, 200, 250)
-        Candidates for k (those of the authors' public code). A k above half the smallest class
-        of :math:`D_{LL}` counts as that half, so that classes stay balanced.
+        Candidates for k, as in the authors' public code. A k above half the smallest class of
+        :math:`D_{LL}` is reduced to that half, so that classes stay balanced.
     Cs : sequence of float, default=(1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
         Candidates for C, as in scikit-learn's ``LogisticRegression`` (DFR's grid).
     selection_size : float, default=0.5
-        Share of the held-out set that is :math:`D_{MS}`, stratified by class. Where a class has
-        fewer than two samples, both halves are the whole set.
+        Share of the validation set that is :math:`D_{MS}`, stratified by class. If a class has
+        fewer than two samples, both parts are the whole set.
     {head, erm.C}
     tol : float, default=1e-3
         Tolerance of the solvers.
     max_iter : int, default=1000
-        Most iterations of the solvers; a ConvergenceWarning where they do not suffice for the
-        ERM or the chosen head.
+        Most iterations of the solvers; a ConvergenceWarning if they do not suffice for the ERM head
+        or the chosen head.
     {device}
-        L1 heads are fitted by scikit-learn.
+        Device of the ERM head; scikit-learn fits the L1 heads.
     {random_state}
 
     Attributes
     ----------
     {classes_, coef_}
-        Standardisation is folded in; a neuron that the L1 penalty left out has zeros.
+        Standardisation is folded in. A neuron that the L1 penalty left out has zero weights.
     {intercept_, head_, erm_head_}
     n_selected_ : int
-        The k chosen: samples of each end, per class.
+        Chosen k: number of samples of each end, per class.
     C_ : float
-        The C chosen.
+        Chosen C.
     selected_ : ndarray of int
-        Indices of the samples the head was fitted on, in the training set or in ``X_val``.
+        Indices of the samples that the head was fitted to, in the training set or in ``X_val``.
     environment_accuracy_ : ndarray of shape (C, 2)
-        Accuracy of the retrained head over the environments of :math:`D_{MS}`: of each class,
-        the samples that the original head gets right, and wrong. NaN where there are none.
+        Accuracy of the retrained head over the environments of :math:`D_{MS}`: for each class, the
+        samples that the original head gets right, and wrong. NaN for an empty environment.
     candidates_ : list of dict
-        What was tried: "n_selected", "C", and the "worst" and "mean" accuracy over environments.
+        All candidates: "n_selected", "C", and the "worst" and "mean" accuracy over environments.
     {n_iter_, n_features_in_, feature_names_in_}
 
     References
@@ -144,11 +143,11 @@ class EVaLSClassifier(ValidatedClassifier):
             selected = _both_ends(loss, retrain.y_index, k)
             for C, solution, converged in self._l1_path(retrain.take(selected), Cs, scaler, seed):
                 accuracy = _accuracy_per_environment(solution, choose, environment)
-                # Sums of weights differ in their last digits: no tie may be decided by those.
+                # Sums of weights differ in their last digits, which must not break a tie.
                 worst = round(float(np.nanmin(accuracy)), 12)
                 mean = round(float(np.nanmean(accuracy)), 12)
                 self.candidates_.append({"n_selected": k, "C": C, "worst": worst, "mean": mean})
-                if (worst, mean) > best:  # a tie stays with the smaller k, then the smaller C
+                if (worst, mean) > best:  # in a tie the smaller k wins, then the smaller C
                     best = (worst, mean)
                     kept, kept_converged = solution, converged
                     self.n_selected_, self.C_ = k, C
@@ -174,13 +173,13 @@ class EVaLSClassifier(ValidatedClassifier):
     def _l1_path(
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int
     ) -> Iterator[tuple[float, FittedHead, bool]]:
-        """Fit one L1 head per C, the strongest penalty first, and say whether it converged."""
+        """Fit one L1 head per C, the strongest penalty first, and return whether it converged."""
         scaled = Rows(scaler.transform(rows.X), rows.y_index, rows.weight)
         options: dict[str, Any] = {"classes": self.classes_, "tol": self.tol}
         options["max_iter"] = self.max_iter
         head: FittedHead | None = None
         for C in sorted(Cs):
-            # Of all candidates only the chosen one's convergence is the user's concern.
+            # Only the chosen candidate's convergence matters to the user.
             with without_convergence_warnings():
                 head = l1_head(scaled, C, start=head, seed=seed, **options)
             folded = on_raw_units(head, scaler, rows.X.dtype, head.n_iter)
@@ -203,7 +202,7 @@ def _cross_entropy(head: LinearHead, rows: Rows) -> Array:
 
 
 def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
-    """Weighted accuracy over each class × correctness cell; NaN where it is empty."""
+    """Weighted accuracy over each class × correctness group; NaN if it is empty."""
     n_cells = 2 * (int(rows.y_index.max()) + 1)
     right = rows.weight * ~misclassified(head.logits(rows.X), rows)
     mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
@@ -218,5 +217,5 @@ def _grid(name: str, values: Any, kind: type) -> list[Any]:
         noun = "whole numbers" if kind is int else "numbers"
         raise InputError(f"{name} must be a non-empty sequence of positive {noun}; got {values!r}.")
     if not (np.isfinite(array) & (array > 0)).all():
-        raise InputError(f"{name} must hold positive values only; got {values!r}.")
+        raise InputError(f"{name} must contain positive values only; got {values!r}.")
     return [kind(value) for value in array]

@@ -1,4 +1,4 @@
-"""GroupInference: an attribute that is known of a few samples, inferred for all."""
+"""GroupInference: infer an attribute for all samples from a few with known values."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _TOL = 1e-8
 
 
 def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
-    r"""Shares of the values among samples of one class, by expectation-maximisation."""
-    # q_na ∝ π_a p_na and π_a = (1 + Σ_n w_n q_na) / (A + Σ_n w_n),
-    # where p are probabilities under equal shares, and q is one and zeros where the value is known
-    # (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002).
+    r"""Shares of the values among the samples of one class, by expectation-maximisation."""
+    # q_na ∝ π_a p_na and π_a = (1 + Σ_n w_n q_na) / (A + Σ_n w_n). Here p are probabilities under
+    # equal shares, and q is 1 for the known value and 0 for others (Saerens, Latinne and
+    # Decaestecker, Neural Computation 14, 2002).
     is_known = known >= 0
     mass = np.bincount(known[is_known], weights=weight[is_known], minlength=p.shape[1])
     p, weight, total = p[~is_known], weight[~is_known], weight.sum()
@@ -53,7 +53,7 @@ def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
 
 
 def with_shares(p: Array, shares: Array, strength: float) -> Array:
-    """Probabilities (N, A) by shares (A,), of which a power of ``strength`` counts."""
+    """Probabilities (N, A) adjusted by the shares (A,) to the power ``strength``."""
     q = p * shares**strength * (shares > 0)
     total = q.sum(axis=1, keepdims=True)
     return np.asarray(np.where(total > 0, q / np.where(total > 0, total, 1), shares / shares.sum()))
@@ -61,7 +61,7 @@ def with_shares(p: Array, shares: Array, strength: float) -> Array:
 
 @dataclass(frozen=True)
 class ScaledFeatures:
-    """A matrix (N, D) and the units its columns are read in."""
+    """A matrix (N, D) and the units of its columns."""
 
     X: Any
     mean: Array
@@ -74,7 +74,7 @@ class ScaledFeatures:
         return (np.asarray(self.X[index], dtype=np.float64) - self.mean) / self.scale
 
     def logits(self, coef: Array, intercept: Array) -> Array:
-        """Of a head (K, D), (K,) that reads those units, for every row: shape (N, K)."""
+        """Logits of a head (K, D), (K,) in those units for every row: shape (N, K)."""
         W = coef / self.scale
         b = intercept - W @ self.mean
         logits = np.empty((self.X.shape[0], len(W)))
@@ -86,7 +86,7 @@ class ScaledFeatures:
 
 
 def named_views(feature_sets: Any) -> dict[Any, Any]:
-    """Check views: one matrix, or several by name or in order."""
+    """Check feature sets: one matrix, or several by name or in order."""
     several = isinstance(feature_sets, list | tuple) and all(
         np.ndim(v) == 2 or len(getattr(v, "shape", ())) == 2 for v in feature_sets
     )
@@ -96,16 +96,19 @@ def named_views(feature_sets: Any) -> dict[Any, Any]:
     elif sparse.issparse(feature_sets) or not isinstance(feature_sets, Mapping):
         return {0: _checked(feature_sets, "X")}
     if not feature_sets:
-        raise InputError("No view was given; pass at least one matrix of shape (N, D).")
-    views = {name: _checked(X, f"the view {name!r}") for name, X in feature_sets.items()}
+        raise InputError("No feature set was passed; pass at least one matrix of shape (N, D).")
+    views = {name: _checked(X, f"the feature set {name!r}") for name, X in feature_sets.items()}
     if len({X.shape[0] for X in views.values()}) > 1:
         listed = ", ".join(f"{name!r}: {X.shape[0]}" for name, X in views.items())
-        raise InputError(f"The views have different numbers of samples ({listed}).")
+        raise InputError(
+            f"The feature sets have different numbers of samples ({listed}); pass one "
+            "row per sample in each."
+        )
     return views
 
 
 def scaled_features(X: Any) -> ScaledFeatures:
-    """A view in the units of its columns: deviations, or the largest value of a sparse one."""
+    """A feature set with the units of its columns: deviations, or the largest value if sparse."""
     if sparse.issparse(X):
         largest = abs(X).max(axis=0).toarray().ravel()
         return ScaledFeatures(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
@@ -123,21 +126,24 @@ PENALTIES = (
     *(("l2", C) for C in (1e-3, 1e-2, 0.1, 1.0, 10.0)),
     *(("l1", C) for C in (0.1, 0.3, 1.0, 3.0, 10.0)),
 )
-"""Penalties to choose from: an attribute is spread over many neurons, or is one word."""
+"""Candidate penalties: an attribute is spread over many neurons, or is one word."""
 SCALES = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
-"""Factors of the logits to choose from: a strong penalty leaves a head less sure than it is right,
-and where probabilities are too near to equal, common values seem commoner than they are."""
+"""Candidate factors of the logits.
+
+A strong penalty makes a head less certain than it should be. Probabilities that are too equal make
+common values seem more common than they are.
+"""
 ERRORS = (0.02, 0.05, 0.1, 0.15)
-"""Shares of wrong answers to choose from."""
+"""Candidate shares of wrong labels."""
 _HEAD_MAX_ITER = 300
-_MORE = 0.1  # of all samples, in every cell
-_LEAST_SHARE = 1e-3  # of a penalty in the mean, that of the best being 1
-_LEAST_WEIGHT = 1e-9  # of a sample as a value
+_MORE = 0.1  # share of all samples, added to every group
+_LEAST_SHARE = 1e-3  # weight of a penalty in the mean, relative to the best
+_LEAST_WEIGHT = 1e-9  # weight of a sample for a value
 
 
 @dataclass(frozen=True)
 class Known:
-    """The samples where the attribute is known."""
+    """The samples with a known attribute."""
 
     index: Array
     y_index: Array
@@ -146,10 +152,10 @@ class Known:
 
     def balanced(self, q: Array) -> Array:
         """Weights (M, A) of the samples as each value, by its probability."""
-        # About the same total for every cell of class and value: the head is to tell the values
-        # apart within a class, whatever their shares. Cells count as if each had a tenth of all
-        # samples more, lest one wrong answer weigh as much as all others. The mean over the samples
-        # is 1.
+        # Every group of class and value has about the same total, because the head should
+        # distinguish values within a class, whatever their shares. A tenth of all samples is added
+        # to each group's count, so that one wrong label does not weigh as much as all others. The
+        # mean over the samples is 1.
         weight = self.weight[:, None] * q
         mass = np.zeros((self.y_index.max() + 1, q.shape[1]))
         np.add.at(mass, self.y_index, weight)
@@ -157,11 +163,11 @@ class Known:
         return np.asarray(balanced * (len(weight) / balanced.sum()))
 
     def of(self, rows: Array) -> Known:
-        """Some of them."""
+        """A part of the samples."""
         return Known(self.index[rows], self.y_index[rows], self.a_index[rows], self.weight[rows])
 
     def folds(self, n_splits: int, seed: int) -> list[tuple[Array, Array]]:
-        """Stratified by cell, or by attribute where a cell has too few samples; else none."""
+        """Folds stratified by group, or by attribute if a group has too few samples; else none."""
         smallest = int(np.bincount(self.a_index).min())
         n_splits = min(n_splits, smallest)
         if n_splits < 2:
@@ -176,7 +182,7 @@ class Known:
 
 @dataclass(frozen=True)
 class AttributeHead:
-    """A head, the mean of those of all penalties, and how well it reads what it has not seen."""
+    """Mean of the heads of all penalties, and its accuracy on unseen samples."""
 
     coef: Array
     intercept: Array
@@ -189,7 +195,7 @@ class AttributeHead:
 
 @dataclass(frozen=True)
 class _Tried:
-    """A penalty, with the scale and share of errors of smallest loss."""
+    """A penalty, with the scale and the error share of the smallest loss."""
 
     loss: float
     penalty: tuple[str, float]
@@ -199,7 +205,7 @@ class _Tried:
 
 
 def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
-    """Penalties as a user gives them; None takes ``PENALTIES``."""
+    """Penalties as a user passes them; None means ``PENALTIES``."""
     if penalties is None:
         return PENALTIES
     pairs = [tuple(pair) if isinstance(pair, list | tuple) else (pair,) for pair in penalties]
@@ -225,14 +231,14 @@ def best_head(
     cv: int,
     seed: int,
 ) -> AttributeHead | None:
-    r"""Fit heads with all penalties and take their mean; None without folds."""
-    # What was said, a, is wrong with probability ε, and the value then as likely any
-    # other, so that the loss is -log((1 - ε) p_a + ε (1 - p_a) / (A - 1)).
-    # Every penalty has its own ε, and a factor of the logits (temperature scaling),
-    # of smallest cross-validated loss. Logits and ε are then averaged over the
-    # penalties with weights exp(-M · loss) (pseudo-Bayesian model averaging:
-    # Geisser and Eddy 1979): of a few dozen samples, some of them wrong, no penalty is surely the
-    # best. The heads of the mean are fitted to every value by the probability that it is right.
+    r"""Fit heads with all penalties and average them; None without folds."""
+    # A label a is wrong with probability ε, and the true value is then equally likely to be any
+    # other, so the loss is -log((1 - ε) p_a + ε (1 - p_a) / (A - 1)). Every penalty has its own ε
+    # and factor of the logits (temperature scaling), with the smallest cross-validated loss. Logits
+    # and ε are then averaged over the penalties with weights exp(-M · loss) (pseudo-Bayesian model
+    # averaging: Geisser and Eddy 1979), because a few dozen samples, some with wrong labels, do not
+    # determine the best penalty. The heads of the mean are fitted to every value, weighted by the
+    # probability that it is right.
     folds = known.folds(cv, seed)
     if not folds:
         return None
@@ -261,7 +267,7 @@ def best_head(
 
 
 def _channel(one_hot: Array, error: float) -> Array:
-    """Probability (M, A) that this is said, given each value."""
+    """Probability (M, A) of the given label, for each true value."""
     return np.asarray(one_hot * (1 - error) + (1 - one_hot) * error / (one_hot.shape[1] - 1))
 
 
@@ -288,7 +294,7 @@ def _tried(
     penalty: tuple[str, float],
     errors: Sequence[float],
 ) -> _Tried:
-    """The scale and share of errors of smallest loss."""
+    """The scale and the error share of the smallest loss."""
     n_values = logits.shape[1]
     best: _Tried | None = None
     for scale in SCALES:
@@ -305,7 +311,7 @@ def _tried(
 
 
 def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tuple[Array, Array]:
-    """Weights (A, D) and biases (A,) of a head, of samples that weigh (M, A) as each value."""
+    """Weights (A, D) and biases (A,) of a head, for samples with weights (M, A) for each value."""
     kind, C = penalty
     n_values = weight.shape[1]
     rows, a = np.nonzero(weight > _LEAST_WEIGHT)
@@ -314,7 +320,7 @@ def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tup
         model = LogisticRegression(C=C, max_iter=_HEAD_MAX_ITER).fit(X, a, sample_weight=weight)
         return _row_for_each(model, n_values)
     W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
-    # liblinear knows two classes: each value against the others.
+    # liblinear fits two classes only, so each value is fitted against the others.
     for value in range(1 if n_values == 2 else 0, n_values):
         model = LogisticRegression(
             C=C, l1_ratio=1.0, solver="liblinear", max_iter=_HEAD_MAX_ITER, random_state=seed
@@ -326,7 +332,7 @@ def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tup
 
 
 def _row_for_each(model: Any, n_values: int) -> tuple[Array, Array]:
-    """Weights of a head with a row for each value; of two, scikit-learn keeps the second."""
+    """Weights of a head with a row for each value; scikit-learn keeps only the second of two."""
     if n_values > 2:
         return model.coef_, model.intercept_
     zeros = np.zeros_like(model.coef_)
@@ -336,46 +342,45 @@ def _row_for_each(model: Any, n_values: int) -> tuple[Array, Array]:
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class GroupInference(ClassifierMixin, BaseEstimator):
-    r"""Infer an attribute, or groups, of all samples from those where it is known.
+    r"""Infer an attribute, or groups, of all samples from the samples with known values.
 
-    In the manner of :mod:`sklearn.semi_supervised`: the attribute is -1 (or None, or NaN) where
-    nobody knows it. Twenty to two hundred known samples are what it is made for.
+    As in :mod:`sklearn.semi_supervised`, the attribute is -1 (or None, or NaN) if it is unknown.
+    The class is designed for twenty to two hundred known samples.
 
-    1. For each view linear heads are fitted that tell the values apart, on the known samples,
-       every cell of class and value with about the same weight. Their penalties differ in kind and
-       strength: an attribute is spread over many neurons, or is one word, or one column. Each
-       penalty counts in the mean head as much as its cross-validated log loss speaks for it, and
-       the view of smallest loss is read. A share ``answer_error`` of the known values is expected
+    1. For each feature set, linear heads that distinguish the values are fitted to the known
+       samples. Every group of class and value has about the same weight. The penalties differ in
+       kind and strength, because an attribute is spread over many neurons, or is one word, or one
+       column. The heads are averaged with weights from their cross-validated log loss. The feature
+       set with the smallest loss is used. A share ``answer_error`` of the known values is expected
        to be wrong.
     2. The shares of the values in each class are estimated from all samples, by
-       expectation-maximisation (Saerens, Latinne and Decaestecker, 2002). A rare group is thereby
-       taken to be rare: otherwise those mistaken for it outnumber it.
-    3. The probabilities of the values are those of the head times a power ``prior_strength`` of
-       the shares; of a known sample, those of the head times what was said.
+       expectation-maximisation (Saerens, Latinne and Decaestecker, 2002). Without this step,
+       samples mistaken for a rare group would outnumber it.
+    3. The probabilities of the values are those of the head times the shares to the power
+       ``prior_strength``. A known sample combines the probabilities of the head with its label.
 
-    Where no view reads the attribute, nothing is inferred: ``feature_set_`` is None, and only the
-    known samples have a label.
+    If no feature set predicts the attribute, nothing is inferred: ``feature_set_`` is None, and
+    only the known samples have a label.
 
     Parameters
     ----------
     cv : int, default=5
-        Folds, stratified by class and value; fewer where a value is known of fewer samples.
+        Folds, stratified by class and value; fewer if a value is known for fewer samples.
     prior_strength : float, default=0.5
-        How much of the estimated shares counts: 0 takes the values to be equally common, 1 trusts
-        the estimate, which fails where the attribute is badly read. See the page on answers.
+        Exponent of the estimated shares. 0 takes the values to be equally common. 1 trusts the
+        estimate, which fails if the attribute is predicted badly. See the page on answers.
     answer_error : "auto" or float, default="auto"
-        Share of the known values that may be wrong: people err. A value that contradicts what the
-        others say of the sample is then believed less, as ``alpha`` of
-        :class:`sklearn.semi_supervised.LabelSpreading` has it. "auto" estimates it, between 2 and
-        15 %; 0 takes all as they are.
+        Share of the known values that may be wrong. A value that contradicts the prediction from
+        the other samples is then trusted less, like ``alpha`` of
+        :class:`sklearn.semi_supervised.LabelSpreading`. "auto" estimates the share, between 2 and
+        15 %; 0 trusts all values.
     penalties : sequence of (str, float), default=None
-        Penalties of the head to choose from: "l1" or "l2", and the inverse strength on a view
-        whose columns have deviation 1 (of a sparse one: largest value 1). None takes five of each,
-        widely spread.
+        Candidate penalties: "l1" or "l2", and the inverse strength, for columns with deviation 1
+        (if sparse: with largest value 1). None uses five of each kind, in a wide range.
     min_accuracy : float, default=0.2
-        Accuracy above chance, as a share of what there is above chance, that the best view must
-        reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values, less
-        what wrong answers take from it; 0 always infers.
+        Cross-validated accuracy that the best feature set must reach, on a scale from 0 (chance) to
+        1 (all right); below it nothing is inferred. 0.2 is 60 % for two values, minus the effect of
+        wrong labels; 0 always infers.
     {random_state}
 
     Attributes
@@ -383,19 +388,19 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (A,)
         Values of the attribute.
     label_distributions_ : ndarray of shape (N, A)
-        Probability of each value for each sample; zeros where nothing is known of it.
+        Probability of each value for each sample; zeros if nothing is known about the sample.
     transduction_ : ndarray of shape (N,)
-        The most probable value of each sample; where nothing is known, -1 (numbers) or None.
+        Most probable value of each sample; -1 (numbers) or None if nothing is known.
     feature_set_ : object
-        Name (or number) of the view that is read; None where none is.
+        Name (or number) of the feature set in use; None if there is none.
     scores_ : dict
-        Name of a view to its cross-validated accuracy, the mean over class × value.
+        Cross-validated accuracy of each feature set, the mean over class × value.
     losses_ : dict
-        Name of a view to the cross-validated log loss of its best penalty, in nats.
+        Cross-validated log loss of each feature set with its best penalty, in nats.
     penalty_ : (str, float) or None
-        Kind and inverse strength of the penalty that counts most.
+        Kind and inverse strength of the penalty with the largest weight.
     answer_error_ : float
-        Share of the known values that is taken to be wrong; NaN where no view is read.
+        Share of the known values that is taken to be wrong; NaN if no feature set is used.
     shares_ : ndarray of shape (K, A)
         Estimated shares of the values in each class.
     y_classes_ : ndarray of shape (K,)
@@ -403,7 +408,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     n_known_ : int
         Samples (of positive weight) whose attribute is known.
     n_features_in_ : int
-        Columns, where there is one view.
+        Number of columns, if there is one feature set.
 
     References
     ----------
@@ -451,17 +456,17 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         attribute: ArrayLike,
         sample_weight: ArrayLike | None = None,
     ) -> GroupInference:
-        """Infer the attribute where it is not known.
+        """Infer the attribute of all samples.
 
         Parameters
         ----------
         feature_sets : array-like or sparse matrix of shape (N, D), or dict or list of several
-            What the attribute may be read from: embeddings, earlier layers, words, columns.
+            Feature sets that may predict the attribute: embeddings, earlier layers, words, columns.
         y : array-like of shape (N,)
             Class labels.
         attribute : array-like of shape (N,)
-            Value of the attribute, of any type; -1, None or NaN where it is not known. Groups
-            that lie within one class each may stand for it.
+            Value of the attribute, of any type; -1, None or NaN if it is unknown. Groups of one
+            class each can be used instead.
         sample_weight : array-like of shape (N,), optional
             Weights; a sample of weight 0 counts as absent.
 
@@ -470,7 +475,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            If nothing is known of any sample, or lengths differ.
+            If no value is known, or lengths differ.
         """
         matrices = named_views(feature_sets)
         n = next(iter(matrices.values())).shape[0]
@@ -481,7 +486,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         value = self._values(attribute, weight)
         known = np.flatnonzero(value >= 0)
         if not len(known):
-            raise InputError("attribute is known of no sample (of positive weight); answer some.")
+            raise InputError(
+                "attribute is unknown for all samples (of positive weight); label some."
+            )
         self.n_known_ = len(known)
 
         head = self._read(matrices, Known(known, y_index[known], value[known], weight[known]))
@@ -503,14 +510,15 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         feature_sets : as for ``fit``
-            The same views of other samples.
+            The same feature sets of other samples.
         y : array-like of shape (N,), optional
             Their classes; without them the values count as equally common.
 
         Raises
         ------
         InputError
-            If no view reads the attribute, or the views or classes are others.
+            If no feature set predicts the attribute, or the feature sets or classes differ from
+            those of ``fit``.
         """
         check_is_fitted(self, "transduction_")
         matrices = named_views(feature_sets)
@@ -518,7 +526,8 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             return np.ones((next(iter(matrices.values())).shape[0], 1))
         if self.feature_set_ is None:
             raise InputError(
-                "No view reads the attribute (see scores_), so it cannot be told of other samples."
+                "No feature set predicts the attribute (see scores_), so it cannot be inferred for "
+                "other samples; label more samples."
             )
         p = self._equal_shares(self._same_view(matrices))
         if y is None:
@@ -526,7 +535,10 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         y = _one_each(y, len(p), "y")
         strange = np.setdiff1d(y, self.y_classes_)
         if len(strange):
-            raise InputError(f"y holds the class {strange.tolist()[0]!r}, which fit did not see.")
+            raise InputError(
+                f"y has the class {strange.tolist()[0]!r}, which fit did not see; fit "
+                "with samples of it."
+            )
         return self._posterior(p, np.searchsorted(self.y_classes_, y))
 
     def predict(self, feature_sets: Any, y: ArrayLike | None = None) -> Array:
@@ -542,12 +554,12 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     # -- the steps --------------------------------------------------------------------------
 
     def _values(self, attribute: ArrayLike, weight: Array) -> Array:
-        """Index of each sample's value, -1 where it is not known or has no weight."""
+        """Index of each sample's value, -1 if it is unknown or the sample has no weight."""
         labels, is_known = known_labels(attribute, "attribute")
         if len(is_known) != len(weight):
             raise InputError(
-                f"attribute holds {len(is_known)} values but there are {len(weight)} samples; give "
-                "one each."
+                f"attribute has {len(is_known)} values but there are {len(weight)} samples; pass "
+                "one for each."
             )
         labels, is_known = labels[weight[is_known] > 0], is_known & (weight > 0)
         if len(labels):
@@ -558,7 +570,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         return value
 
     def _read(self, matrices: dict[Any, Any], known: Known) -> AttributeHead | None:
-        """Step 1: the best view, and the head that reads it."""
+        """Step 1: the best feature set, and its head."""
         self.scores_, self.losses_ = dict[Any, float](), dict[Any, float]()
         self.feature_set_, self.penalty_ = None, None
         self.answer_error_ = np.nan
@@ -583,7 +595,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         assert best is not None
         chance = 1 / n_values
         least = chance + self.min_accuracy * (1 - chance)
-        # What is right agrees with what was said as often as that is right.
+        # A correct prediction agrees with a label as often as the label is right.
         agreement = least * (1 - best.error) + (1 - least) * best.error / (n_values - 1)
         if self.min_accuracy > 0 and best.accuracy < agreement:
             self.feature_set_ = None
@@ -602,7 +614,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         """Step 2: shares of the values in each class."""
         occurs = np.zeros(self.shares_.shape, dtype=bool)
         occurs[y_index[value >= 0], value[value >= 0]] = True
-        # Groups within one class each are impossible in another; an attribute's value never is.
+        # A group of one class cannot occur in another class; an attribute's value can.
         nested = len(self.y_classes_) > 1 and (occurs.sum(axis=0) == 1).all()
         for label in range(len(self.y_classes_)):
             of_class = y_index == label
@@ -635,10 +647,10 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         return np.asarray(labels)
 
     def _same_view(self, matrices: dict[Any, Any]) -> Any:
-        """The view that is read, of other samples."""
+        """The feature set in use, of other samples."""
         if set(matrices) != set(self._names):
             raise InputError(
-                f"The views are {list(matrices)!r}, but fit was given {self._names!r}; pass the "
+                f"The feature sets are {list(matrices)!r}, but fit got {self._names!r}; pass the "
                 "same."
             )
         X = matrices[self.feature_set_]
@@ -653,5 +665,5 @@ class GroupInference(ClassifierMixin, BaseEstimator):
 def _one_each(values: ArrayLike, n: int, name: str) -> Array:
     array = np.asarray(column_or_1d(np.asarray(values), warn=False))
     if len(array) != n:
-        raise InputError(f"{name} holds {len(array)} labels but there are {n} samples.")
+        raise InputError(f"{name} has {len(array)} labels but there are {n} samples.")
     return array

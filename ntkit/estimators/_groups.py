@@ -1,4 +1,4 @@
-"""DFR and group DRO: heads for groups, of which some samples' alone may be known."""
+"""DFR and group DRO: heads for groups; unknown groups are inferred."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import Rows, penalty_path, scaler_of
 
-_FEW = 0.01  # of a group: labels that are wrong put so many of another class into it
-_WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that say nothing of the class
+_FEW = 0.01  # in a group: wrong labels put this share of another class into it
+_WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are independent of the class
 
 
 @documented
 class GroupedClassifier(LastLayerClassifier):
-    """Base of the estimators that need groups; one has the parameter ``group_inference``."""
+    """Base of the estimators that need groups and have the parameter ``group_inference``."""
 
     group_inference: GroupInference | None
     groups_: Array
@@ -54,7 +54,7 @@ class GroupedClassifier(LastLayerClassifier):
         attribute: ArrayLike | None = None,
         feature_sets: Any = None,
     ) -> Self:
-        """Retrain the head on the groups, as the class says.
+        """Retrain the head with the groups, as the class describes.
 
         Parameters
         ----------
@@ -65,14 +65,14 @@ class GroupedClassifier(LastLayerClassifier):
         Raises
         ------
         InputError
-            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
-            sample, lengths differ, a group has no sample of positive weight, or balanced
-            subsamples hold no sample of some class.
+            If neither or both of ``groups`` and ``attribute`` are passed, no group is known,
+            lengths differ, a group has no sample of positive weight, or balanced subsamples have no
+            sample of some class.
 
         Warns
         -----
         {groups.UserWarning}
-            If a group has too few samples to choose ``C`` on a part of them.
+            If a group has too few samples for choosing ``C`` on a part of them.
         ConvergenceWarning
             If ``max_iter`` does not suffice.
         """
@@ -86,7 +86,7 @@ class GroupedClassifier(LastLayerClassifier):
     def _grouped(
         self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, feature_sets: Any
     ) -> tuple[Rows, Array]:
-        """Rows and the number of each one's group; inferred ones count by their probability."""
+        """Rows and the group number of each; inferred groups count with their probability."""
         inference = self.group_inference
         if inference is None:
             inference = GroupInference(random_state=getattr(self, "random_state", 0))
@@ -106,8 +106,9 @@ def completed_groups(
     inference: GroupInference,
     feature_sets: Any,
 ) -> tuple[Rows, Attribute]:
-    """Rows and the group of each, inferred where it is not known."""
-    # Groups are class × attribute where that is given. Rows of which nothing is known are left out.
+    """Rows and the group of each, inferred if it is unknown."""
+    # With `attribute` the groups are class × attribute. Rows without a known or inferred group are
+    # left out.
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
     values, what = (groups, "groups") if attribute is None else (attribute, "attribute")
@@ -115,18 +116,19 @@ def completed_groups(
     y, n = classes[rows.y_index], len(rows.y_index)
     if values is None:
         raise InputError(
-            f"{name} needs the group of every sample; pass groups= to fit, such as one label for "
-            "every pair of class and spurious attribute (groups=y balances the classes alone)."
+            f"{name} needs the group of every sample; pass groups= to fit. Usually it is one label "
+            "for every pair of class and spurious attribute (groups=y balances the classes alone)."
         )
     shape = np.asarray(values, dtype=object).shape
     if shape not in ((n,), (n, 1)):
-        raise InputError(f"{what} must hold one label per sample, shape ({n},); got shape {shape}.")
+        raise InputError(f"{what} must have one label per sample, shape ({n},); got shape {shape}.")
     if attribute is None and _are_classes(values, y):
         return rows, Attribute(what, rows.y_index, tuple(classes.tolist()))
     labelled = Attribute.from_labels(what, values)
     if not labelled.names:
         raise InputError(
-            f"{name} needs the {one} of some samples; {what} is -1, None or NaN for all of them."
+            f"{name} needs the {one} of some samples, but {what} is -1, None or NaN for all of "
+            "them; label some."
         )
     known = labelled.value >= 0
     if attribute is None:
@@ -151,13 +153,13 @@ def completed_groups(
     missing = np.setdiff1d(np.arange(len(classes)), rows.y_index[kept])
     if len(missing):
         raise InputError(
-            f"Nothing is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
-            "view tells it (see GroupInference.scores_); label some of them."
+            f"No sample of class {classes[missing].tolist()[0]!r} has a known group, and no "
+            "feature set predicts it (see GroupInference.scores_); label some of them."
         )
     if labelled.inference.feature_set_ is None:
         warnings.warn(
-            f"No view reads the {one}, so the head is fitted to the {len(kept)} samples alone of "
-            "which it is known. If they were chosen among errors, balancing the classes "
+            f"No feature set predicts the {one}, so the head is fitted only to the {len(kept)} "
+            "samples with a known one. If you chose them among errors, balancing the classes "
             "(groups=y) may be far better.",
             UserWarning,
             stacklevel=5,
@@ -171,24 +173,24 @@ def completed_groups(
 
 
 def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: Array) -> None:
-    """Warn of an attribute that was passed as the groups: it has to be crossed with the class."""
+    """Warn if an attribute was passed as groups: it has to be crossed with the class."""
     present = rows.weight > 0
     y = classes[rows.y_index[known & present]]
     mixed = _of_several_classes(labels[present[known]], y)
     if mixed is not None:
         warnings.warn(
-            f"The group {mixed!r} holds several classes, and groups are correlated with the class: "
-            "balancing groups does not break that correlation. Pass them as attribute= (ntkit "
-            "debias --answers TABLE): groups are then class × attribute.",
+            f"The group {mixed!r} has several classes, and groups are correlated with the class: "
+            "balancing such groups does not break that correlation. Pass them as attribute= (ntkit "
+            "debias --answers TABLE), so that groups are class × attribute.",
             UserWarning,
             stacklevel=6,
         )
 
 
 def _of_several_classes(groups: Array, y: Array) -> Any:
-    """A group of several classes, where the groups are correlated with the class; else None."""
-    # Balancing over such groups leaves the correlation as it is. Groups that are independent of the
-    # class (Pearson's test) have none to leave.
+    """A group with several classes, if the groups are correlated with the class; else None."""
+    # Balancing such groups keeps the correlation. Groups that are independent of the class
+    # (Pearson's test) have no correlation to keep.
     names, group = np.unique(groups, return_inverse=True)
     classes, label = np.unique(y, return_inverse=True)
     counts = np.zeros((len(names), len(classes)))
@@ -203,13 +205,13 @@ def _of_several_classes(groups: Array, y: Array) -> Any:
 
 
 def _are_classes(values: ArrayLike, y: Array) -> bool:
-    """Whether the groups are the classes themselves, of which -1 may be one."""
+    """Whether the groups are the classes themselves; -1 may be a class."""
     groups = np.asarray(values)
     return groups.dtype.kind in "iuf" and np.array_equal(groups.reshape(-1), y)
 
 
 def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
-    """Random halves, each with its share of every cell of group and class."""
+    """Random halves, each with its share of every group of every class."""
     cell = group * (int(rows.y_index.max()) + 1) + rows.y_index
     order = np.lexsort((rng.permutation(len(cell)), cell))
     halves = order[::2], order[1::2]
@@ -220,8 +222,8 @@ def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array,
     ):
         return halves
     warnings.warn(
-        "A group or class has a single sample, which cannot be in both halves; C is chosen on the "
-        "samples it is fitted on. Pass more samples of it, or a single value in Cs.",
+        "A group or class has a single sample, which cannot be in both halves, so C is chosen on "
+        "the samples that the head is fitted to. Pass more samples of it, or a single value in Cs.",
         UserWarning,
         stacklevel=6,
     )
@@ -233,7 +235,7 @@ def means_by_group(values: Array, weight: Array, group: Array) -> Array:
     return np.asarray(np.bincount(group, weights=weight * values) / mass)
 
 
-_TRIES = 20  # balanced draws before a class that is never drawn is an error
+_TRIES = 20  # balanced draws before a class without samples is an error
 
 
 @documented
@@ -241,26 +243,26 @@ _TRIES = 20  # balanced draws before a class that is never drawn is an error
 class DFRClassifier(GroupedClassifier):
     r"""Last-layer retraining on group-balanced data (deep feature reweighting, DFR).
 
-    Needs embeddings, class labels and group labels: it knows the answer that the label-free
-    methods look for, so with all group labels it serves as their upper bound. Where only some
-    are known (-1, None or NaN elsewhere), :class:`GroupInference` infers the others.
+    Needs embeddings, class labels and group labels. With all group labels it is an upper bound for
+    the methods without them. If only some are known (the others -1, None or NaN),
+    :class:`GroupInference` infers the rest.
 
-    Best are samples that the network was not trained on. ``variant="subsample"`` is the published
+    Samples that the network was not trained on are best. ``variant="subsample"`` is the published
     method (arXiv 2204.02937, "Deep Feature Reweighting", and arXiv 2210.11369). A group-balanced
-    subsample B holds as many samples of every group as the smallest group has; on it an
-    L1-regularised head on standardised embeddings minimises
+    subsample B has as many samples of every group as the smallest group. An L1-regularised head on
+    standardised embeddings minimises
 
     .. math:: \|W\|_1 + C \sum_{n \in B} s_n\, \ell(W \tilde z_n + b,\, y_n) .
 
-    1. The samples are halved, with every group in both halves. Heads for all ``Cs`` are fitted
-       on a balanced subsample of one half; the best worst-group accuracy on the other half
-       chooses C.
-    2. ``n_retrains`` heads are fitted with that C on fresh balanced subsamples of all samples,
-       standardised over all samples, and their weights and biases averaged. The mean head, with
-       the standardisation folded in, is the result.
+    1. The samples are split into halves, with every group in both. Heads for all ``Cs`` are fitted
+       to a balanced subsample of one half. The best worst-group accuracy on the other half chooses
+       C.
+    2. ``n_retrains`` heads with that C are fitted to new balanced subsamples of all samples,
+       standardised over all samples. The result is the mean of their weights and biases, with the
+       standardisation folded in.
 
-    ``variant="weighted"`` is one convex fit of all samples, each group weighted to the same
-    mass, with an L2 penalty and no standardisation:
+    ``variant="weighted"`` is one convex fit to all samples. Every group has the same total weight.
+    It has an L2 penalty and no standardisation:
 
     .. math::
 
@@ -272,50 +274,50 @@ class DFRClassifier(GroupedClassifier):
     variant : {"subsample", "weighted"}, default="subsample"
         The published subsampling with an L1 penalty, or group weights with an L2 penalty.
     Cs : array-like, default=(1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
-        Inverse strengths of the L1 penalty to choose from; a single one is not tuned. Ties go to
-        the weaker penalty, as in the authors' script. "subsample" only.
+        Candidate inverse strengths of the L1 penalty; a single one is not tuned. A tie goes to the
+        weaker penalty, as in the authors' script. "subsample" only.
     n_retrains : int, default=20
-        Heads to average (the papers take 20 on held-out and 10 on training data). "subsample"
+        Number of heads to average (papers: 20 on validation data, 10 on training data). "subsample"
         only.
     C : float or None, default=1.0
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
-        standardises the embeddings and chooses by cross-validated accuracy, the mean over the
-        worse half of the groups, as ``AutoDebiasClassifier`` chooses its own. "weighted" only.
+        standardises the embeddings and chooses the penalty by cross-validated accuracy, the mean
+        over the worse half of the groups. "weighted" only.
     {group_inference}
-        None is ``GroupInference()`` with the same ``random_state``.
+        None means ``GroupInference()`` with the same ``random_state``.
     tol : float, default=1e-4
-        Tolerance of the solver. With three classes and more, 1e-3 takes a third of the time.
+        Tolerance of the solver. With three or more classes, 1e-3 takes a third of the time.
     max_iter : int, default=1000
-        Most iterations of the solver. An L1 fit that uses them all is averaged as it is:
-        ``n_iter_`` tells.
+        Most iterations of the solver. An L1 fit that uses them all is averaged without a warning;
+        see ``n_iter_``.
     {device}
         "weighted" only.
     n_jobs : int, default=None
-        Threads for the heads to average, with three classes and more: liblinear, which fits two,
-        is quick and not reproducible in threads.
+        Threads that fit the heads to average, with three or more classes. Two classes use
+        liblinear, which is fast and not reproducible in threads.
     {random_state}
 
     Attributes
     ----------
     {classes_, coef_}
-        They read the embeddings as they are.
+        For embeddings without standardisation.
     {intercept_, head_, groups_}
     group_counts_ : ndarray of int, shape (G,)
-        Samples of each group (of positive weight); "subsample" draws the smallest count from
+        Number of samples of each group (of positive weight); "subsample" draws the smallest from
         each.
     C_ : float
-        The inverse strength used.
+        Inverse strength in use.
     {group_inference_}
     worst_group_accuracy_ : ndarray of shape (len(Cs),)
-        Worst-group accuracy of each of ``Cs`` on the tuning half; NaN where nothing was tuned.
+        Worst-group accuracy of each of ``Cs`` on the second half; NaN without tuning.
     {n_iter_}
-        The most over the averaged heads.
+        Maximum over the averaged heads.
     {n_features_in_, feature_names_in_}
 
     Notes
     -----
-    Two classes are fitted by liblinear, as published, which penalises the bias a little as well;
-    three and more by saga on the multinomial loss, each fit started from the one before it.
+    Two classes are fitted by liblinear, as published, which penalises the bias slightly. Three or
+    more classes are fitted by saga on the multinomial loss; each fit starts from the one before it.
 
     References
     ----------
@@ -398,7 +400,7 @@ class DFRClassifier(GroupedClassifier):
     def _tune(
         self, rows: Rows, group: Array, Cs: Array, rng: np.random.RandomState
     ) -> tuple[float, FittedHead | None]:
-        """C of the best worst-group accuracy on the other half, and its head to start from."""
+        """C with the best worst-group accuracy on the other half, and its head as a start."""
         if len(Cs) == 1:
             return float(Cs[0]), None
         fitting, judging = halves(rows, group, rng)
@@ -408,12 +410,14 @@ class DFRClassifier(GroupedClassifier):
 
         options = self._l1_options()
         seed, best_rank, C, best, start = _seed(rng), (-1.0, 0.0), 1.0, None, None
-        for at in np.argsort(Cs, kind="stable"):  # the sparsest head first: a path of warm starts
+        for at in np.argsort(
+            Cs, kind="stable"
+        ):  # the sparsest head first: each fit starts from the last
             start = l1_head(drawn, Cs[at], start=start, seed=seed, **options)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
             accuracy = means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
-            # No tie may be decided by the last digits of sums.
+            # The last digits of sums must not break a tie.
             rank = (round(float(accuracy.min()), 12), float(Cs[at]))
             if rank > best_rank:
                 best_rank, C, best = rank, float(Cs[at]), start
@@ -422,7 +426,7 @@ class DFRClassifier(GroupedClassifier):
     def _average(
         self, rows: Rows, group: Array, start: LinearHead | None, rng: np.random.RandomState
     ) -> FittedHead:
-        """Mean of the heads of ``n_retrains`` balanced subsamples, on embeddings as they are."""
+        """Mean of the heads of ``n_retrains`` balanced subsamples, for unscaled embeddings."""
         scaler = scaler_of(rows)
         draws = [
             (self._balanced_draw(rows, group, rng), _seed(rng)) for _ in range(self.n_retrains)
@@ -448,7 +452,7 @@ class DFRClassifier(GroupedClassifier):
         return {"classes": self.classes_, "tol": self.tol, "max_iter": self.max_iter}
 
     def _balanced_draw(self, rows: Rows, group: Array, rng: np.random.RandomState) -> Array:
-        """Indices of a subsample with as many rows of every group, and every class in it."""
+        """Indices of a subsample with as many rows of every group, and with every class."""
         size = np.bincount(group)[np.unique(group)].min()
         for _ in range(_TRIES):
             order = np.lexsort((rng.permutation(len(group)), group))
@@ -458,7 +462,7 @@ class DFRClassifier(GroupedClassifier):
             if not len(missing):
                 return np.asarray(drawn)
         raise InputError(
-            f"{_TRIES} balanced draws of {size} sample(s) per group held no sample of class "
+            f"{_TRIES} balanced draws of {size} sample(s) per group had no sample of class "
             f"{self.classes_[missing].tolist()[0]!r}; pass groups that lie within one class each, "
             "or use variant='weighted'."
         )
@@ -472,7 +476,7 @@ def _seed(rng: np.random.RandomState) -> int:
     return int(rng.randint(np.iinfo(np.int32).max))
 
 
-_ERM_TOL = 1e-6  # the head to start from is fitted this closely at most
+_ERM_TOL = 1e-6  # tolerance for the head to start from
 
 
 @documented
@@ -480,41 +484,42 @@ _ERM_TOL = 1e-6  # the head to start from is fitted this closely at most
 class GroupDROClassifier(GroupedClassifier):
     r"""Last-layer retraining for the worst group (group distributionally robust optimisation).
 
-    Needs embeddings, class labels and group labels; those that are not known (-1, None or NaN)
-    are inferred by :class:`GroupInference`. It minimises the largest mean loss of a
-    group, with an L2 penalty (arXiv 1911.08731, Sec. 2 and Algorithm 1):
+    Needs embeddings, class labels and group labels; :class:`GroupInference` infers unknown groups
+    (-1, None or NaN). It minimises the largest mean loss of a group, with an L2 penalty (arXiv
+    1911.08731, Sec. 2 and Algorithm 1):
 
     .. math::
 
         \min_{W, b}\ \max_{q \in \Delta_G}\ \sum_g q_g L_g(W, b) + \frac{1}{2 C S} \|W\|^2 ,
         \qquad L_g = \frac{1}{S_g} \sum_{n \in g} s_n\, \ell(W z_n + b,\, y_n) ,
 
-    where :math:`S_g = \sum_{n \in g} s_n` and :math:`S = \sum_g S_g`. From the ERM head and equal
+    with :math:`S_g = \sum_{n \in g} s_n` and :math:`S = \sum_g S_g`. From the ERM head and equal
     weights of the groups it repeats
 
     1. :math:`q_g \leftarrow q_g \exp(\eta L_g)`, normalised;
     2. a gradient step on :math:`\sum_g q_g L_g` and the penalty, over all samples.
 
-    The problem is convex in the head. It ends when :math:`\max_g L_g - \sum_g q_g L_g` is below
-    ``tol`` and the decrease that the gradient still promises below a tenth of it. The head with
-    the smallest objective on the way is the result, so it is never worse than the ERM head.
+    The problem is convex in the head. The iteration ends when :math:`\max_g L_g - \sum_g q_g L_g`
+    is below ``tol`` and the remaining decrease by gradient steps is below a tenth of ``tol``. The
+    result is the head with the smallest objective so far, so it is never worse than the ERM head.
 
     Parameters
     ----------
     eta : float, default=0.01
-        η, the step of the group weights, as published. A convex full-batch problem stands larger
+        η, the step of the group weights, as published. A convex full-batch problem allows larger
         steps: 0.1 needs a tenth of the iterations.
     {C}
-        The paper's point is that the penalty must be strong for a network that fits every sample.
+        Inverse strength of the penalty. The paper shows that the penalty must be strong for a
+        network that fits every sample.
     tol : float, default=1e-3
-        How far the mean loss of the worst group may be from the optimum, in nats.
+        Largest distance of the worst group's mean loss from the optimum, in nats.
     max_iter : int, default=50000
-        Most gradient steps; a ConvergenceWarning when they do not suffice. The published η takes
+        Most gradient steps; a ConvergenceWarning if they do not suffice. The published η takes
         thousands.
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where the ERM head is fitted; the steps run on the CPU.
+        Device of the ERM head; the steps run on the CPU.
     {group_inference}
-        None is ``GroupInference(random_state=0)``.
+        None means ``GroupInference(random_state=0)``.
 
     Attributes
     ----------
@@ -525,17 +530,17 @@ class GroupDROClassifier(GroupedClassifier):
         Mean loss of each group under the head, in nats.
     {group_inference_}
     erm_head_ : LinearHead
-        The ERM head it started from, of the same C.
+        ERM head of the same C, at which the iteration starts.
     n_iter_ : ndarray of shape (1,)
-        Gradient steps.
+        Number of gradient steps.
     {n_features_in_, feature_names_in_}
 
     Notes
     -----
-    The gradient step is taken in the metric of a matrix that bounds the Hessian of the equally
-    weighted loss everywhere, :math:`a\,\mathrm{Cov}(z) + I / (C S)` with a = 1/4 for one logit
-    and 1/2 for several (Böhning, 1992), times :math:`1 / \max(1, G \max_g q_g)`. Such a step never
-    increases the weighted loss, so no step size is left to choose.
+    The gradient step uses the metric of a matrix that bounds the Hessian of the equally weighted
+    loss: :math:`a\,\mathrm{Cov}(z) + I / (C S)` with a = 1/4 for one logit and 1/2 for several
+    (Böhning, 1992), times :math:`1 / \max(1, G \max_g q_g)`. Such a step never increases the
+    weighted loss, so there is no step size to choose.
 
     References
     ----------
@@ -588,7 +593,7 @@ class GroupDROClassifier(GroupedClassifier):
     def _mirror_ascent(
         self, rows: Rows, group: Array, start: LinearHead
     ) -> tuple[_Point, int, bool]:
-        """Alternate the two steps; return the best point, the steps taken, and whether it ended."""
+        """Alternate the two steps; return the best head, the number of steps, and convergence."""
         mass = np.bincount(group, weights=rows.weight)
         n_groups, share = len(mass), rows.weight / mass[group]
         penalty = 1 / (self.C * rows.weight.sum())
@@ -614,11 +619,11 @@ class GroupDROClassifier(GroupedClassifier):
             centered = gradient - slope[:, None] * mean + penalty * W
             step_W, step_b = centered @ inverse, slope / curvature
             promise = float((centered * step_W).sum() + slope @ step_b)
-            # The metric bounds the curvature from above, so the promise is a lower bound.
+            # The metric bounds the curvature from above, so this decrease is a lower bound.
             if gap <= self.tol and promise <= 0.1 * self.tol:
                 return best, n_iter, True
             rate = 1 / max(1.0, n_groups * float(q.max()))
-            # b is the bias of centred embeddings minus W mean: both of its parts move.
+            # b is the bias of centred embeddings minus W mean: both of its parts change.
             W, b = W - rate * step_W, b - rate * (step_b - step_W @ mean)
         return best, self.max_iter, False
 
@@ -641,20 +646,20 @@ def _metric(X: Array, weight: Array, penalty: float, n_logits: int) -> tuple[Arr
     diagonal = np.einsum("ii->i", bound)
     diagonal += penalty + 10 * np.finfo(X.dtype).eps * max(float(diagonal.sum()), 1e-30)
     factor = cho_factor(bound, lower=True, check_finite=False, overwrite_a=True)
-    # Solved once: SciPy's threads and NumPy's, taking turns in every step, wait for each other.
+    # Solved once: SciPy's and NumPy's threads would wait for each other in every step.
     inverse = cho_solve(factor, np.eye(len(bound)), check_finite=False, overwrite_b=True)
     return mean, inverse, curvature
 
 
 def _sigmoid_losses(logits: Array, y_index: Array) -> tuple[Array, Array]:
-    """Loss of each row and its derivative by the logit."""
+    """Loss of each row and its derivative with respect to the logit."""
     sign = np.where(y_index == 1, 1.0, -1.0)
     margin = sign * logits[:, 0]
     return np.logaddexp(0, -margin), (-sign * expit(-margin))[:, None]
 
 
 def _softmax_losses(logits: Array, y_index: Array) -> tuple[Array, Array]:
-    """Loss of each row and its derivative by the logits."""
+    """Loss of each row and its derivative with respect to the logits."""
     at = np.arange(len(logits)), y_index
     log_sum = logsumexp(logits, axis=1)
     residual = np.exp(logits - log_sum[:, None])

@@ -1,4 +1,4 @@
-"""Retraining with changed copies of samples, of which the right answer is the originals'."""
+"""Retraining with changed copies of samples, whose right answer is that of the originals."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class RowsAndCopies:
     """All rows of a study, then their changed copies, which share the weight of their row."""
 
     rows: Rows
-    of: Array  # number of the row that each is, or is a copy of
+    of: Array  # index of the original row
     changed: Array
 
     @classmethod
     def of_study(cls, study: Study) -> RowsAndCopies:
-        """Join the copies of training and validation rows to the rows."""
+        """Append the copies of training and validation rows to the rows."""
         both = study.both
         n = len(both.weight)
         alone = cls(both, np.arange(n), np.zeros(n, dtype=bool))
@@ -77,7 +77,7 @@ class RowsAndCopies:
     def weight(self, study: Study, *, originals: bool) -> Array:
         """Balance the classes, and the groups in them, over training rows and their copies."""
         n, n_copies = len(study.train.weight), self.n_copies
-        parts = np.where(n_copies > 0, originals + 1, 1)  # a row, and its copies together
+        parts = np.where(n_copies > 0, originals + 1, 1)  # a row and its copies together
         mass, y_index = study.train.weight * parts[:n], study.train.y_index
         if study.values is None:
             balanced = class_weighted(mass, y_index, study.classes, "balanced")
@@ -92,20 +92,20 @@ class RowsAndCopies:
         return weight
 
     def cells(self, values: Array | None) -> Array:
-        """Class, and group, × {original, changed} of each; −1 where they are too few to judge."""
+        """Class, and group, × {original, changed} of each row; −1 if there are too few rows."""
         side = self.changed[:, None].astype(np.int64)
         if values is not None:
             side = np.hstack([values[self.of], side])
-        # Several copies of a row are one sample: they are alike.
+        # Several copies of a row count as one sample, because they are alike.
         _, first = np.unique(self.of + len(self.n_copies) * self.changed, return_index=True)
         counted = np.zeros(len(self.of))
         counted[first] = self.rows.weight[first]
         return judged_groups(counted, self.rows.y_index, side)
 
     def accuracy(self, right: Array, cells: Array) -> tuple[float, float]:
-        """Mean accuracy over the cells, of the worse of {original, changed}, and its error."""
-        # Where copies take a part of another sample, originals alone carry the bias, and a head
-        # that uses it is best on them; where words are swapped, either half is biased.
+        """Mean accuracy over the groups, of the worse of {original, changed}, and its error."""
+        # If copies take a part of another sample, only originals have the bias, and a head that
+        # uses it is best on them. If words are swapped, originals and copies have opposite biases.
         halves = [np.where(self.changed == half, cells, -1) for half in (False, True)]
         classes = [np.unique(self.rows.y_index[half >= 0]) for half in halves]
         if not np.array_equal(classes[0], classes[1]):
@@ -113,8 +113,8 @@ class RowsAndCopies:
         return min(self._mean(right, half) for half in halves)
 
     def _mean(self, right: Array, cells: Array) -> tuple[float, float]:
-        # Each cell's share of right answers has the variance p(1 − p) / n. Copies of one row are
-        # one draw, so that their parts are added before they are squared.
+        # The accuracy of each group has the variance p(1 − p) / n. The copies of one row are one
+        # draw, so their parts are added before they are squared.
         judged = np.flatnonzero((cells >= 0) & (self.rows.weight > 0))
         _, cell = np.unique(cells[judged], return_inverse=True)
         mass, hit = self.rows.weight[judged], right[judged]
@@ -122,23 +122,23 @@ class RowsAndCopies:
         shares = np.bincount(cell, weights=mass * hit) / total
         part = mass / (total * len(total))[cell]
         of_row = np.bincount(self.of[judged], weights=part * (hit - shares[cell]))
-        # A tie is a tie, whatever the order of the sum.
+        # The order of a sum must not break a tie.
         return round(float(shares.mean()), 12), float(np.sqrt((of_row**2).sum()))
 
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class InvariantClassifier(ValidatedClassifier):
-    r"""Last-layer retraining with changed copies, on which the right answer is the same.
+    r"""Last-layer retraining with changed copies, which have the same right answer.
 
-    Needs embeddings and class labels, and embeddings of changed inputs; no group labels. Whoever
-    knows that a change must not matter, such as another word for the same thing or another
-    background, can make copies of the training samples and embed them.
+    Needs embeddings and class labels, and embeddings of changed inputs; no group labels. If you
+    know a change that must not matter, such as a synonym or another background, make copies of the
+    training samples and embed them.
 
-    1. The copies take the place of their originals, with their labels. (With ``originals=True``
-       they join them: an original has as much weight as its copies together.) Classes have equal
-       weight, and with ``groups=`` the groups of each class as well.
-    2. The head is penalised for what a change does to its logits, on standardised embeddings z:
+    1. The copies replace their originals, with the same labels. With ``originals=True`` they are
+       added, and an original has as much weight as its copies together. Classes have equal weight,
+       and with ``groups=`` the groups of each class as well.
+    2. The head is penalised for the effect of a change on its logits, on standardised embeddings z:
 
        .. math::
 
@@ -148,12 +148,12 @@ class InvariantClassifier(ValidatedClassifier):
 
        where :math:`n'` runs over the samples with copies :math:`z_{n'r}'`, weighted by
        ``sample_weight``.
-    3. γ and α are chosen together by cross-validated accuracy: the mean over the classes (with
-       ``groups=`` over the groups) of the originals, or of the copies, whichever is lower. The
-       originals alone carry a bias that copies may lack, and copies by swapped words carry its
-       reverse. (If one half lacks a class, the mean over all is taken.) A sample and its copies
-       are in one fold. The largest γ is taken whose accuracy is within one standard error of
-       the best, for the change is known not to matter; then the best α for it.
+    3. γ and α are chosen together by cross-validated accuracy. It is the mean over the classes
+       (with ``groups=`` over the groups) of the originals or of the copies, whichever is lower.
+       Both are needed: originals may have a bias that copies lack, and copies with swapped words
+       have the opposite bias. If either part lacks a class, the mean over all is used. A sample and
+       its copies are in one fold. The largest γ within one standard error of the best is used,
+       because the change is known not to matter; then the best α for it.
 
     Without copies it is class-balanced retraining with a tuned penalty.
 
@@ -162,13 +162,14 @@ class InvariantClassifier(ValidatedClassifier):
     penalties : array-like, default=(0, 1, 100, 10_000)
         Values of γ to choose from.
     originals : bool, default=False
-        Whether samples that have copies are fitted as well. Their copies alone lack the bias where
-        a part comes from another sample; where words are swapped they reverse it, and γ keeps the
-        head from using that. Samples without copies are always fitted.
+        Whether samples with copies are fitted as well. Copies alone lack the bias if a part comes
+        from another sample; if words are swapped they have the opposite bias, and γ keeps the head
+        from using it. Samples without copies are always fitted.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
-        Ridge weights α on the mean loss to choose from; of equally good ones the largest is taken.
+        Candidate ridge weights α on the mean loss; if several are equally good, the largest is
+        used.
     C : float or None, default=None
-        Instead of ``alphas``: inverse strength of the L2 penalty, as in scikit-learn's
+        Inverse strength of the L2 penalty instead of ``alphas``, as in scikit-learn's
         ``LogisticRegression`` on standardised embeddings, :math:`\alpha = 1 / (C S)`. With a single
         one of ``penalties`` nothing is tuned.
     {tol, max_iter, device, random_state}
@@ -176,20 +177,20 @@ class InvariantClassifier(ValidatedClassifier):
     Attributes
     ----------
     {classes_, coef_}
-        They read the embeddings as they are.
+        For embeddings without standardisation.
     {intercept_, head_, n_iter_}
     penalty_ : float
-        γ of the head.
+        Chosen γ.
     alpha_ : float
-        Its ridge weight on the mean loss.
+        Chosen ridge weight on the mean loss.
     scores_ : ndarray of shape (n_penalties, n_alphas)
-        Cross-validated accuracies as above, by rising γ and falling α; NaN where nothing is tuned
-        or the samples are too few for folds. Then the smallest γ is taken and the α nearest to 1.
+        Cross-validated accuracies, by rising γ and falling α; NaN without tuning, or with too few
+        samples for folds. Then the smallest γ is used, and the α nearest to 1.
     score_error_ : ndarray of shape (n_penalties, n_alphas)
         Their standard errors: the root of the summed variances p(1 − p) / n of the K accuracies,
-        divided by K, where the copies of one sample are one draw.
+        divided by K. The copies of one sample are one draw.
     n_copies_ : int
-        Training samples with at least one copy.
+        Number of training samples with at least one copy.
     {n_features_in_, feature_names_in_}
 
     References
@@ -198,8 +199,8 @@ class InvariantClassifier(ValidatedClassifier):
     Counterfactually-Augmented Data. ICLR 2020, arXiv 1909.12434.
 
     Bai, Ji, Zhou, Inouye: From Invariant Representations to Invariant Data: Provable Robustness to
-    Spurious Correlations via Noisy Counterfactual Matching. 2025, arXiv 2505.24843. It projects the
-    largest changes out of the embeddings; here they are penalised.
+    Spurious Correlations via Noisy Counterfactual Matching. 2025, arXiv 2505.24843. The paper
+    projects the largest changes out of the embeddings; this class penalises them.
 
     Examples
     --------
@@ -249,13 +250,14 @@ class InvariantClassifier(ValidatedClassifier):
         ----------
         {X, y, sample_weight, X_changed}
         groups : array-like of shape (N,), optional
-            Group of each sample, such as the value of an attribute; -1, None or NaN where it is not
-            known. Groups are crossed with the class. Copies count in the group of their original.
+            Group of each sample, such as the value of an attribute; -1, None or NaN if it is
+            unknown. Groups are crossed with the class. A copy belongs to the group of its original.
         folds : array-like of int, shape (N,), optional
-            Fold of each sample, for cross-validation: copies that take a part of another sample,
-            such as its background, take it from the same fold. None: five stratified folds.
+            Fold of each sample, for cross-validation. Copies that take a part of another sample,
+            such as its background, must take it from the same fold. None means five stratified
+            folds.
         {X_val, y_val, sample_weight_val}
-            They only help to choose γ and α: the head of all training samples is judged on them
+            They only help to choose γ and α: the head of all training samples is evaluated on them,
             next to the cross-validated training samples. With ``groups=`` their classes are groups
             of their own.
 
@@ -273,7 +275,7 @@ class InvariantClassifier(ValidatedClassifier):
             group = Attribute.from_labels("groups", groups)
             if len(group.value) != n:
                 raise InputError(
-                    f"groups holds {len(group.value)} labels for {n} samples; give one each."
+                    f"groups has {len(group.value)} labels for {n} samples; pass one for each."
                 )
             value = np.append(group.value, np.full(n_val, len(group.names)))
             study = replace(study, values=value[:, None])
@@ -281,7 +283,7 @@ class InvariantClassifier(ValidatedClassifier):
             fold = np.asarray(folds)
             if fold.shape != (n,) or fold.dtype.kind not in "iu":
                 raise InputError(
-                    f"folds must hold {n} whole numbers, one per sample; got {fold.dtype} of shape "
+                    f"folds must have {n} whole numbers, one per sample; got {fold.dtype} of shape "
                     f"{fold.shape}."
                 )
             study = replace(study, folds=np.append(fold, np.full(n_val, -1)))
@@ -301,7 +303,7 @@ class InvariantClassifier(ValidatedClassifier):
         self.scores_ = np.full((len(penalties), len(alphas)), np.nan)
         self.score_error_ = self.scores_.copy()
         self.penalty_, self.alpha_ = penalties[0], middle_of(alphas)
-        differing = penalties if self.n_copies_ else penalties[:1]  # else all are the same
+        differing = penalties if self.n_copies_ else penalties[:1]  # else all are equal
         if len(differing) * len(alphas) > 1:
             self._choose(study, joined, weight, differing, alphas)
         self._set_head(self._heads(joined, weight, [self.penalty_], [self.alpha_])[0][0])
@@ -337,7 +339,7 @@ class InvariantClassifier(ValidatedClassifier):
         self.alpha_ = alphas[int(self.scores_[chosen].argmax())]
 
     def _folds(self, study: Study, cells: Array) -> list[Fold]:
-        """Folds of the training rows, and the validation rows, which the head of all is for."""
+        """Folds of the training rows, and the validation rows for the head of all training rows."""
         n, n_all = len(study.train.weight), len(study.both.weight)
         folds: list[Fold] | None
         if study.folds is None:
@@ -361,7 +363,7 @@ class InvariantClassifier(ValidatedClassifier):
         penalties: Sequence[float],
         alphas: Sequence[float],
     ) -> list[list[FittedHead]]:
-        """Fit heads for all pairs of penalties, on the rows of positive weight."""
+        """Fit heads for all pairs of penalties, to the rows of positive weight."""
         scale = self._scaler.scale_
         part = np.flatnonzero(weight > 0)
         copies = part[joined.changed[part]]
@@ -369,8 +371,8 @@ class InvariantClassifier(ValidatedClassifier):
             weights = [weight] * len(alphas)
             heads = self._ridge_heads(joined.rows, weights, alphas, 1 / scale)
             return [heads] * len(penalties)
-        # A ridge does not change under a rotation. Along the eigenvectors of the mean of
-        # (z' − z)(z' − z)ᵀ the penalty is one of the single features, which gains stand for.
+        # A rotation does not change a ridge penalty. Along the eigenvectors of the mean of (z' −
+        # z)(z' − z)ᵀ the penalty is a sum over single features, which can be expressed by gains.
         values, vectors = np.linalg.eigh(_second_moments(joined, copies, scale))
         rotated = Rows(
             _rotated(joined.rows.X, part, self._scaler, vectors),
@@ -411,7 +413,7 @@ def _rotated(X: Array, part: Array, scaler: StandardScaler, vectors: Array) -> A
 
 
 def _turned_back(head: FittedHead, scaler: StandardScaler, vectors: Array) -> FittedHead:
-    """The head on embeddings as they are, of one on rotated standardised embeddings."""
+    """Convert a head for rotated standardised embeddings into one for unscaled embeddings."""
     turned = LinearHead(head.coef @ vectors.T, head.intercept.astype(np.float64), head.classes)
     raw = turned.scaled(1 / scaler.scale_, scaler.mean_).astype(head.coef.dtype)
     return FittedHead(raw.coef, raw.intercept, raw.classes, head.n_iter)
@@ -426,8 +428,8 @@ def _check_every_class(study: Study, train: Array, fold: int) -> None:
     if (mass <= 0).any():
         label = study.classes[mass <= 0].tolist()[0]
         raise InputError(
-            f"Without fold {fold} of folds no sample of class {label!r} is left; give every class "
-            "samples in two folds at least."
+            f"Without fold {fold} of folds no sample of class {label!r} remains; give every class "
+            "samples in at least two folds."
         )
 
 

@@ -1,4 +1,4 @@
-"""Just train twice (JTT) on the last layer: retrain with more weight on the errors."""
+"""Just train twice (JTT) on the last layer: retrain with more weight on errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JTTClassifier(StudyClassifier):
 
     Needs embeddings and class labels; no group labels.
 
-    1. An ERM head predicts the training samples; those it gets wrong are the error set E.
+    1. An ERM head predicts the training samples; the misclassified ones are the error set E.
     2. A second head is fitted from scratch with the weight :math:`\lambda_{up}` on E:
 
     .. math::
@@ -35,38 +35,38 @@ class JTTClassifier(StudyClassifier):
         + \sum_{i \notin E} \mathrm{CE}(W z_i + b,\, y_i)
         + \frac{1}{2 C} \lVert W \rVert^2
 
-    (arXiv 2107.09044). The paper trains whole networks and stops the first early, so that it
-    still makes errors. On embeddings a head can fit its training samples altogether; here the
-    errors are cross-fitted, and both heads are fitted to their optimum.
+    (arXiv 2107.09044). The paper trains whole networks and stops the first one early, so that it
+    still makes errors. A head can fit its training embeddings perfectly, so the errors here are
+    cross-fitted, and both heads are fitted to their optimum.
 
     Parameters
     ----------
     up_weight : float, default=20.0
-        :math:`\lambda_{up}`; 1 is ERM. The default is the smallest of the published grid
-        {20, 50, 100}; the authors' page uses 100 for Waterbirds, 50 for CelebA, and 4 to 6 for
-        text. Their code *adds* so many copies: ``up_weight=101`` is 100 there.
+        :math:`\lambda_{up}`; 1 is ERM. The default is the smallest value of the published grid {20,
+        50, 100}. The authors' page uses 100 for Waterbirds, 50 for CelebA, and 4 to 6 for text.
+        Their code *adds* so many copies: ``up_weight=101`` equals 100 there.
     identification : int, splitter or "train", default=5
-        How the ERM head predicts the training samples: cross-fitted by so many stratified folds
-        or by a splitter (a partition; samples that it never tests are not in E), or "train":
-        in-sample, as published. A given ``head`` predicts them as it is. Classes with fewer than
-        two samples fall back to "train".
+        How the ERM head predicts the training samples. An integer or a splitter cross-fits them;
+        samples that a splitter never tests are not in E. "train" predicts in-sample, as published.
+        An original ``head`` that you pass predicts them directly. Classes with fewer than two
+        samples fall back to "train".
     on_no_errors : {"warn", "raise"}, default="warn"
-        What to do where E is empty: warn and return the ERM head, which is then the solution
-        for any ``up_weight``, or raise an InputError.
+        Reaction to an empty E: "warn" returns the ERM head, which is then the solution for any
+        ``up_weight``; "raise" raises an InputError.
     {head, C}
-        Of both heads.
+        Inverse strength of the penalty of both heads.
     class_weight : "balanced", dict or None, default=None
         Class weights of the second head, as in scikit-learn's ``LogisticRegression``, computed
-        before the errors are weighted; JTT has none.
+        before the errors are weighted. JTT has none.
     {tol, max_iter, device, random_state}
 
     Attributes
     ----------
     {classes_, coef_, intercept_, head_, erm_head_}
     error_set_ : ndarray of bool, shape (N,)
-        E.
+        Mask of E.
     n_errors_ : ndarray of shape (C,)
-        Its samples of each class.
+        Number of its samples of each class.
     {n_iter_, n_features_in_, feature_names_in_}
 
     References
@@ -130,7 +130,7 @@ class JTTClassifier(StudyClassifier):
             if self.head is not None
             else "lower C, or use cross-fitted predictions (identification=5)"
             if self.identification == "train"
-            else "lower C, or give a head that makes errors"
+            else "lower C, or pass a head that makes errors"
         )
         message = (
             f"The original head misclassifies no training sample, so the error set is empty; {fix}."

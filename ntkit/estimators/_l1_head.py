@@ -1,4 +1,4 @@
-"""Heads with an L1 penalty, by scikit-learn, and the state that its fits share between threads."""
+"""Heads with an L1 penalty, by scikit-learn, and the state that fits share between threads."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def l1_head(
     seed: int,
     start: LinearHead | None = None,
 ) -> FittedHead:
-    """Head with an L1 penalty: two classes by liblinear, more by saga, which can have a start."""
+    """Head with an L1 penalty: liblinear for two classes, saga with an optional start for more."""
     binary = len(classes) == 2
-    # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
+    # SAGA's step length assumes weights of at most 1; the objective is the same.
     largest = rows.weight.max()
     model = LogisticRegression(
         C=C * largest,
@@ -54,34 +54,34 @@ def l1_head(
 
 
 def on_raw_units(head: LinearHead, scaler: StandardScaler, dtype: Any, n_iter: int) -> FittedHead:
-    """The head with the standardisation that it was fitted behind folded in."""
+    """The head with the standardisation of its training data folded in."""
     head = head.scaled(1 / scaler.scale_, scaler.mean_)
     return FittedHead(head.coef.astype(dtype), head.intercept.astype(dtype), head.classes, n_iter)
 
 
 def without_convergence_warnings() -> AbstractContextManager[None]:
-    """Hide that a fit did not converge, while any thread asks for that."""
-    # `warnings.catch_warnings` puts back the list of filters it found: of two threads that overlap,
-    # the second found the first one's, and would leave it behind for good.
+    """Hide convergence warnings while any thread needs that."""
+    # `warnings.catch_warnings` restores the list of filters that it saved. If two threads overlap,
+    # the second saves the first one's list, and would leave it in place.
     return _HIDDEN()
 
 
 @contextmanager
 def alone_with_liblinear() -> Iterator[None]:
-    """Fit with liblinear in one thread at a time: all its fits draw from one random generator."""
+    """Fit with liblinear in one thread at a time: all fits use one random generator."""
     with _LIBLINEAR[0]:
         yield
 
 
 def _hide() -> Any:
-    """The list of filters that one was added to; None where it was there already."""
+    """The list of filters that got a new one; None if the filter was already there."""
     added = _ENTRY not in warnings.filters
     warnings.simplefilter("ignore", ConvergenceWarning)
     return warnings.filters if added else None
 
 
 def _show(changed: Any) -> None:
-    # Another list stands there while someone else's catch_warnings is open.
+    # The list is another one while other code is inside catch_warnings.
     for filters in () if changed is None else (changed, warnings.filters):
         if _ENTRY in filters:
             filters.remove(_ENTRY)  # type: ignore[union-attr]
@@ -92,7 +92,7 @@ _LIBLINEAR = [Lock()]
 
 
 def _renew_lock() -> None:
-    """In a forked child no other thread is left to give the lock back."""
+    """In a child process no other thread is left to release the lock."""
     _LIBLINEAR[0] = Lock()
 
 

@@ -1,4 +1,4 @@
-"""LEACE: erase a concept from the embeddings, retrain the head, fold the two into one."""
+"""LEACE: erase a concept from the embeddings, retrain the head, fold both into one head."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
 from ntkit.study import Rows, Study, identification_sets, identified, misclassified
 
-_BATCH = 4096  # rows that are in float64 at a time
-_NO_CORRELATION = 1e-8  # rounding of a correlation of embedding and concept
+_BATCH = 4096  # rows in float64 at a time
+_NO_CORRELATION = 1e-8  # rounding error of a correlation of embedding and concept
 
 
 @documented
@@ -31,9 +31,9 @@ _NO_CORRELATION = 1e-8  # rounding of a correlation of embedding and concept
 class LEACEClassifier(ValidatedClassifier):
     r"""Last-layer retraining on embeddings without a concept (least-squares concept erasure).
 
-    Needs embeddings, class labels and the concept to erase: concept labels in ``fit``. Without
-    them the concept is whether the original head misclassifies a sample, which needs no labels of
-    its own; that use is not of the paper, and experimental.
+    Needs embeddings, class labels and labels of the concept to erase. Without concept labels the
+    concept is whether the original head misclassifies a sample; that use is experimental and not
+    from the paper.
 
     With one-hot concepts c the erased embedding is (arXiv 2306.03819, Sec. 4)
 
@@ -41,49 +41,48 @@ class LEACEClassifier(ValidatedClassifier):
 
         r(z) = z - \Sigma_z^{1/2}\, U U^\top \Sigma_z^{-1/2} (z - \mathrm E z) ,
 
-    with the columns of U an orthonormal basis of the range of
-    :math:`\Sigma_z^{-1/2} \Sigma_{zc}`. Of all affine maps after which no linear
-    classifier predicts the concept better than a constant does, it changes the embeddings least.
-    With :math:`r(z) = P z + (I - P)\, \mathrm E z`, P an oblique projection, a head (W, b)
-    retrained on r(z) is the plain linear head
+    with the columns of U an orthonormal basis of the range of :math:`\Sigma_z^{-1/2} \Sigma_{zc}`.
+    After r, no linear classifier predicts the concept better than a constant, and of all such
+    affine maps r changes the embeddings least. It is :math:`r(z) = P z + (I - P)\, \mathrm E z`
+    with an oblique projection P. So a head (W, b) retrained on r(z) is the plain linear head
 
     .. math:: W' = W P , \qquad b' = b + W (I - P)\, \mathrm E z
 
-    on the embeddings as they are.
+    on unchanged embeddings.
 
     Parameters
     ----------
     shrinkage : "auto" or float in [0, 1], default="auto"
-        Share of the mean variance times I in the estimate of :math:`\Sigma_z`. 0 is the formula
-        as it stands; "auto" is the optimal linear shrinkage of Bodnar et al., as in the paper's
-        code. The concept is erased exactly with any; what changes is the direction it is erased
-        along, which needs more samples than neurons to be estimated without. Weights count by
-        their effective number of samples there, whatever their scale.
+        Share of the mean variance times I in the estimate of :math:`\Sigma_z`. 0 is the published
+        formula. "auto" is the optimal linear shrinkage of Bodnar et al., as in the paper's code.
+        Any value erases the concept exactly. The value changes the direction of the erasure, whose
+        estimate needs more samples than neurons without shrinkage. Weights count there by their
+        effective number of samples, at any scale.
     {identification}
-        Nor ``concepts``, which take its place.
+        Cannot be combined with ``concepts``, which replace it.
     {head}
-        Concept labels take its place.
+        Not used if concept labels are passed.
     {C, class_weight, tol, max_iter, device, random_state}
 
     Attributes
     ----------
     {classes_, coef_}
-        They read the embeddings as they are.
+        For embeddings from which nothing was erased.
     {intercept_, head_}
     eraser_ : ndarray of float64, shape (D, D)
-        The projection P; the identity where the concept is not linearly encoded.
+        The projection P; the identity if the concept is not linearly encoded.
     eraser_mean_ : ndarray of float64, shape (D,)
-        Mean embedding, which the eraser leaves where it is.
+        Mean embedding, which the eraser does not change.
     rank_ : int
-        Dimensions erased, less than the number of concepts.
+        Number of erased dimensions, less than the number of concepts.
     shrinkage_ : float
-        The shrinkage used.
+        Shrinkage in use.
     concepts_ : ndarray
-        Concept labels; ``[False, True]`` (misclassified) where they were not given.
+        Concept labels; ``[False, True]`` (misclassified) if none were passed.
     n_errors_ : ndarray of shape (K,)
-        Misclassified identification samples of each class, where concepts were not given.
+        Misclassified samples of each class, if no concepts were passed.
     erm_head_ : LinearHead
-        The original head, where concepts were not given.
+        The original head, if no concepts were passed.
     {n_iter_, n_features_in_, feature_names_in_}
 
     References
@@ -140,8 +139,8 @@ class LEACEClassifier(ValidatedClassifier):
         concepts : array-like of shape (N,), optional
             Concept of each sample, of any type, such as its spurious attribute.
         {X_val}
-            In place of ``concepts``: the eraser is estimated on them, with the original head's
-            errors as the concept.
+            Used instead of ``concepts``: the eraser is estimated on these samples, with the
+            original head's errors as the concept.
         {y_val, sample_weight_val}
 
         {fitted}
@@ -149,13 +148,13 @@ class LEACEClassifier(ValidatedClassifier):
         Raises
         ------
         InputError
-            If concepts are given along with ``X_val``, are all the same, have missing values or
-            another length, or if labels do not match the head's classes.
+            If ``concepts`` and ``X_val`` are both passed, if concepts are all equal, have missing
+            values or another length, or if labels do not match the head's classes.
 
         Warns
         -----
         SuppressionWarning
-            If concepts are not given and all identification samples are classified correctly, so
+            If no concepts are passed and the original head classifies all samples correctly, so
             nothing is erased.
         """
         study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
@@ -167,15 +166,17 @@ class LEACEClassifier(ValidatedClassifier):
         if concepts is None:
             tune, known, concept = self._errors(study)
         elif study.validation is not None:
-            raise InputError("concepts label the samples of X: pass either concepts or X_val.")
+            raise InputError(
+                "concepts label the samples of X; pass either concepts or X_val, not both."
+            )
         else:
             tune, known = rows, rows
             self.concepts_, concept = _encoded(concepts, len(rows.X))
             present = np.unique(concept[rows.weight > 0])
             if len(present) < 2:
                 raise InputError(
-                    f"All concepts are {self.concepts_[present].tolist()[0]!r}; there is nothing "
-                    "to erase without samples of another."
+                    f"All concepts are {self.concepts_[present].tolist()[0]!r}, so there is "
+                    "nothing to erase; add samples of another concept."
                 )
         left, right = self._erasure(known, concept)
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
@@ -192,14 +193,14 @@ class LEACEClassifier(ValidatedClassifier):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        # On data of two features the errors lie along a useful direction.
+        # With two features the errors lie along a useful direction.
         tags.classifier_tags.poor_score = True
         return tags
 
     # -- the concept ------------------------------------------------------------------------
 
     def _errors(self, study: Study) -> tuple[Rows, Rows, Array]:
-        """Rows to retrain on, rows whose concept is known, and that: misclassified or not."""
+        """Rows to retrain on, rows with a known concept, and the concept: misclassified or not."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         tune, identify, folds = identification_sets(study, self.identification, seed)
         original = self._original_head(tune)
@@ -211,8 +212,8 @@ class LEACEClassifier(ValidatedClassifier):
         self.n_errors_ = np.bincount(identify.y_index[counted], minlength=len(self.classes_))
         if not counted.any():
             warnings.warn(
-                "No identification sample is misclassified, so nothing is erased; pass concepts, "
-                "or an X_val the head was not fitted on.",
+                "The original head misclassifies no sample, so nothing is erased; pass concepts, "
+                "or an X_val that the head was not fitted to.",
                 SuppressionWarning,
                 stacklevel=4,
             )
@@ -221,7 +222,7 @@ class LEACEClassifier(ValidatedClassifier):
     # -- the eraser -------------------------------------------------------------------------
 
     def _erasure(self, rows: Rows, concept: Array) -> tuple[Array, Array]:
-        """Factors (D, rank), (rank, D) of I - P, which takes the concept's part out."""
+        """Factors (D, rank), (rank, D) of I - P, which removes the concept."""
         one_hot = np.eye(len(self.concepts_))[concept]
         self.eraser_mean_, covariance, cross = _moments(rows.X, one_hot, rows.weight)
         variances, axes = eigh(covariance)
@@ -273,7 +274,7 @@ def _moments(X: Array, Z: Array, weight: Array) -> tuple[Array, Array, Array]:
 
 
 def _effective_number(weight: Array) -> float:
-    """Samples of equal weight that would say as much, at any scale of the weights (Kish)."""
+    """Number of equally weighted samples with the same information, at any scale (Kish)."""
     share = weight / weight.sum()
     return float(1 / (share**2).sum())
 
@@ -290,7 +291,7 @@ def _encoded(concepts: ArrayLike, n: int) -> tuple[Array, Array]:
     """Distinct concepts, sorted, and the index of each sample's."""
     if np.shape(concepts) not in ((n,), (n, 1)):
         raise InputError(
-            f"concepts must hold one label per sample, shape ({n},); got shape "
+            f"concepts must have one label per sample, shape ({n},); got shape "
             f"{np.shape(concepts)}."
         )
     (labels,) = check_labels(concepts=concepts)

@@ -1,4 +1,4 @@
-"""From scores to the mask of one round, and what a user should know about it."""
+"""From scores to the mask of one round, and its warnings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ntkit._types import Array
 from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
-_MUCH = 0.7  # share of live neurons above which a mask singles out little
-_LEAST_LEAD = 0.25  # of the lead over guessing: biased samples cost a good head much of it, too
+_MUCH = 0.7  # share of non-constant neurons above which a mask is not selective
+_LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
 _SILENT = ContextVar("silent", default=False)
-_NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is left by chance
+_NEARLY_ALL = 0.95  # share above which a mask is arbitrary
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def make_mask(
     min_neurons: int | None,
     before: Mask | None = None,
 ) -> Mask:
-    """Apply the rule to the scores of a round, on top of the mask of the rounds before."""
+    """Apply the rule to the scores of a round, in addition to the mask of earlier rounds."""
     if aggregation == "per_class" and len(scores) == 2:
-        # Two classes have one weight row, the difference of two: it is free of a neuron only
-        # where both rows are.
+        # Two classes have one weight row, the difference of two; a neuron has no effect only if
+        # both rows suppress it.
         aggregation = "intersection"
     flagged = suppressed_neurons(
         scores,
@@ -80,8 +80,8 @@ def make_mask(
 
 @contextmanager
 def without_words() -> Iterator[None]:
-    """Warn of no mask in this thread, as along a path of thresholds."""
-    # A filter of warnings would hold for all threads, and two that overlap leave one behind.
+    """Suppress warnings of masks in this thread, as along a path of thresholds."""
+    # A filter of warnings would affect all threads, and overlapping filters would leave one behind.
     token = _SILENT.set(True)
     try:
         yield
@@ -97,33 +97,32 @@ def warn_about(
     min_misclassified: int,
     min_neurons: int | None,
 ) -> None:
-    """Warn of a mask that silences nothing for want of errors, or nearly everything."""
+    """Warn if a mask suppresses nothing for lack of errors, or suppresses nearly everything."""
     if _SILENT.get():
         return
     n_non_constant, n_suppressed = int(non_constant.sum()), int(mask.everywhere.sum())
-    fix = "raise threshold (with standardize=True in standard deviations) or lower max_suppressed"
+    fix = "raise threshold (in standard deviations with standardize=True) or lower max_suppressed"
     if np.isnan(scores).all():
         message = (
-            "No class has both correctly classified and at least "
-            f"min_misclassified={min_misclassified} misclassified identification samples, so no "
-            "neuron is suppressed; pass an X_val the head was not fitted on."
+            f"No class has both correct samples and at least min_misclassified={min_misclassified} "
+            "misclassified samples, so no neuron is suppressed; pass an X_val that the head was "
+            "not fitted to."
         )
     elif mask.spared and min_neurons is None:
         message = (
-            f"The rule flags more than {100 * _NEARLY_ALL:.0f} % of the {n_non_constant} live "
-            "neurons, "
-            f"which singles out none: no more are suppressed. To single out the strongest, {fix}."
+            f"The rule flags more than {100 * _NEARLY_ALL:.0f} % of the {n_non_constant} "
+            "non-constant neurons, which is not selective, so no more are suppressed. To suppress "
+            f"only the strongest, {fix}."
         )
     elif mask.spared:
         message = (
-            f"The rule would leave fewer than min_neurons={min_neurons} of {n_non_constant} live "
-            "neurons; "
-            f"those with the smallest scores were kept. To keep more, {fix}."
+            f"The rule would leave fewer than min_neurons={min_neurons} of {n_non_constant} "
+            f"non-constant neurons; those with the smallest scores were kept. To keep more, {fix}."
         )
     elif n_suppressed > _MUCH * n_non_constant:
         message = (
-            f"{n_suppressed} of {n_non_constant} live neurons are suppressed; to single out the "
-            f"strongest, {fix}."
+            f"{n_suppressed} of {n_non_constant} non-constant neurons are suppressed; to suppress "
+            f"only the strongest, {fix}."
         )
     else:
         return
@@ -131,26 +130,26 @@ def warn_about(
 
 
 def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
-    """Warn of a mask that is not applied because of what it costs."""
+    """Warn that a mask is not applied because of its accuracy cost."""
     if _SILENT.get():
         return
     message = (
-        f"Suppressing the {n_suppressed} neurons that the rule flags would cost {100 * cost:.1f} "
-        f"points of cross-validated accuracy, more than max_cost={max_cost:g} allows, so none is "
+        f"Suppressing the {n_suppressed} flagged neurons would cost {100 * cost:.1f} percentage "
+        f"points of cross-validated accuracy, more than max_cost={max_cost:g}, so no neuron is "
         "suppressed; max_cost=None applies every mask."
     )
     warnings.warn(message, SuppressionWarning, stacklevel=5)
 
 
 def warn_if_worse(errors_before: Array, errors_after: Array) -> None:
-    """Warn of a retrained head that tells the classes hardly better than guessing does."""
+    """Warn if the retrained head is hardly better than guessing."""
     before, after = 1 - errors_before.mean(), 1 - errors_after.mean()
     chance = 1 / len(errors_before)
     if after - chance < _LEAST_LEAD * (before - chance):
         message = (
-            f"The retrained head is right on {100 * after:.0f} % of the identification samples of "
-            f"a class on average, hardly more than guessing ({100 * chance:.0f} %), the original "
-            f"head on {100 * before:.0f} %; suppress less (raise threshold, or set max_cost), or "
-            "keep the original head."
+            f"The retrained head classifies {100 * after:.0f} % of a class correctly on average, "
+            f"hardly more than guessing ({100 * chance:.0f} %); the original head "
+            f"{100 * before:.0f} %. Suppress less (raise threshold, or set max_cost), or keep the "
+            "original head."
         )
         warnings.warn(message, SuppressionWarning, stacklevel=4)

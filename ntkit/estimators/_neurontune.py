@@ -58,11 +58,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """Result of stage one: sets, folds (where the two sets are one), original head, scores."""
+    """Result of stage one: sets, folds (if the two sets are the same), original head, scores."""
 
-    # `also` are identification samples that are not for retraining, to judge penalties by,
-    # `changed` the copies that judge a mask (what it costs on biased samples is no price), and
-    # `plain` the penalties of class-balanced retraining, where one is to be chosen.
+    # `also`: validation samples that are not for retraining, which evaluate penalties.
+    # `changed`: copies that evaluate a mask, because a loss on biased samples is not a cost.
+    # `plain`: penalties of class-balanced retraining, if one is to be chosen.
 
     tune: Rows
     identify: Rows
@@ -77,7 +77,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Settings of retraining: weights, the groups they balance, and the ridge weight."""
+    """Settings of retraining: weights, balanced groups, and ridge weight."""
 
     weight: Array
     cells: Array
@@ -91,71 +91,72 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     Needs embeddings and class labels; no group labels.
 
-    1. The original head (``head``, or an ERM head fitted here) predicts an identification set.
+    1. The original head (``head``, or an ERM head fitted here) predicts a validation set, or
+       cross-fits the training set.
     2. Every neuron i gets a spuriousness score per class y,
-       :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`: median activation
-       on misclassified minus on correctly classified samples of the class.
+       :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`: its median
+       activation on misclassified samples minus that on correctly classified samples of the class.
     3. The neurons :math:`S = \{i : \delta_i^y > \lambda \text{ for any } y\}` are suppressed.
     4. A class-balanced linear head is retrained on the remaining neurons. Its weights on S are
-       exact zeros, so it works on unmasked embeddings and exports as a plain linear layer.
+       exact zeros, so it reads unmasked embeddings and exports as a plain linear layer.
 
-    The defaults are what works on data at hand, biased or not: scores in standard deviations with
-    a positive threshold, few errors are not scored, the penalty is chosen by cross-validation,
-    errors are given more weight where a head is shown to learn them, and a mask that costs
+    The defaults are chosen to work on biased and unbiased data. Scores are in standard deviations
+    with a positive threshold, and classes with few errors are not scored. Cross-validation chooses
+    the penalty. Errors get more weight if retraining is shown to fix them. A mask that costs
     accuracy is not applied. :meth:`as_published` gives the paper's method.
 
     Parameters
     ----------
     threshold : float, default=0.5
-        λ; in standard deviations of the neuron with ``standardize=True``. At 0, the paper's, it
+        λ; in standard deviations of the neuron with ``standardize=True``. The paper's value, 0,
         flags most neurons of most models.
     max_suppressed : float in [0, 1], default=1.0
-        Largest share of live (non-constant) neurons to suppress; the highest scores go first.
+        Largest share of non-constant neurons to suppress; the highest scores are suppressed first.
     aggregation : {"union", "intersection", "per_class"}, default="union"
-        Suppress what any class flags, what every scored class flags, or in each class's weights
-        what that class flags. With two classes only the difference of the two weight rows
-        matters, so there "per_class" is the same as "intersection".
+        Neurons to suppress: those that any class flags, those that every scored class flags, or in
+        each class's weights those that this class flags. With two classes only the difference of
+        the two weight rows matters, so "per_class" equals "intersection".
     statistic : {"median", "mean", "contribution", "change"}, default="median"
-        What is compared between misclassified and correct samples: the median or mean
-        activation, or the median contribution (activation times its push toward the strongest
-        wrong logit). "change" scores a neuron by what a change that must not matter does to it,
-        instead of by errors: the root mean square of its change from ``X`` to ``X_changed``, the
-        same for every class. Rounds after the first then find nothing new.
+        Statistic that is compared between misclassified and correct samples: the median or mean
+        activation, or the median contribution. The contribution is the activation times its push
+        toward the strongest wrong logit. "change" scores a neuron by the effect of a change that
+        must not matter, instead of by errors: the root mean square of its change from ``X`` to
+        ``X_changed``, the same for every class. Rounds after the first then have no effect.
     standardize : bool, default=True
-        Divide scores by the neuron's standard deviation over the identification set; with "change"
-        over the training samples.
+        Divide scores by the neuron's standard deviation over the samples that are scored; with
+        "change" over the training samples.
     activation : {"signed", "magnitude"}, default="signed"
-        Compare activations as they are, or their absolute values.
+        Compare plain activations, or their absolute values.
     suppression : float in [0, 1], default=1.0
-        1 zeroes a suppressed neuron, less scales it by ``1 - suppression`` before retraining.
-        Without a penalty the retrained weights undo any scaling, so values below 1 act through
-        ``C`` alone; 0 is class-balanced retraining.
+        Strength of the suppression: 1 zeroes a neuron, a smaller value scales it by
+        ``1 - suppression`` before retraining. Without a penalty the retrained weights undo any
+        scaling, so values below 1 act only through ``C``. 0 is class-balanced retraining.
     n_rounds : int, default=1
-        Rounds of identification; each starts from the head of the last, and masks accumulate.
+        Rounds of scoring; each starts from the head of the last, and masks accumulate.
     min_misclassified : int, default=10
-        A class with fewer misclassified identification samples is not scored.
+        A class with fewer misclassified samples is not scored.
     min_neurons : int, default=None
-        Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
-        spared. None: a rule that flags more than 95 % of them singles out none, so it suppresses
-        none.
+        Smallest number of non-constant neurons to keep: if the rule leaves fewer, those with the
+        smallest scores are kept. None: a rule that flags more than 95 % of them is not selective,
+        so it suppresses none.
     {identification}
     error_weight : float, "balanced" or "auto", default="auto"
-        Factor on the weight of training samples that the original head misclassifies
-        (cross-fitted where the head is fitted here). "balanced" gives correct and misclassified
-        samples of each class equal weight, judged by a cross-fitted class-balanced head; a class
-        with fewer than 10 errors keeps its weights. "auto" does so where a head is shown to learn
-        the errors, by the learned share of :class:`AutoDebiasClassifier`, and else takes 1.
+        Factor on the weight of training samples that the original head misclassifies, cross-fitted
+        if the head is fitted here. "balanced" gives correct and misclassified samples of each class
+        equal weight, by the errors of a cross-fitted class-balanced head; a class with fewer than
+        10 errors keeps its weights. "auto" does so if the error recovery rate shows that retraining
+        fixes the errors (see :class:`AutoDebiasClassifier`), and else uses 1.
     max_cost : float or None, default=0.03
-        Most of mean class accuracy (mean cell accuracy, where cells are balanced) that
-        suppression may cost on the training samples, cross-validated; of changed copies, where
-        these found the neurons. A mask that costs more is not applied, with a warning. None
-        applies every mask.
+        Largest accuracy cost of suppression on the training samples, cross-validated: a loss of
+        mean class accuracy, or of mean group accuracy if class × correctness groups are balanced.
+        It is measured on changed copies if these scored the neurons. A mask that costs more is not
+        applied, with a warning. None applies every mask.
     {head}
     C : float or None, default=None
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
-        chooses the penalty, on standardised neurons, by cross-validated accuracy over the worse
-        half of the classes (over the cells, where these are balanced), as
-        :class:`AutoDebiasClassifier` does; that takes some 60 fits.
+        chooses the penalty on standardised neurons, by cross-validated accuracy over the worse half
+        of the classes, or over class × correctness groups if these are balanced. That takes about
+        60 fits.
     {class_weight, tol, max_iter, device, random_state}
     verbose : bool, default=False
         Log each step at level INFO rather than DEBUG.
@@ -168,28 +169,29 @@ class NeuronTuneClassifier(ValidatedClassifier):
     spuriousness_scores_ : ndarray of shape (C, D)
         Scores of the last round; NaN rows for classes that could not be scored.
     suppressed_ : ndarray of bool, shape (D,)
-        Neurons whose weights are zero for every class because the rule says so.
+        Neurons whose weights are zero for every class because of the rule.
     attenuated_ : ndarray of bool, shape (D,)
-        Neurons scaled by ``1 - suppression``, where that is neither 0 nor 1.
+        Neurons scaled by ``1 - suppression``, if that is neither 0 nor 1.
     suppressed_per_class_ : ndarray of bool, shape (C, D)
-        What each class flags (with "per_class": suppresses).
+        Neurons that each class flags (with "per_class": suppresses).
     gains_ : ndarray of shape (D,)
-        Factor on each neuron, ``1 - suppression`` on those the rule flags.
+        Factor on each neuron; ``1 - suppression`` for flagged ones.
     mask_cost_ : float
-        What suppression costs, as ``max_cost`` counts it; NaN where that is None, nothing is
-        flagged, or the samples are too few for folds.
+        Accuracy cost of suppression, as for ``max_cost``; NaN if ``max_cost`` is None, nothing is
+        flagged, or there are too few samples for folds.
     alpha_ : float
-        Ridge weight on the mean loss chosen; NaN where ``C`` is given.
+        Chosen ridge weight on the mean loss; NaN if ``C`` is a number.
     non_constant_ : ndarray of bool, shape (D,)
-        Neurons that vary on the identification set.
+        Neurons that vary on the scored samples.
     spared_ : bool
-        Whether the rule flagged too many live neurons, and some or all of them were spared.
+        Whether the rule flagged too many non-constant neurons, so that some or all were not
+        suppressed.
     {erm_head_}
     n_errors_ : ndarray of shape (C,)
-        Misclassified identification samples of each class, by the original head.
+        Misclassified samples of each class, by the original head.
     sfit_ : float
-        The paper's SFit of the retrained head on the identification set (in-sample when that is
-        the training set): a diagnostic, see :func:`ntkit.spuriousness.sfit`.
+        The paper's SFit of the retrained head on the scored samples, in-sample if these are the
+        training set. It is a diagnostic; see :func:`ntkit.spuriousness.sfit`.
     tuning_weight_ : ndarray
         Weight of each retraining sample: sample, class and error weight multiplied.
     {n_iter_, n_features_in_, feature_names_in_}
@@ -260,19 +262,19 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     @classmethod
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
-        """The paper's method: λ = 0 on activations as they are, every class scored, no gate.
+        """The paper's method: λ = 0 on unscaled activations, every class scored, any cost.
 
-        However much the rule flags is silenced, but for the last live neuron.
+        All flagged neurons are suppressed, except for the last non-constant neuron.
 
         Parameters
         ----------
         **parameters
-            Over the paper's.
+            Parameters that replace the paper's.
 
         Returns
         -------
         NeuronTuneClassifier
-            With ``C=1`` where the paper stops stochastic gradient descent early.
+            With ``C=1`` instead of the paper's early stopping of stochastic gradient descent.
 
         Examples
         --------
@@ -299,14 +301,14 @@ class NeuronTuneClassifier(ValidatedClassifier):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Find the spurious neurons, suppress them and retrain the head.
+        """Score the neurons, suppress the spurious ones and retrain the head.
 
         Parameters
         ----------
         {X, y, sample_weight, X_changed}
-            Only with ``statistic="change"``. Copies can be samples as well: ``fit(np.vstack([X,
-            X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``, if there is one
-            of each.
+            Used only with ``statistic="change"``. If there is one copy of each sample, copies can
+            be samples as well:
+            ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``
         {X_val, y_val, sample_weight_val}
 
         {fitted}
@@ -346,7 +348,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         if self.C is None:
             self._units = 1 / tune.deviations
             plain = self._path(tune, also, self._balanced(tune), seed)
-            # Without class weights a strong penalty leaves a head the larger class.
+            # Without class weights, a strong penalty makes a head predict the larger class.
             self._alpha = min(plain.alpha, ERM_ALPHA)
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
@@ -387,11 +389,11 @@ class NeuronTuneClassifier(ValidatedClassifier):
         )
 
     def _change_scores(self, study: Study) -> Array:
-        """Scores (C, D) of what a change does to each neuron, on the training samples."""
+        """Scores (C, D) of the effect of a change on each neuron, on the training samples."""
         if study.changed is None:
             raise InputError(
                 "statistic='change' scores neurons by changed copies of the samples; pass "
-                "X_changed, or take another statistic."
+                "X_changed, or use another statistic."
             )
         X, weight = study.train.X, study.train.weight
         changed = study.changed[: len(weight)]
@@ -411,7 +413,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
             **options,
         )
 
-    # -- stage two: masks, and the head retrained on what they leave ------------------------
+    # -- stage two: masks, and the head retrained on the remaining neurons ----------------------
 
     def _retrain(self, stage: Stage, tuning: Tuning, start: LinearHead | None = None) -> FittedHead:
         self.tuning_weight_ = weight = tuning.weight
@@ -455,7 +457,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         return fitted
 
     def _flagged(self, scores: Array, non_constant: Array, before: Mask | None = None) -> Mask:
-        """Mask by the rule, on top of the mask of the rounds before."""
+        """Mask by the rule, in addition to the mask of earlier rounds."""
         return make_mask(
             scores,
             non_constant,
@@ -467,7 +469,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         )
 
     def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
-        """The mask, or none where it costs too much accuracy on samples a head has not seen."""
+        """The mask, or none if its accuracy cost on unseen samples is too high."""
         folds = folds_of(5, stage.tune, stage.seed)
         if self.max_cost is None or not self.suppression or folds is None:
             return mask
@@ -495,7 +497,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
     # -- heads, weights and penalties -------------------------------------------------------
 
     def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> FittedHead:
-        """With ``C``, or with the ridge weight that was chosen, on standardised neurons."""
+        """Fit with ``C``, or with the chosen ridge weight on standardised neurons."""
         if self.C is None and options.get("start") is not None:
             options["gains"] = self._in_units(options.get("gains"))
             options["C"] = 1 / (float(weight.sum()) * self._alpha)
@@ -520,7 +522,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         return np.asarray(1 - self.suppression * mask.columns)
 
     def _fits_on(self, mask: Mask) -> Callable[[Rows, Sequence[Array]], list[FittedHead]]:
-        """Return what fits heads on rows with given weights, on masked neurons."""
+        """Return a function that fits heads to weighted rows of masked neurons."""
         return partial(self._fit_heads, gains=self._gains_of(mask))
 
     def _path(
@@ -531,7 +533,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         seed: int,
         cells: Array | None = None,
     ) -> PenaltyPath:
-        """Penalties to choose from, or the one that is given, by the classes or by cells."""
+        """Candidate penalties, or the given one, evaluated by classes or by groups."""
 
         def fit(some: Rows, weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
             if self.C is not None:
@@ -570,7 +572,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         return Tuning(weight, by_class, self._path(tune, stage.also, weight, stage.seed).alpha)
 
     def _tuning_by_cells(self, stage: Stage, balanced: Array) -> Tuning:
-        """Balanced cells, with "auto" only where that learns the errors."""
+        """Balanced class × correctness groups; with "auto" only if that fixes the errors."""
         tune, seed = stage.tune, stage.seed
         plain = stage.plain or self._path(tune, stage.also, self._balanced(tune), seed)
         y_index, mass = _joined(tune, stage.also)
@@ -592,7 +594,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         return Tuning(weight, cells[: len(balanced)], path.alpha)
 
     def _unseen_logits(self, stage: Stage, weight: Array) -> Array:
-        """Logits of the retraining samples, each from a head that was fitted without it."""
+        """Logits of the retraining samples, each by a head that was fitted without the sample."""
         folds = stage.folds or folds_of(5, stage.tune, stage.seed)
         if folds is None:
             return self._fit_head(stage.tune, weight).logits(stage.tune.X)
@@ -600,7 +602,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        # On data of two features a rule may suppress a useful one.
+        # With two features a rule may suppress a useful one.
         tags.classifier_tags.poor_score = True
         return tags
 
@@ -621,7 +623,7 @@ def _accuracy_on_copies(
 
 
 def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
-    """Classes and weights of rows, and of others after them."""
+    """Classes and weights of rows, followed by those of other rows."""
     if also is None:
         return rows.y_index, rows.weight
     return (
@@ -633,27 +635,27 @@ def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
-    r"""Feature selector that drops spurious neurons (NeuronTune's first stage).
+    r"""Feature selector that removes spurious neurons (NeuronTune's first stage).
 
     Needs embeddings and class labels; no group labels.
 
-    Drops the neurons :math:`S = \{i : \delta_i^y > \lambda \text{ for any } y\}` with the
-    spuriousness score :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`, the
-    median activation on misclassified minus on correctly classified samples of class y
-    (arXiv 2505.24048, Sec. 4), so that any scikit-learn classifier can follow in a pipeline.
-    With ``min_neurons=1`` and a class-balanced ``LogisticRegression`` behind it, it is
-    ``NeuronTuneClassifier.as_published()``, which keeps the width of the embedding and is the one
-    to export.
+    Removes the neurons :math:`S = \{i : \delta_i^y > \lambda \text{ for any } y\}`, so any
+    scikit-learn classifier can follow in a pipeline. The spuriousness score
+    :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)` is the median
+    activation on misclassified minus correctly classified samples of class y (arXiv 2505.24048,
+    Sec. 4). With ``min_neurons=1`` and a class-balanced ``LogisticRegression`` as the next step,
+    the pipeline equals ``NeuronTuneClassifier.as_published()``. Export the latter, because it keeps
+    the width of the embedding.
 
     Parameters
     ----------
     threshold : float, default=0.0
         λ; in standard deviations of the neuron with ``standardize=True``.
     max_suppressed, statistic, standardize, activation, min_misclassified, min_neurons
-        As in :class:`NeuronTuneClassifier`; the default of ``standardize`` is False here, and that
-        of ``min_misclassified`` is 1.
+        As in :class:`NeuronTuneClassifier`, but ``standardize`` is False and ``min_misclassified``
+        is 1 by default.
     aggregation : {"union", "intersection"}, default="union"
-        Drop what any class flags, or what every scored class flags.
+        Remove the neurons that any class flags, or that every scored class flags.
     {identification, head, erm.C, tol, max_iter, random_state}
 
     Attributes
@@ -661,9 +663,9 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     spuriousness_scores_ : ndarray of shape (C, D)
         Scores; NaN rows for classes that could not be scored.
     suppressed_ : ndarray of bool, shape (D,)
-        Neurons that ``transform`` drops.
+        Neurons that ``transform`` removes.
     n_errors_ : ndarray of shape (C,)
-        Misclassified identification samples of each class, by the original head.
+        Misclassified samples of each class, by the original head.
     estimator_ : NeuronTuneClassifier
         The fitted classifier that scored the neurons.
     {n_iter_, n_features_in_, feature_names_in_}
@@ -717,12 +719,12 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> SpuriousNeuronSelector:
-        """Find the spurious neurons.
+        """Score the neurons and select those to keep.
 
         Parameters
         ----------
         {X, y, sample_weight, X_changed}
-            Only with ``statistic="change"``.
+            Used only with ``statistic="change"``.
         {X_val, y_val, sample_weight_val}
 
         {fitted}
@@ -731,7 +733,7 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         ------
         {fit.InputError}
         """
-        # What its own head would cost, or be worth, says nothing of the classifier that follows.
+        # The accuracy of the selector's own head does not matter for the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
         clf = NeuronTuneClassifier(**rule)
         study = clf._study(

@@ -38,20 +38,20 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     Needs embeddings and class labels; no group labels, neither to fit nor to choose.
 
-    Gives the choice and the head of ``GridSearchCV`` over :class:`NeuronTuneClassifier` with the
-    same grid, folds and scoring, several times sooner: the original head, its outcomes and the
-    spuriousness scores do not depend on the threshold, so each fold finds them once, and each
-    retraining starts from the one before. The defaults choose by
+    The choice and the head are those of ``GridSearchCV`` over :class:`NeuronTuneClassifier` with
+    the same grid, folds and scoring, but several times faster. The original head, its predictions
+    and the spuriousness scores do not depend on the threshold, so each fold computes them once.
+    Each retraining starts from the one before. The default scoring is
     :func:`~ntkit.metrics.worst_class_correctness_group_accuracy`.
 
     Parameters
     ----------
     thresholds : array-like, default=(0.0, 0.25, 0.5, 0.75, 1.0)
-        Values of ``threshold`` to try; in standard deviations with ``standardize=True``.
+        Candidate values of ``threshold``; in standard deviations with ``standardize=True``.
     error_weights : array-like, default=("auto",)
-        Values of ``error_weight`` to try: numbers, "balanced" or "auto".
+        Candidate values of ``error_weight``: numbers, "balanced" or "auto".
     suppressions : array-like, default=(1.0,)
-        Values of ``suppression`` to try; 0 is retraining without suppression.
+        Candidate values of ``suppression``; 0 is retraining without suppression.
     cv : int, splitter or iterable, default=5
         Folds, as in scikit-learn's ``LogisticRegressionCV``.
     scoring : str or callable, default="worst_class_correctness_group_accuracy"
@@ -67,17 +67,17 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     Attributes
     ----------
     threshold_, error_weight_, suppression_
-        The choice.
+        Chosen values.
     candidates_ : list of dict
-        The parameters tried, in the order of scikit-learn's ``ParameterGrid``.
+        All candidates, in the order of scikit-learn's ``ParameterGrid``.
     scores_ : ndarray of shape (n_candidates, n_folds)
         Scores, larger is better.
     best_score_ : float
-        Mean score of the choice.
+        Mean score of the chosen candidate.
     best_estimator_ : NeuronTuneClassifier
-        The choice, refitted on all samples.
+        The chosen classifier, refitted to all samples.
     classes_, coef_, intercept_, head_, erm_head_, spuriousness_scores_, suppressed_, n_iter_
-        Of the refitted choice, as in :class:`NeuronTuneClassifier`.
+        Attributes of the refitted classifier, as in :class:`NeuronTuneClassifier`.
     {n_features_in_, feature_names_in_}
 
     Examples
@@ -141,24 +141,25 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         sample_weight_val: ArrayLike | None = None,
         **params: Any,
     ) -> NeuronTuneClassifierCV:
-        """Score the path on every fold, choose, and refit the choice on all samples.
+        """Score the path on every fold, choose, and refit the choice to all samples.
 
         Parameters
         ----------
         {X, y, sample_weight, X_changed}
-            Only with ``statistic="change"``.
+            Used only with ``statistic="change"``.
         {X_val, y_val, sample_weight_val}
         **params : dict
-            What ``scoring`` and ``cv`` asked for by metadata routing, such as ``sensitive`` of
-            :func:`ntkit.metrics.worst_group_scorer`; one entry per sample is cut into the folds.
+            Metadata that ``scoring`` and ``cv`` request by metadata routing, such as ``sensitive``
+            of :func:`ntkit.metrics.worst_group_scorer`. Values with one entry per sample are split
+            into the folds.
 
         {fitted}
 
         Raises
         ------
         InputError
-            If there is nothing to try, the score is not known, a fold lacks a class, or
-            ``params`` are given while metadata routing is off.
+            If there is no candidate, the score is unknown, a fold lacks a class, or ``params`` are
+            passed while metadata routing is off.
         """
         validation = (X_val, y_val, sample_weight_val)
         scorer = get_scorer(self.scoring)
@@ -183,7 +184,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         params: dict[str, Any] | None = None,
         X_changed: Any = None,
     ) -> Array:
-        """Figures by the scorer, of every candidate on every fold: shape (T, F), or (T, F, ·)."""
+        """Scores of every candidate on every fold: shape (T, F), or (T, F, ·)."""
         self._validate_params()
         rows = self._rows(*samples)
         changed = None if X_changed is None else self._changed_copies(X_changed, rows.X)
@@ -206,11 +207,11 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         }
         empty = [name for name, values in grid.items() if not values]
         if empty:
-            raise InputError(f"There is no {empty[0]} to try; give at least one.")
+            raise InputError(f"There is no {empty[0]} to try; pass at least one.")
         return list(ParameterGrid(grid))
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Say what the scorer and the splitter ask for, to scikit-learn's metadata routing."""
+        """Pass the requests of the scorer and the splitter to scikit-learn's metadata routing."""
         router = MetadataRouter(owner=self).add_self_request(self)
         router.add(splitter=self.cv, method_mapping=_routes("split"))
         return router.add(scorer=get_scorer(self.scoring), method_mapping=_routes("score"))
@@ -249,12 +250,12 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     @classmethod
     def _shared_parameters(cls, estimator: Any) -> dict[str, Any]:
-        """Parameters of an estimator that the search and what it searches have in common."""
+        """Parameters that an estimator and the search have in common."""
         names = {*cls._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
         return {name: getattr(estimator, name) for name in names - {"verbose"}}
 
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
-        # What a mask costs is what the score is for.
+        # The scoring already measures the cost of a mask.
         all_parameters = self._shared_parameters(self) | {"max_cost": None} | parameters
         estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**all_parameters))
         return estimator
@@ -270,7 +271,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         scorer: Any,
         params: dict[str, Any],
     ) -> Array:
-        """Figures of all candidates on one fold: stage one once, then the path."""
+        """Scores of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
         samples = rows.X[train], labels[train], rows.weight[train]
         copies = None if changed is None else changed[train]
@@ -306,13 +307,13 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.poor_score = True  # as NeuronTuneClassifier, on two features
+        tags.classifier_tags.poor_score = True  # like NeuronTuneClassifier, with two features
         return tags
 
 
 def _with_config(config: dict[str, Any], function: Callable[..., Any], *args: Any) -> Any:
-    """Call in another thread, where scikit-learn's configuration is not this one's."""
-    # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
+    """Call a function in another thread, with this thread's scikit-learn configuration."""
+    # Extreme thresholds of a path suppress nearly all neurons on purpose, so warnings are off.
     with config_context(**config), without_words():
         return function(*args)
 

@@ -1,4 +1,4 @@
-"""Heads behind scalers and selectors, which fold into them, and heads for another body."""
+"""Heads that scalers and selectors are folded into, and heads for a changed network."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class NotFoldableError(InputError):
 
 @dataclass(frozen=True)
 class ScaledHead:
-    """A head that reads ``(Z - shift) * gains``, as a pipeline with scalers does."""
+    """A head that reads ``(Z - shift) * gains``, like a pipeline with scalers."""
 
-    # `centre` and `spread` are what the first scaler knows of the embeddings `Z`, which the
-    # `embedder` computes if there is one.
+    # `centre` and `spread` are the statistics of the first scaler about the embeddings `Z`, which
+    # the `embedder` computes if there is one.
 
     head: LinearHead
     shift: Array
@@ -38,17 +38,17 @@ class ScaledHead:
 
     @classmethod
     def of(cls, head: LinearHead) -> ScaledHead:
-        """Nothing in front of the head."""
+        """A scaled head without any scaling."""
         zeros, ones = np.zeros(head.n_neurons), np.ones(head.n_neurons)
         return cls(head, zeros, ones, zeros, ones)
 
     @property
     def is_scaled(self) -> bool:
-        """Whether there is anything to fold."""
+        """Whether there is any scaling to fold."""
         return bool(self.shift.any() or (self.gains != 1).any())
 
     def folded(self) -> LinearHead:
-        """The same in one linear layer, in float64 where there is anything to fold."""
+        """The same as one linear layer, in float64 if there is any scaling to fold."""
         if not self.is_scaled:
             return self.head
         return self.head.astype(np.float64).scaled(self.gains, self.shift)
@@ -81,7 +81,7 @@ class ScaledHead:
         )
 
     def _widened(self, kept: Array) -> ScaledHead:
-        """On all neurons, reading only the kept ones."""
+        """Extend to all neurons, of which only the kept ones are read."""
 
         def wide(array: Array, fill: float) -> Array:
             full = np.full((*array.shape[:-1], len(kept)), fill, dtype=array.dtype)
@@ -98,7 +98,7 @@ class ScaledHead:
         )
 
     def rounded_shift(self) -> tuple[Array, LinearHead]:
-        """The shift in float32, and the head with what rounding took off the shift."""
+        """The shift in float32, and the head corrected for the rounding of the shift."""
         shift = self.shift.astype(np.float32)
         rest = self.gains * (self.shift - shift)
         return shift, LinearHead(
@@ -107,7 +107,7 @@ class ScaledHead:
 
 
 def flat_steps(estimator: Any) -> list[Any]:
-    """Steps of a pipeline, with those of pipelines and finished searches in it."""
+    """Steps of a pipeline, with those of pipelines and fitted searches inside it."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):
         return [estimator]
@@ -119,40 +119,40 @@ _PENALTIES = 10.0 ** np.arange(-6, 2)
 
 
 def match_head(head: LinearHead, X: ArrayLike, X_before: ArrayLike) -> LinearHead:
-    r"""Fit the head whose logits on new embeddings are nearest those of the old head on the old.
+    r"""Fit a head whose logits on new embeddings are closest to the old head's on the old ones.
 
-    For a body that was quantised, pruned or converted: its embeddings are near the old ones, but
-    not the same, and a head that was made for the old ones is a little off. No labels are needed,
-    and what the old head had learned, or unlearned, stays.
+    Use it after quantising, pruning or converting a network: the new embeddings are close to the
+    old ones, but not equal, so the old head is slightly off. No labels are needed, and the result
+    keeps what the old head has learned or unlearned.
 
     .. math::
         \min_{\Delta, \beta} \; \sum_n \| (W + \Delta) x_n + b + \beta - (W x'_n + b) \|^2
         + \alpha \| \Delta S \|^2
 
     with :math:`x'` the old embeddings and S the neurons' standard deviations, so that the penalty
-    pulls towards the old head; :math:`\alpha` is chosen by the leave-one-out error. With
-    :math:`\Delta = 0` it is the correction of the bias that Nagel et al. describe (section 4.2).
+    pulls towards the old head. The leave-one-out error chooses :math:`\alpha`. With
+    :math:`\Delta = 0` it is the bias correction of Nagel et al. (section 4.2).
 
     Parameters
     ----------
     head : LinearHead
-        The head that was made for ``X_before``.
+        The head for ``X_before``.
     X : array-like of shape (N, D)
-        Embeddings by the new body; some hundred samples suffice where D is a few hundred.
+        Embeddings by the new network; some hundred samples suffice if D is a few hundred.
     X_before : array-like of shape (N, D)
-        Embeddings of the same samples by the old one.
+        Embeddings of the same samples by the old network.
 
     Returns
     -------
     LinearHead
-        For the new body; same classes, same number of logits.
+        For the new network; same classes, same number of logits.
 
     Raises
     ------
     InputError
-        If the two do not have a row for each of the same samples, or not the head's width.
+        If the two arrays do not have rows of the same samples, or not the head's width.
     ValueError
-        If they are not finite, or fewer than two rows.
+        If they are not finite, or have fewer than two rows.
 
     References
     ----------
@@ -177,8 +177,8 @@ def match_head(head: LinearHead, X: ArrayLike, X_before: ArrayLike) -> LinearHea
     )
     if now.shape != before.shape or now.shape[1] != head.n_neurons:
         raise InputError(
-            f"X and X_before are embeddings of the same samples, (N, {head.n_neurons}) as the head "
-            f"reads them; got {now.shape} and {before.shape}."
+            f"X and X_before must be embeddings of the same samples, shape (N, {head.n_neurons}) "
+            f"as the head reads them; got {now.shape} and {before.shape}."
         )
     missing = _columns(head, before) - _columns(head, now)
     scaler = StandardScaler().fit(now)
@@ -190,5 +190,5 @@ def match_head(head: LinearHead, X: ArrayLike, X_before: ArrayLike) -> LinearHea
 
 
 def _columns(head: LinearHead, Z: NDArray[Any]) -> NDArray[Any]:
-    """Logits, one column each."""
+    """Logits, in one column each."""
     return np.asarray(head.decision_function(Z)).reshape(len(Z), -1)

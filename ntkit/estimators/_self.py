@@ -34,74 +34,76 @@ class SELFClassifier(ValidatedClassifier):
 
     Needs embeddings and class labels; no group labels.
 
-    1. From a held-out set (``X_val``; or the training set, where a head that fits it well leaves
-       little to select by) the ``n_selected`` samples of the highest score are taken, where the
-       score of a sample (z, y) is, with p the prediction of the original head,
+    1. The ``n_selected`` samples with the highest score are taken from the validation set
+       (``X_val``). Without it they are taken from the training set, but a head that fits the
+       training set well leaves little to select by. With p the prediction of the original head, the
+       score of a sample (z, y) is
 
-       * misclassification: the loss :math:`\mathrm{CE}(p(z), y)`, so not only wrong samples;
+       * misclassification: the loss :math:`\mathrm{CE}(p(z), y)`, so not only wrong samples are
+         selected;
        * early_stop_misclassification: the same loss under an early head;
        * dropout_disagreement: :math:`\mathrm{KL}(q(z) \,\Vert\, p(z))`, q the original head's
          prediction with dropout on the embedding;
        * early_stop_disagreement: the same with q the early head's prediction.
 
     2. The original head :math:`\theta = (W, b)` is fine-tuned, not reset, on the selected samples,
-       drawn class-balanced, by ``n_steps`` steps of SGD with momentum m and weight decay d, from
-       v = 0:
+       drawn class-balanced, by ``n_steps`` steps of SGD with momentum m and weight decay d, from v
+       = 0:
 
     .. math::
 
         v \leftarrow m v + d\, \theta + \nabla_\theta \frac{1}{B} \sum_{i \in batch}
         \mathrm{CE}(W z_i + b, y_i) , \qquad \theta \leftarrow \theta - \eta v
 
-    (arXiv 2309.08534). In the paper the early model is an early checkpoint of the whole
-    *network*. Here it is a second *head* on the final network's embeddings, given as ``early_head``
-    or fitted here with ``early_iter`` solver iterations, so it disagrees less than an early network
-    would. The page "Methods" says what else differs.
+    (arXiv 2309.08534). In the paper the early model is an early checkpoint of the whole *network*.
+    Here it is a second *head* on the final network's embeddings, which you pass as ``early_head``,
+    or which is fitted with ``early_iter`` solver iterations. So it disagrees less than an early
+    network would. The page "Methods" lists the other differences.
 
     Parameters
     ----------
     selection : str, default="early_stop_disagreement"
-        The score: that, "misclassification", "early_stop_misclassification" or
+        Score: this one, "misclassification", "early_stop_misclassification" or
         "dropout_disagreement".
     n_selected : int, default=100
-        Samples to select (published grid: 20, 100, 500); all of them where they are fewer.
+        Number of samples to select (published grid: 20, 100, 500); all if there are fewer.
     n_steps : int, default=250
-        Fine-tuning steps (published: 250 for images, 500 for text).
+        Number of fine-tuning steps (published: 250 for images, 500 for text).
     learning_rate : float, default=0.01
-        η. The default is the largest of the published grid for images (1e-4, 1e-3, 1e-2); text
-        uses 1e-6 to 1e-4.
+        η. The default is the largest value of the published grid for images (1e-4, 1e-3, 1e-2);
+        text uses 1e-6 to 1e-4.
     momentum : float in [0, 1), default=0.0
-        m. The authors' configuration says 0.9, which PyTorch does not read there, so the published
-        results are without (see the page "Fidelity").
+        m. The authors' configuration has 0.9, which PyTorch does not read there, so the published
+        results use none (see the page "Fidelity").
     weight_decay : float, default=1e-4
-        d, of weights and bias alike, in the rows of one logit per class, as published.
+        d, for weights and bias alike, with one row of weights per class, as published.
     batch_size : int or None, default=32
-        Samples per step, drawn with replacement, every class present as likely as the others.
-        Within its class a sample is as likely as it has weight.
-        None takes all selected samples in every step, weighted so that the classes have equal
-        weight: the expectation of the same step, without chance.
+        Samples per step, drawn with replacement, with equal probability for every class present.
+        Within a class the probability is proportional to the weight. None uses all selected samples
+        in every step, weighted so that the classes have equal weight: the expectation of the same
+        step, without randomness.
     dropout : float, default=0.5
-        Probability with which a neuron is dropped for dropout_disagreement (published: 0.5, 0.7,
-        0.9).
+        Dropout probability of a neuron for dropout_disagreement (published: 0.5, 0.7, 0.9).
     early_head : LinearHead or fitted linear classifier, default=None
-        The early head of the two early_stop scores. None fits one.
+        Early head of the two early_stop scores. None fits one.
     early_iter : int, default=1
-        Solver iterations of an early head fitted here, on the training set.
+        Solver iterations for fitting an early head to the training set.
     {head, erm.C}
-        And the early head's; fine-tuning has ``weight_decay``.
+        Inverse strength of the L2 penalty of the ERM head and the early head; fine-tuning has
+        ``weight_decay``.
     {tol, max_iter, device, random_state}
 
     Attributes
     ----------
     {classes_, coef_, intercept_, head_, erm_head_}
     early_head_ : LinearHead or None
-        The early head; None where the score uses none.
+        The early head; None if the score does not use it.
     scores_ : ndarray of shape (N,), or (M,) with ``X_val``
-        Score of each sample of the held-out set.
+        Score of each sample of the validation set.
     selected_ : ndarray of int, shape (n,)
         Indices of the selected samples, the highest score first.
     n_iter_ : ndarray of shape (1,)
-        Fine-tuning steps.
+        Number of fine-tuning steps.
     {n_features_in_, feature_names_in_}
 
     References
@@ -166,8 +168,8 @@ class SELFClassifier(ValidatedClassifier):
         if len(np.unique(selected.y_index)) < 2:
             warnings.warn(
                 "All selected samples are of class "
-                f"{self.classes_.tolist()[selected.y_index[0]]!r}; fine-tuning can only favour it. "
-                "Raise n_selected.",
+                f"{self.classes_.tolist()[selected.y_index[0]]!r}, so fine-tuning can only favour "
+                "it; raise n_selected.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -178,11 +180,11 @@ class SELFClassifier(ValidatedClassifier):
             head = read_head(self.early_head, "early_head").aligned_to(self.classes_)
             if head.n_neurons != rows.X.shape[1]:
                 raise InputError(
-                    f"The early head reads {head.n_neurons} neurons, but X has "
-                    f"{rows.X.shape[1]} columns."
+                    f"The early head reads {head.n_neurons} neurons, but X has {rows.X.shape[1]} "
+                    "columns; pass an early head of the same model."
                 )
             return head
-        # That it stops early is the point.
+        # An early head stops early on purpose.
         options = {"C": self.C, "max_iter": self.early_iter, "must_converge": False}
         early = self._solved(rows.X, rows.y_index, rows.weight, **options)
         return LinearHead(early.coef, early.intercept, self.classes_)
@@ -210,7 +212,7 @@ class SELFClassifier(ValidatedClassifier):
         return np.concatenate(parts).astype(np.float64)
 
     def _fine_tuned(self, rows: Rows, rng: np.random.RandomState) -> FittedHead:
-        """Take SGD steps from the original head, on one row of weights per class."""
+        """Take SGD steps from the original head, with one row of weights per class."""
         start = self.erm_head_.with_logits(len(self.classes_))
         mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(self.classes_))
         # The classes are equally likely.

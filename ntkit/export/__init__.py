@@ -1,4 +1,4 @@
-"""Heads and pipelines to ONNX, and the proof that the file computes what it should.
+"""Heads and pipelines as ONNX, and checks that the file computes what it should.
 
 Importing this package registers ntkit's estimators with skl2onnx.
 """

@@ -1,4 +1,4 @@
-"""scikit-learn objects that hold an ntkit estimator: by skl2onnx, and checked."""
+"""scikit-learn objects that contain an ntkit estimator: converted by skl2onnx, and checked."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
     kind = type(estimator).__name__
     if any(isinstance(part, OnnxEmbedder) for part in _parts(estimator, set())):
         raise InputError(
-            f"The {kind} holds an OnnxEmbedder in front of what does not fold into a linear head; "
-            "convert what follows the embedder alone, with embeddings as X."
+            f"The {kind} has an OnnxEmbedder before steps that do not fold into a linear head; "
+            "convert the later steps alone, with embeddings as X."
         )
     rows = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
     rows = rows.astype(np.float32) if hasattr(rows, "astype") else np.asarray(rows, np.float32)
@@ -129,11 +129,11 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             target_opset=_OPSET,
             custom_conversion_functions={CalibratedClassifierCV: convert_calibrated},
         )
-    except Exception as error:  # skl2onnx raises whatever its converters stumble over
+    except Exception as error:  # skl2onnx raises any error of its converters
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(
-            f"skl2onnx cannot convert the {kind}: {reason}; simplify it, or export the ntkit "
-            "estimator in it alone."
+            f"skl2onnx cannot convert the {kind}: {reason}; simplify it, or export only the ntkit "
+            "estimator in it."
         ) from error
     model.ir_version = min(model.ir_version, _IR_VERSION)
     _check(model, estimator, rows, kind)
@@ -141,7 +141,7 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
 
 
 def holds_ntkit_estimator(estimator: Any) -> bool:
-    """Whether a fitted ntkit classifier or selector is anywhere in it."""
+    """Whether it contains a fitted ntkit classifier or selector."""
     return any(
         isinstance(getattr(part, "head_", None), LinearHead)
         or (type(part).__module__.startswith("ntkit.") and hasattr(part, "n_features_in_"))
@@ -170,10 +170,11 @@ def _is_composite(value: Any) -> bool:
 
 
 def _simplified(value: Any, done: dict[int, Any]) -> Any:
-    """A copy that skl2onnx converts right."""
-    # It takes no FrozenEstimator and no default VotingClassifier, and gives a calibrator the
-    # probabilities of a pipeline or search in place of its logits (sklearn-onnx #1246); so searches
-    # become what they found, and pipelines that are a scaled head become one classifier.
+    """A copy that skl2onnx converts correctly."""
+    # skl2onnx does not accept a FrozenEstimator or a default VotingClassifier. It gives a
+    # calibrator the probabilities of a pipeline or search instead of its logits (sklearn-onnx
+    # #1246). So searches are replaced by their best estimator, and pipelines of a scaled head by
+    # one classifier.
     if id(value) not in done:
         done[id(value)] = value  # a cycle ends at the original
         done[id(value)] = _simplified_once(value, done)
@@ -220,23 +221,23 @@ def _check(model: onnx.ModelProto, estimator: Any, X: Any, kind: str) -> None:
         excess = np.abs(scores - P) - allowed
         if not (excess <= 0).all():
             raise VerificationError(
-                f"What skl2onnx made of the {kind} gives other probabilities than "
-                f"predict_proba, by up to {np.abs(scores - P).max():.1e}; export the ntkit "
-                "estimator in it alone, or keep to scikit-learn for the rest."
+                f"The {kind} converted by skl2onnx has other probabilities than predict_proba, "
+                f"by up to {np.abs(scores - P).max():.1e}; export only the ntkit estimator in it, "
+                "or use scikit-learn for the rest."
             )
         top = np.sort(P, axis=1)
         clear = top[:, -1] - top[:, -2] > 2 * allowed.max(axis=1)
     wrong = int((np.asarray(label)[clear].astype(expected.dtype) != expected[clear]).sum())
     if wrong:
         raise VerificationError(
-            f"What skl2onnx made of the {kind} gives {wrong} of {len(X)} samples of X another "
-            "label than predict; export the ntkit estimator in it alone, or keep to "
-            "scikit-learn for the rest."
+            f"The {kind} converted by skl2onnx has another label than predict for {wrong} of "
+            f"{len(X)} samples of X; export only the ntkit estimator in it, or use scikit-learn "
+            "for the rest."
         )
 
 
 def _rounding(estimator: Any, X: Any, P: Array) -> Array:
-    """Change of each probability from rounding inputs: isotonic calibration is steep."""
+    """Change of each probability from rounded inputs: isotonic calibration is steep."""
     step = 8 * float(np.finfo(np.float32).eps)
     moved = [np.abs(estimator.predict_proba(X * np.float32(1 + s)) - P) for s in (-step, step)]
     return np.asarray(2 * np.maximum(*moved).max(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Heads behind scalers: folded, in float64, or converted by skl2onnx as they are."""
+"""Heads behind scalers: folded, in float64, or converted by skl2onnx."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def register_converters() -> None:
     """Register every ntkit estimator; calling it again changes nothing."""
     public = (getattr(estimators, name) for name in estimators.__all__)
     classes = [c for c in public if isinstance(c, type) and issubclass(c, ClassifierMixin)]
-    classes = [c for c in classes if hasattr(c, "head_")]  # one infers groups, and is no head
+    classes = [
+        c for c in classes if hasattr(c, "head_")
+    ]  # one infers groups, and is not a classifier
     for estimator in (*classes, ScaledHeadClassifier):
         update_registered_converter(
             estimator,
@@ -73,7 +75,7 @@ def _selected_shape(operator: Any) -> None:
 
 
 def _convert_selector(scope: Any, operator: Any, container: Any) -> None:
-    """Gather; skl2onnx's own selector gives zeros where only the first neuron is kept."""
+    """Gather; skl2onnx's own selector returns zeros if only the first neuron is kept."""
     nodes = ContainerNodes(scope, container)
     index = nodes.constant(operator.raw_operator.get_support(indices=True), np.int64)
     source, target = operator.inputs[0].full_name, operator.outputs[0].full_name
@@ -81,9 +83,9 @@ def _convert_selector(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
-    """Gemm, Softmax and ArgMax, behind Sub and Mul for a scaled head."""
-    # skl2onnx's own linear converter is right for its own classes only: for another binary
-    # classifier it would give softmax(±z) instead of sigmoid(z).
+    """Gemm, Softmax and ArgMax, after Sub and Mul for a scaled head."""
+    # skl2onnx's own linear converter is right only for its own classes: for another binary
+    # classifier it would compute softmax(±z) instead of sigmoid(z).
     estimator, nodes = operator.raw_operator, ContainerNodes(scope, container)
     is_scaled = isinstance(estimator, ScaledHeadClassifier)
     scaled = estimator.scaled if is_scaled else ScaledHead.of(estimator.head_)
@@ -114,7 +116,7 @@ _KINDS = {"i": TensorProto.INT64, "O": TensorProto.STRING}
 
 
 class ContainerNodes:
-    """Adds nodes to skl2onnx's container, under names of its scope."""
+    """Adds nodes to skl2onnx's container, with names of its scope."""
 
     def __init__(self, scope: Any, container: Any) -> None:
         self.scope, self.container = scope, container
@@ -135,7 +137,7 @@ class ContainerNodes:
         return name
 
     def classes(self, labels: Any) -> str:
-        """Add a table of class labels, which for skl2onnx are int64 or texts."""
+        """Add a table of class labels, which are int64 or texts in skl2onnx."""
         if labels.dtype.kind in "iubf":
             return self.constant(labels, np.int64)
         return self.constant([str(label).encode() for label in labels.tolist()], object)
@@ -146,7 +148,7 @@ _SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler)
 
 
 def scaled_head(estimator: Any) -> ScaledHead:
-    """The head of an estimator or pipeline, and what stands between embeddings and head."""
+    """The head of an estimator or pipeline, and the scaling between embeddings and head."""
     if isinstance(estimator, LinearHead):
         return ScaledHead.of(estimator)
     if not isinstance(estimator, Pipeline):
@@ -157,7 +159,7 @@ def scaled_head(estimator: Any) -> ScaledHead:
         return ScaledHead.of(estimator.head_)
     steps = flat_steps(estimator)
     if not steps:
-        raise InputError("The pipeline has no estimator at its end.")
+        raise InputError("The pipeline has no estimator at its end; add one.")
     scaled = scaled_head(steps[-1])
     for step in reversed(steps[:-1]):
         if isinstance(step, OnnxEmbedder) and step is steps[0]:
@@ -190,7 +192,7 @@ def _logits(head: LinearHead, Z: Array, precision: str) -> Array:
 
 
 def _stored(array: Array, precision: str) -> Array:
-    """In float32, but rounded to what a tensor of this type holds."""
+    """Values in float32, rounded to the precision of this type."""
     halves = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
     dtype = halves.get(precision, ir.DataType.FLOAT).numpy()
     with np.errstate(over="ignore"):

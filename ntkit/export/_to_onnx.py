@@ -29,41 +29,41 @@ _OPSET, _IR_VERSION = 17, 8
 
 
 def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
-    """Convert a head, or what holds an ntkit estimator, to ONNX.
+    """Convert a head, or an object with an ntkit estimator, to ONNX.
 
     Parameters
     ----------
     estimator : LinearHead, fitted estimator, Pipeline or search
-        A pipeline that starts with an :class:`~ntkit.OnnxEmbedder` becomes the embedder's own
-        model with the head in it; StandardScalers and selectors between the two are folded
-        into the head. Any other scikit-learn object that holds an ntkit estimator
-        (CalibratedClassifierCV, ColumnTransformer, VotingClassifier, …) is converted by
-        skl2onnx, and the result compared with its ``predict_proba``.
+        A pipeline that starts with an :class:`~ntkit.OnnxEmbedder` becomes the embedder's own model
+        with the new head; StandardScalers and selectors between them are folded into the head.
+        skl2onnx converts any other scikit-learn object that contains an ntkit estimator
+        (CalibratedClassifierCV, ColumnTransformer, VotingClassifier, …), and ntkit compares the
+        result with its ``predict_proba``.
     X : array-like of shape (N, D) or DataFrame, optional
-        Embeddings to check on (the model's inputs, for a pipeline that starts with an
-        embedder); obligatory if skl2onnx converts. Without, what folding a scaler costs is
-        measured on rows drawn from the scaler's own statistics.
+        Embeddings for the check (the model's inputs, for a pipeline that starts with an embedder).
+        Required if skl2onnx converts. Without them, the loss of precision by folding a scaler is
+        measured on rows drawn from the scaler's statistics.
 
     Returns
     -------
     onnx.ModelProto
-        For a head alone: input ``embedding`` (N, D); outputs ``label`` (N,), ``probabilities``
-        and ``logits`` (N, C), where two classes have the logits [0, z]; opset 17, IR version 8.
-        A scaler is folded in float64; where that costs more than 1e-4 of the largest logit in
-        float32 it stays two nodes, Sub and Mul. From skl2onnx: the same without ``logits``.
+        For a head alone: input ``embedding`` (N, D); outputs ``label`` (N,), ``probabilities`` and
+        ``logits`` (N, C), with logits [0, z] for two classes; opset 17, IR version 8. A scaler is
+        folded in float64; if that costs more than 1e-4 of the largest logit in float32, it stays as
+        two nodes, Sub and Mul. From skl2onnx: the same without ``logits``.
 
     Raises
     ------
     InputError
-        If the estimator is not fitted, holds no ntkit estimator, needs ``X``, or skl2onnx
-        cannot convert it.
+        If the estimator is not fitted, contains no ntkit estimator, needs ``X``, or skl2onnx cannot
+        convert it.
     VerificationError
-        If what skl2onnx made differs from ``predict_proba`` on ``X`` by more than 1e-4.
+        If the model from skl2onnx differs from ``predict_proba`` on ``X`` by more than 1e-4.
 
     Warns
     -----
     RuntimeWarning
-        If folding a scaler into the embedder's own model costs more accuracy than its precision
+        If folding a scaler into the embedder's model costs more precision than its number type
         explains.
 
     Examples
@@ -92,12 +92,12 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
 def write_onnx(
     model: onnx.ModelProto, path: str | os.PathLike[str], *, force: bool = False
 ) -> Path:
-    """Write an ONNX model; the file takes its name when it is complete.
+    """Write an ONNX model; the file gets its name when it is complete.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        From :func:`to_onnx`.
+        Model from :func:`to_onnx`.
     path : path-like
         Target file.
     {replace.force}
@@ -110,7 +110,7 @@ def write_onnx(
     Raises
     ------
     InputError
-        If the file exists and ``force`` is not given, or it cannot be written.
+        If the file exists and ``force`` is false, or it cannot be written.
     {checker.ModelError}
 
     Examples
@@ -139,7 +139,7 @@ def write_onnx(
 
 
 def _into_model(scaled: ScaledHead, X: Any, provenance: dict[str, str]) -> onnx.ModelProto:
-    """The embedder's own model with the head in it."""
+    """The embedder's own model with the new head."""
     frozen: FrozenModel = scaled.embedder.frozen_model
     if scaled.is_scaled:
         kind = frozen.logits.dtype if frozen.logits is not None else frozen.embedding.dtype
@@ -147,20 +147,21 @@ def _into_model(scaled: ScaledHead, X: Any, provenance: dict[str, str]) -> onnx.
         if not folded <= tolerance_of(frozen):
             warnings.warn(
                 f"Folding the scaler into the model's head changes its logits by {folded:.0e}, "
-                f"relative to the largest: the neurons' means are large beside their spread for "
-                f"{kind}; fit without the scaler, or convert the steps after the embedder alone.",
+                "relative to the largest: the neurons' means are large compared with their spread, "
+                f"for {kind}. Fit without the scaler, or convert the steps after the embedder "
+                "alone.",
                 RuntimeWarning,
                 stacklevel=3,
             )
     model = frozen.with_head(scaled.folded(), provenance=provenance)
     proto = model.to_proto()
-    if model.folder is not None:  # a model in memory has no folder to look for weights in
+    if model.folder is not None:  # a model in memory has no folder of weights
         load_external_data_for_model(proto, str(model.folder))
     return proto
 
 
 def provenance_of(estimator: Any) -> dict[str, str]:
-    """Estimator that made a head, as text for a file's metadata."""
+    """Description of the estimator that made a head, for a file's metadata."""
     facts = {"version": __version__}
     estimator = (flat_steps(estimator) or [None])[-1]
     if isinstance(estimator, LinearHead):
@@ -185,7 +186,7 @@ def _by_skl2onnx(estimator: Any, X: Any, reason: NotFoldableError) -> onnx.Model
         ) from reason
     if X is None:
         raise InputError(
-            f"{reason}; pass X, some embeddings, and skl2onnx converts all of it, checked on them."
+            f"{reason}; pass some embeddings as X, and skl2onnx converts it with a check on them."
         ) from reason
     model = convert_composite(estimator, X)
     onnx.helper.set_model_props(

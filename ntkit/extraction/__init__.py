@@ -1,4 +1,4 @@
-"""From samples to embeddings: ONNX Runtime sessions, the embedder, its engines."""
+"""From samples to embeddings: ONNX Runtime sessions, the embedder, and its engines."""
 
 from ntkit.extraction._doctor import diagnosis as diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder

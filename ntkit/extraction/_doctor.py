@@ -1,4 +1,4 @@
-"""A diagnosis of ONNX Runtime on this machine: devices, problems and their repair."""
+"""A diagnosis of ONNX Runtime on this machine: devices, problems and how to repair them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 
 
 def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
-    """Versions, devices and problems of ONNX Runtime, found by starting sessions."""
+    """Versions, devices and problems of ONNX Runtime, determined by starting sessions."""
     facts: dict[str, Any] = {
         "versions": {
             "ntkit": __version__,
@@ -68,7 +68,7 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
             _note(
                 facts["hints"],
                 f"{' and '.join(names)} are installed together and overwrite each other's files. "
-                "What is there works; uninstalling one of them would break it.",
+                "The present state works; uninstalling one of them would break it.",
                 repair_of(names),
             )
         if model is not None and facts["device"] is not None:
@@ -111,14 +111,14 @@ def _check_cuda(facts: dict[str, Any]) -> None:
 
 
 def _wrong(device: Any) -> str | None:
-    """The reason that a tiny model does not run right on a device; None if it does."""
+    """The reason why a tiny model does not run on a device; None if it does."""
     X = np.array([[-1.0, 2.0]], np.float32)
     lines: list[str] = []
     try:
         with _standard_error(lines):
             session = make_session(_tiny_model(), device=device)
             (result,) = session.run(None, {"x": X})
-    except Exception as error:  # whatever it is, it is the answer
+    except Exception as error:  # any error is the answer
         return next((line for line in lines if "error" in line.lower()), None) or str(error)
     return None if np.array_equal(result, np.maximum(X, 0)) else f"it computes {result.tolist()}."
 
@@ -135,7 +135,7 @@ def _tiny_model() -> bytes:
 
 @contextmanager
 def _standard_error(lines: list[str]) -> Iterator[None]:
-    """Collect what C++ writes to standard error: only there ONNX Runtime says what it misses."""
+    """Collect the standard error of C++ code: only there ONNX Runtime names what it misses."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
         kept = os.dup(2)
@@ -153,7 +153,7 @@ def _model(facts: dict[str, Any], path: Path, X: Any) -> dict[str, Any]:
     about: dict[str, Any] = {"path": str(path), "device": None, "ran": None, "nodes": None}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # told by the device already
+            warnings.simplefilter("ignore", RuntimeWarning)  # the device already tells
             session = make_session(str(model_file(path)), config=_PLACEMENT)
         about["device"] = device_of(session)
         about["nodes"] = _shares(session)

@@ -28,37 +28,39 @@ from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, ma
 from ntkit.model import FrozenModel, Layer
 
 Settings = dict[str, int]
-_CPU_SIZE = 8  # a core's caches hold little more; within 20 % of the fastest for CNNs and texts
+_CPU_SIZE = (
+    8  # a core's caches do not hold much more; within 20 % of the fastest for CNNs and texts
+)
 _GPU_SIZE = 64
-_KEPT = ("_loaded", "_running", "_tuned")  # for this process, and no part of the embedder's state
+_KEPT = ("_loaded", "_running", "_tuned")  # of this process, not part of the embedder's state
 
 
 @documented
 @dataclass(eq=False, repr=False)
 class OnnxEmbedder(TransformerMixin, BaseEstimator):
-    """Compute the embedding a frozen model's head reads, through ONNX Runtime.
+    """Compute the embedding that a frozen model's head reads, through ONNX Runtime.
 
-    Stateless: ``fit`` does nothing, ``transform`` works at once, and it stands first in a
-    scikit-learn ``Pipeline``.
+    It is stateless: ``fit`` does nothing, ``transform`` works at once, and it can be the first step
+    of a scikit-learn ``Pipeline``.
 
     Parameters
     ----------
     model : FrozenModel or path-like
         The model; a path is loaded on first use.
     device : {"auto", "cpu", "cuda", "tensorrt"}, default="auto"
-        "auto" takes a GPU if there is one; "cuda" fails rather than run on the CPU. "tensorrt"
-        is never taken unasked: it first builds an engine, for minutes.
+        "auto" uses a GPU if there is one; "cuda" raises an error rather than run on the CPU.
+        "tensorrt" is used only on request, because it first builds an engine for minutes.
     batch_size : int or "auto", default=None
-        Samples per run; a model with a fixed batch size keeps its own. None takes 8 on the CPU
-        and 64 on a GPU. "auto" times several sizes on the first samples, for 3 seconds at most,
-        and keeps what it found for inputs of this shape. The embeddings may then differ in the
-        last bit between runs.
+        Samples per run; a model with a fixed batch size keeps its own. None means 8 on the CPU and
+        64 on a GPU. "auto" times several sizes on the first samples, for 3 seconds at most, and
+        keeps the best for inputs of this shape. The embeddings may then differ in the last bit
+        between runs.
     threads : int, default=None
-        Batches that run at a time on the CPU, each on one core, so that the embeddings do not
-        depend on how many; None takes the cores that the process may use, by its CPU affinity and
-        the container's quota.
+        Batches that run simultaneously on the CPU, each on one core, so that the embeddings do not
+        depend on their number. None uses the cores that the process may use, by its CPU affinity
+        and the container's quota.
     providers : sequence, default=None
-        ONNX Runtime's provider list, instead of ``device``.
+        ONNX Runtime's list of providers, instead of ``device``.
     verbose : bool, default=False
         Show a progress bar when it takes longer than a second.
 
@@ -81,7 +83,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     verbose: bool = False
 
     def fit(self, X: Any = None, y: Any = None) -> OnnxEmbedder:
-        """Do nothing; there is nothing to learn."""
+        """Return the embedder; there is nothing to learn."""
         return self
 
     def transform(self, X: Any) -> Array:
@@ -90,9 +92,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, lazy or windowed sequence, or mapping of str to array-like
-            What goes into the model as it is, N rows. A lazy sequence has a length and gives an
-            array for a slice. A windowed one gives, by ``window(start, stop)``, an object with the
-            ``lengths`` of these samples and ``batch(rows)``. A mapping holds one array per input.
+            Model inputs, N rows. A lazy sequence has a length and returns an array for a slice. A
+            windowed one returns, by ``window(start, stop)``, an object with the ``lengths`` of
+            these samples and ``batch(rows)``. A mapping has one array per input.
 
         Returns
         -------
@@ -104,7 +106,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         InputError
             If the shape does not fit the model, or an embedding is NaN or infinite.
         DeviceError
-            If ``device="cuda"`` and ONNX Runtime cannot use a GPU, or memory does not suffice.
+            If ``device="cuda"`` and ONNX Runtime cannot use a GPU, or there is not enough memory.
         ModelError
             If the model cannot be read or run.
         """
@@ -113,28 +115,30 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def outputs(
         self, X: Any, layers: tuple[Layer, ...] = (), batch_size: int | None = None
     ) -> list[Array]:
-        """Embeddings as :meth:`transform` gives them, then what layers of the model make of X.
+        """Embeddings as by :meth:`transform`, followed by outputs of earlier layers.
 
         Parameters
         ----------
         {X}
         layers : tuple of Layer
-            Of :meth:`ntkit.FrozenModel.layers`.
+            Layers from :meth:`ntkit.FrozenModel.layers`.
         batch_size : int, optional
-            Instead of the embedder's own.
+            Batch size instead of the embedder's own.
 
         Returns
         -------
         list of ndarray
-            The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the
-            last bits of the embeddings may be others, for the graph is.
+            The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the graph
+            differs, so the last bits of the embeddings may differ.
         """
         inputs = Inputs(self._session(layers), X)
         settings = self._settings(inputs, layers, batch_size)
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
             for batch in batches:
-                if not done:  # filled in place: a list of batches and their copy are twice as much
+                if (
+                    not done
+                ):  # filled in place: a list of batches and their copy would take twice as much
                     filled = [np.empty((inputs.n_samples, *o.shape[1:]), o.dtype) for o in batch]
                 for whole, part in zip(filled, batch, strict=True):
                     whole[done : done + len(part)] = part
@@ -142,16 +146,16 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return filled
 
     def settings(self, X: Any) -> dict[str, int]:
-        """Settings that the last bits of the embeddings depend on, next to model and device.
+        """Settings that the last bits of the embeddings depend on, in addition to model and device.
 
         With ``batch_size="auto"`` the first samples of X are run.
 
         Returns
         -------
         dict of str to int
-            "batch_size" and "window": how many samples are prepared, and sorted by length,
-            together. With the same settings, any part of the rows is the same bytes as in one
-            run.
+            "batch_size" and "window": the number of samples that are prepared, and sorted by
+            length, together. With the same settings, any part of the rows has the same bytes as in
+            one run.
 
         Raises
         ------
@@ -166,16 +170,16 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         stop: int | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Iterator[Array]:
-        """Yield the embeddings (n, D) of consecutive samples, a batch or a window at a time.
+        """Yield the embeddings (n, D) of consecutive samples, one batch or window at a time.
 
         Parameters
         ----------
         {X}
         start, stop : int
-            First sample, and the one after the last; None for the end of X. Multiples of the
-            window compute nothing twice.
+            First sample, and the one after the last; None for the end of X. With multiples of the
+            window nothing is computed twice.
         settings : mapping, optional
-            As :meth:`settings` returned them, to compute the rest of what they began.
+            Return value of :meth:`settings`, to compute the rest of an earlier run.
 
         Raises
         ------
@@ -187,7 +191,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
                 yield embedding
 
     def on(self, engine: str) -> Any:
-        """The embedder itself for the engine "local", or Ray's actors with copies of it for "ray".
+        """The embedder itself for the engine "local", or Ray actors with copies of it for "ray".
 
         Both have ``settings``, ``iter_batches`` and ``device_``.
 
@@ -198,10 +202,10 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         MissingDependencyError
             If Ray is not installed.
         DeviceError
-            If a GPU is asked for and the cluster has none.
+            If a GPU is requested and the cluster has none.
         """
         if engine not in ("local", "ray"):
-            raise InputError(f"engine is local or ray, not {engine!r}.")
+            raise InputError(f"engine must be local or ray, not {engine!r}.")
         return self if engine == "local" else RayEmbedder(self)
 
     @property
@@ -217,14 +221,17 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     @property
     def device_(self) -> str:
-        """Where the session really runs: "cuda", "tensorrt" or "cpu"."""
+        """Device of the session: "cuda", "tensorrt" or "cpu"."""
         return device_of(next(iter(self._sessions().values()), None) or self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons, neuron0, neuron1 …; an InputError if the width is not known."""
+        """Names of the neurons, neuron0, neuron1 …; an InputError if the width is unknown."""
         width = self.frozen_model.n_neurons
         if width is None:
-            raise InputError("The model does not say how many neurons its embedding has.")
+            raise InputError(
+                "The model does not declare the number of neurons of its embedding; "
+                "export it with a fixed width."
+            )
         return np.asarray([f"neuron{i}" for i in range(width)], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -233,14 +240,14 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.no_validation = True  # the model's own signature decides what fits
+        tags.no_validation = True  # the model's own signature determines valid inputs
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         return {k: v for k, v in state.items() if k not in _KEPT}
 
-    # -- inside -----------------------------------------------------------------------------
+    # -- internals -----------------------------------------------------------------------------
 
     @property
     def _threads(self) -> int:
@@ -248,14 +255,14 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     @property
     def _streams(self) -> int:
-        """Batches that run at a time: other hardware than the CPU takes one after the other."""
+        """Number of simultaneous batches: devices other than the CPU run one after the other."""
         return self._threads if is_cpu_only(self.device, self.providers) else 1  # type: ignore[arg-type]
 
     def _settings(
         self, inputs: Inputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
     ) -> dict[str, int]:
         if isinstance(self.batch_size, str) and self.batch_size != "auto":
-            raise InputError(f'batch_size is a number or "auto"; got {self.batch_size!r}.')
+            raise InputError(f'batch_size must be a number or "auto"; got {self.batch_size!r}.')
         size = batch_size or self._size(inputs, layers)
         return {
             "batch_size": size,
@@ -263,7 +270,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         }
 
     def _sessions(self) -> dict[tuple[Layer, ...], Any]:
-        """Sessions of the model as it is now, by the layers that they read."""
+        """Sessions of the present model, by the layers that they read."""
         model, key = self.frozen_model, (self.device, repr(self.providers), self.threads)
         running = self.__dict__.get("_running")
         if running is None or running[0] is not model or running[1] != key:
@@ -275,7 +282,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         sessions = self._sessions()
         if layers not in sessions:
             for others in [others for others in sessions if others and layers]:
-                del sessions[others]  # a model is not in memory more often than needed
+                del sessions[others]  # the model is in memory only as often as needed
             sessions[layers] = self._new_session(layers)
         return sessions[layers]
 
@@ -299,7 +306,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         settings: Mapping[str, int],
         layers: tuple[Layer, ...] = (),
     ) -> Generator[list[Array], None, None]:
-        """All outputs of the graph for consecutive samples, a batch or a window at a time."""
+        """All outputs of the graph for consecutive samples, one batch or window at a time."""
         session, done = self._session(layers), start
         batches = run_batches(
             session,
@@ -313,7 +320,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             verbose=self.verbose,
             per_sample=True,
         )
-        with closing(batches):  # ends its threads, too, where this generator is closed early
+        with closing(batches):  # ends its threads as well if this generator is closed early
             for embedding, *others in batches:
                 yield [_checked(embedding, done), *others]
                 done += len(embedding)
@@ -344,7 +351,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def _fastest(self, feed: dict[str, Array], n_samples: int, layers: tuple[Layer, ...]) -> int:
         streams = self._streams
         feeds = repeated(feed, max(1, n_samples // streams))
-        session = self._new_session(layers)  # another one would keep memory for the largest batch
+        session = self._new_session(layers)  # this session would keep memory for the largest batch
         with ThreadPoolExecutor(streams) as pool:
 
             def run(size: int) -> None:

@@ -1,4 +1,4 @@
-"""The embedding and what earlier layers of the same model make of the samples, in one pass."""
+"""The embedding and earlier layers of one model, in one pass over the samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ntkit.samples import Samples, first_rows, sum_of_digests
 
 _TRIED = 2  # samples
 MOST_LAYERS = 6
-"""Layers that are read, spread over the depth."""
+"""Number of layers that are read, spread over the depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def embedded_with_layers(
     batch_size: int | str | None = None,
     verbose: bool = False,
 ) -> Embedded:
-    """Embed samples, and read earlier layers of the model as it runs."""
+    """Embed samples, and read earlier layers of the model in the same run."""
     embedder = model
     if not isinstance(model, OnnxEmbedder):
         embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
@@ -60,15 +60,15 @@ def embedded_with_layers(
 
 
 def layer_names(model: FrozenModel, most: int | None = None) -> tuple[str, ...]:
-    """Names of layers of a model that can be read, such as ``relu_2``: all, or as many."""
+    """Names of readable layers of a model, such as ``relu_2``: all, or this many."""
     return tuple(layer.name for layer in model.layers(most))
 
 
 def _readable(embedder: OnnxEmbedder, X: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """The layers that a run on two samples gives a finite row of for each."""
+    """Layers that give a finite row for each of two samples."""
     try:
         _, *values = embedder.outputs(first_rows(X, _TRIED), layers, batch_size=_TRIED)
-    except NtkitError:  # what is wrong with the samples themselves comes up without layers, too
+    except NtkitError:  # errors of the samples themselves also occur without layers
         return ()
     return tuple(
         layer
@@ -78,7 +78,7 @@ def _readable(embedder: OnnxEmbedder, X: Any, layers: tuple[Layer, ...]) -> tupl
 
 
 _KEY, _Z = "ntkit", "Z"
-_LARGEST = 2 << 30  # bytes; more is computed again
+_LARGEST = 2 << 30  # bytes; larger results are computed again
 
 
 def kept_or_computed(
@@ -90,7 +90,7 @@ def kept_or_computed(
     *,
     layers: Collection[str] = (),
 ) -> tuple[Embedded, bool]:
-    """Embeddings and layers as they were kept, if that is for this model and these contents."""
+    """Embeddings and layers from the cache, if they belong to this model and these contents."""
     if file is not None and file.is_file():
         kept = _read(file, _key(model, samples, digests()))
         if kept is not None and {*layers} <= {*kept.layers}:
@@ -100,7 +100,7 @@ def kept_or_computed(
 
 
 def keep(file: Path, embedded: Embedded) -> bool:
-    """Write what was computed, unless it is large, somebody's file is there, or no room is."""
+    """Write the result, unless it is large, the file is somebody else's, or the disk is full."""
     arrays: dict[str, Any] = {
         _Z: embedded.Z,
         **{f"layer:{n}": v for n, v in embedded.layers.items()},
@@ -124,7 +124,7 @@ def _key(model: FrozenModel, samples: Samples, digests: Array) -> str:
 
 
 def _read(file: Path, wanted: str | None = None) -> Embedded | None:
-    """Content of a file that was kept for a key; None for any other file."""
+    """Content of a cache file with this key; None for any other file."""
     if not file.is_file():
         return None
     try:

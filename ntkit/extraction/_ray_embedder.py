@@ -1,4 +1,4 @@
-"""Ray embeds the parts that ``--shard`` names on many cores, GPUs or machines at a time."""
+"""Ray embeds parts of the samples on many cores, GPUs or machines at once."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.samples import by_input
 from ntkit.store import row_range
 
-_PART_ROWS = 4096  # at most, so that little is lost with an actor
-_PARTS_PER_ACTOR = 8  # at least, so that the slowest actor keeps the others waiting for little
+_PART_ROWS = 4096  # at most, so that little is lost if an actor dies
+_PARTS_PER_ACTOR = 8  # at least, so that the others wait little for the slowest actor
 _TRIES = 3
 _ENGINE = "The engine 'ray'"
 
 
 class RayEmbedder:
-    """Embeds as an OnnxEmbedder does, in Ray actors: one per GPU, or per machine."""
+    """Embeds like an OnnxEmbedder, in Ray actors: one per GPU, or per machine."""
 
-    # Ray is started on first use, unless it runs already, and is left running as Ray's own
-    # libraries leave it. The embedder is an OnnxEmbedder, whose module imports this one.
+    # Ray is started on first use, unless it is running, and keeps running, as with Ray's own
+    # libraries. The embedder is an OnnxEmbedder, whose module imports this one.
 
     def __init__(self, embedder: Any) -> None:
         self._ray = import_ray(_ENGINE)
@@ -60,8 +60,8 @@ class RayEmbedder:
         self, X: Any, start: int, stop: int, settings: Mapping[str, int]
     ) -> Generator[Array, None, None]:
         """Yield the embeddings of consecutive samples, a part at a time."""
-        # `start` is a multiple of the window. Errors are those of the embedder, in the turn of the
-        # samples that are wrong.
+        # `start` is a multiple of the window. The embedder's errors are raised at the samples that
+        # caused them.
         parts = parts_of(start, stop, settings["window"], self._n_actors)
         waiting, results, busy = iter(parts), dict[Any, Any](), dict[Any, Any]()
 
@@ -86,19 +86,19 @@ class RayEmbedder:
                     batch = self._result(results.pop(part), f"samples {begin} to {end - 1}")
                     bar.update(len(batch))
                     yield batch
-        finally:  # a traceback that holds this frame would keep them at work
+        finally:  # a traceback with this frame would keep them running
             while self._actors:
                 self._ray.kill(self._actors.pop())
 
     def _pool(self, size: int) -> Sequence[Any]:
-        """Processes of the cluster, which Ray starts again where they die, and their part."""
+        """Processes of the cluster, which Ray restarts if they die, and their part."""
         remote = self._ray.remote(**self._resources, max_restarts=-1, max_task_retries=_TRIES - 1)
         while len(self._actors) < size:
             self._actors.append(remote(_Actor).remote([self._embedder]))
         return self._actors[:size]
 
     def _reference(self, X: Any) -> list[Any]:
-        """Samples in Ray's memory, where they are put once; in a list they stay a reference."""
+        """Samples in Ray's memory, which are put there once; in a list they remain a reference."""
         if self._samples[0] is not X:
             self._samples = X, self._ray.put(by_input(X, _sent))
         return [self._samples[1]]
@@ -108,18 +108,18 @@ class RayEmbedder:
         errors = self._ray.exceptions
         try:
             result, messages = self._ray.get(reference)
-        except errors.RayTaskError:  # a mistake in code, whose place its traceback shows
+        except errors.RayTaskError:  # a programming error, whose traceback shows the place
             raise
         except errors.RayActorError as error:
             raise DeviceError(
                 f"The process that embeds the {samples} died {_TRIES} times, perhaps for lack of "
-                "memory; take a smaller batch size, or look into Ray's logs."
+                "memory; use a smaller batch size, or look into Ray's logs."
             ) from error
         except errors.RayError as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise DeviceError(
-                f"Ray lost the actors that compute embeddings: {reason}; look into Ray's logs, and "
-                "run the same command again, which goes on where this one stopped."
+                f"Ray lost the actors that compute embeddings: {reason}. Look into Ray's logs, and "
+                "run the same command again, which continues from here."
             ) from error
         for message in messages:
             warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -129,14 +129,14 @@ class RayEmbedder:
 
 
 def actors_for(nodes: Sequence[Mapping[str, float]], threads: int | None) -> tuple[int, int]:
-    """Number of actors that fill the cores of a cluster, and the cores of each."""
+    """Number of actors that use the cores of a cluster, and the cores of each."""
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
     each = min(cores) if threads is None else min(threads, max(cores))
     return sum(n // each for n in cores), each
 
 
 def parts_of(start: int, stop: int, window: int, actors: int) -> list[tuple[int, int]]:
-    """First row of each part that is left to do, and the one after its last."""
+    """First row of each remaining part, and the one after its last."""
     rows = stop - start
     most = -(-rows // window)
     n = min(most, max(actors * _PARTS_PER_ACTOR, -(-rows // _PART_ROWS)))
@@ -154,14 +154,14 @@ def _takes_gpu(embedder: Any, nodes: Sequence[Mapping[str, float]]) -> bool:
     there = any(node.get("GPU", 0) >= 1 for node in nodes)
     if embedder.providers is None and embedder.device in ("cuda", "tensorrt") and not there:
         raise DeviceError(
-            f"device={embedder.device!r} was asked for, but the Ray cluster has no GPU; use "
+            f"device={embedder.device!r} needs a GPU, but the Ray cluster has none; use "
             "device='cpu' or 'auto'."
         )
     return wanted and there
 
 
 def _sent(X: Any) -> Any:
-    """An input for another process, which may stand in another folder: mapped files by path."""
+    """An input for another process with another working folder: memory-mapped files by path."""
     if hasattr(X, "with_absolute_paths"):
         return X.with_absolute_paths()
     return MappedFile.of(X) or (np.asarray(X) if isinstance(X, np.memmap) else X)
@@ -171,7 +171,7 @@ def _sent(X: Any) -> Any:
 
 
 class _Actor:
-    """Keeps a session, and turns ranges of rows into embeddings."""
+    """Keeps a session, and computes embeddings for ranges of rows."""
 
     def __init__(self, embedder: list[Any]) -> None:
         self.ray = import_ray(_ENGINE)
@@ -202,7 +202,7 @@ def _opened(X: Any) -> Any:
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[Any, list[str]]:
-    """A result, or the error that ntkit raised on purpose, and the warnings on the way."""
+    """A result, or an error that ntkit raised on purpose, with the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         try:

@@ -1,4 +1,4 @@
-"""Run a session over samples, batch by batch, the next ones prepared meanwhile."""
+"""Run a session over samples in batches, and prepare the next ones meanwhile."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Part:
-    """Samples that are to run together, not read yet."""
+    """Samples that run together, not read yet."""
 
     begin: int
     end: int
@@ -62,12 +62,12 @@ class Batch:
 
 
 class Inputs:
-    """Samples for a session, given a window of rows at a time."""
+    """Samples for a session, returned by windows of rows."""
 
     def __init__(self, session: Any, X: Any) -> None:
         self.specs = {spec.name: spec for spec in session.get_inputs()}
         if not self.specs:
-            raise ModelError("What the model computes depends on none of its inputs.")
+            raise ModelError("The model's output depends on none of its inputs; export it again.")
         self.X = _selected(X, list(self.specs)) if isinstance(X, Mapping) else _array(X)
         parts = self.X if isinstance(self.X, dict) else {next(iter(self.specs)): self.X}
         self.n_samples = _common_length(parts)
@@ -79,9 +79,9 @@ class Inputs:
 
     def parts(self, begin: int, end: int, batch_size: int) -> list[Part]:
         """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows."""
-        # Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
-        # that memory is at its peak at once or never. Those that must not be padded share a part
-        # with others of their length only.
+        # Texts, and other samples with lengths, are sorted by length, the longest first, so that a
+        # lack of memory shows at once. Samples that must not be padded share a part only with
+        # others of their length.
         cuts = range(0, end - begin, batch_size)
         if not self.windowed:
             return [Part(begin + i, min(begin + i + batch_size, end)) for i in cuts]
@@ -115,8 +115,8 @@ class Inputs:
         for name, array in feed.items():
             if len(array) != n_rows:
                 raise InputError(
-                    f"The samples gave {len(array)} rows for the model's input {name!r} where "
-                    f"{n_rows} were asked for."
+                    f"The samples gave {len(array)} rows for the model's input {name!r} instead of "
+                    f"{n_rows}; return one row per sample."
                 )
         return feed
 
@@ -130,8 +130,8 @@ def _selected(X: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     missing = [name for name in names if name not in X]
     if missing:
         raise InputError(
-            f"The model also needs the input {missing[0]!r}; the samples give {[*X]}. (For texts, "
-            "TextPreprocessing.for_model(model) finds what a model needs.)"
+            f"The model also needs the input {missing[0]!r}, but the samples have {[*X]}. (For "
+            "texts, TextPreprocessing.for_model(model) finds the inputs of a model.)"
         )
     return {name: _array(X[name]) for name in names}
 
@@ -151,7 +151,9 @@ def _common_length(parts: dict[str, Any]) -> int:
             )
     lengths = {len(part) for part in parts.values()}
     if len(lengths) > 1:
-        raise InputError("The arrays for the model's inputs differ in length.")
+        raise InputError(
+            "The arrays for the model's inputs differ in length; pass one row per sample in each."
+        )
     return lengths.pop()
 
 
@@ -181,12 +183,12 @@ def _cast(spec: Any, values: Any) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype=dtype)
     if isinstance(array, np.memmap) and np.shares_memory(cast, array):
-        cast = np.array(cast)  # read here, ahead in a thread, and not while the session waits
+        cast = np.array(cast)  # read here, ahead in a thread, so that the session does not wait
     if dtype.kind != "f" and dtype != array.dtype and not np.array_equal(cast, array):
         raise InputError(
-            f"The model's input {spec.name!r} takes {dtype} values, which the samples "
-            f"({array.dtype}, {array.min():g} to {array.max():g}) are not; preprocess them as the "
-            "model expects."
+            f"The model's input {spec.name!r} has type {dtype}, which does not fit the samples "
+            f"({array.dtype}, {array.min():g} to {array.max():g}); preprocess them as the model "
+            "expects."
         )
     return cast
 
@@ -195,14 +197,14 @@ def _as_strings(spec: Any, array: Array) -> Array:
     strings = np.ascontiguousarray(array, dtype=object)
     odd = next((value for value in strings.ravel() if not isinstance(value, str)), None)
     if odd is not None or array.dtype.kind not in "OUT":
-        raise InputError(f"The model's input {spec.name!r} takes texts; got {odd!r}.")
+        raise InputError(f"The model's input {spec.name!r} has texts; got {odd!r}.")
     return strings
 
 
 Feed = dict[str, NDArray[Any]]
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _AS_GOOD = 0.02
-_HOPELESS = 1.5  # a size this much slower than the best is not timed again
+_HOPELESS = 1.5  # a size that is slower than the best by this factor is not timed again
 _FEW_ROWS = 32
 _LARGEST_BATCH = 1 << 27  # bytes of the largest batch that is timed
 
@@ -214,9 +216,9 @@ def fastest(
     seconds: float = 3.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> int:
-    """Batch size of the most rows per second."""
-    # Every size is run in turn, round after round, so that what else the machine does meets all
-    # alike, and its fastest run counts. Sizes grow until time is up or two doublings bring nothing.
+    """Batch size with the most rows per second."""
+    # All sizes run in turn, round after round, so that other programs affect all alike, and the
+    # fastest run of each counts. Sizes grow until time is up or two doublings bring no gain.
     begin = clock()
     best: dict[int, float] = {}  # seconds per row
 
@@ -224,7 +226,7 @@ def fastest(
         started = clock()
         try:
             run(size)
-        except Exception:  # whatever it is: this size cannot be used
+        except Exception:  # on any error this size cannot be used
             return np.inf
         return (clock() - started) / size
 
@@ -253,14 +255,14 @@ def fastest(
 
 
 def few_samples(inputs: Inputs) -> Feed:
-    """The first samples; of those with lengths, one of the median length."""
+    """The first samples; of samples with lengths, one of the median length."""
     rows = min(_FEW_ROWS * (8 if inputs.windowed else 1), inputs.n_samples)
     parts = inputs.parts(0, rows, 1 if inputs.windowed else rows)
     return inputs.load(parts[len(parts) // 2]).feed
 
 
 def repeated(feed: Feed, n_samples: int) -> dict[int, Feed]:
-    """Batches of every size up to ``n_samples``: they cost the same whatever the samples are."""
+    """Batches of every size up to ``n_samples``; their cost does not depend on the samples."""
     rows = len(next(iter(feed.values())))
     row_bytes = sum(array.nbytes for array in feed.values()) // rows
     most = min(n_samples, _LARGEST_BATCH // max(1, row_bytes))
@@ -281,8 +283,8 @@ def prefetched(
     at_once: bool = False,
     size_of: Callable[[R], int] = lambda _: 0,
 ) -> Generator[R, None, None]:
-    """Yield ``function(task)`` for every task in order, computed once and ahead of its turn."""
-    # An exception comes out in the turn of its task. Closing the generator ends the threads.
+    """Yield ``function(task)`` for every task in order, computed once and ahead of time."""
+    # An exception is raised at its task. Closing the generator ends the threads.
     if not workers:
         yield from map(function, tasks)
         return
@@ -298,16 +300,16 @@ def prefetched(
             late = begun and not waiting[0].done()
             result, begun = waiting.popleft().result(), True
             most = max(2, min(workers + 1, _MEMORY // max(1, size_of(result))))
-            # More at a time only where one is not enough: they take cores from the caller.
+            # More threads only if one is not enough: they take cores from the caller.
             ahead = min(ahead + late, most)
             yield result
-            del result  # a batch less in memory while the next one is awaited
+            del result  # one batch less in memory while waiting for the next
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 Run = tuple[Part, list[Array]]
-BATCHES_PER_WINDOW = 64  # of texts: about 3 % of what is computed is padding; 14 % with 16
+BATCHES_PER_WINDOW = 64  # for texts: about 3 % of the computation is padding; 14 % with 16
 _MOST_WORKERS = 8
 _OUT_OF_MEMORY = (
     "failed to allocate memory",
@@ -333,11 +335,11 @@ def run_batches(
     verbose: bool = False,
     per_sample: bool = False,
 ) -> Generator[list[Array], None, None]:
-    """Outputs of a session for consecutive samples, a batch or a window at a time."""
-    # The outputs of a sample are the same bytes in any part of a job. A lazy sequence gives an
+    """Outputs of a session for consecutive samples, one batch or window at a time."""
+    # The outputs of a sample have the same bytes in any part of a job. A lazy sequence returns an
     # array, or a mapping, for a slice; a windowed one has window(start, stop), whose batch(rows)
-    # makes a mapping. Both are read in several threads ahead of the session. A session on a GPU
-    # sees one shape only. When memory runs out, the batch size is halved with a RuntimeWarning.
+    # returns a mapping. Several threads read both ahead of the session. A session on a GPU sees
+    # only one shape. If memory runs out, the batch size is halved with a RuntimeWarning.
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     inputs = Inputs(session, X)
@@ -372,7 +374,9 @@ def _computed(
     runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
-    cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
+    cpus = (
+        available_cpus()
+    )  # a single core that also runs the session does not prepare anything ahead
     workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
     with closing(
         prefetched(
@@ -398,13 +402,13 @@ def _computed(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of ONNX Runtime says that memory ran out."""
+    """Whether an exception of ONNX Runtime means that memory ran out."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or any(mark in message for mark in _OUT_OF_MEMORY)
 
 
 class _Runner:
-    """A session, and the batch size that its memory bears."""
+    """A session, and the batch size that fits into its memory."""
 
     def __init__(
         self, session: Any, inputs: Inputs, batch_size: int, on_gpu: bool, per_sample: bool
@@ -421,14 +425,16 @@ class _Runner:
     def load(self, part: Part) -> Batch:
         """Read a part, and copy it to the GPU if the session runs there."""
         batch, size = self.inputs.load(part), self.size
-        texts = any(array.dtype.hasobject for array in batch.feed.values())  # the session copies
-        if not self.on_gpu or texts or len(part) > size:  # to run in pieces, after memory ran out
+        texts = any(array.dtype.hasobject for array in batch.feed.values())  # the session copies it
+        if (
+            not self.on_gpu or texts or len(part) > size
+        ):  # to be run in pieces, after memory ran out
             return batch
         sent = sent_to_gpu(self.session, _padded(batch.feed, size))
         return replace(batch, sent=sent, sent_rows=size)
 
     def run(self, batch: Batch) -> Run:
-        """Outputs for one batch, in as many runs as memory needs."""
+        """Outputs for one batch, in as many runs as memory requires."""
         part, parts, lengths, at = batch.part, list[list[Array]](), list[int](), 0
         while at < len(part):
             piece = {name: array[at : at + self.size] for name, array in batch.feed.items()}
@@ -445,11 +451,11 @@ class _Runner:
     def _run(
         self, feed: dict[str, Array], sent: dict[str, Any] | None, n_rows: int, which: str
     ) -> list[Array] | None:
-        """Outputs of one run; None if memory ran out, and the size is halved."""
+        """Outputs of one run; None if memory ran out, after halving the size."""
         fed = self.size if self.pad else n_rows
         try:
             outputs = self._outputs(_padded(feed, fed), sent)
-        except Exception as error:  # ONNX Runtime's own exceptions share no other base class
+        except Exception as error:  # ONNX Runtime's own exceptions have no other common base class
             if not is_out_of_memory(error):
                 reason = str(error).strip().splitlines()[0].rstrip(".")
                 raise InputError(
@@ -457,14 +463,14 @@ class _Runner:
                 ) from error
             if self.fixed or self.size == 1:
                 raise DeviceError(
-                    f"Memory ran out on {which} with a batch of {fed}, the smallest there is; free "
+                    f"Memory ran out on {which} with a batch of {fed}, the smallest possible; free "
                     "some memory, or use device='cpu'."
                 ) from error
         else:
             return self._checked(outputs, fed, n_rows)
         self.size = min(self.size, max(1, fed // 2))
         warnings.warn(
-            f"Memory ran out on {which}; going on with a batch size of {self.size}.",
+            f"Memory ran out on {which}; continuing with a batch size of {self.size}.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -505,7 +511,7 @@ def _cut(output: Array, n_rows: int, first: int, last: int) -> Array:
 
 
 def _joined(parts: list[list[Array]], lengths: list[int]) -> list[Array]:
-    """Outputs of several runs as those of one."""
+    """Outputs of several runs, concatenated."""
     if len(parts) == 1:
         return parts[0]
     for pieces in zip(*parts, strict=True):
@@ -513,14 +519,14 @@ def _joined(parts: list[list[Array]], lengths: list[int]) -> list[Array]:
         if apart or len({piece.shape[1:] for piece in pieces}) > 1:
             raise InputError(
                 f"The model's outputs have the shapes {sorted({p.shape for p in pieces})[:3]} in "
-                "different runs and cannot be put together, one row per sample; name another "
-                "tensor with --embedding NAME."
+                "different runs and cannot be joined with one row per sample; name another tensor "
+                "with --embedding NAME."
             )
     return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
 
 def _padded(feed: dict[str, Array], size: int) -> dict[str, Array]:
-    """Repeat the last row until there are ``size``."""
+    """Repeat the last row until there are ``size`` rows."""
     missing = size - len(next(iter(feed.values())))
     if missing <= 0:
         return feed

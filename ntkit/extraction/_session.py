@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions that run where they were asked to."""
+"""ONNX Runtime sessions that run on the requested device."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _GPU_BUILD = "onnxruntime-gpu"
 _CUDA_OPTIONS = {
-    "arena_extend_strategy": "kSameAsRequested",  # doubling asks for more than is needed
-    "cudnn_conv_algo_search": "HEURISTIC",  # the default tries every algorithm per new shape
-    "use_tf32": 0,  # TF32 has ten bits of mantissa: embeddings would differ from the CPU's
+    "arena_extend_strategy": "kSameAsRequested",  # doubling requests more than needed
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default tries every algorithm for each new shape
+    "use_tf32": 0,  # TF32 has ten bits of mantissa, so embeddings would differ from the CPU's
 }
 
 
@@ -37,7 +37,7 @@ def make_session(
     threads: int | None = None,
     config: Mapping[str, str] | None = None,
 ) -> Any:
-    """ONNX Runtime session on a device; "cuda" and "tensorrt" fail rather than run on the CPU."""
+    """ONNX Runtime session on a device; "cuda" and "tensorrt" raise an error without a GPU."""
     # "auto" warns if ONNX Runtime falls back to the CPU. "tensorrt" builds an engine for minutes.
     ort = import_onnxruntime()
     if threads is not None and (isinstance(threads, bool) or threads < 1):
@@ -46,8 +46,8 @@ def make_session(
         providers = _providers(device, ort)
     on_gpu = any(_name(provider) in (_TENSORRT, _CUDA) for provider in providers)
     if on_gpu and hasattr(ort, "preload_dlls"):
-        # It loads what pip installed of CUDA, where else only the system's own are found, and
-        # prints what is missing; the session says by itself whether it runs on the GPU.
+        # It loads the CUDA libraries that pip installed; otherwise only the system's are found. It
+        # prints what is missing, but the session itself shows whether it runs on the GPU.
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
     options = ort.SessionOptions()
@@ -62,9 +62,9 @@ def make_session(
         )
     try:
         session = ort.InferenceSession(model, options, providers=list(providers))
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class but this one
+    except Exception as error:  # ONNX Runtime's own exceptions have no other common base class
         reason = str(error).strip().splitlines()[0]
-        if "construct locale" in reason:  # as of every TfidfVectorizer that lower-cases
+        if "construct locale" in reason:  # from every TfidfVectorizer that lower-cases
             reason = (
                 f"{reason.rstrip(':. ')}; install the locale (en_US.UTF-8 by default, in Debian's "
                 "package locales), or convert the model with skl2onnx's option locale='C'."
@@ -75,31 +75,31 @@ def make_session(
 
 
 def device_of(session: Any) -> str:
-    """Device that a session really runs on: "cuda", "tensorrt" or "cpu"."""
-    # The list of available providers is a fact of the build; only the session tells the truth.
+    """Device that a session really uses: "cuda", "tensorrt" or "cpu"."""
+    # The list of available providers describes the build; only the session shows its real device.
     providers = session.get_providers()
     return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"
 
 
 def is_cpu_only(device: Device, providers: Sequence[Any] | None = None) -> bool:
-    """Whether a session with these settings is to run on the CPU by ONNX Runtime's own kernels."""
+    """Whether a session with these settings runs on the CPU with ONNX Runtime's own kernels."""
     if providers is None:
         providers = _providers(device, import_onnxruntime())
     return [_name(provider) for provider in providers] == [_CPU]
 
 
 def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Copy arrays to the GPU that a session runs on, as ONNX Runtime's values."""
+    """Copy arrays to the GPU of a session, as ONNX Runtime's values."""
     try:
         device = session.get_provider_options()[_CUDA].get("device_id", 0)
         send = import_onnxruntime().OrtValue.ortvalue_from_numpy
         return {name: send(array, "cuda", int(device)) for name, array in feed.items()}
-    except Exception:  # whatever it is: this only saves time
+    except Exception:  # on any error: this only saves time
         return None
 
 
 def available_cpus() -> int:
-    """Cores this process may use: its CPU affinity and the container's quota, not the host's."""
+    """Number of cores for this process: its CPU affinity and the container's quota."""
     return int(cpu_count())
 
 
@@ -109,29 +109,29 @@ def nvidia_device() -> bool:
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, whichever build of it is installed, if it works."""
+    """Import ONNX Runtime from any of its builds, if it works."""
     try:
         import onnxruntime as ort
-    except Exception as error:  # of two builds in one folder, the error can be any
+    except Exception as error:  # with two builds in one folder, any error may occur
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise MissingDependencyError(
             f"ONNX Runtime cannot be imported ({reason[0]}); repair with: {repair_of(builds())}"
         ) from error
     if not hasattr(ort, "InferenceSession"):
         raise MissingDependencyError(
-            f"The installed ONNX Runtime is an empty shell; repair with: {repair_of(builds())}"
+            f"The installed ONNX Runtime is incomplete; repair with: {repair_of(builds())}"
         )
     return ort
 
 
 def builds() -> dict[str, str]:
-    """Every installed distribution that writes into the package onnxruntime, and its version."""
+    """Every installed distribution that writes into the package onnxruntime, with its version."""
     names = set(metadata.packages_distributions().get("onnxruntime", []))
     return {name: metadata.version(name) for name in sorted(names)}
 
 
 def repair_of(installed: Collection[str], wanted: str | None = None) -> str:
-    """Shell commands that leave one whole build of ONNX Runtime."""
+    """Shell commands that leave one complete build of ONNX Runtime."""
     kept = [name for name in (_GPU_BUILD, *installed) if name in installed] or ["onnxruntime"]
     install = f"pip install {wanted or kept[0]}"
     return f"pip uninstall -y {' '.join(installed)} && {install}" if installed else install
@@ -139,7 +139,7 @@ def repair_of(installed: Collection[str], wanted: str | None = None) -> str:
 
 def _providers(device: Device, ort: Any) -> list[Any]:
     if device not in get_args(Device):
-        raise InputError(f"device is one of {', '.join(get_args(Device))}; got {device!r}.")
+        raise InputError(f"device must be one of {', '.join(get_args(Device))}; got {device!r}.")
     if device == "cpu":
         return [_CPU]
     wanted = _TENSORRT if device == "tensorrt" else _CUDA
@@ -153,7 +153,7 @@ def _providers(device: Device, ort: Any) -> list[Any]:
         return [_CPU]
     if reason:
         raise DeviceError(
-            f"device={device!r} was asked for, but {reason}; use device='cpu' or 'auto'."
+            f"device={device!r} cannot be used: {reason}; use device='cpu' or 'auto'."
         )
     tensorrt = [_TENSORRT] if device == "tensorrt" else []
     return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), _CPU]
@@ -164,11 +164,11 @@ def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:
         return
     if device == "tensorrt":
         raise DeviceError(
-            f"TensorRT was asked for, but ONNX Runtime runs on {real!r}: its libraries do not "
+            f"TensorRT was requested, but ONNX Runtime runs on {real!r}: its libraries do not "
             f"load. Install them with: {install_extra('cuda', 'tensorrt')}"
         )
     message = (
-        "The GPU was asked for, but ONNX Runtime runs on the CPU: its CUDA libraries do not load. "
+        "The GPU was requested, but ONNX Runtime runs on the CPU: its CUDA libraries do not load. "
         f"Install them with: {install_extra('cuda')}"
     )
     if device == "cuda":

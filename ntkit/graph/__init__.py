@@ -1,6 +1,6 @@
 """ONNX graphs and their files: read and written, searched, rewritten, constants evaluated.
 
-No session runs here, and nothing is written but by ``write_model``.
+No session runs here, and only ``write_model`` writes.
 """
 
 from ntkit.graph._constants import (

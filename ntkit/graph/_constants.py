@@ -1,4 +1,4 @@
-"""Constant tensors of a graph, read through the arithmetic exporters put in front of them."""
+"""Constant tensors of a graph, evaluated through the operators of exporters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _BROADCASTING = frozenset(
     {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "Clip"}
 )
 _DEFAULT_OPSET = 17
-_FIRST_OPSET = {"DequantizeLinear": 21}  # the reference has none older; they are the same
+_FIRST_OPSET = {"DequantizeLinear": 21}  # the reference has no older ones; they are equal
 
 
 def evaluator(node: ir.Node) -> Callable[[Sequence[Array | None]], list[Array]]:
-    """Make an operator something to call with its inputs; None for one left out."""
-    from onnx.reference import ReferenceEvaluator  # slow to import, and most heads need none
+    """Make an operator callable with its inputs; None for one left out."""
+    from onnx.reference import ReferenceEvaluator  # slow to import, and most heads do not need it
 
     empty = onnx.helper.make_empty_tensor_value_info
     names = [f"i{i}" if v is not None else "" for i, v in enumerate(node.inputs)]
@@ -48,7 +48,7 @@ def evaluator(node: ir.Node) -> Callable[[Sequence[Array | None]], list[Array]]:
 
 
 def largest_size(node: ir.Node, inputs: Sequence[Array | None]) -> float:
-    """At most so many elements an operator makes, or takes to make them, before it is run."""
+    """Maximum number of elements that an operator may make or read, checked before it runs."""
     arrays = [array for array in inputs if array is not None]
     op, sides = node.op_type, [*arrays[0].shape] if arrays else []
     if op in _BROADCASTING:
@@ -98,7 +98,7 @@ _FOLDED = frozenset(
         *("Expand", "Shape", "Concat", "ConstantOfShape"),
     }
 )
-# Exporters write a handful of operators between a stored tensor and its use; more is no exporter's.
+# Exporters write a few operators between a stored tensor and its use; none writes more.
 _MOST_NODES = 64
 _SMALL = 1024
 _MOST_FILLED = 1_000_000
@@ -106,8 +106,8 @@ _MOST_FILLED = 1_000_000
 
 def constant_of(value: ir.Value | None) -> Array | None:
     """Value of a constant tensor, or None if it depends on the model's inputs."""
-    # Folds what exporters leave between the stored tensor and its use: changes of type and of
-    # shape, normalisation, DequantizeLinear. No result is larger than the largest stored tensor.
+    # Folds the usual operators between the stored tensor and its use: changes of type and shape,
+    # normalisation, DequantizeLinear. No result is larger than the largest stored tensor.
     if value is None:
         return None
     stored = _stored(value)
@@ -136,13 +136,13 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def dtype_of(value: ir.Value | None) -> ir.DataType | None:
-    """Element type of a tensor, read off the constant behind it where the graph does not say."""
+    """Element type of a tensor, from the constant behind it if the graph does not declare it."""
     for _ in range(_MOST_NODES):
         if value is None:
             return None
         stored = _stored(value)
         if stored is not None:
-            return stored.dtype  # what the graph declares may be wrong
+            return stored.dtype  # the graph may declare it wrongly
         if value.dtype is not None:
             return value.dtype
         node = value.producer()
@@ -164,7 +164,7 @@ def dtype_of(value: ir.Value | None) -> ir.DataType | None:
 
 def float_type(value: ir.Value | None) -> ir.DataType:
     """Type of floats in a tensor, inferred from its inputs if the graph does not say."""
-    # Where nothing says, it is float32, as nearly everywhere.
+    # The default is float32, as in nearly all models.
     for _ in range(_MOST_NODES):
         dtype = dtype_of(value)
         if dtype is not None and dtype.is_floating_point():
@@ -182,7 +182,7 @@ def float_type(value: ir.Value | None) -> ir.DataType:
 
 def axes_of(node: ir.Node) -> tuple[int, ...] | None:
     """The ``axes`` of an operator: an attribute in old operator sets, an input in new ones."""
-    # None if they are not given, or not constant.
+    # None if there are none, or they are not constant.
     if "axes" in node.attributes:
         return tuple(node.attributes["axes"].as_ints())
     axes = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -230,7 +230,7 @@ def _array(tensor: ir.TensorProtocol) -> Array:
 
 
 def _plain(array: Array, *, floating: bool = True) -> Array:
-    """Numbers that NumPy computes with: bfloat16 and the like as floats, 4 bits as 8."""
+    """Numbers in a type of NumPy: bfloat16 and similar as floats, 4 bits as 8."""
     if array.dtype.kind in "fiubcOUS":
         return array
     floating = floating and not array.dtype.name.startswith(("int", "uint"))

@@ -1,4 +1,4 @@
-"""ONNX files: read whole or refused, written whole or not at all, with their external data."""
+"""ONNX files: read or written as a whole, with their external data."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
 
 def check_places(proto: onnx.ModelProto, path: Path) -> None:
-    """Refuse external data that begin or end nowhere, and remove what ONNX does not define."""
-    # Releases of onnx differ in what they do with the first. They ignore the second with a
-    # warning; a filter of warnings would not be safe among threads.
+    """Raise an error for invalid positions of external data, and remove entries unknown to ONNX."""
+    # Releases of onnx treat the first differently. They ignore the second with a warning, which a
+    # filter could not hide safely among threads.
     for tensor in _tensors(proto):
         if any(entry.key not in _KEYS for entry in tensor.external_data):
             known = [entry for entry in tensor.external_data if entry.key in _KEYS]
@@ -39,8 +39,8 @@ def check_places(proto: onnx.ModelProto, path: Path) -> None:
             place = entry.value
             if entry.key in ("offset", "length") and not (place.isascii() and place.isdigit()):
                 raise ModelError(
-                    f"{path} gives {place!r:.40} as the {entry.key} of weights in another file, "
-                    "which is no count of bytes; export it again."
+                    f"{path} has {place!r:.40} as the {entry.key} of weights in another file, "
+                    "which is not a number of bytes; export it again."
                 )
 
 
@@ -64,11 +64,11 @@ def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def follow_links(model: ir.Model, path: Path) -> None:
-    """Let a model that is a link read its weights where they really are, in place."""
-    # Hugging Face's cache keeps files under the hashes of their contents, and gives them their
-    # names by links in another folder. ONNX and ONNX Runtime refuse weights behind a link or
-    # outside the model's folder, so the tensors get the real file's name. Only names that the model
-    # lists are followed, without any `..`, and only into the folder that the model itself lies in.
+    """Let a model that is a link read its weights from their real place."""
+    # Hugging Face's cache stores files under the hashes of their contents, and names them by links
+    # in another folder. ONNX and ONNX Runtime refuse weights behind a link or outside the model's
+    # folder, so the tensors get the real file's name. Only names that the model lists are followed,
+    # without any `..`, and only into the real folder of the model.
     folder = path.resolve().parent
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     real_names = dict[str, str]()
@@ -77,7 +77,7 @@ def follow_links(model: ir.Model, path: Path) -> None:
         if isinstance(tensor, ir.ExternalTensor):
             name = _real_name(str(tensor.location), path, folder)
             if name is None:
-                return  # left as they are, to be refused by name
+                return  # not changed, so that an error names them
             real_names[str(tensor.location)] = name
     for value in values:
         tensor = value.const_value
@@ -96,13 +96,13 @@ def follow_links(model: ir.Model, path: Path) -> None:
 
 
 def data_folder(model: ir.Model) -> Path | None:
-    """Folder that the locations of a model's external data start from; None without any."""
+    """Folder that the locations of a model's external data refer to; None without any."""
     tensors = _external_tensors(model)
     return Path(tensors[0].base_dir).resolve() if tensors else None
 
 
 def _real_name(location: str, path: Path, folder: Path) -> str | None:
-    """Name, in the folder the model really lies in, of the file that a location means."""
+    """Name, in the real folder of the model, of the file of a location."""
     named = PurePath(location)
     if named.is_absolute() or ".." in named.parts:
         return None
@@ -115,7 +115,7 @@ def _real_name(location: str, path: Path, folder: Path) -> str | None:
     return None
 
 
-_ORT = "ONNX Runtime's own format, .ort; give the .onnx file that it was made from"
+_ORT = "ONNX Runtime's own format, .ort; pass the .onnx file that it was made from"
 _LOGGER = logging.getLogger("onnx_ir")
 
 
@@ -132,17 +132,17 @@ def _stop_collecting() -> bool:
 
 
 _NO_LOG = SharedSwitch(_raise_level, _LOGGER.setLevel)
-"""onnx-ir does not log what is answered in a sentence, or is of no matter."""
+"""Switch off onnx-ir's log, whose messages ntkit replaces by errors."""
 _NO_COLLECTOR = SharedSwitch(_stop_collecting, lambda before: gc.enable() if before else None)
-"""The garbage collector waits while the nodes of a large graph are made or written.
+"""Pause the garbage collector while the nodes of a large graph are made or written.
 
-It would go through all of them again and again, which takes longer than making them.
+It would visit all of them again and again, which takes longer than making them.
 """
 
 
 def deserialised(proto: onnx.ModelProto) -> ir.Model:
-    """Turn ONNX's own form into onnx-ir's, its nodes in an order that can run."""
-    # onnx-ir knows no maps, which ZipMap makes; it carries such tensors without a type.
+    """Convert ONNX's own form into onnx-ir's, with its nodes in a valid order."""
+    # onnx-ir has no maps, which ZipMap makes; it keeps such tensors without a type.
     for value in (*proto.graph.output, *proto.graph.value_info):
         if value.type.sequence_type.elem_type.HasField("map_type"):
             value.ClearField("type")
@@ -152,14 +152,14 @@ def deserialised(proto: onnx.ModelProto) -> ir.Model:
 
 
 def serialised(model: ir.Model) -> onnx.ModelProto:
-    """Turn onnx-ir's form into ONNX's own."""
+    """Convert onnx-ir's form into ONNX's own."""
     proto: onnx.ModelProto = ir.to_proto(model)
     _type_maps(proto)
     return proto
 
 
 def _type_maps(proto: onnx.ModelProto) -> bool:
-    """Give ZipMap's outputs their type back; whether there was one."""
+    """Restore the type of ZipMap's outputs; return whether there was one."""
     untyped = {value.name: value for value in proto.graph.output if not value.HasField("type")}
     for node in proto.graph.node if untyped else ():
         if node.op_type == "ZipMap" and node.output[0] in untyped:
@@ -172,8 +172,9 @@ def _type_maps(proto: onnx.ModelProto) -> bool:
 
 
 def read_model(path: Path) -> tuple[ir.Model, bytes]:
-    """Read an ONNX file, and its SHA-256; external data are mapped, from the file's folder."""
-    # A file that is a link, as in Hugging Face's cache, may have its data where the link leads to.
+    """Read an ONNX file, and its SHA-256; external data are memory-mapped."""
+    # A file that is a link, as in Hugging Face's cache, may have its data next to the link's
+    # target.
     with sound(path):
         if not path.is_file():
             raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
@@ -198,16 +199,14 @@ def read_model(path: Path) -> tuple[ir.Model, bytes]:
 
 
 def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
-    """Refuse a file whose names cannot be told apart, or are not text (protobuf lets them by)."""
+    """Raise an error if a file's names are ambiguous, or not text (protobuf accepts them)."""
     outputs = [value.name for value in proto.graph.output]
     if not outputs:
         raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
     if len(set(outputs)) < len(outputs):
-        raise ModelError(f"{path} names an output twice; give each output a name of its own.")
+        raise ModelError(f"{path} names an output twice; give each output a different name.")
     if proto.graph.sparse_initializer:
-        raise ModelError(
-            f"{path} keeps sparse weights, which ntkit does not read; store them dense."
-        )
+        raise ModelError(f"{path} has sparse weights, which ntkit does not read; store them dense.")
     kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
     for value in proto.graph.output:
         if kinds.get(value.name, kind := value.type.tensor_type.elem_type) != kind:
@@ -218,23 +217,23 @@ def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
     nodes = ((n.name, n.op_type, n.domain, *n.input, *n.output) for n in proto.graph.node)
     named = (outputs, (proto.producer_name, proto.producer_version), *entries, *nodes)
     if not all(isinstance(text, str) for texts in named for text in texts):
-        raise ModelError(f"{path} holds names that are not UTF-8 text; export it again.")
+        raise ModelError(f"{path} has names that are not UTF-8 text; export it again.")
 
 
 def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
     file, absolute = Path(tensor.path), Path(str(tensor.location)).is_absolute()
     if absolute and not file.resolve().is_relative_to(folder):
         raise ModelError(
-            f"{path} keeps weights outside its own folder, by an absolute path ({file}), which "
-            "ONNX does not allow; where that file is, save the model again with its weights beside "
-            "it (onnx.save with save_as_external_data=True)."
+            f"{path} has weights outside its own folder, by an absolute path ({file}), which ONNX "
+            "does not allow. On the machine with that file, save the model again with its weights "
+            "next to it (onnx.save with save_as_external_data=True)."
         )
     if not file.is_file():
-        raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
+        raise ModelError(f"{path} has weights in {file}, which is missing; copy it there.")
     if not file.resolve().is_relative_to(folder):
         raise ModelError(
-            f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
-            "does not allow; copy both files into one folder."
+            f"{path} has weights in {file.resolve()}, outside its own folder, which ONNX does not "
+            "allow; copy both files into one folder."
         )
     if file.samefile(path):
         raise ModelError(f"{path} names itself as the file of its weights; export it again.")
@@ -242,7 +241,7 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
 
 @contextmanager
 def sound(path: Path | None) -> Iterator[None]:
-    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
+    """Turn the errors of onnx-ir, protobuf and NumPy for a broken file into a message."""
     try:
         with _NO_COLLECTOR(), _NO_LOG():
             yield
@@ -252,16 +251,16 @@ def sound(path: Path | None) -> Iterator[None]:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # broken files make libraries raise anything
         raise ModelError(
-            f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
+            f"{path or 'The model'} is not a valid ONNX model: {one_line(error)}."
         ) from error
 
 
 def write_model(
     model: ir.Model, path: Path, *, force: bool, verify: Callable[[Path], object] | None
 ) -> Path:
-    """Write a model into a temporary folder, check it there, and give it its name."""
-    # External data get a name that is free, so that a model that is replaced is whole until the one
-    # rename that replaces it; the data it used go afterwards.
+    """Write a model into a temporary folder, check it there, and rename it."""
+    # External data get an unused name, so that a replaced model is complete until the one rename;
+    # its old data are removed afterwards.
     sources = external_files(model)
     with _written(path):
         if path.is_dir():
@@ -269,11 +268,11 @@ def write_model(
         if os.path.lexists(path) and not force:
             raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
         if not path.parent.is_dir():
-            raise InputError(f"The folder {path.parent} does not exist; make it first.")
+            raise InputError(f"The folder {path.parent} does not exist; create it first.")
     replaced = _own_data(path)
     for target in (path, *replaced):
         if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
-            raise InputError(f"{target} holds weights that the model reads; choose another name.")
+            raise InputError(f"{target} has weights that the model reads; choose another name.")
     data = _free_data_name(path) if sources else None
     with _written(path):
         work = tempfile.TemporaryDirectory(
@@ -292,21 +291,23 @@ def write_model(
             try:
                 verify(temporary)
             finally:
-                if data is not None:  # which the check has mapped: Windows moves no such file
+                if (
+                    data is not None
+                ):  # which the check has memory-mapped: Windows does not move such a file
                     gc.collect()
         with _written(path):
             _give_names(temporary, path, data)
             for file in replaced:
-                with suppress(OSError):  # the model is there; a data file nobody reads may stay
+                with suppress(OSError):  # the model is written; an unused data file may remain
                     file.unlink()
     return path
 
 
 def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
-    """Data first: nothing reads them until the model that names them is there."""
+    """Data first: nothing reads them before the model exists."""
     made = None if data is None else temporary.with_name(data.name)
     if made is None or data is None or not made.exists() or not made.stat().st_size:
-        give_name(temporary, path)  # with weights so small that the model holds them itself
+        give_name(temporary, path)  # with weights so small that the model contains them itself
         return
     give_name(made, data)
     try:
@@ -323,11 +324,11 @@ def _free_data_name(path: Path) -> Path:
 
 
 def _own_data(path: Path) -> list[Path]:
-    """External data of a model to be replaced that bear its name, and so belong to it alone."""
+    """External data of a model to be replaced that have its name, and so belong to it alone."""
     try:
         graph = onnx.load(path, load_external_data=False).graph if path.exists() else None
     except (DecodeError, OSError, ValueError):
-        return []  # it is no model
+        return []  # it is not a model
     entries = [e for t in (graph.initializer if graph else ()) for e in t.external_data]
     names = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
     pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
@@ -344,7 +345,7 @@ def fingerprint(model: ir.Model, digest: bytes | None) -> str:
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Turn what keeps a model from being written into a sentence."""
+    """Turn errors of writing a model into a message."""
     try:
         with saying_what_failed(path):
             yield
@@ -359,7 +360,7 @@ def _written(path: Path) -> Iterator[None]:
 
 
 def external_files(model: ir.Model) -> list[Path]:
-    """Files outside the model's own that hold some of its weights."""
+    """Files other than the model's own with some of its weights."""
     return sorted({Path(tensor.path) for tensor in _external_tensors(model)})
 
 
@@ -369,7 +370,7 @@ def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
 
 
 def one_line(error: Exception) -> str:
-    """Write another library's error, or what caused it, as the end of a sentence."""
+    """Another library's error, or its cause, as the end of a sentence."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     lines = str(error).strip().splitlines()
@@ -381,18 +382,17 @@ _SHOWN = 6
 
 
 def model_file(path: Path) -> Path:
-    """Give the ONNX file that a path names: itself, or that of a folder of one model."""
+    """The ONNX file of a path: the file itself, or that of a folder with one model."""
     # Exporters (Optimum), the Hugging Face Hub, MLflow and ntkit's own `--deploy` write folders
-    # that hold a model as `model.onnx` or `onnx/model.onnx`, beside its tokenizer and more.
-    if not os.path.isdir(path):  # unlike is_dir no error where a name is too long
+    # with a model as `model.onnx` or `onnx/model.onnx`, next to its tokenizer and other files.
+    if not os.path.isdir(path):  # unlike is_dir, no error for a name that is too long
         return path
     models = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
     if len(models) == 1:
         return models[0]
     if models:
         raise ModelError(
-            f"{path} is a folder of two models, {_NAME} and onnx/{_NAME}; name the one that is "
-            "meant."
+            f"{path} is a folder with two models, {_NAME} and onnx/{_NAME}; name one of them."
         )
     names = sorted(
         file.relative_to(path).as_posix()

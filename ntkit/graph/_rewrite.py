@@ -1,4 +1,4 @@
-"""Put nodes and constants into a graph, pool its tokens, take away what nothing reads any more."""
+"""Add nodes and constants to a graph, pool its tokens, remove unused parts."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Nodes:
         return node.outputs[0]
 
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
-        """Add a constant; no initialiser, which old files would need as an input too."""
+        """Add a constant; not an initialiser, which old files would also need as an input."""
         if not isinstance(array, ir.TensorProtocol):
             array = ir.tensor(np.asarray(array), dtype=dtype)
         return self.node("Constant", [], {"value": array})
 
 
 def takes_place_of(graph: ir.Graph, new: ir.Value, old: ir.Value) -> ir.Value:
-    """Make ``new`` what everything reads that read ``old``, under its name."""
+    """Make ``new`` the input of all readers of ``old``, under its name."""
     name = old.name
     new.type, new.shape = old.type, old.shape
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
@@ -48,7 +48,7 @@ def takes_place_of(graph: ir.Graph, new: ir.Value, old: ir.Value) -> ir.Value:
 
 
 def remove_unused(graph: ir.Graph, node: ir.Node) -> None:
-    """Remove a node nothing reads, and what was there for it alone."""
+    """Remove a node without readers, and everything that only it used."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -60,7 +60,7 @@ def remove_unused(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def forget(graph: ir.Graph, values: Iterable[ir.Value]) -> list[ir.Node]:
-    """Drop initialisers nothing reads any more; the nodes to look at next."""
+    """Remove initialisers without readers; return the next nodes to check."""
     nodes = []
     for value in values:
         producer = value.producer()
@@ -78,7 +78,7 @@ def new_initializer(
     *like: ir.Value | None,
     dtype: ir.DataType | None = None,
 ) -> ir.Value:
-    """A constant of the float type that the first of some tensors has."""
+    """A constant of the first tensor's float type."""
     name = free_name(graph, name)
     dtypes = (known for known in map(dtype_of, like) if known and known.is_floating_point())
     dtype = dtype or next(dtypes, ir.DataType.FLOAT)
@@ -113,22 +113,21 @@ def free_name(graph: ir.Graph, wanted: str) -> str:
 
 
 POOLINGS = ("cls", "mean")
-# The operator set from which on an operator takes its axes as an input, not as an attribute.
+# The operator set from which on an operator gets its axes as an input, not as an attribute.
 _AXES_AS_INPUT = {"ReduceSum": 13, "Unsqueeze": 13, "ReduceMean": 18}
 _BROADCASTING_MAX = 8
 
 
 def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
-    """Append the pooling of a tensor (N, T, D) to a graph, in place, unless it is there already."""
-    # "cls" takes the first token, "mean" the mean over those that the attention mask shows. The
-    # pooled tensor is named after the pooling and the tensor, so that a written model's is found
-    # again.
+    """Append the pooling of a tensor (N, T, D) to a graph, in place, unless it is already there."""
+    # "cls" takes the first token, "mean" the mean over unmasked tokens. The pooled tensor is named
+    # after the pooling and the tensor, so that it is found again in a written model.
     if pooling not in POOLINGS:
-        raise InputError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling!r}.")
+        raise InputError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
     if embedding is None:
         raise InputError(
             "Pooling needs the tensor to pool; name it with --embedding NAME (embedding= in "
-            "Python), for instance last_hidden_state."
+            "Python), such as last_hidden_state."
         )
     tokens = value_named(model.graph, embedding)
     name = f"ntkit.pooled.{pooling}.{embedding}"
@@ -149,16 +148,16 @@ def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
 
 
 def _shape_and_type(model: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.DataType]:
-    """Shape (N, T, D) and element type, as the file says, else as ONNX infers them."""
+    """Shape (N, T, D) and element type, from the file or inferred by ONNX."""
     whole = value.shape is not None and value.dtype is not None
     known = value if whole else Shapes(model).known(value)
     shape = known.shape if known.shape is not None else ir.Shape([None, None, None])
     dtype = known.dtype or ir.DataType.FLOAT
     if len(shape) != 3 or not dtype.is_floating_point():
         raise InputError(
-            f"Pooling takes one vector of floats per token, but {value.name!r} has the shape "
-            f"{shape} and holds {dtype.name.lower()}; name another tensor with --embedding NAME, "
-            "or leave out --pooling (pooling= in Python)."
+            f"Pooling needs one vector of floats per token, but {value.name!r} has the shape "
+            f"{shape} and type {dtype.name.lower()}; name another tensor with --embedding NAME, or "
+            "leave out --pooling (pooling= in Python)."
         )
     return shape, dtype
 
@@ -188,14 +187,14 @@ def _mean(graph: ir.Graph, nodes: Nodes, tokens: ir.Value, shape: ir.Shape,
     of_its_range = np.float32 if dtype == ir.DataType.BFLOAT16 else dtype.numpy()
     least = np.full(1, np.finfo(of_its_range).tiny).astype(dtype.numpy())
     count = nodes.node("Max", [count, nodes.constant(least, dtype)])
-    # Divided before summing: a sum of half-precision numbers may overflow where its mean does not.
+    # Divided before summing, because a sum of half-precision numbers may overflow.
     shares = along(graph, nodes, "Unsqueeze", nodes.node("Div", [weights, count]), 2)
     weighted = nodes.node("Mul", [tokens, shares])
     return along(graph, nodes, "ReduceSum", weighted, 1, keepdims=0)
 
 
 def _mask_of(graph: ir.Graph, shape: ir.Shape) -> ir.Value | None:
-    """The input that says which tokens are there; None if the model has no such input."""
+    """The input that masks tokens; None if the model has no such input."""
     named = [
         value
         for value in graph.inputs
@@ -205,7 +204,7 @@ def _mask_of(graph: ir.Graph, shape: ir.Shape) -> ir.Value | None:
     if len(named) > 1:
         raise InputError(
             f"The model has the masks {[value.name for value in named]}, none of them named "
-            "'attention_mask', and pooling by the mean needs to know which one to use; rename it, "
+            "'attention_mask', and pooling by the mean needs to know which one to use. Rename it, "
             "or pool inside the model."
         )
     mask = named[0] if named else None

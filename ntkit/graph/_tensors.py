@@ -1,4 +1,4 @@
-"""Tensors of a graph by name, and the part of it that some tensors are computed from."""
+"""Tensors of a graph by name, and the subgraph that computes some tensors."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class TensorInfo:
     name : str
         Its name in the graph.
     shape : tuple of int, str or None; or None
-        Its axes; None where the graph gives no shape at all.
+        Its axes; None if the graph has no shape.
     dtype : str
         ONNX's element type in lower case: "float32", "float16", "double", "uint8", …
     columns : tuple of str or None
-        Of a model that says so: the columns of a table that are its numbers, in their order.
+        If the model names them: columns of a table for its numbers, in their order.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class TensorInfo:
 
 
 class Shapes:
-    """Shapes of a model's tensors: as the file says, else as ONNX infers them, once asked for."""
+    """Shapes of a model's tensors, from the file or inferred by ONNX on first use."""
 
     def __init__(self, model: ir.Model) -> None:
         self._model = model
@@ -59,7 +59,7 @@ class Shapes:
         return _sides(self.known(value).shape if value.shape is None else value.shape)
 
     def known(self, value: ir.Value) -> ir.Value:
-        """The tensor with what ONNX infers of it."""
+        """The tensor with the shape that ONNX infers."""
         return self._inferred.get(value.name or "", value)
 
     @cached_property
@@ -70,7 +70,7 @@ class Shapes:
 
 
 def _without_maps(model: ir.Model) -> ir.Model:
-    """Take ZipMap away: onnx-ir cannot read the type that inference gives it."""
+    """Remove ZipMap: onnx-ir cannot read the type that inference gives it."""
     for node in [n for n in model.graph if n.op_type == "ZipMap"]:
         for value in node.outputs:
             if value.is_graph_output():
@@ -80,7 +80,7 @@ def _without_maps(model: ir.Model) -> ir.Model:
 
 
 def _with_small_tensors(model: ir.Model) -> ir.Model:
-    """Read small tensors from external data: axes and shapes, which inference does not look up."""
+    """Read small tensors from external data: axes and shapes, which inference does not load."""
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.size <= _SMALL:
@@ -95,17 +95,17 @@ def _sides(shape: ir.Shape | None) -> Shape:
 
 
 def is_standard(node: ir.Node) -> bool:
-    """Whether a node is an operator of ONNX itself, not a namesake from another domain."""
+    """Whether a node is an operator of ONNX itself, not one of the same name in another domain."""
     return node.domain in _STANDARD_DOMAINS
 
 
 def attribute(node: ir.Node, name: str, default: Any) -> Any:
-    """The value of an operator's attribute, or what it is when left out."""
+    """The value of an operator's attribute, or its default."""
     return node.attributes[name].value if name in node.attributes else default
 
 
 def inlined_size(model: ir.Model) -> float:
-    """Number of nodes with every call of the model's own functions written out."""
+    """Number of nodes with every call of the model's own functions expanded."""
     sizes: dict[object, float] = {}
 
     def size(nodes: Iterable[ir.Node]) -> float:
@@ -114,7 +114,7 @@ def inlined_size(model: ir.Model) -> float:
     def called(node: ir.Node) -> float:
         identifier = node.op_identifier()
         if identifier not in sizes:
-            sizes[identifier] = float("inf")  # what calls itself never ends
+            sizes[identifier] = float("inf")  # a recursive function never ends
             sizes[identifier] = size(model.functions[identifier].all_nodes())
         return sizes[identifier]
 
@@ -133,7 +133,9 @@ def value_named(graph: ir.Graph, name: str) -> ir.Value:
         if value.name == name:
             return value
     near = ", ".join(repr(value.name or "") for value in [*graph.inputs, *computed][-6:])
-    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
+    raise HeadNotFoundError(
+        f"The model has no tensor {name!r}; its last ones are {near}. Name one of them."
+    )
 
 
 def info_of(value: ir.Value) -> TensorInfo:
@@ -149,13 +151,13 @@ def info_of(value: ir.Value) -> TensorInfo:
 
 
 def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:
-    """View what some tensors are computed from, with only the inputs it needs."""
+    """The subgraph that computes some tensors, with only the inputs that it needs."""
     return _part(graph, None, outputs)
 
 
 def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
-    """View what computes the graph's outputs from ``start``; None if nothing does."""
-    # Its inputs are `start` and the graph inputs that the same outputs need besides.
+    """The subgraph from ``start`` to the graph's outputs; None if there is none."""
+    # Its inputs are `start` and the other graph inputs that the same outputs need.
     outputs = [
         v for v in graph.outputs if v is not start and any(start is a for a in ancestors([v]))
     ]
@@ -177,7 +179,7 @@ def _part(graph: ir.Graph, start: ir.Value | None, outputs: list[ir.Value]) -> i
 
 
 def ancestors(values: Iterable[ir.Value], stops: Collection[int] = ()) -> Iterator[ir.Value]:
-    """Tensors that some are computed from, these included, not going past those of ``stops``."""
+    """Tensors that some are computed from, themselves included, ending at those of ``stops``."""
     waiting, seen = [*values], set[int]()
     while waiting:
         value = waiting.pop()

@@ -22,7 +22,7 @@ from ntkit.exceptions import InputError
 from ntkit.inputs._image_preprocessing import ImagePreprocessing
 
 _T = TypeVar("_T")
-_READERS = 8  # files read at once; hashing, decoding and reading let other threads run
+_READERS = 8  # files read at once; hashing, decoding and reading release the interpreter
 # Pillow opens these by running another program, or not at all.
 _NO_PICTURES = frozenset(["BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"])
 
@@ -35,7 +35,7 @@ class ImageFiles:
     paths : sequence of pathlib.Path
         The files, N of them.
     preprocessing : ImagePreprocessing
-        Applied to each image.
+        Preprocessing of each image.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class ImageFiles:
     """
 
     measurable = True
-    """Whether what is measured of the files is true of what the model sees."""
+    """Whether measurements of the files describe the model's inputs."""
 
     def __init__(self, paths: Sequence[Path], preprocessing: ImagePreprocessing) -> None:
         self.paths = list(paths)
@@ -79,7 +79,7 @@ class ImageFiles:
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise InputError(
-                f"The images differ in size ({sorted(shapes)[:3]}); give one with --resize "
+                f"The images differ in size ({sorted(shapes)[:3]}); set one with --resize "
                 "HEIGHT,WIDTH."
             )
         return np.stack(images)
@@ -99,7 +99,7 @@ class ImageFiles:
         return decode(self.paths[row])
 
     def digests(self, start: int, stop: int) -> Iterator[bytes]:
-        """Digests of the files' contents, whatever their names."""
+        """Digests of the files' contents, regardless of their names."""
         return _ahead(self._digest, range(start, stop))
 
     def _digest(self, row: int) -> bytes:
@@ -114,9 +114,9 @@ class ImageFiles:
 
 
 class MeasuredImages(ImageFiles):
-    """Image files that are hashed and measured as a model reads them: each is opened once."""
+    """Image files that are hashed and measured when a model reads them: each is opened once."""
 
-    # They are for one run: a file that changes meanwhile keeps the digest of what the model saw.
+    # They serve one run: if a file changes meanwhile, the digest is that of the model's input.
 
     def __init__(self, files: ImageFiles) -> None:
         super().__init__(files.paths, files.preprocessing)
@@ -125,7 +125,7 @@ class MeasuredImages(ImageFiles):
         self._inputs = np.empty((0,), np.float32)
 
     def first_inputs(self, n: int) -> NDArray[np.float32]:
-        """The first model inputs; they are kept, so that a run over all does not decode again."""
+        """The first model inputs, kept so that a run over all does not decode them again."""
         if len(self._inputs) < min(n, len(self)):
             self._inputs = self[:n]
         return self._inputs[:n]
@@ -135,7 +135,7 @@ class MeasuredImages(ImageFiles):
         return True
 
     def measurements(self) -> list[Any]:
-        """Measurement of each image; those that no model has read are read now."""
+        """Measurement of each image; images that no model has read are read now."""
         unread = [row for row, value in enumerate(self._measurements) if value is None]
         for _ in _ahead(self._image, unread):
             pass
@@ -169,29 +169,29 @@ def _decoded(file: BufferedReader) -> Image.Image:
         with Image.open(file, formats=_formats()) as image:
             image.load()
             return image
-    except UnidentifiedImageError:  # it shows the file object
+    except UnidentifiedImageError:  # the message would show the file object
         raise OSError(f"cannot identify image file {str(file.name)!r}") from None
 
 
 def _opened(path: Path) -> BufferedReader:
     if not path.is_file():
-        raise OSError("it is no file")  # a pipe would be waited for
+        raise OSError("it is not a file")  # reading a pipe would wait
     return path.open("rb")
 
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into a sentence."""
+    """Turn any error of a decoder into a sentence."""
     try:
         yield
-    except Exception as error:  # every decoder of Pillow's has its own way to fail
+    except Exception as error:  # every decoder of Pillow's has its own errors
         raise InputError(
             f"{path} cannot be decoded as an image ({error}); remove it or pass --skip-bad."
         ) from error
 
 
 def _ahead(read: Callable[[int], _T], rows: Sequence[int]) -> Iterator[_T]:
-    """Results of reading rows, in their order; some are read ahead, in threads."""
+    """Results of reading rows, in their order; threads read some ahead."""
     waiting, rest = deque[Future[_T]](), iter(rows)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="ntkit-images") as pool:
         while True:
@@ -215,6 +215,6 @@ def image_extensions() -> frozenset[str]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Names of the kinds of files that Pillow opens by itself."""
+    """Names of the formats that Pillow opens without other programs."""
     Image.init()
     return tuple(kind for kind in Image.ID if kind not in _NO_PICTURES)

@@ -1,4 +1,4 @@
-"""Steps from an image to a model input, as a user or the files beside a model say."""
+"""Steps from an image to a model input, set by a user or by the files next to a model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ntkit._text import shortened
 from ntkit.exceptions import InputError
 from ntkit.model import PREPROCESSING, FrozenModel, folders_of
 
-# Pillow numbers its filters so, and so do the files that Hugging Face's library writes.
+# Pillow's numbers of the filters, which the files of Hugging Face's library use as well.
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
-_ORIENTATION = 0x0112  # the EXIF tag, and how to turn an image that has it upright
+_ORIENTATION = 0x0112  # EXIF tag, and the rotation that makes the image upright
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,12 +38,12 @@ def filter_of(resample: int | str) -> int:
     known = FILTERS.get(resample.lower()) if isinstance(resample, str) else resample
     if known is None or isinstance(known, bool) or known not in FILTERS.values():
         names = ", ".join(f"{name} ({number})" for name, number in FILTERS.items())
-        raise InputError(f"resample is one of {names}; got {resample!r}.")
+        raise InputError(f"resample must be one of {names}; got {resample!r}.")
     return int(known)
 
 
 def upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    """Turn an image as its EXIF orientation says."""
+    """Rotate an image by its EXIF orientation."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
@@ -51,13 +51,13 @@ def orientation_of(image: Image.Image) -> int | None:
     """EXIF orientation of an image, which some conversions lose."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # damaged metadata of a sound image: viewers show it as it is stored
+    except Exception:  # damaged metadata of a sound image: viewers show it without rotation
         return None
     return orientation if isinstance(orientation, int) else None
 
 
 def in_colours(image: Image.Image, mode: str) -> Image.Image:
-    """Convert to grey or RGB; Pillow warns where it drops the transparency of a palette."""
+    """Convert to grey or RGB; Pillow warns if it drops the transparency of a palette."""
     if image.mode in ("P", "PA") and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert(mode)
@@ -92,7 +92,7 @@ def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) ->
 def center_crop(
     pixels: NDArray[Any], crop: tuple[int, int], rounding: Literal["down", "even"]
 ) -> NDArray[Any]:
-    """Cut out the middle of an array of shape (H, W, C)."""
+    """Cut the centre from an array of shape (H, W, C)."""
     height, width = pixels.shape[:2]
     if height < crop[0] or width < crop[1]:
         raise InputError(
@@ -108,7 +108,7 @@ Config = Mapping[str, Any]
 
 
 def refuse_unknown(config: Config, known: Iterable[str]) -> None:
-    """Refuse a key that might change the pixels; one without a value does nothing."""
+    """Raise an error for a key that might change the pixels; a key without a value does nothing."""
     for key in sorted(config.keys() - set(known)):
         if config[key] is not None:
             raise ValueError(
@@ -117,7 +117,7 @@ def refuse_unknown(config: Config, known: Iterable[str]) -> None:
 
 
 def flag(config: Config, key: str, default: bool | None) -> bool:
-    """True or false; the default for null or nothing, where there is one."""
+    """True or false; null or a missing key gives the default, if there is one."""
     value = default if config.get(key) is None else config[key]
     if not isinstance(value, bool):
         raise ValueError(f"its key {key!r} is {_short(config.get(key))}, not true or false")
@@ -125,7 +125,7 @@ def flag(config: Config, key: str, default: bool | None) -> bool:
 
 
 def number(config: Config, key: str, default: float) -> float:
-    """A number above zero; the default for null or nothing."""
+    """A number above zero; null or a missing key gives the default."""
     value = default if config.get(key) is None else config[key]
     if not _is_number(value) or value <= 0:
         raise ValueError(f"its key {key!r} is {_short(config[key])}, not a number above 0")
@@ -153,7 +153,7 @@ def resample_of(value: Any, key: str) -> int:
     try:
         return filter_of(value)
     except (InputError, AttributeError, TypeError):
-        raise ValueError(f"its key {key!r} is {_short(value)}, no filter of Pillow's") from None
+        raise ValueError(f"its key {key!r} is {_short(value)}, not a filter of Pillow's") from None
 
 
 def _is_number(value: Any) -> bool:
@@ -169,7 +169,7 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class _Processor:
-    """Defaults of a processor that its file need not name."""
+    """Defaults of an image processor for keys that its file may omit."""
 
     square: bool | None
     crops: bool | None = False
@@ -196,7 +196,7 @@ _PROCESSORS = {
     "efficientnet": _Processor(square=True, own=("include_top", "rescale_offset")),
     "mobilevit": _Processor(square=False, crops=True, own=("do_flip_channel_order",)),
 }
-# Of no processor: a file that somebody wrote for a model of their own.
+# Keys without a processor: in files that somebody wrote for their own model.
 _PLAIN = _Processor(square=None)
 
 _TYPES = ("image_processor_type", "feature_extractor_type")
@@ -206,7 +206,7 @@ _READ = frozenset(
         *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad"),
     }
 )
-# About other things than the pixels of an RGB image: names, segmentation maps, tensors, devices.
+# Keys that do not affect the pixels of an RGB image: names, segmentation maps, tensors, devices.
 _HARMLESS = frozenset(
     {
         *(*_TYPES, "processor_class", "_processor_class", "transformers_version"),
@@ -218,12 +218,12 @@ _HARMLESS = frozenset(
 
 
 def processor_name(config: Config) -> str | None:
-    """Name of the image processor a file is for, if it gives one."""
+    """Name of a file's image processor, if it gives one."""
     return next((str(config[key]) for key in _TYPES if config.get(key) is not None), None)
 
 
 def processor_steps(config: Config) -> dict[str, Any]:
-    """Read a file's content as parameters of ``ImagePreprocessing``."""
+    """Parameters of ``ImagePreprocessing`` from a file's content."""
     name = processor_name(config)
     kind = re.sub(r"(featureextractor|imageprocessor(fast|pil)?)$", "", (name or "").lower())
     processor = _PROCESSORS.get(kind) if name is not None else _PLAIN
@@ -237,8 +237,8 @@ def processor_steps(config: Config) -> dict[str, Any]:
     if resize is not None and (name is not None or config.get("resample") is not None):
         steps["resample"] = resample_of(config.get("resample"), "resample")
     if kind == "dinov3vit" and steps.get("resample", 2) != 2:
-        # It resizes numbers that are not whole: only without overshoot does that come to the same.
-        raise ValueError(f"a {name} resizes otherwise than Pillow if 'resample' is not bilinear")
+        # It resizes numbers that are not whole; only without overshoot the result is the same.
+        raise ValueError(f"a {name} resizes differently from Pillow if 'resample' is not bilinear")
     rescales = flag(config, "do_rescale", True)
     steps["scale"] = number(config, "rescale_factor", 1 / 255) if rescales else 1.0
     steps["mean"], steps["std"] = _mean_and_std(config, kind, rescales)
@@ -270,11 +270,11 @@ def _resize_and_crop(
 
 
 def _is_square(config: Config, processor: _Processor, kind: str, crops: bool) -> bool | None:
-    """Whether a size of one number is that of both sides; None where nobody can say."""
+    """Whether a size of one number is that of both sides; None if that is unknown."""
     if config.get("default_to_square") is not None:
         return flag(config, "default_to_square", None)
     if kind == "" and not crops:
-        return True  # the library's rule where a processor has none of its own
+        return True  # the library's rule for a processor without its own
     return processor.square
 
 
@@ -292,8 +292,8 @@ def _size(config: Config, square: bool | None) -> Size:
     length = side(size, "size")
     if square is None:
         raise ValueError(
-            f"its size of {length} may be that of the shorter side or of both, and it names no "
-            "image processor that would tell"
+            f"its size of {length} may be that of the shorter side or of both sides, and it does "
+            "not name an image processor"
         )
     return (length, length) if square else length
 
@@ -310,7 +310,7 @@ def _both_sides(size: Any, key: str) -> tuple[int, int]:
 
 
 def _enlarged(resize: Size, share: float) -> Size:
-    """The size of which a crop keeps a share."""
+    """The size that a crop takes a share of."""
     if isinstance(resize, int):
         return int(resize / share)
     height, width = (int(length / share) for length in resize)
@@ -320,7 +320,7 @@ def _enlarged(resize: Size, share: float) -> Size:
 def _mean_and_std(
     config: Config, kind: str, rescales: bool
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Numbers to subtract and to divide by, all steps in one."""
+    """Numbers to subtract and to divide by, with all steps combined."""
     normalizes = flag(config, "do_normalize", kind != "mobilevit")
     if kind == "mobilevit" and normalizes:
         raise ValueError("a MobileViTImageProcessor does not normalise ('do_normalize')")
@@ -338,8 +338,8 @@ def _mean_and_std(
 
 
 _TIMM_READ = frozenset({"input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std"})
-# Where weights come from, what the classes are, what the network can be adapted to. The test size
-# is one that timm does not use unless asked to.
+# Source of weights, names of the classes, and possible adaptations of the network. timm uses the
+# test size only on request.
 _TIMM_HARMLESS = frozenset(
     {
         *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "architecture"),
@@ -354,15 +354,15 @@ _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 def is_timm_config(config: Config) -> bool:
-    """Whether a ``config.json`` is timm's, in its present form or the one of before 2023."""
+    """Whether a ``config.json`` is timm's, in its present form or in that before 2023."""
     return "pretrained_cfg" in config or {"architecture", "input_size"} <= config.keys()
 
 
 def timm_steps(config: Config) -> dict[str, Any]:
-    """Read a file's content as parameters of ``ImagePreprocessing``."""
+    """Parameters of ``ImagePreprocessing`` from a file's content."""
     entries = config.get("pretrained_cfg", config)
     if not isinstance(entries, Mapping):
-        raise ValueError("its key 'pretrained_cfg' is no object")
+        raise ValueError("its key 'pretrained_cfg' is not an object")
     refuse_unknown(entries, _TIMM_READ | _TIMM_HARMLESS)
     settings = {**_IMAGENET, **{key: value for key, value in entries.items() if value}}
     sizes = settings.get("input_size", [3, 224, 224])
@@ -391,14 +391,14 @@ def timm_steps(config: Config) -> dict[str, Any]:
 
 _HUGGING_FACE, _TIMM = "preprocessor_config.json", "config.json"
 _MEND = (
-    "give the preprocessing itself (--resize, --mean and --std; --crop, --scale and --resample "
-    "where they are not none, 1/255 and bilinear)"
+    "pass the preprocessing itself (--resize, --mean and --std; --crop, --scale and --resample if "
+    "they are not none, 1/255 and bilinear)"
 )
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Parameters of ``ImagePreprocessing``, and where they come from."""
+    """Parameters of ``ImagePreprocessing``, and their source."""
 
     steps: dict[str, Any]
     source: str
@@ -410,7 +410,7 @@ def read_image_config(path: str | Path) -> Steps:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
-            raise ValueError("it holds no object")
+            raise ValueError("it does not contain an object")
         if is_timm_config(config):
             return Steps(timm_steps(config), f"as {path.name} (timm) says")
         name = processor_name(config)
@@ -422,8 +422,8 @@ def read_image_config(path: str | Path) -> Steps:
 
 
 def steps_beside(model: FrozenModel) -> Iterator[Steps]:
-    """Preprocessing of a model's images: of the files beside it, then of its own metadata."""
-    # Files lie beside the model, or in the folder above one that is named `onnx`.
+    """Preprocessing of a model's images: from the files next to it, then from its metadata."""
+    # The files are next to the model, or in the parent of a folder named `onnx`.
     for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():
             yield read_image_config(folder / _HUGGING_FACE)
@@ -434,7 +434,7 @@ def steps_beside(model: FrozenModel) -> Iterator[Steps]:
 
 
 def _is_timms(path: Path) -> bool:
-    """Whether a ``config.json`` is timm's; most are about a network, and say nothing of images."""
+    """Whether a ``config.json`` is timm's; most describe a network and say nothing of images."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -455,11 +455,11 @@ def _recorded(text: str) -> Steps:
 
 
 _ASSUMED = (
-    "assumed from the model's input, as neither a preprocessor_config.json nor timm's config.json "
-    "lies beside the model: compare with how the model was trained"
+    "assumed from the model's input, because there is no preprocessor_config.json or timm's "
+    "config.json next to the model: compare with how the model was trained"
 )
-_LATE = ("channel_order", "crop_rounding")  # stores of before these came lack them
-_ESSENTIAL = {"resize", "mean", "std"}  # what an unusable file must not be asked for
+_LATE = ("channel_order", "crop_rounding")  # stores of older versions lack them
+_ESSENTIAL = {"resize", "mean", "std"}  # parameters that are not read from an unusable file
 
 
 @dataclass(frozen=True)
@@ -475,26 +475,27 @@ class ImagePreprocessing:
     scale : float
         Factor on the pixel values 0 … 255.
     mean, std : tuple of float
-        Subtracted and divided by, per channel, after scaling; one value serves all channels.
+        Values to subtract and to divide by, per channel, after scaling; one value applies to all
+        channels.
     layout : {"NCHW", "NHWC"}
         Order of the axes.
     channels : {1, 3}
-        Grey or RGB.
+        Color mode: grey or RGB.
     resample : int or str
         Pillow's resampling filter: "nearest", "lanczos", "bilinear", "bicubic", "box",
         "hamming", or its number; kept as the number.
     channel_order : {"RGB", "BGR"}
-        Which of three channels comes first; mean and std are in this order.
+        Order of three channels; mean and std are in this order.
     crop_rounding : {"down", "even"}
-        Where the crop begins if the middle is half a pixel: rounded down, as Hugging Face's
-        library does, or to an even number, as torchvision and timm do.
+        Start of the crop if the middle is half a pixel: rounded down, as in Hugging Face's library,
+        or to an even number, as in torchvision and timm.
     source : str
-        Where the values come from, as the end of a sentence. It is not compared.
+        Source of the values, as the end of a sentence. It is not compared.
 
     Raises
     ------
     InputError
-        If a value is none of these.
+        If a value is not valid.
 
     Examples
     --------
@@ -528,33 +529,33 @@ class ImagePreprocessing:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 known = " or ".join(map(repr, values))
-                raise InputError(f"{name} is {known}; got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be {known}; got {getattr(self, name)!r}.")
         for name in ("resize", "crop"):
             sides = getattr(self, name)
             if sides is not None and np.min(sides) < 1:
-                raise InputError(f"{name} is in pixels, at least 1; got {sides}.")
+                raise InputError(f"{name} must be in pixels, at least 1; got {sides}.")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) not in (1, self.channels):
                 raise InputError(
-                    f"{name} has {len(values)} values for {self.channels} channel(s); give one a "
+                    f"{name} has {len(values)} values for {self.channels} channel(s); pass one per "
                     f"channel, or one for all (--{name})."
                 )
         numbers = [self.scale, *self.mean, *self.std]
         if not np.isfinite(numbers).all() or not self.scale or not all(self.std):
-            raise InputError("scale, mean and std are finite numbers, scale and std not zero.")
+            raise InputError("scale, mean and std must be finite numbers, scale and std not zero.")
 
     @classmethod
     def from_config(cls, path: str | Path) -> ImagePreprocessing:
         """Read a Hugging Face ``preprocessor_config.json``, or timm's ``config.json``.
 
-        Layout and channels, which the file does not say, are three channels in NCHW.
+        The file does not contain layout and channels; they are three channels in NCHW.
 
         Raises
         ------
         InputError
-            If the file is not one; if it holds a key, or is for an image processor, of which it
-            is not known what they do to an image.
+            If the file is not of this format, or contains a key or an image processor with an
+            unknown effect on images.
         """
         return cls()._with(read_image_config(path), {})
 
@@ -562,7 +563,7 @@ class ImagePreprocessing:
     def for_input(cls, shape: Sequence[Any] | None, dtype: str = "float32") -> ImagePreprocessing:
         """Guess from a model's input shape: layout, channels and size; pixels scaled to 0 … 1.
 
-        A model whose input is of unsigned integers takes the pixels as they are, 0 … 255.
+        If the model's input has unsigned integers, the pixels stay 0 … 255.
 
         Parameters
         ----------
@@ -596,32 +597,32 @@ class ImagePreprocessing:
     def for_model(
         cls, model: FrozenModel, config: str | Path | None = None, **given: Any
     ) -> ImagePreprocessing | None:
-        """Find how images go into a model.
+        """Find how a model's images are preprocessed.
 
-        Values come from ``config``, or from a ``preprocessor_config.json`` or a ``config.json`` of
-        timm's beside the model (or in the folder above one that is named ``onnx``), or from what
-        ntkit noted in the model's metadata; layout and channels always from the model's input,
-        and everything from it if nothing else is found. :meth:`describe` says which.
+        Values come from the first of these: ``config``; a ``preprocessor_config.json`` or timm's
+        ``config.json`` next to the model (or in the parent of a folder named ``onnx``); ntkit's
+        record in the model's metadata. Layout and channels always come from the model's input, and
+        so does everything else without such a file. :meth:`describe` names the source.
 
         Parameters
         ----------
         model : FrozenModel
             The model.
         config : path-like, optional
-            One of these files, if it lies elsewhere.
+            One of these files, if it is elsewhere.
         **given
-            Parameters that go before all of these. With ``resize``, ``mean`` and ``std`` a file
-            that is not usable does no harm.
+            Parameters that override all of these. With ``resize``, ``mean`` and ``std`` an unusable
+            file is ignored.
 
         Returns
         -------
         ImagePreprocessing or None
-            None if the model does not take images: one input of four axes.
+            None if the model does not read images: one input of four axes.
 
         Raises
         ------
         InputError
-            If the file is not usable, or makes images of another size than the model takes.
+            If the file is not usable, or makes images of another size than the model's.
 
         Examples
         --------
@@ -652,7 +653,7 @@ class ImagePreprocessing:
         return first
 
     def _with(self, read: Steps | None, by_hand: dict[str, Any]) -> ImagePreprocessing:
-        """These steps with what a file says, and what is given by hand, in place of them."""
+        """These steps with the values of a file, overridden by values set by hand."""
         source = read.source if read is not None else self.source
         if by_hand.keys() >= _ESSENTIAL:
             source = "as given"
@@ -662,7 +663,7 @@ class ImagePreprocessing:
         for name in ("mean", "std"):
             values = set(steps.get(name, ()))
             if by_hand.get("channels", self.channels) == 1 and len(values) == 1:
-                steps[name] = tuple(values)  # of a grey image, from a file for three channels
+                steps[name] = tuple(values)  # for a grey image, from a file for three channels
         layout = {"layout": self.layout, "channels": self.channels}
         try:
             return replace(self, **{**steps, **layout, **by_hand}, source=source)
@@ -671,12 +672,12 @@ class ImagePreprocessing:
             raise InputError(f"{said_so}: {error}") from error
 
     def _check_fits(self, size: int | tuple[int, int] | None, file: str | None) -> None:
-        """Refuse steps that end in another size than the model's own."""
+        """Raise an error for steps whose result has another size than the model's input."""
         mine = self.crop or self.resize
         if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
             raise InputError(
-                f"Images would come to {mine[0]} x {mine[1]} pixels{f', {file}' if file else ''}, "
-                f"but the model takes {size[0]} x {size[1]}; give --resize and --crop."
+                f"Images would have {mine[0]} x {mine[1]} pixels{f', {file}' if file else ''}, but "
+                f"the model needs {size[0]} x {size[1]}; set --resize and --crop."
             )
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
@@ -684,7 +685,7 @@ class ImagePreprocessing:
         return self.finished(self.seen(image))
 
     def seen(self, image: Image.Image) -> NDArray[np.float32]:
-        """Pixels that the model sees, (H, W, C) from 0 to 255 in grey or RGB: resized, cropped."""
+        """Pixels of the model's input, (H, W, C) from 0 to 255 in grey or RGB: resized, cropped."""
         orientation = orientation_of(image)
         image = in_colours(eight_bits(image), "L" if self.channels == 1 else "RGB")
         image = upright(image, orientation)
@@ -710,7 +711,7 @@ class ImagePreprocessing:
         return pixels if self.crop is None else center_crop(pixels, self.crop, self.crop_rounding)
 
     def finished(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Model input of pixels that it sees: scaled, in its order of channels and layout."""
+        """Model input from its pixels: scaled, in its channel order and layout."""
         if self.channel_order == "BGR":
             pixels = pixels[:, :, ::-1]
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
@@ -718,14 +719,14 @@ class ImagePreprocessing:
         return np.asarray(pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values of all that decides about the pixels, for a manifest; not the source."""
+        """Plain values of everything that affects the pixels, for a manifest; not the source."""
         values = asdict(self)
         values.pop("source")
         unset = with_defaults({})
         return {k: v for k, v in values.items() if k not in unset or v != unset[k]}
 
     def describe(self) -> str:
-        """Sentence on what happens to an image, and who says so."""
+        """Sentence on the preprocessing of an image, and its source."""
         words = []
         if self.resize is not None:
             name = {number: name for name, number in FILTERS.items()}[filter_of(self.resample)]
@@ -745,13 +746,13 @@ class ImagePreprocessing:
 
 
 def with_defaults(steps: dict[str, Any]) -> dict[str, Any]:
-    """Add what :meth:`ImagePreprocessing.as_dict` leaves out, as it does nothing unless set."""
+    """Add the entries that :meth:`ImagePreprocessing.as_dict` omits at their defaults."""
     unset = {f.name: f.default for f in fields(ImagePreprocessing) if f.name in _LATE}
     return unset | steps
 
 
 def _differ(one: ImagePreprocessing, two: ImagePreprocessing) -> bool:
-    """Whether two files mean other pixels, by more than half a pixel of the crop."""
+    """Whether two files mean different pixels, by more than half a pixel of the crop."""
     a, b = ({**steps.as_dict(), "crop_rounding": None} for steps in (one, two))
     if not np.isclose(a.pop("scale"), b.pop("scale")):
         return True

@@ -1,4 +1,4 @@
-"""Steps from a text to model inputs, as the model and the files beside it say."""
+"""Steps from a text to model inputs, set by the model and the files next to it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NOT_HANDED_ON = frozenset(
 _DEFAULT_LENGTH = 512
 _GIVEN = "as given"
 _RECORDED = frozenset({"tokenizer_sha256", "max_length", "truncation", "padding", "pad_token"})
-_NO_LIMIT = 1_000_000  # where no limit is known, tokenizer_config.json says 1e30
-# These count positions from pad_token_id + 1 on, so that many of them are out of reach.
+_NO_LIMIT = 1_000_000  # tokenizer_config.json has 1e30 if no limit is known
+# These models count positions from pad_token_id + 1 on, so the last positions cannot be used.
 _ROBERTAS = frozenset(
     {
         *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"),
@@ -41,32 +41,31 @@ class TextPreprocessing:
     Parameters
     ----------
     tokenizer : path-like or None
-        A ``tokenizer.json``, as Hugging Face's tokenizers library writes it. None: the model takes
-        texts as they are, in one input of strings, and nothing else here applies.
+        A ``tokenizer.json`` of Hugging Face's tokenizers library. None: the model has one input of
+        strings and reads texts directly, and nothing else here applies.
     max_length : int
         Most tokens of a text, special tokens included; longer texts are truncated.
     truncation, padding : {"right", "left"}
-        The end that is cut off, and the end that is filled up.
+        Side that is truncated, and side that is padded.
     pad_token : str or None
-        What it is filled with; None takes the tokenizer's own.
+        Padding token; None uses the tokenizer's own.
     fixed_length : int or None
-        Tokens of every batch, for a model that takes no other number; None pads to the longest
-        text of the batch. A model without a mask sees the padding: it gets texts of one length at
-        a time.
+        Tokens of every batch, for a model with a fixed length; None pads to the longest text of the
+        batch. A model without a mask sees the padding, so it gets texts of one length at a time.
     ids : str
-        The model's input of token ids, or of texts as they are.
+        The model's input of token ids, or of texts.
     mask, types, positions : str or None
-        Its inputs, if it has them: 1 for a token and 0 for padding; token types; 0, 1, … from the
-        first token that is not padding.
+        Optional inputs: 1 for a token and 0 for padding; token types; 0, 1, … from the first token
+        that is not padding.
     dtype : str
         Element type of these inputs.
     source : str
-        Where the largest length comes from; ends a sentence: "as tokenizer.json says".
+        Source of the largest length, as the end of a sentence: "as tokenizer.json says".
 
     Raises
     ------
     InputError
-        If a length is not positive or a side is not one.
+        If a length is not positive or a side is not valid.
 
     Examples
     --------
@@ -91,16 +90,18 @@ class TextPreprocessing:
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_length, Integral) or isinstance(self.max_length, bool):
-            raise InputError(f"max_length is a whole number of tokens; got {self.max_length!r}.")
+            raise InputError(
+                f"max_length must be a whole number of tokens; got {self.max_length!r}."
+            )
         if self.max_length < 1:
             raise InputError(f"max_length must be at least 1 token; got {self.max_length}.")
         for name in ("truncation", "padding"):
             if getattr(self, name) not in ("right", "left"):
-                raise InputError(f"{name} is 'right' or 'left'; got {getattr(self, name)!r}.")
+                raise InputError(f"{name} must be 'right' or 'left'; got {getattr(self, name)!r}.")
         if self.fixed_length is not None and self.fixed_length < self.max_length:
             raise InputError(
-                f"max_length={self.max_length} is more than the {self.fixed_length} tokens that "
-                "the model takes."
+                f"max_length={self.max_length} is more than the model's {self.fixed_length} "
+                "tokens; lower it."
             )
 
     @classmethod
@@ -110,40 +111,40 @@ class TextPreprocessing:
         tokenizer: str | Path | None = None,
         max_length: int | None = None,
     ) -> TextPreprocessing | None:
-        """Find how texts go into a model.
+        """Find how a model's texts are preprocessed.
 
-        If its only input takes one string of each sample, as that of a TF-IDF pipeline does,
-        texts go in as they are. Else the tokenizer is the ``tokenizer.json`` beside the model, or
-        in the folder above one that is named ``onnx``. Sides, the padding token and the largest
-        length come from it and from ``tokenizer_config.json`` and ``config.json``; the smallest of
-        the lengths counts. What ntkit recorded in a model that it wrote goes before these.
+        If its only input has one string for each sample, as in a TF-IDF pipeline, texts go in
+        directly. Else the tokenizer is the ``tokenizer.json`` next to the model, or in the parent
+        of a folder named ``onnx``. Sides, padding token and largest length come from it and from
+        ``tokenizer_config.json`` and ``config.json``; the smallest length counts. ntkit's record in
+        the model's metadata overrides these.
 
         Parameters
         ----------
         model : FrozenModel
             The model.
         tokenizer : path-like, optional
-            The ``tokenizer.json``, or its folder, if it lies elsewhere.
+            The ``tokenizer.json``, or its folder, if it is elsewhere.
         max_length : int, optional
-            Most tokens of a text. By default what the files allow, else 512; never more than
-            the model takes.
+            Most tokens of a text. By default the limit of the files, else 512; never more than the
+            model's.
 
         Returns
         -------
         TextPreprocessing or None
-            None if the model does not take texts, or needs a tokenizer that is not found.
+            None if the model does not read texts, or its tokenizer is not found.
 
         Raises
         ------
         InputError
-            If a tokenizer is given to a model that does not take texts, or takes them as they are,
+            If a tokenizer is passed for a model that does not read texts, or reads them directly,
             or a file is damaged.
         """
         as_they_are = cls.for_strings(model.inputs)
         if as_they_are is not None:
             if tokenizer is not None or max_length is not None:
                 raise InputError(
-                    f"The model's input {model.inputs[0]} takes texts as they are; leave out "
+                    f"The model's input {model.inputs[0]} reads texts directly; leave out "
                     "--tokenizer and --max-length."
                 )
             return as_they_are
@@ -151,8 +152,8 @@ class TextPreprocessing:
         if inputs is None and tokenizer is not None:
             raise InputError(
                 f"The model's inputs ({'; '.join(map(str, model.inputs))}) are not those of a text "
-                "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
-                "token types and positions; leave out --tokenizer."
+                "model, which has token ids (samples, tokens), and optionally an attention mask, "
+                "token types and positions. Leave out --tokenizer."
             )
         beside = folders_of(model.path)
         file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
@@ -172,13 +173,13 @@ class TextPreprocessing:
             "as the model's input says": fixed,
         }
         known = {source: n for source, n in limits.items() if n is not None}
-        source = min(known, key=known.__getitem__) if known else "since no file says how many"
+        source = min(known, key=known.__getitem__) if known else "because no file has a limit"
         longest, by_user = known.get(source, _DEFAULT_LENGTH), max_length is not None
         if max_length is None:
             max_length = longest
         max_length = max_length if fixed is None else min(max_length, fixed)
         if fixed is None and isinstance(filled, int) and filled >= max_length:
-            fixed = filled  # as the tokenizer fills texts up, which such a model sees
+            fixed = filled  # such a model sees the tokenizer's padding
         steps = cls(
             file,
             max_length=max_length,
@@ -198,8 +199,8 @@ class TextPreprocessing:
     def as_recorded(self, model: FrozenModel) -> TextPreprocessing:
         """These steps as ntkit recorded them when it trained the head of a model.
 
-        They stay as they are if the model holds no record, or the length was given. Of another
-        tokenizer's record the padding token is left out.
+        They do not change if the model has no record, or a user set the length. If the record is of
+        another tokenizer, its padding token is not used.
         """
         recorded = recorded_preprocessing(model.metadata)
         if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
@@ -213,14 +214,14 @@ class TextPreprocessing:
                 **{name: recorded[name] for name in names},
                 source=source if same else f"{source}, though of another tokenizer",
             )
-        except (TypeError, InputError):  # not as ntkit writes it
+        except (TypeError, InputError):  # not in ntkit's format
             return self
 
     def describe(self) -> str:
-        """Sentence on how long texts may be, and where that comes from."""
+        """Sentence on the limit of texts, and its source."""
         if self.tokenizer is None:
             return f"Texts: as they are, to the input {self.ids!r}."
-        apart = ", never padded, as the model takes no mask" if self.unpadded else ""
+        apart = ", never padded, because the model has no mask" if self.unpadded else ""
         return (
             f"Texts: at most {self.max_length} tokens, cut off on the {self.truncation}{apart}; "
             f"{self.source}."
@@ -228,12 +229,12 @@ class TextPreprocessing:
 
     @property
     def unpadded(self) -> bool:
-        """bool: Whether no text is filled up: the model takes any length, and would see it."""
+        """bool: Whether texts are never padded: the model has no mask and would see padding."""
         return self.tokenizer is not None and self.mask is None and self.fixed_length is None
 
     @classmethod
     def for_strings(cls, inputs: Sequence[TensorInfo]) -> TextPreprocessing | None:
-        """Steps for texts as they are; None unless the only input takes one string per sample."""
+        """Steps for texts that go in directly; None unless the only input has strings."""
         if len(inputs) != 1 or inputs[0].dtype != "string":
             return None
         shape = inputs[0].shape or ()
@@ -242,15 +243,15 @@ class TextPreprocessing:
 
     @property
     def tokenizer_path(self) -> Path:
-        """Path: The tokenizer; an InputError where texts go in as they are."""
+        """Path: The tokenizer; an InputError if texts go in directly."""
         if self.tokenizer is None:
-            raise InputError(f"Texts go into {self.ids!r} as they are, without a tokenizer.")
+            raise InputError(f"Texts go into {self.ids!r} directly, without a tokenizer.")
         return Path(self.tokenizer)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values of all that decides about the token ids, for a manifest.
+        """Plain values of everything that affects the token ids, for a manifest.
 
-        The tokenizer is the SHA-256 of its file; an InputError says that it cannot be read.
+        The tokenizer is the SHA-256 of its file; an InputError if the file cannot be read.
         """
         if self.tokenizer is None:
             return {"input": "as it is"}
@@ -274,8 +275,8 @@ def saved_pad_token(tokenizer: str | Path) -> str | None:
 
 
 def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
-    """Content of the ``tokenizer_config.json`` beside a tokenizer; nothing where it is none."""
-    # Without what names code or places of whoever saved it.
+    """Content of the ``tokenizer_config.json`` next to a tokenizer; empty if there is none."""
+    # Without entries that name code or paths of the person who saved it.
     try:
         settings = _read_json(Path(tokenizer).with_name(_SETTINGS))
     except InputError:
@@ -315,12 +316,12 @@ def _tokenizer_file(path: str | Path) -> Path:
     path = Path(path)
     file = path / _TOKENIZER if path.is_dir() else path
     if not file.is_file():
-        raise InputError(f"The tokenizer {file} does not exist; give a {_TOKENIZER}.")
+        raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
     return file
 
 
 def _read_json(path: Path | None) -> dict[str, Any]:
-    """The content of a file; nothing where there is no file."""
+    """Content of a file; empty if there is no file."""
     if path is None or not path.is_file():
         return {}
     try:
@@ -356,6 +357,6 @@ def _side(*sides: Any) -> Side:
 
 
 def _content(token: Any) -> str | None:
-    """A special token as tokenizer_config.json writes it: a text, or an object with a content."""
+    """A special token in tokenizer_config.json: a text, or an object with a content."""
     content = token.get("content") if isinstance(token, dict) else token
     return content if isinstance(content, str) else None

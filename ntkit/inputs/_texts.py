@@ -1,4 +1,4 @@
-"""Texts as model inputs: as they are, or tokenised and padded as the tokenizer's makers do."""
+"""Texts as model inputs: directly, or tokenised and padded as by the tokenizer's makers."""
 
 from __future__ import annotations
 
@@ -22,29 +22,28 @@ _USUAL_PADDING = ("[PAD]", "<pad>", "<PAD>")
 
 
 class Texts:
-    """A lazy sequence of texts: a slice gives the model's inputs, padded to its longest text.
+    """A lazy sequence of texts: a slice gives model inputs, padded to its longest text.
 
-    Without a tokenizer it gives the texts themselves.
+    Without a tokenizer it returns the texts themselves.
 
     Parameters
     ----------
     texts : iterable of str
         The texts, N of them.
     preprocessing : TextPreprocessing
-        How they are tokenised.
+        Steps of tokenisation.
     pairs : iterable of str, optional
-        The second text of each sample, such as the hypothesis to a premise. The tokenizer joins a
+        The second text of each sample, such as the hypothesis of a premise. The tokenizer joins a
         pair in its own way (BERT: ``[CLS] first [SEP] second [SEP]``, with token types 0 and 1),
-        and takes tokens off the longer text if both are too long. The attribute ``texts`` then
-        holds pairs.
+        and truncates the longer text if both are too long. The attribute ``texts`` then has pairs.
 
     Raises
     ------
     InputError
-        If one is not a text, or pairs are not as many, or there is no tokenizer to join them; on
-        slicing, if the tokenizer cannot be read or used.
+        If an entry is not a text, the numbers of first and second texts differ, or there is no
+        tokenizer to join them. When sliced: if the tokenizer cannot be read or used.
     MissingDependencyError
-        On slicing, if the package tokenizers is not installed.
+        When sliced: if the package tokenizers is not installed.
 
     Examples
     --------
@@ -76,14 +75,15 @@ class Texts:
         self.paired = pairs is not None
         if pairs is not None and preprocessing.tokenizer is None:
             raise InputError(
-                f"The model's input {preprocessing.ids!r} takes one text of each sample, as it is; "
+                f"The model's input {preprocessing.ids!r} reads one text of each sample directly; "
                 "leave out the second texts (--text-pair-column)."
             )
         if pairs is not None:
             second = _checked(pairs)
             if len(second) != len(self.texts):
                 raise InputError(
-                    f"There are {len(self.texts)} texts, but {len(second)} second texts of pairs."
+                    f"There are {len(self.texts)} texts, but {len(second)} second texts of pairs; "
+                    "pass one for each."
                 )
             self.texts = list(zip(self.texts, second, strict=True))
 
@@ -133,7 +133,7 @@ class Texts:
         return digest.hexdigest()
 
     def pad_token(self) -> tuple[int, str]:
-        """Id and text of the token that shorter texts are filled up with."""
+        """Id and text of the padding token."""
         return self._pad_id, str(self._tokenizer.id_to_token(self._pad_id))
 
     @cached_property
@@ -166,14 +166,14 @@ class Texts:
 
     def _encodings(self, texts: Sequence[Any]) -> Any:
         _refuse_broken(chain.from_iterable(texts) if self.paired else texts)
-        if self.paired:  # the fast way gives both texts type 0 where there is no post-processor
+        if self.paired:  # the fast way gives both texts type 0 without a post-processor
             return self._tokenizer.encode_batch(texts)
         return self._tokenizer.encode_batch_fast(texts)
 
 
 @dataclass(frozen=True)
 class PlainWindow:
-    """Some consecutive texts, which go into the model as they are."""
+    """Consecutive texts that go into the model directly."""
 
     lengths: Array
     texts: Sequence[str]
@@ -197,7 +197,7 @@ class TextWindow:
 
     @property
     def unpadded(self) -> bool:
-        """Whether a batch may hold texts of one length only, for the model sees the padding."""
+        """Whether a batch must have texts of one length, because the model sees the padding."""
         return self.preprocessing.unpadded
 
     def batch(self, indices: Any) -> dict[str, Array]:
@@ -238,10 +238,12 @@ def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
             f"Texts need the package tokenizers; install it with: {install_extra('text')}"
         ) from error
     if not steps.tokenizer_path.is_file():
-        raise InputError(f"The tokenizer {steps.tokenizer} does not exist.")
+        raise InputError(
+            f"The tokenizer {steps.tokenizer} does not exist; pass another one with --tokenizer."
+        )
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(steps.tokenizer_path))
-    except Exception as error:  # the library raises no class of its own
+    except Exception as error:  # the library has no error class of its own
         raise InputError(
             f"{steps.tokenizer} is not a usable tokenizer.json: {error}; save it again with the "
             "installed version of tokenizers or an older one."
@@ -250,8 +252,8 @@ def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
     if steps.max_length <= special:
         what = "a pair of texts" if paired else "a text"
         raise InputError(
-            f"max_length={steps.max_length} leaves no room for {what} beside the tokenizer's "
-            f"{special} special tokens; give a larger one with --max-length."
+            f"max_length={steps.max_length} is too short for {what} and the tokenizer's {special} "
+            "special tokens; raise it with --max-length."
         )
     tokenizer.no_padding()
     tokenizer.enable_truncation(
@@ -265,8 +267,8 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
         known = tokenizer.token_to_id(steps.pad_token)
         if known is None:
             raise InputError(
-                f"The padding token {steps.pad_token!r} is not in {steps.tokenizer}; name one that "
-                "is."
+                f"The padding token {steps.pad_token!r} is not in {steps.tokenizer}; name one of "
+                "its tokens."
             )
         return int(known)
     for token in (saved_pad_token(steps.tokenizer_path), *_USUAL_PADDING):
@@ -278,7 +280,7 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
             f"{steps.tokenizer} names no padding token, and the model has no attention mask; name "
             'the token as "pad_token" in tokenizer_config.json.'
         )
-    return 0  # the model does not look at it
+    return 0  # the model ignores it
 
 
 def _refuse_broken(texts: Iterable[str]) -> None:
@@ -287,6 +289,6 @@ def _refuse_broken(texts: Iterable[str]) -> None:
             text.encode()
         except UnicodeEncodeError as error:  # tokenizers may put another character there
             raise InputError(
-                f"The text {text[:80]!a} holds half a character (a lone surrogate); mend or "
+                f"The text {text[:80]!a} contains half a character (a lone surrogate); correct or "
                 "remove it."
             ) from error

@@ -1,4 +1,4 @@
-"""Pictures of what was found and what it did: Displays in scikit-learn's manner.
+"""Plots of findings and their effects: Displays in scikit-learn's style.
 
 They need matplotlib (the extra ``report``), which is imported when something is drawn.
 """

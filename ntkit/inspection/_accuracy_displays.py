@@ -1,4 +1,4 @@
-"""Pictures of accuracies: of each group, and of the worst one by the number of answers."""
+"""Plots of accuracies: of each group, and of the worst one by the number of labels."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 @documented
 @dataclass(eq=False, repr=False)
 class GroupAccuracyDisplay(draw.Display):
-    """Accuracy of each group with its confidence interval, perhaps before and after.
+    """Accuracy of each group with its confidence interval, optionally before and after.
 
-    A row for each group, with the number of its samples; the worst group is a diamond, before and
-    after for itself, since they may be two different groups. Of many groups the worst ones are
-    drawn, worst first.
+    There is a row for each group, with the number of its samples. A diamond marks the worst group,
+    before and after separately, because they may be two different groups. If there are many groups,
+    only the worst are drawn, worst first.
 
-    Make it with :meth:`from_predictions` or :meth:`from_estimator`; the parameter is kept as an
+    Make it with :meth:`from_predictions` or :meth:`from_estimator`; the parameter becomes an
     attribute.
 
     Parameters
     ----------
     report : GroupReport
-        From :func:`ntkit.metrics.group_report` with group labels.
+        Result of :func:`ntkit.metrics.group_report` with group labels.
 
     Attributes
     ----------
     shown_ : list of ReportRow
-        The rows of the report that are drawn, from top to bottom.
+        Rows of the report in the plot, from top to bottom.
     {ax_, figure_}
     after_, before_ : matplotlib ErrorbarContainer
-        Accuracies and intervals, top to bottom; ``before_`` is None where nothing is compared.
+        Accuracies and intervals, top to bottom; ``before_`` is None without a comparison.
     worst_after_, worst_before_ : matplotlib Line2D
-        Marks of the worst group, where it is among the groups drawn; else None.
+        Marks of the worst group, if the plot includes it; else None.
 
     See Also
     --------
-    ntkit.metrics.group_report : The same figures as a table, and how the intervals are found.
+    ntkit.metrics.group_report : The same results as a table, and the method of the intervals.
 
     Examples
     --------
@@ -89,8 +89,8 @@ class GroupAccuracyDisplay(draw.Display):
             Fitted classifier.
         {X, y, evaluated.groups}
         before : "auto", LinearHead, estimator or None, default="auto"
-            What to compare with. "auto" is the original head ``erm_head_`` that the estimator
-            started from, where it has one; None compares with nothing.
+            Classifier to compare with. "auto" is the original head ``erm_head_`` of the estimator,
+            if it has one; None compares with nothing.
         {confidence, ax, max_groups}
 
         {drawn}
@@ -98,7 +98,7 @@ class GroupAccuracyDisplay(draw.Display):
         Raises
         ------
         InputError
-            If there are no group labels, lengths differ, or something given cannot predict.
+            If there are no group labels, lengths differ, or an object cannot predict.
         NotFittedError
             If an estimator is not fitted.
         {MissingDependencyError}
@@ -171,14 +171,14 @@ class GroupAccuracyDisplay(draw.Display):
         ----------
         {ax}
         max_groups : int, default=12
-            Most groups drawn; of more, the worst are.
+            Most groups drawn; if there are more, the worst are drawn.
 
         {drawn}
 
         Raises
         ------
         InputError
-            If the report is without group labels.
+            If the report has no group labels.
         {MissingDependencyError}
         """
         if not self.report.grouped:
@@ -237,7 +237,7 @@ class GroupAccuracyDisplay(draw.Display):
 
 
 def _worst(rows: list[ReportRow], most: int) -> list[ReportRow]:
-    """All in their order, or those of the smallest accuracies, smallest first."""
+    """All rows in their order, or those of the smallest accuracies, smallest first."""
     if len(rows) <= most:
         return rows
     return sorted(rows, key=lambda row: row.accuracy)[: max(1, most)]
@@ -257,7 +257,7 @@ def _errorbar(
     return ax.errorbar(
         accuracy,
         np.arange(len(rows)) + offset,
-        # Rounding may end an interval short of the observed value.
+        # Rounding may put the end of an interval on the wrong side of the observed value.
         xerr=np.maximum(0, [accuracy - low, high - accuracy]),
         fmt="o",
         color=color,
@@ -276,7 +276,7 @@ def _diamond(
     before: bool = False,
     offset: float = -0.16,
 ) -> Any:
-    """Mark the worst of all rows where it is shown."""
+    """Mark the worst of all rows if the plot includes it."""
     worst = min(rows, key=lambda row: _figures(row, before)[0])
     if worst not in shown:
         return None
@@ -304,26 +304,26 @@ def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
 @documented
 @dataclass(eq=False, repr=False)
 class AnswersCurveDisplay(draw.Display):
-    """Accuracy of the worst group against the number of answers, by how these are used.
+    """Accuracy of the worst group against the number of labels, for several methods.
 
-    Make it with :meth:`from_results`; the parameters are kept as attributes.
+    Make it with :meth:`from_results`; the parameters become attributes.
 
     Parameters
     ----------
     curves : dict of str to (ndarray of int, shape (P,), ndarray, shape (P, R))
-        Numbers of answers, ascending, and the accuracies in [0, 1] of R repetitions.
+        Numbers of labels, ascending, and the accuracies in [0, 1] of R repetitions.
     reference : float, optional
-        An accuracy to reach, such as that with all group labels.
+        Accuracy to compare with, such as that with all group labels.
     reference_name : str
-        What the reference is.
+        Name of the reference.
 
     Attributes
     ----------
     {ax_, figure_}
     lines_ : dict of str to matplotlib Line2D
-        The curves, the mean over the repetitions.
+        The curves: means over the repetitions.
     reference_ : matplotlib Line2D or None
-        The reference.
+        Line of the reference.
 
     Examples
     --------
@@ -350,13 +350,13 @@ class AnswersCurveDisplay(draw.Display):
         reference_name: str = "all groups known",
         ax: Axes | None = None,
     ) -> Self:
-        """Draw what was measured.
+        """Draw measured accuracies.
 
         Parameters
         ----------
         results : dict of str to dict of int to float or array-like of shape (R,)
-            Name of a curve to: number of answers to worst-group accuracy in [0, 1], or to those
-            of several repetitions; a band then shows the standard deviation.
+            For each name of a curve: number of labels to worst-group accuracy in [0, 1], or to
+            those of several repetitions; a band then shows the standard deviation.
         {reference, reference_name}
         {ax}
 
@@ -365,8 +365,8 @@ class AnswersCurveDisplay(draw.Display):
         Raises
         ------
         InputError
-            If there is no curve, a number of answers is not positive, or an accuracy is not in
-            [0, 1].
+            If there is no curve, a number of labels is not positive, or an accuracy is not in [0,
+            1].
         {MissingDependencyError}
         """
         if not results:
@@ -405,14 +405,16 @@ class AnswersCurveDisplay(draw.Display):
 
 
 def _curve(name: str, points: Mapping[int, ArrayLike]) -> tuple[Array, Array]:
-    """Numbers of answers, ascending, and accuracies, (P,) and (P, R)."""
+    """Numbers of labels, ascending, and accuracies, (P,) and (P, R)."""
     counts = np.array(sorted(points))
     if not len(counts) or counts.dtype.kind not in "iu" or counts[0] < 1:
-        raise InputError(f"The curve {name!r} needs positive numbers of answers.")
+        raise InputError(f"The curve {name!r} needs positive numbers of labels.")
     rows = [np.atleast_1d(np.asarray(points[n], dtype=float)) for n in counts.tolist()]
     if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1 or not len(rows[0]):
         raise InputError(f"The curve {name!r} needs as many repetitions of every point.")
     accuracies = np.stack(rows)
     if not ((accuracies >= 0) & (accuracies <= 1)).all():
-        raise InputError(f"The curve {name!r} holds accuracies that are not in [0, 1].")
+        raise InputError(
+            f"The curve {name!r} has accuracies that are not in [0, 1]; pass shares, not percent."
+        )
     return counts, accuracies

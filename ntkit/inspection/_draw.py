@@ -1,4 +1,4 @@
-"""Matplotlib on demand, and all that the Displays share: axes, colours, sizes of text, names."""
+"""Matplotlib on demand, and shared parts of the Displays: axes, colours, text sizes, names."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from ntkit.head import LinearHead
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which people with a colour vision deficiency tell apart as well.
+# Okabe and Ito's colours, which people with a colour vision deficiency can distinguish.
 BLACK, GREY, PALE = "#000000", "#767676", "#dddddd"
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 SKY = "#56b4e9"
 CLASS_COLORS = (BLUE, VERMILLION, GREEN, "#cc79a7", "#e69f00", SKY)
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P")  # for prints in black and white
 
-_NAMED = 40  # neurons that can have their names under an axis
+_NAMED = 40  # neurons that may have their names under an axis
 
 
 def require_matplotlib(caller: str) -> None:
-    """Raise MissingDependencyError, which names what to install, without matplotlib."""
+    """Raise MissingDependencyError, which names the package to install, without matplotlib."""
     try:
         importlib.import_module("matplotlib")
     except ImportError as error:
@@ -46,7 +46,7 @@ def require_matplotlib(caller: str) -> None:
 
 @documented
 class Display:
-    """A picture that was drawn, and can be drawn again: its fields are what it shows."""
+    """A plot that can be drawn again; its fields hold the plotted values."""
 
     ax_: Axes
     figure_: Any
@@ -91,12 +91,12 @@ def width_of(ax: Axes) -> float:
 
 
 def font_size(ax: Axes) -> float:
-    """Size of text, in points, that is read in axes of this width."""
+    """Size of text, in points, that is readable in axes of this width."""
     return float(np.clip(5.2 + 0.55 * width_of(ax), 7, 12))
 
 
 def label_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
-    """Write the labels in sizes that fit, and drop the lines of the box that carry no scale."""
+    """Write the labels in sizes that fit, and remove axis lines without a scale."""
     size = font_size(ax)
     ax.set_xlabel(xlabel, fontsize=size)
     ax.set_ylabel(_wrapped(ylabel, height_of(ax), size), fontsize=size)
@@ -106,7 +106,7 @@ def label_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "")
 
 
 def _wrapped(text: str, inches: float, size: float) -> str:
-    # Long tick labels will take some of the room from the axes once the figure is laid out.
+    # Long tick labels will take some space from the axes in the layout of the figure.
     return "\n".join(textwrap.wrap(text, max(16, int(0.85 * inches * 72 / (0.5 * size)))))
 
 
@@ -150,7 +150,7 @@ def legend_share(ax: Axes, n_lines: int) -> float:
 
 
 def headroom(ax: Axes, n_lines: int) -> None:
-    """Move the data down, so that a legend of so many lines has room above it."""
+    """Move the data down, so that a legend of so many lines has space above them."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, low + (high - low) / (1 - legend_share(ax, n_lines)))
 
@@ -161,8 +161,8 @@ def percent_tick(value: float, _: object = None) -> str:
 
 
 def short(name: object, most: int = 24) -> str:
-    """Return a name of at most so many letters, on one line, as plain text to matplotlib."""
-    # The middle goes first: names of groups often differ at their ends only.
+    """Return a name of at most so many letters, on one line, as plain text for matplotlib."""
+    # The middle is removed, because names of groups often differ only at their ends.
     line = " ".join(str(name).split())
     if len(line) > most:
         tail = (most - 1) // 2
@@ -177,7 +177,7 @@ def runs(mask: NDArray[np.bool_]) -> list[tuple[float, float]]:
 
 
 def name_neurons(ax: Axes, order: NDArray[Any], names: Sequence[str] | None) -> None:
-    """Write the names of the neurons, or else their numbers, under an axis of few of them."""
+    """Write the names of the neurons, or else their numbers, under an axis with few neurons."""
     if len(order) > _NAMED:
         return
     shown = [str(i) if names is None else short(names[i], 12) for i in order]
@@ -187,7 +187,7 @@ def name_neurons(ax: Axes, order: NDArray[Any], names: Sequence[str] | None) -> 
 
 
 def spread_out(ax: Axes, x: NDArray[Any], labels: Sequence[str]) -> NDArray[np.intp]:
-    """Indices of labels that do not touch when written beside each other at ``x`` (ascending)."""
+    """Indices of labels at ``x`` (ascending) that do not touch each other."""
     # The axes' limits must be set.
     low, high = ax.get_xlim()
     letters = max((len(label) for label in labels), default=0) + 2
@@ -200,7 +200,7 @@ def spread_out(ax: Axes, x: NDArray[Any], labels: Sequence[str]) -> NDArray[np.i
 
 
 def marker_size(ax: Axes, n_points: int) -> float:
-    """In points: as large as points beside each other allow, roughly."""
+    """Marker size in points: about as large as the distance of points allows."""
     width = width_of(ax)
     return float(np.clip(32 * np.sqrt(width / n_points), 1.5, 4 + 0.25 * width))
 
@@ -227,7 +227,7 @@ def lost_neurons(clf: NeuronTuneClassifier) -> Array:
 
 
 def original_head_of(estimator: Any, display: type[Display]) -> LinearHead:
-    """Return the head that a fitted estimator started from."""
+    """Return the original head of a fitted estimator."""
     caller = f"{display.__name__}.from_estimator"
     require_matplotlib(caller)
     inner = _inner(estimator)
@@ -257,11 +257,14 @@ def check_samples(X: ArrayLike, y: ArrayLike, head: LinearHead) -> tuple[Array, 
     (labels,) = check_labels(y=y)
     Z = np.asarray(X)
     if Z.ndim == 2 and len(Z) != len(labels):
-        raise InputError(f"X holds {len(Z)} samples but y holds {len(labels)} labels.")
+        raise InputError(
+            f"X has {len(Z)} samples but y has {len(labels)} labels; pass one for each."
+        )
     Z = check_embeddings(Z, len(labels))
     if Z.shape[1] != head.n_neurons:
         raise InputError(
-            f"X has {Z.shape[1]} columns, but the head reads {head.n_neurons} neurons."
+            f"X has {Z.shape[1]} columns, but the head reads {head.n_neurons} neurons; pass the "
+            "embeddings of its model."
         )
     problem = unknown_labels(
         np.unique(labels), head.classes, what="y", where="the head", fix="use its labels."
@@ -272,21 +275,21 @@ def check_samples(X: ArrayLike, y: ArrayLike, head: LinearHead) -> tuple[Array, 
 
 
 def neuron_names_of(estimator: Any) -> list[str] | None:
-    """Column names of the samples an estimator was fitted on, where they had any."""
+    """Column names of the samples of an estimator's fit, if they had any."""
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
 
 
 def neuron_index(neuron: Any, n_neurons: int, names: list[str] | None) -> int:
-    """Return the column of a neuron given by its index or by its name."""
+    """Return the column of a neuron from its index or name."""
     if isinstance(neuron, str):
         if names is None:
             raise InputError(
-                f"The neurons have no names, so {neuron!r} is not known; give the index of its "
+                f"The neurons have no names, so {neuron!r} is unknown; pass the index of its "
                 "column."
             )
         if neuron not in names:
-            raise InputError(f"No neuron is named {neuron!r}; give one of feature_names_in_.")
+            raise InputError(f"There is no neuron {neuron!r}; pass one of feature_names_in_.")
         return names.index(neuron)
     if isinstance(neuron, bool) or not isinstance(neuron, Integral):
         raise InputError(f"neuron must be the index of a column or its name; got {neuron!r}.")

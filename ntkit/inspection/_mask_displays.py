@@ -1,4 +1,4 @@
-"""Pictures of the scores of all neurons, and of how far the mask depends on the samples."""
+"""Plots of the scores of all neurons, and of the stability of the mask."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 @documented
 @dataclass(eq=False, repr=False)
 class SpuriousnessDisplay(draw.Display):
-    r"""Spuriousness scores of all neurons, the threshold, and what it suppresses.
+    r"""Spuriousness scores of all neurons, the threshold, and the suppressed neurons.
 
-    Neurons stand in the order of the score that the rule compares with the threshold λ: the
-    largest over the classes, or the smallest with ``aggregation="intersection"``. Suppressed
-    neurons stand on grey ground. A few classes are drawn each in its colour; of many, the
-    smallest, the largest and the middle half of their scores are drawn.
+    Neurons are in the order of the score that the rule compares with the threshold λ: the largest
+    over the classes, or the smallest with ``aggregation="intersection"``. Suppressed neurons have a
+    grey background. A few classes have a colour each. For many classes, the smallest, the largest
+    and the middle half of their scores are drawn.
 
-    Make it with :meth:`from_estimator` or :meth:`from_scores`; the parameters are kept as
-    attributes.
+    Make it with :meth:`from_estimator` or :meth:`from_scores`; the parameters become attributes.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ class SpuriousnessDisplay(draw.Display):
     threshold : float, default=0.0
         λ, in the units of the scores.
     aggregation : {"union", "intersection", "per_class"}, default="union"
-        How the rule combines the classes.
+        Combination of the classes by the rule.
     classes : array-like of shape (C,), optional
         Class labels; by default numbers.
     neuron_names : sequence of str, optional
@@ -61,19 +60,19 @@ class SpuriousnessDisplay(draw.Display):
     {ax_, figure_}
     points_ : list of matplotlib Line2D
         Scores of each scored class, left to right; with many classes one line of the scores that
-        the rule compares with λ.
+        are compared with λ.
     bands_ : list of matplotlib artists
-        With many classes the smallest to largest score, and the middle half; else empty.
+        With many classes: the range from the smallest to the largest score, and the middle half;
+        else empty.
     threshold_line_ : matplotlib Line2D
-        λ.
+        Line of λ.
     ground_ : matplotlib artist
-        The ground under the suppressed neurons.
+        Background of the suppressed neurons.
 
     See Also
     --------
-    ntkit.spuriousness.spuriousness_scores : The scores.
-    NeuronDisplay : One neuron.
-    MaskStabilityDisplay : How far the mask depends on the samples.
+    ntkit.spuriousness.spuriousness_scores : The scores. NeuronDisplay : One neuron.
+    MaskStabilityDisplay : Stability of the mask under resampling.
 
     Examples
     --------
@@ -100,12 +99,12 @@ class SpuriousnessDisplay(draw.Display):
     def from_estimator(
         cls, estimator: Any, *, ax: Axes | None = None, max_classes: int = 6
     ) -> Self:
-        """Draw the scores that a fitted estimator found.
+        """Draw the scores of a fitted estimator.
 
         Parameters
         ----------
         estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
-            Fitted. Of a search, the choice that was refitted.
+            Fitted estimator. For a search, the refitted choice is drawn.
         {ax, max_classes}
 
         {drawn}
@@ -113,7 +112,7 @@ class SpuriousnessDisplay(draw.Display):
         Raises
         ------
         InputError
-            If it is another kind of estimator.
+            If it is an estimator of another kind.
         NotFittedError
             If it is not fitted.
         {MissingDependencyError}
@@ -152,7 +151,7 @@ class SpuriousnessDisplay(draw.Display):
         ax: Axes | None = None,
         max_classes: int = 6,
     ) -> Self:
-        """Draw scores, and what a threshold does to them.
+        """Draw scores, and the effect of a threshold on them.
 
         Parameters
         ----------
@@ -160,8 +159,8 @@ class SpuriousnessDisplay(draw.Display):
             From :func:`ntkit.spuriousness.spuriousness_scores`.
         {threshold, aggregation}
         suppressed : array-like of bool, shape (D,) or (C, D), optional
-            Suppressed neurons; by default those that
-            :func:`ntkit.spuriousness.suppressed_neurons` finds.
+            Suppressed neurons; by default the result of
+            :func:`ntkit.spuriousness.suppressed_neurons`.
         {classes, neuron_names, unit, ax, max_classes}
 
         {drawn}
@@ -192,7 +191,7 @@ class SpuriousnessDisplay(draw.Display):
             ("neuron_names", neuron_names, n_neurons),
         ):
             if names is not None and len(np.asarray(names)) != n:
-                raise InputError(f"{name} must hold {n} names; got {len(np.asarray(names))}.")
+                raise InputError(f"{name} must have {n} names; got {len(np.asarray(names))}.")
         return cls(
             scores,
             suppressed=mask,
@@ -220,7 +219,7 @@ class SpuriousnessDisplay(draw.Display):
         ----------
         {ax}
         max_classes : int, default=6
-            Most classes that are drawn one by one, up to 6.
+            Most classes with a colour of their own, up to 6.
 
         {drawn}
 
@@ -263,7 +262,7 @@ class SpuriousnessDisplay(draw.Display):
         return self
 
     def _corner_is_free(self, ax: Axes, scored: Array, n_lines: int) -> bool:
-        """Whether nothing is drawn where a legend of so many lines would be."""
+        """Whether the place for a legend of so many lines is empty."""
         low, high = ax.get_ylim()
         right = self.scores[np.ix_(scored, self.order[len(self.order) // 3 :])]
         top = max([self.threshold, *right.ravel()])
@@ -286,7 +285,7 @@ class SpuriousnessDisplay(draw.Display):
                 zorder=2,
             )
             self.points_.append(points)
-            if self.suppressed.ndim == 2:  # a ring around what this class's weights lose
+            if self.suppressed.ndim == 2:  # a ring around neurons that this class's weights lose
                 here = np.flatnonzero(self.suppressed[row, order])
                 ax.plot(
                     here,
@@ -337,22 +336,22 @@ _logger = logging.getLogger(__name__)
 @documented
 @dataclass(eq=False, repr=False)
 class MaskStabilityDisplay(draw.Display):
-    """Share of resamplings of the identification samples that suppress each neuron.
+    """Share of resamplings of the scored samples that suppress each neuron.
 
-    Neurons stand in the order of the share of bootstrap draws in which the rule chooses them.
-    A mask that owes nothing to chance is a step from 1 to 0; the slope between is what other
-    samples of the same size would have decided otherwise. The fitted mask has its own colour.
+    Neurons are in the order of the share of bootstrap samples in which the rule suppresses them. A
+    mask without randomness is a step from 1 to 0; a slope shows neurons whose suppression depends
+    on the samples. The fitted mask has its own colour.
 
-    Make it with :meth:`from_estimator`; the parameters are kept as attributes.
+    Make it with :meth:`from_estimator`; the parameters become attributes.
 
     Parameters
     ----------
     frequency : ndarray of shape (D,)
-        Share of the draws in which a neuron is suppressed, in [0, 1].
+        Share of the bootstrap samples in which a neuron is suppressed, in [0, 1].
     suppressed : ndarray of bool, shape (D,)
         The fitted mask.
     n_draws : int
-        Bootstrap draws.
+        Number of bootstrap samples.
     neuron_names : sequence of str, optional
         Names of the neurons; by default the numbers of their columns.
 
@@ -361,12 +360,12 @@ class MaskStabilityDisplay(draw.Display):
     order : ndarray of int, shape (D,)
         Neurons from left to right.
     n_always, n_sometimes, n_never : int
-        Neurons suppressed in all draws, in some, in none.
+        Neurons suppressed in all bootstrap samples, in some, in none.
     {ax_, figure_}
     bars_ : matplotlib StepPatch
         Frequencies of all neurons, left to right.
     fitted_bars_ : matplotlib StepPatch
-        Those of the fitted mask, over them; 0 in the places of the others.
+        Frequencies of the fitted mask, drawn over the others; 0 for neurons outside it.
     fitted_marks_ : matplotlib Line2D
         Marks under the neurons of the fitted mask.
 
@@ -399,22 +398,22 @@ class MaskStabilityDisplay(draw.Display):
         verbose: bool = False,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw identification samples with replacement, and apply the estimator's rule to each.
+        """Resample the scored samples with replacement, and apply the estimator's rule to each.
 
-        The original head stays as it is (``erm_head_``): what is drawn again are the samples it
-        is judged on, all of them at once, so that a class may lose its errors, as it might have.
-        A neuron counts as suppressed where the first round of the rule finds it; with
-        ``aggregation="per_class"``, where any class's weights lose it. What a mask costs
-        (``max_cost``) is not asked: that is not a matter of these samples.
+        The original head (``erm_head_``) does not change: only the samples that evaluate it are
+        drawn again. All are drawn at once, so a class may have no errors in some bootstrap samples.
+        A neuron counts as suppressed if the first round of the rule flags it; with
+        ``aggregation="per_class"``, if any class's weights lose it. The accuracy cost
+        (``max_cost``) does not count, because it does not depend on these samples.
 
         Parameters
         ----------
         estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
-            Fitted.
+            Fitted estimator.
         X : array-like of shape (N, D)
-            Identification samples: the ``X_val`` of ``fit``. On samples that the original head
-            was fitted on it makes fewer errors than the cross-fitted heads of ``fit``, and the
-            draws need not agree with the fitted mask.
+            Samples for the scores: the ``X_val`` of ``fit``. On samples that the original head was
+            fitted to, it makes fewer errors than the cross-fitted heads of ``fit``, and the result
+            need not agree with the fitted mask.
         {y, n_draws, random_state}
         verbose : bool, default=False
             Log the progress at level INFO rather than DEBUG.
@@ -425,8 +424,8 @@ class MaskStabilityDisplay(draw.Display):
         Raises
         ------
         InputError
-            If it is another kind of estimator, the samples do not fit it, or ``n_draws`` is
-            less than 1.
+            If it is an estimator of another kind, the samples do not fit it, or ``n_draws`` is less
+            than 1.
         {NotFittedError, MissingDependencyError}
         """
         clf = draw.neurontune_of(estimator, cls)
@@ -442,22 +441,22 @@ class MaskStabilityDisplay(draw.Display):
 
     @property
     def order(self) -> Array:
-        """Neurons by frequency, those of the fitted mask first where it is the same."""
+        """Neurons by frequency; among equal ones, those of the fitted mask first."""
         return np.lexsort([np.logical_not(self.suppressed), -self.frequency])
 
     @property
     def n_always(self) -> int:
-        """Neurons suppressed in every draw."""
+        """Neurons suppressed in every bootstrap sample."""
         return int((self.frequency == 1).sum())
 
     @property
     def n_never(self) -> int:
-        """Neurons suppressed in no draw."""
+        """Neurons suppressed in no bootstrap sample."""
         return int((self.frequency == 0).sum())
 
     @property
     def n_sometimes(self) -> int:
-        """Neurons suppressed in some draws and not in others."""
+        """Neurons suppressed in some bootstrap samples."""
         return len(self.frequency) - self.n_always - self.n_never
 
     def _draw(self, ax: Axes) -> None:
@@ -465,7 +464,8 @@ class MaskStabilityDisplay(draw.Display):
         value, fitted = self.frequency[order], self.suppressed[order]
         edges = np.arange(len(order) + 1) - 0.5
         n_fitted = int(fitted.sum())
-        # Those of the mask lie over all: side by side, thin bars of two colours show seams.
+        # Those of the mask are drawn over all others, because thin bars of two colours would show
+        # gaps.
         self.bars_, self.fitted_bars_ = (
             ax.stairs(np.where(kind, value, 0), edges, fill=True, color=color, label=label)
             for kind, color, label in (
@@ -509,19 +509,19 @@ def _frequency(
     random_state: Any,
     verbose: bool,
 ) -> Array:
-    """Share of the draws in which each neuron is suppressed, (D,)."""
+    """Share of the bootstrap samples in which each neuron is suppressed, (D,)."""
     original = clf.erm_head_.astype(Z.dtype)
     logits, y_index = original.logits(Z), np.searchsorted(clf.classes_, labels)
     wrong = logits.argmax(axis=1) != y_index
     random, n = check_random_state(random_state), len(Z)
     times = np.zeros(Z.shape[1], dtype=int)
     for number in range(1, n_draws + 1):
-        # Rows repeated rather than weighted: medians of equal weights take a tenth of the time.
+        # Rows are repeated, not weighted: medians of equal weights take a tenth of the time.
         counts = random.multinomial(n, np.full(n, 1 / n))
         rows = np.repeat(np.arange(n), counts)
         sample = Rows(Z[rows], y_index[rows], np.ones(n))
         scores = clf._score(sample, logits[rows], original)
-        # ... but a sample drawn twice is one sample still.
+        # But a sample that is drawn twice is still one sample.
         errors = np.bincount(y_index[wrong & (counts > 0)], minlength=len(clf.classes_))
         scores[errors < clf.min_misclassified] = np.nan
         mask = clf._flagged(scores, non_constant_neurons(sample.X))

@@ -1,4 +1,4 @@
-"""Picture of one neuron: its activations where the head was right and where it was wrong."""
+"""Plot of one neuron: its activations on correctly classified and on misclassified samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClassActivations:
 
     @property
     def medians(self) -> tuple[float, float]:
-        """Median of the correct and of the misclassified ones; NaN where there are none."""
+        """Median of the correct and of the misclassified ones; NaN if there are none."""
         sides = (self.correct, self.misclassified)
         correct, wrong = (float(np.median(side)) if len(side) else np.nan for side in sides)
         return correct, wrong
@@ -47,13 +47,14 @@ class ClassActivations:
 class NeuronDisplay(draw.Display):
     r"""Activations of one neuron on correctly classified and on misclassified samples.
 
-    A row for each class: upwards the correctly classified samples, downwards the misclassified
-    ones, as histograms with the same bins and the same scale for all, so that areas are shares of
-    the samples of a side. The two medians are marked; the step from the first to the second is
-    the spuriousness score :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`
-    (arXiv 2505.24048, Sec. 4), in units of the activation.
+    Each class has a row: the correctly classified samples upwards, the misclassified ones
+    downwards. They are histograms with the same bins and the same scale, so areas are shares of the
+    correct, or of the misclassified samples. The two medians are marked. The step from the first to
+    the second is the spuriousness score
+    :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)` (arXiv 2505.24048, Sec.
+    4), in units of the activation.
 
-    Make it with :meth:`from_estimator` or :meth:`from_predictions`; the parameters are kept as
+    Make it with :meth:`from_estimator` or :meth:`from_predictions`; the parameters become
     attributes.
 
     Parameters
@@ -61,22 +62,22 @@ class NeuronDisplay(draw.Display):
     activations : ndarray of shape (N,)
         Activation of the neuron on each sample.
     y_true, y_pred : ndarray of shape (N,)
-        True classes, and what the original head predicts.
+        True classes, and predictions of the original head.
     name : str, default=""
         Name of the neuron, for the title.
 
     Attributes
     ----------
     by_class : list of ClassActivations
-        Each class's ``label``, activations ``correct`` and ``misclassified``, ``medians`` and
-        ``score``, in the order of the labels.
+        For each class, in the order of the labels: ``label``, activations ``correct`` and
+        ``misclassified``, ``medians`` and ``score``.
     shown_ : list of ClassActivations
-        Those that are drawn, from top to bottom.
+        Classes in the plot, from top to bottom.
     {ax_, figure_}
     histograms_ : list of (StepPatch or None, StepPatch or None)
-        Of the correct and the misclassified samples of each class shown.
+        Histograms of the correct and the misclassified samples of each class in the plot.
     medians_ : list of (Line2D or None, Line2D or None)
-        The marks of their medians.
+        Marks of their medians.
 
     Examples
     --------
@@ -107,21 +108,21 @@ class NeuronDisplay(draw.Display):
         max_classes: int = 4,
         bins: int = 24,
     ) -> Self:
-        """Draw a neuron, with outcomes by the head that a fitted estimator started from.
+        """Draw a neuron, with the errors of a fitted estimator's original head.
 
         Parameters
         ----------
         estimator : estimator with ``erm_head_``
-            Fitted: a NeuronTuneClassifier, a search over it, or any other that starts from an
-            original head.
+            Fitted estimator with an original head: a NeuronTuneClassifier, a search over it, or
+            another.
         X : array-like of shape (N, D)
-            Embeddings, best those the original head was not fitted on. On the identification set
-            ``X_val`` that was passed to ``fit``, the steps are the estimator's own scores (with
-            its default statistic, in the first round), times the neuron's standard deviation
-            where it has ``standardize=True``.
+            Embeddings, preferably of samples that the original head was not fitted to. With the
+            validation set ``X_val`` of ``fit``, the steps are the estimator's own scores (with its
+            default statistic, in the first round). With ``standardize=True`` they are these scores
+            times the neuron's standard deviation.
         {y}
         neuron : int or str
-            Column of the neuron, or its name where the estimator was fitted on named columns.
+            Column of the neuron, or its name if the estimator was fitted to named columns.
         {ax, max_classes, bins}
 
         {drawn}
@@ -129,8 +130,8 @@ class NeuronDisplay(draw.Display):
         Raises
         ------
         InputError
-            If there is no such neuron, the estimator keeps no original head, or the samples do
-            not fit it.
+            If there is no such neuron, the estimator has no original head, or the samples do not
+            fit it.
         {NotFittedError, MissingDependencyError}
         """
         head = draw.original_head_of(estimator, cls)
@@ -165,7 +166,8 @@ class NeuronDisplay(draw.Display):
         activations : array-like of shape (N,)
             Activation on each sample, such as one column of the embeddings.
         y_true, y_pred : array-like of shape (N,)
-            True classes, and predictions, best from a head that was not fitted on these samples.
+            True classes, and predictions, preferably of a head that was not fitted to these
+            samples.
         {name, ax, max_classes, bins}
 
         {drawn}
@@ -207,9 +209,9 @@ class NeuronDisplay(draw.Display):
         ----------
         {ax}
         max_classes : int, default=4
-            Most classes drawn; of more, those with the most misclassified samples are.
+            Most classes in the plot; if there are more, those with the most misclassified samples.
         bins : int, default=24
-            Bins from the smallest to the largest activation shown.
+            Number of bins from the smallest to the largest activation in the plot.
 
         {drawn}
 
@@ -237,7 +239,7 @@ class NeuronDisplay(draw.Display):
         for side, height, median, color, up in zip(
             sides, heights, part.medians, (draw.BLUE, draw.VERMILLION), (-1, 1), strict=True
         ):
-            if not len(side):  # the axis points down: rows are numbered from the top
+            if not len(side):  # the axis points down, because rows are numbered from the top
                 patches.append(None)
                 marks.append(None)
                 continue
@@ -302,14 +304,14 @@ class NeuronDisplay(draw.Display):
 
 
 def _most_errors(parts: list[ClassActivations], most: int) -> list[ClassActivations]:
-    """All in their order, or those with the most misclassified samples, most first."""
+    """All classes in their order, or those with the most misclassified samples, most first."""
     if len(parts) <= most:
         return parts
     return sorted(parts, key=lambda part: -len(part.misclassified))[: max(1, most)]
 
 
 def _histograms(parts: list[ClassActivations], bins: int) -> tuple[Array, list[list[Array]]]:
-    """Edges of the bins that all share, and the share of each side's samples in each bin."""
+    """Edges of the common bins, and the share of correct or misclassified samples in each."""
     sides = [[part.correct, part.misclassified] for part in parts]
     everything = np.concatenate([side for pair in sides for side in pair]).astype(float)
     edges = np.histogram_bin_edges(everything, bins)

@@ -1,4 +1,4 @@
-"""Picture of what the threshold does to the accuracies, the score and the number of neurons."""
+"""Plot of the effect of the threshold on accuracies, score and number of neurons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class _Figures:
-    """Scorer of a fit's figures: accuracy, worst-class accuracy, mask size and the score."""
+    """Scorer of a fit's results: accuracy, worst-class accuracy, mask size and the score."""
 
     scorer: Any
     verbose: bool
@@ -58,22 +58,22 @@ class _Figures:
 class ThresholdPathDisplay(draw.Display):
     """Accuracy, worst-class accuracy, a label-free score and the mask's size along thresholds.
 
-    Lines are means over folds, on the samples each fold left out; bands are one standard
-    deviation over the folds to either side. The score has the axis on the right, since its scale
-    may be another; the numbers of suppressed neurons, a mean over the folds as well, stand at the
-    top, above their thresholds.
+    Lines are means over folds, on the samples that each fold left out. Bands are one standard
+    deviation over the folds to either side. The score has the axis on the right, because its scale
+    may be another one. The mean numbers of suppressed neurons are at the top, above their
+    thresholds.
 
-    Make it with :meth:`from_estimator`, or from figures of your own with :meth:`plot`; the
-    parameters are kept as attributes.
+    Make it with :meth:`from_estimator`, or from your own results with :meth:`plot`; the parameters
+    become attributes.
 
     Parameters
     ----------
     thresholds : ndarray of shape (T,)
         Values of λ, ascending.
     accuracy, worst_class_accuracy, score : ndarray of shape (T, F)
-        Of each threshold and fold; accuracies in [0, 1].
+        Results by threshold and fold; accuracies in [0, 1].
     n_suppressed : ndarray of int, shape (T, F)
-        Suppressed neurons; with ``aggregation="per_class"`` in any class's weights.
+        Number of suppressed neurons; with ``aggregation="per_class"`` in any class's weights.
     score_name : str, default="score"
         Name of the score, for the axis.
     chosen : float, optional
@@ -84,15 +84,15 @@ class ThresholdPathDisplay(draw.Display):
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it is drawn.
+        Axes of the plot.
     score_ax_ : matplotlib Axes
-        The same place, with the axis of the score.
+        The same axes, with the scale of the score.
     count_axis_ : matplotlib SecondaryAxis
-        The axis at the top.
+        Axis at the top.
     accuracy_line_, worst_class_line_, score_line_ : matplotlib Line2D
         Means over the folds.
     chosen_line_ : matplotlib Line2D or None
-        The threshold that is marked.
+        Mark of the chosen threshold.
 
     See Also
     --------
@@ -143,21 +143,20 @@ class ThresholdPathDisplay(draw.Display):
     ) -> Self:
         """Cross-validate the path of an estimator's thresholds, and draw it.
 
-        Nothing that is drawn was fitted on the samples it is measured on: each fold fits on the
-        others, with the estimator's parameters, and is measured on what it left out; only
-        ``max_cost`` is not kept, since the path shows what each mask costs. A fitted
-        ``NeuronTuneClassifierCV`` keeps its scores but none of the other figures, so its path is
-        fitted again, on the samples passed here; with the samples, the integer ``random_state``
-        and the ``cv`` of its ``fit`` it is the very path it chose from. The estimator itself is
-        not changed.
+        Each fold fits to the other samples with the estimator's parameters, and its results are
+        from the samples that it left out. Only ``max_cost`` is not used, because the path shows the
+        cost of each mask. A fitted ``NeuronTuneClassifierCV`` has its scores but not the other
+        results, so its path is fitted again, to the samples that you pass. With the samples, the
+        integer ``random_state`` and the ``cv`` of its ``fit``, this is the path that it chose from.
+        The estimator itself does not change.
 
         Parameters
         ----------
         estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
-            Fitted. Of a search, the choice is varied in its threshold alone.
+            Fitted estimator. For a search, only the threshold of the choice varies.
         X : array-like of shape (N, D)
-            Embeddings to fit and to measure on, in turns. Where the backbone was trained on some
-            samples, others tell more.
+            Embeddings for fitting and evaluation, in turns. If the network was trained on some
+            samples, others are more informative.
         {y, sample_weight}
         thresholds : array-like of shape (T,), optional
             Values of λ; by default those of a ``NeuronTuneClassifierCV``, else eleven from 0 to
@@ -178,8 +177,8 @@ class ThresholdPathDisplay(draw.Display):
         Raises
         ------
         InputError
-            If it is another kind of estimator, a threshold is not a finite number, or the samples
-            cannot be fitted.
+            If it is an estimator of another kind, a threshold is not a finite number, or the
+            samples cannot be fitted.
         {NotFittedError, MissingDependencyError}
         """
         clf = draw.neurontune_of(estimator, cls)

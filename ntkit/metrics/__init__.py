@@ -1,4 +1,4 @@
-"""How good a classifier is for its worst class, group or cell, with and without group labels."""
+"""Accuracies of the worst class or group, with and without group labels."""
 
 from ntkit.metrics._accuracy import (
     accuracy_by,

@@ -1,4 +1,4 @@
-"""Accuracies by class, by group and by cell, and scores that need no group labels."""
+"""Accuracies by class and by group, and scores that need no group labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ntkit.spuriousness import sfit, spuriousness_scores
 
 @dataclass(frozen=True)
 class Memberships:
-    """Groups by name, and who is in them."""
+    """Groups by name, and their members."""
 
     labels: list[Any]
     index: Array | None = None
@@ -39,20 +39,20 @@ class Memberships:
         return np.asarray(np.bincount(self.index, values, minlength=n_groups + 1)[:n_groups])
 
     def unknown(self, weight: Array) -> int:
-        """Samples of positive weight whose group is not known."""
+        """Samples of positive weight whose group is unknown."""
         if self.index is None:
             return 0
         return int(((self.index == len(self.labels)) & (weight > 0)).sum())
 
     def means(self, values: Array, weight: Array) -> Array:
-        """Weighted mean of values (N,) over each group, (G,); NaN where it has no weight."""
+        """Weighted mean of values (N,) over each group, (G,); NaN for a group without weight."""
         mass = self.sums(weight)
         means = np.full(len(mass), np.nan)
         np.divide(self.sums(weight * values), mass, out=means, where=mass > 0)
         return means
 
     def correlations(self, weight: Array) -> Array:
-        """Overlap of groups, (G, G): correlation of their means of one noise."""
+        """Overlap of groups, (G, G): correlation of their means of the same noise."""
         if self.matrix is None:
             return np.eye(len(self.labels))
         members = self.matrix * weight[:, None]
@@ -62,7 +62,7 @@ class Memberships:
 
 
 def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
-    """Read groups as users give them."""
+    """Read groups in any of the forms that users pass."""
     matrix = np.asarray(groups)
     if matrix.ndim != 2 or (matrix.shape[1] == 1 and matrix.dtype != bool):
         return of_partial_labels(groups, n, name)
@@ -71,8 +71,8 @@ def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
         matrix = np.array(matrix.tolist())
     if matrix.dtype.kind not in "biuf" or not ((matrix == 0) | (matrix == 1)).all():
         raise InputError(
-            f"{name} of shape (N, G) say which samples are in which group, so they hold True and "
-            "False (or 1 and 0) and nothing is missing; give one label per sample otherwise."
+            f"{name} of shape (N, G) must have True and False (or 1 and 0) for each sample and "
+            "group, without missing values. Otherwise pass one label per sample."
         )
     names = getattr(groups, "columns", None)
     columns = range(matrix.shape[1]) if names is None else names
@@ -86,11 +86,11 @@ def of_labels(labels: Array) -> Memberships:
 
 
 def of_partial_labels(labels: ArrayLike, n: int, name: str) -> Memberships:
-    """One group for each label that occurs; -1, None and NaN are in none."""
+    """One group for each label that occurs; samples with -1, None and NaN are in none."""
     known_ones, known = known_labels(labels, name)
     _check_length(len(known), n, name)
     if not len(known_ones):
-        raise InputError(f"{name} is not known of any sample; label some of them.")
+        raise InputError(f"{name} is unknown for all samples; label some of them.")
     (checked,) = check_labels(**{name: known_ones})
     of_known = of_labels(checked)
     index = np.full(n, len(of_known.labels))
@@ -100,7 +100,7 @@ def of_partial_labels(labels: ArrayLike, n: int, name: str) -> Memberships:
 
 def _check_length(length: int, n: int, name: str) -> None:
     if length != n:
-        raise InputError(f"{name} holds {length} labels but y_true holds {n}; give one per sample.")
+        raise InputError(f"{name} has {length} labels but y_true has {n}; give one per sample.")
 
 
 @documented
@@ -120,8 +120,8 @@ def accuracy_by(
     Returns
     -------
     dict
-        Group label to accuracy in [0, 1], in sorted order; groups without samples are left out.
-        Of a matrix, the labels are the numbers of its columns.
+        Accuracy in [0, 1] by group label, in sorted order; groups without samples are left out. For
+        a matrix, the labels are the numbers of its columns.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def worst_group_accuracy(
 
     See Also
     --------
-    group_report : Intervals, and how many samples are left out.
+    group_report : Intervals, and the number of samples that are left out.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def worst_class_accuracy(
     0.5
     """
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-    # The classes are known, whatever they are called: -1 is one like any other.
+    # Every class is known, whatever its label: -1 is a label like any other.
     return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
 
@@ -201,10 +201,10 @@ def worst_class_correctness_group_accuracy(
     reference_pred: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Accuracy of the worst class (two thirds) and of the worst cell: a label-free score.
+    """Two thirds worst-class accuracy plus one third worst-group accuracy: a label-free score.
 
-    A cell is a class and whether a reference head errs on the sample. The samples a plain
-    class-balanced head gets wrong stand in for the minority groups nobody labelled.
+    A group is a class and whether a class-balanced baseline errs on the sample. The baseline's
+    errors replace minority groups, which have no labels.
 
     Parameters
     ----------
@@ -225,14 +225,14 @@ def worst_class_correctness_group_accuracy(
     cells = correctness_groups(y_true, reference_pred)
     worst_class = worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight)
     worst_cell = min(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
-    # The class counts twice: its samples are many, those of the worst cell may be few.
+    # The class counts twice: it has many samples, and the worst group may have few.
     return (2 * worst_class + worst_cell) / 3
 
 
 def accuracy_in(
     groups: Memberships, right: Array, sample_weight: ArrayLike | None
 ) -> dict[Any, float]:
-    """Share that is right of each group that has weight."""
+    """Accuracy of each group with positive weight."""
     accuracies = groups.means(right, check_weight(sample_weight, len(right))).tolist()
     by = {g: a for g, a in zip(groups.labels, accuracies, strict=True) if not np.isnan(a)}
     if not by:
@@ -241,7 +241,7 @@ def accuracy_in(
 
 
 def correctness_groups(y_true: Array, reference_pred: Array) -> Array:
-    """The class × correctness cell of each sample, as a number."""
+    """Index of the class × correctness group of each sample."""
     _, class_index = np.unique(y_true, return_inverse=True)
     return np.asarray(2 * class_index + (reference_pred != y_true))
 
@@ -289,19 +289,18 @@ def weighted_average_accuracy(
 
     .. math:: \sum_g \frac{n_g^{train}}{N^{train}} \, \mathrm{acc}_g
 
-    The "average accuracy" of GroupDRO (arXiv 1911.08731) and DFR (arXiv 2204.02937): test sets
-    such as that of Waterbirds are made with other group shares than the training set, and this
-    undoes the difference.
+    This is the "average accuracy" of GroupDRO (arXiv 1911.08731) and DFR (arXiv 2204.02937). Some
+    test sets, such as that of Waterbirds, have other group shares than the training set; this score
+    corrects the difference.
 
     Parameters
     ----------
     {y_true, y_pred}
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Group labels of the evaluation set, or where groups overlap, which samples are in which
+        Group labels of the evaluation set; if groups overlap, a table of which samples are in which
         group. A group that the training set lacks has weight 0.
     train_groups : array-like of shape (M,), or of shape (M, G)
-        The same of the training set. Of groups that overlap, the shares are those of all
-        memberships.
+        The same for the training set. If groups overlap, the shares are those of all memberships.
     sample_weight, train_sample_weight : array-like of shape (N,) and (M,), optional
         Weights of the samples of each set; a sample of weight 0 counts as absent.
 
@@ -362,11 +361,11 @@ def correctness_group_accuracy(
 ) -> float:
     """Mean or smallest accuracy of the class × correctness groups.
 
-    A group is a class and whether a reference head errs on the sample. For two classes the
-    correct and the misclassified samples are also the two environments that EIIL
-    (arXiv 2010.07249) infers from the reference head's logits, so ``"worst"`` is the
-    worst-environment accuracy that EVaLS (arXiv 2410.05345) selects by, within each class. With
-    more classes EIIL puts close errors, whose true class is still likely, with the correct ones.
+    A group is a class and whether a class-balanced baseline errs on the sample. For two classes,
+    the correct and the misclassified samples are also the two environments that EIIL (arXiv
+    2010.07249) infers from the baseline's logits. So ``"worst"`` is the worst-environment accuracy,
+    within each class, by which EVaLS (arXiv 2410.05345) selects. With more classes, EIIL assigns
+    errors whose true class is still likely to the correct samples.
 
     Parameters
     ----------
@@ -404,14 +403,14 @@ def afr_weighted_accuracy(
     gamma: float = 4.0,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    r"""Accuracy under the sample weights of AFR, which a reference head's confidence decides.
+    r"""Accuracy with the sample weights of AFR, which depend on a baseline's confidence.
 
     .. math:: \sum_n \mu_n [\hat y_n = y_n], \qquad
               \mu_n \propto \frac{1}{n_{y_n}} \exp(-\gamma \, p_n(y_n))
 
-    where :math:`p_n(y_n)` is the reference head's probability of the true class and
-    :math:`n_y` the number of samples of class y (Automatic Feature Reweighting,
-    arXiv 2306.11074). With γ = 0 it is the balanced accuracy.
+    where :math:`p_n(y_n)` is the class-balanced baseline's probability of the true class and
+    :math:`n_y` the number of samples of class y (Automatic Feature Reweighting, arXiv 2306.11074).
+    With γ = 0 it is the balanced accuracy.
 
     Parameters
     ----------
@@ -421,8 +420,8 @@ def afr_weighted_accuracy(
     classes : array-like of shape (C,)
         Class labels in the order of the columns.
     gamma : float, default=4.0
-        The γ >= 0: how much more a sample weighs that the reference head gets wrong. The paper's
-        grids are 4 to 20 (Waterbirds) and 1 to 3 (CelebA).
+        The γ >= 0: how strongly the baseline's errors count. The paper's grids are 4 to 20
+        (Waterbirds) and 1 to 3 (CelebA).
     {sample_weight}
 
     Returns
@@ -433,12 +432,12 @@ def afr_weighted_accuracy(
     Raises
     ------
     InputError
-        If lengths or shapes do not fit, labels are missing, ``reference_proba`` does not hold
-        probabilities, ``y_true`` holds a label outside ``classes`` or ``gamma`` is negative.
+        If lengths or shapes do not fit, labels are missing, ``reference_proba`` does not contain
+        probabilities, ``y_true`` has a label outside ``classes`` or ``gamma`` is negative.
 
     Examples
     --------
-    The reference head misses the third sample, which then decides:
+    The baseline misclassifies the third sample, which then decides:
 
     >>> from ntkit.metrics import afr_weighted_accuracy
     >>> proba = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
@@ -453,7 +452,8 @@ def afr_weighted_accuracy(
     sample_weight = check_weight(sample_weight, len(y_true))
     _, class_index = np.unique(y_true, return_inverse=True)
     mass = np.bincount(class_index, weights=sample_weight)
-    # The smallest confidence is taken out of the exponent, so that a large γ leaves a weight.
+    # The smallest confidence is subtracted in the exponent, so that weights do not underflow for a
+    # large γ.
     above = np.maximum(0, confidence - confidence[sample_weight > 0].min())
     weight = sample_weight / np.where(mass > 0, mass, 1)[class_index] * np.exp(-gamma * above)
     return float(np.average(y_true == y_pred, weights=weight))
@@ -469,15 +469,15 @@ def sfit_score(
 ) -> float:
     r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions.
 
-    NeuronTune's own label-free score (arXiv 2505.24048): the sum of absolute spuriousness scores
-    of :func:`ntkit.spuriousness.spuriousness_scores` with the errors of the head to score; the
-    paper takes the head of largest SFit. On fixed embeddings it depends only on which samples are
-    wrong and rewards heads with few, noisy errors: a diagnostic that selects poorly.
+    NeuronTune's own label-free score (arXiv 2505.24048): the sum of the absolute scores of
+    :func:`ntkit.spuriousness.spuriousness_scores` with the errors of the head. The paper selects
+    the head with the largest SFit. On fixed embeddings the score depends only on which samples are
+    wrong. It rewards heads with few, noisy errors, so it is a diagnostic and selects poorly.
 
     Parameters
     ----------
     Z : array-like of shape (N, D)
-        Embeddings, the same for every head that is compared.
+        Embeddings, the same for all compared heads.
     {y_true, y_pred, sample_weight}
 
     Returns
@@ -517,8 +517,8 @@ def _probability_of_the_true_class(
     # Written so that NaN fails too; float16 sums of many classes are only good to 1e-2.
     if not ((proba >= 0).all() and (np.abs(proba.sum(axis=1) - 1) < 1e-2).all()):
         raise InputError(
-            "reference_proba must hold probabilities, >= 0 and adding up to 1 in each row; "
-            "pass predict_proba rather than logits."
+            "reference_proba must contain probabilities, >= 0 and adding up to 1 in each row; pass "
+            "predict_proba rather than logits."
         )
     problem = unknown_labels(
         np.unique(y_true),

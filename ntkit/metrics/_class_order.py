@@ -1,4 +1,4 @@
-"""Are the classes of a model in another order than the labels? Asked of its predictions."""
+"""Test by predictions whether a model's classes are in another order than the labels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from scipy.stats import binomtest
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
-# A permutation is told only where it leaves no doubt; a bad or a biased model is not one.
-_LEAST_GAIN = 0.4  # of the accuracy on the classes that move
+# A permutation is reported only if it is beyond doubt; a bad or biased model is not a permuted one.
+_LEAST_GAIN = 0.4  # of the accuracy on the classes that change places
 _LEAST_RATIO = 2.0
 _MOST_P = 1e-6
-_MOVED_AND_BETTER = 0.9  # share of the classes that move which the permutation explains better
+_MOVED_AND_BETTER = 0.9  # share of the moved classes that the permutation must improve
 
 
 @dataclass(frozen=True)
 class ClassOrder:
-    """Another order of a model's classes that explains the labels far better."""
+    """Another order of a model's classes that fits the labels far better."""
 
     classes: Array
     moved: tuple[int, ...]
@@ -30,29 +30,29 @@ class ClassOrder:
     n_samples: int
 
     def sentence(self) -> str:
-        """Sentence that names the order of the classes that move, and the repair."""
+        """Sentence that names the order of the moved classes, and the fix."""
         order = {i: self.classes[i].item() for i in self.moved[:8]}
         shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
         fits_a_line = len(self.classes) <= 8
         named = f" {','.join(map(str, self.classes.tolist()))}" if fits_a_line else " FILE"
         return (
-            "The model's classes seem to be in another order than the labels: as matched it is "
-            f"right on {100 * self.accuracy:.0f} % of {self.n_samples} samples, with {shown} on "
-            f"{100 * self.permuted_accuracy:.0f} %. Name the classes in the order of the model's "
-            f"logits with --classes{named} (classes= in Python)."
+            "The model's classes seem to be in another order than the labels: accuracy on "
+            f"{self.n_samples} samples is {100 * self.accuracy:.0f} % in the present order and "
+            f"{100 * self.permuted_accuracy:.0f} % with {shown}. Name the classes in the order of "
+            f"the model's logits with --classes{named} (classes= in Python)."
         )
 
 
 def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrder | None:
-    """Find an order of the classes that explains the labels far better than the one given.
+    """Find an order of the classes that fits the labels far better than the present one.
 
-    The order is found on one half of each class (the assignment that makes most samples right)
-    and tried on the other half, so that the choice among all orders cannot make it look good. It
-    counts only if, on the classes that it moves, at most half as many samples are right as given,
-    the gain is 40 points or more, McNemar's exact test gives p < 1e-6, and nine of ten of the
-    moved classes gain. So few samples, a weak model, or one that is right on 40 % of two classes
-    are never taken for it. A model whose shortcut points the other way in a sample can be: ask on
-    samples like those it was trained on.
+    One half of each class chooses the order (the assignment with most correct samples), and the
+    other half tests it, so that the choice among all orders cannot bias the test. An order counts
+    under four conditions on the classes that it moves: at most half as many samples are right in
+    the present order, the gain is at least 40 percentage points, McNemar's exact test gives p <
+    1e-6, and nine of ten moved classes gain. So a small set, a weak model, or a model with 40 %
+    accuracy on two classes never counts. A model whose shortcut is reversed in a set can count, so
+    use samples like the training samples.
 
     Parameters
     ----------
@@ -61,19 +61,19 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     y_pred : array-like of shape (N,)
         Predictions of the model's own head.
     classes : array-like of shape (C,)
-        The classes, in the order that the model's logits were taken to have.
+        The classes, in the present order of the model's logits.
 
     Returns
     -------
     ClassOrder or None
-        With ``classes`` (C,) in the order that explains the labels, ``moved`` (positions that
-        differ), ``accuracy`` and ``permuted_accuracy`` of the two orders, ``n_samples`` and
-        ``sentence()``; None if there is no such order.
+        With ``classes`` (C,) in the order that fits the labels, ``moved`` (positions that differ),
+        ``accuracy`` and ``permuted_accuracy`` of the two orders, ``n_samples`` and ``sentence()``.
+        None if there is no such order.
 
     Raises
     ------
     InputError
-        If there are not as many labels as predictions.
+        If the numbers of labels and predictions differ.
 
     Examples
     --------
@@ -85,7 +85,10 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     """
     y, y_pred, classes = (np.atleast_1d(np.asarray(a)) for a in (y, y_pred, classes))
     if y.shape != y_pred.shape:
-        raise InputError(f"There are {len(y)} labels, but {len(y_pred)} predictions.")
+        raise InputError(
+            f"There are {len(y)} labels, but {len(y_pred)} predictions; pass one "
+            "prediction per label."
+        )
     true, predicted = _positions(y, classes), _positions(y_pred, classes)
     known = (true >= 0) & (predicted >= 0)
     true, predicted, n_classes = true[known], predicted[known], len(classes)
@@ -104,14 +107,14 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
 
 
 def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> None:
-    """Refuse a model whose classes are evidently in another order than the labels."""
+    """Raise an error if a model's classes are evidently in another order than the labels."""
     order = class_order(y, y_pred, classes)
     if order is not None:
         raise InputError(order.sentence())
 
 
 def _positions(labels: Array, classes: Array) -> Array:
-    """Index of each label among the classes; −1 where it is none of them."""
+    """Index of each label among the classes; −1 if it is not one of them."""
     index = {label: i for i, label in enumerate(classes.tolist())}
     return np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
 
@@ -126,7 +129,7 @@ def _every_other(true: Array) -> Array:
 
 
 def _best_order(true: Array, predicted: Array, n_classes: int) -> Array:
-    """Class of each position such that most samples are right; where it is the same, as given."""
+    """Class of each position with most correct samples; in a tie, the present one."""
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (predicted, true), 1)
     counts[np.diag_indices(n_classes)] += 0.5

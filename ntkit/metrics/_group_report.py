@@ -1,7 +1,7 @@
 """Accuracy per class and per group, before and after, with confidence intervals.
 
-None is of width 0: not where nothing or everything is right, nor where no prediction changed.
-Counts are real numbers, so that weights serve by their effective number of samples.
+No interval has width 0, even if all or no samples are right, or no prediction changed. Counts are
+real numbers, so that weights count by their effective number of samples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
     center = (accuracy + square / (2 * n)) / (1 + square / n)
     half = np.sqrt(square * (accuracy * (1 - accuracy) / n + square / (4 * n**2)))
     half = half / (1 + square / n)
-    # Where all or none is right the limit is exact; rounding must not cut it off.
+    # If all or none is right the limit is exact; rounding must not change it.
     return np.clip(np.minimum(center - half, accuracy), 0, 1), np.clip(
         np.maximum(center + half, accuracy), 0, 1
     )
@@ -37,9 +37,9 @@ def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
 
 def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bounds:
     """Bonett and Price's interval of the difference of two paired proportions."""
-    # Wald's, with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012);
-    # Fagerland, Lydersen and Laake recommend it (Stat. Med. 33, 2014). Widened to hold the observed
-    # difference, which it may miss at a low confidence.
+    # Wald's interval with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012),
+    # recommended by Fagerland, Lydersen and Laake (Stat. Med. 33, 2014). It is widened to contain
+    # the observed difference, which it may miss at a low confidence.
     up, down = (gained * n + 1) / (n + 2), (lost * n + 1) / (n + 2)
     half = _z(confidence) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
     observed = gained - lost
@@ -50,9 +50,10 @@ def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bo
 
 
 def of_worst(accuracy: Array, n: Array, confidence: float) -> tuple[float, float]:
-    """Interval of the smallest of G proportions, whichever it is."""
-    # From the lowest of Wilson's lower limits to the lowest of the upper limits; one of G upper
-    # limits is too low by chance more often than one is, so those are Bonferroni's.
+    """Interval of the smallest of G proportions, whichever that is."""
+    # From the lowest of Wilson's lower limits to the lowest of the upper limits. The chance that
+    # one of G upper limits is too low is larger than for a single one, so the upper limits have
+    # Bonferroni's correction.
     low, _ = wilson(accuracy, n, confidence)
     _, high = wilson(accuracy, n, 1 - (1 - confidence) / len(n))
     return float(low.min()), float(high.min())
@@ -62,8 +63,8 @@ def change_of_worst(
     before: Array, after: Array, paired: Bounds, n: Array, confidence: float
 ) -> tuple[float, float]:
     """Interval of the difference between two minima."""
-    # Where both are of the same group it is that group's own, paired. Else the two limits are
-    # combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
+    # If both minima are of the same group, it is that group's paired interval. Else the two limits
+    # are combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
     b, a = int(before.argmin()), int(after.argmin())
     if before[a] == before[b]:
         return float(paired[0][a]), float(paired[1][a])
@@ -78,7 +79,7 @@ def change_of_worst(
 
 def of_mean(figures: Array, limits: Bounds, correlations: Array) -> tuple[float, float]:
     """Interval of an unweighted mean, from the intervals of its parts."""
-    # By MOVER (Zou and Donner, Stat. Med. 27, 2008); parts that share samples are correlated.
+    # By MOVER (Zou and Donner, Stat. Med. 27, 2008); parts with common samples are correlated.
     below, above = figures - limits[0], limits[1] - figures
     mean, count = figures.mean(), len(figures)
     low = mean - np.sqrt(max(0.0, below @ correlations @ below)) / count
@@ -97,24 +98,24 @@ _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One line of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group.
+    """One row of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group.
 
     Attributes
     ----------
     kind : {"class", "group", "summary"}
-        What the row is about.
+        Kind of the row.
     label : object
-        The class, the group or the name of the summary.
+        Class, group or name of the summary.
     count : int
-        Samples.
+        Number of samples.
     accuracy, interval : float, (float, float)
         Accuracy and its confidence interval.
     accuracy_before, interval_before : float, (float, float) or None
-        The same of the predictions before.
+        The same for the predictions before.
     change_interval : (float, float) or None
         Interval of ``accuracy - accuracy_before``, paired by sample.
     which : object or None
-        Of a worst-of summary: the class or group with that accuracy.
+        For a worst-of summary: the class or group with that accuracy.
     """
 
     kind: Kind
@@ -140,14 +141,14 @@ class GroupReport:
     Attributes
     ----------
     rows : tuple of ReportRow
-        Classes, groups, then the summaries "average", "worst class" and, where group labels were
-        given, "worst group" and "mean of groups".
+        Classes, groups, then the summaries "average" and "worst class". With group labels also
+        "worst group" and "mean of groups".
     confidence : float
         Coverage of the intervals.
     grouped : bool
-        Whether group labels were given.
+        Whether there are group labels.
     n_unknown : int
-        Samples whose group is not known: they count for the classes and the average alone.
+        Number of samples of unknown group: they count only for the classes and the average.
     """
 
     rows: tuple[ReportRow, ...]
@@ -157,14 +158,14 @@ class GroupReport:
 
     @property
     def worst_group(self) -> ReportRow:
-        """The summary of the worst group; of the worst class, where no groups were given."""
+        """The summary of the worst group; without groups, of the worst class."""
         return self.summary("worst group" if self.grouped else "worst class")
 
     def summary(self, label: str) -> ReportRow:
-        """The summary row of that name, such as "average", or an InputError."""
+        """The summary row with this name, such as "average"; else an InputError."""
         rows = {row.label: row for row in self.rows if row.kind == "summary"}
         if label not in rows:
-            raise InputError(f"The report has no summary {label!r}, only {', '.join(rows)}.")
+            raise InputError(f"The report has no summary {label!r}; use one of {', '.join(rows)}.")
         return rows[label]
 
     def as_dict(self) -> dict[str, Any]:
@@ -178,7 +179,7 @@ class GroupReport:
         }
 
     def table(self, *, markdown: bool = True) -> str:
-        """The report as a Markdown table, in percent; False shows names as they are."""
+        """The report as a Markdown table, in percent; ``markdown=False`` does not escape names."""
         compared = self.rows[0].accuracy_before is not None
         coverage = f"{100 * self.confidence:g} % interval"
         header = ["", "samples", "accuracy", coverage]
@@ -201,11 +202,11 @@ class GroupReport:
         if not self.grouped:
             return f"{text}\n\n{_NO_GROUPS}"
         if self.n_unknown:
-            return f"{text}\n\n{self._unknown()}: they count for the classes and the average alone."
+            return f"{text}\n\n{self._unknown()}: they count only for the classes and the average."
         return text
 
     def _unknown(self) -> str:
-        return f"The group of {self.n_unknown} sample(s) is not known"
+        return f"The group of {self.n_unknown} sample(s) is unknown"
 
     def __str__(self) -> str:
         return self.table(markdown=False)
@@ -242,49 +243,49 @@ def group_report(
     sample_weight: ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> GroupReport:
-    """Accuracy per class and per group with confidence intervals, perhaps before and after.
+    """Accuracy per class and per group with confidence intervals, optionally before and after.
 
     Parameters
     ----------
     {y_true, y_pred}
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G), optional
-        Group labels, for evaluation; or, where groups overlap, which samples are in which group.
-        The columns of a DataFrame name the groups. A label -1, None or NaN is a group that is not
-        known: the sample counts for its class and the average alone.
+        Group labels, for evaluation; if groups overlap, a table of which samples are in which
+        group. The columns of a DataFrame name the groups. -1, None or NaN marks an unknown group:
+        such a sample counts only for its class and the average.
     attribute : array-like of shape (N,), optional
-        Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
-        Groups are then class × attribute, and a combination without samples is listed as empty.
+        Spurious attribute, used instead of ``groups``; -1, None or NaN if it is unknown. The groups
+        are then class × attribute, and a combination without samples is listed as empty.
     y_pred_before : array-like of shape (N,), optional
         Predictions to compare with, such as the original model's.
     {sample_weight}
-        Samples are counted, not weighed.
+        The number of samples is not weighted.
     {confidence}
 
     Returns
     -------
     GroupReport
         With ``rows``, ``worst_group``, ``as_dict()`` and ``table()``. Without groups the worst
-        group is the worst class, and the report says so. Empty groups do not count toward the
-        minimum or the mean.
+        group is the worst class, and the report says so. Empty groups do not count for the minimum
+        or the mean.
 
     Raises
     ------
     InputError
-        If lengths or types of labels differ, no group is known, both ``groups`` and
-        ``attribute`` are given, or ``confidence`` is out of range.
+        If lengths or types of labels differ, all groups are unknown, ``groups`` and ``attribute``
+        are both passed, or ``confidence`` is out of range.
 
     Notes
     -----
-    An interval takes the samples of a group for a random draw of it. If groups are known for some
-    samples only, these have to be chosen without regard to what the model makes of them: samples
-    that were asked about because they are misclassified make a group look worse than it is.
+    An interval assumes that the samples of a group are a random draw. If groups are known for some
+    samples only, choose these without regard to the predictions: samples that were labelled because
+    they are misclassified make a group look worse than it is.
 
-    The interval of an accuracy is Wilson's, that of a change Bonett and Price's, which is paired:
-    the same samples before and after. Neither is ever of width 0, so 20 of 20 right is [83.9, 100].
-    A mean of groups combines the limits of the groups (MOVER). A worst-of summary has the lowest
-    of the groups' limits, whichever group it is that is truly worst, so one tiny group makes it
-    wide. Its change is between the two minima, which may be of two groups. Weights count by their
-    effective number of samples, the square of their sum over the sum of their squares.
+    The interval of an accuracy is Wilson's. That of a change is Bonett and Price's, which is
+    paired: the same samples before and after. Neither ever has width 0, so 20 of 20 right is [83.9,
+    100]. A mean of groups combines the limits of the groups (MOVER). A worst-of summary has the
+    lowest of the groups' limits, because any group may be the true worst one; one tiny group makes
+    it wide. Its change is between the two minima, which may be of two groups. Weights count by
+    their effective number of samples, the square of their sum over the sum of their squares.
 
     Examples
     --------
@@ -328,7 +329,7 @@ def group_report(
 
 @dataclass(frozen=True)
 class _Parts:
-    """Classes or groups, P of them, and what became of their samples."""
+    """P classes or groups, and the results of their samples."""
 
     of: Memberships
     counts: Array
@@ -339,13 +340,13 @@ class _Parts:
 
     @property
     def filled(self) -> Array:
-        """Parts that hold any sample."""
+        """Parts with at least one sample."""
         return np.flatnonzero(self.counts)
 
 
 @dataclass(frozen=True)
 class _Figures:
-    """Correctness of samples, before and after, and the rows made of it."""
+    """Correctness of samples, before and after, and the rows computed from it."""
 
     right: tuple[Array, Array]
     weight: Array
@@ -438,7 +439,7 @@ def _at(limits: Bounds, i: int) -> Interval:
 def _groups_of(
     y_true: Array, groups: ArrayLike | None, attribute: ArrayLike | None
 ) -> Memberships | None:
-    """The groups, some of which may be empty; None where none are given."""
+    """The groups, some of which may be empty; None without groups."""
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
     if groups is not None:

@@ -2,10 +2,10 @@
 
 Of n samples, ``lost`` are right before and wrong after, ``gained`` the reverse; the drop is the
 difference of their shares in the population. Whether it is below δ is tested by Tango's score
-statistic (Stat. Med. 17, 1998), ordered and then computed exactly: the chance of the outcomes
-that speak as loudly or louder, at the worst share of gained samples that is still in line with
-the data (Berger and Boos, JASA 89, 1994). That chance is bounded between the shares that are
-tried, too, and every rounding is to the side of saying nothing: so the level holds for any n.
+statistic (Stat. Med. 17, 1998), used as an ordering, with exact probabilities. The p-value is the
+probability of all outcomes that are at least as extreme, at the worst share of gained samples that
+is still consistent with the data (Berger and Boos, JASA 89, 1994). The probability is also bounded
+between the shares on the grid, and every rounding is conservative, so the level holds for any n.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from scipy.special import betainc, betaincinv
 
 from ntkit._types import Array
 
-_OUT_OF_LINE = 0.02  # share of the level that is given to a nuisance outside of its interval
-_SHARES = 16  # of gained samples that are tried at first
-_HALVINGS = 3  # of the distance between them, where that may matter
-_COUNTS = 1024  # of gained samples that are summed over one by one
+_OUT_OF_LINE = 0.02  # share of the level that is used for a nuisance outside its interval
+_SHARES = 16  # shares of gained samples on the first grid
+_HALVINGS = 3  # factor on their distance, if that may matter
+_COUNTS = 1024  # numbers of gained samples that are summed one by one
 _DEVIATIONS = 7.0
 _UNLIKELY = 1e-15
-_SAME = 1e-9  # of two statistics
+_SAME = 1e-9  # tolerance between two statistics
 _PRECISION = 1e-4
 
 
 def more_often(more: int, less: int) -> float:
-    """P-value of so many against so few if both were as likely: the exact sign test, one-sided."""
+    """P-value of so many against so few if both are equally likely: exact one-sided sign test."""
     # For two outcomes of the same samples this is McNemar's test (1947).
     return float(betainc(more, less + 1, 0.5)) if more else 1.0
 
 
 def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
-    """Whether the true drop is shown to be below a value."""
+    """Whether the true drop is significantly below a value."""
     return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))
 
 
 def drop_bounds(
     lost: int, gained: int, n: int, *, upper_level: float, lower_level: float
 ) -> tuple[float, float]:
-    """Lower and upper bound of the drop, each with its own chance to miss it."""
+    """Lower and upper bound of the drop, each with its own error probability."""
     if n == 0:
         return -1.0, 1.0
     return -upper_drop(gained, lost, n, lower_level), upper_drop(lost, gained, n, upper_level)
@@ -49,7 +49,7 @@ def drop_bounds(
 
 @lru_cache(maxsize=4096)
 def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
-    """Upper bound of the drop: what it is shown to be below of, to a hundredth of a point."""
+    """Smallest upper bound of the drop that is significant, to a hundredth of a point."""
     low, step = (lost - gained) / n, 2 * float(np.sqrt(lost + gained + 1)) / n
     high = min(1.0, low + step)
     while high < 1 and not below(lost, gained, n, high, level):
@@ -66,7 +66,7 @@ def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
 
 @lru_cache(maxsize=16384)
 def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
-    """Whether so few lost samples, or fewer, are rare enough where the drop is ``drop`` or more."""
+    """Whether as few lost samples or fewer are rare enough if the drop is at least ``drop``."""
     if drop >= 1:
         return lost - gained < n
     if drop <= -1:
@@ -74,7 +74,8 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
     least, most = max(0.0, -drop), (1 - drop) / 2
     left = level * (1 - _OUT_OF_LINE)
     ends = np.clip(_in_line(gained, n, _OUT_OF_LINE * level), least, most)
-    # Of one width in standard errors of the share, more or less, where it is small or large, too.
+    # The grid has steps of one width in standard errors of the share, also for small or large
+    # shares.
     first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
     angles = np.linspace(first, last, _SHARES + 1)
     shares = least + (most - least) * np.sin(angles) ** 2
@@ -86,7 +87,7 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
             return False
         bound = _most_between(low, high, n, drop)
         near = np.flatnonzero((bound > left) & (n * (high[0] - low[0]) < 1))
-        # That more gained and fewer lost samples speak louder is a bound as well.
+        # It is also a bound that more gained and fewer lost samples are more extreme.
         bound[near] = outcomes.chances(high[0, near], low[0, near] + drop)
         low, high = low[:, bound > left], high[:, bound > left]
         if not low.size:
@@ -98,10 +99,10 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
 
 
 def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
-    """Bound of the chance between two shares of gained samples, from that at each."""
-    # The likelihood is a product of factors linear in the share, so the second derivative of a
-    # chance F is its covariance with a sum over pairs of scores: at most n·i·√(2F) in size, i being
-    # the information of one sample, which is convex in the share.
+    """Bound of the probability between two shares of gained samples, from the values at each."""
+    # The likelihood is a product of factors linear in the share. So the second derivative of a
+    # probability F is its covariance with a sum over pairs of scores: at most n·i·√(2F) in size,
+    # with i the information of one sample, which is convex in the share.
 
     def information(share: Array) -> Array:
         parts = np.array([share, share + drop, (1 - 2 * share - drop) / 4])
@@ -109,28 +110,28 @@ def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
             return np.asarray((1 / np.where(parts > _UNLIKELY, parts, 0)).sum(axis=0))
 
     most = np.maximum(information(low[0]), information(high[0]))
-    width = np.maximum(high[0] - low[0], 1e-100)  # the square of which is no zero
+    width = np.maximum(high[0] - low[0], 1e-100)  # whose square underflows to zero
     bend = width**2 / 8 * np.sqrt(2) * n * most
     root = (bend + np.sqrt(bend**2 + 4 * np.maximum(low[1], high[1]))) / 2
     return np.asarray(root**2)
 
 
 def _in_line(gained: int, n: int, spent: float) -> Array:
-    """Least and largest share of gained samples that is in line with their number."""
+    """Smallest and largest share of gained samples that is consistent with their number."""
     low = 0.0 if gained == 0 else float(betaincinv(gained, n - gained + 1, spent / 2))
     high = 1.0 if gained == n else float(betaincinv(gained + 1, n - gained, 1 - spent / 2))
     return np.array([low, high])
 
 
 class _Outcomes:
-    """Outcomes that speak no less for a small drop than what is observed, and their chances."""
+    """Outcomes that are at least as extreme as the observed one, and their probabilities."""
 
     def __init__(self, lost: int, gained: int, n: int, drop: float, ends: Array) -> None:
         reach = _DEVIATIONS * np.sqrt(n * ends * (1 - ends)) + 8
         first = max(0, int(n * ends[0] - reach[0]))
         last = min(n, int(n * ends[1] + reach[1]))
-        # Numbers of gained samples that go together are counted as the largest of them is, which
-        # speaks loudest: all are summed, and no chance comes out too small.
+        # Numbers of gained samples in one block count as the largest of them, which is the most
+        # extreme. So all outcomes are summed, and no probability is too small.
         step = -(-(last - first + 1) // _COUNTS)
         self._counts = np.append(np.arange(first, last, step, dtype=float), float(n))
         observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
@@ -139,7 +140,7 @@ class _Outcomes:
         self._n = n
 
     def chances(self, gained: Array, lost: Array) -> Array:
-        """Chance of all these outcomes, for each pair of shares of gained and lost samples."""
+        """Probability of all these outcomes, for each pair of shares of gained and lost samples."""
         counts, others = self._counts, self._n - self._counts
         up_to = np.ones((len(gained), len(counts)))
         up_to[:, :-1] = betainc(others[:-1], counts[:-1] + 1, 1 - gained[:, None])
@@ -153,7 +154,7 @@ class _Outcomes:
 
 
 def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
-    """Tango's: the drop less ``drop``, over its deviation where ``drop`` is true."""
+    """Tango's statistic: the observed drop minus ``drop``, over its deviation under ``drop``."""
     slope = lost + gained + drop * (lost - gained - 2 * n)
     root = np.sqrt(np.maximum(slope**2 + 8 * n * gained * drop * (1 - drop), 0))
     share = np.clip((slope + root) / (4 * n), max(0.0, -drop), (1 - drop) / 2)
@@ -165,7 +166,7 @@ def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
 
 
 def _most_lost(counts: Array, n: int, drop: float, observed: float) -> Array:
-    """Most lost samples, beside each number of gained ones, that speak no less for a small drop."""
+    """For each number of gained samples, the most lost samples that are at least as extreme."""
     low, high = np.full(counts.shape, -1.0), n - counts
     for _ in range(int(n).bit_length() + 1):
         middle = np.ceil((low + high) / 2)

@@ -47,7 +47,7 @@ def _sfit(
     return sfit_score(Z, y_true, y_pred, sample_weight=sample_weight)
 
 
-# Name to the function and the keywords it takes.
+# By name: the function and its keywords.
 _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
     "worst_class_correctness_group_accuracy": (
         worst_class_correctness_group_accuracy,
@@ -69,8 +69,12 @@ _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
     "adjusted_accuracy": (adjusted_accuracy, ("groups",)),
 }
 _WHAT = {
-    "reference_pred": "predictions of a reference head that was not fitted on these samples",
-    "reference_proba": "probabilities by a reference head that was not fitted on these samples",
+    "reference_pred": (
+        "predictions of a class-balanced baseline that was not fitted on these samples"
+    ),
+    "reference_proba": (
+        "probabilities by a class-balanced baseline that was not fitted on these samples"
+    ),
     "classes": "the class labels in the order of the columns of reference_proba",
     "Z": "the embeddings",
     "groups": "group labels",
@@ -80,13 +84,13 @@ SCORERS: tuple[str, ...] = tuple(_SCORES)
 """Names that :func:`get_scorer` knows, the default selector first."""
 
 LABEL_FREE_SCORES: tuple[str, ...] = tuple(n for n in _SCORES if "groups" not in _SCORES[n][1])
-"""Those of them that need no group labels."""
+"""Names of scores that need no group labels."""
 
 
 def needs_of(name: str) -> tuple[str, ...]:
-    """The keywords that a score needs, by its name."""
+    """Keywords of a score, by its name."""
     if name not in _SCORES:
-        raise InputError(f"Unknown score {name!r}; the known ones are {', '.join(SCORERS)}.")
+        raise InputError(f"Unknown score {name!r}; use one of {', '.join(SCORERS)}.")
     return _SCORES[name][1]
 
 
@@ -98,7 +102,7 @@ def named_score(
     sample_weight: ArrayLike | None = None,
     **keywords: ArrayLike | None,
 ) -> float:
-    """Score predictions by the name of a score; larger is better."""
+    """Score predictions with a score by name; larger is better."""
     needed = {need: keywords.get(need) for need in needs_of(name)}
     for need, value in needed.items():
         if value is None:
@@ -112,38 +116,38 @@ Scorer = Callable[..., float]
 @documented
 @dataclass(frozen=True)
 class CorrectnessGroupScorer:
-    """Scorer of the class × correctness scores and AFR's, with the reference head they need.
+    """Scorer of the class × correctness scores and AFR's, with their class-balanced baseline.
 
-    A reference head must not have been fitted on the rows it judges, and a scorer sees only the
-    validation rows and the fitted estimator. So the reference is a class-balanced logistic
-    regression on standardised features, cross-fitted on the validation rows: each row is judged
-    by a head that was fitted on the other folds. Or pass a ``reference`` that was fitted on other
-    samples. Cross-fitting costs ``n_folds`` logistic regressions per call, the same ones for every
-    candidate of a search; ``memory`` computes them once per validation fold.
+    A baseline must not have been fitted on the rows that it evaluates, and a scorer sees only the
+    validation rows and the fitted estimator. So the baseline is a class-balanced logistic
+    regression on standardised features, cross-fitted on the validation rows. You can pass a
+    ``reference`` that was fitted on other samples instead. Cross-fitting costs ``n_folds`` logistic
+    regressions per call, the same ones for every candidate of a search; ``memory`` computes them
+    once per validation fold.
 
     Parameters
     ----------
     score : str, default="worst_class_correctness_group_accuracy"
-        That, "mean_correctness_group_accuracy", "worst_correctness_group_accuracy" or
+        Score: this one, "mean_correctness_group_accuracy", "worst_correctness_group_accuracy" or
         "afr_weighted_accuracy".
     reference : LinearHead, default=None
-        A head on the scorer's own ``X`` (in a Pipeline: on the input of its first step), fitted
-        on none of the rows that are scored. None cross-fits one.
+        A head for the scorer's own ``X`` (in a Pipeline: the input of its first step) that was
+        fitted on none of the scored rows. None cross-fits one.
     n_folds : int, default=5
-        Stratified folds; fewer where a class has fewer rows. A class with a single row makes up
-        one group whatever the reference says, and is left out of its fits.
+        Stratified folds; fewer if a class has fewer rows. A class with a single row forms one group
+        and is not used for fitting.
     C : float, default=None
-        Inverse L2 penalty of the cross-fitted reference; None for one over the number of rows
-        it is fitted on, a ridge of weight 1 on the mean loss.
+        Inverse L2 penalty of the cross-fitted baseline. None means one over the number of fitted
+        rows: a ridge of weight 1 on the mean loss.
     {random_state}
     memory : str or joblib.Memory, default=None
-        Where to cache cross-fitted references, as in scikit-learn's ``Pipeline``.
+        Cache of cross-fitted baselines, as in scikit-learn's ``Pipeline``.
 
     Raises
     ------
     InputError
-        When made: if the score is unknown or takes no reference. When called: if the rows are
-        not embeddings without NaN, or the reference does not fit them.
+        In the constructor: if the score is unknown or does not use a baseline. When called: if the
+        rows are not embeddings without NaN, or the baseline does not fit them.
 
     Examples
     --------
@@ -170,7 +174,8 @@ class CorrectnessGroupScorer:
         needs = needs_of(self.score)
         if not {"reference_pred", "reference_proba"} & set(needs):
             raise InputError(
-                f"The score {self.score!r} takes no reference head; use get_scorer({self.score!r})."
+                f"The score {self.score!r} does not use a class-balanced baseline; use "
+                f"get_scorer({self.score!r})."
             )
         if self.reference is not None and not isinstance(self.reference, LinearHead):
             raise InputError(
@@ -189,7 +194,7 @@ class CorrectnessGroupScorer:
     def for_samples(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Scorer:
-        """Scorer ``scorer(estimator, X, y)`` for these rows, with its reference found once."""
+        """Scorer ``scorer(estimator, X, y)`` for these rows, with its baseline computed once."""
         (labels,) = check_labels(y=y)
         weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
         proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)
@@ -198,7 +203,7 @@ class CorrectnessGroupScorer:
     def _reference_proba(
         self, Z: Array, y: Array, weight: Array | None = None
     ) -> tuple[Array, Array]:
-        """Probabilities (N, C) by the reference head, and the classes of the columns."""
+        """Probabilities (N, C) by the class-balanced baseline, and the classes of the columns."""
         if self.reference is None:
             cross_fit = check_memory(self.memory).cache(cross_fitted_proba)
             proba = cross_fit(Z, y, self.n_folds, self.C, self.random_state, weight)
@@ -207,7 +212,7 @@ class CorrectnessGroupScorer:
             np.unique(y),
             self.reference.classes,
             what="y",
-            where="the reference head",
+            where="the class-balanced baseline",
             fix="use its labels.",
         )
         if problem is not None:
@@ -224,8 +229,8 @@ def cross_fitted_proba(
     weight: Array | None,
 ) -> Array:
     """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds."""
-    # A class with a single row, or with no other class beside it, cannot be judged: its rows get
-    # equal probabilities, which puts them into one cell.
+    # A class with a single row, or without another class, cannot be evaluated: its rows get equal
+    # probabilities, which puts them into one group.
     classes, class_index, counts = np.unique(y, return_inverse=True, return_counts=True)
     proba = np.full((len(y), len(classes)), 1 / len(classes))
     judged = counts >= 2
@@ -241,7 +246,7 @@ def cross_fitted_proba(
         fitted, left_out = rows[train], rows[test]
         fitted = fitted[weight[fitted] > 0]
         if len(np.unique(y[fitted])) < judged.sum():
-            continue  # a class without any weight: nothing to judge by
+            continue  # no class has any weight
         scaler = StandardScaler().fit(Z[fitted], sample_weight=weight[fitted] / weight.mean())
         head = LogisticRegression(
             C=1 / mass if C is None else C, class_weight="balanced", max_iter=1000
@@ -260,7 +265,7 @@ def _score_beside(
     X: ArrayLike,
     y: ArrayLike,
 ) -> float:
-    """Score an estimator beside the reference head's probabilities on the same rows."""
+    """Score an estimator with the baseline's probabilities on the same rows."""
     return named_score(
         score,
         y,
@@ -273,22 +278,22 @@ def _score_beside(
 
 
 def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
-    """Return a scorer of the worst group's accuracy, for group labels by metadata routing.
+    """Return a scorer of worst-group accuracy, which gets group labels by metadata routing.
 
-    Needs ``sklearn.set_config(enable_metadata_routing=True)``. The group labels then go to the
-    search as ``fit(X, y, sensitive=labels)`` or to ``cross_validate`` as
-    ``params={"sensitive": labels}``. The name is not "groups", which splitters such as GroupKFold
-    claim: one array would serve as both.
+    Needs ``sklearn.set_config(enable_metadata_routing=True)``. Pass the group labels to the search
+    as ``fit(X, y, sensitive=labels)`` or to ``cross_validate`` as ``params={"sensitive": labels}``.
+    The name is not "groups", because splitters such as GroupKFold use that: one array would serve
+    as both.
 
     Parameters
     ----------
     name : str, default="sensitive"
-        Name of the argument that carries the group labels.
+        Name of the argument for the group labels.
 
     Returns
     -------
     scorer
-        Of scikit-learn's own kind, with the request set.
+        A scikit-learn scorer with the request set.
 
     Raises
     ------
@@ -297,9 +302,9 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
 
     Notes
     -----
-    A search turns an error in a scorer into a warning and the score NaN, such as when no
-    ``sensitive`` is passed; ``error_score="raise"`` raises it. HalvingGridSearchCV takes few rows
-    at first: set ``min_resources`` so that the smallest group keeps some 20 per fold.
+    A search turns an error in a scorer, such as a missing ``sensitive``, into a warning and the
+    score NaN; ``error_score="raise"`` raises it. HalvingGridSearchCV starts with few rows: set
+    ``min_resources`` so that the smallest group has about 20 per fold.
 
     Examples
     --------
@@ -319,21 +324,20 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
 
 
 def adjusted_accuracy_scorer(*, name: str = "sensitive") -> Scorer:
-    """Scorer of the mean group accuracy, for group labels by metadata routing."""
+    """Scorer of the mean group accuracy, which gets group labels by metadata routing."""
     return _group_scorer(_adjusted, name)
 
 
 def get_scorer(scoring: str | Scorer) -> Scorer:
-    """Return the scorer of that name, for ``scoring=`` of scikit-learn; larger is better.
+    """Return the scorer with this name, for ``scoring=`` of scikit-learn; larger is better.
 
     Parameters
     ----------
     scoring : str or callable
-        One of ``SCORERS``, or a name of scikit-learn's own. The cell scores and AFR's are a
-        :class:`CorrectnessGroupScorer` with its defaults; "sfit_score" takes the rows as they reach
-        the scorer for the embeddings; the group scores take their labels as ``sensitive``, see
-        :func:`worst_group_scorer`; "class_accuracy_gap" has its sign flipped. A scorer is
-        returned as it is.
+        One of ``SCORERS``, or a name of scikit-learn's own; a scorer is returned unchanged. The
+        correctness-group scores and AFR's are a :class:`CorrectnessGroupScorer` with its defaults.
+        "sfit_score" uses the scorer's rows as the embeddings. The group scores get their labels as
+        ``sensitive``, see :func:`worst_group_scorer`. "class_accuracy_gap" has its sign changed.
 
     Returns
     -------
@@ -372,7 +376,7 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
         scorer: Scorer = sklearn_scorer(scoring)
         return scorer
     raise InputError(
-        f"Unknown score {scoring!r}; the known ones are {', '.join(SCORERS)}, and those of "
+        f"Unknown score {scoring!r}; use one of {', '.join(SCORERS)}, or of "
         "sklearn.metrics.get_scorer_names()."
     )
 
@@ -380,7 +384,7 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
 def sfit_scorer(
     estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> float:
-    """SFit of a fitted estimator, on the rows X (N, D) as embeddings."""
+    """SFit of a fitted estimator, with the rows X (N, D) as embeddings."""
     return named_score("sfit_score", y, estimator.predict(X), Z=X, sample_weight=sample_weight)
 
 

@@ -1,6 +1,6 @@
-"""Find the last linear layer of an ONNX classifier, cut it off, put another one in its place.
+"""Find the last linear layer of an ONNX classifier, cut it off, replace it by another one.
 
-Graph in, graph out: no session runs here, and nothing is written but by ``FrozenModel.save``.
+The input and output are graphs: no session runs here, and only ``FrozenModel.save`` writes.
 """
 
 from ntkit.graph import TensorInfo

@@ -1,4 +1,4 @@
-"""Put other weights into a linear layer, leaving the rest of the graph as it is."""
+"""Replace the weights of a linear layer without changing the rest of the graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ntkit.model.affine import Nodes, Plain, Region, Runner, called, constant_fa
 from ntkit.model.class_names import are_positions, same_name
 from ntkit.model.head_search import Head, written_out
 
-# Operators after the logits that keep one column per class, whatever the number of classes.
+# Operators after the logits that keep one column per class for any number of classes.
 _ELEMENTWISE = frozenset(
     {
         *("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Dropout", "Clip", "Exp", "Log"),
@@ -40,7 +40,7 @@ _ELEMENTWISE = frozenset(
 
 
 def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
-    """Tensors that hold a column per class, from the logits on, and what reads them."""
+    """Tensors with one column per class, from the logits on, and the nodes that read them."""
     tensors, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
     softmax = _softmax_nodes(starts)
     for value in tensors:
@@ -54,7 +54,7 @@ def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
 
 
 def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
-    """Operators of each Softmax that is written out, but not for one number of classes."""
+    """Operators of each Softmax that consists of several operators."""
     graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
     ends = map(written_out, graph or ())
     nodes = [node for end in ends if end is not None for node in end.nodes]
@@ -69,8 +69,8 @@ def _keeps_last_axis(node: ir.Node) -> bool:
 
 
 def refuse_fixed_width(head: Head, before: int, after: int) -> None:
-    """Refuse another number of classes where what follows the logits is made for the old one."""
-    fix = f"give it a head of {max(2, before)} classes, or export the model without that operator"
+    """Raise an error if the operators after the logits need the old number of classes."""
+    fix = f"use a head of {max(2, before)} classes, or export the model without that operator"
     if head.region.rank != 2:
         raise InputError(f"The model's logits have {head.region.rank} axes; {fix}.")
     if any(value.is_graph_output() or len(value.uses()) > 1 for value in _moved(head)):
@@ -85,13 +85,13 @@ def refuse_fixed_width(head: Head, before: int, after: int) -> None:
             )
         if before == 1 and node.op_type == "Sigmoid":
             raise InputError(
-                f"The model ends in the Sigmoid of one logit, which cannot tell {after} classes "
-                f"apart; {fix}."
+                f"The model ends in the Sigmoid of one logit, which cannot distinguish {after} "
+                f"classes; {fix}."
             )
 
 
 def _takes(node: ir.Node, *, more: bool) -> bool:
-    """Whether an operator takes another number of classes."""
+    """Whether an operator accepts another number of classes."""
     if node.op_type in ("Mul", "Div"):
         return constant_factor(node) is not None
     if node.op_type == "TopK":
@@ -100,7 +100,7 @@ def _takes(node: ir.Node, *, more: bool) -> bool:
 
 
 def _moved(head: Head) -> list[ir.Value]:
-    """Tensors from the layer's output up to the logits, where positions are chosen in between."""
+    """Tensors from the layer's output to the logits, if positions are chosen in between."""
     plain = head.region.plain
     if plain is None or not plain.moves:
         return []
@@ -109,26 +109,28 @@ def _moved(head: Head) -> list[ir.Value]:
 
 
 def retype(head: Head, starts: list[ir.Value], before: int, after: int) -> None:
-    """Give every tensor with a column per class its new width."""
+    """Set the new width of every tensor with a column per class."""
     moved = _moved(head)
     for value in moved:
-        value.shape = None  # the axis of classes is not the last one everywhere here
+        value.shape = None  # the axis of classes is not always the last one
     for value in _per_class([head.logits] if moved else [*starts, head.logits])[0]:
         if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
             value.shape = ir.Shape([*value.shape[:-1], after])
 
 
-_BROADCASTING_GEMM = 7  # the operator set from which on a Gemm's bias needs no attribute
-# Operators before a weight that change its shape and nothing else.
+_BROADCASTING_GEMM = (
+    7  # the operator set in which a Gemm's bias became optional without an attribute
+)
+# Operators before a weight that change only its shape.
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 
 
 def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) -> None:
     """Write ``coef`` (K, D) and ``intercept`` (K,) into the head's layer, in place."""
-    # The node list stays the same, unless a bias has to be added to a bare MatMul, or the head is
-    # an affine region of more than a plain layer, which becomes one Gemm, or it is quantised: then
-    # float weights take the place of the quantised ones, and what quantised the old logits goes.
-    # With another number of classes the shapes of everything downstream follow.
+    # The node list stays the same, with three exceptions. A bare MatMul gets a bias if needed. An
+    # affine region of more than a plain layer becomes one Gemm. In a quantised head, float weights
+    # replace the quantised ones, and the quantisation of the old logits is removed. With another
+    # number of classes, the shapes of all later tensors change with it.
     graph, before, after = model.graph, len(head.region.weight), len(coef)
     if before != after:
         refuse_fixed_width(head, before, after)
@@ -161,7 +163,7 @@ def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
 
 
 def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array) -> ir.Value:
-    """Write the bias; what now is the layer's output."""
+    """Write the bias; return the layer's new output."""
     product = layer.product
     inner = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
     if layer.bias_at is not None and layer.bias_at[0] is not product:
@@ -180,7 +182,7 @@ def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array) -> ir.Value:
 
 
 def _shaped_like(old: ir.Value | None, layer: Plain, intercept: Array) -> Array:
-    """The bias of an Add with its axes as they were: (K,), (1, K) or (K, 1, 1)."""
+    """The bias of an Add with its original axes: (K,), (1, K) or (K, 1, 1)."""
     known = constant_of(old)
     trailing = layer.rank - 1 - layer.class_axis
     leading = max(0, (0 if known is None else known.ndim) - trailing - 1)
@@ -188,7 +190,7 @@ def _shaped_like(old: ir.Value | None, layer: Plain, intercept: Array) -> Array:
 
 
 def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> Plain:
-    """Put one Gemm in the place of an affine region."""
+    """Replace an affine region by one Gemm."""
     last = region.end.producer()
     if last is None:
         raise InputError(f"Nothing computes the logits {region.end.name!r}.")
@@ -222,7 +224,7 @@ def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> 
 
 
 def _in_float(graph: ir.Graph, layer: Plain, source: ir.Value) -> Plain:
-    """Put a float MatMul in the place of a dynamically quantised one."""
+    """Replace a dynamically quantised MatMul by a float one."""
     weight = new_initializer(graph, "ntkit.head.weight", layer.weight.T, source)
     node = ir.node("MatMul", [source, weight], name="ntkit/head/MatMul")
     graph.insert_before(layer.product, node)
@@ -232,19 +234,19 @@ def _in_float(graph: ir.Graph, layer: Plain, source: ir.Value) -> Plain:
 
 
 def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
-    """Lead scores past what quantised the old ones: its range would cut new ones off."""
+    """Lead scores past the quantisation of the old ones, whose range would clip the new ones."""
     quantisers = [use.node for use in scores.uses() if use.node.op_type == "QuantizeLinear"]
     for quantiser in quantisers:
         if quantiser.outputs[0].is_graph_output():
             raise InputError(
-                f"The model's output {quantiser.outputs[0].name!r} is of quantised logits, whose "
-                "range is the old head's; debias the float model and quantise the result."
+                f"The model's output {quantiser.outputs[0].name!r} has quantised logits, in the "
+                "range of the old head's; debias the float model and quantise the result."
             )
         for use in [*quantiser.outputs[0].uses()]:
             if use.node.op_type != "DequantizeLinear":
                 raise InputError(
-                    f"The model goes on with quantised logits into {called(use.node)}; "
-                    "debias the float model and quantise the result."
+                    f"The operator {called(use.node)} reads quantised logits; debias the float "
+                    "model and quantise the result."
                 )
             old = use.node.outputs[0]
             name, outside = old.name, old.is_graph_output()
@@ -256,7 +258,7 @@ def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
 
 
 def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Array) -> None:
-    """Give a backbone a head: a Gemm on ``embedding`` and a new graph output ``logits``."""
+    """Add a head to a backbone: a Gemm on ``embedding`` and a new graph output ``logits``."""
     if embedding.shape is not None and len(embedding.shape) != 2:
         raise InputError(
             f"The embedding {embedding.name!r} has the shape {embedding.shape}, not one vector per "
@@ -275,9 +277,9 @@ def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Ar
 
 
 def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> None:
-    """Make ``array`` a constant input of a node, in place of old values that only it uses."""
-    # A tensor that something else reads too is never changed; a new initialiser takes its place
-    # here. A Gemm without a bias gets one.
+    """Make ``array`` a constant input of a node, replacing old values that only this node uses."""
+    # A tensor with other readers is never changed; a new initialiser replaces it here. A Gemm
+    # without a bias gets one.
     old = node.inputs[index] if index < len(node.inputs) else None
     if old is not None and _overwrite(graph, old, array):
         return
@@ -291,7 +293,7 @@ def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> N
 
 
 def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
-    """Change the constant behind ``value``, through no-ops; False if something else reads it."""
+    """Change the constant behind ``value``, through no-ops; False if it has other readers."""
     node, dtype = value.producer(), dtype_of(value)
     alone = len(value.uses()) == 1 and not value.is_graph_output()
     if not alone or dtype is None or not dtype.is_floating_point():
@@ -301,7 +303,7 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
             return False
         value.const_value = tensor(array, dtype, value.name)
         if value.dtype is not None:
-            value.type = ir.TensorType(dtype)  # what the graph declares may be wrong
+            value.type = ir.TensorType(dtype)  # the graph may declare it wrongly
     elif node.op_type == "Constant":
         if "value" not in node.attributes:
             return False
@@ -317,7 +319,7 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
 
 
 def _undone(node: ir.Node, array: Array) -> Array | None:
-    """Input for which an operator gives ``array``; None if it is unknown or cannot be stored."""
+    """Input for which an operator returns ``array``; None if it is unknown or cannot be stored."""
     if node.op_type == "Transpose":
         permutation = node.attributes.get("perm")
         return array.transpose(np.argsort(permutation.as_ints()) if permutation else None)
@@ -345,15 +347,15 @@ def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
 
 
 def declare_outputs(model: ir.Model) -> None:
-    """Give each output of a graph the shape that ONNX infers, where the file gives none."""
+    """Give each output of a graph the inferred shape if the file has none."""
     shape_of = Shapes(model)
     for value in model.graph.outputs:
         if value.shape is None and isinstance(value.type, ir.TensorType):
             shape = shape_of(value)
             if shape is None:
                 raise InputError(
-                    f"The model declares no shape for its output {value.name!r}, and ONNX infers "
-                    "none, so that its checker would refuse the new file; export the model again."
+                    f"The model declares no shape for its output {value.name!r}, and ONNX cannot "
+                    "infer one, so its checker would refuse the new file; export the model again."
                 )
             value.shape = ir.Shape(shape)
 
@@ -361,8 +363,8 @@ def declare_outputs(model: ir.Model) -> None:
 def fitted(
     head: LinearHead, original: LinearHead | None, *, named: bool, in_graph: bool
 ) -> LinearHead:
-    """Rows in the order of the model's ``own`` head, and one or two logits as it has them."""
-    # `named` says that the model names its classes, `in_graph` that its graph does.
+    """Rows in the order of the model's ``own`` head, with as many logits as the model has."""
+    # `named`: the model names its classes. `in_graph`: its graph does.
     if original is None:
         return head.with_logits(len(head.classes))
     same = set(head.classes.tolist()) == set(original.classes.tolist())
@@ -383,7 +385,7 @@ def fitted(
 
 
 def keeps_names(head: LinearHead, original: LinearHead | None, names: tuple[Any, ...]) -> bool:
-    """Whether the model's own names stay true of a head's classes, position by position."""
+    """Whether the model's own names are still right for a head's classes, position by position."""
     labels = head.classes.tolist()
     if original is not None and len(labels) != len(original.classes):
         return False
@@ -396,25 +398,24 @@ def keeps_names(head: LinearHead, original: LinearHead | None, names: tuple[Any,
 def read_back(
     model: ir.Model, head: LinearHead, located_by: Mapping[str, str | None]
 ) -> tuple[Head | None, ir.Value]:
-    """Find the head in the edited graph again; it must be the one put in."""
+    """Find the head in the edited graph again; it must equal the new one."""
     try:
         new, value = located(model, **located_by)
     except HeadNotFoundError as error:
         raise InputError(
-            f"The model's graph does not take a head of {head.n_logits} logits of "
+            f"The model's graph does not work with a head of {head.n_logits} logits of "
             f"{head.n_neurons} neurons: {str(error).split('. Name the')[0].rstrip('.')}."
         ) from error
     if new is not None and not _holds(new, head):
         raise ModelError(
-            f"The head read back from the edited graph ({new.region.kind}, "
-            f"{new.logits.name!r}) is not the one put in; name the right one with "
-            "--logits NAME (logits= in Python)."
+            f"The head read back from the edited graph ({new.region.kind}, {new.logits.name!r}) is "
+            "not the new one; name the right one with --logits NAME (logits= in Python)."
         )
     return new, value
 
 
 def _holds(new: Head, head: LinearHead) -> bool:
-    """Whether a graph holds a head, to the precision of its weights."""
+    """Whether a graph has this head, to the precision of its weights."""
     if new.weight.shape != head.coef.shape:
         return False
     wanted = np.column_stack([head.coef, head.intercept]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Earlier activations of a body: which can be read, and mean and deviation of each as an output."""
+"""Earlier layers of a network: mean and deviation of each channel as outputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from ntkit.graph import Nodes, along
 
-_FEW_BLOCKS = 3  # ends of blocks, below which activations are taken as well
+_FEW_BLOCKS = 3  # with fewer ends of blocks, other activations are used as well
 _ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Mish"}
 _ACTIVATIONS |= {"HardSwish", "Swish", "Softplus", "Tanh", "ThresholdedRelu"}
 _NORMS = {"LayerNormalization", "RMSNormalization", "SkipLayerNormalization"}
-# Operators that say which axis their channels are on.
+# Operators that determine the axis of their channels.
 _SECOND = {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"}
 _SECOND |= {"GroupNormalization", "MaxPool", "AveragePool", "LpPool"}
 _LAST = {"MatMul", "Gather", *_NORMS}
@@ -26,19 +26,19 @@ _POOLING = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshap
 
 @dataclass(frozen=True)
 class Layer:
-    """An activation of a graph, with one number or more for each channel at each position."""
+    """An activation of a graph with one or more numbers for each channel at each position."""
 
     name: str  # operator and its number of that kind, such as ``relu_2``
     tensor: str
     width: int  # channels
-    axis: int  # where they are; axis 0 is the samples', the others are positions
+    axis: int  # axis of the channels; axis 0 is the samples', the others are positions
     rank: int
 
 
 def layers_of(body: ir.Model) -> tuple[Layer, ...]:
-    """Activations that can be read: ends of residual blocks, or else all, in the graph's order."""
-    # Those whose channels and positions are not known are left out, and what the embedding, the
-    # first output, is the mean of: it says the same.
+    """Readable activations: ends of residual blocks, or else all, in the graph's order."""
+    # Left out are activations with unknown channels or positions, and the one whose mean is the
+    # embedding, because it has the same content.
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(body)
     graph, count = body.graph, Counter[str]()
     batches = {value.shape[0] for value in graph.inputs if value.shape}
@@ -76,7 +76,7 @@ def _layer(node: ir.Node, name: str, batches: set[int | ir.SymbolicDim]) -> Laye
 
 
 def _channel_axis(value: ir.Value, rank: int) -> int | None:
-    """Axis of the channels, by the nearest operator before that says so."""
+    """Axis of the channels, from the nearest earlier operator that determines it."""
     seen, waiting = set[int](), [value]
     while waiting:
         value = waiting.pop(0)
@@ -94,7 +94,7 @@ def _channel_axis(value: ir.Value, rank: int) -> int | None:
 
 
 def _computed(node: ir.Node) -> list[ir.Value]:
-    """Inputs of a node that are no constants."""
+    """Inputs of a node that are not constants."""
     inputs = [value for value in node.inputs if value is not None and not value.is_initializer()]
     return [v for v in inputs if (made := v.producer()) is None or made.op_type != "Constant"]
 
@@ -110,7 +110,7 @@ def _pooled_by(value: ir.Value | None) -> set[str | None]:
 
 
 def _ends_block(node: ir.Node) -> bool:
-    """Whether a node adds what a block computed to what it was given, or finishes that sum."""
+    """Whether a node adds the output of a block to its input, or completes that sum."""
     if _is_sum(node):
         readers = [use.node for use in node.outputs[0].uses()]
         return not any(r.op_type in _ACTIVATIONS | _NORMS for r in readers[:1]) or len(readers) > 1
@@ -143,7 +143,7 @@ def _is_activation(node: ir.Node) -> bool:
 
 def add_layers(graph: ir.Graph, layers: Sequence[Layer]) -> None:
     """Give a graph an output (N, 2 C) for each layer: means, then deviations, of channels."""
-    # Where the model has an input that masks tokens, only those that it shows count.
+    # If the model has an input that masks tokens, only unmasked tokens count.
     values = ir.convenience.create_value_mapping(graph)
     masks = [
         value

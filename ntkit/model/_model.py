@@ -1,4 +1,4 @@
-"""FrozenModel: an ONNX classifier whose last layer can be read and exchanged."""
+"""FrozenModel: an ONNX classifier whose last layer can be read and replaced."""
 
 from __future__ import annotations
 
@@ -69,44 +69,43 @@ from ntkit.model.head_search import Head, candidate_layers
 
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
+_EACH = "its Sigmoid for each of them"
 
 
 @documented
 class FrozenModel:
-    """An ONNX classifier: its graph as it came, and its last linear layer as a LinearHead.
+    """An ONNX classifier: its unchanged graph, and its last linear layer as a LinearHead.
 
-    Make one with :meth:`load`. It is a value: nothing changes it, :meth:`with_head` returns
-    another one.
+    Make one with :meth:`load`. It is immutable: :meth:`with_head` returns a new one.
 
     Attributes
     ----------
     head : LinearHead or None
         The last layer; None for a backbone without a head.
     embedding, logits : TensorInfo
-        What the head reads, one neuron per column, and what it computes (or None).
+        Input of the head, with one neuron per column, and its output (or None).
     logit_scale : float
         Constant factor that the graph applies after the logits (1 in most models); the head
-        holds it already.
+        includes it.
     inputs, outputs : tuple of TensorInfo
         The model's signature.
     metadata : dict of str to str
         The file's ``metadata_props``.
     has_class_names : bool
-        Whether the class labels come from the model, or were given, rather than being the
-        positions 0 … C-1.
+        Whether the class labels come from the model or a user, rather than being positions 0 … C-1.
     class_names : tuple or None
-        Names of the classes in the model itself, in the order of the logits; None without them.
-        :attr:`head` may hold other labels, as by :meth:`matched_to`.
+        Names of the classes in the model itself, in the order of the logits; None without names.
+        :attr:`head` may have other labels, as by :meth:`matched_to`.
     classes_source : str
-        Where the head's classes come from: "given", a place such as "config.json (id2label)", or
+        Source of the head's classes: "given", a place such as "config.json (id2label)", or
         "positions".
     matched_by : str or None
-        How :meth:`matched_to` matched labels with the classes, if they were not the same.
+        How :meth:`matched_to` matched labels with the classes, if they were not equal.
     path, folder : pathlib.Path or None
-        The file it was loaded from, None for a model made in memory, as by :meth:`with_head`; and
-        where weights kept as external data lie.
+        File that it was loaded from, None for a model made in memory, as by :meth:`with_head`; and
+        the folder of its external data.
     located_by : dict of str to str or None
-        ``logits``, ``embedding`` and ``pooling`` as they were given to :meth:`load`.
+        ``logits``, ``embedding`` and ``pooling`` as passed to :meth:`load`.
 
     Examples
     --------
@@ -141,7 +140,9 @@ class FrozenModel:
         self._sha256 = sha256 or cache(partial(fingerprint, model, digest))  # copies share it
         self.metadata = dict(model.metadata_props)
         if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
-            raise ModelError(f"{path or 'The model'} has metadata that are not text.")
+            raise ModelError(
+                f"{path or 'The model'} has metadata that are not text; export the model again."
+            )
         self.embedding = embedding_info(embedding, head)
         self.logits = info_of(head.logits) if head else None
         self.logit_scale = head.after.scale if head else 1.0
@@ -171,48 +172,50 @@ class FrozenModel:
         Parameters
         ----------
         path : path-like
-            The ONNX file, or a folder that holds it as ``model.onnx`` or ``onnx/model.onnx``;
-            external data are mapped, not read.
+            The ONNX file, or a folder with ``model.onnx`` or ``onnx/model.onnx``; external data are
+            memory-mapped.
         logits : str, optional
             Name of the logits, if several linear layers end in an output.
         embedding : str, optional
             Name of the embedding; needed for a backbone without a head.
         pooling : {"cls", "mean"}, optional
-            For an ``embedding`` of one vector per token, (N, T, D): the graph gets operators that
-            take the first token, or the mean over those that the input ``attention_mask`` shows
-            (or the one input with "mask" in its name; all tokens if there is none), and the
-            embedding is what they compute. A head that the model has on the tokens themselves is
-            left alone and not shown: a pooled backbone asks for a new head. A file that ntkit
-            wrote holds these three names; without any given, they are used.
+            For an ``embedding`` of one vector per token, (N, T, D): operators are added to the
+            graph that take the first token, or the mean over unmasked tokens. The mask is the input
+            ``attention_mask``, or the one input with "mask" in its name; without one all tokens
+            count. The result is the embedding. A head of the model on the tokens themselves is
+            ignored: a pooled backbone needs a new head. A file that ntkit wrote has these three
+            names, which are the defaults.
         classes : array-like of shape (C,), optional
-            Class labels in the order of the logits. By default what the model calls them, else
-            0 … C-1. Names are looked for in this order: labels that the graph maps its scores to;
-            the file's metadata ``ntkit.classes``, ``names`` (as Ultralytics writes them),
-            ``id2label``, ``class_names``, ``classes`` or ``labels``; beside the file (and above a
-            folder ``onnx``) ``id2label`` (Hugging Face) or ``label_names`` (timm) in a
-            ``config.json``; a ``labels.txt`` or ``classes.txt`` with a name per line.
-            ``LABEL_0``, ``LABEL_1``, … are not names. :attr:`classes_source` says which it was.
+            Class labels in the order of the logits. By default the model's names, else 0 … C-1.
+            ntkit looks for names in this order. First, labels that the graph maps its scores to.
+            Second, the file's metadata ``ntkit.classes``, ``names`` (as Ultralytics writes them),
+            ``id2label``, ``class_names``, ``classes`` or ``labels``. Third, next to the file (or in
+            the parent of a folder ``onnx``), ``id2label`` (Hugging Face) or ``label_names`` (timm)
+            in a ``config.json``. Last, a ``labels.txt`` or ``classes.txt`` with a name per line.
+            ``LABEL_0``, ``LABEL_1``, … are not names. :attr:`classes_source` names the source.
 
         Returns
         -------
         FrozenModel
-            Its ``head`` is None if ``embedding`` feeds no linear layer that ends in an output.
+            Its ``head`` is None if ``embedding`` is not the input of a linear layer that leads to
+            an output.
 
         Raises
         ------
         ModelError
-            If the file is not an ONNX model, its head has NaN or infinite weights, or a folder
-            does not hold one model.
+            If the file is not an ONNX model, its head has NaN or infinite weights, or a folder does
+            not contain exactly one model.
         HeadNotFoundError
-            If no linear last layer is found, or more than one, or no tensor has the name given.
+            If there is no linear last layer, or more than one, or no tensor has the name that you
+            passed.
         InputError
-            If ``classes`` are not as many as the head's, or there is nothing to pool.
+            If the number of ``classes`` is not the head's, or there is nothing to pool.
 
         Warns
         -----
         UserWarning
-            If names of classes are found that are not as many as the head's classes, not all
-            different, or in another order than those used.
+            If the names of classes do not have the number of the head's classes, are not unique, or
+            are in another order than those in use.
         """
         path = model_file(Path(path).absolute())
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
@@ -231,7 +234,7 @@ class FrozenModel:
         return f"FrozenModel({name}, embedding={self.embedding.name!r}, head={self.head!r})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenModel:
-        return self  # a value: scikit-learn's clone may share it
+        return self  # immutable: scikit-learn's clone may share it
 
     def __reduce__(self) -> tuple[Any, ...]:
         proto = self.to_proto().SerializeToString()
@@ -248,27 +251,27 @@ class FrozenModel:
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
     ) -> FrozenModel:
-        """The model with another head in place of its own, in memory; :meth:`save` writes it.
+        """Copy of the model with another head, in memory; :meth:`save` writes it.
 
-        With as many classes as before only the head's initialisers change: node list, names,
-        inputs, outputs, opset and IR version stay. A head of more operators than a plain layer has
-        becomes one Gemm. With another number of classes the width of
-        the logits changes with it; a backbone gets a Gemm and an output ``logits``.
+        If the number of classes is the same, only the head's initialisers change: node list, names,
+        inputs, outputs, opset and IR version stay. A head of more operators than a plain layer
+        becomes one Gemm. With another number of classes, the width of the logits changes. A
+        backbone gets a Gemm and an output ``logits``.
 
         Parameters
         ----------
         head : LinearHead
-            Its rows may be in another order than the model's; a single sigmoid logit z becomes
-            [0, z] in a model with two logits.
+            New head. Its rows may be in another order than the model's; a single sigmoid logit z
+            becomes [0, z] in a model with two logits.
         provenance : mapping of str to str, optional
-            Written to the file's metadata as ``ntkit.KEY``.
+            Entries for the file's metadata, written as ``ntkit.KEY``.
 
         Raises
         ------
         InputError
-            If the head reads another number of neurons, the graph maps indices to labels that
-            are not the head's or does not take its number of logits, or its weights are too
-            large for the model's precision.
+            If the head reads another number of neurons, the graph maps indices to other labels or
+            does not accept its number of logits, or its weights are too large for the model's
+            precision.
         """
         with sound(self.path):
             return self._with_head(head, provenance)
@@ -307,7 +310,7 @@ class FrozenModel:
             written |= renamed(self.metadata, labels)
         if any(self.located_by.values()):
             written[LOCATED_BY] = json.dumps(self.located_by)
-        for key in (_NEW_HEAD, LOCATED_BY):  # they were said of the head before this one
+        for key in (_NEW_HEAD, LOCATED_BY):  # they describe the previous head
             model.metadata_props.pop(key, None)
         model.metadata_props.update(written)
         return FrozenModel(
@@ -321,7 +324,7 @@ class FrozenModel:
         )
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
-        """The same model, with these facts (keys begin with ``ntkit.``) as ntkit's own metadata."""
+        """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
         model = self._model.clone()
         for key in [key for key in model.metadata_props if key.startswith("ntkit.")]:
             del model.metadata_props[key]
@@ -330,25 +333,23 @@ class FrozenModel:
         return self._changed((model, *parts), path=None, digest=None, sha256=None)
 
     def with_classes(self, classes: Any) -> FrozenModel:
-        """The same model with its classes named, (C,), in the order of the logits.
+        """The same model with names of its classes, (C,), in the order of the logits.
 
-        An InputError says that they are not as many as the head's classes, or that one is repeated.
+        Raises an InputError if their number is not the head's, or one is repeated.
         """
         return self._changed(classes=classes, matched_by=None)
 
     def matched_to(self, y: Any) -> FrozenModel:
-        """The model with classes that are the labels ``y`` of samples, shape (N,).
+        """Match the model's classes with the labels ``y`` of samples, shape (N,).
 
-        Labels 0 … C-1 of a model that names its classes are their positions. Names match if they
-        differ in case, blanks and underscores only. A model that does not name its classes takes
-        text labels in sorted order, as image folders are read everywhere. :attr:`matched_by` says
-        which of these it was.
+        Labels 0 … C-1 are positions of named classes. Names match if they differ only in case,
+        spaces and underscores. If the model does not name its classes, they are the text labels in
+        sorted order, as for image folders. :attr:`matched_by` names the rule.
 
         Raises
         ------
         InputError
-            If the labels are not the head's classes (the message says which), or there is no
-            head.
+            If the labels are not the head's classes (the message names them), or there is no head.
         """
         labels = np.unique(y)
         if self.head is None:
@@ -364,7 +365,7 @@ class FrozenModel:
     def _changed(
         self, parts: tuple[ir.Model, Head | None, ir.Value] | None = None, **changes: Any
     ) -> FrozenModel:
-        """Copy the model with another graph, or with something else said of it."""
+        """Copy the model with another graph or other attributes."""
         kept = {
             "names": self._names,
             "classes": self._classes,
@@ -378,7 +379,7 @@ class FrozenModel:
         return FrozenModel(*parts, self.located_by, **{**kept, **changes})
 
     def with_columns_of(self, other: FrozenModel) -> FrozenModel:
-        """The model, with the other's columns if it names none and takes the same inputs."""
+        """The model with the other's columns, if it names none and has the same inputs."""
         names = [info.columns for info in other.inputs]
         if not self.takes_inputs_of(other) or any(info.columns for info in self.inputs):
             return self
@@ -390,9 +391,9 @@ class FrozenModel:
         return named
 
     def takes_inputs_of(self, other: FrozenModel) -> bool:
-        """Whether inputs have the names, types and sides of another model's, and its columns.
+        """Whether inputs have the names, types and sizes of another model's, and its columns.
 
-        Columns that one of the two does not name contradict nothing.
+        Columns that only one model names do not contradict anything.
         """
         return len(self.inputs) == len(other.inputs) and all(
             _signature(one) == _signature(two)
@@ -403,7 +404,9 @@ class FrozenModel:
     def _read_head(self, classes: Any) -> LinearHead:
         head = self._head
         if head is None:
-            raise HeadNotFoundError("The model has no head.")
+            raise HeadNotFoundError(
+                "The model has no head; name its logits with --logits NAME (logits= in Python)."
+            )
         if not np.isfinite(head.weight).all() or not np.isfinite(head.bias).all():
             raise ModelError(
                 f"The head of {self.path or 'the model'} ({head.region.kind}, "
@@ -415,34 +418,33 @@ class FrozenModel:
         labels = np.asarray(classes)
         if labels.shape != (n_classes,):
             raise InputError(
-                f"The model's head tells {n_classes} classes apart, but {labels.size} class "
-                "labels were given."
+                f"The model's head has {n_classes} classes, but {labels.size} class labels were "
+                "passed; pass one for each class."
             )
         return LinearHead(head.weight, head.bias, labels)
 
     @property
     def not_single_label(self) -> str | None:
-        """Reason the model is not single-label (regression or multi-label), or None."""
+        """Reason why the model does not choose one class (regression or multi-label), or None."""
         problem, where = problem_type(self.metadata, self.path) or ("", "")
         fix = "; debias retrains heads that choose one class for each sample."
         if self.head is None or problem == "single_label_classification":
             return None
         if problem == "regression":
-            return f"The model's head is a regression, as {where} says{fix}"
+            return f"The model's head is a regression, according to {where}{fix}"
         if self.scores_each_class_alone:
-            problem, where = "multi_label_classification", "its Sigmoid for each of them"
+            problem, where = "multi_label_classification", _EACH
         if problem != "multi_label_classification":
             return None
         return (
-            f"The model scores each of its {self.head.n_logits} labels on its own, for samples "
-            f"that may have several, as {where} says{fix} If each of your samples has one label, "
-            "export the model with a Softmax, or with neither"
-            f"{' and without that entry' * (where != 'its Sigmoid for each of them')}."
+            f"The model scores each of its {self.head.n_logits} labels independently (for several "
+            f"labels per sample), says {where}{fix} With one label per sample, export it with a "
+            f"Softmax, or with neither{' and without that entry' * (where != _EACH)}."
         )
 
     @property
     def scores_each_class_alone(self) -> bool:
-        """Whether several logits go through a Sigmoid each, as for samples of several labels."""
+        """Whether several logits have a Sigmoid each, as for samples with several labels."""
         head = self._head
         return bool(head and len(head.weight) > 1 and "Sigmoid" in head.after.post_processing)
 
@@ -458,7 +460,7 @@ class FrozenModel:
 
     @property
     def n_neurons(self) -> int | None:
-        """Width of the embedding; None where the model does not say."""
+        """Width of the embedding; None if the model does not declare it."""
         if self.head is not None:
             return self.head.n_neurons
         width = self.embedding.shape[-1] if self.embedding.shape else None
@@ -481,7 +483,7 @@ class FrozenModel:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files that the model is read from: its own, and those of its external data."""
+        """The model's files: its own, and those of its external data."""
         file = () if self.path is None else (self.path,)
         return (*file, *external_files(self._model))
 
@@ -492,16 +494,16 @@ class FrozenModel:
     def sha256(self) -> str:
         """Fingerprint, 64 hexadecimal digits, of the file or of the model in memory.
 
-        It is the file's own SHA-256; weights kept as external data are hashed with it.
+        It is the file's own SHA-256; external data are hashed with it.
         """
         return self._sha256()
 
     def describe(self) -> dict[str, Any]:
-        """Everything as plain values: the content of ``ntkit inspect``.
+        """Everything as plain values: the output of ``ntkit inspect``.
 
         File, signature, embedding, head and classes; None if there is none. ``positions`` are
-        operators that choose or average pixels or tokens between head and logits;
-        ``outputs_from_logits`` are the outputs that change with the head; ``quantisation`` is None
+        operators between head and logits that choose or average pixels or tokens.
+        ``outputs_from_logits`` are the outputs that change with the head. ``quantisation`` is None
         for a float model.
         """
         classes = self.head.classes.tolist() if self.head else None
@@ -523,19 +525,19 @@ class FrozenModel:
         return (*after_logits(self._model, self._head), self._head.logits.name or "")
 
     def body_nodes(self) -> list[ir.Node]:
-        """Operators that the embedding is computed by."""
+        """Operators that compute the embedding."""
         return body_nodes(self._model, self._head, self._source)
 
     def candidates(self) -> list[dict[str, Any]]:
-        """Every layer that might be the head, and why it was taken or passed over.
+        """Every layer that might be the head, and why it was chosen or not.
 
-        Each has ``logits`` (the name that ``--logits`` takes), ``outputs`` that show it, ``layer``,
+        Each has ``logits`` (the name for ``--logits``), ``outputs`` that show it, ``layer``,
         ``neurons``, ``n_logits``, ``taken`` and ``reason``; None if there is none.
         """
         return candidate_layers(self._model, self._head)
 
     def layers(self, most: int | None = None) -> tuple[Layer, ...]:
-        """Layers before the embedding that can be read: all, or as many, spread over the depth."""
+        """Readable layers before the embedding: all, or some, spread over the depth."""
         layers = self._layers
         if most is None or not layers:
             return layers
@@ -548,27 +550,27 @@ class FrozenModel:
             return layers_in(self._model, self._head, self._source)
 
     def body(self, *, logits: bool = False, layers: Sequence[Layer] = ()) -> onnx.ModelProto:
-        """The model up to the embedding (and the logits), as an ONNX model of its own.
+        """The model up to the embedding (and the logits), as an ONNX model.
 
-        Large weights in external data stay references to the original's folder.
+        Large weights in external data remain references to the original's folder.
 
         Parameters
         ----------
         logits : bool
             Whether the logits become a second output.
         layers : sequence of Layer
-            Of :meth:`layers`: means and deviations of their channels become further outputs.
+            Result of :meth:`layers`: means and deviations of their channels become further outputs.
         """
         with sound(self.path):
             return body_of(self._model, self._head, self._source, logits=logits, layers=layers)
 
     def tail(self) -> onnx.ModelProto | None:
-        """The graph from the logits to the outputs; None if they are the only output."""
+        """The graph from the logits to the outputs; None if the logits are the only output."""
         with sound(self.path):
             return tail_of(self._model, self._head) if self._head else None
 
     def to_proto(self) -> onnx.ModelProto:
-        """The whole model; weights in external data stay references to :attr:`folder`."""
+        """The whole model; weights in external data remain references to :attr:`folder`."""
         with sound(self.path):
             return serialised(self._model)
 
@@ -579,16 +581,16 @@ class FrozenModel:
         force: bool = False,
         verify: Callable[[Path], object] | None = None,
     ) -> Path:
-        """Write the model; it takes its name only when it is complete and checked.
+        """Write the model; the file gets its name only when it is complete and checked.
 
         Parameters
         ----------
         path : path-like
-            Target file. Weights kept as external data are copied to ``NAME.data`` beside it.
+            Target file. External data are copied to ``NAME.data`` next to it.
         {replace.force}
         verify : callable, optional
-            Called with the finished file before it takes its name; what it raises stops the
-            write. :func:`ntkit.export.save_verified` passes ONNX Runtime's verdict.
+            Function of the finished file, called before the file gets its name; its errors stop the
+            write. :func:`ntkit.export.save_verified` passes a check in ONNX Runtime.
 
         Returns
         -------
@@ -598,8 +600,8 @@ class FrozenModel:
         Raises
         ------
         InputError
-            If the file exists and ``force`` is not given, if its folder does not exist, or if
-            the model's own weights lie in the file to replace.
+            If the file exists and ``force`` is false, its folder does not exist, or the file
+            contains weights of the model.
         {checker.ModelError}
         """
         return write_model(self._model, Path(path), force=force, verify=verify)
@@ -608,15 +610,15 @@ class FrozenModel:
 def inspected(
     path: str | os.PathLike[str], *, classes: Any = None, **places: str | None
 ) -> tuple[FrozenModel, dict[str, Any]]:
-    """Read a model whether or not a head is found in it, and tell what is known of it."""
+    """Read a model with or without a head, and describe it."""
     # Without a head its embedding is an output. The facts are those of FrozenModel.describe, with
     # `refused` (why there is no head, or None) and `candidates` (each layer that may be one, and
-    # why it was taken or not).
+    # why it was chosen or not).
     path, refused = model_file(Path(path).absolute()), None
     model, digest = read_model(path)
     places = {name: places.get(name) for name in PLACES}
     try:
-        # Looking may change the graph: a pooling is added, a function taken apart.
+        # The search may change the graph: a pooling is added, a function expanded.
         loaded = _located_in(model.clone(), digest, path, places, classes)
         loaded._warn_of_names(stacklevel=3)
     except (HeadNotFoundError, ModelError) as error:
@@ -635,7 +637,7 @@ def inspected(
 def _located_in(
     model: ir.Model, digest: bytes, path: Path, places: Mapping[str, str | None], classes: Any
 ) -> FrozenModel:
-    """The model of a file, its head found."""
+    """The model of a file, with its head."""
     with sound(path):
         model, head, embedding, places = in_sight(model, places)
         return FrozenModel(
@@ -665,7 +667,7 @@ def _restored(
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Preprocessing that ntkit wrote into a model; nothing where that is damaged."""
+    """Preprocessing that ntkit wrote into a model; empty if it is damaged."""
     try:
         steps = json.loads(metadata.get(PREPROCESSING, "null"))
     except (ValueError, RecursionError):
@@ -674,7 +676,7 @@ def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _signature(info: TensorInfo) -> tuple[Any, ...]:
-    """Name and type, and sides that are fixed, but for the number of samples."""
+    """Name, type and fixed sizes, except for the number of samples."""
     sides = tuple(side if isinstance(side, int) else None for side in (info.shape or ())[1:])
     return info.name, info.dtype, sides
 
@@ -687,7 +689,7 @@ def _with_columns(
     if len(inputs) != 1 or not isinstance(names, list) or not names:
         return inputs
     if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        return inputs  # not as ntkit writes it
+        return inputs  # not in ntkit's format
     if metadata.get("ntkit.tensor", embedding.name) != embedding.name:
-        return inputs  # a head alone: these are the inputs of the network before it
+        return inputs  # a head alone: the record describes the inputs of the network before it
     return (replace(inputs[0], columns=tuple(names)),)

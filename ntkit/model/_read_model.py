@@ -48,7 +48,7 @@ _QUANTISING = {
 
 
 def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
-    """Facts of a file and its graph, whatever its head."""
+    """Facts of a file and its graph, with or without a head."""
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values()]
     inputs = (info_of(v) for v in model.graph.inputs if not v.is_initializer())
     return {
@@ -68,7 +68,7 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
 
 
 def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
-    """Facts of the head and of what follows it; None where there is none."""
+    """Facts of the head and of the operators after it; None if there is none."""
     return {
         "neurons": head.weight.shape[1] if head else None,
         "silent_neurons": int((head.weight == 0).all(axis=0).sum()) if head else None,
@@ -82,10 +82,10 @@ def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
 
 
 def task_of(head: Head) -> str:
-    """Decision of the head, as far as the graph tells."""
+    """Decision of the head, if the graph shows it."""
     n_logits, after = len(head.weight), head.after
     if n_logits > 1 and "Sigmoid" in after.post_processing:
-        return f"each of {n_logits} labels on its own (a Sigmoid each)"
+        return f"each of {n_logits} labels independently (a Sigmoid each)"
     if n_logits > 1:
         return f"one of {n_logits} classes"
     if after.post_processing or after.decided:
@@ -110,8 +110,8 @@ def body_of(
     logits: bool,
     layers: Sequence[Layer] = (),
 ) -> onnx.ModelProto:
-    """Copy the model up to one embedding per sample, with logits and layers as further outputs."""
-    # Where the model chooses or averages positions after its head, the body does so before it: both
+    """Copy the model up to one embedding per sample, with optional logits and layers."""
+    # If the model chooses or averages positions after its head, the copy does so before it. Both
     # are linear, so the order does not matter.
     graph = _body(model, head, embedding, logits=logits)
     if layers:
@@ -152,7 +152,7 @@ def _body(
 
 
 def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
-    """Copy what computes the model's outputs from the logits; None if they are all there is."""
+    """Copy the operators from the logits to the outputs; None if the logits are the only output."""
     feature_set = extract_between(model.graph, head.logits)
     if feature_set is None:
         return None
@@ -191,7 +191,7 @@ def _typed(
     width: int,
     batch: int | str | None = None,
 ) -> None:
-    """Say type and shape of a cut's end, where the graph does not."""
+    """Set type and shape of a cut's end, if the graph has none."""
     tensor = value.type.tensor_type
     if not tensor.elem_type:
         tensor.elem_type = int(dtype)
@@ -215,24 +215,24 @@ _MOST_NODES = 1_000_000
 
 
 Located = tuple[ir.Model, Head | None, ir.Value, Mapping[str, str | None]]
-"""A graph, its head, the (first) tensor that the head reads, and the places that say so."""
+"""A graph, its head, the (first) tensor that the head reads, and the sources of both."""
 
 
 def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
-    """The model with its head; functions of its own are taken apart if the head is inside one."""
+    """The model with its head; its functions are expanded if the head is inside one."""
 
     def parts(model: ir.Model, places: Mapping[str, str | None]) -> Located:
         return model, *located(model, **places), places
 
     written = _written_names(model) if not any(places.values()) else None
     if written is not None:
-        # Looking there may add a pooling, which must not stay behind.
+        # The search may add a pooling, which must not remain.
         aside = model.clone() if written["pooling"] is not None else model
-        with suppress(HeadNotFoundError, InputError):  # edited since
+        with suppress(HeadNotFoundError, InputError):  # edited since then
             there = parts(aside, written)
             if there[1] is not None:
                 return there
-            # Quantised since, it may read another tensor.
+            # If quantised since then, it may read another tensor.
             with suppress(HeadNotFoundError, InputError):
                 return parts(model, places)
             return there
@@ -246,7 +246,7 @@ def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
             raise
     if inlined_size(model) > _MOST_NODES:
         raise ModelError(
-            f"The model's own functions call each other so often that it would have more than "
+            "The model's functions call each other so often that it would have more than "
             f"{_MOST_NODES} nodes; export it without functions."
         )
     return parts(InlinePass()(model).model, places)
@@ -288,7 +288,7 @@ def _written_names(model: ir.Model) -> dict[str, str | None] | None:
 def located(
     model: ir.Model, logits: str | None, embedding: str | None, pooling: str | None
 ) -> tuple[Head | None, ir.Value]:
-    """The head and the embedding; no head where the named embedding feeds no linear output."""
+    """The head and the embedding; no head if the named embedding leads to no linear output."""
     if pooling is not None:
         embedding = pooled(model, embedding, pooling).name
     head = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
@@ -298,7 +298,7 @@ def located(
 
 
 def embedding_info(embedding: ir.Value, head: Head | None) -> TensorInfo:
-    """The embedding as the head sees it: one row of neurons per sample."""
+    """The embedding as the head reads it: one row of neurons per sample."""
     info = info_of(embedding)
     plain = head is not None and head.region.plain is not None
     if head is None or (plain and head.reads_rows and info.shape is not None):

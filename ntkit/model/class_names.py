@@ -1,4 +1,4 @@
-"""Names of a model's classes, from where exporters put them; literal data only, never run."""
+"""Names of a model's classes, from the places of exporters; literal data only, never executed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _IN_CONFIG = ("id2label", "label_names")
 _LISTS = ("labels.txt", "classes.txt")
 _MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
 _PLACEHOLDER = re.compile(r"LABEL_(\d+)")
-# What repr() writes of {int: str}, [str] and (str,): nothing else is given to the parser. The
-# quantifiers give nothing back, so that the time is linear whatever the text.
+# The output of repr() for {int: str}, [str] and (str,); nothing else reaches the parser. The
+# quantifiers are possessive, so the time is linear for any text.
 _STRING = r"""(?:'(?:[^'\\\n]|\\[\\'"nrtxuUN])*+'|"(?:[^"\\\n]|\\[\\'"nrtxuUN])*+")\s*+"""
 _PAIR = rf"\d{{1,9}}\s*+:\s*+{_STRING}"
 _LITERAL = re.compile(
@@ -43,9 +43,9 @@ _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
 class ClassNames:
     """Names of a model's classes, and their source."""
 
-    names: tuple[Any, ...] | None = None  # in the order of the logits; None where nobody names them
-    source: str = POSITIONS  # where they come from; "positions" where nobody names them
-    warnings: tuple[str, ...] = ()  # names that were found and not used, one sentence each
+    names: tuple[Any, ...] | None = None  # in the order of the logits; None without names
+    source: str = POSITIONS  # source; "positions" without names
+    warnings: tuple[str, ...] = ()  # why names that were found are not used, one sentence each
 
 
 def names_of(
@@ -55,12 +55,12 @@ def names_of(
     labels: tuple[Any, ...] | None = None,
 ) -> ClassNames:
     """Find the names of a model's classes."""
-    # The first of these that has as many names as there are classes is taken: the labels that the
-    # graph maps its scores to; the file's metadata `ntkit.classes`, `names` (Ultralytics),
-    # `id2label`, `class_names`, `classes`, `labels`; `id2label` (Hugging Face) or `label_names`
-    # (timm) of a `config.json`, then `labels.txt` or `classes.txt` with a name per line, beside the
-    # file as its path was given, or in the folder above one named `onnx`. `LABEL_0`, `LABEL_1`, …
-    # are positions, not names.
+    # The first source with as many names as classes is used: the labels that the graph maps its
+    # scores to; the file's metadata `ntkit.classes`, `names` (Ultralytics), `id2label`,
+    # `class_names`, `classes`, `labels`; `id2label` (Hugging Face) or `label_names` (timm) of a
+    # `config.json`, then `labels.txt` or `classes.txt` with a name per line. These files are next
+    # to the path of the model, or in the parent of a folder `onnx`. `LABEL_0`, `LABEL_1`, … are
+    # positions, not names.
     if labels is not None:
         return ClassNames(tuple(labels), "the model's graph")
     used, warnings = ClassNames(), list[str]()
@@ -69,28 +69,30 @@ def names_of(
         if _are_placeholders(names):
             continue
         if len(names) != n_classes:
-            if twice is None:  # else it is a list of something else
+            if twice is None:  # else it is a list of other things
                 warnings.append(
                     f"{source} names {len(names)} classes ({_quoted(names)}), but the model's head "
-                    f"tells {n_classes} apart; these names are not used."
+                    f"has {n_classes}; these names are not used."
                 )
         elif twice is not None:
-            warnings.append(f"{source} names two classes {twice!r}; these names are not used.")
+            warnings.append(
+                f"{source} gives two classes the name {twice!r}; these names are not used."
+            )
         elif used.names is None:
             used = ClassNames(names, source)
         elif names != used.names and sorted(map(str, names)) == sorted(map(str, used.names)):
             warnings.append(
                 f"The classes are in another order in {source} ({_quoted(names)}) than in "
-                f"{used.source} ({_quoted(used.names)}), which is used; say which is right with "
+                f"{used.source} ({_quoted(used.names)}), which is used; name the right order with "
                 "--classes (classes= in Python)."
             )
     return ClassNames(used.names, used.source, tuple(warnings))
 
 
 def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
-    """Task of a model as its files say, in Hugging Face's words."""
-    # With the place where it stands; None where nothing says it. A `config.json` that names a
-    # single label means a regression, as transformers reads it.
+    """Task of a model according to its files, in Hugging Face's words."""
+    # With its source; None if no file names it. A `config.json` with a single label means a
+    # regression, as in transformers.
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
     for folder in folders_of(path):
@@ -106,13 +108,13 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
 
 
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
-    """Names of classes that a file's metadata hold, by key, other than ntkit's own."""
+    """Names of classes in a file's metadata, by key, other than ntkit's own."""
     by_key = {key: _read(metadata.get(key, "")) for key in _METADATA}
     return {key: names for key, names in by_key.items() if names is not None}
 
 
 def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
-    """Metadata that name classes, with other names in the form that they had."""
+    """Metadata that name classes, with other names in the same format."""
     names = list(map(str, classes))
     new = {}
     for key in names_in(metadata):
@@ -149,8 +151,8 @@ def _candidates(
 
 
 def folders_of(path: Path | None) -> list[Path]:
-    """Folders of a model's other files: that of its path as it was given, and above ``onnx``."""
-    # A link in a cache has its configuration beside the link.
+    """Folders of a model's other files: the folder of its path, and the parent of ``onnx``."""
+    # A link in a cache has its configuration next to the link.
     if path is None:
         return []
     folder = path.parent
@@ -158,7 +160,7 @@ def folders_of(path: Path | None) -> list[Path]:
 
 
 def _own(text: str | None) -> tuple[Any, ...] | None:
-    """Labels of any type as ntkit wrote them, in a list."""
+    """Labels of any type in a list, as ntkit wrote them."""
     known = _json(text or "")
     plain = isinstance(known, list) and any(
         all(isinstance(label, kind) for label in known) for kind in (str, int | float)
@@ -201,14 +203,14 @@ def _in_order(content: Any) -> tuple[Any, ...] | None:
     if not all(isinstance(name, str) and name.strip() for name in names):
         return None
     names = [name.strip() for name in names]
-    # Labels read from folders and tables are whole numbers where all of them are.
+    # Labels from folders and tables are whole numbers if all of them are.
     if all(re.fullmatch(r"-?(?:0|[1-9][0-9]{0,17})", name) for name in names):
         return tuple(map(int, names))
     return tuple(names)
 
 
 def _lines(text: str) -> tuple[Any, ...] | None:
-    """One name per line, each perhaps behind its position."""
+    """One name per line, optionally after its position."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     if lines and all(numbered):
@@ -224,7 +226,7 @@ def _are_placeholders(names: tuple[Any, ...]) -> bool:
 
 
 def _text_of(path: Path) -> str:
-    """A small text file's content; nothing where there is none, or it is no text."""
+    """A small text file's content; empty if there is none, or it is not text."""
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             return ""
@@ -253,8 +255,8 @@ _NUMBERED_CLASS = re.compile(r"(?:LABEL_)?(0|[1-9][0-9]{0,8})")
 
 def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] | None:
     """Match the labels of a sample with the classes of a head."""
-    # Gives the labels in the order of the logits, and how they were found, as a sentence; None
-    # where labels and classes are the same. `named` says that the classes are names, not positions.
+    # Returns the labels in the order of the logits, and the rule of the match as a sentence; None
+    # if labels and classes are equal. `named`: the classes are names, not positions.
     of_data, of_model = labels.tolist(), classes.tolist()
     if set(of_data) == set(of_model):
         return None
@@ -262,7 +264,7 @@ def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] 
     if sorted(numbers) == list(range(len(of_model))) and not (named and _are_numbers(of_model)):
         by_position = labels[np.argsort(numbers)]
         return by_position, (
-            "The labels are taken as positions of the model's classes: "
+            "The labels are interpreted as positions of the model's classes: "
             f"{_numbered(of_model if named else by_position.tolist())}."
         )
     if named and len(of_data) == len(of_model):
@@ -271,12 +273,12 @@ def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] 
             in_order = [spelled[_plain(name)] for name in of_model]
             pairs = [f"{a!r} = {b!r}" for a, b in zip(in_order, of_model, strict=True) if a != b]
             return np.asarray(in_order), (
-                "Labels and names of the model's classes differ in case, blanks or underscores "
-                f"only and are taken for the same: {_text.listed(pairs, 8)}."
+                "Labels and names of the model's classes differ only in case, spaces or "
+                f"underscores and count as equal: {_text.listed(pairs, 8)}."
             )
     if not named and len(of_data) == len(of_model) and labels.dtype.kind in "US":
         return labels, (
-            "The model does not name its classes; took the labels in sorted order: "
+            "The model does not name its classes; used the labels in sorted order: "
             f"{_numbered(of_data)}."
         )
     raise InputError(_refusal(of_data, of_model))
@@ -288,7 +290,7 @@ def are_positions(classes: Sequence[Any]) -> bool:
 
 
 def same_name(first: Any, second: Any) -> bool:
-    """Whether two names differ in case, blanks and underscores only."""
+    """Whether two names differ only in case, spaces and underscores."""
     return bool(first == second) or _plain(first) == _plain(second)
 
 
@@ -297,7 +299,7 @@ def _are_numbers(classes: Sequence[Any]) -> bool:
 
 
 def _position(label: Any) -> int:
-    """The position that a label is: 2, "2" or "LABEL_2"; −1 for any other."""
+    """The position that a label stands for: 2, "2" or "LABEL_2"; −1 for any other."""
     if isinstance(label, str):
         number = _NUMBERED_CLASS.fullmatch(label)
         return int(number[1]) if number else -1
@@ -312,7 +314,7 @@ def _plain(name: Any) -> str:
 def _refusal(of_data: list[Any], of_model: list[Any]) -> str:
     if len(of_data) < 2:
         return (
-            f"The data holds one class only ({listed_labels(of_data)}) of the model's head "
+            f"The data have only one class ({listed_labels(of_data)}) of the model's head "
             f"({listed_labels(of_model)}); add samples of the others, or name another label column."
         )
     named = "name its classes in the order of the logits with --classes (classes= in Python)"

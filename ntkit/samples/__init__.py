@@ -1,4 +1,4 @@
-"""Samples that know themselves: of image folders, tables, arrays, stores."""
+"""Samples with names, notes and looks: of image folders, tables, arrays and stores."""
 
 from ntkit.samples._columns import DEFAULT_LABEL, named_like_a_prediction
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests

@@ -1,4 +1,4 @@
-"""Samples from a table: which columns are texts, a model's inputs, labels, or none of these."""
+"""Samples from a table: which columns are texts, model inputs, labels, or not used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ntkit.samples._samples import ReadTable, Samples, as_classes
 from ntkit.samples._table import Table, is_aside
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
-_SOME_ROWS = 10  # in which more than half of the labels do not differ
+_SOME_ROWS = 10  # if more than half of the labels are distinct, they are not classes
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 
@@ -38,7 +38,7 @@ class Columns:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """Names that a header may hold."""
+        """Candidate names in a header."""
         names = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
         return tuple(name for name in names if name is not None)
 
@@ -46,7 +46,7 @@ class Columns:
 def samples_from_table(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo], preprocessing: Any
 ) -> Samples:
-    """Make samples of a table."""
+    """Make samples from a table."""
     groups = table.labels(columns.group, "group") if columns.group in table.columns else None
     y, notes = _labels_of(table, columns)
     notes = [*table.notes, *notes]
@@ -80,7 +80,7 @@ def samples_from_table(
 
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
-    """Labels where there are any, and what is to be said where there are none."""
+    """Labels if there are any, and a note if there are none."""
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
@@ -92,7 +92,7 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
     if columns.labels_required and len(labels) >= _SOME_ROWS and n_classes > len(labels) / 2:
         raise InputError(
             f"{table.path}: the label column {columns.label!r} has {n_classes} different values in "
-            f"{len(labels)} rows, so it holds no classes; name the column that does with "
+            f"{len(labels)} rows, so it does not contain classes; name another column with "
             "--label-column."
         )
     return as_classes(_without_zeros(labels)), []
@@ -108,8 +108,8 @@ def _without_zeros(labels: Array) -> Array:
 def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, tuple[str, ...]]:
     if not isinstance(preprocessing, TextPreprocessing):
         raise InputError(
-            f"The texts in {table.path} need a tokenizer; put its tokenizer.json beside the model, "
-            "or name it with --tokenizer (a TextPreprocessing in Python)."
+            f"The texts in {table.path} need a tokenizer. Put its tokenizer.json next to the "
+            "model, or name it with --tokenizer (a TextPreprocessing in Python)."
         )
     first = columns.text
     if first is None and preprocessing.tokenizer is None:
@@ -131,7 +131,7 @@ def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, t
 
 
 def _text_column_of(table: Table, columns: Columns) -> str:
-    """The column named "text", or the only one of texts."""
+    """The column named "text", or the only column of texts."""
     taken = (columns.label, columns.group, columns.pair)
     if "text" in table.columns and "text" not in taken:
         return "text"
@@ -146,13 +146,13 @@ def _text_column_of(table: Table, columns: Columns) -> str:
 
 
 def _by_name(inputs: Sequence[TensorInfo]) -> bool:
-    """Whether a model takes a table by the names of its columns: several inputs, or strings."""
+    """Whether a model reads a table by column names: it has several inputs, or strings."""
     several = len(inputs) > 1 or any(info.dtype == "string" for info in inputs)
     return several and all(map(_is_of_columns, inputs))
 
 
 def _is_of_columns(info: TensorInfo) -> bool:
-    """One number or text of each sample, or as many numbers as it says; token ids are neither."""
+    """One number or text of each sample, or as many numbers as the input has; not token ids."""
     if info.shape is None or len(info.shape) not in (1, 2):
         return False
     width = info.shape[1] if len(info.shape) == 2 else 1
@@ -181,14 +181,14 @@ def _column_of(table: Table, info: TensorInfo) -> str:
         return column
     meant = meant_instead(info.name, list(table.columns))
     raise InputError(
-        f"{table.path} has no column {info.name!r}, which the model takes as an input; its columns "
-        f"are {list(table.columns)}{f' (is it {meant}?)' if meant else ''}. Name them as the "
-        "model's inputs are named."
+        f"{table.path} has no column {info.name!r}, which the model has as an input; its columns "
+        f"are {list(table.columns)}{f' (is it {meant}?)' if meant else ''}. Name the columns like "
+        "the model's inputs."
     )
 
 
 def _column_named(table: Table, name: str) -> str | None:
-    """The column of a name, as it is or as an exporter spells it."""
+    """The column of a name, written as it is or in an exporter's spelling."""
     if name in table.columns:
         return name
     alike = [column for column in table.columns if column and _spelt(column) == _spelt(name)]
@@ -203,13 +203,17 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
     if info.dtype == "string":
         values = table.strings(name)[:, None]
     else:
-        missing = info.dtype in ("float32", "float16", "double")  # the model may fill them in
+        missing = info.dtype in (
+            "float32",
+            "float16",
+            "double",
+        )  # the model may fill missing values
         values = _exactly(table, [name], info, may_be_missing=missing)
     width = info.shape[1] if info.shape is not None and len(info.shape) == 2 else 1
     if isinstance(width, int) and width != values.shape[1]:
         raise InputError(
-            f"The model's input {info} takes {width} numbers of each sample, but the column "
-            f"{name!r} of {table.path} holds {values.shape[1]}."
+            f"The model's input {info} has {width} numbers for each sample, but the column "
+            f"{name!r} of {table.path} has {values.shape[1]}."
         )
     return values if info.shape is None or len(info.shape) == 2 else values[:, 0]
 
@@ -217,7 +221,7 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
 def _exactly(
     table: Table, names: Sequence[str], info: TensorInfo | None, *, may_be_missing: bool = False
 ) -> Array:
-    """Numbers as exactly as an input takes them: whole ones need all their digits."""
+    """Numbers in the precision that an input needs: whole ones need all their digits."""
     if info is None or info.dtype in ("float32", "float16"):
         return table.numbers(names, np.float32, may_be_missing=may_be_missing)
     X = table.numbers(names, np.float64, may_be_missing=may_be_missing)
@@ -237,8 +241,8 @@ def _matrix(
         names, source = list(columns.inputs), "as given"
         if of_model is not None and sorted(names) == sorted(of_model) and names != [*of_model]:
             raise InputError(
-                f"The model takes {_quoted(of_model)} in this order, and --columns names them in "
-                "another; leave --columns out."
+                f"The model has {_quoted(of_model)} in this order, but --columns names "
+                "another order; leave --columns out."
             )
         _check_width(table, names, width)
     elif of_model is not None:
@@ -256,7 +260,7 @@ def _matrix(
             notes.append(f"{what}; if that is an input, name all inputs with --columns.")
         if kept:
             what = f"{table.path}: {_quoted(kept)} went in as an input"
-            notes.append(f"{what}, since the model takes {width} columns.")
+            notes.append(f"{what}, since the model has {width} columns.")
     info = inputs[0] if len(inputs) == 1 else None
     return (
         _exactly(table, names, info),
@@ -267,19 +271,19 @@ def _matrix(
 
 
 def _of_model(table: Table, names: Sequence[str]) -> list[str]:
-    """The columns that a model was given when its head was trained, in that order."""
+    """The model's columns when its head was trained, in their order."""
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise InputError(
-            f"{table.path} lacks {_quoted(missing)}, which the model takes; its columns are "
-            f"{_quoted([*table.columns])}. Add what is missing, or name the columns that stand "
-            f"for the model's {_quoted(names)}, in this order, with --columns."
+            f"{table.path} lacks {_quoted(missing)}, which the model needs; it has "
+            f"{_quoted([*table.columns])}. Add the missing columns, or list your own names for "
+            f"{_quoted(names)}, in this order, with --columns."
         )
     return [*names]
 
 
 def _width(inputs: Sequence[TensorInfo]) -> int | None:
-    """Numbers of a sample that a model takes, where it has one input that says so."""
+    """Width of the model's only input; None if there are several, or the width is open."""
     if len(inputs) != 1 or inputs[0].shape is None or len(inputs[0].shape) < 2:
         return None
     sides = inputs[0].shape[1:]
@@ -287,15 +291,14 @@ def _width(inputs: Sequence[TensorInfo]) -> int | None:
 
 
 def _chosen(table: Table, columns: Columns, width: int | None) -> list[str]:
-    """Columns that are the input: a list, all numbers, or those that are not named otherwise."""
+    """Input columns: a column of lists, or all numbers except columns with another role."""
     names = [name for name in table.columns if name not in (columns.label, columns.group)]
     lists = [name for name in names if table.list_length(name) is not None]
     if len(lists) > 1 and width is not None:
         lists = [name for name in lists if table.list_length(name) == width] or lists
     if len(lists) > 1:
         raise InputError(
-            f"{table.path} has several columns of lists, {lists}; name the one to take with "
-            "--columns."
+            f"{table.path} has several columns of lists, {lists}; name the input with --columns."
         )
     if lists:
         _check_width(table, lists, width)
@@ -306,7 +309,7 @@ def _chosen(table: Table, columns: Columns, width: int | None) -> list[str]:
     if not rest:
         others = f" but {_quoted(names)}" if names else ""
         raise InputError(
-            f"{table.path} has no columns besides {columns.label!r}{others}; add the inputs, or "
+            f"{table.path} has no columns other than {columns.label!r}{others}; add the inputs, or "
             "name them with --columns."
         )
     _check_width(table, rest, width, columns)
@@ -319,18 +322,18 @@ def _check_width(
     have = sum(table.list_length(name) or 1 for name in names)
     if width is None or have == width:
         return
-    fix = "give a table of as many columns"
+    fix = "pass a table with as many columns"
     if columns is not None and have > width:
         label = "" if columns.label in table.columns else ", and the label with --label-column"
-        fix = f"name those to take, in the model's order, with --columns{label}"
+        fix = f"name the model's columns, in its order, with --columns{label}"
     raise InputError(
-        f"{table.path} has {have} numbers for each sample, but {width} are taken: it has "
-        f"{_quoted(names)}; {fix}."
+        f"{table.path} has {have} numbers for each sample, but the model has {width}: the table "
+        f"has {_quoted(names)}; {fix}."
     )
 
 
 def named_like_a_prediction(name: str) -> bool:
-    """Whether a column's name is that of what a model says."""
+    """Whether a column has the name of a model's output."""
     return bool(_OF_A_MODEL.match(name))
 
 

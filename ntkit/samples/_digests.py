@@ -1,4 +1,4 @@
-"""A digest of each sample's contents: what a fingerprint covers, and what two sets share."""
+"""A digest of each sample's content, for fingerprints and for samples that two sets share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Digests = NDArray[np.bytes_]
 
 _LENGTH = 16  # bytes of a digest
-_CHUNK = 8 << 20  # bytes of rows looked at once
+_CHUNK = 8 << 20  # bytes of rows processed at once
 _LAZY_ROWS = 64
 _MODULUS = 1 << 256
 
@@ -27,7 +27,7 @@ _MODULUS = 1 << 256
 def sample_digests(
     samples: Samples, start: int = 0, stop: int | None = None, *, verbose: bool = False
 ) -> Digests:
-    """Compute a digest of the contents of each sample, its label aside."""
+    """Digest of the content of each sample, without its label."""
     stop = len(samples) if stop is None else stop
     digests = tqdm(
         _digests_of(samples.X, start, stop),
@@ -41,7 +41,7 @@ def sample_digests(
 
 
 def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:
-    """Count the samples that two sets share, for all pairs of sets."""
+    """Number of samples that two sets share, for all pairs of sets."""
     return {
         (one, two): int(np.isin(digests[two], digests[one]).sum())
         for one, two in combinations(digests, 2)
@@ -49,7 +49,7 @@ def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]
 
 
 def sum_of_digests(digests: Digests, first: int = 0) -> str:
-    """Sum up digests, each with its position: what :func:`combined` can put together again."""
+    """Sum of digests with their positions; :func:`combined` adds the sums of several parts."""
     total = 0
     for position, digest in enumerate(digests.tolist(), start=first):
         placed = hashlib.sha256(b"%d:" % position + digest).digest()
@@ -58,7 +58,7 @@ def sum_of_digests(digests: Digests, first: int = 0) -> str:
 
 
 def combined(sums: Iterable[str]) -> str:
-    """Put the sums of parts together to that of the whole."""
+    """Sum of a whole, from the sums of its parts."""
     return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
 
 
@@ -111,12 +111,12 @@ def _of_rows(rows: Array) -> Iterator[bytes]:
 
 
 def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
-    """Of anything that gives arrays for slices; where it gives several, they may be padded."""
+    """Digests of anything that returns arrays for slices; several arrays may be padded."""
     step = _LAZY_ROWS
     while start < stop:
         values = X[start : min(start + step, stop)]
         if isinstance(values, Mapping) and step > 1:
-            step = 1  # padded to the longest of the batch, which is none of the sample's contents
+            step = 1  # padded to the longest of the batch: not part of the content
             continue
         n = min(step, stop - start)
         yield from _digests_of(values if isinstance(values, Mapping) else np.asarray(values), 0, n)

@@ -1,4 +1,4 @@
-"""Names of samples, and the metadata beside them."""
+"""Names of samples, and their metadata."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ntkit.samples._samples import Samples
 from ntkit.samples._table import TABLES, read_table
 
 KEYS = ("file_name", "id")
-"""Columns that name samples, unasked: of images, and of tables."""
+"""Columns that name samples by default: of images, and of tables."""
 MADE_OF_CLASSES = ("label", "group")
-"""Columns that are made of the class: they say nothing else."""
+"""Columns that repeat the class."""
 
 
 def table_of(samples: Samples) -> Mapping[str, Array] | None:
@@ -35,7 +35,7 @@ def table_of(samples: Samples) -> Mapping[str, Array] | None:
 
 
 def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
-    """Names of samples, by a column of their table or as files; None where they have none."""
+    """Names of samples, by a column of their table or as files; None if there are none."""
     table = table_of(samples) or {}
     column = key or ("" if samples.ids is not None else "id")
     if column in table:
@@ -45,15 +45,15 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """Columns beside some samples, in their order, and how they were matched, in a sentence."""
+    """Columns of metadata in the order of the samples, and a sentence on the matching."""
 
     columns: Mapping[str, Array]
     note: str = ""
 
     @classmethod
     def of(cls, metadata: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
-        """Read and match metadata of one or several sets, one after the other."""
-        # Without any, the `metadata.csv` of image folders is read.
+        """Read and match metadata of one or several sets, in their order."""
+        # By default, the `metadata.csv` of image folders is read.
         if metadata is None:
             return _in_folders(sets, key)
         name = str(metadata) if isinstance(metadata, str | os.PathLike) else "The metadata"
@@ -63,7 +63,10 @@ class Metadata:
         named = [each for each in names if each is not None]
         look = {n: v for n, v in columns.items() if n == chosen or n not in MADE_OF_CLASSES}
         if not set(look) - {chosen}:
-            raise InputError(f"{name} has no columns to look at; its columns are {list(columns)}.")
+            raise InputError(
+                f"{name} has no columns to use; its columns are {list(columns)}. Add "
+                "one with facts about the samples."
+            )
         if len(named) == len(sets) and (key is not None or chosen in columns):
             if key is not None:
                 _check_distinct(named, key)
@@ -84,15 +87,15 @@ class Metadata:
                 raise no_column(look, chosen, name)
             first = ", the training samples first" if len(sets) > 1 else ""
             raise InputError(
-                f"{name} has {max(sizes, default=0)} rows and there are {n} samples; name the "
-                "column that tells samples apart with --id-column (key= in Python), or give a row "
+                f"{name} has {max(sizes, default=0)} rows and there are {n} samples. Name the "
+                "column with the samples' names with --id-column (key= in Python), or pass a row "
                 f"for each{first}."
             )
         return cls(look, f"{name} is matched row by row.")
 
 
 def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
-    """The ``metadata.csv`` of each image folder, where every set has one that says anything."""
+    """The ``metadata.csv`` of each image folder, if every set has one with usable columns."""
     parts = list[Metadata]()
     for samples in sets:
         beside = [path / "metadata.csv" for path in samples.sources if path.is_dir()]
@@ -112,7 +115,7 @@ def _columns(source: Any) -> dict[str, Array]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if not path.exists():
-            raise InputError(f"{path} does not exist.")
+            raise InputError(f"{path} does not exist; check the path.")
         table = read_table(path, None, KEYS)
         columns = table.with_decimal_points()
         return {n: v for n, v in columns.items() if table.list_length(n) is None}
@@ -124,6 +127,6 @@ def _check_distinct(sets: Sequence[Sequence[str]], key: str) -> None:
         twice = next((name for name, n in Counter(names).items() if n > 1), None)
         if twice is not None:
             raise InputError(
-                f"Two samples are called {twice!r} in the column {key!r}; name another column "
+                f"Two samples have the name {twice!r} in the column {key!r}; name another column "
                 "with --id-column (key= in Python)."
             )

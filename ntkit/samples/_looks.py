@@ -19,17 +19,17 @@ _CHANNELS = (1, 3)
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Raw inputs of N samples, as far as they are at hand; a page shows some of them.
+    """Raw inputs of N samples, if they are available; a page shows some of them.
 
     Parameters
     ----------
     texts : sequence of str, length N, optional
         Texts.
     table, metadata : mapping of str to sequence of length N, optional
-        Columns of a table, and further ones, in their order.
+        Columns of a table, and additional ones, in their order.
     images : sequence or iterable, optional
         N images: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
-        files. Only some are read; what cannot be indexed is gone through once.
+        files. Only the shown ones are read; an iterable without an index is read once.
     ids : sequence of str, length N, optional
         Names.
 
@@ -48,14 +48,14 @@ class Inputs:
 
     @property
     def samples(self) -> str:
-        """Name of the samples in sentences of a page."""
+        """Word for the samples in sentences of a page."""
         if self.images is not None:
             return "images"
         return "texts" if self.texts is not None else "cases"
 
     @property
     def n_samples(self) -> int | None:
-        """Number of samples; None if nothing tells."""
+        """Number of samples; None if there is no input."""
         return next((len(values) for _, values in self._sized()), None)
 
     def check(self, n_samples: int) -> None:
@@ -63,8 +63,8 @@ class Inputs:
         for name, values in self._sized():
             if len(values) != n_samples:
                 raise InputError(
-                    f"The page was given {len(values)} of {name} for {n_samples} samples; give one "
-                    "for each, in their order."
+                    f"The page got {len(values)} of {name} for {n_samples} samples; pass one for "
+                    "each, in their order."
                 )
 
     def _sized(self) -> list[tuple[str, Sized]]:
@@ -83,7 +83,7 @@ class Inputs:
         return [self.table or {}, self.metadata or {}]
 
     def images_of(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """The pictures of some rows, one after another; not those that cannot be read."""
+        """The images of some rows, one by one; unreadable ones are left out."""
         if self.images is None:
             return
         if not hasattr(self.images, "__getitem__"):
@@ -98,7 +98,7 @@ class Inputs:
 
 
 class Images:
-    """Images of samples, as people see them; each is made when it is asked for."""
+    """Images of samples as people see them; each is made on request."""
 
     def __init__(self, n: int, image: Callable[[int], Array]) -> None:
         self._n, self._image = n, image
@@ -116,7 +116,7 @@ def images_in_files(paths: Sequence[str | Path]) -> Images:
 
 
 def images_in_array(X: Any) -> Images | None:
-    """Model inputs of shape (N, C, H, W) or (N, H, W, C), C being 1 or 3; None for all others."""
+    """Model inputs of shape (N, C, H, W) or (N, H, W, C) with C 1 or 3; None for all others."""
     sides: tuple[int, ...] = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim == 4 else ()
     if not sides or (sides[0] in _CHANNELS) == (sides[-1] in _CHANNELS):
         return None

@@ -1,4 +1,4 @@
-"""The one intake: whatever a user has, as samples for a model."""
+"""Read samples for a model from any form that a user passes."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def read(
     **options: Any,
 ) -> Samples:
     """Samples for a model: a path, Samples, (X, y), (X, y, groups), or inputs alone."""
-    # `options` are those of read_samples, for paths. Inputs alone are taken where labels are
-    # optional.
+    # `options` are those of read_samples, for paths. Inputs without labels are accepted if labels
+    # are optional.
     if isinstance(data, str | os.PathLike):
         steps = preprocessing or preprocessing_for(model, Path(data))
         options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
@@ -55,7 +55,7 @@ def read(
     elif labels == "optional" and not isinstance(data, Samples | tuple):
         data = Samples(data)
     if not isinstance(data, Samples):
-        raise InputError("Give the samples as a path, Samples, (X, y) or (X, y, groups).")
+        raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
     return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
 
 
@@ -79,42 +79,42 @@ def read_samples(
     Parameters
     ----------
     path : path-like
-        An image folder with one subfolder per class (group labels, if any, in a ``metadata.csv``
-        with the columns ``file_name`` and ``group``); an ``.npz`` file with ``X``, ``y`` and
-        perhaps ``groups``, or a folder or ``X.npy`` with ``y.npy`` (and ``groups.npy``) beside
-        it; a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` table of texts or of numeric columns;
-        or an embedding store.
+        One of these: an image folder with one subfolder per class (group labels, if any, in a
+        ``metadata.csv`` with the columns ``file_name`` and ``group``). An ``.npz`` file with ``X``,
+        ``y`` and optionally ``groups``. A folder or ``X.npy`` with ``y.npy`` (and ``groups.npy``)
+        next to it. A ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` table of texts or of numeric
+        columns. An embedding store.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        For images and texts; required there. With a TextPreprocessing a table holds texts.
+        Required for images and texts. With a TextPreprocessing, a table contains texts.
     inputs : sequence of TensorInfo
-        The inputs of the model, which decide what a table's columns become: one input of one
-        string takes texts as they are; of several inputs each takes the column of its name; one
-        input of D numbers takes D columns. Without them, columns such as ``id``, ``prediction`` or
+        The inputs of the model, which determine the use of a table's columns. One input of one
+        string reads texts directly. Each of several inputs reads the column of its name. One input
+        of D numbers reads D columns. Without ``inputs``, columns such as ``id``, ``prediction`` or
         ``split`` are left out by their names.
     labels : {"required", "optional"}
-        With "optional", samples without labels are read, and ``y`` is None.
+        With "optional", samples without labels are accepted, and ``y`` is None.
     columns : sequence of str, optional
-        Columns of a table that go into the model, in its order, instead of those that are found.
+        Columns of a table that go into the model, in its order; replaces the automatic choice.
     text_column, text_pair_column : str, optional
-        Column of a table that holds the texts, by default that of the name of a model's input of
-        strings, ``text``, or the only one that does; and of the second texts, if a sample is a
-        pair of texts (premise and hypothesis).
+        Column of a table with the texts. By default it has the name of a model's input of strings,
+        is called ``text``, or is the only column of texts. The second column is for pairs of texts
+        (premise and hypothesis).
     label_column, group_column : str
         Columns of a table, or of ``metadata.csv``.
     delimiter : str, optional
         Character between the cells of a ``.csv`` or ``.tsv`` file, or "tab". By default a tab in a
-        ``.tsv`` file, and in a ``.csv`` file what its header says. Unless it is a comma, numbers
+        ``.tsv`` file, and the one in the header of a ``.csv`` file. Unless it is a comma, numbers
         may have a decimal comma.
     skip_bad : bool
-        Leave out images that cannot be decoded instead of stopping at the first.
+        Leave out images that cannot be decoded, instead of raising an error.
     keep_table : bool
         Keep all columns of a table in memory, as ``Samples.table``.
 
     Returns
     -------
     Samples
-        Images are decoded, and texts tokenised, as they are used; a ``.npy`` file or store is
-        mapped, not read. Its ``notes`` say what was assumed and left out.
+        Images are decoded, and texts tokenised, when they are used. A ``.npy`` file or store is
+        memory-mapped. Its ``notes`` list assumptions and omissions.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def read_samples(
     (['cat', 'dog'], ('a', 'b'), [[1.5, 2.0], [3.0, 4.0]])
     """
     if labels not in ("required", "optional"):
-        raise InputError(f'labels is "required" or "optional", not {labels!r}.')
+        raise InputError(f'labels must be "required" or "optional", not {labels!r}.')
     asked = Columns(
         label=label_column,
         group=group_column,
@@ -148,7 +148,7 @@ def read_samples(
     )
     path, delimiter = Path(path), named_delimiter(delimiter)
     if not path.exists():
-        raise InputError(f"{path} does not exist.")
+        raise InputError(f"{path} does not exist; check the path.")
     if not path.is_dir():
         samples = _from_file(path, preprocessing, inputs, asked, delimiter)
     elif StoredEmbeddings.is_store(path):
@@ -158,18 +158,18 @@ def read_samples(
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
     samples = replace(samples, sources=samples.sources or (path,))
-    missing, fix = f"The store {path} holds no labels", "embed the samples again with their labels"
+    missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
 
 
 def is_image_folder(path: Path) -> bool:
-    """Whether a path is read as an image folder: a folder that is nothing else."""
+    """Whether a path is read as an image folder: a folder of no other kind."""
     return path.is_dir() and not (StoredEmbeddings.is_store(path) or (path / "X.npy").exists())
 
 
 def preprocessing_for(model: FrozenModel, path: Path) -> Steps:
-    """Preprocessing of a path's images or texts, as the files beside the model say."""
-    # Files about images are read only for images: a damaged one does no harm to arrays.
+    """Preprocessing of a path's images or texts, from the files next to the model."""
+    # Files about images are read only for images, so a damaged one does not affect arrays.
     images = ImagePreprocessing.for_model(model) if is_image_folder(path) else None
     return TextPreprocessing.for_model(model) if images is None else images
 
@@ -181,7 +181,7 @@ def _from_file(
     columns: Columns,
     delimiter: str | None,
 ) -> Samples:
-    """Read a file as what its name says."""
+    """Read a file according to its name."""
     kind = path.suffix.lower()
     if kind == ".npz":
         return samples_from_npz(path, columns.labels_required, [info.name for info in inputs])
@@ -192,12 +192,12 @@ def _from_file(
         return samples_from_table(table, columns, inputs, preprocessing)
     if kind == ".onnx":
         raise InputError(
-            f"{path} is a model, and samples are wanted there; the model comes first, as in: "
-            "ntkit embed MODEL DATA -o OUT."
+            f"{path} is a model, but samples are needed here; the model comes first, as in: ntkit "
+            "embed MODEL DATA -o OUT."
         )
     raise InputError(
-        f"{path} is none of: an image folder, .npz, X.npy with y.npy, {', '.join(TABLES)}, an "
-        "embedding store."
+        f"{path} is not samples; pass an image folder, .npz, X.npy with y.npy, "
+        f"{', '.join(TABLES)}, or an embedding store."
     )
 
 
@@ -216,7 +216,7 @@ def _from_store(path: Path) -> Samples:
 def _complete(
     samples: Samples, inputs: Sequence[TensorInfo], labels: Labels, missing: str, fix: str
 ) -> Samples:
-    """Samples with the labels that are required; strings that a model takes become texts."""
+    """Samples with the required labels; strings for the model become texts."""
     if samples.y is None and labels == "required":
         raise InputError(f"{missing}, which are needed here; {fix}.")
     steps, X = TextPreprocessing.for_strings(inputs), samples.X
@@ -238,16 +238,16 @@ _HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.floa
 
 
 def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = ()) -> Samples:
-    """Read ``X`` (or an array for each of several inputs), ``y`` and perhaps ``groups``."""
+    """Read ``X`` (or an array for each of several inputs), ``y`` and optional ``groups``."""
     try:
-        # NumPy leaves a broken archive open if it opened the file itself.
+        # If NumPy opened the file itself, it would leave a broken archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             several = "X" not in arrays and len(inputs) > 1 and not {*inputs}.isdisjoint(arrays)
             needed = [*(inputs if several else ("X",)), *["y"] * labels_required]
             missing = [name for name in needed if name not in arrays]
             if missing:
                 raise InputError(
-                    f"{path} has no array {missing[0]!r}; it holds {sorted(arrays)}. Save it with "
+                    f"{path} has no array {missing[0]!r}; it has {sorted(arrays)}. Save it with "
                     "np.savez(path, X=..., y=..., groups=...)."
                 )
             y, groups = arrays.get("y"), arrays.get("groups")
@@ -255,7 +255,10 @@ def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = 
                 return _checked(path, arrays["X"], y, groups)
             parts = {name: _checked(path, arrays[name], y, groups, name) for name in inputs}
             if len({len(part.X) for part in parts.values()}) > 1:
-                raise InputError(f"{path}: the inputs {[*inputs]} hold other numbers of samples.")
+                raise InputError(
+                    f"{path}: the inputs {[*inputs]} have different numbers of "
+                    "samples; save one row per sample in each."
+                )
             whole = next(iter(parts.values()))
             return replace(whole, X={name: part.X for name, part in parts.items()})
     except InputError:
@@ -265,12 +268,12 @@ def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = 
 
 
 def samples_from_npy(path: Path, labels_required: bool) -> Samples:
-    """Map ``X.npy``, and read ``y.npy`` and perhaps ``groups.npy`` beside it."""
+    """Memory-map ``X.npy``, and read ``y.npy`` and optional ``groups.npy`` next to it."""
     labels = path.with_name("y.npy")
     if path.name in ("y.npy", "groups.npy"):
-        raise InputError(f"{path} holds labels, not samples; give the X.npy beside it.")
+        raise InputError(f"{path} contains labels, not samples; pass the X.npy next to it.")
     if labels_required and not labels.exists():
-        raise InputError(f"{path} needs its labels in {labels}.")
+        raise InputError(f"{path} needs its labels in {labels}; save them there.")
     file = path
     try:
         X = np.lib.format.open_memmap(path, mode="r")
@@ -289,7 +292,7 @@ def samples_from_npy(path: Path, labels_required: bool) -> Samples:
 def _unreadable(path: Path, kind: str, error: BaseException) -> InputError:
     reason = str(error).rstrip(".")
     if "pickle" in reason or "Python objects" in reason:
-        reason = _HOW  # NumPy's own sentence advises to load what is not to be trusted
+        reason = _HOW  # NumPy's own message advises loading files that may not be trustworthy
     return InputError(f"{path} is not a readable {kind} file: {reason}.")
 
 
@@ -298,24 +301,25 @@ def _checked(
 ) -> Samples:
     if X.dtype.kind in "OSV":
         raise InputError(
-            f"{path}: {name} holds {X.dtype} values, but a model takes numbers; save them with "
+            f"{path}: {name} contains {X.dtype} values, but a model needs numbers; save them with "
             f"{name}.astype(np.float32)."
         )
-    least = 1 if X.dtype.kind == "U" else 2  # of strings there may be one for each sample
+    least = 1 if X.dtype.kind == "U" else 2  # there may be one string for each sample
     if X.ndim < least or (y is not None and y.ndim != 1):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
-            f"{path}: {name} has the shape {X.shape} and y {shape}; they are (N, ...) and (N,)."
+            f"{path}: {name} has the shape {X.shape} and y {shape}, but they must be (N, ...) and "
+            "(N,)."
         )
     if y is not None:
         _check_labels(path, X, y, name)
     if not len(X):
-        raise InputError(f"{path} holds no samples.")
+        raise InputError(f"{path} contains no samples; add some.")
     if groups is not None and groups.shape[:1] != X.shape[:1]:
         raise InputError(f"{path}: groups has shape {groups.shape}, but X has {len(X)} samples.")
     if groups is not None and groups.ndim != 1:
         raise InputError(
-            f"{path}: groups has shape {groups.shape}, but one for each sample is (N,)."
+            f"{path}: groups has shape {groups.shape}, but must have one for each sample, (N,)."
         )
     _refuse_missing(path, "groups", groups)
     return Samples(X, y, groups, preprocessing={"input": "as it is"})
@@ -328,8 +332,8 @@ def _check_labels(path: Path, X: Array, y: Array, name: str) -> None:
     if y.dtype.kind == "f" and len(y) and (y != np.round(y)).any():
         odd = y[y != np.round(y)][0]
         raise InputError(
-            f"{path}: y holds {odd:g}, but labels are whole numbers or texts; give one class to "
-            "each sample."
+            f"{path}: y contains {odd:g}, but labels must be whole numbers or texts; give one "
+            "class to each sample."
         )
 
 
@@ -341,8 +345,8 @@ def _refuse_missing(path: Path, name: str, values: Array | None) -> None:
         empty = np.char.strip(values) == values.dtype.type("")
     if empty.any():
         raise InputError(
-            f"{path}: {name} holds NaN, infinite or empty values in {int(empty.sum())} of "
-            f"{len(values)} rows, the first in row {int(np.argmax(empty))} (counted from 0); label "
+            f"{path}: {name} has NaN, infinite or empty values in {int(empty.sum())} of "
+            f"{len(values)} rows, the first in row {int(np.argmax(empty))} (counted from 0). Label "
             f"these samples, or leave them out{' (or leave out groups)' * (name == 'groups')}."
         )
 
@@ -354,15 +358,17 @@ def samples_from_image_folder(
     delimiter: str | None,
     skip_bad: bool,
 ) -> Samples:
-    """Read an image folder; images are decoded as they are used."""
+    """Read an image folder; images are decoded when they are used."""
     if not isinstance(preprocessing, ImagePreprocessing):
-        raise InputError(f"{path} is an image folder; say how images are preprocessed.")
+        raise InputError(f"{path} is an image folder; pass its image preprocessing.")
     files, labels, notes = _images_and_classes(path, columns.labels_required)
     skipped = tuple(f for f in files if not _decodes(f)) if skip_bad else ()
     dropped = set(skipped)
     kept = [i for i, f in enumerate(files) if f not in dropped]
     if not kept:
-        raise InputError(f"None of the {len(files)} images in {path} can be decoded.")
+        raise InputError(
+            f"None of the {len(files)} images in {path} can be decoded; check the files."
+        )
     names = [files[i].relative_to(path).as_posix() for i in kept]
     classes = None if labels is None else np.asarray([_as_text(labels[i]) for i in kept])
     return Samples(
@@ -379,22 +385,22 @@ def samples_from_image_folder(
 def _images_and_classes(
     path: Path, labels_required: bool
 ) -> tuple[list[Path], list[str] | None, tuple[str, ...]]:
-    """Image files, the class of each by its folder (or no classes), and what to say about it."""
+    """Image files, the class of each by its folder (or no classes), and notes."""
     shown = [p for p in path.iterdir() if not p.name.startswith(".")]
     folders = sorted(p for p in shown if p.is_dir())
     loose = [p for p in shown if p.suffix.lower() in image_extensions() and not p.is_dir()]
     if loose and not labels_required:
         files = sorted(_images_in(path))
         note = (
-            f"{path}: {len(loose)} image(s) lie in it and not in a subfolder, so that its "
-            "subfolders are not taken for classes: the samples have no labels."
+            f"{path}: {len(loose)} image(s) are not in a subfolder, so its subfolders do not count "
+            "as classes: the samples have no labels."
         )
         return files, None, (note,) if len(files) > len(loose) else ()
     files, labels = [], list[str]()
     for folder in folders:
         images = sorted(_images_in(folder))
         if not images:
-            raise InputError(f"The class folder {folder} holds no images; fill or remove it.")
+            raise InputError(f"The class folder {folder} contains no images; fill or remove it.")
         files += images
         labels += [folder.name] * len(images)
     if not files:
@@ -402,12 +408,12 @@ def _images_and_classes(
         raise InputError(
             f"{path} has {start} subfolders with images; make one subfolder per class."
         )
-    left = f"{path}: left out {len(loose)} image(s) that lie in no class folder."
+    left = f"{path}: left out {len(loose)} image(s) that are not in a class folder."
     return files, labels, (left,) if loose else ()
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """Image files of a class, in links to folders too, each folder once; hidden ones left out."""
+    """Image files of a class, also in linked folders, each folder once; without hidden files."""
     extensions, seen, images = image_extensions(), set[str](), list[Path]()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -425,7 +431,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _as_text(name: str) -> str:
-    """A file name as text that can be written; bytes that are no UTF-8 are spelt out."""
+    """A file name as valid text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -447,12 +453,12 @@ def _groups_of(
     if group_column not in table.columns:
         return None
     if "file_name" not in table.columns:
-        raise InputError(f"{file} has no column 'file_name'.")
+        raise InputError(f"{file} has no column 'file_name'; add it.")
     listed = map(composed, table.columns["file_name"])
     group_of = dict(zip(listed, table.labels(group_column, "group"), strict=True))
     if len(group_of) < len(table):
         raise InputError(f"{file} names a file twice; leave one row per file.")
     missing = [name for name in names if composed(name) not in group_of]
     if missing:
-        raise InputError(f"{file} has no row for {missing[0]!r}.")
+        raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
     return np.asarray([group_of[composed(name)] for name in names])

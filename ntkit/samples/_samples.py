@@ -1,4 +1,4 @@
-"""Samples: what a user gives, in memory or as it is read on the way."""
+"""Samples: a user's data, in memory or read on demand."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ntkit.samples._stored import check_made_with
 
 
 def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
-    """Inputs after a change: of each one where there are several."""
+    """Inputs after a transformation, applied to each of several inputs."""
     if isinstance(X, Mapping):
         return {name: change(part) for name, part in X.items()}
     return change(X)
 
 
 def first_rows(X: Any, n: int) -> Any:
-    """The first samples, as the model takes them: images are decoded, texts tokenised."""
+    """The first samples as model inputs: images are decoded, texts tokenised."""
     return X.first_inputs(n) if hasattr(X, "first_inputs") else by_input(X, lambda part: part[:n])
 
 
@@ -48,7 +48,7 @@ def rows_of(X: Any, rows: Sequence[int] | NDArray[Any]) -> Any:
 
 
 def arrays_of(X: Any) -> list[Any]:
-    """Each input's array, or the only one."""
+    """Array of each input, or the only one."""
     return [*X.values()] if isinstance(X, Mapping) else [X]
 
 
@@ -58,7 +58,7 @@ _SHOWN_COLUMNS, _SHOWN_FILES = 20, 5
 
 @dataclass(frozen=True, eq=False)
 class ReadTable:
-    """All columns of a table of samples, and what became of them."""
+    """All columns of a table of samples, with their roles."""
 
     columns: Mapping[str, Array]
     inputs: tuple[str, ...]
@@ -71,13 +71,13 @@ class ReadTable:
         return frozenset(single) - {*self.labels}
 
     def take(self, rows: Array) -> ReadTable:
-        """Some rows of it."""
+        """Some rows of the table."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         return replace(self, columns=columns)
 
     @property
     def rest(self) -> dict[str, Array]:
-        """Columns that are neither."""
+        """Columns that are neither inputs nor labels."""
         taken = {*self.inputs, *self.labels}
         return {name: values for name, values in self.columns.items() if name not in taken}
 
@@ -85,36 +85,36 @@ class ReadTable:
 @documented
 @dataclass(frozen=True)
 class Samples:
-    """Model inputs (or embeddings), with their labels if they have any.
+    """Model inputs (or embeddings), with labels if there are any.
 
     Parameters
     ----------
     X : array, memory map or lazy sequence of length N, or mapping of str to these
-        What goes into the model, or embeddings if ``embedded`` is true. A mapping holds one
-        entry per input of a model with several.
+        Model inputs, or embeddings if ``embedded`` is true. A mapping has one entry for each of
+        several inputs.
     y : ndarray of shape (N,) or None
-        Class labels; samples that are only embedded need none.
+        Class labels; embedding alone does not need them.
     groups : ndarray of shape (N,) or None
         Group labels, for evaluation only.
     embedded : bool
-        Whether X holds embeddings already.
+        Whether X contains embeddings.
     preprocessing : dict or None
-        How X was made, for a store's manifest.
+        Preprocessing of X, for a store's manifest.
     skipped : tuple of pathlib.Path
-        Files left out because they cannot be decoded.
+        Files that were left out because they cannot be decoded.
     ids : ndarray of str, shape (N,), or None
         Image files, relative to their folder.
     columns : tuple of str
         Names of the columns of X, if it comes from a table of numbers.
     columns_source : str
-        Who decided about their order; ends a sentence: "as the table has them".
+        Source of their order, as the end of a sentence: "as the table has them".
     {notes}
     sources : tuple of pathlib.Path
-        Files and folders that were read; nothing that is written may take their place.
+        Files and folders that were read; no output may replace them.
     origin : dict or None
-        Of embeddings in a store: what its manifest says of the model, tensor and preprocessing.
+        For embeddings in a store: model, tensor and preprocessing from its manifest.
     table : ReadTable or None
-        With ``keep_table``: all columns of the table that they were read from.
+        With ``keep_table``: all columns of their table.
 
     Examples
     --------
@@ -142,11 +142,11 @@ class Samples:
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
 
-    # -- what they are ------------------------------------------------------------------------
+    # -- kind ------------------------------------------------------------------------------
 
     @property
     def kind(self) -> Kind:
-        """Kind of X: "columns" have names, and "inputs" are one entry for each input."""
+        """Kind of X: "columns" have names, and "inputs" have one entry for each input."""
         if self.embedded:
             return "embeddings"
         if isinstance(self.X, ImageFiles):
@@ -159,11 +159,11 @@ class Samples:
 
     @property
     def steps(self) -> ImagePreprocessing | TextPreprocessing | None:
-        """Preprocessing of images or texts; None for all else."""
+        """Preprocessing of images or texts; else None."""
         return self.X.preprocessing if self.kind in ("images", "texts") else None
 
     def check_lengths(self) -> None:
-        """Refuse inputs, labels, groups or ids of different numbers."""
+        """Raise an error if numbers of inputs, labels, groups or ids differ."""
         n = len(self)
         for array in arrays_of(self.X):
             if len(array) != n:
@@ -188,12 +188,12 @@ class Samples:
         return self.take(range(min(n, len(self))))
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
-        """The same for one run: each image file is hashed and measured as the model reads it."""
+        """The same samples for one run: the model's reading hashes and measures image files."""
         if self.kind != "images" or not self.X.measurable:
             return self
         return replace(self, X=by(self.X))
 
-    # -- what they are called -----------------------------------------------------------------
+    # -- names -----------------------------------------------------------------------------
 
     @property
     def named_by(self) -> str:
@@ -214,19 +214,19 @@ class Samples:
 
     @property
     def unique_names(self) -> list[str]:
-        """Their names where these tell all samples apart, and their rows otherwise."""
+        """The names if they are unique, else the row numbers."""
         names = self.names
         distinct = len({*names}) == len(names) and all(name.strip() for name in names)
         return names if distinct else [str(row) for row in range(len(self))]
 
     def called(self, default: str = "The samples") -> str:
-        """Name of all samples in a sentence: the file or folder that was read."""
+        """Name of the set in a sentence: the file or folder that was read."""
         return str(self.sources[0]) if self.sources else default
 
-    # -- what was assumed ---------------------------------------------------------------------
+    # -- notes -----------------------------------------------------------------------------
 
     def reading_notes(self, name: str = "") -> list[str]:
-        """Notes on what was assumed and left out in reading, and on preprocessing."""
+        """Assumptions and omissions of reading and preprocessing."""
         input_note = self.input_note()
         return [*self.notes, *self.skipped_notes(name), *([input_note] if input_note else ())]
 
@@ -237,7 +237,7 @@ class Samples:
         return [f"{left} {n} image(s) that cannot be decoded: {shown}."] if n else []
 
     def input_note(self) -> str:
-        """Sentence on how the samples become inputs of a model; empty for arrays."""
+        """Sentence on how the samples become model inputs; empty for arrays."""
         if self.kind == "images" or (self.kind == "texts" and self.X.preprocessing.tokenizer):
             return str(self.X.preprocessing.describe())
         if not self.columns_source or self.kind == "texts":
@@ -245,10 +245,10 @@ class Samples:
         shown = _text.listed(map(repr, self.columns), _SHOWN_COLUMNS, " ({} in all)")
         return f"Columns, in this order: {shown}; {self.columns_source}."
 
-    # -- what they look like ------------------------------------------------------------------
+    # -- looks -----------------------------------------------------------------------------
 
     def looks(self) -> Inputs:
-        """Looks of the samples for a person, row by row, as far as they are kept."""
+        """Looks of the samples for a person, row by row, if they are available."""
         ids = None if self.ids is None else [str(name) for name in self.ids]
         if self.kind == "texts":
             texts = [t if isinstance(t, str) else "\n\n".join(t) for t in self.X.texts]
@@ -269,7 +269,7 @@ class Samples:
         return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
-        """Columns of single values of their table, without labels and, besides, without inputs."""
+        """Columns of single values of the table, without labels, and optionally without inputs."""
         if self.table is None:
             return None
         left = {*self.table.labels, *(self.table.inputs if besides else ())}
@@ -282,22 +282,22 @@ class Samples:
             return {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
         return dict(zip(self.columns, self.X.T, strict=True)) if self.kind == "columns" else None
 
-    # -- whether they fit a model -------------------------------------------------------------
+    # -- match with a model ----------------------------------------------------------------
 
     def check_made_with(self, model: FrozenModel, called: str = "The samples") -> None:
-        """Refuse embeddings of another model; ``called`` names them if no file is known."""
+        """Raise an error for embeddings of another model; ``called`` is their name."""
         if self.embedded:
             check_made_with(self.called(called), self.origin or {}, model)
 
     def for_model(self, model: FrozenModel) -> Match:
-        """A model and these samples, with what was assumed in reading; not matched yet."""
+        """A model and these samples, with the notes of reading; not matched yet."""
         return Match(model, self, tuple(self.reading_notes()))
 
     def fit_to(self, model: FrozenModel, *, name: str = "", every_class: bool = False) -> Match:
         """Match the classes of a model, which notes call ``name``, with the labels.
 
-        An InputError says that they do not fit together, that the model has no head, that a class
-        has no samples though ``every_class`` must, or that the embeddings are another model's.
+        Raises an InputError if they do not fit together, the model has no head, the embeddings are
+        of another model, or a class has no samples although ``every_class`` is true.
         """
         self.check_made_with(model)
         if self.y is None or not len(self.y):
@@ -316,7 +316,7 @@ class Samples:
         return Match(model, samples, tuple(note) if len(labels) < n else ())
 
     def as_recorded(self, model: FrozenModel) -> Samples:
-        """Cut off and fill up texts as ntkit recorded it in a model, unless a user said it."""
+        """Use the truncation and padding that ntkit recorded in a model, unless a user set them."""
         if self.kind != "texts":
             return self
         steps = self.X.preprocessing.as_recorded(model)
@@ -325,7 +325,7 @@ class Samples:
         return replace(self, X=self.X.with_steps(steps), preprocessing=steps.as_dict())
 
     def with_columns_as_in(self, other: Samples) -> Samples:
-        """Put the columns into the order they have in another table, where both have names."""
+        """Put the columns into the order of another table, if both have names."""
         if not self.columns or not other.columns or self.columns == other.columns:
             return self
         for one, two, which in ((self, other, "lacks"), (other, self, "has in addition")):
@@ -333,8 +333,8 @@ class Samples:
             if foreign:
                 raise InputError(
                     f"A table {which} the column {foreign[0]!r}, which another one "
-                    f"{'has' if which == 'lacks' else 'lacks'}; give all tables the same columns, "
-                    "or name those to take with --columns."
+                    f"{'has' if which == 'lacks' else 'lacks'}; use the same columns in all "
+                    "tables, or name the inputs with --columns."
                 )
         order = [self.columns.index(name) for name in other.columns]
         steps = {"columns": list(other.columns)} if self.preprocessing is not None else None
@@ -349,9 +349,9 @@ class Samples:
 
 @dataclass(frozen=True)
 class Match:
-    """A model, samples as it takes them, and what was assumed."""
+    """A model, its samples in the model's form, and notes."""
 
-    # Its classes are the labels, where the samples have any that are.
+    # If the samples have labels, these name the model's classes.
 
     model: FrozenModel
     samples: Samples
@@ -360,17 +360,17 @@ class Match:
     @property
     def classes(self) -> Array:
         """Classes of the model's head, in the order of its logits."""
-        assert self.model.head is not None  # a model without one is refused before
+        assert self.model.head is not None  # a model without a head raises an error before
         return self.model.head.classes
 
 
 def input_notes(samples: Iterable[Samples]) -> list[str]:
-    """Sentences on how samples become model inputs: one where all sets agree, none of arrays."""
+    """Sentences on how samples become model inputs: one if all sets agree, none for arrays."""
     return list(dict.fromkeys(filter(None, (part.input_note() for part in samples))))
 
 
 def as_classes(labels: Array) -> Array:
-    """Labels read as text become integers where all of them are."""
+    """Labels that were read as text become integers if all of them are integers."""
     if labels.dtype.kind != "U" or not all(
         re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels
     ):
@@ -384,7 +384,7 @@ _BESIDE = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"
 
 
 def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
-    """List what models and samples are read from."""
+    """Files and folders that models and samples are read from."""
     paths = list[Path]()
     for one in read:
         if isinstance(one, FrozenModel):

@@ -1,4 +1,4 @@
-"""Embeddings that a store keeps on disk, as samples are read of it."""
+"""Embeddings in a store on disk, as samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ntkit.model import FrozenModel, recorded_preprocessing
 MANIFEST = "manifest.json"
 FORMAT = 2
 IDENTITY = ("model", "tensor", "preprocessing", "total_rows", "samples", "dtype", "device", "part")
-"""Entries that must match to go on with an unfinished store."""
+"""Entries that must be equal to continue an unfinished store."""
 _COUNTS = ("total_rows", "rows", "first_row", "finished_rows")
 
 
@@ -47,7 +47,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def kind_of_manifest(path: Path) -> Literal["store", "damaged", "other", "none"]:
-    """Tell a store's manifest, of any version, from a damaged one and from another program's."""
+    """Tell a store's manifest, of any version, from a damaged or foreign one."""
     file = path / MANIFEST
     if not file.is_file():
         return "none"
@@ -78,7 +78,7 @@ def _sound(manifest: dict[str, Any]) -> bool:
 def difference(
     first: Mapping[str, Any], second: Mapping[str, Any], fields: Iterable[str]
 ) -> tuple[str, Any, Any] | None:
-    """Find the first field in which two descriptions differ: its name and both values."""
+    """The first field in which two descriptions differ: its name and both values."""
     for field in fields:
         if first.get(field) != second.get(field):
             return field, first.get(field), second.get(field)
@@ -86,7 +86,7 @@ def difference(
 
 
 def is_finished(manifest: Mapping[str, Any]) -> bool:
-    """Whether a store holds all of its rows."""
+    """Whether a store has all of its rows."""
     return bool(manifest["finished_rows"] == manifest["rows"])
 
 
@@ -97,7 +97,7 @@ def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Put a file in place whole, or not at all."""
+    """Write a complete file, or none."""
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as file:
         file.write(content)
@@ -107,7 +107,7 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
 
 
 Origin = Mapping[str, Any]
-"""The model's SHA-256, the tensor and the preprocessing; None for what nobody recorded."""
+"""Model's SHA-256, tensor and preprocessing; None if unknown."""
 
 _FIELDS = ("model", "tensor", "preprocessing")
 _KEYS = dict(
@@ -116,18 +116,18 @@ _KEYS = dict(
 
 
 def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Read from a store's manifest what its embeddings were made with."""
+    """Read from a store's manifest how its embeddings were made."""
     return {name: manifest.get(name) for name in _FIELDS}
 
 
 OF_COPIES = ("change", "seed", "originals", "named_by")
-"""What preprocessing says of copies: how they differ from their originals."""
+"""Part of the preprocessing that distinguishes copies from originals."""
 
 
 def facts_of(origin: Origin) -> dict[str, str]:
-    """Metadata of a head: what the embeddings that it learned from were made with."""
+    """Metadata of a head: how the embeddings of its training were made."""
     known = {name: value for name, value in origin.items() if value is not None}
-    if _plain(known.get("preprocessing")):  # copies go into a model as their originals do
+    if _plain(known.get("preprocessing")):  # copies go into a model like their originals
         steps = known["preprocessing"].items()
         known["preprocessing"] = {k: v for k, v in steps if k not in OF_COPIES}
     if not _plain(known.get("preprocessing")):
@@ -139,7 +139,7 @@ def facts_of(origin: Origin) -> dict[str, str]:
 
 
 def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Read from the metadata of a head what its embeddings were made with."""
+    """Read from the metadata of a head how its embeddings were made."""
     origin: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
     try:
         origin["preprocessing"] = json.loads(origin["preprocessing"] or "null")
@@ -149,15 +149,15 @@ def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
-    """Refuse embeddings, or a head, of another model, tensor or preprocessing."""
-    # A model that differs from the one recorded in its head only, because ntkit wrote it from that
-    # one, has the same embeddings.
+    """Raise an error for embeddings or a head of another model, tensor or preprocessing."""
+    # A model that ntkit wrote from the recorded one, with only the head changed, has the same
+    # embeddings.
     recorded = (origin or {}).get("model")
     if recorded is not None and not _is_of(recorded, model):
         raise InputError(
             f"{name} was made with another model (sha256 {_short(recorded)}) than {_name(model)} "
-            f"(sha256 {_short(model.sha256())}); give the model it was made with, or make it again "
-            "with this one."
+            f"(sha256 {_short(model.sha256())}); use the original model, or make it again with "
+            "this one."
         )
     tensor, now = (origin or {}).get("tensor"), _tensor(model)
     if tensor is not None and now is not None and tensor != now:
@@ -171,7 +171,7 @@ def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> Non
 
 
 def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | None) -> None:
-    """Refuse two sets of samples of different models, tensors or preprocessing."""
+    """Raise an error for two sets of samples of different models, tensors or preprocessing."""
     first, second = first or {}, second or {}
     for field in ("model", "tensor"):
         one, two = first.get(field), second.get(field)
@@ -179,42 +179,41 @@ def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | N
             shown = (_short(one), _short(two)) if field == "model" else (repr(one), repr(two))
             raise InputError(
                 f"{names[0]} and {names[1]} were made with two {field}s ({shown[0]} and "
-                f"{shown[1]}); make one of them again as the other was."
+                f"{shown[1]}); make both with the same one."
             )
     steps = [_plain(origin.get("preprocessing")) for origin in (first, second)]
     changes = [known.get("change") for known in steps]
     if changes[0] != changes[1]:
         whose = names[0] if changes[0] is not None else names[1]
         raise InputError(
-            f"{whose} holds copies by {next(filter(None, changes))!r}, and {names[0]} and "
-            f"{names[1]} are to be samples of one kind; give the originals, or copies by one "
-            "change."
+            f"{whose} contains copies by {next(filter(None, changes))!r}, but {names[0]} and "
+            f"{names[1]} must be samples of one kind; pass the originals, or copies by one change."
         )
     for key in steps[0].keys() & steps[1].keys():
         values = [known[key] for known in steps]
         if values[0] != values[1]:
             raise InputError(
                 f"{names[0]} and {names[1]} were preprocessed in two ways ({key}: {values[0]!r} "
-                f"and {values[1]!r}); make one of them again as the other was."
+                f"and {values[1]!r}); make both in the same way."
             )
 
 
 def _is_of(recorded: str, model: FrozenModel) -> bool:
     source = model.metadata.get(_KEYS["model"])
     if model.path is None and source is None:
-        return True  # a model in memory is no file that one could name
+        return True  # a model in memory has no file name
     return recorded in (source, model.sha256())
 
 
 def _tensor(model: FrozenModel) -> str | None:
-    """The embedding's name; a head alone says which it was in the model."""
+    """Name of the embedding; a head alone names the tensor in its model."""
     if model.embedding.name in {tensor.name for tensor in model.inputs}:
         return model.metadata.get(_KEYS["tensor"])
     return model.embedding.name
 
 
 def _plain(preprocessing: Any) -> dict[str, Any]:
-    """As JSON keeps it; nothing for arrays, of which nobody knows how they were made."""
+    """The preprocessing as JSON; empty for arrays, whose preprocessing is unknown."""
     if not isinstance(preprocessing, Mapping) or "input" in preprocessing:
         return {}
     plain: dict[str, Any] = json.loads(json.dumps(preprocessing))
@@ -234,7 +233,7 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, BadZipFile)
 
 
 class StoredEmbeddings:
-    """A folder with ``embeddings.npy``, what belongs to its rows, and a ``manifest.json``."""
+    """A folder with ``embeddings.npy``, the data of its rows, and a ``manifest.json``."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
@@ -248,7 +247,9 @@ class StoredEmbeddings:
             self.groups = np.array(_mapped(groups)) if groups.exists() else None
             self.ids = _mapped(ids) if ids.exists() else None
             self.head = None
-            if head.exists():  # NumPy leaves a broken archive open if it opened the file itself
+            if (
+                head.exists()
+            ):  # if NumPy opened the file itself, it would leave a broken archive open
                 with head.open("rb") as file, np.load(file) as parts:
                     self.head = LinearHead(**parts)
         except _UNREADABLE as error:
@@ -264,7 +265,7 @@ class StoredEmbeddings:
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
-        """Whether a folder, which need not exist, is an embedding store, finished or not."""
+        """Whether a path is an embedding store, finished or not; it need not exist."""
         return (Path(path) / MANIFEST).is_file()
 
     @classmethod
@@ -274,7 +275,7 @@ class StoredEmbeddings:
         Raises
         ------
         InputError
-            If there is none, or it is not finished, damaged, or made by an older ntkit.
+            If there is no store, or it is not finished, damaged, or made by an older ntkit.
         """
         path = Path(path)
         manifest = read_manifest(path)
@@ -282,8 +283,8 @@ class StoredEmbeddings:
             raise InputError(f"{path} is not an embedding store; make one with: ntkit embed.")
         if not is_finished(manifest):
             raise InputError(
-                f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the "
-                "same ntkit command again to finish it."
+                f"{path} has {manifest['finished_rows']} of {manifest['rows']} rows; run the same "
+                "ntkit command again to finish it."
             )
         return cls(path, manifest)
 
@@ -293,7 +294,7 @@ def _mapped(path: Path) -> Array:
 
 
 def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:
-    """Shape, dtype and offset of a table's rows; a ValueError if the file is no whole table."""
+    """Shape, dtype and offset of a table's rows; a ValueError if the file is not complete."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         if version != (1, 0):
@@ -301,7 +302,7 @@ def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
         begin, size = file.tell(), os.fstat(file.fileno()).st_size
     if len(shape) != 2 or fortran_order or dtype.kind != "f":
-        raise ValueError(f"{path.name} is no table of floating-point rows")
+        raise ValueError(f"{path.name} is not a table of floating-point rows")
     expected = begin + shape[0] * shape[1] * dtype.itemsize
     if size != expected:
         raise ValueError(f"{path.name} has {size} bytes instead of {expected}")

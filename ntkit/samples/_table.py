@@ -1,4 +1,4 @@
-"""Tables: columns of values, read from CSV, TSV, JSON lines and Parquet files."""
+"""Tables: columns of values from CSV, TSV, JSON lines and Parquet files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
 
-# What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
+# Columns of a table that are not inputs: row numbers, keys, earlier predictions, splits, targets.
 _ASIDE = re.compile(
     r"(?:.*[\W_])?ids?|index|idx|level_0|row|row_?(?:number|names?)|unnamed(?:: ?\d+)?|"
     r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|groups?|target|class|file_?name|path",
@@ -35,7 +35,7 @@ _DECIMAL_POINT = re.compile(r"\s*[+-]?\d*\.\d*(?:[eE][+-]?\d+)?\s*")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a file, and where its records stand in it."""
+    """Columns of a file, and the positions of its records."""
 
     path: Path
     columns: dict[str, Array]
@@ -47,12 +47,12 @@ class Table:
         return len(self.rows)
 
     def column(self, name: str, option: str) -> Array:
-        """Return a column that an option names."""
+        """Return the column that an option names."""
         if name not in self.columns and len(self.columns) == 1 and self.delimiter is not None:
             raise InputError(
-                f"{self.path} has no column {name!r}: with {self.delimiter!r} between cells its "
-                f"only column is {next(iter(self.columns))!r}; say what separates cells with "
-                f"--delimiter, or name the column with {option}."
+                f"{self.path} has no column {name!r}: with the separator {self.delimiter!r} its "
+                f"only column is {next(iter(self.columns))!r}. Name the separator with "
+                f"--delimiter, or the column with {option}."
             )
         if name not in self.columns:
             meant = meant_instead(name, list(self.columns))
@@ -65,13 +65,13 @@ class Table:
         return self.columns[name]
 
     def at(self, index: Any) -> str:
-        """Place of a record, for a sentence about it."""
+        """Position of a record, for a sentence."""
         return f"{self.path}, row {self.rows[index]}"
 
     # -- numbers ----------------------------------------------------------------------------
 
     def list_length(self, name: str) -> int | None:
-        """Numbers in each cell of a column of lists; None for a column of anything else."""
+        """Numbers in each cell of a column of lists; None for any other column."""
         values = self.columns[name]
         if values.ndim == 2:
             return int(values.shape[1])
@@ -79,7 +79,7 @@ class Table:
         return len(first) if isinstance(first, list | tuple | np.ndarray) else None
 
     def with_decimal_points(self) -> dict[str, Array]:
-        """All columns; numbers with a decimal point instead of a comma, but in ids and the like."""
+        """All columns; a decimal comma becomes a point, but not in ids and the like."""
         return {
             name: objects([_pointed(value) for value in values])
             if not is_aside(name)
@@ -101,7 +101,7 @@ class Table:
         self, names: Sequence[str], dtype: Any = np.float32, *, may_be_missing: bool = False
     ) -> Array:
         """Return columns as a matrix, (N, number of columns), or one of lists, (N, D)."""
-        # An empty cell is NaN where it may be missing, else an error that names it.
+        # An empty cell is NaN if it may be missing, else an error that names it.
         widths = [self.list_length(name) or 1 for name in names]
         X, at = np.empty((len(self), sum(widths)), dtype=dtype), 0
         comma = self.decimal_comma(names)
@@ -119,7 +119,7 @@ class Table:
         return X
 
     def whole_numbers(self, names: Sequence[str]) -> Array:
-        """Return columns of whole numbers as int64, all of whose digits count."""
+        """Return columns of whole numbers as int64 with all their digits."""
         X = np.empty((len(self), len(names)), dtype=np.int64)
         for i, name in enumerate(names):
             for row, value in enumerate(self.columns[name]):
@@ -127,8 +127,8 @@ class Table:
                     X[row, i] = int(value)
                 except (TypeError, ValueError, OverflowError) as error:
                     raise InputError(
-                        f"{self.at(row)}: {_shown(value)} in column {name!r} is no whole number "
-                        "of at most 64 bits, which the model takes there."
+                        f"{self.at(row)}: {_shown(value)} in column {name!r} is not a whole number "
+                        "of at most 64 bits, as the model needs."
                     ) from error
         return X
 
@@ -160,7 +160,7 @@ class Table:
             if isinstance(value, str) and _DECIMAL_POINT.fullmatch(value):
                 raise InputError(
                     f"{self.at(i)}: {_shown(value)} in column {name!r} has a point, but other "
-                    "numbers of the file have a decimal comma; write all of them in one way."
+                    "numbers of the file have a decimal comma; write all numbers the same way."
                 )
         return objects([_pointed(value) for value in values])
 
@@ -173,7 +173,7 @@ class Table:
                     have = "no list" if length is None else f"{length} numbers"
                     raise InputError(
                         f"{self.at(i)} has {have} in column {name!r} instead of {width} numbers; "
-                        "embeddings have one length."
+                        "embeddings must have one length."
                     )
             values = objects([[_number(v) for v in value] for value in values])
             values = np.asarray(values.tolist())
@@ -182,8 +182,8 @@ class Table:
         bad = ~np.isfinite(X).all(axis=1)
         if bad.any():
             raise InputError(
-                f"{self.at(int(np.argmax(bad)))} holds a value in column {name!r} that is not a "
-                "finite number; mend or remove the row."
+                f"{self.at(int(np.argmax(bad)))} has a value in column {name!r} that is not a "
+                "finite number; correct or remove the row."
             )
         return X
 
@@ -195,24 +195,24 @@ class Table:
         for i, value in enumerate(values):
             if not isinstance(value, str) or not value.strip():
                 raise InputError(
-                    f"{self.at(i)}: {_shown(value)} in the text column {name!r} is no text; fill "
-                    "it or remove the row."
+                    f"{self.at(i)}: {_shown(value)} in the text column {name!r} is not a text; "
+                    "fill it or remove the row."
                 )
         return list(values)
 
     def strings(self, name: str) -> Array:
-        """Return a column as texts, for a model's input of strings: empty ones, and codes, too."""
+        """Return a column as texts, for a model's input of strings; empty ones are allowed."""
         values = self.columns[name]
         for i, value in enumerate(values):
             if not isinstance(value, str | int | np.integer) or isinstance(value, bool):
                 raise InputError(
-                    f"{self.at(i)}: {_shown(value)} in column {name!r} is no text, which the model "
-                    "takes there; fill it or remove the row."
+                    f"{self.at(i)}: {_shown(value)} in column {name!r} is not a text, as the model "
+                    "needs; fill it or remove the row."
                 )
         return objects([str(value) for value in values])
 
     def text_columns(self) -> list[str]:
-        """Names of the columns that hold texts, and not only numbers written as text."""
+        """Names of the columns that contain texts, and not only numbers written as text."""
         comma = self.delimiter not in (None, ",")
         return [
             name for name, values in self.columns.items() if name and _holds_text(values, comma)
@@ -233,19 +233,19 @@ class Table:
         kind = "a text, as others are" if texts.any() else "a whole number or a text"
         raise InputError(
             f"{self.at(i)}: the {what} {_shown(values[i])} in {name!r} is not {kind}; write all of "
-            "them in one way."
+            "them the same way."
         )
 
     def is_empty(self, name: str) -> bool:
-        """Whether a column is there, and has nothing in it."""
+        """Whether a column exists and is empty."""
         values = self.columns.get(name)
         return values is not None and values.ndim == 1 and all(map(_is_empty, values))
 
     def _refuse_missing(self, values: Array, name: str, what: str) -> None:
         if values.ndim > 1:
             raise InputError(
-                f"{self.path}: the column {name!r} holds lists, and a {what} is a whole number or "
-                f"a text; name another column with --{what}-column."
+                f"{self.path}: the column {name!r} contains lists, but a {what} must be a whole "
+                f"number or a text; name another column with --{what}-column."
             )
         missing = [i for i, value in enumerate(values) if _is_empty(value)]
         if not missing:
@@ -264,14 +264,14 @@ class Table:
 
 
 def distinct(path: Path, header: list[str]) -> list[str]:
-    """Return a header, unless it names a column twice."""
+    """Return a header, unless it has a column twice."""
     if len(set(header)) < len(header):
-        raise InputError(f"{path} has two columns of one name in {header}; rename one.")
+        raise InputError(f"{path} has two columns of the same name in {header}; rename one.")
     return header
 
 
 def objects(values: Sequence[Any]) -> Array:
-    """Values as they are; NumPy's texts would all take the room of the longest one."""
+    """Values as they are; NumPy's texts would all have the size of the longest one."""
     return np.fromiter(iter(values), dtype=object, count=len(values))
 
 
@@ -318,31 +318,31 @@ def _shown(value: Any) -> str:
 
 
 def is_aside(name: str) -> bool:
-    """Whether a column's name is that of something beside the inputs: a key, a split, a target."""
+    """Whether a column has the name of something other than an input: a key, a split, a target."""
     plain = name.strip()
     return not plain or bool(_ASIDE.fullmatch(plain) or _CAMEL_ID.fullmatch(plain))
 
 
-_MOST_CHARACTERS = 2**31 - 1  # of a cell; the csv module's own limit is 131072
+_MOST_CHARACTERS = 2**31 - 1  # characters of a cell; the csv module's own limit is 131072
 _NAMES = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _SPELT = {"tab": "\t", "\\t": "\t"}
-_LOOKED_AT = 100  # records, where the header alone does not tell
+_LOOKED_AT = 100  # records to read if the header alone is ambiguous
 
 
 def named_delimiter(delimiter: str | None) -> str | None:
-    r"""Return what a user gives as a delimiter: one character, or "tab"."""
+    r"""A user's delimiter: one character, or "tab"."""
     if delimiter is None:
         return None
     delimiter = _SPELT.get(delimiter.lower(), delimiter)
     if len(delimiter) != 1 or delimiter in '"\r\n ' or not delimiter.isascii():
         raise InputError(
-            f"A delimiter is one character such as ',' or ';', or tab; got {delimiter!r}."
+            f"A delimiter must be one character such as ',' or ';', or tab; got {delimiter!r}."
         )
     return delimiter
 
 
 def read_delimited(path: Path, delimiter: str | None, expected: Collection[str]) -> Table:
-    """Read a table whose cells a delimiter separates; None finds it from the header."""
+    """Read a table with a delimiter between cells; None finds it from the header."""
     cells, rows, header = list[list[str]](), list[int](), list[str]()
     notes: tuple[str, ...] = ()
     reader = None
@@ -358,7 +358,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                     if not record:  # an empty line
                         if len(header) != 1:
                             continue
-                        record = [""]  # the empty cell of the only column, as most programs write
+                        record = [""]  # the empty cell of an only column, as most programs write it
                     if not header:
                         header = distinct(path, record)
                         continue
@@ -382,7 +382,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
 
 
 def _likely_delimiter(path: Path, expected: Collection[str]) -> str:
-    """The delimiter that cuts the header; of several the one that fits the records and names."""
+    """The delimiter of the header; if several are possible, the one that fits the records."""
     beginnings = {delimiter: _beginning(path, delimiter) for delimiter in _NAMES}
 
     def likely(delimiter: str) -> tuple[bool, int, bool, int]:
@@ -394,8 +394,8 @@ def _likely_delimiter(path: Path, expected: Collection[str]) -> str:
 
 
 def _beginning(path: Path, delimiter: str) -> tuple[list[str], bool]:
-    """The header of a file, cut at one delimiter, and whether other records are as long."""
-    # Cells within quotes are left whole, whatever they hold; no header where quotes do not fit.
+    """The header of a file, split at one delimiter, and whether other records have its length."""
+    # Quoted cells are not split; there is no header if the quotes do not fit.
     with path.open(newline="", encoding="utf-8-sig") as file:
         records = filter(None, csv.reader(file, delimiter=delimiter, strict=True))
         try:
@@ -411,7 +411,7 @@ def _beginning(path: Path, delimiter: str) -> tuple[list[str], bool]:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Lift the csv module's limit on the length of a cell, which holds for the whole process."""
+    """Remove the csv module's limit on the length of a cell, which holds for the whole process."""
     before = csv.field_size_limit(_MOST_CHARACTERS)
     try:
         yield
@@ -423,13 +423,13 @@ def _ragged(path: Path, row: int, have: int, header: list[str], delimiter: str) 
     want = len(header)
     if want == 1:
         return (
-            f"{path}, row {row} has {have} cells, but the header is one, {header[0]!r}; say what "
-            "separates cells with --delimiter."
+            f"{path}, row {row} has {have} cells, but the header has one, {header[0]!r}; name the "
+            "separator with --delimiter."
         )
     if have > want:
         return (
             f"{path}, row {row} has more cells than the {want} columns; put quotes around a cell "
-            f"that holds {delimiter!r}."
+            f"that contains {delimiter!r}."
         )
     return f"{path}, row {row} has {have} cells, but there are {want} columns; fill the row."
 
@@ -450,18 +450,20 @@ _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def read_table(path: Path, delimiter: str | None = None, expected: Collection[str] = ()) -> Table:
-    """Read a table; the extension of the file says which kind."""
+    """Read a table; the file's extension determines the format."""
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
         table = read_delimited(path, delimiter or ("\t" if kind == ".tsv" else None), expected)
     elif kind not in _OTHERS:
         raise InputError(
-            f"{path} is no table that can be read here; save it as one of {', '.join(TABLES)}."
+            f"{path} is not a table that ntkit can read; save it as one of {', '.join(TABLES)}."
         )
     else:
         table = _OTHERS[kind](path)
     if not len(table):
-        raise InputError(f"{path} has no rows{' but its header' * bool(table.columns)}.")
+        raise InputError(
+            f"{path} has no rows{' below its header' * bool(table.columns)}; add some."
+        )
     return table
 
 
@@ -476,7 +478,7 @@ def _read_jsonl(path: Path) -> Table:
                     continue
                 record = json.loads(text)
                 if not isinstance(record, dict):
-                    raise ValueError("it is no object of columns and values")
+                    raise ValueError("it is not an object of columns and values")
                 records.append(record)
                 rows.append(row)
     except OSError as error:
@@ -493,7 +495,7 @@ def _read_jsonl(path: Path) -> Table:
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
-    """Open a file as pyarrow's ParquetFile; what it raises while it is read becomes a sentence."""
+    """Open a file as pyarrow's ParquetFile; its errors become a sentence."""
     try:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -502,12 +504,14 @@ def open_parquet(path: Path) -> Iterator[Any]:
             f"{install_extra('text')}"
         ) from error
     try:
-        # One file, whatever its folder's name means; not read ahead, which takes all of its rows.
+        # One file, whatever its folder's name means; no reading ahead, which would load all rows.
         with parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             yield file
     except InputError:
         raise
-    except Exception as error:  # damaged files raise pyarrow's classes, OSError and others
+    except (
+        Exception
+    ) as error:  # for damaged files pyarrow raises its own classes, OSError and others
         raise InputError(f"{path} is not a readable Parquet file: {error}.") from error
 
 

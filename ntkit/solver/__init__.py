@@ -1,4 +1,4 @@
-"""The one optimiser: weighted logistic regression from memory, from disk, on a GPU, on Ray."""
+"""The optimiser: weighted logistic regression from memory, from disk, on a GPU, on Ray."""
 
 from ntkit.solver._fit_head import (
     FittedHead,

@@ -1,4 +1,4 @@
-"""Threads of BLAS while heads are fitted: one for SciPy's own, and one where more gain nothing."""
+"""Threads of BLAS while heads are fitted: one for SciPy's own, and one for small passes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 from ntkit._shared_switch import SharedSwitch
 
 SMALL = 4_000_000
-"""Elements of the embeddings up to which a pass gains nothing from threads: they wait instead.
+"""Size of the embeddings below which threads do not speed up a pass.
 
-Beside other work on two cores, 2 000 x 256 took 16 times as long with two threads as with one."""
+With other programs running on two cores, 2 000 x 256 took 16 times as long with two threads as with
+one."""
 
 
 @contextmanager
 def one_scipy_thread(size: int = SMALL + 1) -> Iterator[None]:
-    """Keep SciPy's own BLAS to one thread while NumPy's does the passes."""
-    # The optimiser's vectors are short, and two thread pools that take turns wait for each other: a
-    # fit of 1600 x 1280 takes many times longer with both. Fits in several threads share one limit:
-    # the first one sets it, and the last one puts back what it found.
+    """Keep SciPy's own BLAS to one thread while NumPy's computes the passes."""
+    # The optimiser's vectors are short, and two alternating thread pools wait for each other: a fit
+    # of 1600 x 1280 takes many times longer with both. Simultaneous fits share one limit: the first
+    # fit sets it, and the last one restores the previous value.
     with _LIMIT(), nullcontext() if size > SMALL else _LIMIT_OF_ALL():
         yield
 
 
 def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
-    """Of these BLAS libraries, those that came inside SciPy's package and serve it alone."""
-    # Not by their names: NumPy's own is called libscipy_openblas64_. Where both use one library, as
+    """BLAS libraries that are part of SciPy's package and serve it alone."""
+    # Names do not help: NumPy's own is called libscipy_openblas64_. If both use one library, as
     # from conda or the system, there is one pool, no waiting, and nothing to limit.
     package = Path(scipy.__file__).resolve().parent
     homes = (package, package.with_name("scipy.libs"))
@@ -44,7 +45,7 @@ def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
 
 @contextmanager
 def _in_control() -> Iterator[None]:
-    """Let this thread set limits, and afterwards any."""
+    """Let this thread set limits, and any thread afterwards."""
     clear = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
     clear(force=True)
     try:
@@ -56,7 +57,7 @@ def _in_control() -> Iterator[None]:
 @cache
 def _blas() -> ThreadpoolController:
     blas = ThreadpoolController().select(user_api="blas")
-    # With OpenMP a limit belongs to the thread that sets it, and the last fit could not lift it.
+    # With OpenMP a limit belongs to the thread that sets it, so the last fit could not remove it.
     paths = [
         lib.filepath
         for lib in blas.lib_controllers
@@ -72,10 +73,11 @@ def _blas_of_scipy() -> ThreadpoolController:
 
 
 def _limit(controller: Callable[[], ThreadpoolController]) -> SharedSwitch[Any]:
-    """One limit for all fits of the process; threadpoolctl is not made for several threads."""
-    # Each of its contexts restores what it saw on entry; of two that overlap, the second saw the
-    # limit of the first, and would leave it behind for good. Its newer versions let one thread
-    # alone set limits and ignore the others, so whoever sets or restores here takes that over.
+    """One limit for all fits of the process; threadpoolctl is not thread-safe."""
+    # Each of its contexts restores the value that it saw on entry. If two overlap, the second one
+    # saw the limit of the first, and would leave it in place. Newer versions let only one thread
+    # set limits and ignore the others, so each thread that sets or restores here takes over that
+    # right.
 
     def on() -> Any:
         with _in_control():

@@ -1,4 +1,4 @@
-r"""The one optimiser: weighted logistic regression with an L2 penalty, to its optimum.
+r"""The optimiser: weighted logistic regression with an L2 penalty, to its optimum.
 
 With the mean loss over weights :math:`s_n`, :math:`S = \sum_n s_n`, it minimises
 
@@ -7,17 +7,17 @@ With the mean loss over weights :math:`s_n`, :math:`S = \sum_n s_n`, it minimise
     f(W, b) = \frac1S \sum_n s_n\, \ell(W z_n + b,\, y_n)
               + \frac{1}{2 C S} \sum_{k,i} \frac{W_{ki}^2}{g_i^2}
 
-which is scikit-learn's ``LogisticRegression`` objective divided by :math:`C S`, on embeddings
-whose neuron i was multiplied by the gain :math:`g_i` (0 removes it), in terms of the folded
-weights. Two classes have one logit, as in scikit-learn.
+which is scikit-learn's ``LogisticRegression`` objective divided by :math:`C S`. The embedding of
+neuron i is multiplied by the gain :math:`g_i` (0 removes the neuron), and the weights include the
+gains. Two classes have one logit, as in scikit-learn.
 
-Embeddings are ill-conditioned, so plain L-BFGS needs hundreds of passes. Here it runs on
+Embeddings are ill-conditioned, so plain L-BFGS needs hundreds of passes. Here L-BFGS runs on
 :math:`U = L^\top W`, where
-:math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)` is the Hessian of f
-at W = 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never transformed: W and
-its gradient are, and centring is folded into the bias. Where that Hessian is no guide (few rows
-per neuron), its average diagonal takes its place. The covariance comes from a sample of the rows;
-fits to the same rows (folds, thresholds, rounds, penalties, error weights) share it.
+:math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)` is the Hessian of f at W
+= 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never transformed: W and its
+gradient are, and centring is folded into the bias. If that Hessian is not useful (few rows per
+neuron), its average diagonal is used. The covariance comes from a sample of the rows; fits to the
+same rows (folds, thresholds, rounds, penalties, error weights) share it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from ntkit.head import LinearHead
 from ntkit.solver._blas_threads import one_scipy_thread
 from ntkit.solver._loss import NumpyPasses, Passes, passes_over
 
-_ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
-_SAMPLE_PER_NEURON = 4  # rows that estimate the covariance well enough to precondition with
-_SAMPLE = 1000  # and these, however few neurons there are
-_OWN_SHARE = 100  # neurons of less than a hundredth of the mean variance are far below the others
+_ROWS_PER_NEURON = 2  # with fewer, the Hessian at W = 0 is not useful
+_SAMPLE_PER_NEURON = 4  # rows that estimate the covariance accurately enough for preconditioning
+_SAMPLE = 1000  # and at least these, for any number of neurons
+_OWN_SHARE = 100  # neurons with less than a hundredth of the mean variance are far below the others
 
 
 class Dense:
@@ -70,7 +70,7 @@ class Dense:
 
 
 class Diagonal:
-    """Variables U = W d; an infinite d pins the weight to zero."""
+    """Variables U = W d; an infinite d fixes the weight at zero."""
 
     def __init__(self, hessian: Array) -> None:
         self.inverse = 1 / np.sqrt(hessian)
@@ -94,11 +94,10 @@ def preconditioner(
     covariance: Callable[[], Array] | None = None,
     variance: Array | None = None,
 ) -> Dense | Diagonal:
-    """The Hessian at W = 0, factored where that pays."""
-    # With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
-    # little to do with the one at W = 0, and factoring costs more than it saves: there, and with
-    # gains of their own for each class, the average variance of the neurons times their gains
-    # serves.
+    """The Hessian at W = 0, factored if that saves time."""
+    # With few rows per neuron the classes are nearly separable, the Hessian at the optimum differs
+    # from the one at W = 0, and factoring costs more than it saves. Then, and if each class has its
+    # own gains, the average variance of the neurons times their gains is used.
     rounding = 10 * np.finfo(data.dtype).eps
     if not factored(data, gains):
         if variance is None:
@@ -109,7 +108,7 @@ def preconditioner(
             return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
     hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
     diagonal = np.einsum("ii->i", hessian)
-    # A share of their sum alone would drown neurons of a scale far below the others'.
+    # A share of the sum alone would hide neurons of a much smaller scale than the others.
     floor = np.maximum(diagonal, inner * (rounding * mean) ** 2)
     most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * floor)
     diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
@@ -117,7 +116,7 @@ def preconditioner(
 
 
 def factored(data: Passes, gains: Array) -> bool:
-    """Whether the Hessian is worth a factorisation: rows enough, and one for all logits."""
+    """Whether the Hessian is worth a factorisation: enough rows, and one Hessian for all logits."""
     return len(gains) == 1 and data.n_rows >= _ROWS_PER_NEURON * data.width
 
 
@@ -135,13 +134,13 @@ def _centered(data: Passes, mean: Array) -> Array:
 
 
 CORRECTIONS = 20
-"""Steps that L-BFGS remembers."""
-_ABOVE = 0.01  # share of the objective that may be left; more is told
-_SMALL = 10  # tolerances; a larger objective leaves as much as the tolerance was meant to
+"""Number of steps that L-BFGS remembers."""
+_ABOVE = 0.01  # relative excess of the objective over its minimum; a larger one gives a warning
+_SMALL = 10  # factor on tolerances for a larger objective
 
 
 class FittedHead(LinearHead):
-    """A head, and how many iterations it took to find it."""
+    """A head, and the number of iterations of its fit."""
 
     n_iter: int
 
@@ -156,7 +155,7 @@ class FittedHead(LinearHead):
 
 
 def stepped_head(W: Array, b: Array, classes: Array, dtype: Any, n_iter: int) -> FittedHead:
-    """Head of one row per class, as gradient steps leave it; two classes get one logit."""
+    """Head from one row per class, as gradient steps leave it; two classes get one logit."""
     head = LinearHead(W.astype(np.float64), b, classes)
     head = head.with_logits(1 if len(classes) == 2 else len(classes)).astype(dtype)
     return FittedHead(head.coef, head.intercept, classes, n_iter)
@@ -202,14 +201,14 @@ def fit_linear_head(
 
 
 def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
-    """Gains of the neurons that any logit may use, and which these are."""
+    """Gains of the neurons that any logit may use, and a mask of these neurons."""
     gains = np.ones(width) if gains is None else np.asarray(gains, dtype=float)
     kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
     return np.atleast_2d(gains[..., kept]), kept
 
 
 class Problem:
-    """The objective in well-conditioned variables, and the way back from them to a head."""
+    """The objective in well-conditioned variables, and the conversion from them to a head."""
 
     def __init__(
         self,
@@ -246,7 +245,7 @@ class Problem:
         start: LinearHead | None = None,
         must_converge: bool = True,
     ) -> FittedHead:
-        """Minimise, with what gives the loss of weights and bias and its derivatives."""
+        """Minimise with a function that returns the loss and its derivatives."""
 
         def objective(flat: Array) -> tuple[float, Array]:
             W, b = self._head_of(flat)
@@ -272,7 +271,8 @@ class Problem:
                 "maxiter": max_iter,
                 "maxfun": 20 * max_iter,
                 "gtol": tol,
-                "ftol": 1e-3 * np.finfo(self.dtype).eps,  # the rounding of the products ends it
+                "ftol": 1e-3
+                * np.finfo(self.dtype).eps,  # rounding of the products ends the iteration
                 "maxcor": CORRECTIONS,
             },
         )
@@ -300,9 +300,9 @@ def _warn_if_not_minimised(
         )
     elif result.fun <= _SMALL * tol and (above := _above_minimum(objective, result)) > _ABOVE:
         message = (
-            f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
-            f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak "
-            "and the loss small. Lower tol, or lower C for a stronger penalty."
+            f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above its "
+            f"minimum, although its gradient is below tol={tol:g}: the penalty is weak and the "
+            "loss small. Lower tol, or lower C for a stronger penalty."
         )
     else:
         return
@@ -311,9 +311,10 @@ def _warn_if_not_minimised(
 
 def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
     """Lower bound of the objective's excess over its minimum, as a share of the minimum."""
-    # Where classes are separable and the penalty is weak, the loss goes to zero as its gradient
-    # does, and a small gradient does not mean that little of it is left. The step that L-BFGS would
-    # take next says what is; only where that is much, it is taken, and longer ones.
+    # If classes are separable and the penalty is weak, the loss goes to zero together with its
+    # gradient, so a small gradient does not mean that the loss is near its minimum. The next step
+    # of L-BFGS tells how far it is. Only if that is far, the step is taken, followed by longer
+    # ones.
     step = result.hess_inv.matvec(result.jac)
     lowest = result.fun
     if 0.5 * float(result.jac @ step) <= 0.01 * _ABOVE * lowest:
@@ -327,7 +328,7 @@ def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
 
 
 def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:
-    """Go on by the gradient alone where the objective no longer shows which point is lower."""
+    """Continue by the gradient alone if the objective no longer shows which point is lower."""
     x, gradient = result.x, result.jac
     for _ in range(5):
         if not result.success or np.abs(gradient).max() <= tol:
@@ -341,9 +342,9 @@ def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into the device there is; refuse "cuda" and "ray" where they are not."""
+    """Turn "auto" into an available device; raise an error for unavailable "cuda" and "ray"."""
     if device not in ("cpu", "cuda", "auto", "ray"):
-        raise InputError(f"device is one of auto, cpu, cuda, ray; got {device!r}.")
+        raise InputError(f"device must be one of auto, cpu, cuda, ray; got {device!r}.")
     if device == "ray":
         import_ray("device='ray'")
     if device in ("cpu", "ray"):
@@ -361,12 +362,12 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cpu"
     raise DeviceError(
-        "device='cuda' was asked for, but PyTorch sees no CUDA device; use device='cpu' or 'auto'."
+        "device='cuda' needs a GPU, but PyTorch sees no CUDA device; use device='cpu' or 'auto'."
     )
 
 
-_MOST = 32  # threads, that mostly wait
-_MEMORY = 256 << 20  # bytes of steps remembered, or of weights
+_MOST = 32  # threads, which mostly wait
+_MEMORY = 256 << 20  # bytes of remembered steps, or of weights
 
 
 def fit_linear_heads(
@@ -383,9 +384,9 @@ def fit_linear_heads(
     device: str = "cpu",
 ) -> list[FittedHead]:
     """Fit a head for each row of weights, as :func:`fit_linear_head` fits one."""
-    # The heads of folds and penalties differ in weights and penalty only. Their optimisers run side
-    # by side and wait for each other at every step, so that one product of the rows with all heads
-    # takes the place of one product each.
+    # The heads of folds and penalties differ only in weights and penalty. Their optimisers run in
+    # parallel and wait for each other at every step, so that one product of the rows with all heads
+    # replaces one product for each.
     options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
     options |= {"max_iter": max_iter, "covariance": covariance}
     n_logits = 1 if len(classes) == 2 else len(classes)
@@ -444,7 +445,7 @@ def _together(
             basis=bases.get(near),
         )
         if covariance is not None and isinstance(problem.basis, Dense):
-            bases[near] = problem.basis  # made of the covariance and the penalty alone
+            bases[near] = problem.basis  # computed from the covariance and the penalty alone
         problems.append(problem)
     with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
         return _side_by_side(problems, data, shares, which, tol=tol, max_iter=max_iter)
@@ -494,7 +495,7 @@ def _answer(
     shares: Array,
     which: Array,
 ) -> None:
-    """Compute the losses asked for when all optimisers that still run have asked."""
+    """Compute the requested losses when all running optimisers have made a request."""
     running, asked = len(answers), dict[int, tuple[Array, Array]]()
     while running:
         i, heads = requests.get()

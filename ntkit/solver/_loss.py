@@ -19,7 +19,7 @@ _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
 
 
 class Passes(Protocol):
-    """Rows as the solver needs them: N of them, of which only ``width`` columns count."""
+    """N rows, of which only ``width`` columns are used."""
 
     n_rows: int
     width: int
@@ -36,14 +36,14 @@ class Passes(Protocol):
 
 
 def is_mapped(X: Any) -> bool:
-    """Whether an array is a view of a mapped file, and so perhaps larger than memory."""
+    """Whether an array is a view of a memory-mapped file, which may be larger than memory."""
     while isinstance(X, np.ndarray):
         X = X.base
     return isinstance(X, mmap) or getattr(X, "has_mapped", False)
 
 
 def rows_per_chunk(X: Array, n_logits: int) -> int:
-    """Rows that with their logits take 16 MiB, or scikit-learn's ``working_memory`` if less."""
+    """Number of rows that take 16 MiB with their logits, or scikit-learn's ``working_memory``."""
     row_bytes = X.shape[1] * X.itemsize + 4 * 8 * n_logits
     memory = min(_CHUNK, float(get_config()["working_memory"]))
     return max(1, int(memory * 2**20 // row_bytes))
@@ -61,7 +61,7 @@ class NumpyPasses:
         self.columns: Array | None = None
         if len(kept) < X.shape[1]:
             if is_mapped(X):
-                self.columns = kept  # picked from results: never copied from the rows
+                self.columns = kept  # selected from results: never copied from the rows
             else:
                 X = X[:, kept]
         self.X, self.y_index, self.weight, self.offset = X, y_index, weight, offset
@@ -93,7 +93,7 @@ class NumpyPasses:
         return value, slope, gradient if self.columns is None else gradient[:, self.columns]
 
     def with_weight(self, weight: Array) -> NumpyPasses:
-        """The same rows with other weights, of sum 1."""
+        """The same rows with other weights, whose sum is 1."""
         other = copy(self)
         other.weight = weight
         return other
@@ -172,7 +172,9 @@ def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, 
     residual = logits - logits.max(axis=1, keepdims=True)
     of_label = residual[rows, y_index]
     np.exp(residual, out=residual)
-    residual[rows, y_index] = 0  # apart: beside the 1 of a sure sample the others would be lost
+    residual[rows, y_index] = (
+        0  # separate: next to the 1 of a certain sample the others would be rounded away
+    )
     others = residual.sum(axis=1)
     total = others + np.exp(of_label)
     value = float(weight @ np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)))
@@ -242,8 +244,8 @@ def _torch_loss(torch: Any, logits: Any, labels: Any, weight: Any) -> tuple[Any,
 class RayPasses:
     """Passes on a Ray cluster, one actor for each core that is free."""
 
-    # An array is sent to the actors once per fit. A mapped file is not: they open it by its path,
-    # which must be the same on all machines.
+    # An array is sent to the actors once per fit. A memory-mapped file is not: they open it by its
+    # path, which must be the same on all machines.
 
     def __init__(
         self, X: Array, y_index: Array, weight: Array, kept: Array, offset: Array | None = None
@@ -303,7 +305,7 @@ def passes_over(
     offset: Array | None = None,
     device: str = "cpu",
 ) -> Passes:
-    """Passes over embeddings where they are best made."""
+    """Passes over embeddings on the best device."""
     if device == "cpu":
         return NumpyPasses(X, y_index, weight, kept, offset)
     if device == "ray":
@@ -312,14 +314,14 @@ def passes_over(
 
 
 def stacked(first: Array, second: Array) -> Any:
-    """Join two arrays of rows: a copy where both are in memory, else a view that reads as one."""
+    """Join two arrays of rows: a copy if both are in memory, else a view that reads as one."""
     if is_mapped(first) or is_mapped(second):
         return _Stacked(first, second)
     return np.concatenate([first, second])
 
 
 class _Stacked:
-    """Array as passes and folds need it: a shape, and rows by slice or by index."""
+    """Array that passes and folds can use: a shape, and rows by slice or by index."""
 
     has_mapped = True
 

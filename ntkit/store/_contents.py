@@ -44,11 +44,11 @@ def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[in
         return 0, total
     i, n = part
     if not 1 <= i <= n:
-        raise InputError(f"There is no part {i} of {n}; parts are 1 of n to n of n.")
+        raise InputError(f"There is no part {i} of {n}; count from 1 of {n} to {n} of {n}.")
     windows = -(-total // window)
     if n > windows:
         raise InputError(
-            f"{total} samples in windows of {window} make at most {windows} parts, not {n}; take "
+            f"{total} samples in windows of {window} make at most {windows} parts, not {n}; use "
             "fewer parts or a smaller batch size."
         )
     first, stop = ((windows * k // n) * window for k in (i - 1, i))
@@ -56,7 +56,7 @@ def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[in
 
 
 def joined(stores: Sequence[Any]) -> StoreContents:
-    """Describe the store that finished parts make together."""
+    """Description of the store that finished parts form."""
     parts = sorted(_checked(stores), key=lambda store: store.manifest["first_row"])
     whole = {**parts[0].manifest, "part": None}
     identifying = (*IDENTITY, "contents", "format", "run")
@@ -82,7 +82,7 @@ def _checked(stores: Sequence[Any]) -> Sequence[Any]:
     seen: dict[int, Path] = {}
     for store in stores:
         if store.manifest["part"] is None:
-            raise InputError(f"{store.path} is a whole store, not a part of one; leave it out.")
+            raise InputError(f"{store.path} is a whole store, not a part; leave it out.")
         _check_alike(stores[0], store)
         i, n = store.manifest["part"]
         if i in seen:
@@ -92,7 +92,7 @@ def _checked(stores: Sequence[Any]) -> Sequence[Any]:
     missing = [str(i) for i in range(1, n + 1) if i not in seen]
     if missing:
         raise InputError(
-            f"Of {n} parts, {len(missing)} are missing: {listed(missing, 10)}; embed them, or name "
+            f"{len(missing)} of {n} parts are missing: {listed(missing, 10)}; embed them, or name "
             "their folders too."
         )
     _check_rows(stores)
@@ -105,8 +105,8 @@ def _check_alike(first: Any, second: Any) -> None:
     if different is not None:
         field, one, other = different
         raise InputError(
-            f"{first.path} and {second.path} are no parts of one store, they differ in {field} "
-            f"({one!r} and {other!r}); embed one again as the other was."
+            f"{first.path} and {second.path} are not parts of one store: they differ in {field} "
+            f"({one!r} and {other!r}). Embed one again with the settings of the other."
         )
 
 
@@ -133,7 +133,7 @@ def _check_rows(stores: Sequence[Any]) -> None:
         done += store.manifest["rows"]
     if done != stores[0].manifest["total_rows"]:
         raise InputError(
-            f"The parts hold {done} of {stores[0].manifest['total_rows']} rows; embed them again "
+            f"The parts have {done} of {stores[0].manifest['total_rows']} rows; embed them again "
             "with --force."
         )
 
@@ -147,7 +147,7 @@ def _files(parts: Sequence[Any]) -> dict[str, Any]:
 
 
 def _head_file(head: LinearHead | None) -> dict[str, Any]:
-    """A head as the content of head.npz; nothing where there is none."""
+    """A head as the content of head.npz; empty without a head."""
     if head is None:
         return {}
     return {"head.npz": {p: getattr(head, p) for p in ("coef", "intercept", "classes")}}
@@ -164,7 +164,7 @@ def _stream(parts: Sequence[Any], start: int, window: int) -> Generator[Array, N
 
 
 def _edge(start: int, row_bytes: int, window: int) -> int:
-    """Row at which reading stops: after many whole windows, or many rows of one."""
+    """Row at which reading stops: after this many whole windows, or rows of one window."""
     edge = start + max(1, _CHUNK // row_bytes)
     end_of_window = start - start % window + window
     return max(edge - edge % window, min(edge, end_of_window))
@@ -194,7 +194,7 @@ def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> d
 
 
 def described(samples: Samples) -> str:
-    """A digest of labels, groups, ids and kinds of inputs, without a look at the contents."""
+    """Digest of labels, groups, ids and kinds of inputs, without reading the contents."""
     # Labels, groups, ids, and the kind of the inputs.
     digest = hashlib.sha256()
     for values in (samples.y, samples.groups, samples.ids):
@@ -210,13 +210,13 @@ def described(samples: Samples) -> str:
 
 def fingerprint(samples: Samples, digests: Any = None) -> str:
     """A digest of labels, groups, ids and contents."""
-    # `digests` are those of ntkit.samples._digests.sample_digests, where they are known.
+    # `digests` are those of ntkit.samples._digests.sample_digests, if they are known.
     contents = sum_of_digests(sample_digests(samples) if digests is None else digests)
     return hashlib.sha256(f"{described(samples)} {contents}".encode()).hexdigest()
 
 
 def skipped_names(samples: Samples) -> list[str]:
-    """Names of the files left out, relative to the image folder where that is known."""
+    """Names of the files left out, relative to the image folder if that is known."""
     root = _root(samples)
     return [
         (path.relative_to(root) if root and path.is_relative_to(root) else path).as_posix()
@@ -251,14 +251,14 @@ def _original_head(model: FrozenModel, y: Array | None) -> LinearHead | None:
 
 
 class Embedder(Protocol):
-    """The part of an OnnxEmbedder that a store uses; that class lies in a higher layer."""
+    """Interface of an OnnxEmbedder for a store; that class belongs to a higher layer."""
 
     @property
     def frozen_model(self) -> FrozenModel:
         """The model that it runs."""
 
     def on(self, engine: str) -> Any:
-        """The computing object: itself, or Ray's actors."""
+        """The computing object: the embedder itself, or Ray's actors."""
 
 
 def contents_of_samples(
@@ -271,11 +271,11 @@ def contents_of_samples(
 ) -> StoreContents:
     """Describe a store of the embeddings of samples; parameters as of ``EmbeddingStore.write``."""
     if not len(samples):
-        raise InputError("There are no samples to embed.")
+        raise InputError("There are no samples to embed; pass at least one.")
     samples.check_lengths()
     samples = samples.measured()
     if dtype not in (None, "float16", "float32"):
-        raise InputError(f"dtype is float16 or float32, not {dtype!r}.")
+        raise InputError(f"dtype must be float16 or float32, not {dtype!r}.")
     model, computing = embedder.frozen_model, embedder.on(engine)
     identity = {
         "model": model.sha256(),
@@ -315,7 +315,7 @@ def contents_of_samples(
 
 
 def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
-    """Size of an embedding on disk, where the model says so."""
+    """Size of an embedding on disk, if the model declares its width."""
     itemsize = {"float16": 2, "float32": 4, "float64": 8}.get(dtype or model.embedding.dtype)
     return None if model.n_neurons is None or itemsize is None else model.n_neurons * itemsize
 
@@ -362,7 +362,9 @@ def _embedding_columns(
     chosen = [] if embedding is None else [embedding] if isinstance(embedding, str) else embedding
     for name in (*others, *chosen):
         if name not in schema.names:
-            raise InputError(f"{path} has no column {name!r}; its columns are {schema.names}.")
+            raise InputError(
+                f"{path} has no column {name!r}; its columns are {schema.names}. Name one of them."
+            )
     kinds = {name: schema.field(name).type for name in schema.names}
     lists = [name for name, kind in kinds.items() if is_list(kind) and is_number(kind.value_type)]
     numbers = [name for name, kind in kinds.items() if is_number(kind)]
@@ -374,7 +376,7 @@ def _embedding_columns(
     whole = len(chosen) == 1 and chosen[0] in lists
     if not chosen or not (whole or set(chosen) <= set(numbers)):
         raise InputError(
-            f"{path}: embeddings are one column of lists of numbers, or several columns of "
+            f"{path}: embeddings must be one column of lists of numbers, or several columns of "
             f"numbers, but {list(chosen) or 'none'} of its columns {schema.names} are; pass "
             "embedding=."
         )
@@ -392,7 +394,7 @@ def _precision(schema: Any, names: Sequence[str]) -> np.dtype[Any]:
 def _matrices(
     path: Path, names: Sequence[str], dtype: np.dtype[Any], start: int
 ) -> Generator[Array, None, None]:
-    """Embeddings from a row on, a few at a time."""
+    """Embeddings from a row on, in blocks."""
     with open_parquet(path) as file:
         groups, row = list[int](), 0
         for i in range(file.num_row_groups):
@@ -420,8 +422,8 @@ def _matrix(path: Path, batch: Any, dtype: np.dtype[Any], row: int) -> Array:
         if (widths != widths[0]).any():
             other = int(np.argmax(widths != widths[0]))
             raise InputError(
-                f"{path}, row {row + 1 + other} holds {widths[other]} numbers instead of "
-                f"{widths[0]}; embeddings have one length."
+                f"{path}, row {row + 1 + other} has {widths[other]} numbers instead of "
+                f"{widths[0]}; embeddings must have one length."
             )
         X = columns[0].flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
     else:
@@ -429,7 +431,7 @@ def _matrix(path: Path, batch: Any, dtype: np.dtype[Any], row: int) -> Array:
     bad = ~np.isfinite(X).all(axis=1)
     if bad.any():
         raise InputError(
-            f"{path}, row {row + 1 + int(np.argmax(bad))} holds a value that is not a finite "
-            "number; mend or remove the row."
+            f"{path}, row {row + 1 + int(np.argmax(bad))} has a value that is not a finite number; "
+            "correct or remove the row."
         )
     return np.ascontiguousarray(X, dtype=dtype)

@@ -1,4 +1,4 @@
-"""EmbeddingStore: embeddings on disk, mapped as one array, resumed after an interruption."""
+"""EmbeddingStore: embeddings on disk, memory-mapped as one array, resumable."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ntkit.store._fill import Progress, fill_store
 
 @documented
 class EmbeddingStore(StoredEmbeddings):
-    """A folder with ``embeddings.npy``, what belongs to its rows, and a ``manifest.json``.
+    """A folder with ``embeddings.npy``, the data of its rows, and a ``manifest.json``.
 
-    Make one with :meth:`write` (or, from parts made on many machines, :meth:`merge`, or from
-    embeddings in a Parquet file, :meth:`from_parquet`), read one with :meth:`open`.
+    Make one with :meth:`write`, from parts of many machines with :meth:`merge`, or from embeddings
+    in a Parquet file with :meth:`from_parquet`. Read one with :meth:`open`.
 
     Attributes
     ----------
     X : memory map of shape (N, D)
-        Embeddings, read-only; scikit-learn takes it as it is, whatever its size.
+        Embeddings, read-only, of any size; scikit-learn accepts it directly.
     y, groups : ndarray of shape (N,) or None
-        Class labels, and group labels, for evaluation only; None if the samples had none.
+        Class labels, and group labels for evaluation only; None if the samples had none.
     ids : memory map of shape (N,) or None
         Names of the samples: for images, file names relative to their folder.
     head : LinearHead or None
-        The head of the model that made the embeddings, if it knows the labels' classes.
+        Head of the model that made the embeddings, if it has the labels' classes.
     manifest : dict
-        What the embeddings are: model fingerprint, tensor, preprocessing, run settings, device,
-        finished rows, samples left out.
+        Description of the embeddings: model fingerprint, tensor, preprocessing, run settings,
+        device, finished rows, samples left out.
     path : pathlib.Path
         The folder.
 
@@ -68,34 +68,33 @@ class EmbeddingStore(StoredEmbeddings):
     ) -> EmbeddingStore:
         """Embed samples into a store, or finish one that was interrupted.
 
-        Killed at any moment and called again, it ends with the same bytes as if nothing had
-        happened. A finished store of the same samples and model is returned as it is.
+        If it is killed at any time and called again, the result has the same bytes as without the
+        interruption. A finished store of the same samples and model is returned unchanged.
 
         Parameters
         ----------
         path : path-like
             Folder of the store.
         embedder : OnnxEmbedder
-            What computes the embeddings.
+            Embedder that computes the embeddings.
         samples : Samples
-            Inputs, and perhaps labels and groups; all of them, also for a part.
+            Inputs, with optional labels and groups; all of them, also for a part.
         part : (int, int), optional
-            Part i of n, counted from 1: embed these rows only, for :meth:`merge`.
+            Part i of n, counted from 1: embed only these rows, for :meth:`merge`.
         dtype : {"float16", "float32"}, optional
-            Precision on disk; as computed if not given.
+            Precision on disk; by default that of the computation.
         engine : {"local", "ray"}
-            "ray" computes the embeddings in Ray actors, one for each GPU of the cluster, or for
-            as many cores as the embedder has threads (without a number, one for each machine);
-            this process alone writes. Files must lie where all machines find them by the same
-            path. Ray is started unless it runs, and left running. Either engine finishes what the
-            other began.
+            "ray" computes the embeddings in Ray actors: one for each GPU of the cluster, or for as
+            many cores as the embedder has threads (without a number, one for each machine). Only
+            this process writes. Files must have the same path on all machines. Ray is started if it
+            is not running, and keeps running. Either engine can finish the other's store.
         checkpoint_rows : int
-            Rows between checkpoints; an interruption loses these and at most one batch more, or
-            with "ray" what the actors are at.
+            Rows between checkpoints. An interruption loses these and at most one batch more, or
+            with "ray" the rows in the actors.
         force : bool
-            Start anew where a store exists.
+            Start anew if a store exists.
         progress : callable of (finished_rows, rows), optional
-            Called after each batch.
+            Function that is called after each batch.
 
         Returns
         -------
@@ -105,13 +104,13 @@ class EmbeddingStore(StoredEmbeddings):
         Raises
         ------
         InputError
-            If the folder holds something else: another model's store (the message says which
-            field differs), or other files or what is read here (these even with ``force``); if
-            samples that are embedded already have changed; if another process is writing it; if
-            the disk is full or read-only; if inputs and labels differ in number, a value is too
-            large for ``dtype``, or the model cannot embed the samples.
+            In one of these cases. The folder contains another model's store (the message names the
+            field that differs), other files, or an input (these even with ``force``). Embedded
+            samples have changed. Another process is writing it. The disk is full or read-only.
+            Inputs and labels differ in number, a value is too large for ``dtype``, or the model
+            cannot embed the samples.
         DeviceError
-            If the device is not there, memory does not suffice, or Ray loses its actors.
+            If the device is not available, there is not enough memory, or Ray loses its actors.
         MissingDependencyError
             If ``engine="ray"`` and the package ray is not installed.
         """
@@ -132,10 +131,10 @@ class EmbeddingStore(StoredEmbeddings):
         force: bool = False,
         progress: Progress | None = None,
     ) -> EmbeddingStore:
-        """Make a store of embeddings that are already in a Parquet file, of any framework.
+        """Make a store from embeddings in a Parquet file, made with any framework.
 
-        A few rows at a time, so the file may be larger than memory; what is fitted to the store
-        decodes nothing again. Killed at any moment and called again, it goes on.
+        It reads blocks of rows, so the file may be larger than memory. If it is killed at any time
+        and called again, it continues.
 
         Parameters
         ----------
@@ -154,13 +153,13 @@ class EmbeddingStore(StoredEmbeddings):
         Returns
         -------
         EmbeddingStore
-            The finished store; it knows no head.
+            The finished store; it has no head.
 
         Raises
         ------
         InputError
-            If the file cannot be read, a column is not there or holds something else, embeddings
-            differ in length or hold a value that is not finite; or ``path`` cannot be written.
+            If the file cannot be read, a column is missing or of another kind, embeddings differ in
+            length or have a value that is not finite, or ``path`` cannot be written.
         MissingDependencyError
             If the package pyarrow is missing.
 
@@ -183,7 +182,7 @@ class EmbeddingStore(StoredEmbeddings):
         force: bool = False,
         progress: Progress | None = None,
     ) -> EmbeddingStore:
-        """Join the parts of a store, as if it had been written in one go.
+        """Join the parts of a store; the result equals a store that was written in one run.
 
         Parameters
         ----------
@@ -196,8 +195,8 @@ class EmbeddingStore(StoredEmbeddings):
         Raises
         ------
         InputError
-            If a part is missing, unfinished or there twice, if the parts were not made alike (the
-            message says what differs), or ``out`` cannot be written.
+            If a part is missing, unfinished or duplicate, the parts were not made alike (the
+            message names the difference), or ``out`` cannot be written.
         """
         path = Path(out)
         stores = [cls.open(part) for part in paths]

@@ -1,4 +1,4 @@
-"""Fill a store: start it or go on with it, row range by row range."""
+"""Fill a store: start or continue it, row range by row range."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from ntkit.samples import (
 class RowFile:
     """A ``.npy`` file (rows, D), locked against a second writer and filled by row ranges."""
 
-    # It is created empty, gets its header and full size when the width is known, and is written
-    # through the file, not through a memory map: a full disk is an OSError then, not a SIGBUS. The
-    # lock is on the file itself, so that it dies with the process and leaves nothing behind.
+    # It is created empty, and gets its header and full size when the width is known. It is written
+    # through the file, not through a memory map, so that a full disk is an OSError, not a SIGBUS.
+    # The lock is on the file itself, so it ends with the process and leaves nothing behind.
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,14 +52,14 @@ class RowFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file.closed:  # another writer was quicker in ``renew``
+        if self._file.closed:  # another writer was faster in ``renew``
             return
         with self._file, suppress(OSError):
             if not os.fstat(self._file.fileno()).st_size and has_name(self._file, self.path):
                 self._remove()  # nothing was embedded
 
     def renew(self) -> None:
-        """Start with an empty file; who has mapped the old one keeps it."""
+        """Start with an empty file; processes that have mapped the old one keep it."""
         if os.fstat(self._file.fileno()).st_size:
             with self._file:
                 self._remove()
@@ -76,7 +76,7 @@ class RowFile:
         self._file.truncate(self._begin + self._row_bytes * shape[0])
 
     def resume(self) -> None:
-        """Take shape and dtype from the file; a ValueError if it is cut or not an array."""
+        """Read shape and dtype from the file; a ValueError if it is cut or not an array."""
         self.shape, self.dtype, self._begin = array_header(self.path)
 
     def write(self, row: int, batch: Array) -> None:
@@ -84,16 +84,16 @@ class RowFile:
         self._write(self._begin + row * self._row_bytes, batch.tobytes())
 
     def flush(self) -> None:
-        """Wait until the rows are on the disk, in the file that has the name."""
+        """Wait until the rows are on the disk, in the file of this name."""
         os.fsync(self._file.fileno())
         if not has_name(self._file, self.path):
             raise InputError(
-                f"{self.path} was replaced or removed while it was being written; embed again "
-                "with --force."
+                f"{self.path} was replaced or removed while ntkit was writing it; embed again with "
+                "--force."
             )
 
     def _remove(self) -> None:
-        if sys.platform == "win32":  # which removes no open file
+        if sys.platform == "win32":  # which does not remove open files
             self._file.close()
         self.path.unlink()
 
@@ -106,7 +106,7 @@ class RowFile:
         self._file.seek(offset)
         left = memoryview(content)
         while left:
-            left = left[self._file.write(left) :]  # a nearly full disk takes a part
+            left = left[self._file.write(left) :]  # a nearly full disk accepts a part
 
 
 def read_rows(path: Path, start: int, stop: int) -> Array:
@@ -122,7 +122,7 @@ _MANIFESTS = (MANIFEST, f".{MANIFEST}")
 _FILES = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
 _disk = partial(
     saying_what_failed,
-    if_full="make room and run the same command again, which goes on where this one stopped",
+    if_full="free some disk space and run the same command again, which continues from here",
 )
 
 
@@ -142,7 +142,7 @@ class StoreContents:
 
     @cached_property
     def started(self) -> dict[str, Any]:
-        """The manifest of a store that is just started."""
+        """The manifest of a new store."""
         run = self.settings()
         first, rows = self.row_range(run)
         position = {"first_row": first, "rows": rows, "finished_rows": 0}
@@ -150,17 +150,17 @@ class StoreContents:
         return {**self.facts, **self.identity, **contents, "run": run, **position}
 
     def contents_of(self, first: int, finished: int) -> str | None:
-        """Sum of the contents in the manifest when that many rows are finished."""
+        """Digest of the contents in the manifest when this many rows are finished."""
         return self.contents(first, finished) if callable(self.contents) else self.contents
 
 
 def fill_store(
     path: Path, job: StoreContents, *, checkpoint_rows: int, force: bool, progress: Progress | None
 ) -> None:
-    """Start a store, or go on with an unfinished one, and finish it; a finished one is left."""
+    """Start a store, or continue an unfinished one, and finish it; a finished one is unchanged."""
     if checkpoint_rows < 1:
         raise InputError(f"checkpoint_rows must be at least 1; got {checkpoint_rows}.")
-    # Refuse before anything is computed, or touched.
+    # Raise errors before anything is computed or changed.
     refuse_folder_of_inputs(path, job.inputs)
     with _disk(path):
         _refuse_other_files(path)
@@ -175,7 +175,7 @@ def fill_store(
         path.mkdir(parents=True, exist_ok=True)
         rows = RowFile(path / EMBEDDINGS)
     with rows:
-        manifest = _begun(path, job, force)  # again: now nobody else writes
+        manifest = _begun(path, job, force)  # again: from now on nobody else writes
         if manifest is not None and is_finished(manifest):
             return
         if manifest is None:
@@ -188,7 +188,7 @@ def fill_store(
 
 
 def _begun(path: Path, job: StoreContents, force: bool) -> dict[str, Any] | None:
-    """Return the manifest to go on with, or of a store that is finished; None to start anew."""
+    """Return the manifest to continue with, or of a finished store; None to start anew."""
     with _disk(path):
         _refuse_other_files(path)
         manifest = None if force else read_manifest(path)
@@ -199,7 +199,7 @@ def _begun(path: Path, job: StoreContents, force: bool) -> dict[str, Any] | None
     if "contents" not in manifest:
         raise InputError(
             f"{path} was begun by an older ntkit, which did not record the contents of the "
-            "samples, and they may have changed; embed again with --force."
+            "samples, so they may have changed; embed again with --force."
         )
     different = difference(manifest, job.identity, IDENTITY)
     if different is not None:
@@ -210,24 +210,24 @@ def _begun(path: Path, job: StoreContents, force: bool) -> dict[str, Any] | None
         )
     if not manifest["finished_rows"]:
         return None
-    # Files or arrays may have changed under the names they have.
+    # Files or arrays may have changed under the same names.
     if job.contents_of(manifest["first_row"], manifest["finished_rows"]) != manifest["contents"]:
         raise InputError(
-            f"Contents of the samples changed since {path} was begun: some of the "
-            f"{manifest['finished_rows']} rows that it holds are no longer theirs; choose another "
-            "name or pass --force."
+            f"Contents of the samples changed since {path} was begun: some of its "
+            f"{manifest['finished_rows']} rows do not belong to them any more. Choose another name "
+            "or pass --force."
         )
     return manifest
 
 
 def _check_room(path: Path, job: StoreContents) -> None:
-    """Refuse a disk that cannot hold the embeddings; what is there is overwritten, or replaced."""
+    """Raise an error if the disk is too small for the embeddings; old files are replaced."""
     if job.row_bytes is None:
         return
     part, file = job.identity["part"], path / EMBEDDINGS
     rows = job.identity["total_rows"] // (1 if part is None else max(1, part[1]))
     there = 0
-    if file.exists():  # it has its size before it has its content
+    if file.exists():  # it has its full size before its content
         status = file.stat()
         there = min(status.st_size, 512 * getattr(status, "st_blocks", status.st_size))
     check_room(path, rows * job.row_bytes - there)
@@ -248,14 +248,14 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def _leftover(file: Path) -> bool:
-    """Whether this is what an extraction leaves that was killed before it had a manifest."""
+    """Whether a folder is the rest of an extraction that was killed before its first manifest."""
     if file.name == EMBEDDINGS:
         return file.is_file() and not file.stat().st_size
     return file.name == f".{MANIFEST}"
 
 
 def _begin(path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFile) -> None:
-    """Write everything but the embeddings; nothing of a store that was there before survives."""
+    """Write everything but the embeddings; nothing remains of an earlier store."""
     write_manifest(path, manifest)  # first: from now on the folder is an unfinished store
     for file in list(path.iterdir()):
         if _FILES.fullmatch(file.name) and file.name != EMBEDDINGS:
@@ -303,7 +303,9 @@ def _fill(
                     progress(done - first, manifest["rows"])
     except KeyboardInterrupt:
         if safe > manifest["finished_rows"]:
-            _checkpoint(path, manifest, job, rows, safe)  # else up to checkpoint_rows would be lost
+            _checkpoint(
+                path, manifest, job, rows, safe
+            )  # otherwise up to checkpoint_rows would be lost
         raise
     if done != stop:
         raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
@@ -312,7 +314,7 @@ def _fill(
 def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: Array) -> None:
     first, stop = manifest["first_row"], manifest["first_row"] + manifest["rows"]
     if row + len(batch) > stop:
-        raise InputError(f"The embedder gave more than {stop} rows; check the inputs.")
+        raise InputError(f"The embedder returned more than {stop} rows; check the inputs.")
     with _disk(path):
         if rows.shape is None:
             rows.create((manifest["rows"], batch.shape[1]), batch.dtype)
@@ -329,7 +331,7 @@ def _checkpoint(
     path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFile, finished: int
 ) -> None:
     before, contents = manifest["finished_rows"], manifest["contents"]
-    if callable(job.contents):  # of what was just read, so the disk is hardly asked again
+    if callable(job.contents):  # of rows that were just read, so the disk is hardly used again
         new = job.contents(manifest["first_row"] + before, finished - before)
         contents = combined([contents, new])
     with _disk(path):
@@ -337,7 +339,7 @@ def _checkpoint(
         now = {"finished_rows": finished, "contents": contents}
         now |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
         write_manifest(path, manifest | now)
-    manifest |= now  # at the end, and at once: Ctrl-C may come at any moment
+    manifest |= now  # at the end, and without a gap: Ctrl-C may come at any time
 
 
 def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:
@@ -348,8 +350,8 @@ def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:
     bad = np.flatnonzero(~np.isfinite(stored).all(axis=1))
     if len(bad):
         raise InputError(
-            f"Row {row + bad[0]} holds {np.abs(batch[bad[0]]).max():.6g}, more than the "
-            f"{np.finfo(stored.dtype).max:.6g} that {dtype} can hold; "
+            f"Row {row + bad[0]} has {np.abs(batch[bad[0]]).max():.6g}, more than the "
+            f"{np.finfo(stored.dtype).max:.6g} that {dtype} can represent; "
             f"{'pass --dtype float32' if dtype == 'float16' else 'leave out --dtype'} (dtype=)."
         )
     return stored

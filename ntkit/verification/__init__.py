@@ -1,4 +1,4 @@
-"""The proof that a model written is the model that was meant, by what ONNX Runtime answers."""
+"""Verify with ONNX Runtime that a written model is the intended model."""
 
 from ntkit.verification._model_pair import is_new_head as is_new_head  # for other packages
 from ntkit.verification._model_pair import load_pair as load_pair

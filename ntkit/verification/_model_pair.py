@@ -1,4 +1,4 @@
-"""An original model and its debiased twin: loaded alike, and compared class by class."""
+"""An original model and its debiased version: loaded alike, and compared class by class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel
 
-_FEWEST = 30  # samples whose scores' correlation means something
+_FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"
 _SOURCE = "ntkit.source_sha256"
 
@@ -29,7 +29,7 @@ def load_pair(
     classes: Any = None,
     **places: str | None,
 ) -> tuple[FrozenModel, FrozenModel]:
-    """Load a model and the same model with another head, both read at the same place."""
+    """Load a model and the same model with another head, with the same embedding."""
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     named = any(places.values())
@@ -47,7 +47,7 @@ def load_pair(
 
 
 def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> FrozenModel:
-    """Read at these places; at those that the file itself names where they are not in it."""
+    """Read a model with these tensor names, or if it lacks them, with those that its file names."""
     if any(places.values()):
         with suppress(HeadNotFoundError, InputError):
             return FrozenModel.load(path, **places)
@@ -55,14 +55,14 @@ def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> Fro
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
-    """Whether the second model's head is for other classes than the first one's."""
+    """Whether the second model's head has other classes than the first one's."""
     if original.head is None or debiased.metadata.get(_NEW_HEAD) == "true":
         return True
     return debiased.head is not None and not _same_classes(original.head, debiased.head)
 
 
 def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
-    """Whether the names that two files give their classes do not contradict each other."""
+    """Whether the class names of two files are compatible."""
     before, after = first.names_in_metadata(), second.names_in_metadata()
     pairs = [(names, after[key]) for key, names in before.items() if key in after]
     if first.head is not None and second.head is not None:
@@ -71,16 +71,15 @@ def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
 
 
 def _permuted(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Whether two lists hold the same names in another order."""
+    """Whether two lists have the same names in another order."""
     return set(map(str, a)) == set(map(str, b)) and list(map(str, a)) != list(map(str, b))
 
 
 def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
-    """Whether two heads mean the same class by the same position, judged by what they compute."""
-    # Another order is told where it explains the predictions far better
-    # (ntkit.metrics.class_order), or where the scores of the classes that it moves correlate with
-    # one another's at .9 or more and with their own at .5 or less, which classes that are never
-    # predicted show as well.
+    """Whether two heads have the same class at each position, according to their outputs."""
+    # Another order counts if it fits the predictions far better (ntkit.metrics.class_order). It
+    # also counts if the scores of the moved classes correlate with one another's at .9 or more and
+    # with their own at .5 or less; that covers classes that are never predicted.
     if first.n_neurons != second.n_neurons:
         return True
     positions = np.arange(len(first.classes))
@@ -103,7 +102,7 @@ def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
 
 
 def _standardised(head: LinearHead, Z: Array) -> Array:
-    """Scores of each class beside those of the others, with mean 0 and deviation 1."""
+    """Scores of each class relative to those of the others, with mean 0 and deviation 1."""
     scores = head.logits(np.asarray(Z, np.float64))
     scores = scores - scores.mean(axis=1, keepdims=True)
     scores -= scores.mean(axis=0)
@@ -121,20 +120,20 @@ def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) ->
 def notes_on(
     first: FrozenModel, second: FrozenModel, head: LinearHead, Z: Array, y: Any
 ) -> tuple[str, ...]:
-    """Say what could not be compared, and what the labels say about the classes."""
+    """Notes on comparisons that are not possible, and on classes and labels."""
     notes = []
     if first.head is None:
-        notes.append("The original has no head: its predictions cannot be compared.")
+        notes.append("The original has no head, so its predictions cannot be compared.")
     elif is_new_head(first, second):
         notes.append(
-            f"The head is for other classes ({_quoted(head)}) than the original's "
-            f"({_quoted(first.head)}): predictions of the two cannot be compared."
+            f"The head has other classes ({_quoted(head)}) than the original's "
+            f"({_quoted(first.head)}), so their predictions cannot be compared."
         )
     made_from = second.metadata.get(_SOURCE)
     if made_from and first.path is not None and made_from != first.sha256():
         notes.append(
-            "The debiased file says that it was made from another file than this original "
-            f"(sha256 {made_from[:12]}…)."
+            "The debiased file was made from another file than this original, according to its "
+            f"metadata (sha256 {made_from[:12]}…)."
         )
     if y is not None:
         if not set(head.classes.tolist()) & set(np.unique(y).tolist()):
@@ -145,7 +144,7 @@ def notes_on(
 
 
 def _same_classes(first: LinearHead, second: LinearHead) -> bool:
-    """Whether the classes are the same, or one of the two knows them by their positions only."""
+    """Whether the classes are the same, or one of the two has only positions."""
     a, b = first.classes.tolist(), second.classes.tolist()
     positions = list(range(len(a)))
     return len(a) == len(b) and (set(a) == set(b) or positions in (a, b))

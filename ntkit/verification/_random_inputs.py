@@ -1,4 +1,4 @@
-"""Inputs of a model's shape, where there are no samples to verify on."""
+"""Inputs of a model's shape, to verify without samples."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _FLOATS = ("float16", "float32", "double")
 _IDS = ("int32", "int64")
 _PIXELS = ("uint8", "int8")
 _LENGTH = 16
-_SECOND = 16_000  # of sound
+_SECOND = 16_000  # samples of sound
 _MAKING_CHANNELS = frozenset(["Unsqueeze", "Reshape", "STFT", "Pad", "Shape"])
-_SIDE = 224  # of images
+_SIDE = 224  # pixels of images
 
 
 def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
-    """Inputs of the model's shape, the same at every call, to verify on without samples."""
-    # Ids are 0 … 7, masks 1, positions 0, 1, …; an open axis is 224 long for images, 16 000 for a
-    # second of sound, else 16. A model of texts gets runs of 16 words that it knows.
+    """Inputs of the model's shape, the same at every call, to verify without samples."""
+    # Ids are 0 … 7, masks 1, positions 0, 1, …. An open axis has 224 pixels for images, 16 000
+    # values for a second of sound, else 16. A model of texts gets runs of 16 words from its
+    # vocabulary.
     rng = np.random.default_rng(0)
     if TextPreprocessing.for_strings(model.inputs) is not None:
         words = rng.choice(_words(model), (n_samples, _LENGTH)).tolist()
@@ -30,14 +31,13 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     for tensor in model.inputs:
         if not tensor.shape or (_is_open_row(tensor) and not _slides_over(model, tensor.name)):
             raise InputError(
-                f"The model's input {tensor} leaves its size open; give samples to verify on "
-                "(--data)."
+                f"The model's input {tensor} has an open size; pass samples to verify on (--data)."
             )
     return {tensor.name: _random(tensor, n_samples, rng) for tensor in model.inputs}
 
 
 def _words(model: FrozenModel) -> list[str]:
-    """Strings that layers before the head hold, such as the vocabulary of a TF-IDF."""
+    """Strings in layers before the head, such as the vocabulary of a TF-IDF."""
     attributes = [each for node in model.body_nodes() for each in node.attributes.values()]
     texts = [each for each in attributes if each.type == ir.AttributeType.STRINGS]
     return [word for each in texts for word in each.as_strings()] or ["one", "two", "three"]
@@ -50,7 +50,7 @@ def _is_open_row(tensor: TensorInfo) -> bool:
 
 
 def _slides_over(model: FrozenModel, name: str) -> bool:
-    """Whether a model of sound reads an input: an axis of channels is put in before anything."""
+    """Whether a model of sound reads an input: an axis of channels is added first."""
     readers = [
         node.op_type
         for node in model.body_nodes()
@@ -62,7 +62,7 @@ def _slides_over(model: FrozenModel, name: str) -> bool:
 def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Array:
     if tensor.dtype not in (*_FLOATS, *_IDS, *_PIXELS, "bool"):
         raise InputError(
-            f"The model's input {tensor} takes no plain numbers; give samples to verify on "
+            f"The model's input {tensor} does not have plain numbers; pass samples to verify on "
             "(--data)."
         )
     shape = _shape(tensor, n_samples)
@@ -73,7 +73,7 @@ def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Arr
         return np.ones(shape, dtype=np.float32 if tensor.dtype in _FLOATS else np.int64)
     if tensor.dtype in _FLOATS:
         return rng.random(shape, dtype=np.float32)
-    if "type" in name or "segment" in name:  # there may be two types of tokens only
+    if "type" in name or "segment" in name:  # there may be only two types of tokens
         return np.zeros(shape, dtype=np.int64)
     if "position" in name and len(shape) > 1:
         return np.broadcast_to(np.arange(shape[-1]), shape).copy()

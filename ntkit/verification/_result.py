@@ -1,4 +1,4 @@
-"""The result of comparing two models, and whether it passes."""
+"""Result of comparing two models, and whether it passes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BY_PRECISION = {
 
 
 def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
-    """Tolerance of the coarsest precision among the model's own and further element types."""
+    """Tolerance of the coarsest precision among the model's own and other element types."""
     kinds = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
     if model.describe().get("quantisation") is not None:
         kinds.add("quantised")
@@ -33,49 +33,50 @@ def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
 
 @dataclass(frozen=True)
 class Verification:
-    """Outcome of a comparison of two models; :func:`verify` makes it.
+    """Result of a comparison of two models; :func:`verify` makes it.
 
     Attributes
     ----------
     n_samples : int
-        Inputs compared.
+        Number of compared inputs.
     logit_difference : float
-        Largest difference between the debiased file's logits in ONNX Runtime and its head in
-        NumPy on the original's embeddings, relative to the largest logit.
+        Largest difference between the debiased file's logits in ONNX Runtime and the logits of its
+        head in NumPy on the original's embeddings, relative to the largest logit.
     embedding_difference : float
-        Largest difference between the two models' embeddings; 0 for an untouched body.
+        Largest difference between the two models' embeddings; 0 for an unchanged network.
     agreement : float
-        Share of inputs for which original and debiased model predict the same class; NaN if
-        their classes differ.
+        Share of inputs with the same predicted class in both models; NaN if their classes differ.
     same_nodes, same_signature : bool
-        Whether node list, and inputs, outputs, opset and IR version, are the original's.
+        Whether the node list, and the inputs, outputs, opset and IR version, are the original's.
     tolerance : float
-        Largest difference accepted, of logits, embeddings and outputs.
+        Tolerance for the differences of logits, embeddings and outputs.
     same_metadata : bool
-        Whether the file still has all of the original's metadata, other than ``ntkit.*``.
+        Whether the file still has all of the original's metadata, except ``ntkit.*``.
     output_difference : float
-        Largest difference between the file's float outputs after the logits (probabilities)
-        and what the original's nodes make of NumPy's logits, relative to the output's largest
-        value; infinite if labels differ where the logits leave no doubt. NaN if the logits
-        are the only output, or what follows them reads more than them and the model's inputs.
+        Largest difference of the file's float outputs after the logits (probabilities) from what
+        the original's nodes compute from NumPy's logits, relative to the output's largest value. It
+        is infinite if labels differ although the logits are not close. It is NaN if the logits are
+        the only output, or if the nodes after them read more than the logits and the model's
+        inputs.
     decision_agreement : float
-        Smallest share of samples, over the outputs that show classes, on which the file decides
-        as its head does; only samples whose logits leave no doubt count.
+        Smallest share, over the outputs that show classes, of samples on which the file decides
+        like its head. Only samples whose logits are not close count.
     side_difference : float
-        Largest difference between the two models' outputs that are not computed from the logits,
+        Largest difference between the two models' outputs that do not depend on the logits,
         relative to the output's largest value; NaN if there are none.
     kept_outputs : bool
         Whether the debiased model has all of the original's inputs and outputs, by name and
         element type.
     same_class_order : bool
-        Whether no class has moved: neither in the names that both files give, nor in what the
-        two models predict, where another order of the classes would explain the debiased model's
-        predictions far better (:func:`ntkit.metrics.class_order`).
+        Whether no class has moved: neither in the names in both files, nor in the predictions. The
+        latter holds unless another order of the classes fits the debiased model's predictions far
+        better (:func:`ntkit.metrics.class_order`).
     notes : tuple of str
-        What could not be compared, and what a reader should know; they decide nothing.
+        Comparisons that were not possible, and facts that a reader should know; they do not affect
+        ``passed``.
     latency, original_latency : float
         Median milliseconds per run of the debiased model and of the original on the first 8
-        samples, measured in turn; NaN if not measured. It decides nothing.
+        samples, measured in turn; NaN if not measured. They do not affect ``passed``.
     """
 
     n_samples: int
@@ -101,13 +102,13 @@ class Verification:
         return not self.failures()
 
     def differences(self) -> str:
-        """The differences in words: of logits and embeddings, and of outputs if compared."""
+        """The differences as text: of logits and embeddings, and of outputs if compared."""
         text = f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
         if not np.isnan(self.output_difference):
             text = f"{text}, {self.output_difference:.1e} (outputs)"
         if self.decision_agreement < 1:
             share = 100 * (1 - self.decision_agreement)
-            text += f", and an output decides otherwise than the head on {share:.0f} % of samples"
+            text += f", and an output decides differently from the head on {share:.0f} % of samples"
         if not np.isnan(self.side_difference):
             text += f", {self.side_difference:.1e} (other outputs)"
         if not self.same_class_order:
@@ -117,8 +118,8 @@ class Verification:
         return text
 
     def failures(self) -> tuple[str, ...]:
-        """Reasons for failing, in words without a subject; empty if it passed."""
-        # A NaN must fail where it is a difference; of outputs it says that there were none.
+        """Reasons for failing, as predicates without a subject; empty if it passed."""
+        # A NaN must fail if it is a difference; for outputs it means that there were none.
         within = self.tolerance
         checks = {
             "does not compute its head on the original's embeddings": (
@@ -127,7 +128,7 @@ class Verification:
             "has outputs that do not follow from its head": (
                 not self.output_difference > within and self.decision_agreement == 1
             ),
-            "computes its other outputs otherwise than the original": (
+            "computes its other outputs differently from the original": (
                 not self.side_difference > within
             ),
             "has its classes in another order than the original": self.same_class_order,

@@ -1,4 +1,4 @@
-"""Does the written file compute what it should? Asked of ONNX Runtime, on real inputs."""
+"""Verify in ONNX Runtime, on real inputs, that the written file computes what it should."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from ntkit.verification._model_pair import (
 )
 from ntkit.verification._result import Verification, tolerance_of
 
-# A dynamically quantised model takes its scales from the batch, so that a sample's numbers depend
-# on the others in it: what is compared runs in the same batches.
+# A dynamically quantised model takes its scales from the batch, so a sample's numbers depend on the
+# other samples. Compared runs therefore use the same batches.
 BATCH = 64
 
 
@@ -98,7 +98,7 @@ def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float
         same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
         worst = difference(np.where(same, 0, actual), np.where(same, 0, expected))
         return worst if worst == worst else float("inf")
-    # A single label turns on the two largest logits, an order of classes on all of them.
+    # A single label depends on the two largest logits, an order of classes on all of them.
     single = expected.size == len(expected)
     clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
     if len(expected) != len(clear):  # not one row per sample
@@ -107,7 +107,7 @@ def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float
 
 
 def _joined(parts: list[Array]) -> Array:
-    """Parts of one output; flat where they are no rows of samples that fit together."""
+    """Parts of one output; flat if they are not rows of samples that fit together."""
     if all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts):
         return np.concatenate(parts)
     return np.concatenate([part.ravel() for part in parts])
@@ -121,9 +121,9 @@ def _unzipped(rows: Array) -> Array:
 def decision_agreement(
     outputs: Mapping[str, Array], head: LinearHead, logits: Array, tolerance: float
 ) -> float:
-    """Smallest share of samples on which an output decides as the head does."""
-    # Whatever follows the logits may reorder or invert the classes; then a head would be trained
-    # for classes that the file shows as others.
+    """Smallest share of samples on which an output decides like the head."""
+    # Operators after the logits may reorder or invert the classes; then a head would be trained for
+    # classes that the file shows as others.
     scores = logits.reshape(len(logits), -1).astype(np.float64)
     if scores.shape[1] == 1:
         scores = np.column_stack([np.zeros(len(scores)), scores])
@@ -138,7 +138,7 @@ def decision_agreement(
 
 
 def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
-    """Index of the class that each row of an output shows; -1 where it is none of the head's."""
+    """Index of the class in each row of an output; -1 if it is not one of the head's."""
     if output.dtype == object and isinstance(output.flat[0], Mapping):
         return _indices(np.asarray([max(row, key=row.get) for row in output.flat]), head)
     columns = output.reshape(len(output), -1)
@@ -151,7 +151,7 @@ def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
 
 
 def _by_rising(output: Array, scores: Array) -> Array:
-    """The decisions themselves if a score rises with the logit, the other ones if it falls."""
+    """The decisions if a score rises with the logit, the opposite ones if it falls."""
     order = np.argsort(scores[:, 1], kind="stable")
     rises = output[order[-1]] >= output[order[0]]
     decided: Array = scores.argmax(axis=1)
@@ -163,7 +163,7 @@ def _indices(labels: Array, head: LinearHead) -> Array:
         labels = labels.astype(np.int64)
     known = {str(label): index for index, label in enumerate(head.classes.tolist())}
     if labels.dtype.kind in "iu" and head.classes.dtype.kind not in "iubf":
-        return labels.astype(np.int64)  # the graph gives indices, the names are ours
+        return labels.astype(np.int64)  # the graph has indices, the names are ours
     indices = [known.get(_text(label), -1) for label in labels.tolist()]
     if labels.dtype.kind in "iu" and min(indices) < 0:
         return labels.astype(np.int64)
@@ -182,8 +182,7 @@ def timings(
     sessions: Sequence[Any], X: Any, *, n_timings: int = 200, seconds: float = 1.0
 ) -> NDArray[np.float64]:
     """Milliseconds per run of the first samples, for each session in turn."""
-    # What the machine does beside it then meets every session alike; a model is never timed on its
-    # first runs.
+    # Other programs then affect every session alike; a model is never timed on its first runs.
     first = first_rows(X, BATCH_SIZE)
     runs = [(session, _feed(Inputs(session, first))) for session in sessions]
     for session, feed in runs * _WARM_UP:
@@ -203,7 +202,7 @@ def timings(
 
 
 def _feed(inputs: Inputs) -> dict[str, Array]:
-    """One batch, checked and cast, with rows repeated where a model asks for more."""
+    """One batch, checked and cast, with repeated rows if a model needs more."""
     size = inputs.fixed_size or BATCH_SIZE
     batch = inputs.load(inputs.parts(0, min(size, inputs.n_samples), size)[0])
     rows = np.arange(inputs.fixed_size or len(batch.part)) % len(batch.part)
@@ -224,35 +223,35 @@ def verify(
 ) -> Verification:
     """Compare a debiased file with the original and with NumPy, on inputs.
 
-    Beside the logits it compares the embeddings, every output, the names and the order of the
-    classes: a file passes only if whoever reads the original's outputs reads the same classes at
-    the same places from it. Of a head for other classes it compares what can be compared, and
-    :attr:`Verification.notes` say what could not.
+    It compares logits, embeddings, every output, and the names and order of the classes. A file
+    passes only if a program that reads the original's outputs finds the same classes at the same
+    places. If a head has other classes, :attr:`Verification.notes` list the comparisons that are
+    not possible.
 
     Parameters
     ----------
     original, debiased : FrozenModel or path-like
-        The two models; the debiased one is run as the file it is. Of paths, the debiased file
-        says where the embedding is and how it is pooled. An :class:`~ntkit.OnnxEmbedder` of the
-        original computes its embeddings in the session that it has.
+        The two models; the debiased one runs as the file it is. If both are paths, the debiased
+        file names the embedding and its pooling. An :class:`~ntkit.OnnxEmbedder` of the original
+        uses its existing session.
     X : array-like, lazy sequence or mapping
         Model inputs.
     head : LinearHead, optional
-        What the file should hold; by default the head read from it.
+        Head that the file should have; by default the head read from it.
     y : array-like of shape (N,), optional
-        Class labels of the samples: if another order of the debiased model's classes explains
-        them far better, a note says so.
+        Class labels of the samples: a note is added if another order of the debiased model's
+        classes fits them far better.
     {run.device}
     tolerance : float, optional
-        For :attr:`Verification.passed`; by default 1e-4, and for a coarser model 8e-3
+        Tolerance for :attr:`Verification.passed`; by default 1e-4, and for a coarser model 8e-3
         (float16), 2e-2 (quantised) or 6e-2 (bfloat16).
     latency : bool
-        Whether to measure how long both models take; at most some seconds.
+        Whether to measure the time of both models, which takes some seconds at most.
 
     Returns
     -------
     Verification
-        It does not raise if the two differ; see :attr:`Verification.passed`.
+        If the two differ, no error is raised; see :attr:`Verification.passed`.
 
     Raises
     ------
@@ -275,11 +274,13 @@ def verify(
     first, second = load_pair(model, debiased)
     expected_head = head if head is not None else second.head
     if expected_head is None or second.logits is None:
-        raise InputError("The debiased model has no head to verify.")
+        raise InputError(
+            "The debiased model has no head to verify; name its logits with --logits NAME."
+        )
     embedder = embedder or OnnxEmbedder(first, device=device)
     (Z,) = embedder.outputs(X, batch_size=BATCH)
     if not len(Z):
-        raise InputError("There are no samples to verify on.")
+        raise InputError("There are no samples to verify on; pass some.")
     session = _session(second, device)
     outputs = run_whole(session, X)
     embedding, logits = Z, outputs.get(second.logits.name)
@@ -290,7 +291,7 @@ def verify(
         tolerance = tolerance_of(second, logits.dtype.name)
     classes = expected_head.classes if second.head is None else second.head.classes
     if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
-        classes = first.head.classes  # in the original's order: users rely on it
+        classes = first.head.classes  # in the original's order, which users rely on
     expected_head = expected_head.aligned_to(classes)
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     milliseconds = [float("nan")] * 2
@@ -342,7 +343,7 @@ def verify(
 
 
 def _as_in_graph(model: FrozenModel, head: LinearHead) -> LinearHead:
-    """A head with the labels that the graph gives; a user's samples may spell them otherwise."""
+    """A head with the labels of the graph; a user's samples may spell them differently."""
     labels = model.labels_in_graph
     if labels is None or len(labels) != len(head.classes):
         return head
@@ -360,20 +361,20 @@ def save_verified(
     device: str = "auto",
     force: bool = False,
 ) -> Verification:
-    """Write a model; it takes its name only if ONNX Runtime agrees with NumPy on ``X``.
+    """Write a model; the file gets its name only if ONNX Runtime agrees with NumPy on ``X``.
 
     Parameters
     ----------
     model : FrozenModel
-        From :meth:`FrozenModel.with_head`.
+        Model from :meth:`FrozenModel.with_head`.
     path : path-like
         Target file.
     original : FrozenModel or OnnxEmbedder
-        The model it was made from; an embedder computes in the session that it has.
+        Model that it was made from; an embedder uses its existing session.
     X : array-like, lazy sequence or mapping
-        Inputs to compare on; some dozens suffice.
+        Inputs for the comparison; some dozens suffice.
     head : LinearHead, optional
-        The head it should hold.
+        Head that it should have.
     {run.device, replace.force}
 
     Returns
@@ -384,11 +385,10 @@ def save_verified(
     Raises
     ------
     VerificationError
-        If logits, embeddings or outputs differ by more than the tolerance; nothing is written
-        then.
+        If logits, embeddings or outputs differ by more than the tolerance; no file is written then.
     InputError
-        If the file exists and ``force`` is not given, it is the original's, it cannot be written,
-        or the samples do not fit the model.
+        If the file exists and ``force`` is false, it is the original's, it cannot be written, or
+        the samples do not fit the model.
     {checker.ModelError}
 
     Examples
@@ -415,11 +415,11 @@ def save_verified(
         classes = model.head.classes if model.head is not None else None
         written = FrozenModel.load(temporary, **model.located_by, classes=classes)
         result = verify(original, written, X, head=head, device=device, latency=False)
-        del written  # an error's traceback would keep its files mapped
+        del written  # an error's traceback would keep its files memory-mapped
         if not result.passed:
             raise VerificationError(
-                f"The written model differs from its head in NumPy by {result.differences()}, "
-                f"where at most {result.tolerance:.0e} is accepted; {path} was not written."
+                f"The written model differs from its head in NumPy by {result.differences()}, more "
+                f"than the tolerance of {result.tolerance:.0e}; {path} was not written."
             )
         results.append(result)
 
@@ -428,8 +428,8 @@ def save_verified(
 
 
 def _session(model: FrozenModel, device: Any) -> Any:
-    """The model as it is: its file, or what is in memory."""
-    # Weights behind links: ONNX Runtime refuses them, or does not, by its version.
+    """The model's file, or the model in memory."""
+    # ONNX Runtime refuses weights behind links in some of its versions.
     if model.path is not None and model.folder == model.path.parent.resolve():
         return make_session(str(model.path), device=device)
     proto = model.to_proto().SerializeToString()
@@ -446,7 +446,7 @@ def _inner(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
 
 
 def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Array:
-    """NumPy's logits, shaped as the graph holds them: with one or two for two classes."""
+    """NumPy's logits in the shape of the graph: with one or two for two classes."""
     width = int(np.prod(actual.shape[1:]))
     if width > 1:
         head = head.with_logits(len(head.classes))
@@ -472,7 +472,7 @@ def _giver_of_tail(first: FrozenModel, second: FrozenModel) -> FrozenModel:
 
 
 def _as_decisions(logits: Array) -> Array:
-    """One column per class; for two classes the margin, which is all that two logits say."""
+    """One column per class; for two classes only the margin, which determines the decision."""
     logits = logits.reshape(len(logits), -1)  # a 1 × 1 convolution leaves axes of length 1
     if logits.shape[1] == 1:
         return logits.reshape(-1)
@@ -482,12 +482,12 @@ def _as_decisions(logits: Array) -> Array:
 def _side_difference(
     first: FrozenModel, second: FrozenModel, outputs: Mapping[str, Array], X: Any, device: Any
 ) -> float:
-    """Largest difference of the outputs that no head has a part in."""
+    """Largest difference of the outputs that do not depend on a head."""
     beside = outputs.keys() - _from_logits(second, outputs).keys()
     beside &= {tensor.name for tensor in first.outputs}
     before = run_whole(_session(first, device), X) if beside else {}
     beside -= _from_logits(first, before).keys()
-    differences = [  # infinite where texts or numbers differ
+    differences = [  # infinite if texts or numbers differ
         _of_one_output(outputs[name], before[name], np.ones((len(before[name]), 1)), 0.0)
         for name in beside
     ]
@@ -501,7 +501,7 @@ def check_head(
     device: str = "auto",
     tolerance: float | None = None,
 ) -> Verification:
-    """Check that the head found in a model is what turns its embeddings into its outputs."""
+    """Check that the head of a model turns its embeddings into its outputs."""
     embedder = model if isinstance(model, OnnxEmbedder) else OnnxEmbedder(model, device=device)
     model = embedder.frozen_model
     if model.head is None or model.logits is None:
@@ -509,10 +509,10 @@ def check_head(
     result = verify(embedder, model, X, device=device, tolerance=tolerance, latency=False)
     if not result.passed:
         raise VerificationError(
-            f"The head found in {model.path or 'the model'} ({model.describe()['head']}, "
-            f"{model.logits.name!r}) does not compute what the model does: they differ by "
-            f"{result.differences()}, where at most {result.tolerance:.0e} is accepted; name the "
-            "right one with --logits NAME, or export the model without what reorders its classes "
-            "or draws random numbers."
+            f"The head in {model.path or 'the model'} ({model.describe()['head']}, "
+            f"{model.logits.name!r}) does not compute the model's outputs: they differ by "
+            f"{result.differences()}, more than the tolerance of {result.tolerance:.0e}. Name the "
+            "right head with --logits NAME, or export the model without operators that reorder its "
+            "classes or draw random numbers."
         )
     return result

@@ -55,7 +55,7 @@ def test_rare_and_common_words_are_left_out():
 def test_texts_without_words():
     assert names_of(words([""] * 20)) == []
     assert names_of(words(["a", "!"] * 20)) == []
-    with pytest.raises(InputError, match="holds None at 1"):
+    with pytest.raises(InputError, match=r"texts\[1\] is None"):
         words(["a text", None])
 
 
@@ -183,7 +183,7 @@ def test_metadata_that_cannot_be_matched():
         metadata({"file_name": ["a"], "site": [1]}, ["b"])
 
 
-# -- arrays and pictures ----------------------------------------------------------------------
+# -- arrays and images ------------------------------------------------------------------------
 
 
 def test_quarters_of_an_array():
@@ -250,9 +250,9 @@ def test_a_mark_is_in_the_part_that_is_named():
 
 def test_as_many_pictures_as_samples():
     images = [np.full((4, 4), i) for i in range(10)]
-    with pytest.raises(InputError, match="10 pictures for 11"):
+    with pytest.raises(InputError, match="10 images for 11"):
         names_of(image_statistics(images, 11))
-    with pytest.raises(InputError, match="more pictures for 9"):
+    with pytest.raises(InputError, match="more images for 9"):
         names_of(image_statistics(images, 9))
     with pytest.raises(InputError, match="shape"):
         names_of(image_statistics([np.ones(3)], 1))

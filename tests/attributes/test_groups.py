@@ -43,7 +43,7 @@ def test_dfr_takes_them():
 
 
 def test_what_makes_no_groups():
-    with pytest.raises(InputError, match="attribute 'a' holds 1 labels"):
+    with pytest.raises(InputError, match="attribute 'a' has 1 labels"):
         crossed([0, 1], {"a": [1]})
-    with pytest.raises(InputError, match="one name"):
+    with pytest.raises(InputError, match="the same name"):
         crossed(["a", "a × b"], {"x": ["b × c", "c"]})

@@ -88,7 +88,7 @@ def test_other_samples():
     assert attribute_named("column:age=3.0", table=table).tolist() == [1, 0, -1, 0]
     assert attribute_named("column:age missing", table=table).tolist() == [0, 0, 1, 0]
     assert attribute_named("column:sex=F", table=table).tolist() == [1, 0, 1, -1]
-    # A cell that is no number in another file leaves the others what they are.
+    # A cell without a number in another file does not change the others.
     assert attribute_named("column:x>=2", table={"x": ["1", "n/a", "3"]}).tolist() == [0, -1, 1]
     assert attribute_named("column:x=3", table={"x": ["1", "n/a", "3.0"]}).tolist() == [0, 0, 1]
 
@@ -101,12 +101,12 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
     [
         ("word:flim", {"texts": ["a film", "b"]}, "None of the 2 texts.*did you mean 'word:film'"),
         ("word:Film", {"texts": ["a film"]}, "did you mean 'word:film'"),
-        ("word:zzz", {"texts": ["a film"]}, "None of the 1 texts holds 'word:zzz'\\."),
+        ("word:zzz", {"texts": ["a film"]}, "None of the 1 texts contains 'word:zzz'\\."),
         ("column:sx=F", {"table": {"sex": ["F"]}}, "no column 'sx'.*did you mean 'sex'"),
         ("column:sex=f", {"table": {"sex": ["F", "M"]}}, "did you mean 'column:sex=F'"),
         ("column:sex=Q", {"table": {"sex": ["F", "M"]}}, "it has 'F', 'M'"),
         ("column:sex>=3", {"table": {"sex": ["F", "M"]}}, "no number"),
-        ("column:age>=x", {"table": {"age": [1, 2]}}, "which is no number"),
+        ("column:age>=x", {"table": {"age": [1, 2]}}, "which is not a number"),
         ("column:age", {"table": {"age": [1, 2]}}, "write column:age=VALUE"),
         ("column:a=" + "x" * 59 + "…", {"table": {"a": ["x" * 70, "x" * 80]}}, "in full"),
         ("metadata:site=B", {"texts": ["a"]}, "needs metadata, and these samples have word:"),
@@ -137,5 +137,5 @@ def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message
 def test_a_word_is_looked_for_in_texts_of_megabytes():
     long = "x" * 5_000_000 + " <script " + "word " * 1_000_000
     assert attribute_named("word:<script", texts=[long, "script"]).tolist() == [1, 0]
-    with pytest.raises(InputError, match="None of the 1 texts holds 'word:xyz'"):
+    with pytest.raises(InputError, match="None of the 1 texts contains 'word:xyz'"):
         attribute_named("word:xyz", texts=[long])

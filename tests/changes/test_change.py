@@ -33,7 +33,7 @@ ROWS = Samples(np.array([[1.0, 2], [3, 4]], np.float32), np.array([0, 1]), colum
 IMAGES = Samples(np.zeros((2, 3, 4, 4), np.float32), [0, 1])
 
 REFUSALS = [
-    (lambda: change_named(3), "A change is a text such as 'word:film|word:movie'"),
+    (lambda: change_named(3), "A change must be a text such as 'word:film|word:movie'"),
     (lambda: change_named("blur"), "There is no change 'blur'; a change begins with"),
     (lambda: change_named("imag:blur"), "(is it 'image'?)"),
     (lambda: change_named("image:"), "There is no change 'image:'"),
@@ -43,9 +43,9 @@ REFUSALS = [
     (lambda: change_named("word:=in"), "write word:WORD, word:WORD=in"),
     (lambda: change_named("word:a=out of"), "write word:WORD, word:WORD=in"),
     (lambda: change_named("word:a|word:A"), "names a word twice"),
-    (lambda: change_named("word:a|word:"), "names a word twice, or none"),
+    (lambda: change_named("word:a|word:"), "names a word twice, or no word"),
     (lambda: change_named("word:a|b"), "write word:a|word:b"),
-    (lambda: change_named("word:<b|word:<i"), "leave it out with word:<b"),
+    (lambda: change_named("word:<b|word:<i"), "remove it with word:<b"),
     (lambda: change_named("case:title"), "write case:lower or case:upper"),
     (lambda: change_named("image:blurr"), "did you mean 'blur'?"),
     (lambda: change_named("image:xyz"), "there are top left, "),
@@ -54,24 +54,24 @@ REFUSALS = [
     (lambda: change_named("image:jpeg="), "write image:jpeg=75"),
     (lambda: change_named("image:grey=2"), "takes no number; write image:grey"),
     (lambda: change_named("image:top left=2"), "takes no number; write image:top left"),
-    (lambda: change_named("word:film").copies(ROWS), "changes texts, but the set holds columns"),
-    (lambda: change_named("image:blur").copies(TEXTS), "changes images, but the set holds texts"),
-    (lambda: change_named("column:age").copies(TEXTS), "changes columns that the model takes"),
+    (lambda: change_named("word:film").copies(ROWS), "texts, but the set contains columns"),
+    (lambda: change_named("image:blur").copies(TEXTS), "images, but the set contains texts"),
+    (lambda: change_named("column:age").copies(TEXTS), "changes columns that the model reads"),
     (lambda: change_named("column:agee").copies(ROWS), "did you mean 'age'?"),
     (lambda: change_named("column:site").copies(ROWS), "it takes 'age', 'sex'"),
-    (lambda: change_named("column:age=x").copies(ROWS), "the column holds numbers; write one"),
+    (lambda: change_named("column:age=x").copies(ROWS), "the column has numbers; write one"),
     (lambda: change_named("column:age=1|1").copies(ROWS), "names a value twice"),
     (lambda: change_named("folder:/nowhere").copies(TEXTS), "/nowhere does not exist"),
-    (lambda: change_named("folder:/").copies(IMAGES), "holds arrays without names"),
-    (lambda: change_named("column:age").copies(ROWS, [2]), "rows are numbers from 0 to 1"),
-    (lambda: change_named("column:age").copies(ROWS, [-1]), "rows are numbers from 0 to 1"),
-    (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed is a whole number"),
-    (lambda: change_named("column:age").copies(ROWS, folds=[0]), "for 2 samples; give one each"),
+    (lambda: change_named("folder:/").copies(IMAGES), "contains arrays without names"),
+    (lambda: change_named("column:age").copies(ROWS, [2]), "rows must be numbers from 0 to 1"),
+    (lambda: change_named("column:age").copies(ROWS, [-1]), "rows must be numbers from 0 to 1"),
+    (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed must be a whole number"),
+    (lambda: change_named("column:age").copies(ROWS, folds=[0]), "2 samples; pass one for each"),
     (lambda: change_named("case:lower").copies(Samples(ROWS.X, embedded=True)),
-     "embeddings cannot be changed; give the samples themselves"),
+     "embeddings cannot be changed; pass the samples themselves"),
     (lambda: change_from(lambda t: 3, "f").copies(TEXTS), "made 3 of a text; return a text"),
     (lambda: change_from(lambda t: t, "f").copies(Samples(np.zeros((2, 3, 4)))),
-     "cannot be applied to arrays; give images, texts or columns"),
+     "cannot be applied to arrays; pass images, texts or columns"),
 ]  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_copies_in_a_folder_are_matched_by_name(originals, tmp_path, names):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["a/one.png"], "holds a copy of none of the 4 samples: the first is called 'a/1.png'"),
+        (["a/one.png"], "has no copy of any of the 4 samples: the first sample is 'a/1.png'"),
         (["a/1.png", "a/1.jpg"], "names 'a/1' twice"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_table_of_copies(tmp_path):
         with pytest.raises(InputError, match="add a column id to both tables"):
             change_named(f"folder:{path}").copies(read_samples(given, keep_table=kept))
     images = folder_of(tmp_path / "images", ["a/x.png"], "red")
-    with pytest.raises(InputError, match="is an image folder; say how"):
+    with pytest.raises(InputError, match="is an image folder; pass its"):
         change_named(f"folder:{images}").copies(samples)
 
 

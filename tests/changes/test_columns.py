@@ -80,7 +80,7 @@ def test_integer_inputs_stay_integers():
     copies, _ = change_named("column:1").copies(Samples(X))
     assert copies.X.dtype == np.int64
     assert copies.X.tolist() == [[1, 4], [3, 2]]
-    with pytest.raises(InputError, match=r"holds int64 values, and 2\.5 is none"):
+    with pytest.raises(InputError, match=r"has int64 values, and 2\.5 is not one"):
         change_named("column:1=2.5").copies(Samples(X))
 
 
@@ -156,7 +156,7 @@ def test_functions_of_rows(table):
     ("function", "told"),
     [(lambda row: {"agee": 1}, "return a mapping of some of the columns"),
      (lambda row: 3, "return a mapping"),
-     (lambda row: {"0": 1.5}, "are not int64; return such values")],
+     (lambda row: {"0": 1.5}, "are not int64; return values of this type")],
 )  # fmt: skip
 def test_functions_that_make_something_else(function, told):
     with pytest.raises(InputError, match=told):

@@ -48,7 +48,7 @@ def test_images_and_arrays(capsys, folder, tmp_path):
     images, arrays = found
     assert images["errors"] == arrays["errors"]
     assert images["classes"] == ["small", "zlarge"]
-    assert any("took the labels in sorted order" in note for note in images["notes"])
+    assert any("used the labels in sorted order" in note for note in images["notes"])
     for one in found:
         first = one["findings"][0]  # where the mark is, and neurons that see it
         assert first["name"].startswith("image:top left brightness")
@@ -132,7 +132,7 @@ def test_usage(capsys, folder, tmp_path):
         ((model, data, data), "3 paths are given"),
         ((table, data), "if it holds predictions, name it with --predictions"),
         ((data, model), "a model (an ONNX file) comes first"),
-        ((model, model), "is a model, and samples are wanted there"),
+        ((model, model), "is a model, but samples are needed here"),
         ((model, tmp_path / "none"), "does not exist"),
         ((model, table, "--predictions", table), "With --predictions no model is run"),
         ((table, "--predictions", table, "--cross-fit"), "--cross-fit needs a model"),

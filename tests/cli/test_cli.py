@@ -1,7 +1,9 @@
 """Each command as a user types it: exit code, one clear sentence, nothing half-written."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -58,6 +60,10 @@ def test_demo(capsys, tmp_path):
     ]
     told = [out.index(part) for part in [*story, "original head", "best control: ", "\nPassed: "]]
     assert told == sorted(told)  # look, ask, repair, prove
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (quoted,) = re.findall(r"```text\n(.*?)```", readme, flags=re.DOTALL)
+    shown = out.replace(str(tmp_path / "demo"), "ntkit-demo").splitlines()
+    assert {*quoted.splitlines()} - {"…"} <= {*shown}
     assert (tmp_path / "demo" / "debiased.onnx").exists()
     code, out, err = run(capsys, "demo", "--json")
     assert code == 0
@@ -149,7 +155,7 @@ def test_a_store_of_copies(capsys, folder, tmp_path):
     assert run(capsys, "embed", model, folder / "train", "-o", originals)[0] == 0
     code, _, err = run(capsys, "fit", originals, "--validation", store, "-o", tmp_path / "h.onnx")
     assert code == 2
-    assert "holds copies by 'image:border'" in err
+    assert "contains copies by 'image:border'" in err
     # A model that is fitted to copies alone still takes images as it did.
     head = tmp_path / "copies.onnx"
     assert run(capsys, "fit", store, "-o", head)[0] == 0

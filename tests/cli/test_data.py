@@ -249,7 +249,7 @@ def test_fit_says_what_is_no_embedding(ntkit, tmp_path):
     refused(ntkit("fit", good, "--validation", narrow, "-o", out), "narrow.csv", "4 numbers", "6")
     np.savez(tmp_path / "images.npz", X=np.zeros((20, 3, 4, 4)), y=np.arange(20) % 2)
     refused(ntkit("fit", tmp_path / "images.npz", "-o", out), "(N, D)", "ntkit embed")
-    refused(ntkit("fit", good, "-o", out, "--label-column", "0"), "holds no classes")
+    refused(ntkit("fit", good, "-o", out, "--label-column", "0"), "does not contain classes")
     refused(ntkit("fit", good, "-o", out, "--label-column", "lable"), "did you mean 'label'")
     np.savez(tmp_path / "unlabelled.npz", X=Z)
     refused(ntkit("fit", tmp_path / "unlabelled.npz", "-o", out), "no array 'y'")
@@ -298,9 +298,9 @@ def test_what_needs_labels_says_so(ntkit, digits_folder):
     bare, labelled = digits_folder / "bare.npz", digits_folder / "train.npz"
     assert ntkit("embed", model, bare, "-o", store, *QUIET)[0] == 0
     out = digits_folder / "out"
-    refused(ntkit("fit", store, "-o", out), "holds no labels", "embed the samples again")
+    refused(ntkit("fit", store, "-o", out), "has no labels", "embed the samples again")
     sets = ("--train", labelled, "--validation")
-    refused(ntkit("debias", model, *sets, store, "-o", out), "holds no labels")
+    refused(ntkit("debias", model, *sets, store, "-o", out), "has no labels")
     refused(ntkit("debias", model, *sets, bare, "-o", out), "no array 'y'", "y=...")
     refused(ntkit("check", model, model, bare, "--report", out), "no array 'y'")
     code, _, err = ntkit("verify", model, model, bare, *QUIET)
@@ -316,7 +316,7 @@ def test_swapped_files_are_told_apart(ntkit, digits_folder):
     refused(ntkit("embed", train, model, "-o", out), "a model (an ONNX file) comes first")
     refused(ntkit("debias", train, "--train", model, "--validation", train, "-o", out), "model")
     wrong = ("debias", model, "--train", model, "--validation", train, "-o", out)
-    refused(ntkit(*wrong), "is a model, and samples are wanted")
+    refused(ntkit(*wrong), "is a model, but samples are needed")
     assert ntkit("embed", model, train, "-o", digits_folder / "s", *QUIET)[0] == 0
     refused(ntkit("embed", model, digits_folder / "s", "-o", out), "is an embedding store")
     refused(ntkit("verify", model, model, digits_folder / "s"), "is an embedding store")
@@ -326,10 +326,10 @@ def test_swapped_files_are_told_apart(ntkit, digits_folder):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"y": np.full(60, np.nan)}, ("y holds NaN", "60 of 60 rows")),
-        ({"y": np.zeros(60, int)}, ("one class only (0)",)),
-        ({"y": np.arange(60) % 2 / 2}, ("y holds 0.5", "whole numbers")),
-        ({"groups": np.where(np.arange(60) == 7, np.nan, 1)}, ("groups holds NaN", "row 7")),
+        ({"y": np.full(60, np.nan)}, ("y has NaN", "60 of 60 rows")),
+        ({"y": np.zeros(60, int)}, ("only one class (0)",)),
+        ({"y": np.arange(60) % 2 / 2}, ("y contains 0.5", "whole numbers")),
+        ({"groups": np.where(np.arange(60) == 7, np.nan, 1)}, ("groups has NaN", "row 7")),
         ({"y": np.array(["0", "1"] * 30)}, ("did you mean 0?", "One is text")),
     ],
 )

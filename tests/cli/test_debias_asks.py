@@ -242,4 +242,4 @@ def test_groups_that_are_not_crossed_with_the_class_are_named_once(
             main([*command, "--groups", str(tmp_path / "groups.csv")])
     err = capsys.readouterr().err
     assert ended.value.code in (0, 1)
-    assert err.count("The group 'filmed' holds several classes") == 1
+    assert err.count("The group 'filmed' has several classes") == 1

@@ -95,7 +95,8 @@ def test_debias_refuses_stores_of_another_model(capsys, root, which):
     sets[which] = root / f"{which}-b.store"
     shas = [FrozenModel.load(root / f"{m}.onnx").sha256()[:12] for m in "ab"]
     refused(
-        capsys, root, [f"{which}-b.store", "another model", "a.onnx", *shas, "give the model"],
+        capsys, root,
+        [f"{which}-b.store", "another model", "a.onnx", *shas, "use the original model"],
         "debias", root / "a.onnx", "--train", sets["train"], "--validation", sets["validation"],
     )  # fmt: skip
 

@@ -138,7 +138,7 @@ def test_no_room_and_no_permission_are_found_before_the_work(capsys, user, monke
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
         code, _, err = run(capsys, *arguments)
         assert (code, err.count("\n")) == (2, 1)
-        assert "There is no room for out" in err
+        assert "There is not enough disk space for out" in err
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -146,5 +146,5 @@ def test_no_room_and_no_permission_are_found_before_the_work(capsys, user, monke
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     code, _, err = run(capsys, *arguments)
     assert (code, err.count("\n")) == (2, 1)
-    assert "cannot be written (Permission denied); choose another place." in err
+    assert "cannot be written (Permission denied); choose another path." in err
     assert contents(user) == before

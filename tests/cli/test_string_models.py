@@ -179,7 +179,7 @@ def test_the_column_of_texts(folder, tmp_path):
     assert read({"title": others, "text": some}, text_column="title") == others
     with pytest.raises(InputError, match=r"several text columns.*--text-column"):
         read({"title": others, "said": ["x y", "z"]})
-    with pytest.raises(InputError, match=r"takes one text of each sample.*--text-pair-column"):
+    with pytest.raises(InputError, match=r"reads one text of each sample.*--text-pair-column"):
         read({"title": others, "text": some}, text_pair_column="title")
 
 
@@ -190,7 +190,7 @@ def test_what_says_nothing_of_strings_is_refused(folder, ntkit, tmp_path):
             "predict", folder / "reviews.onnx", data, "-o", tmp_path / "p.csv", *option
         )
         assert code == 2
-        assert "takes texts as they are; leave out --tokenizer and --max-length" in err
+        assert "reads texts directly; leave out --tokenizer and --max-length" in err
     with pytest.raises(InputError, match="half a character"):
         predict(folder / "reviews.onnx", ["a \ud83d film"], device="cpu")
     with pytest.raises(InputError, match="Sample 1 is None, not a text"):

@@ -206,7 +206,7 @@ def test_celeba_partition_is_matched_by_name(tmp_path):
         ("list_attr_celeba.txt", lambda t: t[:-12], r"row 7 has .* cut off"),
         ("list_attr_celeba.txt", lambda t: t[: t.rindex("000005")], r"announces '5' .* has 4 rows"),
         ("list_attr_celeba.txt", lambda t: "", "no attribute 'Blond_Hair'"),
-        ("list_attr_celeba.txt", lambda t: t.replace(" 1", " 7", 1), "'7' in column .* none of"),
+        ("list_attr_celeba.txt", lambda t: t.replace(" 1", " 7", 1), "'7' in column .* not one of"),
         ("list_eval_partition.txt", lambda t: t[:-2], "row 5 has 1 cells instead of 2"),
         ("list_eval_partition.txt", lambda t: t.replace(" 0", " 3"), "row 1: '3' in column"),
     ],
@@ -282,9 +282,9 @@ def test_imagenet_files_that_are_no_images_are_passed_over(tmp_path):
 
 
 def test_imagenet_in_other_layouts(tmp_path):
-    with pytest.raises(InputError, match="does not hold the folder train"):
+    with pytest.raises(InputError, match="does not contain the folder train"):
         load_imagenet9(tmp_path, "train", STEPS)
-    with pytest.raises(InputError, match="test set is ImageNet-A: load_imagenet_a"):
+    with pytest.raises(InputError, match="use ImageNet-A as its test set: load_imagenet_a"):
         load_imagenet9(tmp_path, "test", STEPS)
     (tmp_path / "val").mkdir()
     with pytest.raises(InputError, match=r"no images in folders such as n01641577; .*image-net"):
@@ -329,10 +329,10 @@ def test_it_says_which_file_was_looked_for(tmp_path):
         (lambda t: t.replace("place,", "site,", 1), r"no column 'place'; its columns are .*'site'"),
         (lambda t: t[: t.index("\n") + 1], "has no rows"),
         (lambda t: "", "no column 'img_filename'"),
-        (lambda t: t[:-25], r"row 9 has 4 cells where the header has 6, so the file is cut off"),
+        (lambda t: t[:-25], r"row 9 has 4 cells but the header has 6, so the file is cut off"),
         (lambda t: t + '9,"a.jpg', "not a readable table"),
-        (lambda t: t.replace(",0,0,0,", ",2,0,0,", 1), "row 2: '2' in column 'y' is none of 0, 1"),
-        (lambda t: t.replace(",0,0,0,", ",0,5,0,", 1), "'5' in column 'split' is none of 0, 1, 2"),
+        (lambda t: t.replace(",0,0,0,", ",2,0,0,", 1), "'2' in column 'y' is not one of 0, 1"),
+        (lambda t: t.replace(",0,0,0,", ",0,5,0,", 1), "'5' in column 'split' is not one of 0"),
         (lambda t: t.replace(",0,0,0,", ",0,0,,", 1), "'' in column 'place'"),
         (lambda t: t.replace(",1,1,", ",1,0,").replace(",0,1,", ",0,0,"), "no row of the .* 'val'"),
     ],
@@ -380,7 +380,9 @@ def test_an_image_folder_that_is_absent(tmp_path):
 
 
 def test_wrong_arguments(birds):
-    with pytest.raises(InputError, match='split is "train", "val" or "test"; got \'validation\''):
+    with pytest.raises(
+        InputError, match='split must be "train", "val" or "test"; got \'validation\''
+    ):
         load_waterbirds(birds, "validation", STEPS)
     with pytest.raises(InputError, match=r"as ImagePreprocessing, such as .*; got TextPreproc"):
         load_waterbirds(birds, "train", TextPreprocessing("tokenizer.json"))
@@ -395,8 +397,8 @@ def test_a_subset_is_told_from_the_published_data(birds):
     with pytest.warns(IncompleteDataWarning) as caught:
         load_waterbirds(birds, "train", STEPS)
     assert str(caught[0].message) == (
-        "Waterbirds: the split 'train' holds 1, 1, 1, 1 samples by group, where the published one "
-        "holds 3498, 184, 56, 1057; get Waterbirds again from "
+        "Waterbirds: the split 'train' has 1, 1, 1, 1 samples by group, but the published one has "
+        "3498, 184, 56, 1057; get Waterbirds again from "
         f"{benchmarks.WATERBIRDS.url}, or pass check=False for a subset."
     )
     assert caught[0].filename == __file__
@@ -417,7 +419,7 @@ def test_the_warning_points_at_the_caller(tmp_path, name):
 
 @pytest.mark.parametrize("source", [benchmarks.WATERBIRDS, benchmarks.CELEBA], ids=lambda s: s.name)
 def test_published_sums(source):
-    """Sizes of the splits, as papers state them beside the groups."""
+    """Sizes of the splits, as papers state them next to the groups."""
     sums = {
         "Waterbirds": {"train": 4795, "val": 1199, "test": 5794},
         "CelebA": {"train": 162770, "val": 19867, "test": 19962},
@@ -437,7 +439,7 @@ def test_the_published_numbers_pass(tmp_path, monkeypatch):
 
 def test_celeba_by_other_attributes_has_published_sums_only(tmp_path):
     write_celeba(tmp_path, FACES)
-    with pytest.warns(IncompleteDataWarning, match="holds 3 samples, where .* holds 162770;"):
+    with pytest.warns(IncompleteDataWarning, match="has 3 samples, but .* has 162770;"):
         load_celeba(tmp_path, "train", STEPS, target="Young", spurious="Bald")
 
 
@@ -475,7 +477,7 @@ def test_into_a_store(birds, tmp_path):
 
 
 def test_into_debias(tmp_path, digits):
-    """Marked digits in the layout of Waterbirds go through the main job as they are."""
+    """Marked digits in the layout of Waterbirds can be debiased directly."""
     sets = [("validation", 0, 120), ("validation", 1, 120), ("test", 2, 80)]
     rows = [
         (digits[f"X_{name}"][i, 0], digits[f"groups_{name}"][i], code)

@@ -142,7 +142,7 @@ def change(path, edit):
         ("multinli_1.0_train.jsonl", lambda t: t[:-20], r"train\.jsonl, line 5 is not a pair"),
         ("multinli_1.0_train.jsonl", lambda t: t.replace("neutral", "maybe"), "line 1 .*'maybe'"),
         ("multinli_1.0_dev_matched.jsonl", lambda t: "[]\n", "line 1 is not a pair"),
-        ("multinli_1.0_dev_matched.jsonl", lambda t: "", "has 7 rows, but .* hold 6 labelled"),
+        ("multinli_1.0_dev_matched.jsonl", lambda t: "", "has 7 rows, but .* have 6 labelled"),
         ("multinli_1.0_dev_matched.jsonl", lambda t: t.replace("no fox", "\\ud83d"), "line 1 is n"),
         ("multinli_1.0_dev_matched.jsonl", lambda t: t.replace('"no fox"', "7"), "line 1 is not"),
     ],
@@ -198,7 +198,7 @@ def test_the_longer_text_of_a_pair_is_cut(steps):
     ids = paired([("the quick brown fox jumps over", "dog")], short)[:]["input_ids"][0]
     by_hand = word_pieces().encode("the quick brown", "dog").ids
     assert ids.tolist() == by_hand
-    with pytest.raises(InputError, match="max_length=3 leaves no room for a pair"):
+    with pytest.raises(InputError, match="max_length=3 is too short for a pair"):
         paired([("a", "b")], TextPreprocessing(steps.tokenizer, max_length=3))[:]
 
 
@@ -295,9 +295,12 @@ def test_an_identity_without_a_share_is_not_mentioned(tmp_path, steps):
     ("edit", "sentence"),
     [
         (lambda t: t.replace("christian,", "x,"), "no column 'christian'"),
-        (lambda t: t.replace("0.4999", "high"), r"row 4: 'high' in column 'toxicity' is no number"),
-        (lambda t: t.replace("0.4999", ""), r"row 4: '' in column 'toxicity' is no number"),
-        (lambda t: t.replace("0.7", "yes"), "'yes' in column 'muslim' is no number"),
+        (
+            lambda t: t.replace("0.4999", "high"),
+            r"row 4: 'high' in column 'toxicity' is not a number",
+        ),
+        (lambda t: t.replace("0.4999", ""), r"row 4: '' in column 'toxicity' is not a number"),
+        (lambda t: t.replace("0.7", "yes"), "'yes' in column 'muslim' is not a number"),
         (lambda t: t[:40], "cut off|no column"),
         (lambda t: t[: t.index("over") + 4], "not a readable table"),
         (lambda t: t[: t.rindex("0.9") + 3], r"row 7 has 3 cells .* get CivilComments .* https://"),
@@ -313,7 +316,9 @@ def test_damaged_civilcomments(tmp_path, steps, edit, sentence):
 
 def test_wrong_arguments(tmp_path, steps):
     folder = write_civilcomments(tmp_path / "c")
-    with pytest.raises(InputError, match='groups is "any_identity" or "wilds"; got \'identity\''):
+    with pytest.raises(
+        InputError, match='groups must be "any_identity" or "wilds"; got \'identity\''
+    ):
         load_civilcomments(folder, "train", steps, groups="identity")
     with pytest.raises(InputError, match="got 'dev'"):
         load_multinli(folder, "dev", steps)
@@ -328,7 +333,7 @@ def test_wrong_arguments(tmp_path, steps):
 
 def test_civilcomments_published_numbers(tmp_path, steps):
     folder = write_civilcomments(tmp_path / "c")
-    with pytest.warns(IncompleteDataWarning, match="holds 4 samples, where .* 269038; get") as seen:
+    with pytest.warns(IncompleteDataWarning, match="has 4 samples, but .* 269038; get") as seen:
         load_civilcomments(folder, "train", steps)
     assert seen[0].filename == __file__
     with warnings.catch_warnings(action="error"):

@@ -17,8 +17,8 @@ def test_same_every_time(digits):
         assert np.array_equal(digits[name], again[name])
 
 
-def test_says_that_the_mark_is_planted(digits):
-    assert "planted" in digits.DESCR.lower()
+def test_says_that_the_mark_is_injected(digits):
+    assert "injected" in digits.DESCR.lower()
 
 
 def test_validation_is_biased_like_training_and_test_is_balanced(digits):

@@ -339,7 +339,7 @@ def test_contributions_have_one_sign_for_both_classes(checks):
 
 
 def test_kept_linear_neurons_still_span_the_features(checks):
-    """Silencing what one class flags, and fitting again, gives the same biased model."""
+    """Suppressing the neurons that one class flags, and refitting, gives the same biased model."""
     for check in checks:
         kept = check.scores()[1] <= 0
         assert 10 < kept.sum() < 50
@@ -353,7 +353,7 @@ def test_kept_linear_neurons_still_span_the_features(checks):
 @pytest.mark.parametrize(
     ("model", "low", "high"),
     [
-        ({"eta_core": 2.0}, 0.99, 1.0),  # the model leans on the shortcut almost alone
+        ({"eta_core": 2.0}, 0.99, 1.0),  # the model relies almost only on the shortcut
         ({"correlation": 0.99, "eta_core": 0.3}, 0.97, 1.0),
         ({"correlation": 0.8}, 0.45, 0.93),  # eta_core far above eta_spurious is not enough
         ({"eta_spurious": 1.0}, 0.45, 0.93),

@@ -37,7 +37,7 @@ def both_ends(head, X, y, k):
 
 
 def correctness_group_accuracy(hit, y, wrong):
-    """Accuracy over each class × correctness cell."""
+    """Accuracy over each class × correctness group."""
     cells = [[hit[(y == c) & (wrong == w)] for w in (0, 1)] for c in np.unique(y)]
     return np.array([[cell.mean() if len(cell) else np.nan for cell in row] for row in cells])
 
@@ -159,11 +159,11 @@ def test_only_the_chosen_fit_has_to_converge():
     ("options", "message"),
     [
         ({"Cs": ()}, "Cs must be a non-empty"),
-        ({"Cs": (0.1, -1.0)}, "Cs must hold positive"),
-        ({"n_selected": (0, 5)}, "n_selected must hold positive"),
+        ({"Cs": (0.1, -1.0)}, "Cs must contain positive"),
+        ({"n_selected": (0, 5)}, "n_selected must contain positive"),
         ({"n_selected": (2.5,)}, "whole numbers"),
         ({"n_selected": ["a"]}, "whole numbers"),
-        ({"Cs": (np.nan,)}, "Cs must hold positive"),
+        ({"Cs": (np.nan,)}, "Cs must contain positive"),
     ],
 )
 def test_grids_that_are_none(options, message):

@@ -66,13 +66,13 @@ def test_any_of_scikit_learns_linear_ones_is_one_and_a_search_keeps_it(head):
 @pytest.mark.parametrize(
     ("head", "problem"),
     [
-        (LogisticRegression(), "The LogisticRegression is not fitted; call its fit first"),
+        (LogisticRegression(), "LogisticRegression is not fitted; call its fit first"),
         (RandomForestClassifier(5).fit(X, y), "RandomForestClassifier is not one linear layer"),
     ],
 )
 def test_what_is_no_head_is_one_sentence_with_the_fix(head, problem):
     for clf in (NeuronTuneClassifier(head=head), SpuriousNeuronSelector(head=head)):
-        with pytest.raises(InputError, match=f"head takes .*head_of.*{problem}"):
+        with pytest.raises(InputError, match=f"head must be .*head_of.*{problem}"):
             clf.fit(X, y)
     with pytest.raises(InputError, match=f"early_head takes .*{problem}"):
         SELFClassifier(early_head=head, selection="early_stop_disagreement").fit(X, y)

@@ -123,7 +123,7 @@ def test_a_machine_that_decides_by_pairs_is_refused(n_classes):
     X, y = data(n_classes)
     for shape in ("ovr", "ovo"):
         clf = SVC(kernel="linear", decision_function_shape=shape).fit(X, y)
-        with pytest.raises(InputError, match="one that decides by coef_ and intercept_, one row"):
+        with pytest.raises(InputError, match="decides by coef_ and intercept_ with one row"):
             head_of(clf)
 
 

@@ -240,7 +240,7 @@ def test_copies_in_place_repair_whether_they_reverse_a_bias_or_lack_it():
     for copies in (reversed_, drawn):
         clf = InvariantClassifier(random_state=0).fit(X, y, X_changed=copies)
         assert abs(clf.coef_[0, 3] * 6) < 0.5
-    # Without a penalty one of the two is balanced by copies beside originals, one by copies alone.
+    # Without a penalty one of the two is balanced by copies and originals, one by copies alone.
     for copies, originals in ((reversed_, True), (drawn, False)):
         fixed = {"penalties": [0], "alphas": [0.01]}
         clf = InvariantClassifier(originals=originals, **fixed)
@@ -342,7 +342,9 @@ def test_scikit_learn_cuts_and_scales_copies_with_X():
 def test_copies_on_another_scale_are_warned_of():
     X, y, copies, _ = data(14)
     pipeline = Pipeline([("scale", StandardScaler()), ("clf", InvariantClassifier(C=1.0))])
-    with pytest.warns(UserWarning, match=r"X_changed is not on the scale of X.*\['X_changed'\]"):
+    with pytest.warns(
+        UserWarning, match=r"X_changed does not have the scale of X.*\['X_changed'\]"
+    ):
         pipeline.fit(50 * X, y, clf__X_changed=50 * copies[:, 0])
 
 
@@ -369,12 +371,12 @@ def with_value(copies, value):
         ({"X_changed": lambda X, c: c[:, :, 1:]}, "got shape (240, 1, 4)"),
         ({"X_changed": lambda X, c: c[None]}, "R copies"),
         ({"X_changed": lambda X, c: c[:, :0]}, "got shape (240, 0, 5)"),
-        ({"X_changed": lambda X, c: [["a"] * 5] * 240}, "does not hold numbers"),
+        ({"X_changed": lambda X, c: [["a"] * 5] * 240}, "does not contain numbers"),
         ({"X_changed": lambda X, c: with_value(X[:, None], np.nan)}, "Row 3 of X_changed is NaN"),
         ({"X_changed": lambda X, c: with_value(c, np.inf)}, "infinite"),
-        ({"groups": lambda X, c: np.zeros(3)}, "groups holds 3 labels for 240 samples"),
-        ({"folds": lambda X, c: np.zeros(3, int)}, "folds must hold 240 whole numbers"),
-        ({"folds": lambda X, c: np.zeros(240)}, "folds must hold 240 whole numbers"),
+        ({"groups": lambda X, c: np.zeros(3)}, "groups has 3 labels for 240 samples"),
+        ({"folds": lambda X, c: np.zeros(3, int)}, "folds must have 240 whole numbers"),
+        ({"folds": lambda X, c: np.zeros(240)}, "folds must have 240 whole numbers"),
         ({"folds": lambda X, c: np.zeros(240, int)}, "Without fold 0 of folds no sample of class"),
     ],
 )

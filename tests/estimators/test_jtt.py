@@ -114,7 +114,7 @@ def test_random_state_labels_and_float32():
 @pytest.mark.parametrize(
     ("options", "fix"),
     [
-        ({}, "lower C, or give a head"),
+        ({}, "lower C, or pass a head"),
         ({"identification": "train"}, "identification=5"),
         ({"head": LinearHead([[1.0, 0.0]], [-5.0], [0, 1])}, "other samples"),
     ],

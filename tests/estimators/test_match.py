@@ -66,7 +66,7 @@ def test_more_neurons_than_samples_and_a_constant_neuron():
 def test_what_cannot_be_matched():
     head, before, _ = drawn(0)
     for X, other in ((before[:5], before), (before[:, :3], before[:, :3])):
-        with pytest.raises(InputError, match=r"embeddings of the same samples, \(N, 7\)"):
+        with pytest.raises(InputError, match=r"embeddings of the same samples, shape \(N, 7\)"):
             match_head(head, X, other)
     with pytest.raises(ValueError, match="X_before contains NaN"):
         match_head(head, before, np.where(before > 2, np.nan, before))

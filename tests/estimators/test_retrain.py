@@ -14,7 +14,7 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sample_weight": np.r_[-1.0, np.ones(19)]}, "sample_weight holds negative"),
+        ({"sample_weight": np.r_[-1.0, np.ones(19)]}, "sample_weight contains negative"),
         ({"sample_weight": np.r_[NAN, np.ones(19)]}, "sample_weight contains NaN"),
         ({"sample_weight": np.ones(3)}, "sample_weight.shape"),
         ({"sample_weight": np.where(Y == 1, 0.0, 1.0)}, "class 1 has no sample of positive weight"),
@@ -28,7 +28,7 @@ NAN = float("nan")
         ({"max_iter": 1.5}, "'max_iter' parameter"),
         ({"device": "gpu"}, "'device' parameter"),
         ({"class_weight": "even"}, "'class_weight' parameter"),
-        ({"class_weight": {0: 1.0, 1: 2.0, 7: 1.0}}, "names the class 7, which y does not hold"),
+        ({"class_weight": {0: 1.0, 1: 2.0, 7: 1.0}}, "names the class 7, which is not in y"),
         ({"class_weight": {"0": 1.0, "1": 2.0}}, "names the class '0'"),
         ({"class_weight": {0: 1.0, 1: -2.0}}, "class 1 must be a positive number; got -2.0"),
         ({"class_weight": {0: 1.0, 1: NAN}}, "class 1 must be a positive number; got nan"),

@@ -34,7 +34,7 @@ def test_a_fitted_pipeline_comes_back_by_the_types_it_names(method, rng):
 @pytest.mark.xfail(
     raises=RecursionError,
     reason="since scikit-learn 1.8 a metadata request holds its estimator, and skops does not see "
-    "circles; docs/howto/scikit_learn.md says what to do",
+    "circles; docs/tutorials/estimators.md says what to do",
 )
 @pytest.mark.parametrize("method", [LogisticRegression, BalancedClassifier])
 def test_an_estimator_with_a_metadata_request_is_written(method):

@@ -47,7 +47,9 @@ def no_words_of_masks():
 def test_a_pipeline_that_scales_only_X_is_warned_of(name, relu):
     (X, y), (X_val, y_val) = data(0, relu=relu), data(1, relu=relu)
     pipeline = Pipeline([("scale", StandardScaler()), ("clf", quick(name))])
-    with pytest.warns(UserWarning, match=r"not on the scale of X.*transform_input=\['X_val'\]"):
+    with pytest.warns(
+        UserWarning, match=r"does not have the scale of X.*transform_input=\['X_val'\]"
+    ):
         pipeline.fit(X, y, clf__X_val=X_val, clf__y_val=y_val)
 
 
@@ -71,7 +73,7 @@ def test_what_was_scaled_alike_is_not(name, relu):
 )
 def test_other_scales_are_warned_of(harm):
     (X, y), (X_val, y_val) = data(0), data(1)
-    with pytest.warns(UserWarning, match="not on the scale of X"):
+    with pytest.warns(UserWarning, match="does not have the scale of X"):
         quick("neurontune").fit(X, y, X_val=harm(X_val, StandardScaler().fit(X)), y_val=y_val)
 
 

@@ -114,7 +114,7 @@ def test_a_scale_is_only_a_scale_of_the_penalty(name, n_classes, scale):
     "name", ["neurontune", "neurontune-mean", "selector", "jtt", "self", "afr", "leace", "leia"]
 )
 def test_what_a_given_head_decides_depends_on_no_scale(name, scale):
-    """At the same C, and with an identification set of its own scale."""
+    """At the same C, and with a validation set of its own scale."""
     X, y, groups, weight = data()
     head = head_of(LogisticRegression(C=0.01).fit(X, y))
     options = {"head": head, "identification": "train", "selection": "misclassification"}

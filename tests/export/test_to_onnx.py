@@ -300,7 +300,7 @@ def test_a_model_whose_nodes_must_stay_warns_of_a_costly_fold(zoo, tmp_path, giv
     X, (_, y) = zoo.inputs(120), data(["a", "b", "c"])
     pipeline = make_pipeline(OnnxEmbedder(model, device="cpu"), StandardScaler(), classifier())
     pipeline.fit(X, y)
-    with pytest.warns(RuntimeWarning, match=r"Folding the scaler .*fit without the scaler"):
+    with pytest.warns(RuntimeWarning, match=r"Folding the scaler .*Fit without the scaler"):
         proto = to_onnx(pipeline, X if given else None)
     assert [(n.name, n.op_type) for n in proto.graph.node] == list(model.nodes)
 

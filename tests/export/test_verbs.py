@@ -61,7 +61,7 @@ def test_export_checks_the_head_it_found_first(capsys, files, tmp_path, zoo, mon
         patch.setattr("ntkit.verification._verify.verify", lambda *a, **k: _Failed())
         code, _, err = run(capsys, "export", files[0], head, "-o", tmp_path / "other.onnx")
     assert code == 2
-    assert "does not compute what the model does" in err
+    assert "does not compute the model's outputs" in err
     assert not (tmp_path / "other.onnx").exists()
 
 

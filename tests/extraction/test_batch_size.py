@@ -158,7 +158,7 @@ def test_settings_carry_a_job_on_to_the_same_bytes(zoo, model, n_done):
 
 @pytest.mark.parametrize("batch_size", ["many", "64"])
 def test_another_word_than_auto_is_refused(zoo, model, batch_size):
-    with pytest.raises(InputError, match='batch_size is a number or "auto"'):
+    with pytest.raises(InputError, match='batch_size must be a number or "auto"'):
         OnnxEmbedder(model, device="cpu", batch_size=batch_size).transform(zoo.inputs())
 
 

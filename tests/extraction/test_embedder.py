@@ -298,5 +298,5 @@ def test_names_need_a_known_width(zoo, tmp_path):
     graph = zoo.body()
     graph.output("z", None)
     model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"), embedding="z")
-    with pytest.raises(InputError, match="how many neurons"):
+    with pytest.raises(InputError, match="the number of neurons"):
         OnnxEmbedder(model, device="cpu").get_feature_names_out()

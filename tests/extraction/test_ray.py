@@ -230,7 +230,7 @@ def test_without_ray_one_sentence_says_what_to_install(embedder, zoo, tmp_path, 
 
 def test_another_engine_is_refused(embedder, zoo, tmp_path):
     samples = Samples(zoo.inputs(4), np.arange(4) % 3)
-    with pytest.raises(InputError, match="engine is local or ray, not 'spark'"):
+    with pytest.raises(InputError, match="engine must be local or ray, not 'spark'"):
         EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="spark")
 
 
@@ -284,7 +284,7 @@ def test_actors_take_gpus_where_they_may_and_there_are_some(options, nodes, take
 
 
 def test_a_gpu_that_the_cluster_does_not_have_is_refused():
-    with pytest.raises(DeviceError, match="the Ray cluster has no GPU"):
+    with pytest.raises(DeviceError, match="the Ray cluster has none"):
         _takes_gpu(OnnxEmbedder("m.onnx", device="cuda"), ONE_GPU[:1])
 
 

@@ -329,7 +329,7 @@ def test_the_longest_of_a_window_come_first():
 def test_outputs_as_long_as_their_samples_cannot_be_put_together():
     session = SumSession()
     session.compute = lambda x: x
-    with pytest.raises(InputError, match=r"cannot be put together.*--embedding NAME"):
+    with pytest.raises(InputError, match=r"cannot be joined.*--embedding NAME"):
         list(run_batches(session, Words(30), batch_size=4))
 
 
@@ -367,7 +367,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(message):
 
 def test_sorted_batches_are_halved_too():
     words = Words(40)
-    with pytest.warns(RuntimeWarning, match="going on with a batch size of 4"):
+    with pytest.warns(RuntimeWarning, match="continuing with a batch size of 4"):
         outputs = together(run_batches(SumSession(memory=4), words, batch_size=8))
     assert outputs[:, 0].tolist() == [row.sum() for row in words.rows]
     assert len(words.windows) == 1
@@ -375,7 +375,7 @@ def test_sorted_batches_are_halved_too():
 
 def test_a_sample_that_does_not_fit_in_memory_is_an_error():
     with (
-        pytest.warns(RuntimeWarning, match=r"going on with a batch size of [21]\."),
+        pytest.warns(RuntimeWarning, match=r"continuing with a batch size of [21]\."),
         pytest.raises(DeviceError, match=r"batch of 1, the smallest.*device='cpu'"),
     ):
         list(run_batches(FakeSession(memory=0), X, batch_size=4))

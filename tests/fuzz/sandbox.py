@@ -73,7 +73,7 @@ class Sandbox:
     ) -> Outcome:
         """Run ``tests.fuzz.jobs.JOB(**arguments)``; arguments and result are plain values.
 
-        It may work for so many seconds, and take ``patience`` times as long beside other work.
+        It may work for so many seconds, and take ``patience`` times as long next to other programs.
         """
         self._server.stdin.write(json.dumps([job, seconds, patience, arguments]) + "\n")
         self._server.stdin.flush()

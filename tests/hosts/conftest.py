@@ -1,4 +1,4 @@
-"""Models in folders, debiased by the verbs, and what ntkit predicts with them."""
+"""Models in folders, debiased by commands, and ntkit's predictions with them."""
 
 import csv
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.hosts import checkpoints
 
 @dataclass
 class Case:
-    """A debiased model in its folder, and the held-out samples with what ntkit says of them."""
+    """A debiased model in its folder, and the validation samples with ntkit's predictions."""
 
     kind: str
     service: Path
@@ -29,13 +29,13 @@ class Case:
 
 
 def run(*words):
-    """Run a verb as a shell would."""
+    """Run a command as a shell would."""
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
 
 
 def debiased(kind, exported, data):
-    """The folder for the service, and what ``ntkit predict`` writes of the held-out samples."""
+    """The folder for the service, and ``ntkit predict`` on the validation samples."""
     suffix = ".csv" if kind == "texts" else ""
     train, validation = data / f"train{suffix}", data / f"validation{suffix}"
     service, table = exported.with_name("service"), exported.with_name("predictions.csv")
@@ -58,7 +58,7 @@ def debiased(kind, exported, data):
 
 @pytest.fixture(scope="session", params=["texts", "images"])
 def checkpoint(request, tmp_path_factory):
-    """A checkpoint of transformers beside its samples, and their kind."""
+    """A checkpoint of transformers next to its samples, and their kind."""
     for needed in ("torch", "transformers"):
         pytest.importorskip(needed)
     folder = tmp_path_factory.mktemp(request.param)

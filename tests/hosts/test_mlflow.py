@@ -27,7 +27,7 @@ def saved(case, path):
 
 
 def fed(case, folder):
-    """Inputs as ntkit makes them, from what lies beside the model."""
+    """Inputs as ntkit makes them, from the files next to the model."""
     model = FrozenModel.load(folder)
     if case.kind == "texts":
         return Texts(case.samples, TextPreprocessing.for_model(model))[:]
@@ -81,7 +81,7 @@ def test_the_server_answers_as_ntkit_does(hub, tmp_path):
 
 
 def test_a_registered_version_comes_back_as_it_was(hub, tmp_path, monkeypatch):
-    """Logged, registered, fetched by its alias: unchanged, with what goes beside it."""
+    """Logged, registered, fetched by its alias: unchanged, with its other files."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())

@@ -1,4 +1,4 @@
-"""Pixels that transformers and timm make of two pictures, as a few numbers each.
+"""Pixels that transformers and timm make of two images, as a few numbers each.
 
 ``golden_pixels.json`` holds them, with the versions that wrote it. ``tests/zoo`` computes them
 again where both libraries are installed::

@@ -1,4 +1,4 @@
-"""What the files beside a model say about its images, and what is taken where there is none."""
+"""Preprocessing of images from the files next to a model, and the default without files."""
 
 import json
 import re
@@ -89,7 +89,7 @@ REFUSED = {
         {**PLAIN, "size": {"shortest_edge": 16, "longest_edge": 30}}, "longest_edge",
     ),
     "no size": ({**PLAIN, "size": None}, "'size' has None"),
-    "no filter": ({**PLAIN, "resample": None}, "'resample' is None"),
+    "not a filter": ({**PLAIN, "resample": None}, "'resample' is None"),
     "no such filter": ({**PLAIN, "resample": "sinc"}, "'resample' is 'sinc'"),
     "an int, and nobody who says what of": (
         {**UNTOLD, "do_center_crop": True, "crop_size": 12}, "shorter side or of both",
@@ -210,7 +210,7 @@ def test_files_that_name_no_processor(name, tmp_path):
     assert steps_of({**COMMON, **config}, tmp_path) == wanted
 
 
-# -- beside the model ---------------------------------------------------------------------------
+# -- next to the model --------------------------------------------------------------------------
 
 DIGITS = golden.new("ViT", size=golden.square(20), resample=3, **golden.HALF)
 GREY = {**DIGITS, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
@@ -298,7 +298,7 @@ def test_what_is_given_mends_a_file_that_is_refused(beside):
 def test_another_size_than_the_models_is_refused(beside):
     written({**GREY, "size": golden.square(24)}, beside.parent)
     with pytest.raises(
-        InputError, match=r"24 x 24 pixels, as preproc.* takes 20 x 20; give --resize"
+        InputError, match=r"24 x 24 pixels, as preproc.* needs 20 x 20; set --resize"
     ):
         found(beside)
     assert found(beside, resize=(20, 20)).resize == (20, 20)
@@ -341,15 +341,15 @@ def test_a_damaged_file_about_images_does_no_harm_to_arrays(beside, tmp_path):
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"resample": 6}, "resample is one of nearest"),
-        ({"resample": "sharp"}, "resample is one of nearest"),
-        ({"resample": True}, "resample is one of nearest"),
-        ({"layout": "NWHC"}, "layout is 'NCHW' or 'NHWC'"),
-        ({"channels": 4}, "channels is 1 or 3"),
-        ({"channel_order": "GBR"}, "channel_order is 'RGB' or 'BGR'"),
-        ({"crop_rounding": "up"}, "crop_rounding is"),
-        ({"resize": 0}, "resize is in pixels"),
-        ({"crop": (3, -1)}, "crop is in pixels"),
+        ({"resample": 6}, "resample must be one of nearest"),
+        ({"resample": "sharp"}, "resample must be one of nearest"),
+        ({"resample": True}, "resample must be one of nearest"),
+        ({"layout": "NWHC"}, "layout must be 'NCHW' or 'NHWC'"),
+        ({"channels": 4}, "channels must be 1 or 3"),
+        ({"channel_order": "GBR"}, "channel_order must be 'RGB' or 'BGR'"),
+        ({"crop_rounding": "up"}, "crop_rounding must be"),
+        ({"resize": 0}, "resize must be in pixels"),
+        ({"crop": (3, -1)}, "crop must be in pixels"),
         ({"std": (0.0,)}, "std not zero"),
         ({"mean": (float("nan"),)}, "finite"),
         ({"scale": 0.0}, "scale and std not zero"),

@@ -172,7 +172,7 @@ def test_pairs_that_are_none(folder):
         Texts(["a"], steps, pairs=[None])
     with pytest.raises(InputError, match="half a character"):
         Texts(["a"], steps, pairs=["\ud800"])[:]
-    with pytest.raises(InputError, match="max_length=3 leaves no room for a pair of texts"):
+    with pytest.raises(InputError, match="max_length=3 is too short for a pair of texts"):
         Texts(["a"], steps_in(folder, max_length=3), pairs=["b"])[:]
 
 
@@ -255,7 +255,7 @@ def test_the_same_as_transformers(make, side, folder):
         assert_array_equal(array, wanted[name])
 
 
-# -- found beside a model -----------------------------------------------------------------------
+# -- found next to a model ----------------------------------------------------------------------
 
 
 def test_the_tokenizer_beside_the_model_is_found(folder):
@@ -319,7 +319,7 @@ def test_models_that_take_no_texts(options, folder, zoo, tmp_path):
     else:
         model = FrozenModel.load(zoo.save(zoo.classifier(), tmp_path / "m.onnx"))
     assert TextPreprocessing.for_model(model) is None
-    with pytest.raises(InputError, match=r"are not those of a text model.*leave out --tokenizer"):
+    with pytest.raises(InputError, match=r"are not those of a text model.*Leave out --tokenizer"):
         TextPreprocessing.for_model(model, folder)
 
 
@@ -469,9 +469,9 @@ def test_a_manifest_holds_what_decides_about_the_token_ids(folder):
     ("options", "said"),
     [
         ({"max_length": 0}, "at least 1 token; got 0"),
-        ({"truncation": "middle"}, "truncation is 'right' or 'left'; got 'middle'"),
-        ({"padding": "both"}, "padding is 'right' or 'left'; got 'both'"),
-        ({"fixed_length": 8}, "max_length=12 is more than the 8 tokens"),
+        ({"truncation": "middle"}, "truncation must be 'right' or 'left'; got 'middle'"),
+        ({"padding": "both"}, "padding must be 'right' or 'left'; got 'both'"),
+        ({"fixed_length": 8}, "max_length=12 is more than the model's 8 tokens"),
     ],
 )
 def test_settings_that_make_no_sense(options, said, folder):
@@ -480,7 +480,7 @@ def test_settings_that_make_no_sense(options, said, folder):
 
 
 def test_a_length_without_room_for_a_text(folder):
-    with pytest.raises(InputError, match=r"max_length=2 leaves no room .* 2 special tokens"):
+    with pytest.raises(InputError, match=r"max_length=2 is too short .* 2 special tokens"):
         Texts(["a"], steps_in(folder, max_length=2))[:]
 
 
@@ -494,7 +494,7 @@ def test_a_tokenizer_that_cannot_be_used(folder):
 
 
 def test_half_a_character_is_named(folder):
-    with pytest.raises(InputError, match=r"The text 'a \\ud800' holds half a character"):
+    with pytest.raises(InputError, match=r"The text 'a \\ud800' contains half a character"):
         Texts(["fine", "a \ud800"], steps_in(folder))[:]
 
 

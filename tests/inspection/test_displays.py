@@ -1,4 +1,4 @@
-"""What all Displays promise: scikit-learn's manners, and pictures that can be read."""
+"""What all Displays promise: scikit-learn's interface, and readable plots."""
 
 import sys
 

@@ -111,7 +111,7 @@ def test_errors(two):
         GroupAccuracyDisplay.from_predictions(y, y, groups=None)
     with pytest.raises(InputError, match="made without group labels"):
         GroupAccuracyDisplay(group_report(y, y)).plot()
-    with pytest.raises(InputError, match="groups holds 2 labels but y_true holds 900"):
+    with pytest.raises(InputError, match="groups has 2 labels but y_true has 900"):
         GroupAccuracyDisplay.from_estimator(two.clf, Z, y, groups=groups[:2])
     with pytest.raises(NotFittedError):
         GroupAccuracyDisplay.from_estimator(NeuronTuneClassifier(), Z, y, groups=groups)

@@ -118,5 +118,5 @@ def test_errors(two):
         draw(two.clf.erm_head_, two.Z, two.y)
     with pytest.raises(InputError, match="n_draws must be at least 1; got 0"):
         draw(two.clf, two.Z, two.y, n_draws=0)
-    with pytest.raises(InputError, match="X holds 900 samples but y holds 3 labels"):
+    with pytest.raises(InputError, match="X has 900 samples but y has 3 labels"):
         draw(two.clf, two.Z, two.y[:3])

@@ -101,9 +101,9 @@ def test_neurons_by_name(two):
     clf = NeuronTuneClassifier(0.3, standardize=True, random_state=0).fit(frame, two.y)
     display = NeuronDisplay.from_estimator(clf, frame, two.y, neuron="n6")
     assert display.activations.tolist() == [0.5] * len(two.y)
-    with pytest.raises(InputError, match="No neuron is named 'sky'"):
+    with pytest.raises(InputError, match="There is no neuron 'sky'"):
         NeuronDisplay.from_estimator(clf, frame, two.y, neuron="sky")
-    with pytest.raises(InputError, match="The neurons have no names, so 'sky' is not known"):
+    with pytest.raises(InputError, match="The neurons have no names, so 'sky' is unknown"):
         NeuronDisplay.from_estimator(two.clf, two.Z, two.y, neuron="sky")
 
 
@@ -132,7 +132,7 @@ def test_errors(two):
         draw(LogisticRegression().fit(two.Z, two.y))
     with pytest.raises(InputError, match="needs a fitted estimator; got LinearHead"):
         draw(two.clf.erm_head_)
-    with pytest.raises(InputError, match="X holds 900 samples but y holds 2 labels"):
+    with pytest.raises(InputError, match="X has 900 samples but y has 2 labels"):
         draw(two.clf, y=["cat", "dog"])
     with pytest.raises(InputError, match="X has 5 columns, but the head reads 8"):
         draw(two.clf, X=two.Z[:, :5])
@@ -140,7 +140,7 @@ def test_errors(two):
         draw(two.clf, y=np.where(two.y == "cat", "cow", "dog"))
     with pytest.raises(InputError, match=r"activations must have shape \(2,\)"):
         NeuronDisplay.from_predictions([1.0], [0, 1], [0, 1])
-    with pytest.raises(InputError, match="y_pred holds 1 labels but y_true holds 2"):
+    with pytest.raises(InputError, match="y_pred has 1 labels but y_true has 2"):
         NeuronDisplay.from_predictions([1.0, 2.0], [0, 1], [0])
     with pytest.raises(InputError, match="finite numbers"):
         NeuronDisplay.from_predictions([1.0, np.nan], [0, 1], [0, 1])

@@ -149,7 +149,7 @@ def test_errors(two):
         SpuriousnessDisplay.from_scores([1.0, 2.0])
     with pytest.raises(InputError, match=r"suppressed must have shape \(2,\) or \(3, 2\)"):
         SpuriousnessDisplay.from_scores(np.zeros((3, 2)), suppressed=[True])
-    with pytest.raises(InputError, match="classes must hold 3 names; got 1"):
+    with pytest.raises(InputError, match="classes must have 3 names; got 1"):
         SpuriousnessDisplay.from_scores(np.zeros((3, 2)), classes=["a"])
 
 

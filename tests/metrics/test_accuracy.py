@@ -54,7 +54,7 @@ def test_a_faultless_reference_leaves_the_worst_class():
 
 
 def test_lengths_must_match():
-    with pytest.raises(ValueError, match="groups holds 1 labels but y_true holds 2"):
+    with pytest.raises(ValueError, match="groups has 1 labels but y_true has 2"):
         worst_group_accuracy([0, 1], [0, 1], groups=["a"])
 
 
@@ -74,11 +74,11 @@ def test_overlapping_groups():
     assert worst_group_accuracy(y, pred, groups=members) == 0.5
     assert accuracy_by(y, pred, np.asarray(members, dtype=int)) == {0: 0.5, 1: 1.0}
     assert adjusted_accuracy(y, pred, groups=members) == 0.75
-    with pytest.raises(InputError, match="groups holds 3 labels but y_true holds 4"):
+    with pytest.raises(InputError, match="groups has 3 labels but y_true has 4"):
         accuracy_by(y, pred, members[:3])
-    with pytest.raises(InputError, match="hold True and False"):
+    with pytest.raises(InputError, match="have True and False"):
         accuracy_by(y, pred, 2 * np.asarray(members, dtype=int))
-    with pytest.raises(InputError, match="hold True and False"):
+    with pytest.raises(InputError, match="have True and False"):
         accuracy_by(y, pred, np.where(members, 1.0, np.nan))
     with pytest.raises(InputError, match="No sample of positive weight is in any group"):
         worst_group_accuracy(y, pred, groups=np.zeros((4, 2), dtype=bool))
@@ -135,7 +135,7 @@ def test_weights_are_repetitions_at_any_scale(metric, seed):
         expected = metric(y[again], pred[again], groups[again])
     except InputError:  # all weight in one sample, or a group of training rows without others
         return
-    # A sample of weight 0 may change neither the groups that count nor their figures.
+    # A sample of weight 0 may change neither the groups that count nor their accuracies.
     for scale in (1, 1000, 0.001):
         found = metric(y, pred, groups, sample_weight=scale * weight)
         assert np.ravel(found) == pytest.approx(np.ravel(expected))
@@ -184,12 +184,12 @@ def test_samples_of_unknown_group_are_left_out(groups, order):
 
 @pytest.mark.parametrize("groups", [[-1, -1], [None, np.nan], [np.nan, np.nan]])
 def test_some_group_must_be_known(groups):
-    with pytest.raises(InputError, match="groups is not known of any sample"):
+    with pytest.raises(InputError, match="groups is unknown for all samples"):
         worst_group_accuracy([0, 1], [0, 1], groups=groups)
 
 
 def test_minus_one_that_may_be_a_label_is_not_taken_for_unknown():
-    with pytest.raises(InputError, match="-1 and 1 alone"):
+    with pytest.raises(InputError, match="only -1 and 1"):
         worst_group_accuracy([0, 1], [0, 1], groups=[-1, 1])
     with pytest.raises(InputError, match="the text '-1'"):
         worst_group_accuracy([0, 1], [0, 1], groups=np.array(["a", "-1"]))

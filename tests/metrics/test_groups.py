@@ -64,12 +64,12 @@ def test_a_group_unknown_to_the_training_set_has_no_weight():
 @pytest.mark.parametrize(
     ("y", "pred", "groups", "message"),
     [
-        ([0, 1], [0], [0, 1], "y_pred holds 1 labels but y_true holds 2"),
-        ([0, 1], [0, 1], [0], "groups holds 1 labels but y_true holds 2"),
-        ([0, 1], [0, 1], [np.nan, np.nan], "groups is not known of any sample"),
+        ([0, 1], [0], [0, 1], "y_pred has 1 labels but y_true has 2"),
+        ([0, 1], [0, 1], [0], "groups has 1 labels but y_true has 2"),
+        ([0, 1], [0, 1], [np.nan, np.nan], "groups is unknown for all samples"),
         ([0, 1], [0, 1], ["a", 1], "groups mixes"),
         ([0, 1], [0, np.nan], [0, 1], "y_pred contains NaN"),
-        ([0, 1], ["0", "1"], [0, 1], "y_true holds numbers and y_pred holds text"),
+        ([0, 1], ["0", "1"], [0, 1], "y_true has numbers and y_pred has text"),
         ([], [], [], "y_true is empty"),
         ([[0, 1]], [0, 1], [0, 1], r"y_true must have shape \(N,\)"),
     ],

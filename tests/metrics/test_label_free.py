@@ -157,7 +157,7 @@ def test_a_faultless_head_is_best(seed):
 def test_names():
     assert set(SCORERS) - set(LABEL_FREE_SCORES) == {"worst_group_accuracy", "adjusted_accuracy"}
     assert SCORERS[0] == "worst_class_correctness_group_accuracy"
-    with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are worst_class_"):
+    with pytest.raises(InputError, match="Unknown score 'nope'; use one of worst_class_"):
         named_score("nope", [0], [0])
 
 
@@ -176,7 +176,7 @@ def test_what_a_score_needs_must_be_given(name):
 @pytest.mark.parametrize(
     ("y", "pred", "message"),
     [
-        ([0, 1, 1], [0, 1], "y_pred holds 2 labels but y_true holds 3"),
+        ([0, 1, 1], [0, 1], "y_pred has 2 labels but y_true has 3"),
         ([0, np.nan], [0, 1], "y_true contains NaN"),
         ([0, 1], ["a", "b"], "text"),
     ],
@@ -200,7 +200,7 @@ PROBA = [[0.5, 0.5], [0.5, 0.5]]
     ("proba", "classes", "gamma", "message"),
     [
         ([[0.5, 0.5]], [0, 1], 1, r"reference_proba must have shape \(2, 2\)"),
-        ([[0.5, np.nan], [0.5, 0.5]], [0, 1], 1, "must hold probabilities"),
+        ([[0.5, np.nan], [0.5, 0.5]], [0, 1], 1, "must contain probabilities"),
         ([[3.0, -1.0], [0.5, 0.5]], [0, 1], 1, "rather than logits"),
         (PROBA, [0, 2], 1, r"y_true \(0, 1\) has the class 1, which classes \(0, 2\) lacks"),
         (PROBA, [0, 1], -1, "gamma must be a number >= 0"),
@@ -227,7 +227,7 @@ def test_unusable_embeddings(Z, message):
 
 
 def test_cells_reject_a_reference_of_another_length_and_other_averages():
-    with pytest.raises(InputError, match="reference_pred holds 1 labels"):
+    with pytest.raises(InputError, match="reference_pred has 1 labels"):
         correctness_group_accuracy([0, 1], [0, 1], reference_pred=[0])
     with pytest.raises(InputError, match='"mean" or "worst"'):
         correctness_group_accuracy([0, 1], [0, 1], reference_pred=[0, 1], average="median")

@@ -205,7 +205,9 @@ def test_without_groups_the_worst_class_stands_in_and_it_says_so():
     assert report.table().endswith("the worst group is the worst class.")
     assert "no group labels" in repr(report)
     assert "before" not in report.table()
-    with pytest.raises(InputError, match="no summary 'worst group', only average, worst class"):
+    with pytest.raises(
+        InputError, match="no summary 'worst group'; use one of average, worst class"
+    ):
         report.summary("worst group")
 
 
@@ -223,12 +225,12 @@ def test_the_table_is_markdown():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": [0]}, "groups holds 1 labels"),
-        ({"attribute": [None, np.nan]}, "attribute is not known of any"),
+        ({"groups": [0]}, "groups has 1 labels"),
+        ({"attribute": [None, np.nan]}, "attribute is unknown for all"),
         ({"groups": [0, 1], "attribute": [0, 1]}, "groups or attribute, not both"),
-        ({"y_pred_before": [0]}, "y_pred_before holds 1 labels"),
+        ({"y_pred_before": [0]}, "y_pred_before has 1 labels"),
         ({"confidence": 95}, "confidence must be between 0 and 1"),
-        ({"sample_weight": [1, -1]}, "sample_weight holds negative"),
+        ({"sample_weight": [1, -1]}, "sample_weight contains negative"),
     ],
 )
 def test_unusable_input(options, message):
@@ -249,7 +251,7 @@ def test_samples_of_unknown_group_are_counted_and_left_out():
     assert report.summary("average").count == 6
     assert report.n_unknown == report.as_dict()["n_unknown"] == 2
     assert told.n_unknown == 0
-    assert "The group of 2 sample(s) is not known" in report.table()
+    assert "The group of 2 sample(s) is unknown" in report.table()
     assert "not known" not in told.table()
     assert "2 sample(s)" in repr(report)
     by_attribute = group_report(y, pred, attribute=["sea", "land", -1, "sea", "sea", None])

@@ -169,9 +169,9 @@ def test_text_labels_and_three_classes(rng):
 
 
 def test_scorers_that_cannot_be_made():
-    with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are"):
+    with pytest.raises(InputError, match="Unknown score 'nope'; use one of"):
         get_scorer("nope")
-    with pytest.raises(InputError, match="takes no reference head; use get_scorer"):
+    with pytest.raises(InputError, match="does not use a class-balanced baseline; use get_scorer"):
         CorrectnessGroupScorer("worst_class_accuracy")
     with pytest.raises(InputError, match=r"reference must be a LinearHead, .* got str"):
         CorrectnessGroupScorer(reference="head")
@@ -184,7 +184,9 @@ def test_unusable_rows(pipe, data):
     pipe.fit(X, y)
     with pytest.raises(InputError, match="NaN or infinite"):
         CorrectnessGroupScorer()(pipe, np.where(X > 3, np.nan, X), y)
-    with pytest.raises(InputError, match=r"has the class 1, which the reference head \(.*\) lacks"):
+    with pytest.raises(
+        InputError, match=r"has the class 1, which the class-balanced baseline \(.*\) lacks"
+    ):
         CorrectnessGroupScorer(reference=LinearHead([[1, 0]], [0], classes=[0, 7]))(pipe, X, y)
     with pytest.raises(InputError, match=r"reads embeddings of shape \(N, 3\)"):
         CorrectnessGroupScorer(reference=LinearHead([[1, 0, 0]], [0], classes=[0, 1]))(pipe, X, y)
@@ -286,7 +288,7 @@ def test_forgotten_group_labels(pipe, data):
     search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, error_score="raise")
     with pytest.raises(InputError, match="No group labels reached the scorer"):
         search.fit(X, y)
-    with pytest.raises(InputError, match="groups is not known of any sample"):
+    with pytest.raises(InputError, match="groups is unknown for all samples"):
         search.fit(X, y, sensitive=np.full(len(y), -1))
     search.fit(X, y, sensitive=np.where(groups == 0, np.nan, groups))
     with warnings.catch_warnings(record=True) as caught:

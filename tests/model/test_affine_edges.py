@@ -205,7 +205,7 @@ REFUSED = {
     first_samples: "Slice .*which chooses samples",
     transposed_convolution: "ConvTranspose .*which ntkit does not read as a linear layer",
     quantised_softmax: r"QLinearSoftmax .*debias the float model and quantise the result\.$",
-    fused: r"FusedMatMul .*debias the model as it was exported\.$",
+    fused: r"FusedMatMul .*debias the exported model instead\.$",
 }
 
 

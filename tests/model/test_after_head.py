@@ -161,7 +161,7 @@ def test_named_logits_that_the_outputs_contradict_are_refused(zoo, build, tmp_pa
     build(graph)
     path = zoo.save(graph.model(), tmp_path / "m.onnx")
     model = FrozenModel.load(path, logits="logits")
-    with pytest.raises(VerificationError, match="decides otherwise than the head"):
+    with pytest.raises(VerificationError, match="decides differently from the head"):
         check_head(model, zoo.inputs(), device="cpu")
     W, b = zoo.weights(K, seed=9)
     new = model.with_head(LinearHead(W / 10, b / 10, range(K)))  # the other head outweighs it

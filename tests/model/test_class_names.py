@@ -20,7 +20,7 @@ BY_POSITION = dict(enumerate(NAMES))
 
 @pytest.fixture
 def load(zoo, tmp_path):
-    """Load a classifier of three classes with these metadata and files beside it."""
+    """Load a classifier of three classes with these metadata and files next to it."""
 
     def loaded(metadata=None, files=None, folder=tmp_path, **options):
         folder.mkdir(exist_ok=True)
@@ -100,7 +100,11 @@ def test_placeholders_are_no_names(load, names):
         ({"names": "{0: 'a', 1: 'b'}"}, {}, r"metadata 'names' names 2 classes \('a', 'b'\)"),
         ({}, {"config.json": {"id2label": {0: "a", 1: "b"}}}, "names 2 classes"),
         ({}, {"labels.txt": "a\nb\nc\nd"}, "names 4 classes"),
-        ({}, {"config.json": {"id2label": {0: "a", 1: "b", 2: "a"}}}, "names two classes 'a'"),
+        (
+            {},
+            {"config.json": {"id2label": {0: "a", 1: "b", 2: "a"}}},
+            "gives two classes the name 'a'",
+        ),
     ],
 )
 def test_names_that_do_not_fit_are_told_and_not_used(load, metadata, files, told):

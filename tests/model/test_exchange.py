@@ -392,7 +392,7 @@ def test_matching_labels(zoo, model, tmp_path):
     named = model.with_classes(["a", "b", "c"])
     with pytest.raises(InputError, match=r"'x', which the model's head .* lacks; .*--classes"):
         named.matched_to(["a", "b", "x"])
-    with pytest.raises(InputError, match="3 classes apart, but 2 class labels"):
+    with pytest.raises(InputError, match="3 classes, but 2 class labels"):
         model.with_classes(["a", "b"])
 
 

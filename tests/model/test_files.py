@@ -147,7 +147,7 @@ def test_external_data_do_not_overwrite_a_file_of_that_name(zoo, big, tmp_path):
 def test_a_model_never_replaces_the_weights_it_reads(zoo, big, tmp_path):
     model = FrozenModel.load(big[1])
     before = zoo.contents(tmp_path)
-    with pytest.raises(InputError, match=r"big\.onnx\.data holds weights that the model reads"):
+    with pytest.raises(InputError, match=r"big\.onnx\.data has weights that the model reads"):
         model.save(big[1], force=True)
     assert zoo.contents(tmp_path) == before
 
@@ -183,7 +183,7 @@ def test_the_fingerprint_covers_external_data(zoo, big):
 def test_missing_external_data_are_named(big):
     path = big[1]
     path.with_name("big.onnx.data").unlink()
-    with pytest.raises(ModelError, match=r"keeps weights in .*big\.onnx\.data, which is missing"):
+    with pytest.raises(ModelError, match=r"has weights in .*big\.onnx\.data, which is missing"):
         FrozenModel.load(path)
 
 
@@ -191,7 +191,7 @@ def test_truncated_external_data_are_named(big):
     path = big[1]
     data = path.with_name("big.onnx.data")
     data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(ModelError, match=r"big\.onnx is not a sound ONNX model"):
+    with pytest.raises(ModelError, match=r"big\.onnx is not a valid ONNX model"):
         FrozenModel.load(path)
 
 

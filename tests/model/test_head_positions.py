@@ -120,7 +120,7 @@ def token_mean(g, W, b):
 
 
 def token_found(g, W, b):
-    """The token the model itself looks for, as decoders choose the last that is no padding."""
+    """The token that the model itself looks for, as decoders choose the last unpadded one."""
     g.add("MatMul", ["z", g.constant("w", W.T)], "scores0")
     g.add("Add", ["scores0", g.constant("b", b)], "scores")
     g.add("ReduceSum", ["x", g.constant("last", [2], np.int64)], "sums", keepdims=0)
@@ -198,7 +198,7 @@ def test_more_classes_fit_or_are_refused(zoo, form, formed, tmp_path):
     model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
     head = LinearHead(*zoo.weights(K + 2, seed=9), range(K + 2))
     if form is token_2_kept:
-        with pytest.raises(InputError, match="does not take a head of 5 logits"):
+        with pytest.raises(InputError, match="does not work with a head of 5 logits"):
             model.with_head(head)  # a Reshape made for three classes
         return
     new = model.with_head(head).save(tmp_path / "new.onnx")

@@ -57,7 +57,7 @@ def test_a_hostile_file_is_refused_in_one_sentence_or_works(name, sandbox, tmp_p
         path, content = folder / "m.onnx", path.SerializeToString()
         path.write_bytes(content)
     before = listing(tmp_path)
-    # Beside the original and elsewhere: external data are looked for in another folder then.
+    # Next to the original and elsewhere: there, external data are in another folder.
     limit = 15 if "hundred_thousand_nodes" in name else 5
     saving = {"path": str(path), "target": str(saved / "n.onnx")}
     outcome = sandbox.run("exchange", seconds=limit, patience=6, **saving)
@@ -686,12 +686,12 @@ def external_offset(folder, offset):
     return external(folder, offset=offset)
 
 
-@case(-1, -(2**63), "x", "", "1.5", "٣", expect="refused", match="which is no count of bytes")
+@case(-1, -(2**63), "x", "", "1.5", "٣", expect="refused", match="which is not a number of bytes")
 def external_offset_that_is_none(folder, offset):
     return external(folder, offset=offset)
 
 
-@case(-1, "x", "", expect="refused", match="which is no count of bytes")
+@case(-1, "x", "", expect="refused", match="which is not a number of bytes")
 def external_length_that_is_none(folder, length):
     return external(folder, length=length)
 
@@ -1088,7 +1088,7 @@ def weight_with_data_in_two_fields(folder, kind):
     return model
 
 
-# -- files that are no models -----------------------------------------------------------------
+# -- files of other kinds ---------------------------------------------------------------------
 
 
 @case(b"", b"a text\n" * 1000, b"\x00" * 10**6, b"\xff" * 10**6, b"\x0a" * 10**6, b"\x1f\x8b\x08",
@@ -1181,7 +1181,7 @@ def test_a_full_disk_leaves_nothing(sandbox, tmp_path):
     )
     assert not outcome.problem(), outcome.problem()
     assert outcome.status == "refused"
-    assert "There is no room for" in outcome.message
+    assert "There is not enough disk space for" in outcome.message
     assert listing(tmp_path) == before
 
 

@@ -50,7 +50,7 @@ def test_a_cached_model_is_read_run_and_written(zoo, source, tmp_path, subfolder
     model = FrozenModel.load(snapshot / "model.onnx")
     assert model.path == snapshot / "model.onnx"
     assert FrozenModel.load(snapshot.parent if subfolder else snapshot).path == model.path
-    assert model.head.classes.tolist() == ["cow", "ant", "bee"]  # beside the link
+    assert model.head.classes.tolist() == ["cow", "ant", "bee"]  # next to the link
     assert model.sha256() == digest
     for copy in (model, pickle.loads(pickle.dumps(model)), model.with_classes(["a", "b", "c"])):
         np.testing.assert_array_equal(OnnxEmbedder(copy, device="cpu").transform(X), Z)
@@ -93,7 +93,7 @@ def test_only_links_into_the_models_own_folder_are_followed(zoo, tmp_path, locat
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "secret").write_bytes(weights)
     (snapshot / "elsewhere").symlink_to(tmp_path / "other" / "secret")
-    with pytest.raises(ModelError, match=r"outside its own folder|not a sound|missing"):
+    with pytest.raises(ModelError, match=r"outside its own folder|not a valid|missing"):
         FrozenModel.load(snapshot / "model.onnx")
 
 

@@ -83,7 +83,7 @@ def test_nan_weights_are_told_and_not_taken(zoo, tmp_path):
 def test_what_is_no_onnx_model_is_said(tmp_path):
     path = tmp_path / "m.ort"
     path.write_bytes(b"\x20\0\0\0ORTM" + bytes(40))
-    with pytest.raises(ModelError, match=r"ONNX Runtime's own format.*give the \.onnx file"):
+    with pytest.raises(ModelError, match=r"ONNX Runtime's own format.*pass the \.onnx file"):
         inspected(path)
 
 
@@ -112,24 +112,27 @@ def ending_in(zoo, path, op, n_logits=K, **attributes):
     [
         ("Softmax", K, "one of 3 classes"),
         ("Sigmoid", 1, "one of two classes, by one logit"),
-        ("Sigmoid", K, "each of 3 labels on its own"),
+        ("Sigmoid", K, "each of 3 labels independently"),
         ("Identity", 1, "one of two classes|regression"),
     ],
 )
 def test_what_a_head_decides_is_told(zoo, op, n_logits, task, tmp_path):
     model = FrozenModel.load(ending_in(zoo, tmp_path / "m.onnx", op, n_logits))
     assert any(part in model.describe()["task"] for part in task.split("|"))
-    assert (model.not_single_label is not None) == ("on its own" in task)
+    assert (model.not_single_label is not None) == ("independently" in task)
 
 
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"problem_type": "regression"}, r"a regression, as config\.json \(problem_type\)"),
-        ({"problem_type": "multi_label_classification"}, "each of its 3 labels on its own"),
+        (
+            {"problem_type": "regression"},
+            r"a regression, according to config\.json \(problem_type\)",
+        ),
+        ({"problem_type": "multi_label_classification"}, "each of its 3 labels independently"),
         (
             {"id2label": {"0": "LABEL_0"}, "transformers_version": "5.0"},
-            r"a regression, as config\.json \(one label\)",
+            r"a regression, according to config\.json \(one label\)",
         ),
         ({"problem_type": "single_label_classification"}, None),
         ({}, None),
@@ -154,7 +157,7 @@ def test_debias_refuses_several_labels_with_the_reason(zoo, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(list(map(str, ["debias", path, *data, "-o", tmp_path / "out"])))
     assert end.value.code
-    assert "each of its 3 labels on its own" in capsys.readouterr().err
+    assert "each of its 3 labels independently" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

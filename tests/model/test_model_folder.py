@@ -38,7 +38,7 @@ def test_no_model_two_models_and_other_names_are_refused_in_a_sentence(zoo, tmp_
         FrozenModel.load(tmp_path)
     for place in ("model.onnx", "onnx/model.onnx"):
         zoo.save(zoo.classifier(3), tmp_path / place)
-    with pytest.raises(ModelError, match="a folder of two models"):
+    with pytest.raises(ModelError, match="a folder with two models"):
         inspected(tmp_path)
     (tmp_path / "model.onnx").unlink()
     assert FrozenModel.load(tmp_path).head is not None

@@ -284,12 +284,12 @@ def test_a_backbone_inside_a_function_of_the_model(zoo, tmp_path):
     [
         ({"embedding": None}, InputError, "needs the tensor to pool; name it with --embedding"),
         ({"pooling": "max"}, InputError, "one of cls, mean; got 'max'"),
-        ({"embedding": "nothing"}, HeadNotFoundError, "no tensor named 'nothing'"),
+        ({"embedding": "nothing"}, HeadNotFoundError, "no tensor 'nothing'"),
         ({"embedding": "attention_mask"}, InputError, r"one vector .* 'attention_mask' has the"),
         ({"masks": ("mask_a", "mask_b")}, InputError, r"the masks \['mask_a', 'mask_b'\]"),
         ({"mask_shape": ("batch", 1, 1, "tokens")}, InputError, "not one number for each token"),
         ({"opset": 7, "ir_version": 3}, InputError, "operator set 8 or newer"),
-        ({"head": True, "logits": "logits"}, HeadNotFoundError, "name one of the two"),
+        ({"head": True, "logits": "logits"}, HeadNotFoundError, "name only one of the two"),
     ],
 )
 def test_what_cannot_be_pooled_is_named(zoo, tmp_path, options, error, said):

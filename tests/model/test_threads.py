@@ -1,4 +1,4 @@
-"""Models are read in many threads, and nothing of the process is left otherwise than before."""
+"""Models are read in many threads, and the process is the same afterwards."""
 
 import gc
 import logging

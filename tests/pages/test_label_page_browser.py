@@ -203,7 +203,10 @@ def test_what_is_asked_comes_back(browser, tmp_path):
     with browser.page(page_of, downloads=tmp_path / "out") as page:
         page.press(*keys[:-1], "0", "s")
         downloaded(tmp_path / "out", "labels.csv")
-        assert "Move it to the folder of this page, and run the same ntkit label command again" in said(page)
+        assert (
+            "Move it to the folder of this page, and run the same ntkit label command again"
+            in said(page)
+        )
         assert page.complaints == []
         page.run("localStorage.clear()")
     second = label_samples(model, (X, y), tmp_path / "out", device="cpu")

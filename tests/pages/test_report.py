@@ -328,7 +328,7 @@ def test_a_report_on_two_models_finds_what_was_suppressed(job, tmp_path):
     assert result.verdict() in text  # from result.json in the model's folder
     with pytest.raises(InputError, match="exists"):
         write_report(marked_digits_model_path(), out / "debiased.onnx", sets["test"], page)
-    with pytest.raises(InputError, match="does not exist; make it first"):
+    with pytest.raises(InputError, match="does not exist; create it first"):
         write_report(
             marked_digits_model_path(), out / "debiased.onnx", sets["test"],
             tmp_path / "no" / "r.html", device="cpu",

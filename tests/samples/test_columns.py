@@ -30,7 +30,7 @@ def write(path, text):
     return path
 
 
-# -- columns that are no inputs -----------------------------------------------------------------
+# -- columns other than inputs ----------------------------------------------------------------
 
 
 ASIDE = ["id", "ID", "user_id", "PassengerId", "index", "Unnamed: 0", "row", "pred", "prediction",
@@ -62,7 +62,7 @@ def test_columns_go_in_as_the_model_names_them(tmp_path):
 
 def test_a_column_that_the_model_names_is_missing(tmp_path):
     path = write(tmp_path / "t.csv", "a,c,label\n1,2,x\n3,4,y\n")
-    with pytest.raises(InputError, match=r"lacks the column 'b'.*stand.*'b', 'a'.*--columns"):
+    with pytest.raises(InputError, match=r"lacks the column 'b'.*own.*'b', 'a'.*--columns"):
         read_samples(path, inputs=KNOWN)
     assert read_samples(path, inputs=KNOWN, columns=["c", "a"]).X.tolist() == [[2, 1], [4, 3]]
 
@@ -70,7 +70,7 @@ def test_a_column_that_the_model_names_is_missing(tmp_path):
 def test_a_record_that_does_not_fit_the_model_is_refused(tmp_path):
     path = write(tmp_path / "t.csv", "a,b,c,label\n1,2,3,x\n3,4,5,y\n")
     wide = (TensorInfo("x", ("N", 3), "float32", ("b", "a")),)
-    with pytest.raises(InputError, match="has 2 numbers for each sample, but 3 are taken"):
+    with pytest.raises(InputError, match="has 2 numbers for each sample, but the model has 3"):
         read_samples(path, inputs=wide)
 
 
@@ -141,7 +141,9 @@ def test_a_model_that_takes_all_columns_gets_them(tmp_path):
 
 def test_unknown_columns_are_not_guessed(tmp_path):
     path = write(tmp_path / "t.csv", "id,a,b,c,label\n1,2,3,4,x\n5,6,7,8,y\n")
-    with pytest.raises(InputError, match=r"3 numbers.* but 2 are taken.*'a', 'b', 'c'.*--columns"):
+    with pytest.raises(
+        InputError, match=r"3 numbers.* but the model has 2.*'a', 'b', 'c'.*--columns"
+    ):
         read_samples(path, inputs=matrix_of(2))
     with pytest.raises(InputError, match=r"3 numbers .* but 4|3 numbers.* 5 are taken"):
         read_samples(path, inputs=matrix_of(5))
@@ -162,7 +164,7 @@ def test_an_unnamed_label_is_pointed_out(tmp_path):
 
 def test_only_row_numbers_are_no_input(tmp_path):
     path = write(tmp_path / "t.csv", "id,label\n1,x\n2,y\n")
-    with pytest.raises(InputError, match=r"no columns besides 'label' but the column 'id'"):
+    with pytest.raises(InputError, match=r"no columns other than 'label' but the column 'id'"):
         read_samples(path)
 
 
@@ -235,7 +237,7 @@ def test_decimal_points_stay_points(tmp_path):
     path = write(tmp_path / "t.csv", "a;label\n1.5;x\n2;y\n")
     assert read_samples(path).X.tolist() == [[1.5], [2]]
     path = write(tmp_path / "t.csv", "a;b;label\n1,5;1.234;x\n2;1;y\n")
-    with pytest.raises(InputError, match=r"row 2: '1\.234' in column 'b' has a point.*one way"):
+    with pytest.raises(InputError, match=r"row 2: '1\.234' in column 'b' has a point.*same way"):
         read_samples(path)
     path = write(tmp_path / "t.csv", 'a,label\n"1,5",x\n2,y\n')
     with pytest.raises(InputError, match="'1,5' in column 'a' is not a finite number"):
@@ -335,7 +337,9 @@ def table(path, columns):
 
 def test_a_column_that_is_missing_is_named(by_columns, tmp_path):
     without = {k: v for k, v in COLUMNS.items() if k != "age"} | {"Agee": [1, 2, 3]}
-    with pytest.raises(InputError, match=r"no column 'age', which the model takes.*is it 'Agee'"):
+    with pytest.raises(
+        InputError, match=r"no column 'age', which the model has as an input.*is it 'Agee'"
+    ):
         read_samples(table(tmp_path / "t.csv", without), inputs=by_columns.inputs)
     spelt = {k: v for k, v in COLUMNS.items() if k != "age"} | {"Age": [1, 2, 3]}
     samples = read_samples(table(tmp_path / "t.csv", spelt), inputs=by_columns.inputs)
@@ -365,7 +369,7 @@ def test_a_missing_number_is_the_models_to_fill_in(by_columns, tmp_path):
 
 def test_a_text_that_is_missing_is_named(by_columns, tmp_path):
     path = table(tmp_path / "t.jsonl", {**COLUMNS, "home town": ["Ulm", None, "Bonn"]})
-    with pytest.raises(InputError, match="row 2: None in column 'home town' is no text"):
+    with pytest.raises(InputError, match="row 2: None in column 'home town' is not a text"):
         read_samples(path, inputs=by_columns.inputs)
 
 
@@ -413,9 +417,9 @@ def test_of_several_columns_of_lists_the_one_that_fits(tmp_path):
         (lambda rows: [*rows[:2], None, rows[3]], "row 3 has no list.*instead of 3"),
         (
             lambda rows: [*rows[:2], [1.0, None, 2.0], rows[3]],
-            "row 3 holds a value .* not a finite",
+            "row 3 has a value .* not a finite",
         ),
-        (lambda rows: [*rows[:2], [1.0, np.inf, 2.0], rows[3]], "row 3 holds a value"),
+        (lambda rows: [*rows[:2], [1.0, np.inf, 2.0], rows[3]], "row 3 has a value"),
     ],
 )
 def test_lists_that_are_no_embeddings_are_named(kind, change, said, tmp_path):
@@ -433,12 +437,12 @@ def test_lists_of_a_fixed_length(tmp_path):
 
 
 def test_whole_numbers_keep_all_their_digits(tmp_path):
-    """2**53 + 1 is no float64."""
+    """2**53 + 1 has no exact float64."""
     path = write(tmp_path / "t.csv", f"a,b,label\n{2**53 + 1},1,x\n3,4,y\n")
     several = [TensorInfo(name, ("N", 1), "int64") for name in "ab"]
     assert read_samples(path, inputs=several).X["a"].tolist() == [[2**53 + 1], [3]]
     samples = read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))
     assert samples.X.tolist() == [[2**53 + 1, 1], [3, 4]]
     path.write_text(f"a,b,label\n{2**53 + 1},1.5,x\n3,4,y\n")
-    with pytest.raises(InputError, match=r"'1.5' in column 'b' is no whole number"):
+    with pytest.raises(InputError, match=r"'1.5' in column 'b' is not a whole number"):
         read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))

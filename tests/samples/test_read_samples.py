@@ -164,10 +164,10 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path):
 
 
 def test_folders_that_are_no_image_folders(images, tmp_path):
-    with pytest.raises(InputError, match="say how images are preprocessed"):
+    with pytest.raises(InputError, match="pass its image preprocessing"):
         read_samples(images)
     (images / "dog").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*dog holds no images"):
+    with pytest.raises(InputError, match=r"class folder .*dog contains no images"):
         read_images(images)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="make one subfolder per class"):
@@ -241,16 +241,16 @@ def test_a_folder_with_arrays_is_read_without_loading_x(tmp_path):
         ({"X": X, "y": Y[:, None]}, r"y \(4, 1\)"),
         ({"X": X[:, 0], "y": Y}, r"X has the shape \(4,\)"),
         ({"X": np.float32(3), "y": Y}, r"X has the shape \(\)"),
-        ({"X": X[:0], "y": Y[:0]}, "holds no samples"),
+        ({"X": X[:0], "y": Y[:0]}, "contains no samples"),
         ({"X": X, "y": Y, "groups": GROUPS[:3]}, r"groups has shape \(3,\)"),
-        ({"X": X, "y": [0, 1, np.nan, 1]}, "y holds NaN"),
+        ({"X": X, "y": [0, 1, np.nan, 1]}, "y has NaN"),
         ({"X": X, "y": Y.astype(object)}, "readable .*(allow_pickle|Python objects).*dtype=str"),
         ({"X": X.astype(object), "y": Y}, "readable .*(allow_pickle|Python objects).*float32"),
-        ({"X": X, "y": [0.5, 1, 0, 1]}, "y holds 0.5, but labels are whole numbers"),
-        ({"X": X, "y": ["a", "", "b", " "]}, r"y holds .*empty values in 2 of 4 rows.* row 1 "),
+        ({"X": X, "y": [0.5, 1, 0, 1]}, "y contains 0.5, but labels must be whole numbers"),
+        ({"X": X, "y": ["a", "", "b", " "]}, r"y has .*empty values in 2 of 4 rows.* row 1 "),
         (
             {"X": X, "y": Y, "groups": [0, 1, np.nan, 1]},
-            "groups holds NaN.* in 1 of 4 rows.* row 2",
+            "groups has NaN.* in 1 of 4 rows.* row 2",
         ),
     ],
 )
@@ -262,7 +262,7 @@ def test_arrays_that_do_not_fit(save, arrays, said, tmp_path):
 
 
 def test_missing_arrays_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"no array 'y'; it holds \['X', 'labels'\]"):
+    with pytest.raises(InputError, match=r"no array 'y'; it has \['X', 'labels'\]"):
         read_samples(save_npz(tmp_path, X=X, labels=Y))
     with pytest.raises(InputError, match=r"needs its labels in .*y\.npy"):
         read_samples(save_npy(tmp_path, X=X))
@@ -314,14 +314,14 @@ def test_a_table_written_by_a_spreadsheet(tmp_path):
         ("", "has no rows"),
         ("label,f\n", "has no rows"),
         ("a,b\n1,2\n", r"no column 'label'; its columns are \['a', 'b'\].*--label-column"),
-        ("label\n1\n", "no columns besides 'label'"),
+        ("label\n1\n", "no columns other than 'label'"),
         ("label,f\na,1\nb,x\n", "row 3: 'x' in column 'f' is not a finite number"),
         ("label,f,g\na,1,2\nb,1,\n", "row 3: '' in column 'g' is not a finite number"),
         ("label,f,g\na,1,2\nb,1\n", "row 3 has 2 cells, but there are 3 columns"),
         ("f,label\n1,a\n2\n", "row 3 has 1 cells, but there are 2 columns"),
         ("f,label\n1,a\n2,\n", "row 3 has no label in 'label'"),
         ("label,f\na,1\nb,2,3\n", "row 3 has more cells than the 2 columns"),
-        ("label,f,f\na,1,2\n", "two columns of one name"),
+        ("label,f,f\na,1,2\n", "two columns of the same name"),
         ("label,f\na,\xff\xfe\n", "line 2 is not UTF-8; save the table as UTF-8"),
         ("label,f\na,1\0\n", "not a readable table|is not a finite number"),
         ("label,f\na,nan\n", "row 2: 'nan' in column 'f' is not a finite number"),
@@ -410,7 +410,7 @@ def test_the_only_text_column_is_found(kind, steps, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "options", "said"),
     [
-        ({**TEXTS, "text": ["bird", ""]}, {}, "row 3: '' in the text column 'text' is no text"),
+        ({**TEXTS, "text": ["bird", ""]}, {}, "row 3: '' in the text column 'text' is not a text"),
         ({**TEXTS, "text": ["bird", " "]}, {}, "row 3: ' ' in the text column"),
         (TEXTS, {"text_column": "body"}, "no column 'body'; .*--text-column"),
         (TEXTS, {"label_column": "class"}, "no column 'class'; .*--label-column"),
@@ -431,7 +431,7 @@ def test_texts_need_a_tokenizer(tmp_path):
 
 
 def test_an_image_folder_with_a_tokenizer_is_refused(images, steps):
-    with pytest.raises(InputError, match="say how images are preprocessed"):
+    with pytest.raises(InputError, match="pass its image preprocessing"):
         read_samples(images, preprocessing=steps)
 
 
@@ -465,7 +465,7 @@ def test_images_without_class_folders(tmp_path):
     assert samples.y is None
     assert samples.ids.tolist() == ["a.png", "b.png", "more/c.png", "more/deep/d.png"]
     assert len(samples) == len(samples.X) == 4
-    assert any("2 image(s) lie in it" in note for note in samples.notes)
+    assert any("2 image(s) are not in a subfolder" in note for note in samples.notes)
     labelled = read_images(tmp_path)
     assert labelled.y.tolist() == ["more", "more"]
     assert any("left out 2 image(s)" in note for note in labelled.notes)
@@ -495,7 +495,7 @@ def test_arrays_and_tables_without_labels(save, steps, tmp_path):
     assert (samples.y, len(samples)) == (None, 2)
     with pytest.raises(InputError, match="no column 'verdict'"):  # asked for by name
         read_samples(path, preprocessing=steps, labels="optional", label_column="verdict")
-    with pytest.raises(InputError, match="labels is"):
+    with pytest.raises(InputError, match="labels must be"):
         read_samples(path, labels="none")
 
 
@@ -514,7 +514,7 @@ def test_a_store_without_labels(zoo, tmp_path):
     samples = read_samples(tmp_path / "s", labels="optional")
     assert samples.embedded
     assert (samples.y, len(samples)) == (None, 40)
-    with pytest.raises(InputError, match="holds no labels, which are needed here; embed"):
+    with pytest.raises(InputError, match="has no labels, which are needed here; embed"):
         read_samples(tmp_path / "s")
 
 
@@ -544,13 +544,13 @@ def test_a_store_is_read_as_embeddings(zoo, tmp_path):
 
 def test_a_model_is_no_data(tmp_path):
     (tmp_path / "m.onnx").write_text("")
-    with pytest.raises(InputError, match=r"m\.onnx is a model, and samples are wanted there"):
+    with pytest.raises(InputError, match=r"m\.onnx is a model, but samples are needed here"):
         read_samples(tmp_path / "m.onnx")
 
 
 def test_labels_are_no_samples(tmp_path):
     save_npy(tmp_path, X=X, y=Y)
-    with pytest.raises(InputError, match=r"y\.npy holds labels.*X\.npy"):
+    with pytest.raises(InputError, match=r"y\.npy contains labels.*X\.npy"):
         read_samples(tmp_path / "y.npy")
 
 
@@ -558,7 +558,9 @@ def test_other_paths_are_refused(tmp_path):
     with pytest.raises(InputError, match="nothing does not exist"):
         read_samples(tmp_path / "nothing")
     (tmp_path / "d.xlsx").write_text("")
-    with pytest.raises(InputError, match=r"d\.xlsx is none of: an image folder.*\.parquet"):
+    with pytest.raises(
+        InputError, match=r"d\.xlsx is not samples; pass an image folder.*\.parquet"
+    ):
         read_samples(tmp_path / "d.xlsx")
 
 

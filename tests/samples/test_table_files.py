@@ -166,7 +166,7 @@ def test_rows_are_counted_as_the_user_sees_them(name, content, rows, tmp_path):
     [
         ("t.csv", b"", "has no rows"),
         ("t.csv", b"a,b\n", "has no rows"),
-        ("t.csv", b"a,a\n1,2\n", "two columns of one name"),
+        ("t.csv", b"a,a\n1,2\n", "two columns of the same name"),
         ("t.csv", b"a,b\n1,2\n\n1\n", r"row 4 has 1 cells, but there are 2 columns"),
         ("t.csv", b"a,b\n1,2,3\n", "row 2 has more cells than the 2 columns"),
         ("t.csv", b"a\nx\n\xff\n", "line 3 is not UTF-8"),
@@ -175,7 +175,7 @@ def test_rows_are_counted_as_the_user_sees_them(name, content, rows, tmp_path):
         ("t.csv", b'a,b\n"1"2,3\n', r"expected after '\"' \(line 2\).*doubled"),
         ("t.jsonl", b"", "has no rows"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "row 2 is not a line of JSON like"),
-        ("t.jsonl", b'{"a": 1}\n[1]\n', "row 2 is not .*: it is no object"),
+        ("t.jsonl", b'{"a": 1}\n[1]\n', "row 2 is not .*: it is not an object"),
         ("t.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', "row 2 is not a line of JSON"),
         ("t.jsonl", b"[" * 100_000, "row 1 is not a line of JSON"),
         ("t.parquet", b"", "not a readable Parquet file"),
@@ -252,7 +252,7 @@ def test_numbers_of_any_spelling(tmp_path):
 
 @pytest.mark.parametrize("bad", [None, float("nan"), "", " \t", 3, ["a"]])
 def test_a_cell_that_is_no_text_is_named(bad, tmp_path):
-    with pytest.raises(InputError, match=r"row 2: .* in the text column 'c' is no text"):
+    with pytest.raises(InputError, match=r"row 2: .* in the text column 'c' is not a text"):
         table_of(tmp_path, "a", bad).texts("c")
 
 

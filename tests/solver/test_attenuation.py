@@ -1,4 +1,4 @@
-"""What scaling a neuron can do to a retrained head, and what only silencing it does."""
+"""Effects of scaling a neuron on a retrained head, and of suppressing it."""
 
 import numpy as np
 import pytest

@@ -152,7 +152,7 @@ def test_an_error_leaves_no_limit_behind(several):
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_a_forked_child_starts_without_the_limit(several, scipys):
     with one_scipy_thread():
-        with warnings.catch_warnings(action="ignore"):  # of forking beside other threads
+        with warnings.catch_warnings(action="ignore"):  # of forking with other threads
             child = os.fork()
         if child == 0:
             os._exit(0 if threads() == several else 1)

@@ -98,10 +98,10 @@ def test_a_large_file_is_never_in_memory(tmp_path):
         ({"label": [0, 1], "e": [["a"], ["b"]]}, {"embedding": "e"}, "lists of numbers"),
         ({"label": [0, 1], "e": [[1.0], [1.0]]}, {"embedding": "z"}, "no column 'z'"),
         ({"label": [0, 1], "e": [[1.0], [1.0]], "f": [[1], [1]]}, {}, "several columns of lists"),
-        ({"label": [0, 1], "e": [[1.0], [1.0, 2.0]]}, {}, "row 2 holds 2 numbers instead of 1"),
+        ({"label": [0, 1], "e": [[1.0], [1.0, 2.0]]}, {}, "row 2 has 2 numbers instead of 1"),
         ({"label": [0, 1], "e": [[1.0], None]}, {}, "row 2 has no value in 'e'"),
-        ({"label": [0, 1], "e": [[1.0], [float("nan")]]}, {}, "row 2 holds a value"),
-        ({"label": [0, 1], "e": [[1.0], [None]]}, {}, "row 2 holds a value"),
+        ({"label": [0, 1], "e": [[1.0], [float("nan")]]}, {}, "row 2 has a value"),
+        ({"label": [0, 1], "e": [[1.0], [None]]}, {}, "row 2 has a value"),
         ({"label": [0, None], "e": [[1.0], [2.0]]}, {}, "row 2 has no label"),
     ],
 )

@@ -92,7 +92,7 @@ def test_parts_of_any_size_merge_into_the_bytes_of_one_run(model, plan, dtype, s
 def test_parts_are_whole_windows_of_about_the_same_size(total, window, n):
     windows = -(-total // window)
     if n > windows:
-        with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; take fewer"):
+        with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; use fewer"):
             _contents.row_range(total, window, (1, n))
         return
     done, sizes = 0, set()
@@ -134,7 +134,7 @@ def test_a_part_is_a_store_of_its_rows(part, model):
 
 @pytest.mark.parametrize("i", [0, 4, -1])
 def test_there_are_parts_1_to_n(part, tmp_path, i):
-    with pytest.raises(InputError, match=f"no part {i} of 3; parts are 1 of n to n of n"):
+    with pytest.raises(InputError, match=f"no part {i} of 3; count from 1 of 3 to 3 of 3"):
         part(i, 3)
     assert not list(tmp_path.iterdir())
 
@@ -155,8 +155,8 @@ def refused(tmp_path, part):
 
 def test_missing_and_repeated_parts_are_named(part, refused):
     one, two, four = part(1, 4), part(2, 4), part(4, 4)
-    refused(r"Of 4 parts, 1 are missing: 3; embed them", one, two, four)
-    refused(r"Of 4 parts, 3 are missing: 1, 3, 4;", two)
+    refused(r"1 of 4 parts are missing: 3; embed them", one, two, four)
+    refused(r"3 of 4 parts are missing: 1, 3, 4;", two)
     refused(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
     refused("no parts to merge")
 
@@ -177,13 +177,13 @@ def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, t
         r"precision \('float32' and 'float64'\)": {"embedder": Embedder(model, dtype=float)},
     }.items():
         two = part(2, 2, name=f"{len(name)}", **options)
-        refused(rf"part1of2 and .* are no parts of one store, they differ in {name}", one, two)
+        refused(rf"part1of2 and .* are not parts of one store: they differ in {name}", one, two)
     refused(r"differ in number of parts \(2 and 3\)", one, part(2, 3))
 
 
 def test_a_whole_store_is_no_part(part, refused, model, tmp_path):
     whole = EmbeddingStore.write(tmp_path / "whole", Embedder(model), samples())
-    refused(r"whole is a whole store, not a part of one; leave it out", part(1, 2), whole)
+    refused(r"whole is a whole store, not a part; leave it out", part(1, 2), whole)
 
 
 def test_ranges_that_do_not_join_are_refused(part, refused):
@@ -195,13 +195,13 @@ def test_ranges_that_do_not_join_are_refused(part, refused):
     (two.path / "manifest.json").write_text(two_too)
     refused("part2of2 begins at row 10 instead of 20", one, two)
     (two.path / "manifest.json").write_text(json.dumps({**two.manifest, "total_rows": 50}))
-    refused("The parts hold 40 of 50 rows", one, two)
+    refused("The parts have 40 of 50 rows", one, two)
 
 
 def test_an_unfinished_part_is_named(part, model, tmp_path):
     with pytest.raises(Killed):
         part(1, 2, embedder=dying(Embedder(model), 2))
-    with pytest.raises(InputError, match="part1of2 holds 0 of 20 rows"):
+    with pytest.raises(InputError, match="part1of2 has 0 of 20 rows"):
         EmbeddingStore.merge([tmp_path / "part1of2", part(2, 2).path], tmp_path / "out")
 
 
@@ -256,7 +256,7 @@ def test_a_part_that_changes_while_it_is_merged_is_noticed(part, tmp_path, monke
         EmbeddingStore.merge(parts, tmp_path / "out")
 
 
-# -- the verb ---------------------------------------------------------------------------------
+# -- the command ------------------------------------------------------------------------------
 
 
 def test_the_verb_merges(part, tmp_path, capsys):

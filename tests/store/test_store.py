@@ -46,7 +46,7 @@ class Embedder:
 
     def on(self, engine):
         if engine not in ("local", "ray"):
-            raise InputError(f"engine is local or ray, not {engine!r}.")
+            raise InputError(f"engine must be local or ray, not {engine!r}.")
         return self
 
     def settings(self, X):
@@ -218,18 +218,18 @@ def test_precision_on_disk_can_be_chosen(write, model, samples):
         store = write(dtype, dtype=dtype, **wide)
         assert store.X.dtype == dtype == store.manifest["stored_dtype"]
         assert_array_equal(store.X, Embedder(model).transform(samples.X).astype(dtype))
-    with pytest.raises(InputError, match="dtype is float16 or float32, not 'int8'"):
+    with pytest.raises(InputError, match="dtype must be float16 or float32, not 'int8'"):
         write("int", dtype="int8")
 
 
 def test_values_too_large_for_float16_are_refused(write, model):
     large = Embedder(model, scale=2000.0)  # row 33 holds 66000
     with pytest.raises(
-        InputError, match=r"Row 33 holds 66000, more than the 65504 .*pass --dtype float32"
+        InputError, match=r"Row 33 has 66000, more than the 65504 .*pass --dtype float32"
     ):
         write(embedder=large, dtype="float16")
     huge = Embedder(model, scale=1e38, dtype=np.float64)
-    with pytest.raises(InputError, match=r"Row 0 holds 5e\+38, .* leave out --dtype"):
+    with pytest.raises(InputError, match=r"Row 0 has 5e\+38, .* leave out --dtype"):
         write("b", embedder=huge, dtype="float32")
 
 
@@ -333,7 +333,7 @@ def test_a_resumed_store_keeps_its_batch_size(write, model, unfinished, zoo):
 
 
 def test_an_unfinished_store_is_no_data(unfinished):
-    with pytest.raises(InputError, match="holds 20 of 40 rows"):
+    with pytest.raises(InputError, match="has 20 of 40 rows"):
         read_samples(unfinished)
 
 
@@ -350,7 +350,7 @@ def test_other_samples_are_not_mixed_in(write, samples, unfinished, zoo):
     for row in (0, 7, 19):
         X = samples.X.copy()
         X[row] += 1
-        with pytest.raises(InputError, match=r"Contents of the samples changed .* the 20 rows"):
+        with pytest.raises(InputError, match=r"Contents of the samples changed .* its 20 rows"):
             write(samples=changed(samples, X=X))
     assert zoo.contents(unfinished) == before
     write()
@@ -446,7 +446,7 @@ def test_an_embedder_that_gives_other_rows_than_it_should(write, model):
 
     for name, embedder, said in [
         ("few", giving((30, 5)), "stopped at row 30 of 40"),
-        ("many", giving((30, 5), (20, 5)), "gave more than 40 rows"),
+        ("many", giving((30, 5), (20, 5)), "returned more than 40 rows"),
         ("wide", giving((30, 5), (10, 6)), "From row 30 on, there are 6 neurons in float32 inst"),
     ]:
         with pytest.raises(InputError, match=said):
@@ -528,7 +528,7 @@ def test_a_file_system_without_locks_is_used_without(write, monkeypatch, caplog)
 
     monkeypatch.setattr(fcntl, "flock", flock)
     write()
-    assert "cannot be locked here" in caplog.text
+    assert "cannot be locked on this" in caplog.text
 
 
 # -- overwriting ------------------------------------------------------------------------------
@@ -578,7 +578,7 @@ def test_killed_while_replacing_the_old_store_is_not_taken_for_the_new(
         patch.setattr(os, "replace", killing(os.replace, 2, after=False))
         with pytest.raises(Killed):
             write(samples=fresh, force=True)
-    with pytest.raises(InputError, match="holds 0 of 40 rows"):
+    with pytest.raises(InputError, match="has 0 of 40 rows"):
         EmbeddingStore.open(tmp_path / "store")
     assert_array_equal(write(samples=fresh).y, fresh.y)
 
@@ -629,7 +629,7 @@ def test_a_store_never_takes_the_place_of_what_is_read(write, samples, zoo, tmp_
     before = zoo.contents(store)
     (tmp_path / "link").symlink_to(store)
     for name in ("store", "link"):
-        with pytest.raises(InputError, match=r"holds .*X\.npy, an input of this job"):
+        with pytest.raises(InputError, match=r"contains .*X\.npy, an input of this job"):
             write(name, samples=read_samples(store / "X.npy"), force=force)
     assert zoo.contents(store) == before
 
@@ -656,7 +656,9 @@ def test_a_full_disk_is_one_sentence_and_the_store_can_be_finished(write, zoo, m
 
     with monkeypatch.context() as patch:
         patch.setattr(_rows_file.RowFile, "_write", full)
-        with pytest.raises(InputError, match=r"no room for .*store \(No space.*again") as error:
+        with pytest.raises(
+            InputError, match=r"not enough disk space for .*store \(No space.*again"
+        ) as error:
             write()
     assert error.value.__cause__.errno == errno.ENOSPC
     assert zoo.contents(write().path) == whole
@@ -673,7 +675,9 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
         try:
             if "force" in when:
                 limit()
-            with pytest.raises(InputError, match=r"no room for .*store \(File too large"):
+            with pytest.raises(
+                InputError, match=r"not enough disk space for .*store \(File too large"
+            ):
                 write(**when)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -683,7 +687,9 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
 def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=N * 5 * 4 - 1))
     embedder = Embedder(model)
-    with pytest.raises(InputError, match=r"no room for .*: it needs about 800 bytes, and 799 b"):
+    with pytest.raises(
+        InputError, match=r"not enough disk space for .*: it needs about 800 bytes, and 799 b"
+    ):
         write(embedder=embedder)
     assert not embedder.started
     assert not (tmp_path / "store").exists()
@@ -692,7 +698,7 @@ def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_folder_that_cannot_be_written(write):
-    with pytest.raises(InputError, match=r"^/proc/store cannot be written \(.*another place\.$"):
+    with pytest.raises(InputError, match=r"^/proc/store cannot be written \(.*another path\.$"):
         write("/proc/store")
 
 
@@ -707,7 +713,9 @@ def test_a_file_replaced_while_it_is_written_is_noticed(write, tmp_path, how):
         if how == "replaced":
             np.save(file, np.zeros((N, 5), np.float32))
 
-    with pytest.raises(InputError, match=r"embeddings\.npy was replaced or removed while it was"):
+    with pytest.raises(
+        InputError, match=r"embeddings\.npy was replaced or removed while ntkit was"
+    ):
         write(progress=meddle)
     assert json.loads((tmp_path / "store" / "manifest.json").read_text())["finished_rows"] == 10
     write(force=True)

@@ -1,4 +1,4 @@
-"""What tells a shortcut's errors from noise: the learned share, weights of cells, penalties."""
+"""A shortcut's errors or noise: error recovery rate, weights of groups, penalties."""
 
 import numpy as np
 import pytest

@@ -435,10 +435,10 @@ def test_random_inputs_fit_the_model(zoo, dtype, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "shape", "said"),
     [
-        (TensorProto.FLOAT, ["batch", "length"], "leaves its size open"),
-        (TensorProto.FLOAT, None, "leaves its size open"),
-        (TensorProto.UINT8, ["batch", "length"], "leaves its size open"),
-        (TensorProto.UINT32, ["batch", 6], "takes no plain numbers"),
+        (TensorProto.FLOAT, ["batch", "length"], "has an open size"),
+        (TensorProto.FLOAT, None, "has an open size"),
+        (TensorProto.UINT8, ["batch", "length"], "has an open size"),
+        (TensorProto.UINT32, ["batch", 6], "does not have plain numbers"),
     ],
 )
 def test_inputs_that_cannot_be_guessed(zoo, kind, shape, said, tmp_path):

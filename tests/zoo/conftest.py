@@ -34,8 +34,8 @@ def table(found):
     rows = [line(*entry) for entry in sorted(found, key=lambda f: (f[0].producer, f[0].name))]
     n_refused = sum(f is None for _, f, _ in found)
     summary = (
-        f"{len(found)} models: {len(found) - n_refused} went round, {n_refused} were rightly "
-        f"refused. Written by {versions(found)}."
+        f"ntkit rewrote {len(found) - n_refused} of {len(found)} models and rightly refused "
+        f"{n_refused}. Exporters: {versions(found)}."
     )
     return "\n".join([summary, "", HEADER, *rows, ""])
 

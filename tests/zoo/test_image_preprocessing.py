@@ -126,7 +126,7 @@ REFUSED = {
 
 
 def noise(width, height, mode="RGB"):
-    """The strictest of pictures: neighbours have nothing in common."""
+    """The strictest image: neighbouring pixels have nothing in common."""
     rng = np.random.default_rng(width * height)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(mode)
 
@@ -164,7 +164,7 @@ def oracle(folder, backend):
 
 
 def differences(processor, steps):
-    """Differences of pixels, in steps of 1 of 255, for each picture."""
+    """Differences of pixels, in steps of 1 of 255, for each image."""
     for image in PICTURES.values():
         with quietly():
             wanted = np.asarray(processor(as_read(image), return_tensors="pt")["pixel_values"])[0]
@@ -274,7 +274,7 @@ def test_pixels_are_those_of_timm(name, form, tmp_path):
 
 
 def test_every_model_of_timm_is_right_or_refused(tmp_path):
-    """All configurations of all models, on one picture each; the refused ones are few and named."""
+    """All configurations of all models, on one image each; few are refused, and they are named."""
     seen, reasons = {}, {}
     for name in timm.list_pretrained():
         config = timm.models.get_pretrained_cfg(name).to_dict()

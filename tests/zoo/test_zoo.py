@@ -91,7 +91,7 @@ def goes_round(row, model, path, X):
     head = model.head
     spread = head.coef.std() or 1.0
     coef = head.coef + rng.normal(size=head.coef.shape) * spread
-    coef[:, rng.random(head.n_neurons) < 0.3] = 0  # silenced neurons
+    coef[:, rng.random(head.n_neurons) < 0.3] = 0  # suppressed neurons
     changed = LinearHead(coef, head.intercept + rng.normal(size=head.n_logits), head.classes)
     check = save_verified(
         model.with_head(changed), folder / "new.onnx", original=model, X=X, device="cpu"

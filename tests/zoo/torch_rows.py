@@ -428,7 +428,7 @@ _ENDINGS = [
     _ts("BatchNorm after the head", _NORMED_LOGITS, REGION),
     # aten::bilinear has no TorchScript translation.
     _dyn("Bilinear", _BILINEAR, refused="not linear"),
-    _dyn("LoRA beside the head", _mlp(_lora, **_LOW_RANK), REGION),
+    _dyn("LoRA next to the head", _mlp(_lora, **_LOW_RANK), REGION),
     *_both("two heads", _mlp(_two_heads, **_WITH_OTHER), refused="Two or more", **_TWO_NAMES),
     _dyn(
         "two heads, one named",

@@ -1,6 +1,7 @@
-"""Which attributes the errors of a model depend on: contrasts, tested, ranked, put into families.
+"""Findings: attributes that the errors of a model depend on, tested, ranked and grouped.
 
-A *finding* is an attribute that goes with a class and on which the errors of that class depend.
+A *finding* is an attribute that is correlated with a class, and that the errors of that class
+depend on.
 """
 
 from ntkit.attributes.findings._finding import ALIKE as ALIKE

@@ -1,4 +1,4 @@
-"""Findings: attributes that go with a class and on which the errors depend, ranked."""
+"""Findings: attributes that are correlated with a class and that the errors depend on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ntkit.metrics import wilson
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """Samples of a class that have an attribute, or have not."""
+    """Samples of a class that have an attribute, or that do not have it."""
 
     label: Any
     having: bool
@@ -32,46 +32,47 @@ class FindingGroup:
 class Finding:
     """An attribute that is correlated with a class, and on which the errors of the model depend.
 
-    It is not a verdict: the word *bad* is correlated with bad reviews, and rightly. A person tells.
+    A finding is not a verdict: the word *bad* is correlated with bad reviews, and rightly. A person
+    decides.
 
     Attributes
     ----------
     name : str
-        Name of the attribute, as ``word:film``.
+        Name of the attribute, such as ``word:film``.
     feature_set : str
-        Kind of the feature set that it is from, as ``word``.
+        Kind of its feature set, such as ``word``.
     exact : bool
-        Whether the input says it in so many words, or it is inferred.
+        Whether the input states the attribute; else it is inferred.
     goes_with : object
         The class.
     present : bool
-        Whether having it is correlated with the class, rather than not having it.
+        True if having the attribute is correlated with the class; False if not having it is.
     n, n_known : int
-        Samples that have it, and samples for which it is known.
+        Number of samples that have it, and number of samples for which it is known.
     share, share_elsewhere : float
-        Share of the samples that have it, in the class and in all others.
+        Share of the samples that have it, in the class and in all other classes.
     association : float
         z of the difference between these shares.
     error_contrast : float
-        z of the errors that relying on it explains, within classes.
+        z of the errors that relying on the attribute explains, within classes.
     score : float
         The smaller of the two.
     p_value : float
-        Of both being so large by chance, after Holm's correction for the attributes of its
-        kind, and for the number of kinds looked at.
+        p-value of the score: probability that both z are so large by chance. It has Holm's
+        correction for the attributes of the same kind, and a correction for the number of kinds.
     same, opposed : tuple of str
-        Attributes that say the same; and its opposites, which go with another class.
+        Attributes that mean the same, and opposites, which are correlated with another class.
     values : tuple of tuple of str
-        Attributes that groups are made of, for each value; the first are the finding's own. They
-        are of its kind, so that a word stands for words only. If no attribute that says the same
-        has a name (neurons, clusters), they are of any kind.
+        Attributes for each value of the groups; the first ones are the finding's own. They are of
+        its kind, so a word stands for words only. If no attribute with the same meaning has a name
+        (neurons, clusters), they are of any kind.
     groups : tuple of FindingGroup
-        By class (``label``), those ``having`` it and those that have not: ``count``, ``accuracy``
-        (NaN if there are none) with Wilson's ``interval`` of 95 %, and whether it ``agrees`` with
-        the class.
+        For each class (``label``), the samples ``having`` the attribute and the others: ``count``,
+        ``accuracy`` (NaN if there are none) with Wilson's ``interval`` of 95 %, and whether the
+        group ``agrees`` with the class.
     examples : dict of str to tuple of int
-        Rows of samples: "conflicting, wrong", "conflicting, right", "agreeing, wrong" and
-        "agreeing, right", some of each.
+        Rows of some samples for each of "conflicting, wrong", "conflicting, right", "agreeing,
+        wrong" and "agreeing, right".
     """
 
     name: str
@@ -95,16 +96,16 @@ class Finding:
 
     @property
     def worst(self) -> FindingGroup:
-        """The conflicting samples that are surely wrong most often: of the lowest upper limit."""
+        """The conflicting group with the lowest upper limit of its accuracy."""
         conflicting = [group for group in self.groups if not group.agrees and group.count]
         return min(conflicting, key=lambda group: group.interval[1])
 
     def beside(self, group: FindingGroup) -> FindingGroup:
-        """The other samples of a cell's class."""
+        """The other group of the same class."""
         return next(c for c in self.groups if c.label == group.label and c.having != group.having)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold; NaN becomes None."""
+        """The fields as values that JSON can hold; NaN becomes None."""
         return dict(plain(self))
 
     def __str__(self) -> str:
@@ -112,10 +113,9 @@ class Finding:
         other = self.beside(worst)
         what = "Having" if self.present else "Not having"
         sentence = (
-            f"{what} {self.name!r} goes with class {_label(self.goes_with)}: "
-            f"{percent(self.share)} of its samples have it, "
-            f"{percent(self.share_elsewhere)} of the others. "
-            f"Of class {_label(worst.label)}, {_right(worst)} {_with(worst)}"
+            f"{what} {self.name!r} is correlated with class {_label(self.goes_with)}: "
+            f"{percent(self.share)} of its samples have it, {percent(self.share_elsewhere)} of the "
+            f"others. Of class {_label(worst.label)}, {_right(worst)} {_with(worst)}"
         )
         return f"{sentence}, {_right(other)} {_with(other)}." if other.count else f"{sentence}."
 
@@ -133,25 +133,25 @@ def _label(label: Any) -> str:
 
 
 ALIKE = 0.35
-"""Correlation within classes from which on attributes are taken for one; of words that have nothing
-to do with each other it is below 0.15."""
+"""Correlation within classes above which attributes count as one; unrelated words are below."""
 _ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
 class Family:
-    """Attributes that belong together, by their places in a ranking; the leader has most score."""
+    """Attributes that belong together, as places in a ranking; the leader has the highest score."""
 
     leader: int
     members: list[int]
 
 
 def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[Family]:
-    """Join each attribute to the leader that it says most alike, or make it a leader."""
-    # An attribute says the same as a leader if it is read from the same column, or if they are
-    # correlated: those that go with other classes the other way round (*film* and *movie*), those
-    # that go with the same class either way, for exclusive ones may mean the same (*movie* and
-    # *movies*). Being alike is asked of the leader alone: it does not pass on.
+    """Assign each attribute to the most similar leader, or make it a leader."""
+    # An attribute is similar to a leader if it is read from the same column, or if they are
+    # correlated. If they are correlated with different classes, the correlation must be negative
+    # (*film* and *movie*). With the same class either sign counts, because exclusive attributes may
+    # mean the same (*movie* and *movies*). Only similarity to the leader counts: it is not
+    # transitive.
     joined = list[Family]()
     for i, origin in enumerate(origins):
         alike = list[float]()
@@ -170,7 +170,7 @@ def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[Fa
 def led_by_names(
     found: Sequence[Family], named: Sequence[bool], origins: Sequence[str]
 ) -> list[Family]:
-    """Let the first member that has a name lead its family; families of one column become one."""
+    """Make the first member with a name the leader; merge families of one column."""
     joined = dict[str, list[int]]()
     for family in found:
         leader = next((i for i in family.members if named[i]), family.leader)
@@ -183,9 +183,9 @@ def led_by_names(
 
 
 def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Array:
-    """Correlation of attributes within classes, all classes together."""
-    # Two attributes that both go with a class are correlated by that alone; within classes a
-    # shortcut and what the classes are really about are not.
+    """Correlation of attributes within classes, summed over the classes."""
+    # Two attributes that are correlated with a class are correlated with each other for that reason
+    # alone. Within classes, a shortcut and the true content of the classes are not.
     n_classes = int(y_index.max()) + 1
     mass, sums = np.zeros((2, n_classes, values.shape[1]))
     parts = [slice(start, start + _ROWS) for start in range(0, len(values), _ROWS)]
@@ -205,7 +205,7 @@ def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Ar
 
 
 def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[list[int]]]:
-    """Side of a family that each sample is on: that of the class that what it has goes with."""
+    """Value of a family for each sample: the class that its attribute is correlated with."""
     members: dict[int, list[int]] = {}
     for i, on in enumerate(side.tolist()):
         others = members.setdefault(on, [])
@@ -236,10 +236,11 @@ class Ranking:
 
 
 def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> Ranking:
-    """Test every attribute of every view, a block at a time."""
-    # Kinds of views share the chance of a false alarm equally, and Holm's correction is for the
-    # attributes of a kind: thousands of channels do not raise the bar for two hundred words. The
-    # chance that anything comes up where there is nothing stays what it is, by Bonferroni's bound.
+    """Test every attribute of every feature set, one block at a time."""
+    # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
+    # correction counts the attributes of one kind: thousands of channels do not raise the threshold
+    # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
+    # same.
     names, origins, numbers = list[str](), list[str](), list[int]()
     contrasts = list[Contrast]()
     of_all = Marks.of(predictions)
@@ -259,7 +260,9 @@ def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> 
     corrected = _corrected(
         p, which, [feature_set.kind for feature_set in feature_sets], 1 if C == 2 else C
     )
-    order = np.argsort(-score.round(9), kind="stable")  # opposites tie, whatever the rounding
+    order = np.argsort(
+        -score.round(9), kind="stable"
+    )  # opposites are ties, independent of rounding
     return Ranking(
         [names[i] for i in order],
         [origins[i] for i in order],
@@ -268,7 +271,7 @@ def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> 
 
 
 def _corrected(p: Array, which: Array, kinds: Sequence[str], n_classes: int) -> Array:
-    """p-values corrected within each kind of view, and for the number of kinds that there are."""
+    """p-values corrected within each kind of feature set, and for the number of kinds."""
     of_kind = np.asarray([kinds.index(kind) for kind in kinds], dtype=int)[which]
     there = np.unique(of_kind)
     corrected = np.ones(len(p))
@@ -279,7 +282,7 @@ def _corrected(p: Array, which: Array, kinds: Sequence[str], n_classes: int) -> 
 
 
 def holm(p: Array, n_tests: int) -> Array:
-    """Holm's correction of the smallest p-values of some number of tests."""
+    """Holm's correction of the smallest p-values of a number of tests."""
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(p[order] * (n_tests - np.arange(len(p))))
     corrected = np.empty(len(p))
@@ -287,17 +290,17 @@ def holm(p: Array, n_tests: int) -> Array:
     return corrected
 
 
-_MOST = 300  # attributes that are made families of
+_MOST = 300  # number of attributes that are grouped into families
 NAMELESS = ("layer", "embedding", "input")
-"""Kinds of views whose attributes only a number tells apart: no person can say what they are."""
-MOST_INFERRED = 5  # families of a kind that is inferred: each costs a person's time
+"""Kinds whose attributes have only numbers as names: no person can say what they mean."""
+MOST_INFERRED = 5  # families of an inferred kind: each takes a person's time
 _EXAMPLES = 6
 _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Findings, and what each sample has of them."""
+    """Findings, and the value of each finding for every sample."""
 
     findings: tuple[Finding, ...]
     n_looked_at: dict[str, int]
@@ -307,14 +310,14 @@ class Findings:
 
     @property
     def value_names(self) -> tuple[tuple[str, ...], ...]:
-        """For each family, the attribute that each side is called after, from 1 on."""
+        """For each family, the attribute that names each value, from 1 on."""
         return tuple(tuple(side[0] for side in one.values) for one in self.findings)
 
 
 def find_findings(
     feature_sets: Sequence[FeatureSet], predictions: Predictions, alpha: float
 ) -> Findings:
-    """Look at all attributes of all views."""
+    """Test all attributes of all feature sets."""
     ranking = ranking_of(feature_sets, predictions)
     passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
     inferred = np.asarray([not feature_set.exact for feature_set in feature_sets], dtype=bool)
@@ -330,7 +333,7 @@ def find_findings(
     groups, left_out = _clearest(joined, feature_sets, ranking.feature_set[top])
     findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
     for group in groups:
-        # What has a name stands for itself, not for a neuron.
+        # An attribute with a name stands for itself, not for a neuron.
         kind = kinds[group.leader]
         shown = [i for i in group.members if kind in NAMELESS or kinds[i] == kind]
         of_sample, on = sides(values[:, shown], side[shown], correlation[np.ix_(shown, shown)])
@@ -349,7 +352,7 @@ def find_findings(
 def _clearest(
     found: Sequence[Family], feature_sets: Sequence[FeatureSet], feature_set: Array
 ) -> tuple[list[Family], dict[str, int]]:
-    """Families to ask about, and how many of each kind are left out: what is exact all comes up."""
+    """Families to ask about, and the number left out for each kind; stated attributes all stay."""
     kept, counts = list[Family](), Counter[str]()
     for family in found:
         leader = feature_sets[feature_set[family.leader]]
@@ -362,7 +365,7 @@ def _clearest(
 def _values_of(
     feature_sets: Sequence[FeatureSet], ranking: Ranking, top: Array, n_samples: int
 ) -> Array:
-    """The attributes at the top of a ranking, of every sample: int8, (N, T)."""
+    """The attributes at the top of a ranking for every sample: int8, (N, T)."""
     values = np.empty((n_samples, len(top)), dtype=np.int8)
     for number, feature_set in enumerate(feature_sets):
         place = {
@@ -395,7 +398,7 @@ def _finding(
     label = predictions.classes[goes_with]
     others = sorted(
         family.members[1:], key=lambda i: ranking.feature_set[top[i]]
-    )  # as views are given
+    )  # in the order of the feature sets
     return Finding(
         name=ranking.names[at],
         feature_set=feature_set.kind,
@@ -426,7 +429,7 @@ def _share(column: Array, rows: Array, weight: Array) -> float:
 def _groups(
     column: Array, known: Array, goes_with: int, present: bool, predictions: Predictions
 ) -> tuple[FindingGroup, ...]:
-    """Accuracies by class, of those that have the attribute and those that have not."""
+    """Accuracies by class, for samples with and without the attribute."""
     C = len(predictions.classes)
     index = 2 * predictions.y_index[known] + (column[known] == 1)
     weight, right = predictions.weight[known], ~predictions.wrong[known]

@@ -24,7 +24,7 @@ class Predictions:
 
     @property
     def wrong(self) -> Array:
-        """Whether another class is predicted: bool, (N,)."""
+        """Whether the predicted class is wrong: bool, (N,)."""
         return np.asarray(self.pred_index != self.y_index)
 
 
@@ -33,10 +33,10 @@ _BYTES = 64 << 20  # of a product of dense values
 
 @dataclass(frozen=True, eq=False)
 class Tallies:
-    """Counts of B attributes and C classes, each class at its effective number of samples."""
+    """Counts of B attributes and C classes, where each class counts with its effective size."""
 
-    # Weights count within a class by their effective number, the square of their sum over the sum
-    # of their squares; without weights these are plain counts.
+    # Within a class, the effective number of samples is the square of the sum of the weights over
+    # the sum of their squares. Without weights these are plain counts.
 
     having: Array
     wrong: Array
@@ -48,7 +48,7 @@ class Tallies:
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Class and error of each sample, as a matrix that attributes are multiplied with."""
+    """Class and error of each sample, as a matrix for products with attributes."""
 
     matrix: Any
     size: Array
@@ -57,7 +57,7 @@ class Marks:
 
     @classmethod
     def of(cls, predictions: Predictions, known: Array | None = None) -> Marks:
-        """Of all samples, or of those that are known."""
+        """Totals of all samples, or of the samples with known values."""
         y, pred, wrong = predictions.y_index, predictions.pred_index, predictions.wrong
         weight, C = predictions.weight, len(predictions.classes)
         if known is not None:
@@ -77,13 +77,13 @@ class Marks:
 
 
 def tallies(block: Block, marks: Marks) -> Tallies:
-    """Count the attributes of a block by class and by error."""
+    """Count the attributes of a block by class and error."""
     having, wrong, taken_for = np.split(product_of(block.values, marks.matrix), 3, axis=1)
     return Tallies(having, wrong, taken_for, marks.size, marks.confusion, marks.unit)
 
 
 def product_of(values: Any, marks: Any) -> Array:
-    """Transposed values (B, N) times marks (N, M), dense."""
+    """Transposed values (B, N) times indicators (N, M), dense."""
     if sparse.issparse(values):
         return np.asarray((values.T @ marks).toarray(), dtype=np.float64)
     step = max(1, _BYTES // max(1, 8 * len(values)))
@@ -94,15 +94,15 @@ def product_of(values: Any, marks: Any) -> Array:
     return product
 
 
-_SMALL = 5.0  # expected count below which the normal distribution is no approximation
-_LIKELY = 5  # classes of an attribute, of which one is chosen by exact distributions
-_NEAR = 1.0  # z below which either says the same: nothing
+_SMALL = 5.0  # expected count below which the normal approximation is not accurate
+_LIKELY = 5  # classes of an attribute that get exact distributions before one class is chosen
+_NEAR = 1.0  # z below which neither test says anything
 _TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Of B attributes, for the class that each goes with most clearly; arrays of shape (B,)."""
+    """Contrasts of B attributes, each for its most clearly correlated class; shape (B,)."""
 
     goes_with: Array
     association: Array
@@ -110,40 +110,41 @@ class Contrast:
 
     @property
     def score(self) -> Array:
-        """The smaller of the two, the sign of the association aside."""
+        """The smaller of the two, regardless of the sign of the association."""
         return np.asarray(np.minimum(np.abs(self.association), self.errors))
 
     @property
     def p_value(self) -> Array:
-        """Of both being so large by chance, for one attribute and one class."""
-        # The association counts in either direction, the errors in the one that it predicts.
+        """Probability that both are so large by chance, for one attribute and one class."""
+        # The association is two-sided; the errors count only in the predicted direction.
         return np.asarray(np.maximum(2 * norm.sf(np.abs(self.association)), norm.sf(self.errors)))
 
 
 def contrast(t: Tallies) -> Contrast:
     r"""Association and error contrast of every attribute, for the class of highest score."""
-    # An attribute goes with class k if a larger share of k than of the other classes has it. If a
-    # model leans on it, samples of k *without* it are wrong more often than those with it, and
-    # samples of other classes *with* it are taken for k more often than those without. Both are
-    # tested within classes, so that neither the classes' shares nor their error rates matter:
-    # z = (z_k + z_{¬k}) / √2,
-    # where the other classes are added up as Cochran, Mantel and Haenszel do. With two classes that
-    # is the difference between the error rates of samples that conflict with their class and that
-    # agree, as a z for each class, summed. Where the absence goes with the class, signs are turned.
+    # An attribute is correlated with class k if a larger share of k than of the other classes has
+    # it. If a model relies on it, samples of k *without* it are wrong more often than those with
+    # it, and samples of other classes *with* it are predicted as k more often than those without.
+    # Both are tested within classes, so neither the classes' shares nor their error rates matter: z
+    # = (z_k + z_{¬k}) / √2, with the other classes combined by Cochran, Mantel and Haenszel's
+    # formula. With two classes that is the difference between the error rates of samples that
+    # conflict with their class and of samples that agree, as a z for each class, summed. If the
+    # absence is correlated with the class, the signs are reversed.
     likely = np.ones(t.having.shape, dtype=bool)
     if len(t.size) > _LIKELY:  # exact distributions of a million pairs would take minutes
         rough = _statistics(t, ~likely)[2]
         likely = rough >= np.partition(rough, -_LIKELY, axis=1)[:, [-_LIKELY]]
     association, errors, score = _statistics(t, likely)
     score = np.where(likely, score, -np.inf)
-    # Two classes say the same: the one that having it goes with is taken.
+    # Both classes have the same result: the class that having the attribute is correlated with is
+    # used.
     best = np.argmax(association if len(t.size) == 2 else score, axis=1)
     at = np.arange(len(best)), best
     return Contrast(best, association[at], errors[at])
 
 
 def _statistics(t: Tallies, exact: Array) -> tuple[Array, Array, Array]:
-    """Association, errors and score, of shape (B, C); where said, from exact distributions."""
+    """Association, errors and score, of shape (B, C); exact for the chosen entries."""
     association = _association(t, exact)
     direction = np.where(association < 0, -1.0, 1.0)
     of_class = excess(t.wrong, t.having, t.confusion.sum(axis=1), t.size, exact)
@@ -152,8 +153,11 @@ def _statistics(t: Tallies, exact: Array) -> tuple[Array, Array, Array]:
 
 
 def _association(t: Tallies, exact: Array) -> Array:
-    """Of shape (B, C): the class's share against the others', at their effective numbers."""
-    mass, weighed = t.size * t.unit, t.having * t.unit  # weights, and those of samples having it
+    """Shape (B, C): the share of the class against the others', at their effective sizes."""
+    mass, weighed = (
+        t.size * t.unit,
+        t.having * t.unit,
+    )  # total weight, and weight of the samples with the attribute
     square = t.size * t.unit**2
     rest, rest_square = mass.sum() - mass, square.sum() - square
     rest_size = np.divide(rest**2, rest_square, out=np.zeros_like(rest), where=rest_square > 0)
@@ -168,7 +172,7 @@ def _association(t: Tallies, exact: Array) -> Array:
 
 
 def _of_other_classes(t: Tallies, exact: Array) -> Array:
-    """Of shape (B, C): are others that have it taken for the class more often? Within classes."""
+    """Shape (B, C): whether others with the attribute are predicted as the class, in classes."""
     if len(t.size) == 2:
         flip = [1, 0]
         return excess(
@@ -181,16 +185,17 @@ def _of_other_classes(t: Tallies, exact: Array) -> Array:
     variance = spread @ (share * (1 - share) * size / np.maximum(size - 1, 1))
     z = _normal(t.taken_for, expected, variance)
     small = exact & (expected < _SMALL) & (z >= _NEAR)
-    # A sum of hypergeometric counts is less spread than Poisson's: on the safe side above the mean.
+    # A sum of hypergeometric counts has a smaller variance than Poisson's, so this is conservative
+    # above the mean.
     o, e = np.rint(t.taken_for[small]), expected[small]
     z[small] = _from_tails(poisson.sf(o, e), poisson.cdf(o - 1, e), poisson.pmf(o, e), z[small])
     return np.asarray(z)
 
 
 def excess(both: Any, having: Any, marked: Any, size: Any, exact: Any = True) -> Array:
-    """Excess of samples that have an attribute and are marked over their expected number, as z."""
-    # Where an expected count of the four is below 5, from the exact distribution (Fisher's test,
-    # mid-p), else the normal one. 0 where nothing can be said.
+    """Difference of the marked samples with an attribute from their expected number, as z."""
+    # If one of the four expected counts is below 5: Fisher's exact test with mid-p, else the normal
+    # approximation. 0 if the counts say nothing.
     both, having, marked, size = np.broadcast_arrays(
         *(np.asarray(v, dtype=np.float64) for v in (both, having, marked, size))
     )
@@ -213,7 +218,7 @@ def _normal(observed: Array, expected: Array, variance: Array) -> Array:
 
 
 def _from_tails(above: Array, below: Array, here: Array, otherwise: Array) -> Array:
-    """Normal z of the mid-p of discrete counts; ``otherwise`` where that is out of all reach."""
+    """Normal z of the mid-p of discrete counts; ``otherwise`` for an extreme p."""
     upper, lower = above + here / 2, below + here / 2
     smaller = np.minimum(upper, lower)
     z = np.where(upper < lower, norm.isf(smaller), -norm.isf(smaller))

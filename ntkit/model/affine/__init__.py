@@ -1,4 +1,4 @@
-"""The affine region before some scores: where it is cut, what it amounts to, what reads it."""
+"""The affine region before some scores: its limits, its weights, and the tensor it reads."""
 
 from ntkit.model.affine._embedding import EMBEDDING, Nodes, found_by_the_model, side_by_side
 from ntkit.model.affine._linear_classifier import reads_a_network, taken_apart

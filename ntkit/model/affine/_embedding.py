@@ -1,4 +1,4 @@
-"""Put the embedding of a sample into a graph: positions chosen, tensors side by side."""
+"""Add the embedding of a sample to a graph: positions chosen, tensors concatenated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EMBEDDING = "ntkit.embedding"
 
 
 class Nodes(graph.Nodes):
-    """Adds operators to a graph; ``in_graph`` gives its own tensor for one of the model's."""
+    """Adds operators to a graph; ``in_graph`` returns its tensor for one of the model's."""
 
     def __init__(
         self, add: Callable[[ir.Node], object], in_graph: Callable[[ir.Value], ir.Value]
@@ -35,7 +35,7 @@ class Nodes(graph.Nodes):
 def side_by_side(
     nodes: Nodes, sources: Sequence[Source], n_scores: int, runner: Runner
 ) -> ir.Value:
-    """One row of neurons per sample, (N, D): the sources, flat, one after the other."""
+    """One row of neurons per sample, (N, D): the sources, flattened and concatenated."""
     parts = [_row(nodes, source, n_scores, runner) for source in sources]
     result = parts[0] if len(parts) == 1 else nodes.node("Concat", parts, {"axis": 1})
     if len(parts) > 1 or not sources[0].is_embedding:
@@ -64,14 +64,14 @@ def _row(nodes: Nodes, source: Source, n_scores: int, runner: Runner) -> ir.Valu
     for node in source.chain:
         value = _moved(nodes, value, node, source, n_scores, runner)
     if len(source.shape) == 2 and not source.chain:
-        return value  # of a row per sample already
+        return value  # already of one row per sample
     return nodes.node("Flatten", [value], {"axis": 1})
 
 
 def _moved(
     nodes: Nodes, value: ir.Value, node: ir.Node, source: Source, n_scores: int, runner: Runner
 ) -> ir.Value:
-    """A copy of an operator that moves or chooses positions, on neurons instead of scores."""
+    """A copy of an operator that moves or chooses positions, for neurons instead of scores."""
     if node.op_type == "Reshape":
         sides = moved_shape(runner.target(node), source, n_scores)
         return nodes.node("Reshape", [value, nodes.constant(np.asarray(sides, np.int64))])

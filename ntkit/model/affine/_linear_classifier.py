@@ -1,4 +1,4 @@
-"""A LinearClassifier on the embeddings of a network, taken apart into plain operators."""
+"""A LinearClassifier on the embeddings of a network, converted into plain operators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_NODES = 100_000
 
 
 def reads_a_network(node: ir.Node) -> bool:
-    """Whether what a node reads comes from products with something not linear after one."""
+    """Whether a node's input comes from products followed by something not linear."""
     inputs = [value for value in node.inputs if value is not None]
     before = [(v, n) for v in islice(ancestors(inputs), _MOST_NODES) if (n := v.producer())]
     bent = any(not _affine(value, node) for value, node in before)
@@ -35,7 +35,7 @@ def _affine(value: ir.Value, node: ir.Node) -> bool:
 
 
 def taken_apart(model: ir.Model) -> ir.Model | None:
-    """Copy the model with a Gemm in the place of each LinearClassifier on an embedding."""
+    """Copy the model with a Gemm instead of each LinearClassifier on an embedding."""
     # None if there is no such classifier.
     if all(node.op_type != "LinearClassifier" for node in model.graph):
         return None
@@ -82,7 +82,7 @@ def _texts(labels: Any) -> ir.StringTensor:
 
 
 def _scores(nodes: Nodes, data: ir.Value, weight: Array, bias: Array, transform: str) -> ir.Value:
-    """The classifier's second output; of one unit where its two rows are each other's negative."""
+    """The classifier's second output; of one unit if its two rows are each other's negative."""
     mirrored = len(bias) == 2 and (weight[0] == -weight[1]).all() and bias[0] == -bias[1]
     if transform == "LOGISTIC" and mirrored:
         weight, bias = weight[1:], bias[1:]

@@ -1,4 +1,4 @@
-"""Operators that are affine in their data, and which of their inputs may carry it."""
+"""Operators that are affine in their data, and the inputs that may carry data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
 
 
 def _integer_product(node: ir.Node) -> ir.Node | None:
-    """The MatMulInteger whose result a Mul scales; None if it is no such Mul."""
+    """The MatMulInteger whose result a Mul scales; None if there is none."""
     if node.op_type != "Mul" or len(node.inputs) != 2 or not is_standard(node):
         return None
     products = (_through_no_ops(value) for value in node.inputs)
@@ -61,7 +61,7 @@ def _through_no_ops(value: ir.Value | None) -> ir.Node | None:
 
 
 def _along(array: Any, data: Any, axis: int) -> Any:
-    """A scale or zero point per tensor or per channel, to be broadcast."""
+    """A scale or zero point per tensor or per channel, for broadcasting."""
     array = np.asarray(0.0 if array is None else array, np.float64)
     if array.size == 1:
         return array.reshape(())
@@ -145,7 +145,7 @@ PRODUCTS = frozenset(
 _MOST_INPUTS = 300
 _OF_ONNX_RUNTIME = frozenset(["QGemm", "MatMulNBits", "QLinearAdd"])
 _QUANTISED = "a quantised head; debias the float model and quantise the result"
-_FUSED = "an operator of ONNX Runtime's optimiser; debias the model as it was exported"
+_FUSED = "an operator of ONNX Runtime's optimiser; debias the exported model instead"
 _UNREAD = "which ntkit does not read as a linear layer"
 _MENDS = {
     **dict.fromkeys(("QLinearConv", "ConvInteger", "QLinearSoftmax", "QLinearSigmoid"), _QUANTISED),
@@ -157,15 +157,15 @@ _LINEAR_TOO = frozenset(["ConvTranspose", "ConstantOfShape", "ScatterND", "Scatt
 
 
 class NotAffine(Exception):
-    """An operator is not affine in its data; the message names it and says why."""
+    """An operator is not affine in its data; the message names it and the reason."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
-        self.final = final  # the message says what helps; naming other scores does not
+        self.final = final  # the message names the fix; naming other scores does not help
 
 
 def called(node: ir.Node) -> str:
-    """An operator as a message names it; by what it computes where it has no name."""
+    """An operator as a message names it; without a name, by its output."""
     if node.name:
         return f"{node.op_type} (node {node.name!r})"
     outputs = [value.name for value in node.outputs if value.name]
@@ -173,7 +173,7 @@ def called(node: ir.Node) -> str:
 
 
 def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
-    """The inputs that may carry data: in these together the operator is affine."""
+    """Inputs that may carry data: the operator is affine in these together."""
     op = node.op_type
     ours = is_standard(node) or (op in _OF_ONNX_RUNTIME and node.domain == "com.microsoft")
     if op not in _CARRIERS or not ours:
@@ -194,7 +194,7 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
     return [v for i, v in enumerate(node.inputs) if i in carry and v is not None]
 
 
-# -- which inputs carry data, given those that are computed ---------------------------------------
+# -- inputs that carry data, given those that are computed -----------------------------------------
 
 
 def _all(node: ir.Node, computed: list[int]) -> list[int]:
@@ -249,7 +249,7 @@ def _matmul(node: ir.Node, computed: list[int]) -> list[int]:
 
 
 def _gemm(node: ir.Node, computed: list[int]) -> list[int]:
-    """Data and perhaps the bias: another branch may be added."""
+    """Data, and the bias in some cases: another branch may be added."""
     _weighted(node, [i for i in computed if i != 2])
     if attribute(node, "transA", 0):
         raise NotAffine(f"comes from {called(node)} with its samples along the second axis")
@@ -274,7 +274,8 @@ _CARRIERS: dict[str, Callable[[ir.Node, list[int]], list[int]]] = {
 }
 
 
-# -- why one is not affine after all --------------------------------------------------------------
+# -- operators that are not affine after all
+# --------------------------------------------------------
 
 
 def _casts(node: ir.Node) -> str:
@@ -307,8 +308,8 @@ def _reorders_zeros(node: ir.Node) -> str:
 
 _TRAINING = "in training mode, not linear"
 _IGNORED = (
-    "with packed zero points beside g_idx, which ONNX Runtime leaves out on a CPU; store them as "
-    "floats"
+    "with packed zero points together with g_idx, which ONNX Runtime ignores on a CPU; store them "
+    "as floats"
 )
 _CONDITIONS: dict[str, Callable[[ir.Node], str]] = {
     "Cast": _casts,
@@ -326,14 +327,14 @@ _WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the 
 class Product:
     """A product of data with constant weights."""
 
-    data: ir.Value  # the input that carries the data
-    # Sizes of some axes of ``data`` that the weights settle; negative axes count from the end.
+    data: ir.Value  # the input with the data
+    # Sizes of some axes of ``data`` that the weights determine; negative axes count from the end.
     sizes: dict[int, int]
-    # The one axis of ``data`` that is summed over, every position alike; None where the weights
+    # The axis of ``data`` that is summed over, the same at every position; None if the weights
     # differ between positions.
     axis: int | None
-    n_scores: int = 0  # numbers it makes of that axis; 0 where that is not told
-    matrix: Any = None  # (scores, neurons), of floats; None where it is no plain product
+    n_scores: int = 0  # width of the result along that axis; 0 if it is unknown
+    matrix: Any = None  # (scores, neurons), of floats; None if it is not a plain product
     turned: bool = False  # whether the data are transposed first
 
     @property
@@ -346,7 +347,7 @@ class Product:
 
 
 def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | None:
-    """The product of an operator's data with constant weights; None if it is no such operator."""
+    """The product of an operator's data with constant weights; None if there is none."""
     op = node.op_type
     if op == "Mul" and (quantised := dynamically_quantised(node)) is not None:
         matrix = quantised[1].T
@@ -402,8 +403,7 @@ def _convolution(
         return Product(data, {1: channels}, None)
     raise NotAffine(
         f"comes from {called(node)} with a kernel of {kernel}, which mixes positions or keeps "
-        "channels apart; a convolution is one linear layer if it is 1×1, or as large as what it "
-        "reads"
+        "channels apart (a convolution is linear if it is 1×1, or as large as its input)"
     )
 
 

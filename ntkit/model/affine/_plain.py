@@ -1,4 +1,4 @@
-"""An affine region, and the plain layer that it is: one product, perhaps a bias."""
+"""An affine region, and the plain layer that it equals: one product, with or without a bias."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEEPING = frozenset(
 
 
 class SeveralPositions(NotAffine):
-    """A tensor is not one number per sample and class, but may become that."""
+    """A tensor does not have one number per sample and class, but may get there."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Source:
     """A tensor that a region reads."""
 
     value: ir.Value  # the tensor
-    shape: tuple[int, ...]  # its axes, the open ones at some size; the first is that of the samples
-    axis: int | None  # the axis of neurons; None where all axes but the samples' are
-    # Operators after the product that choose positions, or average them: the embedding is what they
-    # make of the tensor.
+    shape: tuple[int, ...]  # its axes, open ones with some size; the first is that of the samples
+    axis: int | None  # the axis of neurons; None if all axes but the samples' are
+    # Operators after the product that choose or average positions: the embedding is their result
+    # for the tensor.
     chain: tuple[ir.Node, ...] = ()
-    # Scale and zero point of a tensor of quantised numbers; empty for one of floats.
+    # Scale and zero point of a quantised tensor; empty for floats.
     scale: tuple[ir.Value, ...] = ()
 
     @property
     def is_embedding(self) -> bool:
-        """Whether the tensor, as it is, holds one row of neurons per sample."""
+        """Whether the tensor itself has one row of neurons per sample."""
         return len(self.shape) == 2 and not self.chain and not self.scale
 
     @property
@@ -56,20 +56,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Plain:
-    """A region that is one product, perhaps a bias, and what keeps every class: edited in place."""
+    """A region of one product, with or without a bias, that keeps every class: edited in place."""
 
-    # "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where the
-    # bias is a node of its own.
+    # "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" if the bias
+    # is a separate node.
     kind: str
-    # The node that multiplies; of a dynamically quantised layer the one that scales the result.
+    # The node that multiplies; for a dynamically quantised layer the one that scales the result.
     product: ir.Node
-    # The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or Conv
-    # may lack the input.
+    # The node that adds the bias, and the input with the bias; None for a bare MatMul. A Gemm or
+    # Conv may lack the input.
     bias_at: tuple[ir.Node, int] | None
-    output: ir.Value  # what it computes, bias included
+    output: ir.Value  # output, bias included
     weight: Array  # (K, D)
     bias: Array  # (K,)
-    class_axis: int  # which of how many axes of ``output`` holds the classes
+    class_axis: int  # axis of ``output`` with the classes, and number of axes
     rank: int
     scale: float = 1.0  # constant factor between ``output`` and the end of the region
     after: tuple[ir.Node, ...] = ()  # operators from ``output`` to the end of the region
@@ -90,13 +90,13 @@ class Region:
     """An affine map from some tensors to scores."""
 
     end: ir.Value  # the scores
-    sources: tuple[Source, ...]  # what it reads; side by side they are the embedding
+    sources: tuple[Source, ...]  # inputs; concatenated they are the embedding
     nodes: tuple[ir.Node, ...]  # its operators, in order
     weight: Array  # (K, D)
     bias: Array  # (K,)
-    class_axis: int  # which of how many axes of ``end`` holds the scores
+    class_axis: int  # axis of ``end`` with the scores, and number of axes
     rank: int
-    plain: Plain | None = None  # where its weights lie, if it is a plain layer
+    plain: Plain | None = None  # place of its weights, if it is a plain layer
 
     @property
     def kind(self) -> str:
@@ -107,7 +107,7 @@ class Region:
 
 
 def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:
-    """Shape that a Reshape after a product asks for, with neurons in the place of scores."""
+    """Shape of a Reshape after a product, for neurons instead of scores."""
     sides = [int(n) for n in target.ravel()]
     if sides and sides[-1] == n_scores:
         sides[-1] = source.width
@@ -117,13 +117,13 @@ def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:
 _MOST_NODES = 300
 _MOST_SHARED = 8
 _TAKING = frozenset(["Slice", "Gather", "Split"])
-_MANY = 2**31 + 1  # samples, of which a slice may not leave any out
+_MANY = 2**31 + 1  # samples, none of which a slice may leave out
 
 
 class Cut:
     """The operators between some tensors and an end, in order."""
 
-    # Without `stops` the walk back goes on to the input of the first product on each branch.
+    # Without `stops` the search goes back to the input of the first product on each branch.
 
     def __init__(self, end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> None:
         self.end = end
@@ -191,14 +191,14 @@ class Cut:
             self.sources.append(value)
 
     def _ends(self, value: ir.Value, why: NotAffine) -> None:
-        """A branch without a product is fine where it starts from what another one reads."""
+        """A branch without a product is allowed if it starts from the input of another one."""
         if self.stops or value is self.end:
             raise why
         self.problem = self.problem or why
 
 
 def _chooses_samples(node: ir.Node, shape_of: Shapes) -> bool:
-    """Whether constant places are taken of a first axis of open size, which holds the samples."""
+    """Whether constant positions are taken from an open first axis, which has the samples."""
     shape = shape_of(node.inputs[0]) if node.op_type in _TAKING and node.inputs[0] else None
     if shape is None or not shape or isinstance(shape[0], int):
         return False
@@ -210,8 +210,8 @@ def _chooses_samples(node: ir.Node, shape_of: Shapes) -> bool:
 
 
 def shared(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:
-    """Sources with those left out that other ones lead to by linear layers alone (LoRA)."""
-    # Where two lead to a third tensor, by layers of their own, it takes their place.
+    """Sources without those that others lead to by linear layers alone (LoRA)."""
+    # If two lead to a third tensor, by layers of their own, the third replaces them.
     for _ in range(_MOST_SHARED):
         fewer = _without_one(sources, shape_of) or _with_one_for_two(sources, shape_of)
         if fewer is None:
@@ -254,7 +254,7 @@ def _between(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> Cut | No
 
 NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
 _NEARLY_NO_OPS = NO_OPS | {"QuantizeLinear", "DequantizeLinear"}
-# Each acts on positions (pixels, tokens) and on every class alike.
+# Each acts in the same way on all positions (pixels, tokens) and classes.
 _MOVING = frozenset(
     {
         *("Squeeze", "Unsqueeze", "Transpose", "Flatten", "Reshape", "GlobalAveragePool"),
@@ -318,7 +318,7 @@ def _product(node: ir.Node, product: Product, rank: int) -> Plain | None:
 
 
 def _with_bias(layer: Plain, node: ir.Node) -> Plain | None:
-    """The layer with a constant added, one for each class; None if it is no such Add."""
+    """The layer with a constant added, one for each class; None if there is no such Add."""
     constants = [(i, constant_of(value)) for i, value in enumerate(node.inputs)]
     index, added = next(((i, c) for i, c in constants if c is not None), (0, None))
     if len(constants) != 2 or added is None or added.ndim > layer.rank:
@@ -337,7 +337,7 @@ def _with_bias(layer: Plain, node: ir.Node) -> Plain | None:
 
 
 def _one_per_class(bias: Array, layer: Plain, after: int) -> Array | None:
-    """A bias as a vector, ``after`` axes after that of the classes; None if it is none."""
+    """A bias as a vector, with ``after`` axes after the classes; None if it is not one."""
     rows = len(layer.weight)
     sides = bias.shape[bias.ndim - after :] if after else ()
     axis = bias.shape[bias.ndim - after - 1] if bias.ndim > after else 1
@@ -347,7 +347,7 @@ def _one_per_class(bias: Array, layer: Plain, after: int) -> Array | None:
 
 
 def _read_once(node: ir.Node, product: ir.Node) -> bool:
-    """Whether nothing else reads a product, up to the node that adds its bias."""
+    """Whether a product has no other readers, up to the node that adds its bias."""
     value = next((v for v in node.inputs if v is not None and constant_of(v) is None), None)
     while value is not None:
         if len(value.uses()) > 1 or value.is_graph_output():
@@ -382,10 +382,10 @@ def scaled(array: Array, factor: float) -> Array:
     """An array times a factor, in its own precision."""
     if factor == 1:
         return array
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
+    with np.errstate(over="ignore", invalid="ignore"):  # loading refuses infinite weights
         return array * np.float32(factor)
 
 
 def _float(array: Array) -> Array:
-    """A copy: what it is read from may be a mapped file, which saving closes."""
+    """A copy, because the source may be a memory-mapped file that saving closes."""
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32)

@@ -17,8 +17,8 @@ _MOST_STEPS = 12
 
 
 def choice(node: ir.Node, rank: int, shape_of: Shapes) -> str | None:
-    """Manner in which an operator with computed indices chooses positions of its data."""
-    # None where it may choose anything else: a class, or a position of another sample.
+    """How an operator with computed indices chooses positions of its data."""
+    # None if it may choose anything else: a class, or a position of another sample.
     op, index, axis = node.op_type, node.inputs[1], attribute(node, "axis", 0)
     shape = None if index is None else shape_of(index)
     if op == "GatherElements":
@@ -40,7 +40,7 @@ def choice(node: ir.Node, rank: int, shape_of: Shapes) -> str | None:
 
 
 def spread_of(node: ir.Node) -> ir.Value | None:
-    """The indices behind those of a GatherElements that are the same for every channel."""
+    """Indices of a GatherElements that are the same for every channel."""
     spreading = _producer(node.inputs[1])
     return spreading.inputs[0] if spreading is not None and spreading.op_type == "Expand" else None
 
@@ -72,7 +72,7 @@ def _numbers_samples(value: ir.Value | None) -> bool:
 
 
 def _unshaped(value: ir.Value | None) -> ir.Value | None:
-    """A tensor before operators that change its shape alone."""
+    """A tensor before operators that change only its shape."""
     for _ in range(_MOST_STEPS):
         node = _producer(value)
         if node is None or node.op_type not in _SHAPING:
@@ -90,13 +90,13 @@ _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
 
 
 class Runner:
-    """Runs nodes one after the other; remembers constants, and operators once made."""
+    """Runs nodes in order; caches constants and operators."""
 
-    # Positions that the model finds for each sample are drawn at random, for each node once.
+    # Positions that the model finds for each sample are drawn at random, once for each node.
 
     def __init__(self, shape_of: Shapes) -> None:
-        self.samples = 1  # in the arrays to come
-        self.alike = False  # these hold the same at every position, whichever is chosen
+        self.samples = 1  # in arrays to come
+        self.alike = False  # these are the same at every position
         self._shape_of = shape_of
         self._rng = np.random.default_rng(0)
         self._positions: dict[tuple[int, int, int], Array] = {}
@@ -106,7 +106,7 @@ class Runner:
 
     def run(self, nodes: list[ir.Node], values: dict[int, Array], *, native: bool = False) -> None:
         """Compute the outputs of ``nodes``, in order, into ``values`` (by identity)."""
-        # `native` says that there are as many samples as a fixed Reshape may ask for.
+        # `native`: there are as many samples as a fixed Reshape requires.
         for node in nodes:
             try:
                 with np.errstate(all="ignore"):
@@ -116,7 +116,9 @@ class Runner:
             except ValueError as error:
                 why = f"whose inputs do not fit together for {self.samples} samples"
                 raise NotAffine(f"comes from {called(node)}, {why}") from error
-            except Exception as error:  # whatever a reference stumbles over, it is no linear layer
+            except (
+                Exception
+            ) as error:  # any failure of the reference means that it is not a linear layer
                 raise NotAffine(f"comes from {called(node)}, which does not run: {error}") from None
             for value, result in zip(node.outputs, results, strict=False):
                 values[id(value)] = result
@@ -124,13 +126,13 @@ class Runner:
                     raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
 
     def constant(self, value: ir.Value | None) -> Array | None:
-        """A constant in float64 (or as it is, if it holds whole numbers)."""
+        """A constant in float64, or unchanged if it has whole numbers."""
         if value is None:
             return None
         if id(value) not in self._constants:
             array = constant_of(value)
             if array is not None and array.dtype.kind not in "fiub":
-                raise NotAffine(f"reads {value.name!r}, which holds no real numbers")
+                raise NotAffine(f"reads {value.name!r}, which does not have real numbers")
             floating = array is not None and array.dtype.kind == "f"
             self._constants[id(value)] = (
                 array.astype(np.float64) if array is not None and floating else array
@@ -176,7 +178,7 @@ class Runner:
         return results
 
     def target(self, node: ir.Node) -> Array:
-        """The shape that a Reshape or Expand is given, computed ones with -1 for the samples."""
+        """Shape for a Reshape or Expand; computed ones have -1 for the samples."""
         target = self.constant(node.inputs[1]) if len(node.inputs) > 1 else None
         if target is None and "shape" in node.attributes:
             target = np.asarray(node.attributes["shape"].as_ints())
@@ -197,7 +199,7 @@ class Runner:
         return result
 
     def _convolution(self, node: ir.Node, values: dict[int, Array]) -> Array | None:
-        """A convolution at one position at a time, or as large as what it reads: one product."""
+        """A convolution at one position at a time, or as large as its input: one product."""
         data, weight = (self._get(v, values) for v in node.inputs[:2])
         strides = attribute(node, "strides", ())
         if attribute(node, "group", 1) != 1 or any(attribute(node, "pads", ())):
@@ -219,7 +221,7 @@ class Runner:
         return self.constant(index) is None
 
     def _chosen(self, node: ir.Node, values: dict[int, Array]) -> Array:
-        """A position of each sample, drawn: which one the model finds depends on its inputs."""
+        """A random position of each sample: the true one depends on the inputs."""
         data = self._get(node.inputs[0], values)
         how = choice(node, data.ndim, self._shape_of)
         if how == ROW and self.samples < len(data) and len(data) % self.samples == 0:
@@ -247,7 +249,7 @@ class Runner:
 
 
 def _open(shape: Shape, node: ir.Node) -> Array:
-    """A computed shape, as far as inference knows it: one open side is that of the samples."""
+    """A computed shape, as far as inference knows it: an open size is that of the samples."""
     sides = [n if isinstance(n, int) else -1 for n in shape or ()]
     if shape is None or sides.count(-1) > 1:
         raise NotAffine(f"comes from {called(node)} to a computed shape")
@@ -255,7 +257,7 @@ def _open(shape: Shape, node: ir.Node) -> Array:
 
 
 def _normalised(node: ir.Node, data: Any, gain: Any, shift: Any, mean: Any, var: Any) -> Any:
-    """BatchNormalization; the reference of old operator sets learns."""
+    """BatchNormalization; the reference of old operator sets runs in training mode."""
     factor = gain / np.sqrt(var + attribute(node, "epsilon", 1e-5))
     return data * _in_channels(factor, data) + _in_channels(shift - factor * mean, data)
 

@@ -25,11 +25,11 @@ from ntkit.model.affine._plain import (
 )
 from ntkit.model.affine._run import Runner
 
-_MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
+_MOST_NUMBERS = 50_000_000  # of all sources, for the number of samples that the model requires
 _MOST_WEIGHTS = 100_000_000
-_CHUNK = 4_000_000  # elements of the rows that run at a time
+_CHUNK = 4_000_000  # elements of the rows that run at once
 _ROUNDING = 1e-6
-_TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
+_TOLERANCE = 1e-8  # computed in float64, but stored scales have seven digits at best
 
 
 class Reader:
@@ -45,7 +45,7 @@ class Reader:
 
     def region(self) -> Region:
         """Read the operators as a plain layer, or run them on zero and on basis vectors."""
-        with np.errstate(all="ignore"):  # what is infinite is refused
+        with np.errstate(all="ignore"):  # infinite values raise an error
             if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
                 plain = plain_layer(self._cut, self._sources[0])
                 try:
@@ -59,8 +59,8 @@ class Reader:
             return self._read()
 
     def _plain_region(self, plain: Plain) -> Region | None:
-        """A plain layer's region; None if what follows it keeps classes apart in no known way."""
-        # That is found by running it on what the layer might compute, not on what it reads.
+        """A plain layer's region; None if operators after it do not keep classes in a known way."""
+        # This is tested by running it on possible outputs of the layer, not on inputs.
         if plain.rank == 2 and not plain.moves:
             return self._as(plain, plain.class_axis, plain.rank)
         rng, n = np.random.default_rng(0), self._native_batch() or 2
@@ -79,14 +79,14 @@ class Reader:
         rank = values[id(self._cut.end)].ndim
         if scores.shape[1] != len(plain.weight) or not _are_classes(even, classes, plain):
             return None
-        seen = embedding / neurons.ravel()  # what is left of the positions of each sample
+        seen = embedding / neurons.ravel()  # the rest of the positions of each sample
         if np.ptp(seen, axis=1).max() > _ROUNDING:
             return None
         same = _are_classes(scores / seen[:, :1], classes, plain)
         return self._as(plain, axis, rank) if same else None
 
     def _after(self, plain: Plain, output: Array) -> dict[int, Array]:
-        """Results of the operators after a layer for an output that it might have."""
+        """Results of the operators after a layer for a possible output."""
         values = {id(plain.output): output}
         self._runner.samples, self._runner.alike = len(output), False
         self._runner.run(list(plain.after), values, native=True)
@@ -96,7 +96,7 @@ class Reader:
         return values[id(self._cut.end)].reshape(n, -1)
 
     def _native_batch(self) -> int | None:
-        """The number of samples that the model asks for; None if any will do."""
+        """The number of samples that the model requires; None for any."""
         known = filter(None, (self._shape_of(source.value) for source in self._sources))
         batches = [shape[0] for shape in known if isinstance(shape[0], int)]
         return max(batches, default=None)
@@ -144,7 +144,7 @@ class Reader:
         return replace(region, weight=weight.astype(stored), bias=bias.astype(stored))
 
     def _shortened(self, source: Source, values: dict[int, Array], n: int) -> Source:
-        """A source whose chain ends where one position is left: then come the classes alone."""
+        """A source whose chain ends at a single position: only classes follow."""
         widths = [p.n_scores for _, p in self._cut.products if p.source is source.value]
         for number, node in enumerate(source.chain, start=1):
             if widths and values[id(node.outputs[0])].size == n * widths[0]:
@@ -161,7 +161,7 @@ class Reader:
         return wide[0] if wide else min(1, scores.ndim - 1)
 
     def _scores_classes(self) -> bool:
-        """Whether there are as many scores as a product has, not one for each position too."""
+        """Whether there are as many scores as a product has, not one for each position."""
         widths = [layer.n_scores for _, layer in self._cut.products if layer.axis is not None]
         return not widths or self._n_scores in widths
 
@@ -171,7 +171,7 @@ class Reader:
         return output.reshape(n, self._n_scores)
 
     def _weight(self, values: dict[int, Array]) -> Array:
-        """(K, D): what is read off the products themselves, times what the rest makes of it."""
+        """(K, D): read from the products themselves, times the effect of the rest."""
         lifted = self._lifted(values)
         if not lifted:
             return self._responses(self._sources, self._cut.nodes)
@@ -186,7 +186,7 @@ class Reader:
         return np.concatenate([parts[id(s.value)] for s in self._sources], axis=1)
 
     def _lifted(self, values: dict[int, Array]) -> list[tuple[Source, Array, Source]]:
-        """Sources with the matrices that read them, and what these make; none if others do."""
+        """Sources with the matrices that read them, and their products; none if others do."""
         sources = {id(s.value): s for s in self._sources}
         layers = {id(node): layer for node, layer in self._cut.products}
         lifted = []
@@ -207,7 +207,7 @@ class Reader:
         return lifted
 
     def _responses(self, entries: list[Source], nodes: list[ir.Node]) -> Array:
-        """(K, D): scores of the basis vectors of some tensors, less those of zeros."""
+        """(K, D): scores of the basis vectors of some tensors, minus those of zeros."""
         width = sum(entry.width for entry in entries)
         row = sum(int(np.prod(entry.shape[1:])) for entry in entries)
         step = max(1, _CHUNK // max(row, 1))
@@ -269,7 +269,7 @@ class Reader:
         return values
 
     def _stored(self, source: Source, real: Array) -> Array:
-        """A tensor as the graph holds it: quantised, but not rounded."""
+        """A tensor in the graph's form: quantised, but not rounded."""
         if not source.scale:
             return real
         scale, *zero = (self._runner.constant(v) for v in source.scale)
@@ -278,7 +278,7 @@ class Reader:
         return real / scale + (zero[0] if zero and zero[0] is not None else 0.0)
 
     def _agrees(self, region: Region) -> bool:
-        """Compare with the region itself at random points, other at every position."""
+        """Compare with the region itself at random points that differ at every position."""
         rng = np.random.default_rng(0)
         for n in (self._batch,) if self._batch else (2, 3):
             self._runner.samples, self._runner.alike = n, False
@@ -299,17 +299,17 @@ class Reader:
 
 
 def _along(size: int, plain: Plain) -> list[int]:
-    """A shape with so many along the axis of classes, one along others."""
+    """A shape with this size along the axis of classes, one along others."""
     return [size if axis == plain.class_axis else 1 for axis in range(plain.rank)]
 
 
 def _are_classes(scores: Array, classes: Array, plain: Plain) -> bool:
-    """Whether each score is that of its class, times the layer's factor."""
+    """Whether each score equals that of its class, times the layer's factor."""
     difference = np.abs(scores / plain.scale - classes.ravel()).max()
     return bool(difference <= _ROUNDING)
 
 
-# Operators that may as well come before a product that treats every position alike.
+# Operators that may also come before a product with the same weights at every position.
 _MOVING = frozenset(["Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"])
 _CHOOSING = frozenset(
     {
@@ -318,12 +318,12 @@ _CHOOSING = frozenset(
     }
 )
 _QUANTISING = frozenset(["QuantizeLinear", "QLinearMatMul", "QLinearAdd"])
-_SCALE_OF_QGEMM = 7  # inputs; one more is the scale of what it makes
+_SCALE_OF_QGEMM = 7  # inputs; one more for the scale of the result
 _INDEXED = frozenset(["Gather", "Slice"])
 
 
 def read_region(end: ir.Value, shape_of: Shapes) -> Region:
-    """Read the affine map that ends in a tensor of scores, cut where its last products read."""
+    """Read the affine map of a tensor of scores, starting at the inputs of its last products."""
     cut = Cut(end, [], shape_of)
     if cut.last.op_type in _QUANTISING or (
         cut.last.op_type == "QGemm" and len(cut.last.inputs) > _SCALE_OF_QGEMM
@@ -366,7 +366,7 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
 
 
 def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool) -> None:
-    """Refuse a region whose weights depend on a number of positions that is left open."""
+    """Raise an error if a region's weights depend on an open number of positions."""
     if region.plain is not None:
         return
     sources = [_source(value, cut, shape_of, whole=whole, more=1) for value in cut.sources]
@@ -380,10 +380,10 @@ def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool)
 
 
 def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: int = 0) -> Source:
-    """The tensor with a size for each axis, and which one holds the neurons."""
+    """The tensor with a size for each axis, and the axis of the neurons."""
     layers = [p for p in cut.products if p[1].source is value]
     node, layer = layers[0] if layers else (None, None)
-    # Of a Gemm the weights tell; inferring shapes takes time.
+    # For a Gemm the weights determine it; inferring shapes takes time.
     shape = None if node is not None and node.op_type == "Gemm" else shape_of(value)
     rank = len(shape) if shape is not None else 2
     if shape is None and node is not None and node.op_type == "Conv":
@@ -412,7 +412,7 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: i
 
 
 def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
-    """Scale and zero point of quantised numbers that a product reads as they are."""
+    """Scale and zero point of quantised numbers that a product reads directly."""
     if (
         node is None
         or node.op_type not in ("QGemm", "QLinearMatMul")
@@ -423,14 +423,14 @@ def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
 
 
 def _open_size(nodes: Iterable[ir.Node]) -> int:
-    """A size for open axes that holds every position the operators choose."""
+    """A size for open axes that includes every chosen position."""
     indices = [constant_of(v) for n in nodes if n.op_type in _INDEXED for v in n.inputs[1:2]]
     largest = max((int(np.abs(i).max()) for i in indices if i is not None and i.size), default=0)
     return min(largest, 4096) + 3
 
 
 def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:
-    """Operators after a product that choose positions, and what moves axes before one that does."""
+    """Operators after a product that choose positions, and operators that move axes before them."""
     value, chain, chosen = node.outputs[0], list[ir.Node](), 0
     while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
         chain += [after] * (after.op_type in _CHOOSING | _MOVING)

@@ -1,4 +1,4 @@
-"""A head, and what each operator after its logits does to the decision."""
+"""A head, and the effect of each operator after its logits on the decision."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ PROBABILITIES = frozenset(["Softmax", "LogSoftmax", "Sigmoid"])
 
 
 class Unclear(Exception):
-    """Operators after the logits do not keep one score per sample and class; says why."""
+    """Operators after the logits do not keep one score per sample and class; names the reason."""
 
 
 @dataclass(frozen=True)
 class AfterHead:
     """State of the logits at a point of a path from them to an output."""
 
-    n_logits: int  # how many there are
-    # Number of axes, and which of them holds the classes; past the last where a single logit has
-    # none. All others but the first are of length one.
+    n_logits: int  # number of logits
+    # Number of axes, and the axis of the classes; past the last if a single logit has none. All
+    # others but the first have length one.
     rank: int = 2
     classes: int = 1
-    # Whether the model takes one sample at a time, so that its axis may go.
+    # Whether the model reads one sample at a time, so that its axis may be removed.
     one_sample: bool = False
     scale: float = 1.0  # constant factor of the logits
-    bent_by: str = ""  # the last operator behind which a factor no longer scales the logits
+    bent_by: str = ""  # the last operator after which a factor does not scale the logits any more
     rising: float = 1.0  # the factor since
-    decided: bool = False  # whether this is a class, no longer scores
+    decided: bool = False  # whether this is a class instead of scores
     post_processing: tuple[str, ...] = ()  # the operators, in order
-    labels: tuple[Any, ...] | None = None  # class labels, where the graph maps indices to them
+    labels: tuple[Any, ...] | None = None  # class labels, if the graph maps indices to them
     quantised: tuple[ir.Value, ...] = ()  # scores that the graph quantises
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last linear layer of a classifier, and what becomes of its logits."""
+    """The last linear layer of a classifier, and the operators after its logits."""
 
-    region: Region  # the layer, or the affine region that amounts to one
+    region: Region  # the layer, or the affine region that equals one
     after: AfterHead  # what follows it
 
     @property
@@ -64,13 +64,13 @@ class Head:
 
     @property
     def scale(self) -> float:
-        """The factor between what is edited and the scores that count."""
+        """The factor between the edited tensor and the final scores."""
         plain = self.region.plain
         return self.after.scale * (1.0 if plain is None else plain.scale)
 
     @property
     def output(self) -> ir.Value:
-        """Output of the layer, maybe at several positions."""
+        """Output of the layer, possibly at several positions."""
         plain = self.region.plain
         return self.region.end if plain is None else plain.output
 
@@ -81,7 +81,7 @@ class Head:
 
     @property
     def reads_rows(self) -> bool:
-        """Whether what the layer reads holds one row of neurons per sample, as it is."""
+        """Whether the layer's input itself has one row of neurons per sample."""
         return len(self.region.sources) == 1 and self.region.sources[0].is_embedding
 
     @property
@@ -91,7 +91,7 @@ class Head:
 
     @property
     def identity(self) -> int:
-        """Number that two heads of the same layer share."""
+        """Number that is equal for two heads of the same layer."""
         plain = self.region.plain
         return id(self.region.end if plain is None else plain.product)
 
@@ -105,7 +105,7 @@ LOOKUPS = frozenset(["Gather", "ArrayFeatureExtractor"])  # of a class label by 
 
 
 def labels_of(node: ir.Node) -> tuple[Any, ...] | None:
-    """Labels in the order of the indices; None if the operator does not look one up."""
+    """Labels in the order of the indices; None if the operator does not look up a label."""
     if node.op_type in LOOKUPS:
         table = constant_of(node.inputs[0])
         return None if table is None else tuple(_text(v) for v in table.ravel().tolist())
@@ -131,7 +131,7 @@ def _text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-# Operators that give the sum or the largest score the shape of the scores again.
+# Operators that reshape the sum or the largest score to the shape of the scores.
 _SHAPING = frozenset(["Identity", "Reshape", "Unsqueeze", "Squeeze", "Expand", "Cast", "Max"])
 _MOST_SHAPING = 6
 
@@ -142,7 +142,7 @@ class WrittenOut:
 
     op: str  # which of the three
     scores: ir.Value  # what it reads
-    # Along which axes it is normalised; None where that is not constant, and of a Sigmoid.
+    # Axes of normalisation; None if they are not constant, and for a Sigmoid.
     axes: tuple[int, ...] | None
     nodes: tuple[ir.Node, ...]  # its operators
 
@@ -204,7 +204,7 @@ def _softmax(node: ir.Node) -> WrittenOut | None:
 
 
 def _unshifted(value: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
-    """Scores before their largest was subtracted, which changes nothing but rounding."""
+    """Scores before the subtraction of their maximum, which only affects rounding."""
     node = value.producer()
     if node is None or node.op_type != "Sub" or node.inputs[0] is None:
         return value, []
@@ -267,7 +267,7 @@ def _bent(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    """Probabilities may be clipped, and logits where both signs are left."""
+    """Probabilities may be clipped, and logits if both signs remain."""
     bounds = [attribute(node, name, None) for name in ("min", "max")]
     for i, bound in enumerate(node.inputs[1:3]):
         constant = constant_of(bound)
@@ -285,7 +285,7 @@ def _bent_by(seen: AfterHead, op: str) -> AfterHead:
 
 
 def check_rising(seen: AfterHead) -> None:
-    """Refuse probabilities that fall where logits rise."""
+    """Raise an error for probabilities that fall while logits rise."""
     if seen.rising < 0:
         raise Unclear(f"is {seen.bent_by} times {seen.rising:g}, a falling score")
 
@@ -299,7 +299,7 @@ def _along_classes(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def normalised(seen: AfterHead, written: WrittenOut) -> AfterHead:
-    """A Softmax, LogSoftmax or Sigmoid written out in operators."""
+    """A Softmax, LogSoftmax or Sigmoid that consists of several operators."""
     if written.op != "Sigmoid":
         along = None if written.axes is None else {axis % seen.rank for axis in written.axes}
         if along != {seen.classes}:
@@ -373,7 +373,7 @@ def _reshaped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _over_positions(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    """Averages over axes of length one, or the choice of their one position."""
+    """Averages over axes of length one, or the choice of their only position."""
     op = node.op_type
     if op in ("GlobalAveragePool", "AveragePool"):
         if seen.classes != 1 or any(attribute(node, "pads", ())):
@@ -447,7 +447,7 @@ def _labelled(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
-    """State of a decision after a table, a Reshape or a Cast; other operators are refused."""
+    """State of a decision after a table, a Reshape or a Cast; other operators raise an error."""
     table = labels_of(node)
     if table is None:
         if node.op_type not in _KEEPING_A_DECISION:

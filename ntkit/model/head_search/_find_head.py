@@ -1,4 +1,4 @@
-"""Find the linear layer a graph's outputs come from, by walking back from them."""
+"""Find the linear layer of a graph's outputs by walking back from them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _TREES = "decision trees, which have no linear layer; ntkit needs a network with
 _KERNELS = "a support vector machine on its inputs, not a network with a linear last layer"
 _SEQUENCE = "a sequence of tensors, not one of scores; export the model without it"
 _RAW = (
-    "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
-    "estimator on these inputs instead"
+    "a linear model on the inputs themselves: there are no neurons to suppress. Fit an ntkit "
+    "estimator to these inputs instead"
 )
 _UNUSUAL = (
     "which ntkit reads with a row of weights for each class, and NONE, SOFTMAX or LOGISTIC after it"
@@ -51,13 +51,13 @@ _UNUSUAL = (
 _WITHOUT_LAYERS = {
     **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"), _TREES),
     **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _KERNELS),
-    "LinearRegressor": "a regression, which tells no classes apart",
+    "LinearRegressor": "a regression, which does not predict classes",
     "LinearClassifier": _RAW,
     **dict.fromkeys(("SequenceConstruct", "SplitToSequence", "SequenceInsert"), _SEQUENCE),
 }
 _FIRST = frozenset(EFFECTS) - {"Mul", "Div", "Concat", "Gather", "ArrayFeatureExtractor"}
 
-Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, each with what it computes
+Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, with their results
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,20 @@ class Blocked:
 
     output: str
     reason: str  # what it comes from
-    # Whether there is a linear layer, but what follows it does not keep its decision.
+    # Whether there is a linear layer, but the operators after it change its decision.
     after_a_layer: bool = False
-    final: bool = False  # whether no option mends it: the model has no layer to exchange
+    final: bool = False  # whether no option helps: the model has no layer to replace
 
 
 class Regions:
-    """The affine regions of a model, each read once, however many outputs come from it."""
+    """The affine regions of a model, each read once for all outputs."""
 
     def __init__(self, model: ir.Model) -> None:
         self.shape_of = Shapes(model)
         self._known: dict[int, Region | NotAffine] = {}
 
     def __call__(self, end: ir.Value) -> Region:
-        """Read the region that ends in a tensor, or say again why there is none."""
+        """Read the region that ends in a tensor, or raise the stored reason why there is none."""
         known = self._known.get(id(end))
         if known is None:
             try:
@@ -93,7 +93,7 @@ class Regions:
 
 
 def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
-    """The head that a tensor comes from, or what stands between."""
+    """The head that a tensor comes from, or the reason why there is none."""
     value, path = start, list[tuple[ir.Node, ir.Value]]()
     name = start.name or ""
     while (node := value.producer()) is not None:
@@ -112,7 +112,7 @@ def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
 
 
 def passed_on(node: ir.Node) -> ir.Value | None:
-    """The input that an operator after a head passes on; None if it is no such operator."""
+    """The input that an operator after a head passes on; None for other operators."""
     inputs = node.inputs
     if not is_standard(node) or not inputs:
         return None
@@ -142,7 +142,7 @@ def _complemented(node: ir.Node) -> ir.Value | None:
 
 
 def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> Head | Blocked:
-    """The head whose logits are ``value``, or what the operators after it make of that."""
+    """The head whose logits are ``value``, or which computes it by operators after its logits."""
     head: Head | None = None
     unclear = ""
     while True:
@@ -154,7 +154,7 @@ def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> He
             shown = value.is_graph_output() or len(value.uses()) > 1
             if region.rank == 2 or (region.plain is None and shown):
                 return head
-        except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
+        except (SeveralPositions, Unclear) as reason:  # later operators may correct it
             unclear = str(reason)
         except NotAffine as reason:
             final = reason.final and not unclear
@@ -198,8 +198,8 @@ _MOST_NODES = 500
 
 
 def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]]:
-    """Layer before each output, or the operator between and the layers behind that."""
-    # `logits` is what `--logits` calls it; None stands for what is not known.
+    """Layer before each output, or the operator in between and the layers behind it."""
+    # `logits` is the name for `--logits`; None means unknown.
     regions, rows = Regions(model), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
         head = walk_back(output, regions)
@@ -271,7 +271,7 @@ def _with_bias(value: ir.Value) -> ir.Value:
     return value
 
 
-# What reads a hidden layer, and no scores; and how outputs that are embeddings are called.
+# Readers of a hidden layer that are not scores, and names of outputs that are embeddings.
 _ACTIVATIONS = frozenset(
     ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Tanh", "HardSwish", "Mish", "Softplus"]
 )
@@ -285,9 +285,9 @@ def distinct(walks: Iterable[Head | Blocked]) -> list[Head]:
 
 
 def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
-    """Heads that the outputs come from, without embeddings that another head is computed from."""
-    # Scores that another head is computed from are candidates too: a confidence from the logits, or
-    # coarse classes from the probabilities of fine ones.
+    """Heads of the outputs, without embeddings that another head reads."""
+    # Scores that another head reads are candidates too: a confidence from the logits, or coarse
+    # classes from the probabilities of fine ones.
     heads = distinct(walks)
     seen = _upstream([value for head in heads for value in head.reads])
 
@@ -307,7 +307,7 @@ def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
 
 
 def refuse_leaks(graph: ir.Graph, head: Head) -> None:
-    """Refuse a region of which another output shows an inner tensor, which would stay as it was."""
+    """Raise an error if another output shows an inner tensor of a region, which cannot change."""
     region = head.region
     if region.plain is not None:
         return
@@ -321,14 +321,14 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
         if shown is not None:
             raise HeadNotFoundError(
                 f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
-                f"that ends in {region.end.name!r} and would stay as it is; choose the scores to "
-                f"exchange with --logits {shown.name} or --logits {region.end.name} (logits= in "
+                f"that ends in {region.end.name!r} and would not change. Name the scores to "
+                f"replace with --logits {shown.name} or --logits {region.end.name} (logits= in "
                 "Python)."
             )
 
 
 def _upstream(values: list[ir.Value]) -> set[int]:
-    """Identities of the operators that some tensors are computed by."""
+    """Identities of the operators that compute some tensors."""
     return {id(value.producer()) for value in ancestors(values)}
 
 
@@ -358,13 +358,13 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
 
 
 def _as_its_readers_show_it(head: Head) -> Head:
-    """Take post-processing from what reads the logits, where no output comes from them plainly."""
+    """Take post-processing from the readers of the logits, if no output shows them."""
     readers = [use.node for use in head.logits.uses()]
     clipping = [node for node in readers if node.op_type in _CLIPPING]
     if clipping and len(clipping) == len(readers):
         raise HeadNotFoundError(
-            f"The logits {head.logits.name!r} go through {called(clipping[0])}, which cuts "
-            "off all scores below 0; export the model without it."
+            f"The logits {head.logits.name!r} go through {called(clipping[0])}, which clips all "
+            "scores below 0; export the model without it."
         )
     names = dict.fromkeys(node.op_type for node in readers)
     after = (*head.after.post_processing, *list(names)[:_MOST_NAMED])
@@ -379,7 +379,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
         if not _reads(head, embedding):
             raise HeadNotFoundError(
                 f"The linear layer of the logits {logits!r} reads {head.source.name!r}, not "
-                f"{embedding!r}; name one of the two."
+                f"{embedding!r}; name only one of the two."
             )
         return head
     regions = Regions(model)
@@ -405,8 +405,8 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
         return f"No linear last layer was found: {reasons}."
     if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
         return (
-            f"No linear last layer was found: {reasons}. Export the model without what comes "
-            "between its last layer and that."
+            f"No linear last layer was found: {reasons}. Export the model without the operators "
+            "between its last layer and its output."
         )
     return (
         f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
@@ -415,7 +415,7 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
 
 
 def _refuse_ambiguous(walks: list[Head | Blocked]) -> None:
-    """Refuse a model whose outputs contradict each other about its head."""
+    """Raise an error if a model's outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
     for head in walks:
         if not isinstance(head, Head):
@@ -423,7 +423,7 @@ def _refuse_ambiguous(walks: list[Head | Blocked]) -> None:
         rises = head.scale > 0
         if signs.setdefault(head.identity, rises) != rises:
             raise HeadNotFoundError(
-                f"The outputs take the logits {head.output.name!r} with both signs; export the "
+                f"The outputs use the logits {head.output.name!r} with both signs; export the "
                 "model with one of them."
             )
 
@@ -443,7 +443,7 @@ def _only(heads: list[Head]) -> Head:
 
 
 def _reads(head: Head, embedding: str) -> bool:
-    """Whether a head reads a tensor, perhaps cast or with axes of length one removed."""
+    """Whether a head reads a tensor, possibly cast or without axes of length one."""
     return any(_leads_to(value, embedding) for value in head.reads)
 
 
@@ -456,8 +456,8 @@ def _leads_to(value: ir.Value | None, name: str) -> bool:
 
 
 def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head:
-    """Take labels, scale and post-processing from the outputs that come from the head."""
-    # Where several do, one with probabilities tells which scale they see.
+    """Take labels, scale and post-processing from the outputs of the head."""
+    # If there are several, one with probabilities determines the scale.
     n_classes = max(2, len(head.region.weight))
     paths = [f for f in walks if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])

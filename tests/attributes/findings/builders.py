@@ -1,4 +1,4 @@
-"""Samples with a planted attribute, and views of given columns."""
+"""Samples with an injected attribute, and feature sets of given columns."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""From attributes to findings: the planted one is first, and nothing comes up by chance."""
+"""From attributes to findings: the injected one is first, and nothing is found by chance."""
 
 import json
 

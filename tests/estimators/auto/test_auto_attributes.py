@@ -50,7 +50,7 @@ def test_several_attributes_of_several_values_some_of_them_unknown():
     clf = AutoDebiasClassifier(recipe="group-balanced", random_state=0).fit(X, y, attributes=named)
     plain = AutoDebiasClassifier(recipe="class-balanced", random_state=0).fit(X, y)
     assert worst_group(clf) > worst_group(plain) + 0.1
-    # A group of one sample, and one class without a side, are no reason to fail.
+    # A group of one sample, and a class without a value, do not cause a failure.
     rare = np.zeros(len(y), dtype=int)
     rare[0] = 1
     AutoDebiasClassifier(recipe="group-balanced").fit(X, y, attributes=rare)
@@ -62,7 +62,7 @@ def test_several_attributes_of_several_values_some_of_them_unknown():
     [
         ({}, "group-balanced", "needs attributes"),
         ({"attributes": np.zeros((5, 1))}, "group-balanced", "one row for each of 60 samples"),
-        ({"attributes": np.full((60, 1), 0.5)}, "group-balanced", "no whole numbers"),
+        ({"attributes": np.full((60, 1), 0.5)}, "group-balanced", "not whole numbers"),
         ({"attributes": [["a"]] * 60}, "group-balanced", "must be numbers"),
         ({"attributes": np.zeros((60, 1))}, "auto", "recipe='group-balanced'"),
     ],

@@ -217,8 +217,8 @@ def test_a_group_of_one_sample_is_tuned_in_sample_and_says_so():
         (np.full(60, -1), "needs the group of some samples"),
         ([pd.NA] * 60, "needs the group of some samples"),
         (np.array([np.datetime64("NaT")] * 60), "needs the group of some samples"),
-        (np.array(["-1", *["a"] * 59]), "holds the text '-1'"),
-        (np.where(np.arange(60) < 9, 1, -1), "-1 and 1 alone"),
+        (np.array(["-1", *["a"] * 59]), "contains the text '-1'"),
+        (np.where(np.arange(60) < 9, 1, -1), "only -1 and 1"),
         (np.array([1, *["a"] * 59], dtype=object), "types that do not compa"),
     ],
 )
@@ -250,5 +250,5 @@ def test_a_class_that_no_draw_holds_is_named():
     groups[-1] = "c"  # so a draw holds three samples, hardly ever of three classes
     y[-1] = 0
     labels = np.array(["x", "y", "z"], dtype=object)[y]
-    with pytest.raises(InputError, match=r"held no sample of class '[yz]'; pass groups that lie"):
+    with pytest.raises(InputError, match=r"had no sample of class '[yz]'; pass groups that lie"):
         DFRClassifier(Cs=[1.0], random_state=0).fit(X, labels, groups=groups)

@@ -101,7 +101,7 @@ def test_where_nothing_reads_it_only_what_is_known_is_said():
     rest = np.setdiff1d(np.arange(len(y)), known)
     assert not inference.label_distributions_[rest].any()
     assert inference.label_distributions_[known].sum() == len(known)
-    with pytest.raises(InputError, match="No view reads the attribute"):
+    with pytest.raises(InputError, match="No feature set predicts the attribute"):
         inference.predict(X)
     text = np.where(values == -1, None, np.array(["b", "a"], dtype=object)[np.maximum(values, 0)])
     said = GroupInference(**QUICK, min_accuracy=0.9).fit(X, y, text).transduction_
@@ -163,10 +163,10 @@ def test_clone_pickle_and_new_samples():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"attribute": np.full(60, -1)}, "known of no sample"),
+        ({"attribute": np.full(60, -1)}, "unknown for all samples"),
         ({"attribute": np.zeros(59, dtype=int)}, "59 values but there are 60"),
         ({"y": np.zeros(59)}, "59 labels but there are 60"),
-        ({"feature_sets": {}}, "No view was given"),
+        ({"feature_sets": {}}, "No feature set was passed"),
         ({"feature_sets": {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))}}, "different numbers"),
         ({"feature_sets": np.full((60, 2), np.nan)}, "NaN"),
         ({"attribute": np.array(["-1", *"ab" * 29, "a"])}, "the text '-1'"),
@@ -346,7 +346,7 @@ def test_answers_alone_where_nothing_reads_them():
     values, known = answered(a, 20)
     inference = GroupInference(**QUICK, min_accuracy=1.0)
     clf = DFRClassifier(variant="weighted", group_inference=inference)
-    with pytest.warns(UserWarning, match=f"the {len(known)} samples alone of which it is known"):
+    with pytest.warns(UserWarning, match=f"the {len(known)} samples with a known one"):
         clf.fit(X, y, attribute=values)
     alone = DFRClassifier(variant="weighted").fit(X[known], y[known], attribute=a[known])
     assert clf.group_inference_.feature_set_ is None

@@ -171,7 +171,7 @@ def test_nothing_misclassified_erases_nothing_and_says_so():
     [
         (np.zeros(60), "All concepts are 0.0"),
         (np.full(60, "a", dtype=object), "All concepts are 'a'"),
-        (np.zeros(3), r"concepts must hold one label per sample.*got shape \(3,\)"),
+        (np.zeros(3), r"concepts must have one label per sample.*got shape \(3,\)"),
         ([None, *["a"] * 59], "concepts contains NaN or missing entries"),
     ],
 )

@@ -108,7 +108,7 @@ def test_cross_validation_with_scorers_of_partial_groups(kind):
 
 
 def test_views_are_cut_with_the_folds():
-    """What the scaled embedding does not tell, a matrix beside it does, of the same rows."""
+    """A matrix of the same rows predicts what the scaled embedding does not."""
     X, y, mark, groups = data()
     mute = np.column_stack([X[:, 0], np.random.default_rng(1).normal(size=(len(y), 2))])
     on = OFF | {"attribute": True, "feature_sets": True}

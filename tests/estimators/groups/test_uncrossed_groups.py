@@ -11,7 +11,7 @@ from ntkit.estimators import DFRClassifier, GroupDROClassifier
 from ntkit.metrics import worst_group_accuracy
 
 ESTIMATORS = [DFRClassifier(random_state=0), GroupDROClassifier()]
-NOTICED = r"The group 0 holds several classes.*Pass them as attribute="
+NOTICED = r"The group 0 has several classes.*Pass them as attribute="
 
 
 @pytest.fixture(scope="module")

@@ -236,7 +236,7 @@ def test_a_rule_that_flags_everything_suppresses_nothing(aggregation):
         random_state=0,
     )
     with pytest.warns(
-        SuppressionWarning, match="more than 95 % of the 10 live neurons, which singles out"
+        SuppressionWarning, match="more than 95 % of the 10 non-constant neurons, which is not"
     ):
         clf.fit(X, y)
     assert clf.spared_
@@ -301,7 +301,9 @@ def test_a_round_that_flags_the_rest_changes_nothing(recwarn):
 
 def test_min_neurons_keeps_the_smallest_scores():
     X, y = data(16)
-    with pytest.warns(SuppressionWarning, match=r"fewer than min_neurons=3 of 10 live neurons"):
+    with pytest.warns(
+        SuppressionWarning, match=r"fewer than min_neurons=3 of 10 non-constant neurons"
+    ):
         clf = published(threshold=-1e9, min_neurons=3, random_state=0).fit(X, y)
     assert clf.spared_
     assert (~clf.suppressed_).sum() == 3
@@ -323,7 +325,7 @@ def test_no_errors_means_no_mask_and_a_warning():
 def test_warns_when_most_neurons_go_and_is_quiet_otherwise():
     X, y = data(18)
     clf = published(threshold=-1e9, max_suppressed=0.9, random_state=0)
-    with pytest.warns(SuppressionWarning, match="9 of 10 live neurons are suppressed"):
+    with pytest.warns(SuppressionWarning, match="9 of 10 non-constant neurons are suppressed"):
         clf.fit(X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -336,7 +338,7 @@ def test_dead_neurons_are_neither_counted_nor_suppressed():
     clf = published(threshold=-1e9, min_neurons=1, random_state=0).fit(X, y)
     assert clf.non_constant_.sum() == 8
     assert not clf.suppressed_[[2, 5]].any()
-    assert clf.suppressed_.sum() == 7  # one live neuron is kept
+    assert clf.suppressed_.sum() == 7  # one non-constant neuron is kept
 
 
 def test_sample_weights_of_the_identification_set():

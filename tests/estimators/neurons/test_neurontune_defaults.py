@@ -39,7 +39,7 @@ UNBIASED = {
 
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 def test_unbiased_data_are_left_alone():
-    """Beside a standardised LogisticRegression, cross-validated: on average and at worst."""
+    """Compared with a standardised LogisticRegression, cross-validated: on average and at worst."""
     lost = {}
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     for name, (X, y) in UNBIASED.items():
@@ -85,14 +85,16 @@ def test_a_mask_that_costs_too_much_is_not_applied():
     assert allowed.score(X, y) < careful.score(X, y)
 
 
-@pytest.mark.filterwarnings("ignore:.* live neurons are suppressed")
+@pytest.mark.filterwarnings("ignore:.* non-constant neurons are suppressed")
 def test_warns_where_it_ends_hardly_better_than_guessing():
     X, y = gaussians(1.5)
-    with pytest.warns(SuppressionWarning, match=r"hardly more than guessing \(50 %\), the orig"):
+    with pytest.warns(SuppressionWarning, match=r"hardly more than guessing \(50 %\); the orig"):
         NeuronTuneClassifier.as_published(standardize=True, random_state=0).fit(X, y)
 
 
-@pytest.mark.filterwarnings("ignore:.* live neurons are suppressed")  # other warnings are errors
+@pytest.mark.filterwarnings(
+    "ignore:.* non-constant neurons are suppressed"
+)  # other warnings are errors
 def test_a_good_head_that_loses_accuracy_on_biased_samples_is_not_warned_of():
     data, model = load_marked_digits(), FrozenModel.load(marked_digits_model_path())
     embedder = OnnxEmbedder(model, device="cpu")

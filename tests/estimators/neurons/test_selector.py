@@ -42,7 +42,7 @@ def data(seed=0, n=300, width=8, n_classes=2, dtype=np.float64):
 @settings(max_examples=10, deadline=None)
 def test_a_balanced_logistic_regression_behind_it_is_neurontune(seed, n_classes, rule):
     X, y = data(seed, n_classes=n_classes)
-    if rule["identification"] == 0.4:  # the share held out is not retrained on
+    if rule["identification"] == 0.4:  # the left-out share is not for retraining
         rule = {**rule, "identification": "train"}
     lr = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=5000)
     pipeline = make_pipeline(

@@ -56,36 +56,39 @@ def test_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "is no JSON"),
-        (b"\xff\xfe", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"9" * 10_000, "is no JSON"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"9" * 10_000, "is not JSON"),
         (b" " * (65 << 20), "larger than 64 MB"),
-        ([], "holds no answers"),
-        ({"findings": []}, "holds no answers"),
-        (answers() | {"version": 2}, "of version 2"),
-        (answers() | {"version": True}, "of version True"),
-        (answers() | {"version": "x" * 10_000}, "of version"),
-        (answers() | {"answers": {}}, "are no list"),
-        (answers("word:film"), "answer 1 is no object"),
-        (answers(FILM, {"answer": "spurious"}), "answer 2 names no attribute"),
-        (answers(FILM | {"name": " "}), "names no attribute"),
-        (answers(FILM | {"name": "\ud800"}), "lacks '.ud800' on the first"),
+        ([], "not a file of answers"),
+        ({"findings": []}, "not a file of answers"),
+        (answers() | {"version": 2}, "has version 2"),
+        (answers() | {"version": True}, "has version True"),
+        (answers() | {"version": "x" * 10_000}, "has version"),
+        (answers() | {"answers": {}}, "are not a list"),
+        (answers("word:film"), "answer 1 is not an object"),
+        (answers(FILM, {"answer": "spurious"}), "answer 2 has no name of an attribute"),
+        (answers(FILM | {"name": " "}), "has no name of an attribute"),
+        (answers(FILM | {"name": "\ud800"}), "lacks '.ud800' in the first"),
         (answers(FILM | {"answer": "yes"}), "answers 'yes' on 'word:film'"),
-        (answers(FILM | {"answer": ["spurious"]}), "an answer is one of spurious, legitimate"),
+        (answers(FILM | {"answer": ["spurious"]}), "use one of spurious, legitimate"),
         (answers({"name": "word:film"}), "answers None on 'word:film'"),
         (answers(BAD, FILM, FILM), "answers 'word:film' twice"),
-        (answers(FILM | {"values": "word:film"}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"values": ["word:film"]}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"values": [["word:film", 3]]}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"values": [["word:film"], []]}), "sides of 'word:film' are no lists"),
-        (answers(FILM | {"values": []}), "lacks 'word:film' on the first"),
+        (answers(FILM | {"values": "word:film"}), "values of 'word:film' are not lists"),
+        (answers(FILM | {"values": ["word:film"]}), "values of 'word:film' are not lists"),
+        (answers(FILM | {"values": [["word:film", 3]]}), "values of 'word:film' are not lists"),
+        (answers(FILM | {"values": [["word:film"], []]}), "values of 'word:film' are not lists"),
+        (answers(FILM | {"values": []}), "lacks 'word:film' in the first"),
         (answers(FILM | {"values": [["word:movie"], ["word:film"]]}), "lacks 'word:film'"),
         (answers(FILM | {"values": [["word:film"], ["word:film"]]}), "an attribute twice"),
-        (answers(FILM | {"by": 3}), "who gave the answer on 'word:film' is no text of at most 200"),
-        (answers(FILM | {"by": "x" * 201}), "who gave the answer on 'word:film'"),
-        (answers(FILM | {"at": ["2026"]}), "when somebody gave the answer on 'word:film'"),
-        (answers(FILM | {"rules": []}), "rules of 'word:film' are no object"),
+        (
+            answers(FILM | {"by": 3}),
+            "the author of the answer on 'word:film' is not a text of at most 200",
+        ),
+        (answers(FILM | {"by": "x" * 201}), "the author of the answer on 'word:film'"),
+        (answers(FILM | {"at": ["2026"]}), "the time of the answer on 'word:film'"),
+        (answers(FILM | {"rules": []}), "rules of 'word:film' are not an object"),
         (answers(FILM | {"rules": {"layer:a #0 mean high": {}}}), "rule of 'layer:a #0 mean high'"),
     ],
 )
@@ -99,11 +102,11 @@ def test_other_files_are_refused(content, says, tmp_path):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match=r"^\S+ is not a file; name the answers"):
         read_answers(tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         read_answers(tmp_path / "missing.json")
-    with pytest.raises(InputError, match="no name for a file"):
+    with pytest.raises(InputError, match="not a valid file name"):
         read_answers("a\0b")
 
 
@@ -169,7 +172,7 @@ def test_what_is_written_is_read_and_what_is_no_answers_stays(tmp_path):
     ]
     assert {*json.loads(path.read_text())} == {"ntkit", "version", "answers", "model"}
     path.write_text("{}")
-    with pytest.raises(InputError, match="holds no answers"):
+    with pytest.raises(InputError, match="not a file of answers"):
         write_answers(path, found)
     assert path.read_text() == "{}"
     with pytest.raises(InputError, match="does not exist"):
@@ -200,31 +203,31 @@ def test_several_people_are_joined():
     [
         (
             {"ada.json": said(bad=["legitimate"]), "bob.json": said(bad=["spurious"])},
-            "bob.json says that 'word:bad' is a shortcut, and ada.json that it matters",
+            "bob.json calls 'word:bad' a shortcut, and ada.json says that it matters",
         ),
         (
             {"ada.json": said(bad=["spurious"]), "bob.json": said(bad=["legitimate"])},
-            "ada.json says that 'word:bad' is a shortcut, and bob.json that it matters",
+            "ada.json calls 'word:bad' a shortcut, and bob.json says that it matters",
         ),
         (
             {
                 "ada.json": said(film=["spurious", "film", "movie"]),
                 "bob.json": said(movie=["legitimate"]),
             },
-            "'word:film' is answered as a shortcut and 'word:movie' as what matters, but both are "
-            "about 'word:movie'",
+            "'word:film' is answered as a shortcut and 'word:movie' as a finding that matters, but "
+            "both are about 'word:movie'",
         ),
         (
             {
                 "ada.json": Answers((Answer("column:sex", "spurious", (("column:sex",),)),)),
                 "bob.json": Answers((Answer("column:sex=F", "legitimate", (("column:sex=F",),)),)),
             },
-            "'column:sex' is answered as a shortcut and 'column:sex=F' as what matters, but both "
-            "are about 'column:sex'",
+            "'column:sex' is answered as a shortcut and 'column:sex=F' as a finding that matters, "
+            "but both are about 'column:sex'",
         ),
         (
             {"ada.json": said(film=["spurious"], model="a"), "bob.json": said(model="b")},
-            "ada.json and bob.json answer on two models",
+            "ada.json and bob.json have answers on two different models",
         ),
     ],
 )

@@ -154,7 +154,7 @@ def test_metadata_beside_the_folder_of_images(pictures, tmp_path):
         ({"file_name": ["no.png"] * 2, "site": ["A"] * 2}, None, "twice"),
         ({"picture": ["no.png"], "site": ["A"]}, None, "has no column 'file_name'"),
         ({"picture": ["no.png"], "site": ["A"]}, "photo", "has no column 'photo'"),
-        ({"file_name": ["no.png"]}, None, "no columns to look at"),
+        ({"file_name": ["no.png"]}, None, "no columns to use"),
     ],
 )
 def test_metadata_that_does_not_fit(pictures, tmp_path, columns, key, message):

@@ -109,13 +109,13 @@ def test_embeddings_cannot_be_changed(tmp_path, digits):
     embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu")
     samples = Samples(digits.X_test[:40], digits.y_test[:40])
     store = EmbeddingStore.write(tmp_path / "s", embedder, samples)
-    with pytest.raises(InputError, match="embeddings cannot be changed; give the samples"):
+    with pytest.raises(InputError, match="embeddings cannot be changed; pass the samples"):
         ntkit.check(None, path, store.path, invariant=[MARK], limits={"max_flip_rate": 5})
 
 
 def test_functions_of_one_name_are_refused(digits):
     changes = [change_from(lambda x: x, "f"), change_from(lambda x: x / 2, "f")]
-    with pytest.raises(InputError, match="Two changes are called 'f'"):
+    with pytest.raises(InputError, match="Two changes have the name 'f'"):
         ntkit.check(None, marked_digits_model_path(), (digits.X_test, digits.y_test),
                     invariant=changes, limits={"max_flip_rate": 5})  # fmt: skip
 

@@ -32,7 +32,7 @@ def test_toml_says_what_keywords_say(tmp_path):
 
 
 def test_the_file_on_the_page_is_one(tmp_path):
-    page = Path(__file__).parents[3] / "docs" / "howto" / "gate.md"
+    page = Path(__file__).parents[3] / "docs" / "howto" / "check.md"
     (block,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
     (tmp_path / "limits.toml").write_text(block, encoding="utf-8")
     limits = limits_of(tmp_path / "limits.toml")

@@ -56,7 +56,11 @@ def test_the_candidate_is_dfr_on_partial_attributes(feature_set, name):
     clf, _ = made.fit(settings[chosen])
     Z, y = np.concatenate([made.train.Z, made.validation.Z]), np.concatenate([Y, HELD[1]])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
-    with nullcontext() if name else pytest.warns(UserWarning, match="No view reads the attribute"):
+    with (
+        nullcontext()
+        if name
+        else pytest.warns(UserWarning, match="No feature set predicts the attribute")
+    ):
         own.fit(Z, y, attribute=values, feature_sets=feature_set)
     np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
     np.testing.assert_allclose(clf.intercept_, own.intercept_, rtol=1e-6)
@@ -162,11 +166,11 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
         entry["content"] = entry["content"][::-1]  # of the same images, saved again
         entry["name"] = f"b/{int(entry['name']) + 20}.png"
     answers.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"None of 3 contents in .* --match-names"):
+    with pytest.raises(InputError, match=r"None of 3 digests in .* --match-names"):
         values_of(pool(NAMES), answers=answers)
     assert values_of(pool(NAMES), answers=answers, match_names=True) == expected
     told = partly_known(pool(NAMES), answers=answers, key=None, match_names=True).left
-    assert told == f"{answers}: none of 3 contents is one of these samples; matched by name."
+    assert told == f"{answers}: none of 3 digests belongs to one of these samples; matched by name."
 
 
 def test_answers_of_other_samples_are_refused(tmp_path):
@@ -310,7 +314,7 @@ def test_one_at_a_time_and_of_the_right_length():
     for given, message in (
         ({"attribute": [1] * 20, "groups": [1] * 20}, "takes only one of attribute"),
         ({"attribute": [1, 0]}, "holds 2 values, and there are 20"),
-        ({"groups": [-1] * 20}, "known of no sample"),
+        ({"groups": [-1] * 20}, "unknown for all samples"),
     ):
         with pytest.raises(InputError, match=message):
             partly_known(pool(), key=None, **given)

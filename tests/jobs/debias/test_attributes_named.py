@@ -286,11 +286,9 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
         ids[1] = np.array(["2.png", "5.png", "6.png"])
     sets = [Samples(np.zeros((len(own), 2)), np.zeros(len(own)), ids=own) for own in ids]
     table = {"file_name": ["1.png", "2.png", "6.png", "8.png"], "site": ["A", "B", "A", "B"]}
-    with pytest.raises(
-        InputError, match=r"The metadata say something of '[28].png', and 2 samples"
-    ):
+    with pytest.raises(InputError, match=r"The metadata name '[28].png', and 2 samples"):
         _ = AttributeReader(sets, table).metadata
-    with pytest.raises(InputError, match="samples are called so"):
+    with pytest.raises(InputError, match="samples have this name"):
         AttributeReader(sets, table).feature_sets([])
     few = {name: [values[0], values[2]] for name, values in table.items()}
     if names == "both":  # of the name that both have it says nothing
@@ -457,7 +455,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "word:flim"}, "did you mean 'word:film'"),
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
         ({"spurious": "column:length>=1e9"}, "No sample has the value"),
-        ({"spurious": "column:length"}, "say where to cut it"),
+        ({"spurious": "column:length"}, "name a threshold"),
         ({"spurious": "length>=3"}, "did you mean 'column:length>=3'"),
         ({"spurious": "film"}, "did you mean 'word:film'"),
         ({"spurious": "metadata:site=A"}, "There is no column 'site'"),

@@ -213,7 +213,7 @@ def test_a_row_of_the_table_can_be_ordered_with_changes_alone(digits):
         ("word:film", "changes texts"),
         ("column:sex", "changes columns"),
         ("folder:/nowhere", "does not exist"),
-        (3, "A change is a text"),
+        (3, "A change must be a text"),
     ],
 )
 def test_what_cannot_be_changed_is_refused(digits, invariant, message):

@@ -280,12 +280,12 @@ def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path
 
     (out / "thesis.txt").write_text("precious")
     before = models.contents(out)
-    with pytest.raises(InputError, match=r"out holds thesis\.txt, which ntkit has no record of"):
+    with pytest.raises(InputError, match=r"out holds thesis\.txt, which ntkit did not write"):
         again()
     assert models.contents(out) == before
     (out / "thesis.txt").unlink()
     (out / "README.md").write_text("My notes on this model")
-    with pytest.raises(InputError, match=r"README\.md, which ntkit wrote, but which was changed"):
+    with pytest.raises(InputError, match=r"README\.md, which ntkit wrote, but somebody changed"):
         again()
     (out / "README.md").unlink()
     assert again().chosen.name == "class-balanced"
@@ -299,7 +299,7 @@ def test_no_room_is_found_before_the_work(sets, tmp_path, monkeypatch):
     monkeypatch.setattr(OnnxEmbedder, "transform", lambda *_: pytest.fail("it began to work"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(
-        InputError, match=r"no room for .*out: it needs about 16\.9 MB, and 1 kB are"
+        InputError, match=r"not enough disk space for .*out: it needs about 16\.9 MB, and 1 kB are"
     ):
         run(train, validation, out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
@@ -313,7 +313,7 @@ def test_a_folder_that_holds_what_is_read_is_never_replaced(sets, written, tmp_p
     link.symlink_to(out / "debiased.onnx")
     before = models.contents(out)
     for model in (out / "debiased.onnx", link):
-        with pytest.raises(InputError, match=r"out holds .*an input of this job"):
+        with pytest.raises(InputError, match=r"out contains .*an input of this job"):
             debias(model, train, validation, device="cpu", out=out, force=True)
     assert models.contents(out) == before
 

@@ -60,6 +60,8 @@ def test_the_file_decides_as_the_estimator(own, sets, tmp_path):
 def test_what_is_not_linear_is_refused(sets, tmp_path):
     train, validation = sets
     out = tmp_path / "out"
-    with pytest.raises(InputError, match="GaussianNB is not one linear layer; use one that"):
+    with pytest.raises(
+        InputError, match="GaussianNB is not one linear layer; use a classifier that"
+    ):
         debias(marked_digits_model_path(), train, validation, method=GaussianNB(), out=out)
     assert not out.exists()

@@ -217,7 +217,7 @@ def test_nothing_of_others_is_touched(zoo, tmp_path):
     assert [p.name for p in place.iterdir()] == ["thesis.txt"]
     assert not (tmp_path / "out").exists()
     for nested in (tmp_path / "out", tmp_path / "out" / "service"):
-        with pytest.raises(InputError, match=r"side by side|does not exist"):
+        with pytest.raises(InputError, match=r"two separate folders|does not exist"):
             job(zoo, tmp_path, deploy=nested, out=tmp_path / "out")
 
 

@@ -160,7 +160,7 @@ def test_a_file_that_somebody_changed_is_not_replaced(good, tmp_path):
     out = tmp_path / "out"
     debias(*good[:3], out=out, device="cpu")
     (out / "table.md").write_text("my notes")
-    with pytest.raises(InputError, match=r"table\.md is not as ntkit wrote it"):
+    with pytest.raises(InputError, match=r"table\.md was changed after ntkit wrote it"):
         debias(*good[:3], out=out, resume=out, method="auto", device="cpu")
     assert (out / "table.md").read_text() == "my notes"
 

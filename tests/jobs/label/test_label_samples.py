@@ -407,13 +407,13 @@ def test_what_has_changed_is_left_out_and_comes_back(model, answered):
 def test_other_samples_are_refused_and_those_saved_again_match_by_name(model, answered, tmp_path):
     before = kept(answered)
     others = X + np.float32(1e-3)
-    with pytest.raises(InputError, match=r"None of 16 contents in .* --match-names"):
+    with pytest.raises(InputError, match=r"None of 16 digests in .* --match-names"):
         asked_of(model, np.arange(240), answered, X=others)
-    with pytest.raises(InputError, match="None of 16 contents"):
+    with pytest.raises(InputError, match="None of 16 digests"):
         asked_of(model, np.arange(240), tmp_path / "o", X=others, answers=answered / "answers.json")
     assert kept(answered) == before
     found = asked_of(model, np.arange(240), answered, X=others, match_names=True)
-    assert "none of 16 contents is one of these samples; matched by name" in str(found)
+    assert "none of 16 digests belongs to one of these samples; matched by name" in str(found)
     assert "names of these samples are their rows, from 0 on" in str(found)
     assert all_right(found.labels, np.arange(240))
     again = asked_of(model, np.arange(240), answered, X=others)  # known by content from now on
@@ -473,7 +473,7 @@ def test_two_names_of_one_content_are_refused_on_reading(tmp_path):
     entries = [{"name": n, "answer": v, "content": "ab"} for n, v in (("a", "yes"), ("b", "no"))]
     file = tmp_path / "answers.json"
     file.write_text(json.dumps(GOOD | {"values": ["yes", "no"], "answers": entries}))
-    with pytest.raises(InputError, match="'b' is answered 'no' here and 'yes' as 'a'"):
+    with pytest.raises(InputError, match="'b' has the label 'no' here and 'yes' as 'a'"):
         read_labels(file)
 
 
@@ -499,23 +499,23 @@ GOOD = {"ntkit": "answers", "version": 1, "question": "q", "values": ["yes"], "a
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no JSON"),
-        (b"\xff", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         (b"[]", "lacks"),
         (GOOD | {"ntkit": "labels"}, "lacks"),
         (GOOD | {"version": 2}, "version 2"),
         (GOOD | {"version": True}, "version True"),
         (GOOD | {"question": " "}, "no question"),
-        (GOOD | {"values": "yes"}, "no list of texts"),
-        (GOOD | {"answers": {}}, "no list"),
-        (GOOD | {"answers": ["a"]}, "no object"),
-        (GOOD | {"answers": [{"answer": "yes"}]}, "names no sample"),
-        (GOOD | {"answers": [{"name": "a", "answer": 1}]}, "no text"),
-        (GOOD | {"answers": [{"name": "a", "answer": "no"}]}, "answers 'no' of 'a'"),
+        (GOOD | {"values": "yes"}, "not a list of texts"),
+        (GOOD | {"answers": {}}, "not a list"),
+        (GOOD | {"answers": ["a"]}, "not an object"),
+        (GOOD | {"answers": [{"answer": "yes"}]}, "has no name of a sample"),
+        (GOOD | {"answers": [{"name": "a", "answer": 1}]}, "not a text"),
+        (GOOD | {"answers": [{"name": "a", "answer": "no"}]}, "has the label 'no' for 'a'"),
         (
             GOOD | {"answers": [{"name": "a", "answer": "yes"}, {"name": "a", "answer": None}]},
-            "in two ways",
+            "has two labels of",
         ),
     ],
 )

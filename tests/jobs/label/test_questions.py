@@ -235,7 +235,7 @@ def test_numbers_name_samples_and_case_is_no_difference(tmp_path):
     ("text", "message"),
     [
         ("id,attribute\nx,yes\n", "row 2: no sample has the name 'x'"),
-        ("id,attribute\na,yes\na,no\n", "row 3: 'a' is answered 'no' here and 'yes' above"),
+        ("id,attribute\na,yes\na,no\n", "row 3: 'a' has the label 'no' here and 'yes' above"),
         ("name,attribute\na,yes\n", "no column 'id'"),
         ("id,answer\na,yes\n", "no column 'attribute'"),
         ("id,attribute\na,yes,9\n", "row 2"),
@@ -294,5 +294,5 @@ def test_blanks_are_of_a_name_unless_no_other_is_meant(tmp_path):
     assert read(["a ", "b"], "a,yes", "b  ,no") == ["yes", "no"]
     with pytest.raises(InputError, match="no sample has the name 'a  '"):
         read(["a", "a "], "a  ,yes")
-    with pytest.raises(InputError, match="answer"):
+    with pytest.raises(InputError, match="has the label"):
         read(["a"], "a ,yes", "a,no")

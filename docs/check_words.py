@@ -24,6 +24,7 @@ PHRASES = {re.compile(phrase, re.IGNORECASE): to for phrase, to in RULES["phrase
 NOT_PROSE = ("CHANGELOG.md", "benchmarks/NOTES.md")  # history
 
 _FENCE = re.compile(r"^([ \t]*)(```+|~~~+).*?^\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
+_PROSE = ("{glossary}", "{note}", "{tip}", "{important}", "{warning}", "{admonition}", "{seealso}")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_`]*[A-Z0-9])")
 _WORD = re.compile(r"\w[\w'’.,%/×-]*")
 _NUMPYDOC = re.compile(r"^(\w[\w ]*)\n\s*-{3,}$|^\s*>>> .*|^\s*\.\.\. .*|^\S.* : .*$", re.MULTILINE)
@@ -151,11 +152,19 @@ def parts_of_python(text: str) -> Iterator[tuple[int, str, bool]]:
 
 def prose_of(markdown: str) -> str:
     """The sentences of a page: no code, tables, addresses, or directives; the lines stay."""
-    text = _FENCE.sub(lambda m: "\n" * m.group().count("\n"), markdown)
+    text = _FENCE.sub(_prose_in_block, markdown)
     text = re.sub(r"<!--.*?-->", lambda m: "\n" * m.group().count("\n"), text, flags=re.DOTALL)
-    text = re.sub(r"^\s*\|.*$|^\s*\$\$.*$|^\s*:.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*\|.*$|^\s*\$\$.*$|^\s*:(::.*|[\w-]+:.*)$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*>>> .*$|^\s*\.\.\. .*$", "", text, flags=re.MULTILINE)
     return blanked(re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text))
+
+
+def _prose_in_block(block: re.Match[str]) -> str:
+    """The sentences of a directive, or as many empty lines as a block of code has."""
+    first, *lines, _ = block.group().split("\n")
+    if any(name in first for name in _PROSE):
+        return "\n".join(["", *lines, ""])
+    return "\n" * (len(lines) + 1)
 
 
 def blanked(text: str) -> str:

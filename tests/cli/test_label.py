@@ -128,7 +128,7 @@ def test_usage(capsys, model, tmp_path):
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "yes"), "two to 9 values"),
         (
             (model, tmp_path / "rows.npz", "--question", "q", "--values", "a,None"),
-            "None' in a table is no",
+            "stands for a missing label",
         ),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "a,A"), "more than their"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--answers", "no.csv"), "no.csv"),

@@ -240,7 +240,7 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
         for c in record["candidates"]
         if not c["name"].startswith("random mask")
     )
-    assert "Worst of the groups class × word:film" in (tmp_path / "out" / "report.html").read_text()
+    assert "Worst group of class × word:film" in (tmp_path / "out" / "report.html").read_text()
     facts = FrozenModel.load(tmp_path / "out" / "debiased.onnx").metadata
     assert facts["ntkit.attributes"] == "word:film"
 

@@ -122,13 +122,13 @@ def test_usage(capsys, model, tmp_path):
     np.savez(tmp_path / "rows.npz", X=X, y=Y)
     np.savez(tmp_path / "bare.npz", X=X)
     for arguments, message in (
-        ((model, tmp_path / "rows.npz"), 'There is no question yet. Set one with question= or --question "'),
+        ((model, tmp_path / "rows.npz"), "There is no question yet. Set one with question= or --"),
         ((tmp_path / "rows.npz", model), "a model (an ONNX file) comes first"),
         ((model, tmp_path / "bare.npz", "--question", "q"), "has no array 'y'"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "yes"), "two to 9 values"),
         (
             (model, tmp_path / "rows.npz", "--question", "q", "--values", "a,None"),
-            "None' in a table is no",
+            "stands for a missing label",
         ),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "a,A"), "more than their"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--answers", "no.csv"), "no.csv"),

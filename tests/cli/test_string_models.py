@@ -223,7 +223,7 @@ def test_an_audit_shows_words_and_texts(folder, ntkit, tmp_path):
     assert "ntkit tried 2 changes" in err  # film for movie, and left out
     assert found["findings"][0]["name"] in ("word:film", "word:movie")
     assert found["changes"][0]["is_finding"]
-    assert "of word" in out
+    assert "attributes (p ≤ 0.05" in out
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "of 500 texts" in page
     shown = [text for text in SETS["val"][0] if text.replace("film", "<mark>film</mark>") in page]

@@ -257,8 +257,16 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
             ["id", "x"],
             [("a/3.png", "1"), ("a/3.png", "0")],
             "'a/3.png' has the label '0' here and '1' above",
+<<<<<<< HEAD
+=======
         ),
-        (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute'. Besides .* it has 'x'"),
+        (
+            NAMES,
+            ["id", "x", "y"],
+            [("a/3.png", "1", "2")],
+            "no column 'attribute'. Besides .* it has 'x'",
+>>>>>>> jobs
+        ),
         (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),
         (None, ["id", "x"], [("3", "yes")], "these samples have no names"),
@@ -313,7 +321,7 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
 def test_one_at_a_time_and_of_the_right_length():
     for given, message in (
         ({"attribute": [1] * 20, "groups": [1] * 20}, "takes only one of attribute"),
-        ({"attribute": [1, 0]}, "holds 2 values, and there are 20"),
+        ({"attribute": [1, 0]}, "holds 2 values, but there are 20"),
         ({"groups": [-1] * 20}, "unknown for all samples"),
     ):
         with pytest.raises(InputError, match=message):
@@ -483,7 +491,7 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     assert not made.decided(name, clf, max_cost=0.05, learnable=False).accuracy_cost.by_groups
     more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
     enough, _ = comparison(more.astype(object))
-    assert "Too few" not in enough.known.told()
+    assert "too few" not in enough.known.source_note()
 
 
 def test_three_answers_are_enough_to_fail_on_nothing():

@@ -221,7 +221,11 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     assert after.accuracy > before.accuracy + 0.3
     assert after.interval[0] < after.accuracy < after.interval[1]
     sentence = result.named_outcome()
-    parts = ((before.share, sentence), (str(after), sentence), (sentence, str(result)))
+    parts = (
+        (before.share, sentence),
+        (str(after), sentence),
+        (sentence, result.summary(verbose=True)),
+    )
     for part, whole in parts:
         assert part in whole
     assert "worst balanced group" in result.table()
@@ -236,7 +240,7 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
         for c in record["candidates"]
         if not c["name"].startswith("random mask")
     )
-    assert "Worst of the groups class × word:film" in (tmp_path / "out" / "report.html").read_text()
+    assert "Worst group of class × word:film" in (tmp_path / "out" / "report.html").read_text()
     facts = FrozenModel.load(tmp_path / "out" / "debiased.onnx").metadata
     assert facts["ntkit.attributes"] == "word:film"
 

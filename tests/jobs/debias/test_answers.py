@@ -257,15 +257,12 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
             ["id", "x"],
             [("a/3.png", "1"), ("a/3.png", "0")],
             "'a/3.png' has the label '0' here and '1' above",
-<<<<<<< HEAD
-=======
         ),
         (
             NAMES,
             ["id", "x", "y"],
             [("a/3.png", "1", "2")],
             "no column 'attribute'. Besides .* it has 'x'",
->>>>>>> jobs
         ),
         (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),

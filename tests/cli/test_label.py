@@ -130,7 +130,10 @@ def test_usage(capsys, model, tmp_path):
             (model, tmp_path / "rows.npz", "--question", "q", "--values", "a,None"),
             "stands for a missing label",
         ),
-        ((model, tmp_path / "rows.npz", "--question", "q", "--values", "a,A"), "more than their"),
+        (
+            (model, tmp_path / "rows.npz", "--question", "q", "--values", "a,A"),
+            "differ only in case",
+        ),
         ((model, tmp_path / "rows.npz", "--question", "q", "--answers", "no.csv"), "no.csv"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--batch", "0"), "--batch"),
     ):

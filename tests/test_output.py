@@ -158,8 +158,8 @@ def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
         ([out], "out is an input of this job"),
         ([tmp_path / "folder"], "out is an input of this job"),
         ([tmp_path / "link"], "contains .*link, an input"),
-        ([tmp_path / "folder" / "debiased.onnx"], "holds .*, an input"),
-        ([os.path.relpath(model)], "holds .*, an input"),
+        ([tmp_path / "folder" / "debiased.onnx"], "contains .*, an input"),
+        ([os.path.relpath(model)], "contains .*, an input"),
     ]:
         for path in (out, tmp_path / "folder", os.path.relpath(out), f"{out}/images/.."):
             with pytest.raises(InputError, match=said.replace("out ", r"\S+ ")):
@@ -216,7 +216,7 @@ def test_no_file_takes_the_place_of_an_input(tmp_path, force):
     model = fill(tmp_path, {"model.onnx": b"weights", "images/cat/1.png": b"cat"}) / "model.onnx"
     (tmp_path / "symbolic.onnx").symlink_to(model)
     (tmp_path / "hard.onnx").hardlink_to(model)
-    (tmp_path / "images").symlink_to(tmp_path / "images")
+    (tmp_path / "linked").symlink_to(tmp_path / "images")
     before = contents(tmp_path)
     inputs = [None, model, tmp_path / "images"]
     for name in ("model.onnx", "symbolic.onnx", "hard.onnx"):
@@ -224,10 +224,10 @@ def test_no_file_takes_the_place_of_an_input(tmp_path, force):
             check_file(tmp_path / name, inputs=inputs, force=force)
         with pytest.raises(InputError, match=r"model\.onnx is an input of this job"):
             check_file(model, inputs=[tmp_path / name], force=force)
-    for name in ("images/cat/1.png", "images/cat/1.png"):
+    for name in ("images/cat/1.png", "linked/cat/1.png"):
         with pytest.raises(InputError, match=r"1\.png is in .*images, an input of this job"):
             check_file(tmp_path / name, inputs=inputs, force=force)
-    for name in ("images", "images"):
+    for name in ("images", "linked"):
         with pytest.raises(InputError, match="is a folder; choose another name"):
             check_file(tmp_path / name, inputs=inputs, force=force)
     assert contents(tmp_path) == before

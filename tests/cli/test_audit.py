@@ -59,7 +59,7 @@ def test_one_file(one, tmp_path, capsys):
     assert findings(tmp_path / "out") == ["word:film"]
     assert "word:film against word:movie" in out
     assert "left out 'prob_1'" in err
-    assert (tmp_path / "out" / "table.md").read_text().replace("`", "") in out + "\n"
+    assert "`word:film against word:movie`" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_json(one, tmp_path, capsys):
@@ -124,7 +124,7 @@ def test_labels_that_contradict_each_other_are_refused(tmp_path, capsys):
     data = write(tmp_path / "d.csv", name=order, label=Y[order], text=texts)
     code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")
     n = np.sum(Y[order] != Y)
-    assert (code, f"{n} of {N} rows of {data} have another label" in err) == (2, True), err
+    assert (code, f"{n} of {N} rows have different labels in" in err) == (2, True), err
     assert "--id-column" in err
     assert not (tmp_path / "out").exists()
     named = ["--predictions", preds, data, "-o", tmp_path / "out", "--id-column", "name"]

@@ -117,4 +117,4 @@ def test_no_such_filter(capsys, folder):
     embed = ["embed", folder / "model.onnx", folder / "test", "-o", folder / "store"]
     code, _, err = run(capsys, *embed, "--resample", "sharp")
     assert code == 2
-    assert "--resample must be one of nearest, lanczos, bilinear" in err
+    assert "--resample is one of nearest, lanczos, bilinear" in err

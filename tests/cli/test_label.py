@@ -58,7 +58,7 @@ def test_a_table_with_names_shows_all_that_it_knows(capsys, model, tmp_path):
     assert "zlarge" not in page
     save(tmp_path / "o" / "labels.csv", {"p0": "Yes", "p1": "no", "p2": "unsure"})
     code, printed, err = run(capsys, *ask)
-    assert (code, "2 answers, 2 new" in printed) == (0, True), err
+    assert (code, "2 labels, 2 new" in printed) == (0, True), err
     assert read_labels(tmp_path / "o" / "answers.json").answers == {
         "p0": "yes", "p1": "no", "p2": None,
     }  # fmt: skip
@@ -100,7 +100,7 @@ def test_texts_are_shown_and_read_by_their_words(capsys, tmp_path):
     code, printed, err = run(capsys, *ask, "--json")
     told = json.loads(printed)
     assert (code, told["n_answers"], told["n_new"]) == (0, 48, 0), err
-    assert "went with their contents to other names" in " ".join(told["notes"])
+    assert "belong to samples that have another name now" in " ".join(told["notes"])
     answers = read_labels(tmp_path / "o" / "answers.json").answers
     assert all(("fox" in texts[order[int(n)]]) == (v == "fox") for n, v in answers.items())
 
@@ -122,13 +122,13 @@ def test_usage(capsys, model, tmp_path):
     np.savez(tmp_path / "rows.npz", X=X, y=Y)
     np.savez(tmp_path / "bare.npz", X=X)
     for arguments, message in (
-        ((model, tmp_path / "rows.npz"), 'Say what to ask about each sample, as in --question "'),
+        ((model, tmp_path / "rows.npz"), "There is no question yet. Set one with question= or --"),
         ((tmp_path / "rows.npz", model), "a model (an ONNX file) comes first"),
         ((model, tmp_path / "bare.npz", "--question", "q"), "has no array 'y'"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "yes"), "two to 9 values"),
         (
             (model, tmp_path / "rows.npz", "--question", "q", "--values", "a,None"),
-            "None' in a table is no",
+            "stands for a missing label",
         ),
         ((model, tmp_path / "rows.npz", "--question", "q", "--values", "a,A"), "more than their"),
         ((model, tmp_path / "rows.npz", "--question", "q", "--answers", "no.csv"), "no.csv"),

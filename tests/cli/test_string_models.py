@@ -220,10 +220,10 @@ def test_an_audit_shows_words_and_texts(folder, ntkit, tmp_path):
     assert code == 0
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert err == f"Note: {found['notes'][0]}\n"
-    assert "2 changes were tried on" in err  # film for movie, and left out
+    assert "ntkit tried 2 changes" in err  # film for movie, and left out
     assert found["findings"][0]["name"] in ("word:film", "word:movie")
     assert found["changes"][0]["is_finding"]
-    assert "of word" in out
+    assert "attributes (p ≤ 0.05" in out
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "of 500 texts" in page
     shown = [text for text in SETS["val"][0] if text.replace("film", "<mark>film</mark>") in page]
@@ -241,7 +241,7 @@ def test_the_repaired_model_and_its_program(repair, folder):
     told = predict(out / "service", [*texts[:9], ""], device="cpu").labels.tolist()
     assert done.stdout.splitlines() == told
     card = (out / "service" / "README.md").read_text()
-    assert "texts: they go into 'review' as they are, one for each sample" in card
+    assert "texts: input 'review' takes one text per sample, without preprocessing" in card
     assert "pipeline_tag: text-classification" in card
     outcome = check(
         folder / "reviews.onnx", out / "run" / "debiased.onnx", folder / "test.csv",

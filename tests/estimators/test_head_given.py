@@ -74,5 +74,5 @@ def test_what_is_no_head_is_one_sentence_with_the_fix(head, problem):
     for clf in (NeuronTuneClassifier(head=head), SpuriousNeuronSelector(head=head)):
         with pytest.raises(InputError, match=f"head must be .*head_of.*{problem}"):
             clf.fit(X, y)
-    with pytest.raises(InputError, match=f"early_head takes .*{problem}"):
+    with pytest.raises(InputError, match=f"early_head must be .*{problem}"):
         SELFClassifier(early_head=head, selection="early_stop_disagreement").fit(X, y)

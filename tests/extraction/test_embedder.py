@@ -131,7 +131,7 @@ def test_numbers_an_integer_input_cannot_hold_are_not_rounded_in_silence(zoo, by
     whole = np.arange(24.0).reshape(4, 6)
     assert_array_equal(embedder.transform(whole), embedder.transform(whole.astype(np.uint8)))
     for bad in (whole / 255, whole + 240, -whole, np.full((4, 6), np.nan)):
-        with pytest.raises(InputError, match=r"'x' takes uint8 values.*preprocess them"):
+        with pytest.raises(InputError, match=r"'x' has type uint8.*preprocess them"):
             embedder.transform(bad)
 
 

@@ -249,7 +249,7 @@ def test_a_sequence_that_gives_too_few_rows_is_refused():
         def __getitem__(self, rows):
             return self.X[rows][:-1]
 
-    with pytest.raises(InputError, match="gave 9 rows for the model's input 'x' where 10"):
+    with pytest.raises(InputError, match="gave 9 rows for the model's input 'x' instead of 10"):
         list(run_batches(FakeSession(), Short(X), batch_size=10))
 
 

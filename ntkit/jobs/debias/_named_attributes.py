@@ -177,8 +177,8 @@ def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
             return f"{name}: the model has no such layer, or ntkit cannot read it. {hint}"
         if rule is None and not is_channel(name):
             return (
-                f"{name}: directions and clusters are defined by the samples of an audit, not by a "
-                "name. Pass the answers of its page (--answers), or audit.answers(name) in Python."
+                f"{name} cannot be read by its name: the samples of an audit define directions and "
+                "clusters. Pass the answers of its page (--answers), or audit.answers(name)."
             )
         return None
 

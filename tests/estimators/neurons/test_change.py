@@ -68,7 +68,7 @@ def test_its_options_hold():
     moved = X.copy()
     moved[:, :3] += 20 * np.where(np.arange(len(y)) % 2, 1, -1)[:, None]
     costly = NeuronTuneClassifier(**(OPTIONS | {"max_cost": 0.0}), random_state=0)
-    with pytest.warns(SuppressionWarning, match="more than max_cost=0 allows"):
+    with pytest.warns(SuppressionWarning, match="more than max_cost=0"):
         costly.fit(X, y, X_changed=moved)
     assert costly.mask_cost_ > 0
     assert not costly.suppressed_.any()

@@ -164,7 +164,7 @@ def test_metadata_that_does_not_fit(pictures, tmp_path, columns, key, message):
 
 
 def test_metadata_that_is_no_table(pictures, tmp_path):
-    for path, message in ((tmp_path / "no.csv", "does not exist"), (tmp_path, "no table")):
+    for path, message in ((tmp_path / "no.csv", "does not exist"), (tmp_path, "not a table")):
         with pytest.raises(InputError, match=message):
             audited(pictures, metadata=path)
 
@@ -219,7 +219,7 @@ def test_metadata_of_a_table_by_its_ids(reviews, tmp_path):
         assert (found.values("metadata:source=B") == CUE).all()
     with pytest.raises(InputError, match="3 rows and there are 240 samples"):
         ntkit.audit_model(model, path, device="cpu", metadata={"source": ["A"] * 3})
-    with pytest.raises(InputError, match="Two samples are called"):
+    with pytest.raises(InputError, match="Two samples have the name"):
         ntkit.audit_model(model, path, metadata=by_row, key="site", device="cpu")
 
 

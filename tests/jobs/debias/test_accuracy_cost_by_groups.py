@@ -1,4 +1,4 @@
-"""What a person named is what the price counts: the mean of the groups, and the worst of them."""
+"""With named groups, the accuracy cost is that of their mean, and of the worst of them."""
 
 import numpy as np
 import pytest

@@ -77,7 +77,7 @@ def test_groups_that_are_all_known_are_dfrs():
         groups=groups,
     )
     np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
-    assert "which are all" in made.known.told()
+    assert "which are all" in made.known.source_note()
 
 
 def test_a_head_is_judged_by_halves_that_it_has_not_seen():
@@ -181,7 +181,7 @@ def test_answers_of_other_samples_are_refused(tmp_path):
     write(out / "labels.csv", ["id", "Is it?"], [(str(i), value) for i, value in enumerate(said)])
     label_samples(model, (X[40:60], Y[40:60]), out, device="cpu")
     numbered = ([str(i) for i in range(12)], [f"{i}" for i in range(12, 20)])
-    with pytest.raises(InputError, match="None of 9 contents"):
+    with pytest.raises(InputError, match="None of 9 digests"):
         values_of(pool(numbered), answers=out / "answers.json")
     content = json.loads((out / "answers.json").read_text())
     for entry in content["answers"]:
@@ -251,17 +251,25 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
     [
         (NAMES, ["id", "x"], [("zzz", "yes")], "has no label of any training or validation"),
         (NAMES, ["id", "x"], [("a/3.png", "?")], "names 1 of the training .* none has a label"),
-        (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 values in 11 samples"),
+        (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 different values in 11"),
         (
             NAMES,
             ["id", "x"],
             [("a/3.png", "1"), ("a/3.png", "0")],
-            "'a/3.png' is answered '0' here and '1' above",
+            "'a/3.png' has the label '0' here and '1' above",
+<<<<<<< HEAD
+=======
         ),
-        (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
+        (
+            NAMES,
+            ["id", "x", "y"],
+            [("a/3.png", "1", "2")],
+            "no column 'attribute'. Besides .* it has 'x'",
+>>>>>>> jobs
+        ),
         (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),
-        (None, ["id", "x"], [("3", "yes")], "these have no names"),
+        (None, ["id", "x"], [("3", "yes")], "these samples have no names"),
         ((NAMES[0], NAMES[0][:8]), ["id", "x"], [("a/3.png", "1")], "2 samples have this name"),
     ],
 )
@@ -299,7 +307,7 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
     label_samples(model, (X[:12], Y[:12]), out, device="cpu")
     fewer = AttributeReader([Samples(X[:8], Y[:8]), Samples(X[100:108], Y[:8])])
     found = partly_known(fewer, answers=out / "answers.json", key=None)
-    assert found.left.startswith("4 of the 12 that")
+    assert found.left.startswith("ntkit left out 4 of 12 labels of")
     assert "'10', '11'" in found.left
     write(out / "labels.csv", ["id", "Is it?"], [(name, "?") for name, _ in said])
     content = json.loads((out / "answers.json").read_text())
@@ -312,8 +320,8 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
 
 def test_one_at_a_time_and_of_the_right_length():
     for given, message in (
-        ({"attribute": [1] * 20, "groups": [1] * 20}, "one at a time"),
-        ({"attribute": [1, 0]}, "holds 2 values, and there are 20"),
+        ({"attribute": [1] * 20, "groups": [1] * 20}, "takes only one of attribute"),
+        ({"attribute": [1, 0]}, "holds 2 values, but there are 20"),
         ({"groups": [-1] * 20}, "unknown for all samples"),
     ):
         with pytest.raises(InputError, match=message):
@@ -424,7 +432,7 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     code, printed, err = run(capsys, *command, "--group-column", "who", "--json")
     assert code == 0, err
     found = json.loads(printed)
-    assert found["balanced_over"] == "the groups given (inferred from 175 samples)"
+    assert found["balanced_over"] == "your groups (inferred from 175 samples)"
     assert found["chosen"] == "group-balanced"
     notes = " ".join(found["notes"])
     assert "0 training and 175 validation samples" in notes
@@ -438,9 +446,9 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     ("n_known", "said"),
     [
         (None, "the groups that you named"),
-        (440, "the groups that you gave"),
-        (30, "the groups, which are known of 30 validation samples and inferred for 410"),
-        (0, "the groups, which are inferred for all 440 validation samples"),
+        (440, "the groups that you labelled"),
+        (30, "the groups, known for 30 validation samples and inferred for 410"),
+        (0, "the groups, inferred for all 440 validation samples"),
     ],
 )
 def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
@@ -478,12 +486,12 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     assert made.groups_of(clf) is None
     assert (
         "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)."
-        in made.known.told()
+        in made.known.source_note()
     )
     assert not made.decided(name, clf, max_cost=0.05, learnable=False).accuracy_cost.by_groups
     more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
     enough, _ = comparison(more.astype(object))
-    assert "Too few" not in enough.known.told()
+    assert "too few" not in enough.known.source_note()
 
 
 def test_three_answers_are_enough_to_fail_on_nothing():

@@ -213,7 +213,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
 def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     result = job(files, spurious="word:film", out=tmp_path / "out")
     assert result.chosen.name == "group-balanced"
-    assert "group-balanced is over class × word:film;" in result.summary(verbose=True)
+    assert "worst balanced group is of class × word:film," in result.summary(verbose=True)
     assert max(map(len, result.table().splitlines())) <= 120
     assert result.helped
     assert result.balanced_over == "word:film"
@@ -221,7 +221,11 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     assert after.accuracy > before.accuracy + 0.3
     assert after.interval[0] < after.accuracy < after.interval[1]
     sentence = result.named_outcome()
-    parts = ((before.share, sentence), (str(after), sentence), (sentence, str(result)))
+    parts = (
+        (before.share, sentence),
+        (str(after), sentence),
+        (sentence, result.summary(verbose=True)),
+    )
     for part, whole in parts:
         assert part in whole
     assert "worst balanced group" in result.table()
@@ -236,7 +240,7 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
         for c in record["candidates"]
         if not c["name"].startswith("random mask")
     )
-    assert "Worst of the groups class × word:film" in (tmp_path / "out" / "report.html").read_text()
+    assert "Worst group of class × word:film" in (tmp_path / "out" / "report.html").read_text()
     facts = FrozenModel.load(tmp_path / "out" / "debiased.onnx").metadata
     assert facts["ntkit.attributes"] == "word:film"
 
@@ -323,7 +327,7 @@ def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites,
         "-o", tmp_path / "a", "--verbose",
     )  # fmt: skip
     assert code == 0, err
-    assert "group-balanced is over class × metadata:site=B;" in out
+    assert "worst balanced group is of class × metadata:site=B," in out
     assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3
     given = np.array(
         [v for n in ("train", "validation") for v in column(files / f"{n}.csv", "site")]
@@ -454,13 +458,13 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
     [
         ({"spurious": "word:flim"}, "did you mean 'word:film'"),
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
-        ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
+        ({"spurious": "column:length>=1e9"}, "No sample has the value"),
         ({"spurious": "column:length"}, "name a threshold"),
         ({"spurious": "length>=3"}, "did you mean 'column:length>=3'"),
         ({"spurious": "film"}, "did you mean 'word:film'"),
         ({"spurious": "metadata:site=A"}, "There is no column 'site'"),
-        ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
-        ({"spurious": [[]]}, "names for each of its sides"),
+        ({"spurious": "layer:relu #3"}, "the model has no such layer"),
+        ({"spurious": [[]]}, "names of each value"),
         ({"metadata": {"site": ["A", "B"]}}, "2 rows and there are 1500 samples"),
     ],
 )

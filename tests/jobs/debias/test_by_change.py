@@ -120,7 +120,7 @@ def test_real_groups_judge_where_a_word_names_them(files):
     names = [each.name for each in result.candidates]
     assert {"group-balanced", "copies", "copies and penalty", "groups and copies"} < {*names}
     told = result.by_change.sentences()
-    assert any(line.startswith("Copies by word:film|word:movie are like") for line in told)
+    assert any(line.startswith("Copies by word:film|word:movie are similar") for line in told)
     assert "judged by changed copies alone" not in result.headline()
     (like,) = result.by_change.likeness
     assert max(like.aucs.values()) < 0.7

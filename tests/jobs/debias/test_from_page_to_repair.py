@@ -94,10 +94,10 @@ def test_a_channel_is_read_by_its_name(digits):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("layer:relu_3 direction 1 high", "directions and clusters are those of the samples of an"),
+        ("layer:relu_3 direction 1 high", "the samples of an audit define directions"),
         ("layer:relu_3 cluster 2", "--answers"),
         ("layer:relu_3 #3", "cannot be read by its name"),
-        ("layer:relu_33 #3 mean high", "did you mean 'relu_3'"),
+        ("layer:relu_33 #3 mean high", "Did you mean 'relu_3'"),
         ("layer:conv_9 #3 mean high", "relu_1, relu_2, relu_3"),
     ],
 )

@@ -121,10 +121,10 @@ def test_report_shows_the_new_head_and_says_what_stands_before(job, capsys, tmp_
         assert (new, page.exists(), len(err.splitlines())) == (True, False, 1), err
     else:
         text = page.read_text(encoding="utf-8")
-        assert ("What stands as before is a plain head" in text) == new
+        assert ("The results before the repair are those of an ERM head" in text) == new
     npz = np.load(data)
     in_python = write_report(path, debiased, (npz["X"], npz["y"]), tmp_path / "p.html")
-    assert ("What stands as before" in in_python.read_text(encoding="utf-8")) == new
+    assert ("The results before the repair" in in_python.read_text(encoding="utf-8")) == new
 
 
 def test_the_head_is_found_again_in_the_file_alone(job):

@@ -29,7 +29,7 @@ MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
 MOST_SHARED = 0.5
 """Largest share of validation samples that may be training samples; more prove nothing."""
-_AS_ORDERED = "Written as you asked, though not found to be better."
+_AS_ORDERED = "Written as ordered, though not found to be better."
 _SCORE_IN_WORDS = {
     "worst_class_correctness_group_accuracy": (
         "⅔ the worst class + ⅓ the worst class × correctness group"
@@ -87,7 +87,7 @@ class DebiasResult:
     check : GroupCheck
         Groups that the new head gets right less often, and those too small to tell.
     answers : tuple of mapping
-        Who said what and when: name, answer, and if known ``by``, ``at`` and ``from``.
+        Answers and labels of people: name, answer, and if known ``by``, ``at`` and ``from``.
     balanced_over : str or None
         Named attributes that the chosen candidate is balanced over.
     by_change : ByChange or None
@@ -235,10 +235,10 @@ class DebiasResult:
         """The reason that the head is not written."""
         limit, name = f"{100 * self.max_cost:g}", self.chosen.name
         if not self.ordered:
-            return "no method was ordered, and nothing was named"
+            return "no method was ordered and no shortcut was named"
         if self.shared > MOST_SHARED:
             share = f"{percent(self.shared, 0)} of the validation samples"
-            return f"{share} are in the training set, so nothing is shown on unseen ones"
+            return f"{share} are in the training set, so they say nothing about unseen samples"
         if self.by_change is not None and self.by_change.veto:
             return self.by_change.veto
         cost, by_check = self.accuracy_cost, self.balanced_over is None

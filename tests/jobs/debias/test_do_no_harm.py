@@ -134,7 +134,7 @@ def test_what_is_not_better_is_written_when_asked_for(good, without_bias, tmp_pa
     forced = debias(good, *without_bias, out=out, method="auto", even_if_worse=True, device="cpu")
     assert forced.written
     assert not forced.helped
-    assert forced.headline().startswith("Written as you asked, though not found to be better.")
+    assert forced.headline().startswith("Written as ordered, though not found to be better.")
     assert (out / "debiased.onnx").exists()
     with pytest.raises(InputError, match="from 0 to 1"):
         debias(good, *without_bias, max_cost=3, device="cpu")

@@ -48,7 +48,7 @@ class DebiasResult:
     model : FrozenModel
         The debiased model; the original one if no head was better.
     head : LinearHead
-        Its head, on raw embeddings.
+        Head of ``model``, on raw embeddings.
     estimator : estimator
         The chosen candidate, fitted on standardised embeddings.
     candidates : tuple of Candidate
@@ -58,30 +58,30 @@ class DebiasResult:
     n_non_constant : int
         Neurons that vary on the validation set.
     verification : Verification
-        What ONNX Runtime computes against NumPy.
+        Differences between ONNX Runtime and NumPy on the written model.
     evaluated_on : str
         "test set", or "validation set" without a test set.
     select : str
         Name of the label-free score.
     path : pathlib.Path or None
-        The folder written.
+        Folder of the results.
     {notes}
     accuracy_costs : tuple of AccuracyCost
-        The chosen candidate interpolated with the original head, by the share of the candidate.
+        Accuracy cost of each interpolation of the chosen head with the original one.
     accuracy_cost : AccuracyCost
-        Of the head that was written, or would have been.
+        Accuracy cost of the head that was written, or would have been.
     max_cost : float
-        The largest cost that was allowed for the head of ``accuracy_cost``.
+        Largest accuracy cost that was allowed.
     helped : bool
         Whether the head is better than the original one on samples it has not seen.
     ordered : bool
-        Whether a method was ordered, or something was named or answered.
+        Whether a person ordered a method, named a shortcut, or answered.
     shared : float
         Share of the validation samples that are in the training set as well.
     written : bool
-        Whether ``model`` has it.
+        Whether ``model`` has the new head.
     kept_original : bool
-        Whether the unchanged original lies in the folder instead.
+        Whether the folder holds the unchanged original instead.
     change : AccuracyChange
         The worst group (or class) and the average, before and after.
     check : GroupCheck
@@ -91,7 +91,7 @@ class DebiasResult:
     balanced_over : str or None
         Named attributes that the chosen candidate is balanced over.
     by_change : ByChange or None
-        Of a repair by change: whether real samples or copies judged it, and flips before and after.
+        For a repair by change: what judged it (samples or copies), and flip rates before and after.
     cautions : tuple of str
         Notes that call the result into question: shared samples, few samples, a broken input.
     check_command : str

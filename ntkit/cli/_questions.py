@@ -15,7 +15,7 @@ from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
 from ntkit.jobs.debias import shares_of
 from ntkit.pages.audit_page import question_of
-from ntkit.pages.change_cards import SEEN, change_in_words
+from ntkit.pages.change_cards import KEEPS_THE_CLASS, SEEN, change_in_words
 
 _MOST = 3  # questions of a run
 _EXAMPLES, _MORE = 2, 6  # of each value
@@ -70,7 +70,7 @@ def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:
     flips = f"{100 * change.flips:.0f} % of the predictions flip"
     _say(f"\n{change_in_words(change.name)}: {flips}. {SEEN} copies are on the page: {page}")
     return _replied(
-        "Does the right answer stay the same? Then copies repair the model as well.\n"
+        f"{KEEPS_THE_CLASS} If it does, changed copies repair the model as well.\n"
         "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
         {"": "", "y": "invariant", "n": "legitimate"},
         page,

@@ -16,7 +16,12 @@ from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
-from ntkit.pages.change_cards import ShownChange, change_card, change_in_words
+from ntkit.pages.change_cards import (
+    KEEPS_THE_CLASS,
+    ShownChange,
+    change_card,
+    change_in_words,
+)
 from ntkit.samples import Inputs
 
 _LONGEST = 60  # characters of a column in the name of an attribute
@@ -460,6 +465,7 @@ def audit_html(page: AuditPage) -> str:
         accuracy=share_in_words(facts["accuracy"]) if facts["labelled"] else "",
         changes=[change_card(each, asks=bool(cards)) for each in page.changes or ()],
         cards=cards,
+        keeps_the_class=KEEPS_THE_CLASS,
         retrained=share_in_words(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
         n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),
         n_findings=len(page.findings) + sum(facts["left_out"].values()),

@@ -69,6 +69,8 @@ def _control_in_words(name: str) -> str:
     return "control: a random change of equal size"
 
 
+KEEPS_THE_CLASS = "Does this change keep the true class of every image?"
+"""Question about a change of images, on the page and in the terminal."""
 SEEN = 3
 """Number of examples that a person must see to answer whether a change keeps the class."""
 

@@ -12,6 +12,7 @@ from ntkit.changes import change_from
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
+from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from tests.jobs.debias.test_attributes_named import files as files  # a model of reviews
 from tests.jobs.debias.test_attributes_named import reviews, run, write_table
 
@@ -177,10 +178,10 @@ def test_an_answer_that_it_touches_the_subject_is_not_overwritten(digits, tmp_pa
         debias(DIGITS, *sets_of(digits, 200, 200), answers=answers, invariant="image:centre")
 
 
-def test_the_page_asks_whether_the_right_answer_stays_the_same(digits, tmp_path):
+def test_the_page_asks_whether_a_change_keeps_the_true_class(digits, tmp_path):
     debias(DIGITS, *sets_of(digits, 2700, 1500), out=tmp_path / "out", device="cpu")
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
-    assert "Does this change keep the true class" in page
+    assert f"<legend>{KEEPS_THE_CLASS}</legend>" in page
     assert "change image:top left" in page
     record = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert "image:top left" in [change["name"] for change in record["changes"]]

@@ -75,8 +75,8 @@ def not_relied_on(reliances: Sequence[Reliance]) -> str:
     if not reliances or max(each.surely for each in reliances) >= _RELIED:
         return ""
     return (
-        f"it does not rely on the change: the flips beyond the control are not shown to be at "
-        f"least {100 * _RELIED:g} percentage points. {'; '.join(map(str, reliances))}"
+        f"it does not surely rely on the change. {'; '.join(map(str, reliances))}: a difference of "
+        f"at least {100 * _RELIED:g} percentage points is needed"
     )
 
 

@@ -372,7 +372,7 @@ class DebiasResult:
         if cost.by_groups:  # what the limit is for
             average = f"mean of the groups {100 * cost.class_gain:+.1f}, {average}"
         line = f"Validation set: {average}, {new}, {fixed} fixed."
-        if risen := self.by_change.risen_in_words() if self.by_change and self.written else "":
+        if risen := self.by_change.risen_in_words(1) if self.by_change and self.written else "":
             line += f" The new head now relies more on {risen}."
         refused = self.check.refused(self.max_cost)
         if lost := sorted(
@@ -388,7 +388,7 @@ class DebiasResult:
             if not self.written:
                 return "print(result.summary(verbose=True)) lists every candidate and group."
             return "debias(…, out='debiased/') writes the model and a report."
-        if self.written and self.check_command and self._verdict() != AT_A_COST:
+        if self.written and self.check_command and not self._verdict().startswith(AT_A_COST[:-1]):
             return self.check_command
         return f"open {quoted(self.path / REPORT_FILE)}"
 

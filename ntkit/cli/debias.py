@@ -20,8 +20,8 @@ def command(options: Options, *, context: typer.Context) -> None:
     the strongest in the terminal. The answer y means that the model must ignore it.
 
     You can also answer on the page, name a shortcut with --spurious, or label single samples with
-    ntkit label. You can name a change that must not matter with --invariant, or choose a method yourself
-    with --method.
+    ntkit label. You can name a change that must not matter with --invariant, or choose a method
+    yourself with --method.
 
     Example: ntkit debias --from debiased/ --answers answers.json
 
@@ -39,9 +39,9 @@ def command(options: Options, *, context: typer.Context) -> None:
     if no sample breaks the shortcut.
 
     --answers takes answers.json of a page, several for several people. It also takes labels of
-    single samples: answers.json of ntkit label, or a table. ntkit infers missing labels, and missing
-    groups of --groups. Tables name samples by file_name, id or --id-column.
-    Without names a table has a row for each training sample, then each validation sample.
+    single samples: answers.json of ntkit label, or a table. ntkit infers missing labels, and
+    missing groups of --groups. Tables name samples by file_name, id or --id-column. Without names a
+    table has a row for each training sample, then each validation sample.
 
     --recorded takes the file that ntkit parity takes. --deploy writes the model, its tokenizer or
     preprocessor, the class order, an example program, checksums and a card.

@@ -72,8 +72,8 @@ def command(
 
     Example: ntkit audit classifier.onnx images/val -o audit/
 
-    DATA is what ntkit debias takes. The network must not have been trained on DATA. The model runs
-    over DATA once.
+    DATA is an image folder with one subfolder per class, an .npz, a table, or an embedding store.
+    The network must not have been trained on DATA. The model runs over DATA once.
 
     OUT holds audit.html, audit.json and table.md. A person who knows the subject answers the
     questions in audit.html, which saves answers.json.

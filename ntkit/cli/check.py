@@ -94,7 +94,8 @@ def command(
     samples.
 
     A slice is an attribute: word:film, column:age>=40, metadata:site=B. The slice column:site
-    stands for all its values. With --answers, each class × value of a shortcut is a slice.
+    stands for all its values. With --answers, each class with and without the shortcut is
+    a slice.
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.

@@ -1,8 +1,9 @@
 """Check how the project writes: ``python docs/check_words.py [FILE …]``.
 
-It reads README, docs, notebooks, pages, messages, help texts, docstrings and comments. It reports
-the phrases of ``words.toml``, sentences of messages and help texts that are too long, pages with
-too many of them, and pages that have grown too long. Exit code 1 if there is anything to report.
+It reads README, docs, notebooks with their outputs, pages, messages, help texts, docstrings and
+comments. It reports the phrases of ``words.toml``, sentences of messages and help texts that are
+too long, pages with too many of them, and pages that have grown too long. Exit code 1 if there is
+anything to report.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RULES = tomllib.loads((ROOT / "docs" / "words.toml").read_text(encoding="utf-8"))
@@ -114,10 +116,18 @@ def parts_of(path: Path) -> Iterator[tuple[int, str, bool]]:
         for cell in json.loads(text)["cells"]:
             if cell["cell_type"] == "markdown":
                 yield 1, prose_of("".join(cell["source"])), False
+            for output in cell.get("outputs", ()):
+                yield 1, blanked("".join(printed_of(output))), False
     elif path.suffix == ".md":
         yield 1, prose_of(text), False
     else:
         yield 1, text, False
+
+
+def printed_of(output: dict[str, Any]) -> str | list[str]:
+    """The text of an output of a notebook; a table rather than its plain form."""
+    data = output.get("data", {})
+    return output.get("text") or data.get("text/markdown") or data.get("text/plain", "")
 
 
 def parts_of_python(text: str) -> Iterator[tuple[int, str, bool]]:

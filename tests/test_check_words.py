@@ -1,6 +1,7 @@
 """``docs/check_words.py`` finds what it promises to find, and its list holds nothing idle."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -29,6 +30,10 @@ def findings(checker, monkeypatch, tmp_path, name, text):
 LONG = " ".join(["word"] * 31)
 
 
+def notebook(output):
+    return json.dumps({"cells": [{"cell_type": "code", "source": [], "outputs": [output]}]})
+
+
 @pytest.mark.parametrize(
     ("name", "text", "found"),
     [
@@ -40,6 +45,9 @@ LONG = " ".join(["word"] * 31)
         ("ntkit/a.py", f'raise ValueError("{LONG}.")\n', "ntkit/a.py:1: 31 words"),
         ("ntkit/a.jinja", "<p>a\nA silenced neuron</p>", "ntkit/a.jinja:2: 'silenced'"),
         ("n.ipynb", '{"cells": [{"cell_type": "markdown", "source": ["a verb"]}]}', "'verb'"),
+        ("n.ipynb", notebook({"text": ["a held-out\n", "row"]}), "'held-out'"),
+        ("n.ipynb", notebook({"data": {"text/plain": ["planted"]}}), "'planted'"),
+        ("n.ipynb", notebook({"data": {"text/markdown": ["| a verb |"]}}), "'verb'"),
     ],
 )
 def test_reported(checker, monkeypatch, tmp_path, name, text, found):

@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SOURCES = ("jobs/debias", "jobs/audit", "pages", "cli")
 # What stands in place of a field of a message: numbers, sets, names, or an ellipsis.
-FIELD = re.compile(r"…|all \d+ findings|\d[\d.,]*|(?:test|validation) set|AUC|image:top left|chosen|judged")
+FIELD = re.compile(
+    r"…|all \d+ findings|\d[\d.,]*|(?:test|validation) set|AUC|image:top left|chosen|judged"
+)
 QUOTED = re.compile(r"(?<![*\w])\*(?![*\s])([^*]+?)\*(?![*\w])")
 
 

@@ -346,8 +346,9 @@ FREE = {
     "class-balanced retraining": "class-balanced, rows tuned",
     "ntkit, `auto`": "",
     "ntkit, `--method auto`": "",
+    "DFR †": "DFR, rows tuned †",
 }
-"""Methods without group labels to their row in the table of rules; ntkit's have no choice."""
+"""Methods to their row in the table of rules; ntkit's have no choice. DFR shows what a rule costs."""
 
 
 def by_rule(rows: Sequence[Row]) -> str:

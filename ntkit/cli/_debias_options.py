@@ -56,7 +56,7 @@ class Options:
         "Validation set is better balanced than training; default: tested.", panel=o.METHOD
     )
     even_if_worse: bool = o.switch(
-        "--even-if-worse", "Write a head that is not found to be better.", o.METHOD
+        "--even-if-worse", "Write the new head even if it is not better.", o.METHOD
     )
     new_head: bool = o.switch("--new-head", "Fit a head for the labels at hand.", o.METHOD)
     deploy: Path | None = o.option(

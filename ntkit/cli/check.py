@@ -180,8 +180,13 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
     from ntkit.verification import difference, tolerance_of
 
     old, new = matches
-    same = old.samples is new.samples
-    if same and not old.samples.embedded:
+    if old.samples is not new.samples:
+        raise InputError(
+            f"{paths[1]} names other preprocessing or columns than {paths[0]}, so --report cannot "
+            "compare their neurons; leave --report out."
+        )
+    same = True
+    if not old.samples.embedded:
         X = first_rows(old.samples.X, _COMPARED)
         before, after = (OnnxEmbedder(m.model, device=device).transform(X) for m in matches)
         same = difference(after, before) <= tolerance_of(old.model)

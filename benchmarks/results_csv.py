@@ -348,7 +348,7 @@ FREE = {
     "ntkit, `--method auto`": "",
     "DFR †": "DFR, rows tuned †",
 }
-"""Methods to their row in the table of rules; ntkit's have no choice. DFR shows what a rule costs."""
+"""Methods to their row in the table of rules; ntkit's have nothing to tune, DFR is to compare."""
 
 
 def by_rule(rows: Sequence[Row]) -> str:
@@ -365,7 +365,8 @@ def by_rule(rows: Sequence[Row]) -> str:
         for rule in RULES:
             names = [f"{shown[kind]}: {rule}" for kind in KINDS]
             cells.append(" / ".join(chosen[row][name] for name in names) if row else "–")
-        table_rows.append([method, *cells])
+        label = "NeuronTune (default: as published)" if method == "NeuronTune" else method
+        table_rows.append([label, *cells])
     header = ["method", "defaults", "worst class", "worst class × correctness", "worst group †"]
     return table(header, table_rows)
 

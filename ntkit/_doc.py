@@ -63,9 +63,9 @@ head : LinearHead or fitted linear classifier, default=?
 identification : int, splitter, float or "train", default=?
     How the original head's errors are computed if ``fit`` gets no ``X_val``. An integer or a
     splitter cross-fits predictions on the training samples. Each sample must be in exactly one
-    test fold. A float holds out that share, stratified, from fitting and retraining. "train" uses in-sample
-    predictions, which are useless if the head memorises. An original ``head`` that you pass
-    predicts the training samples directly. Classes with fewer than two samples fall back to
+    test fold. A float holds out that share, stratified, from fitting and retraining. "train" uses
+    in-sample predictions, which are useless if the head memorises. An original ``head`` that you
+    pass predicts the training samples directly. Classes with fewer than two samples fall back to
     "train".
 group_inference : GroupInference, default=?
     Estimator that infers unknown groups; it is cloned.

@@ -44,8 +44,8 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     Each retraining starts from the one before. The default scoring is
     :func:`~ntkit.metrics.worst_class_correctness_group_accuracy`.
 
-    ``max_cost`` is not applied here: some neurons are suppressed whatever accuracy it costs. To
-    allow "no mask" as well, pass ``suppressions=(0, 1)``.
+    ``max_cost`` is not applied: a mask may cost any accuracy. To allow "no mask" as well, pass
+    ``suppressions=(0, 1)``.
 
     Parameters
     ----------

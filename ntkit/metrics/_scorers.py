@@ -311,8 +311,8 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
     Notes
     -----
     Use ``error_score="raise"`` in a search. Else the search turns an error in a scorer, such as a
-    missing ``sensitive``, into a warning and the score NaN. HalvingGridSearchCV starts with few rows: set
-    ``min_resources`` so that the smallest group has about 20 per fold.
+    missing ``sensitive``, into a warning and the score NaN. HalvingGridSearchCV starts with few
+    rows: set ``min_resources`` so that the smallest group has about 20 per fold.
 
     Examples
     --------

@@ -76,6 +76,11 @@ def copy_notebooks(app: Sphinx) -> None:
         shutil.copy(notebook, target)
 
 
+def find_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links to notebooks hold in a checkout, where they are not below docs/."""
+    source[0] = source[0].replace("](../../notebooks/", "](../notebooks/")
+
+
 def write_cli_reference(app: Sphinx) -> None:
     """Write the help of every command as one page, from the commands themselves."""
     root = typer.main.get_command(cli)
@@ -147,5 +152,6 @@ def setup(app: Sphinx) -> None:
     """Connect the steps above."""
     app.connect("builder-inited", copy_notebooks)
     app.connect("builder-inited", write_cli_reference)
+    app.connect("source-read", find_notebooks)
     app.connect("doctree-read", trim_code)
     app.add_html_math_renderer("mathml", (render_math, None), (render_math, None))

@@ -38,6 +38,8 @@ TUTORIALS = sorted(DOCS.glob("tutorials/*.md"))
 REFERENCE = [*sorted(DOCS.glob("reference/*.md")), *sorted(DOCS.glob("explanation/*.md"))]
 BENCHMARKS = sorted(DOCS.glob("benchmarks/*.md"))
 WRITTEN = [*sorted(DOCS.glob("*.md")), *TUTORIALS, *HOWTO, *REFERENCE]
+IN_CHECKOUT = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+IN_CHECKOUT = [p for p in IN_CHECKOUT if not {"_build", "generated", "notebooks"} & {*p.parts}]
 PAGES = [*WRITTEN, *sorted(ROOT.joinpath("notebooks").glob("*.ipynb"))]
 OURS = [page for page in PAGES if page not in [*HOWTO, *TUTORIALS]]
 NEEDS = {  # packages of a page, or of one tab of it, that are not among our own dependencies
@@ -279,3 +281,18 @@ def write_as_debias_would(source, target):
     coef = rng.normal(size=model.head.coef.shape).astype(model.head.coef.dtype)
     target.parent.mkdir(exist_ok=True)
     model.with_head(replace(model.head, coef=coef)).save(target, force=True)
+
+
+@pytest.mark.parametrize("page", IN_CHECKOUT, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_links_hold_in_a_checkout(page):
+    """Pages are read there as well; the help of the commands is a page of the site alone."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    missing = [
+        target
+        for target in targets
+        if not re.match(r"https?:|mailto:", target)
+        and target != "../generated/cli_reference.md"
+        and not (page.parent / target).exists()
+    ]
+    assert not missing

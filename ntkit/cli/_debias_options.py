@@ -34,7 +34,7 @@ class Options:
         "Order a method: auto, neurontune, afr, …, or a score.", metavar="NAME"
     )
     max_cost: float = o.option(
-        "Most accuracy to lose, on average or over groups.",
+        "Largest loss: on average, or of the groups' mean.",
         default=0.05,
         min=0,
         max=1,
@@ -53,12 +53,12 @@ class Options:
     )
     trust_inputs: o.TrustInputs = False
     validation_balanced: bool | None = o.option(
-        "Validation set is better balanced than training; default: tested.", panel=o.METHOD
+        "The shortcut is rarer in validation; default: tested.", panel=o.METHOD
     )
     even_if_worse: bool = o.switch(
-        "--even-if-worse", "Write a head that is not found to be better.", o.METHOD
+        "--even-if-worse", "Write the new head even if it is not better.", o.METHOD
     )
-    new_head: bool = o.switch("--new-head", "Fit a head for the labels at hand.", o.METHOD)
+    new_head: bool = o.switch("--new-head", "Fit a new last layer for other classes.", o.METHOD)
     deploy: Path | None = o.option(
         "Write a folder for the service as well.", panel=o.OUTPUT, metavar="FOLDER"
     )

@@ -203,6 +203,7 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
             "--invariant."
         )
     of_a_row = {"run", "model", "method", "out", "device", "force", "json", "quiet", "no_input"}
+    of_a_row.add("verbose")
     of_a_row |= {each.name for each in fields(o.ModelOptions)}
     for name in sorted(typed - of_a_row):
         raise InputError(
@@ -217,9 +218,9 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
         o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
     else:
         typer.echo(
-            f"{out / MODEL_FILE}: the row {method} of {run}, whole; verified on "
-            f"{check.n_samples} random inputs, largest relative difference of logits "
-            f"{check.logit_difference:.1e}."
+            f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
+            f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
+            f"difference of logits {check.logit_difference:.1e}."
         )
 
 

@@ -72,8 +72,8 @@ def command(
 
     Example: ntkit audit classifier.onnx images/val -o audit/
 
-    DATA is what ntkit debias takes. The network must not have been trained on DATA. The model runs
-    over DATA once.
+    DATA is an image folder with one subfolder per class, an .npz, a table, or an embedding store.
+    The network must not have been trained on DATA. The model runs over DATA once.
 
     OUT holds audit.html, audit.json and table.md. A person who knows the subject answers the
     questions in audit.html, which saves answers.json.
@@ -92,6 +92,7 @@ def command(
     by id if all rows have one, or by position.
     """
     from ntkit.jobs.audit import MOST_CHANGES, TableRoles, audit_model, audit_tables, write_audit
+    from ntkit.jobs.report import options_again, quoted
 
     data = _checked(paths, predictions)
     check_folder(
@@ -148,21 +149,26 @@ def command(
         )
     write_audit(result, out, title=(predictions or paths[0]).name, force=force)
     model = paths[0] if predictions is None else None
-    text = f"{result}\n\n{_next_step(result, out, model, data)}"
-    o.show(result, json=json, text=text, notes=result.notes)
+    again = {"model_options": vars(model_options), "data_options": vars(data_options)}
+    sets = f"--train TRAIN --validation {quoted(data)}"
+    sets = f"--train {quoted(data)} --validation VALIDATION" if cross_fit else sets
+    sets += f" --metadata {quoted(metadata)}" * (metadata is not None)
+    sets += f" --id-column {quoted(id_column)}" * (id_column is not None)
+    words = " ".join(filter(None, [sets, options_again(again)]))
+    next_step = _next_step(result, out, model, words)
+    o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)
 
 
-def _next_step(audit: Any, out: Path, model: Path | None, data: Path) -> str:
+def _next_step(audit: Any, out: Path, model: Path | None, sets: str) -> str:
     """The output folder, and the next command."""
     from ntkit.jobs.report import quoted
 
     page = quoted(out / "audit.html")
     if model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
-    options = f"--train TRAIN --validation {quoted(data)} --answers answers.json -o debiased/"
     return (
         f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
-        f"Next: ntkit debias {quoted(model)} {options}"
+        f"Next: ntkit debias {quoted(model)} {sets} --answers answers.json -o debiased/"
     )
 
 

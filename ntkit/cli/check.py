@@ -94,7 +94,8 @@ def command(
     samples.
 
     A slice is an attribute: word:film, column:age>=40, metadata:site=B. The slice column:site
-    stands for all its values. With --answers, each class × value of a shortcut is a slice.
+    stands for all its values. With --answers, each class with and without the shortcut is
+    a slice.
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
@@ -180,8 +181,13 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
     from ntkit.verification import difference, tolerance_of
 
     old, new = matches
-    same = old.samples is new.samples
-    if same and not old.samples.embedded:
+    if old.samples is not new.samples:
+        raise InputError(
+            f"{paths[1]} names other preprocessing or columns than {paths[0]}, so --report cannot "
+            "compare their neurons; leave --report out."
+        )
+    same = True
+    if not old.samples.embedded:
         X = first_rows(old.samples.X, _COMPARED)
         before, after = (OnnxEmbedder(m.model, device=device).transform(X) for m in matches)
         same = difference(after, before) <= tolerance_of(old.model)

@@ -20,28 +20,28 @@ def command(options: Options, *, context: typer.Context) -> None:
     the strongest in the terminal. The answer y means that the model must ignore it.
 
     You can also answer on the page, name a shortcut with --spurious, or label single samples with
-    ntkit label. You can name a change that must not matter with --invariant, or order a method with
-    --method.
+    ntkit label. You can name a change that must not matter with --invariant, or choose a method
+    yourself with --method.
 
     Example: ntkit debias --from debiased/ --answers answers.json
 
     ntkit writes a new head only if it is better on validation samples that the head has not seen.
-    The head must not cost more than --max-cost: a share of average accuracy, or of the mean over
-    groups. The summary names the groups that lose accuracy.
+    The head must not cost more than --max-cost: a share of average accuracy, or after an answer of
+    the mean over groups. --verbose names all groups that lose accuracy.
 
     DATA is an image folder with one subfolder per class. DATA can also be an .npz with X and y,
     X.npy next to y.npy, a table (.csv, .tsv, .jsonl, .parquet) of texts or numbers, or an embedding
     store. Groups come from metadata.csv with file_name and group, from an array groups, or from a
-    column. They are only for the table of results.
+    column. ntkit uses them only to report accuracy.
 
     Attributes: word:film, column:age>=40, metadata:site=B, word:film|word:movie. Changes:
-    image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change needs no
-    counterexamples.
+    image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change works even
+    if no sample breaks the shortcut.
 
     --answers takes answers.json of a page, several for several people. It also takes labels of
-    single samples: answers.json of ntkit label, or a table. ntkit infers the labels of the other
-    samples, and so the groups of --groups. Tables name samples by file_name, id or --id-column.
-    Without names a table has a row for each training sample, then each validation sample.
+    single samples: answers.json of ntkit label, or a table. ntkit infers missing labels, and
+    missing groups of --groups. Tables name samples by file_name, id or --id-column. Without names a
+    table has a row for each training sample, then each validation sample.
 
     --recorded takes the file that ntkit parity takes. --deploy writes the model, its tokenizer or
     preprocessor, the class order, an example program, checksums and a card.

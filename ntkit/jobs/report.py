@@ -63,11 +63,17 @@ def arguments() -> Mapping[str, Any] | None:
     return _STARTED.get()[1]
 
 
-def options_again() -> str:
-    """Options on the model and the samples of the command at work, for another command."""
+def from_here(path: object) -> Path:
+    """A path as a person in the working directory types it."""
+    absolute, here = Path(os.path.abspath(str(path))), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else Path(str(path))
+
+
+def options_again(typed: Mapping[str, Any]) -> str:
+    """Options on the model and the samples, as a command line takes them again."""
     words = list[str]()
     for group in ("model_options", "data_options"):
-        for name, value in (arguments() or {}).get(group, {}).items():
+        for name, value in typed.get(group, {}).items():
             if value in (None, False) or _DEFAULTS.get(name) == value:
                 continue
             words.append(f"--{name.replace('_', '-')}")

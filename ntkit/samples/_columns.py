@@ -140,8 +140,8 @@ def _text_column_of(table: Table, columns: Columns) -> str:
         return texts[0]
     pairs = " (of pairs, the second one with --text-pair-column)" if texts else ""
     raise InputError(
-        f"{table.path} has {'several text columns' if texts else 'no text column'}; its columns "
-        f"are {list(table.columns)}. Name the one to use with --text-column{pairs}."
+        f"{table.path} has {'several text columns' if texts else 'no text column'}: "
+        f"{texts or list(table.columns)}. Name the one to use with --text-column{pairs}."
     )
 
 

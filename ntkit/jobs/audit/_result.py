@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -303,7 +303,8 @@ class Audit:
         if not self.labelled and changes:
             return "\n".join([*lines, "", _plain_changes(changes[:_STRONGEST])])
         if changes:
-            lines.append(_flips_most(changes))
+            wanted = {c.name for f in self.findings if (c := change_for(f)) is not None}
+            lines.append(_flips_most(changes, wanted))
         if not self.findings:
             return "\n".join(lines)
         n = len(self.findings) + sum(self.found.n_left_out.values())
@@ -446,11 +447,7 @@ class Audit:
             f"{counted(n, 'finding')}."
         )
         if not long:
-            return [
-                first,
-                f"The errors depend on {self.found.n_passed} of {counted(n_tested, 'attribute')} "
-                f"{passed}.",
-            ]
+            return [first, findings.replace("of them", f"of {counted(n_tested, 'attribute')}")]
         listed_kinds = [
             f"ntkit lists the {MOST_INFERRED} strongest of {count + MOST_INFERRED} in {kind}."
             for kind, count in left_out.items()
@@ -458,16 +455,17 @@ class Audit:
         return [first, tested, findings, *listed_kinds]
 
 
-def _flips_most(changes: Sequence[ChangeFinding]) -> str:
-    """Sentence on the number of changes that flip predictions, and on the first of them."""
+def _flips_most(changes: Sequence[ChangeFinding], wanted: Collection[str]) -> str:
+    """Sentence on the number of changes that flip predictions, and on the one of a finding."""
     n = sum(each.is_finding for each in changes)
     if not n:
         return f"None of {len(changes)} tested changes of the input flips more than its control."
+    first = next((each for each in changes if each.name in wanted and each.is_finding), changes[0])
     return (
         f"{n} of {counted(len(changes), 'tested change')} of the input "
         f"{'flip' if n > 1 else 'flips'} more predictions than the control: "
-        f"{_readable(changes[0].name, _NAME)} flips {percent(changes[0].flips)} of {changes[0].n}, "
-        f"the control {percent(changes[0].control_flips)}."
+        f"{_readable(first.name, _NAME)} flips {percent(first.flips)} of {first.n}, "
+        f"the control {percent(first.control_flips)}."
     )
 
 

@@ -447,12 +447,9 @@ def _sentence(verdict: Verdict) -> str:
 def _main_results(result: CheckResult) -> list[str]:
     """Sentence with average, worst class, worst group, new errors and errors fixed."""
     accuracies = [_accuracy("Average accuracy", result.average)]
-    for title, row in (
-        ("worst class", result.worst_class),
-        ("worst group", result.worst_group),
-    ):
+    for kind, row in (("class", result.worst_class), ("group", result.worst_group)):
         if row is not None:
-            accuracies.append(_accuracy(f"{title} ({_line(row.name)})", row))
+            accuracies.append(_worst_accuracies(result, kind, row))
     sentence = ", ".join(accuracies) + "."
     average = result.average
     if average.new_errors is not None and average.fixed is not None and average.n:
@@ -461,6 +458,21 @@ def _main_results(result: CheckResult) -> list[str]:
             f"({percent(average.new_errors / average.n)}), {counted(average.fixed, 'error')} fixed."
         )
     return [sentence]
+
+
+def _worst_accuracies(result: CheckResult, kind: str, worst: CheckRow) -> str:
+    """The lowest accuracy before and after, with the names of both rows if they differ."""
+    rows = [row for row in result.rows if row.kind == kind and row.n and row.before is not None]
+    name = _line(worst.name)
+    if not rows:
+        return _accuracy(f"worst {kind} ({name})", worst)
+    before = min(rows, key=lambda row: row.before or 0.0)
+    if before.name == worst.name:
+        return _accuracy(f"worst {kind} ({name})", worst)
+    return (
+        f"worst {kind} {percent(before.before, unit='')} ({_line(before.name)}) → "
+        f"{percent(worst.accuracy)} ({name})"
+    )
 
 
 def _accuracy(title: str, row: CheckRow) -> str:
@@ -473,22 +485,14 @@ def _accuracy(title: str, row: CheckRow) -> str:
 def _levels(result: CheckResult) -> str:
     """Sentences on the numbers in brackets."""
     low, high = 100 * (1 - result.alpha), 100 * (1 - result.alpha / max(1, result.n_comparisons))
-    several = f" because {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
+    several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
     compared = result.average.change is not None
     within = any(row.within is not None for row in result.rows)
     return (
-        f"In brackets: exact bounds{', paired by sample' * compared}. The lower bounds hold with "
-        f"{low:g} % confidence, the upper bounds with {high:.4g} %{several}."
-        f"{_reversed_levels(compared=compared, changed=bool(result.changes))}"
+        f"In brackets: exact confidence bounds{', paired by sample' * compared}. A limit passes if "
+        f"the {low:g} % bound keeps it. A limit fails if the {high:.4g} % bound breaks it{several}."
         f"{' The largest drop of a slice also applies to each class within it.' * within}"
     )
-
-
-def _reversed_levels(*, compared: bool, changed: bool) -> str:
-    names = [*["drops", "new errors"] * compared, *["flip rates"] * changed]
-    *first, last = names or [""]
-    listed = f"{', '.join(first)} and {last}" if first else last
-    return f" For {listed} it is the reverse." if names else ""
 
 
 def _changes(result: CheckResult, *, plain: bool) -> list[list[str]]:

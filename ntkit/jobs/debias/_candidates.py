@@ -142,7 +142,11 @@ class Candidate:
     @property
     def title(self) -> str:
         """str: the name, and how far it was interpolated."""
-        return self.name if self.share == 1 else f"{self.name}, {percent(self.share, 0)}"
+        return (
+            self.name
+            if self.share == 1
+            else f"{self.name}, interpolated at {percent(self.share, 0)}"
+        )
 
 
 def change_settings(*, named: bool) -> dict[str, Setting]:

@@ -338,8 +338,8 @@ class Comparison:
         if after.sum() >= before.sum():
             return ""
         return (
-            f"its small groups lose accuracy: {int(before.sum())} → {int(after.sum())} of {len(y)} "
-            "real validation samples are right. Write it anyway: --even-if-worse"
+            f"{name} loses accuracy in small groups: {int(before.sum())} → {int(after.sum())} of "
+            f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
         )
 
     def chosen_by_change(

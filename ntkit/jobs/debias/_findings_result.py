@@ -105,8 +105,9 @@ class FindingsResult:
             return f"No decision yet: {counted(n_open, 'question')}."
         if n:
             more = len(self.audit.all_findings) - n
-            weaker = f" {more} weaker findings are in audit.json." if more else ""
-            return f"Kept the original model: the answer to all {n} findings is no.{weaker}"
+            weaker = f" {_weaker(more)}" if more else ""
+            every = "the finding" if n == 1 else f"all {n} findings"
+            return f"Kept the original model: the answer to {every} is no.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
@@ -134,9 +135,12 @@ class FindingsResult:
 
     def _in_short(self) -> list[str]:
         page = None if self.path is None else self.path / AUDIT_FILES[0]
+        first = self.headline()
+        if self.kept_original:
+            first += f" {self.path}: {MODEL_FILE} is the unchanged original."
         if not self.open:
-            return [self.headline(), *([] if page is None else [f"Next: open {quoted(page)}"])]
-        lines = [self.headline(), _WHY]
+            return [first, *([] if page is None else [f"Next: open {quoted(page)}"])]
+        lines = [first, _WHY]
         if page is None or not self.resumable:
             lines.append("Next: debias(…, answers=result.audit.answers(NAME)) if it is a shortcut.")
         else:
@@ -159,7 +163,7 @@ class FindingsResult:
         lines = ["", f"{title}:"] if waiting else []
         lines += self._questions(waiting)
         more = len(findings) - QUESTIONS
-        weaker = f"  {more} weaker findings are in audit.json."
+        weaker = f"  {_weaker(more)}"
         return [*lines, *([weaker] if waiting and more > 0 else [])]
 
     def _next(self) -> list[str]:
@@ -195,6 +199,10 @@ class FindingsResult:
             "notes": list(self.notes),
             "version": __version__,
         }
+
+
+def _weaker(n: int) -> str:
+    return f"{counted(n, 'weaker finding')} {'is' if n == 1 else 'are'} in audit.json."
 
 
 def shares_of(finding: Finding) -> str:

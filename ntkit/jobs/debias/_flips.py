@@ -75,8 +75,8 @@ def not_relied_on(reliances: Sequence[Reliance]) -> str:
     if not reliances or max(each.surely for each in reliances) >= _RELIED:
         return ""
     return (
-        f"it does not rely on the change: the flips beyond the control are not shown to be at "
-        f"least {100 * _RELIED:g} percentage points. {'; '.join(map(str, reliances))}"
+        f"it does not surely rely on the change. {'; '.join(map(str, reliances))}: a difference of "
+        f"at least {100 * _RELIED:g} percentage points is needed"
     )
 
 
@@ -170,12 +170,11 @@ class ByChange:
     candidates: Mapping[str, float] = field(default_factory=dict)
     judged: bool = True
 
-    def risen_in_words(self) -> str:
+    def risen_in_words(self, most: int = _SHOWN) -> str:
         """Changes that flip significantly more predictions of the new head, largest rise first."""
         risen = [rate for rate in self.flips if rate.rises]
-        return listed(
-            sorted(risen, key=lambda rate: rate.before - rate.after), _SHOWN, " {} in all"
-        )
+        risen.sort(key=lambda rate: rate.before - rate.after)
+        return listed(risen, most, " {} changes in all")
 
     def sentences(self, *, written: bool = True) -> list[str]:
         """Sentences on the samples that judged, and on changes that the new head relies on more."""

@@ -174,8 +174,8 @@ def prepared(
     check_origins(model, sets)
     for samples in sets.values():
         samples.check_lengths()
-    model, notes = with_classes(model, sets, new_head)
-    cautions = list[str]()
+    model, cautions = with_classes(model, sets, new_head)  # an assumed order of classes
+    notes = list[str]()
     check_sizes(sets)
     inputs = some_inputs(model, sets)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)

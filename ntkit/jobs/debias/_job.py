@@ -41,6 +41,7 @@ from ntkit.jobs.report import (
     arguments,
     commands,
     facts_of_job,
+    from_here,
     name_of,
     options_again,
     quoted,
@@ -150,9 +151,9 @@ class Job:
             facts = {"new_head": str(new_head).lower()}
             facts |= self._provenance(suppressed, trail) if written else {}
             debiased = data.model.with_head(head, provenance=facts)
-        notes = [*data.notes, *named.replaced]
+        of_groups = [*named.replaced, *choice.notes_on_groups()]
+        notes = [*data.notes, *of_groups]
         notes += [each.sentence("training and validation samples") for each in comparison.named]
-        notes += choice.notes_on_groups()
         notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
         if new_head and data.model.head is not None:
             before, now = len(data.model.head.classes), len(head.classes)
@@ -189,7 +190,7 @@ class Job:
             kept_original=order.keep_original and path is not None and debiased is data.model,
             balanced_over=self._balanced_over(),
             by_change=by_change,
-            cautions=data.cautions,
+            cautions=(*data.cautions, *of_groups),
             check_command=self._check_command(),
         )
 
@@ -198,10 +199,15 @@ class Job:
         samples = self.data.sets.get("test", self.data.sets["validation"])
         source = next(iter(samples.sources), None)
         old, folder = self.data.model.path, self.order.folder
-        if old is None or source is None or folder is None or arguments() is None:
+        known = arguments()
+        if self.order.new_head or None in (old, source, folder, known):
             return ""
-        files = " ".join(map(quoted, (old, folder.path / MODEL_FILE, source)))
-        return " ".join(filter(None, [f"ntkit check {files}", options_again()]))
+        assert folder is not None
+        assert known is not None
+        files = " ".join(
+            quoted(from_here(path)) for path in (old, folder.path / MODEL_FILE, source)
+        )
+        return " ".join(filter(None, [f"ntkit check {files}", options_again(known)]))
 
     def _balanced_over(self) -> str | None:
         """Names of the named attributes, or of the attribute whose groups judge."""

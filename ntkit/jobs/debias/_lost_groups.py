@@ -50,11 +50,13 @@ class LostGroup:
     @property
     def in_full(self) -> str:
         """The group with the name of its attribute, and its accuracies."""
-        name = self.name
-        if self.attribute:
-            of = f" {self.attribute}"
-            name = f"{name[:-3]}{of}" if name.endswith(" it") else f"{name} (of{of})"
-        how = ", on which the new head relies more" if self.relies_more else ""
+        if not self.attribute:
+            return f"{self.name}: {self.shares}"
+        words = [self.attribute if word == "it" else word for word in self.name.split()]
+        name = " ".join(words)
+        if self.attribute not in words:
+            name += f" ({self.attribute})"
+        how = f", on which the new head relies {'more' if self.relies_more else 'less'}"
         return f"{name}{how}: {self.shares}"
 
     @property

@@ -335,9 +335,10 @@ class DebiasResult:
     def summary(self, *, verbose: bool = False, markdown: bool = False) -> str:
         """What ``ntkit debias`` prints: four lines, and a table of three rows.
 
-        The lines say what was done, the accuracies before and after, what it cost, and the next
-        command. Notes that call the result into question follow. ``verbose=True`` gives everything
-        that ``table.md`` holds, with all candidates. ``markdown=True`` escapes names in that table.
+        The lines say what was done, accuracies before and after, the changes on validation samples,
+        and the next command. Notes that call the result into question follow. ``verbose=True``
+        gives everything that ``table.md`` holds, with all candidates. ``markdown=True`` escapes
+        names in that table.
         """
         if verbose:
             return "\n".join(self._everything(markdown=markdown))
@@ -349,23 +350,29 @@ class DebiasResult:
     def _done(self) -> str:
         """What became of the model."""
         if not self.written:
-            return self._verdict()
-        new = self.chosen.title
-        if self.balanced_over is not None and self.chosen.name == GROUP_BALANCED:
-            new += f" over class × {self.balanced_over.split(' against ')[0]}"
+            kept = f" {self.path}: {MODEL_FILE} is the unchanged original." * self.kept_original
+            return f"{self._verdict()}{kept}"
+        new = self.chosen.name
+        if self.balanced_over is not None and new == GROUP_BALANCED:
+            new += f" over class × {self.balanced_over}"
+        if self.by_change is not None and "copies" in new:
+            new += f" changed by {', '.join(self.by_change.changes)}"
+        new += self.chosen.title.removeprefix(self.chosen.name)
         if self.path is None:
             return f"{self._verdict()} The model has a new last layer: {new}."
         return f"{self._verdict()} Wrote {self.path / MODEL_FILE} with a new last layer: {new}."
 
     def _cost(self) -> str:
-        """What the new head costs on validation samples, and the group that loses most."""
+        """Changes on validation samples, and a group that loses accuracy."""
+        # First comes the group that counts against the head: one on which it relies more.
         cost = self.accuracy_cost
         fixed, new = counted(cost.n_fixed, "error"), counted(cost.n_new_errors, "new error")
-        line = (
-            f"Cost on the validation set: average {-100 * cost.cost:+.1f} points (lower 95 % bound "
-            f"{-100 * cost.cost_high:+.1f}), {new}, {fixed} fixed."
-        )
-        if risen := self.by_change.risen_in_words() if self.by_change and self.written else "":
+        average = f"average {-100 * cost.cost:+.1f} points (lower 95 % bound "
+        average += f"{-100 * cost.cost_high:+.1f})"
+        if cost.by_groups:  # what the limit is for
+            average = f"mean of the groups {100 * cost.class_gain:+.1f}, {average}"
+        line = f"Validation set: {average}, {new}, {fixed} fixed."
+        if risen := self.by_change.risen_in_words(1) if self.by_change and self.written else "":
             line += f" The new head now relies more on {risen}."
         refused = self.check.refused(self.max_cost)
         if lost := sorted(
@@ -381,7 +388,7 @@ class DebiasResult:
             if not self.written:
                 return "print(result.summary(verbose=True)) lists every candidate and group."
             return "debias(…, out='debiased/') writes the model and a report."
-        if self.written and self.check_command:
+        if self.written and self.check_command and not self._verdict().startswith(AT_A_COST[:-1]):
             return self.check_command
         return f"open {quoted(self.path / REPORT_FILE)}"
 
@@ -393,9 +400,12 @@ class DebiasResult:
             f"written. The validation score needs no group labels: {score}."
         )
         if self.balanced_over is not None:
-            legend += (
-                f" The worst balanced group is of class × {self.balanced_over}, validation set."
-            )
+            what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
+            if not any(c.name == GROUP_BALANCED for c in self.candidates):
+                what = "The"
+            legend += f" {what} worst balanced group is that of the validation set."
+        if self.answers or self.balanced_over is not None:
+            legend += " Your answers chose the head, not the score."
         lines = [self.headline(), self._what_changed()]
         if self.by_change is not None:
             lines += self.by_change.sentences(written=self.written)

@@ -203,7 +203,7 @@ def test_results_hold_changes(found, tmp_path):
         "change image:a|b: flip rate not significantly higher than the old model's, measured +8.3 ["
         in said
     )
-    assert "For drops, new errors and flip rates it is the reverse" in said
+    assert "A limit fails if the " in said
     assert found.of("fail")[0][0] is found.changes[0]
 
 

@@ -8,6 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from ntkit import debias
+from ntkit.attributes import write_answers
 from ntkit.cli import main
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 
@@ -121,3 +122,54 @@ def test_shared_samples_are_said_by_default(digits):
     train = digits.X_train, digits.y_train
     result = debias(marked_digits_model_path(), train, train, method="auto", device="cpu")
     assert "are also in the training set" in "\n".join(str(result).splitlines()[4:6])
+
+
+def test_a_new_head_has_no_old_model_to_compare_with(sets, tmp_path, capsys):
+    out = tmp_path / "out"
+    _, text = ran(capsys, *command(sets, out, "--new-head", "--method", "auto"))
+    assert f"Next: open {out / 'report.html'}" in text.splitlines()
+
+
+def test_an_unchanged_original_in_the_folder_is_said(sets, tmp_path, capsys):
+    out = tmp_path / "out"
+    _, text = ran(capsys, *command(sets, out, "--method", "neurontune", "--keep-original"))
+    assert text.splitlines()[0].endswith(f"{out}: debiased.onnx is the unchanged original.")
+    _, text = ran(capsys, *command(sets, tmp_path / "open", "--no-input", "--keep-original"))
+    assert "debiased.onnx is the unchanged original." in text.splitlines()[0]
+
+
+def test_the_next_command_of_an_audit_runs_in_a_folder_with_blanks(sets, tmp_path, capsys):
+    out = tmp_path / "o ut"
+    more = ["--label-column", "y", "--device", "cpu", "--no-changes"]
+    model, data = marked_digits_model_path(), sets / "validation.npz"
+    _, text = ran(capsys, "audit", model, data, "-o", out, *more)
+    program, *words = shlex.split(text.splitlines()[-1].removeprefix("Next: "))
+    assert program == "ntkit"
+    assert words[-2:] == ["-o", "debiased/"]
+    assert words[words.index("--label-column") + 1] == "y"
+    answers = tmp_path / "answers.json"
+    found = debias(
+        model,
+        *(load_npz(sets / f"{name}.npz") for name in ("train", "validation")),
+        device="cpu",
+    )
+    write_answers(answers, found.audit.answers(found.open[0].name))
+    place = {"TRAIN": sets / "train.npz", "answers.json": answers, "debiased/": tmp_path / "d"}
+    code, text = ran(capsys, *(place.get(word, word) for word in words), "--device", "cpu")
+    assert code == 0
+    assert text.startswith(("Better", "Accepted"))
+
+
+def load_npz(path):
+    with np.load(path) as arrays:
+        return arrays["X"], arrays["y"]
+
+
+def test_check_names_the_worst_group_before_and_after(digits, sets, tmp_path, capsys):
+    more = ["--method", "auto", "--test", sets / "test.npz", "--even-if-worse"]
+    ran(capsys, *command(sets, tmp_path / "out", *more))
+    new = tmp_path / "out" / "debiased.onnx"
+    _, out = ran(capsys, "check", marked_digits_model_path(), new, sets / "test.npz")
+    before, after = accuracies(marked_digits_model_path(), digits), accuracies(new, digits)
+    found = re.search(r"worst group (?:\((\d)\) )?([\d.]+)(?: \(\d\))? → ([\d.]+) %", out)
+    assert found.groups()[1:] == (before[2], after[2])

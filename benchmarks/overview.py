@@ -6,11 +6,12 @@
         [--parts zero one some all tuned] [--method MODULE:CLASS …]
         [--markdown FILE] [--plot FILE.svg]
 
-Of every draw of every data set of :mod:`overview_data`, all methods get the same rows: a training
-set and a validation set that is distributed like it. Every penalty is cross-validated on these
-rows. The tables compare methods that see no group label, one confirmed finding, 48 and 96 labels of
-samples, and all group labels †. They show the accuracy of the worst group of a balanced test set,
-and the average over groups by their shares of the training set. "debias" is what ``ntkit.debias``
+DATA_DIR is what ``make bench-data`` built, by default ``benchmarks/out/data``. Of every draw of
+every data set of :mod:`overview_data`, all methods get the same rows: a training set and a
+validation set that is distributed like it. Every penalty is cross-validated on these rows. The
+tables compare methods that see no group label, one confirmed finding, 48 and 96 labels of samples,
+and all group labels †. They show the accuracy of the worst group of a balanced test set, and the
+average over groups by their shares of the training set. "debias" is what ``ntkit.debias``
 would leave in the model: the original head if the other one is not better. It writes nothing
 without an answer; then "--method auto" is what it is told. Each part of a data set and draw is one
 line of RESULTS, and is not run again.
@@ -220,29 +221,50 @@ TUNED = (
 # -- all of it ----------------------------------------------------------------------------------
 
 
+def names_in_help() -> str:
+    """Help of ``--data`` with every name; the last two need caches."""
+    names = [*problems(Path(), [Path()])]
+    return "some data sets only, quoted: " + "; ".join(names).replace("%", "%%")
+
+
 def main() -> None:
     """Run what is missing, and write table and plot of all there is."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("data_dir", type=Path, help="built by make bench-data: benchmarks/out/data")
     parser.add_argument("results", type=Path, help="JSON lines, added to")
     parser.add_argument("--birds", type=Path, help="cache of the real Waterbirds, frozen network")
     parser.add_argument("--tuned", type=Path, nargs="+", default=[], help="caches, fine-tuned")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--data", nargs="+", help="some data sets only")
+    parser.add_argument("--data", nargs="+", metavar="NAME", help=names_in_help())
     parser.add_argument("--parts", nargs="+", choices=[*PARTS, "tuned"], default=[*PARTS, "tuned"])
     parser.add_argument("--method", nargs="+", default=[], help="your classifier: MODULE:CLASS")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the plot here (needs matplotlib)")
     arguments = parser.parse_args()
     results, ways = arguments.results, problems(arguments.birds, arguments.tuned)
+    names = arguments.data or [*ways]
+    unknown = [name for name in names if name not in ways]
+    if unknown:
+        hint = " It needs --birds or --tuned." if unknown[0].startswith("Waterbirds") else ""
+        parser.error(f"no data set {unknown[0]!r}.{hint} Choose among: {'; '.join(ways)}.")
+    if not arguments.data_dir.is_dir() and any(not n.startswith("Waterbirds") for n in names):
+        parser.error(f"no folder {arguments.data_dir}. Build the data: make bench-data")
+    for spec in arguments.method:
+        try:
+            your_method.loaded(spec)
+        except (ImportError, AttributeError, ValueError) as error:
+            parser.error(f"--method {spec}: {error}. Run this in the folder of your module.")
     known = [json.loads(line) for line in results.open()] if results.exists() else []
     done = {(found["data"], found["draw"], found["part"]) for found in known}
-    for draw, name in product(arguments.draws, arguments.data or ways):
+    for draw, name in product(arguments.draws, names):
         parts = [*arguments.parts, *arguments.method]
         parts = [part for part in parts if (name, draw, part) not in done]
-        problem = ways[name](arguments.data_dir, draw) if parts else None
+        try:
+            problem = ways[name](arguments.data_dir, draw) if parts else None
+        except FileNotFoundError as error:
+            parser.error(f"{name}, draw {draw}: no {error.filename or error}. Run: make bench-data")
         for part in parts:
             start = time.perf_counter()
             with warnings.catch_warnings():

@@ -292,11 +292,12 @@ SHOWN = {
     ORIGINAL: ("ERM", "#000000", "X"),
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
     "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
+    "0 | afr": ("AFR, defaults", "#56B4E9", "P"),
+    "0 | jtt": ("JTT, defaults", "#0072B2", "p"),
     "48 | SSA": ("SSA, 48 labels", "#E69F00", "v"),
-    "0 | --method auto": ("--method auto, no labels", "#8FD3BF", "o"),
-    "1 | debias": ("debias, one yes", "#35B592", "o"),
-    "48 | debias": ("debias, 48 labels", "#00805D", "o"),
-    "96 | debias": ("debias, 96 labels", "#004733", "o"),
+    "0 | --method auto": ("--method auto, no labels", "#8FD3BF", "^"),
+    "1 | debias": ("debias, one yes", "#2CA25F", "d"),
+    "48 | debias": ("debias, 48 labels", "#004733", "o"),
     REFERENCE: ("DFR, all group labels", "#CC79A7", "*"),
 }
 
@@ -308,14 +309,15 @@ def plot(results: Sequence[Findings], path: Path) -> None:
 
     mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same plot, the same file
     runs = runs_of(results)
-    figure, ax = plt.subplots(figsize=(7, 1.2 + 0.46 * len(runs)))
+    figure, ax = plt.subplots(figsize=(7, 1.4 + 0.5 * len(runs)))
     for j, (row, (label, colour, marker)) in enumerate(SHOWN.items()):
         offset = 0.085 * (j - (len(SHOWN) - 1) / 2)
         found = [values(rows, row, "worst") for rows in runs.values()]
         kept = [(np.mean(v), i + offset) for i, v in enumerate(found) if v]
-        size = 10 if marker == "*" else 6
+        size = {"*": 11, "X": 8}.get(marker, 6.5)
         x, y = zip(*kept, strict=True)
-        ax.plot(x, y, marker, color=colour, label=label, markersize=size, markeredgecolor="white")
+        look = {"color": colour, "markersize": size, "markeredgecolor": "white"}
+        ax.plot(x, y, marker, label=label, **look, markeredgewidth=0.7, zorder=3 - 0.01 * j)
     for i, rows in enumerate(runs.values()):
         ends = [np.mean(values(rows, row, "worst")) for row in (ORIGINAL, REFERENCE)]
         ax.fill_betweenx([i - 0.4, i + 0.4], *ends, color="0.94", zorder=0, linewidth=0)
@@ -328,7 +330,7 @@ def plot(results: Sequence[Findings], path: Path) -> None:
     ax.set_xlabel("worst-group accuracy, %")
     ax.grid(axis="x", color="0.92")
     ax.set_axisbelow(True)
-    figure.legend(loc="upper center", ncols=3, fontsize=9, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.75 / figure.get_figheight()))
+    figure.legend(loc="upper center", ncols=3, fontsize=10, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.95 / figure.get_figheight()))
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
     plt.close(figure)

@@ -5,16 +5,14 @@
 Everything is read from the committed tables of the other scripts, and from :mod:`published`, which
 lists numbers of papers with their sources. Nothing is run.
 
-Columns: data_set, shortcut (injected, natural or none), validation_set (how it relates to the
-training set), method, labels (which group labels the method sees), tuned_by, worst_group,
-worst_group_sd, average (over groups by their training shares), average_sd, seeds, source.
-Accuracies are of the test set, in %.
+The results page says what each column holds. Accuracies are of the test set, in %.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,24 +21,25 @@ import numpy as np
 
 from evidence_tables import table
 from overview_data import kind_of
-from published import BALANCED, HALF, PUBLISHED
+from published import BALANCED, HALF, OFFICIAL, PUBLISHED
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 COLUMNS = (
     *("data_set", "shortcut", "validation_set", "method", "labels", "tuned_by"),
-    *("worst_group", "worst_group_sd", "average", "average_sd", "seeds", "source"),
+    *("worst_group", "worst_group_sd", "average", "average_sd", "seeds", "kind", "source"),
 )
 Row = dict[str, str]
+RUN = "run"
 LIKE_TRAINING = "like the training set"
-OFFICIAL = "official validation split"
 CROSS = "cross-validation"
+DEFAULTS = "ntkit's defaults"
 CONFIGURATIONS = "24 configurations, {} of half of the validation set"
 TUNED_BY = {
     "‡": CONFIGURATIONS.format("worst class"),
     "‡†": CONFIGURATIONS.format("worst group †"),
-    "◊": "ntkit's defaults",
+    "◊": DEFAULTS,
     "DFR †": CROSS + ", worst group †",
-    "group DRO, C not tuned †": "ntkit's defaults",
+    "group DRO, C not tuned †": DEFAULTS,
     "SSA": "worst group of half of the labels",
     "GSR": "worst group of half of the labels",
     "random mask of its size": "as NeuronTune",
@@ -53,8 +52,10 @@ def main() -> None:
     """Write the file and the tables of the page."""
     rows = all_rows()
     (DOCS / "results.csv").write_text(as_csv(rows), encoding="utf-8")
-    for name, text in page_tables(rows).items():
-        (DOCS / name).write_text(text, encoding="utf-8")
+    (DOCS / "results_tables.md").write_text(full_tables(rows), encoding="utf-8")
+    for name, tables in page_tables(rows).items():
+        page = DOCS / name
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
 def all_rows() -> list[Row]:
@@ -102,8 +103,13 @@ def plain(name: str) -> tuple[str, str]:
     """Method without its mark, and what tunes it."""
     method, _, mark = name.rpartition(" ")
     if mark not in ("‡", "‡†", "◊", "†"):
-        return name, TUNED_BY.get(name, CROSS)
-    return method, TUNED_BY.get(name, TUNED_BY.get(mark, CROSS))
+        return full_name(name), TUNED_BY.get(name, CROSS)
+    return full_name(method), TUNED_BY.get(name, TUNED_BY.get(mark, CROSS))
+
+
+def full_name(method: str) -> str:
+    """One name for class-balanced retraining; the rows it is fitted on may follow."""
+    return re.sub(r"^class-balanced(?! retraining)", "class-balanced retraining", method)
 
 
 def of_overview() -> Iterator[Row]:
@@ -125,11 +131,11 @@ def of_overview() -> Iterator[Row]:
                     **{"method": method, "labels": labels, "tuned_by": by},
                     **numbers("worst_group", cell),
                     **numbers("average", mean),
-                    **{"seeds": seeds[data], "source": "overview_tables.md"},
+                    **{"seeds": seeds[data], "kind": RUN, "source": "overview_tables.md"},
                 }
 
 
-DEFAULTS = ("AFR", "JTT", "SELF", "LEIA", "EVaLS", "LEACE", "errors times 20")
+NOT_TUNED = ("AFR", "JTT", "SELF", "LEIA", "EVaLS", "LEACE", "errors times 20")
 """Rows of the Waterbirds tables that are not tuned."""
 
 
@@ -137,9 +143,9 @@ def row_of_waterbirds(data: str, validation: str, name: str, by: str, source: st
     """What a row of the Waterbirds tables is, without its numbers."""
     return {
         **{"data_set": data, "shortcut": "injected", "validation_set": validation},
-        "method": name.replace(" †", ""),
+        "method": full_name(name.replace(" †", "")),
         "labels": "all" if "†" in name else "none",
-        **{"tuned_by": by, "seeds": "3", "source": source},
+        **{"tuned_by": by, "seeds": "3", "kind": RUN, "source": source},
     }
 
 
@@ -151,8 +157,8 @@ def of_waterbirds() -> Iterator[Row]:
     ):
         for name, worst, _, adjusted, *_ in rows_under(file, heading)[1:]:
             by = CROSS + (", worst group †" if "DFR" in name else "")
-            if name in DEFAULTS or "not tuned" in name:
-                by = "ntkit's defaults"
+            if name in NOT_TUNED or "not tuned" in name:
+                by = DEFAULTS
             elif "own head" in name:
                 by = "nothing"
             elif name.endswith("half of it"):
@@ -207,9 +213,15 @@ SHORT = (
     ("none", "class-balanced retraining", CROSS),
     ("none", "NeuronTune as published", CROSS),
     ("none", "JTT", TUNED_BY["‡"]),
+    ("none", "JTT", DEFAULTS),
+    ("none", "ntkit, `--method auto`", CROSS),
+    ("none", "ntkit, `auto`", CROSS),
+    ("groups, to tune", "JTT", TUNED_BY["‡†"]),
     ("one yes", "ntkit, `debias`", CROSS),
+    ("48", "SSA", TUNED_BY["SSA"]),
     ("48", "ntkit, `debias`", CROSS),
     ("96", "ntkit, `debias`", CROSS),
+    ("all", "group DRO", TUNED_BY["‡†"]),
     ("all", "DFR", TUNED_BY["DFR †"]),
 )
 """Rows of the first table."""
@@ -228,31 +240,51 @@ NO_SHORTCUT = (
     "Adult",
 )
 MARKS = {
-    CROSS: "CV",
-    TUNED_BY["‡"]: "worst class",
-    TUNED_BY["‡†"]: "worst group †",
-    TUNED_BY["DFR †"]: "worst group †",
-    TUNED_BY["SSA"]: "half of the labels",
-    TUNED_BY["random mask of its size"]: "as NeuronTune",
+    CROSS: "",
+    TUNED_BY["DFR †"]: "",
+    TUNED_BY["‡"]: " (worst class)",
+    TUNED_BY["‡†"]: " (worst group)",
+    TUNED_BY["SSA"]: " (half the labels)",
+    TUNED_BY["random mask of its size"]: "",
+    DEFAULTS: " (defaults)",
 }
 """How the tables of the page call what tunes a method; other rows are in the file alone."""
 
 
-def page_tables(rows: Sequence[Row]) -> dict[str, str]:
-    """The short table, and all methods by data set with the papers' numbers next to ours."""
+def page_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    """Tables between markers, by page and by the name in the marker."""
+    with_one = [row for row in rows if row["shortcut"] != "none"]
+    return {
+        "results.md": {
+            "main table": accuracies(with_one, SHORT, SHORT_SETS, mean=True),
+            "without group labels": by_rule(rows),
+        },
+        "published.md": {"published": next_to_published(rows)},
+    }
+
+
+def with_tables(page: str, tables: dict[str, str]) -> str:
+    """A page with the tables between their markers."""
+    for name, text in tables.items():
+        start, end = f"<!-- {name}, by benchmarks/results_csv.py -->\n", "<!-- end -->"
+        before, found, rest = page.partition(start)
+        if not found or end not in rest:
+            raise ValueError(f"the page lacks the markers {start!r} and {end!r}")
+        page = f"{before}{start}\n{text}\n\n{end}{rest.partition(end)[2]}"
+    return page
+
+
+def full_tables(rows: Sequence[Row]) -> str:
+    """All methods by data set."""
     with_one = [row for row in rows if row["shortcut"] != "none"]
     without = [row for row in rows if row["shortcut"] == "none"]
     own = [key for key in keys_of(rows) if key[2] in MARKS]
     parts = {
-        "Published numbers next to ours": next_to_published(rows),
         "All methods: images": accuracies(with_one, own, IMAGES),
         "All methods: texts and tables": accuracies(with_one, own, OTHERS),
         "All methods: no shortcut": accuracies(without, own, NO_SHORTCUT),
     }
-    return {
-        "results_short_tables.md": accuracies(with_one, SHORT, SHORT_SETS, mean=True) + "\n",
-        "results_tables.md": "\n\n".join(f"## {k}\n\n{v}" for k, v in parts.items()) + "\n",
-    }
+    return "\n\n".join(f"## {k}\n\n{v}" for k, v in parts.items()) + "\n"
 
 
 def keys_of(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
@@ -270,87 +302,182 @@ def accuracies(
     *,
     mean: bool = False,
 ) -> str:
-    """Worst group / average of some methods and data sets; first the mean over all sets."""
-    known: dict[tuple[str, str, str], dict[str, tuple[str, str]]] = {}
+    """Worst group / average of some methods and data sets.
+
+    ``mean`` adds the mean over all sets, and the mean of the worst group's standard deviations.
+    """
+    known: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:
         if row["source"] == "overview_tables.md":
             key = (row["labels"], row["method"], row["tuned_by"])
-            known.setdefault(key, {})[row["data_set"]] = (row["worst_group"], row["average"])
+            known.setdefault(key, {})[row["data_set"]] = row
     all_sets = max(map(len, known.values()))
     lines = []
     for key in keys:
         found = known.get(key, {})
-        cells = [" / ".join(found[name]) if name in found else "–" for name in sets]
+        cells = [
+            f"{found[name]['worst_group']} / {found[name]['average']}" if name in found else "–"
+            for name in sets
+        ]
+        if set(cells) == {"–"}:
+            continue
         if mean:
-            columns = np.array([[float(each) for each in pair] for pair in found.values()])
-            shown = " / ".join(f"{each:.1f}" for each in columns.mean(axis=0))
-            cells.insert(0, shown if len(found) == all_sets else "–")
-        if set(cells) != {"–"}:
-            lines.append([key[1], key[0], MARKS[key[2]], *cells])
-    first = [f"mean of {all_sets} sets"] if mean else []
-    return table(["method", "labels", "tuned by", *first, *sets], lines)
+            worst, average, deviation = (
+                np.mean([float(row[name]) for row in found.values()])
+                for name in ("worst_group", "average", "worst_group_sd")
+            )
+            shown = [f"{worst:.1f} / {average:.1f}", f"{deviation:.1f}"]
+            cells = [*(shown if len(found) == all_sets else ["–", "–"]), *cells]
+        lines.append([key[1] + MARKS[key[2]], key[0], *cells])
+    first = [f"mean of {all_sets} sets", "± over seeds"] if mean else []
+    return table(["method", "labels", *first, *sets], lines)
+
+
+KINDS = ("injected", "natural", "none")
+RULES = ("worst class", "worst class × correctness group", "worst group †")
+FREE = {
+    "JTT": "JTT",
+    "EVaLS": "EVaLS",
+    "AFR": "AFR",
+    "SELF": "SELF",
+    "LEIA": "LEIA",
+    "LEACE on errors": "LEACE on errors",
+    "NeuronTune": "NeuronTune, threshold tuned",
+    "class-balanced retraining": "class-balanced, rows tuned",
+    "ntkit, `auto`": "",
+    "ntkit, `--method auto`": "",
+    "DFR †": "DFR, rows tuned †",
+}
+"""Methods to their row in the table of rules; ntkit's have nothing to tune, DFR is to compare."""
+
+
+def by_rule(rows: Sequence[Row]) -> str:
+    """Points below DFR at defaults (NeuronTune: as published), and with what each rule chooses."""
+    short = {line[1]: line[2::3] for line in rows_under("overview", "### In short")[1:]}
+    rules, *lines = rows_under("overview", "### Who chooses among 24 configurations")
+    chosen = {line[0]: dict(zip(rules, line, strict=True)) for line in lines}
+    shown = {"injected": "injected", "natural": "natural", "none": "no shortcut"}
+    table_rows = []
+    for method, row in FREE.items():
+        untuned = "NeuronTune as published" if method == "NeuronTune" else method
+        default = short.get(untuned) or gaps_of(rows, method)
+        cells = [" / ".join(default)]
+        for rule in RULES:
+            names = [f"{shown[kind]}: {rule}" for kind in KINDS]
+            cells.append(" / ".join(chosen[row][name] for name in names) if row else "–")
+        label = "NeuronTune (default: as published)" if method == "NeuronTune" else method
+        table_rows.append([label, *cells])
+    header = ["method", "defaults", "worst class", "worst class × correctness", "worst group †"]
+    return table(header, table_rows)
+
+
+def gaps_of(rows: Sequence[Row], method: str) -> list[str]:
+    """Points below DFR of a method at ntkit's defaults, the mean of each kind of shortcut."""
+    own = [row for row in rows if row["source"] == "overview_tables.md"]
+
+    def worst(name: str, by: str) -> dict[tuple[str, str], float]:
+        return {
+            (row["data_set"], row["shortcut"]): float(row["worst_group"])
+            for row in own
+            if (row["method"], row["tuned_by"]) == (name, by)
+        }
+
+    dfr, found = worst("DFR", TUNED_BY["DFR †"]), worst(method, DEFAULTS)
+    return [
+        f"{np.mean([dfr[key] - value for key, value in found.items() if key[1] == kind]):.1f}"
+        for kind in KINDS
+    ]
 
 
 TO_TUNE = "worst group †"
-NEXT_TO = {
-    "ERM": (("ERM on the training split, tuned C", ""), ("ERM, the network's own head", "")),
-    BALANCED: (("class-balanced on the validation set, tuned C", ""),) * 2,
-    "JTT": (("JTT", TO_TUNE), ("JTT", TO_TUNE)),
-    "AFR": (("AFR, second grid", TO_TUNE), ("AFR", TO_TUNE)),
-    "SELF": (("SELF, second grid", TO_TUNE), ("SELF", TO_TUNE)),
-    "EVaLS": (("EVaLS", "worst class"), ("EVaLS", "worst class")),
-    "LEIA": (("LEIA, second grid", TO_TUNE), ("", "")),
-    "group DRO": (("group DRO on all rows, C not tuned", ""),) * 2,
-    "DFR": (("DFR on the validation set", ""),) * 2,
+Ours = tuple[str, str]
+NEXT_TO: dict[str, tuple[Ours, Ours, Ours, Ours]] = {
+    "ERM": (
+        ("ERM on the training split, tuned C", CROSS),
+        ("ERM", "worst class"),
+        ("ERM on the training split, tuned C", CROSS),
+        ("ERM, the network's own head", ""),
+    ),
+    BALANCED: (
+        ("class-balanced retraining on the validation set, tuned C", CROSS),
+        ("class-balanced retraining, rows tuned", "worst class"),
+        ("class-balanced retraining on the validation set, tuned C", CROSS),
+        ("class-balanced retraining on the other half", "worst class"),
+    ),
+    "JTT": (("JTT", DEFAULTS), ("JTT", TO_TUNE), ("JTT", DEFAULTS), ("JTT", TO_TUNE)),
+    "AFR": (("AFR", DEFAULTS), ("AFR, second grid", TO_TUNE), ("AFR", DEFAULTS), ("AFR", TO_TUNE)),
+    "SELF": (
+        ("SELF", DEFAULTS),
+        ("SELF, second grid", TO_TUNE),
+        ("SELF", DEFAULTS),
+        ("SELF", TO_TUNE),
+    ),
+    "EVaLS": (
+        ("EVaLS", DEFAULTS),
+        ("EVaLS", "worst class"),
+        ("EVaLS", DEFAULTS),
+        ("EVaLS", "worst class"),
+    ),
+    "LEIA": (("LEIA", DEFAULTS), ("LEIA, second grid", TO_TUNE), ("", ""), ("", "")),
+    "group DRO": (
+        ("group DRO on all rows, C not tuned", DEFAULTS),
+        ("group DRO, rows tuned", TO_TUNE),
+        ("group DRO on all rows, C not tuned", DEFAULTS),
+        ("", ""),
+    ),
+    "DFR": (
+        ("DFR on the validation set", CROSS),
+        ("DFR, rows tuned", TO_TUNE),
+        ("DFR on the validation set", CROSS),
+        ("DFR on the half that finds neurons", TO_TUNE),
+    ),
     "NeuronTune": (
-        ("NeuronTune, penalty by half of it", ""),
+        ("NeuronTune, penalty as for `auto`", CROSS),
+        ("NeuronTune, threshold tuned, training split", "worst class"),
+        ("NeuronTune, penalty as for `auto`", CROSS),
         ("NeuronTune on training", "worst class"),
     ),
-    HALF: (("", ""), ("NeuronTune on the other half", "worst class")),
+    HALF: (("", ""), ("", ""), ("", ""), ("NeuronTune on the other half", "worst class")),
 }
-"""Published row to the rows of our frozen and fine-tuned network, and what tunes these."""
+"""Published row to our rows, by name and what tunes them: frozen network with the whole split and
+with halves, fine-tuned network with the whole split and with halves."""
 
 
 def next_to_published(rows: Sequence[Row]) -> str:
-    """Worst group of the papers and of our two networks on Waterbirds; CelebA of the papers."""
+    """Worst group of the papers and of our two networks on Waterbirds."""
 
-    def ours(data: str, method: str, by: str) -> str:
+    def ours(data: str, half: str, method: str, by: str) -> str:
+        validation = f"{half}{OFFICIAL}"
         for row in rows:
-            same = (row["data_set"], row["method"]) == (data, method) and by in row["tuned_by"]
-            if same and row["source"] != "overview_tables.md":
+            place = (row["data_set"], row["validation_set"], row["method"], row["kind"])
+            if place == (data, validation, method, RUN) and by in row["tuned_by"]:
                 return with_deviation(row)
+        if method:
+            raise ValueError(f"no row {data}, {validation}: {method}, tuned by {by}")
         return "–"
 
     papers = {
-        (row["data_set"], row["method"]): row
+        row["method"]: row
         for row in rows
-        if row["validation_set"] == "published"
+        if row["kind"] == "published" and row["data_set"] == "Waterbirds"
     }
+    places = [(data, half) for data in (FROZEN, FINE_TUNED) for half in ("", "half of the ")]
     lines = []
-    for method, (frozen, tuned) in NEXT_TO.items():
-        birds, faces = papers.get(("Waterbirds", method)), papers.get(("CelebA", method))
-        some = birds or faces
-        assert some is not None
-        lines.append(
-            [
-                method,
-                some["labels"],
-                *(with_deviation(row) for row in (birds, faces)),
-                ours(FROZEN, *frozen),
-                ours(FINE_TUNED, *tuned),
-                some["source"],
-            ]
-        )
-    header = ["method", "group labels in the paper", "Waterbirds, paper", "CelebA, paper"]
-    header += ["Waterbirds, frozen, ours", "Waterbirds, fine-tuned, ours", "source"]
+    for method, known in NEXT_TO.items():
+        paper = papers[method]
+        cells = [ours(*place, *row) for place, row in zip(places, known, strict=True)]
+        number = re.findall(r"arXiv (\S+?)(?:,|$)", paper["source"])[0]
+        link = f"[{with_deviation(paper)}](https://arxiv.org/abs/{number})"
+        lines.append([method, link, *cells, paper["labels"]])
+    header = ["method", "paper", "frozen, whole", "frozen, halves"]
+    header += ["fine-tuned, whole", "fine-tuned, halves", "labels in the paper"]
     return table(header, lines)
 
 
-def with_deviation(row: Row | None) -> str:
-    """Worst group, with its deviation, and the average if it is known."""
-    if row is None:
-        return "–"
-    worst = row["worst_group"] + (f" ± {row['worst_group_sd']}" if row["worst_group_sd"] else "")
+def with_deviation(row: Row) -> str:
+    """Worst group, with its deviation unless it is 0, and the average if it is known."""
+    deviation = row["worst_group_sd"]
+    worst = row["worst_group"] + (f" ± {deviation}" if deviation not in ("", "0.0") else "")
     return worst + (f" / {row['average']}" if row["average"] else "")
 
 

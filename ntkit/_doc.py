@@ -27,7 +27,7 @@ X_changed : array-like of shape (N, D) or (N, R, D), optional
     like ``X``, if it has two dimensions.
 X_val : array-like of shape (M, D), optional
     Embeddings of a validation set: samples that the network was not trained on. A Pipeline does not
-    transform them, so scale them yourself (see the page "From scikit-learn").
+    transform them, so scale them yourself (see the page "Use the estimators on your arrays").
 y_val : array-like of shape (M,), optional
     Their class labels.
 sample_weight_val : array-like of shape (M,), optional
@@ -62,10 +62,10 @@ head : LinearHead or fitted linear classifier, default=?
     The original head, such as ``FrozenModel.head``. None fits an ERM head to the training set.
 identification : int, splitter, float or "train", default=?
     How the original head's errors are computed if ``fit`` gets no ``X_val``. An integer or a
-    splitter cross-fits predictions on the training samples; the splitter must give a partition. A
-    float holds out that share, stratified, from fitting and retraining. "train" uses in-sample
-    predictions, which are useless if the head memorises. An original ``head`` that you pass
-    predicts the training samples directly. Classes with fewer than two samples fall back to
+    splitter cross-fits predictions on the training samples. Each sample must be in exactly one
+    test fold. A float holds out that share, stratified, from fitting and retraining. "train" uses
+    in-sample predictions, which are useless if the head memorises. An original ``head`` that you
+    pass predicts the training samples directly. Classes with fewer than two samples fall back to
     "train".
 group_inference : GroupInference, default=?
     Estimator that infers unknown groups; it is cloned.

@@ -7,7 +7,6 @@ losing as many correct samples. Errors that come from a shortcut can be learned.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +23,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from ntkit._disk import scratch
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import (
@@ -206,13 +206,12 @@ def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
     )
     if shift <= most and 1 / widest <= ratio <= widest and not signs:
         return
-    warnings.warn(
+    warn(
         f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
         f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
         f"Transform {name} like X; a Pipeline does so only with metadata routing and "
         f"transform_input=['{name}'].",
         UserWarning,
-        stacklevel=4,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ def command(
         check_alike((str(embeddings), str(validation)), origin, second.origin)
         extra, read = {"X_val": second.X, "y_val": second.y}, [train, second]
     check_file(out, inputs=input_paths(*read), force=force)
-    clf.fit(train.X, train.y, **extra)
+    _fit(clf, train, extra)
     head = to_onnx(clf)
     for key, text in facts_of(origin).items():
         head.metadata_props.add(key=key, value=text)
@@ -90,9 +91,54 @@ def command(
             "classes": clf.classes_.tolist(),
         })  # fmt: skip
         return
-    typer.echo(f"{out}: {type(clf).__name__}, {suppressed.sum()} of {len(suppressed)} suppressed.")
+    typer.echo(f"{out}: {_done(clf, train.y)}.")
     if hasattr(clf, "reason_"):
         typer.echo(clf.reason_)
+
+
+# The words of a warning in Python, and on the command line.
+_WORDS = {
+    "set max_cost=None and compare with BalancedClassifier": (
+        "use --max-cost 1 and compare with --method balanced"
+    ),
+    "Pass more validation samples as X_val": "Pass more samples with --validation",
+    "raise threshold (in standard deviations with standardize=True) or lower max_suppressed": (
+        "raise --threshold or lower --max-suppressed"
+    ),
+    "Raise threshold, set max_cost,": "Raise --threshold, set --max-cost,",
+}
+
+
+def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
+    """Fit an estimator; its warnings name options of the command line."""
+    from ntkit._warn import warn
+    from ntkit.exceptions import SuppressionWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SuppressionWarning)
+        clf.fit(train.X, train.y, **validation)
+    for warning in caught:
+        message = str(warning.message)
+        for words, option in _WORDS.items():
+            message = message.replace(words, option)
+        warn(message, warning.category)
+
+
+def _done(clf: Any, y: Any) -> str:
+    """What was fitted, and how many neurons are suppressed."""
+    import numpy as np
+
+    name = type(clf).__name__
+    mask = getattr(clf, "suppressed_", None)
+    if mask is None:
+        return name
+    if mask.any():
+        return f"{name}, {mask.sum()} of {len(mask)} neurons suppressed"
+    fitted = getattr(clf, "best_estimator_", clf)
+    why = "the mask was not applied" if fitted.spared_ else "no neuron was suppressed"
+    weights = (fitted.tuning_weight_[y == label] for label in clf.classes_)
+    balanced = all(np.ptp(weight) <= 1e-6 * weight.max() for weight in weights)
+    return f"{'class-balanced' if balanced else 'error-weighted'} head; {why}"
 
 
 def _embeddings(

@@ -28,7 +28,7 @@ class BalancedClassifier(StudyClassifier):
 
     With ``class_weight=None`` it is plain (ERM) last-layer retraining. The paper that introduced it
     as a free baseline samples class-balanced minibatches (arXiv 2309.08534). This class finds the
-    optimum of the same objective.
+    optimum of the same objective. Fit it first: every other estimator should beat it.
 
     Parameters
     ----------
@@ -37,6 +37,12 @@ class BalancedClassifier(StudyClassifier):
     Attributes
     ----------
     {classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_}
+
+    See Also
+    --------
+    NeuronTuneClassifier : Suppresses neurons before the same retraining.
+    retrain_head : The same as a function, with a mask.
+    ntkit.export.to_onnx : Converts a fitted estimator to ONNX.
 
     References
     ----------

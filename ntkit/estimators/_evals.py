@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -17,6 +16,7 @@ from sklearn.utils._param_validation import Interval
 
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
@@ -154,11 +154,10 @@ class EVaLSClassifier(ValidatedClassifier):
                     self.selected_ = np.sort(retrain_index[selected])
                     self.environment_accuracy_ = accuracy.reshape(-1, 2)
         if not kept_converged:
-            warnings.warn(
+            warn(
                 f"The chosen head (C={self.C_}) did not converge in max_iter={self.max_iter} "
                 "iterations; raise max_iter.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         self._set_head(kept)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -22,6 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.attributes import Attribute
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._group_inference import GroupInference
@@ -157,12 +157,11 @@ def completed_groups(
             "feature set predicts it (see GroupInference.scores_); label some of them."
         )
     if labelled.inference.feature_set_ is None:
-        warnings.warn(
+        warn(
             f"No feature set predicts the {one}, so the head is fitted only to the {len(kept)} "
             "samples with a known one. If you chose them among errors, balancing the classes "
             "(groups=y) may be far better.",
             UserWarning,
-            stacklevel=5,
         )
     complete = Rows(rows.X, rows.y_index, weight)
     if len(kept) < n:
@@ -178,12 +177,11 @@ def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: A
     y = classes[rows.y_index[known & present]]
     mixed = _of_several_classes(labels[present[known]], y)
     if mixed is not None:
-        warnings.warn(
+        warn(
             f"The group {mixed!r} has several classes, and groups are correlated with the class: "
             "balancing such groups does not break that correlation. Pass them as attribute= (ntkit "
             "debias --answers TABLE), so that groups are class × attribute.",
             UserWarning,
-            stacklevel=6,
         )
 
 
@@ -221,11 +219,10 @@ def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array,
         for half in halves
     ):
         return halves
-    warnings.warn(
-        "A group or class has a single sample, which cannot be in both halves, so C is chosen on "
-        "the samples that the head is fitted to. Pass more samples of it, or a single value in Cs.",
+    warn(
+        "A group or class has a single sample, so C was not chosen on separate samples. Label more "
+        "samples of it, or pass one value as Cs.",
         UserWarning,
-        stacklevel=6,
     )
     return order, order
 
@@ -578,11 +575,10 @@ class GroupDROClassifier(GroupedClassifier):
         self.erm_head_ = LinearHead(erm.coef, erm.intercept, self.classes_)
         best, n_iter, converged = self._mirror_ascent(rows, group, erm)
         if not converged:
-            warnings.warn(
+            warn(
                 f"The worst group's loss is not within tol={self.tol} of its optimum after "
                 f"max_iter={self.max_iter} steps; raise eta or max_iter, or lower C.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         self.group_weights_, self.group_losses_ = best.q, best.losses
         dtype = rows.X.dtype

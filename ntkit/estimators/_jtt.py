@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.estimators._base import OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -137,4 +137,4 @@ class JTTClassifier(StudyClassifier):
         )
         if self.on_no_errors == "raise":
             raise InputError(message)
-        warnings.warn(f"{message} The result is the ERM head.", UserWarning, stacklevel=4)
+        warn(f"{message} The result is the ERM head.", UserWarning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import check_labels
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
@@ -211,11 +211,10 @@ class LEACEClassifier(ValidatedClassifier):
         self.concepts_ = np.array([False, True])
         self.n_errors_ = np.bincount(identify.y_index[counted], minlength=len(self.classes_))
         if not counted.any():
-            warnings.warn(
+            warn(
                 "The original head misclassifies no sample, so nothing is erased; pass concepts, "
                 "or an X_val that the head was not fitted to.",
                 SuppressionWarning,
-                stacklevel=4,
             )
         return tune, identify, wrong.astype(int)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
@@ -101,12 +101,12 @@ def warn_about(
     if _SILENT.get():
         return
     n_non_constant, n_suppressed = int(non_constant.sum()), int(mask.everywhere.sum())
+    errors = "an error" if min_misclassified == 1 else f"{min_misclassified} errors"
     fix = "raise threshold (in standard deviations with standardize=True) or lower max_suppressed"
     if np.isnan(scores).all():
         message = (
-            f"No class has both correct samples and at least min_misclassified={min_misclassified} "
-            "misclassified samples, so no neuron is suppressed; pass an X_val that the head was "
-            "not fitted to."
+            f"No class has {errors} and a correct sample, so no neuron is scored or suppressed. "
+            "Pass more validation samples as X_val."
         )
     elif mask.spared and min_neurons is None:
         message = (
@@ -126,19 +126,20 @@ def warn_about(
         )
     else:
         return
-    warnings.warn(message, SuppressionWarning, stacklevel=4)
+    warn(message, SuppressionWarning)
 
 
 def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
     """Warn that a mask is not applied because of its accuracy cost."""
     if _SILENT.get():
         return
+    flagged = "flagged one" if n_suppressed == 1 else f"{n_suppressed} flagged ones"
     message = (
-        f"Suppressing the {n_suppressed} flagged neurons would cost {100 * cost:.1f} percentage "
-        f"points of cross-validated accuracy, more than max_cost={max_cost:g}, so no neuron is "
-        "suppressed; max_cost=None applies every mask."
+        f"Kept all neurons: suppressing the {flagged} would cost {100 * cost:.1f} points of "
+        f"cross-validated accuracy (limit {100 * max_cost:g}). If that accuracy comes from a "
+        "shortcut, set max_cost=None and compare with BalancedClassifier."
     )
-    warnings.warn(message, SuppressionWarning, stacklevel=5)
+    warn(message, SuppressionWarning)
 
 
 def warn_if_worse(errors_before: Array, errors_after: Array) -> None:
@@ -147,9 +148,8 @@ def warn_if_worse(errors_before: Array, errors_after: Array) -> None:
     chance = 1 / len(errors_before)
     if after - chance < _LEAST_LEAD * (before - chance):
         message = (
-            f"The retrained head classifies {100 * after:.0f} % of a class correctly on average, "
-            f"hardly more than guessing ({100 * chance:.0f} %); the original head "
-            f"{100 * before:.0f} %. Suppress less (raise threshold, or set max_cost), or keep the "
-            "original head."
+            f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
+            f"guessing ({100 * chance:.0f} %). Raise threshold, set max_cost, or keep the original "
+            "head."
         )
-        warnings.warn(message, SuppressionWarning, stacklevel=4)
+        warn(message, SuppressionWarning)

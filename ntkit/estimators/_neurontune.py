@@ -100,10 +100,11 @@ class NeuronTuneClassifier(ValidatedClassifier):
     4. A class-balanced linear head is retrained on the remaining neurons. Its weights on S are
        exact zeros, so it reads unmasked embeddings and exports as a plain linear layer.
 
-    The defaults are chosen to work on biased and unbiased data. Scores are in standard deviations
-    with a positive threshold, and classes with few errors are not scored. Cross-validation chooses
-    the penalty. Errors get more weight if retraining is shown to fix them. A mask that costs
-    accuracy is not applied. :meth:`as_published` gives the paper's method.
+    The defaults are cautious: a mask that costs over 3 percentage points of accuracy is not
+    applied, even if a shortcut is the reason. Scores are in standard deviations with a positive
+    threshold, and classes with few errors are not scored. Cross-validation chooses the penalty.
+    Misclassified samples get more weight if cross-validation shows that this fixes errors.
+    :meth:`as_published` gives the paper's method.
 
     Parameters
     ----------
@@ -128,17 +129,17 @@ class NeuronTuneClassifier(ValidatedClassifier):
     activation : {"signed", "magnitude"}, default="signed"
         Compare plain activations, or their absolute values.
     suppression : float in [0, 1], default=1.0
-        Strength of the suppression: 1 zeroes a neuron, a smaller value scales it by
-        ``1 - suppression`` before retraining. Without a penalty the retrained weights undo any
-        scaling, so values below 1 act only through ``C``. 0 is class-balanced retraining.
+        Strength of the suppression: flagged neurons are multiplied by ``1 - suppression`` before
+        retraining. So 1 suppresses them, and 0 suppresses nothing. Values between 0 and 1 only
+        strengthen the penalty on these neurons.
     n_rounds : int, default=1
         Rounds of scoring; each starts from the head of the last, and masks accumulate.
     min_misclassified : int, default=10
         A class with fewer misclassified samples is not scored.
     min_neurons : int, default=None
         Smallest number of non-constant neurons to keep: if the rule leaves fewer, those with the
-        smallest scores are kept. None: a rule that flags more than 95 % of them is not selective,
-        so it suppresses none.
+        smallest scores are kept. None: if more than 95 % of neurons are flagged, none is
+        suppressed.
     {identification}
     error_weight : float, "balanced" or "auto", default="auto"
         Factor on the weight of training samples that the original head misclassifies, cross-fitted
@@ -147,10 +148,10 @@ class NeuronTuneClassifier(ValidatedClassifier):
         10 errors keeps its weights. "auto" does so if the error recovery rate shows that retraining
         fixes the errors (see :class:`AutoDebiasClassifier`), and else uses 1.
     max_cost : float or None, default=0.03
-        Largest accuracy cost of suppression on the training samples, cross-validated: a loss of
-        mean class accuracy, or of mean group accuracy if class × correctness groups are balanced.
-        It is measured on changed copies if these scored the neurons. A mask that costs more is not
-        applied, with a warning. None applies every mask.
+        Largest accepted loss of cross-validated mean class accuracy, on the training samples. If
+        ``error_weight`` balances class × correctness groups: of mean accuracy over these groups. If
+        changed copies scored the neurons, accuracy is measured on the copies. A mask that costs
+        more is not applied, with a warning. None applies every mask.
     {head}
     C : float or None, default=None
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
@@ -180,7 +181,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
         Accuracy cost of suppression, as for ``max_cost``; NaN if ``max_cost`` is None, nothing is
         flagged, or there are too few samples for folds.
     alpha_ : float
-        Chosen ridge weight on the mean loss; NaN if ``C`` is a number.
+        Chosen ridge weight on the mean loss; NaN if ``C`` is a number. On standardised neurons,
+        ``C = 1 / (N * alpha_)``.
     non_constant_ : ndarray of bool, shape (D,)
         Neurons that vary on the scored samples.
     spared_ : bool
@@ -195,6 +197,13 @@ class NeuronTuneClassifier(ValidatedClassifier):
     tuning_weight_ : ndarray
         Weight of each retraining sample: sample, class and error weight multiplied.
     {n_iter_, n_features_in_, feature_names_in_}
+
+    See Also
+    --------
+    BalancedClassifier : The same retraining without suppression, as the baseline.
+    NeuronTuneClassifierCV : Chooses the threshold by cross-validation.
+    ntkit.metrics.CorrectnessGroupScorer : Scorer for a search without group labels.
+    ntkit.export.to_onnx : Converts a fitted estimator to ONNX.
 
     References
     ----------

@@ -44,6 +44,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     Each retraining starts from the one before. The default scoring is
     :func:`~ntkit.metrics.worst_class_correctness_group_accuracy`.
 
+    ``max_cost`` is not applied: a mask may cost any accuracy. To allow "no mask" as well, pass
+    ``suppressions=(0, 1)``.
+
     Parameters
     ----------
     thresholds : array-like, default=(0.0, 0.25, 0.5, 0.75, 1.0)
@@ -51,7 +54,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     error_weights : array-like, default=("auto",)
         Candidate values of ``error_weight``: numbers, "balanced" or "auto".
     suppressions : array-like, default=(1.0,)
-        Candidate values of ``suppression``; 0 is retraining without suppression.
+        Candidate values of ``suppression``; 0 suppresses nothing.
     cv : int, splitter or iterable, default=5
         Folds, as in scikit-learn's ``LogisticRegressionCV``.
     scoring : str or callable, default="worst_class_correctness_group_accuracy"
@@ -79,6 +82,13 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     classes_, coef_, intercept_, head_, erm_head_, spuriousness_scores_, suppressed_, n_iter_
         Attributes of the refitted classifier, as in :class:`NeuronTuneClassifier`.
     {n_features_in_, feature_names_in_}
+
+    See Also
+    --------
+    NeuronTuneClassifier : The same with a fixed threshold.
+    BalancedClassifier : The same retraining without suppression, as the baseline.
+    ntkit.metrics.CorrectnessGroupScorer : The default scoring, for other searches.
+    ntkit.export.to_onnx : Converts a fitted estimator to ONNX.
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.estimators._base import HEAD, OriginalHead, ValidatedClassifier, read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -166,12 +166,11 @@ class SELFClassifier(ValidatedClassifier):
         self.selected_ = ranked[: self.n_selected]
         selected = validation.take(self.selected_)
         if len(np.unique(selected.y_index)) < 2:
-            warnings.warn(
+            warn(
                 "All selected samples are of class "
                 f"{self.classes_.tolist()[selected.y_index[0]]!r}, so fine-tuning can only favour "
                 "it; raise n_selected.",
                 UserWarning,
-                stacklevel=3,
             )
         self._set_head(self._fine_tuned(selected, rng))
 

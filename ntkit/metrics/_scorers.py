@@ -116,7 +116,10 @@ Scorer = Callable[..., float]
 @documented
 @dataclass(frozen=True)
 class CorrectnessGroupScorer:
-    """Scorer of the class × correctness scores and AFR's, with their class-balanced baseline.
+    """Scorer for GridSearchCV that needs no group labels.
+
+    It scores samples that a class-balanced baseline gets right and wrong separately. Pass an
+    instance as ``scoring``.
 
     A baseline must not have been fitted on the rows that it evaluates, and a scorer sees only the
     validation rows and the fitted estimator. So the baseline is a class-balanced logistic
@@ -148,6 +151,11 @@ class CorrectnessGroupScorer:
     InputError
         In the constructor: if the score is unknown or does not use a baseline. When called: if the
         rows are not embeddings without NaN, or the baseline does not fit them.
+
+    See Also
+    --------
+    get_scorer : Any score by name.
+    worst_group_scorer : Scorer of worst-group accuracy, with group labels.
 
     Examples
     --------
@@ -302,9 +310,9 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
 
     Notes
     -----
-    A search turns an error in a scorer, such as a missing ``sensitive``, into a warning and the
-    score NaN; ``error_score="raise"`` raises it. HalvingGridSearchCV starts with few rows: set
-    ``min_resources`` so that the smallest group has about 20 per fold.
+    Use ``error_score="raise"`` in a search. Else the search turns an error in a scorer, such as a
+    missing ``sensitive``, into a warning and the score NaN. HalvingGridSearchCV starts with few
+    rows: set ``min_resources`` so that the smallest group has about 20 per fold.
 
     Examples
     --------
@@ -423,7 +431,7 @@ def _adjusted(
 def _passed(sensitive: ArrayLike | None) -> ArrayLike:
     if sensitive is None:
         raise InputError(
-            "No group labels reached the scorer; with metadata routing on, pass them as "
-            "fit(X, y, sensitive=labels) or cross_validate(..., params={'sensitive': labels})."
+            "The scorer got no group labels. Call search.fit(X, y, sensitive=labels), or "
+            "cross_validate(..., params={'sensitive': labels})."
         )
     return sensitive

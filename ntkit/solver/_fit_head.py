@@ -22,7 +22,6 @@ same rows (folds, thresholds, rounds, penalties, error weights) share it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -37,6 +36,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ntkit._extras import install_extra
 from ntkit._need_ray import import_ray
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
 from ntkit.solver._blas_threads import one_scipy_thread
@@ -306,7 +306,7 @@ def _warn_if_not_minimised(
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=4)
+    warn(message, ConvergenceWarning)
 
 
 def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:

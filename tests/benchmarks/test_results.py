@@ -44,10 +44,22 @@ def test_the_file_is_what_the_tables_say(rows):
     assert (DOCS / "results.csv").read_text(encoding="utf-8") == results_csv.as_csv(rows)
 
 
-def test_the_page_shows_the_file(rows):
-    for name, text in results_csv.page_tables(rows).items():
-        assert (DOCS / name).read_text(encoding="utf-8") == text
-        assert f"{{include}} {name}" in (DOCS / "results.md").read_text(encoding="utf-8")
+def test_the_pages_show_the_file(rows):
+    assert (DOCS / "results_tables.md").read_text("utf-8") == results_csv.full_tables(rows)
+    assert "{include} results_tables.md" in (DOCS / "results.md").read_text(encoding="utf-8")
+    for name, tables in results_csv.page_tables(rows).items():
+        page = (DOCS / name).read_text(encoding="utf-8")
+        assert results_csv.with_tables(page, tables) == page
+        assert all(text in page for text in tables.values())
+
+
+def test_a_page_without_markers_is_an_error():
+    with pytest.raises(ValueError, match="lacks the markers"):
+        results_csv.with_tables("# Results\n", {"main table": "| |"})
+
+
+def main_table():
+    return tables_of((DOCS / "results.md").read_text(encoding="utf-8"))[0]
 
 
 def test_each_cell_of_the_page_is_a_row_of_the_file():
@@ -58,11 +70,28 @@ def test_each_cell_of_the_page_is_a_row_of_the_file():
         (row["method"], row["labels"], row["data_set"], row["worst_group"], row["average"])
         for row in known
     }
-    (header, _, *lines) = tables_of((DOCS / "results_short_tables.md").read_text())[0]
+    (header, _, *lines) = main_table()
     for line in lines:
+        method = re.sub(r" \(.*\)$", "", line[0])
         for data, cell in zip(header[4:], line[4:], strict=True):
             if cell != "–":
-                assert (line[0], line[1], data, *cell.split(" / ")) in pairs
+                assert (method, line[1], data, *cell.split(" / ")) in pairs
+
+
+def test_rows_at_defaults_and_tuned_rows_stand_in_the_same_table():
+    names = [line[0] for line in main_table()[2:]]
+    assert {"JTT (defaults)", "JTT (worst class)", "JTT (worst group)"} <= set(names)
+
+
+def test_defaults_are_as_far_below_dfr_as_the_table_of_the_overview_says(rows):
+    (_, *lines) = results_csv.rows_under("overview", "### In short")
+    shown = next(line for line in lines if line[1] == "ntkit, `auto`")[2::3]
+    own = [
+        row | {"tuned_by": results_csv.DEFAULTS} if "`auto`" in row["method"] else row
+        for row in rows
+    ]
+    found = results_csv.gaps_of(own, "ntkit, `auto`")
+    np.testing.assert_allclose([*map(float, found)], [*map(float, shown)], atol=0.11)
 
 
 def test_the_file_is_complete_and_plausible(rows):
@@ -73,7 +102,7 @@ def test_the_file_is_complete_and_plausible(rows):
         assert 0 <= float(row["worst_group"]) <= 100
         if row["average"]:  # a weighted mean over the groups, and the mean over seeds keeps that
             assert float(row["average"]) >= float(row["worst_group"]) - 0.1
-    ours = [row for row in rows if row["validation_set"] != "published"]
+    ours = [row for row in rows if row["kind"] == "run"]
     assert all(row["seeds"] and row["tuned_by"] for row in ours)
     key = ("data_set", "shortcut", "validation_set", "method", "labels", "tuned_by", "source")
     keys = [tuple(row[name] for name in key) for row in rows]
@@ -81,13 +110,13 @@ def test_the_file_is_complete_and_plausible(rows):
 
 
 def test_every_published_number_has_a_source(rows):
-    published = [row for row in rows if row["validation_set"] == "published"]
+    published = [row for row in rows if row["kind"] == "published"]
     assert published
     assert all("arXiv" in row["source"] for row in published)
 
 
 def test_the_readme_quotes_the_short_table():
-    short, *_ = tables_of((DOCS / "results_short_tables.md").read_text())
+    short = main_table()
     tables = tables_of((ROOT / "README.md").read_text(encoding="utf-8"))
     quoted = [each for each in tables if each[0][:2] == ["method", "labels"]]
     assert quoted
@@ -96,6 +125,38 @@ def test_the_readme_quotes_the_short_table():
         known = [[row[i] for i in place] for row in short[2:]]
         assert lines
         assert all(line in known for line in lines)
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "no folder .*missing. Build the data: make bench-data"),
+        (("--data", "Adlt"), "no data set 'Adlt'. Choose among: TuxScenes; .*Adult, 95 %"),
+        (("--data", "Waterbirds, frozen"), "It needs --birds or --tuned"),
+        (("--method", "no_such_module:Mine"), "Run this in the folder of your module"),
+    ],
+)
+def test_a_wrong_argument_says_what_to_do(more, message, tmp_path, monkeypatch, capsys):
+    arguments = [str(tmp_path / "missing"), str(tmp_path / "results.jsonl"), *more]
+    if more:
+        (tmp_path / "missing").mkdir()
+    monkeypatch.setattr(sys, "argv", ["overview.py", *arguments])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit):
+        overview.main()
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_data_that_are_not_built_are_named(tmp_path, monkeypatch, capsys):
+    arguments = [str(tmp_path), str(tmp_path / "results.jsonl"), "--data", "Adult"]
+    monkeypatch.setattr(sys, "argv", ["overview.py", *arguments])
+    with pytest.raises(SystemExit):
+        overview.main()
+    assert "adult_0.npz. Run: make bench-data" in capsys.readouterr().err
 
 
 # -- your method ----------------------------------------------------------------------------------

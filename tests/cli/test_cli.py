@@ -253,6 +253,40 @@ def test_fit_takes_the_defaults_of_the_estimator_unless_told(capsys, tmp_path, r
     assert any_mask.suppressed_.sum() > none.suppressed_.sum()
 
 
+@pytest.mark.filterwarnings("always::ntkit.exceptions.SuppressionWarning")
+def test_fit_says_if_no_mask_was_applied(capsys, tmp_path, rng):
+    y = rng.integers(0, 2, 600)
+    mark = np.where(rng.random(600) < 0.9, y, 1 - y)
+    X = np.column_stack([y + rng.normal(size=600), 2 * mark, rng.normal(size=600)])
+    np.savez(tmp_path / "train.npz", X=X.astype(np.float32), y=y)
+    command = ["fit", tmp_path / "train.npz", "--error-weight", "1"]
+    code, out, err = run(capsys, *command, "-o", tmp_path / "none.onnx")
+    assert code == 0
+    assert "class-balanced head; the mask was not applied." in out
+    assert "Kept all neurons: suppressing the flagged one would cost" in err
+    assert "use --max-cost 1 and compare with --method balanced." in err
+    code, out, _ = run(capsys, *command, "--max-cost", "1", "-o", tmp_path / "one.onnx")
+    assert (code, "1 of 3 neurons suppressed." in out) == (0, True)
+
+    np.savez(tmp_path / "easy.npz", X=np.column_stack([9 * y, mark]).astype(np.float32), y=y)
+    code, out, err = run(capsys, "fit", tmp_path / "easy.npz", "-o", tmp_path / "easy.onnx")
+    assert "class-balanced head; no neuron was suppressed." in out
+    assert "Pass more samples with --validation." in err
+    code, out, _ = run(
+        capsys, "fit", tmp_path / "easy.npz", "--method", "balanced", "-o", tmp_path / "b.onnx"
+    )
+    assert out.strip().endswith("b.onnx: BalancedClassifier.")
+
+
+def test_the_words_of_fit_are_those_of_warnings():
+    """Each phrase that ``ntkit fit`` replaces is one of a warning."""
+    from ntkit.cli.fit import _WORDS
+    from ntkit.estimators import _mask
+
+    source = re.sub(r'"\s*f?"', "", Path(_mask.__file__).read_text(encoding="utf-8"))
+    assert [words for words in _WORDS if words not in source] == []
+
+
 def test_verify_fails_for_another_body(capsys, folder, tmp_path):
     model = onnx.load(folder / "model.onnx")
     conv = next(n for n in model.graph.node if n.op_type == "Conv")

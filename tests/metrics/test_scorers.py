@@ -286,7 +286,7 @@ def test_routing_off_by_name():
 def test_forgotten_group_labels(pipe, data):
     X, y, groups = data
     search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, error_score="raise")
-    with pytest.raises(InputError, match="No group labels reached the scorer"):
+    with pytest.raises(InputError, match="scorer got no group labels"):
         search.fit(X, y)
     with pytest.raises(InputError, match="groups is unknown for all samples"):
         search.fit(X, y, sensitive=np.full(len(y), -1))
@@ -294,7 +294,7 @@ def test_forgotten_group_labels(pipe, data):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         search.set_params(error_score=np.nan).fit(X, y)
-    assert any("No group labels reached the scorer" in str(w.message) for w in caught)
+    assert any("scorer got no group labels" in str(w.message) for w in caught)
 
 
 def test_weights_of_a_cell_score(pipe, data):

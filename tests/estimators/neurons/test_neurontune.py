@@ -315,7 +315,7 @@ def test_min_neurons_keeps_the_smallest_scores():
 def test_no_errors_means_no_mask_and_a_warning():
     X, y = data(17)
     X[:, 0] = 50 * y
-    with pytest.warns(SuppressionWarning, match="no neuron is suppressed"):
+    with pytest.warns(SuppressionWarning, match="No class has an error"):
         clf = published().fit(X, y)
     assert not clf.suppressed_.any()
     assert np.isnan(clf.spuriousness_scores_).all()

@@ -168,7 +168,7 @@ def test_weak_findings_are_left_out_and_counted(tmp_path, monkeypatch):
     assert len(page.entries) == 1
     assert audit.findings[0].name in page.entries[0]
     assert "1 more finding is in audit.json" in page.text
-    assert "Its errors depend on 2 attributes" in page.text
+    assert "2 findings explain its errors better than chance" in page.text
     assert "the strongest is below" in page.text
 
 
@@ -181,7 +181,7 @@ def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
     content, page = written(audit, tmp_path)
     assert len(content) < 100_000
     assert "1 more finding is in audit.json" in page.text
-    assert "Its errors depend on none" not in page.text
+    assert "No tested attribute explains" not in page.text
 
 
 def test_pictures_have_a_limit(tmp_path, monkeypatch):

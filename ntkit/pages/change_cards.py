@@ -56,7 +56,11 @@ def change_in_words(name: str) -> str:
         return f"The word “{brief(word)}” {done}"
     if kind == "column":
         column, _, values = rest.partition("=")
-        how = f"set to {brief(values.replace('|', ' or '))}" if values else "of another case"
+        how = (
+            f"set to {brief(values.replace('|', ' or '))}"
+            if values
+            else "taken from another sample"
+        )
         return f"“{brief(column)}” {how}"
     return brief(name)
 

@@ -327,7 +327,7 @@ def _check_width(
         label = "" if columns.label in table.columns else ", and the label with --label-column"
         fix = f"name the model's columns, in its order, with --columns{label}"
     raise InputError(
-        f"{table.path} has {have} numbers for each sample, but the model has {width}: the table "
+        f"{table.path} has {have} numbers for each sample, but the model takes {width}: the table "
         f"has {_quoted(names)}; {fix}."
     )
 

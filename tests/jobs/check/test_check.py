@@ -101,7 +101,7 @@ def test_names_are_lent_to_a_model_that_has_none(tmp_path):
     data = labelled(FrozenModel.load(first), classes=names)
     found = check(first, second, data, limits=LOOSE)
     assert found.average.accuracy == 1.0
-    assert any("taken to be the first one's" in note for note in found.notes)
+    assert any("takes those of the first model" in note for note in found.notes)
 
 
 def test_more_classes_than_before(old, tmp_path):
@@ -129,7 +129,7 @@ def test_models_of_other_inputs(old, tmp_path):
     X, y = labelled(old)
     found = check(old, file, (X, y), limits=LOOSE)  # one array fits any one input
     assert found.average.accuracy == 1.0
-    assert any("other inputs" in note for note in found.notes)
+    assert any("take different inputs" in note for note in found.notes)
     with pytest.raises(InputError, match="also needs the input 'w'"):
         check(old, file, ({"x": X}, y), limits=LOOSE)
 
@@ -328,4 +328,4 @@ def test_another_tokenizer_of_the_new_model_is_its_own(reviews):
         folder / "old" / "model.onnx", folder / "new" / "debiased.onnx", folder / "data.csv",
         limits=LOOSE,
     )  # fmt: skip
-    assert any("prepared in two ways" in note for note in found.notes)
+    assert any("different preprocessing" in note for note in found.notes)

@@ -319,7 +319,7 @@ def test_one_at_a_time_and_of_the_right_length():
     for given, message in (
         ({"attribute": [1] * 20, "groups": [1] * 20}, "takes only one of attribute"),
         ({"attribute": [1, 0]}, "holds 2 values, but there are 20"),
-        ({"groups": [-1] * 20}, "unknown for all samples"),
+        ({"groups": [-1] * 20}, "groups has no known value"),
     ):
         with pytest.raises(InputError, match=message):
             partly_known(pool(), key=None, **given)

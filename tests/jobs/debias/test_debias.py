@@ -206,7 +206,7 @@ def test_unnamed_classes_take_text_labels_in_sorted_order(few):
             lambda t, h: ((t[0], t[1] + 3), (h[0], h[1] + 3)),
             r"\(3, 4\) has the class 3 .and 1 more., which the model's head \(0, 1\) lacks",
         ),
-        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "one class only"),
+        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "only one class"),
         (lambda t, h: (t, (h[0], h[1] * 0)), "no sample of class 1 of the training set"),
         (lambda t, h: (t, (h[0][:, :, :5], h[1])), "has shape"),
         (lambda t, h: (t, (h[0][:-1], h[1])), "labels"),
@@ -280,7 +280,7 @@ def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path
 
     (out / "thesis.txt").write_text("precious")
     before = models.contents(out)
-    with pytest.raises(InputError, match=r"out holds thesis\.txt, which ntkit did not write"):
+    with pytest.raises(InputError, match=r"out contains thesis\.txt, which ntkit did not write"):
         again()
     assert models.contents(out) == before
     (out / "thesis.txt").unlink()

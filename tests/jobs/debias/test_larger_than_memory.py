@@ -59,5 +59,5 @@ def test_no_room_for_the_scratch_file_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(_comparison, "LARGE", 0)
     full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    with pytest.raises(InputError, match="room"):
+    with pytest.raises(InputError, match="not enough disk space"):
         Comparison(*mapped, None, head=None)

@@ -460,7 +460,7 @@ def test_two_files_do_not_contradict_each_other_under_two_names(model, answered,
     named = next(str(i) for i in range(240) if str(i) not in names)  # a row number of before
     more = content | {"answers": [entry | {"name": named, "answer": other}]}
     (tmp_path / "more.json").write_text(json.dumps(more))
-    message = f"'{named}' is answered '{other}' here and '{entry['answer']}' as"
+    message = f"'{named}' has the label '{other}' here and '{entry['answer']}' as"
     with pytest.raises(InputError, match=message):
         ask(model, answered, answers=tmp_path / "more.json")
     more["answers"][0]["name"] = entry["name"]  # by its own name the last word counts

@@ -67,7 +67,7 @@ def test_a_changed_column_stands_first_and_marked(tmp_path):
     page = page_of(tmp_path, one, audit=audits.of_a_table())
     assert '<div class="this"><dt>size:</dt> <dd>1</dd></div><div><dt>a:</dt>' in page
     assert '<div class="this"><dt>size:</dt> <dd>3</dd></div>' in page
-    assert "“size” of another case" in page
+    assert "“size” taken from another sample" in page
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_changed_column_stands_first_and_marked(tmp_path):
         ("image:blur", "The image blurred"),
         ("word:film", "The word “film” removed"),
         ("markup", "Mark-up removed"),
-        ("column:age", "“age” of another case"),
+        ("column:age", "“age” taken from another sample"),
         ("shouted", "shouted"),
     ],
 )

@@ -75,8 +75,8 @@ def not_relied_on(reliances: Sequence[Reliance]) -> str:
     if not reliances or max(each.surely for each in reliances) >= _RELIED:
         return ""
     return (
-        f"it does not significantly rely on the change. {'; '.join(map(str, reliances))}: a difference of "
-        f"at least {100 * _RELIED:g} percentage points is needed"
+        f"it does not significantly rely on the change. {'; '.join(map(str, reliances))}: a "
+        f"difference of at least {100 * _RELIED:g} percentage points is needed"
     )
 
 

@@ -213,7 +213,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
 def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     result = job(files, spurious="word:film", out=tmp_path / "out")
     assert result.chosen.name == "group-balanced"
-    assert "worst balanced group is of class × word:film," in result.summary(verbose=True)
+    assert "group-balanced is over class × word:film;" in result.summary(verbose=True)
     assert max(map(len, result.table().splitlines())) <= 120
     assert result.helped
     assert result.balanced_over == "word:film"
@@ -327,7 +327,7 @@ def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites,
         "-o", tmp_path / "a", "--verbose",
     )  # fmt: skip
     assert code == 0, err
-    assert "worst balanced group is of class × metadata:site=B," in out
+    assert "group-balanced is over class × metadata:site=B;" in out
     assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3
     given = np.array(
         [v for n in ("train", "validation") for v in column(files / f"{n}.csv", "site")]

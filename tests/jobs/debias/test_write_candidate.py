@@ -46,7 +46,7 @@ def test_a_row_is_what_the_job_would_have_written(zoo, job, tmp_path, capsys, na
         "cpu",
     )  # fmt: skip
     assert code == 0, err
-    assert f"the row {name} of {run}, whole" in out
+    assert f"with the whole head of {name} of the run in {run}" in out
     X = zoo.inputs(50, seed=9)
     found = zoo.run(tmp_path / "other" / "debiased.onnx", X)["logits"]
     np.testing.assert_allclose(found, zoo.run(asked.model.to_proto(), X)["logits"], atol=1e-5)

@@ -69,7 +69,7 @@ def test_inverted_images_are_told(digits):
         ({"rows": np.arange(30)}, "Keep one"),
         ({"X": np.zeros((29, 1, 20, 20))}, "30 outputs, but 29 X"),
         ({"logits": np.full((30, 2), np.nan)}, "not finite"),
-        ({"logits": np.zeros((30, 7))}, "holds 7 logits per sample, but the model takes 2"),
+        ({"logits": np.zeros((30, 7))}, "holds 7 logits per sample, but the model has 2"),
         ({"logits": np.zeros((2, 2, 2))}, "one row per sample"),
         ({"logits": None, "labels": np.full(30, 2)}, "not a class of the model"),
         ({"logits": None, "labels": np.full(30, 0.5)}, "whole number"),

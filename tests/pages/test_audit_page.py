@@ -168,7 +168,7 @@ def test_weak_findings_are_left_out_and_counted(tmp_path, monkeypatch):
     assert len(page.entries) == 1
     assert audit.findings[0].name in page.entries[0]
     assert "1 more finding is in audit.json" in page.text
-    assert "2 findings explain its errors better than chance" in page.text
+    assert "2 attributes explain its errors better than chance" in page.text
     assert "the strongest is below" in page.text
 
 

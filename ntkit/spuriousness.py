@@ -97,6 +97,7 @@ def neurons_of(Z: Array, samples: Array, columns: slice) -> Array:
 
 
 def median_of_rows(rows: Array, weight: Array) -> Array:
+    """Weighted median of each row."""
     if not (weight == weight[0]).all():
         return _weighted_median_of_rows(rows, weight)
     n, lowest = rows.shape[1], rows.min(axis=1)
@@ -123,10 +124,12 @@ def _weighted_median_of_rows(rows: Array, weight: Array) -> Array:
 
 
 def mean_of_rows(rows: Array, weight: Array) -> Array:
+    """Weighted mean of each row."""
     return np.asarray(np.average(rows, axis=1, weights=weight))
 
 
 def std_of_rows(rows: Array, weight: Array) -> Array:
+    """Weighted standard deviation of each row; exactly 0 for a constant one."""
     rows = np.asarray(rows, dtype=np.float64)
     mean = np.average(rows, axis=1, weights=weight)
     variance = np.average((rows - mean[:, None]) ** 2, axis=1, weights=weight)

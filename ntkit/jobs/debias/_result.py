@@ -404,8 +404,8 @@ class DebiasResult:
             if not any(c.name == GROUP_BALANCED for c in self.candidates):
                 what = "The"
             legend += f" {what} worst balanced group is that of the validation set."
-        if self.answers or self.balanced_over is not None:
-            legend += " Your answers chose the head, not the score."
+        if self.chosen.name.startswith(GROUP_BALANCED):
+            legend += " What you named or answered chose the head, not the score."
         lines = [self.headline(), self._what_changed()]
         if self.by_change is not None:
             lines += self.by_change.sentences(written=self.written)

@@ -213,7 +213,9 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
 def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     result = job(files, spurious="word:film", out=tmp_path / "out")
     assert result.chosen.name == "group-balanced"
-    assert "group-balanced is over class × word:film;" in result.summary(verbose=True)
+    said = result.summary(verbose=True)
+    assert "group-balanced is over class × word:film;" in said
+    assert "named or answered chose the head" in said
     assert max(map(len, result.table().splitlines())) <= 120
     assert result.helped
     assert result.balanced_over == "word:film"

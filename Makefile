@@ -8,7 +8,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/model tests/estimators/test_balanced.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-more test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -22,20 +22,24 @@ test: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal
 	$(MAKE) docs
 
+# What guards exporters, hosts, hostile files, the level of statistical tests, and the benchmarks; minutes.
+test-more: $(VENV)/.installed-dev
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -m more -n logical --dist worksteal
+
 # A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
 test-zoo: $(VENV)-zoo/.installed
-	ZOO_TABLE=docs/reference/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
-	$(VENV)-zoo/bin/pytest tests/hosts
+	ZOO_TABLE=docs/reference/models_table.md $(VENV)-zoo/bin/pytest -m more tests/zoo
+	$(VENV)-zoo/bin/pytest -m more tests/hosts
 	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
 
 # The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
 test-hosts: $(VENV)-hosts/.installed
-	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/hosts
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest -m more tests/hosts
 	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging or mlflow)'
 
 # Files nobody meant to write: thousands of mutants of sound models, and kills by the hundred; minutes.
 test-fuzz: $(VENV)/.installed-dev
-	NTKIT_FUZZ_MUTATIONS=3000 NTKIT_KILLS=300 $(BIN)/pytest tests/fuzz tests/store/test_store_kills.py
+	NTKIT_FUZZ_MUTATIONS=3000 NTKIT_KILLS=300 $(BIN)/pytest -m "" tests/fuzz tests/store/test_store_kills.py
 
 # The sdist, installed as the README says in bare environments, with either build of ONNX Runtime; minutes.
 test-package: $(VENV)/.installed-dev

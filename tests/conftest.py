@@ -3,6 +3,7 @@
 import gc
 import secrets
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,18 @@ from tests import models
 
 settings.register_profile("ntkit", deadline=None)  # a busy machine does not cause an error
 settings.load_profile("ntkit")
+
+
+MORE = {"benchmarks", "fuzz", "hosts", "zoo"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the folders of tests that ``make test`` leaves to ``make test-more``."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.path.relative_to(here).parts[0] in MORE:
+            item.add_marker("more")
 
 
 @pytest.fixture(scope="session")

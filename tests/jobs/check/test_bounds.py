@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, multinomial, norm
 
-from ntkit.jobs.check._judge import enough_for_drop, enough_for_share, share_bounds
-from ntkit.metrics._paired import below, drop_bounds
+from ntkit.jobs.check._judge import enough_for_drop, enough_for_share
+from ntkit.metrics import below, drop_bounds, share_bounds
 
 
 def chance_of_saying_below(n, drop, gained, level):

@@ -297,13 +297,12 @@ def test_names_are_written_for_spreadsheets_and_found_again(model, tmp_path):
     assert found.labels.answers == {name: "no" if name[0] != "a" else "yes" for name in ids}
     assert "All samples have been shown" in str(found)
     save(tmp_path / "z.csv", {"z": "yes", "a ": "no"})  # by name; blanks matter if needed
-    answers = label_samples(
-        model, few, out, answers=tmp_path / "z.csv", device="cpu"
-    ).labels.answers
-    assert (answers["z "], answers["a "], answers["a"]) == ("yes", "no", "yes")
+    options = {"question": QUESTION, "answers": tmp_path / "z.csv", "device": "cpu"}
+    found = label_samples(model, few, tmp_path / "new", **options)
+    assert found.labels.answers == {"z ": "yes", "a ": "no"}
     save(tmp_path / "z.csv", {"a  ": "yes"})
     with pytest.raises(InputError, match="no sample has the name 'a  '"):
-        label_samples(model, few, out, answers=tmp_path / "z.csv", device="cpu")
+        label_samples(model, few, tmp_path / "new", **options)
 
 
 def test_a_run_that_fails_leaves_no_folder_and_files_of_others(model, tmp_path):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tests.cases import N, N_BARE, ntkit, read_csv, refused
+from tests.cases import N_BARE, N, ntkit, read_csv, refused
 
 DEVICE = ("--device", "cpu", "--quiet")
 

@@ -14,7 +14,7 @@ import pytest
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.extraction import EmbeddingStore
 from ntkit.metrics import worst_group_accuracy
-from tests.cases import N, N_BARE, N_IMAGES, done, ntkit, refused
+from tests.cases import N_BARE, N_IMAGES, N, done, ntkit, refused
 from tests.models import contents
 
 CPU = ("--device", "cpu")

@@ -24,7 +24,6 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from ntkit._disk import scratch
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import (
@@ -488,7 +487,7 @@ def tuned(
     **solver: Any,
 ) -> Tuned:
     """Choose the ridge weight with the best cross-validated accuracy over groups."""
-    # `groups` are the classes by default, of which the worse half counts; -1 is no group. `also`
+    # `groups` are the classes by default, of which the worse half counts; -1 is not a group. `also`
     # are further rows that only evaluate, by heads of all rows. They come last in `groups`. The
     # penalty is on weights times `gains`, by default on those of standardised neurons; with `C` it
     # is fixed, in scikit-learn's units. Candidates that tie: the strongest penalty wins.
@@ -762,68 +761,3 @@ def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
         np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
         for weight in (relative, relative * wrong)
     ]
-
-
-_ROWS = 2000  # rows that are tested
-_LEAST_ROWS = 20  # with fewer rows the scale is unknown
-_NEAR = 0.3  # difference from mean 0 and deviation 1 of a standardised sample
-_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, if that is standardised
-_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and if it is not: no shift of a distribution is so large
-
-
-def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
-    """Warn if the columns of the two sets have different scales."""
-    # A pipeline's scaler transforms X, but not an array that is passed along to a later step, and
-    # nothing else would show the mistake: the head decides by neurons that the scale makes large. A
-    # standardised X reveals it.
-    if min(len(X), len(X_val)) < _LEAST_ROWS:
-        return
-    train, validation = _Look.at(X), _Look.at(X_val)
-    non_constant = train.std > 0
-    if not non_constant.any():
-        return
-    shift = float(
-        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
-    )
-    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
-    scaled, other = (train, validation) if train.standardized else (validation, train)
-    most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
-    # After a ReLU nothing is negative; centred data are negative in nearly every column.
-    signs = (
-        scaled.standardized
-        and (other.low >= 0).all()
-        and (scaled.low[non_constant] < 0).mean() > 0.5
-    )
-    if shift <= most and 1 / widest <= ratio <= widest and not signs:
-        return
-    warn(
-        f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
-        f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
-        f"Transform {name} like X; a Pipeline does so only with metadata routing and "
-        f"transform_input=['{name}'].",
-        UserWarning,
-    )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Mean, standard deviation and minimum of each column."""
-
-    mean: Array
-    std: Array
-    low: Array
-
-    @classmethod
-    def at(cls, X: Array) -> _Look:
-        rows = np.asarray(X[:: -(-len(X) // _ROWS)], dtype=np.float64)
-        return cls(rows.mean(axis=0), rows.std(axis=0), rows.min(axis=0))
-
-    @property
-    def standardized(self) -> bool:
-        """Whether means are near 0 and deviations near 1, in half of the non-constant columns."""
-        non_constant = self.std > 0
-        return bool(
-            non_constant.any()
-            and np.median(np.abs(self.mean[non_constant])) < _NEAR
-            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
-        )

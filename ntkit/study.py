@@ -131,7 +131,12 @@ class Rows:
 
     def balanced(self, class_weight: Any = "balanced") -> Array:
         """Weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
-        return class_weighted(self.weight, self.y_index, self.classes, class_weight)
+        if class_weight is None:
+            return self.weight
+        factor = compute_class_weight(
+            class_weight, classes=self.classes, y=self.y, sample_weight=self.weight
+        )
+        return np.asarray(self.weight * factor[self.y_index])
 
     def ridge_heads(
         self, weights: Sequence[Array], alphas: Sequence[float], **options: Any
@@ -391,12 +396,12 @@ def class_error_rates(rows: Rows, wrong: Array) -> Array:
     return np.asarray(errors[mass > 0] / mass[mass > 0])
 
 
-def require_every_class(rows: Rows, classes: Array) -> None:
+def require_every_class(rows: Rows) -> None:
     """Raise an error if a class has no sample of positive weight in the validation set."""
-    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(classes))
+    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(rows.classes))
     if (mass <= 0).any():
         raise InputError(
-            f"X_val has no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
+            f"X_val has no sample of class {rows.classes[mass <= 0].tolist()[0]!r} with positive "
             "weight; a validation set needs samples of every class."
         )
 
@@ -632,18 +637,6 @@ def _variance(share: float, n: float) -> float:
 
 
 MOST_WEIGHT = 50.0
-
-
-def class_weighted(
-    sample_weight: Array, y_index: Array, classes: Array, class_weight: Any
-) -> Array:
-    """Sample weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
-    if class_weight is None:
-        return sample_weight
-    factor = compute_class_weight(
-        class_weight, classes=classes, y=classes[y_index], sample_weight=sample_weight
-    )
-    return np.asarray(sample_weight * factor[y_index])
 
 
 def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:

@@ -165,7 +165,7 @@ class AFRClassifier(StudyClassifier):
         """Rows of the ERM head, rows to reweight, and the positions of the latter."""
         everything, rows = slice(None), study.train
         if study.validation is not None:
-            require_every_class(study.validation, self.classes_)
+            require_every_class(study.validation)
             return rows, study.validation, everything
         split = None
         if self.head is None and self.reweighting != "train":

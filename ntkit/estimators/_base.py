@@ -142,6 +142,7 @@ class StudyClassifier(ClassifierMixin, FitsRows):
     tol: float
     max_iter: int
     device: str
+    statistic: str
     head: OriginalHead
     classes_: NDArray[Any]
     coef_: NDArray[Any]
@@ -196,6 +197,11 @@ class StudyClassifier(ClassifierMixin, FitsRows):
         if X_val is not None:
             validation = self._validation_rows(X_val, y_val, sample_weight_val, train)
         if X_changed is not None:
+            if getattr(self, "statistic", "change") != "change":
+                raise InputError(
+                    f"X_changed is not used with statistic={self.statistic!r}; leave it out, or "
+                    "set statistic='change'."
+                )
             if hasattr(X_changed, "columns") and np.shape(X_changed) == train.X.shape:
                 validate_data(self, X_changed, reset=False, skip_check_array=True)  # their names
             changed = checked_copies(X_changed, train.X)

@@ -126,7 +126,7 @@ class EVaLSClassifier(StudyClassifier):
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
         rows, validation = study.train, study.validation or study.train
         if study.validation is not None:
-            require_every_class(validation, self.classes_)
+            require_every_class(validation)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         retrain_index, choose = self._halves(validation, rng)

@@ -185,11 +185,6 @@ def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array,
     return order, order
 
 
-def means_by_group(values: Array, weight: Array, group: Array) -> Array:
-    mass = np.bincount(group, weights=weight)
-    return np.asarray(np.bincount(group, weights=weight * values) / mass)
-
-
 _TRIES = 20  # balanced draws before a class without samples is an error
 
 
@@ -368,7 +363,8 @@ class DFRClassifier(GroupedClassifier):
         ):  # the sparsest head first: each fit starts from the last
             start = l1_head(drawn, Cs[at], start=start, seed=seed, **options)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
-            accuracy = means_by_group(right, judged.weight, group[judging])
+            mass, hits = (np.bincount(group[judging], judged.weight * part) for part in (1, right))
+            accuracy = hits / mass
             self.worst_group_accuracy_[at] = accuracy.min()
             # The last digits of sums must not break a tie.
             rank = (round(float(accuracy.min()), 12), float(Cs[at]))

@@ -25,7 +25,6 @@ from ntkit.study import (
     Rows,
     Study,
     checked_alphas,
-    class_weighted,
     folds_over,
     group_balanced,
     judged_groups,
@@ -76,11 +75,11 @@ class RowsAndCopies:
         """Balance the classes, and the groups in them, over training rows and their copies."""
         n, n_copies = len(study.train.weight), self.n_copies
         parts = np.where(n_copies > 0, originals + 1, 1)  # a row and its copies together
-        mass, y_index = study.train.weight * parts[:n], study.train.y_index
+        rows = replace(study.train, weight=study.train.weight * parts[:n])
         if study.values is None:
-            balanced = class_weighted(mass, y_index, study.classes, "balanced")
+            balanced = rows.balanced()
         else:
-            balanced = group_balanced(mass, y_index, study.values[:n])
+            balanced = group_balanced(rows.weight, rows.y_index, study.values[:n])
         each = np.zeros(len(n_copies))
         each[:n] = balanced / parts[:n]
         weight = each[self.of]

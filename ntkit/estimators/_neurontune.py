@@ -295,22 +295,6 @@ class NeuronTuneClassifier(StudyClassifier):
         }
         return cls(**(paper | parameters))
 
-    def _study(self, X: Any, y: Any, sample_weight: Any = None, **known: Any) -> Study:
-        """As for all estimators.
-
-        X_changed : array-like of shape (N, D) or (N, R, D), optional
-            Embedding of each sample after a change that must not alter the right answer, or of R
-            such copies; NaN for a sample without a copy. Used only with ``statistic="change"``. If
-            there is one copy of each sample, copies can be samples as well:
-            ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``
-        """
-        if known.get("X_changed") is not None and self.statistic != "change":
-            raise InputError(
-                f"X_changed is not used with statistic={self.statistic!r}; leave it out, or set "
-                "statistic='change'."
-            )
-        return super()._study(X, y, sample_weight, **known)
-
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))

@@ -22,12 +22,17 @@ sample_weight : array-like of shape (N,), optional
     Weights; a sample of weight 0 counts as absent.
 X_changed : array-like of shape (N, D) or (N, R, D), optional
     Embedding of each sample after a change that must not alter the right answer, or of R such
-    copies. A row of NaN means that the sample has no copy. Scikit-learn's metadata routing splits
+    copies. A row of NaN means that the sample has no copy. NeuronTune uses it only with
+    ``statistic="change"``. Copies can be samples as well:
+    ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``.
+    Scikit-learn's metadata routing splits
     it into folds together with ``X``. A Pipeline with ``transform_input=["X_changed"]`` scales it
     like ``X``, if it has two dimensions.
 X_val : array-like of shape (M, D), optional
-    Embeddings of a validation set: samples that the network was not trained on. A Pipeline does not
-    transform them, so scale them yourself (see the page "Use the estimators on your arrays").
+    Embeddings of a validation set: samples that the network was not trained on. A Pipeline scales
+    them like ``X`` only with metadata routing and ``transform_input=["X_val"]``. Scikit-learn's
+    cross-validation splits them like ``X`` if there are as many rows, and a warning tells so (see
+    the page "Use the estimators on your arrays").
 y_val : array-like of shape (M,), optional
     Their class labels.
 sample_weight_val : array-like of shape (M,), optional

@@ -24,7 +24,6 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from ntkit._disk import scratch
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import (
@@ -132,7 +131,12 @@ class Rows:
 
     def balanced(self, class_weight: Any = "balanced") -> Array:
         """Weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
-        return class_weighted(self.weight, self.y_index, self.classes, class_weight)
+        if class_weight is None:
+            return self.weight
+        factor = compute_class_weight(
+            class_weight, classes=self.classes, y=self.y, sample_weight=self.weight
+        )
+        return np.asarray(self.weight * factor[self.y_index])
 
     def ridge_heads(
         self, weights: Sequence[Array], alphas: Sequence[float], **options: Any
@@ -392,12 +396,12 @@ def class_error_rates(rows: Rows, wrong: Array) -> Array:
     return np.asarray(errors[mass > 0] / mass[mass > 0])
 
 
-def require_every_class(rows: Rows, classes: Array) -> None:
+def require_every_class(rows: Rows) -> None:
     """Raise an error if a class has no sample of positive weight in the validation set."""
-    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(classes))
+    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(rows.classes))
     if (mass <= 0).any():
         raise InputError(
-            f"X_val has no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
+            f"X_val has no sample of class {rows.classes[mass <= 0].tolist()[0]!r} with positive "
             "weight; a validation set needs samples of every class."
         )
 
@@ -635,18 +639,6 @@ def _variance(share: float, n: float) -> float:
 MOST_WEIGHT = 50.0
 
 
-def class_weighted(
-    sample_weight: Array, y_index: Array, classes: Array, class_weight: Any
-) -> Array:
-    """Sample weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
-    if class_weight is None:
-        return sample_weight
-    factor = compute_class_weight(
-        class_weight, classes=classes, y=classes[y_index], sample_weight=sample_weight
-    )
-    return np.asarray(sample_weight * factor[y_index])
-
-
 def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:
     """Index of the class × correctness group of each sample: 2 y, or 2 y + 1 for an error."""
     # A class with fewer than `LEAST_ERRORS` errors, or correct samples, of positive weight is one
@@ -762,68 +754,3 @@ def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
         np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
         for weight in (relative, relative * wrong)
     ]
-
-
-_ROWS = 2000  # rows that are tested
-_LEAST_ROWS = 20  # with fewer rows the scale is unknown
-_NEAR = 0.3  # difference from mean 0 and deviation 1 of a standardised sample
-_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, if that is standardised
-_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and if it is not: no shift of a distribution is so large
-
-
-def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
-    """Warn if the columns of the two sets have different scales."""
-    # A pipeline's scaler transforms X, but not an array that is passed along to a later step, and
-    # nothing else would show the mistake: the head decides by neurons that the scale makes large. A
-    # standardised X reveals it.
-    if min(len(X), len(X_val)) < _LEAST_ROWS:
-        return
-    train, validation = _Look.at(X), _Look.at(X_val)
-    non_constant = train.std > 0
-    if not non_constant.any():
-        return
-    shift = float(
-        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
-    )
-    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
-    scaled, other = (train, validation) if train.standardized else (validation, train)
-    most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
-    # After a ReLU nothing is negative; centred data are negative in nearly every column.
-    signs = (
-        scaled.standardized
-        and (other.low >= 0).all()
-        and (scaled.low[non_constant] < 0).mean() > 0.5
-    )
-    if shift <= most and 1 / widest <= ratio <= widest and not signs:
-        return
-    warn(
-        f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
-        f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
-        f"Transform {name} like X; a Pipeline does so only with metadata routing and "
-        f"transform_input=['{name}'].",
-        UserWarning,
-    )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Mean, standard deviation and minimum of each column."""
-
-    mean: Array
-    std: Array
-    low: Array
-
-    @classmethod
-    def at(cls, X: Array) -> _Look:
-        rows = np.asarray(X[:: -(-len(X) // _ROWS)], dtype=np.float64)
-        return cls(rows.mean(axis=0), rows.std(axis=0), rows.min(axis=0))
-
-    @property
-    def standardized(self) -> bool:
-        """Whether means are near 0 and deviations near 1, in half of the non-constant columns."""
-        non_constant = self.std > 0
-        return bool(
-            non_constant.any()
-            and np.median(np.abs(self.mean[non_constant])) < _NEAR
-            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
-        )

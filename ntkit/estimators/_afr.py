@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, stepped_head
@@ -22,7 +22,7 @@ from ntkit.study import Rows, Study, require_every_class, split_in_two
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class AFRClassifier(ValidatedClassifier):
+class AFRClassifier(StudyClassifier):
     r"""Last-layer retraining on samples weighted by the original head's uncertainty (AFR).
 
     Needs embeddings and class labels; no group labels.
@@ -107,6 +107,7 @@ class AFRClassifier(ValidatedClassifier):
     True
     """
 
+    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "gamma": [Interval(Real, 0, None, closed="left")],
         "reg_coeff": [Interval(Real, 0, None, closed="left")],
@@ -115,7 +116,7 @@ class AFRClassifier(ValidatedClassifier):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        **ValidatedClassifier._shared_constraints,
+        **StudyClassifier._shared_constraints,
     }
 
     gamma: float = 1.44
@@ -157,11 +158,14 @@ class AFRClassifier(ValidatedClassifier):
         retrain = self._optimum if self.solver == "lbfgs" else self._descent
         self._set_head(retrain(reweight, mu))
 
+    def _counts_rows(self) -> bool:
+        return self.head is None and self.reweighting != "train"
+
     def _sets(self, study: Study) -> tuple[Rows, Rows, Array | slice]:
         """Rows of the ERM head, rows to reweight, and the positions of the latter."""
         everything, rows = slice(None), study.train
         if study.validation is not None:
-            require_every_class(study.validation, self.classes_)
+            require_every_class(study.validation)
             return rows, study.validation, everything
         split = None
         if self.head is None and self.reweighting != "train":

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import ValidatedClassifier
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
@@ -113,7 +113,7 @@ _LEARNED_VALIDATION = 0.25
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class AutoDebiasClassifier(ValidatedClassifier):
+class AutoDebiasClassifier(StudyClassifier):
     r"""Choose and fit the last-layer retraining that suits the data.
 
     Needs embeddings and class labels; no group labels. A validation set (``X_val``) is used if it
@@ -218,7 +218,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         "alphas": ["array-like"],
         "baseline_alpha": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
-        **ValidatedClassifier._shared_constraints,
+        **StudyClassifier._shared_constraints,
     }
 
     recipe: str = "auto"
@@ -263,7 +263,9 @@ class AutoDebiasClassifier(ValidatedClassifier):
         InputError
             If the arrays do not fit together, or a recipe lacks an argument that it needs.
         """
-        study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        study = self._study(
+            X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
+        )
         if attributes is not None:
             if self.recipe != GROUPS:
                 raise InputError(

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -27,7 +27,7 @@ from ntkit.study import Rows, Study, misclassified, require_every_class, scaler_
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class EVaLSClassifier(ValidatedClassifier):
+class EVaLSClassifier(StudyClassifier):
     r"""Last-layer retraining on the samples of highest and lowest loss of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
@@ -104,11 +104,12 @@ class EVaLSClassifier(ValidatedClassifier):
     LinearHead(n_neurons=3, 2 silent, classes=[0, 1], one sigmoid logit, float64)
     """
 
+    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_selected": ["array-like"],
         "Cs": ["array-like"],
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
-        **ValidatedClassifier._shared_constraints,
+        **StudyClassifier._shared_constraints,
     }
 
     n_selected: Sequence[int] = (50, 100, 150, 200, 250)
@@ -125,7 +126,7 @@ class EVaLSClassifier(ValidatedClassifier):
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
         rows, validation = study.train, study.validation or study.train
         if study.validation is not None:
-            require_every_class(validation, self.classes_)
+            require_every_class(validation)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         retrain_index, choose = self._halves(validation, rng)
@@ -160,6 +161,9 @@ class EVaLSClassifier(ValidatedClassifier):
                 ConvergenceWarning,
             )
         self._set_head(kept)
+
+    def _counts_rows(self) -> bool:
+        return True
 
     def _halves(self, validation: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
         """Indices of the samples for retraining, and the rows for model selection."""

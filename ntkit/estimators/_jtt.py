@@ -115,6 +115,9 @@ class JTTClassifier(StudyClassifier):
         weight = rows.balanced(self.class_weight)
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
 
+    def _counts_rows(self) -> bool:
+        return self.head is None and self.identification != "train"
+
     def _errors(self, rows: Rows, original: LinearHead) -> Array:
         folds = None
         if self.head is None and self.identification != "train":

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
+from numpy.typing import NDArray
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -19,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import KeepsHead, OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import VALIDATION_SET, FitsRows, OriginalHead, StudyClassifier
 from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -83,7 +82,7 @@ class Tuning:
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifier(ValidatedClassifier):
+class NeuronTuneClassifier(StudyClassifier):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -223,6 +222,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
     LinearHead(n_neurons=3, 1 silent, classes=[0, 1], one sigmoid logit, float64)
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "threshold": [Interval(Real, None, None, closed="neither")],
         "max_suppressed": [Interval(Real, 0, 1, closed="both")],
@@ -239,8 +239,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
             StrOptions({"balanced", "auto"}),
         ],
         "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-        **ValidatedClassifier._shared_constraints,
-        "C": [*ValidatedClassifier._shared_constraints["C"], None],
+        **StudyClassifier._shared_constraints,
+        "C": [*StudyClassifier._shared_constraints["C"], None],
     }
 
     threshold: float = 0.5
@@ -294,48 +294,6 @@ class NeuronTuneClassifier(ValidatedClassifier):
             **{"error_weight": 1.0, "max_cost": None, "min_neurons": 1, "C": 1.0},
         }
         return cls(**(paper | parameters))
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_changed: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Score the neurons, suppress the spurious ones and retrain the head.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, X_changed}
-            Used only with ``statistic="change"``. If there is one copy of each sample, copies can
-            be samples as well:
-            ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``
-        {X_val, y_val, sample_weight_val}
-
-        {fitted}
-
-        Raises
-        ------
-        {fit.InputError, DeviceError}
-        """
-        study = self._study(
-            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
-        )
-        self._learn(study)
-        return self
-
-    def _study(self, *args: Any, X_changed: Any = None) -> Study:
-        if X_changed is not None and self.statistic != "change":
-            raise InputError(
-                f"X_changed is not used with statistic={self.statistic!r}; leave it out, or set "
-                "statistic='change'."
-            )
-        return super()._study(*args, X_changed=X_changed)
 
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
@@ -502,25 +460,25 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     # -- heads, weights and penalties -------------------------------------------------------
 
-    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> FittedHead:
+    def _fit_head(
+        self, rows: Rows, weight: Array, *, start: LinearHead | None = None, **options: Any
+    ) -> FittedHead:
         """Fit with ``C``, or with the chosen ridge weight on standardised neurons."""
-        if self.C is None and options.get("start") is not None:
+        if self.C is None and start is not None:
             options["gains"] = self._in_units(options.get("gains"))
             options["C"] = 1 / (float(weight.sum()) * self._alpha)
-        return super()._fit_head(rows, weight, **options)
+        return super()._fit_head(rows, weight, start=start, **options)
 
     def _fit_heads(
-        self,
-        rows: Rows,
-        weights: Sequence[Array],
-        *,
-        gains: Array | None = None,
-        Cs: Sequence[float] | None = None,
+        self, rows: Rows, weights: Sequence[Array], gains: Array | None = None
     ) -> list[FittedHead]:
         if self.C is not None:
-            return super()._fit_heads(rows, weights, gains=gains, Cs=Cs)
+            return super()._fit_heads(rows, weights, gains)
         options = {"gains": self._in_units(gains), **self._solver_options()}
         return rows.ridge_heads(weights, [self._alpha] * len(weights), **options)
+
+    def _counts_rows(self) -> bool:
+        return bool(self.C is None or self.error_weight != 1 or self.identification != "train")
 
     def _in_units(self, gains: Array | None) -> Array:
         return self._units if gains is None else self._units * gains
@@ -625,7 +583,7 @@ def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
+class SpuriousNeuronSelector(SelectorMixin, FitsRows):
     r"""Feature selector that removes spurious neurons (NeuronTune's first stage).
 
     Needs embeddings and class labels; no group labels.
@@ -678,6 +636,7 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     array([ True, False,  True])
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **NeuronTuneClassifier._parameter_constraints,
         "aggregation": [StrOptions({"union", "intersection"})],
@@ -698,47 +657,23 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     max_iter: int = 1000
     random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_changed: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> SpuriousNeuronSelector:
-        """Score the neurons and select those to keep.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, X_changed}
-            Used only with ``statistic="change"``.
-        {X_val, y_val, sample_weight_val}
-
-        {fitted}
-
-        Raises
-        ------
-        {fit.InputError}
-        """
+    def _study(self, X: Any, y: Any, sample_weight: Any = None, **known: Any) -> Study:
         # The accuracy of the selector's own head does not matter for the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
-        clf = NeuronTuneClassifier(**rule)
-        study = clf._study(
-            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
-        )
+        self.estimator_ = NeuronTuneClassifier(**rule)
+        study = self.estimator_._study(X, y, sample_weight, **known)
+        validate_data(self, X, skip_check_array=True)
+        return study
+
+    def _learn(self, study: Study) -> None:
+        clf = self.estimator_
         stage = clf._identify(study)
         clf._retrain(stage, clf._tuning(stage))
-        self.estimator_ = clf
-        validate_data(self, X, skip_check_array=True)
-        self.spuriousness_scores_ = self.estimator_.spuriousness_scores_
-        self.suppressed_ = self.estimator_.suppressed_
-        self.n_errors_ = self.estimator_.n_errors_
-        self.n_iter_ = self.estimator_.n_iter_
-        return self
+        self.spuriousness_scores_, self.suppressed_ = clf.spuriousness_scores_, clf.suppressed_
+        self.n_errors_, self.n_iter_ = clf.n_errors_, clf.n_iter_
+
+    def _counts_rows(self) -> bool:
+        return bool(self.identification != "train")
 
     def _get_support_mask(self) -> NDArray[Any]:
         check_is_fitted(self, "suppressed_")

@@ -14,7 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import HEAD, OriginalHead, ValidatedClassifier, read_head
+from ntkit.estimators._base import HEAD, VALIDATION_SET, OriginalHead, StudyClassifier
+from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, stepped_head
@@ -29,7 +30,7 @@ _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SELFClassifier(ValidatedClassifier):
+class SELFClassifier(StudyClassifier):
     r"""Short class-balanced fine-tuning on selected samples (SELF).
 
     Needs embeddings and class labels; no group labels.
@@ -121,6 +122,7 @@ class SELFClassifier(ValidatedClassifier):
     True
     """
 
+    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "selection": [StrOptions(_SELECTIONS)],
         "n_selected": [Interval(Integral, 1, None, closed="left")],
@@ -132,7 +134,7 @@ class SELFClassifier(ValidatedClassifier):
         "dropout": [Interval(Real, 0, 1, closed="neither")],
         "early_head": HEAD,
         "early_iter": [Interval(Integral, 1, None, closed="left")],
-        **ValidatedClassifier._shared_constraints,
+        **StudyClassifier._shared_constraints,
     }
 
     selection: str = "early_stop_disagreement"
@@ -173,6 +175,9 @@ class SELFClassifier(ValidatedClassifier):
                 UserWarning,
             )
         self._set_head(self._fine_tuned(selected, rng))
+
+    def _counts_rows(self) -> bool:
+        return True
 
     def _early_head(self, rows: Rows) -> LinearHead:
         if self.early_head is not None:

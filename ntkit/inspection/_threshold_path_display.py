@@ -199,8 +199,9 @@ class ThresholdPathDisplay(draw.Display):
             n_jobs=n_jobs,
             **NeuronTuneClassifierCV._shared_parameters(clf),
         )
-        samples = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
-        figures = search._figures(*samples, _Figures(get_scorer(scoring), verbose))
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        study = search._study(X, y, sample_weight, **validation)
+        figures = search._figures(study, _Figures(get_scorer(scoring), verbose))
         return cls(
             path,
             accuracy=figures[..., 0],

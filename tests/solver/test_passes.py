@@ -43,7 +43,7 @@ def same(found, wanted, rtol=1e-5, atol=1e-6):
         assert_allclose(one, other, rtol=rtol, atol=atol)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     n=st.integers(1, 400),
     n_logits=st.sampled_from([1, 3]),

@@ -15,21 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from ntkit.estimators import DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.study import Rows
-
-
-def data(seed=0, n=600, width=8, n_classes=2, share=0.85, dtype=np.float64):
-    """Noisy classes, and an attribute that is louder than the class and mostly equal to it."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < share, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = 3 + source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return X.astype(dtype), y, n_classes * y + attribute
-
-
-def worst(clf, X, y, groups):
-    right = clf.predict(X) == y
-    return min(right[groups == g].mean() for g in np.unique(groups))
+from tests.estimators.samples import grouped as data
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -81,18 +67,6 @@ def test_the_head_is_the_mean_of_the_retrained_ones():
     mean = np.mean(coefs, axis=0)
     logits = scaler.transform(X) @ mean[:-1] + mean[-1]
     assert np.allclose(clf.decision_function(X), logits, atol=1e-10)
-
-
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("variant", ["subsample", "weighted"])
-def test_it_helps_the_worst_group(variant, n_classes):
-    X, y, groups = data(n_classes=n_classes, n=4000, share=0.95)
-    train, test = np.arange(4000) < 2000, np.arange(4000) >= 2000
-    erm = LogisticRegression(max_iter=1000).fit(X[train], y[train])
-    clf = DFRClassifier(variant=variant, random_state=0)
-    clf.fit(X[train], y[train], groups=groups[train])
-    test = X[test], y[test], groups[test]
-    assert worst(clf, *test) > worst(erm, *test) + 0.1
 
 
 def test_C_is_the_one_of_the_best_worst_group_accuracy():
@@ -150,19 +124,6 @@ def test_random_state_decides_everything_and_threads_nothing(n_classes):
     other = clone(clf).set_params(random_state=1).fit(X, y, groups=groups)
     assert first.head_ == threads.head_
     assert first.head_ != other.head_
-
-
-@pytest.mark.parametrize("variant", ["subsample", "weighted"])
-def test_a_sample_of_weight_zero_is_absent(variant):
-    X, y, groups = data(n=300)
-    weight = np.ones(300)
-    weight[::7] = 0
-    clf = DFRClassifier(variant=variant, n_retrains=3, tol=1e-9, max_iter=5000, random_state=0)
-    weighted = clone(clf).fit(X, y, weight, groups=groups)
-    kept = weight > 0
-    removed = clone(clf).fit(X[kept], y[kept], groups=groups[kept])
-    assert np.allclose(weighted.coef_, removed.coef_, atol=1e-6)
-    assert np.array_equal(weighted.group_counts_, removed.group_counts_)
 
 
 @pytest.mark.parametrize("variant", ["subsample", "weighted"])
@@ -233,13 +194,6 @@ def test_a_group_without_weight_is_named():
     X, y, groups = data(n=100)
     with pytest.raises(InputError, match="group 3 has no sample of positive weight"):
         DFRClassifier().fit(X, y, (groups != 3).astype(float), groups=groups)
-
-
-@pytest.mark.parametrize("Cs", [[], [0.0], [-1.0, 1.0], [[1.0]], [np.nan]])
-def test_bad_Cs_are_named(Cs):
-    X, y, groups = data(n=60)
-    with pytest.raises(InputError, match="Cs must be"):
-        DFRClassifier(Cs=Cs).fit(X, y, groups=groups)
 
 
 def test_a_class_that_no_draw_holds_is_named():

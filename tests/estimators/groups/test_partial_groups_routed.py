@@ -11,8 +11,6 @@ from sklearn.preprocessing import StandardScaler
 from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.metrics import (
-    adjusted_accuracy,
-    adjusted_accuracy_scorer,
     worst_group_accuracy,
     worst_group_scorer,
 )
@@ -85,26 +83,6 @@ def test_a_search_over_a_pipeline(kind, what):
     assert chosen.group_inference_.n_known_ == (mark >= 0).sum()
     own = clone(chosen).fit(StandardScaler().fit_transform(X), y, **labels)
     assert np.array_equal(chosen.coef_, own.coef_)
-
-
-@pytest.mark.parametrize("kind", CLASSIFIERS)
-def test_cross_validation_with_scorers_of_partial_groups(kind):
-    X, y, mark, groups = data()
-    clf = clone(CLASSIFIERS[kind][0]).set_fit_request(**(OFF | {"attribute": True}))
-    pipe = make_pipeline(StandardScaler(), clf)
-    unknown = np.where(groups < 0, None, groups.astype(str).astype(object))
-    found = cross_validate(
-        pipe,
-        X,
-        y,
-        scoring={"worst": worst_group_scorer(), "adjusted": adjusted_accuracy_scorer(name="of")},
-        params={"attribute": mark, "sensitive": groups, "of": unknown},
-        cv=CV,
-        error_score="raise",
-    )
-    for name, score in (("worst", worst_group_accuracy), ("adjusted", adjusted_accuracy)):
-        expected = by_hand(pipe, X, y, {"attribute": mark}, groups, score)
-        assert found[f"test_{name}"] == pytest.approx(expected)
 
 
 def test_views_are_cut_with_the_folds():

@@ -1,6 +1,6 @@
 """NeuronTuneClassifierCV gives the choice and the head of GridSearchCV over the same grid."""
 
-import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,17 +10,11 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, c
 from ntkit import LinearHead, NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer, worst_group_scorer
+from tests.estimators.samples import labelled
+
+data = partial(labelled, n=300, width=12, relu=True)
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
-
-
-def data(seed=0, n=300, width=12, n_classes=2):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return np.maximum(X, 0), y
 
 
 @pytest.mark.parametrize(
@@ -87,30 +81,6 @@ def test_identification_set_and_given_head():
         X, y, X_val=X_val, y_val=y_val
     )
     assert np.array_equal(clf.coef_, again.coef_)
-
-
-def test_verbose_logs_the_choice(caplog):
-    X, y = data(3, n=200)
-    with caplog.at_level(logging.INFO, logger="ntkit"):
-        NeuronTuneClassifierCV([0.0, 0.5], cv=2, random_state=0, verbose=True).fit(X, y)
-    assert "chosen" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"thresholds": []}, "no threshold to try"),
-        ({"error_weights": []}, "no error_weight to try"),
-        ({"scoring": "best"}, "best"),
-        ({"cv": 200}, "lower cv"),
-        ({"cv": [(np.arange(5), np.arange(5, 10))]}, "lacks a class"),
-    ],
-)
-def test_bad_input_gets_one_sentence(parameters, message):
-    X, y = data(4, n=300)
-    order = np.argsort(y, kind="stable")
-    with pytest.raises(InputError, match=message):
-        NeuronTuneClassifierCV(**parameters).fit(X[order], y[order])
 
 
 @pytest.mark.parametrize(("named", "n_jobs"), [(False, None), (True, 2)])

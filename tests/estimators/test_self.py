@@ -79,8 +79,7 @@ def test_full_batches_are_class_balanced_gradient_steps(n_logits):
     assert clf.n_iter_.tolist() == [15]
 
 
-@pytest.mark.parametrize("n_logits", [1, 3])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("n_logits", "momentum"), [(1, 0.0), (3, 0.9)])
 def test_steps_are_those_of_torch(n_logits, momentum):
     torch = pytest.importorskip("torch")
     X, y = data(n_classes=max(2, n_logits))
@@ -88,7 +87,7 @@ def test_steps_are_those_of_torch(n_logits, momentum):
     clf = SELFClassifier(
         selection="misclassification",
         head=head,
-        n_steps=60,
+        n_steps=20,
         n_selected=90,
         learning_rate=0.05,
         momentum=momentum,
@@ -106,7 +105,7 @@ def test_steps_are_those_of_torch(n_logits, momentum):
         layer.bias.copy_(torch.from_numpy(np.array(start.intercept)))
     sgd = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=momentum, weight_decay=0.02)
     rng = np.random.RandomState(3)
-    for _ in range(60):
+    for _ in range(20):
         batch = rng.choice(len(Z), size=16, p=share)
         sgd.zero_grad()
         logits = layer(torch.from_numpy(Z[batch]))

@@ -46,16 +46,3 @@ def test_a_neuron_times_s_is_its_penalty_over_s_squared(C, s):
     assert np.allclose(folded.coef[0], expected[:-1], atol=1e-5)
     assert np.allclose(folded.intercept, expected[-1], atol=1e-5)
     assert np.allclose(scaled.coef * gains, folded.coef, atol=1e-5)
-
-
-def test_a_mask_that_leaves_a_copy_does_nothing_without_a_penalty():
-    """Half of the mark's neurons: the others say the same."""
-    X, y = data()
-    two = np.column_stack([X, X[:, 0]])
-    half = np.arange(6) == 0
-    plain, masked = (
-        retrain_head(two, y, suppressed=mask, C=1e6, tol=1e-9) for mask in (None, half)
-    )
-    assert np.allclose(plain.logits(two), masked.logits(two), atol=1e-3)
-    whole = retrain_head(two, y, suppressed=np.isin(np.arange(6), [0, 5]), C=1e6, tol=1e-9)
-    assert np.abs(plain.logits(two) - whole.logits(two)).max() > 1

@@ -5,15 +5,18 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ntkit.estimators import DFRClassifier, retrain_head
+from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference, retrain_head
 from ntkit.exceptions import InputError
+from ntkit.metrics import worst_group_accuracy, worst_group_scorer
 from ntkit.study import Rows
 from tests.estimators.samples import grouped as data
 
@@ -206,3 +209,36 @@ def test_a_class_that_no_draw_holds_is_named():
     labels = np.array(["x", "y", "z"], dtype=object)[y]
     with pytest.raises(InputError, match=r"had no sample of class '[yz]'; pass groups that lie"):
         DFRClassifier(Cs=[1.0], random_state=0).fit(X, labels, groups=groups)
+
+
+@pytest.mark.parametrize("clf", [DFRClassifier(variant="weighted"), GroupDROClassifier(tol=0.05)])
+def test_partial_groups_and_feature_sets_are_routed_with_the_folds(clf):
+    """A matrix of the same rows predicts what the scaled embedding does not."""
+    X, y, groups = data(n=300)
+    rng = np.random.default_rng(0)
+    known = np.where(rng.random(300) < 0.3, groups % 2, -1)
+    words = groups[:, None] % 2 + 0.1 * rng.normal(size=(300, 1))
+    clf.set_params(group_inference=GroupInference(penalties=[("l2", 0.1)], cv=2, random_state=0))
+    cv = StratifiedKFold(2)
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf.set_fit_request(attribute=True, feature_sets=True)
+        found = cross_validate(
+            make_pipeline(StandardScaler(), clf),
+            X,
+            y,
+            scoring=worst_group_scorer(),
+            params={"attribute": known, "feature_sets": words, "sensitive": groups},
+            cv=cv,
+            return_estimator=True,
+            error_score="raise",
+        )
+        with pytest.raises(Exception, match="groups"):  # neither asked for nor declined
+            make_pipeline(StandardScaler(), clone(clf)).fit(X, y, groups=groups)
+    for fitted, score, (train, test) in zip(
+        found["estimator"], found["test_score"], cv.split(X, y), strict=True
+    ):
+        inference = fitted[-1].group_inference_
+        own = clone(clf.group_inference).fit(words[train], y[train], known[train])
+        assert np.array_equal(inference.transduction_, own.transduction_)
+        pred = fitted.predict(X[test])
+        assert score == worst_group_accuracy(y[test], pred, groups=groups[test])

@@ -217,6 +217,7 @@ def test_how_many_answers_are_wrong_is_estimated_and_which_is_seen():
     assert np.mean(seen) > 0.5
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("share", [0.1])
 def test_wrong_answers_cost_little(share):
     X, y, a = data(n=1500, share=0.9, width=20)
@@ -234,30 +235,7 @@ def test_wrong_answers_cost_little(share):
     assert np.mean(costs) < 0.05
 
 
-@pytest.mark.parametrize("n_values", [2, 3])
-def test_it_does_not_matter_what_values_are_called(n_values):
-    X, y, a = data(n=200, n_values=n_values, clear=2.0)
-    values, _ = answered(a, 8)
-    found = GroupInference(**QUICK).fit(X, y, values)
-    names = np.array([f"v{value}" for value in range(n_values)], dtype=object)
-    renamed = np.where(values < 0, None, names[np.maximum(values, 0)])
-    again = GroupInference(**QUICK).fit(X, y, renamed)
-    assert np.array_equal(again.label_distributions_, found.label_distributions_)
-    assert again.answer_error_ == found.answer_error_
-
-
-def test_groups_of_three_samples_are_balanced_like_others():
-    X, y, a = data(n=800, clear=9.0)
-    rare = np.flatnonzero((y == 0) & (a == 1))
-    kept = np.setdiff1d(np.arange(len(y)), rare[3:])
-    X, y, a = X[kept], y[kept], a[kept]
-    values, _ = answered(a, 20)
-    clf = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
-    clf.fit(X, y, attribute=np.where(y != a, a, values))
-    assert clf.group_counts_.tolist() == np.bincount(2 * y + a).tolist()
-    assert np.isfinite(clf.coef_).all()
-
-
+@pytest.mark.more
 @pytest.mark.parametrize("n_answers", [12])
 def test_answers_about_something_else_do_little_harm(n_answers):
     losses = []

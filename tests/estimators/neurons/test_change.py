@@ -83,14 +83,6 @@ def test_copies_can_be_samples_too():
     assert np.flatnonzero(clf.suppressed_).tolist() == [1, 2]
 
 
-def test_the_defaults_choose_a_penalty_too():
-    X, y, copies = data()
-    clf = NeuronTuneClassifier(statistic="change", max_cost=0.5, random_state=0)
-    clf.fit(X, y, X_changed=copies)
-    assert np.flatnonzero(clf.suppressed_).tolist() == [1, 2]
-    assert clf.mask_cost_ <= 0.5
-
-
 def test_a_study_gives_the_copies_of_its_training_rows():
     X, y, copies = data()
     rows = [Rows(X[part], y[part], np.ones(200)) for part in (slice(200), slice(200, None))]

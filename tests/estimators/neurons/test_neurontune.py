@@ -1,11 +1,9 @@
 """NeuronTuneClassifier against the method, step by step, on arrays nobody tuned to."""
 
-import logging
 import warnings
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +19,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import retrain_head
-from ntkit.estimators._mask import Mask, make_mask
-from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, SuppressionWarning
+from ntkit.estimators._mask import make_mask
+from ntkit.exceptions import InputError, SuppressionWarning
 from tests.estimators.samples import labelled
 
 data = partial(labelled, width=10, relu=True)
@@ -270,25 +268,6 @@ def test_a_rule_that_leaves_few_neurons_by_chance(flagged, min_neurons, suppress
     assert not mask.everywhere[40]  # dead
 
 
-def test_a_round_that_flags_the_rest_changes_nothing(recwarn):
-    X, y = data(16)
-    scores = published(random_state=0).fit(X, y).spuriousness_scores_.max(axis=0)
-    threshold = np.sort(scores)[3]
-    one = published(threshold=threshold, random_state=0).fit(X, y)
-    assert one.suppressed_.sum() == 6
-    mask = make_mask(
-        np.ones((2, 10)),
-        one.non_constant_,
-        threshold=0,
-        aggregation="union",
-        max_suppressed=1.0,
-        min_neurons=None,
-        before=Mask(one.suppressed_, one.suppressed_per_class_, spared=False),
-    )
-    assert mask.spared
-    assert np.array_equal(mask.columns, one.suppressed_)
-
-
 def test_min_neurons_keeps_the_smallest_scores():
     X, y = data(16)
     with pytest.warns(
@@ -364,24 +343,3 @@ def test_half_precision_is_fitted_in_single_and_not_in_double():
     same = published(random_state=0).fit(single, y, X_val=single, y_val=y)
     assert clf.coef_.dtype == clf.decision_function(X).dtype == np.float32
     assert np.array_equal(clf.coef_, same.coef_)
-
-
-def test_frames_keep_the_names_of_neurons():
-    X, y = data(24)
-    frame = pd.DataFrame(X, columns=[f"neuron{i}" for i in range(10)])
-    clf = published(random_state=0).fit(frame, y, X_val=frame, y_val=y)
-    assert clf.feature_names_in_.tolist() == list(frame.columns)
-
-
-def test_verbose_logs(caplog):
-    X, y = data(26)
-    with caplog.at_level(logging.INFO, logger="ntkit"):
-        published(random_state=0).fit(X, y)
-        assert not caplog.records
-        published(random_state=0, verbose=True).fit(X, y)
-    assert "neurons suppressed" in caplog.text
-
-
-def test_cuda_without_a_gpu_is_an_error():
-    with pytest.raises((DeviceError, MissingDependencyError), match="cuda"):
-        published(device="cuda").fit(*data(28))

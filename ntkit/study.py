@@ -263,6 +263,11 @@ class Study:
 Fold = tuple[Array, Array]
 
 
+def seed_of(random_state: Any) -> int:
+    """A seed drawn from scikit-learn's ``random_state``."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
 def stratified_folds(strata: Array, n_splits: int, seed: Any) -> list[Fold]:
     """Folds with the same share of every stratum."""
     splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
@@ -299,8 +304,7 @@ def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Ar
     """Indices of a stratified split, (rest, share), of the rows of positive weight."""
     # None if there are too few samples to split.
     present = np.flatnonzero(rows.weight > 0)
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    split = _hold_out(share, rows.y_index[present], seed)
+    split = _hold_out(share, rows.y_index[present], seed_of(random_state))
     return None if split is None else (present[split[0]], present[split[1]])
 
 

@@ -324,6 +324,9 @@ class LEIAClassifier(AFRClassifier):
     adjustment_size: float | None = None
     n_steps: int = 1000
 
+    def _counts_rows(self) -> bool:
+        return super()._counts_rows() or self.adjustment_size is not None
+
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for A, whose logits are added to the fixed logits of the original head."""
         rows, mu = self._set_subspace(rows, mu)

@@ -315,6 +315,9 @@ class AutoDebiasClassifier(StudyClassifier):
         else:
             self._decide(study.both, np.append(unseen, unseen_validation), study.both)
 
+    def _counts_rows(self) -> bool:
+        return True
+
     def _held_alone(self) -> bool:
         """Whether step 3 leaves out the training set because the network may have memorised it."""
         memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone

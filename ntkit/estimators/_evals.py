@@ -22,7 +22,15 @@ from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, misclassified, require_every_class, scaler_of, split_in_two
+from ntkit.study import (
+    Rows,
+    Study,
+    misclassified,
+    require_every_class,
+    scaler_of,
+    seed_of,
+    split_in_two,
+)
 
 
 @documented
@@ -135,7 +143,7 @@ class EVaLSClassifier(StudyClassifier):
         loss = _cross_entropy(original, retrain)
         scaler = scaler_of(retrain)
         environment = 2 * choose.y_index + misclassified(original.logits(choose.X), choose)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        seed = seed_of(rng)
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
 
         self.candidates_ = []

@@ -27,7 +27,7 @@ from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, scaler_of
+from ntkit.study import Rows, Study, scaler_of, seed_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it
 _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are independent of the class
@@ -334,7 +334,7 @@ class DFRClassifier(GroupedClassifier):
             self.C_ = self.C
             self._set_head(self._fit_head(rows, balanced))
             return
-        seed = _seed(check_random_state(self.random_state))
+        seed = seed_of(self.random_state)
         chosen = self._tuned(rows, balanced, group, worse_half=True, seed=seed)
         self.C_ = 1 / (float(balanced.sum()) * chosen.alpha)
         self._set_head(chosen.head)
@@ -357,7 +357,7 @@ class DFRClassifier(GroupedClassifier):
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
 
         options = self._l1_options()
-        seed, best_rank, C, best, start = _seed(rng), (-1.0, 0.0), 1.0, None, None
+        seed, best_rank, C, best, start = seed_of(rng), (-1.0, 0.0), 1.0, None, None
         for at in np.argsort(
             Cs, kind="stable"
         ):  # the sparsest head first: each fit starts from the last
@@ -378,7 +378,7 @@ class DFRClassifier(GroupedClassifier):
         """Mean of the heads of ``n_retrains`` balanced subsamples, for unscaled embeddings."""
         scaler = scaler_of(rows)
         draws = [
-            (self._balanced_draw(rows, group, rng), _seed(rng)) for _ in range(self.n_retrains)
+            (self._balanced_draw(rows, group, rng), seed_of(rng)) for _ in range(self.n_retrains)
         ]
 
         def one(index: Array, seed: int) -> FittedHead:
@@ -419,10 +419,6 @@ class DFRClassifier(GroupedClassifier):
 
 def _scaled(rows: Rows, scaler: StandardScaler) -> Rows:
     return replace(rows, X=scaler.transform(rows.X))
-
-
-def _seed(rng: np.random.RandomState) -> int:
-    return int(rng.randint(np.iinfo(np.int32).max))
 
 
 _ERM_TOL = 1e-6  # tolerance for the head to start from

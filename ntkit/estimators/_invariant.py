@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
 from ntkit._disk import scratch
 from ntkit._doc import documented
@@ -32,6 +31,7 @@ from ntkit.study import (
     middle_of,
     misclassified,
     scaler_of,
+    seed_of,
     without,
 )
 
@@ -315,9 +315,7 @@ class InvariantClassifier(StudyClassifier):
         n, n_all = len(study.train.weight), len(study.both.weight)
         folds: list[Fold] | None
         if study.folds is None:
-            rng = check_random_state(self.random_state)
-            seed = int(rng.randint(np.iinfo(np.int32).max))
-            folds = folds_over(study.train, cells[:n], 5, seed)
+            folds = folds_over(study.train, cells[:n], 5, seed_of(self.random_state))
         else:
             fold = study.folds[:n]
             folds = [

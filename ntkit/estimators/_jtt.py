@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit._doc import documented
@@ -16,7 +15,7 @@ from ntkit._warn import warn
 from ntkit.estimators._base import OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.study import Rows, Study, folds_of, identified, misclassified
+from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_of
 
 
 @documented
@@ -121,8 +120,7 @@ class JTTClassifier(StudyClassifier):
     def _errors(self, rows: Rows, original: LinearHead) -> Array:
         folds = None
         if self.head is None and self.identification != "train":
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-            folds = folds_of(self.identification, rows, int(seed))
+            folds = folds_of(self.identification, rows, seed_of(self.random_state))
         logits, judged = identified(original, rows, rows.weight, rows, folds, self._fit_heads)
         return misclassified(logits, judged) & (judged.weight > 0)
 

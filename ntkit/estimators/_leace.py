@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._checks import check_labels
@@ -19,7 +19,7 @@ from ntkit._warn import warn
 from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, identification_sets, identified, misclassified
+from ntkit.study import Rows, Study, identification_sets, identified, misclassified, seed_of
 
 _BATCH = 4096  # rows in float64 at a time
 _NO_CORRELATION = 1e-8  # rounding error of a correlation of embedding and concept
@@ -182,7 +182,7 @@ class LEACEClassifier(StudyClassifier):
 
     def _errors(self, study: Study) -> tuple[Rows, Rows, Array]:
         """Rows to retrain on, rows with a known concept, and the concept: misclassified or not."""
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = seed_of(self.random_state)
         tune, identify, folds = identification_sets(study, self.identification, seed)
         original = self._original_head(tune)
         folds = None if self.head is not None else folds

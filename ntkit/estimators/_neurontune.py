@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -46,6 +45,7 @@ from ntkit.study import (
     identification_sets,
     identified,
     misclassified,
+    seed_of,
     without,
 )
 
@@ -305,8 +305,7 @@ class NeuronTuneClassifier(StudyClassifier):
     # -- stage one: the original head and its scores, whatever the threshold ----------------
 
     def _identify(self, study: Study) -> Stage:
-        rng = check_random_state(self.random_state)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        seed = seed_of(self.random_state)
         tune, identify, folds = identification_sets(study, self.identification, seed)
         also, plain = (None if identify is tune else identify), None
         if self.C is None:

@@ -381,7 +381,7 @@ def test_a_thread_without_a_caller_warns_as_well():
 # -- other packages
 
 
-@pytest.mark.parametrize("name", ["neurontune", "invariant"])
+@pytest.mark.parametrize("name", ["neurontune-mean", "invariant"])
 def test_skops_reads_a_fitted_pipeline_by_the_types_it_names(name):
     skops = pytest.importorskip("skops.io")
     fitted = make_pipeline(StandardScaler(), clone(METHODS[name])).fit(HARD, y300)

@@ -10,7 +10,7 @@ from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.estimators import DFRClassifier, GroupDROClassifier
 from ntkit.metrics import worst_group_accuracy
 
-ESTIMATORS = [DFRClassifier(random_state=0), GroupDROClassifier()]
+ESTIMATORS = [DFRClassifier(n_retrains=5, random_state=0), GroupDROClassifier(eta=0.1)]
 NOTICED = r"The group 0 has several classes.*Pass them as attribute="
 
 

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -27,9 +27,7 @@ def gaussians(distance, n_classes=2, n=600, shares=None):
 
 UNBIASED = {
     "iris": load_iris(return_X_y=True),
-    "wine": load_wine(return_X_y=True),
     "breast cancer": load_breast_cancer(return_X_y=True),
-    "digits": tuple(part[::2] for part in load_digits(return_X_y=True)),
     "apart": gaussians(4),
     "overlapping": gaussians(1.5),
     "four classes": gaussians(3, n_classes=4),

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
+from ntkit.estimators._base import FromHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, stepped_head
@@ -22,7 +22,7 @@ from ntkit.study import Rows, Study, require_every_class, split_in_two
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class AFRClassifier(StudyClassifier):
+class AFRClassifier(FromHead):
     r"""Last-layer retraining on samples weighted by the original head's uncertainty (AFR).
 
     Needs embeddings and class labels; no group labels.
@@ -107,7 +107,6 @@ class AFRClassifier(StudyClassifier):
     True
     """
 
-    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "gamma": [Interval(Real, 0, None, closed="left")],
         "reg_coeff": [Interval(Real, 0, None, closed="left")],
@@ -126,12 +125,6 @@ class AFRClassifier(StudyClassifier):
     learning_rate: float = 0.01
     n_steps: int = 500
     max_grad_norm: float | None = 1.0
-    head: OriginalHead = None
-    C: float = 1.0
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         if self.solver == "lbfgs" and self.reg_coeff == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeAlias
@@ -311,3 +312,17 @@ class StudyClassifier(ClassifierMixin, FitsRows):
     def _set_head(self, head: FittedHead) -> None:
         self.coef_, self.intercept_ = np.array(head.coef), np.array(head.intercept)
         self.n_iter_ = np.array([max(1, head.n_iter)])
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class FromHead(StudyClassifier):
+    """Base of the classifiers that start from an original head."""
+
+    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
+
+    head: OriginalHead = None
+    C: float = 1.0
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
+from ntkit.estimators._base import FromHead, StudyClassifier
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -35,7 +35,7 @@ from ntkit.study import (
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class EVaLSClassifier(StudyClassifier):
+class EVaLSClassifier(FromHead):
     r"""Last-layer retraining on the samples of highest and lowest loss of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
@@ -112,7 +112,6 @@ class EVaLSClassifier(StudyClassifier):
     LinearHead(n_neurons=3, 2 silent, classes=[0, 1], one sigmoid logit, float64)
     """
 
-    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_selected": ["array-like"],
         "Cs": ["array-like"],
@@ -123,12 +122,7 @@ class EVaLSClassifier(StudyClassifier):
     n_selected: Sequence[int] = (50, 100, 150, 200, 250)
     Cs: Sequence[float] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
     selection_size: float = 0.5
-    head: OriginalHead = None
-    C: float = 1.0
     tol: float = 1e-3
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import OriginalHead, StudyClassifier
+from ntkit.estimators._base import FromHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_of
@@ -20,7 +20,7 @@ from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_o
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class JTTClassifier(StudyClassifier):
+class JTTClassifier(FromHead):
     r"""Last-layer retraining with more weight on misclassified samples (Just Train Twice, JTT).
 
     Needs embeddings and class labels; no group labels.
@@ -82,6 +82,7 @@ class JTTClassifier(StudyClassifier):
     True
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ()
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "up_weight": [Interval(Real, 0, None, closed="neither")],
         "identification": [
@@ -96,13 +97,7 @@ class JTTClassifier(StudyClassifier):
     up_weight: float = 20.0
     identification: Any = 5
     on_no_errors: str = "warn"
-    head: OriginalHead = None
-    C: float = 1.0
     class_weight: Any = None
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         rows = study.train

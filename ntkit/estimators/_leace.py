@@ -16,7 +16,7 @@ from ntkit._checks import check_labels
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
+from ntkit.estimators._base import VALIDATION_SET, FromHead, StudyClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
 from ntkit.study import Rows, Study, identification_sets, identified, misclassified, seed_of
@@ -27,7 +27,7 @@ _NO_CORRELATION = 1e-8  # rounding error of a correlation of embedding and conce
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class LEACEClassifier(StudyClassifier):
+class LEACEClassifier(FromHead):
     r"""Last-layer retraining on embeddings without a concept (least-squares concept erasure).
 
     Needs embeddings, class labels and labels of the concept to erase. Without concept labels the
@@ -111,13 +111,7 @@ class LEACEClassifier(StudyClassifier):
 
     shrinkage: float | str = "auto"
     identification: Any = 5
-    head: OriginalHead = None
-    C: float = 1.0
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _with_known(self, study: Study, concepts: ArrayLike | None = None) -> Study:
         """Add the concept of each sample.

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import VALIDATION_SET, FitsRows, OriginalHead, StudyClassifier
+from ntkit.estimators._base import VALIDATION_SET, FitsRows, FromHead, OriginalHead, StudyClassifier
 from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -82,7 +82,7 @@ class Tuning:
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifier(StudyClassifier):
+class NeuronTuneClassifier(FromHead):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -257,13 +257,8 @@ class NeuronTuneClassifier(StudyClassifier):
     identification: Any = 5
     error_weight: float | str = "auto"
     max_cost: float | None = 0.03
-    head: OriginalHead = None
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
     verbose: bool = False
 
     @classmethod

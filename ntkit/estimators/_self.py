@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import HEAD, VALIDATION_SET, OriginalHead, StudyClassifier
+from ntkit.estimators._base import HEAD, FromHead, OriginalHead, StudyClassifier
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -30,7 +30,7 @@ _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SELFClassifier(StudyClassifier):
+class SELFClassifier(FromHead):
     r"""Short class-balanced fine-tuning on selected samples (SELF).
 
     Needs embeddings and class labels; no group labels.
@@ -122,7 +122,6 @@ class SELFClassifier(StudyClassifier):
     True
     """
 
-    _takes: ClassVar[tuple[str, ...]] = VALIDATION_SET
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "selection": [StrOptions(_SELECTIONS)],
         "n_selected": [Interval(Integral, 1, None, closed="left")],
@@ -147,12 +146,6 @@ class SELFClassifier(StudyClassifier):
     dropout: float = 0.5
     early_head: OriginalHead = None
     early_iter: int = 1
-    head: OriginalHead = None
-    C: float = 1.0
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         rows, validation = study.train, study.validation or study.train

@@ -523,64 +523,48 @@ class GroupDROClassifier(GroupedClassifier):
         tol = min(self.tol, _ERM_TOL)
         erm = self._solved(rows.X, rows.y_index, rows.weight, tol=tol)
         self.erm_head_ = LinearHead(erm.coef, erm.intercept, self.classes_)
-        best, n_iter, converged = self._mirror_ascent(rows, group, erm)
-        if not converged:
-            warn(
-                f"The worst group's loss is not within tol={self.tol} of its optimum after "
-                f"max_iter={self.max_iter} steps; raise eta or max_iter, or lower C.",
-                ConvergenceWarning,
-            )
-        self.group_weights_, self.group_losses_ = best.q, best.losses
-        dtype = rows.X.dtype
-        self._set_head(
-            FittedHead(best.W.astype(dtype), best.b.astype(dtype), self.classes_, n_iter)
-        )
 
-    def _mirror_ascent(
-        self, rows: Rows, group: Array, start: LinearHead
-    ) -> tuple[_Point, int, bool]:
-        """Alternate the two steps; return the best head, the number of steps, and convergence."""
         mass = np.bincount(group, weights=rows.weight)
         n_groups, share = len(mass), rows.weight / mass[group]
         penalty = 1 / (self.C * rows.weight.sum())
-        loss = _sigmoid_losses if len(start.coef) == 1 else _softmax_losses
-        mean, inverse, curvature = _metric(rows.X, share / n_groups, penalty, len(start.coef))
-
-        W, b = start.coef.astype(np.float64), start.intercept.astype(np.float64)
-        q = np.full(n_groups, 1 / n_groups)
-        best = _Point(np.inf, W, b, q, q)
-        for n_iter in range(self.max_iter + 1):
-            values, residual = loss(rows.X @ W.astype(rows.X.dtype).T + b, rows.y_index)
+        loss = _sigmoid_losses if len(erm.coef) == 1 else _softmax_losses
+        mean, inverse, curvature = _metric(rows.X, share / n_groups, penalty, len(erm.coef))
+        dtype = rows.X.dtype
+        W, b = erm.coef.astype(np.float64), erm.intercept.astype(np.float64)
+        q, lowest, n_iter = np.full(n_groups, 1 / n_groups), np.inf, 0
+        while True:
+            values, residual = loss(rows.X @ W.astype(dtype).T + b, rows.y_index)
             losses = np.bincount(group, weights=share * values)
             objective = float(losses.max()) + 0.5 * penalty * float((W**2).sum())
-            if objective < best.objective:
-                best = _Point(objective, W, b, q, losses)
+            if objective < lowest:
+                lowest, best = objective, (W, b)
+                self.group_weights_, self.group_losses_ = q, losses
             gap = losses.max() - q @ losses
             q = q * np.exp(self.eta * (losses - losses.max()))
             q = q / q.sum()
 
             residual *= (share * q[group])[:, None]
             slope = residual.sum(axis=0)
-            gradient = (residual.T.astype(rows.X.dtype) @ rows.X).astype(np.float64)
+            gradient = (residual.T.astype(dtype) @ rows.X).astype(np.float64)
             centered = gradient - slope[:, None] * mean + penalty * W
             step_W, step_b = centered @ inverse, slope / curvature
             promise = float((centered * step_W).sum() + slope @ step_b)
             # The metric bounds the curvature from above, so this decrease is a lower bound.
             if gap <= self.tol and promise <= 0.1 * self.tol:
-                return best, n_iter, True
+                break
+            if n_iter == self.max_iter:
+                warn(
+                    f"The worst group's loss is not within tol={self.tol} of its optimum after "
+                    f"max_iter={self.max_iter} steps; raise eta or max_iter, or lower C.",
+                    ConvergenceWarning,
+                )
+                break
+            n_iter += 1
             rate = 1 / max(1.0, n_groups * float(q.max()))
             # b is the bias of centred embeddings minus W mean: both of its parts change.
             W, b = W - rate * step_W, b - rate * (step_b - step_W @ mean)
-        return best, self.max_iter, False
-
-
-@dataclass(frozen=True)
-class _Point:
-    objective: float
-    W: Array
-    b: Array
-    q: Array
-    losses: Array
+        coef, intercept = (part.astype(dtype) for part in best)
+        self._set_head(FittedHead(coef, intercept, self.classes_, n_iter))
 
 
 def _metric(X: Array, weight: Array, penalty: float, n_logits: int) -> tuple[Array, Array, float]:

@@ -47,10 +47,6 @@ attribute : array-like of shape (N,), optional
     it is the same in all classes.
 feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
     Features that unknown groups are inferred from; None uses ``X``.
-groups.UserWarning
-    If no feature set predicts the unknown groups: the head is then fitted to the other samples
-    alone. If ``groups`` has values in several classes and is correlated with the class: pass an
-    attribute as ``attribute``, which crosses it with the class.
 y_true : array-like of shape (N,)
     True classes.
 y_pred : array-like of shape (N,)
@@ -145,10 +141,6 @@ force : bool, default=?
     Replace a folder that ntkit wrote.
 replace.force : bool, default=?
     Replace existing files.
-ids : array-like of shape (N,)
-    Unique name of each sample, such as its file.
-question : str, default=?
-    Name of the column that holds the labels.
 notes : tuple of str
     Assumptions and omissions, one sentence each.
 attribute.InputError

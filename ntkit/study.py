@@ -427,15 +427,23 @@ to the shortcut.
 _MOST_ALPHA = 1.0  # a stronger penalty causes errors that do not come from the data
 
 
+def checked_numbers(name: str, values: Any, kind: str = "positive numbers") -> list[Any]:
+    """Candidates of a parameter: "positive numbers", "positive whole numbers" or "numbers >= 0"."""
+    numbers = np.asarray(values)
+    if numbers.ndim == 0:
+        numbers = numbers[None]
+    allowed = "iu" if "whole" in kind else "iuf"
+    good = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in allowed
+    if not good or not np.isfinite(numbers).all() or numbers.min() < 0:
+        raise InputError(f"{name} must be {kind}, at least one; got {values!r}.")
+    if ">= 0" not in kind and numbers.min() <= 0:
+        raise InputError(f"{name} must be {kind}; got {values!r}.")
+    return list((numbers if "whole" in kind else numbers.astype(float)).tolist())
+
+
 def checked_alphas(alphas: Any) -> list[float]:
     """Ridge weights, the largest first."""
-    try:
-        values = np.asarray(alphas, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"alphas must be positive numbers; got {alphas!r}.") from error
-    if not values.size or not (np.isfinite(values) & (values > 0)).all():
-        raise InputError(f"alphas must be positive numbers, at least one; got {alphas!r}.")
-    return sorted(values.tolist(), reverse=True)
+    return sorted(checked_numbers("alphas", alphas), reverse=True)
 
 
 def middle_of(alphas: Sequence[float]) -> float:

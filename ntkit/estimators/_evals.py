@@ -19,12 +19,12 @@ from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import FromHead, StudyClassifier
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
-from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
     Study,
+    checked_numbers,
     misclassified,
     require_every_class,
     scaler_of,
@@ -125,7 +125,8 @@ class EVaLSClassifier(FromHead):
     tol: float = 1e-3
 
     def _learn(self, study: Study) -> None:
-        ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
+        ks = checked_numbers("n_selected", self.n_selected, "positive whole numbers")
+        Cs = checked_numbers("Cs", self.Cs)
         rows, validation = study.train, study.validation or study.train
         if study.validation is not None:
             require_every_class(validation)
@@ -213,14 +214,3 @@ def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) 
     mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
     hits = np.bincount(environment, weights=right, minlength=n_cells)
     return np.asarray(np.divide(hits, mass, out=np.full(n_cells, np.nan), where=mass > 0))
-
-
-def _grid(name: str, values: Any, kind: type) -> list[Any]:
-    array = np.asarray(values)
-    whole = kind is float or (array.dtype.kind in "iu")
-    if array.ndim != 1 or len(array) == 0 or array.dtype.kind not in "iuf" or not whole:
-        noun = "whole numbers" if kind is int else "numbers"
-        raise InputError(f"{name} must be a non-empty sequence of positive {noun}; got {values!r}.")
-    if not (np.isfinite(array) & (array > 0)).all():
-        raise InputError(f"{name} must contain positive values only; got {values!r}.")
-    return [kind(value) for value in array]

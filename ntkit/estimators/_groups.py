@@ -27,7 +27,7 @@ from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, scaler_of, seed_of
+from ntkit.study import Rows, Study, checked_numbers, scaler_of, seed_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it
 _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are independent of the class
@@ -310,7 +310,7 @@ class DFRClassifier(GroupedClassifier):
         rows, group = study.train, study.train.groups
         assert group is not None
         self.group_counts_ = np.bincount(group[rows.weight > 0])
-        Cs = self._checked_Cs()
+        Cs = np.array(checked_numbers("Cs", self.Cs))
         self.worst_group_accuracy_ = np.full(len(Cs), np.nan)
         if self.variant == "weighted":
             self._fit_weighted(rows, group)
@@ -338,12 +338,6 @@ class DFRClassifier(GroupedClassifier):
         chosen = self._tuned(rows, balanced, group, worse_half=True, seed=seed)
         self.C_ = 1 / (float(balanced.sum()) * chosen.alpha)
         self._set_head(chosen.head)
-
-    def _checked_Cs(self) -> Array:
-        Cs = np.asarray(self.Cs, dtype=np.float64)
-        if Cs.ndim != 1 or not len(Cs) or not (Cs > 0).all():
-            raise InputError(f"Cs must be a list of positive numbers; got {self.Cs!r}.")
-        return Cs
 
     def _tune(
         self, rows: Rows, group: Array, Cs: Array, rng: np.random.RandomState

@@ -24,6 +24,7 @@ from ntkit.study import (
     Rows,
     Study,
     checked_alphas,
+    checked_numbers,
     folds_over,
     group_balanced,
     judged_groups,
@@ -268,7 +269,7 @@ class InvariantClassifier(StudyClassifier):
         present = study.train.weight > 0
         self.n_copies_ = int((joined.n_copies[: len(present)][present] > 0).sum())
         weight = joined.weight(study, originals=self.originals)
-        penalties = _checked_penalties(self.penalties)
+        penalties = sorted(checked_numbers("penalties", self.penalties, "numbers >= 0"))
         alphas = checked_alphas(self.alphas)
         if self.C is not None:
             alphas = [1 / (self.C * float(weight.sum()))]
@@ -402,14 +403,3 @@ def _check_every_class(study: Study, train: Array, fold: int) -> None:
             f"Without fold {fold} of folds no sample of class {label!r} remains; give every class "
             "samples in at least two folds."
         )
-
-
-def _checked_penalties(penalties: Any) -> list[float]:
-    """Weights of the penalty on changes, the smallest first."""
-    try:
-        values = np.asarray(penalties, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"penalties must be numbers >= 0; got {penalties!r}.") from error
-    if not values.size or not (np.isfinite(values) & (values >= 0)).all():
-        raise InputError(f"penalties must be numbers >= 0, at least one; got {penalties!r}.")
-    return sorted(values.tolist())

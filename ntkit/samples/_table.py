@@ -191,7 +191,13 @@ class Table:
         texts = np.asarray([isinstance(value, str) for value in values])
         if texts.all():
             return np.asarray(values.tolist())
-        whole = np.asarray([_is_whole(value) for value in values])
+
+        def is_whole(value: Any) -> bool:
+            if isinstance(value, float | np.floating):
+                return float(value).is_integer() and abs(float(value)) < 2**53
+            return isinstance(value, int | np.integer | np.bool_) and abs(int(value)) < 2**63
+
+        whole = np.asarray([is_whole(value) for value in values])
         if whole.all():
             return np.asarray([int(value) for value in values], dtype=np.int64)
         i = int(np.argmin(texts if texts.any() else whole))
@@ -250,12 +256,6 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return float("nan")
-
-
-def _is_whole(value: Any) -> bool:
-    if isinstance(value, float | np.floating):
-        return float(value).is_integer() and abs(float(value)) < 2**53
-    return isinstance(value, int | np.integer | np.bool_) and -(2**63) <= int(value) < 2**63
 
 
 def _holds_text(values: Array) -> bool:

@@ -34,8 +34,11 @@ def picked(pixels: Array, size: tuple[int, int], how: str) -> Array:
     # Pillow widens its filters by the factor by which an image shrinks. These filters always read
     # as many neighbours as for enlarging.
     if how == "nearest corner":
-        rows, columns = (_corners(n, m) for n, m in zip(pixels.shape[:2], size, strict=True))
-        return np.asarray(pixels[rows][:, columns])
+        for axis, n_new in enumerate(size):
+            n_old = pixels.shape[axis]
+            at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
+            pixels = np.take(pixels, np.minimum(at, n_old - 1), axis)
+        return pixels
     reach, weights = PICKING[how]
     result = pixels.astype(np.float64)
     for axis in (0, 1):
@@ -51,11 +54,6 @@ def averaged(pixels: Array, size: tuple[int, int], resample: int) -> Array:
     return np.asarray(np.stack(made, axis=-1).reshape(*size, *pixels.shape[2:]))
 
 
-def _corners(n_old: int, n_new: int) -> Array:
-    at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
-    return np.asarray(np.minimum(at, n_old - 1))
-
-
 def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -> Array:
     """Interpolate along one axis, with the edge pixels repeated."""
     n_old = pixels.shape[axis]
@@ -69,10 +67,6 @@ def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -
     return np.asarray(np.moveaxis(result, 0, axis))
 
 
-def _linear(distance: Array) -> Array:
-    return np.asarray(np.maximum(1 - distance, 0))
-
-
 def _cubic(distance: Array, a: float = -0.75) -> Array:
     """Keys' cubic convolution, with the constant of OpenCV and PyTorch."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
@@ -80,7 +74,10 @@ def _cubic(distance: Array, a: float = -0.75) -> Array:
     return np.asarray(np.where(distance <= 1, near, np.where(distance < 2, far, 0)))
 
 
-PICKING: dict[str, tuple[int, Weights]] = {"bilinear": (1, _linear), "bicubic": (2, _cubic)}
+PICKING: dict[str, tuple[int, Weights]] = {
+    "bilinear": (1, lambda distance: np.maximum(1 - distance, 0)),
+    "bicubic": (2, _cubic),
+}
 """Neighbours on each side, and their weights by distance."""
 
 
@@ -219,7 +216,10 @@ def _filter_name(steps: ImagePreprocessing) -> str:
 def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
     """Other ways to the model's input size; if the model takes any size, other sizes."""
     changes = list[Change | None]()
-    for height, width in [size] if size is not None else [(n, n) for n in _sides(steps)]:
+    here = steps.crop or steps.resize
+    own = () if here is None else (here if isinstance(here, int) else min(here),)
+    sizes = [size] if size is not None else [(n, n) for n in (*own, *_USUAL_SIDES)]
+    for height, width in sizes:
         side, whole = min(height, width), {"resize": (height, width), "crop": None}
         larger = sorted({n for share in _SHARES for n in (int(side / share), round(side / share))})
         resizes: list[Any] = [side, *larger]
@@ -245,13 +245,6 @@ def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
         values = {"corner": True, "resize": None, "crop": size}
         changes.append(Change("crop", words, values, "", 1, "geometry"))
     return _existing(changes)
-
-
-def _sides(steps: ImagePreprocessing) -> tuple[int, ...]:
-    sides = steps.crop or steps.resize
-    if sides is None:
-        return _USUAL_SIDES
-    return (sides if isinstance(sides, int) else min(sides), *_USUAL_SIDES)
 
 
 def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | None:
@@ -391,9 +384,7 @@ def _layouts(steps: ImagePreprocessing) -> list[Change]:
 _KEPT = 64  # decoded images
 
 
-def image_subject(
-    images: Sequence[Any], steps: ImagePreprocessing, size: tuple[int, int] | None
-) -> Subject:
+def image_subject(images: Sequence[Any], steps: ImagePreprocessing, size: Any) -> Subject:
     """Image files or decoded images, for a model with this input size; None if any size fits."""
     size = size or steps.crop
     if size is None and isinstance(steps.resize, tuple):
@@ -405,9 +396,13 @@ def image_subject(
         return decode(source) if isinstance(source, Path) else Image.fromarray(np.asarray(source))
 
     def inputs(settings: ImageSettings, rows: Sequence[int]) -> Any:
-        return LazyBatches(
-            len(rows), lambda index: _stacked([settings(image(row)) for row in rows[index]])
-        )
+        def batch(index: slice) -> Array:
+            pixels = [settings(image(row)) for row in rows[index]]
+            if len({one.shape for one in pixels}) > 1:
+                raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
+            return np.stack(pixels)
+
+        return LazyBatches(len(rows), batch)
 
     return Subject(
         len(images),
@@ -416,12 +411,6 @@ def image_subject(
         partial(image_changes, steps, size),
         partial(usual_pipelines, steps, size),
     )
-
-
-def _stacked(pixels: list[Array]) -> Array:
-    if len({one.shape for one in pixels}) > 1:
-        raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
-    return np.asarray(np.stack(pixels))
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def _done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
 
 
 def _cases(content: Mapping[str, Any]) -> list[Change]:
-    if not any(map(_folds, _normalizers(content.get("normalizer")))):
+    parts = _normalizers(content.get("normalizer"))
+    if not any(part.get("type") == "Lowercase" or part.get("lowercase") for part in parts):
         words = "lower-cases texts first; ntkit does not"
         return [Change("lower-casing", words, {"before": str.lower})]
     words = "keeps upper and lower case; ntkit's tokenizer lower-cases"
@@ -111,7 +112,7 @@ def _cases(content: Mapping[str, Any]) -> list[Change]:
 def _specials(content: Mapping[str, Any]) -> list[Change]:
     words, edit = "adds special tokens; ntkit's tokenizer does not", _wrapped
     if content.get("post_processor") is not None:
-        words, edit = "adds no special tokens; ntkit's tokenizer does", _bare
+        words, edit = "adds no special tokens; ntkit's tokenizer does", _without_special_tokens
     return [Change("special tokens", words, {"edits": edit})]
 
 
@@ -180,8 +181,7 @@ def _case_kept(content: dict[str, Any], *, accents: bool = False) -> dict[str, A
     return {**content, "normalizer": _without_fold(content.get("normalizer"), accents)}
 
 
-def _bare(content: dict[str, Any]) -> dict[str, Any]:
-    """The tokenizer without special tokens."""
+def _without_special_tokens(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "post_processor": None}
 
 
@@ -215,10 +215,6 @@ def _normalizers(part: Any) -> list[dict[str, Any]]:
     if part.get("type") == "Sequence":
         return [one for inner in part.get("normalizers", []) for one in _normalizers(inner)]
     return [part]
-
-
-def _folds(part: dict[str, Any]) -> bool:
-    return part.get("type") == "Lowercase" or bool(part.get("lowercase"))
 
 
 def _without_fold(part: Any, accents: bool) -> Any:

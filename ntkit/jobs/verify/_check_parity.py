@@ -15,7 +15,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.verify._change import Change, Subject, changed
+from ntkit.jobs.verify._cause import Cause, Subject, changed
 from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
 from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
 from ntkit.model import FrozenModel, loaded
@@ -336,7 +336,7 @@ _ALIKE = 3.0
 class Trial:
     """Changes of inputs and outputs, and the difference of each sample from the recording."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Cause, ...]
     differences: Array  # (n,), relative to the spread of the outputs
 
     @property
@@ -427,7 +427,7 @@ class Search:
                 confirmed += [one for one in again if one.whats == tried.whats]
         return [tried for tried in confirmed if tried.agrees(tolerance)]
 
-    def _try(self, combinations: Iterable[tuple[Change, ...]]) -> list[Trial]:
+    def _try(self, combinations: Iterable[tuple[Cause, ...]]) -> list[Trial]:
         new = list[Trial]()
         for changes in combinations:
             logits = self._logits(changes, self.rows)
@@ -438,11 +438,11 @@ class Search:
         self.tried += new
         return new
 
-    def _logits(self, changes: Sequence[Change], rows: Array) -> Array | None:
+    def _logits(self, changes: Sequence[Cause], rows: Array) -> Array | None:
         return self._run(changed(self._subject.settings, changes), rows)
 
     def _readings(
-        self, changes: tuple[Change, ...], logits: Array, rows: Any = slice(None), **options: bool
+        self, changes: tuple[Cause, ...], logits: Array, rows: Any = slice(None), **options: bool
     ) -> list[Trial]:
         outputs = self._outputs
         return [
@@ -450,9 +450,9 @@ class Search:
             for reading in (outputs.declared, *outputs.readings(logits, rows, **options))
         ]
 
-    def _promising(self) -> list[tuple[Change, ...]]:
+    def _promising(self) -> list[tuple[Cause, ...]]:
         """The changes of inputs with the smallest distances so far."""
-        kept = list[tuple[Change, ...]]()
+        kept = list[tuple[Cause, ...]]()
         for tried in sorted(self.tried, key=lambda tried: tried.distance):
             inside = _inside(tried.changes)
             if inside not in kept:
@@ -468,7 +468,7 @@ def _fewest(found: list[Trial]) -> list[Trial]:
     return [tried for tried in found if len(tried.changes) == fewest]
 
 
-def _inside(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+def _inside(changes: tuple[Cause, ...]) -> tuple[Cause, ...]:
     return tuple(change for change in changes if change.inside)
 
 

@@ -75,19 +75,30 @@ class Parity:
 
     def summary(self) -> str:
         """Sentences on the agreement and on the likely cause of differences, one per line."""
+        some = self.n_samples < self.n_recorded
+        of_all = f" compared, of {self.n_recorded} recorded" if some else ""
         if self.matched:
             return (
-                f"The {self.kind} agree on all {self.n_samples} samples{self._of_all()}. Largest "
+                f"The {self.kind} agree on all {self.n_samples} samples{of_all}. Largest "
                 f"difference: {self._number(self.difference)}."
             )
         lines = [
             f"The {self.kind} differ on {self.n_samples - self.n_agreeing} of {self.n_samples} "
-            f"samples{self._of_all()}. Largest difference"
+            f"samples{of_all}. Largest difference"
             f"{', relative to their spread' * (self.kind != 'labels')}: "
             f"{self._number(self.difference)}, limit {self.tolerance:.0e}."
         ]
+        if not self.cause and self.others:
+            lines.append(
+                f"No cause found: several explain the {self.kind} equally well. The service "
+                f"{'; or it '.join(self.others)}. Record more samples, or logits."
+            )
+        elif not self.cause:
+            lines.append(
+                "No cause found. Compare the service's preprocessing with that of ntkit inspect."
+            )
         if not self.cause:
-            return "\n".join([*lines, self._without_cause()])
+            return "\n".join(lines)
         lines.append(
             f"Likely cause: {', '.join(self.cause)}. The service {'; it '.join(self.words)}."
         )
@@ -107,19 +118,6 @@ class Parity:
         if self.fix:
             lines.append(f"To do the same in ntkit: {self.fix}")
         return "\n".join(lines)
-
-    def _of_all(self) -> str:
-        """Number of recorded samples, if not all were compared."""
-        some = self.n_samples < self.n_recorded
-        return f" compared, of {self.n_recorded} recorded" if some else ""
-
-    def _without_cause(self) -> str:
-        if self.others:
-            return (
-                f"No cause found: several explain the {self.kind} equally well. The service "
-                f"{'; or it '.join(self.others)}. Record more samples, or logits."
-            )
-        return "No cause found. Compare the service's preprocessing with that of ntkit inspect."
 
     def _number(self, difference: float) -> str:
         return f"{difference:.1e}" if self.kind != "labels" else f"{difference:.0f}"

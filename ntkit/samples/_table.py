@@ -319,9 +319,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                     rows.append(row)
     except UnicodeDecodeError as error:
         lines = path.read_bytes().split(b"\n")
-        line = next(
-            n for n, text in enumerate(lines, 1) if "\ufffd" in text.decode(errors="replace")
-        )
+        line = next(n for n, t in enumerate(lines, 1) if t.decode(errors="ignore").encode() != t)
         raise InputError(f"{path}, line {line} is not UTF-8; save the table as UTF-8.") from error
     except csv.Error as error:
         raise InputError(

@@ -200,7 +200,8 @@ def fingerprint(samples: Samples, digests: Any = None) -> str:
 
 def skipped_names(samples: Samples) -> list[str]:
     """Names of the files left out, relative to the image folder if that is known."""
-    root, paths = None, getattr(samples.X, "paths", ())
+    root: Path | None = None
+    paths: Any = getattr(samples.X, "paths", ())
     if samples.ids is not None and len(paths):
         path, name = Path(paths[0]), PurePosixPath(str(samples.ids[0]))
         root = Path(*path.parts[: len(path.parts) - len(name.parts)])

@@ -636,7 +636,13 @@ class ImagePreprocessing:
                 differs = f"{first.source}, not {other.source}, which differs"
                 first = replace(first, source=differs)
         by_file = steps and not given.keys() & {"resize", "crop"}
-        first._check_fits(guess.resize, steps[0].source if by_file else None)
+        mine, size = first.crop or first.resize, guess.resize
+        if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
+            raise InputError(
+                f"Images would have {mine[0]} x {mine[1]} pixels"
+                f"{f', {steps[0].source}' if by_file else ''}, but the model needs {size[0]} x "
+                f"{size[1]}; set --resize and --crop."
+            )
         return first
 
     def _with(self, read: Steps | None, by_hand: dict[str, Any]) -> ImagePreprocessing:
@@ -657,15 +663,6 @@ class ImagePreprocessing:
         except (TypeError, ValueError) as error:
             said_so = f"The image preprocessing, {source}, is not usable"
             raise InputError(f"{said_so}: {error}") from error
-
-    def _check_fits(self, size: int | tuple[int, int] | None, file: str | None) -> None:
-        """Raise an error for steps whose result has another size than the model's input."""
-        mine = self.crop or self.resize
-        if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
-            raise InputError(
-                f"Images would have {mine[0]} x {mine[1]} pixels{f', {file}' if file else ''}, but "
-                f"the model needs {size[0]} x {size[1]}; set --resize and --crop."
-            )
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """Turn an image into an array of shape (C, H, W) or (H, W, C)."""

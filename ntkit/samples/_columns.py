@@ -17,7 +17,7 @@ from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
 from ntkit.model import TensorInfo
 from ntkit.samples._samples import ReadTable, Samples, as_classes
-from ntkit.samples._table import Table, is_aside
+from ntkit.samples._table import Table, is_aside, is_empty
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # if more than half of the labels are distinct, they are not classes
@@ -87,7 +87,8 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
-        if table.is_empty(columns.label):
+        values = table.columns.get(columns.label)
+        if values is not None and values.ndim == 1 and all(map(is_empty, values)):
             return None, [f"{table.path}: the column {columns.label!r} is empty: no labels."]
     table.column(columns.label, "--label-column")
     labels = table.labels(columns.label, "label")

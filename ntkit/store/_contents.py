@@ -200,20 +200,16 @@ def fingerprint(samples: Samples, digests: Any = None) -> str:
 
 def skipped_names(samples: Samples) -> list[str]:
     """Names of the files left out, relative to the image folder if that is known."""
-    root = _root(samples)
+    root: Path | None = None
+    paths: Any = getattr(samples.X, "paths", ())
+    if samples.ids is not None and len(paths):
+        path, name = Path(paths[0]), PurePosixPath(str(samples.ids[0]))
+        root = Path(*path.parts[: len(path.parts) - len(name.parts)])
+        root = root if root / name == path else None
     return [
         (path.relative_to(root) if root and path.is_relative_to(root) else path).as_posix()
         for path in map(Path, samples.skipped)
     ]
-
-
-def _root(samples: Samples) -> Path | None:
-    paths: Any = getattr(samples.X, "paths", ())
-    if samples.ids is None or not len(paths):
-        return None
-    path, name = Path(paths[0]), PurePosixPath(str(samples.ids[0]))
-    root = Path(*path.parts[: len(path.parts) - len(name.parts)])
-    return root if root / name == path else None
 
 
 def _plain(labels: Any) -> Array:

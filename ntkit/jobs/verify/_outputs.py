@@ -15,7 +15,7 @@ from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction import import_onnxruntime, make_session, run_batches
-from ntkit.jobs.verify._change import Change, Subject
+from ntkit.jobs.verify._cause import Cause, Subject
 from ntkit.jobs.verify._recorded import Recording
 from ntkit.model import FrozenModel
 
@@ -74,7 +74,7 @@ class Outputs:
         return len(self.recorded)
 
     def differences(self, logits: Array, reading: Reading, rows: Any = slice(None)) -> Array:
-        """Difference of each sample, relative to the spread of the outputs; (len(rows),)."""
+        """Cause of each sample, relative to the spread of the outputs; (len(rows),)."""
         recorded = self.recorded[rows]
         if reading.activation == "labels":  # 1, unless the two largest logits are nearly equal
             ordered = np.sort(logits, axis=1)
@@ -109,7 +109,7 @@ class Outputs:
             if reading is not None and reading != self.declared:
                 yield reading
 
-    def changes(self, reading: Reading) -> tuple[Change, ...]:
+    def changes(self, reading: Reading) -> tuple[Cause, ...]:
         """Changes from the declared reading to another one."""
         changes = []
         if reading.order is not None:
@@ -117,15 +117,15 @@ class Outputs:
                 f"{self.names[c]!r} at position {i}" for i, c in enumerate(reading.order) if i != c
             ]
             words = f"has another order of classes than the model: {listed(moved, 6)}"
-            changes.append(Change("class order", words))
+            changes.append(Cause("class order", words))
         if reading.activation != self.declared.activation:
             instead = "" if self.declared.activation == "labels" else (
                 f", not {_WORDS[self.declared.activation].removeprefix('returns ')}"
             )  # fmt: skip
-            changes.append(Change("softmax", f"{_WORDS[reading.activation]}{instead}"))
+            changes.append(Cause("softmax", f"{_WORDS[reading.activation]}{instead}"))
         if reading.temperature != 1:
             words = f"divides the logits by a temperature of {reading.temperature:.4g}"
-            changes.append(Change("temperature", words))
+            changes.append(Cause("temperature", words))
         return tuple(changes)
 
 

@@ -16,7 +16,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.verify._change import Settings, Subject
+from ntkit.jobs.verify._cause import Settings, Subject
 from ntkit.jobs.verify._images import array_changes, image_subject
 from ntkit.jobs.verify._texts import text_subject
 from ntkit.model import FrozenModel

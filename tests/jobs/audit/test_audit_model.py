@@ -9,14 +9,13 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import ntkit
-from ntkit import FrozenModel, LinearHead
+from ntkit import FrozenModel
 from ntkit.attributes import words
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
 from ntkit.jobs.audit import write_audit
 from tests import models
-from tests.texts import text_model, word_pieces
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -171,23 +170,14 @@ def test_refused(pictures, tmp_path, options, message):
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
     """A table of texts, and a model that looks at the word "dog"."""
-    pytest.importorskip("tokenizers")
-    folder = tmp_path_factory.mktemp("reviews")
-    word_pieces().save(str(folder / "tokenizer.json"))
-    body = text_model(folder)
-    rng = np.random.default_rng(2)
+    texts = pytest.importorskip("tests.texts")
+    folder, rng = tmp_path_factory.mktemp("reviews"), np.random.default_rng(2)
     others = rng.choice(["quick", "brown", "fox", "jumps"], (N, 2))
-    texts = [f"the {o[0]} {('fox', 'dog')[c]} {o[1]}" for o, c in zip(others, CUE, strict=True)]
+    rows = [f"the {o[0]} {('fox', 'dog')[c]} {o[1]}" for o, c in zip(others, CUE, strict=True)]
     site = np.array(["A", "B"])[RNG.integers(0, 2, N)]
-    path = write(folder / "data.csv", id=range(N), text=texts, label=CLASSES[Y], site=site,
+    path = write(folder / "data.csv", id=range(N), text=rows, label=CLASSES[Y], site=site,
                  pred=Y)  # fmt: skip
-    steps = ntkit.extraction.TextPreprocessing.for_model(body)
-    samples = ntkit.extraction.read_samples(path, preprocessing=steps)
-    Z = OnnxEmbedder(body, device="cpu").transform(samples.X)
-    weights = np.linalg.lstsq(Z - Z.mean(axis=0), CUE - 0.5, rcond=None)[0]
-    head = LinearHead(weights[None], [-weights @ Z.mean(axis=0)], CLASSES)
-    body.with_head(head).save(folder / "classifier.onnx")
-    return FrozenModel.load(folder / "classifier.onnx"), path
+    return texts.text_classifier(folder, rows, CUE)[0], path
 
 
 def test_texts(reviews, tmp_path):

@@ -493,23 +493,10 @@ def test_none_are_made_where_nobody_wants_any(digits):
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
-    pytest.importorskip("tokenizers")
-    from ntkit import LinearHead
-    from ntkit.extraction import TextPreprocessing, Texts
-    from tests.texts import text_model, word_pieces
-
-    folder = tmp_path_factory.mktemp("reviews")
-    word_pieces().save(str(folder / "tokenizer.json"))
-    backbone = text_model(folder)
-    rng = np.random.default_rng(2)
+    texts, rng = pytest.importorskip("tests.texts"), np.random.default_rng(2)
     others = rng.choice(["quick", "brown", "lazy", "jumps", "over"], (400, 3))
-    texts = [f"{' '.join(o)} {('fox', 'dog')[c]}" for o, c in zip(others, CUE, strict=True)]
-    X = Texts(texts, TextPreprocessing.for_model(backbone))
-    Z = OnnxEmbedder(backbone, device="cpu").transform(X)
-    weights = 10 * np.linalg.lstsq(Z - Z.mean(axis=0), CUE - 0.5, rcond=None)[0]
-    head = LinearHead(weights[None], [-weights @ Z.mean(axis=0)], ["cat", "dog"])
-    backbone.with_head(head).save(folder / "classifier.onnx")
-    return FrozenModel.load(folder / "classifier.onnx"), X
+    rows = [f"{' '.join(o)} {('fox', 'dog')[c]}" for o, c in zip(others, CUE, strict=True)]
+    return texts.text_classifier(tmp_path_factory.mktemp("reviews"), rows, CUE)
 
 
 def test_words_found_in_errors_are_changed(reviews, tmp_path):

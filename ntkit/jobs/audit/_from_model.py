@@ -271,15 +271,7 @@ def audit_model(
     pred = None
     if not cross_fit and model.head is not None:
         pred = model.head.predict(run.embedded.Z)
-        order = class_order(samples.y, pred, model.head.classes)
-        problem = like_a_guess(samples.y, pred, len(model.head.classes))
-        if order is not None:
-            notes.append(order.sentence())
-        elif problem is not None:
-            problem = f"{problem}. {likely_cause(samples)}"
-            if not trust_inputs:
-                raise InputError(f"{problem} {GO_ON}")
-            notes.append(problem)
+        notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
     extra = None
     if unlabelled is not None:
         extra = read(unlabelled, model, labels="optional", preprocessing=preprocessing)
@@ -303,6 +295,22 @@ def audit_model(
     flips = changed(run, result.findings)
     notes = [*samples.reading_notes(), *notes, *result.notes, *([flips.note()] if flips else ())]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
+
+
+def _note_on_predictions(
+    samples: Samples, pred: Array, classes: Array, trust_inputs: bool
+) -> list[str]:
+    """Note that the classes may be in another order, or that the model may be guessing."""
+    order = class_order(samples.y, pred, classes)
+    if order is not None:
+        return [order.sentence()]
+    problem = like_a_guess(samples.y, pred, len(classes))
+    if problem is None:
+        return []
+    problem = f"{problem}. {likely_cause(samples)}"
+    if not trust_inputs:
+        raise InputError(f"{problem} {GO_ON}")
+    return [problem]
 
 
 def _check_unlabelled(

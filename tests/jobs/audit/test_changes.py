@@ -19,7 +19,6 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.jobs.audit import (
-    ChangeFinding,
     ChangeFindings,
     TriedChange,
     audit_model,
@@ -29,6 +28,7 @@ from ntkit.jobs.audit import (
     write_audit,
 )
 from tests import models
+from tests.pages.audits import changed
 
 
 def image_model(path, weights):
@@ -390,23 +390,7 @@ def test_a_column_whose_name_holds_a_condition():
 
 
 def made(name, *, is_finding=False, flips=0.0):
-    empty = ntkit.jobs.audit.Inputs()
-    examples = ntkit.jobs.audit.ChangeExamples((), (), (), empty, empty)
-    return ChangeFinding(
-        name=name,
-        n=100,
-        flips=flips,
-        flips_interval=(flips, flips),
-        control="an equal displacement of the embedding",
-        control_flips=0.0,
-        control_interval=(0.0, 0.1),
-        margin_change=1.0,
-        beyond_control=1.0,
-        beyond_interval=(0.5, 1.5),
-        p_value=0.001,
-        is_finding=is_finding,
-        examples=examples,
-    )
+    return changed(name, ["a"], n=100, flips=flips, is_finding=is_finding)
 
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,6 @@ from PIL import Image
 import ntkit
 from ntkit import FrozenModel
 from ntkit.changes import change_from, change_named
-from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
@@ -28,6 +27,7 @@ from ntkit.jobs.audit import (
     write_audit,
 )
 from tests import models
+from tests.cases import done, refused, write_csv
 from tests.pages.audits import changed
 
 
@@ -507,21 +507,10 @@ def test_frequent_words_without_labels(reviews):
 # -- the command ----------------------------------------------------------------------------------
 
 
-def run(capsys, *arguments):
-    code = 0
-    try:
-        main(["audit", *map(str, arguments)])
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-
-def test_the_command_without_labels(capsys, digits, tmp_path):
+def test_the_command_without_labels(digits, tmp_path):
     np.save(tmp_path / "X.npy", digits.X_validation[:300])
-    options = tmp_path / "X.npy", "--changes", 2, "-o", tmp_path / "out"
-    code, out, err = run(capsys, MODEL, *options)
-    assert code == 0, err
+    arguments = "audit", MODEL, tmp_path / "X.npy", "-o", tmp_path / "out"
+    out, _ = done(*arguments, "--changes", 2)
     assert out.startswith("The samples have no labels, so ntkit tested only")
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "have no labels, so ntkit tested only which changes flip" in page
@@ -529,29 +518,21 @@ def test_the_command_without_labels(capsys, digits, tmp_path):
     facts = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert facts["labelled"] is False
     assert len(facts["changes"]) == 2
-    code, _, err = run(capsys, MODEL, tmp_path / "X.npy", "-o", tmp_path / "no", "--no-changes")
-    assert code == 2
-    assert "X.npy holds no labels, so ntkit can only test changes of the input." in err
-    assert "Add labels, or omit --no-changes" in err
+    words = ("X.npy holds no labels, so ntkit can only test changes of the input.",
+             "Add labels, or omit --no-changes")  # fmt: skip
+    refused(*arguments[:-1], tmp_path / "no", "--no-changes", says=words)
     assert not (tmp_path / "no").exists()
 
 
-def test_a_table_with_and_without_labels(capsys, tmp_path):
+def test_a_table_with_and_without_labels(tmp_path):
     table_model(tmp_path / "m.onnx")
-    names = ["age", "income", "size", "weight", "height", "score"]
-    for labels in (["label"], []):
-        lines = [",".join([*names, *labels])]
-        for row in normal(120):
-            cells = [*(f"{value:.4f}" for value in row), str(int(row[0] + row[1] > 0))]
-            lines.append(",".join(cells[: 6 + len(labels)]))
-        (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    X, names = normal(120), ["age", "income", "size", "weight", "height", "score"]
+    columns = dict(zip(names, X.T, strict=True))
+    for labels in ({"label": (X[:, 0] + X[:, 1] > 0).astype(int)}, {}):
+        data = write_csv(tmp_path / "d.csv", columns | labels)
         out = tmp_path / f"out{len(labels)}"
-        code, printed, err = run(capsys, tmp_path / "m.onnx", tmp_path / "d.csv", "-o", out)
-        assert code == 0, err
-        assert "column:age" in printed
+        assert "column:age" in done("audit", tmp_path / "m.onnx", data, "-o", out)[0]
         assert "“age” taken from another sample" in (out / "audit.html").read_text()
     # A label column that is named must be there.
-    arguments = "-o", tmp_path / "no", "--label-column", "target"
-    code, _, err = run(capsys, tmp_path / "m.onnx", tmp_path / "d.csv", *arguments)
-    assert code == 2
-    assert "'target'" in err
+    refused("audit", tmp_path / "m.onnx", data, "-o", tmp_path / "no", "--label-column", "target",
+            says="'target'")  # fmt: skip

@@ -156,7 +156,12 @@ class TextPreprocessing:
                 "token types and positions. Leave out --tokenizer."
             )
         beside = folders_of(model.path)
-        file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
+        file = _found(beside, _TOKENIZER)
+        if tokenizer is not None:
+            file = Path(tokenizer)
+            file = file / _TOKENIZER if file.is_dir() else file
+            if not file.is_file():
+                raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
         if inputs is None or file is None:
             return None
         ids, mask, types, places = inputs
@@ -314,14 +319,6 @@ def _text_inputs(
 
 def _found(folders: Sequence[Path], name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
-
-
-def _tokenizer_file(path: str | Path) -> Path:
-    path = Path(path)
-    file = path / _TOKENIZER if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
-    return file
 
 
 def _read_json(path: Path | None) -> dict[str, Any]:

@@ -64,7 +64,10 @@ def combined(sums: Iterable[str]) -> str:
 
 def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
     if isinstance(X, Mapping):
-        return _of_several(X, start, stop)
+        names = sorted(X)
+        columns = (_digests_of(X[name], start, stop) for name in names)
+        head = [b"inputs", *map(str.encode, names)]
+        return (_hashed(*head, *row) for row in zip(*columns, strict=True))
     if hasattr(X, "paths"):
         return iter(X.digests(start, stop))
     if hasattr(X, "texts"):  # single texts, or pairs
@@ -79,13 +82,6 @@ def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
         cuts = range(start, stop, step)
         return chain.from_iterable(_of_rows(X[at : min(at + step, stop)]) for at in cuts)
     return _of_sequence(X, start, stop)
-
-
-def _of_several(X: Mapping[str, Any], start: int, stop: int) -> Iterator[bytes]:
-    names = sorted(X)
-    columns = [_digests_of(X[name], start, stop) for name in names]
-    for row in zip(*columns, strict=True):
-        yield _hashed(b"inputs", *map(str.encode, names), *row)
 
 
 def _of_rows(rows: Array) -> Iterator[bytes]:

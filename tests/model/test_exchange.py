@@ -80,7 +80,7 @@ def test_another_number_of_classes_changes_the_width_and_nothing_else(
     batch = fixed_batch or "batch"
     text = "probabilities = Softmax(logits, axis=1)\n"
     text += "label = ArgMax(probabilities, axis=1, keepdims=0)"
-    outputs = dict.fromkeys(("logits", "probabilities"), [batch, K])
+    outputs = {name: [batch, K] for name in ("logits", "probabilities")}
     outputs["label"] = ([batch], TensorProto.INT64)  # its length is the batch, also where 3 = K
     proto = zoo.built(text, "classifier", outputs, batch=batch)
     model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))

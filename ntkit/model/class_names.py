@@ -63,11 +63,7 @@ def names_of(
     # positions, not names.
     if labels is not None:
         return ClassNames(tuple(labels), "the model's graph")
-    used, warnings, shown = (
-        ClassNames(),
-        list[str](),
-        lambda names: _text.listed(map(repr, names), 6),
-    )
+    used, warnings = ClassNames(), list[str]()
     for names, source in _candidates(n_classes, metadata, path):
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if _are_placeholders(names):

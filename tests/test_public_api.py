@@ -140,12 +140,9 @@ PUBLIC = {
         "verify",
     ],
     "ntkit.inspection": [
-        "AnswersCurveDisplay",
         "GroupAccuracyDisplay",
-        "MaskStabilityDisplay",
         "NeuronDisplay",
         "SpuriousnessDisplay",
-        "ThresholdPathDisplay",
     ],
     "ntkit.datasets": [
         "BenchmarkSamples",

@@ -126,15 +126,8 @@ class NeuronDisplay(draw.Display):
         {ax, max_classes, bins}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If there is no such neuron, the estimator has no original head, or the samples do not
-            fit it.
-        {NotFittedError, MissingDependencyError}
         """
-        head = draw.original_head_of(estimator, cls)
+        head = draw.original_head_of(estimator)
         Z, labels = draw.check_samples(X, y, head)
         names = draw.neuron_names_of(estimator)
         i = draw.neuron_index(neuron, head.n_neurons, names)
@@ -171,14 +164,7 @@ class NeuronDisplay(draw.Display):
         {name, ax, max_classes, bins}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If lengths differ, labels are missing or activations are not numbers.
-        {MissingDependencyError}
         """
-        draw.require_matplotlib(f"{cls.__name__}.from_predictions")
         y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
         values = np.asarray(activations)
         if values.shape != y_true.shape:
@@ -214,10 +200,6 @@ class NeuronDisplay(draw.Display):
             Number of bins from the smallest to the largest activation in the plot.
 
         {drawn}
-
-        Raises
-        ------
-        {MissingDependencyError}
         """
         ax = self._axes(ax)
         parts = self.by_class

@@ -150,7 +150,6 @@ PUBLIC = {
         "load_celeba",
         "load_civilcomments",
         "load_imagenet9",
-        "load_imagenet_a",
         "load_marked_digits",
         "load_multinli",
         "load_waterbirds",

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         load_celeba,
         load_civilcomments,
         load_imagenet9,
-        load_imagenet_a,
         load_multinli,
         load_waterbirds,
     )
@@ -30,7 +29,6 @@ __all__ = [
     "load_celeba",
     "load_civilcomments",
     "load_imagenet9",
-    "load_imagenet_a",
     "load_marked_digits",
     "load_multinli",
     "load_waterbirds",

@@ -15,16 +15,16 @@ from ntkit.exceptions import InputError
 
 FloatArray = NDArray[np.floating]
 
+_COUNT = [Interval(Integral, 1, None, closed="left")]
+_LEVEL = [Interval(Real, 0, None, closed="left")]
+_MU = Interval(Real, 0, None, closed="neither")
 _MODEL = {
     "correlation": [Interval(Real, 0, 1, closed="both")],
-    "eta_core": [Interval(Real, 0, None, closed="left")],
-    "eta_spurious": [Interval(Real, 0, None, closed="left")],
+    "eta_core": _LEVEL,
+    "eta_spurious": _LEVEL,
 }
-_SAMPLE = {
-    "n_samples": [Interval(Integral, 1, None, closed="left")],
-    "n_core": [Interval(Integral, 1, None, closed="left")],
-    "n_spurious": [Interval(Integral, 1, None, closed="left")],
-    **_MODEL,
+_SAMPLE = _MODEL | {
+    **dict.fromkeys(("n_samples", "n_core", "n_spurious"), _COUNT),
     "beta": ["array-like", None],
     "gamma": ["array-like", None],
     "coef": ["boolean"],
@@ -121,10 +121,7 @@ def make_spurious_regression(
 
 
 @documented_like(make_spurious_regression)
-@validate_params(
-    {**_SAMPLE, "mu": [Interval(Real, 0, None, closed="neither")]},
-    prefer_skip_nested_validation=True,
-)
+@validate_params({**_SAMPLE, "mu": [_MU]}, prefer_skip_nested_validation=True)
 def make_spurious_classification(
     n_samples: int = 100,
     *,
@@ -198,12 +195,7 @@ def make_spurious_classification(
 
 @documented_like(make_spurious_regression)
 @validate_params(
-    {
-        "beta": ["array-like"],
-        "gamma": ["array-like"],
-        **_MODEL,
-        "mu": [Interval(Real, 0, None, closed="neither"), None],
-    },
+    {"beta": ["array-like"], "gamma": ["array-like"], **_MODEL, "mu": [_MU, None]},
     prefer_skip_nested_validation=True,
 )
 def spurious_regression_coef(

@@ -219,14 +219,12 @@ def worst_class_correctness_group_accuracy(
     >>> worst_class_correctness_group_accuracy(y, pred, reference_pred=reference)
     0.5
     """
-    y_true, y_pred, reference_pred = check_predictions(
-        y_true, y_pred=y_pred, reference_pred=reference_pred
+    worst_group = correctness_group_accuracy(
+        y_true, y_pred, reference_pred=reference_pred, average="worst", sample_weight=sample_weight
     )
-    cells = correctness_groups(y_true, reference_pred)
     worst_class = worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight)
-    worst_cell = min(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
     # The class counts twice: it has many samples, and the worst group may have few.
-    return (2 * worst_class + worst_cell) / 3
+    return (2 * worst_class + worst_group) / 3
 
 
 def accuracy_in(
@@ -238,12 +236,6 @@ def accuracy_in(
     if not by:
         raise InputError("No sample of positive weight is in any group; check groups.")
     return by
-
-
-def correctness_groups(y_true: Array, reference_pred: Array) -> Array:
-    """Index of the class × correctness group of each sample."""
-    _, class_index = np.unique(y_true, return_inverse=True)
-    return np.asarray(2 * class_index + (reference_pred != y_true))
 
 
 @documented
@@ -388,8 +380,8 @@ def correctness_group_accuracy(
     y_true, y_pred, reference_pred = check_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
-    cells = correctness_groups(y_true, reference_pred)
-    accuracies = list(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
+    groups = 2 * np.unique(y_true, return_inverse=True)[1] + (reference_pred != y_true)
+    accuracies = list(accuracy_in(of_labels(groups), y_true == y_pred, sample_weight).values())
     return float(np.mean(accuracies)) if average == "mean" else min(accuracies)
 
 

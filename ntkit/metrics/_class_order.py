@@ -92,8 +92,15 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     true, predicted = _positions(y, classes), _positions(y_pred, classes)
     known = (true >= 0) & (predicted >= 0)
     true, predicted, n_classes = true[known], predicted[known], len(classes)
-    first = _every_other(true)
-    order = _best_order(true[first], predicted[first], n_classes)
+    # Every other sample of each class chooses the class of each position with most correct samples;
+    # in a tie, the present one.
+    by_class = np.argsort(true, kind="stable")
+    rank = np.empty(len(true), dtype=np.intp)
+    rank[by_class] = np.arange(len(true)) - np.searchsorted(true[by_class], true[by_class])
+    first = rank % 2 == 0
+    counts = 0.5 * np.eye(n_classes)
+    np.add.at(counts, (predicted[first], true[first]), 1)
+    order = linear_sum_assignment(counts, maximize=True)[1]
     moved = np.flatnonzero(order != np.arange(n_classes))
     if not len(moved) or not _is_far_better(true[~first], predicted[~first], order, moved):
         return None
@@ -117,23 +124,6 @@ def _positions(labels: Array, classes: Array) -> Array:
     """Index of each label among the classes; −1 if it is not one of them."""
     index = {label: i for i, label in enumerate(classes.tolist())}
     return np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
-
-
-def _every_other(true: Array) -> Array:
-    """Every other sample of each class."""
-    rank = np.empty(len(true), dtype=np.intp)
-    order = np.argsort(true, kind="stable")
-    starts = np.searchsorted(true[order], true[order], side="left")
-    rank[order] = np.arange(len(true)) - starts
-    return np.asarray(rank % 2 == 0)
-
-
-def _best_order(true: Array, predicted: Array, n_classes: int) -> Array:
-    """Class of each position with most correct samples; in a tie, the present one."""
-    counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (predicted, true), 1)
-    counts[np.diag_indices(n_classes)] += 0.5
-    return np.asarray(linear_sum_assignment(counts, maximize=True)[1])
 
 
 def _is_far_better(true: Array, predicted: Array, order: Array, moved: Array) -> bool:

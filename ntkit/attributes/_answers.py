@@ -40,23 +40,7 @@ _LONGEST = 200  # characters of a person's name, or of a time
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer of a person on one finding.
-
-    Attributes
-    ----------
-    name : str
-        Name of the attribute, such as ``word:film``.
-    answer : str
-        "spurious", "legitimate" or "unsure". "invariant" is the answer on a change that does not
-        alter the right answer; the name is then "change " and the text form of the change, which is
-        also the value.
-    values : tuple of tuple of str
-        Attributes for each value; those of the first value mean the same as the finding.
-    rules : mapping of str to Rule
-        For attributes of a layer: rules that compute them for other samples.
-    by, at : str or None
-        Name of the person, and an ISO 8601 time in UTC.
-    """
+    """Answer of a person on one finding."""
 
     name: str
     answer: str

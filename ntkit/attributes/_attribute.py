@@ -24,28 +24,7 @@ _SHOWN = 6  # values in a sentence
 
 @dataclass(frozen=True)
 class Group:
-    """Samples of one group, and the accuracy of a head on them.
-
-    Attributes
-    ----------
-    name : str
-        Class and value of each attribute.
-    count : int
-        Samples assigned to the group.
-    accuracy : float
-        Accuracy on these samples, in [0, 1]; NaN if they are too few.
-    interval : tuple of float
-        Wilson's interval of 95 %.
-    n_known : int
-        Samples whose group a person named; the others are inferred.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import Group
-    >>> print(Group.of("cat × snow", np.arange(8) < 6, np.arange(8) > 2, n_known=4))
-    50.0 % [18.8, 81.2] of the 6 of cat × snow (2 of them inferred)
-    """
+    """Samples of one group, and the accuracy of a head on them."""
 
     name: str
     count: int

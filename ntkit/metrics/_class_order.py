@@ -13,6 +13,8 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 # A permutation is reported only if it is beyond doubt; a bad or biased model is not a permuted one.
+# One half of each class chooses the order, and the other half tests it (McNemar's exact test), so
+# that the choice among all orders cannot bias the test.
 _LEAST_GAIN = 0.4  # of the accuracy on the classes that change places
 _LEAST_RATIO = 2.0
 _MOST_P = 1e-6
@@ -44,45 +46,7 @@ class ClassOrder:
 
 
 def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrder | None:
-    """Find an order of the classes that fits the labels far better than the present one.
-
-    One half of each class chooses the order (the assignment with most correct samples), and the
-    other half tests it, so that the choice among all orders cannot bias the test. An order counts
-    under four conditions on the classes that it moves: at most half as many samples are right in
-    the present order, the gain is at least 40 percentage points, McNemar's exact test gives p <
-    1e-6, and nine of ten moved classes gain. So a small set, a weak model, or a model with 40 %
-    accuracy on two classes never counts. A model whose shortcut is reversed in a set can count, so
-    use samples like the training samples.
-
-    Parameters
-    ----------
-    y : array-like of shape (N,)
-        Class labels.
-    y_pred : array-like of shape (N,)
-        Predictions of the model's own head.
-    classes : array-like of shape (C,)
-        The classes, in the present order of the model's logits.
-
-    Returns
-    -------
-    ClassOrder or None
-        With ``classes`` (C,) in the order that fits the labels, ``moved`` (positions that differ),
-        ``accuracy`` and ``permuted_accuracy`` of the two orders, ``n_samples`` and ``sentence()``.
-        None if there is no such order.
-
-    Raises
-    ------
-    InputError
-        If the numbers of labels and predictions differ.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.metrics import class_order
-    >>> y = np.tile([0, 1, 2], 50)
-    >>> class_order(y, (y + 1) % 3, [0, 1, 2]).classes
-    array([2, 0, 1])
-    """
+    """Find an order of the classes that fits the labels far better than the present one."""
     y, y_pred, classes = (np.atleast_1d(np.asarray(a)) for a in (y, y_pred, classes))
     if y.shape != y_pred.shape:
         raise InputError(

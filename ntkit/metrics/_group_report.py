@@ -98,25 +98,7 @@ _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One row of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group.
-
-    Attributes
-    ----------
-    kind : {"class", "group", "summary"}
-        Kind of the row.
-    label : object
-        Class, group or name of the summary.
-    count : int
-        Number of samples.
-    accuracy, interval : float, (float, float)
-        Accuracy and its confidence interval.
-    accuracy_before, interval_before : float, (float, float) or None
-        The same for the predictions before.
-    change_interval : (float, float) or None
-        Interval of ``accuracy - accuracy_before``, paired by sample.
-    which : object or None
-        For a worst-of summary: the class or group with that accuracy.
-    """
+    """One row of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group."""
 
     kind: Kind
     label: Any
@@ -142,7 +124,8 @@ class GroupReport:
     ----------
     rows : tuple of ReportRow
         Classes, groups, then the summaries "average" and "worst class". With group labels also
-        "worst group" and "mean of groups".
+        "worst group" and "mean of groups". A row has ``kind``, ``label``, ``count``, ``accuracy``
+        in [0, 1] and its ``interval``; compared, also those ``_before`` and ``change_interval``.
     confidence : float
         Coverage of the intervals.
     grouped : bool

@@ -423,8 +423,6 @@ def test_unfitted_estimators_and_reports_without_groups_are_refused(two):
             NeuronDisplay.from_estimator(clf, two.Z, two.y, neuron=0)
     for clf, before in ((NeuronTuneClassifier(), None), (two.clf, LogisticRegression())):
         with pytest.raises(NotFittedError):
-            GroupAccuracyDisplay.from_estimator(
-                clf, two.Z, two.y, groups=two.groups, before=before
-            )
+            GroupAccuracyDisplay.from_estimator(clf, two.Z, two.y, groups=two.groups, before=before)
     with pytest.raises(InputError, match="made without group labels"):
         GroupAccuracyDisplay(group_report(two.y, two.y)).plot()

@@ -67,10 +67,6 @@ def test_nothing_to_see():
     assert layers({}).n_samples == 0
 
 
-def test_what_a_layer_says_is_inferred():
-    assert not layers({"a": X}).exact
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -139,7 +135,7 @@ RULE = {
 }
 
 
-@settings(deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(RULE, JSON)))
 def test_whatever_stands_in_a_file_is_a_rule_or_none(other):
     rule = Rule.from_dict(RULE | other)

@@ -465,15 +465,13 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         )
     sides = _sides(path, name, entry.get("values", [[name]]))
     rules = _rules(path, name, entry.get("rules", {}))
-    for key, what in (("by", "the author of"), ("at", "the time of")):
+    for key, what in (("by", "author"), ("at", "time")):
         value = entry.get(key)
         if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
             raise _refusal(
                 path,
-                (
-                    f"{what} the answer on {name!r:.80} is not a text of at most {_LONGEST} "
-                    "characters"
-                ),
+                f"the {what} of the answer on {name!r:.80} is not a text of at most {_LONGEST} "
+                "characters",
             )
     return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
 

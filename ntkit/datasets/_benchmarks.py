@@ -47,7 +47,7 @@ class BenchmarkSamples(Samples):
     group_names : tuple of str
         Names of the groups 0, 1, …, or of the columns of the matrix.
     DESCR : str
-        Description and source of the data.
+        Description and source of the data, with the papers.
     """
 
     target_names: tuple[str, ...] = ()
@@ -346,10 +346,6 @@ def load_waterbirds(
     `WILDS <https://wilds.stanford.edu>`__. Papers report the average accuracy weighted by the
     training set's groups: :func:`ntkit.metrics.weighted_average_accuracy`.
 
-    References
-    ----------
-    Sagawa et al., ICLR 2020, `arXiv 1911.08731 <https://arxiv.org/abs/1911.08731>`__.
-
     Examples
     --------
     A folder as unpacked, but with two images only:
@@ -433,11 +429,6 @@ def load_celeba(
         the files' names.
 
     {benchmark.problems}
-
-    References
-    ----------
-    Liu et al., ICCV 2015, `arXiv 1411.7766 <https://arxiv.org/abs/1411.7766>`__; groups: Sagawa et
-    al., ICLR 2020, `arXiv 1911.08731 <https://arxiv.org/abs/1911.08731>`__.
     """
     _check_arguments(split, preprocessing, ImagePreprocessing)
     if target == spurious:
@@ -535,13 +526,6 @@ def load_imagenet9(
         crabs, so class 7 has no test sample.
 
     {benchmark.problems}
-
-    References
-    ----------
-    ReBias: Bahng et al., ICML 2020, `arXiv 1910.02806 <https://arxiv.org/abs/1910.02806>`__. The 42
-    classes of the nine are in ``ntkit/datasets/imagenet9.csv``; LBC
-    (`code <https://github.com/gtzheng/LBC>`__) uses the same. ImageNet-A: Hendrycks et al., CVPR
-    2021, `arXiv 1907.07174 <https://arxiv.org/abs/1907.07174>`__.
     """
     _check_arguments(split, preprocessing, ImagePreprocessing)
     root = IMAGENET9.find(folder, ["imagenet-a" if split == "test" else split], kind="folder")
@@ -684,11 +668,6 @@ def load_multinli(
         shape (N,), ``2 * y + negation``.
 
     {benchmark.problems}
-
-    References
-    ----------
-    Williams et al., NAACL 2018, `arXiv 1704.05426 <https://arxiv.org/abs/1704.05426>`__; groups and
-    split: Sagawa et al., ICLR 2020, `arXiv 1911.08731 <https://arxiv.org/abs/1911.08731>`__.
     """
     _check_arguments(split, preprocessing, TextPreprocessing)
     labels, pairs = _labelled_pairs(folder)
@@ -800,12 +779,6 @@ def load_civilcomments(
     -----
     The file's column ``identity_any`` is different and not used here: it counts 24 identities, not
     eight.
-
-    References
-    ----------
-    Borkan et al., WWW 2019, `arXiv 1903.04561 <https://arxiv.org/abs/1903.04561>`__; split and
-    groups: Koh, Sagawa et al. (`WILDS <https://wilds.stanford.edu>`__), ICML 2021, `arXiv
-    2012.07421 <https://arxiv.org/abs/2012.07421>`__.
     """
     _check_arguments(split, preprocessing, TextPreprocessing)
     if groups not in ("any_identity", "wilds"):

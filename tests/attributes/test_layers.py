@@ -81,6 +81,9 @@ def test_what_is_refused(given, message):
         layers({"a": given})
     with pytest.raises(InputError, match="samples"):
         layers({"a": X, "b": X[1:]})
+    rule = layers({"a": X}).rule("layer:a #3 deviation high")
+    with pytest.raises(InputError, match="reads column 7 of 'a', which has 4"):
+        rule.values(X[:, :4])
 
 
 # -- read from other samples --------------------------------------------------------------------
@@ -113,12 +116,6 @@ def test_columns_of_a_matrix_have_rules_and_other_names_have_none():
     assert feature_set.without(["embedding #1 low"]).rule("embedding #1 high") is not None
     for name in ("layer:b #0 mean high", "layer:a cluster", "layer:a #0 high", "layer:a"):
         assert layers({"a": X}).rule(name) is None
-
-
-def test_a_rule_of_another_model_is_refused():
-    rule = layers({"a": X}).rule("layer:a #3 deviation high")
-    with pytest.raises(InputError, match="reads column 7 of 'a', which has 4"):
-        rule.values(X[:, :4])
 
 
 JSON = st.recursive(

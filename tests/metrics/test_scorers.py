@@ -220,19 +220,6 @@ def test_cross_validate_with_every_scorer(pipe, data):
     assert found["test_worst_group_accuracy"] == pytest.approx(expected)
 
 
-@pytest.mark.usefixtures("routing")
-def test_sample_weight_beside_the_group_labels(data):
-    X, y, groups = data
-    pipe = make_pipeline(
-        StandardScaler().set_fit_request(sample_weight=False),
-        LogisticRegression().set_fit_request(sample_weight=True),
-    )
-    search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, error_score="raise")
-    search.fit(X, y, sensitive=groups, sample_weight=np.ones(len(y)))
-    plain = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3).fit(X, y, sensitive=groups)
-    assert search.best_score_ == pytest.approx(plain.best_score_)
-
-
 def test_routing_must_be_on():
     for make in (
         worst_group_scorer,

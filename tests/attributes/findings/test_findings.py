@@ -58,6 +58,10 @@ def test_cells_are_counts_and_wilsons():
     assert sum(group.count for group in one.groups) == len(values)
     assert one.n == values[:, 0].sum()
     assert one.share == pytest.approx(values[p.y_index == one.goes_with, 0].mean())
+    again = json.loads(json.dumps(one.as_dict(), allow_nan=False))
+    assert (again["name"], again["groups"][0]["count"]) == ("word:0", one.groups[0].count)
+    assert f"{100 * one.share:.1f} % of its samples have it" in str(one)
+    assert f"{100 * one.worst.accuracy:.1f} %" in str(one)
 
 
 def test_examples_are_what_they_are_called():
@@ -69,16 +73,6 @@ def test_examples_are_what_they_are_called():
         assert rows or name == "agreeing, wrong"
         assert (agrees[list(rows)] == (how == "agreeing")).all()
         assert (p.wrong[list(rows)] == (what == "wrong")).all()
-
-
-def test_json_and_sentence():
-    values, p = planted()
-    one = find_findings([view_of(values)], p, 0.05).findings[0]
-    again = json.loads(json.dumps(one.as_dict(), allow_nan=False))
-    assert again["name"] == "word:0"
-    assert again["groups"][0]["count"] == one.groups[0].count
-    assert f"{100 * one.share:.1f} % of its samples have it" in str(one)
-    assert f"{100 * one.worst.accuracy:.1f} %" in str(one)
 
 
 def null(seed, n=800, noise=0.1, agreement=0.5):

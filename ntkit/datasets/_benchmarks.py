@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -160,7 +160,7 @@ def _check_arguments(
         )
 
 
-def _shown(counts: Sequence[int]) -> str:
+def _shown(counts: Iterable[Any]) -> str:
     return ", ".join(str(int(count)) for count in counts)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,8 @@ from ntkit.head import LinearHead
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+T = TypeVar("T")
 
 # Okabe and Ito's colours, which people with a colour vision deficiency can distinguish.
 BLACK, GREY, PALE = "#000000", "#767676", "#dddddd"
@@ -64,6 +66,24 @@ def width_of(ax: Axes) -> float:
     return float(ax.get_window_extent().width / ax.figure.dpi)
 
 
+def height_of(ax: Axes) -> float:
+    """Height of the axes in inches."""
+    return float(ax.get_window_extent().height / ax.figure.dpi)
+
+
+def first_of(rows: Sequence[T], most: int, key: Callable[[T], float]) -> list[T]:
+    """All rows in their order, or those with the smallest keys, smallest first."""
+    return list(rows) if len(rows) <= most else sorted(rows, key=key)[: max(1, most)]
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Give each row its name, the first one at the top, and space for one line of a legend."""
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    headroom(ax, 1)
+
+
 def font_size(ax: Axes) -> float:
     """Size of text, in points, that is readable in axes of this width."""
     return float(np.clip(5.2 + 0.55 * width_of(ax), 7, 12))
@@ -82,12 +102,6 @@ def label_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "")
 def _wrapped(text: str, inches: float, size: float) -> str:
     # Long tick labels will take some space from the axes in the layout of the figure.
     return "\n".join(textwrap.wrap(text, max(16, int(0.85 * inches * 72 / (0.5 * size)))))
-
-
-def show_grid(ax: Axes, axis: Literal["x", "y"]) -> None:
-    """Draw faint lines at the ticks of an axis, behind the data."""
-    ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
 
 
 def show_legend(
@@ -113,11 +127,6 @@ def show_legend(
     )
 
 
-def height_of(ax: Axes) -> float:
-    """Height of the axes in inches."""
-    return float(ax.get_window_extent().height / ax.figure.dpi)
-
-
 def legend_share(ax: Axes, n_lines: int) -> float:
     """Share of the axes' height that a legend of so many lines takes, at most a half."""
     return min(0.5, (1.7 * n_lines * font_size(ax) + 8) / 72 / max(height_of(ax), 1e-6))
@@ -127,11 +136,6 @@ def headroom(ax: Axes, n_lines: int) -> None:
     """Move the data down, so that a legend of so many lines has space above them."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, low + (high - low) / (1 - legend_share(ax, n_lines)))
-
-
-def percent_tick(value: float, _: object = None) -> str:
-    """Return a share as percent, for the ticks of an axis."""
-    return f"{100 * value:.4g} %"
 
 
 def short(name: object, most: int = 24) -> str:

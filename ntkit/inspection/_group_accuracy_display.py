@@ -159,7 +159,7 @@ class GroupAccuracyDisplay(draw.Display):
             raise InputError("The report was made without group labels; pass it groups.")
         ax = self._axes(ax)
         rows = [row for row in self.report.rows if row.kind == "group"]
-        self.shown_ = _worst(rows, max_groups)
+        self.shown_ = draw.first_of(rows, max_groups, lambda row: row.accuracy)
         compared = rows[0].accuracy_before is not None
         self.before_ = self.worst_before_ = None
         if compared:
@@ -183,15 +183,13 @@ class GroupAccuracyDisplay(draw.Display):
         coverage = f"{100 * self.report.confidence:g} % interval"
         draw.label_axes(ax, xlabel=f"accuracy, {coverage}", title=title)
         letters = int(np.clip(6 * draw.width_of(ax), 16, 40))
-        ax.set_yticks(
-            range(n), [f"{draw.short(row.label, letters)}  ({row.count})" for row in self.shown_]
-        )
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(draw.percent_tick)
-        draw.show_grid(ax, "x")
-        ax.tick_params(axis="y", length=0)
-        ax.set_ylim(n - 0.5, -0.5)
-        draw.headroom(ax, 1)
+        ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+        ax.grid(axis="x", color=draw.GREY, alpha=0.25, linewidth=0.6)
+        ax.set_axisbelow(True)
+        draw.name_rows(
+            ax, [f"{draw.short(row.label, letters)}  ({row.count})" for row in self.shown_]
+        )
         entries = [
             ("o", draw.BLUE, draw.BLUE, "accuracy"),
             ("D", draw.VERMILLION, draw.VERMILLION, "worst group"),
@@ -208,13 +206,6 @@ class GroupAccuracyDisplay(draw.Display):
             for m, color, face, text in entries
         ]
         draw.show_legend(ax, handles, "upper left", ncols=3)
-
-
-def _worst(rows: list[ReportRow], most: int) -> list[ReportRow]:
-    """All rows in their order, or those of the smallest accuracies, smallest first."""
-    if len(rows) <= most:
-        return rows
-    return sorted(rows, key=lambda row: row.accuracy)[: max(1, most)]
 
 
 def _figures(row: ReportRow, before: bool) -> tuple[float, float, float]:

@@ -189,7 +189,13 @@ class NeuronTuneClassifierCV(StudyClassifier):
 
     def _choose(self, study: Study, to_split: dict[str, Any], to_score: dict[str, Any]) -> None:
         """Score the path on every fold, choose, and refit the choice to all samples."""
-        self.scores_ = self._figures(study, get_scorer(self.scoring), to_split, to_score)
+        self.candidates_, scorer = self._candidates(), get_scorer(self.scoring)
+        splits = list(self._splits(study.train, to_split))
+        of_fold = partial(_with_config, get_config(), self._scores_of_fold)
+        folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(of_fold)(study, train, test, scorer, to_score) for train, test in splits
+        )
+        self.scores_ = np.stack(folds, axis=1)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
         chosen, self.best_score_ = self.candidates_[best], float(mean[best])
@@ -202,23 +208,6 @@ class NeuronTuneClassifierCV(StudyClassifier):
         self.coef_, self.intercept_, self.n_iter_ = clf.coef_, clf.intercept_, clf.n_iter_
         self.erm_head_, self.suppressed_ = clf.erm_head_, clf.suppressed_
         self.spuriousness_scores_ = clf.spuriousness_scores_
-
-    def _figures(
-        self,
-        study: Study,
-        scorer: Any,
-        to_split: dict[str, Any] | None = None,
-        to_score: dict[str, Any] | None = None,
-    ) -> Array:
-        """Scores of every candidate on every fold: shape (T, F), or (T, F, ·)."""
-        self._validate_params()
-        self.candidates_ = self._candidates()
-        splits = list(self._splits(study.train, to_split or {}))
-        of_fold = partial(_with_config, get_config(), self._figures_of_fold)
-        folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(of_fold)(study, train, test, scorer, to_score or {}) for train, test in splits
-        )
-        return np.stack(folds, axis=1)
 
     def _candidates(self) -> list[dict[str, Any]]:
         grid = {
@@ -268,19 +257,16 @@ class NeuronTuneClassifierCV(StudyClassifier):
                 raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
             yield train, test
 
-    @classmethod
-    def _shared_parameters(cls, estimator: Any) -> dict[str, Any]:
-        """Parameters that an estimator and the search have in common."""
-        names = {*cls._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
-        return {name: getattr(estimator, name) for name in names - {"verbose"}}
-
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         # The scoring already measures the cost of a mask.
-        all_parameters = self._shared_parameters(self) | {"max_cost": None} | parameters
-        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**all_parameters))
-        return estimator
+        shared = {*self._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
+        values = {name: getattr(self, name) for name in shared - {"verbose"}}
+        clf: NeuronTuneClassifier = clone(
+            NeuronTuneClassifier(**(values | {"max_cost": None} | parameters))
+        )
+        return clf
 
-    def _figures_of_fold(
+    def _scores_of_fold(
         self, study: Study, train: Array, test: Array, scorer: Any, params: dict[str, Any]
     ) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
@@ -291,7 +277,7 @@ class NeuronTuneClassifierCV(StudyClassifier):
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
         params = _check_method_params(rows.X, params, indices=test)
-        figures, current = list[Any](), None
+        scores, current = list[Any](), None
         tunings: dict[Any, Any] = {}
         for candidate in self.candidates_:
             clf.set_params(**candidate)
@@ -299,8 +285,8 @@ class NeuronTuneClassifierCV(StudyClassifier):
             if tuning is None:
                 tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
             current = clf._retrain(stage, tuning, start=current)
-            figures.append(scorer(clf, X_test, y_test, **params))
-        return np.array(figures, dtype=float)
+            scores.append(scorer(clf, X_test, y_test, **params))
+        return np.array(scores, dtype=float)
 
     def _counts_rows(self) -> bool:
         return True

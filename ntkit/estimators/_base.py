@@ -314,6 +314,7 @@ class StudyClassifier(ClassifierMixin, FitsRows):
         self.n_iter_ = np.array([max(1, head.n_iter)])
 
 
+@documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class FromHead(StudyClassifier):
     """Base of the classifiers that start from an original head."""

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ntkit._text import counted, plain
 from ntkit._types import Array
 from ntkit.attributes import words
-from ntkit.attributes.findings import Finding, holm
+from ntkit.attributes.findings import Finding
 from ntkit.changes import (
     PARTS,
     Change,
@@ -29,7 +29,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import more_often, share_bounds
+from ntkit.metrics import holm, more_often, share_bounds
 from ntkit.pages.audit_page import column_of
 from ntkit.samples import Inputs, Samples
 

@@ -662,7 +662,7 @@ def zip_file(folder):
 
 
 def odd_path(path, kind):
-    """Make something at a path that is no file; the path to use."""
+    """Make something at a path that is not a file; the path to use."""
     if kind == "folder":
         path.mkdir()
     elif kind == "fifo":

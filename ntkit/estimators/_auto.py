@@ -1,4 +1,4 @@
-"""AutoDebiasClassifier: choose a retraining method from the data, without group labels."""
+"""AutoDebiasClassifier: retrain with balanced errors, classes or attributes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,11 @@ from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
-    AS_GOOD,
-    BESIDE,
-    ERROR_RECOVERY,
     LEAST_ERRORS,
-    CellsTried,
     Outcome,
     PenaltyPath,
     Rows,
     Study,
-    checked_alphas,
     class_error_rates,
     correctness_balanced,
     correctness_groups,
@@ -39,133 +34,57 @@ from ntkit.study import (
     group_balanced,
     judged_groups,
     penalty_path,
-    shift_pvalue,
 )
 
-VALIDATION, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
-VALIDATION_CELLS = "cell-balanced on X_val"
-GROUPS = "group-balanced"
+AUTO, CELLS, GROUPS, BALANCED = "auto", "cell-balanced", "group-balanced", "class-balanced"
+VALIDATION = "class-balanced on X_val"
 DONE = {
-    VALIDATION: "class-balanced retraining on the validation set",
-    BALANCED: "class-balanced retraining",
     CELLS: "correct and misclassified samples of each class get equal weight",
     GROUPS: "the values of each attribute get equal weight in each class",
-    VALIDATION_CELLS: (
-        "correct and misclassified samples of the validation set alone get equal "
-        "weight in each class"
-    ),
+    BALANCED: "class-balanced retraining",
+    VALIDATION: "class-balanced retraining on the validation set",
 }
-
-
-def learns(
-    rows: Rows,
-    unseen: Outcome,
-    plain: Outcome | None,
-    cells: Outcome | None,
-    least: int,
-    n_classes: int,
-) -> tuple[bool, float, str]:
-    """Step 3 of ``auto``: whether balancing class × correctness groups learns errors, not noise."""
-    # Also returns the lower bound of the error recovery rate (or NaN), and the reason.
-    n_errors = np.bincount(rows.y_index[unseen.wrong & (rows.weight > 0)])
-    enough = int((n_errors >= least).sum()) >= max(2, n_classes / 2)
-    errors = class_error_rates(rows, unseen.wrong)
-    rate = (
-        f"The class-balanced baseline misclassifies {100 * errors.mean():.1f} % of each class "
-        "on average"
-    )
-    tried = None
-    if enough and plain is not None and cells is not None:
-        tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
-    if tried is None or np.isnan(tried.error_recovery):
-        lacking = f"fewer than two classes, or half of them, have {least} errors"
-        return False, float("nan"), f"{rate}. But {lacking}: too few to distinguish bias from noise"
-    share = f"{100 * max(0.0, tried.error_recovery):.0f} %"
-    if tried.error_recovery < ERROR_RECOVERY:
-        why = (
-            f"Balancing correct and misclassified samples fixes {share} of these errors (lower "
-            f"bound), less than {100 * ERROR_RECOVERY:.0f} %, so they may be noise"
-        )
-    elif not tried.worth_it:
-        left = (
-            "of the errors that class-balanced retraining with another penalty leaves, it fixes "
-            f"less than {100 * BESIDE:.0f} % (lower bound), so they may be noise"
-        )
-        if np.isnan(tried.beside):
-            left = (
-                "class-balanced retraining with another penalty leaves fewer than "
-                f"{LEAST_ERRORS} errors, too few to tell"
-            )
-        why = (
-            f"Balancing correct and misclassified samples fixes {share} of these errors. But {left}"
-        )
-    else:
-        why = (
-            f"Balancing correct and misclassified samples fixes at least {share} of these errors "
-            "on unseen samples. Noise cannot be fixed like this, so the errors have a pattern that "
-            "the head has not learned"
-        )
-    return tried.worth_it, tried.error_recovery, f"{rate}. {why}"
-
-
-_LEARNED_VALIDATION = 0.25
 
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class AutoDebiasClassifier(ValidatedClassifier):
-    r"""Choose and fit the last-layer retraining that suits the data.
+    r"""Retrain the last layer with balanced errors, if another head can learn them.
 
-    Needs embeddings and class labels; no group labels. A validation set (``X_val``) is used if it
-    is less biased than the training set. With ``recipe="group-balanced"`` the classifier balances
-    the classes × attributes that you pass.
+    Needs embeddings and class labels; no group labels.
 
-    1. A class-balanced baseline is fitted on the training set T. Its ridge has weight 1 on the mean
-       loss, or less if that costs more than 4 percentage points of mean class accuracy. Its errors
-       are cross-fitted on T and plain on the validation set V.
-    2. V counts as better balanced if two conditions hold. First, the baseline errs more on V than
-       on T, in one class (Fisher's exact test) or in all (Mantel and Haenszel's), with Bonferroni's
-       correction. Second, retraining on V fixes its errors: the lower bound of the error recovery
-       rate on unseen samples of V is at least a quarter. A network that memorised T errs more on V
-       as well, but retraining does not fix those errors. Then the result is class-balanced
-       retraining on V.
-    3. Else the class × correctness groups are balanced on T and V, if that fixes the errors on
-       unseen samples. The lower bounds must be at least 8 % of the baseline's errors, and 12 % of
-       the errors of class-balanced retraining with its own penalty. If more errors on V show that
-       the network may have memorised T, wrong labels included, this step uses V alone.
-    4. Else the errors do not prove bias: class-balanced retraining on T and V.
+    1. A class-balanced baseline is fitted on the training set T. Its errors are cross-fitted on T
+       and plain on the validation set V.
+    2. A head is retrained on T and V. The correct and the misclassified samples of each class get
+       equal weight, unless a class has fewer than 10 of either. No weight grows more than
+       fiftyfold.
+    3. This head is taken if it recovers errors on unseen samples: the lower 99 % bound of its error
+       recovery rate must be above 0. Else the result is class-balanced retraining on T and V.
 
     The *error recovery rate* compares two heads on the errors of a class: the share of the errors
     that another head gets right, minus the share of correct samples, equally far from the boundary,
-    that it loses. It is the mean over the classes with at least 10 errors (20 if V is used alone).
-    There must be two such classes, and half of all. Wrong labels and overlapping classes have a
-    rate of about 0. With few errors, or much noise in addition to a shortcut, step 3 is not taken,
-    because such errors cannot be distinguished from noise. Set ``recipe`` if you know better.
+    that it loses. It is the mean over the classes with at least 10 errors. There must be two such
+    classes, and half of all. Wrong labels and overlapping classes have a rate of about 0.
+
+    Errors that can be learned may still come from a weak signal instead of a shortcut; then the new
+    head learns the shortcut. :func:`ntkit.debias` with ``method="auto"`` names what the new head
+    relies on more.
 
     No neuron is suppressed. The penalty refers to embeddings standardised on T. It is chosen by
-    cross-validated accuracy: the mean over the worse half of the classes (2, 4) or over the class ×
-    correctness groups (3). The constants were chosen on a few data sets, so nothing here is a
-    guarantee.
+    cross-validated accuracy: the mean over the class × correctness groups, or over the worse half
+    of the classes or groups for other recipes.
 
     Parameters
     ----------
     recipe : str, default="auto"
-        Retraining method; "auto" chooses as above. "class-balanced" and "cell-balanced" (over class
-        × correctness groups) use all samples; "class-balanced on X_val" and "cell-balanced on
-        X_val" use the validation set alone. "group-balanced" balances the classes × attributes that
-        you pass.
-    validation_balanced : bool, default=None
-        Whether V is better balanced over the groups than T, if you know it; None tests it.
-    frozen_backbone : bool, default=False
-        Whether the network that computes the embeddings was not trained on T, such as a public one.
-        It cannot have memorised T then, so step 2 needs only its first condition.
-    shift_level : float, default=0.01
-        Significance level of step 2; 0 disables the step.
+        What is balanced. "auto" chooses between "cell-balanced" (the class × correctness groups)
+        and "class-balanced" as above. "class-balanced on X_val" uses V alone, which suits a V with
+        little bias. "group-balanced" balances the classes × attributes that you pass.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Candidate ridge weights on the mean loss; scikit-learn's C is 1 / (N alpha). If several are
         equally good, the largest is used.
-    baseline_alpha : float, default=None
-        Ridge weight of the class-balanced baseline; None chooses it as in step 1.
+    baseline_alpha : float, default=1.0
+        Ridge weight of the class-balanced baseline.
     cv : int, default=5
         Folds for errors and for the penalty.
     {tol, max_iter, device, random_state}
@@ -173,26 +92,20 @@ class AutoDebiasClassifier(ValidatedClassifier):
     Attributes
     ----------
     recipe_ : str
-        The method that was used: one of the five recipes.
+        The recipe that was used.
     reason_ : str
-        The reason, in one to three sentences.
+        The reason, in one or two sentences.
     values_ : ndarray of int, shape (N + M, A), or None
         Index of the value of each balanced attribute, for the samples of T and then of V; −1 if it
         is unknown.
-    shift_pvalue_ : float
-        P-value of step 2; NaN without ``X_val``.
-    validation_error_recovery_ : float
-        Lower bound of the error recovery rate in step 2; NaN if it was not computed.
     error_recovery_ : float
-        Lower bound of the error recovery rate in step 3; NaN if it was not computed.
+        Lower bound of the error recovery rate; NaN if it was not computed.
     class_errors_ : ndarray of shape (C,)
-        Cross-fitted error rates of the class-balanced baseline on T.
+        Error rates of the baseline on T and V; with "auto" and "cell-balanced".
+    baseline_head_ : LinearHead
+        Class-balanced baseline on unscaled embeddings; with "auto" and "cell-balanced".
     alpha_ : float
         Chosen ridge weight, one of ``alphas``.
-    baseline_head_ : LinearHead
-        Class-balanced baseline on unscaled embeddings.
-    baseline_alpha_ : float
-        Ridge weight of the class-balanced baseline whose errors step 3 used.
     classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_
         As in :class:`BalancedClassifier`.
 
@@ -211,22 +124,16 @@ class AutoDebiasClassifier(ValidatedClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "recipe": [StrOptions({"auto", VALIDATION, BALANCED, CELLS, VALIDATION_CELLS, GROUPS})],
-        "validation_balanced": ["boolean", None],
-        "frozen_backbone": ["boolean"],
-        "shift_level": [Interval(Real, 0, 1, closed="both")],
+        "recipe": [StrOptions({AUTO, CELLS, BALANCED, VALIDATION, GROUPS})],
         "alphas": ["array-like"],
-        "baseline_alpha": [Interval(Real, 0, None, closed="neither"), None],
+        "baseline_alpha": [Interval(Real, 0, None, closed="neither")],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **ValidatedClassifier._shared_constraints,
     }
 
-    recipe: str = "auto"
-    validation_balanced: bool | None = None
-    frozen_backbone: bool = False
-    shift_level: float = 0.01
+    recipe: str = AUTO
     alphas: Any = ALPHAS
-    baseline_alpha: float | None = None
+    baseline_alpha: float = 1.0
     cv: int = 5
     tol: float = 1e-5
     max_iter: int = 1000
@@ -246,7 +153,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         attributes: Any = None,
         attributes_val: Any = None,
     ) -> AutoDebiasClassifier:
-        """Test the errors of a class-balanced baseline, choose a method, and retrain.
+        """Balance what the recipe names, and retrain.
 
         Parameters
         ----------
@@ -275,173 +182,89 @@ class AutoDebiasClassifier(ValidatedClassifier):
         return self
 
     def _learn(self, study: Study) -> None:
-        self._alphas = checked_alphas(self.alphas)
-        train, validation = study.train, study.validation
-        if validation is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
+        if self.recipe == VALIDATION and study.validation is None:
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val; pass both.")
-        if study.values is None and self.recipe == GROUPS:
+        if self.recipe == GROUPS and study.values is None:
             raise InputError(f"recipe={self.recipe!r} needs attributes; pass them.")
         # Standardising the embeddings only changes the units of the penalty.
-        self._gains = 1 / train.deviations
+        self._gains = 1 / study.train.deviations
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(np.iinfo(np.int32).max))
-
-        alpha, unseen = self._reference(train)
-        reference = self._head_with(alpha, train, self._balanced(train))
-        self.baseline_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
-        self.baseline_alpha_ = alpha
-        if unseen is None:  # too few samples for folds
-            unseen = Outcome.of(reference.logits(train.X), train.y_index)
-        self.class_errors_ = class_error_rates(train, unseen.wrong)
-        self.shift_pvalue_ = self.validation_error_recovery_ = self.error_recovery_ = float("nan")
-        self._hint = ""
+        rows, self.error_recovery_ = study.both, float("nan")
         self.values_ = study.values if self.recipe == GROUPS else None
+        self.recipe_, self.reason_ = self.recipe, "You chose it"
+        if self.recipe in (AUTO, CELLS):
+            unseen = self._baseline(study)
+            self.class_errors_ = class_error_rates(rows, unseen.wrong)
+            weight = correctness_balanced(self._balanced(rows), rows.y_index, unseen.wrong)
+            cells = correctness_groups(rows.y_index, unseen.wrong, rows.weight)
+            path = self._path(rows, weight, cells, worse_half=False, outcomes=self.recipe == AUTO)
+            if self.recipe == AUTO:
+                self._choose(rows, unseen, path.outcome)
         if self.values_ is not None:
-            self.reason_ = "You named the attributes"
-            weight, path = self._over_groups(study.both, self.values_)
-            self._retrain(GROUPS, study.both, weight, path)
-            return
+            weight = group_balanced(rows.weight, rows.y_index, self.values_)
+            path = self._path(rows, weight, judged_groups(rows.weight, rows.y_index, self.values_))
+        elif self.recipe_ != CELLS:
+            rows = study.on("validation").train if self.recipe == VALIDATION else rows
+            weight = self._balanced(rows)
+            path = self._path(rows, weight, 2 * rows.y_index)
+        self.alpha_ = path.alpha
+        self.reason_ = f"{self.reason_}: {DONE[self.recipe_]}."
+        self._set_head(self._heads_with(rows, [weight], [path.alpha])[0])
+
+    def _baseline(self, study: Study) -> Outcome:
+        """Outcome of a class-balanced baseline of T on T and V, of which it has not seen any."""
+        train, validation, alpha = study.train, study.validation, float(self.baseline_alpha)
+        weight = self._balanced(train)
+        head = self._heads_with(train, [weight], [alpha])[0]
+        self.baseline_head_ = LinearHead(head.coef, head.intercept, self.classes_)
+        path = self._path(train, weight, 2 * train.y_index, outcomes=True, alphas=[alpha])
+        unseen = path.outcome  # None with too few samples for folds
+        unseen = Outcome.of(head.logits(train.X), train.y_index) if unseen is None else unseen
         if validation is None:
-            self._decide(train, unseen, train)
-            return
-        unseen_validation = Outcome.of(reference.logits(validation.X), validation.y_index)
-        if self._takes_validation(train, unseen, validation, unseen_validation):
-            path = self._path(validation, outcomes=False)
-            self._retrain(VALIDATION, validation, self._balanced(validation), path)
-        elif self._held_alone():
-            self._decide(validation, self._unseen(validation, unseen_validation), study.both)
-        else:
-            self._decide(study.both, unseen.and_of(unseen_validation), study.both)
+            return unseen
+        return unseen.and_of(Outcome.of(head.logits(validation.X), validation.y_index))
 
-    def _held_alone(self) -> bool:
-        """Whether step 3 leaves out the training set because the network may have memorised it."""
-        memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
-        return self.recipe == VALIDATION_CELLS or (self.recipe == "auto" and memorised)
-
-    def _takes_validation(
-        self, train: Rows, unseen: Outcome, validation: Rows, unseen_validation: Outcome
-    ) -> bool:
-        """Step 2: whether the validation set is better balanced."""
-        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, validation, unseen_validation.wrong)
-        errs_more = (
-            "The class-balanced baseline errs more on the validation set than on the training set "
-            f"(p = {self.shift_pvalue_:.0e}, below {self.shift_level:g})"
-        )
-        if self.recipe != "auto" or self.validation_balanced is not None:
-            self.reason_ = "You said that the validation set is better balanced"
-            return self.recipe == VALIDATION or (
-                self.recipe == "auto" and bool(self.validation_balanced)
-            )
-        if not self.shift_pvalue_ < self.shift_level:
-            return False
-        if self.frozen_backbone:
-            self.reason_ = f"{errs_more}. The network cannot have memorised the training set"
-            return True
-        after = self._path(validation).outcome
+    def _choose(self, rows: Rows, unseen: Outcome, after: Outcome | None) -> None:
+        """Step 3: whether the errors can be learned, so that noise alone does not explain them."""
         if after is not None:
-            error_recovery = error_recovery_rate(
-                validation.y_index, unseen_validation, after, validation.weight
-            )
-            self.validation_error_recovery_ = error_recovery.low
-        if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
-            self.reason_ = (
-                f"{errs_more}. Retraining on the validation set fixes at least "
-                f"{100 * self.validation_error_recovery_:.0f} % of these errors on unseen samples "
-                "of it. Memorisation of the training set does not explain that: the validation set "
-                "is better balanced"
-            )
-            return True
-        self._hint = (
-            f" {errs_more}. A network that memorised its training set has this effect, too. If you "
-            "know that the validation set is better balanced, pass validation_balanced=True."
+            recovered = error_recovery_rate(rows.y_index, unseen, after, rows.weight)
+            self.error_recovery_ = recovered.low
+        learned = self.error_recovery_ > 0
+        self.recipe_ = CELLS if learned else BALANCED
+        share = f"{100 * self.error_recovery_:.0f} %"
+        why = f"Balancing correct and misclassified samples fixes at least {share} of these errors"
+        if np.isnan(self.error_recovery_):
+            why = f"Too few classes have {LEAST_ERRORS} errors to distinguish bias from noise"
+        elif not learned:
+            why = "Balancing correct and misclassified samples may fix none: they may be noise"
+        self.reason_ = (
+            "The class-balanced baseline misclassifies "
+            f"{100 * self.class_errors_.mean():.1f} % of each class on average. {why}"
         )
-        return False
-
-    def _reference(self, rows: Rows) -> tuple[float, Outcome | None]:
-        """Penalty and cross-fitted outcome of a class-balanced baseline of these rows."""
-        if self.baseline_alpha is not None:
-            alpha = float(self.baseline_alpha)
-            return alpha, self._path(rows, alphas=[alpha]).outcome
-        path = self._path(rows)
-        alpha = path.strongest(rows.y_index, rows.weight, most=1.0, within=AS_GOOD)
-        return alpha, path.outcomes.get(alpha)
-
-    def _unseen(self, validation: Rows, otherwise: Outcome) -> Outcome:
-        """Cross-fitted outcome of a class-balanced baseline on the validation set."""
-        # The baseline of the training set errs on all new samples if the network memorised that
-        # set.
-        self.baseline_alpha_, unseen = self._reference(validation)
-        return unseen or otherwise
-
-    def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
-        """Steps 3 and 4: balance the groups of ``rows``, or else the classes of all rows."""
-        # `rows` is the validation set alone if more errors on it show that the network may have
-        # memorised the training set, wrong labels included. `unseen` is the outcome of a
-        # class-balanced baseline.
-        balanced, wrong, asked = self._balanced(rows), unseen.wrong, self.recipe != "auto"
-        if self.recipe == BALANCED:
-            self.reason_ = "You chose it"
-            path = self._path(every, outcomes=False)
-            self._retrain(BALANCED, every, self._balanced(every), path)
-            return
-        weight = correctness_balanced(balanced, rows.y_index, wrong)
-        cells = correctness_groups(rows.y_index, wrong, rows.weight)
-        path = self._path(rows, weight, cells, outcomes=not asked)
-        by_cells = CELLS if rows is every else VALIDATION_CELLS
-        if asked:
-            self.reason_ = "You chose it"
-            self._retrain(by_cells, rows, weight, path)
-            return
-        plain = self._path(rows)
-        # Halves of a validation set, which measure the accuracy cost, must have enough errors as
-        # well.
-        least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
-        learned, self.error_recovery_, self.reason_ = learns(
-            rows, unseen, plain.outcome, path.outcome, least, len(self.classes_)
-        )
-        if learned:
-            self._retrain(by_cells, rows, weight, path)
-            return
-        if every is not rows:
-            plain = self._path(every, outcomes=False)
-        self._retrain(BALANCED, every, self._balanced(every), plain)
-
-    def _retrain(self, recipe: str, rows: Rows, weight: Array, path: PenaltyPath) -> None:
-        self.recipe_, self.alpha_ = recipe, path.alpha
-        self.reason_ = f"{self.reason_}: {DONE[recipe]}.{self._hint}"
-        self._set_head(self._head_with(path.alpha, rows, weight))
 
     def _path(
         self,
         rows: Rows,
-        weight: Array | None = None,
-        cells: Array | None = None,
+        weight: Array,
+        groups: Array,
         *,
-        worse_half: bool = False,
-        outcomes: bool = True,
-        alphas: Sequence[float] | None = None,
+        worse_half: bool = True,
+        outcomes: bool = False,
+        alphas: Any = None,
     ) -> PenaltyPath:
-        """Penalties by class with class-balanced weights, or by the given groups."""
+        """Penalties by the accuracy over groups."""
         return penalty_path(
             self._heads_with,
             rows,
-            self._balanced(rows) if weight is None else weight,
-            2 * rows.y_index if cells is None else cells,
-            alphas=self._alphas if alphas is None else alphas,
-            worse_half=worse_half or cells is None,
+            weight,
+            groups,
+            alphas=self.alphas if alphas is None else alphas,
+            worse_half=worse_half,
             n_splits=self.cv,
             seed=self._seed,
             outcomes=outcomes,
         )
-
-    def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, PenaltyPath]:
-        """Weights that balance class × value, and penalties by these groups."""
-        weight = group_balanced(rows.weight, rows.y_index, sides)
-        groups = judged_groups(rows.weight, rows.y_index, sides)
-        return weight, self._path(rows, weight, groups, worse_half=True, outcomes=False)
-
-    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
-        return self._heads_with(rows, [weight], [alpha])[0]
 
     def _heads_with(
         self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
@@ -466,20 +289,16 @@ def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
 
 def _checked(attributes: Any, n_samples: int, which: str) -> Array:
     """Values of attributes as int, (N, A); negative values are unknown."""
-    matrix = attributes
-    if not sparse.issparse(matrix):
-        matrix = np.asarray(matrix)
-        matrix = matrix[:, None] if matrix.ndim == 1 else matrix
-    if matrix.ndim != 2 or matrix.shape[0] != n_samples or matrix.dtype.kind not in "biuf":
+    dense = attributes.toarray() if sparse.issparse(attributes) else np.asarray(attributes)
+    dense = dense[:, None] if dense.ndim == 1 else dense
+    if dense.ndim != 2 or dense.shape[0] != n_samples or dense.dtype.kind not in "biuf":
         raise InputError(
             f"{which} must be numbers, one row for each of {n_samples} samples and one column for "
-            f"each attribute; got {matrix.dtype} of shape {matrix.shape}."
+            f"each attribute; got {dense.dtype} of shape {dense.shape}."
         )
-    values = matrix.data if sparse.issparse(matrix) else matrix
-    if values.size and not (np.isfinite(values) & (values == np.round(values))).all():
+    if not (np.isfinite(dense) & (dense == np.round(dense))).all():
         raise InputError(
             f"{which} contains values that are not whole numbers; pass 1 if a sample has an "
             "attribute, 0 if not, −1 if that is unknown."
         )
-    dense = matrix.toarray() if sparse.issparse(matrix) else matrix
     return np.maximum(np.asarray(dense, dtype=np.int64), -1)

@@ -31,7 +31,9 @@ from ntkit.extraction import (
 )
 from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
+from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
 from ntkit.model import FrozenModel
@@ -156,72 +158,52 @@ def read_sets(
 def prepared(
     model: FrozenModel,
     sets: Mapping[str, Samples],
+    order: Order,
     *,
-    folder: Path | None,
-    new_head: bool,
     layers: Sequence[str],
-    kept: Path | None,
-    device: str,
     batch_size: int | str | None,
-    force: bool,
-    verbose: bool,
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""
-    if folder is not None:  # the folder may exist, or the disk may be full
+    if order.out is not None and not order.goes_on:  # it may exist, or the disk may be full
         size = 2 * size_of(model.files) + _PAGES
-        check_folder(folder, inputs=input_paths(model, *sets.values()), force=force, size=size)
+        inputs = input_paths(model, *sets.values())
+        check_folder(order.out, inputs=inputs, force=order.force, size=size)
     check_origins(model, sets)
     for samples in sets.values():
         samples.check_lengths()
-    model, cautions = with_classes(model, sets, new_head)  # an assumed order of classes
-    notes = list[str]()
+    model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
     check_sizes(sets)
     inputs = some_inputs(model, sets)
-    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    if not new_head:
-        check_head(embedder, inputs, device=device)
+    options = {"batch_size": batch_size, "verbose": order.verbose}
+    embedder = OnnxEmbedder(model, device=order.device, **options)
+    if not order.new_head:
+        check_head(embedder, inputs, device=order.device)
     contents = {
-        name: cache(partial(sample_digests, samples, verbose=verbose))
+        name: cache(partial(sample_digests, samples, verbose=order.verbose))
         for name, samples in sets.items()
     }
-    passes, computed = dict[str, Embedded](), set[str]()
-    Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
+    passes = dict[str, Embedded]()
+    computed = set[str]()
     for name, samples in sets.items():
-        wanted = layers if name in _POOLED else ()
-        names = [layer for layer in wanted if layer != EMBEDDING]
+        names = [layer for layer in layers if layer != EMBEDDING and name in _POOLED]
         if samples.embedded:
-            embedded = Embedded(samples.X, {}, "store")
-        else:
-            embedded, ran = kept_or_computed(
-                None if kept is None else kept / embeddings_file(name),
-                model,
-                samples,
-                contents[name],
-                partial(_embedded, samples, embedder, names),
-                layers=names,
-            )
-            passes[name] = embedded
-            computed |= {name} if ran else set()
-        Z[name] = LabelledEmbeddings(embedded.Z, samples.y, samples.groups)
-        of_layers[name] = {**embedded.layers} if wanted else {}
-        if EMBEDDING in wanted:
-            of_layers[name] = {**of_layers[name], EMBEDDING: embedded.Z}
-    check_embeddings({name: samples.Z for name, samples in Z.items()})
-    if not new_head and model.head is not None:
-        head, train, validation = model.head, Z["train"], Z["validation"]
-        pred = head.predict(train.Z)
-        # Only the training set shows the class order: in other sets a shortcut may be reversed.
-        check_class_order(pred, train.y, head.classes)
-        judged = (validation.y, head.predict(validation.Z))
-        problem = like_a_guess(*judged, len(head.classes), (train.y, pred))
-        if problem is not None:
-            problem = f"{problem}. {likely_cause(sets['validation'])}"
-            if not trust_inputs:
-                raise InputError(f"{problem} {GO_ON}")
-            cautions.append(problem)
+            passes[name] = Embedded(samples.X, {}, "store")
+            continue
+        passes[name], ran = kept_or_computed(
+            None if order.resume is None else order.resume / embeddings_file(name),
+            model,
+            samples,
+            contents[name],
+            partial(_embedded, samples, embedder, names),
+            layers=names,
+        )
+        computed |= {name} if ran else set()
+    check_embeddings({name: embedded.Z for name, embedded in passes.items()})
+    if not order.new_head and model.head is not None:
+        cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
-    notes += reading_notes(sets)
+    notes = reading_notes(sets)
     cautions += shared_notes(sets, digests)
     for name, samples in sets.items():
         label, count = _rarest(samples.y)
@@ -232,15 +214,18 @@ def prepared(
             )
     if computed:
         notes.append(f"Embeddings computed on: {embedder.device_}.")
-    elif passes:
-        notes.append(f"Embeddings read from {kept}.")
+    elif not all(samples.embedded for samples in sets.values()):
+        notes.append(f"Embeddings read from {order.resume}.")
     return Prepared(
         model,
         sets,
-        Z,
-        passes,
+        {n: LabelledEmbeddings(passes[n].Z, each.y, each.groups) for n, each in sets.items()},
+        {name: embedded for name, embedded in passes.items() if not sets[name].embedded},
         frozenset(computed),
-        of_layers,
+        {
+            name: {**passes[name].layers} | ({EMBEDDING: passes[name].Z} if EMBEDDING in layers else {})
+            for name in _POOLED
+        },
         digests,
         inputs,
         embedder,
@@ -248,6 +233,28 @@ def prepared(
         (*notes, *cautions),
         tuple(cautions),
     )
+
+
+def _like_guesses(
+    head: LinearHead,
+    sets: Mapping[str, Samples],
+    passes: Mapping[str, Embedded],
+    *,
+    trust_inputs: bool,
+) -> list[str]:
+    """Check the class order; raise an error, or warn, if the original model only guesses."""
+    pred = {name: head.predict(passes[name].Z) for name in _POOLED}
+    y = {name: sets[name].y for name in _POOLED}
+    # Only the training set shows the class order: in other sets a shortcut may be reversed.
+    check_class_order(pred["train"], y["train"], head.classes)
+    judged, seen = ((y[name], pred[name]) for name in ("validation", "train"))
+    problem = like_a_guess(*judged, len(head.classes), seen)
+    if problem is None:
+        return []
+    problem = f"{problem}. {likely_cause(sets['validation'])}"
+    if not trust_inputs:
+        raise InputError(f"{problem} {GO_ON}")
+    return [problem]
 
 
 def with_classes(
@@ -286,11 +293,6 @@ def _embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str]) -
     if not layers:
         return Embedded(embedder.transform(samples.X), {}, embedder.device)
     return embedded_with_layers(embedder, samples.X, names=layers)
-
-
-def embeddings_file(name: str) -> str:
-    """Name of the file with the embeddings of a set."""
-    return f"embedded-{name}.npz"
 
 
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -19,12 +18,9 @@ from ntkit._types import Array
 from ntkit.estimators._base import ValidatedClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
     LEAST_ERRORS,
-    Outcome,
-    PenaltyPath,
     Rows,
     Study,
     class_error_rates,
@@ -33,7 +29,7 @@ from ntkit.study import (
     error_recovery_rate,
     group_balanced,
     judged_groups,
-    penalty_path,
+    margins,
 )
 
 AUTO, CELLS, GROUPS, BALANCED = "auto", "cell-balanced", "group-balanced", "class-balanced"
@@ -186,50 +182,54 @@ class AutoDebiasClassifier(ValidatedClassifier):
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val; pass both.")
         if self.recipe == GROUPS and study.values is None:
             raise InputError(f"recipe={self.recipe!r} needs attributes; pass them.")
-        # Standardising the embeddings only changes the units of the penalty.
-        self._gains = 1 / study.train.deviations
         rng = check_random_state(self.random_state)
-        self._seed = int(rng.randint(np.iinfo(np.int32).max))
+        how: dict[str, Any] = {
+            "alphas": self.alphas,
+            # Standardising the embeddings only changes the units of the penalty.
+            "gains": study.train.gains,
+            "n_splits": self.cv,
+            "seed": int(rng.randint(np.iinfo(np.int32).max)),
+        }
         rows, self.error_recovery_ = study.both, float("nan")
         self.values_ = study.values if self.recipe == GROUPS else None
         self.recipe_, self.reason_ = self.recipe, "You chose it"
         if self.recipe in (AUTO, CELLS):
-            unseen = self._baseline(study)
-            self.class_errors_ = class_error_rates(rows, unseen.wrong)
-            weight = correctness_balanced(self._balanced(rows), rows.y_index, unseen.wrong)
-            cells = correctness_groups(rows.y_index, unseen.wrong, rows.weight)
-            path = self._path(rows, weight, cells, worse_half=False, outcomes=self.recipe == AUTO)
+            before = self._baseline(study, how)
+            wrong = before <= 0
+            self.class_errors_ = class_error_rates(rows, wrong)
+            weight = correctness_balanced(rows.balanced(), rows.y_index, wrong)
+            cells = correctness_groups(rows.y_index, wrong, rows.weight)
+            path = self._tuned(rows, weight, cells, **how)
             if self.recipe == AUTO:
-                self._choose(rows, unseen, path.outcome)
+                self._choose(rows, before, path.margin)
         if self.values_ is not None:
             weight = group_balanced(rows.weight, rows.y_index, self.values_)
-            path = self._path(rows, weight, judged_groups(rows.weight, rows.y_index, self.values_))
+            groups = judged_groups(rows.weight, rows.y_index, self.values_)
+            path = self._tuned(rows, weight, groups, worse_half=True, **how)
         elif self.recipe_ != CELLS:
             rows = study.on("validation").train if self.recipe == VALIDATION else rows
-            weight = self._balanced(rows)
-            path = self._path(rows, weight, 2 * rows.y_index)
+            path = self._tuned(rows, rows.balanced(), **how)
         self.alpha_ = path.alpha
         self.reason_ = f"{self.reason_}: {DONE[self.recipe_]}."
-        self._set_head(self._heads_with(rows, [weight], [path.alpha])[0])
+        self._set_head(path.head)
 
-    def _baseline(self, study: Study) -> Outcome:
-        """Outcome of a class-balanced baseline of T on T and V, of which it has not seen any."""
-        train, validation, alpha = study.train, study.validation, float(self.baseline_alpha)
-        weight = self._balanced(train)
-        head = self._heads_with(train, [weight], [alpha])[0]
+    def _baseline(self, study: Study, how: dict[str, Any]) -> Array:
+        """Margins of a class-balanced baseline of T on the rows of T and V, all unseen."""
+        train, validation = study.train, study.validation
+        alphas = [float(self.baseline_alpha)]
+        path = self._tuned(train, train.balanced(), **(how | {"alphas": alphas}))
+        head, unseen = path.head, path.margin
         self.baseline_head_ = LinearHead(head.coef, head.intercept, self.classes_)
-        path = self._path(train, weight, 2 * train.y_index, outcomes=True, alphas=[alpha])
-        unseen = path.outcome  # None with too few samples for folds
-        unseen = Outcome.of(head.logits(train.X), train.y_index) if unseen is None else unseen
+        if unseen is None:  # too few samples for folds
+            unseen = margins(head.logits(train.X), train.y_index)
         if validation is None:
             return unseen
-        return unseen.and_of(Outcome.of(head.logits(validation.X), validation.y_index))
+        return np.append(unseen, margins(head.logits(validation.X), validation.y_index))
 
-    def _choose(self, rows: Rows, unseen: Outcome, after: Outcome | None) -> None:
+    def _choose(self, rows: Rows, before: Array, after: Array | None) -> None:
         """Step 3: whether the errors can be learned, so that noise alone does not explain them."""
         if after is not None:
-            recovered = error_recovery_rate(rows.y_index, unseen, after, rows.weight)
-            self.error_recovery_ = recovered.low
+            self.error_recovery_ = error_recovery_rate(rows.y_index, before, after, rows.weight)
         learned = self.error_recovery_ > 0
         self.recipe_ = CELLS if learned else BALANCED
         share = f"{100 * self.error_recovery_:.0f} %"
@@ -237,39 +237,11 @@ class AutoDebiasClassifier(ValidatedClassifier):
         if np.isnan(self.error_recovery_):
             why = f"Too few classes have {LEAST_ERRORS} errors to distinguish bias from noise"
         elif not learned:
-            why = "Balancing correct and misclassified samples may fix none: they may be noise"
+            why = "Balancing correct and misclassified samples may fix none, so they may be noise"
         self.reason_ = (
             "The class-balanced baseline misclassifies "
             f"{100 * self.class_errors_.mean():.1f} % of each class on average. {why}"
         )
-
-    def _path(
-        self,
-        rows: Rows,
-        weight: Array,
-        groups: Array,
-        *,
-        worse_half: bool = True,
-        outcomes: bool = False,
-        alphas: Any = None,
-    ) -> PenaltyPath:
-        """Penalties by the accuracy over groups."""
-        return penalty_path(
-            self._heads_with,
-            rows,
-            weight,
-            groups,
-            alphas=self.alphas if alphas is None else alphas,
-            worse_half=worse_half,
-            n_splits=self.cv,
-            seed=self._seed,
-            outcomes=outcomes,
-        )
-
-    def _heads_with(
-        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
-    ) -> list[FittedHead]:
-        return self._ridge_heads(rows, weights, alphas, self._gains)
 
 
 def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:

@@ -12,7 +12,7 @@ from ntkit._types import Array
 from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
-from ntkit.study import ERROR_RECOVERY, Outcome, error_recovery_rate
+from ntkit.study import error_recovery_rate, margins
 
 MAX_COST = 0.05
 """Default limit of the accuracy cost of a head, as a share."""
@@ -116,24 +116,14 @@ class AccuracyCost:
             return -self.class_gain <= max_cost + _ROUNDING
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
-    def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
+    def helps(self, max_cost: float = MAX_COST) -> bool:
         """Whether the head is better than the original one, at a cost of at most ``max_cost``.
 
-        A head is better in any of these cases:
-
-        - The lower 70 % bound of its gain is above 0. The gain is that of the mean class accuracy,
-          or of the mean accuracy of the named groups. (Small samples rarely reach a stricter bound,
-          and an equally good head does no harm.)
-        - The same bound is above 0 for the worst of the named groups.
-        - Its error recovery rate is higher than noise would allow.
-        - The errors are known to come from a shortcut (``learnable``), and the share of errors
-          fixed exceeds the share of new errors. With too few errors it is enough that the head does
-          not only add errors.
+        The lower 70 % bound of its gain must be above 0: of the mean class accuracy, or, for groups
+        that a person named, of their mean or of the worst of them. Small samples rarely reach a
+        stricter bound, and an equally good head does no harm.
         """
-        better = self._likely_better or self.error_recovery >= ERROR_RECOVERY
-        only_adds = self.n_new_errors > 0 and self.n_fixed == 0
-        better = better or (learnable and not only_adds and not self.fixed < ERROR_RECOVERY)
-        better = better or (self.by_groups and self._worst_likely_better)
+        better = self._likely_better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
 
     @property
@@ -190,8 +180,8 @@ def accuracy_cost_of(
     # `balanced` then holds the groups of the samples, followed by those of the copies.
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
-    before = Outcome.of(old_logits, y_index)
-    right_before, right = ~before.wrong, pred == y
+    before, right = margins(old_logits, y_index), pred == y
+    right_before = before > 0
     gain = right.astype(float) - right_before
     z = float(norm.ppf(_CONFIDENCE))
     cells = y_index if balanced is None else balanced.value
@@ -208,15 +198,15 @@ def accuracy_cost_of(
         known = balanced.known[balanced.value >= 0]
         n_known, n_inferred = int(known.sum()), int((~known).sum())
     ones = np.ones(len(y))
-    after = Outcome(np.where(right, 1.0, -1.0), ~right)
+    after = np.where(right, 1.0, -1.0)
     return AccuracyCost(
         t=t,
         cost=-float(gain.mean()),
         cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
         class_gain=class_gain,
         class_gain_low=class_gain - z * class_error,
-        error_recovery=error_recovery_rate(y_index, before, after, ones).low,
-        fixed=error_recovery_rate(y_index, before, after, ones, matched=False).low,
+        error_recovery=error_recovery_rate(y_index, before, after, ones),
+        fixed=error_recovery_rate(y_index, before, after, ones, matched=False),
         n_fixed=int((right & ~right_before).sum()),
         n_new_errors=int((~right & right_before).sum()),
         average=float(right.mean()),
@@ -230,11 +220,9 @@ def accuracy_cost_of(
     )
 
 
-def taken(
-    accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool
-) -> AccuracyCost | None:
+def taken(accuracy_costs: Sequence[AccuracyCost], max_cost: float) -> AccuracyCost | None:
     """The accuracy cost with the largest share of the new head that helps; None without any."""
-    good = (each for each in accuracy_costs if each.helps(max_cost, learnable=learnable))
+    good = (each for each in accuracy_costs if each.helps(max_cost))
     return max(good, key=lambda each: each.t, default=None)
 
 

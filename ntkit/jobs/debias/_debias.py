@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import Answer, Answers, Labels, joined_answers, read_answers, write_answers
 from ntkit.attributes.findings import Finding
 from ntkit.changes import changes_given
@@ -22,7 +20,6 @@ from ntkit.extraction import (
     MOST_LAYERS,
     Embedded,
     ImagePreprocessing,
-    Samples,
     TextPreprocessing,
     layer_names,
 )
@@ -37,8 +34,9 @@ from ntkit.jobs.audit import (
 )
 from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
-from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, LabelledEmbeddings, asked_for
-from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
+from ntkit.jobs.debias._choice import Choice, chosen_among
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
 from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
@@ -49,7 +47,7 @@ from ntkit.jobs.debias._invariance import (
     with_changes,
     with_offered,
 )
-from ntkit.jobs.debias._job import ANSWERS_FILE, Folder, Job, Order, write_findings
+from ntkit.jobs.debias._job import Job, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
 from ntkit.jobs.debias._named_attributes import (
     CompletedGroups,
@@ -59,6 +57,7 @@ from ntkit.jobs.debias._named_attributes import (
     named_attributes,
     partly_known,
 )
+from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
@@ -346,7 +345,7 @@ def _repair(
     reader: AttributeReader,
     said: NamedAttributes,
     known: CompletedGroups | None,
-    test: LabelledEmbeddings | None,
+    test: Rows | None,
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     balanced = said.read(reader)
@@ -358,6 +357,7 @@ def _repair(
         data = replace(data, notes=(*data.notes, *invariance.notes))
     compared = {"named": balanced, "known": known, "invariance": invariance}
     comparison = _comparison(order, data, test, judged_by=judged_by, **compared)
+    invariance = comparison.invariance  # standardised
     settings, name = asked_for(
         order.auto,
         order.method,
@@ -380,7 +380,7 @@ def _repair(
 
 
 def _comparison(
-    order: Order, data: Prepared, test: LabelledEmbeddings | None = None, **options: Any
+    order: Order, data: Prepared, test: Rows | None = None, **options: Any
 ) -> Comparison:
     return Comparison(
         data.Z["train"],
@@ -399,7 +399,7 @@ def change_results(
 ) -> ByChange:
     """Results of a repair by change: its judges, losses of small groups, and flips."""
     comparison, judge, validation = choice.comparison, choice.comparison.judge, data.Z["validation"]
-    changes, Z = invariance.changes, comparison.validation.Z
+    changes, Z = invariance.changes, comparison.validation.X
     reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
@@ -412,7 +412,7 @@ def change_results(
     if (choice.helped and not veto) or order.even_if_worse:
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
         samples = data.sets["validation"]
-        flips = flip_rates(data.embedder, samples, (old, new), validation.Z, changes, order)
+        flips = flip_rates(data.embedder, samples, (old, new), validation.X, changes, order)
     return ByChange(
         changes=tuple(change.name for change in changes),
         likeness=judge.likeness if judged else (),
@@ -426,7 +426,7 @@ def change_results(
     )
 
 
-def _with_groups(data: Prepared, named: NamedAttributes) -> LabelledEmbeddings | None:
+def _with_groups(data: Prepared, named: NamedAttributes) -> Rows | None:
     """The test set with groups class × named attributes, if it has none and they can be read."""
     test = data.Z.get("test")
     kinds = {name.partition(":")[0] for name in named.all_names}
@@ -504,7 +504,7 @@ def _look(
 
 def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     """Audit the model on the validation set, and a class-balanced retrained head as well."""
-    samples, Z = data.sets["validation"], data.Z["validation"].Z
+    samples, Z = data.sets["validation"], data.Z["validation"].X
     comparison = _comparison(order, data)
     if reader.user_metadata is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
@@ -519,12 +519,12 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     audit = audit_read(
         ModelPass(samples, Embedded(Z, data.layers["validation"], "")),
         data.model,
-        comparison.original.predict(comparison.validation.Z),
+        comparison.original.predict(comparison.validation.X),
         metadata=metadata,
         random_state=order.seed,
     )
     retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
-    return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
+    return with_retraining(audit, head_of(retrained).predict(comparison.validation.X))
 
 
 def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
@@ -536,7 +536,7 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
         data.model.head,
         data.sets["validation"],
         [*changes.values()],
-        data.Z["validation"].Z,
+        data.Z["validation"].X,
         seed=order.seed,
         second=_SECOND,
         budget=min(_BUDGET, budget_for(len(data.sets["validation"]))),
@@ -548,15 +548,14 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
 def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     comparison, t = choice.comparison, choice.accuracy_cost.t
-    y = np.concatenate([comparison.train.y, comparison.validation.y])
     train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)
-    known = comparison.known
+    known, y_index = comparison.known, comparison.study.both.y_index
     return checked_groups(
         reader.feature_sets(data.image_files),
         comparison.study.classes,
-        np.searchsorted(comparison.study.classes, y),
+        y_index,
         comparison.right(choice.name, train_predictions, t),
-        np.arange(len(y)) < len(comparison.train.y),
+        np.arange(len(y_index)) < len(comparison.train),
         [*comparison.named, *([] if known is None else [known.attribute])],
     )
 
@@ -569,11 +568,11 @@ def completed(
     seed: int,
 ) -> CompletedGroups:
     """Groups of all training and validation samples, from partly known ones."""
-    parts = [data.Z["train"], data.Z["validation"]]
-    rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
-    Z = rows[0].and_then(rows[1])
-    Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
+    train, validation = data.Z["train"], data.Z["validation"]
+    both = train.and_then(validation)
+    if not isinstance(both.X, np.ndarray):
+        both = both.take(np.arange(len(both)))  # a mapped copy
     pooled = data.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
-    feature_sets = feature_sets_of(Z.X, layers, texts=reader.texts, inputs=reader.numbers)
-    return partly.completed((parts[0].y, parts[1].y), feature_sets, seed)
+    feature_sets = feature_sets_of(both.X, layers, texts=reader.texts, inputs=reader.numbers)
+    return partly.completed((train.y, validation.y), feature_sets, seed)

@@ -29,10 +29,9 @@ from ntkit.extraction import (
     keep,
     kept_or_computed,
 )
+from ntkit.head import LinearHead
 from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
-from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
@@ -47,6 +46,7 @@ from ntkit.samples import (
     sample_digests,
     shared_samples,
 )
+from ntkit.study import Rows
 from ntkit.verification import check_head, random_inputs
 
 _LEAST = 2
@@ -105,7 +105,7 @@ class Prepared:
 
     model: FrozenModel
     sets: Mapping[str, Samples]
-    Z: Mapping[str, LabelledEmbeddings]
+    Z: Mapping[str, Rows]
     passes: Mapping[str, Embedded]
     computed: frozenset[str]
     layers: Mapping[str, Mapping[str, Array]]
@@ -175,8 +175,9 @@ def prepared(
     model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
     check_sizes(sets)
     inputs = some_inputs(model, sets)
-    options = {"batch_size": batch_size, "verbose": order.verbose}
-    embedder = OnnxEmbedder(model, device=order.device, **options)
+    embedder = OnnxEmbedder(
+        model, device=order.device, batch_size=batch_size, verbose=order.verbose
+    )
     if not order.new_head:
         check_head(embedder, inputs, device=order.device)
     contents = {
@@ -219,11 +220,12 @@ def prepared(
     return Prepared(
         model,
         sets,
-        {n: LabelledEmbeddings(passes[n].Z, each.y, each.groups) for n, each in sets.items()},
+        {n: Rows.of(passes[n].Z, each.y, each.groups) for n, each in sets.items()},
         {name: embedded for name, embedded in passes.items() if not sets[name].embedded},
         frozenset(computed),
         {
-            name: {**passes[name].layers} | ({EMBEDDING: passes[name].Z} if EMBEDDING in layers else {})
+            name: {**passes[name].layers}
+            | ({EMBEDDING: passes[name].Z} if EMBEDDING in layers else {})
             for name in _POOLED
         },
         digests,

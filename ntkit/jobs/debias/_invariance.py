@@ -183,6 +183,20 @@ class Invariance:
         placed[n_train + self.validation.of, self.validation.change] = self.validation.Z
         return placed
 
+    def scaled(self, mean: Array, std: Array) -> Invariance:
+        """The same with standardised embeddings of the copies."""
+        parts = (self.train, self.validation)
+        Z = (np.asarray((part.Z - mean) / std, dtype=part.Z.dtype) for part in parts)
+        train, validation = (replace(part, Z=z) for part, z in zip(parts, Z, strict=True))
+        return replace(self, train=train, validation=validation)
+
+    def values_of_copies(self, n_train: int, n_validation: int, n_named: int) -> Array:
+        """Value of each named attribute of each row's copies, −1 if unknown."""
+        values = np.full((n_train + n_validation, len(self.changes), n_named), -1)
+        for part, first in ((self.train, 0), (self.validation, n_train)):
+            values[first + part.of, part.change] = part.values[:, :n_named]
+        return values
+
     def remade(self, validation: Samples, seed: int) -> Samples:
         """The copies of the validation set by the first change, for the report."""
         folds = self.folds[len(self.folds) - len(validation) :]
@@ -221,8 +235,9 @@ def copies_made(
             digest = sha256(change.name.encode()).hexdigest()[:8]
             store = None if place is None else place / f"{name}-{digest}"
             stores += [] if store is None else [store]
-            options = {"seed": order.seed, "folds": folds[name], "store": store}
-            copies = embedded_copies(data.embedder, samples, change, **options)
+            copies = embedded_copies(
+                data.embedder, samples, change, seed=order.seed, folds=folds[name], store=store
+            )
             of = replace(copies.samples, sources=())  # a copy has no table
             values = np.full((len(copies.rows), len(judging)), -1)
             # Copies with a changed part of the image make groups of their own, because an image

@@ -37,6 +37,7 @@ from ntkit.attributes import (
     read_answer_file,
     read_labels,
 )
+from ntkit.changes import Change
 from ntkit.estimators import DFRClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
@@ -53,16 +54,18 @@ Refused = Callable[[str, Rule | None], str | None]
 class NamedAttributes:
     """Names of attributes that the user named or confirmed."""
 
-    # `replaced` holds notes on confirmed attributes that another one replaces or that cannot be
-    # read. `answers` holds all answers on findings, and an answer for each named attribute.
+    # `changes` belong to them, or the user named them. `replaced` holds notes on confirmed
+    # attributes that another one replaces or that cannot be read. `answers` holds all answers on
+    # findings, and an answer for each named attribute.
 
     names: tuple[Names, ...]
     rules: Mapping[str, Rule]
+    changes: tuple[Change, ...] = ()
     replaced: tuple[str, ...] = ()
     answers: Answers = field(default_factory=lambda: Answers(()))
 
     def __bool__(self) -> bool:
-        return bool(self.names)
+        return bool(self.names or self.changes)
 
     @property
     def all_names(self) -> list[str]:
@@ -152,8 +155,8 @@ def named_attributes(
     return NamedAttributes(
         tuple(by_title.values()),
         rules,
-        tuple(replaced),
-        replace(answers, answers=(*signed, *answers.answers)),
+        replaced=tuple(replaced),
+        answers=replace(answers, answers=(*signed, *answers.answers)),
     )
 
 

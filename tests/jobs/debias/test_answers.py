@@ -17,10 +17,11 @@ from ntkit.extraction import Samples
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for
-from ntkit.jobs.debias._comparison import Comparison, LabelledEmbeddings
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
+from ntkit.study import Rows
 from tests.jobs.label.models import rows, write_model
 
 X, Y, MARK = rows()
@@ -39,7 +40,7 @@ def completed(values, y, feature_set, *, crossed=True):
 
 def compared(known, sets=None, head=None):
     """A comparison with the fitted and rated candidate of these groups."""
-    sets = sets or (LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]))
+    sets = sets or (Rows.of(X, Y), Rows.of(HELD[0], HELD[1]))
     made = Comparison(*sets, None, head=head, known=known)
     settings, name = asked_for(AutoDebiasClassifier(), None, partly_known=True)
     clf, _ = made.fit(settings[name])
@@ -63,7 +64,7 @@ def fitted(values, feature_set=BOTH, *, crossed=True):
 def test_the_candidate_is_dfr_on_what_is_known(feature_set, values, crossed):
     made, name, clf = fitted(values, feature_set, crossed=crossed)
     assert name == "group-balanced"
-    Z, y = np.concatenate([made.train.Z, made.validation.Z]), np.concatenate([Y, HELD[1]])
+    Z, y = np.concatenate([made.train.X, made.validation.X]), np.concatenate([Y, HELD[1]])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
     given = {"attribute": values, "feature_sets": feature_set} if crossed else {"groups": values}
     silent = nullcontext() if feature_set is BOTH else pytest.warns(UserWarning, match="predicts")
@@ -425,7 +426,7 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     for some in (np.flatnonzero(wrong)[::2], np.flatnonzero(~wrong)[::10]):
         values[some] = a[some]
     known = completed(values, (y[:400], y[400:]), noise)
-    sets = LabelledEmbeddings(Z[:400], y[:400]), LabelledEmbeddings(Z[400:], y[400:])
+    sets = Rows.of(Z[:400], y[:400]), Rows.of(Z[400:], y[400:])
     made, name, clf = compared(known, sets, original)
     assert not known.is_read
     assert made.groups_of(clf) is not None

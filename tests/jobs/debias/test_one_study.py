@@ -14,7 +14,7 @@ from ntkit import debias
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import _comparison
-from ntkit.jobs.debias._candidates import CANDIDATES, LabelledEmbeddings
+from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows, Study, digest
 from tests.jobs.debias.conftest import DIGITS
@@ -57,8 +57,7 @@ def test_a_study_gives_the_head_that_fit_gives(clf):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(400, 8)), np.repeat(["no", "yes"], 200)
     X[200:] += 1
-    classes, y_index = np.unique(y, return_inverse=True)
-    study = Study(classes, Rows(X, y_index, np.ones(400)))
+    study = Study(Rows.of(X, y))
     assert isinstance(clf, StudyClassifier)
     shared = clf.fit_study(study).head_
     assert shared == clf.fit(X, y).head_
@@ -68,14 +67,14 @@ def test_a_study_gives_the_head_that_fit_gives(clf):
 def test_parts_of_a_study_are_made_once():
     rng = np.random.default_rng(1)
     train, held = (Rows(rng.normal(size=(n, 3)), np.arange(n) % 2, np.ones(n)) for n in (20, 10))
-    study = Study(np.array([0, 1]), train, held)
+    study = Study(train, held)
     assert study.on("both") is study.on("both")
     assert study.on("both").train is study.both
     assert len(study.both.X) == 30
     assert study.on("validation").train is held
     assert study.on("validation").validation is None
     assert study.on("train") is study
-    alone = Study(np.array([0, 1]), train)
+    alone = Study(train)
     assert alone.both is train
 
 
@@ -90,7 +89,7 @@ def mapped_sets(folder, sizes, width=64):
         Z[:, 1] += 3 * a
         np.save(folder / f"{i}.npy", Z)
         mapped = np.load(folder / f"{i}.npy", mmap_mode="r")
-        found.append((LabelledEmbeddings(Z, y), LabelledEmbeddings(mapped, y)))
+        found.append((Rows.of(Z, y), Rows.of(mapped, y)))
     return tuple(zip(*found, strict=True))
 
 
@@ -98,7 +97,7 @@ def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
     monkeypatch.setattr(_comparison, "LARGE", 0)
     sets = mapped_sets(tmp_path, (600, 200))
     of_memory, of_files = (Comparison(*parts, None, head=None) for parts in sets)
-    assert np.array_equal(of_memory.train.Z, of_files.train.Z)
+    assert np.array_equal(of_memory.train.X, of_files.train.X)
     for name in ("class-balanced-both", "auto"):
         one, other = (c.fit(CANDIDATES[name])[0].head_ for c in (of_memory, of_files))
         assert np.allclose(one.coef, other.coef, atol=1e-4)
@@ -110,7 +109,7 @@ def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
 
 def test_standardising_what_is_mapped_takes_no_memory_for_it(tmp_path):
     of_memory, mapped = mapped_sets(tmp_path, (40_000, 8_000), width=256)
-    size = sum(part.Z.nbytes for part in mapped)
+    size = sum(part.X.nbytes for part in mapped)
 
     def peak(parts):
         tracemalloc.start()

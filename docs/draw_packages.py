@@ -2,11 +2,12 @@
 
 The layers are those of the import contract in ``pyproject.toml``. An arrow means that one package
 imports another directly. The script leaves out an arrow if other arrows lead to the same package.
-An arrow that goes up would be red.
+Packages of one layer that import each other are joined by an arc.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -24,11 +25,9 @@ def layers() -> list[list[str]]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    names = [[package.strip() for package in layer.split("|")] for layer in layers]
-    packages = [
-        [package for package in row if not package.startswith(("ntkit._", "ntkit.exc"))]
-        for row in names
-    ]
+    names = [re.split(r"\s*[|:]\s*", layer) for layer in layers]
+    private = ("_", "exceptions")
+    packages = [[f"ntkit.{name}" for name in row if not name.startswith(private)] for row in names]
     return [row for row in packages if row]
 
 
@@ -90,17 +89,18 @@ def draw(path: Path) -> None:
         for i, package in enumerate(row)
     }
     for upper, lower in sorted(direct(edges)):
-        rises = place[upper][1] <= place[lower][1]
         (x0, y0), (x1, y1) = place[upper], place[lower]
+        beside = y0 == y1
         bend = 0.0 if y0 - y1 < 1.5 else (0.12 if x1 >= x0 else -0.12)
+        bend = 0.5 / (x0 - x1) if beside else bend
         ax.add_patch(
             FancyArrowPatch(
-                (x0, y0 - 0.27),
+                (x0, y0 + (0.27 if beside else -0.27)),
                 (x1, y1 + 0.27),
                 connectionstyle=f"arc3,rad={bend}",
                 arrowstyle="-|>",
                 mutation_scale=8,
-                color="#d55e00" if rises else "#7a8794",
+                color="#7a8794",
                 linewidth=0.8,
                 zorder=1,
             )

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from ntkit.datasets import load_marked_digits
 from tests import models
+from tests.cases import own, reviews, user  # noqa: F401
 
 settings.register_profile("ntkit", deadline=None)  # a busy machine does not cause an error
 settings.load_profile("ntkit")

@@ -241,9 +241,7 @@ def rivals(splits: dict[str, Birds], seed: int) -> Findings:
     return {"curves": curves}
 
 
-def without_answers(
-    train: Birds, test: Birds, shares: Array, seed: int
-) -> dict[str, Findings]:
+def without_answers(train: Birds, test: Birds, shares: Array, seed: int) -> dict[str, Findings]:
     """Heads that see no group label, and DFR that sees all."""
     scaler = StandardScaler().fit(train.X)
     scaled = Rows.of(scaler.transform(train.X), train.y, train.groups)

@@ -91,7 +91,8 @@ def written(
     """
     setting = setting or Setting(fitted)
     comparison.row(name, setting, fitted)
-    best = taken(comparison.accuracy_costs(name, fitted), MAX_COST)
+    learnable = getattr(fitted, "recipe_", "") == "cell-balanced"
+    best = taken(comparison.accuracy_costs(name, fitted), MAX_COST, learnable=learnable)
     if best is None:
         return comparison.original
     train = comparison.train

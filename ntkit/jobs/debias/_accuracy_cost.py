@@ -42,9 +42,9 @@ class AccuracyCost:
         Lower bound of the error recovery rate, as defined in
         :class:`~ntkit.estimators.AutoDebiasClassifier`; NaN with too few errors.
     fixed : float
-        Lower bound of a difference: the share of the original head's errors that are fixed, minus
-        the share of its correct samples that become errors. It is the mean over the classes, or
-        over all samples if a class has too few errors. NaN if there are too few errors in all.
+        Lower 99 % bound of a difference: the share of the original head's errors that are fixed,
+        minus the share of its correct samples that become errors. It is the mean over the classes,
+        or over all samples if a class has too few errors. NaN if there are too few errors in all.
     n_fixed, n_new_errors : int
         Number of errors fixed, and of new errors.
     average, worst_class : float
@@ -116,14 +116,16 @@ class AccuracyCost:
             return -self.class_gain <= max_cost + _ROUNDING
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
-    def helps(self, max_cost: float = MAX_COST) -> bool:
+    def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
         """Whether the head is better than the original one, at a cost of at most ``max_cost``.
 
         The lower 70 % bound of its gain must be above 0: of the mean class accuracy, or, for groups
         that a person named, of their mean or of the worst of them. Small samples rarely reach a
-        stricter bound, and an equally good head does no harm.
+        stricter bound, and an equally good head does no harm. If the errors can be learned
+        (``learnable``), it is enough that the lower bound ``fixed`` is above 0.
         """
         better = self._likely_better or (self.by_groups and self._worst_likely_better)
+        better = better or (learnable and self.fixed > 0)
         return self.t > 0 and better and self.affordable(max_cost)
 
     @property
@@ -220,9 +222,11 @@ def accuracy_cost_of(
     )
 
 
-def taken(accuracy_costs: Sequence[AccuracyCost], max_cost: float) -> AccuracyCost | None:
+def taken(
+    accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool = False
+) -> AccuracyCost | None:
     """The accuracy cost with the largest share of the new head that helps; None without any."""
-    good = (each for each in accuracy_costs if each.helps(max_cost))
+    good = (each for each in accuracy_costs if each.helps(max_cost, learnable=learnable))
     return max(good, key=lambda each: each.t, default=None)
 
 

@@ -78,6 +78,7 @@ class Choice:
     name: str
     setting: Setting
     max_cost: float
+    learnable: bool
     scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -96,14 +97,18 @@ class Choice:
         return self.comparison.accuracy_costs(self.name, self.clf)
 
     @cached_property
+    def _taken(self) -> AccuracyCost | None:
+        return taken(self.accuracy_costs, self.max_cost, learnable=self.learnable)
+
+    @property
     def helped(self) -> bool:
         """Whether an interpolation is better than the original head."""
-        return taken(self.accuracy_costs, self.max_cost) is not None
+        return self._taken is not None
 
-    @cached_property
+    @property
     def accuracy_cost(self) -> AccuracyCost:
         """Accuracy cost of the last interpolation that helps, or else of the whole new head."""
-        return taken(self.accuracy_costs, self.max_cost) or self.accuracy_costs[-1]
+        return self._taken or self.accuracy_costs[-1]
 
     @cached_property
     def head(self) -> LinearHead:
@@ -216,4 +221,10 @@ def chosen_among(
     clf, setting = fitted[name], settings[name]
     of = name if n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_") else "neurontune"
     random = comparison.random_mask_row(fitted[of], order.n_random, settings[of])
-    return Choice(comparison, fitted, rows, random, name, setting, order.max_cost, scores)
+    # Of groups that a person labelled, the labels may be unrelated to the errors.
+    known = comparison.known
+    by_labels = setting.partly_known and known is not None and known.is_read
+    learnable = fitted["auto"].recipe_ == "cell-balanced"
+    learnable &= not (setting.by_change or by_labels)
+    found = (rows, random, name, setting, order.max_cost, learnable, scores)
+    return Choice(comparison, fitted, *found)

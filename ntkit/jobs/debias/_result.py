@@ -250,7 +250,7 @@ class DebiasResult:
             lost = f"{100 * bound:.1f} points of {cost.whose}"
             return f"{name} may lose {lost}, limit {limit}. {allow}"
         group = self.check.refused(self.max_cost) if by_check else None
-        if group is not None and cost.helps(self.max_cost):
+        if group is not None and cost.helps(self.max_cost, learnable=True):
             shown = str(group).removesuffix(")")
             return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
         return f"{name} is not found to be better on unseen validation samples"

@@ -186,6 +186,11 @@ def test_noise_does_not_help_and_a_learned_shortcut_does():
     assert not cost_of(before, before, y).helps(1.0)
     learned = before | (rng.random(2000) < 0.7)
     assert cost_of(before, learned, y).helps(0.0)
+    assert not cost_of(before, shaken, y).helps(1.0, learnable=True)
+    traded = learned & ((y == 1) | (rng.random(2000) < 0.92))
+    assert cost_of(before, traded, y).helps(0.05, learnable=True)
+    few = np.arange(2000) >= 6  # six errors tell nothing
+    assert not cost_of(few, few, y).helps(0.05, learnable=True)
     costly = learned & (rng.random(2000) < 0.85)
     assert cost_of(before, costly, y).cost > 0.05
     assert not cost_of(before, costly, y).helps(0.05)

@@ -26,7 +26,7 @@ from ntkit.study import (
     class_error_rates,
     correctness_balanced,
     correctness_groups,
-    error_recovery_rate,
+    errors_are_evidence,
     group_balanced,
     judged_groups,
     margins,
@@ -54,13 +54,15 @@ class AutoDebiasClassifier(ValidatedClassifier):
     2. A head is retrained on T and V. The correct and the misclassified samples of each class get
        equal weight, unless a class has fewer than 10 of either. No weight grows more than
        fiftyfold.
-    3. This head is taken if it recovers errors on unseen samples: the lower 99 % bound of its error
-       recovery rate must be above 0. Else the result is class-balanced retraining on T and V.
+    3. This head is taken if it recovers errors on unseen samples. The lower 99 % bounds of the
+       error recovery rate must be 8 % of the baseline's errors, and 12 % of those that
+       class-balanced retraining on T and V leaves. Else the result is that retraining.
 
-    The *error recovery rate* compares two heads on the errors of a class: the share of the errors
-    that another head gets right, minus the share of correct samples, equally far from the boundary,
-    that it loses. It is the mean over the classes with at least 10 errors. There must be two such
-    classes, and half of all. Wrong labels and overlapping classes have a rate of about 0.
+    The *error recovery rate* is the share of a head's errors in a class that another head gets
+    right, minus the share of its correct samples that the other loses. Of the baseline's, only
+    correct samples as far from the boundary as the errors count. The rate is the mean over the
+    classes with at least 10 errors. There must be two such classes, and half of all. Wrong labels
+    and overlapping classes rarely reach the limits, which were chosen on a few data sets.
 
     Errors that can be learned may still come from a weak signal instead of a shortcut; then the new
     head learns the shortcut. :func:`ntkit.debias` with ``method="auto"`` names what the new head
@@ -95,7 +97,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         Index of the value of each balanced attribute, for the samples of T and then of V; −1 if it
         is unknown.
     error_recovery_ : float
-        Lower bound of the error recovery rate; NaN if it was not computed.
+        Lower bound of the rate of the baseline's errors; NaN with too few, or with a given recipe.
     class_errors_ : ndarray of shape (C,)
         Error rates of the baseline on T and V; with "auto" and "cell-balanced".
     baseline_head_ : LinearHead
@@ -194,14 +196,15 @@ class AutoDebiasClassifier(ValidatedClassifier):
         self.values_ = study.values if self.recipe == GROUPS else None
         self.recipe_, self.reason_ = self.recipe, "You chose it"
         if self.recipe in (AUTO, CELLS):
-            before = self._baseline(study, how)
-            wrong = before <= 0
+            unseen = self._baseline(study, how)
+            wrong = unseen <= 0
             self.class_errors_ = class_error_rates(rows, wrong)
             weight = correctness_balanced(rows.balanced(), rows.y_index, wrong)
             cells = correctness_groups(rows.y_index, wrong, rows.weight)
             path = self._tuned(rows, weight, cells, **how)
             if self.recipe == AUTO:
-                self._choose(rows, before, path.margin)
+                plain = self._tuned(rows, rows.balanced(), **how)
+                self._choose(rows, unseen, plain.margin, path.margin)
         if self.values_ is not None:
             weight = group_balanced(rows.weight, rows.y_index, self.values_)
             groups = judged_groups(rows.weight, rows.y_index, self.values_)
@@ -214,7 +217,7 @@ class AutoDebiasClassifier(ValidatedClassifier):
         self._set_head(path.head)
 
     def _baseline(self, study: Study, how: dict[str, Any]) -> Array:
-        """Margins of a class-balanced baseline of T on the rows of T and V, all unseen."""
+        """Margins of a class-balanced baseline of T on rows of T and V that it has not seen."""
         train, validation = study.train, study.validation
         alphas = [float(self.baseline_alpha)]
         path = self._tuned(train, train.balanced(), **(how | {"alphas": alphas}))
@@ -226,18 +229,19 @@ class AutoDebiasClassifier(ValidatedClassifier):
             return unseen
         return np.append(unseen, margins(head.logits(validation.X), validation.y_index))
 
-    def _choose(self, rows: Rows, before: Array, after: Array | None) -> None:
+    def _choose(self, rows: Rows, unseen: Array, plain: Array | None, cells: Array | None) -> None:
         """Step 3: whether the errors can be learned, so that noise alone does not explain them."""
-        if after is not None:
-            self.error_recovery_ = error_recovery_rate(rows.y_index, before, after, rows.weight)
-        learned = self.error_recovery_ > 0
-        self.recipe_ = CELLS if learned else BALANCED
-        share = f"{100 * self.error_recovery_:.0f} %"
+        learned, rate = False, float("nan")
+        if plain is not None and cells is not None:
+            margin = unseen, plain, cells
+            learned, rate, _ = errors_are_evidence(rows.y_index, rows.weight, *margin)
+        self.recipe_, self.error_recovery_ = CELLS if learned else BALANCED, rate
+        share = f"{100 * max(0.0, rate):.0f} %"
         why = f"Balancing correct and misclassified samples fixes at least {share} of these errors"
-        if np.isnan(self.error_recovery_):
+        if np.isnan(rate):
             why = f"Too few classes have {LEAST_ERRORS} errors to distinguish bias from noise"
         elif not learned:
-            why = "Balancing correct and misclassified samples may fix none, so they may be noise"
+            why += ", too few to distinguish bias from noise"
         self.reason_ = (
             "The class-balanced baseline misclassifies "
             f"{100 * self.class_errors_.mean():.1f} % of each class on average. {why}"

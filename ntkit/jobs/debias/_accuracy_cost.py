@@ -39,8 +39,8 @@ class AccuracyCost:
         Gain of mean class accuracy, and its lower 95 % bound. For a head balanced over attributes
         it is the gain of the mean accuracy of the groups class × attribute.
     error_recovery : float
-        Lower bound of the error recovery rate, as defined in
-        :class:`~ntkit.estimators.AutoDebiasClassifier`; NaN with too few errors.
+        Lower bound of ``fixed`` where only correct samples count that are as far from the boundary
+        as the errors; NaN with too few errors.
     fixed : float
         Lower 99 % bound of a difference: the share of the original head's errors that are fixed,
         minus the share of its correct samples that become errors. It is the mean over the classes,

@@ -83,7 +83,7 @@ def debias(
     method: Any = None,
     new_head: bool = False,
     max_cost: float = MAX_COST,
-    validation_balanced: bool | None = None,
+    validation_balanced: bool = False,
     spurious: Any = None,
     answers: Any = None,
     ask: Ask | None = None,
@@ -161,9 +161,8 @@ def debias(
     max_cost : float, default=0.05
         Largest accuracy cost, as a share: loss of average accuracy on validation samples, by its
         upper 95 % bound. If you name attributes, it is the loss of the groups' mean accuracy.
-    validation_balanced : bool, optional
-        Whether the validation set is better balanced over the groups than the training set. By
-        default "auto" tests it.
+    validation_balanced : bool
+        Whether the validation set has little bias. "auto" then retrains on it alone.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that predictions must not depend on, by their names in an audit: ``word:film``,
         ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean

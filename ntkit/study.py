@@ -488,7 +488,7 @@ def tuned(
     **solver: Any,
 ) -> Tuned:
     """Choose the ridge weight with the best cross-validated accuracy over groups."""
-    # `groups` are the classes by default, of which the worse half counts; -1 is no group. `also`
+    # `groups` are the classes by default, of which the worse half counts; -1 is not a group. `also`
     # are further rows that only evaluate, by heads of all rows. They come last in `groups`. The
     # penalty is on weights times `gains`, by default on those of standardised neurons; with `C` it
     # is fixed, in scikit-learn's units. Candidates that tie: the strongest penalty wins.

@@ -48,7 +48,7 @@ def asked(sets, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def by_auto(digits, sets, tmp_path_factory):
-    """The demo, repaired by the errors alone."""
+    """The demo, repaired by the errors, without group information."""
     out = tmp_path_factory.mktemp("auto") / "out"
     train = digits.X_train, digits.y_train
     validation = digits.X_validation, digits.y_validation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, partial, reduce
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from ntkit.samples import (
     sample_digests,
     shared_samples,
 )
+from ntkit.solver import stacked
 from ntkit.study import Rows
 from ntkit.verification import check_head, random_inputs
 
@@ -380,22 +381,4 @@ def _with_files(sets: Mapping[str, Samples]) -> Samples:
             "of the validation set instead."
         )
     ids = np.concatenate([samples.ids for samples in named])
-    return replace(named[0], X=_Rows([samples.X for samples in named]), y=None, ids=ids)
-
-
-class _Rows:
-    """Rows of several arrays as one, without copies."""
-
-    def __init__(self, parts: list[Any]) -> None:
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def __getitem__(self, rows: Any) -> Any:
-        which = np.searchsorted(self._ends, rows, side="right")
-        starts = self._ends - [len(part) for part in self._parts]
-        return np.stack(
-            [self._parts[i][row - starts[i]] for i, row in zip(which, rows, strict=True)]
-        )
+    return replace(named[0], X=reduce(stacked, [samples.X for samples in named]), y=None, ids=ids)

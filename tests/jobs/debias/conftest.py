@@ -40,20 +40,25 @@ def npz(sets, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def asked(sets, tmp_path_factory):
-    """Findings on the demo, of which none is answered."""
-    out = tmp_path_factory.mktemp("asked") / "out"
-    return debias(DIGITS, *sets[:2], out=out, device="cpu")
+def whole(digits, sets):
+    """All samples of these sets."""
+    d = digits
+    return (d.X_train, d.y_train), (d.X_validation, d.y_validation), sets[2]
 
 
 @pytest.fixture(scope="session")
-def by_auto(digits, sets, tmp_path_factory):
+def asked(whole, tmp_path_factory):
+    """Findings on the demo, of which none is answered."""
+    out = tmp_path_factory.mktemp("asked") / "out"
+    return debias(DIGITS, *whole[:2], out=out, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def by_auto(whole, tmp_path_factory):
     """The demo, repaired by the errors, without group information."""
     out = tmp_path_factory.mktemp("auto") / "out"
-    train = digits.X_train, digits.y_train
-    validation = digits.X_validation, digits.y_validation
-    options = {"test": sets[2], "n_random": 1, "device": "cpu"}
-    return debias(DIGITS, train, validation, method="auto", out=out, **options)
+    options = {"test": whole[2], "method": "auto", "n_random": 1, "device": "cpu"}
+    return debias(DIGITS, *whole[:2], out=out, **options)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +94,7 @@ def by_word(files, tmp_path_factory):
     return debias(files / "model.onnx", *sets, out=out, **options)
 
 
-def tables(folder, *, model, data, n=1200):
+def tables(folder, *, model, data, n=1000):
     """Model, training, validation and test files: shares in which the shortcut agrees."""
     kind, rng = KINDS["tables"], np.random.default_rng(0)
     learned = kind.draw("train", n, [model], rng)
@@ -97,7 +102,7 @@ def tables(folder, *, model, data, n=1200):
         warnings.simplefilter("ignore")  # a network that has not converged will do
         kind.train(learned.X, learned.y, 0, folder / "model.onnx")
     parts = [learned if model == data else kind.draw("train", n, [data], rng)]
-    parts += [kind.draw("validation", 800, [data], rng), kind.draw("test", 800, [0.5], rng)]
+    parts += [kind.draw("validation", 600, [data], rng), kind.draw("test", 800, [0.5], rng)]
     names = ("train.csv", "val.csv", "test.csv")
     written = [write_samples(s, folder / name) for s, name in zip(parts, names, strict=True)]
     return folder / "model.onnx", *written

@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from html import unescape
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from data_made_up import KINDS
 from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
 from ntkit.attributes import Attribute, columns
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of, mixed, steps, taken
@@ -208,16 +206,9 @@ def test_the_largest_share_that_helps_is_taken():
     assert taken(costs, 0.0) is None
 
 
-def test_the_option_that_is_named_allows_the_head(tmp_path):
+def test_the_option_that_is_named_allows_the_head(biased):
     """A larger --max-cost allows nothing where a group loses more than that."""
-    kind, rng = KINDS["tables"], np.random.default_rng(0)
-    train, validation = (
-        kind.draw(p, n, [0.92], rng) for p, n in (("train", 800), ("validation", 500))
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a network that has not converged will do
-        kind.train(train.X, train.y, 0, tmp_path / "model.onnx")
-    job = tmp_path / "model.onnx", (train.X, train.y), (validation.X, validation.y)
+    job = biased[:3]
     kept = debias(*job, max_cost=0.01, method="neurontune", **QUICK)
     told = kept.headline()
     assert "may lose" in told

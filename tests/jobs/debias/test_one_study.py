@@ -13,7 +13,6 @@ import ntkit.study
 from ntkit import debias
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, StudyClassifier
 from ntkit.exceptions import InputError
-from ntkit.jobs.debias import _comparison
 from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows, Study, digest
@@ -94,7 +93,7 @@ def mapped_sets(folder, sizes, width=64):
 
 
 def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(_comparison, "LARGE", 0)
+    monkeypatch.setattr(ntkit.study, "LARGE", 0)
     sets = mapped_sets(tmp_path, (600, 200))
     of_memory, of_files = (Comparison(*parts, None, head=None) for parts in sets)
     assert np.array_equal(of_memory.train.X, of_files.train.X)

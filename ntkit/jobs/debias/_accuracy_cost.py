@@ -92,20 +92,6 @@ class AccuracyCost:
         """The accuracy that the limit applies to, in words."""
         return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
 
-    @property
-    def which_groups(self) -> str:
-        """The source of the groups, in words."""
-        if self.n_known is None:
-            return "the groups that you named"
-        if not self.n_inferred:
-            return "the groups that you labelled"
-        if not self.n_known:
-            return f"the groups, inferred for all {self.n_inferred} validation samples"
-        return (
-            f"the groups, known for {self.n_known} validation samples and inferred for "
-            f"{self.n_inferred}"
-        )
-
     def affordable(self, max_cost: float = MAX_COST) -> bool:
         """Whether the accuracy cost is at most ``max_cost``, by its upper bound.
 

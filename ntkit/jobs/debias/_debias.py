@@ -516,7 +516,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         }
         metadata = Metadata(columns) if columns else None
     audit = audit_read(
-        ModelPass(samples, Embedded(Z, data.layers["validation"], "")),
+        ModelPass(samples, Embedded(Z, data.layers_of("validation"), "")),
         data.model,
         comparison.original.predict(comparison.validation.X),
         metadata=metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial, reduce
+from functools import cache, cached_property, partial, reduce
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,9 @@ def _rarest(y: Array) -> tuple[Any, int]:
 
 
 def check_sizes(sets: Mapping[str, Samples]) -> None:
-    """Raise an error if a class of a set has too few samples."""
+    """Raise an error if lengths differ, or a class of a set has too few samples."""
     for name, samples in sets.items():
+        samples.check_lengths()
         if name == "test" or not len(samples.y):
             continue
         label, count = _rarest(samples.y)
@@ -106,27 +107,41 @@ class Prepared:
 
     model: FrozenModel
     sets: Mapping[str, Samples]
-    Z: Mapping[str, Rows]
     passes: Mapping[str, Embedded]
     computed: frozenset[str]
-    layers: Mapping[str, Mapping[str, Array]]
+    layers: Sequence[str]
     digests: Mapping[str, Array]
     inputs: Any
     embedder: OnnxEmbedder
-    device: str | None
     notes: tuple[str, ...]
     cautions: tuple[str, ...]  # notes that call the result into question
+
+    @cached_property
+    def Z(self) -> dict[str, Rows]:
+        """Embeddings of each set, with classes and groups."""
+        return {n: Rows.of(self.passes[n].Z, each.y, each.groups) for n, each in self.sets.items()}
+
+    @property
+    def device(self) -> str | None:
+        """Where embeddings were computed; None if all were read."""
+        return self.embedder.device_ if self.computed else None
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder for the next run: all, or only those of this run."""
         for name, embedded in self.passes.items():
-            if name in self.computed or not computed_only:
+            if name in self.computed or not (computed_only or self.sets[name].embedded):
                 keep(folder / embeddings_file(name), embedded)
+
+    def layers_of(self, name: str) -> dict[str, Array]:
+        """Layers of a set that attributes are read from."""
+        embedded = self.passes[name]
+        own = {EMBEDDING: embedded.Z} if EMBEDDING in self.layers else {}
+        return {**embedded.layers, **own}
 
     @property
     def pooled_layers(self) -> dict[str, Array]:
         """Layers of both sets: the training samples, then the validation samples."""
-        first, second = (self.layers[name] for name in _POOLED)
+        first, second = map(self.layers_of, _POOLED)
         return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
 
     @property
@@ -168,25 +183,23 @@ def prepared(
     """Check the model and the samples of a run, and embed the samples."""
     if order.out is not None and not order.goes_on:  # it may exist, or the disk may be full
         size = 2 * size_of(model.files) + _PAGES
-        inputs = input_paths(model, *sets.values())
-        check_folder(order.out, inputs=inputs, force=order.force, size=size)
+        files = input_paths(model, *sets.values())
+        check_folder(order.out, inputs=files, force=order.force, size=size)
     check_origins(model, sets)
-    for samples in sets.values():
-        samples.check_lengths()
-    model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
     check_sizes(sets)
-    inputs = some_inputs(model, sets)
+    model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
     embedder = OnnxEmbedder(
         model, device=order.device, batch_size=batch_size, verbose=order.verbose
     )
+    raw: Any = next((samples.X for samples in sets.values() if not samples.embedded), None)
+    inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFY_ROWS)
     if not order.new_head:
         check_head(embedder, inputs, device=order.device)
     contents = {
         name: cache(partial(sample_digests, samples, verbose=order.verbose))
         for name, samples in sets.items()
     }
-    passes = dict[str, Embedded]()
-    computed = set[str]()
+    passes, computed = dict[str, Embedded](), set[str]()
     for name, samples in sets.items():
         names = [layer for layer in layers if layer != EMBEDDING and name in _POOLED]
         if samples.embedded:
@@ -205,37 +218,26 @@ def prepared(
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
+    cautions += [*shared_notes(sets, digests), *_few(sets)]
     notes = reading_notes(sets)
-    cautions += shared_notes(sets, digests)
-    for name, samples in sets.items():
-        label, count = _rarest(samples.y)
-        if count < _FEW:
-            cautions.append(
-                f"The {name} set has only {count} samples of class {label!r}. Results with fewer "
-                f"than {_FEW} are unreliable."
-            )
     if computed:
         notes.append(f"Embeddings computed on: {embedder.device_}.")
-    elif not all(samples.embedded for samples in sets.values()):
+    elif raw is not None:
         notes.append(f"Embeddings read from {order.resume}.")
-    return Prepared(
-        model,
-        sets,
-        {n: Rows.of(passes[n].Z, each.y, each.groups) for n, each in sets.items()},
-        {name: embedded for name, embedded in passes.items() if not sets[name].embedded},
-        frozenset(computed),
-        {
-            name: {**passes[name].layers}
-            | ({EMBEDDING: passes[name].Z} if EMBEDDING in layers else {})
-            for name in _POOLED
-        },
-        digests,
-        inputs,
-        embedder,
-        embedder.device_ if computed else None,
-        (*notes, *cautions),
-        tuple(cautions),
-    )
+    told = (*notes, *cautions), tuple(cautions)
+    where = frozenset(computed), layers, digests, inputs, embedder
+    return Prepared(model, sets, passes, *where, *told)
+
+
+def _few(sets: Mapping[str, Samples]) -> list[str]:
+    """Notes on sets with few samples of a class."""
+    rarest = ((name, *_rarest(samples.y)) for name, samples in sets.items())
+    return [
+        f"The {name} set has only {count} samples of class {label!r}. Results with fewer than "
+        f"{_FEW} are unreliable."
+        for name, label, count in rarest
+        if count < _FEW
+    ]
 
 
 def _like_guesses(
@@ -334,14 +336,6 @@ def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> l
                 f"{_MEANING_OF_SHARED[first, second]}."
             )
     return notes
-
-
-def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
-    """Inputs for verification: real ones, or random ones if all sets are embeddings."""
-    for samples in sets.values():
-        if not samples.embedded:
-            return first_rows(samples.X, _VERIFY_ROWS)
-    return random_inputs(model)
 
 
 def parity_notes(

@@ -251,11 +251,6 @@ class PartlyKnown:
     crossed: bool = True
     left: str = ""
 
-    @property
-    def known_as(self) -> str:
-        """Name of the known values, in the plural."""
-        return "labels" if self.attribute.source == "person" else "samples"
-
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
         """Record of the known values: their number and their hash."""
         labels = self.attribute.labels.tolist()
@@ -270,9 +265,9 @@ class PartlyKnown:
     ) -> CompletedGroups:
         """Infer unknown values, in the same way as :class:`~ntkit.estimators.DFRClassifier`."""
         attribute, classes = self.attribute, np.concatenate(y)
-        if (attribute.value >= 0).all():
-            attribute = replace(attribute, known=attribute.value >= 0)
-        else:
+        known = attribute.value >= 0
+        attribute = replace(attribute, known=known)
+        if not known.all():
             attribute = attribute.inferred(GroupInference(random_state=seed), feature_sets, classes)
         missing = np.setdiff1d(classes, classes[attribute.value >= 0])
         if len(missing):
@@ -280,7 +275,7 @@ class PartlyKnown:
                 f"No sample of class {missing.tolist()[0]!r} has a label, and ntkit cannot infer "
                 "it. Label some of them."
             )
-        source = f"{(self.attribute.value >= 0).sum()} {self.known_as}"
+        source = f"{known.sum()} {'labels' if self.attribute.source == 'person' else 'samples'}"
         if attribute.inference is not None and attribute.inference.feature_set_ is not None:
             source = f"inferred from {source}"
         attribute = replace(attribute, name=f"{attribute.name} ({source})")

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from ntkit._text import listed, percent
 from ntkit._types import Array
-from ntkit.attributes.findings import holm
 from ntkit.changes import Change, bank_of, change_named
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
@@ -23,7 +22,7 @@ from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
 from ntkit.jobs.debias._order import Order
-from ntkit.metrics import drop_bounds, more_often
+from ntkit.metrics import drop_bounds, holm, more_often
 
 _LEVEL = 0.05
 _SHOWN = 3  # changes in a sentence

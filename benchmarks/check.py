@@ -26,7 +26,7 @@ from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.jobs.check import Limits
-from ntkit.jobs.check._judge import POWER, Flips, Subset, judged, outcomes
+from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
 from ntkit.jobs.check._limits import ChangeLimits
 
 Array = NDArray[Any]
@@ -145,7 +145,7 @@ def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
     """Outcome of one limit on all samples; those of a change flip where they are lost."""
     if limits.changes:
         two = (None, None) if limits.max_flip_rate is not None else (lost, gained)
-        return outcomes([Flips("change", n, n - right, *two)], limits)[0][0]
+        return outcomes([Subset("change", "change", n, right, *two)], limits)[0][0]
     return outcomes([Subset("average", "average", n, right, lost, gained)], limits)[0][0]
 
 

@@ -20,7 +20,7 @@ from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.export import to_onnx, write_onnx
 
-N, N_IMAGES, N_BARE = 400, 160, 20
+N, N_IMAGES, N_BARE = 600, 160, 20
 CLASSES = ("small", "zlarge")  # names of the image folders, for 0 and 1
 
 

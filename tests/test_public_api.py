@@ -89,8 +89,6 @@ PUBLIC = {
         "margins_of",
         "next_questions",
         "progress",
-        "read_answers",
-        "write_questions",
     ],
     "ntkit.metrics": [
         "CorrectnessGroupScorer",

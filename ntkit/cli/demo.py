@@ -48,6 +48,8 @@ def command(
     from ntkit.jobs.check import check, summary_of
     from ntkit.jobs.debias import DebiasResult, debias
 
+    if force and out is not None:
+        _forget(out)
     digits = load_marked_digits()
     names = np.array([name.replace("-", "–") for name in digits.target_names])
     groups = np.array(
@@ -90,6 +92,18 @@ def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> It
         asked = f"{question_of(finding)}\n  {shares_of(finding)}"
         typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)
         yield from audit.answers(finding.name).answers
+
+
+def _forget(out: Path) -> None:
+    """Remove the answers of an earlier demo, which no person gave; others are never replaced."""
+    from ntkit.attributes import read_answers
+    from ntkit.jobs.debias import ANSWERS_FILE
+
+    file = out / ANSWERS_FILE
+    if file.is_file():
+        given = [(each.answer, each.by, each.at) for each in read_answers(file).answers]
+        if given == [("spurious", None, None)]:  # a person's answer has a time
+            file.unlink()
 
 
 def _neurons(result: DebiasResult) -> str:

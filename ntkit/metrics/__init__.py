@@ -20,6 +20,7 @@ from ntkit.metrics._group_report import wilson as wilson
 from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._paired import more_often as more_often
+from ntkit.metrics._paired import share_bounds as share_bounds
 from ntkit.metrics._scorers import (
     LABEL_FREE_SCORES,
     SCORERS,

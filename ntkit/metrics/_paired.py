@@ -33,6 +33,15 @@ def more_often(more: int, less: int) -> float:
     return float(betainc(more, less + 1, 0.5)) if more else 1.0
 
 
+def share_bounds(
+    count: int, n: int, *, lower_level: float, upper_level: float
+) -> tuple[float, float]:
+    """Lower and upper Clopper-Pearson bound of a share, each with its own level."""
+    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, lower_level))
+    high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - upper_level))
+    return low, high
+
+
 def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
     """Whether the true drop is significantly below a value."""
     return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))
@@ -73,7 +82,9 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
         return False
     least, most = max(0.0, -drop), (1 - drop) / 2
     left = level * (1 - _OUT_OF_LINE)
-    ends = np.clip(_in_line(gained, n, _OUT_OF_LINE * level), least, most)
+    spent = _OUT_OF_LINE * level / 2
+    consistent = share_bounds(gained, n, lower_level=spent, upper_level=spent)
+    ends = np.clip(consistent, least, most)
     # The grid has steps of one width in standard errors of the share, also for small or large
     # shares.
     first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
@@ -114,13 +125,6 @@ def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
     bend = width**2 / 8 * np.sqrt(2) * n * most
     root = (bend + np.sqrt(bend**2 + 4 * np.maximum(low[1], high[1]))) / 2
     return np.asarray(root**2)
-
-
-def _in_line(gained: int, n: int, spent: float) -> Array:
-    """Smallest and largest share of gained samples that is consistent with their number."""
-    low = 0.0 if gained == 0 else float(betaincinv(gained, n - gained + 1, spent / 2))
-    high = 1.0 if gained == n else float(betaincinv(gained + 1, n - gained, 1 - spent / 2))
-    return np.array([low, high])
 
 
 class _Outcomes:

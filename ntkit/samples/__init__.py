@@ -39,10 +39,6 @@ from ntkit.samples._table import (
     TABLES,
     Table,
     is_aside,
-    is_list,
-    is_number,
     named_delimiter,
-    open_parquet,
-    read_parquet,
     read_table,
 )

@@ -75,7 +75,7 @@ def samples_from_table(
         columns=names,
         columns_source=source,
         notes=(*notes, *more),
-        table=ReadTable(table.with_decimal_points(), used, labels) if columns.keep_table else None,
+        table=ReadTable(table.columns, used, labels) if columns.keep_table else None,
     )
 
 
@@ -170,8 +170,7 @@ def _one_input_a_column(
     notes = (
         [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
     )
-    numeric = [column_of[i.name] for i in inputs if i.dtype != "string"]
-    return X, tuple(column_of.values()), [*notes, *_decimal_note(table, numeric)]
+    return X, tuple(column_of.values()), notes
 
 
 def _column_of(table: Table, info: TensorInfo) -> str:
@@ -262,12 +261,7 @@ def _matrix(
             what = f"{table.path}: {_quoted(kept)} went in as an input"
             notes.append(f"{what}, since the model has {width} columns.")
     info = inputs[0] if len(inputs) == 1 else None
-    return (
-        _exactly(table, names, info),
-        tuple(names),
-        source,
-        [*notes, *_decimal_note(table, names)],
-    )
+    return _exactly(table, names, info), tuple(names), source, notes
 
 
 def _of_model(table: Table, names: Sequence[str]) -> list[str]:
@@ -335,11 +329,6 @@ def _check_width(
 def named_like_a_prediction(name: str) -> bool:
     """Whether a column has the name of a model's output."""
     return bool(_OF_A_MODEL.match(name))
-
-
-def _decimal_note(table: Table, names: Sequence[str]) -> list[str]:
-    comma = table.decimal_comma(names)
-    return [f"{table.path}: commas in numbers are decimal signs."] if comma else []
 
 
 def _quoted(names: Sequence[str]) -> str:

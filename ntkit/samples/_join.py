@@ -117,8 +117,7 @@ def _columns(source: Any) -> dict[str, Array]:
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
         table = read_table(path, None, KEYS)
-        columns = table.with_decimal_points()
-        return {n: v for n, v in columns.items() if table.list_length(n) is None}
+        return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
     return columns_of(source)
 
 

@@ -103,8 +103,7 @@ def read_samples(
         Columns of a table, or of ``metadata.csv``.
     delimiter : str, optional
         Character between the cells of a ``.csv`` or ``.tsv`` file, or "tab". By default a tab in a
-        ``.tsv`` file, and the one in the header of a ``.csv`` file. Unless it is a comma, numbers
-        may have a decimal comma.
+        ``.tsv`` file, and the one in the header of a ``.csv`` file.
     skip_bad : bool
         Leave out images that cannot be decoded, instead of raising an error.
     keep_table : bool
@@ -130,7 +129,7 @@ def read_samples(
     >>> from ntkit.extraction import read_samples
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "table.csv"
-    ...     _ = path.write_text("a;id;b;label\n1,5;7;2;cat\n3;8;4;dog\n")
+    ...     _ = path.write_text("a;id;b;label\n1.5;7;2;cat\n3;8;4;dog\n")
     ...     samples = read_samples(path)
     >>> samples.y.tolist(), samples.columns, samples.X.tolist()
     (['cat', 'dog'], ('a', 'b'), [[1.5, 2.0], [3.0, 4.0]])

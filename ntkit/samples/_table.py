@@ -7,10 +7,9 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ _ASIDE = re.compile(
 )
 _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
-_DECIMAL_POINT = re.compile(r"\s*[+-]?\d*\.\d*(?:[eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -78,25 +76,6 @@ class Table:
         first = values[0] if len(values) and values.dtype == object else None
         return len(first) if isinstance(first, list | tuple | np.ndarray) else None
 
-    def with_decimal_points(self) -> dict[str, Array]:
-        """All columns; a decimal comma becomes a point, but not in ids and the like."""
-        return {
-            name: objects([_pointed(value) for value in values])
-            if not is_aside(name)
-            and self.decimal_comma([name])
-            and all(map(_is_number_with_comma, values))
-            else values
-            for name, values in self.columns.items()
-        }
-
-    def decimal_comma(self, names: Iterable[str]) -> bool:
-        """Whether numbers in some columns are written with a decimal comma."""
-        return self.delimiter not in (None, ",") and any(
-            isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
-            for name in names
-            for value in self.columns[name]
-        )
-
     def numbers(
         self, names: Sequence[str], dtype: Any = np.float32, *, may_be_missing: bool = False
     ) -> Array:
@@ -104,7 +83,6 @@ class Table:
         # An empty cell is NaN if it may be missing, else an error that names it.
         widths = [self.list_length(name) or 1 for name in names]
         X, at = np.empty((len(self), sum(widths)), dtype=dtype), 0
-        comma = self.decimal_comma(names)
         for name, width in zip(names, widths, strict=True):
             if not name:
                 raise InputError(
@@ -112,7 +90,7 @@ class Table:
                     "pandas: to_csv(..., index=False))."
                 )
             if self.list_length(name) is None:
-                X[:, at] = self._numbers(name, comma, X.dtype, may_be_missing)
+                X[:, at] = self._numbers(name, X.dtype, may_be_missing)
             else:
                 X[:, at : at + width] = self._lists(name, width, X.dtype)
             at += width
@@ -132,10 +110,8 @@ class Table:
                     ) from error
         return X
 
-    def _numbers(self, name: str, comma: bool, dtype: Any, may_be_missing: bool) -> Array:
+    def _numbers(self, name: str, dtype: Any, may_be_missing: bool) -> Array:
         values = self.columns[name]
-        if comma:
-            values = self._with_points(name)
         try:
             numbers = values.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -147,22 +123,14 @@ class Table:
             bad[bad] = [not _is_empty(value) for value in values[bad]]
         if bad.any():
             i = int(np.argmax(bad))
+            fix = "leave the column out, or if it is the label, name it with --label-column"
+            if _DECIMAL_COMMA.fullmatch(str(values[i])):
+                fix = "write a decimal point instead of the comma (pandas: read_csv(decimal=','))"
             raise InputError(
-                f"{self.at(i)}: {_shown(self.columns[name][i])} in column {name!r} is not a finite "
-                "number; leave the column out, or if it is the label, name it with --label-column."
+                f"{self.at(i)}: {_shown(values[i])} in column {name!r} is not a finite number; "
+                f"{fix}."
             )
         return numbers
-
-    def _with_points(self, name: str) -> Array:
-        """A column's numbers with a decimal point instead of the decimal comma."""
-        values = self.columns[name]
-        for i, value in enumerate(values):
-            if isinstance(value, str) and _DECIMAL_POINT.fullmatch(value):
-                raise InputError(
-                    f"{self.at(i)}: {_shown(value)} in column {name!r} has a point, but other "
-                    "numbers of the file have a decimal comma; write all numbers the same way."
-                )
-        return objects([_pointed(value) for value in values])
 
     def _lists(self, name: str, width: int, dtype: Any) -> Array:
         values = self.columns[name]
@@ -213,10 +181,7 @@ class Table:
 
     def text_columns(self) -> list[str]:
         """Names of the columns that contain texts, and not only numbers written as text."""
-        comma = self.delimiter not in (None, ",")
-        return [
-            name for name, values in self.columns.items() if name and _holds_text(values, comma)
-        ]
+        return [name for name, values in self.columns.items() if name and _holds_text(values)]
 
     def labels(self, name: str, what: str) -> Array:
         """Return a column of labels (or groups): whole numbers or texts, none of them missing."""
@@ -275,16 +240,6 @@ def objects(values: Sequence[Any]) -> Array:
     return np.fromiter(iter(values), dtype=object, count=len(values))
 
 
-def _pointed(value: Any) -> Any:
-    comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
-    return value.replace(",", ".") if comma else value
-
-
-def _is_number_with_comma(value: Any) -> bool:
-    whole = isinstance(value, str) and value.strip().lstrip("+-").isdigit()
-    return whole or _is_empty(value) or bool(_DECIMAL_COMMA.fullmatch(str(value)))
-
-
 def _is_empty(value: Any) -> bool:
     missing = value is None or (isinstance(value, float | np.floating) and value != value)
     return missing or (isinstance(value, str) and not value)
@@ -303,14 +258,15 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer | np.bool_) and -(2**63) <= int(value) < 2**63
 
 
-def _holds_text(values: Array, comma: bool) -> bool:
+def _holds_text(values: Array) -> bool:
     if values.dtype != object:
         return False
     cells = [value for value in values if not _is_empty(value)]
     if not all(isinstance(value, str) for value in cells):
         return False
-    written: Iterator[Any] = (_pointed(value) for value in cells) if comma else iter(cells)
-    return any(not math.isfinite(_number(value)) for value in written)
+    return any(
+        not (math.isfinite(_number(value)) or _DECIMAL_COMMA.fullmatch(value)) for value in cells
+    )
 
 
 def _shown(value: Any) -> str:
@@ -326,7 +282,6 @@ def is_aside(name: str) -> bool:
 _MOST_CHARACTERS = 2**31 - 1  # characters of a cell; the csv module's own limit is 131072
 _NAMES = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _SPELT = {"tab": "\t", "\\t": "\t"}
-_LOOKED_AT = 100  # records to read if the header alone is ambiguous
 
 
 def named_delimiter(delimiter: str | None) -> str | None:
@@ -382,31 +337,15 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
 
 
 def _likely_delimiter(path: Path, expected: Collection[str]) -> str:
-    """The delimiter of the header; if several are possible, the one that fits the records."""
-    beginnings = {delimiter: _beginning(path, delimiter) for delimiter in _NAMES}
-
-    def likely(delimiter: str) -> tuple[bool, int, bool, int]:
-        header, even = beginnings[delimiter]
-        return even, len(set(expected) & set(header)), delimiter == ",", len(header)
-
-    cutting = [delimiter for delimiter, (header, _) in beginnings.items() if len(header) > 1]
-    return max(cutting, key=likely, default=",")
-
-
-def _beginning(path: Path, delimiter: str) -> tuple[list[str], bool]:
-    """The header of a file, split at one delimiter, and whether other records have its length."""
-    # Quoted cells are not split; there is no header if the quotes do not fit.
+    """The delimiter of the header: with most expected names, else a comma, else most cells."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        records = filter(None, csv.reader(file, delimiter=delimiter, strict=True))
-        try:
-            header = next(records, [])
-        except csv.Error:
-            return [], False
-        try:
-            even = all(len(record) == len(header) for record in islice(records, _LOOKED_AT))
-        except csv.Error:
-            even = False
-    return header, even
+        first = next((line for line in file if line.strip()), "")
+    headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in _NAMES}
+
+    def likely(mark: str) -> tuple[int, bool, int]:
+        return len({*expected} & {*headers[mark]}), mark == ",", len(headers[mark])
+
+    return max((mark for mark in headers if len(headers[mark]) > 1), key=likely, default=",")
 
 
 @contextmanager
@@ -445,7 +384,6 @@ def _line_not_in_utf8(path: Path) -> int:
     return number
 
 
-_BUFFER = 1 << 20  # bytes
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -493,42 +431,36 @@ def _read_jsonl(path: Path) -> Table:
     return Table(path, columns, np.asarray(rows, dtype=np.int64))
 
 
-@contextmanager
-def open_parquet(path: Path) -> Iterator[Any]:
-    """Open a file as pyarrow's ParquetFile; its errors become a sentence."""
+def _read_parquet(path: Path) -> Table:
     try:
-        parquet = importlib.import_module("pyarrow.parquet")
+        pyarrow, parquet = (importlib.import_module(f"pyarrow{part}") for part in ("", ".parquet"))
     except ImportError as error:
         raise MissingDependencyError(
             f"{path}: Parquet files need the package pyarrow; install it with: "
             f"{install_extra('text')}"
         ) from error
     try:
-        # One file, whatever its folder's name means; no reading ahead, which would load all rows.
-        with parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            yield file
-    except InputError:
-        raise
-    except (
-        Exception
-    ) as error:  # for damaged files pyarrow raises its own classes, OSError and others
+        with parquet.ParquetFile(path) as file:  # one file, whatever its folder's name means
+            read = file.read()
+        names = distinct(path, read.column_names)
+        columns = {n: _from_arrow(read.column(n)) for n in names if not _PANDAS_INDEX.fullmatch(n)}
+    except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}.") from error
-
-
-def read_parquet(path: Path, names: Sequence[str] | None = None) -> Table:
-    """Read a Parquet file, or some columns of it."""
-    with open_parquet(path) as file:
-        read = file.read(names)
-        columns = {n: _from_arrow(read.column(n)) for n in distinct(path, read.column_names)}
-    columns = {n: v for n, v in columns.items() if not _PANDAS_INDEX.fullmatch(n)}
     return Table(path, columns, np.arange(1, len(read) + 1))
 
 
 def _from_arrow(column: Any) -> Array:
+    """Values of a column; lists of numbers of one length become a matrix."""
+    types = importlib.import_module("pyarrow").types
+
+    def is_number(kind: Any) -> bool:
+        return bool(types.is_floating(kind) or types.is_integer(kind))
+
     kind = column.type
     if is_number(kind) and not column.null_count:
         return np.asarray(column.to_numpy())
-    if is_list(kind) and is_number(kind.value_type) and len(column) and not column.null_count:
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if is_list and is_number(kind.value_type) and len(column) and not column.null_count:
         lengths = importlib.import_module("pyarrow.compute").list_value_length(column)
         if len(lengths.unique()) == 1 and (length := lengths[0].as_py()):
             flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
@@ -536,23 +468,11 @@ def _from_arrow(column: Any) -> Array:
     return objects(column.to_pylist())
 
 
-def is_list(kind: Any) -> bool:
-    """Whether the cells of a column are lists."""
-    types = importlib.import_module("pyarrow").types
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
-def is_number(kind: Any) -> bool:
-    """Whether the cells of a column are numbers."""
-    types = importlib.import_module("pyarrow").types
-    return bool(types.is_floating(kind) or types.is_integer(kind))
-
-
 _OTHERS: dict[str, Callable[[Path], Table]] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
-    ".parquet": read_parquet,
-    ".pq": read_parquet,
+    ".parquet": _read_parquet,
+    ".pq": _read_parquet,
 }
 TABLES = (".csv", ".tsv", *_OTHERS)
 """Extensions of the files that are read as tables."""

@@ -9,7 +9,7 @@ from typing import Literal
 from ntkit._doc import documented
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, StoredEmbeddings
-from ntkit.store._contents import Embedder, contents_of_parquet, contents_of_samples, joined
+from ntkit.store._contents import Embedder, contents_of_samples, joined
 from ntkit.store._fill import Progress, fill_store
 
 
@@ -17,8 +17,8 @@ from ntkit.store._fill import Progress, fill_store
 class EmbeddingStore(StoredEmbeddings):
     """A folder with ``embeddings.npy``, the data of its rows, and a ``manifest.json``.
 
-    Make one with :meth:`write`, from parts of many machines with :meth:`merge`, or from embeddings
-    in a Parquet file with :meth:`from_parquet`. Read one with :meth:`open`.
+    Make one with :meth:`write`, or from parts of many machines with :meth:`merge`. Read one with
+    :meth:`open`.
 
     Attributes
     ----------
@@ -117,60 +117,6 @@ class EmbeddingStore(StoredEmbeddings):
         job = contents_of_samples(embedder, samples, part=part, dtype=dtype, engine=engine)
         path = Path(path)
         fill_store(path, job, checkpoint_rows=checkpoint_rows, force=force, progress=progress)
-        return cls.open(path)
-
-    @classmethod
-    def from_parquet(
-        cls,
-        path: str | Path,
-        table: str | Path,
-        *,
-        embedding: str | Sequence[str] | None = None,
-        label: str = "label",
-        group: str | None = None,
-        force: bool = False,
-        progress: Progress | None = None,
-    ) -> EmbeddingStore:
-        """Make a store from embeddings in a Parquet file, made with any framework.
-
-        It reads blocks of rows, so the file may be larger than memory. If it is killed at any time
-        and called again, it continues.
-
-        Parameters
-        ----------
-        {path}
-        table : path-like
-            The file.
-        embedding : str or sequence of str, optional
-            A column of lists, or columns of numbers. By default the only column of lists, or
-            else all columns of numbers but label and group.
-        label : str
-            Column of class labels.
-        group : str, optional
-            Column of group labels, for evaluation only.
-        {force, progress}
-
-        Returns
-        -------
-        EmbeddingStore
-            The finished store; it has no head.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read, a column is missing or of another kind, embeddings differ in
-            length or have a value that is not finite, or ``path`` cannot be written.
-        MissingDependencyError
-            If the package pyarrow is missing.
-
-        Examples
-        --------
-        >>> from ntkit.extraction import EmbeddingStore
-        >>> store = EmbeddingStore.from_parquet("store", "train.parquet")  # doctest: +SKIP
-        """
-        path = Path(path)
-        job = contents_of_parquet(Path(table), embedding, label, group)
-        fill_store(path, job, checkpoint_rows=8192, force=force, progress=progress)
         return cls.open(path)
 
     @classmethod

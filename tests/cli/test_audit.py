@@ -1,12 +1,13 @@
-"""ntkit audit on files: predictions and inputs in one table or several, and what is refused."""
+"""ntkit audit on files: of a model, and of tables of predictions and inputs."""
 
-import csv
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 
-from ntkit.cli import main
+from tests.cases import N_BARE, done, ntkit, refused, write_csv
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -15,231 +16,225 @@ FILM = np.where(RNG.random(N) < 0.9, Y, 1 - Y)
 PRED = np.where(RNG.random(N) < 0.5, FILM, Y)
 TEXTS = [f"a {['movie', 'film'][f]}, number {i}" for i, f in enumerate(FILM)]
 SITE = np.array(["A", "B"])[RNG.integers(0, 2, N)]
-
-
-def run(capsys, *arguments):
-    code = 0
-    try:
-        main(["audit", *map(str, arguments)])
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-
-def write(path, **columns):
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
+ALL = {"label": Y, "prediction": PRED, "prob_1": PRED * 0.8 + 0.1, "text": TEXTS, "site": SITE}
 
 
 @pytest.fixture
-def one(tmp_path):
-    """Everything in one file."""
-    return write(
-        tmp_path / "all.csv",
-        id=range(N),
-        label=Y,
-        prediction=PRED,
-        prob_1=PRED * 0.8 + 0.1,
-        text=TEXTS,
-        site=SITE,
-    )
+def audit(tmp_path):
+    """Audit tables, each given as columns; the record, the output and the error output."""
+    out = tmp_path / "out"
+
+    def audited(predictions, data, *options, **more):
+        preds = write_csv(tmp_path / "p.csv", predictions)
+        inputs = preds if data is None else write_csv(tmp_path / "d.csv", data)
+        for name, columns in more.items():
+            options += (f"--{name}", write_csv(tmp_path / f"{name}.csv", columns))
+        shown, err = done("audit", "--predictions", preds, inputs, "-o", out, "--force", *options)
+        return json.loads((out / "audit.json").read_text()), shown, err
+
+    return audited
 
 
-def findings(path):
-    return [s["name"] for s in json.loads((path / "audit.json").read_text())["findings"]]
+def names(record):
+    return [finding["name"] for finding in record["findings"]]
 
 
-def test_one_file(one, tmp_path, capsys):
-    code, out, err = run(capsys, "--predictions", one, one, "-o", tmp_path / "out")
-    assert code == 0
-    assert findings(tmp_path / "out") == ["word:film"]
+def test_one_table(audit, tmp_path):
+    found, out, err = audit(ALL, None)
+    assert names(found) == ["word:film"]
     assert "word:film against word:movie" in out
     assert "left out 'prob_1'" in err
     assert "`word:film against word:movie`" in (tmp_path / "out" / "table.md").read_text()
+    assert json.loads(audit(ALL, None, "--json")[1]) == found
+    assert audit(ALL, None, "--columns", "site")[0]["looked_at"]["column"] == 2
+    scored, _, _ = audit(ALL, None, "--score-columns", "prob_1")
+    assert scored.pop("notes") == []
+    assert "prob_1" in found.pop("notes")[0]
+    assert scored == found
 
 
-def test_json(one, tmp_path, capsys):
-    code, out, _ = run(capsys, "--predictions", one, one, "-o", tmp_path / "out", "--json")
-    assert code == 0
-    assert json.loads(out) == json.loads((tmp_path / "out" / "audit.json").read_text())
-
-
-def test_scores(one, tmp_path, capsys):
-    run(capsys, "--predictions", one, one, "-o", tmp_path / "a", "--score-columns", "prob_1")
-    run(capsys, "--predictions", one, one, "-o", tmp_path / "b")
-    one, other = (json.loads((tmp_path / n / "audit.json").read_text()) for n in ("a", "b"))
-    assert one.pop("notes") == []
-    assert "prob_1" in other.pop("notes")[0]
-    assert one == other
-
-
-def test_several_files_by_name(tmp_path, capsys):
+def test_several_tables_are_matched_by_name_or_position(audit, tmp_path):
     order, some = RNG.permutation(N), np.arange(0, N, 2)
-    preds = write(tmp_path / "p.csv", key=range(N), label=Y, pred=PRED)
-    data = write(tmp_path / "d.csv", key=order, text=[TEXTS[i] for i in order])
-    site = np.array(["A", "B"])[FILM]
-    meta = write(tmp_path / "m.csv", key=some, site=site[some])
-    out = tmp_path / "out"
-    code, _, err = run(
-        capsys, "--predictions", preds, data, "-o", out, "--id-column", "key", "--metadata", meta
-    )
-    assert (code, err) == (0, "")
-    found = json.loads((out / "audit.json").read_text())
-    names = {s["name"]: s for s in found["findings"]}
-    assert names["word:film"]["n_known"] == N
+    moved = {"key": order, "text": [TEXTS[i] for i in order]}
+    meta = {"key": some, "site": np.array(["A", "B"])[FILM[some]]}
+    preds = {"key": range(N), "label": Y, "pred": PRED}
+    found, _, err = audit(preds, moved, "--id-column", "key", metadata=meta)
+    assert err == ""
+    assert {s["name"]: s["n_known"] for s in found["findings"]}["word:film"] == N
     assert found["looked_at"] == {"word": 2, "metadata": 3}
+    # By a column id that both have, without being asked.
+    data = {"id": range(N), "label": Y, "text": TEXTS}
+    found, out, err = audit({"id": order, "prediction": PRED[order]}, data)
+    assert "matched by their column 'id'" in out + err
+    assert names(found) == ["word:film"]
+    assert found["accuracy"] == pytest.approx((PRED == Y).mean())
+    # By position, which is said; the labels are in either table.
+    found, _, err = audit({"y_pred": PRED}, {"label": Y, "text": TEXTS}, metadata={"site": SITE})
+    for path in ("d.csv", "metadata.csv"):
+        assert f"Rows of {tmp_path / path} and {tmp_path / 'p.csv'} are matched by position" in err
+    assert len(found["notes"]) == 2
+    assert names(found) == ["word:film"]
 
 
-def test_what_a_model_said_is_no_attribute_of_its_errors(tmp_path, capsys):
-    """Nor is the class, in metadata."""
-    preds = write(tmp_path / "p.csv", label=Y, prediction=PRED)
-    data = write(tmp_path / "d.csv", prediction=PRED, text=TEXTS)
-    meta = write(tmp_path / "m.csv", label=Y, group=[f"g{y}" for y in Y], site=SITE)
-    out = tmp_path / "out"
-    code, _, err = run(
-        capsys, "--predictions", preds, data, "-o", out, "--metadata", meta, "--json"
-    )
-    assert code == 0, err
-    assert findings(out) == ["word:film"]
-    assert json.loads((out / "audit.json").read_text())["looked_at"] == {"word": 2, "metadata": 2}
+def test_predictions_labels_and_groups_are_no_attributes(audit):
+    meta = {"label": Y, "group": [f"g{y}" for y in Y], "site": SITE}
+    data = {"prediction": PRED, "text": TEXTS}
+    found, _, err = audit({"label": Y, "prediction": PRED}, data, metadata=meta)
+    assert names(found) == ["word:film"]
+    assert found["looked_at"] == {"word": 2, "metadata": 2}
     assert "left out 'prediction'" in err
 
 
-def test_labels_and_prediction_may_be_in_either(tmp_path, capsys):
-    preds = write(tmp_path / "p.csv", y_pred=PRED)
-    data = write(tmp_path / "d.csv", label=Y, text=TEXTS)
-    assert run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")[0] == 0
-    assert findings(tmp_path / "out") == ["word:film"]
-
-
-def test_labels_that_contradict_each_other_are_refused(tmp_path, capsys):
+def test_labels_that_contradict_each_other_are_refused(audit, tmp_path):
     """Rows of one table in another order, and no column that names them."""
     order = RNG.permutation(N)
-    preds = write(tmp_path / "p.csv", name=range(N), label=Y, y_pred=PRED)
+    preds = write_csv(tmp_path / "p.csv", {"name": range(N), "label": Y, "y_pred": PRED})
     texts = [TEXTS[i] for i in order]
-    data = write(tmp_path / "d.csv", name=order, label=Y[order], text=texts)
-    code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")
+    data = write_csv(tmp_path / "d.csv", {"name": order, "label": Y[order], "text": texts})
+    command = ["audit", "--predictions", preds, data, "-o", tmp_path / "out"]
     n = np.sum(Y[order] != Y)
-    assert (code, f"{n} of {N} rows have different labels in" in err) == (2, True), err
-    assert "--id-column" in err
+    refused(*command, says=[f"{n} of {N} rows have different labels in", "--id-column"])
     assert not (tmp_path / "out").exists()
-    named = ["--predictions", preds, data, "-o", tmp_path / "out", "--id-column", "name"]
-    code, _, err = run(capsys, *named)
-    assert (code, err) == (0, "")
-    assert findings(tmp_path / "out") == ["word:film"]
-    write(data, name=order, label=1 - Y[order], text=texts)
-    code, _, err = run(capsys, *named, "--force")
-    assert (code, f"{N} of {N} rows" in err, "--id-column" in err) == (2, True, False), err
-
-
-def test_labels_are_compared_as_they_are_meant_and_where_there_are_any(tmp_path, capsys):
-    preds = write(tmp_path / "p.csv", label=Y, y_pred=PRED)
+    assert done(*command, "--id-column", "name")[1] == ""
+    write_csv(data, {"name": order, "label": 1 - Y[order], "text": texts})
+    error = refused(*command, "--id-column", "name", "--force", says=f"{N} of {N} rows")
+    assert "--id-column" not in error
+    # Labels are compared as they are meant, and where there are any.
     some = [f"{y}.0" if i % 2 else "" for i, y in enumerate(Y)]
-    data = write(tmp_path / "d.csv", label=some, text=TEXTS)
-    assert run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")[0] == 0
+    audit({"label": Y, "y_pred": PRED}, {"label": some, "text": TEXTS})
 
 
-def test_that_rows_are_matched_by_position_is_said(tmp_path, capsys):
-    preds = write(tmp_path / "p.csv", label=Y, y_pred=PRED)
-    data = write(tmp_path / "d.csv", text=TEXTS)
-    meta = write(tmp_path / "m.csv", site=SITE)
-    given = ["--predictions", preds, data, "--metadata", meta, "-o", tmp_path / "out"]
-    code, _, err = run(capsys, *given)
-    assert code == 0
-    for path in (data, meta):
-        assert f"Rows of {path} and {preds} are matched by position" in err
-    notes = json.loads((tmp_path / "out" / "audit.json").read_text())["notes"]
-    assert len(notes) == 2
-
-
-def test_parquet_with_embeddings(tmp_path, capsys):
+def test_parquet_with_embeddings(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     vectors = np.column_stack([FILM + 0.1 * RNG.normal(size=N), RNG.normal(size=N)])
     table = pa.table({"label": Y, "pred": PRED, "embedding": list(vectors), "site": SITE})
-    pq.write_table(table, tmp_path / "all.parquet")
     path = tmp_path / "all.parquet"
-    assert run(capsys, "--predictions", path, path, "-o", tmp_path / "out")[0] == 0
-    assert findings(tmp_path / "out")[0].startswith("embedding #0")
+    pq.write_table(table, path)
+    done("audit", "--predictions", path, path, "-o", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert names(found)[0].startswith("embedding #0")
 
 
-def test_only_the_columns_named(one, tmp_path, capsys):
-    run(capsys, "--predictions", one, one, "-o", tmp_path / "out", "--columns", "site")
-    looked_at = json.loads((tmp_path / "out" / "audit.json").read_text())["looked_at"]
-    assert looked_at["column"] == 2
+def test_tables_that_do_not_fit_are_refused(user, tmp_path):
+    files = {
+        "one": {"id": range(N), **ALL},
+        "short": {"id": range(3), "text": ["a b c"] * 3},
+        "nameless": {"text": ["a b c"] * 3},
+        "plain": {"label": Y, "text": TEXTS},
+        "twice": {"id": [1] * N, "text": TEXTS},
+    }
+    at = {name: write_csv(tmp_path / f"{name}.csv", columns) for name, columns in files.items()}
+    at |= {"model": user / "model.onnx", "missing": tmp_path / "missing.csv"}
+    for predictions, data, options, says in (
+        ("one", "one", "--label-column lable", "did you mean 'label'"),
+        ("one", "one", "--prediction-column nope", "no column 'nope'"),
+        ("one", "one", "--score-columns nope", "no column 'nope'"),
+        ("one", "one", "--text-column nope", "no column 'nope'"),
+        ("one", "one", "--columns nope", "no column 'nope'"),
+        ("one", "one", f"--id-column nope --metadata {at['one']}", "no column 'nope'"),
+        ("one", "one", "--score-columns site", "not a finite number"),
+        ("one", "nameless", "", "same order"),
+        ("one", "nameless", "--id-column id", "no column 'id'"),
+        ("one", "short", "", "no row for the sample '3'"),
+        ("one", "twice", "--id-column id", "twice"),
+        ("plain", "plain", "", "no column of predictions"),
+        ("model", "one", "", "model.onnx is no"),
+        ("missing", "one", "", "does not exist"),
+        ("one", "one", "--cross-fit", "--cross-fit needs a model"),
+        ("one", "one", "--feature-sets word", "--feature-sets needs a model"),
+        ("one", "one", f"--unlabelled {user}", "--unlabelled needs a model"),
+    ):
+        command = ["audit", "--predictions", at[predictions], at[data], "-o", tmp_path / "out"]
+        refused(*command, *options.split(), says=says)
+        assert not (tmp_path / "out").exists()
 
 
-def test_nothing_of_others_is_replaced(one, tmp_path, capsys):
-    out = tmp_path / "out"
+# -- of a model -----------------------------------------------------------------------------------
+
+
+def test_images_and_arrays(user, tmp_path):
+    found = []
+    for data, *options in (("validation", "--changes", "1"), ("validation.npz", "--no-changes")):
+        out = tmp_path / data
+        printed, err = done("audit", user / "model.onnx", user / data, "-o", out, *options)
+        assert f"Written: {out}" in printed
+        found.append(json.loads((out / "audit.json").read_text()))
+        assert printed.splitlines()[0] in (out / "table.md").read_text()
+        assert set(found[-1]["looked_at"]) >= {"image", "layer"}
+        assert ("assumed from the model's input" in err) == (data == "validation")
+    images, arrays = found
+    assert images["classes"] == ["small", "zlarge"]
+    assert any("used the labels in sorted order" in note for note in images["notes"])
+    first = arrays["findings"][0]  # where the patch is, and neurons that see it
+    assert first["name"].startswith("image:top left brightness")
+    assert any(name.startswith("layer:") for name in first["same"])
+
+
+def test_feature_sets_cross_fitting_and_samples_without_labels(user, tmp_path):
+    out, _ = done(
+        "audit", user / "model.onnx", user / "validation.npz", "-o", tmp_path / "o", "--cross-fit",
+        "--feature-sets", "image", "--no-changes",
+    )  # fmt: skip
+    assert out.startswith("Cross-fitted heads are right on")
+    out, _ = done(
+        "audit", user / "model.onnx", user / "validation.npz", "--unlabelled", user / "bare",
+        "--feature-sets", "image", "-o", tmp_path / "out", "--json", "--quiet", "--no-changes",
+    )  # fmt: skip
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert json.loads(out) == found
+    assert list(found["looked_at"]) == ["image"]
+    assert found["unlabelled"]["samples"] == N_BARE
+    assert [*found["unlabelled"]["findings"]] == names(found)
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert len(re.findall(rf"Of {N_BARE} \w+ without labels, ", page)) == len(names(found)) > 0
+
+
+def test_images_that_do_not_decode(user, tmp_path):
+    ignored = shutil.ignore_patterns("metadata.csv")
+    shutil.copytree(user / "test", tmp_path / "images", ignore=ignored)
+    broken = tmp_path / "images" / "small" / "broken.png"
+    broken.write_bytes(b"no picture")
+    audit = ["audit", user / "model.onnx", tmp_path / "images", "-o", tmp_path / "o"]
+    refused(*audit, says=f"{broken} cannot be decoded")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]  # nothing half-written
+    _, err = done(*audit, "--skip-bad", "--no-changes")
+    assert f"Left out 1 image(s) that cannot be decoded: {broken}" in err
+
+
+def test_usage(user, tmp_path):
+    model, data, table = (user / "model.onnx", user / "bare.npz", tmp_path / "t.csv")
+    labelled = user / "test.npz"
+    table.write_text("label,prediction,site\n" + "0,0,A\n1,1,B\n" * 20)
+    for arguments, says in (
+        ((model,), "Only one path is given"),
+        ((table,), "ntkit audit --predictions TABLE DATA"),
+        ((model, data, data), "3 paths are given"),
+        ((table, data), "if it holds predictions, name it with --predictions"),
+        ((data, model), "a model (an ONNX file) comes first"),
+        ((model, model), "is a model, but samples are needed here"),
+        ((model, tmp_path / "none"), "does not exist"),
+        ((model, data, "--unlabelled", tmp_path / "none"), "does not exist"),
+        ((model, table, "--predictions", table), "With --predictions no model is run"),
+        ((model, data, "--prediction-column", "p"), "name the table with --predictions"),
+        ((model, labelled, "--feature-sets", "words"), "feature_sets must be some of word"),
+        ((model, labelled, "--metadata", tmp_path / "no.csv"), "does not exist"),
+        ((model, labelled, "--metadata", table), f"40 rows and there are {N} samples"),
+        ((model, labelled, "--metadata", table, "--id-column", "site"), "no column 'site'"),
+    ):
+        refused("audit", *arguments, "-o", tmp_path / "out", says=says)
+        assert not (tmp_path / "out").exists()
+
+
+def test_nothing_of_others_is_replaced(tmp_path):
+    table, out = write_csv(tmp_path / "all.csv", ALL), tmp_path / "out"
     out.mkdir()
+    audit = ["audit", "--predictions", table, table, "-o"]
     (out / "thesis.txt").write_text("years of work")
     for more in ((), ("--force",)):
-        code, _, err = run(capsys, "--predictions", one, one, "-o", out, *more)
-        assert code == 2
-        assert "Error: " in err
+        refused(*audit, out, *more)
     assert (out / "thesis.txt").read_text() == "years of work"
     (out / "thesis.txt").unlink()
     out.rmdir()
-    assert run(capsys, "--predictions", one, one, "-o", out)[0] == 0
-    assert run(capsys, "--predictions", one, one, "-o", out)[0] == 2
-    assert run(capsys, "--predictions", one, one, "-o", out, "--force")[0] == 0
-    code, _, err = run(capsys, "--predictions", one, one, "-o", tmp_path, "--force")
-    assert code == 2
-    assert "input of this job" in err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--label-column", "lable"), "did you mean 'label'"),
-        (("--prediction-column", "nope"), "no column 'nope'"),
-        (("--score-columns", "nope"), "no column 'nope'"),
-        (("--text-column", "nope"), "no column 'nope'"),
-        (("--columns", "nope"), "no column 'nope'"),
-        (("--id-column", "nope", "--metadata", "ONE"), "no column 'nope'"),
-        (("--score-columns", "site"), "not a finite number"),
-    ],
-)
-def test_columns_that_are_not_there(one, tmp_path, capsys, arguments, message):
-    arguments = [str(one) if a == "ONE" else a for a in arguments]
-    code, _, err = run(capsys, "--predictions", one, one, "-o", tmp_path / "out", *arguments)
-    assert code == 2
-    assert message in err
-    assert not (tmp_path / "out").exists()
-
-
-def test_tables_that_do_not_fit(one, tmp_path, capsys):
-    short = write(tmp_path / "short.csv", id=range(3), text=["a b c"] * 3)
-    nameless = write(tmp_path / "nameless.csv", text=["a b c"] * 3)
-    plain = write(tmp_path / "plain.csv", label=Y, text=TEXTS)
-    twice = write(tmp_path / "twice.csv", id=[1] * N, text=TEXTS)
-    (tmp_path / "model.onnx").write_bytes(b"weights")
-    for preds, data, more, message in (
-        (one, nameless, (), "same order"),
-        (one, nameless, ("--id-column", "id"), "no column 'id'"),
-        (one, short, (), "no row for the sample '3'"),
-        (one, short, ("--id-column", "id"), "no row for the sample '3'"),
-        (one, twice, ("--id-column", "id"), "twice"),
-        (plain, plain, (), "no column of predictions"),
-        (tmp_path / "model.onnx", one, (), "model.onnx is no"),
-        (tmp_path / "missing.csv", one, (), "does not exist"),
-    ):
-        code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out", *more)
-        assert code == 2
-        assert message in err
-
-
-def test_a_column_id_of_both_tables_matches_them_unasked(tmp_path, capsys):
-    order = np.random.default_rng(1).permutation(N)
-    data = write(tmp_path / "data.csv", id=range(N), label=Y, text=TEXTS)
-    shuffled = write(tmp_path / "pred.csv", id=order, prediction=PRED[order])
-    code, out, err = run(capsys, "--predictions", shuffled, data, "-o", tmp_path / "out")
-    assert code == 0
-    assert "matched by their column 'id'" in out + err
-    assert findings(tmp_path / "out") == ["word:film"]
-    record = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert record["accuracy"] == pytest.approx((PRED == Y).mean())
+    assert [ntkit(*audit, out, *more)[0] for more in ((), (), ("--force",))] == [0, 2, 0]
+    refused(*audit, tmp_path, "--force", says="input of this job")

@@ -5,12 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ntkit import FrozenModel
-from ntkit.cli import main
-from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing
+from tests.cases import done, ntkit, refused
 
 CONFIG = {
     "image_processor_type": "ViTImageProcessor", "size": {"height": 20, "width": 20},
@@ -19,102 +17,62 @@ CONFIG = {
 
 
 @pytest.fixture
-def folder(tmp_path, digits):
-    """A model, and images of its two classes: 40 to train, 30 to find, 20 to test."""
-    shutil.copy(marked_digits_model_path(), tmp_path / "model.onnx")
-    for part, n in (("train", 200), ("validation", 160), ("test", 60)):
-        for i, (image, label) in enumerate(
-            zip(digits[f"X_{part}"][:n], digits[f"y_{part}"][:n], strict=True)
-        ):
-            path = tmp_path / part / ("small", "zlarge")[int(label)] / f"{i:03d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
-    return tmp_path
+def embed(user, tmp_path):
+    """A command on images; a test writes a configuration next to the model."""
+    shutil.copy(user / "model.onnx", tmp_path)
+    return ("embed", tmp_path / "model.onnx", user / "bare", "-o", tmp_path / "store")
 
 
-def run(capsys, *arguments):
-    code = 0
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-
-def test_commands_that_read_images_tell_what_they_assumed(capsys, folder):
-    debias = ["debias", folder / "model.onnx", "--train", folder / "train"]
-    debias += ["--validation", folder / "validation", "-o", folder / "out", "--quiet"]
-    debias += ["--method", "auto", "--even-if-worse", "--verbose"]
-    code, out, err = run(capsys, *debias)
-    assert code == 0, err
-    assert out.count("assumed from the model's input") == 1
-    result = json.loads((folder / "out" / "result.json").read_text())
+def test_commands_that_read_images_tell_what_they_assumed(user, tmp_path):
+    model, test, out = user / "model.onnx", user / "test", tmp_path / "out"
+    sets = ("--train", user / "train", "--validation", user / "validation", "--quiet")
+    ordered = ("--method", "class-balanced", "--even-if-worse", "--verbose", "-o", out)
+    printed, _ = done("debias", model, *sets, *ordered)
+    assert printed.count("assumed from the model's input") == 1
+    result = json.loads((out / "result.json").read_text())
     (note,) = [n for n in result["notes"] if n.startswith("Images: ")]
     assert "resized to 20 x 20 (bilinear), values / 255" in note
-    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
-    assert "images as inputs" in page
-
-    model, debiased, test = folder / "model.onnx", folder / "out" / "debiased.onnx", folder / "test"
-    commands = {
-        "embed": ["embed", model, test, "-o", folder / "store"],
-        "verify": ["verify", model, debiased, test],
-        "check": ["check", model, debiased, test, "--report", folder / "page.html"],
-        "export": ["export", model, debiased, "--data", test, "-o", folder / "again.onnx"],
-    }
-    for command, arguments in commands.items():
-        code, out, err = run(capsys, *arguments)
-        assert code == 0 or (command, code) == ("check", 3), (command, err)  # too few samples
+    assert "images as inputs" in (out / "report.html").read_text(encoding="utf-8")
+    debiased = out / "debiased.onnx"
+    for command in (
+        ["embed", model, test, "-o", tmp_path / "store"],
+        ["verify", model, debiased, test],
+        ["check", model, debiased, test, "--report", tmp_path / "page.html"],
+        ["export", model, debiased, "--data", test, "-o", tmp_path / "again.onnx"],
+    ):
+        code, printed, err = ntkit(*command)
+        assert code == 0 or (command[0], code) == ("check", 3), err  # too few samples
         assert err.count("assumed from the model's input") == 1, command
-        assert "assumed" not in out, command
-    assert "assumed" in EmbeddingStore.open(folder / "store").manifest["preprocessing_source"]
+        assert "assumed" not in printed, command
+    manifest = EmbeddingStore.open(tmp_path / "store").manifest
+    assert "assumed" in manifest["preprocessing_source"]
     steps = json.loads(FrozenModel.load(debiased).metadata["ntkit.preprocessing"])
     assert steps["resize"] == [20, 20]
 
 
-def test_nothing_is_said_of_images_where_there_are_none(capsys, folder, digits):
-    np.savez(folder / "test.npz", X=digits["X_test"][:20], y=digits["y_test"][:20])
-    (folder / "preprocessor_config.json").write_text("damaged")
-    embed = ["embed", folder / "model.onnx", folder / "test.npz", "-o", folder / "store"]
-    code, _, err = run(capsys, *embed)
-    assert code == 0, err
+def test_nothing_is_said_of_images_where_there_are_none(embed, user, tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text("damaged")
+    _, err = done(*embed[:2], user / "bare.npz", *embed[3:])
     assert "Images" not in err
-    assert EmbeddingStore.open(folder / "store").manifest["preprocessing_source"] is None
+    assert EmbeddingStore.open(tmp_path / "store").manifest["preprocessing_source"] is None
 
 
-def test_the_file_that_was_used_is_named(capsys, folder):
-    (folder / "preprocessor_config.json").write_text(json.dumps(CONFIG))
-    embed = ["embed", folder / "model.onnx", folder / "test", "-o", folder / "store"]
-    code, _, err = run(capsys, *embed, "--scale", 1 / 128)
-    assert code == 0, err
+def test_a_file_is_named_and_mended_by_options(embed, tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**CONFIG, "do_sharpen": 1}))
+    refused(*embed, says="'do_sharpen'")
+    assert not (tmp_path / "store").exists()
+    _, err = done(*embed, "--resize", "20,20", "--mean", 0, "--std", 1)
+    assert "as given" in err
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(CONFIG))
+    _, err = done(*embed, "--scale", 1 / 128, "--force")
     assert "as preprocessor_config.json (ViTImageProcessor) says (but for scale, as given)" in err
 
 
-def test_a_refused_file_is_mended_by_options(capsys, folder):
-    (folder / "preprocessor_config.json").write_text(json.dumps({**CONFIG, "do_sharpen": 1}))
-    embed = ["embed", folder / "model.onnx", folder / "test", "-o", folder / "store"]
-    code, _, err = run(capsys, *embed)
-    assert code == 2
-    assert "'do_sharpen'" in err
-    assert len(err.strip().splitlines()) == 1
-    assert not (folder / "store").exists()
-    code, _, err = run(capsys, *embed, "--resize", "20,20", "--mean", 0, "--std", 1)
-    assert code == 0, err
-    assert "as given" in err
-
-
-@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"])
-def test_resample(capsys, folder, name):
-    embed = ["embed", folder / "model.onnx", folder / "test", "-o", folder / "store"]
-    code, _, err = run(capsys, *embed, "--resize", "20,20", "--resample", name)
-    assert code == 0, err
-    assert f"resized to 20 x 20 ({name})" in err
-    made = EmbeddingStore.open(folder / "store").manifest["preprocessing"]
-    assert made["resample"] == ImagePreprocessing(resample=name).resample
-
-
-def test_no_such_filter(capsys, folder):
-    embed = ["embed", folder / "model.onnx", folder / "test", "-o", folder / "store"]
-    code, _, err = run(capsys, *embed, "--resample", "sharp")
-    assert code == 2
-    assert "--resample is one of nearest, lanczos, bilinear" in err
+def test_resample(embed, tmp_path):
+    for name in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"):
+        _, err = done(*embed, "--force", "--resize", "20,20", "--resample", name)
+        assert f"resized to 20 x 20 ({name})" in err
+        made = EmbeddingStore.open(tmp_path / "store").manifest["preprocessing"]
+        assert made["resample"] == ImagePreprocessing(resample=name).resample
+    refused(*embed, "--resample", "sharp", says="--resample is one of nearest, lanczos, bilinear")
+    assert np.load(tmp_path / "store" / "embeddings.npy").shape[1] == 64

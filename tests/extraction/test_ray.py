@@ -6,6 +6,7 @@ import pickle
 import signal
 import sys
 import warnings
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,6 +83,7 @@ def test_a_mapped_file_is_read_by_the_actors(ray, zoo, embedder, tmp_path):
     assert ray.is_initialized()  # the user's own Ray goes on
 
 
+@pytest.mark.more
 def test_a_broken_image_is_named_and_the_local_engine_finishes(
     ray, zoo, embedder, images, tmp_path
 ):
@@ -106,6 +108,7 @@ def test_a_broken_image_is_named_and_the_local_engine_finishes(
     assert zoo.contents(store.path) == zoo.contents(whole.path)
 
 
+@pytest.mark.more
 def test_ray_finishes_the_texts_that_the_local_engine_began(ray, zoo, tmp_path, monkeypatch):
     tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
     words = tokenizers.models.WordLevel({"[PAD]": 0, "a": 1, "b": 2, "c": 3}, unk_token="a")
@@ -145,6 +148,7 @@ class Deadly:
         return self.X[index]
 
 
+@pytest.mark.more
 def test_samples_that_end_every_process_are_named(ray, zoo, embedder, tmp_path):
     samples = Samples(Deadly(zoo.inputs(200), 100), np.arange(200) % 3)
     with pytest.raises(DeviceError, match=r"the samples 96 to 111 died 3 times"):
@@ -169,19 +173,16 @@ class Warns:
         return self.X[index]
 
 
-def test_warnings_of_the_actors_come_out(ray, zoo, embedder):
-    X = Warns(zoo.inputs(16))
-    batches = RayEmbedder(embedder).iter_batches(X, 0, 16, {"batch_size": 8, "window": 8})
-    with pytest.warns(RuntimeWarning, match="memory"):
-        Z = np.concatenate([*batches])
-    assert_array_equal(Z, embedder.transform(X.X))
-
-
-def test_errors_of_the_actors_come_out_as_they_were(ray, zoo, embedder):
+@pytest.mark.more
+def test_errors_and_warnings_of_the_actors_come_out_as_they_were(ray, zoo, embedder):
     X = Warns(zoo.inputs(16), ModelError("a\nb"))
     batches = RayEmbedder(embedder).iter_batches(X, 0, 16, {"batch_size": 8, "window": 8})
     with pytest.warns(RuntimeWarning, match="memory"), pytest.raises(ModelError, match=r"^a b$"):
         next(batches)
+    sound = Warns(zoo.inputs(16))
+    batches = RayEmbedder(embedder).iter_batches(sound, 0, 16, {"batch_size": 8, "window": 8})
+    with pytest.warns(RuntimeWarning, match="memory"):
+        assert_array_equal(np.concatenate([*batches]), embedder.transform(sound.X))
 
 
 def convolution():
@@ -223,15 +224,11 @@ def sums_of_tokens():
 def test_without_ray_one_sentence_says_what_to_install(embedder, zoo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     samples = Samples(zoo.inputs(4), np.arange(4) % 3)
+    with pytest.raises(InputError, match="engine must be local or ray, not 'spark'"):
+        EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="spark")
     with pytest.raises(MissingDependencyError, match="pip install ray"):
         EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="ray")
     assert not (tmp_path / "store").exists()
-
-
-def test_another_engine_is_refused(embedder, zoo, tmp_path):
-    samples = Samples(zoo.inputs(4), np.arange(4) % 3)
-    with pytest.raises(InputError, match="engine must be local or ray, not 'spark'"):
-        EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="spark")
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -256,16 +253,16 @@ def test_actors_fill_the_cluster(nodes, threads, actors):
     assert actors_for(nodes, threads) == actors
 
 
-@pytest.mark.parametrize("window", [1, 8, 64, 10_000])
-@pytest.mark.parametrize("actors", [1, 3, 100])
-@pytest.mark.parametrize(("first", "rows"), [(0, 1), (0, 64), (3, 12_345), (0, 100_000)])
-def test_parts_are_whole_windows_and_cover_every_row_once(window, actors, first, rows):
-    start = first * window
-    tasks = parts_of(start, start + rows, window, actors)
-    assert [tasks[0][0], *(end for _, end in tasks)] == [*(b for b, _ in tasks), start + rows]
-    assert all(begin % window == 0 and begin < end for begin, end in tasks)
-    assert all(end - begin <= 4096 + window for begin, end in tasks)
-    assert len(tasks) >= min(actors, -(-rows // window))
+def test_parts_are_whole_windows_and_cover_every_row_once():
+    for window, actors, (first, rows) in product(
+        (1, 8, 64, 10_000), (1, 3, 100), ((0, 1), (0, 64), (3, 12_345), (0, 100_000))
+    ):
+        start = first * window
+        tasks = parts_of(start, start + rows, window, actors)
+        assert [tasks[0][0], *(end for _, end in tasks)] == [*(b for b, _ in tasks), start + rows]
+        assert all(begin % window == 0 and begin < end for begin, end in tasks)
+        assert all(end - begin <= 4096 + window for begin, end in tasks)
+        assert len(tasks) >= min(actors, -(-rows // window))
 
 
 @pytest.mark.parametrize(
@@ -281,9 +278,6 @@ def test_parts_are_whole_windows_and_cover_every_row_once(window, actors, first,
 )
 def test_actors_take_gpus_where_they_may_and_there_are_some(options, nodes, takes):
     assert _takes_gpu(OnnxEmbedder("m.onnx", **options), nodes) is takes
-
-
-def test_a_gpu_that_the_cluster_does_not_have_is_refused():
     with pytest.raises(DeviceError, match="the Ray cluster has none"):
         _takes_gpu(OnnxEmbedder("m.onnx", device="cuda"), ONE_GPU[:1])
 

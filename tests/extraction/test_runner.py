@@ -1,19 +1,20 @@
 """Batches are prepared ahead, run in order, and come out as if run at once."""
 
 import re
+import sys
 import threading
 import time
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.testing import assert_array_equal
-from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import DeviceError, InputError
-from ntkit.extraction import ImageFiles, ImagePreprocessing, _runner, make_session, run_batches
+from ntkit.extraction import _runner, make_session, run_batches
 
 
 class FakeSession:
@@ -118,12 +119,40 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
-def test_rows_come_in_order_whatever_holds_them(kind, batch_size):
-    batches = list(run_batches(FakeSession(), KINDS[kind](X), batch_size=batch_size))
-    assert_array_equal(together(batches), 2 * X)
-    assert {len(b[0]) for b in batches[:-1]} <= {batch_size}
+@pytest.mark.parametrize("kind", [*KINDS, "windowed"])
+def test_rows_come_in_order_whatever_holds_them(kind):
+    windowed = kind == "windowed"
+    session = SumSession() if windowed else FakeSession()
+    wanted = [[row.sum()] for row in Words(100).rows] if windowed else 2 * X
+    for batch_size in (1, 7, 100, 1000):
+        for streams in (1, 2, 8):
+            X_ = Words(100) if windowed else KINDS[kind](X)
+            options = {"batch_size": batch_size, "streams": streams}
+            batches = list(run_batches(session, X_, **options))
+            assert_array_equal(together(batches), wanted)
+            assert windowed or {len(b[0]) for b in batches[:-1]} <= {batch_size}
+    assert not prepare_threads()
+
+
+@pytest.mark.parametrize("kind", ["array", "lazy", "windowed"])
+def test_part_of_the_rows_is_the_part_of_one_whole_run(kind):
+    make = {"array": lambda: X, "lazy": lambda: Lazy(X), "windowed": lambda: Words(100)}[kind]
+    session = SumSession() if kind == "windowed" else FakeSession()
+    run = {"batch_size": 8, "window": 32 if kind == "windowed" else None}
+    whole = together(run_batches(session, make(), **run))
+    for start, stop in product((0, 1, 32, 99, 100, 120), (None, 1, 64, 99, 500)):
+        parts = [o for (o,) in run_batches(session, make(), start=start, stop=stop, **run)]
+        assert_array_equal(np.concatenate([whole[:0], *parts]), whole[start:stop])
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+def test_an_error_comes_out_after_all_that_was_before_it(streams):
+    batches = run_batches(FakeSession(), Lazy(X, bad=[57]), batch_size=10, streams=streams)
+    before = [next(batches)[0] for _ in range(5)]
+    assert_array_equal(np.concatenate(before), 2 * X[:50])
+    with pytest.raises(InputError, match=r"row 57 is broken"):
+        next(batches)
+    assert not prepare_threads()
 
 
 def test_a_memory_map_is_read_ahead_and_not_in_the_session(tmp_path):
@@ -134,18 +163,6 @@ def test_a_memory_map_is_read_ahead_and_not_in_the_session(tmp_path):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_array_equal(together(run_batches(session, mapped, batch_size=30)), X)
     assert seen == [False] * 4
-
-
-@pytest.mark.parametrize("kind", ["array", "lazy", "windowed"])
-@pytest.mark.parametrize("start", [0, 1, 32, 50, 99, 100, 120])
-@pytest.mark.parametrize("stop", [None, 1, 64, 99, 100, 500])
-def test_part_of_the_rows_is_the_part_of_one_whole_run(kind, start, stop):
-    make = {"array": lambda: X, "lazy": lambda: Lazy(X), "windowed": lambda: Words(100)}[kind]
-    session = SumSession() if kind == "windowed" else FakeSession()
-    run = {"batch_size": 8, "window": 32 if kind == "windowed" else None}
-    whole = together(run_batches(session, make(), **run))
-    parts = [o for (o,) in run_batches(session, make(), start=start, stop=stop, **run)]
-    assert_array_equal(np.concatenate([whole[:0], *parts]), whole[start:stop])
 
 
 def test_a_part_cuts_its_batches_where_one_run_cuts_them():
@@ -214,36 +231,6 @@ def test_no_thread_is_left_behind(end):
     assert not prepare_threads()
 
 
-def test_an_embedder_that_is_not_read_to_the_end_leaves_no_thread(zoo, tmp_path):
-    model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
-    batches = OnnxEmbedder(model, device="cpu", batch_size=2).iter_batches(Lazy(zoo.inputs(40)))
-    next(batches)
-    assert prepare_threads()
-    batches.close()
-    assert not prepare_threads()
-
-
-def test_an_error_comes_out_after_all_that_was_before_it():
-    batches = run_batches(FakeSession(), Lazy(X, bad=[57]), batch_size=10)
-    before = [next(batches)[0] for _ in range(5)]
-    assert_array_equal(np.concatenate(before), 2 * X[:50])
-    with pytest.raises(InputError, match=r"row 57 is broken"):
-        next(batches)
-
-
-def test_a_file_that_does_not_decode_is_named(tmp_path):
-    paths = [tmp_path / f"{i}.png" for i in range(20)]
-    for path in paths:
-        Image.new("RGB", (2, 2)).save(path)
-    paths[13].write_bytes(b"no picture")
-    files = ImageFiles(paths, ImagePreprocessing())
-    session = FakeSession(shape=("n", 3, 2, 2))
-    batches = run_batches(session, files, batch_size=4)
-    with pytest.raises(InputError, match=r"13\.png cannot be decoded"):
-        list(batches)
-    assert session.fed == [4, 4, 4]
-
-
 def test_a_sequence_that_gives_too_few_rows_is_refused():
     class Short(Lazy):
         def __getitem__(self, rows):
@@ -251,19 +238,6 @@ def test_a_sequence_that_gives_too_few_rows_is_refused():
 
     with pytest.raises(InputError, match="gave 9 rows for the model's input 'x' instead of 10"):
         list(run_batches(FakeSession(), Short(X), batch_size=10))
-
-
-@pytest.mark.parametrize("kind", [*KINDS, "windowed"])
-@pytest.mark.parametrize("streams", [2, 3, 8])
-def test_batches_that_run_at_a_time_come_in_order(kind, streams):
-    windowed = kind == "windowed"
-    session = SumSession() if windowed else FakeSession()
-    X_, run = Words(100) if windowed else KINDS[kind](X), {"batch_size": 7}
-    at_once = list(run_batches(session, X_, streams=streams, **run))
-    in_turn = list(run_batches(session, X_, **run))
-    assert [len(o) for (o,) in at_once] == [len(o) for (o,) in in_turn]
-    assert_array_equal(together(at_once), together(in_turn))
-    assert not prepare_threads()
 
 
 def test_batches_run_at_a_time_and_no_more():
@@ -280,14 +254,6 @@ def test_batches_run_at_a_time_and_no_more():
     assert_array_equal(together(run_batches(session, Lazy(X), batch_size=5, streams=3)), 2 * X)
     assert max(most) == 3
     assert threading.current_thread() not in session.threads
-
-
-def test_an_error_in_one_of_several_comes_in_its_turn():
-    batches = run_batches(FakeSession(), Lazy(X, bad=[57]), batch_size=10, streams=4)
-    assert_array_equal(np.concatenate([next(batches)[0] for _ in range(5)]), 2 * X[:50])
-    with pytest.raises(InputError, match=r"row 57 is broken"):
-        next(batches)
-    assert not prepare_threads()
 
 
 def test_the_number_of_cores_does_not_change_a_bit(zoo, tmp_path):
@@ -317,13 +283,8 @@ def test_sorting_saves_padding():
     needed = sum(map(len, words.rows))
     assert computed < 1.05 * needed
     assert len(words.windows) == 2  # of 64 batches each
-
-
-def test_the_longest_of_a_window_come_first():
-    session, lengths = SumSession(), []
-    session.compute = lambda x: lengths.append(x.shape[1]) or x.sum(axis=1, keepdims=True)
-    list(run_batches(session, Words(64), batch_size=8))
-    assert lengths == sorted(lengths, reverse=True)
+    lengths = [length for _, length in words.batches[:64]]  # the longest first
+    assert (max(lengths[:3]), min(lengths[-3:])) == (max(lengths), min(lengths))
 
 
 def test_outputs_as_long_as_their_samples_cannot_be_put_together():
@@ -365,25 +326,17 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(message):
     assert [str(w.message).rsplit(" ", 1)[1] for w in caught] == ["8.", "4."]
 
 
-def test_sorted_batches_are_halved_too():
-    words = Words(40)
-    with pytest.warns(RuntimeWarning, match="continuing with a batch size of 4"):
-        outputs = together(run_batches(SumSession(memory=4), words, batch_size=8))
-    assert outputs[:, 0].tolist() == [row.sum() for row in words.rows]
-    assert len(words.windows) == 1
-
-
-def test_a_sample_that_does_not_fit_in_memory_is_an_error():
-    with (
-        pytest.warns(RuntimeWarning, match=r"continuing with a batch size of [21]\."),
-        pytest.raises(DeviceError, match=r"batch of 1, the smallest.*device='cpu'"),
-    ):
-        list(run_batches(FakeSession(memory=0), X, batch_size=4))
-
-
-def test_a_fixed_batch_that_does_not_fit_in_memory_is_an_error():
-    with pytest.raises(DeviceError, match="batch of 4, the smallest"):
-        list(run_batches(FakeSession(shape=(4, 2), memory=3), X))
+@pytest.mark.parametrize(
+    ("session", "words"),
+    [
+        (FakeSession(memory=0), r"batch of 1, the smallest.*device='cpu'"),
+        (FakeSession(shape=(4, 2), memory=3), "batch of 4, the smallest"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Memory ran out")
+def test_what_does_not_fit_in_memory_is_an_error(session, words):
+    with pytest.raises(DeviceError, match=words):
+        list(run_batches(session, X, batch_size=4))
 
 
 def test_another_failure_is_not_taken_for_lack_of_memory():
@@ -400,14 +353,11 @@ def test_a_gpu_sees_one_shape_only(n_samples):
     outputs = together(run_batches(session, X[:n_samples], batch_size=8, on_gpu=True))
     assert_array_equal(outputs, 2 * X[:n_samples])
     assert set(session.fed) == {8}
-
-
-def test_a_padded_batch_is_halved_to_one_shape():
-    session = FakeSession(memory=4)
+    halved = FakeSession(memory=4)
     with pytest.warns(RuntimeWarning, match="batch size of 4"):
-        outputs = together(run_batches(session, X[:10], batch_size=8, on_gpu=True))
-    assert_array_equal(outputs, 2 * X[:10])
-    assert session.fed == [8, 4, 4, 4]
+        outputs = together(run_batches(halved, X[:n_samples], batch_size=8, on_gpu=True))
+    assert_array_equal(outputs, 2 * X[:n_samples])
+    assert {*halved.fed[1:]} == {4}
 
 
 class GpuSession(FakeSession):
@@ -460,29 +410,6 @@ def test_a_gpu_gets_its_batches_ahead(n_samples, gpu_session, zoo):
     assert all(name.startswith("ntkit-prepare") for *_, name in gpu_session.put)
 
 
-def test_what_was_sent_too_large_is_fed_in_halves(gpu_session, zoo):
-    samples, halves = zoo.inputs(20), []
-
-    def run(names, feed):
-        halves.append(len(next(iter(feed.values()))))
-        return gpu_session.real.run(names, feed)
-
-    gpu_session.memory, gpu_session.run = 4, run
-    with pytest.warns(RuntimeWarning, match="batch size of 4"):
-        outputs = together(run_batches(gpu_session, samples, batch_size=8, on_gpu=True))
-    wanted = together(run_batches(gpu_session.real, samples))
-    np.testing.assert_allclose(outputs, wanted, rtol=1e-5, atol=1e-6)
-    assert set(halves) == {4}
-
-
-def test_a_batch_that_is_too_large_by_now_is_not_sent(gpu_session, zoo):
-    runner = _runner._Runner(gpu_session, _runner.Inputs(gpu_session, zoo.inputs(8)), 8, True, True)
-    (part,) = runner.inputs.parts(0, 8, 8)
-    assert runner.load(part).sent_rows == 8
-    runner.size = 4
-    assert runner.load(part).sent is None
-
-
 def test_without_room_ahead_the_session_copies(gpu_session, zoo, monkeypatch):
     def full(*_):
         raise RuntimeError("out of memory")
@@ -499,8 +426,6 @@ def test_without_room_ahead_the_session_copies(gpu_session, zoo, monkeypatch):
 
 
 def test_the_progress_bar_has_rate_and_remaining_time(monkeypatch, capsys):
-    import sys
-
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     slow = Lazy(X, delay=0.6)
     list(run_batches(FakeSession(), slow, batch_size=20, verbose=True))

@@ -13,65 +13,185 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.extraction import EmbeddingStore, Samples, TextPreprocessing, Texts, read_samples
 from ntkit.model import TensorInfo
-from ntkit.samples import input_notes
-from ntkit.samples._table import read_table
-
-FAST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+from ntkit.samples import input_notes, read_table
 
 
-def matrix_of(width):
-    return (TensorInfo("x", ("N", width), "float32"),)
+def matrix_of(width, dtype="float32", columns=None):
+    return (TensorInfo("x", ("N", width), dtype, columns),)
+
+
+KNOWN = matrix_of(2, columns=("b", "a"))  # a model that names its columns
+AB = "a,b,label\n1,2,x\n3,4,y\n"
 
 
 def write(path, text):
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text.encode("latin-1" if "\xff" in text else "utf-8"))
     return path
 
 
-# -- columns other than inputs ----------------------------------------------------------------
+def table(path, columns):
+    rows = list(zip(*columns.values(), strict=True))
+    if path.suffix in (".csv", ".tsv"):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writerows([list(columns), *rows])
+    elif path.suffix == ".jsonl":
+        lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
+        path.write_text("\n".join(lines), encoding="utf-8")
+    else:
+        arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table(columns), path)
+    return path
 
 
 ASIDE = ["id", "ID", "user_id", "PassengerId", "index", "Unnamed: 0", "row", "pred", "prediction",
          "y_pred", "split", "", "fold", "file_name"]  # fmt: skip
+INPUTS = ["idea", "paid", "rowing", "grid", "predator", "splits_m", "valid"]
 
 
-@pytest.mark.parametrize("name", ASIDE)
-@pytest.mark.parametrize("inputs", [(), matrix_of(2)])
-def test_a_row_number_or_a_prediction_is_no_input(name, inputs, tmp_path):
-    path = write(tmp_path / "t.csv", f"{name},a,b,label\n17,1,2,x\n18,3,4,y\n")
-    samples = read_samples(path, inputs=inputs)
-    assert samples.columns == ("a", "b")
-    assert samples.X.tolist() == [[1, 2], [3, 4]]
-    assert any(f"left out the column {name!r}" in note for note in samples.notes)
+def test_row_numbers_and_predictions_are_not_inputs(tmp_path):
+    for name in ASIDE + INPUTS:
+        path = write(tmp_path / "t.csv", f"{name},a,b,label\n17,1,2,x\n18,3,4,y\n")
+        left_out = name in ASIDE
+        for inputs in ((), matrix_of(2)) if left_out else ((),):
+            samples = read_samples(path, inputs=inputs)
+            assert samples.columns == (("a", "b") if left_out else (name, "a", "b"))
+            assert samples.X[:, -2:].tolist() == [[1, 2], [3, 4]]
+            said = any(f"left out the column {name!r}" in note for note in samples.notes)
+            assert said == left_out == bool(samples.notes)
 
 
-# -- a model that names its columns -------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "options", "columns", "X"),
+    [
+        (AB, {}, "a b", [[1, 2], [3, 4]]),
+        (AB, {"columns": ["b"]}, "b", [[2], [4]]),
+        ("id,a,more,label,b\n7,1,9,x,2\n8,3,9,y,4\n", {"inputs": KNOWN}, "b a", [[2, 1], [4, 3]]),
+        ("a,c,label\n1,2,x\n3,4,y\n", {"inputs": KNOWN, "columns": ["c", "a"]}, "c a",
+         [[2, 1], [4, 3]]),
+        ("a,group,site,label\n1,5,2,x\n3,6,4,y\n", {"group_column": "site"}, "a", [[1], [3]]),
+        ("id,a,b,label\n1,2,3,x\n4,5,6,y\n", {"inputs": matrix_of(3)}, "id a b",
+         [[1, 2, 3], [4, 5, 6]]),
+        ("id,a,b,c,label\n1,2,3,4,x\n5,6,7,8,y\n",
+         {"inputs": matrix_of(2), "columns": ["c", "a"]}, "c a", [[4, 2], [8, 6]]),
+        ("a;label\n1.5;x\n2;y\n", {}, "a", [[1.5], [2]]),
+        ("a\tlabel\n1.5\tx\n2\ty\n", {}, "a", [[1.5], [2]]),
+        ("a:label\n1:x\n2:y\n", {"delimiter": ":"}, "a", [[1], [2]]),
+        ('\ufeff"label",f1\r\nx,1\r\n"y",2\r\n', {}, "f1", [[1], [2]]),
+    ],
+)  # fmt: skip
+def test_columns_that_go_into_a_model(text, options, columns, X, tmp_path):
+    samples = read_samples(write(tmp_path / "t.csv", text), **options)
+    assert (samples.columns, samples.X.tolist()) == (tuple(columns.split()), X)
+    assert samples.X.dtype == np.float32
+    assert samples.y.tolist() == ["x", "y"]
 
 
-KNOWN = (TensorInfo("x", ("N", 2), "float32", ("b", "a")),)
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("label\n1\n", {}, "no columns other than 'label'"),
+        ("id,label\n1,x\n2,y\n", {}, "no columns other than 'label' but the column 'id'"),
+        ("a,b\n1,2\n", {}, r"no column 'label'; its columns are \['a', 'b'\].*--label-column"),
+        ("label,f\na,1\nb,x\n", {}, "row 3: 'x' in column 'f' is not a finite number"),
+        ("label,f,g\na,1,2\nb,1,\n", {}, "row 3: '' in column 'g' is not a finite number"),
+        ("label,f\na,nan\n", {}, "row 2: 'nan' in column 'f' is not a finite number"),
+        ("label;f\na;1,5\n", {}, "row 2: '1,5' in column 'f' .*decimal point"),
+        ("f,label\n1,a\n2,\n", {}, "row 3 has no label in 'label'"),
+        ("label,f\n\na,1\n\n,2\n", {}, "row 5 has no label in 'label'"),
+        ("label,f,group\na,1,x\nb,2,\n", {}, "row 3 has no group in 'group'"),
+        ("a,label\n1,\n2,\n", {}, "no label in any of its 2 rows"),
+        ("a,label,group\n1,x,\n2,,g\n3,,\n", {}, r"row 2 has no group .*\(2 of 3.*--group-column"),
+        ("a,label\n1,x\n2,\n3,\n", {}, r"row 3 has no label .*\(2 of 3 rows"),
+        ("a;label\n1;x\n", {"delimiter": ","}, "only column is 'a;label'.*--delimiter"),
+        *((AB, {"delimiter": wrong}, "one character") for wrong in ("", ";;", '"', "\n", "é")),
+        ("a,c,label\n1,2,x\n", {"inputs": KNOWN}, "lacks the column 'b'.*own.*'b', 'a'.*--columns"),
+        (AB, {"inputs": matrix_of(3, columns=("b", "a"))}, "2 numbers .*but the model takes 3"),
+        (AB, {"inputs": KNOWN, "columns": ["a", "b"]}, "'b', 'a' in this order.*--columns out"),
+        ("id,a,b,c,label\n1,2,3,4,x\n", {"inputs": matrix_of(2)},
+         "3 numbers.* but the model takes 2.*'a', 'b', 'c'.*--columns"),
+        (AB, {"inputs": matrix_of(5)}, "2 numbers .* but the model takes 5"),
+        (AB, {"columns": ["d"]}, "no column 'd'.*--columns"),
+        (AB, {"inputs": matrix_of(2), "columns": ["a"]}, "1 numbers .* but the model takes 2"),
+        ("a,b,verdict\n1,2,0\n", {"inputs": matrix_of(2), "labels": "optional"},
+         "the label with --label-column"),
+        ("label,a\n" + "".join(f"{i},{i}.5\n" for i in range(30)), {},
+         "30 different values in 30 rows.*--label-column"),
+        (AB, {"labels": "optional", "label_column": "verdict"}, "no column 'verdict'"),
+        (AB, {"labels": "none"}, "labels must be"),
+        (f"a,b,label\n{2**53 + 1},1.5,x\n3,4,y\n", {"inputs": matrix_of(2, "int64")},
+         "'1.5' in column 'b' is not a whole number"),
+    ],
+)  # fmt: skip
+def test_tables_that_do_not_fit(text, options, words, tmp_path):
+    with pytest.raises(InputError, match=words) as error:
+        read_samples(write(tmp_path / "t.csv", text), **options)
+    assert "\n" not in str(error.value).replace(repr("\n"), "")
 
 
-def test_columns_go_in_as_the_model_names_them(tmp_path):
-    path = write(tmp_path / "t.csv", "id,a,more,label,b\n7,1,9,x,2\n8,3,9,y,4\n")
-    samples = read_samples(path, inputs=KNOWN)
-    assert (samples.columns, samples.X.tolist()) == (("b", "a"), [[2, 1], [4, 3]])
-    assert samples.columns_source == "as the model's metadata say"
+def test_every_kind_of_table_reads_alike(tmp_path):
+    columns = {"f": [1, -2], "label": ["b", "a"], "g": [0.5, 1e3], "group": ["x", "y"]}
+    for kind in ("csv", "tsv", "jsonl", "parquet"):
+        path = table(tmp_path / f"t.{kind}", columns)
+        samples = read_samples(path)
+        assert samples.X.tolist() == [[1, 0.5], [-2, 1000]]
+        assert (samples.y.tolist(), samples.groups.tolist()) == (["b", "a"], ["x", "y"])
+        assert samples.ids is None
+    named = read_samples(path, label_column="group", group_column="label")
+    assert (named.y.tolist(), named.groups.tolist()) == (["x", "y"], ["b", "a"])
 
 
-def test_a_column_that_the_model_names_is_missing(tmp_path):
-    path = write(tmp_path / "t.csv", "a,c,label\n1,2,x\n3,4,y\n")
-    with pytest.raises(InputError, match=r"lacks the column 'b'.*own.*'b', 'a'.*--columns"):
-        read_samples(path, inputs=KNOWN)
-    assert read_samples(path, inputs=KNOWN, columns=["c", "a"]).X.tolist() == [[2, 1], [4, 3]]
+def test_labels_of_a_table(tmp_path):
+    path = write(tmp_path / "t.csv", "a,label\n1,0.0\n2,1.0\n")
+    assert read_samples(path).y.tolist() == [0, 1]
+    path = write(tmp_path / "t.csv", "a,label\n1,\n2,\n")
+    assert read_samples(path, labels="optional").y is None
+    samples = read_samples(write(path, AB), group_column="site")
+    assert samples.groups is None
+    assert any("no column 'site'" in note for note in samples.notes)
 
 
-def test_a_record_that_does_not_fit_the_model_is_refused(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b,c,label\n1,2,3,x\n3,4,5,y\n")
-    wide = (TensorInfo("x", ("N", 3), "float32", ("b", "a")),)
-    with pytest.raises(InputError, match="has 2 numbers for each sample, but the model takes 3"):
-        read_samples(path, inputs=wide)
+def test_what_was_assumed_is_said(tmp_path):
+    path = write(tmp_path / "t.csv", AB)
+    assert input_notes([read_samples(path, inputs=matrix_of(2))]) == [
+        "Columns, in this order: 'a', 'b'; as the table has them; the model names none."
+    ]
+    assert read_samples(path, inputs=KNOWN).columns_source == "as the model's metadata say"
+    for text, words in (
+        ("id,a,b,label\n1,2,3,x\n4,5,6,y\n", "'id' went in"),
+        ("a;b;c;label\n1;2;3;x\n", "semicolons"),
+        ("a\tb\tc\tlabel\n1\t2\t3\tx\n", "tabs"),
+    ):
+        notes = read_samples(write(path, text), inputs=matrix_of(3)).notes
+        assert any(words in note for note in notes)
+
+
+def test_numbers_are_as_exact_as_the_model_takes_them(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b,label\n0.1,16777217,x\n3,4,y\n")
+    for dtype, exact in (("double", float), ("int64", float), ("float32", np.float32)):
+        X = read_samples(path, inputs=matrix_of(2, dtype)).X
+        assert X.tolist() == np.array([[0.1, 16777217], [3, 4]], exact).tolist()
+    # 2**53 + 1 has no exact float64.
+    write(path, f"a,b,label\n{2**53 + 1},1,x\n3,4,y\n")
+    several = [TensorInfo(name, ("N", 1), "int64") for name in "ab"]
+    assert read_samples(path, inputs=several).X["a"].tolist() == [[2**53 + 1], [3]]
+    samples = read_samples(path, inputs=matrix_of(2, "int64"))
+    assert samples.X.tolist() == [[2**53 + 1, 1], [3, 4]]
+
+
+def test_columns_go_by_their_names(tmp_path):
+    one = read_samples(write(tmp_path / "1.csv", AB))
+    two = read_samples(write(tmp_path / "2.csv", "b,label,a\n20,x,10\n40,y,30\n"))
+    same = two.with_columns_as_in(one)
+    assert (same.columns, same.X.tolist()) == (("a", "b"), [[10, 20], [30, 40]])
+    assert one.with_columns_as_in(Samples(np.zeros((2, 2)), one.y)) is one
+    three = read_samples(write(tmp_path / "3.csv", "a,b,c,label\n1,2,7,x\n"))
+    for first, second in ((three, one), (one, three)):
+        with pytest.raises(InputError, match="'c'"):
+            first.with_columns_as_in(second)
 
 
 @pytest.mark.parametrize("names", [[], ["a", "a"], [1, 2], {"a": 1}, None, [["a"], ["b"]]])
@@ -81,131 +201,10 @@ def test_a_record_of_columns_that_ntkit_did_not_write_is_left_alone(zoo, tmp_pat
     assert model.with_provenance(record).inputs[0].columns is None
 
 
-def test_another_order_than_the_model_s_is_refused(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b,label\n1,2,x\n3,4,y\n")
-    with pytest.raises(InputError, match=r"'b', 'a' in this order.*leave --columns out"):
-        read_samples(path, inputs=KNOWN, columns=["a", "b"])
-
-
-@pytest.mark.parametrize(
-    ("dtype", "exact"), [("double", np.float64), ("int64", np.float64), ("float32", np.float32)]
-)
-def test_numbers_are_as_exact_as_the_model_takes_them(dtype, exact, tmp_path):
-    path = write(tmp_path / "t.csv", "a,b,label\n0.1,16777217,x\n3,4,y\n")
-    X = read_samples(path, inputs=(TensorInfo("x", ("N", 2), dtype),)).X
-    assert X.tolist() == np.array([[0.1, 16777217], [3, 4]], exact).tolist()
-
-
-def test_columns_with_decimal_commas_are_numbers_to_everyone(tmp_path):
-    """The whole table is what audits, slices and named attributes look at."""
-    head, rest = "a;b;note;label;id\n", "1,5;0,0;1,5 m;x;1,5\n2;;3,5 m;y;1,50\n"
-    comma = write(tmp_path / "c.csv", head + rest)
-    point = write(tmp_path / "p.csv", head + rest.replace(",", "."))
-    here, there = (
-        read_samples(path, columns=["a"], keep_table=True).table.columns for path in (comma, point)
-    )
-    for name in ("a", "b", "label"):
-        assert here[name].tolist() == there[name].tolist()
-    assert here["note"].tolist() == ["1,5 m", "3,5 m"]
-    assert here["id"].tolist() == ["1,5", "1,50"]  # a name, which others have as it is written
-
-
-def test_a_group_column_is_no_input_unless_the_model_takes_all(tmp_path):
-    path = write(tmp_path / "t.csv", "a,group,site,label\n1,5,2,x\n3,6,4,y\n")
-    assert read_samples(path, group_column="site").columns == ("a",)
-
-
-def test_the_order_of_a_table_is_said_where_the_model_names_none(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b,label\n1,2,x\n3,4,y\n")
-    assert input_notes([read_samples(path, inputs=matrix_of(2))]) == [
-        "Columns, in this order: 'a', 'b'; as the table has them; the model names none."
-    ]
-
-
-@pytest.mark.parametrize(
-    "name", ["idea", "paid", "rowing", "grid", "predator", "splits_m", "valid"]
-)
-def test_other_names_are_inputs(name, tmp_path):
-    path = write(tmp_path / "t.csv", f"{name},a,label\n1,2,x\n3,4,y\n")
-    samples = read_samples(path)
-    assert samples.columns == (name, "a")
-    assert samples.notes == ()
-
-
-def test_a_model_that_takes_all_columns_gets_them(tmp_path):
-    path = write(tmp_path / "t.csv", "id,a,b,label\n1,2,3,x\n4,5,6,y\n")
-    samples = read_samples(path, inputs=matrix_of(3))
-    assert samples.columns == ("id", "a", "b")
-    assert any("'id' went in" in note for note in samples.notes)
-
-
-def test_unknown_columns_are_not_guessed(tmp_path):
-    path = write(tmp_path / "t.csv", "id,a,b,c,label\n1,2,3,4,x\n5,6,7,8,y\n")
-    with pytest.raises(
-        InputError, match=r"3 numbers.* but the model takes 2.*'a', 'b', 'c'.*--columns"
-    ):
-        read_samples(path, inputs=matrix_of(2))
-    with pytest.raises(InputError, match=r"3 numbers .* but the model takes 5"):
-        read_samples(path, inputs=matrix_of(5))
-    samples = read_samples(path, inputs=matrix_of(2), columns=["c", "a"])
-    assert samples.X.tolist() == [[4, 2], [8, 6]]
-    assert samples.columns == ("c", "a")
-    with pytest.raises(InputError, match=r"no column 'd'.*--columns"):
-        read_samples(path, columns=["d"])
-    with pytest.raises(InputError, match=r"1 numbers .* but the model takes 2"):
-        read_samples(path, inputs=matrix_of(2), columns=["c"])
-
-
-def test_an_unnamed_label_is_pointed_out(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b,verdict\n1,2,0\n3,4,1\n")
-    with pytest.raises(InputError, match="the label with --label-column"):
-        read_samples(path, inputs=matrix_of(2), labels="optional")
-
-
-def test_only_row_numbers_are_no_input(tmp_path):
-    path = write(tmp_path / "t.csv", "id,label\n1,x\n2,y\n")
-    with pytest.raises(InputError, match=r"no columns other than 'label' but the column 'id'"):
-        read_samples(path)
-
-
-def test_a_label_column_without_classes_is_refused(tmp_path):
-    rows = "\n".join(f"{i},{i % 2},{i}.5" for i in range(30))
-    path = write(tmp_path / "t.csv", f"label,real,a\n{rows}\n")
-    with pytest.raises(InputError, match=r"30 different values in 30 rows.*--label-column"):
-        read_samples(path)
-    assert read_samples(path, label_column="real", columns=["a"]).y.tolist() == [0, 1] * 15
-
-
-def test_labels_written_as_numbers_with_a_point_are_whole(tmp_path):
-    path = write(tmp_path / "t.csv", "a,label\n1,0.0\n2,1.0\n")
-    assert read_samples(path).y.tolist() == [0, 1]
-
-
-def test_missing_labels_and_groups_are_counted(tmp_path):
-    path = write(tmp_path / "t.csv", "a,label,group\n1,x,\n2,,g\n3,,\n")
-    with pytest.raises(InputError, match=r"row 3 has no label .*\(2 of 3 rows"):
-        read_samples(path, group_column="none")
-    with pytest.raises(InputError, match=r"row 2 has no group .*\(2 of 3 rows.*--group-column"):
-        read_samples(path)
-    path = write(tmp_path / "t.csv", "a,label\n1,\n2,\n")
-    with pytest.raises(InputError, match=r"no label in any of its 2 rows"):
-        read_samples(path)
-    assert read_samples(path, labels="optional").y is None
-
-
-def test_a_group_column_that_is_not_there_is_said(tmp_path):
-    path = write(tmp_path / "t.csv", "a,label\n1,x\n2,y\n")
-    samples = read_samples(path, group_column="site")
-    assert samples.groups is None
-    assert any("no column 'site'" in note for note in samples.notes)
-
-
-# -- delimiters ---------------------------------------------------------------------------------
-
 CELL = st.text(st.sampled_from('ab,;\t|"\n x.'), max_size=6)
 
 
-@FAST
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5),
     delimiter=st.sampled_from([",", ";", "\t"]),
@@ -215,53 +214,92 @@ def test_whatever_quotes_hold_the_delimiter_is_found(rows, delimiter, header, tm
     """csv.writer quotes cells as every spreadsheet does; all cells come back as they were."""
     with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=delimiter).writerows([header, *rows])
-    table = read_table(tmp_path / "t.csv", expected=("label",))
-    assert list(table.columns) == list(header)
-    assert list(zip(*table.columns.values(), strict=True)) == rows
-    assert table.delimiter == delimiter
-    assert bool(table.notes) == (delimiter != ",")
+    read = read_table(tmp_path / "t.csv", expected=("label",))
+    assert list(read.columns) == list(header)
+    assert list(zip(*read.columns.values(), strict=True)) == rows
+    assert read.delimiter == delimiter
+    assert bool(read.notes) == (delimiter != ",")
 
 
-def test_decimal_commas(tmp_path):
-    path = write(tmp_path / "t.csv", "a;b;label\n1,5;2;x\n-,25;1e3;y\n3;4,0E-1;x\n")
-    samples = read_samples(path)
-    assert_allclose(samples.X, [[1.5, 2], [-0.25, 1000], [3, 0.4]])
-    assert any("semicolons" in note for note in samples.notes)
-    assert any("decimal signs" in note for note in samples.notes)
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    theirs = pandas.read_csv(path, sep=";", decimal=",")
-    assert_allclose(samples.X, theirs[["a", "b"]].to_numpy(), rtol=1e-6)
+# -- texts ------------------------------------------------------------------------------------
 
 
-def test_decimal_points_stay_points(tmp_path):
-    path = write(tmp_path / "t.csv", "a;label\n1.5;x\n2;y\n")
-    assert read_samples(path).X.tolist() == [[1.5], [2]]
-    path = write(tmp_path / "t.csv", "a;b;label\n1,5;1.234;x\n2;1;y\n")
-    with pytest.raises(InputError, match=r"row 2: '1\.234' in column 'b' has a point.*same way"):
-        read_samples(path)
-    path = write(tmp_path / "t.csv", 'a,label\n"1,5",x\n2,y\n')
-    with pytest.raises(InputError, match="'1,5' in column 'a' is not a finite number"):
-        read_samples(path)
+@pytest.fixture
+def steps(tmp_path):
+    """A tokenizer of words."""
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "bird": 2, "sea": 3}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return TextPreprocessing(tmp_path / "tokenizer.json")
 
 
-def test_a_delimiter_that_is_given_is_taken(tmp_path):
-    path = write(tmp_path / "t.csv", "a:label\n1:x\n2:y\n")
-    assert read_samples(path, delimiter=":").X.tolist() == [[1], [2]]
-    assert read_samples(path, delimiter=":").notes == ()
-    path = write(tmp_path / "t.tsv", "a;label\n1;x\n2;y\n")
-    assert read_samples(path, delimiter=";").y.tolist() == ["x", "y"]
-    with pytest.raises(InputError, match=r"only column is 'a;label'.*--delimiter"):
-        read_samples(path)
-    for wrong in ("", ";;", '"', "\n", "é"):
-        with pytest.raises(InputError, match="one character"):
-            read_samples(path, delimiter=wrong)
+TEXTS = {"text": ["bird sea", "no, bird"], "label": [1, 0], "group": ["x", "y"]}
+REVIEWS = {"id": [7, 8], "review": TEXTS["text"], "label": ["good", "bad"]}
+PAIRS = {"premise": ["bird sea", "sea"], "hypothesis": ["bird", "no bird sea"], "label": [1, 0]}
 
 
-def test_tabs_in_a_csv(tmp_path):
-    path = write(tmp_path / "t.csv", "a\tlabel\n1,5\tx\n2\ty\n")
-    samples = read_samples(path)
-    assert samples.X.tolist() == [[1.5], [2]]
-    assert any("tabs" in note for note in samples.notes)
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_table_of_texts(kind, steps, tmp_path):
+    path = table(tmp_path / f"t.{kind}", {**TEXTS, "id": [7, 8], "note": ["a", "b"]})
+    samples = read_samples(path, preprocessing=steps)
+    assert isinstance(samples.X, Texts)
+    assert samples.X.texts == TEXTS["text"]
+    assert samples.X[:]["input_ids"].tolist() == [[2, 3, 0], [1, 1, 2]]
+    assert (samples.y.tolist(), samples.groups.tolist()) == ([1, 0], ["x", "y"])
+    assert samples.preprocessing == steps.as_dict()
+    assert read_samples(path, preprocessing=steps, text_column="note").X.texts == ["a", "b"]
+    path = table(tmp_path / f"r.{kind}", REVIEWS)
+    assert read_samples(path, preprocessing=steps).X.texts == TEXTS["text"]
+    path = table(tmp_path / f"p.{kind}", PAIRS)
+    for options in ({"text_column": "premise"}, {}):  # the only other column of texts
+        options = {"preprocessing": steps, "text_pair_column": "hypothesis", **options}
+        pairs = read_samples(path, **options).X
+        assert pairs.texts == [("bird sea", "bird"), ("sea", "no bird sea")]
+    assert pairs[:]["input_ids"].tolist() == [[2, 3, 2, 0], [3, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "words"),
+    [
+        ({**TEXTS, "text": ["bird", ""]}, {}, "row 3: '' in the text column 'text' is not a text"),
+        ({**TEXTS, "text": ["bird", " "]}, {}, "row 3: ' ' in the text column"),
+        (TEXTS, {"text_column": "body"}, "no column 'body'; .*--text-column"),
+        (TEXTS, {"label_column": "class"}, "no column 'class'; .*--label-column"),
+        ({**TEXTS, "label": [1, ""]}, {}, "row 3 has no label in 'label'"),
+        ({**REVIEWS, "n": ["a", "b"]}, {}, "several text columns.*'review'.*--text-column"),
+        ({"id": [7, 8], "label": [1, 0]}, {}, r"no text column.*\['id', 'label'\].*--text-column"),
+        (PAIRS, {}, "several text columns.*--text-pair-column"),
+        (PAIRS, {"text_column": "premise", "text_pair_column": "second"},
+         "no column 'second'.*--text-pair-column"),
+        (PAIRS, {"text_column": "premise", "text_pair_column": "premise"}, "cannot be both texts"),
+        (TEXTS, {"text_column": "text", "preprocessing": None}, "need a tokenizer.*--tokenizer"),
+    ],
+)  # fmt: skip
+def test_texts_that_cannot_be_read(columns, options, words, steps, tmp_path):
+    path = table(tmp_path / "t.csv", columns)
+    with pytest.raises(InputError, match=words):
+        read_samples(path, **{"preprocessing": steps, **options})
+
+
+def test_a_kept_table_has_all_columns_with_their_roles(tmp_path):
+    rows = [f"{i},{i % 2},a b {i},{'AB'[i % 3 % 2]},g" for i in range(20)]
+    path = write(tmp_path / "t.csv", "\n".join(["age,label,note,site,group", *rows]))
+    kept = read_samples(path, columns=["age"], keep_table=True).table
+    assert list(kept.columns) == ["age", "label", "note", "site", "group"]
+    assert kept.rest["site"].tolist()[:3] == ["A", "B", "A"]
+    assert read_samples(path, columns=["age"]).table is None
+    (tmp_path / "tokenizer.json").write_text("{}")  # read when the texts are used
+    named = [TensorInfo("age", ("N", 1), "float32"), TensorInfo("site", ("N", 1), "string")]
+    for options, inputs, rest in (
+        ({"columns": ["age"]}, ("age",), ["note", "site"]),
+        ({"preprocessing": TextPreprocessing(tmp_path / "tokenizer.json"), "text_column": "note"},
+         ("note",), ["age", "site"]),
+        ({"inputs": named}, ("age", "site"), ["note"]),
+    ):  # fmt: skip
+        kept = read_samples(path, keep_table=True, **options).table
+        assert (kept.inputs, list(kept.rest)) == (inputs, rest)
 
 
 # -- one input for each column ------------------------------------------------------------------
@@ -320,21 +358,6 @@ def test_columns_go_to_the_inputs_of_their_names(kind, by_columns, tmp_path):
     assert_array_equal(store.X, Z)
 
 
-def table(path, columns):
-    rows = list(zip(*columns.values(), strict=True))
-    if path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([list(columns), *rows])
-    elif path.suffix == ".jsonl":
-        lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
-        path.write_text("\n".join(lines), encoding="utf-8")
-    else:
-        arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-        parquet = pytest.importorskip("pyarrow.parquet")
-        parquet.write_table(arrow.table(columns), path)
-    return path
-
-
 def test_a_column_that_is_missing_is_named(by_columns, tmp_path):
     without = {k: v for k, v in COLUMNS.items() if k != "age"} | {"Agee": [1, 2, 3]}
     with pytest.raises(
@@ -346,17 +369,15 @@ def test_a_column_that_is_missing_is_named(by_columns, tmp_path):
     assert samples.X["age"].ravel().tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("column", "values", "said"),
-    [
-        ("age", [1, "old", 2], "row 3: 'old' in column 'age' is not a finite number"),
-        ("n_visits", [1, "", 2], "row 3: '' in column 'n_visits' is not a finite number"),
-    ],
-)
-def test_cells_of_another_kind_are_named(column, values, said, by_columns, tmp_path):
-    path = table(tmp_path / "t.csv", {**COLUMNS, column: values})
-    with pytest.raises(InputError, match=said):
-        read_samples(path, inputs=by_columns.inputs)
+def test_cells_of_another_kind_are_named(by_columns, tmp_path):
+    for kind, column, values, words in (
+        ("csv", "age", [1, "old", 2], "row 3: 'old' in column 'age' is not a finite number"),
+        ("csv", "n_visits", [1, "", 2], "row 3: '' in column 'n_visits' is not a finite number"),
+        ("jsonl", "home town", ["Ulm", None, "Bonn"], "row 2: None .*'home town' is not a text"),
+    ):
+        path = table(tmp_path / f"t.{kind}", {**COLUMNS, column: values})
+        with pytest.raises(InputError, match=words):
+            read_samples(path, inputs=by_columns.inputs)
 
 
 def test_a_missing_number_is_the_models_to_fill_in(by_columns, tmp_path):
@@ -365,12 +386,6 @@ def test_a_missing_number_is_the_models_to_fill_in(by_columns, tmp_path):
     assert np.isnan(samples.X["age"][1, 0])
     with pytest.raises(InputError, match="NaN or infinite"):  # this model does not
         OnnxEmbedder(by_columns, device="cpu").transform(samples.X)
-
-
-def test_a_text_that_is_missing_is_named(by_columns, tmp_path):
-    path = table(tmp_path / "t.jsonl", {**COLUMNS, "home town": ["Ulm", None, "Bonn"]})
-    with pytest.raises(InputError, match="row 2: None in column 'home town' is not a text"):
-        read_samples(path, inputs=by_columns.inputs)
 
 
 def test_other_texts_are_other_samples(by_columns, tmp_path):
@@ -434,15 +449,3 @@ def test_lists_of_a_fixed_length(tmp_path):
     lists = arrow.array(list(Z), arrow.list_(arrow.float32(), 3))
     parquet.write_table(arrow.table({"e": lists, "label": [0, 1, 0, 1]}), tmp_path / "t.parquet")
     assert_array_equal(read_samples(tmp_path / "t.parquet").X, Z)
-
-
-def test_whole_numbers_keep_all_their_digits(tmp_path):
-    """2**53 + 1 has no exact float64."""
-    path = write(tmp_path / "t.csv", f"a,b,label\n{2**53 + 1},1,x\n3,4,y\n")
-    several = [TensorInfo(name, ("N", 1), "int64") for name in "ab"]
-    assert read_samples(path, inputs=several).X["a"].tolist() == [[2**53 + 1], [3]]
-    samples = read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))
-    assert samples.X.tolist() == [[2**53 + 1, 1], [3, 4]]
-    path.write_text(f"a,b,label\n{2**53 + 1},1.5,x\n3,4,y\n")
-    with pytest.raises(InputError, match=r"'1.5' in column 'b' is not a whole number"):
-        read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))

@@ -59,28 +59,13 @@ def opens():
     opened = None
 
 
-def test_debias_opens_each_image_once(folder, opens):
-    sets = folder / "train", folder / "validation"
-    times, files = opens(lambda: ntkit.debias(folder / "model.onnx", *sets, device="cpu"))
-    assert files == 2 * N
-    assert times <= 1.1 * files
-
-
-def test_a_repair_opens_each_image_once(folder, opens):
-    def repair():
-        ntkit.debias(folder / "model.onnx", *sets, method="neurontune", device="cpu")
-
-    sets = folder / "train", folder / "validation"
-    times, files = opens(repair)
-    assert files == 2 * N
-    assert times <= 1.1 * files
-
-
-def test_a_run_that_goes_on_opens_each_image_once(folder, opens, tmp_path):
-    options = {"out": tmp_path / "out", "device": "cpu"}
+def test_debias_and_its_repair_open_each_image_once(folder, opens, tmp_path):
     sets = folder / "model.onnx", folder / "train", folder / "validation"
-    ntkit.debias(*sets, **options)
-    again = {"resume": tmp_path / "out", "method": "neurontune", "device": "cpu"}
+    out = tmp_path / "out"
+    times, files = opens(lambda: ntkit.debias(*sets, out=out, device="cpu"))
+    assert files == 2 * N
+    assert times <= 1.1 * files
+    again = {"resume": out, "method": "neurontune", "device": "cpu"}
     times, files = opens(lambda: ntkit.debias(*sets, **again))
     assert files == 2 * N
     assert times <= N * 2 + N * 1.1  # the first training images check the head

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
 
-from ntkit import FrozenModel, LinearHead, OnnxEmbedder, _disk
+from ntkit import FrozenModel, OnnxEmbedder, _disk
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -100,7 +99,7 @@ def changed(samples, **fields):
 # -- what is stored ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("checkpoint_rows", [1, 7, 10, 39, 40, 65536])
+@pytest.mark.parametrize("checkpoint_rows", [1, 7, 65536])
 def test_what_is_written_comes_back(write, model, samples, checkpoint_rows):
     embedder = OnnxEmbedder(model, device="cpu", batch_size=5)
     options = {"embedder": embedder, "checkpoint_rows": checkpoint_rows}
@@ -116,14 +115,9 @@ def test_what_is_written_comes_back(write, model, samples, checkpoint_rows):
         assert store.manifest["shape"] == [N, 5]
         assert (store.manifest["device"], store.manifest["skipped"]) == ("cpu", [])
         assert store.manifest["run"]["batch_size"] == 5
-
-
-def test_a_store_of_any_size_is_one_read_only_memory_map(write):
-    store = write(checkpoint_rows=1)
-    assert isinstance(store.X, np.memmap)
-    assert (store.X.mode, store.X.flags.writeable) == ("r", False)
-    plain = np.load(store.path / "embeddings.npy", mmap_mode="r")  # without ntkit
-    assert_array_equal(plain, store.X)
+        assert (type(store.X), store.X.mode) == (np.memmap, "r")
+        plain = np.load(store.path / "embeddings.npy", mmap_mode="r")  # without ntkit
+        assert_array_equal(plain, store.X)
 
 
 def test_nothing_but_what_was_promised_is_left_in_the_folder(write, samples):
@@ -133,9 +127,8 @@ def test_nothing_but_what_was_promised_is_left_in_the_folder(write, samples):
     assert {p.name for p in fewer.path.iterdir()} == files - {"groups.npy", "head.npz"}
 
 
-@pytest.mark.parametrize("estimator", [LogisticRegression(), BalancedClassifier()])
-def test_scikit_learn_fits_the_map_without_a_copy(estimator, write, model, rng):
-    n, width = 20_000, 128
+def test_scikit_learn_fits_the_map_without_a_copy(write, model, rng):
+    n, width = 10_000, 64
     y = np.arange(n) % 2
     Z = (rng.normal(size=(n, width)) + y[:, None] / 4).astype(np.float32)
     wide = Embedder(model)
@@ -143,7 +136,7 @@ def test_scikit_learn_fits_the_map_without_a_copy(estimator, write, model, rng):
     store = write(samples=Samples(np.zeros((n, 2)), y), embedder=wide)
     assert store.X.dtype == np.float32
     tracemalloc.start()
-    clf = estimator.fit(store.X, store.y)
+    clf = BalancedClassifier().fit(store.X, store.y)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < store.X.nbytes / 2
@@ -181,18 +174,9 @@ def test_labels_of_any_plain_kind(zoo, embedder, tmp_path, labels):
     store = EmbeddingStore.write(tmp_path / "s", embedder, Samples(zoo.inputs(N), y, groups=y))
     assert store.y.tolist() == store.groups.tolist() == y.tolist()
     assert store.head is None  # the model has three classes
-
-
-def test_a_model_that_does_not_name_its_classes_takes_the_labels(zoo, embedder, tmp_path):
-    y = np.asarray(["b", "a", "c"])[np.arange(N) % 3]
-    store = EmbeddingStore.write(tmp_path / "s", embedder, Samples(zoo.inputs(N), y))
+    y = np.asarray(["b", "a", "c"])[np.arange(N) % 3]  # the model does not name them
+    store = EmbeddingStore.write(tmp_path / "t", embedder, Samples(zoo.inputs(N), y))
     assert store.head.classes.tolist() == ["a", "b", "c"]
-
-
-def test_the_head_of_the_model_survives(write, embedder):
-    head = write().head
-    assert isinstance(head, LinearHead)
-    assert head == embedder.frozen_model.head
 
 
 def test_names_of_samples_and_of_files_left_out(model, tmp_path):
@@ -233,21 +217,17 @@ def test_values_too_large_for_float16_are_refused(write, model):
         write("b", embedder=huge, dtype="float32")
 
 
-def test_progress_is_told_after_each_batch(write):
-    told = []
-    write(progress=lambda *rows: told.append(rows))
-    assert told == [(rows, 40) for rows in range(5, 41, 5)]
-
-
 def test_checkpoints_are_at_the_end_of_a_window(write, tmp_path):
-    known = []
+    known, told = [], []
 
-    def look(*_):
+    def look(*rows):
+        told.append(rows)
         manifest = json.loads((tmp_path / "rare" / "manifest.json").read_text())
         known.append(manifest["finished_rows"])
 
     write("rare", progress=look, checkpoint_rows=15)
     assert known == [0, 0, 0, 20, 20, 20, 20, 40]
+    assert told == [(rows, 40) for rows in range(5, 41, 5)]
 
 
 # -- interruptions ----------------------------------------------------------------------------
@@ -257,47 +237,53 @@ class Killed(BaseException):
     pass
 
 
-def killing(function, at, after):
-    """The same function, but it ends the process before or after what it does at a call."""
-    count = 0
-
-    def killing(*args):
-        nonlocal count
-        if after:
-            function(*args)
-        count += 1
-        if count > at:
-            raise Killed
-        if not after:
-            function(*args)
-
-    return killing
+STEPS = [
+    pytest.param(where, name, after, marks=() if first else pytest.mark.more)
+    for where, name, first in (
+        (os, "replace", True),
+        (_rows_file.RowFile, "_write", False),
+        (os, "fsync", False),
+    )
+    for after in (False, True)
+]
 
 
-@pytest.mark.parametrize(("where", "name"), [(os, "replace"), (_rows_file.RowFile, "_write")])
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_step_it_resumes_and_ends_bit_identical(
-    zoo, write, monkeypatch, tmp_path, where, name, after
+@pytest.mark.parametrize(("where", "name", "after"), STEPS)
+@pytest.mark.parametrize("how", [Killed, KeyboardInterrupt])
+def test_stopped_at_any_step_it_resumes_and_ends_bit_identical(
+    zoo, write, monkeypatch, tmp_path, where, name, after, how
 ):
-    whole = zoo.contents(write("whole").path)
+    """The process ends, or Ctrl-C comes, before or after a call of a function."""
+    whole, function = zoo.contents(write("whole").path), getattr(where, name)
     for stop in range(100):
-        store = f"store{stop}"
+        count = 0
+
+        def stopping(*args, stop=stop):
+            nonlocal count
+            count += 1
+            if count == stop + 1 and not after:
+                raise how
+            function(*args)
+            if count == stop + 1 and after:
+                raise how
+
+        store = tmp_path / f"store{stop}"
         with monkeypatch.context() as patch:
-            patch.setattr(where, name, killing(getattr(where, name), stop, after))
+            patch.setattr(where, name, stopping)
             try:
-                write(store)
-            except Killed:
+                write(store.name)
+            except how:
                 pass
             else:
                 break
-        manifest = tmp_path / store / "manifest.json"
-        if manifest.exists() and json.loads(manifest.read_text())["finished_rows"] < N:
-            with pytest.raises(InputError, match=f"of {N} rows; run the same ntkit command"):
-                EmbeddingStore.open(tmp_path / store)
+        manifest = store / "manifest.json"
         if not manifest.exists() or json.loads(manifest.read_text())["finished_rows"] < N:
-            write(store)
-        assert zoo.contents(tmp_path / store) == whole
-    assert 8 <= stop < 20
+            if manifest.exists():
+                with pytest.raises(InputError, match=f"of {N} rows; run the same ntkit command"):
+                    EmbeddingStore.open(store)
+            write(store.name)
+        assert zoo.contents(store) == whole
+    assert 5 <= stop < 30
 
 
 def dying(embedder, batches):
@@ -327,67 +313,57 @@ def test_only_what_is_missing_is_computed_again(write, embedder, unfinished, zoo
     assert zoo.contents(unfinished) == zoo.contents(write("whole").path)
 
 
-def test_a_resumed_store_keeps_its_batch_size(write, model, unfinished, zoo):
-    write(embedder=Embedder(model, batch_size=7, window=7))
-    assert zoo.contents(unfinished) == zoo.contents(write("whole").path)
-
-
-def test_an_unfinished_store_is_no_data(unfinished):
-    with pytest.raises(InputError, match="has 20 of 40 rows"):
-        read_samples(unfinished)
-
-
-def test_other_samples_are_not_mixed_in(write, samples, unfinished, zoo):
-    before = zoo.contents(unfinished)
-    for field, other in {
-        "preprocessing": changed(samples, preprocessing={"input": "y"}),
-        "total_rows": changed(samples, X=samples.X[:30], y=samples.y[:30], groups=None),
-        "samples": changed(samples, y=samples.y[::-1].copy()),
-        "samples ": changed(samples, groups=None),
-    }.items():
-        with pytest.raises(InputError, match=rf"with another {field.strip()} \(.*--force"):
-            write(samples=other)
-    for row in (0, 7, 19):
-        X = samples.X.copy()
-        X[row] += 1
-        with pytest.raises(InputError, match=r"Contents of the samples changed .* its 20 rows"):
-            write(samples=changed(samples, X=X))
-    assert zoo.contents(unfinished) == before
-    write()
-
-
-def test_another_precision_device_or_part_is_not_mixed_in(write, model, unfinished, zoo):
-    before = zoo.contents(unfinished)
-    with pytest.raises(InputError, match=r"another dtype \(None, now 'float16'\)"):
-        write(dtype="float16")
-    with pytest.raises(InputError, match=r"another part \(None, now \[1, 2\]\)"):
-        write(part=(1, 2))
-    gpu = Embedder(model)
-    gpu.device_ = "cuda"
-    with pytest.raises(InputError, match=r"another device \('cpu', now 'cuda'\)"):
-        write(embedder=gpu)
-    assert zoo.contents(unfinished) == before
-
-
-def test_another_model_or_tensor_is_not_mixed_in(write, unfinished, zoo, tmp_path):
+@pytest.fixture
+def not_mixed_in(write, samples, model, zoo, tmp_path):
+    """Other samples or settings are refused for a store, which stays as it is."""
     graph = zoo.body(seed=7)
     graph.add("Gemm", ["z", graph.constant("w", np.ones((5, K)))], "logits")
     graph.output("logits", ["batch", K])
     other = FrozenModel.load(zoo.save(graph.model(), tmp_path / "o.onnx"))
-    with pytest.raises(InputError, match="made with another model"):
-        write(embedder=Embedder(other))
-    tensor = FrozenModel.load(tmp_path / "m.onnx", embedding="h")
-    with pytest.raises(InputError, match=r"made with another tensor \('z', now 'h'\)"):
-        write(embedder=Embedder(tensor))
+    tensor, gpu = FrozenModel.load(tmp_path / "m.onnx", embedding="h"), Embedder(model)
+    gpu.device_ = "cuda"
+    fewer = {"X": samples.X[:30], "y": samples.y[:30], "groups": None}
+    others = [
+        ("another preprocessing", {"preprocessing": {"input": "y"}}, {}),
+        ("another total_rows", fewer, {}),
+        ("another samples", {"y": samples.y[::-1].copy()}, {}),
+        ("another samples", {"groups": None}, {}),
+        (r"another dtype \(None, now 'float16'\)", {}, {"dtype": "float16"}),
+        (r"another part \(None, now \[1, 2\]\)", {}, {"part": (1, 2)}),
+        (r"another device \('cpu', now 'cuda'\)", {}, {"embedder": gpu}),
+        ("another model", {}, {"embedder": Embedder(other)}),
+        (r"another tensor \('z', now 'h'\)", {}, {"embedder": Embedder(tensor)}),
+    ]
+    for row in (0, 7, 19):
+        X = samples.X.copy()
+        X[row] += 1
+        others.append((r"Contents of the samples changed .* \d+ rows", {"X": X}, {}))
+
+    def check(path):
+        before = zoo.contents(path)
+        for words, fields, options in others:
+            with pytest.raises(InputError, match=f"{words}.*--force"):
+                write(samples=changed(samples, **fields), **options)
+        assert zoo.contents(path) == before
+
+    return check
 
 
-def test_samples_that_were_mended_before_their_turn_are_taken(write, samples, unfinished, zoo):
+def test_what_differs_is_not_mixed_in(not_mixed_in, write, samples, unfinished, zoo):
+    not_mixed_in(unfinished)
+    with pytest.raises(InputError, match="has 20 of 40 rows"):
+        read_samples(unfinished)
     X = samples.X.copy()
-    X[[20, N - 1]] += 1
+    X[[20, N - 1]] += 1  # rows whose turn has not come
     fixed = changed(samples, X=X)
     assert zoo.contents(write(samples=fixed).path) == zoo.contents(
         write("whole", samples=fixed).path
     )
+
+
+def test_a_resumed_store_keeps_its_batch_size(write, model, unfinished, zoo):
+    write(embedder=Embedder(model, batch_size=7, window=7))
+    assert zoo.contents(unfinished) == zoo.contents(write("whole").path)
 
 
 class Pixels(Embedder):
@@ -415,27 +391,17 @@ def test_image_files_that_changed_under_their_names_are_not_mixed_in(write, mode
     write(samples=fresh, embedder=Pixels(model))
 
 
-def test_a_store_that_was_begun_before_contents_were_recorded(write, unfinished, zoo):
-    manifest = json.loads((unfinished / "manifest.json").read_text())
-    del manifest["contents"]
-    (unfinished / "manifest.json").write_text(json.dumps(manifest))
-    before = zoo.contents(unfinished)
-    with pytest.raises(InputError, match=r"begun by an older ntkit, .*again with --force\.$"):
-        write()
-    assert zoo.contents(unfinished) == before
-    whole = zoo.contents(write("whole").path)
-    assert zoo.contents(write(force=True).path) == whole
-
-
-def test_a_finished_store_without_contents_opens(write, samples):
-    path = write().path
-    manifest = json.loads((path / "manifest.json").read_text())
-    del manifest["contents"]
-    manifest["samples"] = "as an older ntkit computed it"
-    (path / "manifest.json").write_text(json.dumps(manifest))
+def test_stores_of_an_older_ntkit_that_did_not_record_contents(write, samples, unfinished):
+    for path, words in (
+        (unfinished, r"begun by an older ntkit, .*again with --force\.$"),
+        (write("whole").path, "is finished already"),
+    ):
+        manifest = json.loads((path / "manifest.json").read_text())
+        del manifest["contents"]
+        (path / "manifest.json").write_text(json.dumps({**manifest, "samples": "another digest"}))
+        with pytest.raises(InputError, match=words):
+            write(path.name)
     assert_array_equal(read_samples(path).y, samples.y)
-    with pytest.raises(InputError, match="is finished already"):
-        write()
 
 
 def test_an_embedder_that_gives_other_rows_than_it_should(write, model):
@@ -451,20 +417,6 @@ def test_an_embedder_that_gives_other_rows_than_it_should(write, model):
     ]:
         with pytest.raises(InputError, match=said):
             write(name, embedder=embedder)
-
-
-def test_what_fails_at_once_leaves_no_embeddings(write, model, tmp_path):
-    broken = Embedder(model)
-
-    def refusing(*_, **__):
-        raise InputError("These inputs have another shape.")
-        yield
-
-    broken.iter_batches = refusing
-    with pytest.raises(InputError, match="another shape"):
-        write(embedder=broken)
-    assert not list(tmp_path.glob("store/embeddings*"))
-    write()
 
 
 # -- a second writer --------------------------------------------------------------------------
@@ -534,23 +486,13 @@ def test_a_file_system_without_locks_is_used_without(write, monkeypatch, caplog)
 # -- overwriting ------------------------------------------------------------------------------
 
 
-def test_a_finished_store_is_kept_without_force(write, zoo, samples, embedder):
-    before = zoo.contents(write().path)
+def test_a_finished_store_is_kept_without_force(write, not_mixed_in, samples, embedder):
+    write()
     times = len(embedder.started)
     again = write()
     assert len(embedder.started) == times
     assert_array_equal(again.y, samples.y)
-    X = samples.X.copy()
-    X[-1] += 1
-    for fields, said in (
-        ({"X": X}, "Contents of the samples changed"),
-        ({"y": (samples.y + 1) % K}, "made with another samples"),
-    ):
-        with pytest.raises(InputError, match=f"{said}.*--force"):
-            write(samples=changed(samples, **fields))
-    with pytest.raises(InputError, match=r"another dtype .*--force"):
-        write(dtype="float16")
-    assert zoo.contents(again.path) == before
+    not_mixed_in(again.path)
 
 
 def test_with_force_nothing_of_the_old_store_survives(write, samples, zoo):
@@ -569,56 +511,30 @@ def test_with_force_nothing_of_the_old_store_survives(write, samples, zoo):
     assert_array_equal(old.X, before)  # who has it open keeps it
 
 
-def test_killed_while_replacing_the_old_store_is_not_taken_for_the_new(
-    write, samples, monkeypatch, tmp_path
-):
-    write()
-    fresh = changed(samples, y=samples.y[::-1].copy())
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", killing(os.replace, 2, after=False))
-        with pytest.raises(Killed):
-            write(samples=fresh, force=True)
-    with pytest.raises(InputError, match="has 0 of 40 rows"):
-        EmbeddingStore.open(tmp_path / "store")
-    assert_array_equal(write(samples=fresh).y, fresh.y)
-
-
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("name", ["labels.npy", "embeddings.npy"])
-def test_a_folder_with_other_files_is_never_touched(write, zoo, tmp_path, name, force):
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / name).write_text("precious")
-    (tmp_path / "file").write_text("precious")
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"labels.npy": "precious"},
+        {"embeddings.npy": "precious"},
+        {"manifest.json": '{"name": "a web page", "icons": []}', "labels.npy": "of its own"},
+        {"manifest.json": "{", "thesis.txt": "precious"},
+        None,
+    ],
+)
+def test_files_of_others_are_never_touched(write, zoo, tmp_path, files, force):
+    if files is None:
+        (tmp_path / "store").write_text("precious")
+    else:
+        write()
+        for name, content in files.items():
+            (tmp_path / "store" / name).write_text(content)
+        if "manifest.json" not in files:
+            (tmp_path / "store" / "manifest.json").unlink()
     before = zoo.contents(tmp_path)
-    for store in ("store", "file"):
-        with pytest.raises(InputError, match="exists and is not an embedding store"):
-            write(store, force=force)
-    assert zoo.contents(tmp_path) == before
-
-
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("stray", ["thesis.txt", None])
-def test_the_manifest_of_another_program_makes_no_store(write, zoo, tmp_path, stray, force):
-    store = tmp_path / "store"
-    store.mkdir()
-    (store / "manifest.json").write_text('{"name": "a web page", "icons": []}')
-    np.save(store / "labels.npy", np.arange(3))
-    if stray:
-        (store / stray).write_text("precious")
-    before = zoo.contents(store)
     with pytest.raises(InputError, match="exists and is not an embedding store"):
         write(force=force)
-    assert zoo.contents(store) == before
-
-
-def test_with_force_a_damaged_store_is_replaced_only_if_nothing_else_is_in_it(write, zoo):
-    path = write().path
-    (path / "manifest.json").write_text("{")
-    (path / "thesis.txt").write_text("precious")
-    before = zoo.contents(path)
-    with pytest.raises(InputError, match="exists and is not an embedding store"):
-        write(force=True)
-    assert zoo.contents(path) == before
+    assert zoo.contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -634,34 +550,7 @@ def test_a_store_never_takes_the_place_of_what_is_read(write, samples, zoo, tmp_
     assert zoo.contents(store) == before
 
 
-def test_an_empty_folder_may_be_used(write, tmp_path):
-    (tmp_path / "store").mkdir()
-    write()
-    write("deep/down/store")
-
-
 # -- the disk ---------------------------------------------------------------------------------
-
-
-def test_a_full_disk_is_one_sentence_and_the_store_can_be_finished(write, zoo, monkeypatch):
-    whole = zoo.contents(write("whole").path)
-    put, count = _rows_file.RowFile._write, 0
-
-    def full(self, offset, content):
-        nonlocal count
-        count += 1
-        if count > 6:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        put(self, offset, content)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_rows_file.RowFile, "_write", full)
-        with pytest.raises(
-            InputError, match=r"not enough disk space for .*store \(No space.*again"
-        ) as error:
-            write()
-    assert error.value.__cause__.errno == errno.ENOSPC
-    assert zoo.contents(write().path) == whole
 
 
 def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
@@ -724,15 +613,6 @@ def test_a_file_replaced_while_it_is_written_is_noticed(write, tmp_path, how):
 # -- damage -----------------------------------------------------------------------------------
 
 
-def test_a_folder_that_is_no_store(tmp_path):
-    for path in (tmp_path, tmp_path / "nothing"):
-        assert not EmbeddingStore.is_store(path)
-        with pytest.raises(
-            InputError, match="is not an embedding store; make one with: ntkit embed"
-        ):
-            EmbeddingStore.open(path)
-
-
 SOUND = {"format": 2, "rows": N, "total_rows": N, "first_row": 0, "finished_rows": N,
          "run": {"window": 5}, "part": None}  # fmt: skip
 BAD = [
@@ -744,55 +624,51 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000,
-     *(json.dumps({**SOUND, **bad}).encode() for bad in BAD)],
-)  # fmt: skip
-def test_a_damaged_manifest(write, content):
-    path = write().path
-    (path / "manifest.json").write_bytes(content)
-    for attempt in (lambda: EmbeddingStore.open(path), write):
-        with pytest.raises(InputError, match=r"manifest\.json is damaged; .*--force"):
-            attempt()
-    assert write(force=True).X.shape == (N, 5)
-
-
-def test_stores_of_other_formats(write):
+def test_a_manifest_that_is_damaged_or_of_another_version(write, tmp_path):
     path = write().path
     old = {"rows": 40, "finished_rows": 40, "shards": ["embeddings-00000.npy"], "format": 1}
-    for manifest, said in [
-        (old, "was made by an older ntkit; embed again with --force"),
-        ({"format": 3}, "was made by a newer ntkit; update ntkit"),
+    damaged = [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000]
+    damaged += [json.dumps({**SOUND, **bad}).encode() for bad in BAD]
+    for content, words in [
+        *((content, r"manifest\.json is damaged; .*--force") for content in damaged),
+        (json.dumps(old).encode(), "was made by an older ntkit; embed again with --force"),
+        (b'{"format": 3}', "was made by a newer ntkit; update ntkit"),
     ]:
-        (path / "manifest.json").write_text(json.dumps(manifest))
+        (path / "manifest.json").write_bytes(content)
         for attempt in (lambda: EmbeddingStore.open(path), write):
-            with pytest.raises(InputError, match=said):
+            with pytest.raises(InputError, match=words):
                 attempt()
     assert write(force=True).X.shape == (N, 5)
+    for other in (tmp_path, tmp_path / "nothing"):
+        assert not EmbeddingStore.is_store(other)
+        with pytest.raises(InputError, match="not an embedding store; make one with: ntkit embed"):
+            EmbeddingStore.open(other)
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        *product(["embeddings.npy", "labels.npy"], ["cut", "text", "missing", "empty"]),
-        ("embeddings.npy", "longer"),
-        ("embeddings.npy", "cube"),
-        *product(["head.npz", "groups.npy"], ["cut", "text", "empty"]),
-    ],
-)
-def test_a_damaged_file(write, name, damage):
+DAMAGE = [
+    *product(["embeddings.npy", "labels.npy"], ["cut", "text", "missing", "empty"]),
+    *product(["embeddings.npy"], ["longer", "cube"]),
+    *product(["head.npz", "groups.npy"], ["cut", "text", "empty"]),
+]
+
+
+def test_a_damaged_file(write):
     path = write().path
-    part = path / name
-    content = part.read_bytes()
-    if damage == "missing":
-        part.unlink()
-    elif damage == "cube":
-        np.save(part, np.zeros((N, 5, 1)))
-    else:
-        ends = {"cut": content[:-30], "text": b"text", "empty": b"", "longer": content + b"?"}
-        part.write_bytes(ends[damage])
-    with pytest.raises(InputError, match=r"store is damaged .*embed again with --force"):
+    for name, damage in DAMAGE:
+        part = path / name
+        content = part.read_bytes()
+        if damage == "missing":
+            part.unlink()
+        elif damage == "cube":
+            np.save(part, np.zeros((N, 5, 1)))
+        else:
+            ends = {"cut": content[:-30], "text": b"text", "empty": b"", "longer": content + b"?"}
+            part.write_bytes(ends[damage])
+        with pytest.raises(InputError, match=r"store is damaged .*embed again with --force"):
+            EmbeddingStore.open(path)
+        part.write_bytes(content)
+    np.save(path / "labels.npy", np.zeros(N - 1))
+    with pytest.raises(InputError, match="40 embeddings, 39 labels, 40 groups, 40 rows announced"):
         EmbeddingStore.open(path)
 
 
@@ -809,13 +685,6 @@ def test_a_store_damaged_while_it_was_unfinished_is_not_gone_on_with(write, unfi
     with pytest.raises(InputError, match=r"store is damaged .*embed again with --force"):
         write()
     write(force=True)
-
-
-def test_files_that_do_not_fit_together(write):
-    path = write().path
-    np.save(path / "labels.npy", np.zeros(N - 1))
-    with pytest.raises(InputError, match="40 embeddings, 39 labels, 40 groups, 40 rows announced"):
-        EmbeddingStore.open(path)
 
 
 def test_nothing_to_embed(write, samples, tmp_path):
@@ -837,44 +706,6 @@ def test_the_manifest_is_plain_json_that_says_what_the_store_is(write):
         *("preprocessing", "total_rows", "samples", "dtype", "device", "part", "contents", "run"),
         *("first_row", "rows", "finished_rows", "shape", "stored_dtype"),
     ]
-
-
-@pytest.mark.parametrize(("where", "name"), [(os, "replace"), (os, "fsync")])
-@pytest.mark.parametrize("after", [False, True])
-def test_ctrl_c_at_any_step_loses_no_row_that_a_later_run_could_start_from(
-    zoo, write, monkeypatch, tmp_path, where, name, after
-):
-    whole = zoo.contents(write("whole").path)
-
-    def pressing(function, at):
-        count = 0
-
-        def pressing(*args):
-            nonlocal count
-            count += 1
-            if count == at and not after:
-                raise KeyboardInterrupt
-            function(*args)
-            if count == at and after:
-                raise KeyboardInterrupt
-
-        return pressing
-
-    for step in range(1, 100):
-        with monkeypatch.context() as patch:
-            patch.setattr(where, name, pressing(getattr(where, name), step))
-            try:
-                write(f"store{step}")
-            except KeyboardInterrupt:
-                pass
-            else:
-                break
-        manifest = tmp_path / f"store{step}" / "manifest.json"
-        if manifest.exists() and json.loads(manifest.read_text())["finished_rows"] == N:
-            assert zoo.contents(manifest.parent) == whole
-            continue
-        assert zoo.contents(write(f"store{step}").path) == whole
-    assert 5 < step < 30
 
 
 def test_ctrl_c_between_checkpoints_keeps_whole_windows(write, model, tmp_path):

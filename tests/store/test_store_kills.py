@@ -140,6 +140,7 @@ def finished(out):
     return json.loads(manifest.read_text())["finished_rows"] if manifest.exists() else 0
 
 
+@pytest.mark.more
 def test_kills_at_random_moments_end_in_the_bytes_of_one_run(paths, tmp_path):
     model, out = paths
     whole = models.contents(extract(model, tmp_path / "whole").path)
@@ -172,6 +173,7 @@ def test_kills_at_random_moments_end_in_the_bytes_of_one_run(paths, tmp_path):
     assert models.contents(Path(out)) == whole
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("force", [False, True])
 def test_killed_before_anything_done_to_a_file_it_ends_in_the_bytes_of_one_run(
     paths, tmp_path, force

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta, t
+from scipy.stats import t
 from tqdm import tqdm
 
 from ntkit._text import counted, plain
@@ -29,7 +29,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import more_often
+from ntkit.metrics import more_often, share_bounds
 from ntkit.pages.audit_page import column_of
 from ntkit.samples import Inputs, Samples
 
@@ -73,72 +73,32 @@ class ChangeExamples:
 
 @dataclass(frozen=True)
 class TriedChange:
-    """Result of a change on the first half of the samples; it decides the ranking.
-
-    Attributes
-    ----------
-    name : str
-        Text form of the change.
-    n : int
-        Number of copies.
-    flips : int
-        Number of predictions that flip.
-    margin_change : float
-        Mean change of the margin, before minus after; NaN without copies.
-    beyond_control : float
-        ``margin_change`` minus that of an equal displacement of the embedding.
-    """
+    """Result of a change on the first half of the samples; it decides the ranking."""
 
     name: str
-    n: int
+    n: int  # copies
     flips: int
-    margin_change: float
-    beyond_control: float
+    margin_change: float  # mean, before minus after; NaN without copies
+    beyond_control: float  # minus that of an equal displacement of the embedding
 
 
 @dataclass(frozen=True, eq=False)
 class ChangeFinding:
-    """Result of a change on the second half of the samples, next to a control of the same size.
+    """Result of a change on the second half of the samples, next to a control of the same size."""
 
-    Attributes
-    ----------
-    name : str
-        Text form of the change.
-    n : int
-        Number of copies.
-    flips : float
-        Share of the predictions that flip.
-    flips_interval : tuple of float
-        95 % interval of ``flips`` (Clopper-Pearson).
-    control : str
-        Name of the control.
-    control_flips, control_interval
-        Share of the predictions that the control flips on the same samples, and its interval.
-    margin_change : float
-        Mean change of the margin, before minus after. The margin is the logit of the class
-        predicted before the change, minus the largest of the other logits.
-    beyond_control : float
-        ``margin_change`` minus that of the control.
-    beyond_interval : tuple of float
-        95 % interval of ``beyond_control`` (Student's t).
-    p_value : float
-        p-value of McNemar's exact one-sided test that the change flips more predictions than the
-        control, after Holm's correction for the changes tested.
-    is_finding : bool
-        Whether ``p_value`` is at most alpha.
-    examples : ChangeExamples
-        Some samples whose prediction flips.
-    """
-
+    # The margin is the logit of the class predicted before the change, minus the largest of the
+    # other logits. Intervals have 95 %: Clopper-Pearson's of shares, Student's t of the margin.
+    # `p_value` is that of McNemar's exact one-sided test that the change flips more predictions
+    # than the control, after Holm's correction for the changes tested.
     name: str
-    n: int
-    flips: float
+    n: int  # copies
+    flips: float  # share of the predictions
     flips_interval: tuple[float, float]
     control: str
     control_flips: float
     control_interval: tuple[float, float]
     margin_change: float
-    beyond_control: float
+    beyond_control: float  # the change of the margin minus that of the control
     beyond_interval: tuple[float, float]
     p_value: float
     is_finding: bool
@@ -148,33 +108,20 @@ class ChangeFinding:
         """All values for JSON; the examples are rows and predictions."""
         e = self.examples
         pairs = zip(e.rows, e.predicted, e.predicted_after, strict=True)
-        values = {name: value for name, value in vars(self).items() if name != "examples"}
         examples = [{"row": row, "predicted": a, "after": b} for row, a, b in pairs]
-        return dict(plain({**values, "examples": examples}))
+        return dict(plain({**vars(self), "examples": examples}))
 
 
 @dataclass(frozen=True, eq=False)
 class ChangeFindings:
-    """Changes tried on the first half of the samples, and the strongest tested on the second.
+    """Changes tried on the first half of the samples, and the strongest tested on the second."""
 
-    Attributes
-    ----------
-    changes : tuple of ChangeFinding
-        The strongest changes, on the second half of the samples. Findings come first, sorted by
-        the share of flips beyond their control. The others follow, sorted by the margin.
-    tried : tuple of TriedChange
-        All changes on the first half of the samples, sorted by the mean change of the margin
-        beyond the control.
-    n_left_out : int
-        Number of changes that the budget had no copies for.
-    n_embedded : int
-        Number of copies that were embedded.
-    """
-
+    # Findings come first, sorted by the share of flips beyond their control. The other changes
+    # follow, sorted by the margin beyond the control, like the changes tried.
     changes: tuple[ChangeFinding, ...]
     tried: tuple[TriedChange, ...]
-    n_left_out: int
-    n_embedded: int
+    n_left_out: int  # changes that the budget had no copies for
+    n_embedded: int  # copies
 
     @property
     def columns(self) -> list[str]:
@@ -208,25 +155,20 @@ def budget_for(n_samples: int) -> int:
     return max(n_samples // 2, _LEAST_BUDGET)
 
 
-def change_for(finding: Finding, columns: Iterable[str] = ()) -> Change | None:
+def change_for(finding: Finding, columns: Collection[str] = ()) -> Change | None:
     """The change that removes a finding's attribute from a sample; None if there is none."""
     # `columns` names the model's input columns: they tell the column's name from its condition.
-    names = finding.values[0]
-    columns = list(columns)
-    for name in names:
-        change = _change_of(name, columns)
-        if change is None:
-            continue
-        opposed = [n for n in finding.opposed if n.startswith("word:") and "<" not in n]
-        if change.kind == "word" and opposed:
-            return change_named(f"{change.name}|{opposed[0]}")
-        return change
-    return None
+    changes = (_change_of(name, [*columns]) for name in finding.values[0])
+    change = next((each for each in changes if each is not None), None)
+    opposed = [n for n in finding.opposed if n.startswith("word:") and "<" not in n]
+    if change is not None and change.kind == "word" and opposed:
+        return change_named(f"{change.name}|{opposed[0]}")
+    return change
 
 
-def change_of_attribute(name: str, columns: Iterable[str] = ()) -> str | None:
+def change_of_attribute(name: str, columns: Collection[str] = ()) -> str | None:
     """Name of the change that removes an attribute; None if there is none."""
-    change = _change_of(name, list(columns))
+    change = _change_of(name, columns)
     return None if change is None else change.name
 
 
@@ -239,7 +181,7 @@ def has_attribute(change: str, looked_at: Collection[str]) -> bool:
     return any(each in looked_at for each in kinds.get(kind, ()))
 
 
-def _change_of(name: str, columns: Sequence[str]) -> Change | None:
+def _change_of(name: str, columns: Collection[str]) -> Change | None:
     kind, _, rest = name.partition(":")
     if kind == "word":
         return _made("markup" if rest.startswith("<") else name)
@@ -385,28 +327,28 @@ class _Try:
         self.change, self.among = change, among
         self.effects = list[tuple[_Effect, _Effect]]()
 
+    def result(self) -> TriedChange:
+        """The result so far."""
+        flips = [effect.flips for effect, _ in self.effects]
+        n = sum(map(len, flips))
+        margins = [one.margin_change for one, _ in self.effects]
+        beyond = [one.margin_change - two.margin_change for one, two in self.effects]
+        mean, mean_beyond = (
+            float(np.concatenate(each).mean()) if n else float("nan") for each in (margins, beyond)
+        )
+        return TriedChange(
+            self.change.name, n, sum(int(each.sum()) for each in flips), mean, mean_beyond
+        )
+
     @property
     def n(self) -> int:
         """Number of copies so far."""
-        return sum(len(effect.flips) for effect, _ in self.effects)
-
-    @property
-    def beyond_control(self) -> float:
-        """Mean change of the margin beyond control."""
-        pairs = [one.margin_change - two.margin_change for one, two in self.effects]
-        return float(np.concatenate(pairs).mean()) if self.n else float("nan")
+        return self.result().n
 
     def rank(self) -> float:
         """Sort key: the strongest change first, changes without copies last."""
-        return -self.beyond_control if self.n else np.inf
-
-    def result(self) -> TriedChange:
-        """The result so far."""
-        effects = [effect for effect, _ in self.effects]
-        flips = sum(int(effect.flips.sum()) for effect in effects)
-        margins = np.concatenate([np.empty(0), *(effect.margin_change for effect in effects)])
-        mean = float(margins.mean()) if self.n else float("nan")
-        return TriedChange(self.change.name, self.n, flips, mean, self.beyond_control)
+        result = self.result()
+        return -result.beyond_control if result.n else np.inf
 
 
 def displaced(
@@ -496,21 +438,16 @@ class _Look:
         change = self.margins(self.logits[rows], rows) - self.margins(logits, rows)
         return _Effect(after, after != self.predicted[rows], change)
 
-    def displaced(self, name: str, Z: Array, rows: Array) -> Array:
-        """Embeddings moved in a random direction, as far as the change moved their copies."""
-        rng = np.random.default_rng([self.seed, len(rows), *name.encode()[:64]])
-        return displaced(self.Z, Z, rows, self.predicted, self.scale, rng)
-
     def effects(
         self, change: Change, control: Change | None, rows: Array
     ) -> tuple[_Effect, _Effect, Samples]:
         """Effects of a change and of its control on the same samples, and the changed copies."""
         made, Z = self.copies(change, rows)
-        Z_control = (
-            self.displaced(change.name, Z, rows)
-            if control is None
-            else self.copies(control, rows)[1]
-        )
+        if control is None:
+            rng = np.random.default_rng([self.seed, len(rows), *change.name.encode()[:64]])
+            Z_control = displaced(self.Z, Z, rows, self.predicted, self.scale, rng)
+        else:
+            Z_control = self.copies(control, rows)[1]
         return self.effect(Z, rows), self.effect(Z_control, rows), made
 
     def go_on(self, tries: Sequence[_Try], n: int) -> None:
@@ -542,10 +479,10 @@ class _Look:
             name=change.name,
             n=len(rows),
             flips=float(flips.mean()),
-            flips_interval=_exact(int(flips.sum()), len(rows)),
+            flips_interval=_exact(flips),
             control=_DISPLACED if control is None else control.name,
             control_flips=float(flips_too.mean()),
-            control_interval=_exact(int(flips_too.sum()), len(rows)),
+            control_interval=_exact(flips_too),
             margin_change=float(effect.margin_change.mean()),
             beyond_control=float(beyond.mean()),
             beyond_interval=_of_mean(beyond),
@@ -583,12 +520,10 @@ def _strength(change: ChangeFinding) -> tuple[bool, float]:
     return True, -change.beyond_control
 
 
-def _exact(hits: int, n: int) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share."""
+def _exact(flips: Array) -> tuple[float, float]:
+    """Clopper-Pearson interval of the share of flips."""
     tail = (1 - _LEVEL) / 2
-    low = 0.0 if not hits else float(beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
-    return low, high
+    return share_bounds(int(flips.sum()), len(flips), lower_level=tail, upper_level=tail)
 
 
 def _of_mean(values: Array) -> tuple[float, float]:

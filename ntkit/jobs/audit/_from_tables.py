@@ -73,7 +73,7 @@ def audit_tables(
     if metadata_file is not None:
         table = _read(metadata_file, roles)
         key = _key_of(first, table, named)
-        cells = table.with_decimal_points()
+        cells = table.columns
         metadata = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
         names = None if key is None else [str(name) for name in first.column(key, "--id-column")]
         matched += [_by_position(table, first)] if names is None else []
@@ -219,7 +219,7 @@ def _feature_sets(
     for name in roles.columns or ():
         table.column(name, "--columns")
     chosen = [name for name in (roles.columns or left) if name != text]
-    cells = table.with_decimal_points()
+    cells = table.columns
     plain = {name: cells[name] for name in chosen if table.list_length(name) is None}
     if plain:
         feature_sets.append(columns(plain))

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv
 from scipy.stats import binom, norm
 
 from ntkit._checks import check_predictions as checked
@@ -24,25 +23,8 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, Limits, SliceLimits, limits_of
-from ntkit.jobs.check._result import (
-    ChangeRow,
-    CheckResult,
-    CheckRow,
-    Kind,
-    Outcome,
-    Verdict,
-)
-from ntkit.metrics import below, drop_bounds
-
-
-def share_bounds(
-    count: int, n: int, *, lower_level: float, upper_level: float
-) -> tuple[float, float]:
-    """Lower and upper Clopper-Pearson bound of a share, each with its own level."""
-    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, lower_level))
-    high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - upper_level))
-    return low, high
-
+from ntkit.jobs.check._result import ChangeRow, CheckResult, CheckRow, Kind, Outcome, Verdict
+from ntkit.metrics import below, drop_bounds, share_bounds
 
 POWER = 0.8
 """Probability that the reported number of samples decides a limit."""
@@ -116,12 +98,14 @@ def _round(n: int) -> int:
 
 
 _FEWEST = 2  # samples that a comparison needs
+_DIFFERENCES = ("max_drop", "more_flips")
 
 
 @dataclass(frozen=True)
 class Subset:
     """Counts of a subset; lost and gained are None for one model alone."""
 
+    # For a change of the inputs, a prediction is right if it does not flip.
     kind: Kind
     name: str
     n: int
@@ -141,37 +125,16 @@ class Subset:
             more |= {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
         return cls(kind, name, len(after), int(after.sum()), **more)
 
-
-@dataclass(frozen=True)
-class Flips:
-    """Counts of flipped predictions; more and fewer are None for one model alone."""
-
-    name: str
-    n: int
-    flipped: int
-    more: int | None = None  # copies that flip only under the new model
-    fewer: int | None = None  # copies that flip only under the old model
-
-    @classmethod
-    def of(cls, name: str, flips: Array, before: Array | None) -> Flips:
-        """Count flips, from arrays with 1 or True, 0 or False, −1 without a copy; shape (N,)."""
-        if before is None:
-            return cls(name, int((flips >= 0).sum()), int((flips == 1).sum()))
-        both = (flips >= 0) & (before >= 0)
-        now, then = flips[both] == 1, before[both] == 1
-        more, fewer = int((now & ~then).sum()), int((then & ~now).sum())
-        return cls(name, len(now), int(now.sum()), more, fewer)
-
-
-Part = Subset | Flips
-_DIFFERENCES = ("max_drop", "more_flips")
+    def share(self, count: int) -> float:
+        """A count as a share of the samples; NaN without samples."""
+        return count / self.n if self.n else float("nan")
 
 
 @dataclass(frozen=True)
 class _Comparison:
     """One limit of a subset or change, as a share, with the levels of a pass and of a failure."""
 
-    part: Part
+    part: Subset
     limit: str
     bound: float
     good: float
@@ -181,10 +144,9 @@ class _Comparison:
     def counts(self) -> tuple[int, int, int]:
         """New errors, errors fixed, and the count that the limit applies to."""
         part = self.part
-        if isinstance(part, Flips):
-            return part.more or 0, part.fewer or 0, part.flipped
         lost, gained = part.lost or 0, part.gained or 0
-        return lost, gained, part.right if self.limit == "accuracy" else lost
+        of_limit = {"accuracy": part.right, "max_flip_rate": part.n - part.right}
+        return lost, gained, of_limit.get(self.limit, lost)
 
     def outcome(self) -> Outcome:
         """Pass, fail or too few, by the position of the bounds."""
@@ -244,23 +206,40 @@ class _Comparison:
         return None if enough is None else max(enough, self.part.n + 1, _FEWEST)
 
 
-def judged(parts: Sequence[Part], limits: Limits) -> tuple[CheckRow | ChangeRow, ...]:
+def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRow, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
-    levels = _levels(parts, limits)
-    return tuple(
-        _change_row(part, of_one, *levels)
-        if isinstance(part, Flips)
-        else _row(part, of_one, *levels)
-        for part, of_one in zip(parts, _comparisons(parts, limits), strict=True)
-    )
+    rows, (good, bad) = list[CheckRow | ChangeRow](), _levels(parts, limits)
+    for part, comparisons in zip(parts, _comparisons(parts, limits), strict=True):
+        n, right, lost, gained = part.n, part.right, part.lost, part.gained
+        verdicts = tuple(each.verdict() for each in comparisons)
+        was = None if lost is None or gained is None else right + lost - gained
+        if part.kind == "change":
+            interval = share_bounds(n - right, n, lower_level=bad, upper_level=good)
+            before = None if was is None else part.share(n - was)
+            flip_rate = part.share(n - right)
+            rows.append(
+                ChangeRow(part.name, n, flip_rate, interval, before, lost, gained, verdicts)
+            )
+            continue
+        interval = share_bounds(right, n, lower_level=good, upper_level=bad)
+        change, of_change = None, None
+        if lost is not None and gained is not None:
+            least, most = drop_bounds(lost, gained, n, upper_level=good, lower_level=bad)
+            change, of_change = part.share(gained - lost), (-most, -least)
+        before = None if was is None else part.share(was)
+        rows.append(
+            CheckRow(part.kind, part.name, part.within, n, part.share(right), interval, before,
+                     change, of_change, lost, gained, verdicts)
+        )  # fmt: skip
+    return tuple(rows)
 
 
-def outcomes(parts: Sequence[Part], limits: Limits) -> list[list[Outcome]]:
+def outcomes(parts: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
     """Only the outcomes of :func:`judged`, one for each limit of each subset or change."""
     return [[each.outcome() for each in of_one] for of_one in _comparisons(parts, limits)]
 
 
-def _comparisons(parts: Sequence[Part], limits: Limits) -> list[list[_Comparison]]:
+def _comparisons(parts: Sequence[Subset], limits: Limits) -> list[list[_Comparison]]:
     levels = _levels(parts, limits)
     return [
         [_Comparison(part, *limit, *levels) for limit in _part_limits(part, limits)]
@@ -268,69 +247,32 @@ def _comparisons(parts: Sequence[Part], limits: Limits) -> list[list[_Comparison
     ]
 
 
-def _levels(parts: Sequence[Part], limits: Limits) -> tuple[float, float]:
+def _levels(parts: Sequence[Subset], limits: Limits) -> tuple[float, float]:
     """Levels of each comparison: of a pass, and of a failure."""
     comparisons = sum(len(list(_part_limits(each, limits))) for each in parts if each.n >= _FEWEST)
     return limits.alpha, limits.alpha / max(1, comparisons)
 
 
-def _part_limits(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
+def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one subset or change: name and share."""
-    if isinstance(part, Flips):
-        most = limits.of_change(part.name)
-        if most is not None:
-            yield "max_flip_rate", most / 100
-        if part.more is not None:
-            yield "more_flips", 0.0
-        return
-    subset = part
-    of_slice = limits.of_slice(subset.within or subset.name) if subset.kind == "slice" else None
-    if of_slice is not None and subset.within is not None:
-        of_slice = SliceLimits(max_drop=of_slice.max_drop)
-    minimum = {
-        "average": limits.average,
-        "class": limits.worst_class,
-        "group": limits.worst_group,
-        "slice": None if of_slice is None else of_slice.accuracy,
-    }[subset.kind]
-    if minimum is not None:
-        yield "accuracy", minimum / 100
-    if subset.lost is None:
-        return
-    drop = of_slice.max_drop if of_slice is not None else limits.max_drop
-    if drop is not None and (of_slice is not None or subset.kind in limits.over):
-        yield "max_drop", drop / 100
-    flips = of_slice.max_new_errors if of_slice is not None else limits.max_new_errors
-    if flips is not None and (of_slice is not None or subset.kind == "average"):
-        yield "max_new_errors", flips / 100
-
-
-def _change_row(
-    flips: Flips, comparisons: Sequence[_Comparison], good: float, bad: float
-) -> ChangeRow:
-    n = flips.n
-    bounds = share_bounds(flips.flipped, n, lower_level=bad, upper_level=good)
-    before: float | None = None
-    if flips.more is not None and flips.fewer is not None:
-        before = (flips.flipped - flips.more + flips.fewer) / n if n else float("nan")
-    rate, verdicts = flips.flipped / n if n else float("nan"), [c.verdict() for c in comparisons]
-    return ChangeRow(flips.name, n, rate, bounds, before, flips.more, flips.fewer, tuple(verdicts))
-
-
-def _row(subset: Subset, comparisons: Sequence[_Comparison], good: float, bad: float) -> CheckRow:
-    n, lost, gained = subset.n, subset.lost, subset.gained
-    bounds = share_bounds(subset.right, n, lower_level=good, upper_level=bad)
-    before, change, interval = None, None, None
-    if lost is not None and gained is not None:
-        least, most = drop_bounds(lost, gained, n, upper_level=good, lower_level=bad)
-        interval = (-most, -least)
-        before = (subset.right + lost - gained) / n if n else float("nan")
-        change = (gained - lost) / n if n else float("nan")
-    return CheckRow(
-        subset.kind, subset.name, n, subset.right / n if n else float("nan"), bounds, before,
-        change, interval, lost, gained, tuple(each.verdict() for each in comparisons),
-        subset.within,
-    )  # fmt: skip
+    values: dict[str, float | None] = {}
+    if part.kind == "change":
+        values["max_flip_rate"] = limits.of_change(part.name)
+        values["more_flips"] = None if part.lost is None else 0.0
+    elif part.kind == "slice":
+        of_slice = limits.of_slice(part.within or part.name)
+        if part.within is not None:
+            of_slice = SliceLimits(max_drop=of_slice.max_drop)
+        values = {**vars(of_slice)}
+    else:
+        of_kind = {"class": limits.worst_class, "group": limits.worst_group}
+        values["accuracy"] = of_kind.get(part.kind, limits.average)
+        values["max_drop"] = limits.max_drop if part.kind in limits.over else None
+        values["max_new_errors"] = limits.max_new_errors if part.kind == "average" else None
+    for name, value in values.items():
+        compares = name in ("max_drop", "max_new_errors")
+        if value is not None and not (compares and part.lost is None):
+            yield name, value / 100
 
 
 _NAMED = 1000  # listed new errors
@@ -411,39 +353,96 @@ def check_predictions(
     right, before = pred == y, (rest[0] == y if rest else None)
     limit = limit.with_changes(flips or ())
     check_limits(limit, compared=before is not None, grouped=groups is not None)
-    members: list[tuple[Kind, str, Array]] = [
-        ("average", "average", np.ones(len(y), bool)),
-        *_of_classes(y, classes),
-        *_of_groups(groups, len(y)),
-        *_of_slices(slices or {}, len(y), limit),
-    ]
-    subsets = [Subset.of(*member, right, before) for member in members]
-    if before is not None:
-        subsets += [
-            Subset.of("slice", name, inside, right, before, within=of)
-            for of, name, inside in _classes_within(members, y)
-        ]
-    _check_kinds(limit, {subset.kind for subset in subsets})
-    changes = [*_of_flips(limit, flips or {}, flips_before, len(y), compared=before is not None)]
-    every = judged([*subsets, *changes], limit)
+    members = [*_members(y, classes, groups, slices or {}, limit)]
+    parts = [Subset.of(*member, right, before) for member in members]
+    if before is not None:  # a gain of one class can hide a loss of another
+        for kind, name, inside in members:
+            labels = np.unique(y[inside]).tolist()
+            for label in labels if kind == "slice" and len(labels) > 1 else ():
+                of_class = f"{name}, class {label}", inside & (y == label)
+                parts.append(Subset.of("slice", *of_class, right, before, within=name))
+    _check_kinds(limit, {subset.kind for subset in parts})
+    parts += _of_flips(limit, flips or {}, flips_before, len(y), compared=before is not None)
+    every = judged(parts, limit)
     rows = tuple(row for row in every if isinstance(row, CheckRow))
     no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
     if no_group:
         notes = [*notes, f"{no_group} of {len(y)} samples have an unknown group (-1 or empty)."]
-    compared = sum(len(row.verdicts) for row in every if row.n > 1)
     new_errors = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
     rows_named = new_errors[:_NAMED].tolist()
-    named = tuple(str(row if names is None else names[row]) for row in rows_named)
     return CheckResult(
         rows,
         limit.alpha,
-        compared,
+        sum(len(row.verdicts) for row in every if row.n > 1),
         new_errors,
-        named,
+        tuple(str(row if names is None else names[row]) for row in rows_named),
         title,
         tuple(dict.fromkeys(notes)),
         tuple(row for row in every if isinstance(row, ChangeRow)),
     )
+
+
+def _members(
+    y: Array, classes: Any, groups: Any, slices: Mapping[str, ArrayLike], limits: Limits
+) -> Iterator[tuple[Kind, str, Array]]:
+    """All samples, each class, each group and each slice: kind, name and members (N,)."""
+    n = len(y)
+    yield "average", "average", np.ones(n, bool)
+    every = [] if classes is None else np.asarray(classes).tolist()
+    for label in dict.fromkeys([*every, *np.unique(y).tolist()]):
+        yield "class", str(label), np.asarray(y == label)
+    if groups is not None:
+        labels, known = known_labels(groups, "groups")
+        if len(known) != n:
+            raise InputError(
+                f"groups holds {len(known)} labels for {n} samples. Pass one per sample."
+            )
+        if not len(labels):
+            raise InputError("No sample has a known group. Label the groups of some samples.")
+        for label in np.unique(labels).tolist():
+            inside = np.zeros(n, dtype=bool)
+            inside[known] = labels == label
+            yield "group", str(label), inside
+    missing = next((name for name in limits.slices if name not in slices), None)
+    if missing is not None:
+        raise InputError(
+            f"The limits name the slice {missing!r}. The slices are "
+            f"{', '.join(map(repr, slices)) or 'none'}."
+        )
+    for name, values in slices.items():
+        inside = np.asarray(values)
+        if inside.shape != (n,):
+            raise InputError(
+                f"The slice {name!r} has shape {inside.shape} for {n} samples. Pass one value per "
+                "sample."
+            )
+        yield "slice", name, np.asarray(inside == 1)
+
+
+def _of_flips(
+    limits: Limits,
+    flips: Mapping[str, ArrayLike],
+    before: Mapping[str, ArrayLike] | None,
+    n: int,
+    *,
+    compared: bool,
+) -> Iterator[Subset]:
+    """Each change, on the copies of both models: 1 or True if the prediction flips, −1 without."""
+    named = {"flips": flips} | ({"flips_before": before or {}} if compared else {})
+    for name in limits.changes:
+        arrays = list[Array]()
+        for where, of_model in named.items():
+            values = np.asarray(of_model[name]) if name in of_model else None
+            if values is None or values.shape != (n,):
+                got = "no values" if values is None else f"values of shape {values.shape}"
+                raise InputError(
+                    f"{where} holds {got} of the change {name!r} for {n} samples. Pass one value "
+                    "per sample."
+                )
+            arrays.append(values)
+        there = np.min(arrays, axis=0) >= 0
+        kept, *then = (values != 1 for values in arrays)
+        yield Subset.of("change", name, there, kept, then[0] if then else None)
 
 
 def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
@@ -485,76 +484,3 @@ def _check_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
             f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
             f"no {missing[0]}. {fix}, or remove it from --over."
         )
-
-
-def _classes_within(
-    members: Sequence[tuple[Kind, str, Array]], y: Array
-) -> Iterator[tuple[str, str, Array]]:
-    """Each class within a slice: a gain of one class can hide a loss of another."""
-    for kind, name, inside in members:
-        labels = np.unique(y[inside]).tolist()
-        for label in labels if kind == "slice" and len(labels) > 1 else ():
-            yield name, f"{name}, class {label}", inside & (y == label)
-
-
-def _of_classes(y: Array, classes: ArrayLike | None) -> Iterator[tuple[Kind, str, Array]]:
-    labels = np.unique(y).tolist()
-    known = [] if classes is None else np.asarray(classes).tolist()
-    for label in [*known, *(label for label in labels if label not in set(known))]:
-        yield "class", str(label), np.asarray(y == label)
-
-
-def _of_groups(groups: ArrayLike | None, n: int) -> Iterator[tuple[Kind, str, Array]]:
-    if groups is None:
-        return
-    labels, known = known_labels(groups, "groups")
-    if len(known) != n:
-        raise InputError(f"groups holds {len(known)} labels for {n} samples. Pass one per sample.")
-    if not len(labels):
-        raise InputError("No sample has a known group. Label the groups of some samples.")
-    for label in np.unique(labels).tolist():
-        inside = np.zeros(n, dtype=bool)
-        inside[known] = labels == label
-        yield "group", str(label), inside
-
-
-def _of_flips(
-    limits: Limits,
-    flips: Mapping[str, ArrayLike],
-    before: Mapping[str, ArrayLike] | None,
-    n: int,
-    *,
-    compared: bool,
-) -> Iterator[Flips]:
-    for name in limits.changes:
-        arrays = [np.asarray(named[name]) if name in named else None
-                  for named in (flips, before or {})]  # fmt: skip
-        for values, where in zip(arrays, ("flips", "flips_before")[: 1 + compared], strict=False):
-            if values is None or values.shape != (n,):
-                got = "no values" if values is None else f"values of shape {values.shape}"
-                raise InputError(
-                    f"{where} holds {got} of the change {name!r} for {n} samples. Pass one value "
-                    "per sample."
-                )
-        now, then = arrays
-        assert now is not None  # checked above
-        yield Flips.of(name, now, then if compared else None)
-
-
-def _of_slices(
-    slices: Mapping[str, ArrayLike], n: int, limits: Limits
-) -> Iterator[tuple[Kind, str, Array]]:
-    missing = next((name for name in limits.slices if name not in slices), None)
-    if missing is not None:
-        raise InputError(
-            f"The limits name the slice {missing!r}. The slices are "
-            f"{', '.join(map(repr, slices)) or 'none'}."
-        )
-    for name, values in slices.items():
-        inside = np.asarray(values)
-        if inside.shape != (n,):
-            raise InputError(
-                f"The slice {name!r} has shape {inside.shape} for {n} samples. Pass one value per "
-                "sample."
-            )
-        yield "slice", name, np.asarray(inside == 1)

@@ -18,30 +18,41 @@ _LARGEST = 1 << 20  # bytes of a file
 _MINIMA = ("average", "worst_class", "worst_group", "accuracy")
 
 
+class _Percentages:
+    """Limits in percent and percentage points, checked when they are made."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_drop", "max_new_errors", "max_flip_rate", *_MINIMA):
+            value = getattr(self, name, None)
+            if value is None:
+                continue
+            if not _is_number(value) or not 0 <= value <= 100:
+                raise InputError(f"{name} must be a percentage from 0 to 100. Got {value!r}.")
+            if name in _MINIMA and 0 < value <= 1:
+                raise InputError(
+                    f"{name} = {value:g} means {value:g} %, because limits are in percent. Write "
+                    f"{100 * value:g}."
+                )
+
+
 @dataclass(frozen=True)
-class SliceLimits:
-    """Limits of one named slice, in percent and percentage points."""
+class SliceLimits(_Percentages):
+    """Limits of one named slice."""
 
     accuracy: float | None = None
     max_drop: float | None = None
     max_new_errors: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_numbers(self)
-
 
 @dataclass(frozen=True)
-class ChangeLimits:
-    """Limit of one change, in percent."""
+class ChangeLimits(_Percentages):
+    """Limit of one change."""
 
     max_flip_rate: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_numbers(self)
-
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(_Percentages):
     """Limits of :func:`ntkit.check`, in percent and percentage points.
 
     Parameters
@@ -94,7 +105,7 @@ class Limits:
     changes: Mapping[str, ChangeLimits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
+        super().__post_init__()
         over = (self.over,) if isinstance(self.over, str) else tuple(self.over)
         odd = next((kind for kind in over if kind not in KINDS), None)
         if odd is not None or not over:
@@ -150,9 +161,8 @@ def limits_of(limits: Any, **more: Any) -> Limits:
         where, limits = str(limits), _toml(Path(limits))
     if not isinstance(limits, Mapping):
         raise InputError(f"limits must be a mapping, a TOML file or Limits. Got {limits!r:.60}.")
-    _check_names(limits, Limits, where)
     values = {**limits}
-    for several, read in (("slices", _slice), ("changes", _change)):
+    for several, (kind, whose, form) in _NAMED.items():
         named = values.get(several, {})
         if isinstance(named, list | tuple):
             named = {str(name): {} for name in named}
@@ -160,52 +170,35 @@ def limits_of(limits: Any, **more: Any) -> Limits:
             raise InputError(
                 f"{where}: {several} must be a table of {several}, or a list of their names."
             )
-        values[several] = {
-            str(name).strip(): read(each, name, where) for name, each in named.items()
-        }
+        values[several] = read = dict[str, Any]()
+        for name, each in named.items():
+            if kind is ChangeLimits and _is_number(each):
+                each = {"max_flip_rate": each}
+            if not isinstance(each, Mapping | kind):
+                raise InputError(f"{where}: {whose} {name!r} must be {form}.")
+            place = f"{where}, {several.removesuffix('s')} {name!r}"
+            read[str(name).strip()] = each if isinstance(each, kind) else _made(kind, each, place)
     if "over" in values and not isinstance(values["over"], str):
         if not isinstance(values["over"], list | tuple):
             raise InputError(f"{where}: over must list some of {', '.join(KINDS)}.")
         values["over"] = tuple(map(str, values["over"]))
-    try:
-        return Limits(**values | stated)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+    made: Limits = _made(Limits, values | stated, where)
+    return made
 
 
-def _slice(limits: Any, name: Any, where: str) -> SliceLimits:
-    if isinstance(limits, SliceLimits):
-        return limits
-    if not isinstance(limits, Mapping):
-        raise InputError(
-            f"{where}: the limits of the slice {name!r} must be a table, such as "
-            "{ max_drop = 5, accuracy = 70 }."
-        )
-    _check_names(limits, SliceLimits, f"{where}, slice {name!r}")
-    try:
-        return SliceLimits(**limits)
-    except InputError as error:
-        raise InputError(f"{where}, slice {name!r}: {error}") from error
+_NAMED: dict[str, tuple[Any, str, str]] = {
+    "slices": (
+        SliceLimits, "the limits of the slice", "a table, such as { max_drop = 5, accuracy = 70 }"
+    ),
+    "changes": (
+        ChangeLimits, "the limit of the change",
+        "a percentage, or a table such as { max_flip_rate = 2 }",
+    ),
+}  # fmt: skip
 
 
-def _change(limits: Any, name: Any, where: str) -> ChangeLimits:
-    if isinstance(limits, ChangeLimits):
-        return limits
-    if _is_number(limits):
-        limits = {"max_flip_rate": limits}
-    if not isinstance(limits, Mapping):
-        raise InputError(
-            f"{where}: the limit of the change {name!r} must be a percentage, or a table such as "
-            "{ max_flip_rate = 2 }."
-        )
-    _check_names(limits, ChangeLimits, f"{where}, change {name!r}")
-    try:
-        return ChangeLimits(**limits)
-    except InputError as error:
-        raise InputError(f"{where}, change {name!r}: {error}") from error
-
-
-def _check_names(limits: Mapping[Any, Any], kind: Any, where: str) -> None:
+def _made(kind: Any, limits: Mapping[Any, Any], where: str) -> Any:
+    """Limits of a kind; an error names the place."""
     known = [each.name for each in fields(kind)]
     for key in limits:
         if key not in known:
@@ -214,6 +207,10 @@ def _check_names(limits: Mapping[Any, Any], kind: Any, where: str) -> None:
                 f"{where}: {key!r} is not a limit{f'; did you mean {meant}?' if meant else '.'} "
                 f"The limits are {listed(known, most=len(known))}."
             )
+    try:
+        return kind(**limits)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -227,20 +224,6 @@ def _toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML ({error}).") from error
-
-
-def _check_numbers(limits: Limits | SliceLimits | ChangeLimits) -> None:
-    for name in ("max_drop", "max_new_errors", "max_flip_rate", *_MINIMA):
-        value = getattr(limits, name, None)
-        if value is None:
-            continue
-        if not _is_number(value) or not 0 <= value <= 100:
-            raise InputError(f"{name} must be a percentage from 0 to 100. Got {value!r}.")
-        if name in _MINIMA and 0 < value <= 1:
-            raise InputError(
-                f"{name} = {value:g} means {value:g} %, because limits are in percent. Write "
-                f"{100 * value:g}."
-            )
 
 
 def _is_number(value: Any) -> bool:

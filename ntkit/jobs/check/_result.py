@@ -28,7 +28,7 @@ from ntkit._text import (
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
-Kind = Literal["average", "class", "group", "slice"]
+Kind = Literal["average", "class", "group", "slice", "change"]
 Outcome = Literal["pass", "fail", "too few"]
 _WORST_LAST: tuple[Outcome, ...] = ("pass", "too few", "fail")
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
@@ -82,12 +82,44 @@ class Verdict:
         return f"{self.enough} such samples would decide"
 
 
+class _Row:
+    """Part of every row: its title, and the outcome of its verdicts."""
+
+    kind: Kind
+    name: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def title(self) -> str:
+        """Kind and name; average and slices have only a name."""
+        return self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The worst outcome of the verdicts; None without verdicts."""
+        return _worst([verdict.outcome for verdict in self.verdicts])
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        values = {"samples" if name == "n" else name: value for name, value in vars(self).items()}
+        if self.kind == "change":
+            del values["kind"]
+        values["limits"] = [
+            {name: getattr(v, name) for name in _VERDICT} for v in values.pop("verdicts")
+        ]
+        return dict(plain(values))
+
+
+_VERDICT = ("limit", "bound", "value", "interval", "outcome", "enough")
+
+
 @dataclass(frozen=True)
-class CheckRow:
+class CheckRow(_Row):
     """Result on a subset of the samples: all, a class, a group, or a named slice."""
 
     kind: Kind
     name: str
+    within: str | None
     n: int
     accuracy: float
     interval: tuple[float, float]
@@ -97,21 +129,10 @@ class CheckRow:
     new_errors: int | None
     fixed: int | None
     verdicts: tuple[Verdict, ...]
-    within: str | None = None
-
-    @property
-    def title(self) -> str:
-        """Kind and name of the subset."""
-        return self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The worst outcome of the verdicts; None without verdicts."""
-        return _worst([verdict.outcome for verdict in self.verdicts])
 
 
 @dataclass(frozen=True)
-class ChangeRow:
+class ChangeRow(_Row):
     """Result on a change of the inputs that does not change the true class."""
 
     name: str
@@ -122,17 +143,7 @@ class ChangeRow:
     more: int | None
     fewer: int | None
     verdicts: tuple[Verdict, ...]
-    kind: Literal["change"] = "change"
-
-    @property
-    def title(self) -> str:
-        """The name after "change", because a slice may have the same name."""
-        return f"change {self.name}"
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The worst outcome of the verdicts; None without verdicts."""
-        return _worst([verdict.outcome for verdict in self.verdicts])
+    kind: Kind = "change"
 
 
 @documented
@@ -178,7 +189,7 @@ class CheckResult:
     @property
     def outcome(self) -> Outcome:
         """Outcome of the whole check: the worst of all verdicts."""
-        return _worst([row.outcome for row in self._every]) or "pass"
+        return _worst([row.outcome for row in self.every]) or "pass"
 
     @property
     def passed(self) -> bool:
@@ -207,14 +218,14 @@ class CheckResult:
 
     def row(self, name: str) -> CheckRow | ChangeRow:
         """The row with a title: "average", "class 1", "word:film" or "change word:film"."""
-        for row in self._every:
+        for row in self.every:
             if row.title == name:
                 return row
         raise KeyError(name)
 
     def of(self, outcome: Outcome) -> list[tuple[CheckRow | ChangeRow, Verdict]]:
         """Pairs of row and verdict with one outcome."""
-        return [(row, v) for row in self._every for v in row.verdicts if v.outcome == outcome]
+        return [(row, v) for row in self.every for v in row.verdicts if v.outcome == outcome]
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON: accuracies and limits are shares in [0, 1], or None."""
@@ -227,8 +238,8 @@ class CheckResult:
             "n_comparisons": self.n_comparisons,
             "worst_class": None if self.worst_class is None else self.worst_class.name,
             "worst_group": None if self.worst_group is None else self.worst_group.name,
-            "rows": [_row_as_dict(row) for row in self.rows],
-            "changes": [_change_as_dict(row) for row in self.changes],
+            "rows": [row.as_dict() for row in self.rows],
+            "changes": [row.as_dict() for row in self.changes],
             "n_new_errors": len(self.new_errors),
             "new_errors": list(self.new_error_names),
             "notes": list(self.notes),
@@ -239,7 +250,8 @@ class CheckResult:
         return as_json(self.as_dict())
 
     @property
-    def _every(self) -> list[CheckRow | ChangeRow]:
+    def every(self) -> list[CheckRow | ChangeRow]:
+        """All rows, with those of the changes."""
         return [*self.rows, *self.changes]
 
     def _worst_of(self, kind: Kind) -> CheckRow | None:
@@ -255,55 +267,13 @@ def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:
     return next((each for each in reversed(_WORST_LAST) if each in outcomes), None)
 
 
-_VERDICT = ("limit", "bound", "value", "interval", "outcome", "enough")
-
-
-def _change_as_dict(row: ChangeRow) -> dict[str, Any]:
-    return dict(
-        plain(
-            {
-                "name": row.name,
-                "samples": row.n,
-                "flip_rate": row.flip_rate,
-                "interval": row.interval,
-                "before": row.before,
-                "more": row.more,
-                "fewer": row.fewer,
-                "limits": [{name: getattr(v, name) for name in _VERDICT} for v in row.verdicts],
-            }
-        )
-    )
-
-
-def _row_as_dict(row: CheckRow) -> dict[str, Any]:
-    return dict(
-        plain(
-            {
-                "kind": row.kind,
-                "name": row.name,
-                "within": row.within,
-                "samples": row.n,
-                "accuracy": row.accuracy,
-                "interval": row.interval,
-                "before": row.before,
-                "change": row.change,
-                "change_interval": row.change_interval,
-                "new_errors": row.new_errors,
-                "fixed": row.fixed,
-                "limits": [{name: getattr(v, name) for name in _VERDICT} for v in row.verdicts],
-            }
-        )
-    )
-
-
 # Characters that XML 1.0 cannot represent.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_of(result: CheckResult) -> str:
     """JUnit XML with a test case per limit; too few samples is an error, as it must not pass."""
-    rows: list[CheckRow | ChangeRow] = [*result.rows, *result.changes]
-    cases = [(row, verdict) for row in rows for verdict in row.verdicts]
+    cases = [(row, verdict) for row in result.every for verdict in row.verdicts]
     counts = {
         "tests": str(len(cases)),
         "failures": str(len(result.of("fail"))),
@@ -312,19 +282,22 @@ def junit_of(result: CheckResult) -> str:
     suites = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(suites, "testsuite", {"name": "ntkit check", **counts})
     for row, verdict in cases:
-        name = _writable(f"{row.title}: {verdict.requirement}")
-        case = ElementTree.SubElement(
-            suite, "testcase", {"classname": f"ntkit check.{row.kind}", "name": name}
-        )
-        message = _writable(f"{row.title}: {_sentence(verdict)}")
-        if verdict.outcome == "fail":
-            ElementTree.SubElement(case, "failure", {"message": message, "type": "fail"})
-        elif verdict.outcome == "too few":
-            ElementTree.SubElement(case, "error", {"message": message, "type": "too few samples"})
+        named = {
+            "classname": f"ntkit check.{row.kind}",
+            "name": _writable(f"{row.title}: {verdict.requirement}"),
+        }
+        case = ElementTree.SubElement(suite, "testcase", named)
+        if verdict.outcome in _TAGS:
+            tag, kind = _TAGS[verdict.outcome]
+            message = _writable(f"{row.title}: {_sentence(verdict)}")
+            ElementTree.SubElement(case, tag, {"message": message, "type": kind})
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(
         suites, encoding="unicode"
     )
+
+
+_TAGS = {"fail": ("failure", "fail"), "too few": ("error", "too few samples")}
 
 
 def _writable(text: str) -> str:
@@ -391,42 +364,42 @@ _MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
-def first_line(result: CheckResult) -> str:
-    """Sentence with the outcome of the whole check."""
-    return f"{_FIRST[result.outcome]}: {result.title}, {counted(result.average.n, 'sample')}."
-
-
 def summary_of(result: CheckResult) -> str:
     """A check as text for a terminal."""
-    rows = _shown(result, _MOST_IN_TERMINAL)
-    cells = [_header(result), *(_cells(row, result, plain=True) for row in rows)]
-    columns = plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
-    parts = [first_line(result), *_main_results(result), "", columns, *_left_out(result, rows)]
-    if result.changes:
-        cells = _changes(result, plain=True)
-        parts += ["", plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")]
-    for title, sentences in _not_passed(result, _MOST_IN_TERMINAL):
-        parts += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
-    return "\n".join([*parts, "", _levels(result)])
+    return _text(result, markdown=False)
 
 
 def markdown_of(result: CheckResult) -> str:
     """A check as Markdown for a pull request."""
-    rows = _shown(result, _MOST)
-    cells = [_header(result), *(_cells(row, result, plain=False) for row in rows)]
-    columns = table(cells, f"<{'>' * (len(cells[0]) - 2)}<")
-    parts = [f"### {_escaped(first_line(result))}", ""]
-    parts += [_escaped(sentence) for sentence in _main_results(result)]
-    parts += ["", columns, *_left_out(result, rows)]
+    return f"{_text(result, markdown=True)}\n"
+
+
+def _text(result: CheckResult, *, markdown: bool) -> str:
+    """The outcome, a row for each subset and change, and the limits that do not pass."""
+    most, text = (_MOST, _escaped) if markdown else (_MOST_IN_TERMINAL, str)
+    first = f"{_FIRST[result.outcome]}: {result.title}, {counted(result.average.n, 'sample')}."
+    rows = _shown(result, most)
+    cells = [_header(result), *(_cells(row, markdown) for row in rows)]
+    parts = [f"### {_escaped(first)}", ""] if markdown else [first]
+    parts += [text(_main_results(result)), "", _columns(cells, markdown)]
+    if len(rows) < len(result.rows):
+        parts += ["", f"{len(result.rows) - len(rows)} more rows are in the JSON (--json)."]
     if result.changes:
-        cells = _changes(result, plain=False)
-        parts += ["", table(cells, f"<{'>' * (len(cells[0]) - 2)}<")]
-    for title, sentences in _not_passed(result, _MOST):
-        parts += ["", f"**{title}**", "", *(f"- {_escaped(each)}" for each in sentences)]
+        parts += ["", _columns(_changes(result, markdown), markdown)]
+    for title, sentences in _not_passed(result, most):
+        parts += ["", f"**{title}**", ""] if markdown else ["", f"{title}:"]
+        parts += [f"- {_escaped(each)}" if markdown else f"  {each}" for each in sentences]
     notes = [f"- {_escaped(note)}" for note in result.notes]
-    if notes:
+    if notes and markdown:
         parts += ["", "<details><summary>Notes</summary>", "", *notes, "", "</details>"]
-    return "\n".join([*parts, "", _escaped(_levels(result)), ""])
+    return "\n".join([*parts, "", text(_levels(result))])
+
+
+def _columns(cells: list[list[str]], markdown: bool) -> str:
+    """A table with numbers at the right; names, and outcomes in Markdown, are at the left."""
+    if markdown:
+        return table(cells, f"<{'>' * (len(cells[0]) - 2)}<")
+    return plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
 
 
 def _not_passed(result: CheckResult, most: int) -> Iterator[tuple[str, list[str]]]:
@@ -444,42 +417,38 @@ def _sentence(verdict: Verdict) -> str:
     return f"{verdict.requirement}, measured {verdict.measured}{more}."
 
 
-def _main_results(result: CheckResult) -> list[str]:
+def _main_results(result: CheckResult) -> str:
     """Sentence with average, worst class, worst group, new errors and errors fixed."""
-    accuracies = [_accuracy("Average accuracy", result.average)]
-    for kind, row in (("class", result.worst_class), ("group", result.worst_group)):
-        if row is not None:
-            accuracies.append(_worst_accuracies(result, kind, row))
-    sentence = ", ".join(accuracies) + "."
     average = result.average
+    accuracies = [f"Average accuracy {_accuracy(average)}"]
+    for kind, worst in (("class", result.worst_class), ("group", result.worst_group)):
+        if worst is None:
+            continue
+        name = _line(worst.name)
+        rows = [row for row in result.rows if row.kind == kind and row.n]
+        first = min(rows, key=lambda row: worst.accuracy if row.before is None else row.before)
+        if worst.before is None or first.name == worst.name:
+            accuracies.append(f"worst {kind} ({name}) {_accuracy(worst)}")
+            continue
+        accuracies.append(
+            f"worst {kind} {percent(first.before, unit='')} ({_line(first.name)}) → "
+            f"{percent(worst.accuracy)} ({name})"
+        )
+    sentence = ", ".join(accuracies) + "."
     if average.new_errors is not None and average.fixed is not None and average.n:
         sentence += (
             f" {counted(average.new_errors, 'new error')} "
             f"({percent(average.new_errors / average.n)}), {counted(average.fixed, 'error')} fixed."
         )
-    return [sentence]
+    return sentence
 
 
-def _worst_accuracies(result: CheckResult, kind: str, worst: CheckRow) -> str:
-    """The lowest accuracy before and after, with the names of both rows if they differ."""
-    rows = [row for row in result.rows if row.kind == kind and row.n and row.before is not None]
-    name = _line(worst.name)
-    if not rows:
-        return _accuracy(f"worst {kind} ({name})", worst)
-    before = min(rows, key=lambda row: row.before or 0.0)
-    if before.name == worst.name:
-        return _accuracy(f"worst {kind} ({name})", worst)
-    return (
-        f"worst {kind} {percent(before.before, unit='')} ({_line(before.name)}) → "
-        f"{percent(worst.accuracy)} ({name})"
-    )
-
-
-def _accuracy(title: str, row: CheckRow) -> str:
+def _accuracy(row: CheckRow) -> str:
+    """Accuracy before and after."""
     if not row.n:
-        return f"{title} unknown"
+        return "unknown"
     was = "" if row.before is None else f"{percent(row.before, unit='')} → "
-    return f"{title} {was}{percent(row.accuracy)}"
+    return f"{was}{percent(row.accuracy)}"
 
 
 def _levels(result: CheckResult) -> str:
@@ -495,32 +464,30 @@ def _levels(result: CheckResult) -> str:
     )
 
 
-def _changes(result: CheckResult, *, plain: bool) -> list[list[str]]:
+def _changes(result: CheckResult, markdown: bool) -> list[list[str]]:
     """Table of flip rates."""
     compared = any(row.before is not None for row in result.changes)
     rows = [["change of the inputs", "samples", *["before"] * compared, "flip rate", "limits"]]
     for row in result.changes:
         rate = with_interval(row.flip_rate, row.interval, row.n)
         before = [percent(row.before, unit="")] if row.before is not None else []
-        name = _line(row.name) if plain else _escaped(row.name)
-        mark = (row.outcome or "") if plain else _MARKS[row.outcome]
+        name, mark = _name_and_mark(row.name, row.outcome, markdown)
         rows.append([name, str(row.n), *before, rate, mark])
     return rows
 
 
+def _name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[str, str]:
+    return (_escaped(name), _MARKS[outcome]) if markdown else (_line(name), outcome or "")
+
+
 def _header(result: CheckResult) -> list[str]:
     compared = result.average.before is not None
-    return [
-        "",
-        "samples",
-        *(["before", "after", "change", "new errors"] if compared else ["accuracy"]),
-        "limits",
-    ]
+    columns = ["before", "after", "change", "new errors"] if compared else ["accuracy"]
+    return ["", "samples", *columns, "limits"]
 
 
-def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
-    mark = (row.outcome or "") if plain else _MARKS[row.outcome]
-    name = _line(row.title) if plain else _escaped(row.title)
+def _cells(row: CheckRow, markdown: bool) -> list[str]:
+    name, mark = _name_and_mark(row.title, row.outcome, markdown)
     if row.change_interval is None:
         return [name, str(row.n), with_interval(row.accuracy, row.interval, row.n), mark]
     return [
@@ -535,19 +502,13 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
 
 
 def _shown(result: CheckResult, most: int) -> Sequence[CheckRow]:
-    """At most so many rows, preferably those that do not pass."""
-    if len(result.rows) <= most:
-        return result.rows
-    rank = {"fail": 0, "too few": 1, "pass": 2, None: 2}
-    first = [i for i, row in enumerate(result.rows) if row.kind == "average"]
-    rest = [i for i in range(len(result.rows)) if i not in first]
-    rest.sort(key=lambda i: (rank[result.rows[i].outcome], i))
-    return [result.rows[i] for i in sorted([*first, *rest][:most])]
-
-
-def _left_out(result: CheckResult, rows: Sequence[CheckRow]) -> list[str]:
-    n = len(result.rows) - len(rows)
-    return ["", f"{n} more rows are in the JSON (--json)."] if n else []
+    """At most so many rows, preferably those that do not pass; the average is always shown."""
+    rank = {"average": -1, "fail": 0, "too few": 1, "pass": 2, None: 2}
+    order = sorted(
+        range(len(result.rows)),
+        key=lambda i: rank["average" if not i else result.rows[i].outcome],
+    )
+    return [result.rows[i] for i in sorted(order[:most])]
 
 
 def _line(text: str) -> str:

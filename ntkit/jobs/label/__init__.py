@@ -2,7 +2,6 @@
 
 from ntkit.attributes import Labels
 from ntkit.attributes import read_labels as read_labels  # for other packages
-from ntkit.jobs.label._files import read_answers, write_questions
 from ntkit.jobs.label._label import label_samples
 from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress
 from ntkit.jobs.label._progress import Progress as Progress
@@ -15,6 +14,4 @@ __all__ = [
     "margins_of",
     "next_questions",
     "progress",
-    "read_answers",
-    "write_questions",
 ]

@@ -1,8 +1,9 @@
-"""Tables that a person fills in, and the folder of a question with its page and labels."""
+"""The folder of a question: the tables that a person fills in, and the labels."""
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +11,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from ntkit._disk import (
     TEMPORARY,
@@ -23,10 +21,9 @@ from ntkit._disk import (
     saying_what_failed,
     sha256_of,
 )
-from ntkit._doc import documented
 from ntkit._join import NameIndex
 from ntkit._labels import guarded_cell, listed, meant_instead
-from ntkit._output import check_file, new_file, refuse_folder_of_inputs
+from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit.attributes import (
     Answers,
     Entry,
@@ -36,7 +33,6 @@ from ntkit.attributes import (
     contradiction,
     entries_of_table,
     json_of,
-    name_text,
     read_labels,
     written,
 )
@@ -46,125 +42,31 @@ from ntkit.samples import TABLES, read_table
 ID = "id"
 
 
-@documented
-def write_questions(
-    path: StrPath,
-    index: ArrayLike,
-    *,
-    ids: ArrayLike,
-    question: str = "attribute",
-    columns: Mapping[str, ArrayLike] | None = None,
-    force: bool = False,
-) -> None:
-    """Write a CSV file with one row per sample to label, and an empty column for the labels.
-
-    A spreadsheet may take a text for a formula. ntkit writes an apostrophe before such a text, and
-    :func:`read_answers` removes it.
-
-    Parameters
-    ----------
-    path : path-like
-        Output file.
-    index : array-like of int
-        Row numbers of the samples to label, for example from :func:`next_questions`.
-    {ids, question}
-    columns : dict of str to array-like of shape (N,), optional
-        Further columns for the person, such as the text or the class.
-    force : bool, default=False
-        Whether to replace an existing file, which may hold labels.
-
-    Raises
-    ------
-    InputError
-        If the file exists (without ``force``) or cannot be written, ids repeat, or lengths differ.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit.jobs.label import read_answers, write_questions
-    >>> ids = ["a.png", "b.png", "c.png"]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "questions.csv"
-    ...     write_questions(path, [2, 0], ids=ids, question="a hand is seen")
-    ...     filled_in = path.read_text().replace("c.png,", "c.png,yes")
-    ...     _ = path.write_text(filled_in)
-    ...     read_answers(path, ids, question="a hand is seen")
-    array([None, None, 'yes'], dtype=object)
-    """
-    names = _names(ids)
-    rows = np.asarray(index, dtype=np.intp).ravel()
-    if len(rows) and not (rows.min() >= 0 and rows.max() < len(names)):
-        raise InputError(f"index holds row numbers beyond the {len(names)} samples of ids.")
-    shown = {ID: names}
-    for name, values in (columns or {}).items():
-        shown[name] = [str(value) for value in np.asarray(values, dtype=object)]
-        if len(shown[name]) != len(names):
-            raise InputError(
-                f"The column {name!r} holds {len(shown[name])} values for {len(names)} samples."
-            )
-    if question in shown:
+def questions_table(
+    rows: Iterable[int], columns: Mapping[str, Sequence[Any]], question: str
+) -> bytes:
+    """A CSV table with a row per sample to label, and an empty column for the labels."""
+    # A spreadsheet may take a text for a formula, so an apostrophe stands before such a text.
+    if question in columns:
         raise InputError(f"{question!r} is already a column. Choose another name for the question.")
-    path = check_file(path, force=force)
-    table = [[*shown, question], *([*(shown[c][i] for c in shown), ""] for i in rows)]
-    with new_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(
-            [[guarded_cell(cell.replace("\x00", "")) for cell in row] for row in table]
-        )
+    table = [[*columns, question], *([*(str(v[i]) for v in columns.values()), ""] for i in rows)]
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows(
+        [[guarded_cell(cell.replace("\x00", "")) for cell in row] for row in table]
+    )
+    return file.getvalue().encode()
 
 
-def read_answers(
-    path: StrPath, ids: ArrayLike, *, question: str = "attribute", delimiter: str | None = None
-) -> NDArray[np.object_]:
-    """Read a table with a person's labels as the attribute of every sample.
-
-    The table may come from a spreadsheet: with semicolons or tabs between cells, a byte-order mark,
-    other line ends, more columns, or another order. Upper and lower case do not matter in labels.
-
-    Parameters
-    ----------
-    path : path-like
-        A CSV, TSV, JSON lines or Parquet file with the columns "id" and the question.
-    ids : array-like of shape (N,)
-        Unique names of all samples, such as their files.
-    question : str, default="attribute"
-        Name of the column with the labels.
-    delimiter : str, optional
-        Character between cells; None detects it.
-
-    Returns
-    -------
-    ndarray of object, shape (N,)
-        Labels as text; None without a label, or if it is "?", "unsure", "unknown" or -1.
-
-    Raises
-    ------
-    InputError
-        If the file is not such a table, names an unknown sample, or has two different labels for
-        one sample.
-    """
-    index, entries = NameIndex(_names(ids)), dict[int, Entry]()
-    answers = np.full(len(index.names), None, dtype=object)
-    for entry in read_filled_in(path, question=question, delimiter=delimiter):
-        row = row_named(index, entry)
-        if entry.answer is None:
-            continue
-        if entries.setdefault(row, entry).answer != entry.answer:
-            raise contradiction(entries[row], entry)
-        answers[row] = entry.answer
-    return answers
-
-
-def read_filled_in(
-    path: StrPath, *, question: str, key: str = ID, delimiter: str | None = None
-) -> list[Entry]:
-    """Read the rows of a table with a person's labels, as :func:`read_answers` does."""
+def read_filled_in(path: StrPath, *, question: str, key: str = ID) -> list[Entry]:
+    """Read the rows of a table with a person's labels."""
+    # The table may come from a spreadsheet: with semicolons or tabs between cells, a byte-order
+    # mark, other line ends, more columns, or another order.
     path = Path(path)
     if path.suffix.lower() not in TABLES:
         raise InputError(
             f"{path} is not a table. Labels can be in files of these types: {', '.join(TABLES)}."
         )
-    table = read_table(path, delimiter, expected=[key, question])
+    table = read_table(path, None, expected=[key, question])
     for column in (key, question):
         if column not in table.columns:
             raise InputError(
@@ -182,19 +84,6 @@ def row_named(index: NameIndex, entry: Entry) -> int:
     near = meant_instead(entry.name, index.names) if len(index.names) < 10_000 else None
     hint = f" (did you mean {near}?)" if near else ""
     raise InputError(f"{entry.at}: no sample has the name {entry.name!r:.60}{hint}.")
-
-
-def _names(ids: ArrayLike) -> list[str]:
-    values = np.asarray(ids, dtype=object)
-    if values.ndim != 1:
-        raise InputError(f"ids must have shape (N,), one per sample. Got {values.shape}.")
-    names = [name_text(value) for value in values]
-    seen = set[str]()
-    for name in names:
-        if name in seen:
-            raise InputError(f"ids hold {name!r} twice. Give every sample a unique name.")
-        seen.add(name)
-    return names
 
 
 class TakenAnswers:
@@ -391,7 +280,11 @@ class LabelFolder:
             file, left_out = Path(path), tuple[Entry, ...]()
             if file.suffix.lower() == ".json":
                 labels = read_labels(file)
-                _check_question(labels, asked, file)
+                if labels.question != asked.question:
+                    raise InputError(
+                        f"{file} holds labels for the question {labels.question!r:.80}, but the "
+                        f"question here is {asked.question!r:.80}. Pass labels of this question."
+                    )
                 entries, left_out = labels.entries, labels.left_out
             else:
                 entries = read_filled_in(file, question=asked.question)
@@ -435,15 +328,6 @@ class LabelFolder:
             return file.is_file() and sha256_of(file) in digests
 
 
-def _check_question(labels: Labels, asked: Labels, file: Path) -> None:
-    """Raise an error for labels of another question."""
-    if labels.question != asked.question:
-        raise InputError(
-            f"{file} holds labels for the question {labels.question!r:.80}, but the question here "
-            f"is {asked.question!r:.80}. Pass labels of this question."
-        )
-
-
 def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
     """Labels in the spelling of the question's values."""
     spelling = {value.casefold(): value for value in asked.values}
@@ -458,14 +342,10 @@ def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
 
 def _state(content: Any) -> dict[str, Any]:
     """The folder's record of its files; empty if the record is damaged."""
-    batch, read, written = (content.get(name) for name in ("batch", "read", "written"))
-    looked_at = content.get("looked_at")
+    batch, looked_at, read, written = map(content.get, ("batch", "looked_at", "read", "written"))
     counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)
     good = isinstance(read, dict) and isinstance(written, dict)
     good = good and all(isinstance(digests, list) for digests in written.values())
-    return {
-        "batch": batch if isinstance(batch, int) and not isinstance(batch, bool) else 1,
-        "looked_at": looked_at if counted else [],
-        "read": read if good else {},
-        "written": written if good else {},
-    }
+    state = {"read": read, "written": written} if good else {}
+    state |= {"looked_at": looked_at} if counted else {}
+    return state | {"batch": batch if type(batch) is int else 1}

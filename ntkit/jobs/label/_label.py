@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,13 +18,12 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
     ImagePreprocessing,
-    Samples,
     TextPreprocessing,
     embedded_with_layers,
     keep,
     kept_or_computed,
 )
-from ntkit.jobs.label._files import PAGE, LabelFolder, TakenAnswers, write_questions
+from ntkit.jobs.label._files import ID, PAGE, LabelFolder, TakenAnswers, questions_table
 from ntkit.jobs.label._progress import (
     THE_MODEL,
     Labelling,
@@ -37,7 +34,7 @@ from ntkit.jobs.label._progress import (
     next_questions,
     progress,
 )
-from ntkit.model import FrozenModel, loaded
+from ntkit.model import loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Inputs, input_paths, read, sample_digests
 
@@ -154,39 +151,42 @@ def label_samples(
             file = folder.path / _KEPT
             embedded, computed = kept_or_computed(file, model, samples, lambda: digests, run)
         inputs = samples.looks()
-        attribute = labels.attribute(names)
         feature_sets = feature_sets_of(
             embedded.Z,
             embedded.layers,
             texts=inputs.texts,
             inputs=None if samples.embedded else samples.X,
         )
-        inference, earlier = None, list[GroupInference]()
-        if labels.n_answers:
-            inference = GroupInference(random_state=random_state)
-            inference.fit(feature_sets, samples.y, attribute)
-            earlier = [
-                GroupInference(random_state=random_state).fit(
-                    feature_sets, samples.y, fewer.attribute(names)
-                )
-                for fewer in earlier_answers(labels, folder.looked_at)
-            ]
+
+        def inferred(some: Labels) -> GroupInference:
+            clf = GroupInference(random_state=random_state)
+            clf.fit(feature_sets, samples.y, some.attribute(names))
+            return clf
+
+        inference = inferred(labels) if labels.n_answers else None
+        earlier = [*map(inferred, _earlier_labels(labels, folder.looked_at))]
         margins = margins_of(embedded.Z, samples.y, random_state=random_state)
-        rows = _chosen(samples.y, labels, contents, margins, inference, batch, random_state)
+        known = {*labels.contents.values()}
+        seen = np.array([0 if content in known else -1 for content in contents])
+        rows = next_questions(
+            samples.y, seen, margins=margins, inference=inference, n=batch,
+            random_state=random_state,
+        )  # fmt: skip
 
         new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
         number = folder.batch + bool(new or folder.labels is None)
         table = f"questions-{number}.csv"
-        files = (
-            _files(labels, rows, replace(inputs, ids=names), contents, table) if len(rows) else {}
-        )
+        shown = replace(inputs, ids=names)
+        files = _files(labels, rows, shown, contents, table) if len(rows) else {}
         folder.write(labels, number, files)
         if computed:
             keep(folder.path / _KEPT, embedded)
 
-        right, of_head = _right(model, samples, embedded.Z, margins)
+        head = None if model.head is None else samples.fit_to(model).model.head
+        right = margins > 0 if head is None else head.predict(embedded.Z) == samples.y
         groups = tuple[Group, ...]()
         if inference is not None:
+            attribute = labels.attribute(names)
             groups = groups_of(samples.y, attribute, inference, right, labels.values)
         return Labelling(
             path=folder.path,
@@ -197,23 +197,10 @@ def label_samples(
             progress=None if inference is None else progress(samples.y, inference, earlier),
             groups=groups,
             feature_set=None if inference is None else inference.feature_set_,
-            of_head=of_head,
+            of_head="cross-fitted heads" if head is None else THE_MODEL,
             notes=samples.notes,
             about_answers=tuple(taken.notes),
         )
-
-
-def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
-    """The labels of an earlier run for the comparison with the present ones; at most one run."""
-    before = [
-        replace(labels, answers=dict(list(labels.answers.items())[:n]))
-        for n in looked_at
-        if n < len(labels.answers)
-    ]
-    return [one for one in before if is_earlier(one.n_answers, labels.n_answers)][-1:]
-
-
-# -- the steps ------------------------------------------------------------------------------------
 
 
 def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
@@ -226,7 +213,16 @@ def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str
                 "There is no question yet. Set one with question= or "
                 '--question "Is there water in the background?"'
             )
-        return Labels(question, _checked_values(choices or ("yes", "no")))
+        choices = choices or ("yes", "no")
+        missing = next((value for value in choices if answer_in(value) is None), None)
+        if missing is not None:
+            raise InputError(f"{missing!r} stands for a missing label. Choose another value.")
+        if len({value.casefold() for value in choices}) < len(choices):
+            raise InputError(
+                f"Two of the values {', '.join(choices)} differ only in case. Choose different "
+                "values."
+            )
+        return Labels(question, choices)
     asked = folder.labels
     if question not in (None, asked.question):
         raise InputError(
@@ -241,40 +237,11 @@ def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str
     return asked
 
 
-def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
-    """The values, if a table can tell them apart from each other and from a missing label."""
-    missing = next((value for value in values if answer_in(value) is None), None)
-    if missing is not None:
-        raise InputError(f"{missing!r} stands for a missing label. Choose another value.")
-    if len({value.casefold() for value in values}) < len(values):
-        raise InputError(
-            f"Two of the values {', '.join(values)} differ only in case. Choose different values."
-        )
-    return values
-
-
-def _chosen(
-    y: Array,
-    labels: Labels,
-    contents: Sequence[str],
-    margins: Array,
-    inference: GroupInference | None,
-    n: int,
-    seed: int,
-) -> Array:
-    """Samples of the next batch, without samples that a person has seen."""
-    known = {*labels.contents.values()}
-    seen = np.array([0 if content in known else -1 for content in contents])
-    if (seen >= 0).all():
-        return np.zeros(0, dtype=np.intp)
-    return next_questions(y, seen, margins=margins, inference=inference, n=n, random_state=seed)
-
-
 def _files(
     labels: Labels, rows: Array, inputs: Inputs, contents: Sequence[str], table: str
 ) -> dict[str, bytes]:
     """The page and the table of a batch, both with the digests of the samples."""
-    cells = np.array([content_cell(content) for content in contents], dtype=object)
+    cells = [*map(content_cell, contents)]
     page = label_html(
         labels.question,
         rows.tolist(),
@@ -282,25 +249,24 @@ def _files(
         values=labels.values,
         attribute=labels.question,
         csv=table,
-        more=(CONTENT, cells[rows].tolist()),
+        more=(CONTENT, [cells[row] for row in rows]),
         then="Move it to the folder of this page, and run the same ntkit label command again.",
     )
-    shown = {CONTENT: cells}
+    shown: dict[str, Any] = {ID: inputs.ids or (), CONTENT: cells}
     if inputs.texts is not None:
-        shown["text"] = np.array([text[:_LONGEST] for text in inputs.texts], dtype=object)
+        shown["text"] = [text[:_LONGEST] for text in inputs.texts]
     for name, values in [*(inputs.table or {}).items()][:_COLUMNS]:
-        if name not in ("id", "text", CONTENT, labels.question):
+        if name not in (ID, "text", CONTENT, labels.question):
             shown[name] = np.asarray(values, dtype=object)
-    with TemporaryDirectory(prefix="ntkit-") as folder:
-        file = Path(folder) / table
-        ids = list(inputs.ids or ())
-        write_questions(file, rows, ids=ids, columns=shown, question=labels.question)
-        return {PAGE: page.encode(), table: file.read_bytes()}
+    questions = questions_table(rows.tolist(), shown, labels.question)
+    return {PAGE: page.encode(), table: questions}
 
 
-def _right(model: FrozenModel, samples: Samples, Z: Array, margins: Array) -> tuple[Array, str]:
-    """Correct predictions of the model, or of cross-fitted heads if its head has other classes."""
-    head = None if model.head is None else samples.fit_to(model).model.head
-    if head is None:
-        return margins > 0, "cross-fitted heads"
-    return head.predict(Z) == samples.y, THE_MODEL
+def _earlier_labels(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
+    """The labels of an earlier run for the comparison with the present ones; at most one run."""
+    before = [
+        replace(labels, answers=dict(list(labels.answers.items())[:n]))
+        for n in looked_at
+        if n < len(labels.answers)
+    ]
+    return [one for one in before if is_earlier(one.n_answers, labels.n_answers)][-1:]

@@ -172,7 +172,8 @@ def next_questions(
             raise InputError(f"attribute holds {len(asked)} values, but y holds {len(y_index)}.")
     rng = check_random_state(random_state)
     chosen = list[Array]()
-    for label, share in enumerate(_shares(np.bincount(y_index[~asked]), n)):
+    n_left = np.bincount(y_index[~asked], minlength=y_index.max(initial=-1) + 1)
+    for label, share in enumerate(_shares(n_left, n)):
         left = np.flatnonzero((y_index == label) & ~asked)
         if inference is None or inference.feature_set_ is None:
             chosen.append(_errors_first(left, margin, share, rng))
@@ -302,17 +303,14 @@ def progress(
         alike = f" All labels are {values[0]!r}." if len(values) == 1 else ""
         reason = f"ntkit cannot infer the attribute from the {n} labels so far.{alike}"
         return Progress(n, 0.0, None, False, reason)
-    q = inference.label_distributions_
-    purity, least_pure = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
+    now = _inferred_groups(y, inference)
+    certainty = inference.label_distributions_.max(axis=1)
+    purity, least_pure = min(
+        ((float(certainty[members].mean()), group) for group, members in now.items()),
+        key=lambda pair: pair[0],
+    )
     before = next((one for one in reversed(earlier) if is_earlier(one.n_known_, n)), None)
-    overlap, changed = float("nan"), None
-    if before is not None and before.feature_set_ is not None:
-        overlap, changed = min(_overlaps(y, inference, before), key=lambda pair: pair[0])
-    stable = overlap >= ENOUGH_OVERLAP
-    enough = bool((stable and n >= FEWEST_ANSWERS) or n >= MOST)
-    if n < FEWEST_ANSWERS and n < MOST:
-        reason = f"{n} labels are too few. At least {FEWEST_ANSWERS} are needed."
-    elif changed is None:
+    if before is None or before.feature_set_ is None:
         reason = "Another batch is needed to show whether the groups are stable."
         if before is not None:
             reason = (
@@ -324,10 +322,41 @@ def progress(
                 f"There are {n} labels. Our experiments never used more than {MOST}. ntkit could "
                 "not compare the groups with earlier ones."
             )
+        if n < FEWEST_ANSWERS:
+            reason = _TOO_FEW.format(n)
+        return Progress(n, purity, least_pure, n >= MOST, reason)
+    then, nobody = _inferred_groups(y, before), np.zeros(len(y), dtype=bool)
+    values = [*inference.classes_, *(v for v in before.classes_ if v not in inference.classes_)]
+    overlaps = [
+        (float((ours & theirs).sum() / (ours | theirs).sum()), group)
+        for group in (_named(label, value) for label in np.unique(y) for value in values)
+        if (ours := now.get(group, nobody)).any() | (theirs := then.get(group, nobody)).any()
+    ]
+    overlap, changed = min(overlaps, key=lambda pair: pair[0])
+    stable = overlap >= ENOUGH_OVERLAP
+    enough = (stable and n >= FEWEST_ANSWERS) or n >= MOST
+    share, limit = f"{int(100 * overlap)} %", f"{100 * ENOUGH_OVERLAP:.0f} %"
+    last = f"The last {n - before.n_known_} of {n} labels"
+    group = f"the group {changed[1]!r} of class {changed[0]!r}"
+    changing = f"{last} changed the groups: {group} has an overlap of {share} (limit {limit})."
+    if n < FEWEST_ANSWERS:
+        reason = _TOO_FEW.format(n)
+    elif stable:
+        reason = (
+            f"{last} hardly changed the groups: {group} changed most, with an overlap of {share} "
+            f"(limit {limit}). In our experiments, more labels hardly helped."
+        )
+    elif enough:
+        reason = (
+            f"{changing} Our experiments never used more than {MOST} labels, so check the result "
+            "on validation samples."
+        )
     else:
-        assert before is not None
-        reason = _reason(n, before.n_known_, overlap, changed, enough=enough, stable=bool(stable))
+        reason = f"{changing} More labels are needed."
     return Progress(n, purity, least_pure, enough, reason, overlap)
+
+
+_TOO_FEW = f"{{}} labels are too few. At least {FEWEST_ANSWERS} are needed."
 
 
 def is_earlier(n_before: int, n: int) -> bool:
@@ -335,52 +364,14 @@ def is_earlier(n_before: int, n: int) -> bool:
     return 0 < n_before <= _SHARE * n
 
 
-def _reason(
-    n: int, n_before: int, overlap: float, changed: tuple[Any, Any], *, enough: bool, stable: bool
-) -> str:
-    """Sentences on the effect of the last labels, and on whether to stop."""
-    group = f"the group {changed[1]!r} of class {changed[0]!r}"
-    share, limit = f"{int(100 * overlap)} %", f"{100 * ENOUGH_OVERLAP:.0f} %"
-    last = f"The last {n - n_before} of {n} labels"
-    if stable:
-        return (
-            f"{last} hardly changed the groups: {group} changed most, with an overlap of {share} "
-            f"(limit {limit}). In our experiments, more labels hardly helped."
-        )
-    changing = f"{last} changed the groups: {group} has an overlap of {share} (limit {limit})."
-    if enough:
-        return (
-            f"{changing} Our experiments never used more than {MOST} labels, so check the result "
-            "on validation samples."
-        )
-    return f"{changing} More labels are needed."
-
-
-def _purities(y: Array, q: Array, values: Array) -> list[tuple[float, tuple[Any, Any]]]:
-    """Expected share of correct members of each group with members."""
-    purities = list[tuple[float, tuple[Any, Any]]]()
-    inferred = q.argmax(axis=1)
-    for label in np.unique(y):
-        for i in np.unique(inferred[y == label]):
-            members = (y == label) & (inferred == i)
-            purities.append((float(q[members, i].mean()), _named(label, values[i])))
-    return purities
-
-
-def _overlaps(
-    y: Array, now: GroupInference, before: GroupInference
-) -> list[tuple[float, tuple[Any, Any]]]:
-    """Jaccard index of each group with the earlier one, for groups with members in either."""
-    overlaps = list[tuple[float, tuple[Any, Any]]]()
-    values = [*now.classes_, *(v for v in before.classes_ if v not in now.classes_)]
-    for label in np.unique(y):
-        for value in values:
-            ours, theirs = (
-                (y == label) & (np.asarray(one.transduction_) == value) for one in (now, before)
-            )
-            if (either := (ours | theirs).sum()) > 0:
-                overlaps.append((float((ours & theirs).sum() / either), _named(label, value)))
-    return overlaps
+def _inferred_groups(y: Array, inference: GroupInference) -> dict[tuple[Any, Any], Array]:
+    """Members of each group class × value that has some, bool (N,)."""
+    inferred = inference.label_distributions_.argmax(axis=1)
+    return {
+        _named(label, inference.classes_[i]): (y == label) & (inferred == i)
+        for label in np.unique(y)
+        for i in np.unique(inferred[y == label])
+    }
 
 
 def _named(label: Any, value: Any) -> tuple[Any, Any]:

@@ -13,15 +13,18 @@ from ntkit.jobs.check import check_predictions, summary_of, write_check
 HOSTILE = ["a|b", "<script>alert(1)</script>", "new\nline", "\x00\x1b[31m", "*bold* `code`", "]]>&"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def found():
-    y = np.tile([0, 1], 300)
-    after = np.where(np.arange(600) < 60, 1 - y, y)
+    i = np.arange(600)
+    y = i % 2
     sizes = zip(HOSTILE, (60, 300, 5, 0, 1, 600), strict=True)
-    slices = {name: np.arange(600) < n for name, n in sizes}
+    limits = {"max_drop": 6, "max_new_errors": 20, "changes": {"image:a|b": 2, "word:<b": 3}}
     return check_predictions(
-        y, after, y_pred_before=y, slices=slices, limits={"max_drop": 6, "max_new_errors": 20},
-        names=[f"{i}.png" for i in range(600)], notes=["a | note <b>"],
+        y, np.where(i < 60, 1 - y, y), y_pred_before=y, limits=limits,
+        slices={name: i < n for name, n in sizes}, notes=["a | note <b>"],
+        flips={"image:a|b": i < 60, "word:<b": np.where(i < 300, -1, 0)},
+        flips_before={"image:a|b": i < 10, "word:<b": np.zeros(600)},
+        names=[f"{i}.png" for i in range(600)],
     )  # fmt: skip
 
 
@@ -29,7 +32,7 @@ def test_junit_has_a_case_for_each_limit(found, tmp_path):
     write_check(found, junit=tmp_path / "j.xml")
     suites = ElementTree.parse(tmp_path / "j.xml").getroot()
     cases = list(suites.iter("testcase"))
-    verdicts = [v for row in found.rows for v in row.verdicts]
+    verdicts = [v for row in (*found.rows, *found.changes) for v in row.verdicts]
     assert len(cases) == len(verdicts) == int(suites.get("tests"))
     kinds = {"pass": None, "fail": "failure", "too few": "error"}
     for case, verdict in zip(cases, verdicts, strict=True):
@@ -37,50 +40,71 @@ def test_junit_has_a_case_for_each_limit(found, tmp_path):
     assert int(suites.get("failures")) == len(found.of("fail")) > 0
     assert int(suites.get("errors")) == len(found.of("too few")) > 0
     assert any("<script>" in case.get("name") for case in cases)  # as text, not as an element
+    assert [case.get("classname") for case in cases][-4:] == ["ntkit check.change"] * 4
 
 
 def test_json_is_strict(found, tmp_path):
     write_check(found, json=tmp_path / "c.json")
     content = json.loads((tmp_path / "c.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert content == json.loads(json.dumps(found.as_dict()))
-    assert content["outcome"] == "fail"
-    assert content["n_new_errors"] == 60
+    assert (content["outcome"], content["n_new_errors"]) == ("fail", 60)
     assert content["new_errors"][:2] == ["0.png", "1.png"]
     empty = content["rows"][6]
+    assert {*empty} == {
+        "kind", "name", "within", "samples", "accuracy", "interval", "before", "change",
+        "change_interval", "new_errors", "fixed", "limits",
+    }  # fmt: skip
     assert (empty["samples"], empty["accuracy"], empty["change"]) == (0, None, None)
+    one, other = content["changes"]
+    assert {*one} == {
+        "name", "samples", "flip_rate", "interval", "before", "more", "fewer", "limits"
+    }  # fmt: skip
+    assert (one["name"], one["samples"], one["flip_rate"]) == ("image:a|b", 600, 0.1)
+    assert (one["before"], one["more"], one["fewer"]) == (pytest.approx(1 / 60), 50, 0)
+    assert [(limit["limit"], limit["outcome"]) for limit in one["limits"]] == [
+        ("max_flip_rate", "fail"), ("more_flips", "fail")
+    ]  # fmt: skip
+    outcomes = [limit["outcome"] for limit in other["limits"]]
+    assert (other["samples"], outcomes) == (300, ["pass"] * 2)
+    assert content["n_comparisons"] == sum(
+        len(row["limits"]) for row in content["rows"] + content["changes"] if row["samples"] > 1
+    )
 
 
 def test_markdown_is_a_table_whatever_names_hold(found, tmp_path):
     write_check(found, markdown=tmp_path / "c.md")
     text = (tmp_path / "c.md").read_text("utf-8")
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(found.rows)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {8}
+    columns = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
+    assert columns == [8] * (2 + len(found.rows)) + [6] * (2 + len(found.changes))
+    assert any(line.startswith("| image:a\\|b | 600 | 1.7 | 10.0 ") for line in lines)
     assert "<script" not in text.replace("\\<script", "")
     assert "\x00" not in text
     assert "\x1b" not in text
 
 
-def test_a_terminal_gets_one_line_for_each_row(found):
+def test_a_terminal_gets_one_line_for_each_row_and_what_would_do(found):
     said = summary_of(found)
     assert "\x1b" not in said
     assert said.splitlines()[0] == "Failed: the predictions, 600 samples."
     for name in ("a|b", "new line"):
         assert sum(line.startswith(f"{name} ") for line in said.splitlines()) == 1
-
-
-def test_every_undecided_limit_says_how_many_would_do(found):
-    said = summary_of(found)
-    for row, verdict in found.of("too few"):
+    shown = found.of("too few")[:12]
+    assert shown
+    for row, verdict in shown:
         assert verdict.more in said
         assert verdict.enough is None or verdict.enough > row.n
+    assert (
+        "change image:a|b: flip rate not significantly higher than the old model's, measured +8.3 ["
+        in said
+    )
+    assert "A limit fails if the " in said
 
 
 def test_of_many_rows_those_are_shown_that_do_not_pass():
     y = np.arange(4000) % 200
     after = np.where(y == 150, 0, y)
-    found = check_predictions(y, after, limits={"worst_class": 50})
-    said = summary_of(found)
+    said = summary_of(check_predictions(y, after, limits={"worst_class": 50}))
     assert "class 150" in said
     assert "more rows" in said
     assert len(said.splitlines()) < 60

@@ -1,84 +1,84 @@
-"""Whole checks: how often they are wrong, and that few samples never pass."""
+"""Whole checks of predictions: how often they are wrong, and that few samples never pass."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, summary_of
 from ntkit.jobs.check._judge import Subset, judged, outcomes
+from ntkit.jobs.check._limits import ChangeLimits
 
 LIMITS = Limits(max_drop=2, worst_group=70)
+CHANGE = {"c": ChangeLimits()}
 
 
-def parts(groups, sizes, rng):
-    """Average and groups, from the shares (new errors, errors fixed, right after) of each group."""
+def drawn(groups, sizes, rng):
+    """Outcome of a check, from the shares (new errors, errors fixed, right after) of each group."""
     counts = []
     for (new_errors, fixed, right), n in zip(groups, sizes, strict=True):
         kept = right - fixed
         counts.append(rng.multinomial(n, [new_errors, fixed, kept, 1 - new_errors - fixed - kept]))
-    rows = [("average", "average", np.sum(counts, axis=0))]
-    rows += [("group", str(i), each) for i, each in enumerate(counts)]
-    return [
-        Subset(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))
-        for kind, name, c in rows
+    rows = [("average", np.sum(counts, axis=0)), *(("group", each) for each in counts)]
+    parts = [
+        Subset(kind, str(i), int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))
+        for i, (kind, c) in enumerate(rows)
     ]
-
-
-def outcome(groups, sizes, rng):
-    found = [each for own in outcomes(parts(groups, sizes, rng), LIMITS) for each in own]
+    found = [each for own in outcomes(parts, LIMITS) for each in own]
     return next(each for each in ("fail", "too few", "pass") if each in found)
 
 
 FINE = (0.0, 0.0, 0.9)
-WITHIN = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+SIZES = (0, 1, 5, 30, 150, 400)
 
 
+def shares_of(groups, sizes, draws=300):
+    rng = np.random.default_rng(0)
+    found = [drawn(groups, sizes, rng) for _ in range(draws)]
+    return [found.count(each) / draws for each in ("pass", "fail")], draws
+
+
+def at_most(draws, alpha=0.05):
+    return alpha + 3 * np.sqrt(alpha * (1 - alpha) / draws)
+
+
+@pytest.mark.more
 @pytest.mark.parametrize("limit", [(0.02, 0.0, 0.9), (0.03, 0.01, 0.9), (0.0, 0.0, 0.7)])
 def test_wrong_failures_are_rare(limit):
     """Every group stands exactly at a limit, which holds: groups of 0, 1, 5, 30 and more."""
-    rng = np.random.default_rng(0)
-    sizes = (0, 1, 5, 30, 150, 400)
-    found = [outcome([limit] * len(sizes), sizes, rng) for _ in range(300)]
-    assert found.count("fail") / 300 <= WITHIN
-    assert "pass" not in found  # some groups are too small for that
+    (passes, failures), draws = shares_of([limit] * len(SIZES), SIZES)
+    assert failures <= at_most(draws)
+    assert not passes  # some groups are too small for that
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("beyond", [(0.0201, 0.0, 0.9), (0.0301, 0.01, 0.9), (0.0, 0.0, 0.699)])
 @pytest.mark.parametrize("n", [5, 30, 150, 600])
 def test_wrong_passes_are_rare(beyond, n):
     """One group is just beyond a limit."""
-    rng = np.random.default_rng(0)
-    found = [outcome([FINE, beyond], (400, n), rng) for _ in range(300)]
-    assert found.count("pass") / 300 <= WITHIN
+    (passes, _), draws = shares_of([FINE, beyond], (400, n))
+    assert passes <= at_most(draws)
+
+
+def test_some_wrong_outcomes_are_rare():
+    limit, beyond = (0.03, 0.01, 0.9), (0.0301, 0.01, 0.9)
+    (passes, failures), draws = shares_of([limit] * len(SIZES), SIZES, 60)
+    assert failures <= at_most(draws)
+    assert not passes
+    (passes, _), draws = shares_of([FINE, beyond], (400, 150), 60)
+    assert passes <= at_most(draws)
 
 
 def test_it_decides_where_it_can():
     rng = np.random.default_rng(0)
-    assert outcome([FINE, FINE], (400, 160), rng) == "pass"
-    assert outcome([FINE, (0.1, 0.0, 0.85)], (400, 400), rng) == "fail"
+    assert drawn([FINE, FINE], (400, 160), rng) == "pass"
+    assert drawn([FINE, (0.1, 0.0, 0.85)], (400, 400), rng) == "fail"
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 1), st.data())
-def test_no_or_one_sample_is_too_few_for_anything(n, data):
-    right = data.draw(st.integers(0, n))
-    lost = data.draw(st.integers(0, n - right))
-    gained = data.draw(st.integers(0, right))
-    limits = Limits(
-        max_drop=data.draw(st.floats(0, 100)),
-        worst_group=data.draw(st.floats(1.1, 100)),
-        max_new_errors=data.draw(st.floats(0, 100)),
-    )
-    (row,) = judged([Subset("group", "g", n, right, lost, gained)], limits)
-    assert {v.outcome for v in row.verdicts} == {"too few"}
-    assert all(v.enough is None or v.enough >= 2 for v in row.verdicts)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(2, 300), st.data())
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 60), st.data())
 def test_verdict_and_interval_agree(n, data):
     right = data.draw(st.integers(0, n))
     lost = data.draw(st.integers(0, n - right))
@@ -89,19 +89,97 @@ def test_verdict_and_interval_agree(n, data):
         low, high = v.interval
         good = low >= v.bound if v.limit == "accuracy" else high <= v.bound
         bad = high < v.bound if v.limit == "accuracy" else low >= v.bound
+        if n < 2:  # no or one sample is too few for anything
+            good = bad = False
         assert v.outcome == ("pass" if good else "fail" if bad else "too few") or low == v.bound
-        assert low <= v.value <= high
+        assert n == 0 or low <= v.value <= high
+        assert v.enough is None or v.enough > max(1, n)
 
 
 def test_more_comparisons_make_failures_harder_and_passes_no_easier():
     fails = Subset("group", "bad", 60, 40, 9, 0)
     passes = Subset("group", "good", 200, 190, 0, 2)
-    few = {row.name: row.outcome for row in judged([fails, passes], Limits(max_drop=2))}
-    assert few == {"bad": "fail", "good": "pass"}
+    flips = Subset("change", "c", 400, 384, 12, 4)
+    limits = Limits(max_drop=2, max_flip_rate=2, changes=CHANGE)
+    assert outcomes([fails, passes], limits) == [["fail"], ["pass"]]
+    assert outcomes([flips], limits) == [["fail", "fail"]]
     others = [Subset("group", str(i), 60, 50, 0, 0) for i in range(300)]
-    many = {row.name: row.outcome for row in judged([fails, passes, *others], Limits(max_drop=2))}
-    assert many["bad"] == "too few"
-    assert many["good"] == "pass"
+    many = outcomes([fails, passes, flips, *others], limits)
+    assert many[:3] == [["too few"], ["pass"], ["too few", "pass"]]
+
+
+# -- one limit that is exactly reached: chances of errors by enumeration ---------------------------
+
+
+def levels(**alternatives):
+    """Rows of a table; the slow ones run in ``make test-more``."""
+    return [pytest.param(*values, id=name, marks=[pytest.mark.more] * name.startswith("slow"))
+            for name, values in alternatives.items()]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha"),
+    levels(
+        few=(3, 0.05), some=(12, 0.01), slow_some=(12, 0.05), slow=(30, 0.05), slow_1=(30, 0.01)
+    ),
+)
+def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
+    """The drop is 2 points, for any share of errors fixed."""
+    limits = Limits(max_drop=2, over=("average",), alpha=alpha)
+
+    def said(lost, fixed):
+        return outcomes([Subset("average", "average", n, n - lost, lost, fixed)], limits)[0][0]
+
+    passes, fails, gained = [0], [0], np.arange(n + 1)
+    for fixed in gained.tolist():  # from how many lost samples on it no longer passes, or fails
+        for edges, holds in ((passes, lambda o: o == "pass"), (fails, lambda o: o != "fail")):
+            edge = edges[-1]
+            while edge <= n - fixed and holds(said(edge, fixed)):
+                edge += 1
+            edges.append(edge)
+    shares = 0.49 * np.linspace(0, 1, 80)[:, None] ** 2
+    weights, lost = binom.pmf(gained, n, shares), (shares + 0.02) / (1 - shares)
+    passed = weights * binom.cdf(np.array(passes[1:]) - 1, n - gained, lost)
+    failed = weights * binom.sf(np.array(fails[1:]) - 1, n - gained, lost)
+    assert passed.sum(axis=1).max() <= alpha
+    assert failed.sum(axis=1).max() <= alpha
+
+
+def test_many_samples_are_summed_one_by_one():
+    """45 new errors of 1750 are likely with 2 % new errors and no error fixed."""
+    limits = Limits(max_drop=2, over=("average",))
+    for lost, outcome in ((45, "too few"), (47, "fail")):
+        part = Subset("average", "average", 1750, 1750 - lost, lost, 0)
+        assert outcomes([part], limits) == [[outcome]]
+    assert binom.sf(44, 1750, 0.02) > 0.05 > binom.sf(45, 1750, 0.02)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("n", [2, 30, 200])
+@pytest.mark.parametrize("rate", [0, 2, 10])
+def test_a_flip_rate_at_its_limit_is_wrongly_judged_no_more_often_than_alpha(n, rate, alpha):
+    limits = Limits(max_flip_rate=rate, changes=CHANGE, alpha=alpha)
+    said = [outcomes([Subset("change", "c", n, n - flips)], limits)[0][0] for flips in range(n + 1)]
+    chances = binom.pmf(np.arange(n + 1), n, rate / 100)
+    assert chances[np.array(said) == "fail"].sum() <= alpha + 1e-12
+    assert rate == 0 or chances[np.array(said) == "pass"].sum() <= alpha + 1e-12
+    assert said[-1] == "fail" or n == 2
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha"), levels(two=(2, 0.05), few=(9, 0.05), few_1=(9, 0.01), slow=(25, 0.05))
+)
+def test_as_many_flips_as_before_fail_no_more_often_than_alpha(n, alpha):
+    limits = Limits(changes=CHANGE, alpha=alpha)
+    counts = [(more, fewer) for more in range(n + 1) for fewer in range(n + 1 - more)]
+    parts = {c: Subset("change", "c", n, 0, *c) for c in counts}
+    failed = [c for c, part in parts.items() if outcomes([part], limits)[0] == ["fail"]]
+    assert (0, n) not in failed
+    assert n == 2 or (n, 0) in failed
+    cells = np.array([[more, fewer, n - more - fewer] for more, fewer in failed]).reshape(-1, 3)
+    for share in np.linspace(0.01, 0.5, 30):
+        chances = multinomial.pmf(cells, n, [share, share, max(0, 1 - 2 * share)])
+        assert chances.sum() <= alpha + 1e-12
 
 
 # -- of predictions -----------------------------------------------------------------------------
@@ -130,105 +208,33 @@ def test_rows_count_what_changed():
         found.row("group none")
 
 
-def test_a_class_without_samples_does_not_pass():
-    found = check_predictions(Y, Y, classes=[0, 1, 2], limits={"worst_class": 90})
-    assert found.row("class 2").outcome == "too few"
-    assert (found.row("class 0").outcome, found.exit_code) == ("pass", 3)
-    assert found.as_dict()["rows"][3]["accuracy"] is None
-
-
-def test_groups_that_are_not_known_are_in_none():
+def test_samples_count_where_they_are_known_to_be():
+    absent = check_predictions(Y, Y, classes=[0, 1, 2], limits={"worst_class": 90})
+    assert absent.row("class 2").outcome == "too few"
+    assert (absent.row("class 0").outcome, absent.exit_code) == ("pass", 3)
+    assert absent.as_dict()["rows"][3]["accuracy"] is None
     groups = np.where(np.arange(400) < 100, -1, np.arange(400) % 2)
     found = check_predictions(Y, BROKEN, groups=groups, limits={"worst_group": 90})
     assert [row.n for row in found.rows if row.kind == "group"] == [150, 150]
     assert found.passed  # the broken ones are in none
-
-
-def test_slices_hold_those_that_are_known_to_be_in_them():
     inside = np.where(np.arange(400) < 40, -1, 1)
     found = check_predictions(
         Y, BROKEN, slices={"s": inside}, limits={"slices": {"s": {"accuracy": 95}}}
     )
     assert (found.row("s").n, found.passed) == (360, True)
-
-
-def test_a_drop_may_be_looked_at_for_some_rows_only():
     limits = Limits(max_drop=5, over=("average",))
     found = check_predictions(Y, Y, y_pred_before=Y, groups=GROUPS, limits=limits)
     assert [row.outcome for row in found.rows] == ["pass", None, None, None, None]
 
 
-@pytest.mark.parametrize(
-    ("limits", "told"),
-    [
-        ({}, "No limit is set"),
-        ({"max_drop": 2}, "Pass both models"),
-        ({"max_new_errors": 2}, "Pass both models"),
-        ({"slices": {"s": {"max_drop": 2}}}, "Pass both models"),
-        ({"worst_group": 80}, "have none"),
-        ({"average": 80, "slices": ["s"]}, "the slice 's'"),
-    ],
-)
-def test_what_cannot_be_told_is_refused(limits, told):
-    with pytest.raises(InputError, match=told):
-        check_predictions(Y, Y, limits=limits)
-
-
-def test_labels_of_two_types_are_refused():
-    with pytest.raises(InputError, match="numbers"):
-        check_predictions(Y, Y.astype(str), limits={"average": 80})
-    with pytest.raises(InputError, match="groups holds 3 labels for 400"):
-        check_predictions(Y, Y, groups=[1, 2, 3], limits={"average": 80})
-    with pytest.raises(InputError, match="shape"):
-        check_predictions(Y, Y, slices={"s": [1, 0]}, limits={"average": 80})
-
-
-# -- one limit that is exactly reached: chances of errors by enumeration ---------------------------
-
-
-def said(n, lost, gained, alpha):
-    """Outcome of a drop of at most 2 points, of n samples of which so many changed."""
-    y, after, before = (np.zeros(n, dtype=int) for _ in range(3))
-    after[:lost] = before[lost : lost + gained] = 1
-    limits = Limits(max_drop=2, over=("average",), alpha=alpha)
-    return check_predictions(y, after, y_pred_before=before, limits=limits).outcome
-
-
-@pytest.mark.parametrize("alpha", [0.05, 0.01])
-@pytest.mark.parametrize("n", [3, 12, 30])
-def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
-    """The drop is 2 points, for any share of errors fixed."""
-    passes, fails, gained = [0], [0], np.arange(n + 1)
-    for fixed in gained.tolist():  # from how many lost samples on it no longer passes, or fails
-        for edges, holds in ((passes, lambda o: o == "pass"), (fails, lambda o: o != "fail")):
-            edge = edges[-1]
-            while edge <= n - fixed and holds(said(n, edge, fixed, alpha)):
-                edge += 1
-            edges.append(edge)
-    shares = 0.49 * np.linspace(0, 1, 80)[:, None] ** 2
-    weights, lost = binom.pmf(gained, n, shares), (shares + 0.02) / (1 - shares)
-    passed = weights * binom.cdf(np.array(passes[1:]) - 1, n - gained, lost)
-    failed = weights * binom.sf(np.array(fails[1:]) - 1, n - gained, lost)
-    assert passed.sum(axis=1).max() <= alpha
-    assert failed.sum(axis=1).max() <= alpha
-
-
-def test_many_samples_are_summed_one_by_one():
-    """45 new errors of 1750 are likely with 2 % new errors and no error fixed."""
-    assert binom.sf(44, 1750, 0.02) > 0.05
-    assert said(1750, 45, 0, 0.05) == "too few"
-    assert binom.sf(45, 1750, 0.02) < 0.05
-    assert said(1750, 47, 0, 0.05) == "fail"
-
-
 def test_a_class_may_not_lose_within_a_slice_what_another_gains():
     """In the slice class 0 gains what class 1 loses, and elsewhere the reverse."""
-    y, i = np.tile([0, 1], 2000), np.arange(4000)
-    inside = i < 2000
+    y, i = np.tile([0, 1], 500), np.arange(1000)
+    inside = i < 500
     lost, gained = inside == (y == 1), inside == (y == 0)
-    before = np.where(gained & (i % 20 < 2), 1 - y, y)
-    after = np.where(lost & (i % 20 < 2), 1 - y, y)
-    options = {"y_pred_before": before, "limits": {"max_drop": 5}}
+    before = np.where(gained & (i % 10 < 2), 1 - y, y)
+    after = np.where(lost & (i % 10 < 2), 1 - y, y)
+    options = {"y_pred_before": before, "limits": {"max_drop": 10}}
     assert check_predictions(y, after, **options).passed  # nor does any class lose as a whole
     found = check_predictions(y, after, **options, slices={"s": inside})
     outcomes_of = {row.name: row.outcome for row in found.rows if row.kind == "slice"}
@@ -239,3 +245,31 @@ def test_a_class_may_not_lose_within_a_slice_what_another_gains():
     assert [row.name for row in one.rows if row.kind == "slice"] == ["s"]  # one class is itself
     few = check_predictions(y, y, y_pred_before=y, limits={"max_drop": 5}, slices={"s": i < 100})
     assert few.row("s, class 1").outcome == "too few"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"limits": {}}, "No limit is set"),
+        ({"limits": {"max_drop": 2}}, "Pass both models"),
+        ({"limits": {"max_new_errors": 2}}, "Pass both models"),
+        ({"limits": {"slices": {"s": {"max_drop": 2}}}}, "Pass both models"),
+        ({"limits": {"worst_group": 80}}, "have none"),
+        ({"limits": {"average": 80, "slices": ["s"]}}, "the slice 's'"),
+        ({"limits": {"max_flip_rate": 2}}, "none is named. Name one: --invariant"),
+        ({"limits": {"changes": ["c"]}}, "The change 'c' has no limit. Set the share"),
+        ({"limits": {"changes": {"c": 2}}}, "flips holds no values of the change 'c' for 400"),
+        ({"limits": {"max_flip_rate": 2}, "flips": {"c": [0]}}, r"flips holds .* shape \(1,\) of"),
+        ({"limits": {"max_flip_rate": 2}, "flips": {"c": Y}, "y_pred_before": Y},
+         "flips_before holds no values of the change 'c'"),
+        ({"y_pred": Y.astype(str)}, "numbers"),
+        ({"groups": [1, 2, 3]}, "groups holds 3 labels for 400"),
+        ({"groups": np.full(400, -1)}, "No sample has a known group"),
+        ({"slices": {"s": [1, 0]}}, "shape"),
+        *[({"limits": {"max_drop": 2, "over": (kind, "average")}, "y_pred_before": Y},
+           f"samples have no {kind}") for kind in ("slice", "group")],
+    ],
+)  # fmt: skip
+def test_refused(change, told):
+    with pytest.raises(InputError, match=told):
+        check_predictions(Y, **{"y_pred": Y, "limits": {"average": 80}} | change)

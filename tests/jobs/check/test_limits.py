@@ -6,28 +6,36 @@ from pathlib import Path
 import pytest
 
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import Limits, SliceLimits
-from ntkit.jobs.check._limits import limits_of
+from ntkit.jobs.check import Limits, SliceLimits, check_predictions, limits_of
 
 TOML = """
 max_drop = 2
 worst_group = 70.5
+max_flip_rate = 4
 over = ["average", "group"]
 [slices]
 "word:film" = {}
 "column:site=B" = { accuracy = 80, max_drop = 5 }
+[changes]
+"image:jpeg=75" = { max_flip_rate = 2 }
+"word:please" = 1
+markup = {}
 """
 
 
 def test_toml_says_what_keywords_say(tmp_path):
     file = tmp_path / "limits.toml"
     file.write_text("\ufeff" + TOML, encoding="utf-8")
-    assert limits_of(file) == Limits(
-        max_drop=2,
-        worst_group=70.5,
-        over=("average", "group"),
-        slices={"word:film": SliceLimits(), "column:site=B": SliceLimits(80, 5)},
-    )
+    limits = limits_of(file)
+    assert limits.slices == {"word:film": SliceLimits(), "column:site=B": SliceLimits(80, 5)}
+    assert [*map(limits.of_change, limits.changes)] == [2, 1, 4]
+    without = {"slices": limits.slices, "changes": limits.changes}
+    over = ("average", "group")
+    assert limits == Limits(max_drop=2, worst_group=70.5, max_flip_rate=4, over=over, **without)
+    assert limits.stated == (
+        "max_drop", "worst_group", "max_flip_rate", "slices.column:site=B",
+        "changes.image:jpeg=75", "changes.word:please", "changes.markup",
+    )  # fmt: skip
     assert limits_of(str(file), max_drop=1, average=None).max_drop == 1
 
 
@@ -45,19 +53,21 @@ def test_slices_take_the_drop_of_all_unless_they_have_their_own():
     assert [limits.of_slice(name).max_drop for name in ("a", "b", "else")] == [2, 5, 2]
     assert limits_of({"max_drop": 2, "over": "average"}).of_slice("a").max_drop is None
     assert limits_of({"slices": ["a", "b"]}).slices.keys() == {"a", "b"}
+    assert limits_of({"changes": ["markup"]}).stated == ("changes.markup",)
+    assert not limits_of({"changes": ["markup"], "average": 3}).compares
+    assert limits_of({"slices": {"b": {"max_new_errors": 5}}}).compares
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (
-            "max_dorp = 2",
-            r"'max_dorp' is not a limit; did you mean 'max_drop'\? The limits are 'alpha', ",
-        ),
+        ("max_dorp = 2", r"'max_dorp' is not a limit; did you mean 'max_drop'\? .* 'alpha', "),
         ("wurst = 2", "'wurst' is not a limit.* 'worst_group'"),
         ('[slices."word:film"]\naccurate = 2', r"slice 'word:film'.*did you mean 'accuracy'\?"),
+        ("[changes.markup]\nmax_flips = 2", "change 'markup': 'max_flips' is not a limit; did"),
         ("worst_group = 0.7", "in percent. Write 70"),
         ("worst_group = 170", "0 to 100"),
+        ("[changes]\nmarkup = 200", "change 'markup': max_flip_rate must be a percentage"),
         ("max_drop = nan", "0 to 100"),
         ("max_drop = true", "0 to 100"),
         ('max_drop = "2"', "0 to 100"),
@@ -66,25 +76,26 @@ def test_slices_take_the_drop_of_all_unless_they_have_their_own():
         ("over = []", "over must list"),
         ("over = 3", "over must list"),
         ("slices = 3", "slices must be a table"),
+        ("changes = 3", "changes must be a table of changes, or a list of their names"),
         ('[slices]\n"word:film" = 3', "must be a table"),
+        ('[changes]\nmarkup = "2"', "must be a percentage, or a table such as"),
         ("max_drop = ", "is not valid TOML"),
+        (b"\xff\xfe\x00", "not valid TOML"),
+        (b" " * (1 << 20) + b"#", "larger than 1 MB"),
+        (None, "cannot be read"),
     ],
 )
 def test_what_is_no_limit_is_named(tmp_path, content, told):
     file = tmp_path / "limits.toml"
-    file.write_text(content)
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=told) as error:
-        limits_of(file)
+        check_predictions([0, 1], [0, 1], limits=file)
     assert "limits.toml" in str(error.value)
 
 
-def test_what_is_no_file(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        limits_of(tmp_path / "missing.toml")
-    with pytest.raises(InputError, match="cannot be read"):
-        limits_of(tmp_path)
-    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="not valid TOML"):
-        limits_of(tmp_path / "b.toml")
+def test_other_objects_are_refused(tmp_path):
     with pytest.raises(InputError, match="must be a mapping"):
         limits_of(3)
+    with pytest.raises(InputError, match="cannot be read"):
+        limits_of(tmp_path)

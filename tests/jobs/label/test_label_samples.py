@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.jobs.label.models import rows, write_model
 
 QUESTION = "Is it marked?"
 X, Y, MARK = rows()
+FILES = ["answers.json", "embedded.npz", "label.html", "questions-1.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +29,10 @@ def model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model") / "model.onnx")
 
 
-def ask(model, out, **options):
+def ask(model, out, rows=slice(None), X=X, **options):
+    """The question of some of the rows, in another order perhaps."""
     options = {"question": QUESTION, "batch": 16, "device": "cpu"} | options
-    return label_samples(model, (X, Y), out, **options)
+    return label_samples(model, (X[rows], Y[rows]), out, **options)
 
 
 def save(path, answers, header=QUESTION):
@@ -44,6 +47,33 @@ def truth(names):
 
 def kept(out):
     return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def asked_once(model, tmp_path_factory):
+    """A folder with a question, and what was said of it."""
+    out = tmp_path_factory.mktemp("asked") / "out"
+    return out, ask(model, out)
+
+
+@pytest.fixture(scope="module")
+def answered_once(model, asked_once, tmp_path_factory):
+    """A folder with sixteen answers."""
+    out = tmp_path_factory.mktemp("answered") / "out"
+    shutil.copytree(asked_once[0], out)
+    save(out / "labels.csv", truth(asked_once[1].asked))
+    ask(model, out)
+    return out
+
+
+@pytest.fixture
+def asked(asked_once, tmp_path):
+    return shutil.copytree(asked_once[0], tmp_path / "out")
+
+
+@pytest.fixture
+def answered(answered_once, tmp_path):
+    return shutil.copytree(answered_once, tmp_path / "out")
 
 
 def test_a_second_run_in_the_folder_is_refused_and_the_first_one_stays(model, tmp_path):
@@ -63,16 +93,12 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_one_stays(model, tm
             patch.setattr(label, "margins_of", another)
             first = ask(model, out)
         assert len(refused) == n_runs
-        assert sorted(kept(out)) == [
-            "answers.json",
-            "embedded.npz",
-            "label.html",
-            "questions-1.csv",
-        ]
+        assert sorted(kept(out)) == FILES
     save(out / "labels.csv", truth(first.asked[:4]))
     assert ask(model, out).labels.n_answers == 4
 
 
+@pytest.mark.more
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
 def test_a_run_that_was_killed_keeps_nobody_out(model, tmp_path):
     out = tmp_path / "out"
@@ -90,20 +116,9 @@ def test_a_run_that_was_killed_keeps_nobody_out(model, tmp_path):
     assert not (out / ".ntkit-lock").exists()
 
 
-def test_a_run_that_fails_leaves_no_folder(model, tmp_path):
-    with pytest.raises(InputError, match="There is no question yet"):
-        ask(model, tmp_path / "out", question=None)
-    assert not (tmp_path / "out").exists()
-    (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="There is no question yet"):
-        ask(model, tmp_path / "out", question=None)
-    assert [*(tmp_path / "out").iterdir()] == []
-
-
-def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
-    out = tmp_path / "out"
-    first = ask(model, out)
-    assert sorted(kept(out)) == ["answers.json", "embedded.npz", "label.html", "questions-1.csv"]
+def test_answers_are_taken_and_nothing_is_asked_twice(model, asked, asked_once):
+    out, first = asked, asked_once[1]
+    assert sorted(kept(out)) == FILES
     assert (first.labels.n_answers, first.progress, len(first.asked)) == (0, None, 16)
     wrong = np.argmax(X @ [[-0.5, 0.5], [-1, 1], *[[0, 0]] * 4] + [3, -3], axis=1) != Y
     assert wrong[[int(name) for name in first.asked]].sum() >= 6  # errors first
@@ -158,122 +173,153 @@ def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path
     assert asking.progress.reason.startswith("The last 40 of 80 labels hardly changed the groups")
     assert asking.as_dict()["overlap"] == asking.progress.overlap >= 0.6
     content = json.loads((out / "answers.json").read_text())
-    for spoilt in (None, [0], ["40"], {"a": 1}, [True, 80]):
+    for spoilt in (["40"], [True, 80]):
         (out / "answers.json").write_text(json.dumps(content | {"looked_at": spoilt}))
         again = ask(model, out, batch=40)
         assert (again.progress.enough, again.as_dict()["overlap"]) == (False, None)
         assert "Another batch is needed" in str(again)
 
 
-def test_one_answer_alike_for_all_is_told(model, tmp_path):
-    asking = ask(model, tmp_path / "out")
-    save(tmp_path / "out" / "labels.csv", dict.fromkeys(asking.asked, "yes"))
-    assert "from the 16 labels so far. All labels are 'yes'." in str(ask(model, tmp_path / "out"))
+def test_one_answer_alike_for_all_is_told(model, asked, asked_once):
+    save(asked / "labels.csv", dict.fromkeys(asked_once[1].asked, "yes"))
+    assert "from the 16 labels so far. All labels are 'yes'." in str(ask(model, asked))
 
 
-def test_without_new_answers_everything_stays(model, tmp_path):
-    ask(model, tmp_path / "out")
-    before = kept(tmp_path / "out")
-    again = ask(model, tmp_path / "out")
-    assert kept(tmp_path / "out") == before
+def test_without_new_answers_everything_stays(model, asked, answered_once, tmp_path):
+    before = kept(asked)
+    again = ask(model, asked)
+    assert kept(asked) == before
     assert (again.n_new, again.table) == (0, "questions-1.csv")
-    save(tmp_path / "out" / "labels.csv", {"0": "yes", "1": "no"})
-    ask(model, tmp_path / "out")
-    before = kept(tmp_path / "out")
-    os.utime(tmp_path / "out" / "labels.csv")  # read, and the same
-    assert ask(model, tmp_path / "out").n_new == 0
-    assert kept(tmp_path / "out") == before
-
-
-def test_a_table_that_a_person_saved_is_theirs_answered_or_not(model, tmp_path):
-    ask(model, tmp_path / "out")
-    table = tmp_path / "out" / "questions-1.csv"
-    theirs = table.read_text().replace(",", ";") + "9;;\n"
+    table = asked / "questions-1.csv"
+    theirs = table.read_text().replace(",", ";") + "9;;\n"  # saved by a person, without answers
     table.write_text(theirs)
-    assert ask(model, tmp_path / "out", batch=8).n_new == 0
+    assert ask(model, asked, batch=8).n_new == 0
     assert table.read_text() == theirs
+    answered = shutil.copytree(answered_once, tmp_path / "answered")
+    before = kept(answered)
+    os.utime(answered / "labels.csv")  # read, and the same
+    assert ask(model, answered).n_new == 0
+    assert kept(answered) == before
 
 
-def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, tmp_path):
-    ask(model, tmp_path / "out")
+def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, asked, tmp_path):
     save(tmp_path / "one.csv", {"0": "yes", "1": "no"})
     save(tmp_path / "two.csv", {"0": "NO", "1": ""})
-    labels = ask(model, tmp_path / "out", answers=tmp_path / "one.csv").labels
-    found = ask(model, tmp_path / "out", answers=[tmp_path / "two.csv"])
+    labels = ask(model, asked, answers=tmp_path / "one.csv").labels
+    found = ask(model, asked, answers=[tmp_path / "two.csv"])
     assert (labels.answers["0"], found.labels.answers) == ("yes", {"0": "no", "1": "no"})
     assert found.n_new == 1
-    other = ask(model, tmp_path / "other", answers=tmp_path / "out" / "answers.json")
+    other = ask(model, tmp_path / "other", answers=asked / "answers.json")
     assert other.labels.answers == found.labels.answers
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("files", "options", "message"),
     [
-        ({"0": "maybe"}, "'maybe' for '0'"),
-        ({"9999": "yes"}, "no sample has the name '9999'"),
-        ({"zero": "?"}, "no sample has the name 'zero'"),
+        ({"labels.csv": f"id,{QUESTION}\n0,maybe\n"}, {}, "'maybe' for '0'"),
+        ({"labels.csv": f"id,{QUESTION}\n9999,yes\n"}, {}, "2: no sample has the name '9999'"),
+        ({"labels.csv": f"id,{QUESTION}\nzero,?\n"}, {}, "no sample has the name 'zero'"),
+        ({"labels.csv": f"id,{QUESTION}\n1,yes\n1,no\n"}, {}, "3: '1' has the label 'no' here and"),
+        ({"labels.csv": f"name,{QUESTION}\n1,yes\n"}, {}, "no column 'id'"),
+        ({"labels.csv": "id,Is it red?\n1,yes\n"}, {}, "no column 'Is it marked"),
+        ({"labels.csv": f"id,{QUESTION}\n1,yes,9\n"}, {}, "row 2"),
+        ({"labels.csv": f'id,{QUESTION}\n"1,yes\n'}, {}, "not a readable table"),
+        ({"labels.csv": f"id,{QUESTION}\n"}, {}, "no rows"),
+        ({"labels.csv": ""}, {}, "no rows|not a readable"),
+        ({"labels.csv": f"id,{QUESTION}\n1,ä\n".encode("latin-1")}, {}, "UTF-8"),
+        ({}, {"answers": "no.csv"}, "readable"),
+        ({}, {"answers": "x.docx"}, "not a table"),
+        ({"../a.json": '{"ntkit": "answers", "version": 1, "question": "Red?", "values": ["yes"], '
+          '"answers": []}'}, {"answers": "a.json"}, "for the question 'Red"),
+        ({"label.html": "changed"}, {}, "label.html has changed"),
+        ({"answers.json": '{"ntkit": "answers", "version": 1, "answers": []}'}, {},
+         "holds the answers of an audit"),
+        ({"answers.json": None}, {}, "holds embedded.npz but no answers.json"),
+        ({}, {"question": "Is it red?"}, "is 'Is it marked"),
+        ({}, {"values": ["a", "b"]}, "are yes, no"),
+        ({}, {"batch": 0}, "batch must be at least 1"),
+        ({}, {"out": "no/such"}, "does not exist"),
+        ({}, {"out": "."}, "Choose another name|an input of this job"),
+        ({}, {"out": "out/label.html"}, "is a file, not a folder"),
+        ({}, {"out": "new", "question": None}, "There is no question yet"),
+        ({}, {"out": "new", "question": "id"}, "already a column"),
+        ({}, {"out": "new", "values": ["yes", "unsure"]}, "'unsure' stands for a missing label"),
+        ({}, {"out": "new", "values": ["yes", "Yes"]}, "differ only in case"),
+    ],
+)  # fmt: skip
+def test_refused_and_nothing_written(model, asked, tmp_path, monkeypatch, files, options, message):
+    monkeypatch.chdir(tmp_path)
+    for name, content in files.items():
+        if content is None:
+            (asked / name).unlink()
+        else:
+            data = content if isinstance(content, bytes) else content.encode()
+            (asked / name).write_bytes(data)
+    before = kept(asked), sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=message) as error:
+        ask(model, **({"out": "out"} | options))
+    assert "\n" not in str(error.value)
+    assert (kept(asked), sorted(tmp_path.iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,{}\r\n1,yes\r\n2,\r\n3,no\r\n",
+        "\ufeffid;{}\n1;yes\n2;?\n3;no\n",
+        "id\t{}\n1\tYES\n2\tunsure\n3\tno\n",
+        'note,{},id\n"x, y",yes,1\nz,-1,2\n,no,3\n',
     ],
 )
-def test_what_is_no_answer_is_named_and_nothing_written(model, tmp_path, content, message):
-    ask(model, tmp_path / "out")
-    save(tmp_path / "out" / "labels.csv", content)
-    before = kept(tmp_path / "out")
-    with pytest.raises(InputError, match=message):
-        ask(model, tmp_path / "out")
-    assert kept(tmp_path / "out") == before
+def test_what_spreadsheets_make_of_a_table_is_read(model, asked, text):
+    (asked / "labels.csv").write_text(text.format(QUESTION), encoding="utf-8")
+    answers = ask(model, asked).labels.answers
+    assert {name: value for name, value in answers.items() if value} == {"1": "yes", "3": "no"}
 
 
-def test_folders_of_others_stay_as_they_are(model, tmp_path):
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    (theirs / "thesis.txt").write_text("years of work")
-    of_audit = tmp_path / "audit"
-    of_audit.mkdir()
-    (of_audit / "answers.json").write_text('{"ntkit": "answers", "version": 1, "answers": []}')
-    out = tmp_path / "out"
-    ask(model, out)
-    (out / "notes.txt").write_text("mine")
-    (out / "label.html").write_text("changed")
-    for folder, message in (
-        (theirs, "holds thesis.txt but no answers.json"),
-        (of_audit, "holds the answers of an audit"),
-        (out, "label.html has changed"),
-        (tmp_path, "Choose another name|an input of this job"),
-        (tmp_path / "no" / "such", "does not exist"),
-    ):
-        before = kept(folder) if folder in (theirs, of_audit, out) else None
-        with pytest.raises(InputError, match=message):
-            ask(model, folder)
-        assert before is None or kept(folder) == before
-    (out / "label.html").unlink()
-    ask(model, out)
-    assert (out / "notes.txt").read_text() == "mine"
+def test_names_are_written_for_spreadsheets_and_found_again(model, tmp_path):
+    """A name that a spreadsheet takes for a formula, and names with blanks."""
+    ids = np.array(
+        ["=1+2", "-b", "a", "a ", "+b", "@c", "x, y", 'say "c"', "ä\u2028", "'t", "1.0", "z "]
+    )
+    few, out = Samples(X[:12], Y[:12], ids=ids), tmp_path / "out"
+    label_samples(model, few, out, question=QUESTION, device="cpu")
+    table = out / "questions-1.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["id", "ntkit_content", QUESTION]
+    assert not any(line[0].startswith(("=", "+", "-", "@")) for line in lines)
+    for line in lines:
+        line[-1] = "yes" if line[0].strip() == "a" else "no"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *lines])
+    found = label_samples(model, few, out, device="cpu")
+    assert found.labels.answers == {name: "no" if name[0] != "a" else "yes" for name in ids}
+    assert "All samples have been shown" in str(found)
+    save(tmp_path / "z.csv", {"z": "yes", "a ": "no"})  # by name; blanks matter if needed
+    options = {"question": QUESTION, "answers": tmp_path / "z.csv", "device": "cpu"}
+    found = label_samples(model, few, tmp_path / "new", **options)
+    assert found.labels.answers == {"z ": "yes", "a ": "no"}
+    save(tmp_path / "z.csv", {"a  ": "yes"})
+    with pytest.raises(InputError, match="no sample has the name 'a  '"):
+        label_samples(model, few, tmp_path / "new", **options)
 
 
-def test_another_question_wants_another_folder(model, tmp_path):
-    out = tmp_path / "out"
+def test_a_run_that_fails_leaves_no_folder_and_files_of_others(model, tmp_path):
+    (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="There is no question yet"):
-        ask(model, out, question=None)
-    assert not out.exists()
-    ask(model, out)
-    for options, message in (
-        ({"question": "Is it red?"}, "is 'Is it marked"),
-        ({"values": ["a", "b"]}, "are yes, no"),
-        ({"batch": 0}, "batch must be at least 1"),
-    ):
-        with pytest.raises(InputError, match=message):
-            ask(model, out, **options)
-    save(out / "labels.csv", {"0": "yes"}, header="Is it red?")
-    with pytest.raises(InputError, match="no column 'Is it marked"):
-        ask(model, out)
-    (out / "labels.csv").unlink()
+        ask(model, tmp_path / "out", question=None)
+    assert [*(tmp_path / "out").iterdir()] == []
+    ask(model, tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "label.html").unlink()
+    ask(model, tmp_path / "out")
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
-def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
+def test_stopped_in_the_middle_it_goes_on(model, asked_once, tmp_path, monkeypatch):
     """After any of the files, and without incomplete files."""
-    plain = tmp_path / "plain"
-    ask(model, plain)
-    for stop in range(5):  # the first file is the table, in a temporary folder
+    for stop in range(4):
         out = tmp_path / f"stopped after {stop}"
         replaced, left = os.replace, [stop]
 
@@ -287,63 +333,35 @@ def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             ask(model, out)
         monkeypatch.undo()
-        assert len(kept(out) if out.exists() else ()) == max(0, stop - 1)
+        assert len(kept(out) if out.exists() else ()) == stop
         ask(model, out)
-        assert sorted(kept(out)) == sorted(kept(plain))
-        assert kept(out)["label.html"] == kept(plain)["label.html"]
+        assert sorted(kept(out)) == FILES
+        assert kept(out)["label.html"] == kept(asked_once[0])["label.html"]
 
 
-def test_the_model_runs_once_over_the_same_samples(model, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    first = ask(model, out)
+def test_the_model_runs_once_over_the_same_samples(model, asked, asked_once, monkeypatch):
     runs = list[int]()
     run = label.embedded_with_layers
     monkeypatch.setattr(
         label, "embedded_with_layers", lambda *a, **k: [runs.append(1), run(*a, **k)][1]
     )
-    assert ask(model, out).asked == first.asked
+    assert ask(model, asked).asked == asked_once[1].asked
     assert runs == []
     others = X.copy()
     others[7, 3] += 1
-    label_samples(model, (others, Y), out, device="cpu")
-    assert len(runs) == 1
-    label_samples(model, (others, Y), out, device="cpu")
-    assert len(runs) == 1
-    (out / "embedded.npz").write_bytes(b"somebody's")
-    ask(model, out)
+    for _ in range(2):
+        ask(model, asked, X=others)
+        assert len(runs) == 1
+    (asked / "embedded.npz").write_bytes(b"somebody's")
+    ask(model, asked)
     assert len(runs) == 2
-    assert (out / "embedded.npz").read_bytes() == b"somebody's"
-
-
-def test_when_all_were_asked_nothing_is_left(model, tmp_path):
-    few = Samples(X[:12], Y[:12], ids=np.array([f"row {i}" for i in range(12)]))
-    asked = label_samples(model, few, tmp_path / "o", question=QUESTION, device="cpu")
-    assert sorted(asked.asked) == sorted(few.ids)
-    save(tmp_path / "o" / "labels.csv", dict.fromkeys(asked.asked, "?"))
-    done = label_samples(model, few, tmp_path / "o", device="cpu")
-    assert (done.asked, done.labels.n_answers) == ((), 0)
-    assert "All samples have been shown" in str(done)
+    assert (asked / "embedded.npz").read_bytes() == b"somebody's"
 
 
 # -- whose answers ---
 
 
 PERMUTED = np.random.default_rng(7).permutation(len(Y))
-
-
-@pytest.fixture
-def answered(model, tmp_path):
-    """A folder with sixteen answers, and the content of each sample."""
-    asking = ask(model, tmp_path / "out")
-    save(tmp_path / "out" / "labels.csv", truth(asking.asked))
-    ask(model, tmp_path / "out")
-    return tmp_path / "out"
-
-
-def asked_of(model, rows, out, X=X, **options):
-    """The same question of some of the rows, in another order perhaps."""
-    options = {"question": QUESTION, "batch": 16, "device": "cpu"} | options
-    return label_samples(model, (X[rows], Y[rows]), out, **options)
 
 
 def all_right(labels, rows):
@@ -356,28 +374,38 @@ def all_right(labels, rows):
     [PERMUTED, np.r_[239, 0:240], np.r_[100:240, 0:100, 0:240]],
     ids=["shuffled", "longer", "twice"],
 )
-def test_answers_go_with_their_samples_to_other_rows(model, answered, rows):
+def test_answers_go_with_their_samples_to_other_rows(model, answered, tmp_path, rows):
     before = read_labels(answered / "answers.json")
-    for _ in range(2):  # the second time from what the first one kept
-        found = asked_of(model, rows, answered)
+    for again in range(2):  # the second time from what the first one kept
+        found = ask(model, answered, rows)
         assert len(found.labels.answers) == len(before.answers) == 16
         assert all_right(found.labels, rows)
         assert not {*rows[[*map(int, found.asked)]]} & {*map(int, before.answers)}
         assert {*found.labels.contents.values()} == {*before.contents.values()}
         assert found.labels.left_out == ()
+        if rows is PERMUTED and not again:
+            assert str(found).startswith(
+                f"{answered / 'answers.json'}: 16 of 16 labels belong to samples that have another "
+                "name now"
+            )
     assert found.about_answers == ()
     assert json.loads((answered / "answers.json").read_text())["looked_at"] == [16]
 
 
-def test_it_is_told_that_answers_moved(model, answered):
-    said = str(asked_of(model, PERMUTED, answered)).splitlines()[0]
-    assert said.startswith(
-        f"{answered / 'answers.json'}: 16 of 16 labels belong to samples that have another name now"
-    )
-
-
-def test_answers_of_another_file_go_by_content_too(model, answered, tmp_path):
-    found = asked_of(model, PERMUTED, tmp_path / "o", answers=answered / "answers.json")
+def test_answers_of_another_file_and_of_a_table_go_by_content_too(
+    model, answered, asked_once, tmp_path
+):
+    found = ask(model, tmp_path / "o", PERMUTED, answers=answered / "answers.json")
+    assert len(found.labels.answers) == 16
+    assert all_right(found.labels, PERMUTED)
+    # A person fills in the table of a question, and somebody sorts the data meanwhile.
+    out = shutil.copytree(asked_once[0], tmp_path / "sorted")
+    with (out / "questions-1.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
+    with (out / "questions-1.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    found = ask(model, out, PERMUTED)
     assert len(found.labels.answers) == 16
     assert all_right(found.labels, PERMUTED)
 
@@ -387,7 +415,7 @@ def test_what_has_changed_is_left_out_and_comes_back(model, answered):
     first, second = [*before.answers][:2]
     others = X.copy()
     others[[int(first), int(second)], 5] += 1
-    found = asked_of(model, np.arange(240), answered, X=others)
+    found = ask(model, answered, X=others)
     assert {*before.answers} - {*found.labels.answers} == {first, second}
     note = "2 of 16 labels are kept but not used, because no sample has their contents now"
     assert f"{note}: {', '.join(map(repr, sorted([first, second])))}." in str(found)
@@ -396,9 +424,9 @@ def test_what_has_changed_is_left_out_and_comes_back(model, answered):
 
     # The changed sample is asked about anew, under the name of what was left out.
     save(answered / "labels (1).csv", {first: "no"})
-    found = asked_of(model, np.arange(240), answered, X=others)
+    found = ask(model, answered, X=others)
     assert (found.labels.answers[first], len(found.labels.left_out)) == ("no", 2)
-    found = asked_of(model, PERMUTED, answered)
+    found = ask(model, answered, PERMUTED)
     assert all_right(found.labels, PERMUTED)
     assert len(found.labels.answers) == 16
     assert [entry.answer for entry in found.labels.left_out] == ["no"]
@@ -407,49 +435,33 @@ def test_what_has_changed_is_left_out_and_comes_back(model, answered):
 def test_other_samples_are_refused_and_those_saved_again_match_by_name(model, answered, tmp_path):
     before = kept(answered)
     others = X + np.float32(1e-3)
-    with pytest.raises(InputError, match=r"None of 16 digests in .* --match-names"):
-        asked_of(model, np.arange(240), answered, X=others)
-    with pytest.raises(InputError, match="None of 16 digests"):
-        asked_of(model, np.arange(240), tmp_path / "o", X=others, answers=answered / "answers.json")
+    for out, options in ((answered, {}), (tmp_path / "o", {"answers": answered / "answers.json"})):
+        with pytest.raises(InputError, match=r"None of 16 digests in .* --match-names"):
+            ask(model, out, X=others, **options)
     assert kept(answered) == before
-    found = asked_of(model, np.arange(240), answered, X=others, match_names=True)
+    found = ask(model, answered, X=others, match_names=True)
     assert "none of 16 digests belongs to one of these samples; matched by name" in str(found)
     assert "names of these samples are their rows, from 0 on" in str(found)
     assert all_right(found.labels, np.arange(240))
-    again = asked_of(model, np.arange(240), answered, X=others)  # known by content from now on
+    again = ask(model, answered, X=others)  # known by content from now on
     assert (again.about_answers, len(again.labels.answers)) == ((), 16)
 
 
-def test_a_table_is_read_by_content_where_the_data_were_shuffled(model, tmp_path):
-    """A person fills in the table of a question, and somebody sorts the data meanwhile."""
-    out = tmp_path / "out"
-    ask(model, out)
-    with (out / "questions-1.csv").open(newline="") as file:
-        header, *lines = csv.reader(file)
-    lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
-    with (out / "questions-1.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *lines])
-    found = asked_of(model, PERMUTED, out)
-    assert len(found.labels.answers) == 16
-    assert all_right(found.labels, PERMUTED)
-
-
 def test_one_content_is_not_answered_in_two_ways(model, tmp_path):
-    twice = np.r_[0:240, 0:240]
-    out = tmp_path / "out"
-    asked_of(model, twice, out)
+    twice, out = np.r_[0:240, 0:240], tmp_path / "out"
+    ask(model, out, twice)
     save(out / "labels.csv", {"3": "yes", "243": "no", "4": "no"})
     before = kept(out)
     with pytest.raises(InputError, match="'3' has the label 'yes' and '243' the label 'no'"):
-        asked_of(model, twice, out)
+        ask(model, out, twice)
     assert kept(out) == before
     save(out / "labels.csv", {"3": "yes", "4": "no"})
-    asked_of(model, twice, out)
+    ask(model, out, twice)
     save(tmp_path / "more.csv", {"243": "no"})
     with pytest.raises(InputError, match="'3' has the label 'yes' and '243' the label 'no'"):
-        asked_of(model, twice, out, answers=tmp_path / "more.csv")
+        ask(model, out, twice, answers=tmp_path / "more.csv")
     save(tmp_path / "more.csv", {"243": "?", "5": "no"})
-    assert asked_of(model, twice, out, answers=tmp_path / "more.csv").labels.n_answers == 3
+    assert ask(model, out, twice, answers=tmp_path / "more.csv").labels.n_answers == 3
 
 
 def test_two_files_do_not_contradict_each_other_under_two_names(model, answered, tmp_path):
@@ -469,14 +481,6 @@ def test_two_files_do_not_contradict_each_other_under_two_names(model, answered,
     assert found.answers[entry["name"]] == other
 
 
-def test_two_names_of_one_content_are_refused_on_reading(tmp_path):
-    entries = [{"name": n, "answer": v, "content": "ab"} for n, v in (("a", "yes"), ("b", "no"))]
-    file = tmp_path / "answers.json"
-    file.write_text(json.dumps(GOOD | {"values": ["yes", "no"], "answers": entries}))
-    with pytest.raises(InputError, match="'b' has the label 'no' here and 'yes' as 'a'"):
-        read_labels(file)
-
-
 # -- the file of all answers -------------------------------------------------------------------
 
 
@@ -484,16 +488,16 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9).filter(str
 
 
 @given(st.dictionaries(NAMES, st.sampled_from(["yes", "no", None]), max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_answers_come_back_as_they_were(tmp_path_factory, answers):
     contents = {name: f"ab{i}" for i, name in enumerate(answers)}
     labels = Labels("Is it?", ("yes", "no"), answers, contents)
-    file = tmp_path_factory.mktemp("labels") / "answers.json"
+    file = tmp_path_factory.getbasetemp() / "answers.json"
     file.write_text(json.dumps(labels.as_dict()), encoding="utf-8")
     assert read_labels(file) == labels
 
 
-GOOD = {"ntkit": "answers", "version": 1, "question": "q", "values": ["yes"], "answers": []}
+GOOD = {"ntkit": "answers", "version": 1, "question": "q", "values": ["yes", "no"], "answers": []}
 
 
 @pytest.mark.parametrize(
@@ -503,27 +507,27 @@ GOOD = {"ntkit": "answers", "version": 1, "question": "q", "values": ["yes"], "a
         (b"\xff", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "lacks"),
-        (GOOD | {"ntkit": "labels"}, "lacks"),
-        (GOOD | {"version": 2}, "version 2"),
-        (GOOD | {"version": True}, "version True"),
-        (GOOD | {"question": " "}, "no question"),
-        (GOOD | {"values": "yes"}, "not a list of texts"),
-        (GOOD | {"answers": {}}, "not a list"),
-        (GOOD | {"answers": ["a"]}, "not an object"),
-        (GOOD | {"answers": [{"answer": "yes"}]}, "has no name of a sample"),
-        (GOOD | {"answers": [{"name": "a", "answer": 1}]}, "not a text"),
-        (GOOD | {"answers": [{"name": "a", "answer": "no"}]}, "has the label 'no' for 'a'"),
-        (
-            GOOD | {"answers": [{"name": "a", "answer": "yes"}, {"name": "a", "answer": None}]},
-            "has two labels of",
-        ),
+        (None, "cannot be read"),
+        ({"ntkit": "labels"}, "lacks"),
+        ({"version": 2}, "version 2"),
+        ({"version": True}, "version True"),
+        ({"question": " "}, "no question"),
+        ({"values": "yes"}, "not a list of texts"),
+        ({"answers": {}}, "not a list"),
+        ({"answers": ["a"]}, "not an object"),
+        ({"answers": [{"answer": "yes"}]}, "has no name of a sample"),
+        ({"answers": [{"name": "a", "answer": 1}]}, "not a text"),
+        ({"answers": [{"name": "a", "answer": "so"}]}, "has the label 'so' for 'a'"),
+        ({"answers": [{"name": "a", "answer": a} for a in ("yes", None)]}, "has two labels of"),
+        ({"answers": [{"name": n, "answer": n, "content": "ab"} for n in ("yes", "no")]},
+         "'no' has the label 'no' here and 'yes' as 'yes'"),
     ],
-)
+)  # fmt: skip
 def test_hostile_files_of_answers_are_named(tmp_path, content, message):
     file = tmp_path / "answers.json"
-    file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    if content is not None:
+        data = content if isinstance(content, bytes) else json.dumps(GOOD | content).encode()
+        file.write_bytes(data)
     with pytest.raises(InputError, match=message) as error:
         read_labels(file)
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_labels(tmp_path / "none.json")

@@ -56,6 +56,8 @@ NEEDS = {  # packages of a page, or of one tab of it, that are not among our own
     ),
     ("deploy", "MLflow"): ("mlflow", "pandas"),
 }
+# They repair several models, or larger ones.
+LONG = {"change_inputs", "quantised", "new_head", "Triton"}
 # Tabs whose commands are run as they stand. Elsewhere a test writes what `ntkit debias` would.
 RUN = {"Hugging Face Hub, Optimum": ("ntkit", "optimum-cli"), "MLflow": ("ntkit",)}
 
@@ -206,7 +208,14 @@ def test_every_need_is_of_a_tab():
     assert {*RUN} <= {tab for _, tab in PROGRAMS}
 
 
-@pytest.mark.parametrize(("page", "tab"), PROGRAMS, ids=lambda part: getattr(part, "stem", part))
+@pytest.mark.parametrize(
+    ("page", "tab"),
+    [
+        pytest.param(page, tab, marks=[pytest.mark.more] * bool({page.stem, tab} & LONG))
+        for page, tab in PROGRAMS
+    ],
+    ids=lambda part: getattr(part, "stem", part),
+)
 def test_howto_runs(page, tab, tmp_path, monkeypatch):
     """Its Python runs from top to bottom; what a command would write lies there when it is read."""
     for module in NEEDS.get((page.stem, tab), ()):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from sklearn.model_selection import StratifiedKFold
 
 from ntkit._doc import documented
 from ntkit._labels import differing_classes
@@ -24,7 +23,6 @@ from ntkit._output import check_file, new_file
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
@@ -41,6 +39,7 @@ from ntkit.samples import (
 )
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
+from ntkit.study import Rows, tuned
 from ntkit.verification import is_new_head, load_pair
 
 _STARTED: ContextVar[tuple[str | None, Mapping[str, Any] | None]] = ContextVar(
@@ -318,22 +317,16 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
         ) from error
 
 
-def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
+def _erm_predictions(Z: Array, y: Array) -> Array:
     """Cross-fitted predictions of an ERM head on the samples."""
-    n_folds = min(most_folds, int(np.unique(y, return_counts=True)[1].min()))
-    if n_folds < 2:
+    rows = Rows.of(Z, y)
+    predicted = tuned(rows, rows.weight, alphas=[1.0]).predicted if len(rows.classes) > 1 else None
+    if predicted is None:
         raise InputError(
             "The original model has no head for these classes, and ntkit cannot fit one: every "
             "class needs at least two samples. Add samples."
         )
-    scale = Z.std(axis=0, dtype=np.float64)
-    Z = (Z - Z.mean(axis=0, dtype=np.float64)) / np.where(scale > 0, scale, 1.0)
-    predicted = np.empty_like(y)
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
-    for fit, rest in folds.split(Z, y):
-        head = retrain_head(Z[fit], y[fit], class_weight=None, C=1 / len(fit))
-        predicted[rest] = head.predict(Z[rest])
-    return predicted
+    return np.asarray(rows.classes[predicted])
 
 
 def _note_on_new_head(original: FrozenModel) -> str:

@@ -25,11 +25,7 @@ from ntkit.attributes.findings import (
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._result import Audit
 from ntkit.pages import Inputs
-from ntkit.study import AS_GOOD, Rows, class_weighted, cross_fitted_logits, folds_of, penalty_path
-
-_FOLDS = 5
-_MOST_ALPHA = 1.0  # a stronger penalty causes errors that do not come from the data
-_SOLVER: dict[str, Any] = {"tol": 1e-5, "max_iter": 1000}
+from ntkit.study import Rows, tuned
 
 
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
@@ -96,27 +92,17 @@ def cross_fitted(
     (y,) = check_labels(y=y)
     X = check_embeddings(embeddings, len(y))
     classes, y_index = np.unique(y, return_inverse=True)
-    rows = Rows(X, y_index, weight)
-    folds = folds_of(_FOLDS, rows, random_state) if len(classes) > 1 else None
-    if folds is None:
+    rows = Rows(X, y_index, weight, classes)
+    baseline = None
+    if len(classes) > 1:
+        baseline = tuned(rows, rows.balanced(), worse_half=False, seed=random_state).strongest()
+    if baseline is None or baseline.predicted is None:
         rarest = classes[np.argmin(np.bincount(y_index))].item()
         raise InputError(
             f"Class {rarest!r} has too few samples for cross-fitting. Add samples of every class, "
             "or pass predictions."
         )
-    balanced = class_weighted(weight, y_index, classes, "balanced")
-    gains = 1 / rows.deviations
-
-    def fit(rows: Rows, weights: Any, alphas: Any) -> Any:
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return rows.heads(weights, classes=classes, Cs=Cs, gains=gains, **_SOLVER)
-
-    path = penalty_path(fit, rows, balanced, y_index, worse_half=False, seed=random_state)
-    alpha = path.strongest(y_index, weight, most=_MOST_ALPHA, within=AS_GOOD)
-    logits, _ = cross_fitted_logits(
-        rows, balanced, folds, lambda rows, weights: fit(rows, weights, [alpha] * len(weights))
-    )
-    return _checked(Predictions(classes, y_index, logits.argmax(axis=1), weight))
+    return _checked(Predictions(classes, y_index, baseline.predicted, weight))
 
 
 def _checked(predictions: Predictions) -> Predictions:

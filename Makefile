@@ -57,7 +57,7 @@ test-versions: $(VENV)/.installed
 	done; done
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -j auto -b html docs docs/_build/html
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -46,6 +46,12 @@ def test_public_names(module):
                 assert signature.parameters[parameter].default == float(default), each
 
 
+def test_documented_names_are_few():
+    blocks = "\n".join(re.findall(r"```{eval-rst}\n(.*?)```", API, flags=re.DOTALL))
+    names = re.findall(r"(?m)^(?:   |\.\. py:data:: )([A-Za-z_]\w*)$", blocks)
+    assert 90 <= len(names) <= 110
+
+
 def test_dir_and_unknown_names():
     assert set(ntkit.__all__) <= set(dir(ntkit))
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):

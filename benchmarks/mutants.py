@@ -29,16 +29,19 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "model", "jobs")
 SEED, N_MUTANTS = 32, 60
 LOG = "NTKIT_MUTANTS_LOG"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "mutants", "-p", "no:cacheprovider"]
+HEAVY = ("onnx_ir", "onnxruntime", "pandas", "scipy.stats", "skl2onnx", "sklearn.ensemble", "typer")
 PROBE = f"""
 import os
 seen = set()
@@ -283,24 +286,42 @@ def tried(mutant: Mutant, tests: list[str], seconds: float, copy: Path) -> None:
     for file in place.parent.glob(f"__pycache__/{place.stem}.*"):
         file.unlink()
     place.write_text(changed, encoding="utf-8")
-    command = [*PYTEST, "-x", "--no-header", "--tb=no", f"@{arguments}"]
-    env, pipe = environment(copy), subprocess.PIPE
-    run = subprocess.Popen(
-        command, cwd=copy, env=env, stdout=pipe, text=True, start_new_session=True
-    )
-    try:
-        said, _ = run.communicate(timeout=120 + 10 * seconds)
-        failed = [x for x in said.splitlines() if x.startswith(("FAILED", "ERROR"))]
-        mutant.outcome = "noticed" if run.returncode else "survived"
-        mutant.by = failed[0].partition(" - ")[0] if failed else f"exit code {run.returncode}"
-    except subprocess.TimeoutExpired:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.communicate()
+    arguments = ["-x", "--no-header", "--tb=no", f"@{arguments}"]
+    code, said = forked([*PYTEST[3:], *arguments], copy, 120 + 10 * seconds)
+    place.write_text(text, encoding="utf-8")
+    failed = [x for x in said.splitlines() if x.startswith(("FAILED", "ERROR"))]
+    mutant.outcome = "noticed" if code else "survived"
+    mutant.by = failed[0].partition(" - ")[0] if failed else f"exit code {code}"
+    if code is None:
         mutant.outcome, mutant.by = "noticed", "time"
-    finally:
-        place.write_text(text, encoding="utf-8")
     if mutant.outcome == "survived":
         mutant.by = f"{len(tests)} tests"
+
+
+def forked(arguments: list[str], copy: Path, timeout: float) -> tuple[int | None, str]:
+    """Exit code and output of pytest in a copy of this process, which has the large imports."""
+    for name in HEAVY:
+        import_module(name)
+    output = copy / "output.txt"
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        with output.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        os.chdir(copy)
+        os.environ.update(environment(copy))
+        sys.path[:0] = [str(copy), str(copy / "benchmarks")]
+        os._exit(pytest.main(arguments))
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status), output.read_text("utf-8", "replace")
+        time.sleep(0.1)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None, ""
 
 
 def relocated(mutant: Mutant) -> Mutant | None:

@@ -456,8 +456,8 @@ class Tuned:
     """A ridge weight on the mean loss, its head, and what its cross-fitted heads predict."""
 
     alpha: float
-    _y_index: Array
-    _weight: Array
+    y_index: Array  # of the evaluated rows
+    weight: Array
     _fit: Callable[[float], FittedHead]
     _outcomes: Callable[[], dict[float, tuple[Array, Array]]]
 
@@ -478,9 +478,9 @@ class Tuned:
 
     def strongest(self, within: float = AS_GOOD, most: float = _MOST_ALPHA) -> Tuned:
         """The same with the largest penalty whose mean class error is near the smallest."""
-        mass = np.bincount(self._y_index, weights=self._weight)
+        mass = np.bincount(self.y_index, weights=self.weight)
         errors = {
-            alpha: float((np.bincount(self._y_index, self._weight * (margin <= 0)) / mass).mean())
+            alpha: float((np.bincount(self.y_index, self.weight * (margin <= 0)) / mass).mean())
             for alpha, (margin, _) in self._outcomes().items()
         }
         if not errors:

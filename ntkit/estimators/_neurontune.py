@@ -387,7 +387,15 @@ class NeuronTuneClassifier(FromHead):
                 )
                 if self.statistic != "change":
                     scores = self._score(identify, logits, current)
-            new_mask = self._flagged(scores, self.non_constant_, mask)
+            new_mask = make_mask(
+                scores,
+                self.non_constant_,
+                threshold=self.threshold,
+                aggregation=self.aggregation,  # type: ignore[arg-type]
+                max_suppressed=self.max_suppressed,
+                min_neurons=self.min_neurons,
+                before=mask,
+            )
             warn_about(
                 new_mask,
                 scores,
@@ -413,18 +421,6 @@ class NeuronTuneClassifier(FromHead):
         self.gains_ = 1 - self.suppression * mask.everywhere
         self._set_head(fitted)
         return fitted
-
-    def _flagged(self, scores: Array, non_constant: Array, before: Mask | None = None) -> Mask:
-        """Mask by the rule, in addition to the mask of earlier rounds."""
-        return make_mask(
-            scores,
-            non_constant,
-            threshold=self.threshold,
-            aggregation=self.aggregation,  # type: ignore[arg-type]
-            max_suppressed=self.max_suppressed,
-            min_neurons=self.min_neurons,
-            before=before,
-        )
 
     def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
         """The mask, or none if its accuracy cost on unseen samples is too high."""
@@ -506,10 +502,11 @@ class NeuronTuneClassifier(FromHead):
             return Tuning(balanced, by_class, alpha)
         if self.error_weight in ("balanced", "auto"):
             return self._tuning_by_cells(stage, balanced)
-        if self.head is not None:
+        folds = stage.folds or folds_of(5, tune, stage.seed)
+        if self.head is not None or folds is None:
             logits = stage.original.logits(tune.X)
         else:
-            logits = self._unseen_logits(stage, tune.weight)
+            logits, _ = cross_fitted_logits(tune, tune.weight, folds, self._fit_heads)
         weight = np.where(misclassified(logits, tune), self.error_weight, 1.0) * balanced
         if stage.plain is None:
             return Tuning(weight, by_class, 1.0)
@@ -523,7 +520,7 @@ class NeuronTuneClassifier(FromHead):
         reference = plain.strongest().margin
         if reference is None or plain.margin is None:  # too few samples for folds
             return by_class
-        y_index, mass = _joined(tune, stage.also)
+        y_index, mass = plain.y_index, plain.weight
         weight = correctness_balanced(balanced, tune.y_index, reference[: len(balanced)] <= 0)
         cells = correctness_groups(y_index, reference <= 0, mass)
         path = self._path(tune, stage.also, weight, seed, cells)
@@ -535,13 +532,6 @@ class NeuronTuneClassifier(FromHead):
             if not errors_are_evidence(y_index, mass, *margins)[0]:
                 return by_class
         return Tuning(weight, cells[: len(balanced)], path.alpha)
-
-    def _unseen_logits(self, stage: Stage, weight: Array) -> Array:
-        """Logits of the retraining samples, each by a head that was fitted without the sample."""
-        folds = stage.folds or folds_of(5, stage.tune, stage.seed)
-        if folds is None:
-            return self._fit_head(stage.tune, weight).logits(stage.tune.X)
-        return cross_fitted_logits(stage.tune, weight, folds, self._fit_heads)[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -563,16 +553,6 @@ def _accuracy_on_copies(
         mass += np.bincount(rows.y_index[of], weights=weight, minlength=len(mass))
         hits += np.bincount(rows.y_index[of], weights=weight * right, minlength=len(mass))
     return float((hits[mass > 0] / mass[mass > 0]).mean())
-
-
-def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
-    """Classes and weights of rows, followed by those of other rows."""
-    if also is None:
-        return rows.y_index, rows.weight
-    return (
-        np.concatenate([rows.y_index, also.y_index]),
-        np.concatenate([rows.weight, also.weight]),
-    )
 
 
 @documented

@@ -64,7 +64,11 @@ def test_its_options_hold():
     with pytest.warns(SuppressionWarning, match="would leave fewer than min_neurons=6"):
         few = NeuronTuneClassifier(0.0, min_neurons=6, **OPTIONS).fit(X, y, X_changed=copies)
     assert (~few.suppressed_[:-1]).sum() == 6
-    # What a mask costs is judged on copies: one that moves what the class is told by.
+    # What a mask costs is judged on copies: without the mark they are classified better.
+    fair = NeuronTuneClassifier(**(OPTIONS | {"max_cost": 0.0}), random_state=0)
+    assert fair.fit(X, y, X_changed=copies).mask_cost_ < 0
+    assert fair.suppressed_.sum() == 2
+    # Here copies move what the class is told by.
     moved = X.copy()
     moved[:, :3] += 20 * np.where(np.arange(len(y)) % 2, 1, -1)[:, None]
     costly = NeuronTuneClassifier(**(OPTIONS | {"max_cost": 0.0}), random_state=0)

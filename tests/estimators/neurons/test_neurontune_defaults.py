@@ -72,6 +72,8 @@ def test_a_mask_that_costs_too_much_is_not_applied():
     assert allowed.suppressed_.any()
     assert allowed.mask_cost_ == pytest.approx(careful.mask_cost_)
     assert allowed.score(X, y) < careful.score(X, y)
+    at_the_limit = NeuronTuneClassifier(**rule, max_cost=careful.mask_cost_).fit(X, y)
+    assert np.array_equal(at_the_limit.suppressed_, allowed.suppressed_)
 
 
 @pytest.mark.filterwarnings("ignore:.* non-constant neurons are suppressed")

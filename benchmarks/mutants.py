@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "model", "jobs")
 SEED, N_MUTANTS = 32, 60
 LOG = "NTKIT_MUTANTS_LOG"
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "mutants", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "mutants", "-q", "-p", "no:cacheprovider"]
 HEAVY = ("onnx_ir", "onnxruntime", "pandas", "scipy.stats", "skl2onnx", "sklearn.ensemble", "typer")
 PROBE = f"""
 import os
@@ -287,7 +288,7 @@ def tried(mutant: Mutant, tests: list[str], seconds: float, copy: Path) -> None:
         file.unlink()
     place.write_text(changed, encoding="utf-8")
     arguments = ["-x", "--no-header", "--tb=no", f"@{arguments}"]
-    code, said = forked([*PYTEST[3:], *arguments], copy, 120 + 10 * seconds)
+    code, said = forked([*PYTEST[5:], *arguments], copy, 120 + 10 * seconds)
     place.write_text(text, encoding="utf-8")
     failed = [x for x in said.splitlines() if x.startswith(("FAILED", "ERROR"))]
     mutant.outcome = "noticed" if code else "survived"
@@ -305,14 +306,19 @@ def forked(arguments: list[str], copy: Path, timeout: float) -> tuple[int | None
     output = copy / "output.txt"
     pid = os.fork()
     if not pid:
-        os.setsid()
-        with output.open("w") as file:
+        code = 70
+        try:
+            os.setsid()
+            file = output.open("w")
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        os.chdir(copy)
-        os.environ.update(environment(copy))
-        sys.path[:0] = [str(copy), str(copy / "benchmarks")]
-        os._exit(pytest.main(arguments))
+            os.chdir(copy)
+            os.environ.update(environment(copy))
+            sys.path[:0] = [str(copy), str(copy / "benchmarks")]
+            code = int(pytest.main(arguments))
+        except BaseException:  # this process must not go on as its parent does
+            traceback.print_exc()
+        os._exit(code)
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)

@@ -247,7 +247,10 @@ def reaching(
         probed(copy, mutants)
         more = ["-n", str(processes), "--dist", "worksteal"] if processes > 1 else []
         subprocess.run(
-            [*PYTEST, *more, "--durations=60"], cwd=copy, env=environment(copy, log), check=False
+            [*PYTEST, *more, "--durations=60", *paths],
+            cwd=copy,
+            env=environment(copy, log),
+            check=False,
         )
         rows = [line.split("\t", 2) for line in log.read_text("utf-8").splitlines()]
     took: dict[str, float] = defaultdict(float)
@@ -364,6 +367,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--number", type=int, default=N_MUTANTS)
     parser.add_argument("--processes", type=int, default=1, help="of the first run")
+    parser.add_argument("--tests", nargs="*", default=[], help="of the first run; all if left out")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--list", action="store_true", help="only count the places")
     args = parser.parse_args()
@@ -378,7 +382,7 @@ def main() -> None:
     if args.list:
         print("\n".join(map(str, mutants)))
         return
-    tests, took = reaching(mutants, args.processes)
+    tests, took = reaching(mutants, args.processes, args.tests)
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
         for number, mutant in enumerate(mutants):

@@ -239,7 +239,7 @@ def probed(copy: Path, mutants: list[Mutant]) -> None:
 
 
 def reaching(
-    mutants: list[Mutant], processes: int
+    mutants: list[Mutant], processes: int, paths: list[str]
 ) -> tuple[dict[int, list[str]], dict[str, float]]:
     """Tests that reach each place, the quickest first, and the seconds that each test takes."""
     with tempfile.TemporaryDirectory() as folder:

@@ -87,14 +87,12 @@ def quoted(word: object) -> str:
 
 
 _DEFAULTS = {"label_column": "label", "group_column": "group"}
+_PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def commands() -> list[str]:
     """The running command line, in a list; empty if there is none."""
     return [*filter(None, [_STARTED.get()[0]])]
-
-
-_PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def name_of(model: FrozenModel) -> str:
@@ -154,7 +152,16 @@ def report_of_models(
         _erm_predictions(Z, y) if before is None else before.predict(Z),
         after.predict(Z),
     )
-    notes = [_note_on_new_head(original)] if before is None else []
+    notes = list[str]()
+    if before is None:
+        lack = "has no head"
+        if original.head is not None:
+            labels = listed(map(repr, original.head.classes.tolist()), 5)
+            lack = f"is for other classes ({labels})"
+        notes.append(
+            f"The original model {lack}. The results before the repair are those of an ERM head: "
+            "logistic regression on the same embeddings, cross-fitted on these samples."
+        )
     for whose, head, pred in zip(
         ("original", "debiased model"), (before, after), predictions, strict=True
     ):
@@ -251,7 +258,11 @@ def write_report(
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)
-    _check_origins(first, second, samples)
+    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
+    samples.check_made_with(first, called)
+    check_made_with(name_of(second), {"model": made["model"]}, first)
+    prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
+    check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
@@ -275,25 +286,24 @@ def _record(model: FrozenModel) -> dict[str, Any]:
         and Path(str(record.get("model"))).name == model.path.name
         and isinstance(record.get("notes"), list)
         and isinstance(record.get("candidates"), list)
-        and all(map(_is_candidate, record["candidates"]))
+        and all(
+            isinstance(row, dict)
+            and all(name in row and isinstance(row[name], of) for name, of in _OF_CANDIDATE.items())
+            for row in record["candidates"]
+        )
         and len({row["worst_group"] is None for row in record["candidates"]}) < 2
     )
     return record if is_whole else {}
 
 
-def _is_candidate(row: Any) -> bool:
-    """Whether a value is a candidate of ``result.json``."""
-    types: dict[str, Any] = {
-        **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
-        "worst_group": int | float | None,
-        "name": str,
-        "chosen": bool,
-        "spread": dict,
-        "note": object,
-    }
-    return isinstance(row, dict) and all(
-        name in row and isinstance(row[name], expected) for name, expected in types.items()
-    )
+_OF_CANDIDATE: dict[str, Any] = {
+    **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
+    "worst_group": int | float | None,
+    "name": str,
+    "chosen": bool,
+    "spread": dict,
+    "note": object,
+}
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
@@ -327,25 +337,6 @@ def _erm_predictions(Z: Array, y: Array) -> Array:
             "class needs at least two samples. Add samples."
         )
     return np.asarray(rows.classes[predicted])
-
-
-def _note_on_new_head(original: FrozenModel) -> str:
-    lack = "has no head"
-    if original.head is not None:
-        lack = f"is for other classes ({listed(map(repr, original.head.classes.tolist()), 5)})"
-    return (
-        f"The original model {lack}. The results before the repair are those of an ERM head: "
-        "logistic regression on the same embeddings, cross-fitted on these samples."
-    )
-
-
-def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:
-    """Raise an error if the second model, or the samples, do not belong to the first model."""
-    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
-    samples.check_made_with(first, called)
-    check_made_with(name_of(second), {"model": made["model"]}, first)
-    prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
-    check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)
 
 
 def _provenance(model: FrozenModel) -> dict[str, str]:

@@ -32,7 +32,6 @@ from ntkit.metrics._scorers import (
     get_scorer,
     worst_group_scorer,
 )
-from ntkit.metrics._scorers import adjusted_accuracy_scorer as adjusted_accuracy_scorer
 from ntkit.metrics._scorers import named_score as named_score
 
 __all__ = [

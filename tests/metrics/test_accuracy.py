@@ -436,16 +436,3 @@ def test_the_worst_eiil_environment_is_the_worst_class_and_correctness_group(rng
         y, pred, reference_pred=reference.predict(X), average="worst"
     )
     assert worst == min(by_environment.values())
-
-
-@pytest.mark.more
-def test_with_more_classes_eiil_adds_close_errors_to_the_correct_samples(rng):
-    logits, y = rng.normal(0, 2, (400, 4)), rng.integers(0, 4, 400)
-    environment = eiil_environments(logits, y, seed=0)
-    correct = logits.argmax(axis=1) == y
-    assert len(np.unique(environment[correct])) == 1
-    joined = ~correct & (environment == environment[correct][0])
-    apart = ~correct & ~joined
-    assert apart.sum() > joined.sum()
-    margin = logits.max(axis=1) - logits[np.arange(400), y]
-    assert margin[joined].max() < np.median(margin[apart])  # only close errors join

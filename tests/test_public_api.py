@@ -95,7 +95,6 @@ PUBLIC = {
         "accuracy_by",
         "get_scorer",
         "group_report",
-        "weighted_average_accuracy",
         "worst_class_accuracy",
         "worst_group_accuracy",
         "worst_group_scorer",

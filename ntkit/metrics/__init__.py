@@ -2,7 +2,6 @@
 
 from ntkit.metrics._accuracy import (
     accuracy_by,
-    weighted_average_accuracy,
     worst_class_accuracy,
     worst_group_accuracy,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "accuracy_by",
     "get_scorer",
     "group_report",
-    "weighted_average_accuracy",
     "worst_class_accuracy",
     "worst_group_accuracy",
     "worst_group_scorer",

@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from ntkit.attributes import Block
 from ntkit.attributes.findings import Predictions
-from ntkit.attributes.findings._tallies import Marks, contrast, excess, tallies
+from ntkit.attributes.findings._finding import Marks, contrast, excess, tallies
 from tests.attributes.findings.builders import planted
 
 

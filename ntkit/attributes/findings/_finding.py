@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import hypergeom, norm, poisson
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import Block, FeatureSet
-from ntkit.metrics import holm, wilson
+from ntkit.metrics import group_report, holm
 
 
 @dataclass(frozen=True, eq=False)
@@ -499,7 +500,6 @@ NAMELESS = ("layer", "embedding", "input")
 """Kinds whose attributes have only numbers as names: no person can say what they mean."""
 MOST_INFERRED = 5  # families of an inferred kind: each takes a person's time
 _EXAMPLES = 6
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -634,30 +634,20 @@ def _groups(
     column: Array, known: Array, goes_with: int, present: bool, predictions: Predictions
 ) -> tuple[FindingGroup, ...]:
     """Accuracies by class, for samples with and without the attribute."""
-    C = len(predictions.classes)
-    index = 2 * predictions.y_index[known] + (column[known] == 1)
-    weight, right = predictions.weight[known], ~predictions.wrong[known]
-    count, mass, square, hits = (
-        np.bincount(index, weights=w, minlength=2 * C)
-        for w in (np.ones(len(index)), weight, weight**2, weight * right)
-    )
-    some = count > 0
-    accuracy = np.divide(hits, mass, out=np.full(2 * C, np.nan), where=some)
-    low, high = np.full((2, 2 * C), np.nan)
-    effective = np.divide(mass**2, square, out=np.zeros(2 * C), where=some)
-    low[some], high[some] = wilson(np.minimum(accuracy[some], 1), effective[some], _CONFIDENCE)
+    y, pred = predictions.y_index[known], predictions.pred_index[known]
+    lacking, weight = (column[known] != 1).astype(int), predictions.weight[known]
+    rows = group_report(y, pred, attribute=lacking, sample_weight=weight).rows
+    labels, pairs = predictions.classes.tolist(), product(np.unique(y).tolist(), (True, False))
     return tuple(
         FindingGroup(
-            label.item() if hasattr(label, "item") else label,
+            labels[c],
             having=having,
             agrees=(having == present) == (c == goes_with),
-            count=int(count[2 * c + having]),
-            accuracy=float(accuracy[2 * c + having]),
-            interval=(float(low[2 * c + having]), float(high[2 * c + having])),
+            count=row.count,
+            accuracy=row.accuracy,
+            interval=row.interval,
         )
-        for c, label in enumerate(predictions.classes)
-        for having in (True, False)
-        if some[2 * c] or some[2 * c + 1]
+        for (c, having), row in zip(pairs, (r for r in rows if r.kind == "group"), strict=True)
     )
 
 

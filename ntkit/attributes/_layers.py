@@ -62,7 +62,7 @@ def layers(
 
     @cache
     def fitted(name: str) -> _Fitted:
-        with threadpool_limits(1):  # beside other programs, threads wait longer than they work
+        with threadpool_limits(1):  # next to other programs, threads only wait
             directions = _directions(matrices[name])
             return _Fitted(*directions, *_clusters(directions[0], random_state))
 

@@ -219,7 +219,7 @@ def test_usage(user, tmp_path):
         ((model, data, "--prediction-column", "p"), "name the table with --predictions"),
         ((model, labelled, "--feature-sets", "words"), "feature_sets must be some of word"),
         ((model, labelled, "--metadata", tmp_path / "no.csv"), "does not exist"),
-        ((model, labelled, "--metadata", table), f"40 rows and there are {N} samples"),
+        ((model, labelled, "--metadata", table), "has 40 rows and there are"),
         ((model, labelled, "--metadata", table, "--id-column", "site"), "no column 'site'"),
     ):
         refused("audit", *arguments, "-o", tmp_path / "out", says=says)

@@ -14,8 +14,8 @@ from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import Answers
 from ntkit.cli import _options as o
-from ntkit.cli._debias_options import Options
 from ntkit.cli._questions import asks_in_terminal, can_ask
+from ntkit.cli.debias import Options
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
 from ntkit.jobs.debias import (
@@ -214,14 +214,12 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
     check = write_candidate(
         run, method, out, model=model, device=options.device, force=options.force
     )
-    if options.json:
-        o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
-    else:
-        typer.echo(
-            f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
-            f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
-            f"difference of logits {check.logit_difference:.1e}."
-        )
+    text = (
+        f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
+        f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
+        f"difference of logits {check.logit_difference:.1e}."
+    )
+    o.show_verified(out / MODEL_FILE, check, text, json=options.json)
 
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from ntkit.cli import _options as o
 
 
@@ -30,7 +28,6 @@ def command(
 
     store = EmbeddingStore.merge(parts, out, force=force)
     rows, neurons = store.X.shape
-    if json:
-        o.print_json({"store": str(out), "rows": rows, "neurons": neurons, "parts": len(parts)})
-        return
-    typer.echo(f"{out}: {rows} embeddings of {neurons} neurons, from {len(parts)} parts.")
+    facts = {"store": str(out), "rows": rows, "neurons": neurons, "parts": len(parts)}
+    text = f"{out}: {rows} embeddings of {neurons} neurons, from {len(parts)} parts."
+    o.show(facts, json=json, text=text)

@@ -17,7 +17,7 @@ def command(
         "Outputs that a service recorded (.npz).", default=..., metavar="OUTPUTS"
     ),
     data: Path | None = o.option(
-        "Samples, if OUTPUTS only names them: images, table, arrays.", metavar="DATA"
+        "Samples, if OUTPUTS only names them: images, table, arrays.", "DATA"
     ),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,

@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ntkit._text import percent
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, VerificationError
@@ -50,13 +48,8 @@ def command(
     original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original).as_recorded(second)
     check = verify(original, second, samples.X, y=samples.y, device=device)
-    if json:
-        o.print_json(
-            {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
-        )
-    else:
-        for line in _lines(check):
-            typer.echo(line)
+    facts = {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
+    o.show(facts, json=json, text="\n".join(_lines(check)))
     if not check.passed:
         raise VerificationError(f"{debiased} {'; it '.join(check.failures())} ({model}).")
 

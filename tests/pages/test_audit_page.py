@@ -3,6 +3,7 @@
 import html
 import re
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +23,7 @@ from ntkit.jobs.audit import (
     write_audit,
 )
 from ntkit.pages._offline import snippet_of, thumbnail_of
-from ntkit.pages.audit_page import question_of, wording
+from ntkit.pages.audit_page import examples_of, question_of, wording
 from ntkit.pages.change_cards import change_in_words, differing
 from tests.pages import audits
 from tests.pages.audits import FILM, MADE, PRED, N, Y
@@ -80,6 +81,21 @@ def test_figures_and_examples_are_those_of_the_samples(tmp_path):
         assert ("right" in text) == (outcome == "right")
         if outcome == "wrong":
             assert f"predicted “{['rotten', 'fresh'][PRED[row]]}”" in text
+
+
+def test_examples_are_as_many_as_there_are():
+    wrong = np.arange(60) % 2 == 0
+    for n_wrong, n_right, most, first in product((0, 1, 5, 20), (0, 1, 5, 20), (1, 4, 6), (0, 1)):
+        group = np.zeros(60, dtype=bool)
+        group[np.flatnonzero(wrong)[:n_wrong]] = group[np.flatnonzero(~wrong)[:n_right]] = True
+        found = examples_of(group, wrong, wrong_first=bool(first), most=most, seed=n_wrong)
+        rows, wrongs, rights = found["rows"], found["wrong"], found["right"]
+        larger, smaller = (wrongs, rights) if first else (rights, wrongs)
+        assert rows == larger + smaller
+        assert len(set(rows)) == min(most, n_wrong + n_right)
+        assert (group[rows].all(), wrong[wrongs].all(), wrong[rights].any()) == (True, True, False)
+        assert (found["n_wrong"], found["n_right"]) == (n_wrong, n_right)
+        assert min(n_wrong, n_right) < most or len(larger) >= len(smaller)
 
 
 def test_nothing_found_is_a_page_too(tmp_path):

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+import ntkit
 from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, Texts, read_samples
 from ntkit.model import TensorInfo
@@ -182,8 +184,26 @@ def test_a_card_tells_the_truth_about_a_new_head(zoo, tmp_path):
         assert printed(tmp_path / name) == []  # as it is printed, with nothing to do
 
 
-# -- the linter -----------------------------------------------------------------------------------
+# -- the templates --------------------------------------------------------------------------------
 
+
+def test_every_page_has_the_content_policy_and_escapes_all_that_it_shows():
+    pages = [page.read_text(encoding="utf-8") for page in PACKAGE.rglob("*.html.jinja")]
+    assert len(pages) >= 3
+    for page in pages:
+        assert '<meta http-equiv="Content-Security-Policy" content="{{ policy }}">' in page
+        assert not re.search(r"\bsafe\b|autoescape", page)
+    sources = [file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")]
+    assert sum(source.count("Environment(") for source in sources) == 1
+
+
+def test_programs_for_images_know_every_step():
+    (file,) = PACKAGE.rglob("predict_images.py.jinja")
+    known = {*re.findall(r"steps\.(\w+)", file.read_text(encoding="utf-8")), "source"}
+    assert {field.name for field in fields(ImagePreprocessing)} <= known
+
+
+PACKAGE = Path(ntkit.__file__).parent
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 NOT_FOR_PROGRAMS = "T20,D,ANN"  # they print, and are too short for docstrings and annotations
 TEXTS = {

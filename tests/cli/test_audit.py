@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.cases import N as N_USER
 from tests.cases import N_BARE, done, ntkit, refused, write_csv
+from tests.cases import N as N_USER
 
 N = 400
 RNG = np.random.default_rng(0)

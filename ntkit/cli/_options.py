@@ -54,9 +54,10 @@ def switch(name: str, help: str, panel: str | None = None) -> Any:
     return option(help, None, name, default=False, panel=panel)
 
 
-def argument(help: str, *, default: Any = None, **settings: Any) -> Any:
-    """An argument as the default of a parameter; ``default=...`` for one that is needed."""
-    return field(default=default, metadata={"parameter": typer.Argument(help=help, **settings)})
+def argument(help: str, metavar: str, default: Any = ...) -> Any:
+    """An argument as the default of a parameter; ``default=None`` for one that is not needed."""
+    made = typer.Argument(help=help, metavar=metavar)
+    return field(default=default, metadata={"parameter": made})
 
 
 def output(help: str, *, metavar: str = "PATH", default: Any = ...) -> Any:

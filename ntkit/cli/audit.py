@@ -14,9 +14,7 @@ from ntkit.exceptions import InputError
 def command(
     *,
     paths: list[Path] = o.argument(
-        "ONNX classifier and samples; with --predictions only the samples.",
-        default=...,
-        metavar="[MODEL] DATA",
+        "ONNX classifier and samples; with --predictions only the samples.", "[MODEL] DATA"
     ),
     out: Path = o.output("Output folder."),
     predictions: Path | None = o.option(

@@ -23,9 +23,7 @@ _COMPARED = 8  # samples, to tell whether two models have the same body
 def command(
     *,
     paths: list[Path] = o.argument(
-        "Model in use, its replacement, labelled samples; or one model.",
-        default=...,
-        metavar="[OLD] NEW DATA",
+        "Model in use, its replacement, labelled samples; or one model.", "[OLD] NEW DATA"
     ),
     max_drop: float | None = o.option(
         "Most percentage points of accuracy to lose, anywhere.", "POINTS"

@@ -14,7 +14,7 @@ from ntkit.cli import _options as o
 class Options:
     """All options of ``ntkit debias``."""
 
-    model: Path | None = o.argument("ONNX classifier, or its folder.", metavar="MODEL")
+    model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
     train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
     validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
     test: Path | None = o.option("Samples for the table of results only.", "DATA")

@@ -14,7 +14,7 @@ from ntkit.exceptions import NtkitError
 @o.with_options
 def command(
     *,
-    model: Path | None = o.argument("ONNX model to run as well.", metavar="MODEL"),
+    model: Path | None = o.argument("ONNX model to run as well.", "MODEL", default=None),
     json: bool = o.switch("--json", "Print JSON."),
 ) -> None:
     """Show what ONNX Runtime uses here.

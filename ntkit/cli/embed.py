@@ -19,9 +19,7 @@ from ntkit.exceptions import InputError
 def command(
     *,
     model: o.Model,
-    data: Path = o.argument(
-        "Model inputs: image folder, .npz, X.npy or table.", default=..., metavar="DATA"
-    ),
+    data: Path = o.argument("Model inputs: image folder, .npz, X.npy or table.", "DATA"),
     out: Path = o.output("Output store, a folder."),
     change: str | None = o.option(
         "Embed changed copies instead: image:border, word:please.", "CHANGE"

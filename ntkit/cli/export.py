@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(
     *,
     model: o.Model,
-    head: Path | None = o.argument("Head that ntkit fit wrote.", metavar="HEAD"),
+    head: Path | None = o.argument("Head that ntkit fit wrote.", "HEAD", default=None),
     out: Path = o.output("Output model."),
     undo: bool = o.switch("--undo", "Write back the original; MODEL is debias's output."),
     data: Path | None = o.option("Samples to verify on; default: random inputs.", "DATA"),

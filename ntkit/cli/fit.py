@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(
     *,
     embeddings: Path = o.argument(
-        "Training set: embedding store, .npz, X.npy or table.", default=..., metavar="EMBEDDINGS"
+        "Training set: embedding store, .npz, X.npy or table.", "EMBEDDINGS"
     ),
     out: Path = o.output("Output head, an ONNX file."),
     validation: Path | None = o.option("Validation set, in any of these forms.", "EMBEDDINGS"),

@@ -11,9 +11,7 @@ from ntkit.cli import _options as o
 def command(
     *,
     model: o.Model,
-    data: Path = o.argument(
-        "Labelled samples to ask about, usually the training set.", default=..., metavar="DATA"
-    ),
+    data: Path = o.argument("Labelled samples to ask about, usually the training set.", "DATA"),
     out: Path = o.output("Folder of this question."),
     question: str | None = o.option('Question on each sample: "Is there water?"', "TEXT"),
     values: str | None = o.option("Possible labels, two to nine; default yes,no.", "A,B,…"),

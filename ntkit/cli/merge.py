@@ -10,9 +10,7 @@ from ntkit.cli import _options as o
 @o.with_options
 def command(
     *,
-    parts: list[Path] = o.argument(
-        "All parts of one store, in any order.", default=..., metavar="PART..."
-    ),
+    parts: list[Path] = o.argument("All parts of one store, in any order.", "PART..."),
     out: Path = o.output("Output store, a folder."),
     force: o.Force = False,
     json: o.Json = False,

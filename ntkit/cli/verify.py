@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 def command(
     *,
     model: o.Model,
-    debiased: Path | None = o.argument("The same model with another head.", metavar="DEBIASED"),
+    debiased: Path | None = o.argument(
+        "The same model with another head.", "DEBIASED", default=None
+    ),
     data: Path | None = o.argument(
-        "Model inputs: image folder, .npz, X.npy or table.", metavar="DATA"
+        "Model inputs: image folder, .npz, X.npy or table.", "DATA", default=None
     ),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,

@@ -149,9 +149,8 @@ def problem(regime: Regime, seed: int) -> tuple[Sample, Sample, Sample, Array]:
 
 def path(rows: Rows, weight: Array, gains: Array | None = None) -> list[LinearHead]:
     """Heads by penalty, from the weakest."""
-    n, options = len(rows.y_index), {"tol": 1e-5, "max_iter": 1000}
-    Cs = [1 / (alpha * n) for alpha in RIDGES]
-    return list(rows.heads([weight] * len(Cs), classes=np.arange(2), Cs=Cs, gains=gains, **options))
+    Cs = [1 / (alpha * len(rows)) for alpha in RIDGES]
+    return list(rows.heads([weight] * len(Cs), Cs, gains=gains))
 
 
 def equal_mass(parts: Array) -> Array:

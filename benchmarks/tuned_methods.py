@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -81,8 +81,7 @@ def by_ridge(
     """Heads of the rows with one weight, by ridge weight, as ``retrain_head`` fits them."""
     C = [1 / (alpha * len(rows.y_index)) for alpha in ridge]
     gains = None if mask is None else 1.0 - mask
-    options = {"classes": np.unique(rows.y_index), "gains": gains, "tol": 1e-5, "max_iter": 1000}
-    return zip(ridge, rows.heads([weight] * len(C), Cs=C, **options), strict=True)
+    return zip(ridge, rows.heads([weight] * len(C), C, gains=gains), strict=True)
 
 
 def equal_mass(parts: Array) -> Array:
@@ -158,15 +157,18 @@ def leia(
         yield {"gamma": gamma, "rank": rank}, task.fitted(clf)
 
 
+@cache  # the same for every factor, and for every half of the validation set
+def cross_fitted_errors(rows: Rows, alpha: float) -> Array:
+    """Errors of the first head of JTT."""
+    clf = JTTClassifier(C=1 / (alpha * len(rows)), random_state=0)
+    return np.asarray(clf.fit(rows.X, rows.y).error_set_)
+
+
 def jtt(task: Task) -> Fits:
     """The authors' factors, and the penalty of both heads; it takes no validation set."""
     rows = task.rows["train"]
     for alpha in ridges(8):
-        clf = JTTClassifier(C=1 / (alpha * len(rows.y_index)), random_state=0)
-        wrong = rows.once(  # the same for every factor, and for every half of the validation set
-            ("errors", alpha),
-            lambda clf=clf: clf.fit(task.train.Z, task.train.y).error_set_,
-        )
+        wrong = cross_fitted_errors(rows, alpha)
         for factor in (20.0, 50.0, 100.0):
             for _, head in by_ridge(rows, [alpha], np.where(wrong, factor, 1.0)):
                 yield {"up_weight": factor, "alpha": alpha, "errors": int(wrong.sum())}, head
@@ -209,17 +211,19 @@ class Erased:
         return self.head.predict(self.clf.erase(Z))
 
 
+@cache  # the same for every half of the validation set
+def cross_fitted_eraser(rows: Rows) -> tuple[LEACEClassifier, Rows]:
+    """An eraser of the errors, and the rows that it erased."""
+    clf = LEACEClassifier(random_state=0, C=1 / len(rows)).fit(rows.X, rows.y)
+    return clf, Rows(clf.erase(rows.X), rows.y_index, rows.weight)
+
+
 def leace(task: Task) -> Fits:
     """Errors as the concept: where they are taken, and the penalty."""
     rows, options = task.rows["train"], {"random_state": 0, "C": 1 / len(task.train.y)}
-
-    def crossfitted() -> tuple[LEACEClassifier, Rows]:
-        clf = LEACEClassifier(**options).fit(task.train.Z, task.train.y)
-        return clf, Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)
-
     for where in ("train", "validation"):
-        if where == "train":  # the same for every half of the validation set
-            clf, erased = rows.once("erased", crossfitted)
+        if where == "train":
+            clf, erased = cross_fitted_eraser(rows)
         else:
             clf = task.fitted(LEACEClassifier(head=task.head, **options))
             erased = Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)

@@ -1,4 +1,4 @@
-r"""Shared parts of all methods: rows, folds, cross-fitted outcomes, errors, penalties.
+r"""Shared parts of all methods: rows, folds, tuned penalties, cross-fitted errors, weights.
 
 The errors of a head may come from a shortcut or from noise. The part of them that another head can
 learn tells which. Wrong labels, and samples where the classes overlap, cannot be learned without
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import hypergeom, norm
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -36,7 +37,6 @@ from ntkit.solver import (
     stacked,
 )
 
-T = TypeVar("T")
 LARGE = 1 << 25  # bytes of memory-mapped rows; a copy of more is not kept in memory
 _FEW = 1 << 22  # bytes of selected rows of a memory map; as many are kept in memory
 _REMEMBERED = 64 << 20  # bytes of heads
@@ -44,14 +44,45 @@ _REMEMBERED = 64 << 20  # bytes of heads
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Labelled embeddings: X (N, D), class index (N,), weight (N,)."""
+    """Embeddings X (N, D), class index (N,), weight (N,), and the labels of classes and groups."""
 
-    # Estimators that share one share its results: nothing is fitted twice.
+    # Estimators that share rows share their heads: nothing is fitted twice.
 
     X: Array
     y_index: Array
     weight: Array
-    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+    classes: Array = None  # type: ignore[assignment]  # the numbers of the classes
+    groups: Array | None = None
+    _heads: dict[Hashable, FittedHead] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.classes is None:
+            numbers = np.arange(int(self.y_index.max(initial=-1)) + 1)
+            object.__setattr__(self, "classes", numbers)
+
+    @classmethod
+    def of(
+        cls,
+        X: Array,
+        y: ArrayLike | None = None,
+        groups: Array | None = None,
+        *,
+        weight: Array | None = None,
+        classes: Array | None = None,
+    ) -> Rows:
+        """Rows with labels y (N,), all of one class and of weight 1 unless told otherwise."""
+        y = np.zeros(len(X), dtype=int) if y is None else np.asarray(y)
+        classes = np.unique(y) if classes is None else classes
+        weight = np.ones(len(X)) if weight is None else weight
+        return cls(X, np.searchsorted(classes, y), weight, classes, groups)
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    @property
+    def y(self) -> Array:
+        """Class labels (N,)."""
+        return np.asarray(self.classes[self.y_index])
 
     @cached_property
     def covariance(self) -> Array:
@@ -61,60 +92,76 @@ class Rows:
         return covariance_of(data, data.mean())
 
     @cached_property
-    def deviations(self) -> Array:
-        """Weighted standard deviation of each neuron, (D,); 1 for a constant one."""
-        return np.asarray(scaler_of(self).scale_)
+    def gains(self) -> Array:
+        """Factor that gives each neuron the weighted standard deviation 1, (D,)."""
+        return np.asarray(1 / scaler_of(self).scale_)
 
     def take(self, index: Array) -> Rows:
         """Return the rows with these indices; many rows of a memory map go into a file."""
-        numbers = np.arange(len(self.weight))[index]
-        y_index, weight = self.y_index[numbers], self.weight[numbers]
+        numbers = np.arange(len(self))[index]
         shape = (len(numbers), self.X.shape[1])
         if not is_mapped(self.X) or int(np.prod(shape)) * self.X.itemsize <= _FEW:
-            return Rows(self.X[numbers], y_index, weight)
-        X = scratch(shape, self.X.dtype)
-        step = rows_per_chunk(self.X, 0)
+            X = self.X[numbers]
+        else:
+            X = scratch(shape, self.X.dtype)
+            step = rows_per_chunk(self.X, 0)
+            for start in range(0, len(X), step):
+                X[start : start + step] = self.X[numbers[start : start + step]]
+        groups = None if self.groups is None else self.groups[numbers]
+        return Rows(X, self.y_index[numbers], self.weight[numbers], self.classes, groups)
+
+    def scaled(self, mean: Array, std: Array) -> Rows:
+        """Standardised rows; those of a large memory map go into a file."""
+        large = is_mapped(self.X) and self.X.nbytes > LARGE
+        X = scratch(self.X.shape, self.X.dtype) if large else np.empty(self.X.shape, self.X.dtype)
+        step = max(1, rows_per_chunk(self.X, 0) // 8)  # each block is in float64
         for start in range(0, len(X), step):
-            X[start : start + step] = self.X[numbers[start : start + step]]
-        return Rows(X, y_index, weight)
+            X[start : start + step] = (self.X[start : start + step] - mean) / std
+        return replace(self, X=X)
 
     def and_then(self, other: Rows) -> Rows:
         """These rows followed by others; memory-mapped ones are not copied."""
+        both = self.groups is not None and other.groups is not None
         return Rows(
             stacked(self.X, other.X),
             np.concatenate([self.y_index, other.y_index]),
             np.concatenate([self.weight, other.weight]),
+            self.classes,
+            np.concatenate([self.groups, other.groups]) if both else None,
         )
 
-    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Result of ``compute``, computed only the first time."""
-        if key not in self._known:
-            self._known[key] = compute()
-        value: T = self._known[key]
-        return value
+    def balanced(self, class_weight: Any = "balanced") -> Array:
+        """Weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
+        return class_weighted(self.weight, self.y_index, self.classes, class_weight)
+
+    def ridge_heads(
+        self, weights: Sequence[Array], alphas: Sequence[float], **options: Any
+    ) -> list[FittedHead]:
+        """Fit a head for each row of weights and ridge weight on the mean loss."""
+        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+        return self.heads(weights, Cs, **options)
 
     def heads(
         self,
         weights: Sequence[Array],
-        *,
-        classes: Array,
         Cs: Sequence[float],
+        *,
         gains: Array | None = None,
-        tol: float,
-        max_iter: int,
+        tol: float = 1e-5,
+        max_iter: int = 1000,
         device: str = "cpu",
     ) -> list[FittedHead]:
-        """Fit a head for each row of weights, all at once, unless it is already known."""
-        options = (tuple(classes.tolist()), digest(gains), tol, max_iter, device)
-        keys = [("head", digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
-        known: dict[Hashable, FittedHead] = {k: self._known[k] for k in keys if k in self._known}
+        """Fit a head for each row of weights and C, all at once, unless it is already known."""
+        options = (digest(gains), tol, max_iter, device)
+        keys = [(digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
+        known: dict[Hashable, FittedHead] = {k: self._heads[k] for k in keys if k in self._heads}
         new = {key: i for i, key in enumerate(keys) if key not in known}
         if new:
             fitted = fit_linear_heads(
                 self.X,
                 self.y_index,
                 [weights[i] for i in new.values()],
-                classes=classes,
+                classes=self.classes,
                 Cs=[Cs[i] for i in new.values()],
                 gains=gains,
                 tol=tol,
@@ -123,8 +170,8 @@ class Rows:
                 device=device,
             )
             known |= dict(zip(new, fitted, strict=True))
-            if (len(self._known) + len(new)) * fitted[0].coef.nbytes < _REMEMBERED:
-                self._known.update(zip(new, fitted, strict=True))
+            if (len(self._heads) + len(new)) * fitted[0].coef.nbytes < _REMEMBERED:
+                self._heads.update(zip(new, fitted, strict=True))
         return [known[key] for key in keys]
 
 
@@ -149,96 +196,6 @@ def scaler_of(rows: Rows) -> StandardScaler:
     return scaler
 
 
-def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
-    """P-value of the number of validation errors, in a class or in all, without a shift."""
-    n_classes = int(train.y_index.max()) + 1
-    n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
-    n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
-    n, bad = np.maximum(n_train + n_validation, 1), bad_train + bad_validation
-    in_a_class = hypergeom.sf(bad_validation - 1, n, bad, n_validation)
-    expected = bad * n_validation / n
-    variance = expected * (1 - bad / n) * (n - n_validation) / np.maximum(n - 1, 1)
-    spread = np.sqrt(variance.sum())
-    excess = (bad_validation - expected).sum() / spread if spread > 0 else 0.0
-    return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
-
-
-def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """Numbers of rows and errors of each class, as whole numbers for an exact test."""
-    # Weights count relative to their mean: their scale has no meaning.
-    present = rows.weight[rows.weight > 0]
-    relative = rows.weight / (present.mean() if len(present) else 1.0)
-    return [
-        np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
-        for weight in (relative, relative * wrong)
-    ]
-
-
-_ROWS = 2000  # rows that are tested
-_LEAST_ROWS = 20  # with fewer rows the scale is unknown
-_NEAR = 0.3  # difference from mean 0 and deviation 1 of a standardised sample
-_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, if that is standardised
-_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and if it is not: no shift of a distribution is so large
-
-
-def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
-    """Warn if the columns of the two sets have different scales."""
-    # A pipeline's scaler transforms X, but not an array that is passed along to a later step, and
-    # nothing else would show the mistake: the head decides by neurons that the scale makes large. A
-    # standardised X reveals it.
-    if min(len(X), len(X_val)) < _LEAST_ROWS:
-        return
-    train, validation = _Look.at(X), _Look.at(X_val)
-    non_constant = train.std > 0
-    if not non_constant.any():
-        return
-    shift = float(
-        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
-    )
-    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
-    scaled, other = (train, validation) if train.standardized else (validation, train)
-    most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
-    # After a ReLU nothing is negative; centred data are negative in nearly every column.
-    signs = (
-        scaled.standardized
-        and (other.low >= 0).all()
-        and (scaled.low[non_constant] < 0).mean() > 0.5
-    )
-    if shift <= most and 1 / widest <= ratio <= widest and not signs:
-        return
-    warn(
-        f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
-        f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
-        f"Transform {name} like X; a Pipeline does so only with metadata routing and "
-        f"transform_input=['{name}'].",
-        UserWarning,
-    )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Mean, standard deviation and minimum of each column."""
-
-    mean: Array
-    std: Array
-    low: Array
-
-    @classmethod
-    def at(cls, X: Array) -> _Look:
-        rows = np.asarray(X[:: -(-len(X) // _ROWS)], dtype=np.float64)
-        return cls(rows.mean(axis=0), rows.std(axis=0), rows.min(axis=0))
-
-    @property
-    def standardized(self) -> bool:
-        """Whether means are near 0 and deviations near 1, in half of the non-constant columns."""
-        non_constant = self.std > 0
-        return bool(
-            non_constant.any()
-            and np.median(np.abs(self.mean[non_constant])) < _NEAR
-            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class Study:
     """Training rows and validation rows, shared by all methods that use them."""
@@ -248,7 +205,6 @@ class Study:
     # none. `folds` (N,): the fold that the donors of its copies came from. `changed_values` (N, R,
     # A): the values of its copies.
 
-    classes: Array
     train: Rows
     validation: Rows | None = None
     values: Array | None = None
@@ -256,6 +212,11 @@ class Study:
     folds: Array | None = None
     changed_values: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def classes(self) -> Array:
+        """Labels of the classes."""
+        return self.train.classes
 
     @cached_property
     def both(self) -> Rows:
@@ -270,14 +231,14 @@ class Study:
             if rows == "both" or self.validation is None:
                 self._with[rows] = replace(self, train=self.both, validation=None)
             else:
-                known = self._known_of(slice(len(self.train.weight), None))
+                known = self._known_of(slice(len(self.train), None))
                 self._with[rows] = replace(self, train=self.validation, validation=None, **known)
         return self._with[rows]
 
     def take(self, *, train: Array | None = None, validation: Array | None = None) -> Study:
         """The study of some training rows, or of some validation rows, by their indices."""
-        held_out, n = self.validation, len(self.train.weight)
-        n_held_out = 0 if held_out is None else len(held_out.weight)
+        held_out, n = self.validation, len(self.train)
+        n_held_out = 0 if held_out is None else len(held_out)
         kept = [np.arange(n)[slice(None) if train is None else train]]
         kept += [n + np.arange(n_held_out)[slice(None) if validation is None else validation]]
         if held_out is not None and validation is not None:
@@ -298,6 +259,57 @@ class Study:
 Fold = tuple[Array, Array]
 
 
+def stratified_folds(strata: Array, n_splits: int, seed: Any) -> list[Fold]:
+    """Folds with the same share of every stratum."""
+    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+    return list(splitter.split(strata, strata))
+
+
+def folds_over(rows: Rows, groups: Array, n_splits: int, seed: Any) -> list[Fold] | None:
+    """Folds stratified by group; None if the smallest group is too small."""
+    sizes = np.bincount(groups[(groups >= 0) & (rows.weight > 0)])
+    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
+    if n_splits < 2:
+        return None
+    strata = groups.copy()  # samples in no group join one of their class
+    for label in np.unique(rows.y_index[groups < 0]):
+        of_class = rows.y_index == label
+        strata[of_class & (groups < 0)] = groups[of_class].max()
+    return stratified_folds(strata, n_splits, seed)
+
+
+def folds_of(identification: Any, rows: Rows, seed: Any) -> list[Fold] | None:
+    """Cross-fitting folds for an int or a splitter; None if there are too few samples."""
+    if isinstance(identification, int | np.integer):
+        return folds_over(rows, rows.y_index, int(identification), seed)
+    folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
+    if np.bincount(np.concatenate([test for _, test in folds])).max() > 1:
+        raise InputError(
+            "The splitter in identification tests a sample more than once; use a partition such as "
+            "StratifiedKFold."
+        )
+    return folds
+
+
+def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
+    """Indices of a stratified split, (rest, share), of the rows of positive weight."""
+    # None if there are too few samples to split.
+    present = np.flatnonzero(rows.weight > 0)
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    split = _hold_out(share, rows.y_index[present], seed)
+    return None if split is None else (present[split[0]], present[split[1]])
+
+
+def _hold_out(share: float, y_index: Array, seed: int) -> tuple[Array, Array] | None:
+    n, counts = int(np.ceil(share * len(y_index))), np.bincount(y_index)
+    if counts.min() < 2 or n < len(counts) or len(y_index) - n < len(counts):
+        return None
+    kept, held_out = train_test_split(
+        np.arange(len(y_index)), test_size=n, stratify=y_index, random_state=seed
+    )
+    return np.sort(kept), np.sort(held_out)
+
+
 def identification_sets(
     study: Study, identification: Any, seed: int
 ) -> tuple[Rows, Rows, list[Fold] | None]:
@@ -308,8 +320,12 @@ def identification_sets(
     if identification == "train":
         return rows, rows, None
     if isinstance(identification, Real) and not isinstance(identification, Integral):
-        split = hold_out(float(identification), rows, seed)
-        return (*split, None) if split else (rows, rows, None)
+        split = _hold_out(float(identification), rows.y_index, seed)
+        return (
+            (rows, rows, None)
+            if split is None
+            else (rows.take(split[0]), rows.take(split[1]), None)
+        )
     return rows, rows, folds_of(identification, rows, seed)
 
 
@@ -326,53 +342,7 @@ def identified(
     if folds is None:
         return head.logits(identify.X), identify
     logits, tested = cross_fitted_logits(tune, weight, folds, fit)
-    return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
-
-
-def misclassified(logits: Array, rows: Rows) -> Array:
-    """Whether the class of the largest logit of each row is wrong."""
-    return np.asarray(logits.argmax(axis=1) != rows.y_index)
-
-
-def class_error_rates(rows: Rows, wrong: Array) -> Array:
-    """Error rate of each class that has rows of positive weight."""
-    mass = np.bincount(rows.y_index, weights=rows.weight)
-    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
-    return np.asarray(errors[mass > 0] / mass[mass > 0])
-
-
-def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
-    """Cross-fitting folds for an int or a splitter; None if there are too few samples."""
-    if not isinstance(identification, int | np.integer):
-        folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
-        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(rows.X))
-        if times.max() > 1:
-            raise InputError(
-                "The splitter in identification tests a sample more than once; use a partition "
-                "such as StratifiedKFold."
-            )
-        return folds
-    smallest = int(np.bincount(rows.y_index).min())
-    n_splits = min(int(identification), smallest)
-    if n_splits < 2:
-        return None
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
-    return list(splitter.split(np.zeros(len(rows.y_index)), rows.y_index))
-
-
-def hold_out(share: float, rows: Rows, random_state: Any) -> tuple[Rows, Rows] | None:
-    """Split into (tuning, scored) rows, stratified; None if there are too few."""
-    n_identify = int(np.ceil(share * len(rows.X)))
-    counts = np.bincount(rows.y_index)
-    if counts.min() < 2 or n_identify < len(counts) or len(rows.X) - n_identify < len(counts):
-        return None
-    kept, identify = train_test_split(
-        np.arange(len(rows.X)),
-        test_size=n_identify,
-        stratify=rows.y_index,
-        random_state=random_state,
-    )
-    return rows.take(np.sort(kept)), rows.take(np.sort(identify))
+    return logits, replace(identify, weight=np.where(tested, identify.weight, 0.0))
 
 
 def cross_fitted_logits(
@@ -399,8 +369,8 @@ def logits_of_folds(
 ) -> tuple[Array, Array]:
     """Logits of the rows that each fold tests, by its head, and a mask of the tested rows."""
     n_classes = len(heads[0].classes)
-    logits = np.zeros((len(rows.X), n_classes))
-    tested = np.zeros(len(rows.X), dtype=bool)
+    logits = np.zeros((len(rows), n_classes))
+    tested = np.zeros(len(rows), dtype=bool)
     step = rows_per_chunk(rows.X, n_classes)
     for (_, test), head in zip(folds, heads, strict=True):
         for start in range(0, len(test), step):
@@ -410,14 +380,16 @@ def logits_of_folds(
     return logits, tested
 
 
-def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
-    """Indices of a stratified split, (rest, share), of the rows of positive weight."""
-    # None if there are too few samples to split.
-    present = np.flatnonzero(rows.weight > 0)
-    labels = Rows(present[:, None], rows.y_index[present], rows.weight[present])
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    split = hold_out(share, labels, seed)
-    return None if split is None else (split[0].X[:, 0], split[1].X[:, 0])
+def misclassified(logits: Array, rows: Rows) -> Array:
+    """Whether the class of the largest logit of each row is wrong."""
+    return np.asarray(logits.argmax(axis=1) != rows.y_index)
+
+
+def class_error_rates(rows: Rows, wrong: Array) -> Array:
+    """Error rate of each class that has rows of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight)
+    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
+    return np.asarray(errors[mass > 0] / mass[mass > 0])
 
 
 def require_every_class(rows: Rows, classes: Array) -> None:
@@ -430,6 +402,143 @@ def require_every_class(rows: Rows, classes: Array) -> None:
         )
 
 
+ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
+"""Candidate ridge weights, in a wide range.
+
+Networks keep what they neglect in directions of little variance, which a head can use only with a
+weak penalty.
+"""
+ERM_ALPHA = 0.1
+"""Without class weights a stronger penalty makes a head predict the larger class."""
+AS_GOOD = 0.04
+"""A baseline has the strongest penalty whose mean class error is within this of the best.
+
+A stronger penalty makes errors that say nothing about the data. A weaker one memorises exceptions
+to the shortcut.
+"""
+_MOST_ALPHA = 1.0  # a stronger penalty causes errors that do not come from the data
+
+
+def checked_alphas(alphas: Any) -> list[float]:
+    """Ridge weights, the largest first."""
+    try:
+        values = np.asarray(alphas, dtype=float).ravel()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"alphas must be positive numbers; got {alphas!r}.") from error
+    if not values.size or not (np.isfinite(values) & (values > 0)).all():
+        raise InputError(f"alphas must be positive numbers, at least one; got {alphas!r}.")
+    return sorted(values.tolist(), reverse=True)
+
+
+def middle_of(alphas: Sequence[float]) -> float:
+    """The ridge weight for too few samples to choose one: the one nearest to 1."""
+    return min(alphas, key=lambda alpha: abs(np.log(alpha)))
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A ridge weight on the mean loss, its head, and what its cross-fitted heads predict."""
+
+    alpha: float
+    _y_index: Array
+    _weight: Array
+    _fit: Callable[[float], FittedHead]
+    _outcomes: Callable[[], dict[float, tuple[Array, Array]]]
+
+    @cached_property
+    def head(self) -> FittedHead:
+        """The head of all rows."""
+        return self._fit(self.alpha)
+
+    @property
+    def margin(self) -> Array | None:
+        """:func:`margins` of heads that have not seen the sample; None without folds."""
+        return self._outcomes().get(self.alpha, (None, None))[0]
+
+    @property
+    def predicted(self) -> Array | None:
+        """Class indices that such heads predict; None without folds."""
+        return self._outcomes().get(self.alpha, (None, None))[1]
+
+    def strongest(self, within: float = AS_GOOD, most: float = _MOST_ALPHA) -> Tuned:
+        """The same with the largest penalty whose mean class error is near the smallest."""
+        mass = np.bincount(self._y_index, weights=self._weight)
+        errors = {
+            alpha: float((np.bincount(self._y_index, self._weight * (margin <= 0)) / mass).mean())
+            for alpha, (margin, _) in self._outcomes().items()
+        }
+        if not errors:
+            return self
+        limit = min(errors.values()) + within
+        good = [alpha for alpha, error in errors.items() if error <= limit]
+        return replace(self, alpha=max((a for a in good if a <= most), default=min(good)))
+
+
+def tuned(
+    rows: Rows,
+    weight: Array,
+    groups: Array | None = None,
+    *,
+    also: Rows | None = None,
+    alphas: Any = ALPHAS,
+    C: float | None = None,
+    worse_half: bool | None = None,
+    n_splits: int = 5,
+    seed: int = 0,
+    **solver: Any,
+) -> Tuned:
+    """Choose the ridge weight with the best cross-validated accuracy over groups."""
+    # `groups` are the classes by default, of which the worse half counts; -1 is not a group. `also`
+    # are further rows that only evaluate, by heads of all rows. They come last in `groups`. The
+    # penalty is on weights times `gains`, by default on those of standardised neurons; with `C` it
+    # is fixed, in scikit-learn's units. Candidates that tie: the strongest penalty wins.
+    alphas = checked_alphas(alphas) if C is None else [1.0]
+    y_index, mass = rows.y_index, rows.weight
+    if also is not None:
+        y_index = np.concatenate([y_index, also.y_index])
+        mass = np.concatenate([mass, also.weight])
+    worse_half = groups is None if worse_half is None else worse_half
+    groups = y_index if groups is None else groups
+    folds = folds_over(rows, groups[: len(rows)], n_splits, seed)
+
+    def fit(weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
+        if C is not None:
+            return rows.heads(weights, [C] * len(weights), **solver)
+        return rows.ridge_heads(weights, alphas, **{"gains": rows.gains} | solver)
+
+    @cache
+    def outcomes() -> dict[float, tuple[Array, Array]]:
+        if folds is None:
+            return {}
+        tried = [without(weight, train) for train, _ in folds]
+        tried += [weight] if also is not None else []  # the head of all rows evaluates the others
+        heads = fit([w for _ in alphas for w in tried], [a for a in alphas for _ in tried])
+        found = dict[float, tuple[Array, Array]]()
+        for i, alpha in enumerate(alphas):
+            of_folds = heads[i * len(tried) :][: len(folds)]
+            logits, _ = logits_of_folds(rows, folds, of_folds)
+            if also is not None:
+                last = heads[(i + 1) * len(tried) - 1]
+                logits = np.concatenate([logits, last.logits(also.X)])
+            predicted = logits.argmax(axis=1).astype(np.min_scalar_type(logits.shape[1] - 1))
+            found[alpha] = margins(logits, y_index), predicted
+        return found
+
+    judged = groups >= 0
+
+    def score(alpha: float) -> float:
+        right = outcomes()[alpha][0] > 0
+        total = np.bincount(groups[judged], weights=mass[judged])
+        hits = np.bincount(groups[judged], weights=(mass * right)[judged])
+        shares = np.sort(hits[total > 0] / total[total > 0])
+        mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
+        return round(float(mean), 12)  # the order of a sum must not break a tie
+
+    untold = folds is None or len(alphas) == 1
+    best = middle_of(alphas) if untold else max(alphas, key=score)
+    return Tuned(best, y_index, mass, lambda alpha: fit([weight], [alpha])[0], outcomes)
+
+
 LEAST_ERRORS = 10
 """Smallest number of errors of a class that counts as evidence."""
 ERROR_RECOVERY = 0.08
@@ -440,91 +549,54 @@ _NEIGHBOURS = 10
 _CONFIDENCE = 0.99
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Predictions of a head on samples that it was not fitted on."""
-
-    margin: Array
-    wrong: Array
-    predicted: Array | None = None
-
-    @classmethod
-    def of(cls, logits: Array, y_index: Array) -> Outcome:
-        """Outcome of logits (N, C), compared with the true classes."""
-        rows, others = np.arange(len(logits)), np.array(logits, dtype=float)
-        others[rows, y_index] = -np.inf
-        margin = np.asarray(logits[rows, y_index] - others.max(axis=1))
-        predicted = logits.argmax(axis=1).astype(np.min_scalar_type(logits.shape[1] - 1))
-        return cls(margin, np.asarray(predicted != y_index), predicted)
-
-    def and_of(self, other: Outcome) -> Outcome:
-        """Outcome of these samples, followed by others."""
-        return Outcome(
-            np.concatenate([self.margin, other.margin]), np.concatenate([self.wrong, other.wrong])
-        )
+def margins(logits: Array, y_index: Array) -> Array:
+    """Logit of the true class minus the largest other one; above 0 only for right predictions."""
+    rows, others = np.arange(len(logits)), np.array(logits, dtype=float)
+    others[rows, y_index] = -np.inf
+    margin = logits[rows, y_index] - others.max(axis=1)
+    right = logits.argmax(axis=1) == y_index  # of equal logits, the first is predicted
+    return np.asarray(np.where(right, np.maximum(margin, np.finfo(float).tiny), margin))
 
 
-@dataclass(frozen=True)
-class ErrorRecovery:
-    """Share of a head's errors that another fixes, with a 99 % lower bound."""
-
-    # Both are NaN if too few classes have enough errors.
-
-    share: float
-    low: float
-
-
-@dataclass(frozen=True)
-class CellsTried:
-    """Error recovery by balancing the class × correctness groups of a baseline's errors."""
-
-    error_recovery: float
-    beside: float
-
-    @classmethod
-    def of(
-        cls, y_index: Array, weight: Array, reference: Outcome, plain: Outcome, cells: Outcome
-    ) -> CellsTried:
-        """Compare the outcomes of three heads on samples that none of them saw."""
-        return cls(
-            error_recovery_rate(y_index, reference, cells, weight).low,
-            error_recovery_rate(y_index, plain, cells, weight, matched=False).low,
-        )
-
-    @property
-    def worth_it(self) -> bool:
-        """Whether errors are evidence of bias rather than noise."""
-        return self.error_recovery >= ERROR_RECOVERY and self.beside >= BESIDE
+def errors_are_evidence(
+    y_index: Array, weight: Array, reference: Array, plain: Array, balanced: Array
+) -> tuple[bool, float, float]:
+    """Whether errors are evidence of bias, and the error recovery rates that tell so."""
+    # Margins of three heads on samples that none of them saw: of a baseline, of class-balanced
+    # retraining with its own penalty, and of balancing the baseline's errors.
+    of_reference = error_recovery_rate(y_index, reference, balanced, weight)
+    of_plain = error_recovery_rate(y_index, plain, balanced, weight, matched=False)
+    return of_reference >= ERROR_RECOVERY and of_plain >= BESIDE, of_reference, of_plain
 
 
 def error_recovery_rate(
-    y_index: Array, before: Outcome, after: Outcome, weight: Array, *, matched: bool = True
-) -> ErrorRecovery:
-    r"""Share of a head's errors that another gets right, minus the share that it loses."""
+    y_index: Array, before: Array, after: Array, weight: Array, *, matched: bool = True
+) -> float:
+    r"""Share of a head's errors that another fixes, minus the share that it loses: 99 % bound."""
     # For each class, with errors E and correct samples R of the first head: 1/|E| Σ over n in E of
     # ( a_n - b_n ). Here a_n says whether the second head is right, and b_n is the share of samples
     # of R that it gets wrong. With `matched`, only samples of R as far from the first head's
     # boundary as n count. A head that only moves the boundary, or changes at random, changes
     # samples near the boundary alike on both sides, so matching counts that as nothing. The result
-    # is the mean over the classes with at least `LEAST_ERRORS` errors. There must be two such
-    # classes, and half of all; else all samples count as one class, without matching.
+    # is the mean over the classes with at least `LEAST_ERRORS` errors, minus 2.3 standard errors.
+    # There must be two such classes, and half of all; else all samples count as one class, without
+    # matching. If that has too few errors, too, the result is NaN.
     shares, variances = list[float](), list[float]()
     n_classes = int(y_index.max()) + 1
     for label in range(n_classes):
         of_class = (y_index == label) & (weight > 0)
         wrong, right = (
-            np.flatnonzero(of_class & before.wrong),
-            np.flatnonzero(of_class & ~before.wrong),
+            np.flatnonzero(of_class & (before <= 0)),
+            np.flatnonzero(of_class & (before > 0)),
         )
         if min(len(wrong), len(right)) < LEAST_ERRORS:
             continue
-        lost = after.wrong[right]
+        lost = after[right] <= 0
         if matched:
-            distance = before.margin[right]
-            lost_for = _lost_as_far(distance, lost, weight[right], -before.margin[wrong])
+            lost_for = _lost_as_far(before[right], lost, weight[right], -before[wrong])
         else:
             lost_for = np.full(len(wrong), np.average(lost, weights=weight[right]))
-        fixed = float(np.average(~after.wrong[wrong], weights=weight[wrong]))
+        fixed = float(np.average(after[wrong] > 0, weights=weight[wrong]))
         given_up = float(np.average(lost_for, weights=weight[wrong]))
         n_wrong, n_right = _effective(weight[wrong]), _effective(weight[right])
         n_lost = min(n_wrong, n_right) if matched else n_right
@@ -533,10 +605,9 @@ def error_recovery_rate(
     if len(shares) < max(min(2, n_classes), n_classes / 2):
         if not matched and n_classes > 1:
             return error_recovery_rate(np.zeros_like(y_index), before, after, weight, matched=False)
-        return ErrorRecovery(float("nan"), float("nan"))
+        return float("nan")
     deviation = float(np.sqrt(np.sum(variances)) / len(shares))
-    share = float(np.mean(shares))
-    return ErrorRecovery(share, share - float(norm.ppf(_CONFIDENCE)) * deviation)
+    return float(np.mean(shares)) - float(norm.ppf(_CONFIDENCE)) * deviation
 
 
 def _lost_as_far(distance: Array, lost: Array, weight: Array, at: Array) -> Array:
@@ -668,131 +739,91 @@ def _factors(shares: Array, mass: Array) -> Array:
     return np.asarray(factor)
 
 
-ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
-"""Candidate ridge weights, in a wide range.
+def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
+    """P-value of the number of validation errors, in a class or in all, without a shift."""
+    n_classes = int(train.y_index.max()) + 1
+    n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
+    n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
+    n, bad = np.maximum(n_train + n_validation, 1), bad_train + bad_validation
+    in_a_class = hypergeom.sf(bad_validation - 1, n, bad, n_validation)
+    expected = bad * n_validation / n
+    variance = expected * (1 - bad / n) * (n - n_validation) / np.maximum(n - 1, 1)
+    spread = np.sqrt(variance.sum())
+    excess = (bad_validation - expected).sum() / spread if spread > 0 else 0.0
+    return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
 
-Networks keep what they neglect in directions of little variance, which a head can use only with a
-weak penalty.
-"""
-ERM_ALPHA = 0.1
-"""Without class weights a stronger penalty makes a head predict the larger class."""
-AS_GOOD = 0.04
-"""A baseline has the strongest penalty whose mean class error is within this of the best.
 
-A stronger penalty makes errors that say nothing about the data. A weaker one memorises exceptions
-to the shortcut.
-"""
+def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
+    """Numbers of rows and errors of each class, as whole numbers for an exact test."""
+    # Weights count relative to their mean: their scale has no meaning.
+    present = rows.weight[rows.weight > 0]
+    relative = rows.weight / (present.mean() if len(present) else 1.0)
+    return [
+        np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
+        for weight in (relative, relative * wrong)
+    ]
+
+
+_ROWS = 2000  # rows that are tested
+_LEAST_ROWS = 20  # with fewer rows the scale is unknown
+_NEAR = 0.3  # difference from mean 0 and deviation 1 of a standardised sample
+_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, if that is standardised
+_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and if it is not: no shift of a distribution is so large
+
+
+def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
+    """Warn if the columns of the two sets have different scales."""
+    # A pipeline's scaler transforms X, but not an array that is passed along to a later step, and
+    # nothing else would show the mistake: the head decides by neurons that the scale makes large. A
+    # standardised X reveals it.
+    if min(len(X), len(X_val)) < _LEAST_ROWS:
+        return
+    train, validation = _Look.at(X), _Look.at(X_val)
+    non_constant = train.std > 0
+    if not non_constant.any():
+        return
+    shift = float(
+        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
+    )
+    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
+    scaled, other = (train, validation) if train.standardized else (validation, train)
+    most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
+    # After a ReLU nothing is negative; centred data are negative in nearly every column.
+    signs = (
+        scaled.standardized
+        and (other.low >= 0).all()
+        and (scaled.low[non_constant] < 0).mean() > 0.5
+    )
+    if shift <= most and 1 / widest <= ratio <= widest and not signs:
+        return
+    warn(
+        f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
+        f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
+        f"Transform {name} like X; a Pipeline does so only with metadata routing and "
+        f"transform_input=['{name}'].",
+        UserWarning,
+    )
 
 
 @dataclass(frozen=True)
-class PenaltyPath:
-    """Some penalties, and the best one."""
+class _Look:
+    """Mean, standard deviation and minimum of each column."""
 
-    alpha: float
-    outcomes: dict[float, Outcome]
+    mean: Array
+    std: Array
+    low: Array
+
+    @classmethod
+    def at(cls, X: Array) -> _Look:
+        rows = np.asarray(X[:: -(-len(X) // _ROWS)], dtype=np.float64)
+        return cls(rows.mean(axis=0), rows.std(axis=0), rows.min(axis=0))
 
     @property
-    def outcome(self) -> Outcome | None:
-        """Outcome of the best penalty."""
-        return self.outcomes.get(self.alpha)
-
-    def strongest(self, y_index: Array, weight: Array, *, most: float, within: float) -> float:
-        """Largest penalty whose mean class error is within ``within`` of the smallest."""
-        if not self.outcomes:
-            return self.alpha
-        mass = np.bincount(y_index, weights=weight)
-        errors = {
-            alpha: float((np.bincount(y_index, weights=weight * outcome.wrong) / mass).mean())
-            for alpha, outcome in self.outcomes.items()
-        }
-        limit = min(errors.values()) + within
-        good = [alpha for alpha, error in errors.items() if error <= limit]
-        return max((alpha for alpha in good if alpha <= most), default=min(good))
-
-
-def checked_alphas(alphas: Any) -> list[float]:
-    """Ridge weights, the largest first."""
-    try:
-        values = np.asarray(alphas, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"alphas must be positive numbers; got {alphas!r}.") from error
-    if not values.size or not (np.isfinite(values) & (values > 0)).all():
-        raise InputError(f"alphas must be positive numbers, at least one; got {alphas!r}.")
-    return sorted(values.tolist(), reverse=True)
-
-
-def penalty_path(
-    fit: Callable[[Rows, Sequence[Array], Sequence[float]], Sequence[LinearHead]],
-    rows: Rows,
-    weight: Array,
-    cells: Array,
-    *,
-    also: Rows | None = None,
-    alphas: Sequence[float] = ALPHAS,
-    worse_half: bool,
-    n_splits: int = 5,
-    seed: int = 0,
-    outcomes: bool = True,
-) -> PenaltyPath:
-    """Choose the ridge weight with the best cross-validated accuracy over groups."""
-    alphas = checked_alphas(alphas)
-    folds = folds_over_cells(rows, cells[: len(rows.weight)], n_splits, seed)
-    if folds is None or (len(alphas) == 1 and not outcomes):
-        return PenaltyPath(middle_of(alphas), {})
-
-    y_index, mass = rows.y_index, rows.weight
-    if also is not None:
-        y_index = np.concatenate([y_index, also.y_index])
-        mass = np.concatenate([mass, also.weight])
-
-    tried = [without(weight, train) for train, _ in folds]
-    tried += [weight] if also is not None else []  # the head of all rows evaluates the others
-    heads = fit(
-        rows, [w for _ in alphas for w in tried], [alpha for alpha in alphas for _ in tried]
-    )
-
-    def outcome_of(path_heads: Sequence[LinearHead]) -> Outcome:
-        logits, _ = logits_of_folds(rows, folds, path_heads[: len(folds)])
-        if also is not None:
-            logits = np.concatenate([logits, path_heads[-1].logits(also.X)])
-        return Outcome.of(logits, y_index)
-
-    judged = cells >= 0
-
-    def score(outcome: Outcome) -> float:
-        total = np.bincount(cells[judged], weights=mass[judged])
-        hits = np.bincount(cells[judged], weights=(mass * ~outcome.wrong)[judged])
-        shares = np.sort(hits[total > 0] / total[total > 0])
-        mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
-        return round(float(mean), 12)  # the order of a sum must not break a tie
-
-    by_alpha = {
-        alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
-        for i, alpha in enumerate(alphas)
-    }
-    return PenaltyPath(max(alphas, key=lambda alpha: score(by_alpha[alpha])), by_alpha)
-
-
-def middle_of(alphas: Sequence[float]) -> float:
-    """The ridge weight for too few samples to choose one: the one nearest to 1."""
-    return min(alphas, key=lambda alpha: abs(np.log(alpha)))
-
-
-def folds_over_cells(rows: Rows, cells: Array, n_splits: int, seed: int) -> list[Fold] | None:
-    """Folds stratified by group; None if the smallest group is too small."""
-    sizes = np.bincount(cells[(cells >= 0) & (rows.weight > 0)])
-    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
-    if n_splits < 2:
-        return None
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    strata = _strata(cells, rows.y_index)
-    return list(splitter.split(strata, strata))
-
-
-def _strata(cells: Array, y_index: Array) -> Array:
-    """Groups; samples in no group join one of their class."""
-    strata = cells.copy()
-    for label in np.unique(y_index[cells < 0]):
-        of_class = y_index == label
-        strata[of_class & (cells < 0)] = cells[of_class].max()
-    return strata
+    def standardized(self) -> bool:
+        """Whether means are near 0 and deviations near 1, in half of the non-constant columns."""
+        non_constant = self.std > 0
+        return bool(
+            non_constant.any()
+            and np.median(np.abs(self.mean[non_constant])) < _NEAR
+            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
+        )

@@ -87,14 +87,7 @@ def test_a_second_writer_of_a_store_is_refused(windows, folder):  # noqa: F811
         raise AssertionError("both write")
 
 
-def test_results_are_written_and_replaced(windows, folder):  # noqa: F811
-    for extra in ([], ["--force"]):
-        run(
-            "audit", folder / "model.onnx", folder / "validation.npz", "-o", folder / "seen", *extra
-        )
-    assert (folder / "seen" / "audit.html").is_file()
-
-
+@pytest.mark.more
 def test_results_from_stores_are_written_and_replaced(windows, folder):  # noqa: F811
     stores = {part: folder / f"z_{part}" for part in ("train", "validation")}
     for part, store in stores.items():
@@ -131,13 +124,6 @@ def test_a_model_with_external_data_is_written_and_replaced(windows, zoo, tmp_pa
     with pytest.raises(VerificationError):  # and not that its temporary folder is in use
         save_verified(debiased, tmp_path / "wrong.onnx", head=other, **options)
     assert not list(tmp_path.glob("wrong*"))
-
-
-def test_a_model_that_holds_its_small_weights_leaves_no_file_for_them(zoo, tmp_path):
-    model = FrozenModel.load(zoo.save_external(zoo.classifier(K), tmp_path / "m.onnx"))
-    (tmp_path / "new").mkdir()
-    model.save(tmp_path / "new" / "new.onnx")
-    assert os.listdir(tmp_path / "new") == ["new.onnx"]
 
 
 def test_a_rename_is_tried_again_while_another_program_looks(monkeypatch, tmp_path):

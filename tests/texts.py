@@ -6,7 +6,8 @@ import numpy as np
 import tokenizers
 from onnx import TensorProto, helper
 
-from ntkit import FrozenModel
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit.extraction import TextPreprocessing, Texts
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "un", "##able",
          "##s", "run", "##ning", ",", "."]  # fmt: skip
@@ -61,3 +62,15 @@ def text_model(
         helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
     )
     return FrozenModel.load(path, embedding="hidden", pooling="mean")
+
+
+def text_classifier(folder, texts, target, classes=("cat", "dog")):
+    """A model that predicts a target of 0 and 1 from these texts, and the texts as its inputs."""
+    backbone = text_model(folder)
+    word_pieces().save(str(folder / "tokenizer.json"))
+    X = Texts(texts, TextPreprocessing.for_model(backbone))
+    Z = OnnxEmbedder(backbone, device="cpu").transform(X)
+    weights = 10 * np.linalg.lstsq(Z - Z.mean(axis=0), target - 0.5, rcond=None)[0]
+    head = LinearHead(weights[None], [-weights @ Z.mean(axis=0)], classes)
+    backbone.with_head(head).save(folder / "classifier.onnx")
+    return FrozenModel.load(folder / "classifier.onnx"), X

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -144,7 +144,7 @@ class AFRClassifier(ValidatedClassifier):
 
         doubt = softmax(original.logits(reweight.X).astype(np.float64), axis=1)
         p_true = doubt[np.arange(len(doubt)), reweight.y_index]
-        prior = self._balanced(reweight)
+        prior = reweight.balanced()
         with np.errstate(divide="ignore"):  # logarithms, so that weights do not underflow for any γ
             mu = softmax(np.log(prior) - self.gamma * p_true)
 
@@ -171,7 +171,7 @@ class AFRClassifier(ValidatedClassifier):
         held_index = split[1]
         weight = rows.weight.copy()
         weight[held_index] = 0  # weight 0, without a copy of the embeddings
-        return Rows(rows.X, rows.y_index, weight), rows.take(held_index), held_index
+        return replace(rows, weight=weight), rows.take(held_index), held_index
 
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for the difference from the original head, whose logits are fixed."""

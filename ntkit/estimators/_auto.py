@@ -22,23 +22,21 @@ from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
-    AS_GOOD,
     BESIDE,
     ERROR_RECOVERY,
     LEAST_ERRORS,
-    CellsTried,
-    Outcome,
-    PenaltyPath,
     Rows,
     Study,
+    Tuned,
     checked_alphas,
     class_error_rates,
     correctness_balanced,
     correctness_groups,
     error_recovery_rate,
+    errors_are_evidence,
     group_balanced,
     judged_groups,
-    penalty_path,
+    margins,
     shift_pvalue,
 )
 
@@ -59,39 +57,41 @@ DONE = {
 
 def learns(
     rows: Rows,
-    unseen: Outcome,
-    plain: Outcome | None,
-    cells: Outcome | None,
+    unseen: Array,
+    plain: Array | None,
+    cells: Array | None,
     least: int,
     n_classes: int,
 ) -> tuple[bool, float, str]:
     """Step 3 of ``auto``: whether balancing class × correctness groups learns errors, not noise."""
     # Also returns the lower bound of the error recovery rate (or NaN), and the reason.
-    n_errors = np.bincount(rows.y_index[unseen.wrong & (rows.weight > 0)])
+    n_errors = np.bincount(rows.y_index[(unseen <= 0) & (rows.weight > 0)])
     enough = int((n_errors >= least).sum()) >= max(2, n_classes / 2)
-    errors = class_error_rates(rows, unseen.wrong)
+    errors = class_error_rates(rows, unseen <= 0)
     rate = (
         f"The class-balanced baseline misclassifies {100 * errors.mean():.1f} % of each class "
         "on average"
     )
-    tried = None
+    worth_it, recovery, beside = False, float("nan"), float("nan")
     if enough and plain is not None and cells is not None:
-        tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
-    if tried is None or np.isnan(tried.error_recovery):
+        worth_it, recovery, beside = errors_are_evidence(
+            rows.y_index, rows.weight, unseen, plain, cells
+        )
+    if np.isnan(recovery):
         lacking = f"fewer than two classes, or half of them, have {least} errors"
         return False, float("nan"), f"{rate}. But {lacking}: too few to distinguish bias from noise"
-    share = f"{100 * max(0.0, tried.error_recovery):.0f} %"
-    if tried.error_recovery < ERROR_RECOVERY:
+    share = f"{100 * max(0.0, recovery):.0f} %"
+    if recovery < ERROR_RECOVERY:
         why = (
             f"Balancing correct and misclassified samples fixes {share} of these errors (lower "
             f"bound), less than {100 * ERROR_RECOVERY:.0f} %, so they may be noise"
         )
-    elif not tried.worth_it:
+    elif not worth_it:
         left = (
             "of the errors that class-balanced retraining with another penalty leaves, it fixes "
             f"less than {100 * BESIDE:.0f} % (lower bound), so they may be noise"
         )
-        if np.isnan(tried.beside):
+        if np.isnan(beside):
             left = (
                 "class-balanced retraining with another penalty leaves fewer than "
                 f"{LEAST_ERRORS} errors, too few to tell"
@@ -105,7 +105,7 @@ def learns(
             "on unseen samples. Noise cannot be fixed like this, so the errors have a pattern that "
             "the head has not learned"
         )
-    return tried.worth_it, tried.error_recovery, f"{rate}. {why}"
+    return worth_it, recovery, f"{rate}. {why}"
 
 
 _LEARNED_VALIDATION = 0.25
@@ -282,17 +282,17 @@ class AutoDebiasClassifier(ValidatedClassifier):
         if study.values is None and self.recipe == GROUPS:
             raise InputError(f"recipe={self.recipe!r} needs attributes; pass them.")
         # Standardising the embeddings only changes the units of the penalty.
-        self._gains = 1 / train.deviations
+        self._gains = train.gains
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(np.iinfo(np.int32).max))
 
         alpha, unseen = self._reference(train)
-        reference = self._head_with(alpha, train, self._balanced(train))
+        reference = self._head_with(alpha, train, train.balanced())
         self.baseline_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
         self.baseline_alpha_ = alpha
         if unseen is None:  # too few samples for folds
-            unseen = Outcome.of(reference.logits(train.X), train.y_index)
-        self.class_errors_ = class_error_rates(train, unseen.wrong)
+            unseen = margins(reference.logits(train.X), train.y_index)
+        self.class_errors_ = class_error_rates(train, unseen <= 0)
         self.shift_pvalue_ = self.validation_error_recovery_ = self.error_recovery_ = float("nan")
         self._hint = ""
         self.values_ = study.values if self.recipe == GROUPS else None
@@ -304,14 +304,14 @@ class AutoDebiasClassifier(ValidatedClassifier):
         if validation is None:
             self._decide(train, unseen, train)
             return
-        unseen_validation = Outcome.of(reference.logits(validation.X), validation.y_index)
+        unseen_validation = margins(reference.logits(validation.X), validation.y_index)
         if self._takes_validation(train, unseen, validation, unseen_validation):
-            path = self._path(validation, outcomes=False)
-            self._retrain(VALIDATION, validation, self._balanced(validation), path)
+            path = self._path(validation)
+            self._retrain(VALIDATION, validation, validation.balanced(), path)
         elif self._held_alone():
             self._decide(validation, self._unseen(validation, unseen_validation), study.both)
         else:
-            self._decide(study.both, unseen.and_of(unseen_validation), study.both)
+            self._decide(study.both, np.append(unseen, unseen_validation), study.both)
 
     def _held_alone(self) -> bool:
         """Whether step 3 leaves out the training set because the network may have memorised it."""
@@ -319,10 +319,10 @@ class AutoDebiasClassifier(ValidatedClassifier):
         return self.recipe == VALIDATION_CELLS or (self.recipe == "auto" and memorised)
 
     def _takes_validation(
-        self, train: Rows, unseen: Outcome, validation: Rows, unseen_validation: Outcome
+        self, train: Rows, unseen: Array, validation: Rows, unseen_validation: Array
     ) -> bool:
         """Step 2: whether the validation set is better balanced."""
-        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, validation, unseen_validation.wrong)
+        self.shift_pvalue_ = shift_pvalue(train, unseen <= 0, validation, unseen_validation <= 0)
         errs_more = (
             "The class-balanced baseline errs more on the validation set than on the training set "
             f"(p = {self.shift_pvalue_:.0e}, below {self.shift_level:g})"
@@ -337,12 +337,11 @@ class AutoDebiasClassifier(ValidatedClassifier):
         if self.frozen_backbone:
             self.reason_ = f"{errs_more}. The network cannot have memorised the training set"
             return True
-        after = self._path(validation).outcome
+        after = self._path(validation).margin
         if after is not None:
-            error_recovery = error_recovery_rate(
+            self.validation_error_recovery_ = error_recovery_rate(
                 validation.y_index, unseen_validation, after, validation.weight
             )
-            self.validation_error_recovery_ = error_recovery.low
         if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
                 f"{errs_more}. Retraining on the validation set fixes at least "
@@ -357,36 +356,35 @@ class AutoDebiasClassifier(ValidatedClassifier):
         )
         return False
 
-    def _reference(self, rows: Rows) -> tuple[float, Outcome | None]:
+    def _reference(self, rows: Rows) -> tuple[float, Array | None]:
         """Penalty and cross-fitted outcome of a class-balanced baseline of these rows."""
         if self.baseline_alpha is not None:
-            alpha = float(self.baseline_alpha)
-            return alpha, self._path(rows, alphas=[alpha]).outcome
-        path = self._path(rows)
-        alpha = path.strongest(rows.y_index, rows.weight, most=1.0, within=AS_GOOD)
-        return alpha, path.outcomes.get(alpha)
+            path = self._path(rows, alphas=[float(self.baseline_alpha)])
+        else:
+            path = self._path(rows).strongest()
+        return path.alpha, path.margin
 
-    def _unseen(self, validation: Rows, otherwise: Outcome) -> Outcome:
+    def _unseen(self, validation: Rows, otherwise: Array) -> Array:
         """Cross-fitted outcome of a class-balanced baseline on the validation set."""
         # The baseline of the training set errs on all new samples if the network memorised that
         # set.
         self.baseline_alpha_, unseen = self._reference(validation)
-        return unseen or otherwise
+        return otherwise if unseen is None else unseen
 
-    def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
+    def _decide(self, rows: Rows, unseen: Array, every: Rows) -> None:
         """Steps 3 and 4: balance the groups of ``rows``, or else the classes of all rows."""
         # `rows` is the validation set alone if more errors on it show that the network may have
         # memorised the training set, wrong labels included. `unseen` is the outcome of a
         # class-balanced baseline.
-        balanced, wrong, asked = self._balanced(rows), unseen.wrong, self.recipe != "auto"
+        balanced, wrong, asked = rows.balanced(), unseen <= 0, self.recipe != "auto"
         if self.recipe == BALANCED:
             self.reason_ = "You chose it"
-            path = self._path(every, outcomes=False)
-            self._retrain(BALANCED, every, self._balanced(every), path)
+            path = self._path(every)
+            self._retrain(BALANCED, every, every.balanced(), path)
             return
         weight = correctness_balanced(balanced, rows.y_index, wrong)
         cells = correctness_groups(rows.y_index, wrong, rows.weight)
-        path = self._path(rows, weight, cells, outcomes=not asked)
+        path = self._path(rows, weight, cells)
         by_cells = CELLS if rows is every else VALIDATION_CELLS
         if asked:
             self.reason_ = "You chose it"
@@ -397,19 +395,19 @@ class AutoDebiasClassifier(ValidatedClassifier):
         # well.
         least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
         learned, self.error_recovery_, self.reason_ = learns(
-            rows, unseen, plain.outcome, path.outcome, least, len(self.classes_)
+            rows, unseen, plain.margin, path.margin, least, len(self.classes_)
         )
         if learned:
             self._retrain(by_cells, rows, weight, path)
             return
         if every is not rows:
-            plain = self._path(every, outcomes=False)
-        self._retrain(BALANCED, every, self._balanced(every), plain)
+            plain = self._path(every)
+        self._retrain(BALANCED, every, every.balanced(), plain)
 
-    def _retrain(self, recipe: str, rows: Rows, weight: Array, path: PenaltyPath) -> None:
+    def _retrain(self, recipe: str, rows: Rows, weight: Array, path: Tuned) -> None:
         self.recipe_, self.alpha_ = recipe, path.alpha
         self.reason_ = f"{self.reason_}: {DONE[recipe]}.{self._hint}"
-        self._set_head(self._head_with(path.alpha, rows, weight))
+        self._set_head(path.head)
 
     def _path(
         self,
@@ -418,35 +416,29 @@ class AutoDebiasClassifier(ValidatedClassifier):
         cells: Array | None = None,
         *,
         worse_half: bool = False,
-        outcomes: bool = True,
         alphas: Sequence[float] | None = None,
-    ) -> PenaltyPath:
+    ) -> Tuned:
         """Penalties by class with class-balanced weights, or by the given groups."""
-        return penalty_path(
-            self._heads_with,
+        return self._tuned(
             rows,
-            self._balanced(rows) if weight is None else weight,
-            2 * rows.y_index if cells is None else cells,
+            rows.balanced() if weight is None else weight,
+            cells,
+            gains=self._gains,
             alphas=self._alphas if alphas is None else alphas,
             worse_half=worse_half or cells is None,
             n_splits=self.cv,
             seed=self._seed,
-            outcomes=outcomes,
         )
 
-    def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, PenaltyPath]:
+    def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, Tuned]:
         """Weights that balance class × value, and penalties by these groups."""
         weight = group_balanced(rows.weight, rows.y_index, sides)
         groups = judged_groups(rows.weight, rows.y_index, sides)
-        return weight, self._path(rows, weight, groups, worse_half=True, outcomes=False)
+        return weight, self._path(rows, weight, groups, worse_half=True)
 
     def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
-        return self._heads_with(rows, [weight], [alpha])[0]
-
-    def _heads_with(
-        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
-    ) -> list[FittedHead]:
-        return self._ridge_heads(rows, weights, alphas, self._gains)
+        options = {"gains": self._gains, **self._solver_options()}
+        return rows.ridge_heads([weight], [alpha], **options)[0]
 
 
 def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:

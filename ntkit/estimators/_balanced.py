@@ -67,7 +67,7 @@ class BalancedClassifier(StudyClassifier):
 
     def _learn(self, study: Study) -> None:
         rows = study.train
-        self._set_head(self._fit_head(rows, self._balanced(rows, self.class_weight)))
+        self._set_head(self._fit_head(rows, rows.balanced(self.class_weight)))
 
 
 @documented
@@ -134,7 +134,7 @@ def retrain_head(
     rows = clf._rows(X, y, sample_weight)
     _check_class_weight(class_weight, clf.classes_)
     gains = None if suppressed is None else 1.0 - _mask(suppressed, rows.X.shape[1])
-    weight = clf._balanced(rows, class_weight)
+    weight = rows.balanced(class_weight)
     fitted = clf._solved(rows.X, rows.y_index, weight, C=C, gains=gains)
     return LinearHead(fitted.coef, fitted.intercept, clf.classes_)
 

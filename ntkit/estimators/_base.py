@@ -23,7 +23,7 @@ from ntkit.estimators._scaled_head import NotFoldableError, ScaledHead, flat_ste
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
-from ntkit.study import Rows, Study, class_weighted, warn_of_another_scale
+from ntkit.study import Rows, Study, Tuned, tuned, warn_of_another_scale
 
 _PROBES = 16
 _USE = (
@@ -309,23 +309,12 @@ class LastLayerClassifier(LinearHeadClassifier):
         Cs: Sequence[float] | None = None,
     ) -> list[FittedHead]:
         """Fit one head for each set of weights of the same rows, all at once."""
-        return rows.heads(
-            weights,
-            classes=self.classes_,
-            Cs=[self.C] * len(weights) if Cs is None else Cs,
-            gains=gains,
-            **self._solver_options(),
-        )
+        Cs = [self.C] * len(weights) if Cs is None else Cs
+        return rows.heads(weights, Cs, gains=gains, **self._solver_options())
 
-    def _ridge_heads(
-        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float], gains: Array
-    ) -> list[FittedHead]:
-        """Fit a head for each ridge weight on the mean loss."""
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return LastLayerClassifier._fit_heads(self, rows, weights, gains=gains, Cs=Cs)
-
-    def _balanced(self, rows: Rows, class_weight: Any = "balanced") -> Array:
-        return class_weighted(rows.weight, rows.y_index, self.classes_, class_weight)
+    def _tuned(self, rows: Rows, weight: Array, groups: Array | None = None, **how: Any) -> Tuned:
+        """Choose a penalty for weighted rows with the estimator's solver."""
+        return tuned(rows, weight, groups, **self._solver_options(), **how)
 
     def _solver_options(self) -> dict[str, Any]:
         device = resolve_device(self.device)
@@ -357,7 +346,7 @@ class LastLayerClassifier(LinearHeadClassifier):
                 f"The class {self.classes_[empty].tolist()[0]!r} has no sample of positive weight; "
                 "add samples or remove the class."
             )
-        return Rows(X, y_index, weight)
+        return Rows(X, y_index, weight, self.classes_)
 
     def _validation_rows(
         self, X: Any, y: Any, sample_weight: Any, dtype: Any, *, train: Rows | None = None
@@ -375,7 +364,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         X = np.asarray(X, dtype=dtype)
         if train is not None:
             warn_of_another_scale(train.X, X)
-        return Rows(X, np.searchsorted(self.classes_, y), weight)
+        return Rows.of(X, y, weight=weight, classes=self.classes_)
 
     def _changed_copies(self, X_changed: Any, X: Array) -> Array:
         """Check changed copies of rows, (N, R, D), NaN for a missing copy, and their scale."""
@@ -438,7 +427,7 @@ class StudyClassifier(LastLayerClassifier):
         if changed is not None and validation is not None:
             none = np.full((len(validation.weight), *changed.shape[1:]), np.nan, changed.dtype)
             changed = np.concatenate([changed, none])
-        return Study(self.classes_, train, validation, changed=changed)
+        return Study(train, validation, changed=changed)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -173,7 +173,7 @@ class EVaLSClassifier(ValidatedClassifier):
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int
     ) -> Iterator[tuple[float, FittedHead, bool]]:
         """Fit one L1 head per C, the strongest penalty first, and return whether it converged."""
-        scaled = Rows(scaler.transform(rows.X), rows.y_index, rows.weight)
+        scaled = replace(rows, X=scaler.transform(rows.X))
         options: dict[str, Any] = {"classes": self.classes_, "tol": self.tol}
         options["max_iter"] = self.max_iter
         head: FittedHead | None = None

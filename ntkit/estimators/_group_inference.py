@@ -13,7 +13,6 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -26,7 +25,7 @@ from ntkit.estimators._base import checked_weight
 from ntkit.estimators._l1_head import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.solver import rows_per_chunk
-from ntkit.study import Rows, scaler_of
+from ntkit.study import Rows, scaler_of, stratified_folds
 
 _MAX_ITER = 500
 _TOL = 1e-8
@@ -112,7 +111,7 @@ def scaled_features(X: Any) -> ScaledFeatures:
     if sparse.issparse(X):
         largest = abs(X).max(axis=0).toarray().ravel()
         return ScaledFeatures(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
-    scaler = scaler_of(Rows(X, np.zeros(len(X), dtype=int), np.ones(len(X))))
+    scaler = scaler_of(Rows.of(X))
     return ScaledFeatures(X, scaler.mean_, scaler.scale_)
 
 
@@ -176,8 +175,7 @@ class Known:
             np.stack([self.y_index, self.a_index]), axis=1, return_inverse=True, return_counts=True
         )
         strata = cell.reshape(-1) if sizes.min() >= n_splits else self.a_index
-        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-        return list(splitter.split(strata, strata))
+        return stratified_folds(strata, n_splits, seed)
 
 
 @dataclass(frozen=True)

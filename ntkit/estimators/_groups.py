@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -29,7 +28,7 @@ from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, penalty_path, scaler_of
+from ntkit.study import Rows, scaler_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it
 _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are independent of the class
@@ -163,7 +162,7 @@ def completed_groups(
             "(groups=y) may be far better.",
             UserWarning,
         )
-    complete = Rows(rows.X, rows.y_index, weight)
+    complete = replace(rows, weight=weight)
     if len(kept) < n:
         complete, labelled, y = complete.take(kept), labelled.take(kept), y[kept]
     if attribute is None:
@@ -376,17 +375,10 @@ class DFRClassifier(GroupedClassifier):
             self.C_ = self.C
             self._set_head(self._fit_head(rows, balanced))
             return
-        gains = 1 / rows.deviations
-
-        def fit(
-            rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
-        ) -> Sequence[LinearHead]:
-            return self._ridge_heads(rows, weights, alphas, gains)
-
         seed = _seed(check_random_state(self.random_state))
-        path = penalty_path(fit, rows, balanced, group, worse_half=True, seed=seed, outcomes=False)
-        self.C_ = 1 / (float(balanced.sum()) * path.alpha)
-        self._set_head(self._fit_head(rows, balanced, gains=gains, C=self.C_))
+        chosen = self._tuned(rows, balanced, group, worse_half=True, seed=seed)
+        self.C_ = 1 / (float(balanced.sum()) * chosen.alpha)
+        self._set_head(chosen.head)
 
     def _checked_Cs(self) -> Array:
         Cs = np.asarray(self.Cs, dtype=np.float64)
@@ -466,7 +458,7 @@ class DFRClassifier(GroupedClassifier):
 
 
 def _scaled(rows: Rows, scaler: StandardScaler) -> Rows:
-    return Rows(scaler.transform(rows.X), rows.y_index, rows.weight)
+    return replace(rows, X=scaler.transform(rows.X))
 
 
 def _seed(rng: np.random.RandomState) -> int:

@@ -28,7 +28,7 @@ from ntkit.study import (
     Study,
     checked_alphas,
     class_weighted,
-    folds_over_cells,
+    folds_over,
     group_balanced,
     judged_groups,
     logits_of_folds,
@@ -59,7 +59,7 @@ class RowsAndCopies:
         if not len(of):
             return alone
         mass = both.weight[of] / np.bincount(of)[of]
-        copies = Rows(study.changed[of, copy], both.y_index[of], mass)
+        copies = Rows(study.changed[of, copy], both.y_index[of], mass, both.classes)
         return cls(both.and_then(copies), np.append(alone.of, of), np.arange(n + len(of)) >= n)
 
     @cached_property
@@ -345,7 +345,7 @@ class InvariantClassifier(ValidatedClassifier):
         if study.folds is None:
             rng = check_random_state(self.random_state)
             seed = int(rng.randint(np.iinfo(np.int32).max))
-            folds = folds_over_cells(study.train, cells[:n], 5, seed)
+            folds = folds_over(study.train, cells[:n], 5, seed)
         else:
             fold = study.folds[:n]
             folds = [
@@ -364,12 +364,12 @@ class InvariantClassifier(ValidatedClassifier):
         alphas: Sequence[float],
     ) -> list[list[FittedHead]]:
         """Fit heads for all pairs of penalties, to the rows of positive weight."""
-        scale = self._scaler.scale_
+        scale, solver = self._scaler.scale_, self._solver_options()
         part = np.flatnonzero(weight > 0)
         copies = part[joined.changed[part]]
         if not len(copies) or not max(penalties):
             weights = [weight] * len(alphas)
-            heads = self._ridge_heads(joined.rows, weights, alphas, 1 / scale)
+            heads = joined.rows.ridge_heads(weights, alphas, gains=1 / scale, **solver)
             return [heads] * len(penalties)
         # A rotation does not change a ridge penalty. Along the eigenvectors of the mean of (z' −
         # z)(z' − z)ᵀ the penalty is a sum over single features, which can be expressed by gains.
@@ -378,12 +378,13 @@ class InvariantClassifier(ValidatedClassifier):
             _rotated(joined.rows.X, part, self._scaler, vectors),
             joined.rows.y_index[part],
             weight[part],
+            joined.rows.classes,
         )
         path = list[list[FittedHead]]()
         for penalty in penalties:
             gains = 1 / np.sqrt(1 + penalty * np.maximum(values, 0))
             weights = [rotated.weight] * len(alphas)
-            heads = self._ridge_heads(rotated, weights, alphas, gains)
+            heads = rotated.ridge_heads(weights, alphas, gains=gains, **solver)
             path.append([_turned_back(head, self._scaler, vectors) for head in heads])
         return path
 

@@ -112,7 +112,7 @@ class JTTClassifier(StudyClassifier):
         self.n_errors_ = np.bincount(rows.y_index[self.error_set_], minlength=len(self.classes_))
         if not self.error_set_.any():
             self._report_no_errors()
-        weight = self._balanced(rows, self.class_weight)
+        weight = rows.balanced(self.class_weight)
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
 
     def _errors(self, rows: Rows, original: LinearHead) -> Array:

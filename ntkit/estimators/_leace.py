@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -181,8 +181,8 @@ class LEACEClassifier(ValidatedClassifier):
         left, right = self._erasure(known, concept)
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
 
-        weight = self._balanced(tune, self.class_weight)
-        erased = Rows(self._erased(tune.X, left, right), tune.y_index, tune.weight)
+        weight = tune.balanced(self.class_weight)
+        erased = replace(tune, X=self._erased(tune.X, left, right))
         self._set_head(self._folded(self._fit_head(erased, weight), left, right))
 
     def erase(self, X: ArrayLike) -> NDArray[Any]:

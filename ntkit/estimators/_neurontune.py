@@ -32,24 +32,21 @@ from ntkit.spuriousness import (
     strongest_wrong,
 )
 from ntkit.study import (
-    ALPHAS,
-    AS_GOOD,
     ERM_ALPHA,
     LEAST_ERRORS,
-    CellsTried,
     Fold,
-    PenaltyPath,
     Rows,
     Study,
+    Tuned,
     class_error_rates,
     correctness_balanced,
     correctness_groups,
     cross_fitted_logits,
+    errors_are_evidence,
     folds_of,
     identification_sets,
     identified,
     misclassified,
-    penalty_path,
     without,
 )
 
@@ -69,7 +66,7 @@ class Stage:
     folds: list[Fold] | None
     seed: int
     also: Rows | None
-    plain: PenaltyPath | None
+    plain: Tuned | None
     original: LinearHead
     scores: Array
     changed: Array | None = None
@@ -355,8 +352,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
         tune, identify, folds = identification_sets(study, self.identification, seed)
         also, plain = (None if identify is tune else identify), None
         if self.C is None:
-            self._units = 1 / tune.deviations
-            plain = self._path(tune, also, self._balanced(tune), seed)
+            self._units = tune.gains
+            plain = self._path(tune, also, tune.balanced(), seed)
             # Without class weights, a strong penalty makes a head predict the larger class.
             self._alpha = min(plain.alpha, ERM_ALPHA)
         original = self._original_head(tune)
@@ -522,7 +519,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
     ) -> list[FittedHead]:
         if self.C is not None:
             return super()._fit_heads(rows, weights, gains=gains, Cs=Cs)
-        return self._ridge_heads(rows, weights, [self._alpha] * len(weights), self._in_units(gains))
+        options = {"gains": self._in_units(gains), **self._solver_options()}
+        return rows.ridge_heads(weights, [self._alpha] * len(weights), **options)
 
     def _in_units(self, gains: Array | None) -> Array:
         return self._units if gains is None else self._units * gains
@@ -541,29 +539,14 @@ class NeuronTuneClassifier(ValidatedClassifier):
         weight: Array,
         seed: int,
         cells: Array | None = None,
-    ) -> PenaltyPath:
+    ) -> Tuned:
         """Candidate penalties, or the given one, evaluated by classes or by groups."""
-
-        def fit(some: Rows, weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
-            if self.C is not None:
-                return self._fit_heads(some, weights)
-            return self._ridge_heads(some, weights, alphas, self._units)
-
-        return penalty_path(
-            fit,
-            rows,
-            weight,
-            2 * _joined(rows, also)[0] if cells is None else cells,
-            also=also,
-            alphas=ALPHAS if self.C is None else (1.0,),
-            worse_half=cells is None,
-            seed=seed,
-        )
+        return self._tuned(rows, weight, cells, also=also, C=self.C, seed=seed)
 
     def _tuning(self, stage: Stage) -> Tuning:
         """Sample weight times class weight times error weight, and the penalty for them."""
         tune = stage.tune
-        balanced, by_class = self._balanced(tune, self.class_weight), 2 * tune.y_index
+        balanced, by_class = tune.balanced(self.class_weight), 2 * tune.y_index
         if self.error_weight == 1:
             alpha = 1.0 if stage.plain is None else stage.plain.alpha
             if stage.plain is not None and self.class_weight != "balanced":
@@ -583,23 +566,22 @@ class NeuronTuneClassifier(ValidatedClassifier):
     def _tuning_by_cells(self, stage: Stage, balanced: Array) -> Tuning:
         """Balanced class × correctness groups; with "auto" only if that fixes the errors."""
         tune, seed = stage.tune, stage.seed
-        plain = stage.plain or self._path(tune, stage.also, self._balanced(tune), seed)
+        plain = stage.plain or self._path(tune, stage.also, tune.balanced(), seed)
+        by_class = Tuning(balanced, tune.y_index, plain.alpha)
+        reference = plain.strongest().margin
+        if reference is None or plain.margin is None:  # too few samples for folds
+            return by_class
         y_index, mass = _joined(tune, stage.also)
-        alpha = plain.strongest(y_index, mass, most=1.0, within=AS_GOOD)
-        reference = plain.outcomes.get(alpha)
-        if reference is None:  # too few samples for folds
-            return Tuning(balanced, 2 * tune.y_index, plain.alpha)
-        weight = correctness_balanced(balanced, tune.y_index, reference.wrong[: len(balanced)])
-        cells = correctness_groups(y_index, reference.wrong, mass)
-        path = PenaltyPath(plain.alpha, {})
-        if self.C is None or self.error_weight == "auto":
-            path = self._path(tune, stage.also, weight, seed, cells)
+        weight = correctness_balanced(balanced, tune.y_index, reference[: len(balanced)] <= 0)
+        cells = correctness_groups(y_index, reference <= 0, mass)
+        path = self._path(tune, stage.also, weight, seed, cells)
         if self.error_weight == "auto":
-            if plain.outcome is None or path.outcome is None:
-                return Tuning(balanced, 2 * tune.y_index, plain.alpha)
-            tried = CellsTried.of(y_index, mass, reference, plain.outcome, path.outcome)
-            if not tried.worth_it:
-                return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+            balanced_margin = path.margin
+            if balanced_margin is None:
+                return by_class
+            margins = reference, plain.margin, balanced_margin
+            if not errors_are_evidence(y_index, mass, *margins)[0]:
+                return by_class
         return Tuning(weight, cells[: len(balanced)], path.alpha)
 
     def _unseen_logits(self, stage: Stage, weight: Array) -> Array:

@@ -27,10 +27,8 @@ from ntkit.extraction._runner import (
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.model import FrozenModel, Layer
 
-Settings = dict[str, int]
-_CPU_SIZE = (
-    8  # a core's caches do not hold much more; within 20 % of the fastest for CNNs and texts
-)
+# A core's caches do not hold much more than 8; within 20 % of the fastest for CNNs and texts.
+_CPU_SIZE = 8
 _GPU_SIZE = 64
 _KEPT = ("_loaded", "_running", "_tuned")  # of this process, not part of the embedder's state
 
@@ -136,9 +134,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
             for batch in batches:
-                if (
-                    not done
-                ):  # filled in place: a list of batches and their copy would take twice as much
+                if not done:  # a list of batches and their copy would take twice as much
                     filled = [np.empty((inputs.n_samples, *o.shape[1:]), o.dtype) for o in batch]
                 for whole, part in zip(filled, batch, strict=True):
                     whole[done : done + len(part)] = part
@@ -249,14 +245,13 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     # -- internals -----------------------------------------------------------------------------
 
-    @property
-    def _threads(self) -> int:
-        return available_cpus() if self.threads is None else self.threads
-
-    @property
-    def _streams(self) -> int:
-        """Number of simultaneous batches: devices other than the CPU run one after the other."""
-        return self._threads if is_cpu_only(self.device, self.providers) else 1  # type: ignore[arg-type]
+    def _threads_and_streams(self) -> tuple[int, int]:
+        """Threads of a session, and simultaneous batches: one on devices other than the CPU."""
+        threads = available_cpus() if self.threads is None else self.threads
+        if isinstance(threads, bool) or threads < 1:
+            raise InputError(f"threads must be at least 1; got {threads!r}.")
+        of_cpu = is_cpu_only(self.device, self.providers)  # type: ignore[arg-type]
+        return (1, threads) if of_cpu else (threads, 1)
 
     def _settings(
         self, inputs: Inputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
@@ -287,15 +282,13 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return sessions[layers]
 
     def _new_session(self, layers: tuple[Layer, ...] = ()) -> Any:
-        model, threads = self.frozen_model, self._threads
-        if isinstance(threads, bool) or threads < 1:
-            raise InputError(f"threads must be at least 1; got {threads!r}.")
+        model = self.frozen_model
         return make_session(
             model.body(layers=layers).SerializeToString(),
             device=self.device,  # type: ignore[arg-type]
             providers=self.providers,
             folder=model.folder,
-            threads=1 if is_cpu_only(self.device, self.providers) else threads,  # type: ignore[arg-type]
+            threads=self._threads_and_streams()[0],
         )
 
     def _outputs(
@@ -316,7 +309,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             stop=stop,
             window=settings["window"],
             on_gpu=device_of(session) != "cpu",
-            streams=self._streams,
+            streams=self._threads_and_streams()[1],
             verbose=self.verbose,
             per_sample=True,
         )
@@ -345,19 +338,16 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             tuned = {}
             self.__dict__["_tuned"] = (self.frozen_model, tuned)
         if key not in tuned:
-            tuned[key] = self._fastest(feed, inputs.n_samples, layers)
+            _, streams = self._threads_and_streams()
+            feeds = repeated(feed, max(1, inputs.n_samples // streams))
+            session = self._new_session(layers)  # it would keep memory for the largest batch
+            with ThreadPoolExecutor(streams) as pool:
+
+                def run(size: int) -> None:
+                    list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
+
+                tuned[key] = fastest(run, [*feeds])
         return tuned[key]
-
-    def _fastest(self, feed: dict[str, Array], n_samples: int, layers: tuple[Layer, ...]) -> int:
-        streams = self._streams
-        feeds = repeated(feed, max(1, n_samples // streams))
-        session = self._new_session(layers)  # this session would keep memory for the largest batch
-        with ThreadPoolExecutor(streams) as pool:
-
-            def run(size: int) -> None:
-                list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
-
-            return fastest(run, [*feeds])
 
 
 def _checked(embedding: Array, begin: int) -> Array:

@@ -7,7 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -176,7 +176,11 @@ def _cast(spec: Any, values: Any) -> Array:
             f"The model's input {spec.name!r} is a {spec.type}, which is not supported."
         )
     if spec.type == "tensor(string)":
-        return _as_strings(spec, array)
+        strings = np.ascontiguousarray(array, dtype=object)
+        odd = next((value for value in strings.ravel() if not isinstance(value, str)), None)
+        if odd is not None or array.dtype.kind not in "OUT":
+            raise InputError(f"The model's input {spec.name!r} has texts; got {odd!r}.")
+        return strings
     if array.dtype.kind not in "fiub":
         raise InputError(f"The model's input {spec.name!r} is numeric; got {array.dtype} values.")
     dtype = np.dtype(_DTYPES[spec.type])
@@ -193,18 +197,11 @@ def _cast(spec: Any, values: Any) -> Array:
     return cast
 
 
-def _as_strings(spec: Any, array: Array) -> Array:
-    strings = np.ascontiguousarray(array, dtype=object)
-    odd = next((value for value in strings.ravel() if not isinstance(value, str)), None)
-    if odd is not None or array.dtype.kind not in "OUT":
-        raise InputError(f"The model's input {spec.name!r} has texts; got {odd!r}.")
-    return strings
-
-
 Feed = dict[str, NDArray[Any]]
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _AS_GOOD = 0.02
 _HOPELESS = 1.5  # a size that is slower than the best by this factor is not timed again
+_ROUNDS = 20
 _FEW_ROWS = 32
 _LARGEST_BATCH = 1 << 27  # bytes of the largest batch that is timed
 
@@ -218,38 +215,29 @@ def fastest(
 ) -> int:
     """Batch size with the most rows per second."""
     # All sizes run in turn, round after round, so that other programs affect all alike, and the
-    # fastest run of each counts. Sizes grow until time is up or two doublings bring no gain.
-    begin = clock()
+    # fastest run of each counts. The first run of a size also allocates, so it runs twice.
+    end = clock() + seconds
     best: dict[int, float] = {}  # seconds per row
-
-    def timed(size: int) -> float:
-        started = clock()
-        try:
-            run(size)
-        except Exception:  # on any error this size cannot be used
-            return np.inf
-        return (clock() - started) / size
-
-    rates = list[float]()
-    for size in batch_sizes:
-        known = min(rates, default=np.inf)
-        if known < np.inf and clock() + 2 * size * known > begin + seconds / 2:
-            break  # the second half is for the rounds
-        levelled = len(rates) > 2 and min(rates[-2:]) > rates[-3] * (1 - _AS_GOOD)
-        if levelled or (rates and np.isinf(rates[-1])):
-            break
-        rates.append(timed(size))
-        if clock() < begin + seconds / 2:  # the first run of a shape also allocates
-            rates[-1] = min(rates[-1], timed(size))
-        best[size] = rates[-1]
-    while True:
-        bearable = _HOPELESS * min(best.values())
-        left = [size for size, rate in best.items() if rate <= bearable < np.inf]
-        duration = sum(best[size] * size for size in left)
-        if duration <= 0 or clock() + duration > begin + seconds:
-            break
-        for size in left:
-            best[size] = min(best[size], timed(size))
+    left = list(batch_sizes)
+    for _ in range(_ROUNDS):
+        for size in list(left):
+            rate, rates = best.get(size, min(best.values(), default=0.0)), list[float]()
+            with suppress(Exception):  # on any error neither this size nor a larger one runs
+                for _ in range(1 + (size not in best)):
+                    started = clock()
+                    if started + rate * size > end:
+                        break
+                    run(size)
+                    rate = (clock() - started) / size
+                    rates.append(rate)
+            if not rates:
+                left = [smaller for smaller in left if smaller < size]
+                break
+            best[size] = min(best.get(size, np.inf), *rates)
+        bearable = _HOPELESS * min(best.values(), default=np.inf)
+        left = [size for size in left if best.get(size, np.inf) <= bearable]
+    if not best:
+        return batch_sizes[0]
     limit = min(best.values()) * (1 + _AS_GOOD)
     return min(size for size, rate in best.items() if rate <= limit)
 
@@ -374,37 +362,28 @@ def _computed(
     runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
-    cpus = (
-        available_cpus()
-    )  # a single core that also runs the session does not prepare anything ahead
+    cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
     workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
-    with closing(
-        prefetched(
-            lambda rows: inputs.parts(*rows, runner.cut),
-            windows,
-            workers=workers if inputs.windowed else 0,
-        )
-    ) as cut:
-        parts = (part for window in cut for part in window)
+    ahead = 0 if inputs.instant and not runner.on_gpu else workers
+    with ExitStack() as stack:
+
+        def prefetch(function: Callable[[Any], Any], tasks: Iterable[Any], **options: Any) -> Any:
+            return stack.enter_context(closing(prefetched(function, tasks, **options)))
+
+        def cut(rows: tuple[int, int]) -> list[Part]:
+            return inputs.parts(*rows, runner.cut)
+
+        cuts = prefetch(cut, windows, workers=workers if inputs.windowed else 0)
+        parts = (part for window in cuts for part in window)
         if streams > 1:
-            with closing(
-                prefetched(
-                    lambda part: runner.run(runner.load(part)), parts, workers=streams, at_once=True
-                )
-            ) as runs:
-                yield from runs
-            return
-        ahead = 0 if inputs.instant and not runner.on_gpu else workers
-        with closing(
-            prefetched(runner.load, parts, workers=ahead, size_of=lambda batch: batch.nbytes)
-        ) as batches:
-            yield from map(runner.run, batches)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of ONNX Runtime means that memory ran out."""
-    message = str(error).lower()
-    return isinstance(error, MemoryError) or any(mark in message for mark in _OUT_OF_MEMORY)
+            yield from prefetch(
+                lambda part: runner.run(runner.load(part)), parts, workers=streams, at_once=True
+            )
+        else:
+            yield from map(
+                runner.run,
+                prefetch(runner.load, parts, workers=ahead, size_of=lambda batch: batch.nbytes),
+            )
 
 
 class _Runner:
@@ -426,9 +405,8 @@ class _Runner:
         """Read a part, and copy it to the GPU if the session runs there."""
         batch, size = self.inputs.load(part), self.size
         texts = any(array.dtype.hasobject for array in batch.feed.values())  # the session copies it
-        if (
-            not self.on_gpu or texts or len(part) > size
-        ):  # to be run in pieces, after memory ran out
+        # A part is larger than the size after memory ran out; it is run in pieces.
+        if not self.on_gpu or texts or len(part) > size:
             return batch
         sent = sent_to_gpu(self.session, _padded(batch.feed, size))
         return replace(batch, sent=sent, sent_rows=size)
@@ -454,9 +432,13 @@ class _Runner:
         """Outputs of one run; None if memory ran out, after halving the size."""
         fed = self.size if self.pad else n_rows
         try:
-            outputs = self._outputs(_padded(feed, fed), sent)
+            if sent is not None:
+                outputs = [o.numpy() for o in self.session.run_with_ort_values(None, sent)]
+            else:
+                outputs = [np.asarray(o) for o in self.session.run(None, _padded(feed, fed))]
         except Exception as error:  # ONNX Runtime's own exceptions have no other common base class
-            if not is_out_of_memory(error):
+            message = str(error).lower()
+            if not (isinstance(error, MemoryError) or any(m in message for m in _OUT_OF_MEMORY)):
                 reason = str(error).strip().splitlines()[0].rstrip(".")
                 raise InputError(
                     f"ONNX Runtime failed on {which}: {reason}; check these inputs."
@@ -467,7 +449,13 @@ class _Runner:
                     "some memory, or use device='cpu'."
                 ) from error
         else:
-            return self._checked(outputs, fed, n_rows)
+            bad = next((o for o in outputs if not _is_per_row(o, fed)), None)
+            if self.per_sample and bad is not None:
+                raise InputError(
+                    f"The model turned {fed} samples into an output of shape {bad.shape}, not one "
+                    "row per sample; name another tensor with --embedding NAME."
+                )
+            return [_cut(o, fed, 0, n_rows) for o in outputs]
         self.size = min(self.size, max(1, fed // 2))
         warnings.warn(
             f"Memory ran out on {which}; continuing with a batch size of {self.size}.",
@@ -475,20 +463,6 @@ class _Runner:
             stacklevel=2,
         )
         return None
-
-    def _outputs(self, feed: dict[str, Array], sent: dict[str, Any] | None) -> list[Array]:
-        if sent is not None:
-            return [output.numpy() for output in self.session.run_with_ort_values(None, sent)]
-        return [np.asarray(output) for output in self.session.run(None, feed)]
-
-    def _checked(self, outputs: list[Array], fed: int, n_rows: int) -> list[Array]:
-        bad = next((o for o in outputs if not _is_per_row(o, fed)), None)
-        if self.per_sample and bad is not None:
-            raise InputError(
-                f"The model turned {fed} samples into an output of shape {bad.shape}, not one "
-                "row per sample; name another tensor with --embedding NAME."
-            )
-        return [_cut(o, fed, 0, n_rows) for o in outputs]
 
 
 def _in_order(runs: list[Run]) -> list[Array]:

@@ -40,8 +40,6 @@ def make_session(
     """ONNX Runtime session on a device; "cuda" and "tensorrt" raise an error without a GPU."""
     # "auto" warns if ONNX Runtime falls back to the CPU. "tensorrt" builds an engine for minutes.
     ort = import_onnxruntime()
-    if threads is not None and (isinstance(threads, bool) or threads < 1):
-        raise InputError(f"threads must be at least 1; got {threads!r}.")
     if providers is None:
         providers = _providers(device, ort)
     on_gpu = any(_name(provider) in (_TENSORRT, _CUDA) for provider in providers)

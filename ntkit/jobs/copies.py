@@ -65,8 +65,9 @@ def embedded_copies(
     """Make copies and embed them in batches; with a store, interrupted work can resume."""
     copies, at = copies_to_store(samples, change, rows, seed=seed, folds=folds)
     if not len(at):
-        width = embedder.frozen_model.n_neurons or 0
-        return Copies(change, copies, at, np.empty((0, width), np.float32))
-    if store is None:
-        return Copies(change, copies, at, embedder.transform(copies.X))
-    return Copies(change, copies, at, EmbeddingStore.write(store, embedder, copies).X)
+        Z = np.empty((0, embedder.frozen_model.n_neurons or 0), np.float32)
+    elif store is None:
+        Z = embedder.transform(copies.X)
+    else:
+        Z = EmbeddingStore.write(store, embedder, copies).X
+    return Copies(change, copies, at, Z)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from sklearn.model_selection import StratifiedKFold
 
 from ntkit._doc import documented
 from ntkit._labels import differing_classes
@@ -24,7 +23,6 @@ from ntkit._output import check_file, new_file
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
@@ -41,6 +39,7 @@ from ntkit.samples import (
 )
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
+from ntkit.study import Rows, tuned
 from ntkit.verification import is_new_head, load_pair
 
 _STARTED: ContextVar[tuple[str | None, Mapping[str, Any] | None]] = ContextVar(
@@ -88,14 +87,12 @@ def quoted(word: object) -> str:
 
 
 _DEFAULTS = {"label_column": "label", "group_column": "group"}
+_PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def commands() -> list[str]:
     """The running command line, in a list; empty if there is none."""
     return [*filter(None, [_STARTED.get()[0]])]
-
-
-_PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def name_of(model: FrozenModel) -> str:
@@ -155,7 +152,16 @@ def report_of_models(
         _erm_predictions(Z, y) if before is None else before.predict(Z),
         after.predict(Z),
     )
-    notes = [_note_on_new_head(original)] if before is None else []
+    notes = list[str]()
+    if before is None:
+        lack = "has no head"
+        if original.head is not None:
+            labels = listed(map(repr, original.head.classes.tolist()), 5)
+            lack = f"is for other classes ({labels})"
+        notes.append(
+            f"The original model {lack}. The results before the repair are those of an ERM head: "
+            "logistic regression on the same embeddings, cross-fitted on these samples."
+        )
     for whose, head, pred in zip(
         ("original", "debiased model"), (before, after), predictions, strict=True
     ):
@@ -252,7 +258,11 @@ def write_report(
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)
-    _check_origins(first, second, samples)
+    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
+    samples.check_made_with(first, called)
+    check_made_with(name_of(second), {"model": made["model"]}, first)
+    prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
+    check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
@@ -276,25 +286,24 @@ def _record(model: FrozenModel) -> dict[str, Any]:
         and Path(str(record.get("model"))).name == model.path.name
         and isinstance(record.get("notes"), list)
         and isinstance(record.get("candidates"), list)
-        and all(map(_is_candidate, record["candidates"]))
+        and all(
+            isinstance(row, dict)
+            and all(name in row and isinstance(row[name], of) for name, of in _OF_CANDIDATE.items())
+            for row in record["candidates"]
+        )
         and len({row["worst_group"] is None for row in record["candidates"]}) < 2
     )
     return record if is_whole else {}
 
 
-def _is_candidate(row: Any) -> bool:
-    """Whether a value is a candidate of ``result.json``."""
-    types: dict[str, Any] = {
-        **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
-        "worst_group": int | float | None,
-        "name": str,
-        "chosen": bool,
-        "spread": dict,
-        "note": object,
-    }
-    return isinstance(row, dict) and all(
-        name in row and isinstance(row[name], expected) for name, expected in types.items()
-    )
+_OF_CANDIDATE: dict[str, Any] = {
+    **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
+    "worst_group": int | float | None,
+    "name": str,
+    "chosen": bool,
+    "spread": dict,
+    "note": object,
+}
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
@@ -318,41 +327,16 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
         ) from error
 
 
-def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
+def _erm_predictions(Z: Array, y: Array) -> Array:
     """Cross-fitted predictions of an ERM head on the samples."""
-    n_folds = min(most_folds, int(np.unique(y, return_counts=True)[1].min()))
-    if n_folds < 2:
+    rows = Rows.of(Z, y)
+    predicted = tuned(rows, rows.weight, alphas=[1.0]).predicted if len(rows.classes) > 1 else None
+    if predicted is None:
         raise InputError(
             "The original model has no head for these classes, and ntkit cannot fit one: every "
             "class needs at least two samples. Add samples."
         )
-    scale = Z.std(axis=0, dtype=np.float64)
-    Z = (Z - Z.mean(axis=0, dtype=np.float64)) / np.where(scale > 0, scale, 1.0)
-    predicted = np.empty_like(y)
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
-    for fit, rest in folds.split(Z, y):
-        head = retrain_head(Z[fit], y[fit], class_weight=None, C=1 / len(fit))
-        predicted[rest] = head.predict(Z[rest])
-    return predicted
-
-
-def _note_on_new_head(original: FrozenModel) -> str:
-    lack = "has no head"
-    if original.head is not None:
-        lack = f"is for other classes ({listed(map(repr, original.head.classes.tolist()), 5)})"
-    return (
-        f"The original model {lack}. The results before the repair are those of an ERM head: "
-        "logistic regression on the same embeddings, cross-fitted on these samples."
-    )
-
-
-def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:
-    """Raise an error if the second model, or the samples, do not belong to the first model."""
-    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
-    samples.check_made_with(first, called)
-    check_made_with(name_of(second), {"model": made["model"]}, first)
-    prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
-    check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)
+    return np.asarray(rows.classes[predicted])
 
 
 def _provenance(model: FrozenModel) -> dict[str, str]:

@@ -267,7 +267,7 @@ def test_a_study_gives_copies_folds_and_values_of_all_rows():
     train, val = np.arange(400), np.arange(400, 600)
     folds = np.arange(600) % 3
     rows = [Rows(X[part], y[part], np.ones(len(part))) for part in (train, val)]
-    study = Study(np.arange(2), *rows, mark[:, None], copies, folds)
+    study = Study(*rows, mark[:, None], copies, folds)
     clf = InvariantClassifier().fit_study(study.on("both"))
     same = InvariantClassifier().fit(X, y, X_changed=copies, folds=folds, groups=mark)
     assert np.array_equal(clf.scores_, same.scores_)
@@ -276,7 +276,7 @@ def test_a_study_gives_copies_folds_and_values_of_all_rows():
     judged = InvariantClassifier().fit_study(study)
     blank = copies.copy()
     blank[val] = np.nan
-    fewer = InvariantClassifier().fit_study(Study(np.arange(2), *rows, mark[:, None], blank, folds))
+    fewer = InvariantClassifier().fit_study(Study(*rows, mark[:, None], blank, folds))
     assert not np.array_equal(judged.scores_, fewer.scores_)
 
 

@@ -17,7 +17,6 @@ from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
     ALIKE,
-    Finding,
     Predictions,
     find_findings,
     within_class_correlation,
@@ -25,27 +24,15 @@ from ntkit.attributes.findings import (
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._result import Audit
 from ntkit.pages import Inputs
-from ntkit.study import AS_GOOD, Rows, class_weighted, cross_fitted_logits, folds_of, penalty_path
-
-_FOLDS = 5
-_MOST_ALPHA = 1.0  # a stronger penalty causes errors that do not come from the data
-_SOLVER: dict[str, Any] = {"tol": 1e-5, "max_iter": 1000}
+from ntkit.study import Rows, tuned
 
 
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
     """Predictions from class labels."""
     y, pred = check_predictions(y, pred=pred)
-    labels = np.unique(y)
+    labels, fix = np.unique(y), "pass predictions as the labels in y."
     if not np.isin(pred, labels).any():
-        raise InputError(
-            unknown_labels(
-                pred,
-                labels,
-                what="pred",
-                where="y",
-                fix="pass predictions as the labels in y.",
-            )
-        )
+        raise InputError(unknown_labels(pred, labels, what="pred", where="y", fix=fix))
     classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
     return _checked(Predictions(classes, index[: len(y)], index[len(y) :], weight))
 
@@ -55,7 +42,15 @@ def from_scores(
 ) -> Predictions:
     """Predictions of the class with the highest logit or probability."""
     (y,) = check_labels(y=y)
-    values = check_embeddings(_columns_of(scores), len(y))
+    values = np.asarray(scores)
+    if values.ndim == 1 or values.shape[1:] == (1,):  # the second class of two
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
+        values = values.ravel()
+        probabilities = bool(len(values)) and values.min() >= 0 and values.max() <= 1
+        threshold = np.full(len(values), 0.5 if probabilities else 0.0)
+        values = np.stack([threshold, values], axis=1)
+    values = check_embeddings(values, len(y))
     labels = np.unique(y) if classes is None else np.asarray(classes)
     if values.shape[1] != len(labels):
         raise InputError(
@@ -67,25 +62,9 @@ def from_scores(
     place = np.searchsorted(labels, y, sorter=order).clip(0, len(labels) - 1)
     y_index = order[place]
     if not (labels[y_index] == y).all():
-        raise InputError(
-            unknown_labels(
-                y, labels, what="y", where="classes", fix="name every class in classes=."
-            )
-        )
+        fix = "name every class in classes=."
+        raise InputError(unknown_labels(y, labels, what="y", where="classes", fix=fix))
     return _checked(Predictions(labels, y_index, values.argmax(axis=1), weight))
-
-
-def _columns_of(scores: ArrayLike) -> Array:
-    """Scores with a column for each class; for two classes, the input may be the second's only."""
-    values = np.asarray(scores)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        return values
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
-    probabilities = bool(len(values)) and values.min() >= 0 and values.max() <= 1
-    return np.stack([np.full(len(values), 0.5 if probabilities else 0.0), values], axis=1)
 
 
 def cross_fitted(
@@ -96,27 +75,17 @@ def cross_fitted(
     (y,) = check_labels(y=y)
     X = check_embeddings(embeddings, len(y))
     classes, y_index = np.unique(y, return_inverse=True)
-    rows = Rows(X, y_index, weight)
-    folds = folds_of(_FOLDS, rows, random_state) if len(classes) > 1 else None
-    if folds is None:
+    rows = Rows(X, y_index, weight, classes)
+    baseline = None
+    if len(classes) > 1:
+        baseline = tuned(rows, rows.balanced(), worse_half=False, seed=random_state).strongest()
+    if baseline is None or baseline.predicted is None:
         rarest = classes[np.argmin(np.bincount(y_index))].item()
         raise InputError(
             f"Class {rarest!r} has too few samples for cross-fitting. Add samples of every class, "
             "or pass predictions."
         )
-    balanced = class_weighted(weight, y_index, classes, "balanced")
-    gains = 1 / rows.deviations
-
-    def fit(rows: Rows, weights: Any, alphas: Any) -> Any:
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return rows.heads(weights, classes=classes, Cs=Cs, gains=gains, **_SOLVER)
-
-    path = penalty_path(fit, rows, balanced, y_index, worse_half=False, seed=random_state)
-    alpha = path.strongest(y_index, weight, most=_MOST_ALPHA, within=AS_GOOD)
-    logits, _ = cross_fitted_logits(
-        rows, balanced, folds, lambda rows, weights: fit(rows, weights, [alpha] * len(weights))
-    )
-    return _checked(Predictions(classes, y_index, logits.argmax(axis=1), weight))
+    return _checked(Predictions(classes, y_index, baseline.predicted, weight))
 
 
 def _checked(predictions: Predictions) -> Predictions:
@@ -134,7 +103,16 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     original = audit.predictions
     predictions = from_labels(original.classes[original.y_index], pred, original.weight)
     newly = find_findings(audit.feature_sets, predictions, audit.alpha)
-    new = np.flatnonzero(_is_new(audit, newly.findings))
+    known, n = audit.findings, len(audit.findings)
+    new = np.arange(len(newly.findings))
+    if known and len(new):  # new is a finding that shares no name and no values with the known
+        names = {name for one in known for name in (one.name, *one.same, *one.opposed)}
+        leaders = [one.name for one in (*known, *newly.findings)]
+        values = np.stack(values_by_name(audit.feature_sets, leaders), axis=1)
+        p = audit.predictions
+        correlation = np.abs(within_class_correlation(values, p.y_index, p.weight)[n:, :n])
+        shared = [bool(names & {f.name, *f.same, *f.opposed}) for f in newly.findings]
+        new = np.flatnonzero(~(np.array(shared) | (correlation >= ALIKE).any(axis=1)))
     newly = replace(
         newly, findings=tuple(newly.findings[i] for i in new), values=newly.values[:, new]
     )
@@ -148,25 +126,6 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
         changes=None,
     )
     return replace(audit, retraining=retraining)
-
-
-def _is_new(audit: Audit, others: Sequence[Finding]) -> list[bool]:
-    """Whether each finding shares no name and no values with the findings of an audit."""
-    if not (audit.findings and others):
-        return [True] * len(others)
-    names = {name for one in audit.findings for name in _family(one)}
-    leaders = [one.name for one in (*audit.findings, *others)]
-    values = np.stack(values_by_name(audit.feature_sets, leaders), axis=1)
-    p, n = audit.predictions, len(audit.findings)
-    correlation = np.abs(within_class_correlation(values, p.y_index, p.weight)[n:, :n])
-    return [
-        not (names & _family(one) or (row >= ALIKE).any())
-        for one, row in zip(others, correlation, strict=True)
-    ]
-
-
-def _family(one: Finding) -> set[str]:
-    return {one.name, *one.same, *one.opposed}
 
 
 @documented
@@ -266,10 +225,32 @@ def audit(
     if images is not None:
         sets.append(image_statistics(images, len(labels)))
     sets += [array(X, kind=name) for name, X in (arrays or {}).items()]
-    _check_feature_sets(sets, len(labels))
+    if not sets:
+        raise InputError(
+            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
+            "arrays= or feature_sets=."
+        )
+    for each in sets:
+        if each.n_samples != len(labels):
+            raise InputError(
+                f"The feature set {each.kind!r} has {each.n_samples} samples, and y has "
+                f"{len(labels)}. Pass the same samples in the same order."
+            )
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
-    predictions = _predictions(labels, pred, scores, embeddings, classes, weight, random_state)
+    outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
+    named = [name for name, value in outcomes.items() if value is not None]
+    if len(named) != 1:
+        raise InputError(
+            f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
+        )
+    if pred is not None:
+        predictions = from_labels(labels, pred, weight)
+    elif scores is not None:
+        predictions = from_scores(labels, scores, classes, weight)
+    else:
+        assert embeddings is not None
+        predictions = cross_fitted(embeddings, labels, weight, random_state)
     return Audit(
         predictions,
         tuple(sets),
@@ -284,33 +265,3 @@ def audit(
             ids=None if ids is None else [str(name) for name in ids],
         ),
     )
-
-
-def _predictions(
-    y: Any, pred: Any, scores: Any, embeddings: Any, classes: Any, weight: Any, random_state: int
-) -> Predictions:
-    outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
-    named = [name for name, value in outcomes.items() if value is not None]
-    if len(named) != 1:
-        raise InputError(
-            f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
-        )
-    if pred is not None:
-        return from_labels(y, pred, weight)
-    if scores is not None:
-        return from_scores(y, scores, classes, weight)
-    return cross_fitted(embeddings, y, weight, random_state)
-
-
-def _check_feature_sets(feature_sets: Sequence[FeatureSet], n_samples: int) -> None:
-    if not feature_sets:
-        raise InputError(
-            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
-            "arrays= or feature_sets=."
-        )
-    for feature_set in feature_sets:
-        if feature_set.n_samples != n_samples:
-            raise InputError(
-                f"The feature set {feature_set.kind!r} has {feature_set.n_samples} samples, and y "
-                f"has {n_samples}. Pass the same samples in the same order."
-            )

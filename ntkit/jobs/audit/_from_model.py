@@ -227,7 +227,12 @@ def audit_model(
     >>> audit.n_looked_at.keys()
     dict_keys(['image', 'layer'])
     """
-    _check_kinds(feature_sets)
+    unknown = [kind for kind in feature_sets or () if kind not in FEATURE_SETS]
+    if unknown or isinstance(feature_sets, str) or (feature_sets is not None and not feature_sets):
+        raise InputError(
+            f"feature_sets must be some of {', '.join(FEATURE_SETS)}. Got "
+            f"{unknown[0] if unknown else feature_sets!r}."
+        )
     model, most = loaded(model), changes or 0
     samples = read(data, model, labels="optional", preprocessing=preprocessing)
     if samples.y is None:
@@ -266,15 +271,7 @@ def audit_model(
     pred = None
     if not cross_fit and model.head is not None:
         pred = model.head.predict(run.embedded.Z)
-        order = class_order(samples.y, pred, model.head.classes)
-        problem = like_a_guess(samples.y, pred, len(model.head.classes))
-        if order is not None:
-            notes.append(order.sentence())
-        elif problem is not None:
-            problem = f"{problem}. {likely_cause(samples)}"
-            if not trust_inputs:
-                raise InputError(f"{problem} {GO_ON}")
-            notes.append(problem)
+        notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
     extra = None
     if unlabelled is not None:
         extra = read(unlabelled, model, labels="optional", preprocessing=preprocessing)
@@ -300,28 +297,45 @@ def audit_model(
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
 
 
+def _note_on_predictions(
+    samples: Samples, pred: Array, classes: Array, trust_inputs: bool
+) -> list[str]:
+    """Note that the classes may be in another order, or that the model may be guessing."""
+    order = class_order(samples.y, pred, classes)
+    if order is not None:
+        return [order.sentence()]
+    problem = like_a_guess(samples.y, pred, len(classes))
+    if problem is None:
+        return []
+    problem = f"{problem}. {likely_cause(samples)}"
+    if not trust_inputs:
+        raise InputError(f"{problem} {GO_ON}")
+    return [problem]
+
+
 def _check_unlabelled(
     model: FrozenModel, samples: Samples, most: int, arguments: Sequence[str]
 ) -> None:
     """Raise an error if samples without labels cannot be audited with these arguments."""
-    what = f"{samples.called()} {'holds' if samples.sources else 'have'} no labels"
+    problem = ""
     if arguments:
-        raise InputError(f"{what}, and {arguments[0]} needs them. Add labels, or omit it.")
-    if samples.embedded:
-        raise InputError(
-            f"{what}, and ntkit cannot change embeddings. Add labels, or pass the samples "
-            "themselves."
+        problem = f"{arguments[0]} needs them. Add labels, or omit it."
+    elif samples.embedded:
+        problem = "ntkit cannot change embeddings. Add labels, or pass the samples themselves."
+    elif not most:
+        problem = (
+            "so ntkit can only test changes of the input. Add labels, or omit --no-changes "
+            "(changes=0)."
         )
-    if not most:
-        raise InputError(
-            f"{what}, so ntkit can only test changes of the input. Add labels, or omit "
-            "--no-changes (changes=0)."
+    elif model.head is None:
+        problem = (
+            "the model has no head, so it makes no predictions. Add labels and --cross-fit "
+            "(cross_fit=True), or pass a classifier."
         )
-    if model.head is None:
-        raise InputError(
-            f"{what}, and the model has no head, so it makes no predictions. Add labels and "
-            "--cross-fit (cross_fit=True), or pass a classifier."
-        )
+    if problem:
+        link = "," if problem.startswith("so ") else ", and"
+        has = "holds" if samples.sources else "have"
+        raise InputError(f"{samples.called()} {has} no labels{link} {problem}")
 
 
 def _of_changes(
@@ -381,22 +395,13 @@ def audit_read(
     )
 
 
-def _check_kinds(feature_sets: Sequence[str] | None) -> None:
-    unknown = [kind for kind in feature_sets or () if kind not in FEATURE_SETS]
-    if unknown or isinstance(feature_sets, str) or (feature_sets is not None and not feature_sets):
-        raise InputError(
-            f"feature_sets must be some of {', '.join(FEATURE_SETS)}. Got "
-            f"{unknown[0] if unknown else feature_sets!r}."
-        )
-
-
 def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
     """The model with the classes of the labels, which may be some of the model's."""
-    if cross_fit:
+    if cross_fit or model.head is None:
         samples.check_made_with(model)
+    if cross_fit:
         return Match(model, samples)
     if model.head is None:
-        samples.check_made_with(model)
         raise InputError(
             "The model has no head, so it makes no predictions. To fit heads on its embedding and "
             "examine their errors: --cross-fit (cross_fit=True)"

@@ -61,12 +61,11 @@ def audit_tables(
     if not one_file:
         second = _read(data, roles)
         roles = replace(named, key=_key_of(first, second, named))
-        if roles.key != named.key:
-            matched.append(f"The two tables are matched by their column {_NAMING!r}.")
         if roles.key is None:
             matched.append(_by_position(second, first))
+        elif named.key is None:
+            matched.append(f"The two tables are matched by their column {_NAMING!r}.")
         second = _matched(second, first, roles)
-        _check_labels(first, second, roles)
     y, outcome = _outcome(first, first if roles.label in first.columns else second, roles)
     feature_sets, texts, notes = _feature_sets(second, roles, one_file)
     metadata = None
@@ -109,38 +108,51 @@ def _read(path: Path, roles: TableRoles) -> Table:
 def _without_guards(table: Table, roles: TableRoles) -> Table:
     """The table without the guards that ``ntkit predict`` puts before names and classes."""
     plain = {**table.columns}
-    written = {roles.key, roles.label, roles.prediction, _NAMING, *_PREDICTIONS}
-    for name, values in table.columns.items():
-        if name in written and values.dtype == object:
-            cells = [unguarded_cell(cell) for cell in values.tolist()]
-            plain[name] = np.fromiter(cells, dtype=object, count=len(cells))
+    for name in {roles.key, roles.label, roles.prediction, _NAMING, *_PREDICTIONS} & {*plain}:
+        if name is not None and plain[name].dtype == object:
+            cells = map(unguarded_cell, plain[name].tolist())
+            plain[name] = np.fromiter(cells, dtype=object, count=len(plain[name]))
     return replace(table, columns=plain)
 
 
 def _matched(table: Table, first: Table, roles: TableRoles) -> Table:
-    """The table with its rows in the order of the predictions."""
+    """The table with its rows in the order of the predictions, and with the same labels."""
+    fix = "Pass the"
     if roles.key is None:
+        fix = "Name the column to match by with --id-column, or pass the"
         if len(table) != len(first):
             raise InputError(
                 f"{table.path} has {len(table)} rows, and {first.path} has {len(first)}. Pass the "
                 "same samples in the same order, or name the column to match by with --id-column."
             )
-        return table
-    names = [str(name) for name in table.column(roles.key, "--id-column")]
-    wanted = [str(name) for name in first.column(roles.key, "--id-column")]
-    for of_table, path in ((names, table.path), (wanted, first.path)):
-        if len(set(of_table)) < len(of_table):
-            raise InputError(
-                f"{path} names a sample twice in {roles.key!r}. Keep one row per sample."
-            )
-    rows = rows_named(names, wanted, str(table.path), roles.key)
-    if (rows < 0).any():
-        raise InputError(
-            f"{table.path} has no row for the sample {wanted[int(np.argmin(rows))]!r} of "
-            f"{first.path}. Add the row, or remove the prediction."
+    else:
+        names, wanted = (
+            [str(name) for name in each.column(roles.key, "--id-column")] for each in (table, first)
         )
-    chosen = {name: values[rows] for name, values in table.columns.items()}
-    return Table(table.path, chosen, table.rows[rows], table.delimiter, table.notes)
+        for of_table, path in ((names, table.path), (wanted, first.path)):
+            if len(set(of_table)) < len(of_table):
+                raise InputError(
+                    f"{path} names a sample twice in {roles.key!r}. Keep one row per sample."
+                )
+        rows = rows_named(names, wanted, str(table.path), roles.key)
+        if (rows < 0).any():
+            raise InputError(
+                f"{table.path} has no row for the sample {wanted[int(np.argmin(rows))]!r} of "
+                f"{first.path}. Add the row, or remove the prediction."
+            )
+        chosen = {name: values[rows] for name, values in table.columns.items()}
+        table = replace(table, columns=chosen, rows=table.rows[rows])
+    # If the labels differ, the rows may not match.
+    one, two = (each.columns.get(roles.label, ()) for each in (first, table))
+    pairs = zip(one, two, strict=False)  # none if one has no labels
+    both = [(a, b) for a, b in pairs if _as_text(a) and _as_text(b)]
+    n = sum(plain_label(a) != plain_label(b) for a, b in both)
+    if n:
+        raise InputError(
+            f"{n} of {len(both)} rows have different labels in {roles.label!r} of {table.path} "
+            f"and of {first.path}. {fix} same samples with the same labels in both."
+        )
+    return table
 
 
 def _by_position(table: Table, first: Table) -> str:
@@ -149,25 +161,6 @@ def _by_position(table: Table, first: Table) -> str:
         f"Rows of {table.path} and {first.path} are matched by position. If their order may "
         "differ, name the column to match by with --id-column."
     )
-
-
-def _check_labels(first: Table, second: Table, roles: TableRoles) -> None:
-    """Raise an error if the labels of two tables differ: their rows may not match."""
-    if roles.label not in first.columns or roles.label not in second.columns:
-        return
-    pairs = zip(first.columns[roles.label], second.columns[roles.label], strict=True)
-    both = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
-    n = sum(plain_label(one) != plain_label(two) for one, two in both)
-    if n:
-        fix = "Name the column to match by with --id-column, or pass"
-        raise InputError(
-            f"{n} of {len(both)} rows have different labels in {roles.label!r} of {second.path} "
-            f"and of {first.path}. {fix if roles.key is None else 'Pass'} the same samples with "
-            "the same labels in both."
-        )
-
-
-# -- labels and predictions ---------------------------------------------------------------------
 
 
 def _outcome(table: Table, labelled: Table, roles: TableRoles) -> tuple[Array, dict[str, Any]]:
@@ -192,9 +185,6 @@ def _outcome(table: Table, labelled: Table, roles: TableRoles) -> tuple[Array, d
     return y, {"pred": pred}
 
 
-# -- attributes -----------------------------------------------------------------------------------
-
-
 def _feature_sets(
     table: Table, roles: TableRoles, one_file: bool
 ) -> tuple[list[FeatureSet], list[str] | None, list[str]]:
@@ -203,8 +193,9 @@ def _feature_sets(
     taken: set[str | None] = {roles.label, roles.group, roles.prediction, roles.key, *roles.scores}
     left = [name for name in table.columns if name not in taken]
     if roles.columns is None:
-        guessed = [n for n in left if one_file and named_like_a_prediction(n)]
-        guessed += [n for n in left if not one_file and n in _PREDICTIONS]
+        guessed = [
+            n for n in left if (named_like_a_prediction(n) if one_file else n in _PREDICTIONS)
+        ]
         left = [n for n in left if n not in guessed]
         guessed = [n for n in guessed if not one_file or n not in _PREDICTIONS]
         if guessed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -46,6 +48,8 @@ from ntkit.samples import (
 
 _SIDE = 128  # pixels; images are shrunk by a whole factor while the shorter side has more
 _CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
+# Errors of Pillow for damaged metadata of a readable image.
+_DAMAGED = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error)
 
 
 class AuditedImages(MeasuredImages):
@@ -75,11 +79,10 @@ class AuditedImages(MeasuredImages):
 
 
 def _facts(image: Image.Image) -> dict[str, str]:
-    try:
+    camera = ""
+    with suppress(*_DAMAGED):
         exif = image.getexif()
         camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
-    except Exception:  # the image is readable, but its metadata are damaged
-        camera = ""
     return {"format": image.format or "", "mode": image.mode, "camera": camera}
 
 
@@ -154,16 +157,14 @@ def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], lis
     feature_sets, notes = list[FeatureSet](), list[str]()
     taken = table.inputs if samples.kind != "texts" else ()
     inputs = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
-    if inputs:
-        feature_sets.append(columns(inputs))
     rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
     left = [name for name, values in rest.items() if _says_nothing(name, values)]
     if left:
         named = ", ".join(map(repr, left[:8]))
         notes.append(f"ntkit did not test columns named like row numbers or predictions: {named}.")
     further = {name: values for name, values in rest.items() if name not in left}
-    if further:
-        feature_sets.append(columns(further, kind="metadata"))
+    feature_sets += [columns(inputs)] if inputs else []
+    feature_sets += [columns(further, kind="metadata")] if further else []
     return feature_sets, notes
 
 

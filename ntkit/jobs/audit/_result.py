@@ -229,6 +229,11 @@ class Audit:
         """All values for JSON."""
         wrong, weight = self.predictions.wrong, self.predictions.weight
         retraining = None if self.retraining is None else self.retraining.as_dict()
+        unlabelled: dict[str, Any] | None = None
+        if self.unlabelled is not None:
+            counts = {f.name: self.unlabelled.counts(f.name) for f in self.findings}
+            known = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
+            unlabelled = {"samples": self.unlabelled.n_samples, "findings": known}
         return {
             "version": __version__,
             "samples": int((weight > 0).sum()),
@@ -245,37 +250,32 @@ class Audit:
             "notes": list(self.notes),
             "model": self.model,
             "layers": list(self.layers),
-            "unlabelled": self._unlabelled(),
+            "unlabelled": unlabelled,
             "findings": [finding.as_dict() for finding in self.findings],
             "retraining": retraining and {n: retraining[n] for n in ("accuracy", "findings")},
             **(_NO_CHANGES if self.changes is None else self.changes.as_dict()),
         }
 
-    def _unlabelled(self) -> dict[str, Any] | None:
-        if self.unlabelled is None:
-            return None
-        counts = {s.name: self.unlabelled.counts(s.name) for s in self.findings}
-        shares = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
-        return {"samples": self.unlabelled.n_samples, "findings": shares}
-
     def to_json(self) -> str:
         """All values as JSON text."""
         return as_json(self.as_dict())
 
-    def table(self, most: int = _SHOWN, *, markdown: bool = True) -> str:
-        """The first findings as a table, accuracies in percent; in Markdown, names are escaped."""
-        text, code = (_escaped, _code) if markdown else (_readable, _readable)
+    def table(self, most: int = _SHOWN) -> str:
+        """The first findings as a Markdown table with escaped names, accuracies in percent."""
         header = ["", "attribute", "correlated with", "score", "p"]
         rows = [[*header, "worst group", "accuracy", "rest of class"]]
         for i, finding in enumerate(self.findings[:most], start=1):
-            worst = finding.worst
+            worst, others = finding.worst, len(finding.same) - 1
+            more = f", {others} more" * (others > 0)
+            same = f" (and {finding.same[0]}{more})" if finding.same else ""
+            against = f" against {finding.opposed[0]}" if finding.opposed else ""
             cells = [
                 str(i),
-                code(_named(finding)),
-                text(str(finding.goes_with)),
+                _code(f"{_signed(finding)}{same}{against}"),
+                _escaped(str(finding.goes_with)),
                 f"{finding.score:.1f}",
                 f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
-                text(f"{worst.label}, {'with' if worst.having else 'without'}"),
+                _escaped(f"{worst.label}, {'with' if worst.having else 'without'}"),
                 _right(worst),
                 _right(finding.beside(worst)),
             ]
@@ -294,14 +294,15 @@ class Audit:
 
     def _short(self) -> str:
         """At most four lines, and a table of the strongest findings or changes."""
-        new = self.retraining.findings if self.retraining else ()
         lines = self._first_lines()
-        if new:
-            named = listed((_short_name(finding) for finding in new), 3, " {} in all")
+        if self.retraining and self.retraining.findings:
+            named = listed(map(_short_name, self.retraining.findings), 3, " {} in all")
             lines.append(f"Only in the retrained last layer: {named}.")
         changes = self.changes.changes if self.changes is not None else ()
         if not self.labelled and changes:
-            return "\n".join([*lines, "", _plain_changes(changes[:_STRONGEST])])
+            rows = [["change of the input", "flips in %", "control in %"]]
+            rows += [[_readable(each.name, _NAME), *_flips(each)] for each in changes[:_STRONGEST]]
+            return "\n".join([*lines, "", plain_table(rows, "<>>")])
         if changes:
             wanted = {c.name for f in self.findings if (c := change_for(f)) is not None}
             lines.append(_flips_most(changes, wanted))
@@ -309,23 +310,18 @@ class Audit:
             return "\n".join(lines)
         n = len(self.findings) + sum(self.found.n_left_out.values())
         shown = f"First {_STRONGEST} of {n} findings" if n > _STRONGEST else "Findings"
-        return "\n".join([*lines, f"{shown}, accuracies in %:", "", self._plain_table()])
-
-    def _plain_table(self) -> str:
         rows = [["", "finding", "correlated with", "worst group", "accuracy", "rest of class"]]
         for i, finding in enumerate(self.findings[:_STRONGEST], start=1):
             worst = finding.worst
+            of_class = f"class {_readable(str(finding.goes_with), 20)}"
+            having = "with it" if worst.having else "without it"
+            group = f"class {_readable(str(worst.label), 20)} {having}"
+            beside = finding.beside(worst)
             rows.append(
-                [
-                    str(i),
-                    _short_name(finding),
-                    f"class {_readable(str(finding.goes_with), 20)}",
-                    f"class {_readable(str(worst.label), 20)} {_with(worst.having)}",
-                    _right(worst),
-                    _right(finding.beside(worst)),
-                ]
+                [str(i), _short_name(finding), of_class, group, _right(worst), _right(beside)]
             )
-        return plain_table(rows, "<<<<>>")
+        columns = plain_table(rows, "<<<<>>")
+        return "\n".join([*lines, f"{shown}, accuracies in %:", "", columns])
 
     def _complete(self) -> str:
         """All results in Markdown."""
@@ -341,34 +337,23 @@ class Audit:
                 f"After retraining the last layer with class weights, the model is right on "
                 f"{accuracy} of the samples.",
             ]
-        parts += self._of_changes()
+        if self.changes is not None and not self.changes.changes:
+            parts.append("ntkit could not try any change of the input on these samples.")
+        elif self.changes is not None:
+            rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
+            for each in self.changes.changes[:_SHOWN]:
+                p = f"{each.p_value:.0e}" if each.p_value < 0.01 else f"{each.p_value:.2f}"
+                low, high = each.beyond_interval
+                margin = f"{each.beyond_control:.2f} [{low:.2f}, {high:.2f}]"
+                rows.append([_code(each.name), *_flips(each), p, margin])
+            sentences = " ".join(self.change_sentences())
+            parts += ["Changes of the input that flip predictions", table(rows, "<>>>>")]
+            parts += [*[sentences] * bool(sentences), _FLIPS]
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _first_findings(self) -> list[str]:
         more = len(self.findings) - _SHOWN
         return [self.table(), *[f"{more} more are in `audit.json`."] * (more > 0)]
-
-    def _of_changes(self) -> list[str]:
-        """The strongest changes as a table, and how they relate to the findings."""
-        if self.changes is None:
-            return []
-        if not self.changes.changes:
-            return ["ntkit could not try any change of the input on these samples."]
-        rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
-        rows += [
-            [
-                _code(each.name),
-                f"{with_interval(each.flips, each.flips_interval, each.n)} of {each.n}",
-                with_interval(each.control_flips, each.control_interval, each.n),
-                f"{each.p_value:.0e}" if each.p_value < 0.01 else f"{each.p_value:.2f}",
-                f"{each.beyond_control:.2f} [{each.beyond_interval[0]:.2f}, "
-                f"{each.beyond_interval[1]:.2f}]",
-            ]
-            for each in self.changes.changes[:_SHOWN]
-        ]
-        sentences = " ".join(self.change_sentences())
-        shown = ["Changes of the input that flip predictions", table(rows, "<>>>>")]
-        return [*shown, *[sentences] * bool(sentences), _FLIPS]
 
     def change_sentences(self) -> list[str]:
         """Sentences on findings whose change flips nothing, and on changes without a finding."""
@@ -409,16 +394,9 @@ class Audit:
         """Accuracy, and the number of tests and of findings."""
         facts = self.as_dict()
         if not self.labelled:
-            counts = np.bincount(
-                self.predictions.pred_index, minlength=len(self.predictions.classes)
-            )
-            shown = listed(
-                (
-                    f"{_readable(str(label))} ({count})"
-                    for label, count in zip(facts["classes"], counts, strict=True)
-                ),
-                _SHOWN,
-            )
+            counts = np.bincount(self.predictions.pred_index, minlength=len(facts["classes"]))
+            pairs = zip(facts["classes"], counts, strict=True)
+            shown = listed((f"{_readable(str(c))} ({count})" for c, count in pairs), _SHOWN)
             return [
                 "The samples have no labels, so ntkit tested only which changes of the input flip "
                 "predictions.",
@@ -469,18 +447,12 @@ def _flips_most(changes: Sequence[ChangeFinding], wanted: Collection[str]) -> st
     )
 
 
-def _plain_changes(changes: Sequence[ChangeFinding]) -> str:
-    """Changes, and the predictions that they and their controls flip, for a terminal."""
-    rows = [["change of the input", "flips in %", "control in %"]]
-    rows += [
-        [
-            _readable(each.name, _NAME),
-            f"{with_interval(each.flips, each.flips_interval, each.n)} of {each.n}",
-            with_interval(each.control_flips, each.control_interval, each.n),
-        ]
-        for each in changes
-    ]
-    return plain_table(rows, "<>>")
+def _flips(change: ChangeFinding) -> tuple[str, str]:
+    """Predictions that a change and its control flip, in percent."""
+    return (
+        f"{with_interval(change.flips, change.flips_interval, change.n)} of {change.n}",
+        with_interval(change.control_flips, change.control_interval, change.n),
+    )
 
 
 _ENOUGH = 20  # copies without a flip that a sentence needs
@@ -501,23 +473,15 @@ _READ = (
 )
 
 
+def _signed(finding: Finding) -> str:
+    return f"{'' if finding.present else 'not '}{finding.name}"
+
+
 def _short_name(finding: Finding) -> str:
     """The name of a finding, with its opposite if there is space."""
-    name = f"{'' if finding.present else 'not '}{finding.name}"
+    name = _signed(finding)
     both = f"{name} against {finding.opposed[0]}" if finding.opposed else name
     return _readable(both if len(both) <= _NAME else name, _NAME)
-
-
-def _with(having: bool) -> str:
-    return "with it" if having else "without it"
-
-
-def _named(finding: Finding) -> str:
-    others = len(finding.same) - 1
-    same = f" (and {finding.same[0]}" if finding.same else ""
-    same += f", {others} more)" if others > 0 else ")" if same else ""
-    against = f" against {finding.opposed[0]}" if finding.opposed else ""
-    return f"{'' if finding.present else 'not '}{finding.name}{same}{against}"
 
 
 def _right(group: FindingGroup) -> str:
@@ -613,16 +577,19 @@ def audit_files(
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
     shown, new, changes = audit.findings[:most], audit.retraining, audit.changes
-    answers = [answer for one in shown for answer in audit.answers(one.name).answers]
+    entries = [answer.as_dict() for one in shown for answer in audit.answers(one.name).answers]
+    flipped = dict[str, tuple[str, int, int]]()  # change, flipped predictions and copies
+    for finding in shown if changes is not None else ():
+        assert changes is not None
+        change = change_for(finding, changes.columns)
+        if change is not None and (counts := changes.flipped(change.name))[1]:
+            flipped[finding.name] = (change.name, *counts)
     return AuditPage(
         title=title,
         digest=digest,
         facts=audit.as_dict(),
         findings=audit.findings,
-        entries=[
-            {name: value for name, value in answer.as_dict().items() if name != "answer"}
-            for answer in answers
-        ],
+        entries=[{k: v for k, v in entry.items() if k != "answer"} for entry in entries],
         model=audit.model,
         unlabelled=audit.unlabelled,
         values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
@@ -636,17 +603,5 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
             for each in changes.changes
         ],
         tried="" if changes is None else changes.note(),
-        flipped={} if changes is None else _flipped(shown, changes),
+        flipped=flipped,
     )
-
-
-def _flipped(
-    findings: Sequence[Finding], changes: ChangeFindings
-) -> dict[str, tuple[str, int, int]]:
-    """For each finding whose change was tried: the change, flipped predictions, and copies."""
-    flipped = dict[str, tuple[str, int, int]]()
-    for finding in findings:
-        change = change_for(finding, changes.columns)
-        if change is not None and (counts := changes.flipped(change.name))[1]:
-            flipped[finding.name] = (change.name, *counts)
-    return flipped

@@ -153,6 +153,10 @@ def check_read(
     if not len(samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
+    groups = samples.groups
+    if isinstance(groups, np.ndarray) and groups.dtype.kind == "U":  # unknown in a table
+        groups = groups.astype(object)
+        groups[groups == "-1"] = None
     names = _titles(models)
     models = [
         matched(each, name=name, strict=True) for each, name in zip(models, names, strict=True)
@@ -181,7 +185,7 @@ def check_read(
         samples.y,
         predicted[-1],
         y_pred_before=predicted[0] if len(models) == 2 else None,
-        groups=_groups(samples.groups),
+        groups=groups,
         slices=slice_values,
         flips=flips[-1],
         flips_before=flips[0] if len(models) == 2 else None,
@@ -225,15 +229,6 @@ def _order_notes(match: Match, predicted: Array, name: str, *, strict: bool) -> 
     if strict and guessed:
         raise InputError(f"{name}: {order.sentence()}")
     return [f"{name}: {order.sentence()}"]
-
-
-def _groups(groups: Any) -> Any:
-    """Group labels; the text "-1" of a table becomes unknown."""
-    if groups is None or not isinstance(groups, np.ndarray) or groups.dtype.kind != "U":
-        return groups
-    known = groups.astype(object)
-    known[groups == "-1"] = None
-    return known
 
 
 _MOST_VALUES = 50  # values of a column that make slices

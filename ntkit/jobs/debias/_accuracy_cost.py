@@ -12,7 +12,7 @@ from ntkit._types import Array
 from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
-from ntkit.study import ERROR_RECOVERY, Outcome, error_recovery_rate
+from ntkit.study import ERROR_RECOVERY, error_recovery_rate, margins
 
 MAX_COST = 0.05
 """Default limit of the accuracy cost of a head, as a share."""
@@ -190,8 +190,8 @@ def accuracy_cost_of(
     # `balanced` then holds the groups of the samples, followed by those of the copies.
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
-    before = Outcome.of(old_logits, y_index)
-    right_before, right = ~before.wrong, pred == y
+    before, right = margins(old_logits, y_index), pred == y
+    right_before = before > 0
     gain = right.astype(float) - right_before
     z = float(norm.ppf(_CONFIDENCE))
     cells = y_index if balanced is None else balanced.value
@@ -208,15 +208,15 @@ def accuracy_cost_of(
         known = balanced.known[balanced.value >= 0]
         n_known, n_inferred = int(known.sum()), int((~known).sum())
     ones = np.ones(len(y))
-    after = Outcome(np.where(right, 1.0, -1.0), ~right)
+    after = np.where(right, 1.0, -1.0)
     return AccuracyCost(
         t=t,
         cost=-float(gain.mean()),
         cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
         class_gain=class_gain,
         class_gain_low=class_gain - z * class_error,
-        error_recovery=error_recovery_rate(y_index, before, after, ones).low,
-        fixed=error_recovery_rate(y_index, before, after, ones, matched=False).low,
+        error_recovery=error_recovery_rate(y_index, before, after, ones),
+        fixed=error_recovery_rate(y_index, before, after, ones, matched=False),
         n_fixed=int((right & ~right_before).sum()),
         n_new_errors=int((~right & right_before).sum()),
         average=float(right.mean()),

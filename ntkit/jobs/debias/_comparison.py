@@ -102,13 +102,12 @@ class Comparison:
         self.test = None if test is None else self._standardized(test)
         classes = np.unique(self.train.y)
         train_rows, validation_rows = (
-            Rows(part.Z, np.searchsorted(classes, part.y), np.ones(len(part.y)))
-            for part in (self.train, self.validation)
+            Rows.of(part.Z, part.y, classes=classes) for part in (self.train, self.validation)
         )
         sides = np.stack([each.value for each in named], axis=1) if named else None
         self.named, self.known = named, known
         self.invariance, self.judged_by = None, tuple(judged_by)
-        self.study = self.with_copies = Study(classes, train_rows, validation_rows, sides)
+        self.study = self.with_copies = Study(train_rows, validation_rows, sides)
         if invariance is not None:
             self.invariance = replace(
                 invariance,
@@ -529,7 +528,7 @@ def _with_copies_as_rows(study: Study) -> Study:
     copies = study.changed[rows, change]
     n_copies = np.bincount(rows, minlength=n)[rows]  # all copies of a row weigh as much as the row
     of_copy = study.train.weight[rows] / n_copies
-    train = study.train.and_then(Rows(copies, study.train.y_index[rows], of_copy))
+    train = study.train.and_then(Rows(copies, study.train.y_index[rows], of_copy, study.classes))
     of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
     of_copies[:, 0] = study.train.X[rows]
     values = study.values
@@ -537,7 +536,7 @@ def _with_copies_as_rows(study: Study) -> Study:
         values = np.concatenate([values[:n], study.changed_values[rows, change]])
     changed = np.concatenate([study.changed[:n], of_copies])
     folds = None if study.folds is None else np.append(study.folds[:n], study.folds[rows])
-    return Study(study.classes, train, values=values, changed=changed, folds=folds)
+    return Study(train, values=values, changed=changed, folds=folds)
 
 
 def _decided(setting: Setting, clf: Any) -> Setting:

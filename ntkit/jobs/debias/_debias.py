@@ -617,7 +617,7 @@ def completed(
 ) -> CompletedGroups:
     """Groups of all training and validation samples, from partly known ones."""
     parts = [data.Z["train"], data.Z["validation"]]
-    rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
+    rows = [Rows.of(part.Z) for part in parts]
     Z = rows[0].and_then(rows[1])
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
     pooled = data.pooled_layers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
     ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
     TextPreprocessing,
     embedded_with_layers,
     keep,
@@ -139,17 +142,8 @@ def label_samples(
         before = folder.take_kept(_question_of(folder, question, values), taken)
         labels = folder.take(before, [*folder.answer_files(), *user_files], taken)
 
-        embedded, computed = Embedded(samples.X, {}, "store"), False
-        if not samples.embedded:
-
-            def run() -> Embedded:
-                samples.check_lengths()
-                return embedded_with_layers(
-                    model, samples.X, device=device, batch_size=batch_size, verbose=verbose
-                )
-
-            file = folder.path / _KEPT
-            embedded, computed = kept_or_computed(file, model, samples, lambda: digests, run)
+        embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+        embedded, computed = _embedded(embedder, samples, folder.path / _KEPT, digests)
         inputs = samples.looks()
         feature_sets = feature_sets_of(
             embedded.Z,
@@ -201,6 +195,20 @@ def label_samples(
             notes=samples.notes,
             about_answers=tuple(taken.notes),
         )
+
+
+def _embedded(
+    embedder: OnnxEmbedder, samples: Samples, file: Path, digests: Array
+) -> tuple[Embedded, bool]:
+    """Embeddings and layers, and whether the model ran; else they are those of an earlier run."""
+    if samples.embedded:
+        return Embedded(samples.X, {}, "store"), False
+
+    def run() -> Embedded:
+        samples.check_lengths()
+        return embedded_with_layers(embedder, samples.X)
+
+    return kept_or_computed(file, embedder.frozen_model, samples, lambda: digests, run)
 
 
 def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:

@@ -20,11 +20,8 @@ from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels, words
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 from ntkit.jobs.label._files import ANSWERS, PAGE
-from ntkit.study import AS_GOOD, Rows, class_weighted, penalty_path
-
-_STRONGEST = 1.0
+from ntkit.study import Rows, tuned
 
 
 @documented
@@ -64,22 +61,12 @@ def margins_of(X: ArrayLike, y: ArrayLike, *, cv: int = 5, random_state: int = 0
     """
     Z: Array
     Z, y = check_X_y(X, y, dtype=[np.float64, np.float32])
-    classes, y_index = np.unique(y, return_inverse=True)
-    if len(classes) < 2 or np.bincount(y_index).min() < 2:
+    rows = Rows.of(Z, y)
+    if len(rows.classes) < 2 or np.bincount(rows.y_index).min() < 2:
         raise InputError("Margins need two classes with two samples each. Pass more samples.")
-    rows = Rows(Z, y_index, np.ones(len(Z)))
-    gains = 1 / rows.deviations
-
-    def fit(rows: Rows, weights: Sequence[Array], alphas: Sequence[float]) -> Sequence[LinearHead]:
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return rows.heads(weights, classes=classes, Cs=Cs, gains=gains, tol=1e-4, max_iter=1000)
-
-    balanced = class_weighted(rows.weight, y_index, classes, "balanced")
-    path = penalty_path(
-        fit, rows, balanced, y_index, worse_half=True, n_splits=cv, seed=random_state
-    )
-    alpha = path.strongest(y_index, rows.weight, most=_STRONGEST, within=AS_GOOD)
-    return path.outcomes[alpha].margin
+    baseline = tuned(rows, rows.balanced(), n_splits=cv, seed=random_state, tol=1e-4).strongest()
+    assert baseline.margin is not None
+    return baseline.margin
 
 
 def feature_sets_of(

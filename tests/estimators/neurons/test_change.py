@@ -94,7 +94,7 @@ def test_the_defaults_choose_a_penalty_too():
 def test_a_study_gives_the_copies_of_its_training_rows():
     X, y, copies = data()
     rows = [Rows(X[part], y[part], np.ones(200)) for part in (slice(200), slice(200, None))]
-    study = Study(np.arange(2), *rows, changed=copies)
+    study = Study(*rows, changed=copies)
     clf = NeuronTuneClassifier(**OPTIONS, random_state=0).fit_study(study)
     scores = change_scores(X[:200], copies[:200])
     assert (clf.spuriousness_scores_ == scores).all()

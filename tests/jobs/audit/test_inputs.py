@@ -17,11 +17,6 @@ def looks(paths):
     return Samples(ImageFiles(paths, STEPS)).looks().images
 
 
-def saved(path, image, **options):
-    image.save(path, **options)
-    return path
-
-
 @pytest.mark.parametrize(
     ("mode", "name"),
     [("1", "a.png"), ("L", "a.png"), ("LA", "a.png"), ("P", "a.gif"), ("P", "a.png"),
@@ -33,7 +28,8 @@ def test_every_mode_is_measured_and_shown(tmp_path, mode, name):
         image = Image.fromarray(RNG.integers(0, 1 << 16, (270, 300)).astype(np.uint16))
     else:
         image = noise.convert(mode)
-    path = saved(tmp_path / name, image)
+    path = tmp_path / name
+    image.save(path)
     image_files = AuditedImages(ImageFiles([path], STEPS))
     assert image_files[:1].shape[0] == 1
     (statistics,) = image_files.statistics()
@@ -45,30 +41,19 @@ def test_every_mode_is_measured_and_shown(tmp_path, mode, name):
     assert shown.shape[:2] == (270, 300)
 
 
-def test_turned_pictures_are_shown_upright(tmp_path):
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_turned_pictures_are_shown_upright_and_damaged_facts_are_none(tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION], exif[MODEL] = 6, "Lens 3000"
-    paths = [
-        saved(tmp_path / "a.jpg", Image.new("L", (40, 20)), exif=exif),
-        saved(tmp_path / "b.jpg", Image.new("L", (40, 20))),
-    ]
-    assert [image.shape for image in looks(paths)] == [(40, 20), (20, 40)]
+    paths = [tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")]
+    for path, facts in zip(paths, (exif, b"", b"Exif\0\0II*\0garbage"), strict=True):
+        Image.new("L", (40, 20)).save(path, exif=facts)
+    assert [image.shape for image in looks(paths)] == [(40, 20), (20, 40), (20, 40)]
     image_files = AuditedImages(ImageFiles(paths, STEPS))
     image_files[:]
-    assert image_files.statistics()[:, 7].tolist() == [0.5, 2.0]
-    assert image_files.file_facts() == {"camera": ["Lens 3000", ""]}  # all are grey JPEG files
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_metadata_of_a_sound_picture(tmp_path):
-    path = saved(tmp_path / "a.jpg", Image.new("RGB", (20, 20)), exif=b"Exif\0\0II*\0garbage")
-    image_files = AuditedImages(ImageFiles([path], STEPS))
-    image_files[:]
-    assert image_files.statistics().shape == (1, 19)
-    assert image_files.file_facts() == {}
-
-
-def test_a_picture_that_is_gone(tmp_path):
+    assert image_files.statistics()[:, 7].tolist() == [0.5, 2.0, 2.0]
+    # All are grey JPEG files.
+    assert image_files.file_facts() == {"camera": ["Lens 3000", "", ""]}
     with pytest.raises(InputError, match="cannot be decoded"):
         looks([tmp_path / "gone.png"])[0]
 
@@ -80,17 +65,19 @@ def test_a_picture_that_is_gone(tmp_path):
         ((5, 8, 6, 3), (8, 6, 3)),
         ((5, 1, 8, 6), (8, 6)),
         ((5, 8, 6, 1), (8, 6)),
+        ((5, 7), None),
+        ((5, 7, 8), None),
+        ((5, 4, 8, 6), None),
+        ((5, 3, 8, 3), None),
     ],
 )
 def test_arrays_of_pictures(shape, picture):
     X = RNG.random(shape)
     found = Samples(X, np.zeros(5)).looks().images
+    if picture is None:
+        assert found is None
+        return
     assert found[-1].shape == picture
     assert found[-1].sum() == pytest.approx(X[4].sum())
     with pytest.raises(IndexError):
         found[5]
-
-
-@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 8), (5, 4, 8, 6), (5, 3, 8, 3)])
-def test_arrays_that_are_no_pictures(shape):
-    assert Samples(np.zeros(shape)).looks().images is None

@@ -51,8 +51,7 @@ def test_a_study_gives_the_head_that_fit_gives(clf, digits):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(400, 8)), np.repeat(["no", "yes"], 200)
     X[200:] += 1
-    classes, y_index = np.unique(y, return_inverse=True)
-    study = Study(classes, Rows(X, y_index, np.ones(400)))
+    study = Study(Rows.of(X, y))
     assert isinstance(clf, StudyClassifier)
     shared = clf.fit_study(study).head_
     assert shared == clf.fit(X, y).head_
@@ -62,12 +61,12 @@ def test_a_study_gives_the_head_that_fit_gives(clf, digits):
 def test_parts_of_a_study_are_made_once():
     rng = np.random.default_rng(1)
     train, held = (Rows(rng.normal(size=(n, 3)), np.arange(n) % 2, np.ones(n)) for n in (20, 10))
-    study = Study(np.array([0, 1]), train, held)
+    study = Study(train, held)
     assert study.on("both") is study.on("both")
     assert study.on("both").train is study.both
     assert len(study.both.X) == 30
     assert study.on("validation").train is held
     assert study.on("validation").validation is None
     assert study.on("train") is study
-    alone = Study(np.array([0, 1]), train)
+    alone = Study(train)
     assert alone.both is train

@@ -59,13 +59,6 @@ def test_a_single_logit_is_a_margin_and_a_sigmoid(zoo, tmp_path):
     np.testing.assert_allclose(found.margins, np.abs(z), atol=1e-5)
 
 
-def test_labels_of_other_names_are_kept_and_said(model):
-    X = models.inputs(30)
-    found = ntkit.predict(model, (X, np.array(["a", "b"] * 15)), device="cpu")
-    assert set(found.labels.tolist()) <= {0, 1, 2}
-    assert any("not compared with the predictions" in note for note in found.notes)
-
-
 @pytest.mark.parametrize("kind", [np.float64, np.float32, bool])
 def test_labels_of_another_type_are_written_as_the_model_s_own(tmp_path, kind):
     path = models.save(models.classifier(2), tmp_path / "two.onnx")
@@ -83,13 +76,6 @@ def test_labels_that_are_no_classes_are_compared_with_nothing(model, tmp_path):
     (said,) = (note for note in done.notes if "not compared with the predictions" in note)
     assert "has the class 3" in said
     assert "--new-head" not in said
-
-
-def test_nan_has_no_class(model):
-    X = models.inputs(30)
-    X[4] = np.inf
-    with pytest.raises(InputError, match=r"rows \[4\]"):
-        ntkit.predict(model, X, device="cpu")
 
 
 # -- the table ----------------------------------------------------------------------------------
@@ -140,24 +126,6 @@ def test_images_are_called_by_their_files(digits, tmp_path):
         (f"{name}/{i}.png", name) for name, at in (("even", 0), ("odd", 1)) for i in range(at, 6, 2)
     ]
     assert {row["prediction"] for row in rows} <= {"even", "odd"}
-
-
-def test_an_audit_reads_it(model, tmp_path, capsys):
-    """Matched by the names of the samples, in whatever order the table of inputs has."""
-    X, rng = models.inputs(400), np.random.default_rng(0)
-    predicted = logits(model, X).argmax(axis=1)
-    site = np.where(rng.random(400) < 0.5, "A", "B")
-    y = np.where((site == "B") & (rng.random(400) < 0.6), 2 - predicted, predicted)
-    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(6)])
-    frame["label"], frame["id"] = y, [f"s{i}" for i in range(400)]
-    frame.to_csv(tmp_path / "data.csv", index=False)
-    main_ok("predict", model, tmp_path / "data.csv", "-o", tmp_path / "out.csv")
-    frame.assign(site=site).iloc[::-1].to_csv(tmp_path / "sites.csv", index=False)
-    main_ok("audit", "--predictions", tmp_path / "out.csv", tmp_path / "sites.csv", "-o",
-            tmp_path / "audit", "--columns", "site")  # fmt: skip
-    said = capsys.readouterr()
-    assert f"{np.mean(predicted == y) * 100:.1f} %" in said.out
-    assert "matched by their column 'id'" in said.err
 
 
 ODD = ["=cmd", "'=x", "@a", "+1", "-1", "'-1", "-x", "\tb", "'c", "plain"]
@@ -216,13 +184,12 @@ def test_memory_does_not_grow_with_the_number_of_samples(model, tmp_path):
     assert many - few < 12_800 * 3 * 8  # the probabilities alone would take as much
 
 
-@pytest.mark.parametrize("name", ["out.onnx", "out", "out.json"])
-def test_no_table(model, tmp_path, name):
-    with pytest.raises(InputError, match="not a table"):
-        write_predictions(tmp_path / name, model, models.inputs(), device="cpu")
-
-
 def test_what_exists_stays_and_nothing_is_left_half_written(model, tmp_path):
+    for name in ("out.onnx", "out", "out.json"):
+        with pytest.raises(InputError, match="not a table"):
+            write_predictions(tmp_path / name, model, models.inputs(), device="cpu")
+    table = tmp_path / "data.csv"
+    pd.DataFrame(models.inputs(20), columns=list("abcdef")).to_csv(table, index=False)
     (tmp_path / "out.csv").write_text("years of work")
     before = models.contents(tmp_path)
     with pytest.raises(InputError, match="exists"):
@@ -233,13 +200,6 @@ def test_what_exists_stays_and_nothing_is_left_half_written(model, tmp_path):
         write_predictions(tmp_path / "out.csv", model, X, device="cpu", force=True)
     with pytest.raises(InputError, match="NaN"):
         write_predictions(tmp_path / "new.csv", model, X, device="cpu")
-    assert models.contents(tmp_path) == before
-
-
-def test_inputs_are_never_overwritten(model, tmp_path):
-    table = tmp_path / "data.csv"
-    pd.DataFrame(models.inputs(20), columns=list("abcdef")).to_csv(table, index=False)
-    content = table.read_bytes()
     with pytest.raises(InputError, match="input of this job"):
         write_predictions(table, model, table, device="cpu", force=True)
-    assert table.read_bytes() == content
+    assert models.contents(tmp_path) == before

@@ -1,7 +1,6 @@
 """What a recording may hold, and what is refused with a sentence that says the mend."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -100,15 +99,6 @@ def test_files_that_are_no_recordings_are_refused(tmp_path, answered):
         check(tmp_path / "missing.npz")
 
 
-def test_a_name_that_means_two_files_is_refused(tmp_path):
-    files = s.photographs(tmp_path / "images", 0, n=4)
-    shutil.copy(files[0], tmp_path / "images" / "b" / files[0].name)
-    model = s.picture_model(tmp_path / "model.onnx")
-    recorded = {"logits": np.zeros((1, 5)), "files": np.array([files[0].name])}
-    with pytest.raises(InputError, match="several files have this name"):
-        check_parity(model, recorded, tmp_path / "images", device="cpu")
-
-
 def run(capsys, *arguments):
     code = 0
     try:
@@ -163,14 +153,6 @@ def job(digits, recorded, **options):
         device="cpu",
         **options,
     )
-
-
-def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
-    X = digits.X_validation[:20]
-    logits = s.served(marked_digits_model_path(), {"image": X})
-    rows = {"logits": logits, "rows": np.arange(20)}
-    (note,) = [n for n in job(digits, rows).notes if n.startswith("Comparison with the service")]
-    assert "agree on all 20 samples" in note
 
 
 def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):

@@ -87,10 +87,6 @@ fit.InputError
     parameters do not fit each other or the samples.
 DeviceError
     If ``device="cuda"`` and there is no GPU.
-MissingDependencyError
-    If matplotlib is not installed.
-NotFittedError
-    If the estimator is not fitted.
 ax : matplotlib Axes, optional
     Axes to draw on; None makes a new figure.
 ax_ : matplotlib Axes
@@ -168,6 +164,15 @@ drawn : section
     -------
     Display
         The display, with its plot drawn.
+
+    Raises
+    ------
+    InputError
+        If the samples, labels and options do not fit each other, the estimator or the plot.
+    NotFittedError
+        If an estimator is not fitted.
+    MissingDependencyError
+        If matplotlib is not installed.
 accuracy : section
     Returns
     -------

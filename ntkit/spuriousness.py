@@ -19,8 +19,6 @@ from ntkit.exceptions import InputError
 
 __all__ = [
     "change_scores",
-    "non_constant_neurons",
-    "sfit",
     "spuriousness_scores",
     "suppressed_neurons",
 ]
@@ -32,22 +30,7 @@ _MUCH = 1 << 21  # activations
 
 
 def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
-    """Mask of the neurons that vary over the samples of positive weight: bool, shape (D,).
-
-    Parameters
-    ----------
-    Z : ndarray of shape (N, D)
-        Activations.
-    sample_weight : ndarray of shape (N,), optional
-        Weights; by default all samples count.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.spuriousness import non_constant_neurons
-    >>> non_constant_neurons(np.array([[0.0, 1.0], [2.0, 1.0]]))
-    array([ True, False])
-    """
+    """Mask of the neurons that vary over the samples of positive weight: bool, shape (D,)."""
     samples = np.arange(len(Z)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
     varies = np.zeros(Z.shape[1], dtype=bool)
     for start in range(0, len(samples), _ROWS):  # nearly all neurons vary within the first rows
@@ -319,23 +302,7 @@ def strongest_wrong(logits: Array, y_index: Array) -> Array:
 
 
 def sfit(scores: Array) -> float:
-    r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|` over the scored classes.
-
-    This is the paper's label-free selection score (arXiv 2505.24048); larger is better. It is 0 if
-    no class is scored. It rewards heads with few, noisy errors, so use it only as a diagnostic.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (C, D)
-        From :func:`spuriousness_scores`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.spuriousness import sfit
-    >>> sfit(np.array([[0.5, -1.0], [np.nan, np.nan]]))
-    1.5
-    """
+    r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|` over the scored classes."""
     return float(np.nansum(np.abs(scores), dtype=float))
 
 

@@ -18,6 +18,7 @@ from ntkit.spuriousness import (
 )
 
 seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=15, deadline=None)
 
 
 def sample(seed, n=60, width=9, n_classes=3):
@@ -26,6 +27,7 @@ def sample(seed, n=60, width=9, n_classes=3):
     return Z, rng.integers(0, n_classes, n), rng.random(n) < 0.3, np.arange(n_classes)
 
 
+@few
 @given(seeds)
 def test_scores_are_median_of_misclassified_minus_median_of_correct(seed):
     Z, y, wrong, classes = sample(seed)
@@ -38,6 +40,7 @@ def test_scores_are_median_of_misclassified_minus_median_of_correct(seed):
             assert np.isnan(scores[c]).all()
 
 
+@few
 @given(seeds, st.sampled_from(["median", "mean"]), st.booleans())
 def test_integer_weights_are_repetitions_and_zero_is_absence(seed, statistic, standardize):
     Z, y, wrong, classes = sample(seed)
@@ -49,6 +52,7 @@ def test_integer_weights_are_repetitions_and_zero_is_absence(seed, statistic, st
     assert np.allclose(weighted, repeated, equal_nan=True)
 
 
+@few
 @given(seeds, st.floats(0.1, 50), st.floats(-5, 5))
 def test_standardised_scores_do_not_depend_on_scale_or_offset(seed, factor, offset):
     Z, y, wrong, classes = sample(seed)
@@ -57,6 +61,7 @@ def test_standardised_scores_do_not_depend_on_scale_or_offset(seed, factor, offs
     assert np.allclose(scores, moved, atol=1e-6, equal_nan=True)
 
 
+@few
 @given(seeds)
 def test_standardising_leaves_the_mask_at_threshold_zero(seed):
     Z, y, wrong, classes = sample(seed)
@@ -72,6 +77,7 @@ def test_min_misclassified_leaves_a_class_unscored():
     assert np.isnan(spuriousness_scores(Z, y, wrong, classes, min_misclassified=3)).all()
 
 
+@few
 @given(seeds, st.floats(-1, 1))
 def test_union_intersection_and_per_class(seed, threshold):
     Z, y, wrong, classes = sample(seed)
@@ -90,6 +96,7 @@ def test_union_intersection_and_per_class(seed, threshold):
     assert not per_class[np.isnan(scores).all(axis=1)].any()
 
 
+@few
 @given(seeds, st.floats(0, 1))
 def test_max_suppressed_takes_the_highest_scores(seed, share):
     rng = np.random.default_rng(seed)
@@ -103,6 +110,7 @@ def test_max_suppressed_takes_the_highest_scores(seed, share):
         assert severity[mask].min() >= severity[every & ~mask].max()
 
 
+@few
 @given(seeds, st.integers(1, 30))
 def test_spare_neurons_keeps_the_smallest_scores(seed, min_neurons):
     rng = np.random.default_rng(seed)
@@ -117,6 +125,7 @@ def test_spare_neurons_keeps_the_smallest_scores(seed, min_neurons):
         assert severity[kept].max() <= severity[spared].min()
 
 
+@few
 @given(seeds, st.sampled_from([np.float32, np.float64, np.int16, np.int64]))
 def test_weighted_median_of_even_weights_is_the_median(seed, dtype):
     rng = np.random.default_rng(seed)
@@ -133,8 +142,8 @@ def test_weighted_median_needs_rows():
         weighted_median(np.empty((0, 3)), np.empty(0))
 
 
+@few
 @given(seeds)
-@settings(max_examples=25)
 def test_contribution_sums_to_the_margin_of_the_strongest_wrong_logit(seed):
     rng = np.random.default_rng(seed)
     Z, W = rng.normal(size=(15, 6)), rng.normal(size=(4, 6))
@@ -157,6 +166,7 @@ def test_sfit_sums_absolute_scores_of_scored_classes():
     assert sfit(np.full((2, 2), np.nan)) == 0
 
 
+@pytest.mark.more
 def test_score_follows_theorem_4_2_on_the_papers_linear_model():
     """δ ≈ -2 μ γᵀw_spu for one class, and the opposite sign for the other (signed neurons)."""
     rng = np.random.default_rng(0)
@@ -174,6 +184,7 @@ def test_score_follows_theorem_4_2_on_the_papers_linear_model():
     assert np.corrcoef(scores[0], -2 * w_spurious)[0, 1] < -0.9
 
 
+@few
 @given(seeds, st.booleans(), st.booleans())
 def test_change_scores_are_root_mean_squares_of_standardised_changes(seed, standardize, weighted):
     rng = np.random.default_rng(seed)

@@ -24,7 +24,8 @@ from ntkit.attributes._answers import read_answers as read_answers
 from ntkit.attributes._answers import read_labels as read_labels
 from ntkit.attributes._answers import write_answers as write_answers
 from ntkit.attributes._answers import written as written
-from ntkit.attributes._attribute import Attribute, Group
+from ntkit.attributes._attribute import Attribute
+from ntkit.attributes._attribute import Group as Group
 from ntkit.attributes._columns import columns, metadata
 from ntkit.attributes._feature_set import FEWEST as FEWEST
 from ntkit.attributes._feature_set import SUPPORT as SUPPORT
@@ -33,14 +34,14 @@ from ntkit.attributes._feature_set import Rule as Rule
 from ntkit.attributes._feature_set import array as array
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
-from ntkit.attributes._images import image_statistics
+from ntkit.attributes._images import image_statistics as image_statistics
 from ntkit.attributes._images import measured_image_statistics as measured_image_statistics
 from ntkit.attributes._images import statistics_of_image as statistics_of_image
 from ntkit.attributes._layers import EMBEDDING as EMBEDDING
 from ntkit.attributes._layers import is_channel as is_channel
 from ntkit.attributes._layers import layer_of as layer_of
 from ntkit.attributes._layers import layer_values as layer_values
-from ntkit.attributes._layers import layers
+from ntkit.attributes._layers import layers as layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named as attribute_named
 from ntkit.attributes._words import places_of as places_of
@@ -50,10 +51,7 @@ __all__ = [
     "Attribute",
     "Block",
     "FeatureSet",
-    "Group",
     "columns",
-    "image_statistics",
-    "layers",
     "metadata",
     "words",
 ]

@@ -40,23 +40,7 @@ _LONGEST = 200  # characters of a person's name, or of a time
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer of a person on one finding.
-
-    Attributes
-    ----------
-    name : str
-        Name of the attribute, such as ``word:film``.
-    answer : str
-        "spurious", "legitimate" or "unsure". "invariant" is the answer on a change that does not
-        alter the right answer; the name is then "change " and the text form of the change, which is
-        also the value.
-    values : tuple of tuple of str
-        Attributes for each value; those of the first value mean the same as the finding.
-    rules : mapping of str to Rule
-        For attributes of a layer: rules that compute them for other samples.
-    by, at : str or None
-        Name of the person, and an ISO 8601 time in UTC.
-    """
+    """Answer of a person on one finding."""
 
     name: str
     answer: str
@@ -481,15 +465,13 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         )
     sides = _sides(path, name, entry.get("values", [[name]]))
     rules = _rules(path, name, entry.get("rules", {}))
-    for key, what in (("by", "the author of"), ("at", "the time of")):
+    for key, what in (("by", "author"), ("at", "time")):
         value = entry.get(key)
         if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
             raise _refusal(
                 path,
-                (
-                    f"{what} the answer on {name!r:.80} is not a text of at most {_LONGEST} "
-                    "characters"
-                ),
+                f"the {what} of the answer on {name!r:.80} is not a text of at most {_LONGEST} "
+                "characters",
             )
     return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
 

@@ -24,28 +24,7 @@ _SHOWN = 6  # values in a sentence
 
 @dataclass(frozen=True)
 class Group:
-    """Samples of one group, and the accuracy of a head on them.
-
-    Attributes
-    ----------
-    name : str
-        Class and value of each attribute.
-    count : int
-        Samples assigned to the group.
-    accuracy : float
-        Accuracy on these samples, in [0, 1]; NaN if they are too few.
-    interval : tuple of float
-        Wilson's interval of 95 %.
-    n_known : int
-        Samples whose group a person named; the others are inferred.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import Group
-    >>> print(Group.of("cat × snow", np.arange(8) < 6, np.arange(8) > 2, n_known=4))
-    50.0 % [18.8, 81.2] of the 6 of cat × snow (2 of them inferred)
-    """
+    """Samples of one group, and the accuracy of a head on them."""
 
     name: str
     count: int
@@ -140,22 +119,7 @@ class Attribute:
 
     @classmethod
     def from_labels(cls, name: str, labels: ArrayLike, *, source: str = "labels") -> Attribute:
-        """Make an attribute of one label for each sample; -1, None and NaN are unknown.
-
-        Parameters
-        ----------
-        name : str
-            Name of the attribute.
-        labels : array-like of shape (N,)
-            Labels of any type.
-        source : str, default="labels"
-            Source of the values.
-
-        Raises
-        ------
-        InputError
-            If there is not one label per sample, or the types of the labels do not compare.
-        """
+        """Make an attribute of one label per sample, (N,); -1, None and NaN are unknown."""
         of_known, known = known_labels(labels, name)
         names, index = np.unique(of_known, return_inverse=True)
         value = np.full(len(known), -1)
@@ -166,18 +130,9 @@ class Attribute:
     def from_names(cls, names: Sequence[Sequence[str]], read: Callable[[str], Array]) -> Attribute:
         """Make an attribute whose values stand for groups of yes-or-no attributes.
 
-        Parameters
-        ----------
-        names : sequence of sequence of str
-            Names for each value, as ``[["word:film", "word:films"], ["word:movie"]]``. If there is
-            one value only, a second one is added: samples without any of its names.
-        read : callable
-            Function that returns a yes-or-no attribute of every sample by its name: 1, 0, or −1.
-
-        Returns
-        -------
-        Attribute
-            With −1 for samples that have none of several values, or more than one.
+        ``read`` returns such an attribute of every sample by its name: 1, 0, or −1. A single value
+        gets a second one: samples without any of its names. Of several values, samples that have
+        none or more than one get −1.
 
         Examples
         --------
@@ -245,20 +200,7 @@ class Attribute:
     def inferred(
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None
     ) -> Attribute:
-        """Infer the unknown values; they stay −1 if no feature set predicts them.
-
-        Parameters
-        ----------
-        inference : GroupInference
-            Estimator for the unknown values; a clone of it is fitted.
-        feature_sets, y, sample_weight
-            As for :meth:`ntkit.estimators.GroupInference.fit`.
-
-        Returns
-        -------
-        Attribute
-            With ``weight`` and ``inference``.
-        """
+        """Infer the unknown values, by a clone of a GroupInference; −1 if nothing predicts them."""
         fitted = clone(inference).fit(feature_sets, y, self.labels, sample_weight=sample_weight)
         q = fitted.label_distributions_
         weight = q.max(axis=1)
@@ -288,7 +230,7 @@ class Attribute:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Mask of the samples with each value."""
+        """Number of samples with each value."""
         counts = np.bincount(self.value[self.value >= 0], minlength=len(self.names))
         return tuple(counts.tolist())
 
@@ -318,26 +260,10 @@ class Attribute:
         return replace(self, value=value, names=tuple(self.names[i] for i in there))
 
     def crossed(self, y: ArrayLike, *others: Attribute, fewest: int | None = None) -> Attribute:
-        """Groups class × value, of this attribute and of additional ones.
+        """Groups class × value that occur, in the order of the classes; −1 for samples in none.
 
-        Parameters
-        ----------
-        y : array-like of shape (N,)
-            Classes.
-        *others : Attribute
-            More attributes of the same samples.
-        fewest : int, optional
-            Groups of fewer samples are left out; if a class has no other group, it forms one group.
-
-        Returns
-        -------
-        Attribute
-            With the groups that occur, in the order of the classes; −1 for samples in none.
-
-        Raises
-        ------
-        InputError
-            If lengths differ, or two groups would have one name.
+        ``others`` are more attributes of the same samples. With ``fewest``, groups of fewer samples
+        are left out; if a class has no other group, it forms one group.
         """
         attributes = (self, *others)
         columns = {f"attribute {each.name!r}": each.value for each in attributes}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import FeatureSet, inferred
 from ntkit.exceptions import InputError
@@ -32,37 +31,8 @@ STATISTICS = (
 _NAMES = [f"image:{name}" for name in STATISTICS]
 
 
-@documented
 def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
-    """Feature set of statistics of images: brightness, contrast, colour, size, parts.
-
-    Each gives three attributes: ``image:brightness high`` (the highest quarter), ``low`` (the
-    lowest) and ``above the median``.
-
-    Parameters
-    ----------
-    images : iterable of ndarray of shape (H, W) or (H, W, 3 or 4)
-        Decoded images of any size; whole numbers are 0 … 255, others 0 … 1. They are read once,
-        when the feature set is first used.
-    n_samples : int
-        Number of images.
-
-    {feature_set.returned}
-
-    Raises
-    ------
-    InputError
-        When the feature set is used: if there are fewer or more images, or one of them is not an
-        image.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import image_statistics
-    >>> grey = (np.full((8, 8), 10 * i, dtype=np.uint8) for i in range(20))
-    >>> image_statistics(grey, 20).values("image:brightness high").sum()
-    np.int64(5)
-    """
+    """Feature set of statistics of images: brightness, contrast, colour, size, parts."""
 
     @cache
     def statistics() -> Array:

@@ -13,7 +13,6 @@ from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import (
     Block,
@@ -56,44 +55,10 @@ class _Clusters:
     centres: Array
 
 
-@documented
 def layers(
     activations: Mapping[str, ArrayLike], *, kind: str = "layer", random_state: int = 0
 ) -> FeatureSet:
-    """Feature set of layers of a network: channels, directions and clusters.
-
-    Each column gives three attributes: ``layer:relu_2 #3 mean high`` (the highest quarter), ``low``
-    (the lowest) and ``above the median``. So does each of the first principal components of a
-    layer's standardised columns, as ``layer:relu_2 direction 1 high``. Each of eight clusters
-    (k-means) of these components gives one, as ``layer:relu_2 cluster 2``, counted from the
-    largest. All of them are inferred: a person has to look at samples to see what they stand for.
-
-    Parameters
-    ----------
-    activations : mapping of str to array-like of shape (N, 2 C)
-        By layer: the means of its C channels over positions, then the deviations.
-    kind : str, default="layer"
-        Prefix of the names.
-    random_state : int, default=0
-        Seed of the clusters.
-
-    {feature_set.returned}
-
-    Raises
-    ------
-    InputError
-        If an array is not a matrix of finite numbers with an even number of columns, or lengths
-        differ.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import layers
-    >>> feature_set = layers({"relu_1": np.random.default_rng(0).normal(size=(200, 2))})
-    >>> names = [name for block in feature_set.blocks() for name in block.names]
-    >>> names[0], names[3], names[6]
-    ('layer:relu_1 #0 mean low', 'layer:relu_1 #0 deviation low', 'layer:relu_1 direction 1 low')
-    """
+    """Feature set of layers of a network: channels, directions and clusters."""
     matrices = {name: _checked(name, X) for name, X in activations.items()}
     sizes = {len(X) for X in matrices.values()}
     if len(sizes) > 1:

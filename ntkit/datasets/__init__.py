@@ -6,11 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ntkit.datasets._marked_digits import load_marked_digits, marked_digits_model_path
-from ntkit.datasets._spurious_regression import (
-    make_spurious_classification,
-    make_spurious_regression,
-    spurious_regression_coef,
-)
+from ntkit.datasets._spurious_regression import make_spurious_classification
+from ntkit.datasets._spurious_regression import make_spurious_regression as make_spurious_regression
+from ntkit.datasets._spurious_regression import spurious_regression_coef as spurious_regression_coef
 
 if TYPE_CHECKING:
     from ntkit.datasets._benchmarks import (
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
         load_celeba,
         load_civilcomments,
         load_imagenet9,
-        load_imagenet_a,
         load_multinli,
         load_waterbirds,
     )
@@ -30,14 +27,11 @@ __all__ = [
     "load_celeba",
     "load_civilcomments",
     "load_imagenet9",
-    "load_imagenet_a",
     "load_marked_digits",
     "load_multinli",
     "load_waterbirds",
     "make_spurious_classification",
-    "make_spurious_regression",
     "marked_digits_model_path",
-    "spurious_regression_coef",
 ]
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +47,7 @@ class BenchmarkSamples(Samples):
     group_names : tuple of str
         Names of the groups 0, 1, …, or of the columns of the matrix.
     DESCR : str
-        Description and source of the data.
+        Description and source of the data, with the papers.
     """
 
     target_names: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class BenchmarkSamples(Samples):
 
 
 @dataclass(frozen=True)
-class Source:
+class Benchmark:
     """A published data set, with its numbers of samples by split: of each group, or in total."""
 
     name: str
@@ -85,55 +85,67 @@ class Source:
             f"{self.name} was unpacked to, from {self.url}."
         )
 
-    def rows_of(self, split: str, is_in_split: NDArray[np.bool_], path: Path) -> NDArray[np.intp]:
-        """Return the rows of a split, in the file's order; raise an error if there are none."""
-        rows = np.flatnonzero(is_in_split)
-        if not len(rows):
-            raise InputError(f"{path} has no row of the split {split!r}: {self.fix}.")
-        return rows
+    def table(self, path: Path, names: Sequence[str], **layout: Any) -> Table:
+        """Read some columns of a table; a message about a damaged one says how to get it."""
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return _read(path, file, names, self.fix, **layout)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{path} is not a readable table ({error}): {self.fix}.") from error
 
-    def image_inputs(
-        self, root: Path, names: Sequence[str], preprocessing: ImagePreprocessing
-    ) -> dict[str, Any]:
-        """Return the arguments X, preprocessing and ids of samples that are image files."""
+    def samples(
+        self,
+        split: str,
+        rows: NDArray[np.intp],
+        *,
+        counts: Sequence[int] | NDArray[np.intp] | None,
+        root: Path | None = None,
+        names: Sequence[str] = (),
+        preprocessing: ImagePreprocessing | TextPreprocessing,
+        **parts: Any,
+    ) -> BenchmarkSamples:
+        """Return samples of these rows; warn if counts differ from the published ones."""
+        if not len(rows):
+            raise InputError(f"{self.name} has no row of the split {split!r}: {self.fix}.")
+        if root is not None:
+            parts["X"], parts["ids"] = self._images(root, names, preprocessing)
+        published = self.counts.get(split, ())
+        if counts is not None:
+            published = (sum(published),) if len(counts) == 1 else published
+            if tuple(counts) != published:
+                self.warn(
+                    f"the split {split!r} has {_shown(counts)} "
+                    f"samples{' by group' * (len(published) > 1)}, but the published one has "
+                    f"{_shown(published)}"
+                )
+        return BenchmarkSamples(DESCR=self.DESCR, preprocessing=preprocessing.as_dict(), **parts)
+
+    def _images(
+        self, root: Path, names: Sequence[str], preprocessing: Any
+    ) -> tuple[ImageFiles, NDArray[np.str_]]:
+        """Image files, all of which must be there, and their names."""
         files = [root / name for name in names]
-        absent = _absent(files)
+        # Each folder is listed once, which is faster than asking for each file.
+        listed = {f: set(os.listdir(f)) if f.is_dir() else () for f in {f.parent for f in files}}
+        absent = [file for file in files if file.name not in listed[file.parent]]
         if absent:
             raise InputError(
                 f"{len(absent)} of the {len(files)} images are not in {root}, the first is "
                 f"{absent[0].relative_to(root).as_posix()}: {self.fix}."
             )
-        return {
-            "X": ImageFiles(files, preprocessing),
-            "preprocessing": preprocessing.as_dict(),
-            "ids": np.asarray([file.relative_to(root).as_posix() for file in files]),
-        }
+        ids = [file.relative_to(root).as_posix() for file in files]
+        return ImageFiles(files, preprocessing), np.asarray(ids)
 
-    def samples(
-        self, split: str, counts: Sequence[int] | None = None, **parts: Any
-    ) -> BenchmarkSamples:
-        """Return samples; warn if counts, of each group or in total, are not the published ones."""
-        published = self.counts.get(split, ())
-        if counts is not None and len(counts) == 1:
-            published = (sum(published),)
-        if counts is not None and tuple(counts) != published:
-            self.warn(
-                f"the split {split!r} has {_shown(counts)} "
-                f"samples{' by group' * (len(published) > 1)}, but the published one has "
-                f"{_shown(published)}"
-            )
-        return BenchmarkSamples(DESCR=self.DESCR, **parts)
-
-    def warn(self, what: str) -> None:
+    def warn(self, what: str, stacklevel: int = 4) -> None:
         """Warn that the folder differs from the published data set."""
         warnings.warn(
             f"{self.name}: {what}; {self.fix}, or pass check=False for a subset.",
             IncompleteDataWarning,
-            stacklevel=4,  # the caller of the loader
+            stacklevel=stacklevel,  # the caller of the loader
         )
 
 
-def check_arguments(
+def _check_arguments(
     split: str,
     preprocessing: Any,
     kind: type[ImagePreprocessing] | type[TextPreprocessing],
@@ -148,30 +160,17 @@ def check_arguments(
         )
 
 
-def _absent(files: Sequence[Path]) -> list[Path]:
-    """Missing files; each folder is listed once, which is faster than asking N times."""
-    listed: dict[Path, frozenset[str]] = {}
-    absent = []
-    for file in files:
-        folder = file.parent
-        if folder not in listed:
-            listed[folder] = frozenset(os.listdir(folder) if folder.is_dir() else ())
-        if file.name not in listed[folder]:
-            absent.append(file)
-    return absent
-
-
-def _shown(counts: Sequence[int]) -> str:
+def _shown(counts: Iterable[Any]) -> str:
     return ", ".join(str(int(count)) for count in counts)
 
 
 @dataclass(frozen=True)
-class Metadata:
+class Table:
     """Some columns of a table, as they are written; the first record is in ``first_row``."""
 
     path: Path
     columns: dict[str, list[str]]
-    first_row: int = 2
+    first_row: int
 
     def codes(self, name: str, code_of: Mapping[str, int] = BINARY) -> NDArray[np.int64]:
         """Return a column of coded values, shape (N,); raise an error for another value."""
@@ -198,11 +197,12 @@ class Metadata:
                 shares[i] = float(cell) if cell else empty
             except ValueError:
                 shares[i] = np.nan
-            if np.isnan(shares[i]):
-                raise InputError(
-                    f"{self.at(i)}: {cell[:80]!r} in column {name!r} is not a number; the file is "
-                    "damaged or another one."
-                )
+        if np.isnan(shares).any():
+            i = int(np.argmax(np.isnan(shares)))
+            raise InputError(
+                f"{self.at(i)}: {cells[i][:80]!r} in column {name!r} is not a number; the file is "
+                "damaged or another one."
+            )
         return shares
 
     def at(self, i: int) -> str:
@@ -210,37 +210,45 @@ class Metadata:
         return f"{self.path}, row {i + self.first_row}"
 
 
-def read_csv(path: Path, names: Sequence[str], fix: str) -> Metadata:
-    """Read some columns of a CSV file; ``fix`` ends the messages for a damaged one."""
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            missing = [name for name in names if name not in header]
-            if missing:
-                raise InputError(
-                    f"{path} has no column {missing[0]!r}; its columns are {header[:50]}: {fix}."
-                )
-            kept = [(columns[name], header.index(name)) for name in names]
-            for row, record in enumerate(reader, start=2):
-                if not record:
-                    continue  # an empty line
-                if len(record) != len(header):
-                    raise InputError(
-                        f"{path}, row {row} has {len(record)} cells but the header has "
-                        f"{len(header)}, so the file is cut off or damaged: {fix}."
-                    )
-                for cells, j in kept:
-                    cells.append(record[j])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable table ({error}): {fix}.") from error
-    if not columns[names[0]]:
+def _read(
+    path: Path,
+    lines: Iterator[str],
+    names: Sequence[str],
+    fix: str,
+    *,
+    header: Sequence[str] | None = None,
+    first_row: int = 2,
+) -> Table:
+    """Read columns of a CSV file, or those of a header from lines divided by white space."""
+    records: Iterator[list[str]]
+    if header is None:
+        records = csv.reader(lines, strict=True)
+        header = next(records, [])
+    else:
+        records = (line.split() for line in lines)
+    missing = [name for name in names if name not in header]
+    if missing:
+        raise InputError(
+            f"{path} has no column {missing[0]!r}; its columns are {list(header)[:50]}: {fix}."
+        )
+    table = Table(path, {name: [] for name in names}, first_row)
+    kept = [(table.columns[name], header.index(name)) for name in names]
+    for row, record in enumerate(records, start=first_row):
+        if not record:
+            continue  # an empty line
+        if len(record) != len(header):
+            raise InputError(
+                f"{path}, row {row} has {len(record)} cells but the header has {len(header)}, so "
+                f"the file is cut off or damaged: {fix}."
+            )
+        for cells, j in kept:
+            cells.append(record[j])
+    if not table.columns[names[0]]:
         raise InputError(f"{path} has no rows: {fix}.")
-    return Metadata(path, columns)
+    return table
 
 
-WATERBIRDS = Source(
+WATERBIRDS = Benchmark(
     "Waterbirds",
     "https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz",
     {
@@ -263,7 +271,7 @@ Sagawa, Koh, Hashimoto and Liang, ICLR 2020, arXiv 1911.08731. Its makers report
 non-commercial research and education.
 """,
 )
-CELEBA = Source(
+CELEBA = Benchmark(
     "CelebA",
     "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     {  # of Blond_Hair and Male
@@ -286,36 +294,25 @@ Koh, Hashimoto and Liang, ICLR 2020, arXiv 1911.08731. For non-commercial resear
 )
 ABSENT_OR_PRESENT = {"-1": 0, "0": 0, "1": 1}
 CELEBA_FOLDERS = ("", "celebA_v1.0/")
-IMAGENET = Source(
-    "ImageNet-1k",
-    "https://image-net.org/download.php",
+IMAGENET9 = Benchmark(
+    "ImageNet",
+    "https://image-net.org/download.php (ImageNet-A: "
+    "https://github.com/hendrycks/natural-adv-examples)",
     DESCR="""\
 ImageNet-9
 ----------
 Photographs of 42 of ImageNet's 1000 classes, merged into nine: dog, cat, frog, turtle, bird,
-monkey, fish, crab, insect. Models that learn them rely on textures and backgrounds, as ImageNet-A
-shows: photographs that mislead an ImageNet classifier. No group labels.
+monkey, fish, crab, insect. Models that learn them rely on textures and backgrounds. The test set
+shows it: those photographs of ImageNet-A (21 of the 42 classes, without crabs) that an ImageNet
+classifier gets wrong. No group labels.
 
 Nine classes and their members: Bahng, Chun, Yun, Choo and Oh (ReBias), ICML 2020, arXiv 1910.02806.
-The ImageNet-9 of Xiao et al. (arXiv 2006.09994), with exchanged backgrounds, is another data set
-with other classes.
-""",
-)
-IMAGENET_A = Source(
-    "ImageNet-A",
-    "https://github.com/hendrycks/natural-adv-examples",
-    DESCR="""\
-ImageNet-A, nine classes
-------------------------
-Photographs that an ImageNet classifier gets wrong, from those of the 42 ImageNet classes of
-ImageNet-9 that ImageNet-A has: 21, without crabs. No group labels.
-
-Hendrycks, Zhao, Basart, Steinhardt and Song, CVPR 2021, arXiv 1907.07174; as the test set of
-ImageNet-9: Bahng, Chun, Yun, Choo and Oh (ReBias), ICML 2020, arXiv 1910.02806.
+ImageNet-A: Hendrycks, Zhao, Basart, Steinhardt and Song, CVPR 2021, arXiv 1907.07174. The
+ImageNet-9 of Xiao et al. (arXiv 2006.09994), with exchanged backgrounds, is another data set with
+other classes.
 """,
 )
 ANIMALS = ("dog", "cat", "frog", "turtle", "bird", "monkey", "fish", "crab", "insect")
-IMAGENET_TABLE = Path(__file__).with_name("imagenet9.csv")
 SUFFIXES = (".jpeg", ".jpg", ".png")
 PER_WNID = 50  # images of the validation set
 
@@ -349,10 +346,6 @@ def load_waterbirds(
     `WILDS <https://wilds.stanford.edu>`__. Papers report the average accuracy weighted by the
     training set's groups: :func:`ntkit.metrics.weighted_average_accuracy`.
 
-    References
-    ----------
-    Sagawa et al., ICLR 2020, `arXiv 1911.08731 <https://arxiv.org/abs/1911.08731>`__.
-
     Examples
     --------
     A folder as unpacked, but with two images only:
@@ -377,24 +370,25 @@ def load_waterbirds(
     >>> birds.group_names[3]
     'waterbird on water'
     """
-    check_arguments(split, preprocessing, ImagePreprocessing)
+    _check_arguments(split, preprocessing, ImagePreprocessing)
     folders = ("", "waterbirds_v1.0/", "waterbird_complete95_forest2water2/")
     path = WATERBIRDS.find(folder, [f"{f}metadata.csv" for f in folders])
-    table = read_csv(path, ["img_filename", "y", "split", "place"], WATERBIRDS.fix)
-    rows = WATERBIRDS.rows_of(split, table.in_split(split), path)
+    table = WATERBIRDS.table(path, ["img_filename", "y", "split", "place"])
+    rows = np.flatnonzero(table.in_split(split))
     y = table.codes("y")[rows]
     groups = 2 * y + table.codes("place")[rows]
-    names = [table.columns["img_filename"][i] for i in rows]
-    inputs = WATERBIRDS.image_inputs(path.parent, names, preprocessing)
     birds = ("landbird", "waterbird")
     return WATERBIRDS.samples(
         split,
-        np.bincount(groups, minlength=4).tolist() if check else None,
+        rows,
+        counts=np.bincount(groups, minlength=4) if check else None,
+        root=path.parent,
+        names=[table.columns["img_filename"][i] for i in rows],
+        preprocessing=preprocessing,
         y=y,
         groups=groups,
         target_names=birds,
         group_names=tuple(f"{bird} on {place}" for bird in birds for place in ("land", "water")),
-        **inputs,
     )
 
 
@@ -435,26 +429,12 @@ def load_celeba(
         the files' names.
 
     {benchmark.problems}
-
-    References
-    ----------
-    Liu et al., ICCV 2015, `arXiv 1411.7766 <https://arxiv.org/abs/1411.7766>`__; groups: Sagawa et
-    al., ICLR 2020, `arXiv 1911.08731 <https://arxiv.org/abs/1911.08731>`__.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import load_celeba
-    >>> from ntkit.extraction import ImagePreprocessing
-    >>> steps = ImagePreprocessing(resize=(224, 224))
-    >>> faces = load_celeba("celeba", "train", steps)  # doctest: +SKIP
-    >>> faces.group_names[3]  # doctest: +SKIP
-    'Blond_Hair, Male'
     """
-    check_arguments(split, preprocessing, ImagePreprocessing)
+    _check_arguments(split, preprocessing, ImagePreprocessing)
     if target == spurious:
         raise InputError(f"target and spurious are both {target!r}; name two attributes.")
-    table = _attributes(folder, target, spurious)
     path, split_of = _partition(folder)
+    table = _attributes(folder, target, spurious)
     files = table.columns["image_id"]
     unknown = [file for file in files if file not in split_of]
     if unknown:
@@ -462,246 +442,142 @@ def load_celeba(
             f"{path} has no row for {unknown[0]!r}, one of {len(unknown)} images that "
             f"{table.path.name} names: {CELEBA.fix}."
         )
-    in_split = np.asarray([split_of[file] for file in files]) == SPLITS.index(split)
-    rows = CELEBA.rows_of(split, in_split, path)
+    rows = np.flatnonzero([SPLITS[split_of[file]] == split for file in files])
     y = table.codes(target, ABSENT_OR_PRESENT)[rows]
     groups = 2 * y + table.codes(spurious, ABSENT_OR_PRESENT)[rows]
-    inputs = CELEBA.image_inputs(_celeba_images(folder), [files[i] for i in rows], preprocessing)
     usual = (target, spurious) == ("Blond_Hair", "Male")
-    counts = np.bincount(groups, minlength=4).tolist() if usual else [len(rows)]
+    counts = np.bincount(groups, minlength=4) if usual else [len(rows)]
+    folders = [f"{f}img_align_celeba" for f in (*CELEBA_FOLDERS, "Img/")]
+    folders = [*(f"{f}/img_align_celeba" for f in folders), *folders]
     names = (f"not {target}", target)
     return CELEBA.samples(
         split,
-        counts if check else None,
+        rows,
+        counts=counts if check else None,
+        root=CELEBA.find(folder, folders, kind="folder"),
+        names=[files[i] for i in rows],
+        preprocessing=preprocessing,
         y=y,
         groups=groups,
         target_names=names,
         group_names=tuple(f"{t}, {s}" for t in names for s in (f"not {spurious}", spurious)),
-        **inputs,
     )
 
 
-def _attributes(folder: str | Path, target: str, spurious: str) -> Metadata:
+def _attributes(folder: str | Path, target: str, spurious: str) -> Table:
     """The columns image_id, target and spurious."""
-    path = CELEBA.find(folder, _tables("list_attr_celeba", "Anno"))
+    path, names = _celeba_table(folder, "list_attr_celeba", "Anno"), ["image_id", target, spurious]
     if path.suffix == ".csv":
-        fix = f"name one of them, or {CELEBA.fix}"
-        return read_csv(path, ["image_id", target, spurious], fix)
-    count, header, *lines = _lines(path) or ["", ""]
-    names = header.split()
-    for name in (target, spurious):
-        if name not in names:
-            raise InputError(f"{path} has no attribute {name!r}; it has {', '.join(names)}.")
-    if count.strip() != str(len(lines)):
+        return CELEBA.table(path, names)
+    # The makers' file starts with the number of images, then the header without the first name.
+    try:
+        count, header, *lines = [*path.read_text(encoding="utf-8-sig").splitlines(), "", ""]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable table ({error}): {CELEBA.fix}.") from error
+    columns = ["image_id", *header.split()]
+    table = _read(path, iter(lines), names, CELEBA.fix, header=columns, first_row=3)
+    if count.strip() != str(len(table.columns["image_id"])):
         raise InputError(
-            f"{path} announces {count.strip()[:20]!r} images but has {len(lines)} rows, so it is "
-            f"cut off or damaged: {CELEBA.fix}."
+            f"{path} announces {count.strip()[:20]!r} images but has "
+            f"{len(table.columns['image_id'])} rows, so it is cut off or damaged: {CELEBA.fix}."
         )
-    return _of_lines(path, lines, ["image_id", *names], first_row=3)
+    return table
 
 
 def _partition(folder: str | Path) -> tuple[Path, dict[str, int]]:
     """The file, and the number of the split of each image."""
-    path = CELEBA.find(folder, _tables("list_eval_partition", "Eval"))
-    columns = ["image_id", "partition"]
-    if path.suffix == ".csv":
-        table = read_csv(path, columns, CELEBA.fix)
-    else:
-        table = _of_lines(path, _lines(path), columns, first_row=1)
+    path, columns = _celeba_table(folder, "list_eval_partition", "Eval"), ["image_id", "partition"]
+    layout = {} if path.suffix == ".csv" else {"header": columns, "first_row": 1}
+    table = CELEBA.table(path, columns, **layout)
     numbers = table.codes("partition", SPLIT_CODES).tolist()
     return path, dict(zip(table.columns["image_id"], numbers, strict=True))
 
 
-def _celeba_images(folder: str | Path) -> Path:
-    name = "img_align_celeba"
-    usual = [f"{f}{name}" for f in CELEBA_FOLDERS] + [f"Img/{name}"]
-    return CELEBA.find(folder, [*(f"{path}/{name}" for path in usual), *usual], kind="folder")
-
-
-def _tables(name: str, makers_folder: str) -> list[str]:
+def _celeba_table(folder: str | Path, name: str, makers_folder: str) -> Path:
     places = (*CELEBA_FOLDERS, f"{makers_folder}/")
-    return [f"{place}{name}{kind}" for place in places for kind in (".csv", ".txt")]
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable table ({error}): {CELEBA.fix}.") from error
-
-
-def _of_lines(path: Path, lines: list[str], names: list[str], first_row: int) -> Metadata:
-    """The table of lines that white space divides into columns of these names."""
-    cells = [line.split() for line in lines]
-    for row, record in enumerate(cells, start=first_row):
-        if len(record) != len(names):
-            raise InputError(
-                f"{path}, row {row} has {len(record)} cells instead of {len(names)}, so the file "
-                f"is cut off or damaged: {CELEBA.fix}."
-            )
-    columns = {name: [record[j] for record in cells] for j, name in enumerate(names)}
-    return Metadata(path, columns, first_row)
+    return CELEBA.find(folder, [f"{at}{name}{kind}" for at in places for kind in (".csv", ".txt")])
 
 
 @documented
 def load_imagenet9(
     folder: str | Path, split: str, preprocessing: ImagePreprocessing, *, check: bool = True
 ) -> BenchmarkSamples:
-    """Load ImageNet-9 from your copy of ImageNet-1k.
+    """Load ImageNet-9 from your copies of ImageNet-1k and ImageNet-A.
 
-    The folder contains ``train/`` and ``val/``, each with one folder of images per class, named by
-    its WordNet number: ``train/n01641577/*.JPEG``. Images of classes other than the 42 are ignored.
-    ImageNet-9 has no test set of its own; see :func:`load_imagenet_a`.
+    The folder contains ``train/`` and ``val/`` of ImageNet-1k, and ``imagenet-a/``, which is the
+    test set. Each has one folder of images per class, named by its WordNet number:
+    ``train/n01641577/*.JPEG``. Images of classes other than the 42 are ignored.
 
     Parameters
     ----------
     {folder}
-    split : {"train", "val"}
-        The official split of ImageNet-1k.
+    split : {"train", "val", "test"}
+        The official split of ImageNet-1k; "test" is ImageNet-A.
     {images.preprocessing}
     check : bool, default=True
-        Warn if one of the 42 classes is missing, or the validation set does not have 50 images of
-        each.
+        Warn if one of the 42 classes (21 of ImageNet-A) is missing, or the validation set does not
+        have 50 images of each.
 
     Returns
     -------
     BenchmarkSamples
         N samples, sorted by file name: images, decoded when they are used; ``y`` of shape (N,), in
-        the order of ``target_names``; no groups; ``ids``, the files' names.
+        the order of ``target_names``; no groups; ``ids``, the files' names. ImageNet-A has no
+        crabs, so class 7 has no test sample.
 
     {benchmark.problems}
-
-    References
-    ----------
-    ReBias: Bahng et al., ICML 2020, `arXiv 1910.02806 <https://arxiv.org/abs/1910.02806>`__;
-    `code <https://github.com/clovaai/rebias/blob/master/datasets/imagenet.py>`__. The 42 classes of
-    the nine are in ``ntkit/datasets/imagenet9.csv``; LBC
-    (`code <https://github.com/gtzheng/LBC>`__) uses the same.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import load_imagenet9
-    >>> from ntkit.extraction import ImagePreprocessing
-    >>> steps = ImagePreprocessing(resize=256, crop=(224, 224))
-    >>> animals = load_imagenet9("imagenet", "train", steps)  # doctest: +SKIP
     """
-    check_arguments(split, preprocessing, ImagePreprocessing)
-    if split == "test":
-        raise InputError(
-            "ImageNet-9 has no test split; use ImageNet-A as its test set: load_imagenet_a."
-        )
-    root = IMAGENET.find(folder, [split], kind="folder")
-    class_of = {wnid: c for wnid, (c, _) in _nine_classes().items()}
-    least = PER_WNID if split == "val" else None
-    return _animals(IMAGENET, split, root, class_of, preprocessing, per_wnid=least, check=check)
-
-
-@documented
-def load_imagenet_a(
-    folder: str | Path, preprocessing: ImagePreprocessing, *, check: bool = True
-) -> BenchmarkSamples:
-    r"""Load ImageNet-A, restricted to the classes of ImageNet-9, from a folder on your disk.
-
-    The folder is ``imagenet-a`` as unpacked, or its parent; it contains one folder of images per
-    class, named by its WordNet number. All of it is a test set.
-
-    Parameters
-    ----------
-    {folder, images.preprocessing}
-    check : bool, default=True
-        Warn if one of the 21 classes that ImageNet-A shares with ImageNet-9 is missing.
-
-    Returns
-    -------
-    BenchmarkSamples
-        As returned by :func:`load_imagenet9`, with the same numbers for the classes. ImageNet-A has
-        no crabs, so class 7 has no sample.
-
-    {benchmark.problems}
-
-    References
-    ----------
-    Hendrycks et al., CVPR 2021, `arXiv 1907.07174 <https://arxiv.org/abs/1907.07174>`__; `data
-    <https://github.com/hendrycks/natural-adv-examples>`__.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import load_imagenet_a
-    >>> from ntkit.extraction import ImagePreprocessing
-    >>> steps = ImagePreprocessing(resize=256, crop=(224, 224))
-    >>> test = load_imagenet_a("imagenet-a", steps)  # doctest: +SKIP
-    """
-    check_arguments("test", preprocessing, ImagePreprocessing)
-    root = IMAGENET_A.find(folder, ["imagenet-a", ""], kind="folder")
-    class_of = {wnid: c for wnid, (c, in_imagenet_a) in _nine_classes().items() if in_imagenet_a}
-    return _animals(IMAGENET_A, "test", root, class_of, preprocessing, per_wnid=None, check=check)
-
-
-def _nine_classes() -> dict[str, tuple[int, bool]]:
-    """Index of the nine classes by WordNet number, and whether ImageNet-A has the class."""
-    table = read_csv(IMAGENET_TABLE, ["wnid", "class", "imagenet_a"], "install ntkit again")
-    classes = table.codes("class", {name: i for i, name in enumerate(ANIMALS)})
-    pairs = zip(classes.tolist(), table.codes("imagenet_a").astype(bool).tolist(), strict=True)
-    return dict(zip(table.columns["wnid"], pairs, strict=True))
-
-
-def _imagenet_images(source: Source, root: Path, wnids: list[str]) -> list[str]:
-    """Names of the images of these classes, relative to the folder, sorted."""
-    folders = [root / wnid for wnid in wnids if (root / wnid).is_dir()]
-    names = [f"{folder.name}/{n}" for folder in folders for n in _image_names(folder)]
-    if names:
-        return names
-    if _image_names(root):
-        raise InputError(
-            f"{root} contains images, but not sorted into classes; put them into one folder per "
-            f"class, named by its WordNet number, such as {wnids[0]}."
-        )
-    raise InputError(
-        f"{root} contains no images in folders such as {wnids[0]}; pass the folder that "
-        f"{source.name} was unpacked to, from {source.url}."
+    _check_arguments(split, preprocessing, ImagePreprocessing)
+    root = IMAGENET9.find(folder, ["imagenet-a" if split == "test" else split], kind="folder")
+    table = IMAGENET9.table(
+        Path(__file__).with_name("imagenet9.csv"), ["wnid", "class", "imagenet_a"]
     )
-
-
-def _image_names(folder: Path) -> list[str]:
-    return sorted(
-        file.name
-        for file in folder.iterdir()
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    )
-
-
-def _animals(
-    source: Source,
-    split: str,
-    root: Path,
-    class_of: dict[str, int],
-    preprocessing: ImagePreprocessing,
-    *,
-    per_wnid: int | None,
-    check: bool,
-) -> BenchmarkSamples:
-    """Samples of these classes; warn if one has no images, or another number of them."""
+    classes = table.codes("class", {name: i for i, name in enumerate(ANIMALS)}).tolist()
+    class_of = {
+        wnid: label
+        for wnid, label, in_a in zip(
+            table.columns["wnid"], classes, table.columns["imagenet_a"], strict=True
+        )
+        if in_a == "1" or split != "test"
+    }
     wnids = sorted(class_of)
-    names = _imagenet_images(source, root, wnids)
-    counts = Counter(name.split("/")[0] for name in names)
-    odd = [w for w in wnids if (counts[w] == 0 if per_wnid is None else counts[w] != per_wnid)]
-    if check and odd:
-        expected = "" if per_wnid is None else f" but the published one has {per_wnid}"
-        source.warn(
-            f"the split {split!r} has {counts[odd[0]]} images of {odd[0]}{expected}, and "
-            f"{len(odd)} of the {len(wnids)} classes are incomplete"
+    names = [
+        f"{wnid}/{name}"
+        for wnid in wnids
+        if (root / wnid).is_dir()
+        for name in sorted(os.listdir(root / wnid))
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    ]
+    if not names:
+        raise InputError(
+            f"{root} contains no images in folders such as {wnids[0]}; pass the folder that "
+            f"{IMAGENET9.name} was unpacked to, with one folder per class, named by its WordNet "
+            f"number, from {IMAGENET9.url}."
         )
-    return source.samples(
+    of_class = Counter(name.split("/")[0] for name in names)
+    odd = [w for w in wnids if (of_class[w] != PER_WNID if split == "val" else not of_class[w])]
+    if check and odd:
+        expected = f" but the published one has {PER_WNID}" if split == "val" else ""
+        IMAGENET9.warn(
+            f"the split {split!r} has {of_class[odd[0]]} images of {odd[0]}{expected}, and "
+            f"{len(odd)} of the {len(wnids)} classes are incomplete",
+            stacklevel=3,
+        )
+    return IMAGENET9.samples(
         split,
+        np.arange(len(names)),
+        counts=None,
+        root=root,
+        names=names,
+        preprocessing=preprocessing,
         y=np.asarray([class_of[name.split("/")[0]] for name in names], dtype=np.int64),
         target_names=ANIMALS,
-        **source.image_inputs(root, names, preprocessing),
     )
 
 
 RELATIONS = ("contradiction", "entailment", "neutral")
 UNLABELLED = "-"  # the annotators did not agree
-MULTINLI = Source(
+MULTINLI = Benchmark(
     "MultiNLI",
     "https://cims.nyu.edu/~sbowman/multinli/",
     {
@@ -725,7 +601,7 @@ validation and 30 % for testing. Pairs without a gold label are left out.
 Williams, Nangia and Bowman, NAACL 2018, arXiv 1704.05426.
 """,
 )
-NEGATIONS = Source(
+NEGATIONS = Benchmark(
     "metadata_random.csv",
     "https://github.com/kohpangwei/group_DRO (dataset_metadata/multinli)",
 )
@@ -735,7 +611,7 @@ IDENTITIES = (
 )
 TOXICITY = ("non-toxic", "toxic")
 THRESHOLD = 0.5  # share of annotators, for toxicity and for an identity
-CIVILCOMMENTS = Source(
+CIVILCOMMENTS = Benchmark(
     "CivilComments (WILDS)",
     "https://wilds.stanford.edu/datasets/#civilcomments",
     {"train": (269038,), "val": (45180,), "test": (133782,)},
@@ -792,26 +668,12 @@ def load_multinli(
         shape (N,), ``2 * y + negation``.
 
     {benchmark.problems}
-
-    References
-    ----------
-    Williams et al., NAACL 2018, `arXiv 1704.05426 <https://arxiv.org/abs/1704.05426>`__; groups and
-    split: Sagawa et al., ICLR 2020, `arXiv 1911.08731 <https://arxiv.org/abs/1911.08731>`__.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import load_multinli
-    >>> from ntkit.extraction import TextPreprocessing
-    >>> steps = TextPreprocessing("tokenizer.json", max_length=128)
-    >>> pairs = load_multinli("multinli_1.0", "train", steps)  # doctest: +SKIP
-    >>> pairs.group_names[1]  # doctest: +SKIP
-    'contradiction with negation'
     """
-    check_arguments(split, preprocessing, TextPreprocessing)
+    _check_arguments(split, preprocessing, TextPreprocessing)
     labels, pairs = _labelled_pairs(folder)
     candidates = ["metadata_random.csv", "data/metadata_random.csv"]
     path = NEGATIONS.find(folder, candidates) if metadata is None else Path(metadata)
-    table = read_csv(path, ["gold_label", "sentence2_has_negation", "split"], NEGATIONS.fix)
+    table = NEGATIONS.table(path, ["gold_label", "sentence2_has_negation", "split"])
     y = table.codes("gold_label", {"0": 0, "1": 1, "2": 2})
     if len(y) != len(labels):
         raise InputError(
@@ -825,15 +687,16 @@ def load_multinli(
             f"({pairs[i][0][:60]!r}) of class {RELATIONS[labels[i]]!r}, so the files do not belong "
             f"together: {NEGATIONS.fix}."
         )
-    rows = MULTINLI.rows_of(split, table.in_split(split), path)
+    rows = np.flatnonzero(table.in_split(split))
     groups = (2 * y + table.codes("sentence2_has_negation"))[rows]
     return MULTINLI.samples(
         split,
-        np.bincount(groups, minlength=6).tolist() if check else None,
+        rows,
+        counts=np.bincount(groups, minlength=6) if check else None,
+        preprocessing=preprocessing,
         X=Texts((pairs[i][0] for i in rows), preprocessing, (pairs[i][1] for i in rows)),
         y=y[rows],
         groups=groups,
-        preprocessing=preprocessing.as_dict(),
         target_names=RELATIONS,
         group_names=tuple(f"{c} {w} negation" for c in RELATIONS for w in ("without", "with")),
     )
@@ -916,61 +779,32 @@ def load_civilcomments(
     -----
     The file's column ``identity_any`` is different and not used here: it counts 24 identities, not
     eight.
-
-    References
-    ----------
-    Borkan et al., WWW 2019, `arXiv 1903.04561 <https://arxiv.org/abs/1903.04561>`__; split and
-    groups: Koh, Sagawa et al. (`WILDS <https://wilds.stanford.edu>`__), ICML 2021, `arXiv
-    2012.07421 <https://arxiv.org/abs/2012.07421>`__.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import load_civilcomments
-    >>> from ntkit.extraction import TextPreprocessing
-    >>> from ntkit.metrics import worst_group_accuracy
-    >>> steps = TextPreprocessing("tokenizer.json", max_length=300)
-    >>> test = load_civilcomments(
-    ...     "civilcomments_v1.0", "test", steps, groups="wilds"
-    ... )  # doctest: +SKIP
-    >>> worst_group_accuracy(test.y, predictions, groups=test.groups)  # doctest: +SKIP
     """
-    check_arguments(split, preprocessing, TextPreprocessing)
+    _check_arguments(split, preprocessing, TextPreprocessing)
     if groups not in ("any_identity", "wilds"):
         raise InputError(f'groups must be "any_identity" or "wilds"; got {groups!r}.')
     name = "all_data_with_identities.csv"
     path = CIVILCOMMENTS.find(folder, [name, f"civilcomments_v1.0/{name}"])
-    table = read_csv(path, ["comment_text", "split", "toxicity", *IDENTITIES], CIVILCOMMENTS.fix)
-    in_split = np.asarray([cell == split for cell in table.columns["split"]])
-    rows = CIVILCOMMENTS.rows_of(split, in_split, path)
+    table = CIVILCOMMENTS.table(path, ["comment_text", "split", "toxicity", *IDENTITIES])
+    rows = np.flatnonzero([cell == split for cell in table.columns["split"]])
     y = (table.shares("toxicity") >= THRESHOLD).astype(np.int64)[rows]
     mentioned = np.stack(
         [table.shares(i, empty=0.0)[rows] >= THRESHOLD for i in IDENTITIES], axis=1
     )
-    members, names = (_any_identity if groups == "any_identity" else _wilds)(y, mentioned)
+    members: NDArray[Any] = 2 * y + mentioned.any(axis=1)
+    names = tuple(f"{c}, {w} identity" for c in TOXICITY for w in ("no", "any"))
+    if groups == "wilds":  # a column for each identity (outer) and class (inner)
+        of_class = np.stack([y == 0, y == 1], axis=1)
+        members = (mentioned[:, :, None] & of_class[:, None, :]).reshape(len(y), -1)
+        names = tuple(f"{identity}, {c}" for identity in IDENTITIES for c in TOXICITY)
     return CIVILCOMMENTS.samples(
         split,
-        [len(rows)] if check else None,
+        rows,
+        counts=[len(rows)] if check else None,
+        preprocessing=preprocessing,
         X=Texts((table.columns["comment_text"][i] for i in rows), preprocessing),
         y=y,
         groups=members,
-        preprocessing=preprocessing.as_dict(),
         target_names=TOXICITY,
         group_names=names,
     )
-
-
-def _any_identity(
-    y: NDArray[np.int64], mentioned: NDArray[np.bool_]
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Group of each comment, shape (N,): class and whether it mentions an identity."""
-    names = tuple(f"{c}, {w} identity" for c in TOXICITY for w in ("no", "any"))
-    return 2 * y + mentioned.any(axis=1), names
-
-
-def _wilds(
-    y: NDArray[np.int64], mentioned: NDArray[np.bool_]
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Membership of each comment, shape (N, 16): identity (outer) and class (inner)."""
-    of_class = np.stack([y == 0, y == 1], axis=1)
-    members = (mentioned[:, :, None] & of_class[:, None, :]).reshape(len(y), -1)
-    return members, tuple(f"{identity}, {c}" for identity in IDENTITIES for c in TOXICITY)

@@ -15,16 +15,16 @@ from ntkit.exceptions import InputError
 
 FloatArray = NDArray[np.floating]
 
+_COUNT = [Interval(Integral, 1, None, closed="left")]
+_LEVEL = [Interval(Real, 0, None, closed="left")]
+_MU = Interval(Real, 0, None, closed="neither")
 _MODEL = {
     "correlation": [Interval(Real, 0, 1, closed="both")],
-    "eta_core": [Interval(Real, 0, None, closed="left")],
-    "eta_spurious": [Interval(Real, 0, None, closed="left")],
+    "eta_core": _LEVEL,
+    "eta_spurious": _LEVEL,
 }
-_SAMPLE = {
-    "n_samples": [Interval(Integral, 1, None, closed="left")],
-    "n_core": [Interval(Integral, 1, None, closed="left")],
-    "n_spurious": [Interval(Integral, 1, None, closed="left")],
-    **_MODEL,
+_SAMPLE = _MODEL | {
+    **dict.fromkeys(("n_samples", "n_core", "n_spurious"), _COUNT),
     "beta": ["array-like", None],
     "gamma": ["array-like", None],
     "coef": ["boolean"],
@@ -121,10 +121,7 @@ def make_spurious_regression(
 
 
 @documented_like(make_spurious_regression)
-@validate_params(
-    {**_SAMPLE, "mu": [Interval(Real, 0, None, closed="neither")]},
-    prefer_skip_nested_validation=True,
-)
+@validate_params({**_SAMPLE, "mu": [_MU]}, prefer_skip_nested_validation=True)
 def make_spurious_classification(
     n_samples: int = 100,
     *,
@@ -141,7 +138,7 @@ def make_spurious_classification(
 ) -> tuple[Any, ...]:
     r"""Draw a problem of two classes with core features, and spurious ones that mostly follow y.
 
-    These are the samples of :func:`make_spurious_regression` for which y is :math:`-\mu` or
+    These are the samples of ``make_spurious_regression`` for which y is :math:`-\mu` or
     :math:`+\mu`, both equally often. The core features are drawn given y (our choice: we do not
     know the paper's procedure):
 
@@ -196,14 +193,8 @@ def make_spurious_classification(
     return (*sample, beta, gamma) if coef else sample
 
 
-@documented_like(make_spurious_regression)
 @validate_params(
-    {
-        "beta": ["array-like"],
-        "gamma": ["array-like"],
-        **_MODEL,
-        "mu": [Interval(Real, 0, None, closed="neither"), None],
-    },
+    {"beta": ["array-like"], "gamma": ["array-like"], **_MODEL, "mu": [_MU, None]},
     prefer_skip_nested_validation=True,
 )
 def spurious_regression_coef(
@@ -215,50 +206,8 @@ def spurious_regression_coef(
     eta_spurious: float = 0.1,
     mu: float | None = None,
 ) -> FloatArray:
-    r"""Coefficients of the linear model with the smallest expected squared error.
-
-    The limit of ordinary least squares with many samples of :func:`make_spurious_regression`:
-
-    .. math::
-
-        u_\mathrm{core} = \frac{s\, (1 - q^2 + g)}{(1 + h)(1 + g) - q^2}\, \beta, \qquad
-        u_\mathrm{spu} = \frac{q\, h}{(1 + h)(1 + g) - q^2}\, \gamma,
-
-    with :math:`q = 2p - 1`, :math:`s = 1 + \eta_\mathrm{core}^2`,
-    :math:`h = \eta_\mathrm{core}^2 s / m`, :math:`g = \eta_\mathrm{spu}^2 / m` and the mean square
-    :math:`m = E\,y^2`, which is s, or :math:`\mu^2` with ``mu``. The intercept is 0. This is our
-    derivation from the second moments of the model, not the paper's. A model that does not rely on
-    the spurious features would have :math:`u_\mathrm{core} = \beta` and :math:`u_\mathrm{spu} = 0`.
-
-    Parameters
-    ----------
-    beta, gamma : array-like of shape (n_core,) and (n_spurious,)
-        Directions, scaled to length 1.
-    {correlation, eta_core}
-    mu : float > 0, optional
-        For samples of :func:`make_spurious_classification` with that ``mu``; the target is then
-        ``mu * y``.
-
-    Returns
-    -------
-    ndarray of shape (n_core + n_spurious,)
-        Coefficients of the core features, then of the spurious ones.
-
-    Raises
-    ------
-    InputError
-        If ``beta`` or ``gamma`` is not a vector, or has length 0. If neither kind of feature has
-        noise and the correlation is never (or always) broken, so that the coefficients are not
-        unique.
-    ValueError
-        If another parameter is out of its range.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import spurious_regression_coef
-    >>> spurious_regression_coef([1.0], [1.0]).round(3)
-    array([0.479, 0.579])
-    """
+    """Coefficients of the linear model with the smallest expected squared error."""
+    # The limit of least squares with many samples: our derivation from the model's second moments.
     variance = 1 + eta_core**2
     mean_square = variance if mu is None else mu**2
     q = 2 * correlation - 1

@@ -190,7 +190,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         Misclassified samples of each class, by the original head.
     sfit_ : float
         The paper's SFit of the retrained head on the scored samples, in-sample if these are the
-        training set. It is a diagnostic; see :func:`ntkit.spuriousness.sfit`.
+        training set. It is a diagnostic: it rewards heads with few, noisy errors.
     tuning_weight_ : ndarray
         Weight of each retraining sample: sample, class and error weight multiplied.
     {n_iter_, n_features_in_, feature_names_in_}

@@ -42,7 +42,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     the same grid, folds and scoring, but several times faster. The original head, its predictions
     and the spuriousness scores do not depend on the threshold, so each fold computes them once.
     Each retraining starts from the one before. The default scoring is
-    :func:`~ntkit.metrics.worst_class_correctness_group_accuracy`.
+    ``worst_class_correctness_group_accuracy``.
 
     ``max_cost`` is not applied: a mask may cost any accuracy. To allow "no mask" as well, pass
     ``suppressions=(0, 1)``.

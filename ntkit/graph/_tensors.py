@@ -19,25 +19,7 @@ _STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml"])
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor.
-
-    Parameters
-    ----------
-    name : str
-        Its name in the graph.
-    shape : tuple of int, str or None; or None
-        Its axes; None if the graph has no shape.
-    dtype : str
-        ONNX's element type in lower case: "float32", "float16", "double", "uint8", …
-    columns : tuple of str or None
-        If the model names them: columns of a table for its numbers, in their order.
-
-    Examples
-    --------
-    >>> from ntkit.model import TensorInfo
-    >>> print(TensorInfo("image", ("batch", 3, 224, 224), "float32"))
-    image (batch, 3, 224, 224) float32
-    """
+    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor."""
 
     name: str
     shape: Shape

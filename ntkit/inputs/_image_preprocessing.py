@@ -570,7 +570,7 @@ class ImagePreprocessing:
         shape : sequence of length 4
             Axes of the input; names or None if they are open: then the size is kept.
         dtype : str
-            Element type of the input, as :class:`~ntkit.model.TensorInfo` names it.
+            Element type of the input, as in ``FrozenModel.inputs``.
 
         Raises
         ------

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ntkit._checks import check_embeddings, check_labels
-from ntkit._doc import documented
 from ntkit._extras import install_extra
 from ntkit._labels import unknown_labels
 from ntkit._types import Array
@@ -24,52 +23,32 @@ from ntkit.head import LinearHead
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+T = TypeVar("T")
+
 # Okabe and Ito's colours, which people with a colour vision deficiency can distinguish.
 BLACK, GREY, PALE = "#000000", "#767676", "#dddddd"
-BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
-SKY = "#56b4e9"
-CLASS_COLORS = (BLUE, VERMILLION, GREEN, "#cc79a7", "#e69f00", SKY)
+BLUE, VERMILLION = "#0072b2", "#d55e00"
+CLASS_COLORS = (BLUE, VERMILLION, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P")  # for prints in black and white
 
 _NAMED = 40  # neurons that may have their names under an axis
 
 
-def require_matplotlib(caller: str) -> None:
-    """Raise MissingDependencyError, which names the package to install, without matplotlib."""
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{caller} needs the package matplotlib; install it with: {install_extra('report')}"
-        ) from error
-
-
-@documented
 class Display:
     """A plot that can be drawn again; its fields hold the plotted values."""
 
     ax_: Axes
     figure_: Any
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        {ax}
-
-        {drawn}
-
-        Raises
-        ------
-        {MissingDependencyError}
-        """
-        self._draw(self._axes(ax))
-        return self
-
     def _axes(self, ax: Axes | None) -> Axes:
         """Keep and return the axes to draw into."""
-        require_matplotlib(f"{type(self).__name__}.plot")
+        try:
+            importlib.import_module("matplotlib")
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{type(self).__name__} needs the package matplotlib; install it with: "
+                f"{install_extra('report')}"
+            ) from error
         if ax is None:
             import matplotlib.pyplot as plt
 
@@ -81,13 +60,28 @@ class Display:
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 
-    def _draw(self, ax: Axes) -> None:
-        raise NotImplementedError(type(self).__name__)
-
 
 def width_of(ax: Axes) -> float:
     """Width of the axes in inches."""
     return float(ax.get_window_extent().width / ax.figure.dpi)
+
+
+def height_of(ax: Axes) -> float:
+    """Height of the axes in inches."""
+    return float(ax.get_window_extent().height / ax.figure.dpi)
+
+
+def first_of(rows: Sequence[T], most: int, key: Callable[[T], float]) -> list[T]:
+    """All rows in their order, or those with the smallest keys, smallest first."""
+    return list(rows) if len(rows) <= most else sorted(rows, key=key)[: max(1, most)]
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Give each row its name, the first one at the top, and space for one line of a legend."""
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    headroom(ax, 1)
 
 
 def font_size(ax: Axes) -> float:
@@ -108,12 +102,6 @@ def label_axes(ax: Axes, *, xlabel: str = "", ylabel: str = "", title: str = "")
 def _wrapped(text: str, inches: float, size: float) -> str:
     # Long tick labels will take some space from the axes in the layout of the figure.
     return "\n".join(textwrap.wrap(text, max(16, int(0.85 * inches * 72 / (0.5 * size)))))
-
-
-def show_grid(ax: Axes, axis: Literal["x", "y"]) -> None:
-    """Draw faint lines at the ticks of an axis, behind the data."""
-    ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
 
 
 def show_legend(
@@ -139,11 +127,6 @@ def show_legend(
     )
 
 
-def height_of(ax: Axes) -> float:
-    """Height of the axes in inches."""
-    return float(ax.get_window_extent().height / ax.figure.dpi)
-
-
 def legend_share(ax: Axes, n_lines: int) -> float:
     """Share of the axes' height that a legend of so many lines takes, at most a half."""
     return min(0.5, (1.7 * n_lines * font_size(ax) + 8) / 72 / max(height_of(ax), 1e-6))
@@ -153,11 +136,6 @@ def headroom(ax: Axes, n_lines: int) -> None:
     """Move the data down, so that a legend of so many lines has space above them."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, low + (high - low) / (1 - legend_share(ax, n_lines)))
-
-
-def percent_tick(value: float, _: object = None) -> str:
-    """Return a share as percent, for the ticks of an axis."""
-    return f"{100 * value:.4g} %"
 
 
 def short(name: object, most: int = 24) -> str:
@@ -205,50 +183,43 @@ def marker_size(ax: Axes, n_points: int) -> float:
     return float(np.clip(32 * np.sqrt(width / n_points), 1.5, 4 + 0.25 * width))
 
 
-def neurontune_of(estimator: Any, display: type[Display]) -> NeuronTuneClassifier:
+def neurontune_of(estimator: Any) -> NeuronTuneClassifier:
     """Return the fitted NeuronTuneClassifier in an estimator, a selector or a search."""
-    caller = f"{display.__name__}.from_estimator"
-    require_matplotlib(caller)
     inner = _inner(estimator)
     if not isinstance(inner, NeuronTuneClassifier):
         raise InputError(
-            f"{caller} needs a fitted NeuronTuneClassifier, NeuronTuneClassifierCV or "
-            f"SpuriousNeuronSelector; got {type(inner).__name__}."
+            "SpuriousnessDisplay.from_estimator needs a fitted NeuronTuneClassifier, "
+            f"NeuronTuneClassifierCV or SpuriousNeuronSelector; got {type(inner).__name__}."
         )
     check_is_fitted(inner, "suppressed_")
     return inner
 
 
-def lost_neurons(clf: NeuronTuneClassifier) -> Array:
-    """Neurons that are suppressed, with "per_class" in any class's weights: bool, shape (D,)."""
-    if clf.aggregation == "per_class" and len(clf.classes_) > 2:
-        return np.asarray(clf.suppressed_per_class_.any(axis=0))
-    return clf.suppressed_
-
-
-def original_head_of(estimator: Any, display: type[Display]) -> LinearHead:
+def original_head_of(estimator: Any) -> LinearHead:
     """Return the original head of a fitted estimator."""
-    caller = f"{display.__name__}.from_estimator"
-    require_matplotlib(caller)
     inner = _inner(estimator)
     if not hasattr(inner, "fit"):
-        raise InputError(f"{caller} needs a fitted estimator; got {type(inner).__name__}.")
+        raise InputError(
+            f"NeuronDisplay.from_estimator needs a fitted estimator; got {type(inner).__name__}."
+        )
     check_is_fitted(inner)
     head = getattr(inner, "erm_head_", None)
     if not isinstance(head, LinearHead):
         raise InputError(
-            f"{type(inner).__name__} keeps no original head (erm_head_), which {caller} needs."
+            f"{type(inner).__name__} keeps no original head (erm_head_), which NeuronDisplay needs."
         )
     return head
 
 
 def _inner(estimator: Any) -> Any:
-    if isinstance(estimator, SpuriousNeuronSelector):
-        check_is_fitted(estimator, "estimator_")
-        return estimator.estimator_
-    if isinstance(estimator, NeuronTuneClassifierCV):
-        check_is_fitted(estimator, "best_estimator_")
-        return estimator.best_estimator_
+    """Return the estimator in a selector or a search."""
+    for attribute, kind in (
+        ("estimator_", SpuriousNeuronSelector),
+        ("best_estimator_", NeuronTuneClassifierCV),
+    ):
+        if isinstance(estimator, kind):
+            check_is_fitted(estimator, attribute)
+            return getattr(estimator, attribute)
     return getattr(estimator, "best_estimator_", estimator)  # one of scikit-learn's searches
 
 

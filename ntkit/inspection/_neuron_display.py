@@ -126,15 +126,8 @@ class NeuronDisplay(draw.Display):
         {ax, max_classes, bins}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If there is no such neuron, the estimator has no original head, or the samples do not
-            fit it.
-        {NotFittedError, MissingDependencyError}
         """
-        head = draw.original_head_of(estimator, cls)
+        head = draw.original_head_of(estimator)
         Z, labels = draw.check_samples(X, y, head)
         names = draw.neuron_names_of(estimator)
         i = draw.neuron_index(neuron, head.n_neurons, names)
@@ -171,14 +164,7 @@ class NeuronDisplay(draw.Display):
         {name, ax, max_classes, bins}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If lengths differ, labels are missing or activations are not numbers.
-        {MissingDependencyError}
         """
-        draw.require_matplotlib(f"{cls.__name__}.from_predictions")
         y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
         values = np.asarray(activations)
         if values.shape != y_true.shape:
@@ -214,19 +200,18 @@ class NeuronDisplay(draw.Display):
             Number of bins from the smallest to the largest activation in the plot.
 
         {drawn}
-
-        Raises
-        ------
-        {MissingDependencyError}
         """
         ax = self._axes(ax)
         parts = self.by_class
-        self.shown_ = _most_errors(parts, max_classes)
-        edges, shares = _histograms(self.shown_, bins)
-        scale = _HEIGHT / max(float(side.max()) for sides in shares for side in sides)
+        self.shown_ = draw.first_of(parts, max_classes, lambda part: -len(part.misclassified))
+        sides = [(part.correct, part.misclassified) for part in self.shown_]
+        everything = np.concatenate([side for pair in sides for side in pair]).astype(float)
+        edges = np.histogram_bin_edges(everything, bins)
+        shares = [[np.histogram(v, edges)[0] / max(1, len(v)) for v in pair] for pair in sides]
+        scale = _HEIGHT / max(float(side.max()) for pair in shares for side in pair)
         self.histograms_, self.medians_ = list[Any](), list[Any]()
-        for row, (part, sides) in enumerate(zip(self.shown_, shares, strict=True)):
-            self._draw_row(ax, row, part, edges, [scale * side for side in sides])
+        for row, (part, pair) in enumerate(zip(self.shown_, shares, strict=True)):
+            self._draw_row(ax, row, part, edges, [scale * side for side in pair])
         self._label(ax, len(parts))
         return self
 
@@ -284,36 +269,17 @@ class NeuronDisplay(draw.Display):
         if n < n_classes:
             title += f"{': ' if title else ''}{n} of {n_classes} classes, most errors first"
         draw.label_axes(ax, xlabel="activation", title=title)
-        ax.set_yticks(
-            range(n),
+        ax.spines["left"].set_visible(False)
+        draw.name_rows(
+            ax,
             [
                 f"{draw.short(p.label, 18)}\n{len(p.correct)} right\n{len(p.misclassified)} wrong"
                 for p in self.shown_
             ],
         )
-        ax.tick_params(axis="y", length=0)
-        ax.spines["left"].set_visible(False)
-        ax.set_ylim(n - 0.5, -0.5)
-        draw.headroom(ax, 1)
         handles = [
             Patch(color=draw.BLUE, alpha=0.6, label="correct"),
             Patch(color=draw.VERMILLION, alpha=0.6, label="misclassified"),
             Line2D([], [], color=draw.BLACK, linewidth=1.6, label="medians, step δ"),
         ]
         draw.show_legend(ax, handles, "upper right", ncols=3)
-
-
-def _most_errors(parts: list[ClassActivations], most: int) -> list[ClassActivations]:
-    """All classes in their order, or those with the most misclassified samples, most first."""
-    if len(parts) <= most:
-        return parts
-    return sorted(parts, key=lambda part: -len(part.misclassified))[: max(1, most)]
-
-
-def _histograms(parts: list[ClassActivations], bins: int) -> tuple[Array, list[list[Array]]]:
-    """Edges of the common bins, and the share of correct or misclassified samples in each."""
-    sides = [[part.correct, part.misclassified] for part in parts]
-    everything = np.concatenate([side for pair in sides for side in pair]).astype(float)
-    edges = np.histogram_bin_edges(everything, bins)
-    shares = [[np.histogram(side, edges)[0] / max(1, len(side)) for side in pair] for pair in sides]
-    return edges, shares

@@ -193,7 +193,6 @@ def worst_class_accuracy(
     return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
 
-@documented
 def worst_class_correctness_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -201,32 +200,13 @@ def worst_class_correctness_group_accuracy(
     reference_pred: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Two thirds worst-class accuracy plus one third worst-group accuracy: a label-free score.
-
-    A group is a class and whether a class-balanced baseline errs on the sample. The baseline's
-    errors replace minority groups, which have no labels.
-
-    Parameters
-    ----------
-    {y_true, y_pred, reference_pred, sample_weight}
-
-    {accuracy}
-
-    Examples
-    --------
-    >>> from ntkit.metrics import worst_class_correctness_group_accuracy
-    >>> y, pred, reference = [0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 1]
-    >>> worst_class_correctness_group_accuracy(y, pred, reference_pred=reference)
-    0.5
-    """
-    y_true, y_pred, reference_pred = check_predictions(
-        y_true, y_pred=y_pred, reference_pred=reference_pred
+    """Two thirds worst-class accuracy plus one third worst-group accuracy: a label-free score."""
+    worst_group = correctness_group_accuracy(
+        y_true, y_pred, reference_pred=reference_pred, average="worst", sample_weight=sample_weight
     )
-    cells = correctness_groups(y_true, reference_pred)
     worst_class = worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight)
-    worst_cell = min(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
     # The class counts twice: it has many samples, and the worst group may have few.
-    return (2 * worst_class + worst_cell) / 3
+    return (2 * worst_class + worst_group) / 3
 
 
 def accuracy_in(
@@ -240,13 +220,6 @@ def accuracy_in(
     return by
 
 
-def correctness_groups(y_true: Array, reference_pred: Array) -> Array:
-    """Index of the class × correctness group of each sample."""
-    _, class_index = np.unique(y_true, return_inverse=True)
-    return np.asarray(2 * class_index + (reference_pred != y_true))
-
-
-@documented
 def adjusted_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -254,23 +227,7 @@ def adjusted_accuracy(
     groups: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Unweighted mean of the group accuracies.
-
-    "Adjusted accuracy" of SubpopBench (arXiv 2302.12254). With the classes as groups it is
-    scikit-learn's balanced accuracy.
-
-    Parameters
-    ----------
-    {y_true, y_pred, evaluated.groups, sample_weight}
-
-    {accuracy}
-
-    Examples
-    --------
-    >>> from ntkit.metrics import adjusted_accuracy
-    >>> adjusted_accuracy([0, 0, 0, 1], [0, 0, 1, 0], groups=["a", "a", "a", "b"])
-    0.3333333333333333
-    """
+    """Unweighted mean of the group accuracies."""
     by = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
     return float(np.mean(list(by.values())))
 
@@ -350,7 +307,6 @@ def class_accuracy_gap(
     return float(np.abs(accuracies[:, None] - accuracies).sum() / max(1, n_pairs))
 
 
-@documented
 def correctness_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -359,41 +315,20 @@ def correctness_group_accuracy(
     average: Literal["mean", "worst"] = "mean",
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Mean or smallest accuracy of the class × correctness groups.
-
-    A group is a class and whether a class-balanced baseline errs on the sample. For two classes,
-    the correct and the misclassified samples are also the two environments that EIIL (arXiv
-    2010.07249) infers from the baseline's logits. So ``"worst"`` is the worst-environment accuracy,
-    within each class, by which EVaLS (arXiv 2410.05345) selects. With more classes, EIIL assigns
-    errors whose true class is still likely to the correct samples.
-
-    Parameters
-    ----------
-    {y_true, y_pred, reference_pred}
-    average : {"mean", "worst"}, default="mean"
-        Unweighted mean over the groups, or their minimum. Empty groups do not count.
-    {sample_weight}
-
-    {accuracy}
-
-    Examples
-    --------
-    >>> from ntkit.metrics import correctness_group_accuracy
-    >>> y_true, y_pred, reference_pred = [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1]
-    >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred)
-    0.6666666666666666
-    """
+    """Mean or smallest accuracy of the class × correctness groups."""
+    # A group is a class and whether a class-balanced baseline errs on the sample. For two classes
+    # these are the environments that EIIL (arXiv 2010.07249) infers, and "worst" is what EVaLS
+    # (arXiv 2410.05345) selects by.
     if average not in ("mean", "worst"):
         raise InputError(f'average must be "mean" or "worst"; got {average!r}.')
     y_true, y_pred, reference_pred = check_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
-    cells = correctness_groups(y_true, reference_pred)
-    accuracies = list(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
+    groups = 2 * np.unique(y_true, return_inverse=True)[1] + (reference_pred != y_true)
+    accuracies = list(accuracy_in(of_labels(groups), y_true == y_pred, sample_weight).values())
     return float(np.mean(accuracies)) if average == "mean" else min(accuracies)
 
 
-@documented
 def afr_weighted_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -403,48 +338,9 @@ def afr_weighted_accuracy(
     gamma: float = 4.0,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    r"""Accuracy with the sample weights of AFR, which depend on a baseline's confidence.
-
-    .. math:: \sum_n \mu_n [\hat y_n = y_n], \qquad
-              \mu_n \propto \frac{1}{n_{y_n}} \exp(-\gamma \, p_n(y_n))
-
-    where :math:`p_n(y_n)` is the class-balanced baseline's probability of the true class and
-    :math:`n_y` the number of samples of class y (Automatic Feature Reweighting, arXiv 2306.11074).
-    With γ = 0 it is the balanced accuracy.
-
-    Parameters
-    ----------
-    {y_true, y_pred}
-    reference_proba : array-like of shape (N, C)
-        Class probabilities by a head that was not fitted on these samples.
-    classes : array-like of shape (C,)
-        Class labels in the order of the columns.
-    gamma : float, default=4.0
-        The γ >= 0: how strongly the baseline's errors count. The paper's grids are 4 to 20
-        (Waterbirds) and 1 to 3 (CelebA).
-    {sample_weight}
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        If lengths or shapes do not fit, labels are missing, ``reference_proba`` does not contain
-        probabilities, ``y_true`` has a label outside ``classes`` or ``gamma`` is negative.
-
-    Examples
-    --------
-    The baseline misclassifies the third sample, which then decides:
-
-    >>> from ntkit.metrics import afr_weighted_accuracy
-    >>> proba = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
-    >>> y_true, y_pred = [0, 1, 1, 0], [0, 1, 0, 0]
-    >>> round(afr_weighted_accuracy(y_true, y_pred, reference_proba=proba, classes=[0, 1]), 3)
-    0.052
-    """
+    """Accuracy with the sample weights of AFR, which depend on a baseline's confidence."""
+    # Automatic Feature Reweighting, arXiv 2306.11074: weights ∝ exp(−γ p(y)) / n_y. With γ = 0 the
+    # score is the balanced accuracy.
     if not (np.isfinite(gamma) and gamma >= 0):
         raise InputError(f"gamma must be a number >= 0; got {gamma!r}.")
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
@@ -459,7 +355,6 @@ def afr_weighted_accuracy(
     return float(np.average(y_true == y_pred, weights=weight))
 
 
-@documented
 def sfit_score(
     Z: ArrayLike,
     y_true: ArrayLike,
@@ -467,35 +362,7 @@ def sfit_score(
     *,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions.
-
-    NeuronTune's own label-free score (arXiv 2505.24048): the sum of the absolute scores of
-    :func:`ntkit.spuriousness.spuriousness_scores` with the errors of the head. The paper selects
-    the head with the largest SFit. On fixed embeddings the score depends only on which samples are
-    wrong. It rewards heads with few, noisy errors, so it is a diagnostic and selects poorly.
-
-    Parameters
-    ----------
-    Z : array-like of shape (N, D)
-        Embeddings, the same for all compared heads.
-    {y_true, y_pred, sample_weight}
-
-    Returns
-    -------
-    float
-        In units of the activations; 0 if no class has both correct and misclassified samples.
-
-    Raises
-    ------
-    InputError
-        If lengths or shapes do not fit, labels are missing or an embedding is NaN.
-
-    Examples
-    --------
-    >>> from ntkit.metrics import sfit_score
-    >>> sfit_score([[1.0, 5.0], [2.0, 0.0], [3.0, 1.0]], [0, 0, 0], [1, 0, 0])
-    6.0
-    """
+    r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions."""
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
     Z = check_embeddings(Z, len(y_true))
     weight = check_weight(sample_weight, len(y_true))

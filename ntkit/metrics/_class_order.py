@@ -13,6 +13,8 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 # A permutation is reported only if it is beyond doubt; a bad or biased model is not a permuted one.
+# One half of each class chooses the order, and the other half tests it (McNemar's exact test), so
+# that the choice among all orders cannot bias the test.
 _LEAST_GAIN = 0.4  # of the accuracy on the classes that change places
 _LEAST_RATIO = 2.0
 _MOST_P = 1e-6
@@ -44,45 +46,7 @@ class ClassOrder:
 
 
 def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrder | None:
-    """Find an order of the classes that fits the labels far better than the present one.
-
-    One half of each class chooses the order (the assignment with most correct samples), and the
-    other half tests it, so that the choice among all orders cannot bias the test. An order counts
-    under four conditions on the classes that it moves: at most half as many samples are right in
-    the present order, the gain is at least 40 percentage points, McNemar's exact test gives p <
-    1e-6, and nine of ten moved classes gain. So a small set, a weak model, or a model with 40 %
-    accuracy on two classes never counts. A model whose shortcut is reversed in a set can count, so
-    use samples like the training samples.
-
-    Parameters
-    ----------
-    y : array-like of shape (N,)
-        Class labels.
-    y_pred : array-like of shape (N,)
-        Predictions of the model's own head.
-    classes : array-like of shape (C,)
-        The classes, in the present order of the model's logits.
-
-    Returns
-    -------
-    ClassOrder or None
-        With ``classes`` (C,) in the order that fits the labels, ``moved`` (positions that differ),
-        ``accuracy`` and ``permuted_accuracy`` of the two orders, ``n_samples`` and ``sentence()``.
-        None if there is no such order.
-
-    Raises
-    ------
-    InputError
-        If the numbers of labels and predictions differ.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.metrics import class_order
-    >>> y = np.tile([0, 1, 2], 50)
-    >>> class_order(y, (y + 1) % 3, [0, 1, 2]).classes
-    array([2, 0, 1])
-    """
+    """Find an order of the classes that fits the labels far better than the present one."""
     y, y_pred, classes = (np.atleast_1d(np.asarray(a)) for a in (y, y_pred, classes))
     if y.shape != y_pred.shape:
         raise InputError(
@@ -92,8 +56,15 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     true, predicted = _positions(y, classes), _positions(y_pred, classes)
     known = (true >= 0) & (predicted >= 0)
     true, predicted, n_classes = true[known], predicted[known], len(classes)
-    first = _every_other(true)
-    order = _best_order(true[first], predicted[first], n_classes)
+    # Every other sample of each class chooses the class of each position with most correct samples;
+    # in a tie, the present one.
+    by_class = np.argsort(true, kind="stable")
+    rank = np.empty(len(true), dtype=np.intp)
+    rank[by_class] = np.arange(len(true)) - np.searchsorted(true[by_class], true[by_class])
+    first = rank % 2 == 0
+    counts = 0.5 * np.eye(n_classes)
+    np.add.at(counts, (predicted[first], true[first]), 1)
+    order = linear_sum_assignment(counts, maximize=True)[1]
     moved = np.flatnonzero(order != np.arange(n_classes))
     if not len(moved) or not _is_far_better(true[~first], predicted[~first], order, moved):
         return None
@@ -117,23 +88,6 @@ def _positions(labels: Array, classes: Array) -> Array:
     """Index of each label among the classes; −1 if it is not one of them."""
     index = {label: i for i, label in enumerate(classes.tolist())}
     return np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
-
-
-def _every_other(true: Array) -> Array:
-    """Every other sample of each class."""
-    rank = np.empty(len(true), dtype=np.intp)
-    order = np.argsort(true, kind="stable")
-    starts = np.searchsorted(true[order], true[order], side="left")
-    rank[order] = np.arange(len(true)) - starts
-    return np.asarray(rank % 2 == 0)
-
-
-def _best_order(true: Array, predicted: Array, n_classes: int) -> Array:
-    """Class of each position with most correct samples; in a tie, the present one."""
-    counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (predicted, true), 1)
-    counts[np.diag_indices(n_classes)] += 0.5
-    return np.asarray(linear_sum_assignment(counts, maximize=True)[1])
 
 
 def _is_far_better(true: Array, predicted: Array, order: Array, moved: Array) -> bool:

@@ -98,25 +98,7 @@ _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One row of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group.
-
-    Attributes
-    ----------
-    kind : {"class", "group", "summary"}
-        Kind of the row.
-    label : object
-        Class, group or name of the summary.
-    count : int
-        Number of samples.
-    accuracy, interval : float, (float, float)
-        Accuracy and its confidence interval.
-    accuracy_before, interval_before : float, (float, float) or None
-        The same for the predictions before.
-    change_interval : (float, float) or None
-        Interval of ``accuracy - accuracy_before``, paired by sample.
-    which : object or None
-        For a worst-of summary: the class or group with that accuracy.
-    """
+    """One row of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group."""
 
     kind: Kind
     label: Any
@@ -142,7 +124,8 @@ class GroupReport:
     ----------
     rows : tuple of ReportRow
         Classes, groups, then the summaries "average" and "worst class". With group labels also
-        "worst group" and "mean of groups".
+        "worst group" and "mean of groups". A row has ``kind``, ``label``, ``count``, ``accuracy``
+        in [0, 1] and its ``interval``; compared, also those ``_before`` and ``change_interval``.
     confidence : float
         Coverage of the intervals.
     grouped : bool
@@ -335,8 +318,9 @@ class _Parts:
     counts: Array
     n: Array
     accuracies: Array
-    gained: Array
-    lost: Array
+    limits: tuple[Bounds, Bounds]
+    change: Array
+    changes: Bounds
 
     @property
     def filled(self) -> Array:
@@ -357,61 +341,53 @@ class _Figures:
         before, after = self.right
         squares = of.sums(self.weight**2)
         nothing = np.full(len(squares), np.nan)
+        n = np.divide(of.sums(self.weight) ** 2, squares, out=nothing, where=squares > 0)
+        accuracies = np.array([of.means(right, self.weight) for right in self.right])
+        gained, lost = (of.means(o, self.weight) for o in (after & ~before, before & ~after))
         return _Parts(
             of,
-            counts=of.sums(self.weight > 0).astype(int),
-            n=np.divide(of.sums(self.weight) ** 2, squares, out=nothing, where=squares > 0),
-            accuracies=np.array([of.means(right, self.weight) for right in self.right]),
-            gained=of.means(after & ~before, self.weight),
-            lost=of.means(before & ~after, self.weight),
+            of.sums(self.weight > 0).astype(int),
+            n,
+            accuracies,
+            (wilson(accuracies[0], n, self.confidence), wilson(accuracies[1], n, self.confidence)),
+            gained - lost,
+            change_of_one(gained, lost, n, self.confidence),
         )
 
     def rows(self, kind: Kind, parts: _Parts) -> list[ReportRow]:
-        limits = [wilson(accuracy, parts.n, self.confidence) for accuracy in parts.accuracies]
-        changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
         return [
             self.row(
                 kind,
                 label,
                 parts.counts[i],
                 parts.accuracies[:, i],
-                [_at(limit, i) for limit in limits],
-                _at(changes, i),
+                [(float(low[i]), float(high[i])) for low, high in (*parts.limits, parts.changes)],
             )
             for i, label in enumerate(parts.of.labels)
         ]
 
     def worst(self, label: str, parts: _Parts) -> ReportRow:
-        before, after = parts.accuracies[:, parts.filled]
-        n, at = parts.n[parts.filled], parts.filled[after.argmin()]
-        changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
-        paired = (changes[0][parts.filled], changes[1][parts.filled])
-        return self.row(
-            "summary",
-            label,
-            parts.counts[at],
-            np.array([before.min(), after.min()]),
-            [of_worst(accuracy, n, self.confidence) for accuracy in (before, after)],
-            change_of_worst(before, after, paired, n, self.confidence),
-            which=parts.of.labels[at],
-        )
+        filled = parts.filled
+        before, after = parts.accuracies[:, filled]
+        n, at = parts.n[filled], filled[after.argmin()]
+        paired = (parts.changes[0][filled], parts.changes[1][filled])
+        limits = [of_worst(accuracy, n, self.confidence) for accuracy in (before, after)]
+        limits.append(change_of_worst(before, after, paired, n, self.confidence))
+        lowest = np.array([before.min(), after.min()])
+        which = parts.of.labels[at]
+        return self.row("summary", label, parts.counts[at], lowest, limits, which=which)
 
     def mean(self, label: str, parts: _Parts) -> ReportRow:
         filled = parts.filled
         shared = parts.of.correlations(self.weight)[np.ix_(filled, filled)]
-
-        def interval(figures: Array, limits: Bounds) -> Interval:
-            return of_mean(figures[filled], (limits[0][filled], limits[1][filled]), shared)
-
-        changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
-        return self.row(
-            "summary",
-            label,
-            (self.weight > 0).sum() - parts.of.unknown(self.weight),
-            parts.accuracies[:, filled].mean(axis=1),
-            [interval(a, wilson(a, parts.n, self.confidence)) for a in parts.accuracies],
-            interval(parts.gained - parts.lost, changes),
-        )
+        limits = [
+            of_mean(values[filled], (low[filled], high[filled]), shared)
+            for values, (low, high) in zip(
+                (*parts.accuracies, parts.change), (*parts.limits, parts.changes), strict=True
+            )
+        ]
+        count = (self.weight > 0).sum() - parts.of.unknown(self.weight)
+        return self.row("summary", label, count, parts.accuracies[:, filled].mean(axis=1), limits)
 
     def row(
         self,
@@ -420,7 +396,6 @@ class _Figures:
         count: Any,
         accuracies: Array,
         limits: list[Interval],
-        change: Interval,
         which: Any = None,
     ) -> ReportRow:
         before, after = map(float, accuracies)
@@ -428,12 +403,8 @@ class _Figures:
         if not self.compared:
             return row
         return replace(
-            row, accuracy_before=before, interval_before=limits[0], change_interval=change
+            row, accuracy_before=before, interval_before=limits[0], change_interval=limits[2]
         )
-
-
-def _at(limits: Bounds, i: int) -> Interval:
-    return float(limits[0][i]), float(limits[1][i])
 
 
 def _groups_of(

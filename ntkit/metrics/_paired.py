@@ -33,6 +33,15 @@ def more_often(more: int, less: int) -> float:
     return float(betainc(more, less + 1, 0.5)) if more else 1.0
 
 
+def holm(p: Array, n_tests: int) -> Array:
+    """Holm's correction (1979) of the smallest p-values of a number of tests."""
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * (n_tests - np.arange(len(p))))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(steps, 1.0)
+    return corrected
+
+
 def share_bounds(
     count: int, n: int, *, lower_level: float, upper_level: float
 ) -> tuple[float, float]:

@@ -34,19 +34,6 @@ from ntkit.metrics._accuracy import (
     worst_group_accuracy,
 )
 
-
-def _negated_gap(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
-) -> float:
-    return -class_accuracy_gap(y_true, y_pred, sample_weight=sample_weight)
-
-
-def _sfit(
-    y_true: ArrayLike, y_pred: ArrayLike, *, Z: ArrayLike, sample_weight: ArrayLike | None = None
-) -> float:
-    return sfit_score(Z, y_true, y_pred, sample_weight=sample_weight)
-
-
 # By name: the function and its keywords.
 _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
     "worst_class_correctness_group_accuracy": (
@@ -63,8 +50,8 @@ _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
     ),
     "afr_weighted_accuracy": (afr_weighted_accuracy, ("reference_proba", "classes")),
     "worst_class_accuracy": (worst_class_accuracy, ()),
-    "class_accuracy_gap": (_negated_gap, ()),
-    "sfit_score": (_sfit, ("Z",)),
+    "class_accuracy_gap": (lambda y, pred, **w: -class_accuracy_gap(y, pred, **w), ()),
+    "sfit_score": (lambda y, pred, *, Z, **w: sfit_score(Z, y, pred, **w), ("Z",)),
     "worst_group_accuracy": (worst_group_accuracy, ("groups",)),
     "adjusted_accuracy": (adjusted_accuracy, ("groups",)),
 }
@@ -328,12 +315,12 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
     ...     cross_val_score(LogisticRegression(), X, y, scoring=scoring, params=params).min()
     np.float64(1.0)
     """
-    return _group_scorer(_worst_group, name)
+    return _group_scorer("worst_group_accuracy", name)
 
 
 def adjusted_accuracy_scorer(*, name: str = "sensitive") -> Scorer:
     """Scorer of the mean group accuracy, which gets group labels by metadata routing."""
-    return _group_scorer(_adjusted, name)
+    return _group_scorer("adjusted_accuracy", name)
 
 
 def get_scorer(scoring: str | Scorer) -> Scorer:
@@ -396,42 +383,27 @@ def sfit_scorer(
     return named_score("sfit_score", y, estimator.predict(X), Z=X, sample_weight=sample_weight)
 
 
-def _group_scorer(score: Scorer, name: str) -> Scorer:
+def _group_scorer(score: str, name: str) -> Scorer:
     if not get_config()["enable_metadata_routing"]:
         raise InputError(
             "Group labels reach a scorer by scikit-learn's metadata routing, which is off; switch "
             "it on with sklearn.set_config(enable_metadata_routing=True)."
         )
-    scorer: Scorer = make_scorer(score).set_score_request(sensitive=name)
+    scorer: Scorer = make_scorer(_score_groups, score=score).set_score_request(sensitive=name)
     return scorer
 
 
-def _worst_group(
+def _score_groups(
     y_true: Array,
     y_pred: Array,
     *,
+    score: str,
     sensitive: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    groups = _passed(sensitive)
-    return worst_group_accuracy(y_true, y_pred, groups=groups, sample_weight=sample_weight)
-
-
-def _adjusted(
-    y_true: Array,
-    y_pred: Array,
-    *,
-    sensitive: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-) -> float:
-    groups = _passed(sensitive)
-    return adjusted_accuracy(y_true, y_pred, groups=groups, sample_weight=sample_weight)
-
-
-def _passed(sensitive: ArrayLike | None) -> ArrayLike:
     if sensitive is None:
         raise InputError(
             "The scorer got no group labels. Call search.fit(X, y, sensitive=labels), or "
             "cross_validate(..., params={'sensitive': labels})."
         )
-    return sensitive
+    return named_score(score, y_true, y_pred, groups=sensitive, sample_weight=sample_weight)

@@ -3,7 +3,7 @@
 The input and output are graphs: no session runs here, and only ``FrozenModel.save`` writes.
 """
 
-from ntkit.graph import TensorInfo
+from ntkit.graph import TensorInfo as TensorInfo
 from ntkit.model._layers import Layer as Layer
 from ntkit.model._model import PREPROCESSING as PREPROCESSING
 from ntkit.model._model import FrozenModel
@@ -12,4 +12,6 @@ from ntkit.model._model import loaded as loaded
 from ntkit.model._model import recorded_preprocessing as recorded_preprocessing
 from ntkit.model.class_names import folders_of as folders_of
 
-__all__ = ["FrozenModel", "TensorInfo"]
+__all__ = [
+    "FrozenModel",
+]

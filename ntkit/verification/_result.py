@@ -70,7 +70,7 @@ class Verification:
     same_class_order : bool
         Whether no class has moved: neither in the names in both files, nor in the predictions. The
         latter holds unless another order of the classes fits the debiased model's predictions far
-        better (:func:`ntkit.metrics.class_order`).
+        better (``ntkit.metrics.class_order``).
     notes : tuple of str
         Comparisons that were not possible, and facts that a reader should know; they do not affect
         ``passed``.

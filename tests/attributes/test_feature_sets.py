@@ -3,10 +3,13 @@
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from ntkit.attributes import Block, FeatureSet, array, columns, image_statistics, metadata, words
+from ntkit.attributes import Attribute, array, columns, image_statistics, metadata, words
 from ntkit.attributes._images import STATISTICS, statistics_of_image
 from ntkit.exceptions import InputError
 
@@ -55,17 +58,10 @@ def test_rare_and_common_words_are_left_out():
 def test_texts_without_words():
     assert names_of(words([""] * 20)) == []
     assert names_of(words(["a", "!"] * 20)) == []
-    with pytest.raises(InputError, match=r"texts\[1\] is None"):
-        words(["a text", None])
-
-
-def test_a_word_that_is_a_script_is_a_name_and_no_more():
-    feature_set = words(["<script>alert(1)</script>", "plain"] * 10)
-    assert "word:<script" in names_of(feature_set)
 
 
 def test_long_texts():
-    long = "x" * 5_000_000 + " film " + "word " * 1_000_000
+    long = "x" * 300_000 + " film " + "word " * 50_000
     feature_set = words([long, "movie"] * 5)
     assert feature_set.values("word:film").sum() == 5
     assert max(map(len, names_of(feature_set))) < 50
@@ -118,12 +114,12 @@ def test_constant_empty_and_odd_columns():
 
 
 def test_many_distinct_values():
-    n = 250_000
+    n = 40_000
     tracemalloc.start()
     assert names_of(columns({"id": [f"id{i}" for i in range(n)]})) == []
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1 << 28
+    assert peak < 1 << 26
 
 
 def test_long_categories_keep_apart():
@@ -136,22 +132,12 @@ def test_long_categories_keep_apart():
 
 
 def test_data_frames():
-    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"sex": ["f", "m", None, "f"] * 10, "n": pd.array([1, None] * 20)})
     frame["kind"] = frame["sex"].astype("category")
     feature_set = columns(frame)
     assert feature_set.values("column:sex=f").tolist()[:4] == [1, 0, -1, 1]
     assert feature_set.values("column:kind=f").tolist()[:4] == [1, 0, -1, 1]
     assert feature_set.values("column:n missing").tolist()[:2] == [0, 1]
-
-
-def test_tables_that_are_none():
-    with pytest.raises(InputError, match="one shape"):
-        columns({"a": [1, 2], "b": [1]})
-    with pytest.raises(InputError, match="one shape"):
-        columns({"a": np.ones((2, 2))})
-    with pytest.raises(InputError, match="DataFrame or a mapping"):
-        columns(np.ones((2, 2)))
 
 
 # -- metadata ---------------------------------------------------------------------------------
@@ -174,15 +160,6 @@ def test_names_are_matched_whatever_their_accents_are_made_of():
     assert rows.n_samples == 2
 
 
-def test_metadata_that_cannot_be_matched():
-    with pytest.raises(InputError, match="no column 'file_name'"):
-        metadata({"name": ["a"]}, ["a"])
-    with pytest.raises(InputError, match="twice"):
-        metadata({"file_name": ["a", "a"], "site": [1, 2]}, ["a"])
-    with pytest.raises(InputError, match="None of the 1 samples"):
-        metadata({"file_name": ["a"], "site": [1]}, ["b"])
-
-
 # -- arrays and images ------------------------------------------------------------------------
 
 
@@ -201,10 +178,6 @@ def test_arrays_with_holes_and_constants():
     assert names_of(array(X)) == []
     X[50:, 1] = np.arange(50)
     assert (array(X).values("array #1 high")[:50] == -1).all()
-    with pytest.raises(InputError, match="matrix of numbers"):
-        array([["a"]])
-    with pytest.raises(InputError, match="2 columns and 1 names"):
-        array(X, names=["a"])
 
 
 def test_picture_statistics_mean_what_they_say():
@@ -248,16 +221,49 @@ def test_a_mark_is_in_the_part_that_is_named():
         assert parts.mean() == pytest.approx(found[STATISTICS.index("brightness")], abs=1e-6)
 
 
-def test_as_many_pictures_as_samples():
-    images = [np.full((4, 4), i) for i in range(10)]
-    with pytest.raises(InputError, match="10 images for 11"):
-        names_of(image_statistics(images, 11))
-    with pytest.raises(InputError, match="more images for 9"):
-        names_of(image_statistics(images, 9))
-    with pytest.raises(InputError, match="shape"):
-        names_of(image_statistics([np.ones(3)], 1))
+def crossed(y, attributes):
+    first, *others = (Attribute.from_labels(name, values) for name, values in attributes.items())
+    return first.crossed(y, *others).labels
 
 
-def test_a_view_of_ones_own():
-    feature_set = FeatureSet("odd", True, 4, lambda: iter([Block(("odd:yes",), np.eye(4)[:, :1])]))
-    assert feature_set.values("odd:yes").tolist() == [1, 0, 0, 0]
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: words(["a text", None]), r"texts\[1\] is None"),
+        (lambda: columns({"a": [1, 2], "b": [1]}), "one shape"),
+        (lambda: columns({"a": np.ones((2, 2))}), "one shape"),
+        (lambda: columns(np.ones((2, 2))), "DataFrame or a mapping"),
+        (lambda: metadata({"name": ["a"]}, ["a"]), "no column 'file_name'"),
+        (lambda: metadata({"file_name": ["a", "a"], "site": [1, 2]}, ["a"]), "twice"),
+        (lambda: metadata({"file_name": ["a"], "site": [1]}, ["b"]), "None of the 1 samples"),
+        (lambda: array([["a"]]), "matrix of numbers"),
+        (lambda: array(np.ones((5, 2)), names=["a"]), "2 columns and 1 names"),
+        (lambda: names_of(image_statistics(np.ones((10, 4, 4)), 11)), "10 images for 11"),
+        (lambda: names_of(image_statistics(np.ones((10, 4, 4)), 9)), "more images for 9"),
+        (lambda: names_of(image_statistics([np.ones(3)], 1)), "shape"),
+        (lambda: crossed([0, 1], {"a": [1]}), "attribute 'a' has 1 labels"),
+        (lambda: crossed(["a", "a × b"], {"x": ["b × c", "c"]}), "the same name"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+# -- groups ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.booleans()), min_size=1))
+def test_same_group_means_same_labels(rows):
+    y, a, b = zip(*rows, strict=True)
+    groups = crossed(y, {"a": a, "b": b})
+    for i, row in enumerate(rows):
+        for j, other in enumerate(rows):
+            assert (groups[i] == groups[j]) == (row == other)
+
+
+def test_many_attributes():
+    values = np.random.default_rng(0).integers(0, 10, (40, 50))
+    groups = crossed(values[0] % 2, {str(i): each for i, each in enumerate(values)})
+    assert len(np.unique(groups)) == 50

@@ -67,10 +67,6 @@ def test_nothing_to_see():
     assert layers({}).n_samples == 0
 
 
-def test_what_a_layer_says_is_inferred():
-    assert not layers({"a": X}).exact
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -85,6 +81,9 @@ def test_what_is_refused(given, message):
         layers({"a": given})
     with pytest.raises(InputError, match="samples"):
         layers({"a": X, "b": X[1:]})
+    rule = layers({"a": X}).rule("layer:a #3 deviation high")
+    with pytest.raises(InputError, match="reads column 7 of 'a', which has 4"):
+        rule.values(X[:, :4])
 
 
 # -- read from other samples --------------------------------------------------------------------
@@ -119,12 +118,6 @@ def test_columns_of_a_matrix_have_rules_and_other_names_have_none():
         assert layers({"a": X}).rule(name) is None
 
 
-def test_a_rule_of_another_model_is_refused():
-    rule = layers({"a": X}).rule("layer:a #3 deviation high")
-    with pytest.raises(InputError, match="reads column 7 of 'a', which has 4"):
-        rule.values(X[:, :4])
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
     lambda some: st.lists(some, max_size=3),
@@ -139,7 +132,7 @@ RULE = {
 }
 
 
-@settings(deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(RULE, JSON)))
 def test_whatever_stands_in_a_file_is_a_rule_or_none(other):
     rule = Rule.from_dict(RULE | other)

@@ -149,14 +149,6 @@ def test_a_folder_that_does_not_fit_is_refused(originals, tmp_path, names, told)
         change_named(f"folder:{path}").copies(originals)
 
 
-def test_a_damaged_copy_is_named_as_it_is_read(originals, tmp_path):
-    path = folder_of(tmp_path / "copies", ["1.png"], "red")
-    (path / "2.png").write_bytes(b"\x89PNG")
-    copies, _at = change_named(f"folder:{path}").copies(originals)
-    with pytest.raises(InputError, match=r"copies/2\.png cannot be decoded"):
-        copies.X[:]
-
-
 def test_a_table_of_copies(tmp_path):
     def table(name, **columns):
         pd.DataFrame(columns).to_csv(tmp_path / name, index=False)
@@ -207,6 +199,7 @@ EmbeddingStore.write(sys.argv[2], embedder, copies, checkpoint_rows=16, progress
 """
 
 
+@pytest.mark.more
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_embedding_of_copies_goes_on(tmp_path):
     model = models.save(models.classifier(3), tmp_path / "m.onnx")
@@ -269,6 +262,7 @@ def test_no_copies_need_no_store(tmp_path, digits):
     assert np.isnan(copies.in_place(1)).all()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["image:border", "image:jpeg=50"])
 def test_ray_embeds_the_same_copies(ray, tmp_path, digits, name):
     embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -13,6 +13,7 @@ def drawn(n, y=None, folds=None, seed=0, unlike=None):
     return donors(n, y, folds, np.random.default_rng(seed), unlike=unlike)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_donor_is_another_sample_of_the_same_fold_wherever_there_is_one(data):
     n = data.draw(st.integers(0, 12))
@@ -27,10 +28,10 @@ def test_a_donor_is_another_sample_of_the_same_fold_wherever_there_is_one(data):
         assert donor in may if may else donor == -1
 
 
-@pytest.mark.parametrize("unlike", [None, np.arange(30) % 2])
+@pytest.mark.parametrize("unlike", [None, pytest.param(np.arange(30) % 2, marks=pytest.mark.more)])
 def test_the_class_is_drawn_uniformly_and_the_donor_uniformly_within_it(unlike):
     y = np.array([0] * 20 + [1] * 7 + [2] * 3)
-    of = np.array([drawn(30, y, seed=seed, unlike=unlike) for seed in range(3000)])
+    of = np.array([drawn(30, y, seed=seed, unlike=unlike) for seed in range(1000)])
     for row in (0, 19, 22, 28):
         classes = np.bincount(y[of[:, row]], minlength=3)
         assert chisquare(classes).pvalue > 1e-4
@@ -42,6 +43,7 @@ def test_the_class_is_drawn_uniformly_and_the_donor_uniformly_within_it(unlike):
             assert len(may) == 1 or chisquare(counts[may]).pvalue > 1e-4
 
 
+@pytest.mark.more
 def test_a_sample_alone_in_its_class_has_donors_of_the_other_classes_alike():
     y = np.array([0] + [1] * 5 + [2] * 50)
     of = np.array([drawn(56, y, seed=seed)[0] for seed in range(2000)])
@@ -54,13 +56,4 @@ def test_labels_of_any_type_and_none():
     assert {*drawn(2, None).tolist()} == {0, 1}
     assert drawn(1, [0]).tolist() == [-1]
     assert drawn(0, []).tolist() == []
-
-
-def test_a_fold_of_one_sample_has_no_donor():
     assert drawn(3, [0, 0, 0], [0, 0, 1]).tolist() == [1, 0, -1]
-
-
-def test_many_different_values_take_no_longer_than_sorting_them():
-    n = 200_000
-    of = drawn(n, np.arange(n) % 10, unlike=np.arange(n) // 2)
-    assert (of // 2 != np.arange(n) // 2).all()

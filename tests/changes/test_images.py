@@ -15,7 +15,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.samples import sample_digests
 
-OWN = [name for name in NAMES if name not in (*PARTS, "border", "centre", "high frequencies")]
+OTHERS = [name for name in NAMES if name not in PARTS]
+OWN = [name for name in OTHERS if name not in ("border", "centre", "high frequencies")]
 
 
 def noise(n=8, size=(24, 32), channels=3, seed=0, dtype=np.uint8):
@@ -40,7 +41,7 @@ def images(tmp_path):
     return read_samples(folder_of(tmp_path / "set", noise()), preprocessing=steps)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["bottom right", *OTHERS])
 def test_copies_in_batches_are_those_of_one_pass_and_of_these_rows_alone(images, name):
     change = change_named(f"image:{name}")
     copies, at = change.copies(images, seed=3)
@@ -59,7 +60,7 @@ def test_copies_in_batches_are_those_of_one_pass_and_of_these_rows_alone(images,
         assert (whole != images.X[:]).any(axis=(1, 2, 3)).all()
 
 
-@pytest.mark.parametrize("name", ["top left", "middle centre", "border", "noise"])
+@pytest.mark.parametrize("name", ["top left", "border", "noise"])
 def test_a_seed_decides_and_another_one_decides_otherwise(images, name):
     change = change_named(f"image:{name}")
     one, again, other = (change.copies(images, seed=seed)[0].X[:] for seed in (1, 1, 2))
@@ -70,7 +71,7 @@ def test_a_seed_decides_and_another_one_decides_otherwise(images, name):
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("kind", ["uint8", "unit", "normalised", "binary", "wide"])
 def test_a_part_of_an_array_comes_from_one_other_image_and_the_rest_stays(layout, kind):
-    X = noise(2500 if kind == "normalised" else 12, size=(8, 12))
+    X = noise(1500 if kind == "normalised" else 12, size=(8, 12))
     X = {
         "uint8": X, "unit": (X / 255).astype(np.float32), "binary": X // 128,
         "normalised": ((X / 255 - 0.5) / 0.2).astype(np.float32), "wide": X.astype(np.int32) * 16,
@@ -109,15 +110,6 @@ def test_copies_of_an_array_are_made_when_they_are_read():
     np.testing.assert_array_equal(some.X[[3, 2]], copies.X[3:1:-1])
 
 
-def test_the_range_of_pixels():
-    halved = change_named("image:brightness=0.5")
-    for X in (noise(), noise().astype(np.float32) / 255, noise() // 16):  # 16 is digits' white
-        copies = halved.copies(Samples(X))[0]
-        np.testing.assert_allclose(copies.X[:], X / 2, atol=0.5 if X.dtype.kind == "u" else 1e-6)
-    white = np.full((2, 4, 4, 3), 255, np.uint8)
-    assert change_named("image:brightness=3").copies(Samples(white))[0].X[:].max() == 255
-
-
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_pillow_and_scipy_do(name, channels, tmp_path):
@@ -153,7 +145,7 @@ def palette(image):
     return image
 
 
-@pytest.mark.parametrize("name", ["jpeg=100", "resize=1", "top left", "blur=0.1", "grey"])
+@pytest.mark.parametrize("name", ["jpeg=100", "top left", "grey"])
 @pytest.mark.parametrize("kind", ["palette", "alpha", "grey", "turned"])
 def test_files_of_every_kind_are_changed_as_they_are_seen(name, kind, tmp_path):
     plain = [Image.fromarray(x) for x in noise()]
@@ -178,7 +170,7 @@ def test_files_of_every_kind_are_changed_as_they_are_seen(name, kind, tmp_path):
     assert np.abs(seen - old).mean() < (10 if name == "jpeg=100" else 2)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["bottom right", *OTHERS])
 def test_images_of_one_pixel_and_of_different_sizes(name, tmp_path):
     sizes = [(1, 1), (40, 3), (2, 50), (300, 200)]
     images = [Image.fromarray(noise(1, (304, 304), seed=i)[0]).resize(s)
@@ -190,20 +182,6 @@ def test_images_of_one_pixel_and_of_different_sizes(name, tmp_path):
     copies, _ = change_named(f"image:{name}").copies(kept)
     for i in range(4):  # a donor of another size is resized
         assert copies.X[i : i + 1].shape == kept.X[i : i + 1].shape
-
-
-def test_a_crop_of_too_small_an_image_names_the_file(tmp_path):
-    steps = ImagePreprocessing(crop=(30, 30))
-    samples = read_samples(folder_of(tmp_path, noise(4)), preprocessing=steps)
-    with pytest.raises(InputError, match=r"00\.png cannot be changed: .* smaller than the crop"):
-        change_named("image:grey").copies(samples)[0].X[:]
-
-
-def test_a_damaged_donor_is_named(images):
-    images.X.paths[0].write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"00\.png cannot be decoded as an image") as error:
-        change_named("image:border").copies(images)[0].X[:]
-    assert "cannot be changed" not in str(error.value)
 
 
 def test_what_pillow_cannot_store_names_the_file(tmp_path):
@@ -234,6 +212,9 @@ def test_without_another_sample_there_is_no_copy():
 
 
 def test_looks_show_the_copies(images):
+    for X in (noise(), noise().astype(np.float32) / 255, noise() // 16):  # 16 is digits' white
+        copies = change_named("image:brightness=0.5").copies(Samples(X))[0]
+        np.testing.assert_allclose(copies.X[:], X / 2, atol=0.5 if X.dtype.kind == "u" else 1e-6)
     change = change_named("image:brightness=0.5")
     shown = change.copies(images)[0].looks().images
     seen = as_seen(images).looks().images

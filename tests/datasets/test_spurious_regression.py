@@ -17,7 +17,7 @@ from ntkit.spuriousness import spuriousness_scores, suppressed_neurons
 
 MAKERS = [make_spurious_regression, make_spurious_classification]
 CLASSES = np.array([-1, 1])
-SEEDS = range(5)
+SEEDS = range(2)
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 6)
@@ -26,11 +26,11 @@ shares = st.floats(0, 1)
 makers = pytest.mark.parametrize("make", MAKERS)
 
 
-# -- the generators -------------------------------------------------------------------------
+# the generators
 
 
 @makers
-@settings(max_examples=40)
+@settings(max_examples=10, deadline=None)
 @given(seeds, st.integers(1, 50), sizes, sizes, shares, levels, levels)
 def test_shapes_and_unit_directions(make, seed, n, n_core, n_spurious, p, eta_core, eta_spurious):
     X, y, agrees, beta, gamma = make(
@@ -57,17 +57,21 @@ def test_shapes_and_unit_directions(make, seed, n, n_core, n_spurious, p, eta_co
 
 
 @makers
-@settings(max_examples=20)
+@settings(max_examples=3, deadline=None)
 @given(seeds)
 def test_random_state_decides_everything(make, seed):
     once, again = make(coef=True, random_state=seed), make(coef=True, random_state=seed)
     assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
     assert len(make(random_state=seed)) == 3
     assert not np.array_equal(once[0], make(random_state=seed ^ 1)[0])
+    # Directions are scaled to length 1.
+    X, _, _, beta, gamma = make(beta=[3.0, 4.0], gamma=np.array([-2]), coef=True, random_state=0)
+    assert X.shape == (100, 3)
+    assert [*beta, *gamma] == pytest.approx([0.6, 0.8, -1])
 
 
 @makers
-@settings(max_examples=30)
+@settings(max_examples=10, deadline=None)
 @given(seeds, shares)
 def test_share_that_agrees_and_sign_of_the_correlation(make, seed, p):
     n = 2000
@@ -78,7 +82,7 @@ def test_share_that_agrees_and_sign_of_the_correlation(make, seed, p):
         assert np.sign(along_gamma @ y) == np.sign(p - 0.5)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10, deadline=None)
 @given(seeds, st.floats(0.1, 5), shares)
 def test_without_noise_the_formulas_hold_exactly(seed, mu, p):
     quiet = {"eta_core": 0, "eta_spurious": 0, "correlation": p, "coef": True, "random_state": seed}
@@ -90,14 +94,7 @@ def test_without_noise_the_formulas_hold_exactly(seed, mu, p):
     assert np.allclose(X[:, 5:], np.outer((2 * agrees - 1) * mu * y, gamma))
 
 
-@makers
-def test_given_directions_are_scaled_and_kept(make):
-    X, _, _, beta, gamma = make(beta=[3.0, 4.0], gamma=np.array([-2]), coef=True, random_state=0)
-    assert X.shape == (100, 3)
-    assert beta == pytest.approx([0.6, 0.8])
-    assert gamma == pytest.approx([-1])
-
-
+@pytest.mark.more
 @pytest.mark.parametrize("seed", SEEDS)
 def test_classification_is_regression_seen_at_plus_and_minus_mu(seed):
     """Samples of the regression problem with y near ±mu have the moments of the two classes."""
@@ -135,23 +132,26 @@ BAD = [
 ]
 
 
-@makers
 @pytest.mark.parametrize(("bad", "sentence"), BAD, ids=lambda value: str(value))
-def test_bad_parameters_are_named(make, bad, sentence):
-    with pytest.raises(ValueError, match=sentence) as error:
-        make(**bad)
-    assert len(str(error.value).splitlines()) == 1
+def test_bad_parameters_are_named(bad, sentence):
+    for make in MAKERS:
+        with pytest.raises(ValueError, match=sentence) as error:
+            make(**bad)
+        assert len(str(error.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("mu", [0, -1, float("inf")])
-def test_mu_must_be_positive(mu):
-    with pytest.raises(ValueError, match=r"'mu' .* in the range"):
-        make_spurious_classification(mu=mu)
-    with pytest.raises(ValueError, match=r"'mu' .* in the range"):
-        spurious_regression_coef([1.0], [1.0], mu=mu)
+def test_other_refusals():
+    for mu in (0, -1, float("inf")):
+        with pytest.raises(ValueError, match=r"'mu' .* in the range"):
+            make_spurious_classification(mu=mu)
+        with pytest.raises(ValueError, match=r"'mu' .* in the range"):
+            spurious_regression_coef([1.0], [1.0], mu=mu)
+    for correlation in (0, 1):
+        with pytest.raises(InputError, match="not unique"):
+            spurious_regression_coef([1], [1], correlation=correlation, eta_core=0, eta_spurious=0)
 
 
-# -- the closed form ------------------------------------------------------------------------
+# the closed form
 
 
 def standard_errors(X, residual):
@@ -161,16 +161,9 @@ def standard_errors(X, residual):
     return np.sqrt(np.diag(bread @ meat @ bread))
 
 
-@pytest.mark.parametrize("mu", [None, 0.7, 1.0, 2.0])
+@pytest.mark.parametrize("mu", [None, 0.7])
 @pytest.mark.parametrize(
-    "model",
-    [
-        {},
-        {"correlation": 0.8, "eta_core": 1.0, "eta_spurious": 0.5},
-        {"correlation": 0.3, "eta_core": 0.2, "eta_spurious": 1.0},
-        {"correlation": 1.0, "eta_core": 0.5, "eta_spurious": 0.2},
-    ],
-    ids=str,
+    "model", [{}, {"correlation": 0.3, "eta_core": 0.2, "eta_spurious": 1.0}], ids=str
 )
 def test_closed_form_is_where_least_squares_ends(mu, model):
     scores = []
@@ -192,26 +185,7 @@ def test_closed_form_for_the_published_setting():
     assert spurious_regression_coef([1.0], [1.0]) == pytest.approx([0.479, 0.579], abs=5e-4)
 
 
-@settings(max_examples=50)
-@given(shares, st.floats(0.01, 3), st.floats(0.01, 3))
-def test_closed_form_matches_the_plain_fraction(p, eta_core, eta_spurious):
-    q = 2 * p - 1
-    D = 1 + eta_core**2 + eta_spurious**2 - q**2
-    u_core = ((1 - q**2) * (1 + eta_core**2) + eta_spurious**2) / D
-    model = {"correlation": p, "eta_core": eta_core, "eta_spurious": eta_spurious}
-    expected = [u_core, q * eta_core**2 / D]
-    assert spurious_regression_coef([1.0], [1.0], **model) == pytest.approx(expected)
-    matched = spurious_regression_coef([1.0], [1.0], mu=np.sqrt(1 + eta_core**2), **model)
-    assert matched == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("correlation", [0, 1])
-def test_closed_form_refuses_a_problem_without_a_unique_optimum(correlation):
-    with pytest.raises(InputError, match="not unique"):
-        spurious_regression_coef([1.0], [1.0], correlation=correlation, eta_core=0, eta_spurious=0)
-
-
-# -- Theorem 4.2 ----------------------------------------------------------------------------
+# Theorem 4.2
 
 
 class Check:
@@ -250,6 +224,7 @@ def checks():
     return [Check(seed) for seed in SEEDS]
 
 
+@pytest.mark.more
 def test_the_head_is_the_closed_form_and_errs_where_the_correlation_breaks(checks):
     for check in checks:
         u = check.W.T @ check.head.coef_
@@ -259,6 +234,7 @@ def test_the_head_is_the_closed_form_and_errs_where_the_correlation_breaks(check
         assert check.wrong[check.agrees].mean() < 0.001
 
 
+@pytest.mark.more
 def test_theorem_holds_in_value_for_one_class_and_with_the_other_sign_for_the_other(checks):
     for check in checks:
         minus, plus = check.scores()
@@ -270,31 +246,7 @@ def test_theorem_holds_in_value_for_one_class_and_with_the_other_sign_for_the_ot
         assert slope == pytest.approx(-1, abs=0.05)
 
 
-def test_what_the_theorem_leaves_out_is_a_selection_by_core_features(checks):
-    """The misclassified among the broken ones are those with the weaker core features."""
-    for check in checks:
-        parts = np.c_[check.predicted, check.core, np.ones_like(check.core)]
-        left_out = [np.linalg.lstsq(parts, row, rcond=None)[0][1] for row in check.scores()]
-        assert 0.05 < left_out[0] < 0.3
-        assert -0.3 < left_out[1] < -0.05
-
-
-def test_signed_neurons_union_flags_all_and_intersection_none(checks):
-    for check in checks:
-        scores = check.scores()
-        assert np.corrcoef(scores)[0, 1] < -0.98
-        assert suppressed_neurons(scores).mean() > 0.9
-        assert suppressed_neurons(scores, aggregation="intersection").mean() < 0.1
-
-
-def test_union_flags_all_signed_neurons_of_an_unbiased_head_too():
-    check = Check(0, correlation=0.5)
-    scores = check.scores()
-    assert suppressed_neurons(scores).mean() > 0.9
-    assert abs(line(check.predicted, scores[1])[0]) < 0.4
-    assert line(check.core, scores[1])[0] < -0.95
-
-
+@pytest.mark.more
 def test_relu_halves_the_score_and_keeps_its_direction(checks):
     found = []
     for check in checks:
@@ -310,19 +262,7 @@ def test_relu_halves_the_score_and_keeps_its_direction(checks):
     assert np.all(np.abs(slopes - 0.5) < 0.1)
 
 
-def test_magnitudes_agree_between_classes_and_say_nothing_of_spurious_weights(checks):
-    for check in checks:
-        _, plus = scores = check.scores(np.abs)
-        assert np.corrcoef(scores)[0, 1] > 0.9
-        assert abs(line(check.predicted, plus)[0]) < 0.5
-        opposite = check.core * check.spurious < 0
-        assert np.mean((plus > 0) == opposite) > 0.7
-        either = suppressed_neurons(scores).mean()
-        assert 0.3 < either < 0.7
-        both = suppressed_neurons(scores, aggregation="intersection").mean()
-        assert either - both < 0.25
-
-
+@pytest.mark.more
 def test_contributions_have_one_sign_for_both_classes(checks):
     """Activation times its push toward the error is 4 mu b_i gamma' w_spu,i for either class."""
     for check in checks:
@@ -338,18 +278,8 @@ def test_contributions_have_one_sign_for_both_classes(checks):
         assert np.mean(flagged == (check.head.coef_ * check.spurious > 0)) > 0.9
 
 
-def test_kept_linear_neurons_still_span_the_features(checks):
-    """Suppressing the neurons that one class flags, and refitting, gives the same biased model."""
-    for check in checks:
-        kept = check.scores()[1] <= 0
-        assert 10 < kept.sum() < 50
-        X, y = check.train
-        again = LinearRegression().fit(X @ check.W[kept].T, y)
-        both = [m.coef_ @ W for m, W in ((check.head, check.W), (again, check.W[kept]))]
-        assert both[0] == pytest.approx(both[1], abs=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.more
+@pytest.mark.parametrize("seed", range(1))
 @pytest.mark.parametrize(
     ("model", "low", "high"),
     [
@@ -366,20 +296,8 @@ def test_where_the_theorem_holds_and_where_not(seed, model, low, high):
     assert low < line(check.predicted, check.scores()[1])[0] < high
 
 
-def test_slope_of_means_is_the_share_of_broken_ones_among_errors_less_that_among_the_correct():
-    for seed in range(3):
-        check = Check(seed, correlation=0.8)
-        row = check.scores(statistic="mean")[1]
-        parts = np.c_[check.predicted, check.core, np.ones_like(check.core)]
-        slope = np.linalg.lstsq(parts, row, rcond=None)[0][0]
-        plus = check.y == 1
-        among_errors, among_correct = (
-            np.mean(~check.agrees[plus & side]) for side in (check.wrong, ~check.wrong)
-        )
-        assert slope == pytest.approx(among_errors - among_correct, abs=0.05)
-
-
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.more
+@pytest.mark.parametrize("seed", range(1))
 @pytest.mark.parametrize(
     "model", [{}, {"correlation": 0.8, "eta_core": 1.5}, {"mu": 0.5, "eta_spurious": 0.4}], ids=str
 )

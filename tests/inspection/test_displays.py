@@ -1,131 +1,428 @@
-"""What all Displays promise: scikit-learn's interface, and readable plots."""
+"""Displays: scikit-learn's interface, readable plots, and the numbers of estimators and reports."""
 
 import sys
+import warnings
+from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV
 
-from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.inspection import (
-    GroupAccuracyDisplay,
-    MaskStabilityDisplay,
-    NeuronDisplay,
-    SpuriousnessDisplay,
-    ThresholdPathDisplay,
-)
-from ntkit.inspection._draw import short
+from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV
+from ntkit.estimators import AFRClassifier, SpuriousNeuronSelector
+from ntkit.exceptions import InputError, MissingDependencyError, SuppressionWarning
+from ntkit.inspection import GroupAccuracyDisplay, NeuronDisplay, SpuriousnessDisplay
+from ntkit.metrics import group_report
 
-
-def path(rng, n_thresholds=9, n_neurons=2000):
-    accuracy = rng.random((n_thresholds, 5))
-    return ThresholdPathDisplay(
-        np.linspace(0, 2, n_thresholds),
-        accuracy=accuracy,
-        worst_class_accuracy=accuracy / 2,
-        score=accuracy * 1e4,
-        n_suppressed=rng.integers(0, n_neurons, (n_thresholds, 5)),
-        score_name="sfit_score",
-        chosen=0.5,
-    ).plot
+pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
 
-def few(data, rng):
-    Z, y = data.Z[data.val], data.y[data.val]
-    return {
-        "spuriousness": lambda ax=None: SpuriousnessDisplay.from_estimator(data.clf, ax=ax),
-        "neuron": lambda ax=None: NeuronDisplay.from_estimator(data.clf, Z, y, neuron=2, ax=ax),
-        "group": lambda ax=None: GroupAccuracyDisplay.from_estimator(
-            data.clf, Z, y, groups=y, ax=ax
-        ),
-        "path": path(rng),
-        "stability": lambda ax=None: MaskStabilityDisplay.from_estimator(
-            data.clf, Z, y, n_draws=5, ax=ax
-        ),
-    }
+def spurious_samples(n, n_neurons, labels):
+    """Embeddings: the last neuron is a mark that follows the class in 90 %, one before is dead."""
+    rng, k = np.random.default_rng(0), len(labels)
+    y = rng.permutation(np.resize(np.arange(k), n))
+    mark = np.where(rng.random(n) < 0.9, y, (y + 1) % k)
+    Z = rng.normal(0, 1, (n, n_neurons))
+    Z[:, :-2] += rng.normal(0, 0.7, (k, n_neurons - 2))[y]
+    Z[:, -2] = 0.5
+    Z[:, -1] = 2 * mark + rng.normal(0, 0.2, n)
+    return Z, np.asarray(labels)[y], np.asarray(labels)[mark]
 
 
-KINDS = ["spuriousness", "neuron", "group", "path", "stability"]
+def fitted(clf, Z, y, n):
+    """The classifier, fitted to n rows, with the next n as validation set; the validation set."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuppressionWarning)
+        clf.fit(Z[:n], y[:n], X_val=Z[n : 2 * n], y_val=y[n : 2 * n])
+    return SimpleNamespace(clf=clf, Z=Z[n : 2 * n], y=y[n : 2 * n])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_draws_into_the_axes_given_and_nowhere_else(figures, two, rng, kind):
+@pytest.fixture(scope="session")
+def two():
+    """Two classes with names, 8 neurons."""
+    Z, y, mark = spurious_samples(600, 8, ["cat", "dog"])
+    clf = NeuronTuneClassifier(
+        0.3, max_suppressed=0.5, min_misclassified=1, max_cost=None, random_state=0
+    )
+    case = fitted(clf, Z, y, 300)
+    case.groups = np.array([f"{a} with {b} mark" for a, b in zip(y, mark, strict=True)])[300:]
+    return case
+
+
+@pytest.fixture(scope="session")
+def hundred():
+    """A hundred classes with long names, 64 neurons; only a few classes make errors."""
+    names = [f"{i:02d} a class with a name of some length" for i in range(100)]
+    Z, y, _ = spurious_samples(3000, 64, names)
+    clf = NeuronTuneClassifier.as_published(
+        threshold=0.5, standardize=True, random_state=0, tol=1e-2
+    )
+    return fitted(clf, Z, y, 1500)
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    """Draw into memory, and close what a test leaves open."""
+    with matplotlib.rc_context():
+        matplotlib.use("Agg")
+        from matplotlib import pyplot as plt
+
+        plt.close("all")
+        yield plt
+        plt.close("all")
+
+
+DISPLAYS = {
+    "spuriousness": lambda case, **ax: SpuriousnessDisplay.from_estimator(case.clf, **ax),
+    "neuron": lambda case, **ax: NeuronDisplay.from_estimator(
+        case.clf, case.Z, case.y, neuron=2, **ax
+    ),
+    "group": lambda case, **ax: GroupAccuracyDisplay.from_estimator(
+        case.clf, case.Z, case.y, groups=case.y, **ax
+    ),
+}
+
+
+@pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
+def test_every_display_follows_scikit_learn(figures, two, draw, monkeypatch):
     figure, (left, right) = figures.subplots(1, 2)
-    display = few(two, rng)[kind](ax=right)
-    assert display.ax_ is right
-    assert display.figure_ is figure
+    display = draw(two, ax=right)
+    assert (display.ax_, display.figure_) == (right, figure)
     assert not left.has_data()
     assert figures.get_fignums() == [figure.number]
     assert display.plot(left) is display
     assert display.ax_ is left
     assert left.has_data()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_needs_no_pyplot_with_axes_of_its_own(two, rng, kind, monkeypatch):
-    from matplotlib.figure import Figure
-
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    figure = Figure()
-    display = few(two, rng)[kind](ax=figure.add_subplot())
-    assert display.figure_ is figure
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_makes_one_figure_without_axes(figures, two, rng, kind):
-    display = few(two, rng)[kind]()
+    figures.close(figure)
+    display = draw(two)
     assert figures.get_fignums() == [display.figure_.number]
-    assert display.ax_ in display.figure_.axes
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_refuses_what_is_no_axes(two, rng, kind):
     with pytest.raises(InputError, match="ax must be one Axes of matplotlib; got list"):
-        few(two, rng)[kind](ax=[])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_says_what_to_install_without_matplotlib(two, rng, kind, monkeypatch):
-    draw = few(two, rng)[kind]
+        draw(two, ax=[])
+    with monkeypatch.context() as patch:  # axes of the caller's need no pyplot
+        patch.setitem(sys.modules, "matplotlib.pyplot", None)
+        own = matplotlib.figure.Figure()
+        assert draw(two, ax=own.add_subplot()).figure_ is own
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
-        draw()
+        draw(two)
 
 
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("data", ["two", "hundred"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_cut_off(request, figures, rng, kind, data, width):
-    """At 400 and at 1400 pixels all text lies inside the figure, and the legend is short."""
+@pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
+def test_nothing_is_cut_off(request, figures, draw, data, width):
     figure, ax = figures.subplots(figsize=(width / 100, width / 160), dpi=100, layout="constrained")
-    display = few(request.getfixturevalue(data), rng)[kind](ax=ax)
+    draw(request.getfixturevalue(data), ax=ax)
     figure.canvas.draw()
-    assert (figure.bbox.width, figure.bbox.height) == pytest.approx((width, width / 1.6))
     texts = [ax.xaxis.label, ax.yaxis.label, ax._left_title, *ax.texts]
     for axis in (ax.xaxis, ax.yaxis):
         low, high = sorted(axis.get_view_interval())
         texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    inside = figure.bbox.padded(2)
-    for text in filter(lambda text: text.get_text(), texts):
-        box = text.get_window_extent()
-        assert inside.contains(box.x0, box.y0), text.get_text()
-        assert inside.contains(box.x1, box.y1), text.get_text()
-    legend = next(each.get_legend() for each in figure.axes if each.get_legend())
+    boxes = [(figure.bbox.padded(2), text) for text in texts if text.get_text()]
+    legend = ax.get_legend()
     assert 2 <= len(legend.get_texts()) <= 8
-    box = legend.get_window_extent()
-    assert ax.bbox.padded(3).contains(box.x0, box.y0)
-    assert ax.bbox.padded(3).contains(box.x1, box.y1)
-    assert display.ax_ is ax
+    for outer, inner in [*boxes, (ax.bbox.padded(3), legend)]:
+        box = inner.get_window_extent()
+        assert outer.contains(box.x0, box.y0), inner
+        assert outer.contains(box.x1, box.y1), inner
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("cat", "cat"),
-        (3, "3"),
-        ("a\nb", "a b"),
-        ("land bird on a sea", "land bi… a sea"),
-        ("$5", r"\$5"),
-    ],
-)
-def test_long_names_keep_both_ends(name, shown):
-    assert short(name, 14) == shown
+def title_of(display):
+    return display.ax_.get_title(loc="left").replace("\n", " ")
+
+
+def ticks_of(axis):
+    return [tick.get_text() for tick in axis.get_ticklabels()]
+
+
+# SpuriousnessDisplay
+
+
+def on_ground(display, n_neurons):
+    """Whether each place from left to right has a grey background."""
+    shaded = np.zeros(n_neurons, dtype=bool)
+    for path in display.ground_.get_paths():
+        left, right = path.get_extents().get_points()[:, 0]
+        shaded[round(left + 0.5) : round(right + 0.5)] = True
+    return shaded.tolist()
+
+
+def test_scores_are_those_of_the_estimator(two):
+    display = SpuriousnessDisplay.from_estimator(two.clf)
+    scores = two.clf.spuriousness_scores_
+    order = np.argsort(-scores.max(axis=0), kind="stable")
+    assert display.order.tolist() == order.tolist()
+    assert [p.get_label() for p in display.points_] == ["class cat", "class dog"]
+    for points, row in zip(display.points_, scores, strict=True):
+        assert np.array_equal(points.get_ydata(), row[order])
+    assert set(display.threshold_line_.get_ydata()) == {0.3}
+    assert 0 < two.clf.suppressed_.sum() < 8
+    assert on_ground(display, 8) == two.clf.suppressed_[order].tolist()
+    assert "standard deviations" in display.ax_.get_ylabel().replace("\n", " ")
+    assert ticks_of(display.ax_.xaxis) == [str(i) for i in order]
+
+
+def test_searches_and_selectors_show_what_they_chose(two):
+    search = NeuronTuneClassifierCV([0.1, 1.0], cv=2, min_misclassified=1, random_state=0)
+    display = SpuriousnessDisplay.from_estimator(search.fit(two.Z, two.y))
+    assert display.threshold == search.threshold_
+    assert np.array_equal(display.scores, search.best_estimator_.spuriousness_scores_)
+    grid = GridSearchCV(two.clf, {"threshold": [0.5]}, cv=2).fit(two.Z, two.y)
+    assert SpuriousnessDisplay.from_estimator(grid).threshold == 0.5
+    selector = SpuriousNeuronSelector(threshold=0.3, standardize=True, random_state=0)
+    frame = pd.DataFrame(two.Z, columns=[f"feature {i}" for i in range(8)])
+    display = SpuriousnessDisplay.from_estimator(selector.fit(frame, two.y))
+    assert np.array_equal(display.suppressed, ~selector.get_support())
+    assert ticks_of(display.ax_.xaxis) == [f"feature {i}" for i in display.order]
+
+
+def test_intersection_is_in_the_order_of_the_smallest_score():
+    scores = np.array([[1.0, 0.5, 3.0], [0.2, 0.4, -1.0]])
+    display = SpuriousnessDisplay.from_scores(scores, threshold=0.1, aggregation="intersection")
+    assert display.order.tolist() == [1, 0, 2]
+    assert on_ground(display, 3) == [True, True, False]
+
+
+def test_classes_without_scores_are_left_out_and_said():
+    scores = np.array([[1.0, -1.0], [np.nan, np.nan], [0.5, 2.0]])
+    display = SpuriousnessDisplay.from_scores(scores, classes=["$a$", "b", "_c"])
+    # The dollar of mathematics and the underscore of a hidden entry do nothing.
+    assert [p.get_label() for p in display.points_] == [r"class \$a\$", "class _c"]
+    assert title_of(display) == "2 of 3 classes could be scored"
+    display = SpuriousnessDisplay.from_scores(np.full((2, 3), np.nan))
+    assert display.points_ == []
+    assert "None of 2 classes" in title_of(display)
+    assert not any(on_ground(display, 3))
+    long = SpuriousnessDisplay.from_scores([[1.0]], neuron_names=["land bird on a sea"])
+    assert ticks_of(long.ax_.xaxis) == ["land b…a sea"]
+
+
+@pytest.mark.parametrize(("aggregation", "combine"), [("union", "max"), ("intersection", "min")])
+def test_many_classes_become_bands(rng, aggregation, combine):
+    scores = rng.normal(0, 1, (100, 50))
+    scores[:5] = np.nan
+    display = SpuriousnessDisplay.from_scores(scores, threshold=1.0, aggregation=aggregation)
+    compared = getattr(np, f"nan{combine}")(scores, axis=0)
+    (line,) = display.points_
+    assert np.array_equal(line.get_ydata(), np.sort(compared)[::-1])
+    whole, middle = (band.get_datalim(display.ax_.transData) for band in display.bands_)
+    assert [whole.y0, whole.y1] == pytest.approx([np.nanmin(scores), np.nanmax(scores)])
+    assert middle.y1 == pytest.approx(np.nanquantile(scores, 0.75, axis=0).max())
+    assert display.bands_[0].get_label() == "all 95 scored classes"
+
+
+def test_per_class_masks_have_rings_in_their_class(rng):
+    y = rng.integers(0, 3, 300)
+    Z = rng.normal(0, 1, (300, 6)) + rng.normal(0, 0.5, (3, 6))[y]
+    clf = NeuronTuneClassifier(0.2, standardize=True, aggregation="per_class", random_state=0)
+    display = SpuriousnessDisplay.from_estimator(clf.fit(Z, y))
+    lost = clf.suppressed_per_class_
+    assert lost.any()
+    rings = [line for line in display.ax_.lines if line.get_markerfacecolor() == "none"]
+    for ring, row, scores in zip(rings, lost, clf.spuriousness_scores_, strict=True):
+        at = np.flatnonzero(row[display.order])
+        assert ring.get_xdata().tolist() == at.tolist()
+        assert np.array_equal(ring.get_ydata(), scores[display.order][at])
+    assert on_ground(display, 6) == lost.any(axis=0)[display.order].tolist()
+
+
+# NeuronDisplay
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_step_of_the_medians_is_the_score_of_the_estimator(two, published):
+    clf, scale = two.clf, two.Z.std(axis=0)
+    if published:
+        clf = NeuronTuneClassifier.as_published(head=clf.erm_head_, max_suppressed=0.5)
+        clf, scale = clf.fit(two.Z, two.y), np.ones(8)
+    for neuron in (0, 7):
+        display = NeuronDisplay.from_estimator(clf, two.Z, two.y, neuron=neuron)
+        drawn = [b.get_xdata()[0] - a.get_xdata()[0] for a, b in display.medians_]
+        assert drawn == pytest.approx(clf.spuriousness_scores_[:, neuron] * scale[neuron])
+        assert [part.score for part in display.by_class] == pytest.approx(drawn)
+        assert ("(suppressed)" in title_of(display)) == clf.suppressed_[neuron]
+
+
+def test_histograms_are_shares_of_correct_and_of_misclassified_samples(two):
+    display = NeuronDisplay.from_estimator(two.clf, two.Z, two.y, neuron=7, bins=10)
+    right, values = two.clf.erm_head_.predict(two.Z) == two.y, two.Z[:, 7]
+    assert [part.label for part in display.shown_] == ["cat", "dog"]
+    scale = set()
+    for row, (part, patches) in enumerate(zip(display.shown_, display.histograms_, strict=True)):
+        own = two.y == part.label
+        assert part.correct.tolist() == values[own & right].tolist()
+        assert part.misclassified.tolist() == values[own & ~right].tolist()
+        for patch, kind, up in zip(patches, (right, ~right), (-1, 1), strict=True):
+            heights, edges, _ = patch.get_data()
+            assert edges == pytest.approx(np.linspace(values.min(), values.max(), 11))
+            share = np.histogram(values[own & kind], edges)[0] / (own & kind).sum()
+            ratio = (np.asarray(heights) - row)[share > 0] * up / share[share > 0]
+            scale |= set(ratio.round(9))
+    assert len(scale) == 1
+
+
+def test_many_classes_show_those_with_most_errors(hundred):
+    display = NeuronDisplay.from_estimator(hundred.clf, hundred.Z, hundred.y, neuron=3)
+    wrong = hundred.y[hundred.clf.erm_head_.predict(hundred.Z) != hundred.y]
+    errors = sorted(np.unique(wrong, return_counts=True)[1], reverse=True)
+    assert [len(part.misclassified) for part in display.shown_] == errors[:4]
+    assert "4 of 100 classes, most errors first" in title_of(display)
+
+
+def test_classes_without_errors_or_without_correct_samples():
+    display = NeuronDisplay.from_predictions([1, 2, 3, 4.0], list("aabb"), list("aaaa"))
+    assert [text.get_text() for text in display.ax_.texts] == ["no errors", "none correct"]
+    (a_right, a_wrong), (b_right, b_wrong) = display.medians_
+    assert a_wrong is b_right is None
+    assert (a_right.get_xdata()[0], b_wrong.get_xdata()[0]) == (1.5, 3.5)
+    dead = NeuronDisplay.from_predictions([0.5] * 4, [0, 0, 1, 1], [0, 1, 1, 0])
+    assert [text.get_text() for text in dead.ax_.texts] == ["δ = 0", "δ = 0"]
+
+
+def test_neurons_by_name_and_any_estimator_with_an_original_head(two):
+    frame = pd.DataFrame(two.Z, columns=[f"n{i}" for i in range(8)])
+    afr = AFRClassifier(random_state=0).fit(frame, two.y)
+    display = NeuronDisplay.from_estimator(afr, frame, two.y, neuron="n6")
+    assert display.activations.tolist() == [0.5] * len(two.y)
+    assert (display.y_pred == afr.erm_head_.predict(two.Z)).all()
+    with pytest.raises(InputError, match="There is no neuron 'sky'"):
+        NeuronDisplay.from_estimator(afr, frame, two.y, neuron="sky")
+
+
+# GroupAccuracyDisplay
+
+
+def points(container):
+    return container.lines[0].get_xdata()
+
+
+def intervals(container):
+    (bars,) = container.lines[2]
+    return np.array([segment[:, 0] for segment in bars.get_segments()])
+
+
+def test_accuracies_before_and_after(two):
+    Z, y, groups = two.Z, two.y, two.groups
+    display = GroupAccuracyDisplay.from_estimator(two.clf, Z, y, groups=groups)
+    before, after = two.clf.erm_head_.predict(Z), two.clf.predict(Z)
+    labels = np.unique(groups)
+    expected = [
+        [accuracy_score(y[groups == g], pred[groups == g]) for g in labels]
+        for pred in (before, after)
+    ]
+    assert points(display.before_) == pytest.approx(expected[0])
+    assert points(display.after_) == pytest.approx(expected[1])
+    assert ticks_of(display.ax_.yaxis) == [f"{g}  ({(groups == g).sum()})" for g in labels]
+    report = group_report(y, after, groups=groups, y_pred_before=before)
+    rows = [row for row in report.rows if row.kind == "group"]
+    assert intervals(display.after_) == pytest.approx(np.array([r.interval for r in rows]))
+    assert intervals(display.before_) == pytest.approx(np.array([r.interval_before for r in rows]))
+    for mark, accuracies in zip(
+        (display.worst_before_, display.worst_after_), expected, strict=True
+    ):
+        assert mark.get_xdata()[0] == pytest.approx(min(accuracies))
+        assert round(mark.get_ydata()[0]) == int(np.argmin(accuracies))
+    lowest = [f"{100 * min(accuracies):.1f} %" for accuracies in expected]
+    assert title_of(display) == f"worst group: {lowest[0]} → {lowest[1]}"
+
+
+def test_what_to_compare_with(two):
+    other = LogisticRegression().fit(two.Z, two.y)
+    draw = GroupAccuracyDisplay.from_estimator
+    for before in (other, two.clf.erm_head_):
+        display = draw(two.clf, two.Z, two.y, groups=two.groups, before=before)
+        assert display.report == group_report(
+            two.y,
+            two.clf.predict(two.Z),
+            groups=two.groups,
+            y_pred_before=before.predict(two.Z),
+        )
+    alone = draw(two.clf, two.Z, two.y, groups=two.groups, before=None)
+    assert alone.before_ is alone.worst_before_ is None
+    assert "→" not in title_of(alone)
+    assert draw(other, two.Z, two.y, groups=two.groups).before_ is None  # it had no head before
+    assert draw(two.clf.head_, two.Z, two.y, groups=two.groups).report == alone.report
+
+
+def test_of_many_groups_the_worst_are_drawn(rng):
+    y_true = rng.integers(0, 2, 5000)
+    groups = rng.integers(0, 100, 5000)
+    y_pred = np.where(rng.random(5000) < groups / 100, y_true, 1 - y_true)
+    display = GroupAccuracyDisplay.from_predictions(y_true, y_pred, groups=groups)
+    accuracies = sorted(np.mean((y_true == y_pred)[groups == g]) for g in range(100))
+    assert points(display.after_) == pytest.approx(accuracies[:12])
+    assert "12 worst of 100 groups" in title_of(display)
+    assert display.worst_after_.get_xdata()[0] == accuracies[0]
+    # The worst group before, c, is not drawn, and so is its mark.
+    display = GroupAccuracyDisplay.from_predictions(
+        [0] * 6,
+        [1, 1, 0, 1, 0, 0],
+        groups=list("aabbcc"),
+        y_pred_before=[0, 0, 0, 0, 1, 1],
+        max_groups=2,
+    )
+    assert [row.label for row in display.shown_] == ["a", "b"]
+    assert display.worst_before_ is None
+
+
+REFUSALS = [
+    ("spuriousness", {"estimator": LogisticRegression()}, "fitted NeuronTune.*LogisticRegression"),
+    ("scores", {"scores": [1.0, 2.0]}, r"scores must have shape \(C, D\)"),
+    ("scores", {"suppressed": [True]}, r"suppressed must have shape \(2,\) or \(3, 2\)"),
+    ("scores", {"classes": ["a"]}, "classes must have 3 names; got 1"),
+    ("neuron", {"estimator": "fitted LR"}, "LogisticRegression keeps no original head"),
+    ("neuron", {"estimator": "head"}, "needs a fitted estimator; got LinearHead"),
+    ("neuron", {"y": ["cat", "dog"]}, "X has 300 samples but y has 2 labels"),
+    ("neuron", {"X": np.zeros((300, 5))}, "X has 5 columns, but the head reads 8"),
+    ("neuron", {"y": ["cow"] * 300}, r"class 'cow', which the head \('cat', 'dog'\) lacks"),
+    ("neuron", {"neuron": "sky"}, "The neurons have no names, so 'sky' is unknown"),
+    *[("neuron", {"neuron": n}, "neuron must be") for n in (8, -1, True, 1.0, None)],
+    ("activations", {"activations": [1.0]}, r"activations must have shape \(2,\)"),
+    ("activations", {"y_pred": [0]}, "y_pred has 1 labels but y_true has 2"),
+    ("activations", {"activations": [1.0, np.nan]}, "finite numbers"),
+    ("predictions", {"groups": None}, "needs group labels; pass groups"),
+    ("group", {"groups": ["a", "b"]}, "groups has 2 labels but y_true has 300"),
+    ("group", {"before": "erm"}, 'before must be "auto"'),
+    ("group", {"before": 3}, "needs classifiers or heads; got int"),
+]
+
+
+@pytest.mark.parametrize(("display", "changed", "message"), REFUSALS)
+def test_refusals(two, display, changed, message):
+    samples = {"estimator": two.clf, "X": two.Z, "y": two.y}
+    draw, arguments = {
+        "spuriousness": (SpuriousnessDisplay.from_estimator, {}),
+        "scores": (SpuriousnessDisplay.from_scores, {"scores": np.zeros((3, 2))}),
+        "neuron": (NeuronDisplay.from_estimator, {**samples, "neuron": 0}),
+        "activations": (
+            NeuronDisplay.from_predictions,
+            {"activations": [1.0, 2.0], "y_true": [0, 1], "y_pred": [0, 1]},
+        ),
+        "group": (GroupAccuracyDisplay.from_estimator, {**samples, "groups": two.groups}),
+        "predictions": (GroupAccuracyDisplay.from_predictions, {"y_true": [0], "y_pred": [0]}),
+    }[display]
+    arguments |= changed
+    if arguments.get("estimator") == "fitted LR":
+        arguments["estimator"] = LogisticRegression().fit(two.Z, two.y)
+    elif arguments.get("estimator") == "head":
+        arguments["estimator"] = two.clf.erm_head_
+    with pytest.raises(InputError, match=message):
+        draw(**arguments)
+
+
+def test_unfitted_estimators_and_reports_without_groups_are_refused(two):
+    for clf in (NeuronTuneClassifier(), NeuronTuneClassifierCV(), SpuriousNeuronSelector()):
+        with pytest.raises(NotFittedError):
+            SpuriousnessDisplay.from_estimator(clf)
+        with pytest.raises(NotFittedError):
+            NeuronDisplay.from_estimator(clf, two.Z, two.y, neuron=0)
+    for clf, before in ((NeuronTuneClassifier(), None), (two.clf, LogisticRegression())):
+        with pytest.raises(NotFittedError):
+            GroupAccuracyDisplay.from_estimator(clf, two.Z, two.y, groups=two.groups, before=before)
+    with pytest.raises(InputError, match="made without group labels"):
+        GroupAccuracyDisplay(group_report(two.y, two.y)).plot()

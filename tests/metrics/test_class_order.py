@@ -42,22 +42,21 @@ def test_names_are_said_as_they_are(rng):
         check_class_order(names[predictions(y, [2, 0, 1], 0.9, rng, 3)], names[y], names)
 
 
-@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("n_classes", [2, 3, 10, 50])
 @pytest.mark.parametrize("n", [4, 20, 200, 3000])
-def test_models_that_know_nothing_are_not_stopped(seed, n_classes, n):
-    rng = np.random.default_rng(seed)
-    y, guessed = rng.integers(0, n_classes, (2, n))
-    assert class_order(y, guessed, np.arange(n_classes)) is None
+def test_models_that_know_nothing_are_not_stopped(rng, n_classes, n):
+    for _ in range(10):
+        y, guessed = rng.integers(0, n_classes, (2, n))
+        assert class_order(y, guessed, np.arange(n_classes)) is None
     assert class_order(y, np.zeros(n, int), np.arange(n_classes)) is None
 
 
-@pytest.mark.parametrize("accuracy", [0.3, 0.4, 0.5, 0.7, 0.99])
-def test_biased_models_are_not_stopped(rng, accuracy):
+def test_biased_models_are_not_stopped(rng):
     """Two classes, and a shortcut that leads astray on most samples."""
     y = rng.integers(0, 2, 5000)
-    wrong = rng.random(5000) > accuracy + 0.02
-    check_class_order(np.where(wrong, 1 - y, y), y, [0, 1])
+    for accuracy in (0.32, 0.42, 0.52, 0.72):
+        wrong = rng.random(5000) > accuracy
+        check_class_order(np.where(wrong, 1 - y, y), y, [0, 1])
 
 
 def test_one_class_that_is_always_taken_for_another_is_no_permutation(rng):

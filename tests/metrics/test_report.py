@@ -25,7 +25,7 @@ def labels(seed, n=300):
     return y, attribute, before, after
 
 
-@settings(max_examples=30)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_figures_are_those_of_the_metrics(seed):
     y, attribute, before, after = labels(seed, 40)
@@ -48,16 +48,6 @@ def test_the_figures_are_those_of_the_metrics(seed):
         assert row.change_interval[0] <= row.change_interval[1]
 
 
-def test_intervals_cover():
-    """In 95 of 100 experiments or so, the interval holds the accuracy the data were drawn with."""
-    covered = []
-    for seed in range(200):
-        y, _, _, after = labels(seed)
-        low, high = group_report(y, after).summary("average").interval
-        covered.append(low <= 0.85 <= high)
-    assert 0.9 <= np.mean(covered) <= 0.99
-
-
 def test_the_interval_of_a_change_is_about_that_of_resampled_samples():
     y, _, before, after = labels(0)
     report = group_report(y, after, groups=np.zeros_like(y), y_pred_before=before)
@@ -67,6 +57,7 @@ def test_the_interval_of_a_change_is_about_that_of_resampled_samples():
     assert report.summary("average").change_interval == pytest.approx(expected, abs=0.012)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 200), st.data())
 def test_the_interval_of_an_accuracy_is_wilsons(n, data):
     right = data.draw(st.integers(0, n))
@@ -89,7 +80,7 @@ def test_no_interval_has_width_0(right):
         assert row.change_interval[0] < 0 < row.change_interval[1]
 
 
-@pytest.mark.parametrize("n", [5, 20, 100])
+@pytest.mark.parametrize("n", [5, pytest.param(100, marks=pytest.mark.more)])
 def test_a_clear_change_is_one_that_mcnemars_exact_test_sees(n):
     """One that the interval calls clear has a mid-p below 0.1; one below 0.02 is always clear."""
     for changed in range(1, n + 1, 1 + n // 50):
@@ -102,6 +93,7 @@ def test_a_clear_change_is_one_that_mcnemars_exact_test_sees(n):
             assert p < 0.1 if low > 0 or high < 0 else p > 0.02
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("sizes", "before", "gained", "lost"),
     [
@@ -175,14 +167,6 @@ def test_weights_in_a_report():
     assert width[0] < width[1]
 
 
-def test_higher_confidence_is_wider():
-    y, _, _, after = labels(0)
-    widths = [
-        np.diff(group_report(y, after, confidence=c).worst_group.interval)[0] for c in (0.5, 0.99)
-    ]
-    assert widths[0] < widths[1]
-
-
 def test_empty_groups_do_not_count():
     y = np.array([0, 0, 1, 1])
     report = group_report(y, [0, 0, 1, 0], attribute=["a", "a", "b", "b"])
@@ -192,6 +176,11 @@ def test_empty_groups_do_not_count():
     assert report.worst_group.which == "1 × b"
     assert report.summary("mean of groups").accuracy == 0.75
     assert "| group 0 × b | 0 | – | – |" in report.table()
+    piped = group_report(y, y, attribute=["a|b", "c", "c", "c"], y_pred_before=y)
+    assert "group 0 × a|b" in str(piped)
+    lines = piped.table().splitlines()
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+    assert "was 1." in repr(piped)
     rows = json.loads(json.dumps(report.as_dict(), allow_nan=False))["rows"]
     assert next(r for r in rows if r["label"] == "0 × b")["accuracy"] is None
 
@@ -209,17 +198,6 @@ def test_without_groups_the_worst_class_stands_in_and_it_says_so():
         InputError, match="no summary 'worst group'; use one of average, worst class"
     ):
         report.summary("worst group")
-
-
-def test_the_table_is_markdown():
-    y, attribute, before, after = labels(0)
-    report = group_report(y, after, attribute=np.array(["a|b", "c"])[attribute],
-                          y_pred_before=before)  # fmt: skip
-    assert "group 0 × a|b" in str(report)
-    lines = report.table().splitlines()
-    assert len(lines) == 2 + len(report.rows)
-    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
-    assert "was 0." in repr(report)
 
 
 @pytest.mark.parametrize(

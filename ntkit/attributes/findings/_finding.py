@@ -13,7 +13,7 @@ from ntkit._text import interval, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet
 from ntkit.attributes.findings._tallies import Contrast, Marks, Predictions, contrast, tallies
-from ntkit.metrics import wilson
+from ntkit.metrics import holm, wilson
 
 
 @dataclass(frozen=True)
@@ -279,15 +279,6 @@ def _corrected(p: Array, which: Array, kinds: Sequence[str], n_classes: int) -> 
         rows = of_kind == kind
         corrected[rows] = len(there) * holm(p[rows], int(rows.sum()) * n_classes)
     return np.minimum(corrected, 1.0)
-
-
-def holm(p: Array, n_tests: int) -> Array:
-    """Holm's correction of the smallest p-values of a number of tests."""
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * (n_tests - np.arange(len(p))))
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(steps, 1.0)
-    return corrected
 
 
 _MOST = 300  # number of attributes that are grouped into families

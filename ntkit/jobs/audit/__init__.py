@@ -1,6 +1,7 @@
 """Find attributes that a model's errors depend on, from predictions or from the model itself."""
 
-from ntkit.attributes import Answer, Answers, read_answers
+from ntkit.attributes import Answer as Answer
+from ntkit.attributes import Answers, read_answers
 from ntkit.attributes import check_contradictions as check_contradictions  # for other packages
 from ntkit.attributes import joined_answers as joined_answers
 from ntkit.attributes import write_answers as write_answers
@@ -33,7 +34,6 @@ from ntkit.jobs.audit._result import audit_files as audit_files
 from ntkit.samples import Inputs
 
 __all__ = [
-    "Answer",
     "Answers",
     "Audit",
     "Inputs",

@@ -29,7 +29,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import more_often, share_bounds
+from ntkit.metrics import holm, more_often, share_bounds
 from ntkit.pages.audit_page import column_of
 from ntkit.samples import Inputs, Samples
 
@@ -537,9 +537,8 @@ def _of_mean(values: Array) -> tuple[float, float]:
 
 def _corrected(changes: Sequence[ChangeFinding], alpha: float) -> list[ChangeFinding]:
     """The changes with p-values after Holm's correction."""
-    order = sorted(range(len(changes)), key=lambda i: changes[i].p_value)
-    corrected, largest = [*changes], 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(changes) - rank) * changes[i].p_value))
-        corrected[i] = replace(changes[i], p_value=largest, is_finding=largest <= alpha)
-    return corrected
+    corrected = holm(np.array([change.p_value for change in changes]), len(changes)).tolist()
+    return [
+        replace(change, p_value=p, is_finding=p <= alpha)
+        for change, p in zip(changes, corrected, strict=True)
+    ]

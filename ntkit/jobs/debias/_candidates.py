@@ -98,7 +98,7 @@ class Candidate:
         Name of the candidate.
     score : float
         Label-free score on the validation set; larger is better. By default
-        :func:`ntkit.metrics.worst_class_correctness_group_accuracy`.
+        ``worst_class_correctness_group_accuracy``.
     average, worst_class : float
         Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None

@@ -141,7 +141,7 @@ def debias(
     out : path-like, optional
         Output folder: ``debiased.onnx``, ``report.html``, ``README.md`` (a model card),
         ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads of all
-        candidates, for :func:`~ntkit.jobs.debias.write_candidate`.
+        candidates, for ``ntkit debias --from``.
     deploy : path-like, optional
         Second output folder, for a service; written only with a new head. It holds ``model.onnx``,
         the files for its inputs (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the
@@ -181,7 +181,7 @@ def debias(
         :func:`ntkit.jobs.label.label_samples`, whose labels ntkit matches by content.
     ask : callable, optional
         Function of the audit and the open findings. ntkit calls it when embeddings, findings and
-        page are on disk. It yields an :class:`~ntkit.jobs.audit.Answer` for each answered finding.
+        page are on disk. It yields an ``Answer`` for each answered finding.
     invariant : str, Change, or sequence of these, optional
         Changes of the raw samples that do not change the true class, named as in
         :func:`ntkit.changes.change_named`: ``image:border``, ``word:film|word:movie``,

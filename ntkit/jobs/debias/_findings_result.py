@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ntkit._doc import documented
 from ntkit._text import counted, percent
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
@@ -46,29 +45,9 @@ def questions_of(audit: Audit) -> tuple[Finding, ...]:
     )
 
 
-@documented
 @dataclass(frozen=True, eq=False)
 class FindingsResult:
-    """Result of :func:`ntkit.debias` without a decision of a person: findings, and no new model.
-
-    Attributes
-    ----------
-    model : FrozenModel
-        The original model.
-    audit : Audit
-        Findings of the model, and of a class-balanced retrained head.
-    answers : Answers
-        Answers of a person so far.
-    path : pathlib.Path or None
-        The output folder.
-    {notes}
-    kept_original : bool
-        Whether the folder holds the unchanged original.
-    resumable : bool
-        Whether the command line can continue from the folder.
-    train : pathlib.Path or None
-        Path of the training samples.
-    """
+    """Result of :func:`ntkit.debias` without a decision of a person: findings, and no new model."""
 
     model: FrozenModel
     audit: Audit
@@ -112,10 +91,7 @@ class FindingsResult:
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
     def summary(self, *, verbose: bool = False) -> str:
-        """Text that ``ntkit debias`` prints: the reason, three questions, and the next command.
-
-        ``verbose=True`` lists more questions, all commands to continue, and the notes.
-        """
+        """Text that ``ntkit debias`` prints: the reason, three questions, and the next command."""
         if not verbose:
             return "\n".join(self._in_short())
         lines = [self.headline()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.base import clone
@@ -21,7 +21,7 @@ from ntkit.jobs.audit import displaced
 from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
-from ntkit.metrics import drop_bounds, more_often
+from ntkit.metrics import drop_bounds, holm, more_often
 
 _LEVEL = 0.05
 _SHOWN = 3  # changes in a sentence
@@ -131,15 +131,8 @@ def flip_rates(
 
 def _with_rises(rates: Sequence[FlipRate]) -> tuple[FlipRate, ...]:
     """Mark the rates that have risen significantly (Holm, 1979)."""
-    marked, left = dict[str, FlipRate](), len(rates)
-    for rate in sorted(rates, key=lambda rate: rate.p_value):
-        if rate.p_value > _LEVEL / left:
-            break
-        marked[rate.change] = FlipRate(
-            rate.change, rate.n, rate.before, rate.after, rate.p_value, rises=True
-        )
-        left -= 1
-    return tuple(marked.get(rate.change, rate) for rate in rates)
+    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()
+    return tuple(replace(rate, rises=p <= _LEVEL) for rate, p in zip(rates, corrected, strict=True))
 
 
 _MOST_WORDS = 20

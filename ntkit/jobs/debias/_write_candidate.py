@@ -40,7 +40,6 @@ class _Kept:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-@documented
 def write_candidate(
     run: str | os.PathLike[str],
     method: str,
@@ -50,59 +49,7 @@ def write_candidate(
     device: str = "auto",
     force: bool = False,
 ) -> Verification:
-    """Write another candidate of a finished run as a model, without computing anything again.
-
-    ntkit writes the candidate's head without interpolation, and does not test its accuracy cost.
-
-    Parameters
-    ----------
-    run : path-like
-        Output folder of :func:`ntkit.debias`.
-    method : str
-        Name of a candidate in the run's table.
-    out : path-like
-        Output folder: ``debiased.onnx``, verified on random inputs, and the run's ``result.json``
-        with this candidate as the chosen one.
-    model : FrozenModel or path-like, optional
-        The original model; by default from its path in the run.
-    {run.device, force}
-
-    Returns
-    -------
-    Verification
-        Comparison of ONNX Runtime's logits with the head's.
-
-    Raises
-    ------
-    InputError
-        If the folder is not that of a run, has no such candidate, or the model is another one.
-    VerificationError
-        If the written model would not compute the head.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit import FrozenModel, debias
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> from ntkit.jobs.debias import undo, write_candidate
-    >>> model, d = FrozenModel.load(marked_digits_model_path()), load_marked_digits()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run, other, back = (Path(folder) / name for name in ("run", "other", "back.onnx"))
-    ...     _ = debias(
-    ...         model,
-    ...         (d.X_train[:300], d.y_train[:300]),
-    ...         (d.X_validation[:300], d.y_validation[:300]),
-    ...         method="class-balanced",
-    ...         even_if_worse=True,
-    ...         out=run,
-    ...         device="cpu",
-    ...     )
-    ...     write_candidate(run, "auto", other, device="cpu").passed
-    ...     undo(run, back, device="cpu").passed, FrozenModel.load(back).head == model.head
-    True
-    (True, True)
-    """
+    """Write another candidate of a finished run as a model, without computing anything again."""
     run = Path(run)
     place = check_folder(out, inputs=[run], force=force)
     kept = kept_head(run, method)
@@ -187,8 +134,6 @@ def _model(
 @documented
 def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = False) -> Verification:
     """Restore the original head in a model that a run wrote, without the original file.
-
-    See the example of :func:`write_candidate`.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Predict samples: labels, probabilities and margins, in memory or as a table."""
 
-from ntkit.jobs.predict._predict import Predictions, PredictionTable, predict, write_predictions
+from ntkit.jobs.predict._predict import Predictions, predict, write_predictions
+from ntkit.jobs.predict._predict import PredictionTable as PredictionTable
 from ntkit.jobs.predict._predict import called as called  # for other packages
 from ntkit.jobs.predict._predict import check_kind as check_kind
 from ntkit.jobs.predict._predict import matched as matched
@@ -9,4 +10,4 @@ from ntkit.jobs.predict._predict import outcomes_of as outcomes_of
 from ntkit.jobs.predict._predict import running as running
 from ntkit.jobs.predict._predict import write_rows as write_rows
 
-__all__ = ["PredictionTable", "Predictions", "predict", "write_predictions"]
+__all__ = ["Predictions", "predict", "write_predictions"]

@@ -294,23 +294,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 @documented
 @dataclass(frozen=True)
 class PredictionTable:
-    """Path and counts of a table of predictions, returned by :func:`write_predictions`.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    n_samples : int
-        Number of rows.
-    n_labelled : int
-        Number of samples with a label; 0 if some label is not a class of the model.
-    n_right, n_right_before : int or None
-        Number of labelled samples that the model, and the earlier model, predict correctly; None
-        without an earlier model.
-    n_changed : int or None
-        Number of samples with different predictions of the two models.
-    {notes}
-    """
+    """Path and counts of a table of predictions, returned by :func:`write_predictions`."""
 
     path: Path
     n_samples: int

@@ -20,7 +20,7 @@ def of(values, predictions, known=None):
 counts = st.integers(0, 400)
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(counts, counts, counts, counts)
 def test_excess_is_pearsons_statistic_or_fishers_mid_p(a, b, c, d):
     table = np.array([[a, b], [c, d]])
@@ -169,7 +169,7 @@ def test_nothing_can_be_said(n_classes):
     assert np.isfinite(of(values, wider).score).all()
 
 
-@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("n_classes", [2, pytest.param(4, marks=pytest.mark.more)])
 def test_null_distribution(n_classes):
     """Errors that do not depend on the attributes: p-values of errors are uniform or larger."""
     rng = np.random.default_rng(0)

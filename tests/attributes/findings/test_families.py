@@ -1,15 +1,8 @@
 """Families: what says the same, what opposes it, and the sides of samples."""
 
 import numpy as np
-import pytest
 
-from ntkit.attributes.findings._finding import (
-    Family,
-    families,
-    led_by_names,
-    sides,
-    within_class_correlation,
-)
+from ntkit.attributes.findings._finding import families, within_class_correlation
 
 
 def test_correlation_is_numpys_within_one_class():
@@ -52,47 +45,3 @@ def test_who_is_one_family():
     assert of({(0, 1): 0.4, (0, 2): 0.0, (1, 2): 0.9}, [0, 0, 0]) == [[0, 1], [2]]
     assert of({(0, 1): -0.1}, [0, 1], ["site", "site"]) == [[0, 1]]  # of one column
     assert of({}, []) == []
-
-
-def test_sides():
-    film, movie, films = [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 1]
-    values = np.array([film, movie, films], dtype=np.int8).T
-    correlation = np.array([[1, -0.8, -0.2], [-0.8, 1, -0.1], [-0.2, -0.1, 1]])
-    found, members = sides(values, np.array([1, 0, 1]), correlation)
-    assert found.tolist() == [1, 0, 2, 0, 1]
-    assert members == [[0, 2], [1]]
-
-
-def test_what_goes_along_with_the_leader_does_not_widen_its_side():
-    values = np.array([[0, 1, 1, 0], [1, 1, 1, 0]], dtype=np.int8).T
-    found, members = sides(values, np.array([1, 1]), np.array([[1, 0.6], [0.6, 1]]))
-    assert found.tolist() == [0, 1, 1, 0]
-    assert members == [[0]]
-
-
-def test_unknown_is_no_side():
-    values = np.array([[-1, 1, -1], [-1, -1, 0]], dtype=np.int8).T
-    found, _ = sides(values, np.array([1, 0]), np.array([[1, -0.6], [-0.6, 1]]))
-    assert found.tolist() == [-1, 1, 0]
-
-
-@pytest.mark.parametrize("n_classes", [3, 5])
-def test_a_side_for_every_class(n_classes):
-    """A colour for each class: as many sides."""
-    colour = np.arange(n_classes * 4) % n_classes
-    values = (colour[:, None] == np.arange(n_classes)).astype(np.int8)
-    found, members = sides(values, np.arange(n_classes), np.corrcoef(values.T))
-    assert found.tolist() == (colour + 1).tolist()
-    assert members == [[c] for c in range(n_classes)]
-
-
-def test_the_first_that_has_a_name_leads_its_family():
-    def led(found, named, origins):
-        return led_by_names([Family(f[0], f) for f in found], named, origins)
-
-    each = ["a", "b", "c", "d"]
-    assert led([[0, 2], [1, 3]], [0, 0, 1, 0], each) == [Family(1, [1, 3]), Family(2, [2, 0])]
-    assert led([[0, 2], [1]], [0, 0, 0], each) == [Family(0, [0, 2]), Family(1, [1])]
-    of_one = ["a", "bright", "bright"]
-    assert led([[0, 2], [1]], [0, 1, 1], of_one) == [Family(1, [1, 0, 2])]
-    assert led([], [], []) == []

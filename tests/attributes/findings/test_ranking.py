@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.attributes.findings._finding import holm, ranking_of
+from ntkit.attributes.findings._finding import ranking_of
+from ntkit.metrics import holm
 from tests.attributes.findings.builders import planted, view_of
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_step_by_step(p):
     corrected = holm(np.array(p), len(p))

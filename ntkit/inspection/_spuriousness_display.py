@@ -1,23 +1,19 @@
-"""Plots of the scores of all neurons, and of the stability of the mask."""
+"""Plot of the scores of all neurons."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.inspection import _draw as draw
-from ntkit.spuriousness import Aggregation, non_constant_neurons, severity, suppressed_neurons
-from ntkit.study import Rows
+from ntkit.spuriousness import Aggregation, severity, suppressed_neurons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +68,6 @@ class SpuriousnessDisplay(draw.Display):
     See Also
     --------
     ntkit.spuriousness.spuriousness_scores : The scores. NeuronDisplay : One neuron.
-    MaskStabilityDisplay : Stability of the mask under resampling.
 
     Examples
     --------
@@ -108,16 +103,8 @@ class SpuriousnessDisplay(draw.Display):
         {ax, max_classes}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If it is an estimator of another kind.
-        NotFittedError
-            If it is not fitted.
-        {MissingDependencyError}
         """
-        clf = draw.neurontune_of(estimator, cls)
+        clf = draw.neurontune_of(estimator)
         aggregation, suppressed = clf.aggregation, clf.suppressed_
         if aggregation == "per_class" and len(clf.classes_) == 2:
             aggregation = "intersection"  # as the estimator reads it
@@ -164,14 +151,7 @@ class SpuriousnessDisplay(draw.Display):
         {classes, neuron_names, unit, ax, max_classes}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If shapes do not fit each other.
-        {MissingDependencyError}
         """
-        draw.require_matplotlib(f"{cls.__name__}.from_scores")
         scores = np.asarray(scores, dtype=float)
         if scores.ndim != 2 or 0 in scores.shape:
             raise InputError(
@@ -222,10 +202,6 @@ class SpuriousnessDisplay(draw.Display):
             Most classes with a colour of their own, up to 6.
 
         {drawn}
-
-        Raises
-        ------
-        {MissingDependencyError}
         """
         ax = self._axes(ax)
         order, n_neurons = self.order, self.scores.shape[1]
@@ -328,207 +304,3 @@ class SpuriousnessDisplay(draw.Display):
             title="" if n_scored == n else f"{n_scored or 'None'} of {n} classes could be scored",
         )
         draw.name_neurons(ax, order, self.neuron_names)
-
-
-_logger = logging.getLogger(__name__)
-
-
-@documented
-@dataclass(eq=False, repr=False)
-class MaskStabilityDisplay(draw.Display):
-    """Share of resamplings of the scored samples that suppress each neuron.
-
-    Neurons are in the order of the share of bootstrap samples in which the rule suppresses them. A
-    mask without randomness is a step from 1 to 0; a slope shows neurons whose suppression depends
-    on the samples. The fitted mask has its own colour.
-
-    Make it with :meth:`from_estimator`; the parameters become attributes.
-
-    Parameters
-    ----------
-    frequency : ndarray of shape (D,)
-        Share of the bootstrap samples in which a neuron is suppressed, in [0, 1].
-    suppressed : ndarray of bool, shape (D,)
-        The fitted mask.
-    n_draws : int
-        Number of bootstrap samples.
-    neuron_names : sequence of str, optional
-        Names of the neurons; by default the numbers of their columns.
-
-    Attributes
-    ----------
-    order : ndarray of int, shape (D,)
-        Neurons from left to right.
-    n_always, n_sometimes, n_never : int
-        Neurons suppressed in all bootstrap samples, in some, in none.
-    {ax_, figure_}
-    bars_ : matplotlib StepPatch
-        Frequencies of all neurons, left to right.
-    fitted_bars_ : matplotlib StepPatch
-        Frequencies of the fitted mask, drawn over the others; 0 for neurons outside it.
-    fitted_marks_ : matplotlib Line2D
-        Marks under the neurons of the fitted mask.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.inspection import MaskStabilityDisplay
-    >>> display = MaskStabilityDisplay(
-    ...     np.array([0.0, 1.0, 0.4]), suppressed=np.array([False, True, False]), n_draws=10
-    ... ).plot()
-    >>> display.order, display.n_always, display.n_sometimes, display.n_never
-    (array([1, 2, 0]), 1, 1, 1)
-    """
-
-    frequency: Array
-    _: KW_ONLY
-    suppressed: Array
-    n_draws: int
-    neuron_names: Sequence[str] | None = None
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        n_draws: int = 200,
-        random_state: Any = 0,
-        verbose: bool = False,
-        ax: Axes | None = None,
-    ) -> Self:
-        """Resample the scored samples with replacement, and apply the estimator's rule to each.
-
-        The original head (``erm_head_``) does not change: only the samples that evaluate it are
-        drawn again. All are drawn at once, so a class may have no errors in some bootstrap samples.
-        A neuron counts as suppressed if the first round of the rule flags it; with
-        ``aggregation="per_class"``, if any class's weights lose it. The accuracy cost
-        (``max_cost``) does not count, because it does not depend on these samples.
-
-        Parameters
-        ----------
-        estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
-            Fitted estimator.
-        X : array-like of shape (N, D)
-            Samples for the scores: the ``X_val`` of ``fit``. On samples that the original head was
-            fitted to, it makes fewer errors than the cross-fitted heads of ``fit``, and the result
-            need not agree with the fitted mask.
-        {y, n_draws, random_state}
-        verbose : bool, default=False
-            Log the progress at level INFO rather than DEBUG.
-        {ax}
-
-        {drawn}
-
-        Raises
-        ------
-        InputError
-            If it is an estimator of another kind, the samples do not fit it, or ``n_draws`` is less
-            than 1.
-        {NotFittedError, MissingDependencyError}
-        """
-        clf = draw.neurontune_of(estimator, cls)
-        if n_draws < 1:
-            raise InputError(f"n_draws must be at least 1; got {n_draws}.")
-        Z, labels = draw.check_samples(X, y, clf.erm_head_)
-        return cls(
-            _frequency(clf, Z, labels, n_draws, random_state, verbose),
-            suppressed=draw.lost_neurons(clf),
-            n_draws=n_draws,
-            neuron_names=draw.neuron_names_of(clf),
-        ).plot(ax)
-
-    @property
-    def order(self) -> Array:
-        """Neurons by frequency; among equal ones, those of the fitted mask first."""
-        return np.lexsort([np.logical_not(self.suppressed), -self.frequency])
-
-    @property
-    def n_always(self) -> int:
-        """Neurons suppressed in every bootstrap sample."""
-        return int((self.frequency == 1).sum())
-
-    @property
-    def n_never(self) -> int:
-        """Neurons suppressed in no bootstrap sample."""
-        return int((self.frequency == 0).sum())
-
-    @property
-    def n_sometimes(self) -> int:
-        """Neurons suppressed in some bootstrap samples."""
-        return len(self.frequency) - self.n_always - self.n_never
-
-    def _draw(self, ax: Axes) -> None:
-        order = self.order
-        value, fitted = self.frequency[order], self.suppressed[order]
-        edges = np.arange(len(order) + 1) - 0.5
-        n_fitted = int(fitted.sum())
-        # Those of the mask are drawn over all others, because thin bars of two colours would show
-        # gaps.
-        self.bars_, self.fitted_bars_ = (
-            ax.stairs(np.where(kind, value, 0), edges, fill=True, color=color, label=label)
-            for kind, color, label in (
-                (np.ones_like(fitted), draw.SKY, f"not in it: {len(order) - n_fitted}"),
-                (fitted, draw.VERMILLION, f"in the fitted mask: {n_fitted}"),
-            )
-        )
-        at = np.flatnonzero(fitted)
-        (self.fitted_marks_,) = ax.plot(
-            at, np.full(len(at), -0.03), "|", color=draw.VERMILLION, markersize=5, markeredgewidth=1
-        )
-        ax.set_xlim(-0.5, len(order) - 0.5)
-        ax.set_ylim(-0.06, 1.04)
-        self._label(ax, order)
-        handles = [self.fitted_bars_, self.bars_]
-        if value[len(value) // 3] > 1 - draw.legend_share(ax, 2):
-            draw.headroom(ax, 1)
-            draw.show_legend(ax, handles, "upper right", ncols=2)
-        else:
-            draw.show_legend(ax, handles, "upper right")
-
-    def _label(self, ax: Axes, order: Array) -> None:
-        draw.label_axes(
-            ax,
-            xlabel="neurons, most often suppressed first",
-            ylabel=f"share of {self.n_draws} draws",
-            title=f"suppressed always {self.n_always}, sometimes {self.n_sometimes}, "
-            f"never {self.n_never}",
-        )
-        ax.set_yticks(np.linspace(0, 1, 6))
-        ax.yaxis.set_major_formatter(draw.percent_tick)
-        draw.show_grid(ax, "y")
-        draw.name_neurons(ax, order, self.neuron_names)
-
-
-def _frequency(
-    clf: NeuronTuneClassifier,
-    Z: Array,
-    labels: Array,
-    n_draws: int,
-    random_state: Any,
-    verbose: bool,
-) -> Array:
-    """Share of the bootstrap samples in which each neuron is suppressed, (D,)."""
-    original = clf.erm_head_.astype(Z.dtype)
-    logits, y_index = original.logits(Z), np.searchsorted(clf.classes_, labels)
-    wrong = logits.argmax(axis=1) != y_index
-    random, n = check_random_state(random_state), len(Z)
-    times = np.zeros(Z.shape[1], dtype=int)
-    for number in range(1, n_draws + 1):
-        # Rows are repeated, not weighted: medians of equal weights take a tenth of the time.
-        counts = random.multinomial(n, np.full(n, 1 / n))
-        rows = np.repeat(np.arange(n), counts)
-        sample = Rows(Z[rows], y_index[rows], np.ones(n))
-        scores = clf._score(sample, logits[rows], original)
-        # But a sample that is drawn twice is still one sample.
-        errors = np.bincount(y_index[wrong & (counts > 0)], minlength=len(clf.classes_))
-        scores[errors < clf.min_misclassified] = np.nan
-        mask = clf._flagged(scores, non_constant_neurons(sample.X))
-        times += np.atleast_2d(mask.columns).any(axis=0)
-        _logger.log(
-            logging.INFO if verbose else logging.DEBUG,
-            "draw %d of %d: %d neurons suppressed",
-            *(number, n_draws, int(mask.everywhere.sum())),
-        )
-    return times / n_draws

@@ -1,8 +1,7 @@
-"""Plots of accuracies: of each group, and of the worst one by the number of labels."""
+"""Plot of the accuracy of each group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntkit._doc import documented
 from ntkit._text import percent
-from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.inspection import _draw as draw
@@ -94,18 +92,8 @@ class GroupAccuracyDisplay(draw.Display):
         {confidence, ax, max_groups}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If there are no group labels, lengths differ, or an object cannot predict.
-        NotFittedError
-            If an estimator is not fitted.
-        {MissingDependencyError}
         """
-        caller = f"{cls.__name__}.from_estimator"
-        draw.require_matplotlib(caller)
-        y_pred = _predicted(estimator, X, y, caller)
+        y_pred = _predicted(estimator, X, y)
         if isinstance(before, str):
             if before != "auto":
                 raise InputError(
@@ -116,7 +104,7 @@ class GroupAccuracyDisplay(draw.Display):
             y,
             y_pred,
             groups=groups,
-            y_pred_before=None if before is None else _predicted(before, X, y, caller),
+            y_pred_before=None if before is None else _predicted(before, X, y),
             confidence=confidence,
             ax=ax,
             max_groups=max_groups,
@@ -144,15 +132,7 @@ class GroupAccuracyDisplay(draw.Display):
         {confidence, ax, max_groups}
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If there are no group labels, lengths differ, labels are missing, or ``confidence``
-            is out of range.
-        {MissingDependencyError}
         """
-        draw.require_matplotlib(f"{cls.__name__}.from_predictions")
         if groups is None:
             raise InputError(f"{cls.__name__} needs group labels; pass groups, one per sample.")
         report = group_report(
@@ -174,18 +154,12 @@ class GroupAccuracyDisplay(draw.Display):
             Most groups drawn; if there are more, the worst are drawn.
 
         {drawn}
-
-        Raises
-        ------
-        InputError
-            If the report has no group labels.
-        {MissingDependencyError}
         """
         if not self.report.grouped:
             raise InputError("The report was made without group labels; pass it groups.")
         ax = self._axes(ax)
         rows = [row for row in self.report.rows if row.kind == "group"]
-        self.shown_ = _worst(rows, max_groups)
+        self.shown_ = draw.first_of(rows, max_groups, lambda row: row.accuracy)
         compared = rows[0].accuracy_before is not None
         self.before_ = self.worst_before_ = None
         if compared:
@@ -209,15 +183,13 @@ class GroupAccuracyDisplay(draw.Display):
         coverage = f"{100 * self.report.confidence:g} % interval"
         draw.label_axes(ax, xlabel=f"accuracy, {coverage}", title=title)
         letters = int(np.clip(6 * draw.width_of(ax), 16, 40))
-        ax.set_yticks(
-            range(n), [f"{draw.short(row.label, letters)}  ({row.count})" for row in self.shown_]
-        )
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(draw.percent_tick)
-        draw.show_grid(ax, "x")
-        ax.tick_params(axis="y", length=0)
-        ax.set_ylim(n - 0.5, -0.5)
-        draw.headroom(ax, 1)
+        ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+        ax.grid(axis="x", color=draw.GREY, alpha=0.25, linewidth=0.6)
+        ax.set_axisbelow(True)
+        draw.name_rows(
+            ax, [f"{draw.short(row.label, letters)}  ({row.count})" for row in self.shown_]
+        )
         entries = [
             ("o", draw.BLUE, draw.BLUE, "accuracy"),
             ("D", draw.VERMILLION, draw.VERMILLION, "worst group"),
@@ -234,13 +206,6 @@ class GroupAccuracyDisplay(draw.Display):
             for m, color, face, text in entries
         ]
         draw.show_legend(ax, handles, "upper left", ncols=3)
-
-
-def _worst(rows: list[ReportRow], most: int) -> list[ReportRow]:
-    """All rows in their order, or those of the smallest accuracies, smallest first."""
-    if len(rows) <= most:
-        return rows
-    return sorted(rows, key=lambda row: row.accuracy)[: max(1, most)]
 
 
 def _figures(row: ReportRow, before: bool) -> tuple[float, float, float]:
@@ -292,129 +257,12 @@ def _diamond(
     return mark
 
 
-def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
+def _predicted(model: Any, X: ArrayLike, y: ArrayLike) -> Any:
     if not hasattr(model, "predict"):
-        raise InputError(f"{caller} needs classifiers or heads; got {type(model).__name__}.")
+        raise InputError(
+            f"GroupAccuracyDisplay needs classifiers or heads; got {type(model).__name__}."
+        )
     if isinstance(model, LinearHead):
         return model.predict(draw.check_samples(X, y, model)[0])
     check_is_fitted(model)
     return model.predict(X)
-
-
-@documented
-@dataclass(eq=False, repr=False)
-class AnswersCurveDisplay(draw.Display):
-    """Accuracy of the worst group against the number of labels, for several methods.
-
-    Make it with :meth:`from_results`; the parameters become attributes.
-
-    Parameters
-    ----------
-    curves : dict of str to (ndarray of int, shape (P,), ndarray, shape (P, R))
-        Numbers of labels, ascending, and the accuracies in [0, 1] of R repetitions.
-    reference : float, optional
-        Accuracy to compare with, such as that with all group labels.
-    reference_name : str
-        Name of the reference.
-
-    Attributes
-    ----------
-    {ax_, figure_}
-    lines_ : dict of str to matplotlib Line2D
-        The curves: means over the repetitions.
-    reference_ : matplotlib Line2D or None
-        Line of the reference.
-
-    Examples
-    --------
-    >>> from ntkit.inspection import AnswersCurveDisplay
-    >>> display = AnswersCurveDisplay.from_results(
-    ...     {"errors first": {12: [0.61, 0.64], 24: [0.70, 0.72], 48: [0.74, 0.77]},
-    ...      "at random": {12: 0.40, 24: 0.55, 48: 0.63}},
-    ...     reference=0.78,
-    ... )
-    >>> display.lines_["errors first"].get_ydata().round(3).tolist()
-    [0.625, 0.71, 0.755]
-    """
-
-    curves: dict[str, tuple[Array, Array]]
-    reference: float | None
-    reference_name: str
-
-    @classmethod
-    def from_results(
-        cls,
-        results: Mapping[str, Mapping[int, ArrayLike]],
-        *,
-        reference: float | None = None,
-        reference_name: str = "all groups known",
-        ax: Axes | None = None,
-    ) -> Self:
-        """Draw measured accuracies.
-
-        Parameters
-        ----------
-        results : dict of str to dict of int to float or array-like of shape (R,)
-            For each name of a curve: number of labels to worst-group accuracy in [0, 1], or to
-            those of several repetitions; a band then shows the standard deviation.
-        {reference, reference_name}
-        {ax}
-
-        {drawn}
-
-        Raises
-        ------
-        InputError
-            If there is no curve, a number of labels is not positive, or an accuracy is not in [0,
-            1].
-        {MissingDependencyError}
-        """
-        if not results:
-            raise InputError("There is no curve to draw; pass at least one.")
-        curves = {str(name): _curve(name, points) for name, points in results.items()}
-        if reference is not None and not 0 <= reference <= 1:
-            raise InputError(f"reference must be in [0, 1]; got {reference!r}.")
-        display = cls(curves, None if reference is None else float(reference), reference_name)
-        return display.plot(ax)
-
-    def _draw(self, ax: Axes) -> None:
-        self.lines_ = dict[str, Any]()
-        self.reference_: Any = None
-        for i, (name, (counts, accuracies)) in enumerate(self.curves.items()):
-            colour = draw.CLASS_COLORS[i % len(draw.CLASS_COLORS)]
-            mean, spread = accuracies.mean(axis=1), accuracies.std(axis=1)
-            marker = draw.CLASS_MARKERS[i % len(draw.CLASS_MARKERS)]
-            (line,) = ax.plot(counts, mean, color=colour, marker=marker, label=draw.short(name))
-            if accuracies.shape[1] > 1:
-                ax.fill_between(counts, mean - spread, mean + spread, color=colour, alpha=0.15)
-            self.lines_[name] = line
-        if self.reference is not None:
-            self.reference_ = ax.axhline(
-                self.reference,
-                color=draw.BLACK,
-                linestyle="--",
-                label=draw.short(self.reference_name),
-            )
-        ticks = sorted({int(n) for counts, _ in self.curves.values() for n in counts})
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(ticks, [str(n) for n in ticks])
-        ax.minorticks_off()
-        ax.yaxis.set_major_formatter(draw.percent_tick)
-        draw.label_axes(ax, xlabel="answers", ylabel="accuracy of the worst group")
-        ax.legend(fontsize=draw.font_size(ax), loc="best", frameon=False)
-
-
-def _curve(name: str, points: Mapping[int, ArrayLike]) -> tuple[Array, Array]:
-    """Numbers of labels, ascending, and accuracies, (P,) and (P, R)."""
-    counts = np.array(sorted(points))
-    if not len(counts) or counts.dtype.kind not in "iu" or counts[0] < 1:
-        raise InputError(f"The curve {name!r} needs positive numbers of labels.")
-    rows = [np.atleast_1d(np.asarray(points[n], dtype=float)) for n in counts.tolist()]
-    if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1 or not len(rows[0]):
-        raise InputError(f"The curve {name!r} needs as many repetitions of every point.")
-    accuracies = np.stack(rows)
-    if not ((accuracies >= 0) & (accuracies <= 1)).all():
-        raise InputError(
-            f"The curve {name!r} has accuracies that are not in [0, 1]; pass shares, not percent."
-        )
-    return counts, accuracies

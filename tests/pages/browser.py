@@ -1,6 +1,5 @@
 """Chromium without a window, driven by its own protocol over two pipes: no driver, no port."""
 
-import base64
 import json
 import os
 import shutil
@@ -122,7 +121,7 @@ class Browser:
         os.close(self._read)
 
     @contextmanager
-    def page(self, url, width=1100, height=800, dark=False, downloads=None, clear=False):
+    def page(self, url, width=1100, height=800, downloads=None, clear=False):
         """A tab that has loaded a page, perhaps as if for the first time."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -130,8 +129,6 @@ class Browser:
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.send(f"{domain}.enable")
         page.resize(width, height)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        page.send("Emulation.setEmulatedMedia", features=[scheme])
         if downloads:
             self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
         page.go(url)
@@ -209,11 +206,6 @@ class Page:
         logged = [p["entry"]["text"] for p in self._mine("Log.entryAdded")]
         thrown = [p["exceptionDetails"]["text"] for p in self._mine("Runtime.exceptionThrown")]
         return logged + thrown
-
-    def screenshot(self, path, whole=False):
-        """Save what is seen, or the whole page, as PNG."""
-        answer = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(answer["data"]))
 
 
 def downloaded(folder, name):

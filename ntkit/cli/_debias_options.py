@@ -1,0 +1,66 @@
+"""Options of ntkit debias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ntkit.cli import _options as o
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of ``ntkit debias``."""
+
+    model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
+    train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
+    validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
+    test: Path | None = o.option("Samples for the table of results only.", "DATA")
+    out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None)
+    run: Path | None = o.option(
+        "Continue the run in this folder, with its embeddings.", "FOLDER", "--from"
+    )
+    spurious: list[str] | None = o.option(
+        "Attribute that must not matter: word:film, column:age>=40; repeatable.", "NAME"
+    )
+    invariant: list[str] | None = o.option(
+        "Change that must not matter: image:border, markup; repeatable.", "CHANGE"
+    )
+    answers: list[Path] | None = o.option(
+        "answers.json, or labels of single samples; repeatable.", "FILE"
+    )
+    method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
+    max_cost: float = o.option(
+        "Largest loss: on average, or of the groups' mean.", "SHARE", default=0.05, min=0, max=1
+    )
+    groups: Path | None = o.of_data("Table of known groups of some samples, to balance.", "TABLE")
+    metadata: o.Metadata = None
+    id_column: o.IdColumn = None
+    match_names: o.MatchNames = False
+    recorded: Path | None = o.of_data(
+        "A service's outputs (.npz); refuses embeddings that differ.", "OUTPUTS"
+    )
+    trust_inputs: o.TrustInputs = False
+    validation_balanced: bool | None = o.of_method(
+        "The shortcut is rarer in validation; default: tested."
+    )
+    even_if_worse: bool = o.switch(
+        "--even-if-worse", "Write the new head even if it is not better.", o.METHOD
+    )
+    new_head: bool = o.switch("--new-head", "Fit a new last layer for other classes.", o.METHOD)
+    deploy: Path | None = o.of_output("Write a folder for the service as well.", "FOLDER")
+    keep_original: bool = o.switch(
+        "--keep-original", "Without a new model, write the unchanged original.", o.OUTPUT
+    )
+    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.", o.OUTPUT)
+    neurontune: o.NeuronTuneOptions = field(default_factory=o.NeuronTuneOptions)
+    C: o.InversePenalty = None
+    model_options: o.ModelOptions = field(default_factory=o.ModelOptions)
+    data_options: o.DataOptions = field(default_factory=o.DataOptions)
+    device: o.Device = "auto"
+    batch_size: o.BatchSize = None
+    seed: o.Seed = 0
+    force: o.Force = False
+    quiet: o.Quiet = False
+    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.")
+    json: o.Json = False

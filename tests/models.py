@@ -4,6 +4,7 @@ Body: input ``x`` (N, 6) → Gemm, Relu → embedding ``z`` (N, 5). Loaded by th
 to the tests as the fixture ``zoo``; the package itself never imports it.
 """
 
+import ast
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,14 @@ FLOAT = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float64): TensorProto.DOUBLE,
 }
+MICROSOFT = "com.microsoft"
+DOMAINS = dict.fromkeys(
+    ("ArrayFeatureExtractor", "LabelEncoder", "LinearClassifier", "LinearRegressor", "Scaler",
+     "ZipMap"), "ai.onnx.ml",
+) | dict.fromkeys(("FusedMatMul", "MatMulNBits", "QGemm", "QLinearSoftmax"), MICROSOFT)  # fmt: skip
+"""Operators that are not of ONNX's own domain."""
+NAMES = {"np": np, "inf": np.inf, "f4": np.float32, "f8": np.float64, "i1": np.int8, "u1": np.uint8}
+NAMES |= {kind: getattr(TensorProto, kind) for kind in ("FLOAT", "DOUBLE", "INT32", "INT64")}
 
 
 @dataclass
@@ -34,6 +43,36 @@ class Graph:
         name = f"{op}_{outputs[0]}"
         self.nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
         return outputs[0]
+
+    def write(self, text, **constants):
+        """Add the operators of a program such as ``p = Softmax(logits, axis=1)``.
+
+        What is not the name of a tensor is a constant: an expression of NumPy and of the named
+        arrays. Its type is the graph's for floats, and int64 for numbers and lists without a point.
+        """
+        names = {**NAMES, **constants}
+        for line in ast.parse("\n".join(map(str.strip, text.splitlines()))).body:
+            outputs = [one.id for one in getattr(line.targets[0], "elts", line.targets)]
+            op = line.value.func.id
+            inputs = [self._read(one, names) for one in line.value.args]
+            attributes = {one.arg: _value(one.value, names) for one in line.value.keywords}
+            if op in DOMAINS:
+                attributes["domain"] = DOMAINS[op]
+            self.add(op, inputs, outputs, **attributes)
+        return outputs[0]
+
+    def _read(self, expression, names):
+        if isinstance(expression, ast.Name) and expression.id not in names:
+            return expression.id
+        array = _value(expression, names)
+        if array is None:
+            return ""
+        array = np.asarray(array)
+        dtype = object if array.dtype.kind == "U" else array.dtype
+        as_written = isinstance(expression, ast.Call) and getattr(expression.func, "id", "") == "f8"
+        if dtype == np.float64 and not as_written:
+            dtype = self.dtype
+        return self.constant(f"constant{len(self.tensors)}", array, dtype)
 
     def constant(self, name, array, dtype=None):
         self.tensors[name] = np.asarray(array, dtype or self.dtype)
@@ -55,11 +94,22 @@ class Graph:
             doc_string="someone's classifier",
         )
         opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+        if any(node.domain == MICROSOFT for node in self.nodes):
+            opsets.append(helper.make_opsetid(MICROSOFT, 1))
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=ir_version, producer_name="someone"
         )
         helper.set_model_props(model, metadata or {"author": "someone", "trained": "2024"})
         return model
+
+
+def _value(expression, names):
+    return eval(compile(ast.Expression(expression), "graph", "eval"), names)
+
+
+def value(name, shape, kind=TensorProto.FLOAT):
+    """An input or output of a graph."""
+    return helper.make_tensor_value_info(name, kind, shape)
 
 
 def body(dtype=np.float32, seed=0):
@@ -89,6 +139,40 @@ def classifier(n_logits=3, dtype=np.float32, output=True, **options):
         graph.output("logits", ["batch", n_logits])
         return graph.model(**options)
     return graph
+
+
+SHAPES = {"map": (N_NEURONS, 4, 3), "tokens": (7, N_NEURONS), "open tokens": ("length", N_NEURONS)}
+"""Bodies whose embedding ``z`` is the Relu of an input of this shape."""
+
+
+def built(text="", start="body", outputs=None, *, n_logits=3, dtype=np.float32, arrays=None,
+          batch="batch", **options):  # fmt: skip
+    """A model that ends in a program (see Graph.write).
+
+    It starts after a body ("body"), the plain ``classifier``, or one of SHAPES. ``outputs`` has
+    shapes, or shapes with types, by name; by default it is the program's last result.
+    """
+    inputs = None
+    if start == "classifier":
+        graph = classifier(n_logits, dtype, output=False)
+    elif start == "body":
+        graph = body(dtype)
+    else:
+        graph = Graph(np.dtype(dtype))
+        graph.add("Relu", ["x"], "z")
+        inputs = [value("x", [batch, *SHAPES[start]], FLOAT[graph.dtype])]
+    last = graph.write(text, **(arrays or {})) if text else "logits"
+    for name, shape in ({last: None} if outputs is None else outputs).items():
+        graph.output(name, *(shape if isinstance(shape, tuple) else (shape,)))
+    return graph.model(inputs, batch=batch, **options)
+
+
+def samples(start="body", n_samples=40, dtype=np.float32):
+    """Inputs of a model with this start."""
+    if start not in SHAPES:
+        return inputs(n_samples, dtype)
+    sides = [7 if side == "length" else side for side in SHAPES[start]]
+    return np.random.default_rng(3).normal(size=(n_samples, *sides)).astype(dtype)
 
 
 def save(model, path):

@@ -25,10 +25,18 @@ from ntkit.graph import (
     tensor,
 )
 from ntkit.head import LinearHead
+from ntkit.model._head_search import Head, written_out
 from ntkit.model._read_model import located
-from ntkit.model.affine import Nodes, Plain, Region, Runner, called, constant_factor, side_by_side
+from ntkit.model.affine import (
+    EmbeddingNodes,
+    Plain,
+    Region,
+    Runner,
+    called,
+    constant_factor,
+    side_by_side,
+)
 from ntkit.model.class_names import are_positions, same_name
-from ntkit.model.head_search import Head, written_out
 
 # Operators after the logits that keep one column per class for any number of classes.
 _ELEMENTWISE = frozenset(
@@ -195,7 +203,7 @@ def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> 
     if last is None:
         raise InputError(f"Nothing computes the logits {region.end.name!r}.")
     new = list[ir.Node]()
-    nodes = Nodes(new.append, lambda value: value)
+    nodes = EmbeddingNodes(new.append, lambda value: value)
     embedding = side_by_side(nodes, region.sources, len(region.weight), runner)
     before, after = (float_type(value) for value in (region.sources[0].value, region.end))
     weight, bias = (

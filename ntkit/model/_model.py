@@ -39,6 +39,7 @@ from ntkit.model._edit import (
     read_back,
     replace_weights,
 )
+from ntkit.model._head_search import Head, candidate_layers
 from ntkit.model._layers import Layer
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -65,7 +66,6 @@ from ntkit.model.class_names import (
     problem_type,
     renamed,
 )
-from ntkit.model.head_search import Head, candidate_layers
 
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"

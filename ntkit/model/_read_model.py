@@ -27,16 +27,16 @@ from ntkit.graph import (
     serialised,
     value_named,
 )
+from ntkit.model._head_search import Head, find_head, head_at
 from ntkit.model._layers import Layer, add_layers, layers_of
 from ntkit.model.affine import (
     EMBEDDING,
-    Nodes,
+    EmbeddingNodes,
     Runner,
     found_by_the_model,
     side_by_side,
     taken_apart,
 )
-from ntkit.model.head_search import Head, find_head, head_at
 
 _QUANTISING = {
     "DynamicQuantizeLinear": "dynamic",
@@ -171,7 +171,7 @@ def _with_embedding(model: ir.Model, head: Head, outputs: list[ir.Value]) -> ir.
     graph = extract_up_to(model.graph, [*outputs, *needed]).clone()
     copies = dict(zip(map(id, needed), graph.outputs[len(outputs) :], strict=True))
     del graph.outputs[len(outputs) :]
-    nodes = Nodes(graph.append, lambda value: copies[id(value)])
+    nodes = EmbeddingNodes(graph.append, lambda value: copies[id(value)])
     graph.outputs[0] = side_by_side(nodes, sources, len(head.region.weight), Runner(Shapes(model)))
     return graph
 

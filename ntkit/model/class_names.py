@@ -119,11 +119,9 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
     new = {}
     for key in names_in(metadata):
         text = metadata[key].lstrip()
-        if text[0] == "{":
-            by_position = dict(enumerate(names))
-            new[key] = json.dumps(by_position) if _is_json(text) else repr(by_position)
-        elif text[0] in "[(":
-            new[key] = json.dumps(names) if _is_json(text) else repr(names)
+        if text[0] in "{[(":
+            content = dict(enumerate(names)) if text[0] == "{" else names
+            new[key] = repr(content) if _json(text) is None else json.dumps(content)
         else:
             new[key] = ("\n" if "\n" in text else ",").join(names)
     return new
@@ -240,10 +238,6 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _is_json(text: str) -> bool:
-    return _json(text) is not None
 
 
 def _quoted(names: tuple[Any, ...]) -> str:

@@ -36,210 +36,76 @@ class Mutant:
 
 def corpus(folder: Path) -> dict:
     """Classifiers by name, each as the files it consists of."""
-    models = {}
-    for build in _BUILDERS:
-        models[build.__name__.strip("_")] = {"m.onnx": build().SerializeToString()}
-    path = zoo.save_external(_wide(), folder / "m.onnx")
+    built = {name: _built(*row) for name, row in _MODELS.items()}
+    built |= {"half": zoo.classifier(K, np.float16), "double": zoo.classifier(K, np.float64)}
+    row = helper.make_map_type_proto(_INT, helper.make_tensor_type_proto(_FLOAT, None))
+    rows = helper.make_value_info("rows", helper.make_sequence_type_proto(row))
+    built["zip_map"].graph.output.append(rows)
+    models = {name: {"m.onnx": model.SerializeToString()} for name, model in built.items()}
+    text = "w0 = MatMul(z, WIDE.T)\nlogits = Gemm(w0, np.ones((3, 80)), np.ones(3), transB=1)"
+    path = zoo.save_external(_built(text), folder / "m.onnx")
     models["external"] = {p.name: p.read_bytes() for p in (path, folder / "m.onnx.data")}
     return models
 
 
-def _plain():
-    return zoo.classifier(K)
+def _built(text, start="body", outputs=None):
+    """A model whose outputs, by name, have a type: FLOAT by default."""
+    outputs = outputs or {text.splitlines()[-1].split(" = ")[0]: _FLOAT}
+    shapes = {_INT: ["batch"], _FLOAT: ["batch", None]}
+    typed = {name: (shapes[kind], kind) for name, kind in outputs.items()}
+    return zoo.built(text, start, typed, arrays=_ARRAYS)
 
 
-def _half():
-    return zoo.classifier(K, dtype=np.float16)
-
-
-def _double():
-    return zoo.classifier(K, dtype=np.float64)
-
-
-def _wide():
-    graph = zoo.body()
-    wide = graph.constant("wide", np.random.default_rng(0).normal(size=(N, 80)))
-    graph.add("MatMul", ["z", wide], "wide_z")
-    weight = graph.constant("fc.weight", np.random.default_rng(1).normal(size=(K, 80)))
-    graph.add("Gemm", ["wide_z", weight, graph.constant("fc.bias", np.ones(K))], "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _softmax():
-    graph = zoo.classifier(K, output=False)
-    graph.add("Softmax", ["logits"], "p", axis=-1)
-    graph.output("p", ["batch", K])
-    return graph.model()
-
-
-def _both_outputs():
-    graph = zoo.classifier(K, output=False)
-    graph.add("Softmax", ["logits"], "p", axis=1)
-    graph.add("ArgMax", ["logits"], "label", axis=1, keepdims=0)
-    graph.output("logits", ["batch", K])
-    graph.output("p", ["batch", K])
-    graph.output("label", ["batch"], TensorProto.INT64)
-    return graph.model()
-
-
-def _labels():
-    graph = zoo.classifier(K, output=False)
-    graph.add("Softmax", ["logits"], "p", axis=1)
-    graph.add("ArgMax", ["p"], "i", axis=1, keepdims=0)
-    graph.constant("names", [10, 20, 30], np.int64)
-    graph.add("Gather", ["names", "i"], "label")
-    graph.output("p", ["batch", K])
-    graph.output("label", ["batch"], TensorProto.INT64)
-    return graph.model()
-
-
-def _scaled():
-    graph = zoo.classifier(K, output=False)
-    graph.add("Mul", ["logits", graph.constant("temperature", 4.0)], "warm")
-    graph.add("Div", ["warm", graph.constant("cooling", 0.5)], "cool")
-    graph.add("Softmax", ["cool"], "p", axis=-1)
-    graph.output("p", ["batch", K])
-    return graph.model()
-
-
-def _matmul_add():
-    graph = zoo.body()
-    W, b = zoo.weights(K)
-    graph.add("MatMul", ["z", graph.constant("fc.weight", W.T)], "product")
-    graph.add("Add", [graph.constant("fc.bias", b), "product"], "logits")
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _bare_matmul():
-    graph = zoo.body()
-    graph.add("MatMul", ["z", graph.constant("fc.weight", zoo.weights(K)[0].T)], "logits")
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _sigmoid():
-    graph = zoo.classifier(1, output=False)
-    graph.add("Sigmoid", ["logits"], "p")
-    graph.output("p", ["batch", 1])
-    return graph.model()
-
-
-def _alpha():
-    graph = zoo.body()
-    W, b = zoo.weights(K)
-    inputs = ["z", graph.constant("fc.weight", W.T), graph.constant("fc.bias", b)]
-    graph.add("Gemm", inputs, "logits", alpha=0.5, beta=2.0)
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _weight_through_no_ops():
-    graph = zoo.body()
-    W, b = zoo.weights(K)
-    graph.add("Transpose", [graph.constant("fc.weight", W)], "turned", perm=[1, 0])
-    graph.add("Identity", ["turned"], "same")
-    graph.add("MatMul", ["z", "same"], "product")
-    graph.add("Add", ["product", graph.constant("fc.bias", b)], "logits")
-    graph.add("LogSoftmax", ["logits"], "p", axis=1)
-    graph.output("p", ["batch", K])
-    return graph.model()
-
-
-def _constant_nodes():
-    graph = zoo.body()
-    W, b = zoo.weights(K)
-    weight = numpy_helper.from_array(W.astype(np.float32))
-    graph.add("Constant", [], "fc.weight", value=weight)
-    graph.add("Constant", [], "fc.bias", value_floats=[float(x) for x in b])
-    graph.add("Gemm", ["z", "fc.weight", "fc.bias"], "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _shared_weight():
-    """A tied weight: the body reads what the head reads."""
-    graph = zoo.body()
-    W, b = zoo.weights(N)
-    weight, bias = graph.constant("tied", W), graph.constant("fc.bias", b)
-    graph.add("Gemm", ["z", weight, bias], "a", transB=1)
-    graph.add("Relu", ["a"], "z2")
-    graph.add("Gemm", ["z2", weight, bias], "logits", transB=1)
-    graph.output("logits", ["batch", N])
-    return graph.model()
-
-
-def _conv():
-    graph = zoo.Graph()
-    rng = np.random.default_rng(0)
-    graph.constant("shape", [-1, 1, 2, 3], np.int64)
-    graph.add("Reshape", ["x", "shape"], "image")
-    kernel = graph.constant("conv.weight", rng.normal(size=(N, 1, 1, 1)))
-    graph.add("Conv", ["image", kernel], "features")
-    graph.add("Relu", ["features"], "positive")
-    graph.add("GlobalAveragePool", ["positive"], "pooled")
-    graph.add("Flatten", ["pooled"], "z")
-    W, b = zoo.weights(K)
-    inputs = ["z", graph.constant("fc.weight", W), graph.constant("fc.bias", b)]
-    graph.add("Gemm", inputs, "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _conv_head():
-    graph = zoo.body()
-    graph.constant("shape", [-1, N, 1, 1], np.int64)
-    graph.add("Reshape", ["z", "shape"], "image")
-    W, b = zoo.weights(K)
-    kernel, bias = graph.constant("fc.weight", W[:, :, None, None]), graph.constant("fc.bias", b)
-    graph.add("Conv", ["image", kernel, bias], "maps")
-    graph.add("Flatten", ["maps"], "logits")
-    graph.add("Softmax", ["logits"], "p", axis=1)
-    graph.output("p", ["batch", K])
-    return graph.model()
-
-
-def _reshaped():
-    graph = zoo.classifier(K, output=False)
-    graph.add("Reshape", ["logits", graph.constant("to", [-1, K], np.int64)], "again")
-    graph.add("Softmax", ["again"], "p", axis=-1)
-    graph.output("p", ["batch", K])
-    return graph.model()
-
-
-def _dequantised():
-    graph = zoo.body()
-    W, b = zoo.weights(K)
-    graph.constant("q", np.round(W * 40), np.int8)
-    graph.add("DequantizeLinear", ["q", graph.constant("step", 0.025)], "fc.weight")
-    graph.add("Gemm", ["z", "fc.weight", graph.constant("fc.bias", b)], "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    return graph.model()
-
-
-def _scikit_learn():
-    """Labels and a ZipMap, as skl2onnx writes a classifier."""
-    graph = zoo.classifier(K, output=False)
-    graph.add("Softmax", ["logits"], "p", axis=1)
-    graph.add("ArgMax", ["p"], "i", axis=1, keepdims=0)
-    graph.constant("classes", [3, 5, 8], np.int64)
-    graph.add("ArrayFeatureExtractor", ["classes", "i"], "row", domain="ai.onnx.ml")
-    graph.add("Reshape", ["row", graph.constant("flat", [-1], np.int64)], "label")
-    graph.add("ZipMap", ["p"], "probabilities", domain="ai.onnx.ml", classlabels_int64s=[3, 5, 8])
-    graph.output("label", ["batch"], TensorProto.INT64)
-    model = graph.model()
-    score = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
-    rows = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, score))
-    model.graph.output.append(helper.make_value_info("probabilities", rows))
-    return model
-
-
-_BUILDERS = [
-    *(_plain, _half, _double, _softmax, _both_outputs, _labels, _scaled, _matmul_add, _alpha),
-    *(_bare_matmul, _sigmoid, _weight_through_no_ops, _constant_nodes, _shared_weight, _conv),
-    *(_conv_head, _reshaped, _dequantised, _scikit_learn),
-]
+_FLOAT, _INT = TensorProto.FLOAT, TensorProto.INT64
+_W, _B = zoo.weights(K)
+_TIED = zoo.weights(N)
+_ARRAYS = {"W": _W, "B": _B, "WT": _TIED[0], "BT": _TIED[1]}
+_ARRAYS |= {"WIDE": np.random.default_rng(0).normal(size=(80, N)), "KERNEL": np.ones((N, 1, 1, 1))}
+_ARRAYS["TENSOR"] = numpy_helper.from_array(_W.astype(np.float32))
+_GEMM = "logits = Gemm(z, W, B, transB=1)"
+_MODELS = {  # a program, where it starts, and its outputs
+    "plain": (_GEMM,),
+    "softmax": ("p = Softmax(logits, axis=-1)", "classifier"),
+    "both_outputs": (
+        "p = Softmax(logits, axis=1)\nlabel = ArgMax(logits, axis=1, keepdims=0)", "classifier",
+        {"logits": _FLOAT, "p": _FLOAT, "label": _INT}),
+    "labels": (
+        "p = Softmax(logits, axis=1)\ni = ArgMax(p, axis=1, keepdims=0)\n"
+        "label = Gather([10, 20, 30], i)", "classifier", {"p": _FLOAT, "label": _INT}),
+    "scaled": (
+        "warm = Mul(logits, 4.0)\ncool = Div(warm, 0.5)\np = Softmax(cool, axis=-1)",
+        "classifier"),
+    "matmul_add": ("product = MatMul(z, W.T)\nlogits = Add(B, product)",),
+    "bare_matmul": ("logits = MatMul(z, W.T)",),
+    "sigmoid": ("unit = Gemm(z, W[:1], B[:1], transB=1)\np = Sigmoid(unit)",),
+    "alpha": ("logits = Gemm(z, W.T, B, alpha=0.5, beta=2.0)",),
+    "weight_through_no_ops": (
+        "turned = Transpose(W, perm=[1, 0])\nsame = Identity(turned)\n"
+        "product = MatMul(z, same)\nlogits = Add(product, B)\np = LogSoftmax(logits, axis=1)",),
+    "constant_nodes": (
+        "w = Constant(value=TENSOR)\nb = Constant(value_floats=B.tolist())\n"
+        "logits = Gemm(z, w, b, transB=1)",),
+    "shared_weight": (  # the body reads what the head reads
+        "tied = Identity(WT)\na = Gemm(z, tied, BT, transB=1)\nz2 = Relu(a)\n"
+        "logits = Gemm(z2, tied, BT, transB=1)",),
+    "conv": (
+        "image = Reshape(x, [-1, 1, 2, 3])\nfeatures = Conv(image, KERNEL)\n"
+        "positive = Relu(features)\npooled = GlobalAveragePool(positive)\n"
+        "flat = Flatten(pooled)\nlogits = Gemm(flat, W, B, transB=1)",),
+    "conv_head": (
+        "image = Reshape(z, [-1, 5, 1, 1])\nmaps = Conv(image, W[:, :, None, None], B)\n"
+        "logits = Flatten(maps)\np = Softmax(logits, axis=1)",),
+    "reshaped": ("again = Reshape(logits, [-1, 3])\np = Softmax(again, axis=-1)", "classifier"),
+    "dequantised": (
+        "w = DequantizeLinear(i1(np.round(W * 40)), 0.025)\nlogits = Gemm(z, w, B, transB=1)",),
+    "lookup": (  # labels as skl2onnx writes them
+        "p = Softmax(logits, axis=1)\ni = ArgMax(p, axis=1, keepdims=0)\n"
+        "row = ArrayFeatureExtractor([3, 5, 8], i)\nlabel = Reshape(row, [-1])", "classifier",
+        {"p": _FLOAT, "label": _INT}),
+    "zip_map": (
+        "p = Softmax(logits, axis=1)\nrows = ZipMap(p, classlabels_int64s=[3, 5, 8])",
+        "classifier", {"p": _FLOAT}),
+}  # fmt: skip
 
 
 # -- mutations of bytes -----------------------------------------------------------------------
@@ -329,18 +195,8 @@ _OF_BYTES = [_flip_bits, _replace_bytes, _truncate, _splice, _remove_or_repeat, 
 
 _OPS = [
     *("Identity", "Relu", "Neg", "Abs", "Exp", "Log", "Sqrt", "Sigmoid", "Tanh", "Softmax", "Cast"),
-    *(
-        "LogSoftmax",
-        "Flatten",
-        "Transpose",
-        "Dropout",
-        "Clip",
-        "Mul",
-        "Div",
-        "Add",
-        "Sub",
-        "MatMul",
-    ),
+    *("LogSoftmax", "Flatten", "Transpose", "Dropout", "Clip", "Mul", "Div", "Add", "Sub"),
+    "MatMul",
     *("Gemm", "Concat", "Gather", "Reshape", "Squeeze", "Unsqueeze", "ArgMax", "ArgMin", "TopK"),
     *("ReduceMax", "ReduceSum", "ReduceMean", "Hardmax", "Slice", "Where", "Pow", "Max", "Min"),
     *("Constant", "Split", "LpNormalization", "Sum", "Mean", "Not", "Round", "Tile", "Expand"),

@@ -69,6 +69,7 @@ def files(tmp_path):
     return first, second, target, check
 
 
+@pytest.mark.more
 def test_a_process_killed_at_random_moments_leaves_one_whole_model(files, sandbox):
     first, second, target, check = files
     rng = random.Random(0)
@@ -85,6 +86,7 @@ def test_a_process_killed_at_random_moments_leaves_one_whole_model(files, sandbo
     assert saved_again == target
 
 
+@pytest.mark.more
 def test_a_process_killed_at_each_step_leaves_one_whole_model(files, sandbox):
     """Before each of the steps that touch the target's folder, in turn, until there are no more."""
     first, second, target, check = files

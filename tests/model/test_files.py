@@ -99,14 +99,10 @@ def test_a_model_the_checker_refuses_is_not_written(zoo, tmp_path):
 def big(zoo, tmp_path):
     """A classifier whose weights lie in files of their own: more than a kilobyte of them."""
     rng = np.random.default_rng(0)
-    graph = zoo.body()
-    graph.add("MatMul", ["z", graph.constant("wide", rng.normal(size=(5, 80)) / 5)], "w0")
-    graph.add("Relu", ["w0"], "wide_z")
-    weight = graph.constant("fc.weight", rng.normal(size=(K, 80)))
-    graph.add("Gemm", ["wide_z", weight, graph.constant("fc.bias", np.ones(K))], "logits", transB=1)
-    graph.output("logits", ["batch", K])
+    arrays = {"WIDE": rng.normal(size=(5, 80)) / 5, "W": rng.normal(size=(K, 80))}
+    text = "w0 = MatMul(z, WIDE)\nwide_z = Relu(w0)\nlogits = Gemm(wide_z, W, np.ones(3), transB=1)"
     (tmp_path / "source").mkdir()
-    proto = graph.model()
+    proto = zoo.built(text, outputs={"logits": ["batch", K]}, arrays=arrays)
     return proto, zoo.save_external(proto, tmp_path / "source" / "big.onnx")
 
 
@@ -180,34 +176,11 @@ def test_the_fingerprint_covers_external_data(zoo, big):
     assert FrozenModel.load(path).sha256() != before
 
 
-def test_missing_external_data_are_named(big):
-    path = big[1]
-    path.with_name("big.onnx.data").unlink()
-    with pytest.raises(ModelError, match=r"has weights in .*big\.onnx\.data, which is missing"):
-        FrozenModel.load(path)
-
-
 def test_truncated_external_data_are_named(big):
     path = big[1]
     data = path.with_name("big.onnx.data")
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(ModelError, match=r"big\.onnx is not a valid ONNX model"):
-        FrozenModel.load(path)
-
-
-@pytest.mark.parametrize("location", ["../secret.data", "link.data"])
-def test_external_data_outside_the_folder_are_refused(big, location, tmp_path):
-    path = big[1]
-    secret = tmp_path / "secret.data"
-    path.with_name("big.onnx.data").rename(secret)
-    (path.parent / "link.data").symlink_to(secret)
-    proto = onnx.load(path, load_external_data=False)
-    for tensor in proto.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = location
-    path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ModelError, match="outside its own folder"):
         FrozenModel.load(path)
 
 
@@ -219,19 +192,6 @@ def test_what_is_not_a_file(tmp_path):
         FrozenModel.load(tmp_path / "nothing.onnx")
     with pytest.raises(ModelError, match=f"{tmp_path.name} is a folder without a model"):
         FrozenModel.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"this is not a model\n", b"\x00" * 64, b"\xff" * 64, b"PK\x03\x04" + b"\x01" * 40,
-     b'{"json": true}', "ünïcödé\n".encode()],
-)  # fmt: skip
-def test_files_of_other_kinds(content, tmp_path):
-    path = tmp_path / "bad.onnx"
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"bad\.onnx") as error:
-        FrozenModel.load(path)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["json", "textproto", "txt"])
@@ -249,7 +209,7 @@ def test_truncated_files_and_random_damage_are_answered_in_one_sentence(zoo, tmp
     whole = zoo.classifier(K).SerializeToString()
     path = tmp_path / "damaged.onnx"
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def damage(data):
         content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
@@ -266,16 +226,6 @@ def test_truncated_files_and_random_damage_are_answered_in_one_sentence(zoo, tmp
         assert len(said.splitlines()) == 1
 
     damage()
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("where", ["fc.weight", "fc.bias"])
-def test_a_head_with_nan_weights_is_refused(zoo, bad, where, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    graph.output("logits", ["batch", K])
-    graph.tensors[where].flat[0] = bad
-    with pytest.raises(ModelError, match=r"head of .*m\.onnx \(Gemm, 'logits'\) has NaN or inf"):
-        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
 
 
 def test_a_model_without_outputs_is_refused(zoo, tmp_path):

@@ -1,6 +1,7 @@
 """Whatever can be read is told: inputs, outputs, each layer and why it is the head or not."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.extraction import read_samples
 from ntkit.model import inspected
 from ntkit.verification import check_head, random_inputs, save_verified
+from tests import models as zoo
 
 K = 3
 
@@ -26,15 +28,13 @@ def shown(capsys, *arguments):
     return code, json.loads(capsys.readouterr().out)
 
 
-def with_relu(zoo, path):
-    graph = zoo.classifier(K, output=False)
-    graph.add("Relu", ["logits"], "y")
-    graph.output("y", ["batch", K])
-    return zoo.save(graph.model(), path)
+def written(folder, text, outputs=None, **options):
+    """The plain classifier, followed by a program."""
+    return zoo.save(zoo.built(text, "classifier", outputs, **options), folder / "m.onnx")
 
 
-def test_a_model_without_a_head_is_told_whole(zoo, tmp_path, capsys):
-    code, facts = shown(capsys, with_relu(zoo, tmp_path / "m.onnx"))
+def test_a_model_without_a_head_is_told_whole(tmp_path, capsys):
+    code, facts = shown(capsys, written(tmp_path, "y = Relu(logits)", {"y": ["batch", K]}))
     assert code == 0
     assert "comes from Relu" in facts["refused"]
     assert facts["inputs"] == ["x (batch, 6) float32"]
@@ -46,13 +46,9 @@ def test_a_model_without_a_head_is_told_whole(zoo, tmp_path, capsys):
     assert facts["debias_needs"] == ["a head: see refused and candidates"]
 
 
-def test_of_two_heads_each_says_why_it_is_the_one_or_not(zoo, tmp_path, capsys):
-    graph = zoo.classifier(K, output=False)
-    graph.output("logits", ["batch", K])
-    W, b = zoo.weights(2, seed=5)
-    graph.add("Gemm", ["z", graph.constant("w2", W), graph.constant("b2", b)], "other", transB=1)
-    graph.output("other", ["batch", 2])
-    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+def test_of_two_heads_each_says_why_it_is_the_one_or_not(tmp_path, capsys):
+    outputs = {"logits": ["batch", K], "other": ["batch", 2]}
+    path = written(tmp_path, "other = Gemm(z, np.eye(2, 5), np.ones(2), transB=1)", outputs)
     code, facts = shown(capsys, path)
     assert code == 0
     reasons = {row["logits"]: row["reason"] for row in facts["candidates"]}
@@ -70,13 +66,12 @@ def test_of_two_heads_each_says_why_it_is_the_one_or_not(zoo, tmp_path, capsys):
     assert "0, 1" in needs
 
 
-def test_nan_weights_are_told_and_not_taken(zoo, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    graph.output("logits", ["batch", K])
-    graph.tensors["fc.weight"][0, 0] = np.nan
-    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+@pytest.mark.parametrize("bad", ["np.nan, np.zeros(3)", "0, np.full(3, np.inf)"])
+def test_nan_weights_are_told_and_not_taken(bad, tmp_path):
+    proto = zoo.built(f"logits = Gemm(z, np.ones((3, 5)) + {bad}, transB=1)")
+    path = zoo.save(proto, tmp_path / "m.onnx")
     assert "NaN" in inspected(path)[1]["refused"]
-    with pytest.raises(ModelError, match="NaN"):
+    with pytest.raises(ModelError, match=r"head of .*m\.onnx \(Gemm, 'logits'\) has NaN or inf"):
         FrozenModel.load(path)
 
 
@@ -87,7 +82,7 @@ def test_what_is_no_onnx_model_is_said(tmp_path):
         inspected(path)
 
 
-def test_sequences_are_named_as_what_they_are(zoo, tmp_path):
+def test_sequences_are_named_as_what_they_are(tmp_path):
     graph = zoo.classifier(K, output=False)
     graph.add("SequenceConstruct", ["logits"], "y")
     graph.outputs.append(helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None))
@@ -100,13 +95,6 @@ def test_sequences_are_named_as_what_they_are(zoo, tmp_path):
 # -- what a head decides -------------------------------------------------------------------------
 
 
-def ending_in(zoo, path, op, n_logits=K, **attributes):
-    graph = zoo.classifier(n_logits, output=False)
-    graph.add(op, ["logits"], "y", **attributes)
-    graph.output("y", ["batch", n_logits])
-    return zoo.save(graph.model(), path)
-
-
 @pytest.mark.parametrize(
     ("op", "n_logits", "task"),
     [
@@ -116,8 +104,8 @@ def ending_in(zoo, path, op, n_logits=K, **attributes):
         ("Identity", 1, "one of two classes|regression"),
     ],
 )
-def test_what_a_head_decides_is_told(zoo, op, n_logits, task, tmp_path):
-    model = FrozenModel.load(ending_in(zoo, tmp_path / "m.onnx", op, n_logits))
+def test_what_a_head_decides_is_told(op, n_logits, task, tmp_path):
+    model = FrozenModel.load(written(tmp_path, f"y = {op}(logits)", n_logits=n_logits))
     assert any(part in model.describe()["task"] for part in task.split("|"))
     assert (model.not_single_label is not None) == ("independently" in task)
 
@@ -138,19 +126,16 @@ def test_what_a_head_decides_is_told(zoo, op, n_logits, task, tmp_path):
         ({}, None),
     ],
 )
-def test_what_its_files_say_of_a_model_counts(zoo, config, said, tmp_path):
+def test_what_its_files_say_of_a_model_counts(config, said, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     n_logits = 1 if said and "regression" in said else K
     model = FrozenModel.load(zoo.save(zoo.classifier(n_logits), tmp_path / "m.onnx"))
-    if said is None:
-        assert model.not_single_label is None
-    else:
-        with pytest.raises(InputError, match=said):
-            raise InputError(model.not_single_label)
+    found = model.not_single_label
+    assert found is None if said is None else re.search(said, found)
 
 
-def test_debias_refuses_several_labels_with_the_reason(zoo, tmp_path, capsys):
-    path = ending_in(zoo, tmp_path / "m.onnx", "Sigmoid")
+def test_debias_refuses_several_labels_with_the_reason(tmp_path, capsys):
+    path = written(tmp_path, "y = Sigmoid(logits)", {"y": ["batch", K]})
     X, y = zoo.inputs(60), np.arange(60) % K
     np.savez(tmp_path / "d.npz", X=X, y=y)
     data = ["--train", tmp_path / "d.npz", "--validation", tmp_path / "d.npz"]
@@ -164,94 +149,65 @@ def test_debias_refuses_several_labels_with_the_reason(zoo, tmp_path, capsys):
 # -- a batch of one, outputs without a shape, several inputs ---------------------------------------
 
 
-def squeezed(g):
-    g.add("Squeeze", ["logits"], "y")
-
-
-def squeezed_and_normalised(g):
-    g.add("Squeeze", ["logits", g.constant("axis", [0], np.int64)], "row")
-    g.add("Softmax", ["row"], "y", axis=0)
-
-
-def in_one_row(g):
-    g.add("Reshape", ["logits", g.constant("row", [-1], np.int64)], "y")
-
-
-@pytest.mark.parametrize("build", [squeezed, squeezed_and_normalised, in_one_row])
-def test_one_sample_at_a_time_without_its_axis(zoo, build, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    build(graph)
-    graph.output("y", [K])
-    model = FrozenModel.load(zoo.save(graph.model(batch=1), tmp_path / "m.onnx"))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y = Squeeze(logits)",
+        "row = Squeeze(logits, [0])\ny = Softmax(row, axis=0)",
+        "y = Reshape(logits, [-1])",
+    ],
+)
+def test_one_sample_at_a_time_without_its_axis(text, tmp_path):
+    model = FrozenModel.load(written(tmp_path, text, {"y": [K]}, batch=1))
     X = zoo.inputs(6)
     assert check_head(model, X, device="cpu").passed
     new = model.with_head(LinearHead(*zoo.weights(K, seed=8), range(K)))
     assert save_verified(new, tmp_path / "n.onnx", original=model, X=X, device="cpu").passed
+    with pytest.raises(HeadNotFoundError):  # several samples do not lose their axis
+        FrozenModel.load(written(tmp_path, "y = Reshape(logits, [-1])", {"y": [K]}, batch=4))
 
 
-def test_several_samples_do_not_lose_their_axis(zoo, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    in_one_row(graph)
-    graph.output("y", [K])
-    with pytest.raises(HeadNotFoundError):
-        FrozenModel.load(zoo.save(graph.model(batch=4), tmp_path / "m.onnx"))
-
-
-def test_an_output_without_a_shape_gets_one(zoo, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    graph.output("logits", None)
-    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+def test_an_output_without_a_shape_gets_one(tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.built("", "classifier"), tmp_path / "m.onnx"))
     head = LinearHead(*zoo.weights(K, seed=8), range(K))
     new = model.with_head(head).save(tmp_path / "n.onnx")
     assert FrozenModel.load(new).outputs[0].shape == ("batch", K)
     assert model.with_head(model.head).save(tmp_path / "same.onnx").exists()
 
 
-def test_inputs_of_open_sizes_are_made(zoo, tmp_path):
+GEMM = "logits = Gemm(z, np.eye(3, 5), np.ones(3), transB=1)"
+
+
+def with_inputs(folder, text, shapes):
+    """A model with inputs of its own."""
     graph = zoo.Graph()
-    graph.add("GlobalAveragePool", ["x"], "pooled")
-    graph.add("Flatten", ["pooled"], "flat")
-    W, b = zoo.weights(K)
-    graph.add("Gemm", ["flat", graph.constant("w", W), graph.constant("b", b)], "logits", transB=1)
+    graph.write(text + GEMM, KERNEL=np.random.default_rng(0).normal(size=(5, 1, 25)))
     graph.output("logits", ["batch", K])
-    sides = ["batch", W.shape[1], "height", "width"]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, sides)
-    model = FrozenModel.load(zoo.save(graph.model(inputs=[x]), tmp_path / "m.onnx"))
+    inputs = [zoo.value(name, shape) for name, shape in shapes.items()]
+    return FrozenModel.load(zoo.save(graph.model(inputs=inputs), folder / "m.onnx"))
+
+
+OPEN = {
+    "an image": ("p = GlobalAveragePool(x)\nz = Flatten(p)\n", ["batch", 5, "height", "width"]),
+    "a second of sound": (
+        "c = Unsqueeze(x, [1])\nm = Conv(c, KERNEL, strides=[8])\nb = Relu(m)\n"
+        "p = GlobalAveragePool(b)\nz = Flatten(p)\n", ["batch", "length"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_inputs_of_open_sizes_are_made(kind, tmp_path):
+    text, shape = OPEN[kind]
+    model = with_inputs(tmp_path, text, {"x": shape})
     X = random_inputs(model)
-    assert X["x"].shape[:2] == (8, W.shape[1])
+    assert len(X["x"]) == 8
     assert check_head(model, X, device="cpu").passed
 
 
-def test_an_open_row_of_floats_is_a_second_of_sound(zoo, tmp_path):
-    graph = zoo.Graph()
-    graph.add("Unsqueeze", ["x", graph.constant("one", [1], np.int64)], "channel")
-    kernel = np.random.default_rng(0).normal(size=(zoo.N_NEURONS, 1, 25))
-    graph.add("Conv", ["channel", graph.constant("c", kernel)], "map", strides=[8])
-    graph.add("Relu", ["map"], "bent")
-    graph.add("GlobalAveragePool", ["bent"], "pooled")
-    graph.add("Flatten", ["pooled"], "z")
-    W, b = zoo.weights(K)
-    given = [graph.constant("w", W), graph.constant("b", b)]
-    graph.add("Gemm", ["z", *given], "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length"])
-    model = FrozenModel.load(zoo.save(graph.model(inputs=[x]), tmp_path / "m.onnx"))
-    assert check_head(model, random_inputs(model), device="cpu").passed
-
-
-def test_an_archive_may_hold_an_array_for_each_input(zoo, tmp_path):
-    graph = zoo.Graph()
-    graph.add("Add", ["left", "right"], "sum")
-    graph.add("Relu", ["sum"], "z")
-    W, b = zoo.weights(K)
-    graph.add("Gemm", ["z", graph.constant("w", W), graph.constant("b", b)], "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", W.shape[1]])
-        for name in ("left", "right")
-    ]
-    model = FrozenModel.load(zoo.save(graph.model(inputs=inputs), tmp_path / "m.onnx"))
-    left, right = np.random.default_rng(0).normal(size=(2, 9, W.shape[1])).astype(np.float32)
+def test_an_archive_may_hold_an_array_for_each_input(tmp_path):
+    shapes = dict.fromkeys(("left", "right"), ("batch", 5))
+    model = with_inputs(tmp_path, "s = Add(left, right)\nz = Relu(s)\n", shapes)
+    left, right = np.random.default_rng(0).normal(size=(2, 9, 5)).astype(np.float32)
     np.savez(tmp_path / "d.npz", left=left, right=right, y=np.arange(9) % K)
     samples = read_samples(tmp_path / "d.npz", inputs=model.inputs)
     assert_allclose(samples.X["right"], right)
@@ -262,45 +218,3 @@ def test_an_archive_may_hold_an_array_for_each_input(zoo, tmp_path):
     np.savez(tmp_path / "less.npz", left=left, y=np.arange(9) % K)
     with pytest.raises(InputError, match="no array 'right'"):
         read_samples(tmp_path / "less.npz", inputs=model.inputs)
-
-
-# -- a Sigmoid written out -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["divided", "reciprocal", "of_powers"])
-def test_a_sigmoid_written_out_is_post_processing(zoo, how, tmp_path):
-    graph = zoo.classifier(1, output=False)
-    one = graph.constant("one", 1)
-    if how == "of_powers":
-        graph.add("Exp", ["logits"], "power")
-        graph.add("Add", [one, "power"], "total")
-        graph.add("Div", ["power", "total"], "y")
-    else:
-        graph.add("Neg", ["logits"], "minus")
-        graph.add("Exp", ["minus"], "power")
-        graph.add("Add", ["power", one], "total")
-        if how == "divided":
-            graph.add("Div", [one, "total"], "y")
-        else:
-            graph.add("Reciprocal", ["total"], "y")
-    graph.output("y", ["batch", 1])
-    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
-    assert model.describe()["post_processing"] == ["Sigmoid"]
-    assert check_head(model, zoo.inputs(), device="cpu").passed
-    head = LinearHead(*zoo.weights(1, seed=8), range(2))
-    X = zoo.inputs()
-    new = model.with_head(head).save(tmp_path / "n.onnx")
-    logits = head.decision_function(zoo.embedding(graph.model(), X)).reshape(-1, 1)
-    assert_allclose(zoo.run(new, X)["y"], 1 / (1 + np.exp(-logits)), atol=1e-5)
-
-
-@pytest.mark.parametrize("other", [2.0, -1.0])
-def test_what_only_looks_like_a_sigmoid_is_none(zoo, other, tmp_path):
-    graph = zoo.classifier(1, output=False)
-    graph.add("Neg", ["logits"], "minus")
-    graph.add("Exp", ["minus"], "power")
-    graph.add("Add", ["power", graph.constant("other", other)], "total")
-    graph.add("Div", [graph.constant("one", 1), "total"], "y")
-    graph.output("y", ["batch", 1])
-    with pytest.raises(HeadNotFoundError, match="Div"):
-        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))

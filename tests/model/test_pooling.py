@@ -33,19 +33,15 @@ def backbone(
     **options,
 ):
     graph = zoo.Graph(np.dtype(dtype))
-    graph.constant("w", np.random.default_rng(0).normal(size=(6, D)))
-    graph.add("MatMul", ["x", "w"], "product")
-    graph.add("Relu", ["product"], "hidden")
+    w, fc = (np.random.default_rng(i).normal(size=(6 - i, D - 2 * i)) for i in (0, 1))
+    graph.write("product = MatMul(x, w)\nhidden = Relu(product)", w=w)
     if head:
-        graph.constant("fc", np.random.default_rng(1).normal(size=(D, 3)))
-        graph.constant("first", 0, np.int64)
-        graph.add("MatMul", ["hidden", "fc"], "scores")
-        graph.add("Gather", ["scores", "first"], "logits", axis=1)
+        graph.write("scores = MatMul(hidden, fc)\nlogits = Gather(scores, 0, axis=1)", fc=fc)
         graph.output("logits", ["batch", 3])
     if typed:
         graph.output("hidden", ["batch", "tokens", D])
     elif not head:
-        graph.add("Softmax", ["hidden"], "end", axis=2)
+        graph.write("end = Softmax(hidden, axis=2)")
         graph.output("end", ["batch", "tokens", D])
     shape = ["batch", "tokens", 6]
     inputs = [helper.make_tensor_value_info("x", zoo.FLOAT[np.dtype(dtype)], shape)]
@@ -87,45 +83,31 @@ def random_head(classes=("a", "b", "c")):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("opset", [11, 12, 13, 17, 18, 20])
-def test_the_mean_counts_the_tokens_that_the_mask_shows(zoo, tmp_path, opset, dtype):
-    model = loaded(zoo, tmp_path, opset=opset, dtype=dtype)
+def test_the_pooled_embedding_in_every_operator_set(zoo, tmp_path, opset, dtype):
     x, mask = samples(dtype)
     tolerance = {"float16": 5e-3, "float32": 1e-5, "float64": 1e-12}[np.dtype(dtype).name]
-    assert_allclose(embedded(model, x, mask), mean(x, mask), atol=tolerance)
-    onnx.checker.check_model(model.to_proto(), full_check=True)
-    assert model.head is None
-    assert model.embedding.name == POOLED["mean"]
-    assert model.embedding.shape == ("batch", D)
     wanted = {"float64": "double"}.get(np.dtype(dtype).name, np.dtype(dtype).name)
-    assert model.embedding.dtype == wanted
+    for pooling, masks, expected in (
+        ("mean", ("attention_mask",), mean(x, mask)),
+        ("mean", (), hidden(x).mean(axis=1)),
+        ("cls", ("attention_mask",), hidden(x)[:, 0]),
+    ):
+        model = loaded(zoo, tmp_path, opset=opset, dtype=dtype, pooling=pooling, masks=masks)
+        found = embedded(model, x, *[mask for _ in masks])
+        assert_allclose(found, expected, atol=tolerance)
+        onnx.checker.check_model(model.to_proto(), full_check=True)
+        assert model.head is None
+        assert model.embedding.name == POOLED[pooling]
+        assert (model.embedding.shape, model.embedding.dtype) == (("batch", D), wanted)
 
 
-@pytest.mark.parametrize("opset", [11, 13, 17, 18, 20])
-def test_the_mean_without_a_mask_counts_every_token(zoo, tmp_path, opset):
-    model = loaded(zoo, tmp_path, opset=opset, masks=())
-    x, _ = samples()
-    assert_allclose(embedded(model, x), hidden(x).mean(axis=1), atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("opset", [11, 13, 17, 18, 20])
-def test_cls_is_the_first_token(zoo, tmp_path, opset, dtype):
-    model = loaded(zoo, tmp_path, pooling="cls", opset=opset, dtype=dtype)
-    x, mask = samples(dtype)
-    assert_allclose(embedded(model, x, mask), hidden(x)[:, 0], atol=5e-3)
-    assert model.embedding.name == POOLED["cls"]
-
-
-@pytest.mark.parametrize(
-    "mask_type", [TensorProto.INT32, TensorProto.BOOL, TensorProto.FLOAT, TensorProto.UINT8]
-)
-def test_a_mask_of_any_type(zoo, tmp_path, mask_type):
-    model = loaded(zoo, tmp_path, masks=("input_mask",), mask_type=mask_type)
-    x, mask = samples()
-    mask = mask.astype(helper.tensor_dtype_to_np_dtype(mask_type))
-    session_feeds = {"x": x, "input_mask": mask}
-    got = zoo.run(model.body(), session_feeds)[POOLED["mean"]]
-    assert_allclose(got, mean(x, mask.astype(int)), atol=1e-5)
+def test_a_mask_of_any_type(zoo, tmp_path):
+    for kind in (TensorProto.INT32, TensorProto.BOOL, TensorProto.FLOAT, TensorProto.UINT8):
+        model = loaded(zoo, tmp_path, masks=("input_mask",), mask_type=kind)
+        x, mask = samples()
+        mask = mask.astype(helper.tensor_dtype_to_np_dtype(kind))
+        got = zoo.run(model.body(), {"x": x, "input_mask": mask})[POOLED["mean"]]
+        assert_allclose(got, mean(x, mask.astype(int)), atol=1e-5)
 
 
 def test_a_sample_without_tokens_has_the_mean_zero(zoo, tmp_path):
@@ -310,53 +292,3 @@ def test_attention_mask_wins_over_other_masks(zoo, tmp_path):
     feeds = {"x": x, "attention_mask": mask}
     got = zoo.run(model.body(), feeds)[POOLED["mean"]]
     assert_allclose(got, mean(x, mask), atol=1e-5)
-
-
-# -- a real architecture ------------------------------------------------------------------------
-
-
-@pytest.mark.filterwarnings("ignore")  # the exporter deprecates itself
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_a_bert_of_transformers(pooling, tmp_path):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=24, max_position_embeddings=32, attn_implementation="eager",
-    )  # fmt: skip
-
-    class Tensors(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.bert = transformers.BertModel(config)
-
-        def forward(self, ids, mask):
-            output = self.bert(input_ids=ids, attention_mask=mask)
-            return output.last_hidden_state, output.pooler_output
-
-    bert = Tensors().eval()
-    ids = torch.arange(24).reshape(3, 8)
-    mask = (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
-    names = ["input_ids", "attention_mask"]
-    torch.onnx.export(
-        bert,
-        (ids, mask),
-        tmp_path / "bert.onnx",
-        dynamo=False,
-        opset_version=17,
-        input_names=names,
-        output_names=["last_hidden_state", "pooler_output"],
-        dynamic_axes={name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]},
-    )
-    with torch.no_grad():
-        tokens = bert(ids, mask)[0].numpy()
-    weights = mask.numpy()[:, :, None]
-    wanted = {"cls": tokens[:, 0], "mean": (tokens * weights).sum(1) / weights.sum(1)}[pooling]
-    path = tmp_path / "bert.onnx"
-    model = FrozenModel.load(path, embedding="last_hidden_state", pooling=pooling)
-    assert model.embedding.shape[1] == 16
-    assert_allclose(embedded(model, ids.numpy(), mask.numpy()), wanted, atol=1e-5)
-    head = LinearHead(np.ones((2, 16)), np.zeros(2), np.arange(2))
-    model.with_head(head).save(tmp_path / "out.onnx")
-    assert FrozenModel.load(tmp_path / "out.onnx").head.n_neurons == 16

@@ -196,47 +196,38 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
 
 # -- inputs that carry data, given those that are computed -----------------------------------------
 
-
-def _all(node: ir.Node, computed: list[int]) -> list[int]:
-    return computed
+Carriers = Callable[[ir.Node, list[int]], list[int]]
 
 
-def _one(node: ir.Node, computed: list[int]) -> list[int]:
-    if len(computed) > 1:
-        raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
-    return computed
+def _unless(wrong: Callable[[list[int]], bool], problem: str) -> Carriers:
+    """All computed inputs carry data, unless they make the operator not linear."""
+
+    def carry(node: ir.Node, computed: list[int]) -> list[int]:
+        if wrong(computed):
+            raise NotAffine(f"comes from {called(node)} {problem}, not linear")
+        return computed
+
+    return carry
 
 
-def _first(node: ir.Node, computed: list[int]) -> list[int]:
-    _positioned(node, computed)
-    if len(computed) > 1:
-        raise NotAffine(f"comes from {called(node)} with more than its data computed, not linear")
-    return computed
+def _both(first: Carriers, second: Carriers) -> Carriers:
+    return lambda node, computed: second(node, first(node, computed))
+
+
+_all = _unless(lambda computed: False, "")
+_one = _unless(lambda computed: len(computed) > 1, "of two computed tensors")
+_of_data = _unless(lambda computed: 0 not in computed, "in a table of constants")
+_first = _both(
+    _of_data, _unless(lambda computed: len(computed) > 1, "with more than its data computed")
+)
+_divided = _both(_unless(lambda computed: 0 not in computed, "by a computed tensor"), _one)
+_where = _unless(lambda computed: 0 in computed, "by a computed condition")
+_weighted = _unless(lambda computed: computed != [0], "with computed weights or scales")
 
 
 def _positioned(node: ir.Node, computed: list[int]) -> list[int]:
     """Sizes may be computed, and positions that the model finds for each sample."""
-    if 0 not in computed:
-        raise NotAffine(f"comes from {called(node)} in a table of constants, not linear")
-    return [0]
-
-
-def _divided(node: ir.Node, computed: list[int]) -> list[int]:
-    if 0 not in computed:
-        raise NotAffine(f"comes from {called(node)} by a computed tensor, not linear")
-    return _one(node, computed)
-
-
-def _where(node: ir.Node, computed: list[int]) -> list[int]:
-    if 0 in computed:
-        raise NotAffine(f"comes from {called(node)} by a computed condition, not linear")
-    return computed
-
-
-def _weighted(node: ir.Node, computed: list[int]) -> list[int]:
-    if computed != [0]:
-        raise NotAffine(f"comes from {called(node)} with computed weights or scales, not linear")
-    return computed
+    return _of_data(node, computed)[:1]
 
 
 def _matmul(node: ir.Node, computed: list[int]) -> list[int]:
@@ -256,7 +247,7 @@ def _gemm(node: ir.Node, computed: list[int]) -> list[int]:
     return computed
 
 
-_CARRIERS: dict[str, Callable[[ir.Node, list[int]], list[int]]] = {
+_CARRIERS: dict[str, Carriers] = {
     **dict.fromkeys(("Add", "Sub", "Sum", "Mean", "Concat", "QLinearAdd"), _all),
     **dict.fromkeys(("Neg", "Identity", "Flatten", "Squeeze", "Unsqueeze", "Transpose"), _first),
     **dict.fromkeys(("Slice", "Split", "ReduceMean", "ReduceSum", "Pad", "Cast"), _first),
@@ -274,8 +265,7 @@ _CARRIERS: dict[str, Callable[[ir.Node, list[int]], list[int]]] = {
 }
 
 
-# -- operators that are not affine after all
-# --------------------------------------------------------
+# -- operators that are not affine after all ------------------------------------------------------
 
 
 def _casts(node: ir.Node) -> str:

@@ -124,8 +124,12 @@ def alone_in(folder: StrPath) -> Iterator[None]:
 
 def locked(path: Path) -> FileIO:
     """Open a file for writing, and lock it against other processes until it is closed."""
+
+    def create(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CREAT, 0o666)
+
     while True:
-        file = FileIO(path, "r+", opener=_create)
+        file = FileIO(path, "r+", opener=create)
         try:
             _lock(file)
         except BaseException:
@@ -144,10 +148,6 @@ def has_name(file: FileIO, path: Path) -> bool:
         return False
 
 
-def _create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o666)
-
-
 def _lock(file: FileIO) -> None:
     try:
         if sys.platform == "win32":
@@ -161,13 +161,8 @@ def _lock(file: FileIO) -> None:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _CANNOT_LOCK:
-            _LOG.warning(
-                (
-                    "%s cannot be locked on this file system; let only one process at a time "
-                    "write it."
-                ),
-                file.name,
-            )
+            message = "%s cannot be locked on this file system; let only one process write it."
+            _LOG.warning(message, file.name)
             return
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
             raise

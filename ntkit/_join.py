@@ -104,15 +104,13 @@ def pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | No
     if not tables or len(tables) < len(parts):
         return None
     both = [name for name in tables[0] if all(name in table for table in tables)]
-    return {name: _one_after_the_other([np.asarray(t[name]) for t in tables]) for name in both}
-
-
-def _one_after_the_other(parts: list[Array]) -> Array:
-    """Numbers stay numbers if all are; columns of texts become objects."""
-    if len(parts) == 1:
-        return parts[0]
-    numbers = all(part.dtype.kind in "fiu" for part in parts)
-    return np.concatenate(parts if numbers else [part.astype(object) for part in parts])
+    columns = dict[str, Array]()
+    for name in both:
+        arrays = [np.asarray(table[name]) for table in tables]
+        if len(arrays) > 1 and not all(array.dtype.kind in "fiu" for array in arrays):
+            arrays = [array.astype(object) for array in arrays]  # texts have their own widths
+        columns[name] = np.concatenate(arrays)
+    return columns
 
 
 def columns_of(table: Any) -> dict[str, Array]:
@@ -122,19 +120,18 @@ def columns_of(table: Any) -> dict[str, Array]:
             f"A table must be a DataFrame or a mapping of columns; got {type(table).__name__}. "
             "Pass arrays as arrays={'name': X}."
         )
-    arrays = {str(name): _array(values) for name, values in table.items()}
+    # Texts in lists become objects, because NumPy pads texts to one width.
+    arrays: dict[str, Array] = {
+        str(name): np.fromiter(values, dtype=object, count=len(values))
+        if isinstance(values, list | tuple)
+        else np.asarray(values)
+        for name, values in table.items()
+    }
     sizes = {len(values) if values.ndim == 1 else -1 for values in arrays.values()}
     if len(sizes) > 1 or -1 in sizes:
         shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(arrays.items())[:6])
         raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
     return arrays
-
-
-def _array(values: Any) -> Array:
-    """Values as an array; texts as objects, because NumPy pads texts to one width."""
-    if isinstance(values, list | tuple):
-        return np.fromiter(values, dtype=object, count=len(values))
-    return np.asarray(values)
 
 
 def composed(name: Any) -> str:

@@ -101,7 +101,8 @@ def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
     # The old folder is first renamed within its parent, and restored if anything fails.
     real, aside = Path(os.path.realpath(path)), made.with_name(f"{made.name}-before")
     with saying_what_failed(path):
-        _write_record(made)
+        digests = {f.relative_to(made).as_posix(): sha256_of(f) for f in _files_in(made)}
+        (made / RECORD).write_text(_record(digests, {}), encoding="utf-8")
         if not os.path.lexists(real):
             give_name(made, real)
             return
@@ -153,7 +154,7 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
     ):
         folder = Path(temporary)
         yield folder
-        made = [f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()]
+        made = [file.relative_to(folder).as_posix() for file in _files_in(folder)]
         check_update(path, made)
         recorded = _read_record(real)
         new = {name: sha256_of(folder / name) for name in made}
@@ -227,7 +228,11 @@ def _refuse_foreign(path: StrPath, folder: Path) -> None:
 
 def _unlisted(folder: Path, recorded: dict[str, str]) -> str | None:
     """The first entry of a folder that is not a plain file of the record; None if there is none."""
-    for root, folders, names in os.walk(folder, onerror=_raise):
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=fail):
         here = Path(root)
         for name in sorted([*names, *folders]):
             file = here / name
@@ -239,19 +244,13 @@ def _unlisted(folder: Path, recorded: dict[str, str]) -> str | None:
     return None
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def _changed(file: Path, digest: str) -> bool:
     return file.exists() and not (file.is_file() and sha256_of(file) == digest)
 
 
-def _write_record(folder: Path) -> None:
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
-    digests.pop(RECORD, None)
-    (folder / RECORD).write_text(_record(digests, {}), encoding="utf-8")
+def _files_in(folder: Path) -> list[Path]:
+    """Files of a folder and those below it, without a record of earlier ones."""
+    return [f for f in sorted(folder.rglob("*")) if f.is_file() and f != folder / RECORD]
 
 
 def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:

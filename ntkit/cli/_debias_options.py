@@ -41,8 +41,8 @@ class Options:
         "A service's outputs (.npz); refuses embeddings that differ.", "OUTPUTS"
     )
     trust_inputs: o.TrustInputs = False
-    validation_balanced: bool | None = o.of_method(
-        "The shortcut is rarer in validation; default: tested."
+    validation_balanced: bool = o.switch(
+        "--validation-balanced", "Validation has little bias: auto uses it alone.", o.METHOD
     )
     even_if_worse: bool = o.switch(
         "--even-if-worse", "Write the new head even if it is not better.", o.METHOD

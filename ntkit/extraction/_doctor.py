@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import parser
 
 from ntkit._extras import install_extra
 from ntkit._version import __version__
@@ -32,6 +32,9 @@ from ntkit.extraction._session import (
 from ntkit.graph import model_file
 
 _CUDA_EXTRA = install_extra("cuda").removeprefix("pip install ")
+_TINY = parser.parse_model(
+    '<ir_version: 8, opset_import: ["": 17]> tiny (float[n, 2] x) => (float[n, 2] y) {y = Relu (x)}'
+)
 _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 
 
@@ -61,7 +64,11 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
     else:
         facts["versions"]["onnxruntime"] = ort.__version__
         facts["providers"] = list(ort.get_available_providers())
-        _check_cpu(facts)
+        reason = _wrong("cpu")
+        facts["device"] = "cpu" if reason is None else None
+        if reason is not None:
+            repair = repair_of(facts["distributions"])
+            _note(facts["problems"], f"A CPU session does not work: {reason}", repair)
         _check_cuda(facts)
         names = list(facts["distributions"])
         if len(names) > 1 and not facts["problems"]:
@@ -75,15 +82,6 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
             facts["model"] = _model(facts, Path(model), X)
     facts["sound"] = not facts["problems"]
     return facts
-
-
-def _check_cpu(facts: dict[str, Any]) -> None:
-    reason = _wrong("cpu")
-    if reason is None:
-        facts["device"] = "cpu"
-    else:
-        repair = repair_of(facts["distributions"])
-        _note(facts["problems"], f"A CPU session does not work: {reason}", repair)
 
 
 def _check_cuda(facts: dict[str, Any]) -> None:
@@ -116,21 +114,11 @@ def _wrong(device: Any) -> str | None:
     lines: list[str] = []
     try:
         with _standard_error(lines):
-            session = make_session(_tiny_model(), device=device)
+            session = make_session(_TINY.SerializeToString(), device=device)
             (result,) = session.run(None, {"x": X})
     except Exception as error:  # any error is the answer
         return next((line for line in lines if "error" in line.lower()), None) or str(error)
     return None if np.array_equal(result, np.maximum(X, 0)) else f"it computes {result.tolist()}."
-
-
-def _tiny_model() -> bytes:
-    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2]) for n in "xy"]
-    graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["y"])], "tiny", value[:1], value[1:]
-    )
-    opset = [helper.make_opsetid("", 17)]
-    model: bytes = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-    return model
 
 
 @contextmanager

@@ -99,8 +99,15 @@ class RayEmbedder:
 
     def _reference(self, X: Any) -> list[Any]:
         """Samples in Ray's memory, which are put there once; in a list they remain a reference."""
+
+        def sent(part: Any) -> Any:  # to another working folder: memory-mapped files by path
+            if hasattr(part, "with_absolute_paths"):
+                return part.with_absolute_paths()
+            mapped = isinstance(part, np.memmap)
+            return MappedFile.of(part) or (np.asarray(part) if mapped else part)
+
         if self._samples[0] is not X:
-            self._samples = X, self._ray.put(by_input(X, _sent))
+            self._samples = X, self._ray.put(by_input(X, sent))
         return [self._samples[1]]
 
     def _result(self, reference: Any, samples: str = "samples") -> Any:
@@ -158,13 +165,6 @@ def _takes_gpu(embedder: Any, nodes: Sequence[Mapping[str, float]]) -> bool:
             "device='cpu' or 'auto'."
         )
     return wanted and there
-
-
-def _sent(X: Any) -> Any:
-    """An input for another process with another working folder: memory-mapped files by path."""
-    if hasattr(X, "with_absolute_paths"):
-        return X.with_absolute_paths()
-    return MappedFile.of(X) or (np.asarray(X) if isinstance(X, np.memmap) else X)
 
 
 # -- in other processes -------------------------------------------------------------------------

@@ -70,7 +70,19 @@ class Inputs:
             raise ModelError("The model's output depends on none of its inputs; export it again.")
         self.X = _selected(X, list(self.specs)) if isinstance(X, Mapping) else _array(X)
         parts = self.X if isinstance(self.X, dict) else {next(iter(self.specs)): self.X}
-        self.n_samples = _common_length(parts)
+        for name, part in parts.items():
+            if not hasattr(part, "__len__") or getattr(part, "shape", None) == ():
+                raise InputError(
+                    f"The model's input {name!r} needs an array with one row per sample; got "
+                    f"{type(part).__name__}."
+                )
+        lengths = {len(part) for part in parts.values()}
+        if len(lengths) > 1:
+            raise InputError(
+                "The arrays for the model's inputs differ in length; pass one row per sample in "
+                "each."
+            )
+        self.n_samples = lengths.pop()
         sizes = (n for spec in self.specs.values() for n in spec.shape[:1])
         self.fixed_size = next((n for n in sizes if isinstance(n, int)), None)
         self.windowed = hasattr(self.X, "window")
@@ -140,21 +152,6 @@ def _array(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return np.asarray(values)
     return values.to_numpy() if hasattr(values, "to_numpy") else values
-
-
-def _common_length(parts: dict[str, Any]) -> int:
-    for name, part in parts.items():
-        if not hasattr(part, "__len__") or getattr(part, "shape", None) == ():
-            raise InputError(
-                f"The model's input {name!r} needs an array with one row per sample; got "
-                f"{type(part).__name__}."
-            )
-    lengths = {len(part) for part in parts.values()}
-    if len(lengths) > 1:
-        raise InputError(
-            "The arrays for the model's inputs differ in length; pass one row per sample in each."
-        )
-    return lengths.pop()
 
 
 def _cast(spec: Any, values: Any) -> Array:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -255,11 +256,20 @@ def _resize_and_crop(
     asks = kind != "" or config.get("size") is not None
     if not flag(config, "do_resize", asks):
         return None, crop
-    resize = _size(config, _is_square(config, processor, kind, crops))
+    square = processor.square  # whether a size of one number is that of both sides
+    if config.get("default_to_square") is not None:
+        square = flag(config, "default_to_square", None)
+    elif kind == "" and not crops:
+        square = True  # the library's rule for a processor without its own
+    resize = _size(config, square)
     if kind == "levit" and isinstance(resize, int):
         resize = int((256 / 224) * resize)
-    if kind == "poolformer":
-        resize = _enlarged(resize, number(config, "crop_pct", 0.9))
+    if kind == "poolformer":  # the crop takes a share of the size
+        share = number(config, "crop_pct", 0.9)
+        if isinstance(resize, int):
+            return int(resize / share), crop
+        height, width = (int(length / share) for length in resize)
+        return height if resize[0] == resize[1] else (height, width), crop
     if kind != "convnext":
         return resize, crop
     if crops or not isinstance(resize, int):
@@ -267,15 +277,6 @@ def _resize_and_crop(
     if resize >= 384:
         return (resize, resize), None
     return int(resize / number(config, "crop_pct", 224 / 256)), (resize, resize)
-
-
-def _is_square(config: Config, processor: _Processor, kind: str, crops: bool) -> bool | None:
-    """Whether a size of one number is that of both sides; None if that is unknown."""
-    if config.get("default_to_square") is not None:
-        return flag(config, "default_to_square", None)
-    if kind == "" and not crops:
-        return True  # the library's rule for a processor without its own
-    return processor.square
 
 
 def _size(config: Config, square: bool | None) -> Size:
@@ -307,14 +308,6 @@ def _both_sides(size: Any, key: str) -> tuple[int, int]:
     if isinstance(size, list) and len(size) == 2:
         return side(size[0], key), side(size[1], key)
     return (side(size, key),) * 2
-
-
-def _enlarged(resize: Size, share: float) -> Size:
-    """The size that a crop takes a share of."""
-    if isinstance(resize, int):
-        return int(resize / share)
-    height, width = (int(length / share) for length in resize)
-    return height if resize[0] == resize[1] else (height, width)
 
 
 def _mean_and_std(
@@ -427,19 +420,13 @@ def steps_beside(model: FrozenModel) -> Iterator[Steps]:
     for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():
             yield read_image_config(folder / _HUGGING_FACE)
-        if _is_timms(folder / _TIMM):
+        config: Any = None
+        with suppress(OSError, ValueError, RecursionError):  # most describe only a network
+            config = json.loads((folder / _TIMM).read_text(encoding="utf-8"))
+        if isinstance(config, dict) and is_timm_config(config):
             yield read_image_config(folder / _TIMM)
     if PREPROCESSING in model.metadata and model.inputs[0].columns is None:
         yield _recorded(model.metadata[PREPROCESSING])
-
-
-def _is_timms(path: Path) -> bool:
-    """Whether a ``config.json`` is timm's; most describe a network and say nothing of images."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(config, dict) and is_timm_config(config)
 
 
 def _recorded(text: str) -> Steps:
@@ -649,7 +636,13 @@ class ImagePreprocessing:
                 differs = f"{first.source}, not {other.source}, which differs"
                 first = replace(first, source=differs)
         by_file = steps and not given.keys() & {"resize", "crop"}
-        first._check_fits(guess.resize, steps[0].source if by_file else None)
+        mine, size = first.crop or first.resize, guess.resize
+        if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
+            raise InputError(
+                f"Images would have {mine[0]} x {mine[1]} pixels"
+                f"{f', {steps[0].source}' if by_file else ''}, but the model needs {size[0]} x "
+                f"{size[1]}; set --resize and --crop."
+            )
         return first
 
     def _with(self, read: Steps | None, by_hand: dict[str, Any]) -> ImagePreprocessing:
@@ -670,15 +663,6 @@ class ImagePreprocessing:
         except (TypeError, ValueError) as error:
             said_so = f"The image preprocessing, {source}, is not usable"
             raise InputError(f"{said_so}: {error}") from error
-
-    def _check_fits(self, size: int | tuple[int, int] | None, file: str | None) -> None:
-        """Raise an error for steps whose result has another size than the model's input."""
-        mine = self.crop or self.resize
-        if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
-            raise InputError(
-                f"Images would have {mine[0]} x {mine[1]} pixels{f', {file}' if file else ''}, but "
-                f"the model needs {size[0]} x {size[1]}; set --resize and --crop."
-            )
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """Turn an image into an array of shape (C, H, W) or (H, W, C)."""
@@ -736,7 +720,8 @@ class ImagePreprocessing:
                 words.append(f"resized to {self.resize[0]} x {self.resize[1]} ({name})")
         if self.crop is not None:
             words.append(f"centre crop {self.crop[0]} x {self.crop[1]}")
-        words.append(f"values {_factor(self.scale)}")
+        factor = f"/ {1 / self.scale:.6g}" if self.scale < 1 else f"x {self.scale:.6g}"
+        words.append(f"values {'0 to 255 as they are' if self.scale == 1 else factor}")
         if any(self.mean):
             words.append(f"minus {_numbers(self.mean)}")
         if any(value != 1 for value in self.std):
@@ -760,12 +745,6 @@ def _differ(one: ImagePreprocessing, two: ImagePreprocessing) -> bool:
         if not np.allclose(a.pop(name), b.pop(name)):
             return True
     return a != b
-
-
-def _factor(scale: float) -> str:
-    if scale == 1:
-        return "0 to 255 as they are"
-    return f"/ {1 / scale:.6g}" if scale < 1 else f"x {scale:.6g}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

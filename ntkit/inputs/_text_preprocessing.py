@@ -156,20 +156,29 @@ class TextPreprocessing:
                 "token types and positions. Leave out --tokenizer."
             )
         beside = folders_of(model.path)
-        file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
+        file = _found(beside, _TOKENIZER)
+        if tokenizer is not None:
+            file = Path(tokenizer)
+            file = file / _TOKENIZER if file.is_dir() else file
+            if not file.is_file():
+                raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
         if inputs is None or file is None:
             return None
-        ids, mask, types, positions = inputs
+        ids, mask, types, places = inputs
         saved, settings = _read_json(file), _read_json(file.with_name(_SETTINGS))
         config = _read_json(_found([*beside, file.parent], "config.json"))
         padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
         fixed = ids.shape[1] if ids.shape is not None else None
         fixed = fixed if isinstance(fixed, int) else None
         filled = _section(padding, "strategy").get("Fixed") if mask is None else None
+        positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
+        if positions is not None and config.get("model_type") in _ROBERTAS:
+            padding_id = config.get("pad_token_id")
+            positions = _limit(positions - (padding_id if isinstance(padding_id, int) else 1) - 1)
         limits = {
             f"as {file.name} says": _limit(truncation.get("max_length")),
             f"as {_SETTINGS} says": _limit(settings.get("model_max_length")),
-            "as config.json says": _n_positions(config),
+            "as config.json says": positions,
             "as the model's input says": fixed,
         }
         known = {source: n for source, n in limits.items() if n is not None}
@@ -190,7 +199,7 @@ class TextPreprocessing:
             ids=ids.name,
             mask=mask.name if mask else None,
             types=types.name if types else None,
-            positions=positions.name if positions else None,
+            positions=places.name if places else None,
             dtype=ids.dtype,
             source=_GIVEN if by_user else source,
         )
@@ -312,14 +321,6 @@ def _found(folders: Sequence[Path], name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _tokenizer_file(path: str | Path) -> Path:
-    path = Path(path)
-    file = path / _TOKENIZER if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
-    return file
-
-
 def _read_json(path: Path | None) -> dict[str, Any]:
     """Content of a file; empty if there is no file."""
     if path is None or not path.is_file():
@@ -341,14 +342,6 @@ def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
 def _limit(number: Any) -> int | None:
     fits = isinstance(number, int | float) and 0 < number < _NO_LIMIT
     return int(number) if fits else None
-
-
-def _n_positions(config: dict[str, Any]) -> int | None:
-    positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
-    if positions is None or config.get("model_type") not in _ROBERTAS:
-        return positions
-    padding = config.get("pad_token_id")
-    return _limit(positions - (padding if isinstance(padding, int) else 1) - 1)
 
 
 def _side(*sides: Any) -> Side:

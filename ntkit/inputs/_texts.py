@@ -138,11 +138,59 @@ class Texts:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return _load_tokenizer(self.preprocessing, self.paired)
+        steps = self.preprocessing
+        try:
+            tokenizers = importlib.import_module("tokenizers")
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"Texts need the package tokenizers; install it with: {install_extra('text')}"
+            ) from error
+        if not steps.tokenizer_path.is_file():
+            raise InputError(
+                f"The tokenizer {steps.tokenizer} does not exist; pass another one with "
+                "--tokenizer."
+            )
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(steps.tokenizer_path))
+        except Exception as error:  # the library has no error class of its own
+            raise InputError(
+                f"{steps.tokenizer} is not a usable tokenizer.json: {error}; save it again with "
+                "the installed version of tokenizers or an older one."
+            ) from error
+        special = tokenizer.num_special_tokens_to_add(self.paired)
+        if steps.max_length <= special:
+            what = "a pair of texts" if self.paired else "a text"
+            raise InputError(
+                f"max_length={steps.max_length} is too short for {what} and the tokenizer's "
+                f"{special} special tokens; raise it with --max-length."
+            )
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(
+            steps.max_length, strategy="longest_first", direction=steps.truncation
+        )
+        return tokenizer
 
     @cached_property
     def _pad_id(self) -> int:
-        return _pad_id(self._tokenizer, self.preprocessing)
+        steps = self.preprocessing
+        if steps.pad_token is not None:
+            known = self._tokenizer.token_to_id(steps.pad_token)
+            if known is None:
+                raise InputError(
+                    f"The padding token {steps.pad_token!r} is not in {steps.tokenizer}; name one "
+                    "of its tokens."
+                )
+            return int(known)
+        for token in (saved_pad_token(steps.tokenizer_path), *_USUAL_PADDING):
+            known = self._tokenizer.token_to_id(token) if token is not None else None
+            if known is not None:
+                return int(known)
+        if steps.mask is None:
+            raise InputError(
+                f"{steps.tokenizer} names no padding token, and the model has no attention mask; "
+                'name the token as "pad_token" in tokenizer_config.json.'
+            )
+        return 0  # the model ignores it
 
     def _encoded(self, texts: Sequence[Any]) -> TextWindow | PlainWindow:
         if self.preprocessing.tokenizer is None:
@@ -150,7 +198,11 @@ class Texts:
             return PlainWindow(np.asarray([*map(len, texts)], np.int64), texts, self.preprocessing)
         ids, types, lengths = list[Array](), list[Array](), list[int]()
         for start in range(0, len(texts), _AT_ONCE):
-            for encoding in self._encodings(texts[start : start + _AT_ONCE]):
+            some = texts[start : start + _AT_ONCE]
+            _refuse_broken(chain.from_iterable(some) if self.paired else some)
+            # The fast way gives both texts of a pair type 0 without a post-processor.
+            encode = "encode_batch" if self.paired else "encode_batch_fast"
+            for encoding in getattr(self._tokenizer, encode)(some):
                 ids.append(np.asarray(encoding.ids, np.int64))
                 lengths.append(len(encoding.ids))
                 if self.preprocessing.types is not None:
@@ -163,12 +215,6 @@ class Texts:
             self._pad_id,
             self.preprocessing,
         )
-
-    def _encodings(self, texts: Sequence[Any]) -> Any:
-        _refuse_broken(chain.from_iterable(texts) if self.paired else texts)
-        if self.paired:  # the fast way gives both texts type 0 without a post-processor
-            return self._tokenizer.encode_batch(texts)
-        return self._tokenizer.encode_batch_fast(texts)
 
 
 @dataclass(frozen=True)
@@ -228,59 +274,6 @@ def _checked(texts: Iterable[Any]) -> list[str]:
         if not isinstance(text, str):
             raise InputError(f"Sample {i} is {text!r}, not a text.")
     return checked
-
-
-def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
-    try:
-        tokenizers = importlib.import_module("tokenizers")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Texts need the package tokenizers; install it with: {install_extra('text')}"
-        ) from error
-    if not steps.tokenizer_path.is_file():
-        raise InputError(
-            f"The tokenizer {steps.tokenizer} does not exist; pass another one with --tokenizer."
-        )
-    try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(steps.tokenizer_path))
-    except Exception as error:  # the library has no error class of its own
-        raise InputError(
-            f"{steps.tokenizer} is not a usable tokenizer.json: {error}; save it again with the "
-            "installed version of tokenizers or an older one."
-        ) from error
-    special = tokenizer.num_special_tokens_to_add(paired)
-    if steps.max_length <= special:
-        what = "a pair of texts" if paired else "a text"
-        raise InputError(
-            f"max_length={steps.max_length} is too short for {what} and the tokenizer's {special} "
-            "special tokens; raise it with --max-length."
-        )
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(
-        steps.max_length, strategy="longest_first", direction=steps.truncation
-    )
-    return tokenizer
-
-
-def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
-    if steps.pad_token is not None:
-        known = tokenizer.token_to_id(steps.pad_token)
-        if known is None:
-            raise InputError(
-                f"The padding token {steps.pad_token!r} is not in {steps.tokenizer}; name one of "
-                "its tokens."
-            )
-        return int(known)
-    for token in (saved_pad_token(steps.tokenizer_path), *_USUAL_PADDING):
-        known = tokenizer.token_to_id(token) if token is not None else None
-        if known is not None:
-            return int(known)
-    if steps.mask is None:
-        raise InputError(
-            f"{steps.tokenizer} names no padding token, and the model has no attention mask; name "
-            'the token as "pad_token" in tokenizer_config.json.'
-        )
-    return 0  # the model ignores it
 
 
 def _refuse_broken(texts: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
 from ntkit.model import TensorInfo
 from ntkit.samples._samples import ReadTable, Samples, as_classes
-from ntkit.samples._table import Table, is_aside
+from ntkit.samples._table import Table, is_aside, is_empty
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # if more than half of the labels are distinct, they are not classes
@@ -57,7 +57,10 @@ def samples_from_table(
     names, source, more = tuple[str, ...](), "", list[str]()
     steps: dict[str, Any] = {"input": "as it is"}
     preprocessing = TextPreprocessing.for_strings(inputs) or preprocessing
-    if _by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
+    # A model reads a table by the names of columns if it has several inputs, or strings.
+    by_name = len(inputs) > 1 or any(info.dtype == "string" for info in inputs)
+    by_name = by_name and all(map(_is_of_columns, inputs))
+    if by_name and not isinstance(preprocessing, TextPreprocessing):
         X, used, more = _one_input_a_column(table, columns, inputs)
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
         X, used = _texts(table, columns, preprocessing)
@@ -84,7 +87,8 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
-        if table.is_empty(columns.label):
+        values = table.columns.get(columns.label)
+        if values is not None and values.ndim == 1 and all(map(is_empty, values)):
             return None, [f"{table.path}: the column {columns.label!r} is empty: no labels."]
     table.column(columns.label, "--label-column")
     labels = table.labels(columns.label, "label")
@@ -95,14 +99,9 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
             f"{len(labels)} rows, so it does not contain classes; name another column with "
             "--label-column."
         )
-    return as_classes(_without_zeros(labels)), []
-
-
-def _without_zeros(labels: Array) -> Array:
-    """Whole numbers that a program wrote as 0.0 and 1.0, in a file without types."""
-    if labels.dtype.kind != "U" or not all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
-        return labels
-    return np.asarray([label.split(".")[0] for label in labels])
+    if labels.dtype.kind == "U" and all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
+        labels = np.asarray([t.split(".")[0] for t in labels])  # 0.0 and 1.0, without types
+    return as_classes(labels), []
 
 
 def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, tuple[str, ...]]:
@@ -145,19 +144,12 @@ def _text_column_of(table: Table, columns: Columns) -> str:
     )
 
 
-def _by_name(inputs: Sequence[TensorInfo]) -> bool:
-    """Whether a model reads a table by column names: it has several inputs, or strings."""
-    several = len(inputs) > 1 or any(info.dtype == "string" for info in inputs)
-    return several and all(map(_is_of_columns, inputs))
-
-
 def _is_of_columns(info: TensorInfo) -> bool:
     """One number or text of each sample, or as many numbers as the input has; not token ids."""
     if info.shape is None or len(info.shape) not in (1, 2):
         return False
     width = info.shape[1] if len(info.shape) == 2 else 1
-    token_ids = info.dtype in ("int32", "int64") and width != 1
-    return isinstance(width, int) and not token_ids
+    return isinstance(width, int) and not (info.dtype in ("int32", "int64") and width != 1)
 
 
 def _one_input_a_column(
@@ -190,23 +182,19 @@ def _column_named(table: Table, name: str) -> str | None:
     """The column of a name, written as it is or in an exporter's spelling."""
     if name in table.columns:
         return name
-    alike = [column for column in table.columns if column and _spelt(column) == _spelt(name)]
+
+    def spelt(name: str) -> str:
+        return re.sub(r"\W", "_", name.strip().casefold())
+
+    alike = [column for column in table.columns if column and spelt(column) == spelt(name)]
     return alike[0] if len(alike) == 1 else None
-
-
-def _spelt(name: str) -> str:
-    return re.sub(r"\W", "_", name.strip().casefold())
 
 
 def _values(table: Table, name: str, info: TensorInfo) -> Array:
     if info.dtype == "string":
         values = table.strings(name)[:, None]
-    else:
-        missing = info.dtype in (
-            "float32",
-            "float16",
-            "double",
-        )  # the model may fill missing values
+    else:  # a model may fill missing values
+        missing = info.dtype in ("float32", "float16", "double")
         values = _exactly(table, [name], info, may_be_missing=missing)
     width = info.shape[1] if info.shape is not None and len(info.shape) == 2 else 1
     if isinstance(width, int) and width != values.shape[1]:
@@ -231,7 +219,10 @@ def _exactly(
 def _matrix(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo]
 ) -> tuple[Array, tuple[str, ...], str, list[str]]:
-    width = _width(inputs)
+    width = None  # of the only input, unless it is open
+    shape = inputs[0].shape if len(inputs) == 1 else None
+    if shape is not None and len(shape) > 1 and all(isinstance(n, int) for n in shape[1:]):
+        width = prod(shape[1:])  # type: ignore[arg-type]
     of_model = inputs[0].columns if len(inputs) == 1 else None
     source = "as the table has them; the model names none"
     if columns.inputs is not None:
@@ -245,7 +236,14 @@ def _matrix(
             )
         _check_width(table, names, width)
     elif of_model is not None:
-        names, source = _of_model(table, of_model), "as the model's metadata say"
+        missing = [name for name in of_model if name not in table.columns]
+        if missing:
+            raise InputError(
+                f"{table.path} lacks {_quoted(missing)}, which the model needs; it has "
+                f"{_quoted([*table.columns])}. Add the missing columns, or list your own names "
+                f"for {_quoted(of_model)}, in this order, with --columns."
+            )
+        names, source = [*of_model], "as the model's metadata say"
         _check_width(table, names, width)
     else:
         names = _chosen(table, columns, width)
@@ -262,26 +260,6 @@ def _matrix(
             notes.append(f"{what}, since the model has {width} columns.")
     info = inputs[0] if len(inputs) == 1 else None
     return _exactly(table, names, info), tuple(names), source, notes
-
-
-def _of_model(table: Table, names: Sequence[str]) -> list[str]:
-    """The model's columns when its head was trained, in their order."""
-    missing = [name for name in names if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{table.path} lacks {_quoted(missing)}, which the model needs; it has "
-            f"{_quoted([*table.columns])}. Add the missing columns, or list your own names for "
-            f"{_quoted(names)}, in this order, with --columns."
-        )
-    return [*names]
-
-
-def _width(inputs: Sequence[TensorInfo]) -> int | None:
-    """Width of the model's only input; None if there are several, or the width is open."""
-    if len(inputs) != 1 or inputs[0].shape is None or len(inputs[0].shape) < 2:
-        return None
-    sides = inputs[0].shape[1:]
-    return prod(sides) if all(isinstance(side, int) for side in sides) else None  # type: ignore[arg-type]
 
 
 def _chosen(table: Table, columns: Columns, width: int | None) -> list[str]:

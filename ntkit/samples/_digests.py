@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,38 +64,24 @@ def combined(sums: Iterable[str]) -> str:
 
 def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
     if isinstance(X, Mapping):
-        return _of_several(X, start, stop)
+        names = sorted(X)
+        columns = (_digests_of(X[name], start, stop) for name in names)
+        head = [b"inputs", *map(str.encode, names)]
+        return (_hashed(*head, *row) for row in zip(*columns, strict=True))
     if hasattr(X, "paths"):
         return iter(X.digests(start, stop))
-    if hasattr(X, "texts"):
-        return (_of_text(text) for text in X.texts[start:stop])
+    if hasattr(X, "texts"):  # single texts, or pairs
+        parts = ([text] if isinstance(text, str) else text for text in X.texts[start:stop])
+        return (_hashed(b"text", *(p.encode("utf-8", "surrogatepass") for p in t)) for t in parts)
     if hasattr(X, "to_numpy"):  # a DataFrame
         X = X.to_numpy()
     if isinstance(X, list | tuple):
         X = np.asarray(X)
     if isinstance(X, np.ndarray):
-        return _of_array(X, start, stop)
+        step = max(1, _CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
+        cuts = range(start, stop, step)
+        return chain.from_iterable(_of_rows(X[at : min(at + step, stop)]) for at in cuts)
     return _of_sequence(X, start, stop)
-
-
-def _of_several(X: Mapping[str, Any], start: int, stop: int) -> Iterator[bytes]:
-    names = sorted(X)
-    columns = [_digests_of(X[name], start, stop) for name in names]
-    for row in zip(*columns, strict=True):
-        yield _hashed(b"inputs", *map(str.encode, names), *row)
-
-
-def _of_text(text: Any) -> bytes:
-    """A text, or a pair of texts."""
-    parts = [text] if isinstance(text, str) else text
-    return _hashed(b"text", *(part.encode("utf-8", "surrogatepass") for part in parts))
-
-
-def _of_array(X: Array, start: int, stop: int) -> Iterator[bytes]:
-    row_bytes = max(1, X.itemsize * int(np.prod(X.shape[1:])))
-    step = max(1, _CHUNK // row_bytes)
-    for begin in range(start, stop, step):
-        yield from _of_rows(X[begin : min(begin + step, stop)])
 
 
 def _of_rows(rows: Array) -> Iterator[bytes]:

@@ -68,8 +68,13 @@ class Metadata:
                 "one with facts about the samples."
             )
         if len(named) == len(sets) and (key is not None or chosen in columns):
-            if key is not None:
-                _check_distinct(named, key)
+            for each in named if key is not None else ():
+                twice = next((name for name, n in Counter(each).items() if n > 1), None)
+                if twice is not None:
+                    raise InputError(
+                        f"Two samples have the name {twice!r} in the column {key!r}; name another "
+                        "column with --id-column (key= in Python)."
+                    )
             rows = matching_rows(look, *named, key=chosen, where=name)
             return cls(
                 joined(look, rows, chosen),
@@ -119,13 +124,3 @@ def _columns(source: Any) -> dict[str, Array]:
         table = read_table(path, None, KEYS)
         return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
     return columns_of(source)
-
-
-def _check_distinct(sets: Sequence[Sequence[str]], key: str) -> None:
-    for names in sets:
-        twice = next((name for name, n in Counter(names).items() if n > 1), None)
-        if twice is not None:
-            raise InputError(
-                f"Two samples have the name {twice!r} in the column {key!r}; name another column "
-                "with --id-column (key= in Python)."
-            )

@@ -151,7 +151,13 @@ def read_samples(
     if not path.is_dir():
         samples = _from_file(path, preprocessing, inputs, asked, delimiter)
     elif StoredEmbeddings.is_store(path):
-        samples = _from_store(path)
+        store = StoredEmbeddings.open(path)
+        made: dict[str, Any] = {
+            "embedded": True,
+            "ids": store.ids,
+            "origin": origin_of(store.manifest),
+        }
+        samples = Samples(store.X, store.y, store.groups, **made)
     elif (path / "X.npy").exists():
         samples = samples_from_npy(path / "X.npy", asked.labels_required)
     else:
@@ -197,18 +203,6 @@ def _from_file(
     raise InputError(
         f"{path} is not samples; pass an image folder, .npz, X.npy with y.npy, "
         f"{', '.join(TABLES)}, or an embedding store."
-    )
-
-
-def _from_store(path: Path) -> Samples:
-    store = StoredEmbeddings.open(path)
-    return Samples(
-        store.X,
-        store.y,
-        store.groups,
-        embedded=True,
-        ids=store.ids,
-        origin=origin_of(store.manifest),
     )
 
 
@@ -361,9 +355,14 @@ def samples_from_image_folder(
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; pass its image preprocessing.")
     files, labels, notes = _images_and_classes(path, columns.labels_required)
-    skipped = tuple(f for f in files if not _decodes(f)) if skip_bad else ()
-    dropped = set(skipped)
-    kept = [i for i, f in enumerate(files) if f not in dropped]
+    skipped, kept = list[Path](), list[int]()
+    for i, file in enumerate(files):
+        try:
+            if skip_bad:
+                decode(file)
+            kept.append(i)
+        except InputError:
+            skipped.append(file)
     if not kept:
         raise InputError(
             f"None of the {len(files)} images in {path} can be decoded; check the files."
@@ -375,7 +374,7 @@ def samples_from_image_folder(
         None if classes is None else as_classes(classes),
         _groups_of(path, names, columns.group, delimiter),
         preprocessing=preprocessing.as_dict(),
-        skipped=skipped,
+        skipped=tuple(skipped),
         ids=np.asarray([_as_text(name) for name in names]),
         notes=notes,
     )
@@ -432,14 +431,6 @@ def _images_in(folder: Path) -> list[Path]:
 def _as_text(name: str) -> str:
     """A file name as valid text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _decodes(path: Path) -> bool:
-    try:
-        decode(path)
-    except InputError:
-        return False
-    return True
 
 
 def _groups_of(

@@ -254,19 +254,24 @@ class Samples:
             texts = [t if isinstance(t, str) else "\n\n".join(t) for t in self.X.texts]
             return Inputs(texts=texts, table=self._table(besides=True), ids=ids)
         if hasattr(self.X, "seen") and not getattr(self.X, "measurable", False):  # copies
-            return Inputs(images=Images(len(self), self._seen), ids=ids)
+
+            def seen(i: int) -> Array:
+                pixels: Array = np.clip(np.rint(self.X.seen(i)), 0, 255).astype(np.uint8)
+                return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+            return Inputs(images=Images(len(self), seen), ids=ids)
         if self.kind == "images":
             return Inputs(images=images_in_files(self.X.paths), ids=ids)
         if self.table is not None:
             return Inputs(table=self._table(), ids=ids)
         images = None if self.embedded else images_in_array(self.X)
-        table = self._named_inputs() if images is None else None
+        table: dict[str, Array] | None = None
+        if self.kind == "inputs":
+            plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in self.X.items()}
+            table = {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
+        elif self.kind == "columns":
+            table = dict(zip(self.columns, self.X.T, strict=True))
         return Inputs(images=images, table=table, ids=ids)
-
-    def _seen(self, i: int) -> Array:
-        """A changed image as people see it, in whole numbers."""
-        pixels: Array = np.clip(np.rint(self.X.seen(i)), 0, 255).astype(np.uint8)
-        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
         """Columns of single values of the table, without labels, and optionally without inputs."""
@@ -275,12 +280,6 @@ class Samples:
         left = {*self.table.labels, *(self.table.inputs if besides else ())}
         columns = self.table.columns.items()
         return {n: v for n, v in columns if v.ndim == 1 and n not in left} or None
-
-    def _named_inputs(self) -> dict[str, Array] | None:
-        if self.kind == "inputs":
-            plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in self.X.items()}
-            return {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
-        return dict(zip(self.columns, self.X.T, strict=True)) if self.kind == "columns" else None
 
     # -- match with a model ----------------------------------------------------------------
 
@@ -391,14 +390,11 @@ def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
             beside = (folder / name for folder in folders_of(one.path) for name in _BESIDE)
             paths += [*one.files, *(file for file in beside if file.exists())]
         elif one is not None:
-            arrays = [*arrays_of(one.X), one.y]
-            paths += [*one.sources, *(p for X in arrays for p in _of_array(X, one.sources))]
+            paths += one.sources
+            for X in (*arrays_of(one.X), one.y):
+                tokenizer = getattr(getattr(X, "preprocessing", None), "tokenizer", None)
+                files = (tokenizer, getattr(X, "filename", None))  # the latter of a memory map
+                paths += [Path(file) for file in files if isinstance(file, str | Path)]
+                pictures = () if one.sources else getattr(X, "paths", ())
+                paths += [Path(path).parent for path in pictures]
     return [*dict.fromkeys(paths)]
-
-
-def _of_array(X: Any, known: tuple[Path, ...] = ()) -> list[Path]:
-    tokenizer = getattr(getattr(X, "preprocessing", None), "tokenizer", None)
-    mapped = getattr(X, "filename", None)  # of a memory map
-    files = [Path(file) for file in (tokenizer, mapped) if isinstance(file, str | Path)]
-    pictures = () if known else getattr(X, "paths", ())
-    return [*files, *{Path(path).parent: None for path in pictures}]

@@ -152,15 +152,18 @@ def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> Non
     """Raise an error for embeddings or a head of another model, tensor or preprocessing."""
     # A model that ntkit wrote from the recorded one, with only the head changed, has the same
     # embeddings.
-    recorded = (origin or {}).get("model")
-    if recorded is not None and not _is_of(recorded, model):
+    recorded, source = (origin or {}).get("model"), model.metadata.get(_KEYS["model"])
+    known = model.path is not None or source is not None  # a model in memory has no file name
+    if recorded is not None and known and recorded not in (source, model.sha256()):
         raise InputError(
             f"{name} was made with another model (sha256 {_short(recorded)}) than {_name(model)} "
             f"(sha256 {_short(model.sha256())}); use the original model, or make it again with "
             "this one."
         )
-    tensor, now = (origin or {}).get("tensor"), _tensor(model)
-    if tensor is not None and now is not None and tensor != now:
+    tensor, now = (origin or {}).get("tensor"), model.embedding.name
+    if now in {each.name for each in model.inputs}:  # a head alone names the tensor in its model
+        now = model.metadata.get(_KEYS["tensor"], "")
+    if tensor is not None and now and tensor != now:
         raise InputError(
             f"{name} was made from the tensor {tensor!r}, but the embedding of {_name(model)} is "
             f"{now!r}; name the tensor with --embedding (embedding=), or make it again."
@@ -198,20 +201,6 @@ def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | N
             )
 
 
-def _is_of(recorded: str, model: FrozenModel) -> bool:
-    source = model.metadata.get(_KEYS["model"])
-    if model.path is None and source is None:
-        return True  # a model in memory has no file name
-    return recorded in (source, model.sha256())
-
-
-def _tensor(model: FrozenModel) -> str | None:
-    """Name of the embedding; a head alone names the tensor in its model."""
-    if model.embedding.name in {tensor.name for tensor in model.inputs}:
-        return model.metadata.get(_KEYS["tensor"])
-    return model.embedding.name
-
-
 def _plain(preprocessing: Any) -> dict[str, Any]:
     """The preprocessing as JSON; empty for arrays, whose preprocessing is unknown."""
     if not isinstance(preprocessing, Mapping) or "input" in preprocessing:
@@ -247,9 +236,7 @@ class StoredEmbeddings:
             self.groups = np.array(_mapped(groups)) if groups.exists() else None
             self.ids = _mapped(ids) if ids.exists() else None
             self.head = None
-            if (
-                head.exists()
-            ):  # if NumPy opened the file itself, it would leave a broken archive open
+            if head.exists():  # NumPy would leave a broken archive open
                 with head.open("rb") as file, np.load(file) as parts:
                     self.head = LinearHead(**parts)
         except _UNREADABLE as error:

@@ -120,7 +120,7 @@ class Table:
             numbers = numbers.astype(dtype)
         bad = ~np.isfinite(numbers)
         if bad.any() and may_be_missing:
-            bad[bad] = [not _is_empty(value) for value in values[bad]]
+            bad[bad] = [not is_empty(value) for value in values[bad]]
         if bad.any():
             i = int(np.argmax(bad))
             fix = "leave the column out, or if it is the label, name it with --label-column"
@@ -191,7 +191,13 @@ class Table:
         texts = np.asarray([isinstance(value, str) for value in values])
         if texts.all():
             return np.asarray(values.tolist())
-        whole = np.asarray([_is_whole(value) for value in values])
+
+        def is_whole(value: Any) -> bool:
+            if isinstance(value, float | np.floating):
+                return float(value).is_integer() and abs(float(value)) < 2**53
+            return isinstance(value, int | np.integer | np.bool_) and abs(int(value)) < 2**63
+
+        whole = np.asarray([is_whole(value) for value in values])
         if whole.all():
             return np.asarray([int(value) for value in values], dtype=np.int64)
         i = int(np.argmin(texts if texts.any() else whole))
@@ -201,18 +207,13 @@ class Table:
             "them the same way."
         )
 
-    def is_empty(self, name: str) -> bool:
-        """Whether a column exists and is empty."""
-        values = self.columns.get(name)
-        return values is not None and values.ndim == 1 and all(map(_is_empty, values))
-
     def _refuse_missing(self, values: Array, name: str, what: str) -> None:
         if values.ndim > 1:
             raise InputError(
                 f"{self.path}: the column {name!r} contains lists, but a {what} must be a whole "
                 f"number or a text; name another column with --{what}-column."
             )
-        missing = [i for i, value in enumerate(values) if _is_empty(value)]
+        missing = [i for i, value in enumerate(values) if is_empty(value)]
         if not missing:
             return
         other = f"name another column with --{what}-column"
@@ -240,7 +241,8 @@ def objects(values: Sequence[Any]) -> Array:
     return np.fromiter(iter(values), dtype=object, count=len(values))
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
+    """Whether a cell has no value."""
     missing = value is None or (isinstance(value, float | np.floating) and value != value)
     return missing or (isinstance(value, str) and not value)
 
@@ -252,16 +254,10 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _is_whole(value: Any) -> bool:
-    if isinstance(value, float | np.floating):
-        return float(value).is_integer() and abs(float(value)) < 2**53
-    return isinstance(value, int | np.integer | np.bool_) and -(2**63) <= int(value) < 2**63
-
-
 def _holds_text(values: Array) -> bool:
     if values.dtype != object:
         return False
-    cells = [value for value in values if not _is_empty(value)]
+    cells = [value for value in values if not is_empty(value)]
     if not all(isinstance(value, str) for value in cells):
         return False
     return any(
@@ -322,9 +318,9 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                     cells.append(record)
                     rows.append(row)
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}, line {_line_not_in_utf8(path)} is not UTF-8; save the table as UTF-8."
-        ) from error
+        lines = path.read_bytes().split(b"\n")
+        line = next(n for n, t in enumerate(lines, 1) if t.decode(errors="ignore").encode() != t)
+        raise InputError(f"{path}, line {line} is not UTF-8; save the table as UTF-8.") from error
     except csv.Error as error:
         raise InputError(
             f"{path} is not a readable table: {error} (line {reader.line_num if reader else 1}); "
@@ -371,17 +367,6 @@ def _ragged(path: Path, row: int, have: int, header: list[str], delimiter: str) 
             f"that contains {delimiter!r}."
         )
     return f"{path}, row {row} has {have} cells, but there are {want} columns; fill the row."
-
-
-def _line_not_in_utf8(path: Path) -> int:
-    number = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                break
-    return number
 
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")

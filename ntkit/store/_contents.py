@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Generator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from ntkit.samples import (
 from ntkit.store._fill import StoreContents, read_rows
 
 _CHUNK = 8 << 20  # bytes read at once
+_ROWS = 4096  # labels hashed at once
 _SAME = (*(name for name in IDENTITY if name != "part"), "run")
 
 
@@ -58,10 +59,15 @@ def joined(stores: Sequence[Any]) -> StoreContents:
     sums = [part.manifest.get("contents") for part in parts]
     contents = None if None in sums else combined(sums)
     position = ("first_row", "rows", "finished_rows", "shape", "stored_dtype")
+    files = {
+        f"{name}.npy": np.concatenate([getattr(part, attribute) for part in parts])
+        for name, attribute in (("labels", "y"), ("groups", "groups"), ("ids", "ids"))
+        if getattr(parts[0], attribute) is not None
+    } | _head_file(parts[0].head)
     return StoreContents(
         identity={name: whole[name] for name in IDENTITY},
         facts={k: v for k, v in whole.items() if k not in (*identifying, *position)},
-        files=lambda *_: _files(parts),
+        files=lambda *_: files,
         settings=lambda: dict(whole["run"]),
         row_range=lambda _: (0, whole["total_rows"]),
         batches=lambda start, stop, run: _stream(parts, start, run["window"]),
@@ -72,73 +78,56 @@ def joined(stores: Sequence[Any]) -> StoreContents:
 
 
 def _checked(stores: Sequence[Any]) -> Sequence[Any]:
+    """The stores, unless they are not all the parts of one whole, made alike."""
     if not stores:
         raise InputError("There are no parts to merge; name their folders.")
-    seen: dict[int, Path] = {}
+    first, seen = stores[0], dict[int, Any]()
     for store in stores:
         if store.manifest["part"] is None:
             raise InputError(f"{store.path} is a whole store, not a part; leave it out.")
-        _check_alike(stores[0], store)
+        facts = _what_parts_share(first)
+        different = difference(facts, _what_parts_share(store), facts)
+        if different is not None:
+            field, one, other = different
+            raise InputError(
+                f"{first.path} and {store.path} are not parts of one store: they differ in {field} "
+                f"({one!r} and {other!r}). Embed one again with the settings of the other."
+            )
         i, n = store.manifest["part"]
         if i in seen:
-            raise InputError(f"{seen[i]} and {store.path} are both part {i} of {n}; leave one out.")
-        seen[i] = store.path
-    n = stores[0].manifest["part"][1]
+            raise InputError(
+                f"{seen[i].path} and {store.path} are both part {i} of {n}; leave one out."
+            )
+        seen[i] = store
     missing = [str(i) for i in range(1, n + 1) if i not in seen]
     if missing:
         raise InputError(
             f"{len(missing)} of {n} parts are missing: {listed(missing, 10)}; embed them, or name "
             "their folders too."
         )
-    _check_rows(stores)
+    done, total = 0, first.manifest["total_rows"]
+    for _, store in sorted(seen.items()):
+        begin = store.manifest["first_row"]
+        if begin != done:
+            raise InputError(
+                f"{store.path} begins at row {begin} instead of {done}; embed it again with "
+                "--force."
+            )
+        done += store.manifest["rows"]
+    if done != total:
+        raise InputError(f"The parts have {done} of {total} rows; embed them again with --force.")
     return stores
 
 
-def _check_alike(first: Any, second: Any) -> None:
-    facts = _what_parts_share(first)
-    different = difference(facts, _what_parts_share(second), facts)
-    if different is not None:
-        field, one, other = different
-        raise InputError(
-            f"{first.path} and {second.path} are not parts of one store: they differ in {field} "
-            f"({one!r} and {other!r}). Embed one again with the settings of the other."
-        )
-
-
 def _what_parts_share(store: Any) -> dict[str, Any]:
+    arrays = {"labels": store.y, "groups": store.groups, "ids": store.ids}
     return {
         **{name: store.manifest.get(name) for name in _SAME},
         "number of parts": store.manifest["part"][1],
         "number of neurons": store.X.shape[1],
         "precision": str(store.X.dtype),
-        "labels": None if store.y is None else str(store.y.dtype),
-        "groups": None if store.groups is None else str(store.groups.dtype),
-        "ids": None if store.ids is None else str(store.ids.dtype),
+        **{name: None if array is None else str(array.dtype) for name, array in arrays.items()},
     }
-
-
-def _check_rows(stores: Sequence[Any]) -> None:
-    done = 0
-    for store in sorted(stores, key=lambda store: store.manifest["part"][0]):
-        if store.manifest["first_row"] != done:
-            raise InputError(
-                f"{store.path} begins at row {store.manifest['first_row']} instead of {done}; "
-                "embed it again with --force."
-            )
-        done += store.manifest["rows"]
-    if done != stores[0].manifest["total_rows"]:
-        raise InputError(
-            f"The parts have {done} of {stores[0].manifest['total_rows']} rows; embed them again "
-            "with --force."
-        )
-
-
-def _files(parts: Sequence[Any]) -> dict[str, Any]:
-    files: dict[str, Any] = {}
-    for name, attribute in (("labels", "y"), ("groups", "groups"), ("ids", "ids")):
-        if getattr(parts[0], attribute) is not None:
-            files[f"{name}.npy"] = np.concatenate([getattr(part, attribute) for part in parts])
-    return {**files, **_head_file(parts[0].head)}
 
 
 def _head_file(head: LinearHead | None) -> dict[str, Any]:
@@ -149,43 +138,42 @@ def _head_file(head: LinearHead | None) -> dict[str, Any]:
 
 
 def _stream(parts: Sequence[Any], start: int, window: int) -> Generator[Array, None, None]:
+    """Rows of the parts: as many whole windows as fit into a chunk, or rows of one window."""
     for part in parts:
         first, stop = (part.manifest[key] for key in ("first_row", "rows"))
         stop += first
         while start < stop:
-            edge = min(_edge(start, part.X.strides[0], window), stop)
-            yield _read(part, start - first, edge - first)
+            edge = start + max(1, _CHUNK // part.X.strides[0])
+            edge = max(edge - edge % window, min(edge, start - start % window + window))
+            edge = min(edge, stop)
+            try:
+                rows = read_rows(part.path / EMBEDDINGS, start - first, edge - first)
+                if (rows.dtype, rows.shape) != (part.X.dtype, (edge - start, part.X.shape[1])):
+                    raise ValueError("another array")
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"{part.path} was changed while it was being merged ({error}); run the same "
+                    "command again."
+                ) from error
+            yield rows
             start = edge
-
-
-def _edge(start: int, row_bytes: int, window: int) -> int:
-    """Row at which reading stops: after this many whole windows, or rows of one window."""
-    edge = start + max(1, _CHUNK // row_bytes)
-    end_of_window = start - start % window + window
-    return max(edge - edge % window, min(edge, end_of_window))
-
-
-def _read(part: Any, start: int, stop: int) -> Array:
-    try:
-        rows = read_rows(part.path / EMBEDDINGS, start, stop)
-        if (rows.dtype, rows.shape) != (part.X.dtype, (stop - start, part.X.shape[1])):
-            raise ValueError("another array")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{part.path} was changed while it was being merged ({error}); run the same command "
-            "again."
-        ) from error
-    return rows
 
 
 def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> dict[str, Any]:
     """Contents of labels.npy, groups.npy, ids.npy and head.npz for a range of rows."""
-    files: dict[str, Any] = {}
     named = {"labels": samples.y, "groups": samples.groups, "ids": samples.ids}
-    for name, values in named.items():
-        if values is not None:
-            files[f"{name}.npy"] = _plain(values)[first : first + rows]
-    return {**files, **_head_file(_original_head(model, samples.y))}
+    files: dict[str, Any] = {
+        f"{name}.npy": _plain(values)[first : first + rows]
+        for name, values in named.items()
+        if values is not None
+    }
+    head = model.head
+    if samples.y is not None:
+        try:
+            head = model.matched_to(samples.y).head
+        except InputError:
+            head = None
+    return {**files, **_head_file(head)}
 
 
 def described(samples: Samples) -> str:
@@ -212,20 +200,16 @@ def fingerprint(samples: Samples, digests: Any = None) -> str:
 
 def skipped_names(samples: Samples) -> list[str]:
     """Names of the files left out, relative to the image folder if that is known."""
-    root = _root(samples)
+    root: Path | None = None
+    paths: Any = getattr(samples.X, "paths", ())
+    if samples.ids is not None and len(paths):
+        path, name = Path(paths[0]), PurePosixPath(str(samples.ids[0]))
+        root = Path(*path.parts[: len(path.parts) - len(name.parts)])
+        root = root if root / name == path else None
     return [
         (path.relative_to(root) if root and path.is_relative_to(root) else path).as_posix()
         for path in map(Path, samples.skipped)
     ]
-
-
-def _root(samples: Samples) -> Path | None:
-    paths: Any = getattr(samples.X, "paths", ())
-    if samples.ids is None or not len(paths):
-        return None
-    path, name = Path(paths[0]), PurePosixPath(str(samples.ids[0]))
-    root = Path(*path.parts[: len(path.parts) - len(name.parts)])
-    return root if root / name == path else None
 
 
 def _plain(labels: Any) -> Array:
@@ -236,28 +220,8 @@ def _plain(labels: Any) -> Array:
     return np.asarray(labels, labels.dtype.newbyteorder("="))
 
 
-def _original_head(model: FrozenModel, y: Array | None) -> LinearHead | None:
-    if y is None:
-        return model.head
-    try:
-        return model.matched_to(y).head
-    except InputError:
-        return None
-
-
-class Embedder(Protocol):
-    """Interface of an OnnxEmbedder for a store; that class belongs to a higher layer."""
-
-    @property
-    def frozen_model(self) -> FrozenModel:
-        """The model that it runs."""
-
-    def on(self, engine: str) -> Any:
-        """The computing object: the embedder itself, or Ray's actors."""
-
-
 def contents_of_samples(
-    embedder: Embedder,
+    embedder: Any,
     samples: Samples,
     *,
     part: tuple[int, int] | None,
@@ -272,6 +236,7 @@ def contents_of_samples(
     if dtype not in (None, "float16", "float32"):
         raise InputError(f"dtype must be float16 or float32, not {dtype!r}.")
     model, computing = embedder.frozen_model, embedder.on(engine)
+    itemsize = {"float16": 2, "float32": 4, "float64": 8}.get(dtype or model.embedding.dtype)
     identity = {
         "model": model.sha256(),
         "tensor": model.embedding.name,
@@ -305,14 +270,5 @@ def contents_of_samples(
         batches=batches,
         contents=contents,
         inputs=input_paths(model, samples),
-        row_bytes=_row_bytes(model, dtype),
+        row_bytes=None if None in (model.n_neurons, itemsize) else model.n_neurons * itemsize,
     )
-
-
-def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
-    """Size of an embedding on disk, if the model declares its width."""
-    itemsize = {"float16": 2, "float32": 4, "float64": 8}.get(dtype or model.embedding.dtype)
-    return None if model.n_neurons is None or itemsize is None else model.n_neurons * itemsize
-
-
-_ROWS = 4096  # read at once

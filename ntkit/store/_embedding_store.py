@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ntkit._doc import documented
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, StoredEmbeddings
-from ntkit.store._contents import Embedder, contents_of_samples, joined
+from ntkit.store._contents import contents_of_samples, joined
 from ntkit.store._fill import Progress, fill_store
 
 
@@ -56,7 +56,7 @@ class EmbeddingStore(StoredEmbeddings):
     def write(
         cls,
         path: str | Path,
-        embedder: Embedder,
+        embedder: Any,
         samples: Samples,
         *,
         part: tuple[int, int] | None = None,

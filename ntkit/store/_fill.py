@@ -183,7 +183,14 @@ def fill_store(
             with _disk(path):
                 _begin(path, manifest, job, rows)
         else:
-            _take_up(path, manifest, rows)
+            try:
+                rows.resume()
+                if [*(rows.shape or ())] != manifest.get("shape"):
+                    raise ValueError(f"{EMBEDDINGS} has the shape {rows.shape}")
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"{path} is damaged ({error}); embed again with --force."
+                ) from error
         _fill(path, manifest, job, rows, checkpoint_rows, progress)
 
 
@@ -240,18 +247,16 @@ def _refuse_other_files(path: Path) -> None:
     if not path.is_dir():
         raise InputError(stray)
     kind, files = kind_of_manifest(path), [*path.iterdir()]
-    ours = kind == "store" or (kind != "other" and all(map(_leftover, files)))
+
+    def leftover(file: Path) -> bool:  # of an extraction that was killed before its first manifest
+        empty = file.name == EMBEDDINGS and file.is_file() and not file.stat().st_size
+        return empty or file.name == f".{MANIFEST}"
+
+    ours = kind == "store" or (kind != "other" and all(map(leftover, files)))
     if kind == "damaged":
         ours = ours or all(_FILES.fullmatch(f.name) or f.name in _MANIFESTS for f in files)
     if not ours:
         raise InputError(stray)
-
-
-def _leftover(file: Path) -> bool:
-    """Whether a folder is the rest of an extraction that was killed before its first manifest."""
-    if file.name == EMBEDDINGS:
-        return file.is_file() and not file.stat().st_size
-    return file.name == f".{MANIFEST}"
 
 
 def _begin(path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFile) -> None:
@@ -270,15 +275,6 @@ def _begin(path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFi
         replace_file(path / name, written.getbuffer())
 
 
-def _take_up(path: Path, manifest: dict[str, Any], rows: RowFile) -> None:
-    try:
-        rows.resume()
-        if [*(rows.shape or ())] != manifest.get("shape"):
-            raise ValueError(f"{EMBEDDINGS} has the shape {rows.shape}")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
-
-
 def _fill(
     path: Path,
     manifest: dict[str, Any],
@@ -287,59 +283,54 @@ def _fill(
     checkpoint_rows: int,
     progress: Progress | None,
 ) -> None:
+    """Write the remaining rows, with a checkpoint after so many."""
     first, window = manifest["first_row"], manifest["run"]["window"]
     done, stop = first + manifest["finished_rows"], first + manifest["rows"]
     safe = manifest["finished_rows"]
+
+    def put(batch: Array) -> None:
+        if done + len(batch) > stop:
+            raise InputError(f"The embedder returned more than {stop} rows; check the inputs.")
+        if rows.shape is None:
+            rows.create((manifest["rows"], batch.shape[1]), batch.dtype)
+        _, width = rows.shape or (0, 0)
+        if (batch.shape[1], batch.dtype) != (width, rows.dtype):
+            raise InputError(
+                f"From row {done} on, there are {batch.shape[1]} neurons in {batch.dtype} instead "
+                f"of {width} in {rows.dtype}; embed again with --force."
+            )
+        rows.write(done - first, batch)
+
+    def checkpoint() -> None:
+        before, contents = manifest["finished_rows"], manifest["contents"]
+        if callable(job.contents):  # of rows that were just read, so the disk is hardly used again
+            contents = combined([contents, job.contents(first + before, safe - before)])
+        with _disk(path):
+            rows.flush()
+            now = {"finished_rows": safe, "contents": contents}
+            now |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
+            write_manifest(path, manifest | now)
+        manifest.update(now)  # at the end, and without a gap: Ctrl-C may come at any time
+
     try:
         with closing(job.batches(done, stop, manifest["run"])) as batches:
             for batch in batches:
-                _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
+                stored = _as_stored(batch, manifest["dtype"], done)
+                with _disk(path):
+                    put(stored)
                 done += len(batch)
                 if done == stop or done % window == 0:  # where a later run may start
                     safe = done - first
                     if done == stop or safe - manifest["finished_rows"] >= checkpoint_rows:
-                        _checkpoint(path, manifest, job, rows, safe)
+                        checkpoint()
                 if progress is not None:
                     progress(done - first, manifest["rows"])
     except KeyboardInterrupt:
-        if safe > manifest["finished_rows"]:
-            _checkpoint(
-                path, manifest, job, rows, safe
-            )  # otherwise up to checkpoint_rows would be lost
+        if safe > manifest["finished_rows"]:  # else up to checkpoint_rows would be lost
+            checkpoint()
         raise
     if done != stop:
         raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
-
-
-def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: Array) -> None:
-    first, stop = manifest["first_row"], manifest["first_row"] + manifest["rows"]
-    if row + len(batch) > stop:
-        raise InputError(f"The embedder returned more than {stop} rows; check the inputs.")
-    with _disk(path):
-        if rows.shape is None:
-            rows.create((manifest["rows"], batch.shape[1]), batch.dtype)
-        shape = rows.shape or (0, 0)
-        if (batch.shape[1], batch.dtype) != (shape[1], rows.dtype):
-            raise InputError(
-                f"From row {row} on, there are {batch.shape[1]} neurons in {batch.dtype} instead "
-                f"of {shape[1]} in {rows.dtype}; embed again with --force."
-            )
-        rows.write(row - first, batch)
-
-
-def _checkpoint(
-    path: Path, manifest: dict[str, Any], job: StoreContents, rows: RowFile, finished: int
-) -> None:
-    before, contents = manifest["finished_rows"], manifest["contents"]
-    if callable(job.contents):  # of rows that were just read, so the disk is hardly used again
-        new = job.contents(manifest["first_row"] + before, finished - before)
-        contents = combined([contents, new])
-    with _disk(path):
-        rows.flush()
-        now = {"finished_rows": finished, "contents": contents}
-        now |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
-        write_manifest(path, manifest | now)
-    manifest |= now  # at the end, and without a gap: Ctrl-C may come at any time
 
 
 def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,15 @@ def load_pair(
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     named = any(places.values())
-    second = debiased if isinstance(debiased, FrozenModel) else _twin(debiased, places)
+    if isinstance(debiased, FrozenModel):
+        second = debiased
+    else:
+        try:  # the same tensors, if the file has them; else it names others
+            second = FrozenModel.load(debiased, **(places if named else {}))
+        except (HeadNotFoundError, InputError):
+            if not named:
+                raise
+            second = FrozenModel.load(debiased)
     if isinstance(original, FrozenModel):
         first = original
     else:
@@ -46,19 +52,15 @@ def load_pair(
     return first.with_columns_of(second), second
 
 
-def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> FrozenModel:
-    """Read a model with these tensor names, or if it lacks them, with those that its file names."""
-    if any(places.values()):
-        with suppress(HeadNotFoundError, InputError):
-            return FrozenModel.load(path, **places)
-    return FrozenModel.load(path)
-
-
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
     """Whether the second model's head has other classes than the first one's."""
     if original.head is None or debiased.metadata.get(_NEW_HEAD) == "true":
         return True
-    return debiased.head is not None and not _same_classes(original.head, debiased.head)
+    if debiased.head is None:
+        return False
+    a, b = original.head.classes.tolist(), debiased.head.classes.tolist()
+    same = set(a) == set(b) or [*range(len(a))] in (a, b)  # one of the two may have positions
+    return len(a) != len(b) or not same
 
 
 def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
@@ -67,12 +69,8 @@ def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
     pairs = [(names, after[key]) for key, names in before.items() if key in after]
     if first.head is not None and second.head is not None:
         pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))
-    return not any(_permuted(a, b) for a, b in pairs)
-
-
-def _permuted(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Whether two lists have the same names in another order."""
-    return set(map(str, a)) == set(map(str, b)) and list(map(str, a)) != list(map(str, b))
+    texts = (([*map(str, a)], [*map(str, b)]) for a, b in pairs)
+    return not any(a != b and set(a) == set(b) for a, b in texts)
 
 
 def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
@@ -90,7 +88,15 @@ def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
 def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
     if len(Z) < _FEWEST:
         return False
-    before, after = (_standardised(head, Z) for head in (first, second))
+
+    def standardised(head: LinearHead) -> Array:
+        scores = head.logits(np.asarray(Z, np.float64))
+        scores = scores - scores.mean(axis=1, keepdims=True)
+        scores -= scores.mean(axis=0)
+        deviation = scores.std(axis=0)
+        return np.asarray(scores / np.where(deviation > 0, deviation, 1))
+
+    before, after = standardised(first), standardised(second)
     correlation = before.T @ after / len(Z)
     identity = np.arange(len(correlation))
     best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]
@@ -99,15 +105,6 @@ def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
         return False
     crossed = correlation[moved, best[moved]].mean()
     return bool(crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
-
-
-def _standardised(head: LinearHead, Z: Array) -> Array:
-    """Scores of each class relative to those of the others, with mean 0 and deviation 1."""
-    scores = head.logits(np.asarray(Z, np.float64))
-    scores = scores - scores.mean(axis=1, keepdims=True)
-    scores -= scores.mean(axis=0)
-    deviation = scores.std(axis=0)
-    return np.asarray(scores / np.where(deviation > 0, deviation, 1))
 
 
 def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
@@ -141,13 +138,6 @@ def notes_on(
         order = class_order(np.asarray(y), head.predict(Z), head.classes)
         notes += [] if order is None else [f"Of the debiased model: {order.sentence()}"]
     return tuple(notes)
-
-
-def _same_classes(first: LinearHead, second: LinearHead) -> bool:
-    """Whether the classes are the same, or one of the two has only positions."""
-    a, b = first.classes.tolist(), second.classes.tolist()
-    positions = list(range(len(a)))
-    return len(a) == len(b) and (set(a) == set(b) or positions in (a, b))
 
 
 def _numbered(head: LinearHead) -> LinearHead:

@@ -26,7 +26,11 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     # vocabulary.
     rng = np.random.default_rng(0)
     if TextPreprocessing.for_strings(model.inputs) is not None:
-        words = rng.choice(_words(model), (n_samples, _LENGTH)).tolist()
+        # The vocabulary stands in attributes of layers before the head, such as a TF-IDF's.
+        attributes = [each for node in model.body_nodes() for each in node.attributes.values()]
+        texts = [each for each in attributes if each.type == ir.AttributeType.STRINGS]
+        known = [word for each in texts for word in each.as_strings()] or ["one", "two", "three"]
+        words = rng.choice(known, (n_samples, _LENGTH)).tolist()
         return {model.inputs[0].name: np.asarray([[" ".join(some)] for some in words], object)}
     for tensor in model.inputs:
         if not tensor.shape or (_is_open_row(tensor) and not _slides_over(model, tensor.name)):
@@ -34,13 +38,6 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
                 f"The model's input {tensor} has an open size; pass samples to verify on (--data)."
             )
     return {tensor.name: _random(tensor, n_samples, rng) for tensor in model.inputs}
-
-
-def _words(model: FrozenModel) -> list[str]:
-    """Strings in layers before the head, such as the vocabulary of a TF-IDF."""
-    attributes = [each for node in model.body_nodes() for each in node.attributes.values()]
-    texts = [each for each in attributes if each.type == ir.AttributeType.STRINGS]
-    return [word for each in texts for word in each.as_strings()] or ["one", "two", "three"]
 
 
 def _is_open_row(tensor: TensorInfo) -> bool:
@@ -65,7 +62,9 @@ def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Arr
             f"The model's input {tensor} does not have plain numbers; pass samples to verify on "
             "(--data)."
         )
-    shape = _shape(tensor, n_samples)
+    sides = (tensor.shape or ())[1:]
+    length = _SECOND if _is_open_row(tensor) else _SIDE if len(sides) == 3 else _LENGTH
+    shape = n_samples, *(side if isinstance(side, int) else length for side in sides)
     name = tensor.name.lower()
     if tensor.dtype == "bool":
         return np.ones(shape, dtype=bool)
@@ -78,9 +77,3 @@ def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Arr
     if "position" in name and len(shape) > 1:
         return np.broadcast_to(np.arange(shape[-1]), shape).copy()
     return rng.integers(0, 8 if tensor.dtype in _IDS else 128, shape)
-
-
-def _shape(tensor: TensorInfo, n_samples: int) -> tuple[int, ...]:
-    sides = (tensor.shape or ())[1:]
-    length = _SECOND if _is_open_row(tensor) else _SIDE if len(sides) == 3 else _LENGTH
-    return n_samples, *(side if isinstance(side, int) else length for side in sides)

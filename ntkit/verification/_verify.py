@@ -36,10 +36,13 @@ BATCH = 64
 
 
 def run_whole(session: Any, X: Any) -> dict[str, Array]:
-    """Every output of a session, by name, for all samples."""
-    names = [output.name for output in session.get_outputs()]
-    parts = zip(*run_batches(session, X, batch_size=BATCH), strict=True)
-    return {name: _joined(list(p)) for name, p in zip(names, parts, strict=True)}
+    """Every output of a session, by name; flat if its parts are not rows that fit together."""
+    names, outputs = [output.name for output in session.get_outputs()], dict[str, Array]()
+    columns = zip(*run_batches(session, X, batch_size=BATCH), strict=True)
+    for name, parts in zip(names, columns, strict=True):
+        fit = all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts)
+        outputs[name] = np.concatenate(parts if fit else [part.ravel() for part in parts])
+    return outputs
 
 
 def output_difference(
@@ -106,13 +109,6 @@ def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float
     return 0.0 if np.array_equal(actual[clear], expected[clear]) else float("inf")
 
 
-def _joined(parts: list[Array]) -> Array:
-    """Parts of one output; flat if they are not rows of samples that fit together."""
-    if all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts):
-        return np.concatenate(parts)
-    return np.concatenate([part.ravel() for part in parts])
-
-
 def _unzipped(rows: Array) -> Array:
     """ZipMap's dictionaries as a matrix."""
     return np.asarray([[row[key] for key in sorted(row)] for row in rows.flat])
@@ -145,17 +141,13 @@ def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
     if output.dtype.kind == "f":
         if columns.shape[1] == len(head.classes):
             return np.asarray(columns.argmax(axis=1))
-        single = columns.shape[1] == 1 and head.n_logits == 1
-        return _by_rising(columns[:, 0], scores) if single else None
+        if columns.shape[1] != 1 or head.n_logits != 1:
+            return None
+        order = np.argsort(scores[:, 1], kind="stable")  # a score may fall with the logit
+        rises = columns[order[-1], 0] >= columns[order[0], 0]
+        decided: Array = scores.argmax(axis=1)
+        return decided if rises else 1 - decided
     return _indices(columns[:, 0], head)
-
-
-def _by_rising(output: Array, scores: Array) -> Array:
-    """The decisions if a score rises with the logit, the opposite ones if it falls."""
-    order = np.argsort(scores[:, 1], kind="stable")
-    rises = output[order[-1]] >= output[order[0]]
-    decided: Array = scores.argmax(axis=1)
-    return decided if rises else 1 - decided
 
 
 def _indices(labels: Array, head: LinearHead) -> Array:
@@ -164,14 +156,11 @@ def _indices(labels: Array, head: LinearHead) -> Array:
     known = {str(label): index for index, label in enumerate(head.classes.tolist())}
     if labels.dtype.kind in "iu" and head.classes.dtype.kind not in "iubf":
         return labels.astype(np.int64)  # the graph has indices, the names are ours
-    indices = [known.get(_text(label), -1) for label in labels.tolist()]
+    texts = (x.decode() if isinstance(x, bytes) else str(x) for x in labels.tolist())
+    indices = [known.get(text, -1) for text in texts]
     if labels.dtype.kind in "iu" and min(indices) < 0:
         return labels.astype(np.int64)
     return np.asarray(indices)
-
-
-def _text(label: Any) -> str:
-    return label.decode() if isinstance(label, bytes) else str(label)
 
 
 BATCH_SIZE = 8
@@ -184,7 +173,15 @@ def timings(
     """Milliseconds per run of the first samples, for each session in turn."""
     # Other programs then affect every session alike; a model is never timed on its first runs.
     first = first_rows(X, BATCH_SIZE)
-    runs = [(session, _feed(Inputs(session, first))) for session in sessions]
+    runs = []
+    for (
+        session
+    ) in sessions:  # one batch, checked and cast, with repeated rows if a model needs more
+        inputs = Inputs(session, first)
+        size = inputs.fixed_size or BATCH_SIZE
+        batch = inputs.load(inputs.parts(0, min(size, inputs.n_samples), size)[0])
+        at = np.arange(inputs.fixed_size or len(batch.part)) % len(batch.part)
+        runs.append((session, {name: array[at] for name, array in batch.feed.items()}))
     for session, feed in runs * _WARM_UP:
         session.run(None, feed)
     rows = np.empty((n_timings, len(runs)))
@@ -199,14 +196,6 @@ def timings(
             session.run(None, feed)
             rows[done, i] = 1e3 * (time.perf_counter() - begin)
     return rows
-
-
-def _feed(inputs: Inputs) -> dict[str, Array]:
-    """One batch, checked and cast, with repeated rows if a model needs more."""
-    size = inputs.fixed_size or BATCH_SIZE
-    batch = inputs.load(inputs.parts(0, min(size, inputs.n_samples), size)[0])
-    rows = np.arange(inputs.fixed_size or len(batch.part)) % len(batch.part)
-    return {name: array[rows] for name, array in batch.feed.items()}
 
 
 @documented
@@ -285,7 +274,10 @@ def verify(
     outputs = run_whole(session, X)
     embedding, logits = Z, outputs.get(second.logits.name)
     if debiased is not model or logits is None:
-        embedding, computed = _inner(second, X, device)
+        body = second.body(logits=True).SerializeToString()
+        inner = make_session(body, device=device, folder=second.folder)  # type: ignore[arg-type]
+        batches = run_batches(inner, X, batch_size=BATCH)
+        embedding, computed = (np.concatenate(part) for part in zip(*batches, strict=True))
         logits = computed if logits is None else logits
     if tolerance is None:
         tolerance = tolerance_of(second, logits.dtype.name)
@@ -302,6 +294,15 @@ def verify(
     alike = embedding_difference <= tolerance
     others = embedding if embedding.shape == Z.shape else Z
     computed = logits * second.logit_scale
+    # The nodes after the logits are the original's, if both heads fit them.
+    same_tail = (first.nodes, first.logits) == (second.nodes, second.logits) and (
+        first.head is not None
+        and second.head is not None
+        and first.head.n_logits == second.head.n_logits
+    )
+    in_graph, labels = second.head or expected_head, second.labels_in_graph
+    if labels is not None and len(labels) == len(in_graph.classes):  # samples may spell otherwise
+        in_graph = LinearHead(in_graph.coef, in_graph.intercept, np.asarray(labels))
     return Verification(
         n_samples=len(Z),
         logit_difference=difference(
@@ -321,11 +322,16 @@ def verify(
             if not key.startswith("ntkit.")
         ),
         output_difference=output_difference(
-            _giver_of_tail(first, second), outputs, expected, X, device=device, tolerance=tolerance
+            first if same_tail else second,
+            outputs,
+            expected,
+            X,
+            device=device,
+            tolerance=tolerance,
         ),
         decision_agreement=decision_agreement(
-            _from_logits(second, outputs),
-            _as_in_graph(second, second.head if second.head is not None else expected_head),
+            {n: array for n, array in outputs.items() if n in second.outputs_from_logits},
+            in_graph,
             computed,
             tolerance,
         ),
@@ -340,14 +346,6 @@ def verify(
         and (own is None or not alike or no_class_moved(own, expected_head, Z)),
         notes=notes_on(first, second, expected_head, Z, y),
     )
-
-
-def _as_in_graph(model: FrozenModel, head: LinearHead) -> LinearHead:
-    """A head with the labels of the graph; a user's samples may spell them differently."""
-    labels = model.labels_in_graph
-    if labels is None or len(labels) != len(head.classes):
-        return head
-    return LinearHead(head.coef, head.intercept, np.asarray(labels))
 
 
 @documented
@@ -436,15 +434,6 @@ def _session(model: FrozenModel, device: Any) -> Any:
     return make_session(proto, device=device, folder=model.folder)
 
 
-def _inner(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
-    """Embeddings and logits in ONNX Runtime, from the graph cut at the logits."""
-    body = model.body(logits=True).SerializeToString()
-    session = make_session(body, device=device, folder=model.folder)
-    batches = run_batches(session, X, batch_size=BATCH)
-    embedding, logits = (np.concatenate(p) for p in zip(*batches, strict=True))
-    return embedding, logits
-
-
 def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Array:
     """NumPy's logits in the shape of the graph: with one or two for two classes."""
     width = int(np.prod(actual.shape[1:]))
@@ -455,20 +444,6 @@ def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Arr
         logits = logits[:, 1:] - logits[:, :1]
     with np.errstate(over="ignore"):
         return (logits / scale).reshape(actual.shape).astype(actual.dtype)
-
-
-def _from_logits(model: FrozenModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs that are computed from the logits, or are the logits."""
-    names = model.outputs_from_logits
-    return {name: array for name, array in outputs.items() if name in names}
-
-
-def _giver_of_tail(first: FrozenModel, second: FrozenModel) -> FrozenModel:
-    """Model whose nodes after the logits are compared: the original, if they fit."""
-    if first.head is None or second.head is None or first.head.n_logits != second.head.n_logits:
-        return second
-    same = (first.nodes, first.logits) == (second.nodes, second.logits)
-    return first if same else second
 
 
 def _as_decisions(logits: Array) -> Array:
@@ -483,10 +458,9 @@ def _side_difference(
     first: FrozenModel, second: FrozenModel, outputs: Mapping[str, Array], X: Any, device: Any
 ) -> float:
     """Largest difference of the outputs that do not depend on a head."""
-    beside = outputs.keys() - _from_logits(second, outputs).keys()
-    beside &= {tensor.name for tensor in first.outputs}
+    beside = outputs.keys() & {tensor.name for tensor in first.outputs}
+    beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
     before = run_whole(_session(first, device), X) if beside else {}
-    beside -= _from_logits(first, before).keys()
     differences = [  # infinite if texts or numbers differ
         _of_one_output(outputs[name], before[name], np.ones((len(before[name]), 1)), 0.0)
         for name in beside

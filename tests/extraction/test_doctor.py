@@ -172,21 +172,6 @@ def test_a_model_is_run_and_its_nodes_are_counted_per_provider(machine, capfd):
     assert "on cpu; ran; 100% of the nodes by CPU" in capfd.readouterr().out
 
 
-def test_shares_are_of_nodes(machine):
-    counts = [(CUDA, 3), (CPU, 1), (CUDA, 4)]
-
-    class Placed:
-        @staticmethod
-        def get_provider_graph_assignment_info():
-            return [
-                type("Part", (), {"ep_name": name, "get_nodes": lambda _, n=n: [None] * n})()
-                for name, n in counts
-            ]
-
-    assert _doctor._shares(Placed()) == {CUDA: 7 / 8, CPU: 1 / 8}
-    assert _doctor._shares(object()) is None
-
-
 def test_a_model_that_does_not_run_is_a_problem(machine, tmp_path, capfd):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")

@@ -7,19 +7,15 @@ import onnx
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
-from PIL import Image
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.cli._options import DataOptions
 from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import (
-    ImagePreprocessing,
     make_session,
-    read_samples,
     run_batches,
 )
 
@@ -125,43 +121,6 @@ def test_numbers_an_integer_input_cannot_hold_are_not_rounded_in_silence(zoo, by
     for bad in (whole / 255, whole + 240, -whole, np.full((4, 6), np.nan)):
         with pytest.raises(InputError, match=r"'x' has type uint8.*preprocess them"):
             embedder.transform(bad)
-
-
-@pytest.mark.parametrize("way", ["for_input", "command line", "debias"])
-def test_a_model_of_bytes_embeds_an_image_folder(way, zoo, tmp_path):
-    proto = onnx.parser.parse_model("""
-        <ir_version: 8, opset_import: ["": 17]>
-        bytes (uint8[batch, 4, 5, 3] image, float[60, 5] body, float[5, 3] fc, float[3] bias)
-            => (float[batch, 3] logits) {
-          pixels = Cast <to = 1> (image)
-          flat = Flatten (pixels)
-          h = MatMul (flat, body)
-          z = Relu (h)
-          logits = Gemm (z, fc, bias)
-        }""")
-    rng = np.random.default_rng(0)
-    for name, shape in (("body", (60, 5)), ("fc", (5, K)), ("bias", (K,))):
-        array = rng.normal(size=shape).astype(np.float32)
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "bytes.onnx"))
-
-    images = rng.integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
-    folder = tmp_path / "images"
-    for i, image in enumerate(images):
-        path = folder / "abc"[i // 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
-    preprocessing = {
-        "for_input": ImagePreprocessing.for_input(model.inputs[0].shape, model.inputs[0].dtype),
-        "command line": DataOptions().preprocessing(model),
-        "debias": ImagePreprocessing.for_model(model),
-    }[way]
-    samples = read_samples(folder, preprocessing=preprocessing)
-    Z = OnnxEmbedder(model, device="cpu", batch_size=4).transform(samples.X)
-    body = onnx.numpy_helper.to_array(proto.graph.initializer[0])
-    assert_allclose(Z, np.maximum(images.reshape(6, 60) @ body, 0), rtol=1e-5, atol=1e-3)
-    assert_allclose(Z, zoo.embedding(proto, images), rtol=1e-5, atol=1e-3)
-    assert samples.y.tolist() == list("aabbcc")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,9 @@
 """Ray's actors compute the bytes that one process computes, and say the same where they cannot."""
 
 import json
-import os
 import pickle
-import signal
 import sys
 import warnings
-from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +12,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit._need_ray import MappedFile, start_ray
+from ntkit._need_ray import MappedFile
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 from ntkit.extraction import (
     EmbeddingStore,
@@ -26,7 +22,7 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
-from ntkit.extraction._ray_embedder import RayEmbedder, _takes_gpu, actors_for, parts_of
+from ntkit.extraction._ray_embedder import RayEmbedder, _takes_gpu, actors_for
 from tests.models import Graph
 
 ONE_GPU = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
@@ -133,30 +129,6 @@ def test_ray_finishes_the_texts_that_the_local_engine_began(ray, zoo, tmp_path, 
     assert zoo.contents(store.path) == zoo.contents(whole.path)
 
 
-class Deadly:
-    """Samples of which some end the process that looks at them."""
-
-    def __init__(self, X, row):
-        self.X, self.row = X, row
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, index):
-        if index.start <= self.row < index.stop:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.X[index]
-
-
-@pytest.mark.more
-def test_samples_that_end_every_process_are_named(ray, zoo, embedder, tmp_path):
-    samples = Samples(Deadly(zoo.inputs(200), 100), np.arange(200) % 3)
-    with pytest.raises(DeviceError, match=r"the samples 96 to 111 died 3 times"):
-        EmbeddingStore.write(tmp_path / "s", embedder, samples, engine="ray", checkpoint_rows=8)
-    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
-    assert manifest["finished_rows"] == 96  # what comes before is kept
-
-
 class Warns:
     """Samples that warn, or are refused, where they are looked at."""
 
@@ -231,14 +203,6 @@ def test_without_ray_one_sentence_says_what_to_install(embedder, zoo, tmp_path, 
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("running", [False, True])
-def test_ray_is_started_only_where_it_does_not_run(running):
-    started = []
-    start_ray(SimpleNamespace(is_initialized=lambda: running, init=lambda **kw: started.append(kw)))
-    assert len(started) == (not running)
-    assert all(options["include_dashboard"] is False for options in started)
-
-
 @pytest.mark.parametrize(
     ("nodes", "threads", "actors"),
     [
@@ -251,18 +215,6 @@ def test_ray_is_started_only_where_it_does_not_run(running):
 )
 def test_actors_fill_the_cluster(nodes, threads, actors):
     assert actors_for(nodes, threads) == actors
-
-
-def test_parts_are_whole_windows_and_cover_every_row_once():
-    for window, actors, (first, rows) in product(
-        (1, 8, 64, 10_000), (1, 3, 100), ((0, 1), (0, 64), (3, 12_345), (0, 100_000))
-    ):
-        start = first * window
-        tasks = parts_of(start, start + rows, window, actors)
-        assert [tasks[0][0], *(end for _, end in tasks)] == [*(b for b, _ in tasks), start + rows]
-        assert all(begin % window == 0 and begin < end for begin, end in tasks)
-        assert all(end - begin <= 4096 + window for begin, end in tasks)
-        assert len(tasks) >= min(actors, -(-rows // window))
 
 
 @pytest.mark.parametrize(

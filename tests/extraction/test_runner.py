@@ -1,7 +1,5 @@
 """Batches are prepared ahead, run in order, and come out as if run at once."""
 
-import re
-import sys
 import threading
 import time
 from itertools import product
@@ -182,13 +180,6 @@ def test_nothing_is_prepared_twice_nor_far_ahead():
     assert sorted(lazy.asked) == [(i, i + 1) for i in range(100)]
 
 
-def test_a_batch_is_prepared_while_the_session_runs():
-    lazy, session = Lazy(X), FakeSession()
-    list(run_batches(session, lazy, batch_size=10))
-    assert session.threads == {threading.current_thread()}
-    assert threading.current_thread() not in lazy.threads
-
-
 def test_what_is_in_memory_needs_no_thread(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("started a thread"))
     assert_array_equal(together(run_batches(FakeSession(), {"x": X}, batch_size=7)), 2 * X)
@@ -200,17 +191,6 @@ def test_a_single_core_prepares_and_runs_in_turn_unless_a_gpu_runs(monkeypatch):
         lazy = Lazy(X)
         list(run_batches(FakeSession(), lazy, batch_size=10, on_gpu=on_gpu))
         assert (threading.current_thread() in lazy.threads) is not on_gpu
-
-
-@pytest.mark.parametrize("slow", [False, True])
-def test_more_threads_prepare_only_where_one_is_too_slow(slow, monkeypatch):
-    monkeypatch.setattr(_runner, "available_cpus", lambda: 8)
-    lazy = Lazy(X, delay=0.02 if slow else 0.0)
-    for done, _ in enumerate(run_batches(FakeSession(), lazy, batch_size=5), start=1):
-        while not slow and len(lazy.asked) < min(done + 1, 20):
-            time.sleep(0.001)
-        time.sleep(0.005)
-    assert (len(lazy.threads) > 3) is slow
 
 
 @pytest.mark.parametrize("end", ["closed", "exhausted", "failed", "forgotten"])
@@ -410,24 +390,4 @@ def test_a_gpu_gets_its_batches_ahead(n_samples, gpu_session, zoo):
     assert all(name.startswith("ntkit-prepare") for *_, name in gpu_session.put)
 
 
-def test_without_room_ahead_the_session_copies(gpu_session, zoo, monkeypatch):
-    def full(*_):
-        raise RuntimeError("out of memory")
-
-    gpu_session.run = gpu_session.real.run
-    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", full)
-    outputs = together(run_batches(gpu_session, zoo.inputs(20), batch_size=10, on_gpu=True))
-    assert_array_equal(
-        outputs, together(run_batches(gpu_session.real, zoo.inputs(20), batch_size=10))
-    )
-
-
 # -- progress ---------------------------------------------------------------------------------
-
-
-def test_the_progress_bar_has_rate_and_remaining_time(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    slow = Lazy(X, delay=0.6)
-    list(run_batches(FakeSession(), slow, batch_size=20, verbose=True))
-    shown = capsys.readouterr().err
-    assert re.search(r"embedding: +\d+%.*\d+/100 \[00:0\d<00:0\d, +[\d.]+ samples/s\]", shown)

@@ -1,7 +1,5 @@
 """A session runs where it was asked to, or says that it does not."""
 
-import io
-import os
 import sys
 import warnings
 from types import SimpleNamespace
@@ -12,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import DeviceError, MissingDependencyError, ModelError
-from ntkit.extraction import _session, available_cpus, device_of, make_session
+from ntkit.extraction import _session, device_of, make_session
 from ntkit.extraction._session import sent_to_gpu
 
 K = 3
@@ -121,31 +119,6 @@ def test_tensorrt_asked_for_never_becomes_something_else(fake_gpu, runs_on):
             make_session(b"", device=device)
 
 
-def test_an_embedder_on_the_gpu_pads_its_batches(zoo, model, monkeypatch):
-    X, fed = zoo.inputs(20), []
-
-    class OnGpu:
-        def __init__(self, session):
-            self.get_inputs, self.real = session.get_inputs, session
-
-        def get_providers(self):
-            return [CUDA, CPU]
-
-        def run(self, names, feed):
-            fed.append(len(feed["x"]))
-            return self.real.run(names, feed)
-
-    wanted = OnnxEmbedder(model, device="cpu").transform(X)
-    made = _session.make_session
-    monkeypatch.setattr(
-        "ntkit.extraction._embedder.make_session", lambda *a, **k: OnGpu(made(*a, **k))
-    )
-    embedder = OnnxEmbedder(model, device="cpu", batch_size=8)
-    assert_allclose(embedder.transform(X), wanted, rtol=1e-6)
-    assert fed == [8, 8, 8]
-    assert embedder.device_ == "cuda"
-
-
 # -- the CPU ----------------------------------------------------------------------------------
 
 
@@ -167,37 +140,7 @@ def test_threads_are_what_the_process_may_use_and_do_not_spin(options, monkeypat
     assert options().get_session_config_entry(entry) == "0"
 
 
-def test_affinity_limits_the_threads():
-    if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("no CPU affinity on this system")
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert available_cpus() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def test_a_quota_limits_the_threads(monkeypatch):
-    quota, real = {"/sys/fs/cgroup/cpu.max": "100000 100000"}, open
-    monkeypatch.setattr(os.path, "exists", lambda path: path in quota)
-    monkeypatch.setattr(
-        "builtins.open",
-        lambda path, *a, **k: io.StringIO(quota[path]) if path in quota else real(path, *a, **k),
-    )
-    assert available_cpus() == 1
-
-
 # -- what cannot be run -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "installed",
-    [["onnxruntime", "onnxruntime-gpu"], ["onnxruntime-directml"], ["onnxruntime-openvino"]],
-)
-def test_whichever_build_is_installed_runs_if_it_works(monkeypatch, zoo, model, installed):
-    monkeypatch.setattr(_session, "builds", lambda: dict.fromkeys(installed, "1.24.4"))
-    assert OnnxEmbedder(model, device="cpu").transform(zoo.inputs()).shape == (40, 5)
 
 
 @pytest.mark.parametrize("shell", [None, SimpleNamespace()])

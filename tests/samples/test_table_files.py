@@ -110,24 +110,6 @@ def test_parquet_values_come_back(texts, whole, parquet, tmp_path):
     assert read_columns(parquet(folder / "t.PQ", columns)) == columns
 
 
-def test_what_pandas_writes(parquet, tmp_path):
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    frame = pandas.DataFrame(
-        {"text": ["a, b", 'say "c"', "two\nlines"], "x": [1.5, 2, -3], "kind": ["u", "v", "u"]}
-    )
-    wanted = {name: list(frame[name]) for name in frame}
-    frame["kind"] = frame["kind"].astype("category")
-    frame.index = [5, 7, 9]  # an index that pandas writes as a column
-    frame.to_parquet(tmp_path / "t.parquet")
-    assert read_columns(tmp_path / "t.parquet") == wanted
-    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
-    assert read_columns(tmp_path / "t.jsonl") == wanted
-    frame.to_csv(tmp_path / "t.csv", index=False)
-    table = read_table(tmp_path / "t.csv")
-    assert list(table.columns["text"]) == wanted["text"]
-    assert_array_equal(table.numbers(["x"])[:, 0], np.float32(wanted["x"]))
-
-
 def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
     limit = csv.field_size_limit()
     long = "word " * limit
@@ -182,15 +164,6 @@ def test_any_bytes_are_a_table_or_an_error(content, name, tmp_path):
     except InputError:
         return
     assert all(len(values) == len(table) for values in table.columns.values())
-
-
-def test_parquet_files_with_a_part_missing(parquet, tmp_path):
-    path = parquet(tmp_path / "t.parquet", {"f": list(range(1000))})
-    whole = path.read_bytes()
-    for length in (4, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"t\.parquet is not a readable Parquet file"):
-            read_table(path)
 
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):

@@ -130,12 +130,14 @@ def refused(tmp_path, part):
     return refused
 
 
-def test_missing_and_repeated_parts_are_named(part, refused):
+def test_missing_and_repeated_parts_are_named(part, refused, model, tmp_path):
     one, two, four = part(1, 4), part(2, 4), part(4, 4)
     refused(r"1 of 4 parts are missing: 3; embed them", one, two, four)
     refused(r"3 of 4 parts are missing: 1, 3, 4;", two)
     refused(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
     refused("no parts to merge")
+    whole = EmbeddingStore.write(tmp_path / "whole", Embedder(model), samples())
+    refused(r"whole is a whole store, not a part; leave it out", part(1, 2), whole)
 
 
 def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, tmp_path):
@@ -158,11 +160,6 @@ def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, t
     refused(r"differ in number of parts \(2 and 3\)", one, part(2, 3))
 
 
-def test_a_whole_store_is_no_part(part, refused, model, tmp_path):
-    whole = EmbeddingStore.write(tmp_path / "whole", Embedder(model), samples())
-    refused(r"whole is a whole store, not a part; leave it out", part(1, 2), whole)
-
-
 def test_ranges_that_do_not_join_are_refused(part, refused):
     one, two = part(1, 2), part(2, 2)
     for store, change in ((two, {"first_row": 10}), (one, {"total_rows": 50})):
@@ -173,13 +170,6 @@ def test_ranges_that_do_not_join_are_refused(part, refused):
     refused("part2of2 begins at row 10 instead of 20", one, two)
     (two.path / "manifest.json").write_text(json.dumps({**two.manifest, "total_rows": 50}))
     refused("The parts have 40 of 50 rows", one, two)
-
-
-def test_an_unfinished_part_is_named(part, model, tmp_path):
-    with pytest.raises(Killed):
-        part(1, 2, embedder=dying(Embedder(model), 2))
-    with pytest.raises(InputError, match="part1of2 has 0 of 20 rows"):
-        EmbeddingStore.merge([tmp_path / "part1of2", part(2, 2).path], tmp_path / "out")
 
 
 def test_the_parts_are_not_overwritten(part):

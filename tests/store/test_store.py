@@ -249,7 +249,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("where", "name", "after"), STEPS)
-@pytest.mark.parametrize("how", [Killed, KeyboardInterrupt])
+@pytest.mark.parametrize("how", [Killed, pytest.param(KeyboardInterrupt, marks=pytest.mark.more)])
 def test_stopped_at_any_step_it_resumes_and_ends_bit_identical(
     zoo, write, monkeypatch, tmp_path, where, name, after, how
 ):

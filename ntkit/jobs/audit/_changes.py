@@ -302,10 +302,21 @@ def changes_of(
             look.compared(change, controls[change.name], look.rows(change, others, n_second))
             for change in strongest
         ]
-    found = _corrected([each for each in results if each is not None], alpha)
+    tested = [each for each in results if each is not None]
+    corrected = holm(np.array([each.p_value for each in tested]), len(tested)).tolist()
+    found = [
+        replace(each, p_value=p, is_finding=p <= alpha)
+        for each, p in zip(tested, corrected, strict=True)
+    ]
+    found.sort(
+        key=lambda each: (
+            not each.is_finding,
+            each.control_flips - each.flips if each.is_finding else -each.beyond_control,
+        )
+    )
     return ChangeFindings(
-        tuple(sorted(found, key=_strength)),
-        tuple(each.result() for each in tries),
+        tuple(found),
+        tuple(each.result for each in tries),
         len(changes) - len(tried),
         look.n_embedded,
     )
@@ -325,30 +336,29 @@ class _Try:
 
     def __init__(self, change: Change, among: Array) -> None:
         self.change, self.among = change, among
-        self.effects = list[tuple[_Effect, _Effect]]()
+        self.flips, self.margins, self.beyond = (np.empty(0) for _ in range(3))
 
-    def result(self) -> TriedChange:
-        """The result so far."""
-        flips = [effect.flips for effect, _ in self.effects]
-        n = sum(map(len, flips))
-        margins = [one.margin_change for one, _ in self.effects]
-        beyond = [one.margin_change - two.margin_change for one, two in self.effects]
-        mean, mean_beyond = (
-            float(np.concatenate(each).mean()) if n else float("nan") for each in (margins, beyond)
-        )
-        return TriedChange(
-            self.change.name, n, sum(int(each.sum()) for each in flips), mean, mean_beyond
-        )
+    def add(self, effect: _Effect, of_control: _Effect) -> None:
+        """Add the effects of more copies."""
+        beyond = effect.margin_change - of_control.margin_change
+        self.flips = np.append(self.flips, effect.flips)
+        self.margins = np.append(self.margins, effect.margin_change)
+        self.beyond = np.append(self.beyond, beyond)
 
     @property
     def n(self) -> int:
         """Number of copies so far."""
-        return self.result().n
+        return len(self.flips)
+
+    @property
+    def result(self) -> TriedChange:
+        """The result so far."""
+        means = (float(x.mean()) if self.n else float("nan") for x in (self.margins, self.beyond))
+        return TriedChange(self.change.name, self.n, int(self.flips.sum()), *means)
 
     def rank(self) -> float:
         """Sort key: the strongest change first, changes without copies last."""
-        result = self.result()
-        return -result.beyond_control if result.n else np.inf
+        return -self.result.beyond_control if self.n else np.inf
 
 
 def displaced(
@@ -456,8 +466,7 @@ class _Look:
             before = each.n
             rows = self.rows(each.change, each.among, before + max(n, 0))[before:]
             if len(rows):
-                effect, of_control, _ = self.effects(each.change, None, rows)
-                each.effects.append((effect, of_control))
+                each.add(*self.effects(each.change, None, rows)[:2])
 
     def compared(self, change: Change, control: Change | None, rows: Array) -> ChangeFinding | None:
         """Result of a change and its control on the same samples; None without samples."""
@@ -513,13 +522,6 @@ def _looks(samples: Samples) -> Inputs:
     return looks
 
 
-def _strength(change: ChangeFinding) -> tuple[bool, float]:
-    """Sort key: findings by their flips beyond the control, then the others by the margin."""
-    if change.is_finding:
-        return False, change.control_flips - change.flips
-    return True, -change.beyond_control
-
-
 def _exact(flips: Array) -> tuple[float, float]:
     """Clopper-Pearson interval of the share of flips."""
     tail = (1 - _LEVEL) / 2
@@ -533,12 +535,3 @@ def _of_mean(values: Array) -> tuple[float, float]:
     mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
     reach = float(t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * error
     return float(mean - reach), float(mean + reach)
-
-
-def _corrected(changes: Sequence[ChangeFinding], alpha: float) -> list[ChangeFinding]:
-    """The changes with p-values after Holm's correction."""
-    corrected = holm(np.array([change.p_value for change in changes]), len(changes)).tolist()
-    return [
-        replace(change, p_value=p, is_finding=p <= alpha)
-        for change, p in zip(changes, corrected, strict=True)
-    ]

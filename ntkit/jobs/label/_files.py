@@ -57,33 +57,22 @@ def questions_table(
     return file.getvalue().encode()
 
 
-def read_filled_in(path: StrPath, *, question: str, key: str = ID) -> list[Entry]:
+def read_filled_in(path: Path, question: str) -> list[Entry]:
     """Read the rows of a table with a person's labels."""
     # The table may come from a spreadsheet: with semicolons or tabs between cells, a byte-order
     # mark, other line ends, more columns, or another order.
-    path = Path(path)
     if path.suffix.lower() not in TABLES:
         raise InputError(
             f"{path} is not a table. Labels can be in files of these types: {', '.join(TABLES)}."
         )
-    table = read_table(path, None, expected=[key, question])
-    for column in (key, question):
+    table = read_table(path, None, expected=[ID, question])
+    for column in (ID, question):
         if column not in table.columns:
             raise InputError(
                 f"{path} has no column {column!r}. Its columns are "
                 f"{listed(list(table.columns), 20, near=column)}."
             )
-    return entries_of_table(table.columns, key, question, table.at)
-
-
-def row_named(index: NameIndex, entry: Entry) -> int:
-    """Row of a labelled sample, by its name."""
-    rows = index.rows(entry.name)
-    if len(rows) == 1:
-        return rows[0]
-    near = meant_instead(entry.name, index.names) if len(index.names) < 10_000 else None
-    hint = f" (did you mean {near}?)" if near else ""
-    raise InputError(f"{entry.at}: no sample has the name {entry.name!r:.60}{hint}.")
+    return entries_of_table(table.columns, ID, question, table.at)
 
 
 class TakenAnswers:
@@ -159,10 +148,19 @@ class TakenAnswers:
                 taken.add(row)
                 places.append(row)
             elif entry.content is None or i < n_by_name:
-                places.append(row_named(self._by_name, entry))
+                places.append(self._row_named(entry))
             else:
                 places.append(entry.content)
         return places
+
+    def _row_named(self, entry: Entry) -> int:
+        """Row of a labelled sample, by its name."""
+        rows = self._by_name.rows(entry.name)
+        if len(rows) == 1:
+            return rows[0]
+        near = meant_instead(entry.name, self.names) if len(self.names) < 10_000 else None
+        hint = f" (did you mean {near}?)" if near else ""
+        raise InputError(f"{entry.at}: no sample has the name {entry.name!r:.60}{hint}.")
 
     def _check_replacement(self, place: int | str, entry: Entry) -> None:
         """Raise an error if a file labels the same content differently under another name."""
@@ -177,14 +175,12 @@ class TakenAnswers:
         self, where: StrPath, entries: Sequence[Entry], rows: Sequence[int | None]
     ) -> list[str]:
         """Notes on labels whose sample has another name, or does not exist."""
-        pairs = [*zip(entries, rows, strict=True)]
-        moved = [
-            f"{entry.name!r:.60} is {self.names[row]!r:.60} now"
-            for entry, row in pairs
-            if row is not None and self.names[row] not in (entry.name, entry.name.removeprefix("'"))
-        ]
-        left = [entry.name for entry, row in pairs if row is None]
-        notes = list[str]()
+        moved, left, notes = list[str](), list[str](), list[str]()
+        for entry, row in zip(entries, rows, strict=True):
+            if row is None:
+                left.append(entry.name)
+            elif self.names[row] not in (entry.name, entry.name.removeprefix("'")):
+                moved.append(f"{entry.name!r:.60} is {self.names[row]!r:.60} now")
         if moved:
             some = f", such as {moved[0]}" if len(moved) > 1 else f": {moved[0]}"
             notes.append(
@@ -287,7 +283,7 @@ class LabelFolder:
                     )
                 entries, left_out = labels.entries, labels.left_out
             else:
-                entries = read_filled_in(file, question=asked.question)
+                entries = read_filled_in(file, asked.question)
             taken.take(file, _spelt(asked, entries, file), _spelt(asked, left_out, file))
             if file.parent.resolve() == self.path.resolve():
                 self.read[file.name] = sha256_of(file)

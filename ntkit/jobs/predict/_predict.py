@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -165,7 +165,14 @@ def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) ->
         other = read(second)
         notes += ["The two models take different inputs, so each gets its own."]
     elif one.steps is not None:
-        as_second = read(second) if _names_preprocessing(second, one) else one
+        taken = second.inputs[0]
+        if one.kind == "texts":
+            named = TextPreprocessing.for_model(second) is not None
+        else:  # the files of the model name the preprocessing of its images
+            steps = ImagePreprocessing.for_model(second)
+            guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
+            named = steps is not None and steps.source != guess.source
+        as_second = read(second) if named else one
         if as_second.preprocessing != one.preprocessing:
             other = as_second
             notes += [
@@ -228,15 +235,6 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
     ]
 
 
-def _names_preprocessing(model: FrozenModel, samples: Samples) -> bool:
-    """Whether the files of a model name the preprocessing of its images or texts."""
-    if samples.kind == "texts":
-        return TextPreprocessing.for_model(model) is not None
-    steps, taken = ImagePreprocessing.for_model(model), model.inputs[0]
-    guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
-    return steps is not None and steps.source != guess.source
-
-
 _ROWS = 1024  # rows of a batch of stored embeddings
 
 
@@ -253,39 +251,31 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     """Yield the predictions of a model, batch by batch, in the order of the samples."""
     head = match.model.head
     assert head is not None  # matched() checks this
-    done = 0
-    for Z in _embeddings(match, embedder):
-        with np.errstate(over="ignore", invalid="ignore"):
-            logits = head.logits(Z).astype(np.float64)
-        _check_finite(logits, done)
-        done += len(logits)
-        highest = np.partition(logits, -2, axis=1)[:, -2:]
-        odds = np.exp(logits - highest[:, 1:])
-        yield Outcomes(
-            logits.argmax(axis=1),
-            odds / odds.sum(axis=1, keepdims=True),
-            highest[:, 1] - highest[:, 0],
-        )
-
-
-def _embeddings(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
-    X = match.samples.X
+    X, done = match.samples.X, 0
     if match.samples.embedded:
-        for begin in range(0, len(X), _ROWS):
-            yield np.asarray(X[begin : begin + _ROWS])
-        return
-    with closing(embedder.iter_batches(X)) as batches:  # type: ignore[type-var]
-        yield from batches
-
-
-def _check_finite(logits: Array, begin: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1)) + begin
-    if len(bad):
-        raise InputError(
-            f"The logits of {len(bad)} sample(s) are NaN or infinite (rows {bad[:5].tolist()}"
-            f"{', …' if len(bad) > 5 else ''}), so they have no class. Check these inputs and the "
-            "model's weights."
-        )
+        rows = range(0, len(X), _ROWS)
+        batches: Any = (np.asarray(X[begin : begin + _ROWS]) for begin in rows)
+    else:
+        batches = embedder.iter_batches(X)
+    with closing(batches):
+        for Z in batches:
+            with np.errstate(over="ignore", invalid="ignore"):
+                logits = head.logits(Z).astype(np.float64)
+            bad = np.flatnonzero(~np.isfinite(logits).all(axis=1)) + done
+            if len(bad):
+                raise InputError(
+                    f"The logits of {len(bad)} sample(s) are NaN or infinite (rows "
+                    f"{bad[:5].tolist()}{', …' if len(bad) > 5 else ''}), so they have no class. "
+                    "Check these inputs and the model's weights."
+                )
+            done += len(logits)
+            highest = np.partition(logits, -2, axis=1)[:, -2:]
+            odds = np.exp(logits - highest[:, 1:])
+            yield Outcomes(
+                logits.argmax(axis=1),
+                odds / odds.sum(axis=1, keepdims=True),
+                highest[:, 1] - highest[:, 0],
+            )
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -429,11 +419,16 @@ def write_rows(
         named = range(len(samples)) if samples.named_by == "row" else samples.names
         labels = repeat(None, len(samples)) if samples.y is None else samples.y
         for name, label, *parts in zip(named, labels, *outcomes, strict=True):
-            before, after = parts[0].label, parts[-1].label
+            predicted, margins, probabilities = zip(*parts, strict=True)
+            before, after = predicted[0], predicted[-1]
             counts["changed"] += before != after
             counts["right"] += labelled and bool(after == label)
             counts["right before"] += labelled and bool(before == label)
-            row = [name, *[label] * (samples.y is not None), *_cells(parts)]
+            row = [
+                *(name, *[label] * (samples.y is not None), *predicted),
+                *([int(before != after)] * (len(parts) == 2)),
+                *(*margins, *chain.from_iterable(probabilities)),
+            ]
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
     two = len(models) == 2
     return PredictionTable(
@@ -464,30 +459,11 @@ def _header(models: list[Match]) -> list[str]:
     ]
 
 
-class _Row(NamedTuple):
-    """Predicted class, margin and probabilities of a sample, formatted for the table."""
-
-    label: Any
-    margin: str
-    probabilities: list[str]
-
-
-def _rows(match: Match, embedder: OnnxEmbedder) -> Iterator[_Row]:
+def _rows(match: Match, embedder: OnnxEmbedder) -> Iterator[tuple[Any, str, list[str]]]:
+    """Predicted class, margin and probabilities of each sample, formatted for the table."""
     labels = match.classes.tolist()
     for part in outcomes_of(match, embedder):
         for index, margin, probabilities in zip(
             part.index.tolist(), part.margins.tolist(), part.probabilities.tolist(), strict=True
         ):
-            yield _Row(labels[index], f"{margin:.6g}", [f"{p:.6g}" for p in probabilities])
-
-
-def _cells(parts: Sequence[_Row]) -> list[Any]:
-    """Cells of one sample: predictions, margins and probabilities of one model or of two."""
-    changed = [int(parts[0].label != parts[-1].label)] * (len(parts) == 2)
-    probabilities = chain.from_iterable(part.probabilities for part in parts)
-    return [
-        *(part.label for part in parts),
-        *changed,
-        *(part.margin for part in parts),
-        *probabilities,
-    ]
+            yield labels[index], f"{margin:.6g}", [f"{p:.6g}" for p in probabilities]

@@ -15,7 +15,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.verify._change import Change, Subject, changed
+from ntkit.jobs.verify._cause import Cause, Subject, changed
 from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
 from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
 from ntkit.model import FrozenModel, loaded
@@ -75,19 +75,30 @@ class Parity:
 
     def summary(self) -> str:
         """Sentences on the agreement and on the likely cause of differences, one per line."""
+        some = self.n_samples < self.n_recorded
+        of_all = f" compared, of {self.n_recorded} recorded" if some else ""
         if self.matched:
             return (
-                f"The {self.kind} agree on all {self.n_samples} samples{self._of_all()}. Largest "
+                f"The {self.kind} agree on all {self.n_samples} samples{of_all}. Largest "
                 f"difference: {self._number(self.difference)}."
             )
         lines = [
             f"The {self.kind} differ on {self.n_samples - self.n_agreeing} of {self.n_samples} "
-            f"samples{self._of_all()}. Largest difference"
+            f"samples{of_all}. Largest difference"
             f"{', relative to their spread' * (self.kind != 'labels')}: "
             f"{self._number(self.difference)}, limit {self.tolerance:.0e}."
         ]
+        if not self.cause and self.others:
+            lines.append(
+                f"No cause found: several explain the {self.kind} equally well. The service "
+                f"{'; or it '.join(self.others)}. Record more samples, or logits."
+            )
+        elif not self.cause:
+            lines.append(
+                "No cause found. Compare the service's preprocessing with that of ntkit inspect."
+            )
         if not self.cause:
-            return "\n".join([*lines, self._without_cause()])
+            return "\n".join(lines)
         lines.append(
             f"Likely cause: {', '.join(self.cause)}. The service {'; it '.join(self.words)}."
         )
@@ -107,19 +118,6 @@ class Parity:
         if self.fix:
             lines.append(f"To do the same in ntkit: {self.fix}")
         return "\n".join(lines)
-
-    def _of_all(self) -> str:
-        """Number of recorded samples, if not all were compared."""
-        some = self.n_samples < self.n_recorded
-        return f" compared, of {self.n_recorded} recorded" if some else ""
-
-    def _without_cause(self) -> str:
-        if self.others:
-            return (
-                f"No cause found: several explain the {self.kind} equally well. The service "
-                f"{'; or it '.join(self.others)}. Record more samples, or logits."
-            )
-        return "No cause found. Compare the service's preprocessing with that of ntkit inspect."
 
     def _number(self, difference: float) -> str:
         return f"{difference:.1e}" if self.kind != "labels" else f"{difference:.0f}"
@@ -336,7 +334,7 @@ _ALIKE = 3.0
 class Trial:
     """Changes of inputs and outputs, and the difference of each sample from the recording."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Cause, ...]
     differences: Array  # (n,), relative to the spread of the outputs
 
     @property
@@ -427,7 +425,7 @@ class Search:
                 confirmed += [one for one in again if one.whats == tried.whats]
         return [tried for tried in confirmed if tried.agrees(tolerance)]
 
-    def _try(self, combinations: Iterable[tuple[Change, ...]]) -> list[Trial]:
+    def _try(self, combinations: Iterable[tuple[Cause, ...]]) -> list[Trial]:
         new = list[Trial]()
         for changes in combinations:
             logits = self._logits(changes, self.rows)
@@ -438,11 +436,11 @@ class Search:
         self.tried += new
         return new
 
-    def _logits(self, changes: Sequence[Change], rows: Array) -> Array | None:
+    def _logits(self, changes: Sequence[Cause], rows: Array) -> Array | None:
         return self._run(changed(self._subject.settings, changes), rows)
 
     def _readings(
-        self, changes: tuple[Change, ...], logits: Array, rows: Any = slice(None), **options: bool
+        self, changes: tuple[Cause, ...], logits: Array, rows: Any = slice(None), **options: bool
     ) -> list[Trial]:
         outputs = self._outputs
         return [
@@ -450,9 +448,9 @@ class Search:
             for reading in (outputs.declared, *outputs.readings(logits, rows, **options))
         ]
 
-    def _promising(self) -> list[tuple[Change, ...]]:
+    def _promising(self) -> list[tuple[Cause, ...]]:
         """The changes of inputs with the smallest distances so far."""
-        kept = list[tuple[Change, ...]]()
+        kept = list[tuple[Cause, ...]]()
         for tried in sorted(self.tried, key=lambda tried: tried.distance):
             inside = _inside(tried.changes)
             if inside not in kept:
@@ -468,7 +466,7 @@ def _fewest(found: list[Trial]) -> list[Trial]:
     return [tried for tried in found if len(tried.changes) == fewest]
 
 
-def _inside(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+def _inside(changes: tuple[Cause, ...]) -> tuple[Cause, ...]:
     return tuple(change for change in changes if change.inside)
 
 

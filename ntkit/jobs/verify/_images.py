@@ -24,7 +24,7 @@ from ntkit.inputs import (
     resized,
     upright,
 )
-from ntkit.jobs.verify._change import Change, LazyBatches, Settings, Subject
+from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject
 
 Weights = Callable[[Array], Array]
 
@@ -34,8 +34,11 @@ def picked(pixels: Array, size: tuple[int, int], how: str) -> Array:
     # Pillow widens its filters by the factor by which an image shrinks. These filters always read
     # as many neighbours as for enlarging.
     if how == "nearest corner":
-        rows, columns = (_corners(n, m) for n, m in zip(pixels.shape[:2], size, strict=True))
-        return np.asarray(pixels[rows][:, columns])
+        for axis, n_new in enumerate(size):
+            n_old = pixels.shape[axis]
+            at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
+            pixels = np.take(pixels, np.minimum(at, n_old - 1), axis)
+        return pixels
     reach, weights = PICKING[how]
     result = pixels.astype(np.float64)
     for axis in (0, 1):
@@ -51,11 +54,6 @@ def averaged(pixels: Array, size: tuple[int, int], resample: int) -> Array:
     return np.asarray(np.stack(made, axis=-1).reshape(*size, *pixels.shape[2:]))
 
 
-def _corners(n_old: int, n_new: int) -> Array:
-    at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
-    return np.asarray(np.minimum(at, n_old - 1))
-
-
 def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -> Array:
     """Interpolate along one axis, with the edge pixels repeated."""
     n_old = pixels.shape[axis]
@@ -69,10 +67,6 @@ def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -
     return np.asarray(np.moveaxis(result, 0, axis))
 
 
-def _linear(distance: Array) -> Array:
-    return np.asarray(np.maximum(1 - distance, 0))
-
-
 def _cubic(distance: Array, a: float = -0.75) -> Array:
     """Keys' cubic convolution, with the constant of OpenCV and PyTorch."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
@@ -80,7 +74,10 @@ def _cubic(distance: Array, a: float = -0.75) -> Array:
     return np.asarray(np.where(distance <= 1, near, np.where(distance < 2, far, 0)))
 
 
-PICKING: dict[str, tuple[int, Weights]] = {"bilinear": (1, _linear), "bicubic": (2, _cubic)}
+PICKING: dict[str, tuple[int, Weights]] = {
+    "bilinear": (1, lambda distance: np.maximum(1 - distance, 0)),
+    "bicubic": (2, _cubic),
+}
 """Neighbours on each side, and their weights by distance."""
 
 
@@ -98,7 +95,7 @@ _SHARES = (224 / 256, 0.9, 0.95, 0.96, 0.8, 224 / 232, 299 / 320, 0.75)  # usual
 _USUAL_SIDES = (224, 256, 299, 384, 512)
 
 
-def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
+def image_changes(steps: ImagePreprocessing, size: Size) -> list[Cause]:
     """Single differences of a service from these preprocessing steps."""
     # `size` is the size of the model's input, if it is fixed or the steps end in it.
     return [
@@ -106,15 +103,15 @@ def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
         *_channel_orders(steps),
         *_geometries(steps, size),
         *_values(steps),
-        Change("EXIF rotation", "does not rotate images by their EXIF orientation",
-               {"upright": False}),
+        Cause("EXIF rotation", "does not rotate images by their EXIF orientation",
+              {"upright": False}),
         *_layouts(steps),
-        Change("transparency", "puts transparent images on white", {"background": 255}),
-        Change("transparency", "puts transparent images on black", {"background": 0}),
+        Cause("transparency", "puts transparent images on white", {"background": 255}),
+        Cause("transparency", "puts transparent images on black", {"background": 0}),
     ]  # fmt: skip
 
 
-def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change, ...]]:
+def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Cause, ...]]:
     """Combinations of changes: geometry, filter and values, or values and channel order."""
     geometries = [(steps.resize, steps.crop)]
     if size is not None:
@@ -124,7 +121,7 @@ def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change,
     sides = [_geometry(steps, *geometry) for geometry in geometries]
     filters = [_resample(steps, name) for name in ("bilinear", "bicubic")]
     values = [_value(steps, 1 / 255, *pair) for pair in (IMAGENET, HALF, CLIP, _NONE)]
-    together = list[tuple[Change, ...]]()
+    together = list[tuple[Cause, ...]]()
     for value, side_change, filtering in product(values, sides, filters):
         parts = tuple(_existing((side_change, filtering, value)))
         if len(parts) > 1 and parts not in together:
@@ -133,7 +130,7 @@ def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change,
     return [*together, *product(_values(steps), orders)]
 
 
-def array_changes(axis: int) -> list[Change]:
+def array_changes(axis: int) -> list[Cause]:
     """Differences of a service for arrays of images with the channels on this axis."""
     heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
 
@@ -159,7 +156,7 @@ def array_changes(axis: int) -> list[Change]:
             (what, f"these arrays {words}", _normalised(mean, std, axis)),
             (what, f"these arrays before they were {words}", _normalised(*back, axis)),
         ]
-    return [Change(what, f"feeds {words}", {"after": step}) for what, words, step in table]
+    return [Cause(what, f"feeds {words}", {"after": step}) for what, words, step in table]
 
 
 def _normalised(mean: Numbers, std: Numbers, axis: int) -> Any:
@@ -169,14 +166,14 @@ def _normalised(mean: Numbers, std: Numbers, axis: int) -> Any:
     return lambda X: (X.astype(np.float32) - shift) / divisor
 
 
-def _existing(changes: Iterable[Change | None]) -> list[Change]:
+def _existing(changes: Iterable[Cause | None]) -> list[Cause]:
     return [change for change in changes if change is not None]
 
 
 # -- the filter ---------------------------------------------------------------------------------
 
 
-def _resamplings(steps: ImagePreprocessing) -> list[Change]:
+def _resamplings(steps: ImagePreprocessing) -> list[Cause]:
     if steps.resize is None:
         return []
     here = _filter_name(steps)
@@ -192,21 +189,21 @@ def _resamplings(steps: ImagePreprocessing) -> list[Change]:
     return [
         *_existing(_resample(steps, name) for name in FILTERS),
         *(
-            Change("resample", f"resizes {how}, not {here}",
-                   {"picking": picking, "rounded": rounded}, group="filter")
+            Cause("resample", f"resizes {how}, not {here}",
+                  {"picking": picking, "rounded": rounded}, group="filter")
             for how, picking, rounded in table
         ),
-        Change("rounding", words, {"rounded": False}, usual=1),
+        Cause("rounding", words, {"rounded": False}, usual=1),
     ]  # fmt: skip
 
 
-def _resample(steps: ImagePreprocessing, name: str) -> Change | None:
+def _resample(steps: ImagePreprocessing, name: str) -> Cause | None:
     if steps.resize is None or FILTERS[name] == steps.resample:
         return None
     words = f"resizes with the filter {name}, not {_filter_name(steps)}"
     usual = 0 if name in ("nearest", "bilinear", "bicubic") else 1
     values = {"resample": FILTERS[name]}
-    return Change("resample", words, values, f"--resample {name}", usual, "filter")
+    return Cause("resample", words, values, f"--resample {name}", usual, "filter")
 
 
 def _filter_name(steps: ImagePreprocessing) -> str:
@@ -216,10 +213,13 @@ def _filter_name(steps: ImagePreprocessing) -> str:
 # -- size and crop ------------------------------------------------------------------------------
 
 
-def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
+def _geometries(steps: ImagePreprocessing, size: Size) -> list[Cause]:
     """Other ways to the model's input size; if the model takes any size, other sizes."""
-    changes = list[Change | None]()
-    for height, width in [size] if size is not None else [(n, n) for n in _sides(steps)]:
+    changes = list[Cause | None]()
+    here = steps.crop or steps.resize
+    own = () if here is None else (here if isinstance(here, int) else min(here),)
+    sizes = [size] if size is not None else [(n, n) for n in (*own, *_USUAL_SIDES)]
+    for height, width in sizes:
         side, whole = min(height, width), {"resize": (height, width), "crop": None}
         larger = sorted({n for share in _SHARES for n in (int(side / share), round(side / share))})
         resizes: list[Any] = [side, *larger]
@@ -228,33 +228,26 @@ def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
         changes += [_geometry(steps, resize, (height, width)) for resize in (*resizes, None)]
         if height == width:
             words = "crops the largest central square and resizes it"
-            changes.append(Change("crop", words, {**whole, "frame": "square"}, "", 2, "geometry"))
+            changes.append(Cause("crop", words, {**whole, "frame": "square"}, "", 2, "geometry"))
         for name, value in (("black", 0), ("grey", 114), ("white", 255)):
             words = f"resizes the whole image to fit and pads with {name} margins"
             values = {**whole, "frame": "padded", "margin": value}
-            changes.append(Change("resize", words, values, "", 2, "geometry"))
+            changes.append(Cause("resize", words, values, "", 2, "geometry"))
     if steps.crop is not None:
         other = "even" if steps.crop_rounding == "down" else "down"
         words = "rounds the position of the crop differently (by half a pixel)"
         changes += [
-            Change("crop", "crops at the upper left, not in the centre", {"corner": True}),
-            Change("crop", words, {"crop_rounding": other}, usual=1),
+            Cause("crop", "crops at the upper left, not in the centre", {"corner": True}),
+            Cause("crop", words, {"crop_rounding": other}, usual=1),
         ]
     elif size is not None:
         words = f"crops {size[0]} x {size[1]} at the upper left without resizing"
         values = {"corner": True, "resize": None, "crop": size}
-        changes.append(Change("crop", words, values, "", 1, "geometry"))
+        changes.append(Cause("crop", words, values, "", 1, "geometry"))
     return _existing(changes)
 
 
-def _sides(steps: ImagePreprocessing) -> tuple[int, ...]:
-    sides = steps.crop or steps.resize
-    if sides is None:
-        return _USUAL_SIDES
-    return (sides if isinstance(sides, int) else min(sides), *_USUAL_SIDES)
-
-
-def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | None:
+def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Cause | None:
     """Another size, another crop, or both."""
     if isinstance(resize, tuple) and resize == crop:
         crop = None
@@ -269,7 +262,7 @@ def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | Non
     if resize is not None and (crop is not None or steps.crop is None):
         fix = f"--resize {_option(resize)}" + (f" --crop {_option(crop)}" if crop else "")
     usual = 0 if not isinstance(resize, tuple) or crop is None else 1
-    return Change(what, words, {"resize": resize, "crop": crop}, fix, usual, "geometry")
+    return Cause(what, words, {"resize": resize, "crop": crop}, fix, usual, "geometry")
 
 
 def _in_words(resize: Any, crop: Any) -> str:
@@ -292,23 +285,23 @@ def _option(sides: Any) -> str:
 # -- channels and values ------------------------------------------------------------------------
 
 
-def _channel_orders(steps: ImagePreprocessing) -> list[Change]:
+def _channel_orders(steps: ImagePreprocessing) -> list[Cause]:
     if steps.channels == 1:
         return [
-            Change("channel order", "computes grey from channels in the order BGR",
-                   {"grey": "luma of BGR"}),
-            Change("grey", "computes grey as the mean of the channels", {"grey": "mean"}, usual=1),
+            Cause("channel order", "computes grey from channels in the order BGR",
+                  {"grey": "luma of BGR"}),
+            Cause("grey", "computes grey as the mean of the channels", {"grey": "mean"}, usual=1),
         ]  # fmt: skip
     other = "BGR" if steps.channel_order == "RGB" else "RGB"
     words = f"feeds channels in the order {other}, not {steps.channel_order}"
     late = f"{words}, swapped after mean and std"
     return [
-        Change("channel order", words, {"channel_order": other}),
-        Change("channel order", late, {"reversed_last": True}, usual=1),
+        Cause("channel order", words, {"channel_order": other}),
+        Cause("channel order", late, {"reversed_last": True}, usual=1),
     ]
 
 
-def _values(steps: ImagePreprocessing) -> list[Change]:
+def _values(steps: ImagePreprocessing) -> list[Cause]:
     mean, std, scale = steps.mean, steps.std, steps.scale
     candidates: list[tuple[float, tuple[Numbers, Numbers]]] = [
         *((1 / 255, pair) for pair in (_NONE, HALF, IMAGENET, CLIP)),
@@ -330,13 +323,13 @@ def _values(steps: ImagePreprocessing) -> list[Change]:
     ]
     # 255 - x for x, by a factor below 0.
     turned = tuple(value - 255 * scale for value in mean)
-    inverted = Change(
+    inverted = Cause(
         "scale", "inverts images: white is 0", {"scale": -scale, "mean": turned}, "", 1, "values"
     )
     return [*_existing(_value(steps, by, *pair) for by, pair in candidates), inverted]
 
 
-def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers) -> Change | None:
+def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers) -> Cause | None:
     if steps.channels == 1 and max(len(mean), len(std)) == 3:
         return None
     if _affine(scale, mean, std) == _affine(steps.scale, steps.mean, steps.std):
@@ -351,7 +344,7 @@ def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers)
         f"--std {listed(f'{v:.10g}' for v in std)}"
     )
     values = {"scale": scale, "mean": mean, "std": std}
-    return Change(what, words, values, fix, group="values")
+    return Cause(what, words, values, fix, group="values")
 
 
 def _affine(scale: float, mean: Numbers, std: Numbers) -> tuple[tuple[float, float], ...]:
@@ -379,21 +372,19 @@ def _few(values: Numbers) -> str:
 # -- axes ---------------------------------------------------------------------------------------
 
 
-def _layouts(steps: ImagePreprocessing) -> list[Change]:
-    turned = Change("layout", "swaps height and width", {"turned": True})
+def _layouts(steps: ImagePreprocessing) -> list[Cause]:
+    turned = Cause("layout", "swaps height and width", {"turned": True})
     if steps.channels != 3:
         return [turned]
     other = "NHWC" if steps.layout == "NCHW" else "NCHW"
     words = f"feeds pixels in the order {other} under the shape of {steps.layout}"
-    return [Change("layout", words, {"refolded": True}), turned]
+    return [Cause("layout", words, {"refolded": True}), turned]
 
 
 _KEPT = 64  # decoded images
 
 
-def image_subject(
-    images: Sequence[Any], steps: ImagePreprocessing, size: tuple[int, int] | None
-) -> Subject:
+def image_subject(images: Sequence[Any], steps: ImagePreprocessing, size: Any) -> Subject:
     """Image files or decoded images, for a model with this input size; None if any size fits."""
     size = size or steps.crop
     if size is None and isinstance(steps.resize, tuple):
@@ -405,9 +396,13 @@ def image_subject(
         return decode(source) if isinstance(source, Path) else Image.fromarray(np.asarray(source))
 
     def inputs(settings: ImageSettings, rows: Sequence[int]) -> Any:
-        return LazyBatches(
-            len(rows), lambda index: _stacked([settings(image(row)) for row in rows[index]])
-        )
+        def batch(index: slice) -> Array:
+            pixels = [settings(image(row)) for row in rows[index]]
+            if len({one.shape for one in pixels}) > 1:
+                raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
+            return np.stack(pixels)
+
+        return LazyBatches(len(rows), batch)
 
     return Subject(
         len(images),
@@ -416,12 +411,6 @@ def image_subject(
         partial(image_changes, steps, size),
         partial(usual_pipelines, steps, size),
     )
-
-
-def _stacked(pixels: list[Array]) -> Array:
-    if len({one.shape for one in pixels}) > 1:
-        raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
-    return np.asarray(np.stack(pixels))
 
 
 @dataclass(frozen=True)

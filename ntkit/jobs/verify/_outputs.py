@@ -15,8 +15,7 @@ from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction import import_onnxruntime, make_session, run_batches
-from ntkit.head import LinearHead
-from ntkit.jobs.verify._change import Change, Subject
+from ntkit.jobs.verify._cause import Cause, Subject
 from ntkit.jobs.verify._recorded import Recording
 from ntkit.model import FrozenModel
 
@@ -75,19 +74,15 @@ class Outputs:
         return len(self.recorded)
 
     def differences(self, logits: Array, reading: Reading, rows: Any = slice(None)) -> Array:
-        """Difference of each sample, relative to the spread of the outputs; (len(rows),)."""
+        """Cause of each sample, relative to the spread of the outputs; (len(rows),)."""
         recorded = self.recorded[rows]
-        if reading.activation == "labels":
-            return self._wrong(logits, reading, recorded)
+        if reading.activation == "labels":  # 1, unless the two largest logits are nearly equal
+            ordered = np.sort(logits, axis=1)
+            size = max(float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max()), 1e-12)
+            clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
+            return np.asarray((reading(logits) != recorded) & clear, dtype=np.float64)
         apart = np.abs(reading(logits) - recorded) - self._slack
         return np.asarray(np.maximum(apart, 0).max(axis=1) / self._spread)
-
-    def _wrong(self, logits: Array, reading: Reading, recorded: Array) -> Array:
-        """1 for a different label, unless the two largest logits are nearly equal; else 0."""
-        ordered = np.sort(logits, axis=1)
-        size = max(float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max()), 1e-12)
-        clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
-        return np.asarray((reading(logits) != recorded) & clear, dtype=np.float64)
 
     def readings(
         self, logits: Array, rows: Any = slice(None), *, once: bool = False
@@ -114,24 +109,24 @@ class Outputs:
             if reading is not None and reading != self.declared:
                 yield reading
 
-    def changes(self, reading: Reading) -> tuple[Change, ...]:
+    def changes(self, reading: Reading) -> tuple[Cause, ...]:
         """Changes from the declared reading to another one."""
         changes = []
         if reading.order is not None:
-            changes.append(Change("class order", self._moved(reading.order)))
+            moved = [
+                f"{self.names[c]!r} at position {i}" for i, c in enumerate(reading.order) if i != c
+            ]
+            words = f"has another order of classes than the model: {listed(moved, 6)}"
+            changes.append(Cause("class order", words))
         if reading.activation != self.declared.activation:
             instead = "" if self.declared.activation == "labels" else (
                 f", not {_WORDS[self.declared.activation].removeprefix('returns ')}"
             )  # fmt: skip
-            changes.append(Change("softmax", f"{_WORDS[reading.activation]}{instead}"))
+            changes.append(Cause("softmax", f"{_WORDS[reading.activation]}{instead}"))
         if reading.temperature != 1:
             words = f"divides the logits by a temperature of {reading.temperature:.4g}"
-            changes.append(Change("temperature", words))
+            changes.append(Cause("temperature", words))
         return tuple(changes)
-
-    def _moved(self, order: tuple[int, ...], most: int = 6) -> str:
-        moved = [f"{self.names[c]!r} at position {i}" for i, c in enumerate(order) if i != c]
-        return f"has another order of classes than the model: {listed(moved, most)}"
 
 
 def _rounding_of(values: Array) -> float:
@@ -218,8 +213,17 @@ class Logits:
         # Some trials do not fit the model. They are errors only if `strict`.
         try:
             X = self._subject.inputs(settings, self._rows[rows].tolist())
-            if X is None or self._head is not None:
-                return None if self._head is None else two_columns(_by_head(self._head, X))
+            if X is None:
+                return None
+            if self._head is not None:
+                n_neurons = self._head.n_neurons
+                if X.ndim != 2 or X.shape[1] != n_neurons:
+                    raise InputError(
+                        f"The embeddings have the shape {X.shape}, but the head reads {n_neurons} "
+                        "neurons."
+                    )
+                logits = self._head.logits(X.astype(np.float64))
+                return two_columns(np.asarray(logits.reshape(len(X), -1)))
             session = self._session if strict else _Quiet(self._session)
             runs = run_batches(session, X, batch_size=settings.batch_size)
             parts = [out[self._at] for out in runs]
@@ -232,14 +236,6 @@ class Logits:
         if not np.isfinite(logits).all() and not strict:
             return None
         return two_columns(logits)
-
-
-def _by_head(head: LinearHead, Z: Array) -> Array:
-    if Z.ndim != 2 or Z.shape[1] != head.n_neurons:
-        raise InputError(
-            f"The embeddings have the shape {Z.shape}, but the head reads {head.n_neurons} neurons."
-        )
-    return np.asarray(head.logits(Z.astype(np.float64)).reshape(len(Z), -1))
 
 
 class _Quiet:

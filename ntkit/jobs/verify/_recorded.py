@@ -16,7 +16,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.verify._change import Settings, Subject
+from ntkit.jobs.verify._cause import Settings, Subject
 from ntkit.jobs.verify._images import array_changes, image_subject
 from ntkit.jobs.verify._texts import text_subject
 from ntkit.model import FrozenModel
@@ -143,7 +143,14 @@ def subject_of(
     """The recorded samples, from the recording or from data, with ntkit's preprocessing."""
     inputs = recorded.inputs
     if "texts" in inputs:
-        steps = _text_steps(model, preprocessing, recorded.source)
+        steps = preprocessing
+        if not isinstance(steps, TextPreprocessing):
+            steps = TextPreprocessing.for_model(model)
+        if steps is None:
+            raise InputError(
+                f"{recorded.source} holds texts, but the model's folder has no tokenizer. Pass one "
+                "with --tokenizer, or record the token ids."
+            )
         pairs = inputs.get("text_pairs")
         return text_subject(
             inputs["texts"].tolist(), steps, None if pairs is None else pairs.tolist(), folder
@@ -154,7 +161,7 @@ def subject_of(
                 f"{recorded.source}: images must be decoded pixels, uint8 of shape (N, H, W, 3). "
                 "Save inputs of the model as X."
             )
-        return image_subject([*inputs["images"]], _image_steps(model, preprocessing), _size(model))
+        return _images(model, [*inputs["images"]], preprocessing)
     arrays = {name: values for name, values in inputs.items() if name != "rows"}
     plain = TextPreprocessing.for_strings(model.inputs)
     if plain is not None and not {"X", plain.ids}.isdisjoint(arrays):
@@ -178,7 +185,17 @@ def subject_of(
             f"{recorded.source} names {missing}, which does not exist. Pass the folder of the "
             "files: --data DATA (data=)"
         )
-    return image_subject(paths, _image_steps(model, preprocessing), _size(model))
+    return _images(model, paths, preprocessing)
+
+
+def _images(model: FrozenModel, images: Sequence[Any], steps: Preprocessing) -> Subject:
+    """Images for a model, by ntkit's preprocessing."""
+    if not isinstance(steps, ImagePreprocessing):
+        steps = ImagePreprocessing.for_model(model)
+    if steps is None:
+        raise InputError("The recording holds images, but the model does not take images.")
+    tensor = model.inputs[0]
+    return image_subject(images, steps, ImagePreprocessing.for_input(tensor.shape).resize)
 
 
 def _among(model: FrozenModel, recorded: Recording, data: Samples, folder: Path) -> Subject:
@@ -189,12 +206,10 @@ def _among(model: FrozenModel, recorded: Recording, data: Samples, folder: Path)
         return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
     X = rows_of(data.X, rows)
     if data.kind == "images":
-        return image_subject(X.paths, X.preprocessing, _size(model))
-    if data.kind == "texts" and X.paired:
-        first, second = ([pair[side] for pair in X.texts] for side in (0, 1))
-        return text_subject(first, X.preprocessing, second, folder)
+        return _images(model, X.paths, X.preprocessing)
     if data.kind == "texts":
-        return text_subject(X.texts, X.preprocessing, None, folder)
+        first, second = zip(*X.texts, strict=True) if X.paired else (X.texts, None)
+        return text_subject(first, X.preprocessing, second, folder)
     return _array_subject(X if data.kind == "inputs" else np.asarray(X), model)
 
 
@@ -211,8 +226,8 @@ def _array_subject(X: Any, model: FrozenModel) -> Subject:
 
     if isinstance(X, Mapping):
         return Subject(len(next(iter(X.values()))), inputs)
-    sides = _sides(model) or (None,) * 4
-    axis = next((at for at in (1, 3) if sides[at] == 3), None)
+    sides = (model.inputs[0].shape or ()) if len(model.inputs) == 1 else ()
+    axis = next((at for at in (1, 3) if len(sides) == 4 and sides[at] == 3), None)
     changes = [] if axis is None else array_changes(axis)
     return Subject(len(X), inputs, changes=lambda: changes)
 
@@ -252,7 +267,11 @@ def _named_rows(recorded: Recording, data: Samples) -> Array:
     rows = list[int]()
     for recorded_name in map(str, recorded.files if recorded.files is not None else ()):
         name = recorded_name.replace("\\", "/")
-        ends = [i for i in last.get(Path(name).name, []) if _ends_alike(name, names[i])]
+        ends = [
+            i
+            for i in last.get(Path(name).name, [])
+            if f"/{name}".endswith(f"/{names[i]}") or f"/{names[i]}".endswith(f"/{name}")
+        ]
         if name in whole:
             rows.append(whole[name])
         elif len(ends) == 1:
@@ -264,43 +283,3 @@ def _named_rows(recorded: Recording, data: Samples) -> Array:
                 "folder."
             )
     return np.asarray(rows)
-
-
-def _ends_alike(one: str, two: str) -> bool:
-    return f"/{one}".endswith(f"/{two}") or f"/{two}".endswith(f"/{one}")
-
-
-# -- preprocessing and size of the model's inputs -------------------------------------------------
-
-
-def _image_steps(model: FrozenModel, steps: Preprocessing) -> ImagePreprocessing:
-    if not isinstance(steps, ImagePreprocessing):
-        steps = ImagePreprocessing.for_model(model)
-    if steps is None:
-        raise InputError("The recording holds images, but the model does not take images.")
-    return steps
-
-
-def _text_steps(model: FrozenModel, steps: Preprocessing, source: str) -> TextPreprocessing:
-    if not isinstance(steps, TextPreprocessing):
-        steps = TextPreprocessing.for_model(model)
-    if steps is None:
-        raise InputError(
-            f"{source} holds texts, but the model's folder has no tokenizer. Pass one with "
-            "--tokenizer, or record the token ids."
-        )
-    return steps
-
-
-def _sides(model: FrozenModel) -> tuple[Any, ...] | None:
-    shape = model.inputs[0].shape if len(model.inputs) == 1 else None
-    return None if shape is None or len(shape) != 4 else tuple(shape)
-
-
-def _size(model: FrozenModel) -> tuple[int, int] | None:
-    sides = _sides(model)
-    if sides is None:
-        return None
-    last = sides[3] in (1, 3) and sides[1] not in (1, 3)
-    height, width = sides[1:3] if last else sides[2:4]
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None

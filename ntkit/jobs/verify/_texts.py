@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.inputs import TextPreprocessing, Texts
-from ntkit.jobs.verify._change import Change, LazyBatches, Settings, Subject
+from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject
 
 Edit = Callable[[Any], Any]
 _AROUND = (("[CLS]", "[SEP]"), ("<s>", "</s>"))
@@ -70,7 +70,7 @@ def text_subject(
             return samples
         return LazyBatches(len(rows), lambda index: _done(settings.after, samples[index]))
 
-    def changes() -> list[Change]:
+    def changes() -> list[Cause]:
         if steps.tokenizer is None:
             return [*_cases({}), *_others(steps, paired=False)]
         return [
@@ -81,7 +81,7 @@ def text_subject(
             *_others(steps, pairs is not None),
         ]
 
-    def pipelines() -> list[tuple[Change, ...]]:
+    def pipelines() -> list[tuple[Cause, ...]]:
         if steps.tokenizer is None:
             return []
         return list(product(_paddings(steps), [*_cases(content()), *_specials(content())]))
@@ -96,26 +96,27 @@ def _done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
 # -- differences of services ----------------------------------------------------------------------
 
 
-def _cases(content: Mapping[str, Any]) -> list[Change]:
-    if not any(map(_folds, _normalizers(content.get("normalizer")))):
+def _cases(content: Mapping[str, Any]) -> list[Cause]:
+    parts = _normalizers(content.get("normalizer"))
+    if not any(part.get("type") == "Lowercase" or part.get("lowercase") for part in parts):
         words = "lower-cases texts first; ntkit does not"
-        return [Change("lower-casing", words, {"before": str.lower})]
+        return [Cause("lower-casing", words, {"before": str.lower})]
     words = "keeps upper and lower case; ntkit's tokenizer lower-cases"
     return [
-        Change("lower-casing", words, {"edits": _case_kept}),
-        Change("lower-casing", f"{words}, and keeps accents",
-               {"edits": partial(_case_kept, accents=True)}, usual=1),
+        Cause("lower-casing", words, {"edits": _case_kept}),
+        Cause("lower-casing", f"{words}, and keeps accents",
+              {"edits": partial(_case_kept, accents=True)}, usual=1),
     ]  # fmt: skip
 
 
-def _specials(content: Mapping[str, Any]) -> list[Change]:
+def _specials(content: Mapping[str, Any]) -> list[Cause]:
     words, edit = "adds special tokens; ntkit's tokenizer does not", _wrapped
     if content.get("post_processor") is not None:
-        words, edit = "adds no special tokens; ntkit's tokenizer does", _bare
-    return [Change("special tokens", words, {"edits": edit})]
+        words, edit = "adds no special tokens; ntkit's tokenizer does", _without_special_tokens
+    return [Cause("special tokens", words, {"edits": edit})]
 
 
-def _paddings(steps: TextPreprocessing) -> list[Change]:
+def _paddings(steps: TextPreprocessing) -> list[Cause]:
     other = "left" if steps.padding == "right" else "right"
     side, batch = "padding side", "but ntkit pads to the longest text of a batch"
     fills = "pads every text to the largest length"
@@ -133,38 +134,38 @@ def _paddings(steps: TextPreprocessing) -> list[Change]:
         ones = partial(_filled_with, name=steps.mask, value=1)
         table.append(("attention mask", words, {"after": ones}, 1))
     return [
-        Change(what, words, values, usual=usual, group="padding")
+        Cause(what, words, values, usual=usual, group="padding")
         for what, words, values, usual in table
     ]
 
 
-def _lengths(steps: TextPreprocessing) -> list[Change]:
+def _lengths(steps: TextPreprocessing) -> list[Cause]:
     most = steps.fixed_length or max(_LENGTHS)
     other = "left" if steps.truncation == "right" else "right"
     words = f"truncates long texts on the {other}, not on the {steps.truncation}"
     return [
         *(
-            Change("truncation length", f"keeps at most {n} tokens, ntkit {steps.max_length}",
-                   {"max_length": n}, f"--max-length {n}")
+            Cause("truncation length", f"keeps at most {n} tokens, ntkit {steps.max_length}",
+                  {"max_length": n}, f"--max-length {n}")
             for n in _LENGTHS
             if n <= most and n != steps.max_length
         ),
-        Change("truncation side", words, {"truncation": other}),
+        Cause("truncation side", words, {"truncation": other}),
     ]  # fmt: skip
 
 
-def _others(steps: TextPreprocessing, paired: bool) -> list[Change]:
+def _others(steps: TextPreprocessing, paired: bool) -> list[Cause]:
     changes = [
-        Change("white space", "replaces every run of white space by one space",
-               {"before": lambda text: " ".join(text.split())}, usual=1),
-        Change("white space", "removes white space at both ends", {"before": str.strip}, usual=1),
+        Cause("white space", "replaces every run of white space by one space",
+              {"before": lambda text: " ".join(text.split())}, usual=1),
+        Cause("white space", "removes white space at both ends", {"before": str.strip}, usual=1),
     ]  # fmt: skip
     if steps.types is not None:
         zeros = partial(_filled_with, name=steps.types, value=0)
-        changes.append(Change("token types", "sets all token types to zero", {"after": zeros}))
+        changes.append(Cause("token types", "sets all token types to zero", {"after": zeros}))
     if paired:
         words = "feeds the second text of each pair first"
-        changes.append(Change("order of the pair", words, {"swapped": True}))
+        changes.append(Cause("order of the pair", words, {"swapped": True}))
     return changes
 
 
@@ -180,8 +181,7 @@ def _case_kept(content: dict[str, Any], *, accents: bool = False) -> dict[str, A
     return {**content, "normalizer": _without_fold(content.get("normalizer"), accents)}
 
 
-def _bare(content: dict[str, Any]) -> dict[str, Any]:
-    """The tokenizer without special tokens."""
+def _without_special_tokens(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "post_processor": None}
 
 
@@ -215,10 +215,6 @@ def _normalizers(part: Any) -> list[dict[str, Any]]:
     if part.get("type") == "Sequence":
         return [one for inner in part.get("normalizers", []) for one in _normalizers(inner)]
     return [part]
-
-
-def _folds(part: dict[str, Any]) -> bool:
-    return part.get("type") == "Lowercase" or bool(part.get("lowercase"))
 
 
 def _without_fold(part: Any, accents: bool) -> Any:

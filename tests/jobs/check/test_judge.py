@@ -209,6 +209,8 @@ def test_rows_count_what_changed():
 
 
 def test_samples_count_where_they_are_known_to_be():
+    wrong = check_predictions(Y, 1 - Y, y_pred_before=Y, limits={"max_new_errors": 100})
+    assert (wrong.average.new_errors, wrong.passed) == (400, True)  # the bound is the limit
     absent = check_predictions(Y, Y, classes=[0, 1, 2], limits={"worst_class": 90})
     assert absent.row("class 2").outcome == "too few"
     assert (absent.row("class 0").outcome, absent.exit_code) == ("pass", 3)

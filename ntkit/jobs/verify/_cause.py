@@ -10,7 +10,7 @@ BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Change:
+class Cause:
     """One possible difference of a service: "resample", "channel order"."""
 
     # `words` completes a sentence that begins with "the service". `values` holds the settings that
@@ -45,7 +45,7 @@ class Settings:
     batch_size: int = BATCH_SIZE
 
 
-def changed(settings: Settings, changes: Sequence[Change]) -> Settings:
+def changed(settings: Settings, changes: Sequence[Cause]) -> Settings:
     """Settings, or their steps, with other values; functions are appended."""
     for change in changes:
         outer, steps = dict[str, Any](), dict[str, Any]()
@@ -70,8 +70,8 @@ class Subject:
     n_samples: int
     inputs: Callable[[Any, Sequence[int]], Any]
     settings: Settings = field(default_factory=Settings)
-    changes: Callable[[], Sequence[Change]] = tuple
-    pipelines: Callable[[], Sequence[tuple[Change, ...]]] = tuple
+    changes: Callable[[], Sequence[Cause]] = tuple
+    pipelines: Callable[[], Sequence[tuple[Cause, ...]]] = tuple
     embedded: bool = False
 
 

@@ -55,8 +55,6 @@ evaluated.groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (
     Group labels, for evaluation. If groups overlap, as in CivilComments, a table of which samples
     are in which group. An unknown group is -1, None or NaN, and such samples are left out. The
     columns of a DataFrame name the groups.
-reference_pred : array-like of shape (N,)
-    Predictions of a head that was not fitted on these samples, preferably class-balanced.
 confidence : float, default=?
     Coverage of the intervals.
 head : LinearHead or fitted linear classifier, default=?

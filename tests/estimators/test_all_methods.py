@@ -224,7 +224,7 @@ REFUSED = [
     ("self", {}, {"X_val": X, "y_val": Y + 1}, r"y_val \(1, 2\) has the class 2, which y \(0, 1\)"),
     ("neurontune", {}, VAL | {"sample_weight_val": -np.ones(60)}, "sample_weight_val contains neg"),
     ("balanced", {}, {"y": np.zeros(60)}, "1 class: 0.0"),
-    ("balanced", {}, {"sample_weight": -np.ones(60)}, "sample_weight contains negative"),
+    ("balanced", {}, {"sample_weight": 1.0 - 2 * (np.arange(60) == 9)}, "contains negative"),
     ("balanced", {}, {"sample_weight": (Y == 1) * 1.0}, "class 0 has no sample of positive"),
     ("balanced", {}, {"X": np.where(X > 2, np.nan, X)}, "NaN"),
     ("balanced", {}, {"groups": Y}, "unexpected keyword argument 'groups'"),
@@ -257,7 +257,7 @@ REFUSED = [
     ("leace", {}, {"concepts": np.zeros(3)}, r"concepts must have one .*got shape \(3,\)"),
     ("leace", {}, {"concepts": [None, *["a"] * 59]}, "concepts contains NaN or missing"),
     ("leace", {}, {"concepts": MARK, **VAL}, "either concepts or X_val"),
-    ("leace", {}, {"concepts": Y, "sample_weight": np.where(Y, 1.0, 0.0)}, "positive weight"),
+    ("leace", {}, {"concepts": MARK, "sample_weight": MARK * 1.0}, "All concepts are 1"),
 ]  # fmt: skip
 
 

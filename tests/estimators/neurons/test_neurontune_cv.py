@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
@@ -64,7 +65,8 @@ def test_balanced_error_weight_and_splitters():
         cv=StratifiedKFold(3, shuffle=True, random_state=1),
         random_state=0,
         n_jobs=2,
-    ).fit(X, y)
+    ).fit(pd.DataFrame(X, columns=[*"abcdefghijkl"]), y)
+    assert clf.best_estimator_.feature_names_in_.tolist() == [*"abcdefghijkl"]
     assert clf.scores_.shape == (4, 3)
     assert clf.best_score_ == pytest.approx(clf.scores_.mean(axis=1).max())
     assert np.array_equal(clf.suppressed_, clf.best_estimator_.suppressed_)

@@ -20,7 +20,6 @@ from ntkit.inputs import (
     decode,
     eight_bits,
     in_colours,
-    orientation_of,
     resized,
     upright,
 )
@@ -439,11 +438,11 @@ class ImageSettings(Settings):
             pixels = self._resized(pixels, steps.resize)
         if self.corner and steps.crop is not None:
             pixels = pixels[: steps.crop[0], : steps.crop[1]]
-        return self._rearranged(steps.after_resizing(pixels))
+        return self._rearranged(steps.finished(steps.cropped(pixels)))
 
     def _in_colours(self, image: Image.Image) -> Image.Image:
         """Eight-bit grey or RGB, without notes."""
-        orientation, image = orientation_of(image), eight_bits(image)
+        image = upright(image) if self.upright else eight_bits(image)
         if self.background is not None and image.has_transparency_data:
             ground = Image.new("RGBA", image.size, (*[self.background] * 3, 255))
             image = Image.alpha_composite(ground, image.convert("RGBA"))
@@ -455,7 +454,7 @@ class ImageSettings(Settings):
             image = Image.fromarray(np.asarray(image).mean(axis=2).astype(np.uint8))
         elif self.steps.channels == 1 and self.grey == "luma of BGR":
             image = Image.merge("RGB", image.split()[::-1]).convert("L")
-        return upright(image, orientation) if self.upright else image
+        return image
 
     def _framed(self, pixels: Array) -> Array:
         height, width = pixels.shape[:2]

@@ -17,7 +17,7 @@ from ntkit._types import Array
 
 _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
 # Products of BLAS may set the flag for an invalid value though all values are finite, depending on
-# what the memory beside them holds (OpenBLAS issue 1924); rows and heads are checked elsewhere.
+# what the memory around them holds (OpenBLAS issue 1924); rows and heads are checked elsewhere.
 _product = np.errstate(invalid="ignore")
 
 

@@ -52,8 +52,8 @@ class Options:
         metavar="OUTPUTS",
     )
     trust_inputs: o.TrustInputs = False
-    validation_balanced: bool | None = o.option(
-        "The shortcut is rarer in validation; default: tested.", panel=o.METHOD
+    validation_balanced: bool = o.switch(
+        "--validation-balanced", "Validation has little bias: auto uses it alone.", o.METHOD
     )
     even_if_worse: bool = o.switch(
         "--even-if-worse", "Write the new head even if it is not better.", o.METHOD

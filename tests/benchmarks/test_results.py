@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 import overview
 import results_csv
 import your_method
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 from overview_data import Problem
 from overview_tables import ORIGINAL, REFERENCE, figures, names_of, runs_of
 from results_csv import DOCS
@@ -153,7 +153,7 @@ class WithValidation(DummyClassifier):
 def made_up(n, seed):
     rng = np.random.default_rng(seed)
     y, a = rng.integers(0, 2, n), rng.integers(0, 2, n)
-    return LabelledEmbeddings(np.c_[y + rng.normal(size=n), a], y, 2 * y + a)
+    return Rows.of(np.c_[y + rng.normal(size=n), a], y, 2 * y + a)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_your_classifier_is_fitted_on_all_rows_and_rated_on_test(problem):
     assert name == "0 | LogisticRegression"
     assert 0 < row["worst"] <= row["average"] < 100
     clf = your_method.fitted(spec, problem.train, problem.validation)
-    both = np.concatenate([problem.train.Z, problem.validation.Z])
+    both = np.concatenate([problem.train.X, problem.validation.X])
     y = np.concatenate([problem.train.y, problem.validation.y])
     np.testing.assert_allclose(clf.coef_, LogisticRegression().fit(both, y).coef_, rtol=1e-3)
 

@@ -8,8 +8,8 @@ import pytest
 import waterbirds_finetuned
 import waterbirds_finetuned_tables
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.study import Rows
 
 
 def test_each_rule_chooses_by_its_own_accuracy():
@@ -18,7 +18,7 @@ def test_each_rule_chooses_by_its_own_accuracy():
     agrees = np.tile([1, 1, 1, 1, 1, 1, -1, -1], 2)  # right in six of eight, in no small group
     halves = np.tile([1, -1], 8)  # right in half of every group
     Z = np.column_stack([sign * agrees, sign * halves]).astype(float)
-    rows = LabelledEmbeddings(Z, y, 2 * y + (sign * agrees > 0))
+    rows = Rows.of(Z, y, 2 * y + (sign * agrees > 0))
     comparison = Comparison(rows, rows, rows, head=None, C=1.0)
     heads = {name: LinearHead([w], [0.0], [0, 1]) for name, w in (("a", [1, 0]), ("b", [0, 1]))}
     tried = [({"head": name}, head, i) for i, (name, head) in enumerate(heads.items())]

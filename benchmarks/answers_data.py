@@ -52,9 +52,9 @@ def pool_of(name: str, folder: Path, seed: int) -> Pool:
     """Pool of a data set by its name in the tables."""
     parts = splits.splits_of(name, folder, seed)
     pool = splits.joined(parts.train, parts.validation["i.i.d."])
-    feature_sets = views_of_set(name, folder, seed, pool.Z)
+    feature_sets = views_of_set(name, folder, seed, pool.X)
     test = parts.test
-    return Pool(pool.Z, pool.y, pool.groups % 2, feature_sets, test.Z, test.y, test.groups)
+    return Pool(pool.X, pool.y, pool.groups % 2, feature_sets, test.X, test.y, test.groups)
 
 
 def views_of_set(name: str, folder: Path, seed: int, Z: Array) -> dict[str, Any]:

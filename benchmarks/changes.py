@@ -38,7 +38,7 @@ from ntkit.estimators import (
     InvariantClassifier,
     NeuronTuneClassifier,
 )
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 from splits import drawn, parted, thinned
 
 Array = NDArray[Any]
@@ -95,7 +95,7 @@ def of_all(test: Any, tune: Any, share: float | None, kept: float = 1.0) -> Call
 
     def split(data: dict[str, Array], seed: int) -> tuple[Array, Array, Array]:
         y, a = data["y"], data["a"]
-        rows = LabelledEmbeddings(np.arange(len(y))[:, None], y, 2 * y + a)
+        rows = Rows.of(np.arange(len(y))[:, None], y, 2 * y + a)
         counts = np.bincount(rows.groups)
         sizes = [size if size >= 1 else int(size * counts.min()) for size in (test, tune)]
         to_test, to_tune, rest = parted(rows, sizes, seed)
@@ -104,8 +104,8 @@ def of_all(test: Any, tune: Any, share: float | None, kept: float = 1.0) -> Call
         if kept < 1:
             sizes = {group: int(kept * count) for group, count in enumerate(counts)}
             at = drawn(rest.groups, sizes, seed)
-            rest = LabelledEmbeddings(rest.Z[at], rest.y[at], rest.groups[at])
-        train, tuned, tested = (part.Z[:, 0] for part in (rest, to_tune, to_test))
+            rest = Rows.of(rest.X[at], rest.y[at], rest.groups[at])
+        train, tuned, tested = (part.X[:, 0] for part in (rest, to_tune, to_test))
         return train, tuned, tested
 
     return split
@@ -310,7 +310,7 @@ def crossed(problem: Problem, change: str, fit: Callable[[Array], Margin]) -> Ro
 def base_rows(problem: Problem, seed: int) -> dict[str, Row]:
     """What sees no copies."""
     train, rows = problem.train, {}
-    own = LabelledEmbeddings(train.Z, train.y, train.groups)
+    own = Rows.of(train.Z, train.y, train.groups)
     rows["ERM, tuned C"] = rated(problem, margin_of(evidence.tuned(own, None, seed)))
     rows["class-balanced"] = rated(
         problem, margin_of(InvariantClassifier(random_state=seed).fit(train.Z, train.y))
@@ -490,7 +490,7 @@ def wide_base_rows(problem: Problem, seed: int) -> dict[str, Row]:
     rows["group-balanced †"]["crossed"] = crossed(problem, next(iter(problem.copies)), fit)
     dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
     rows["DFR †"] = rated(problem, margin_of(dfr.fit(train.Z, train.y, groups=train.groups)))
-    samples = LabelledEmbeddings(train.Z, train.y, train.groups)
+    samples = Rows.of(train.Z, train.y, train.groups)
     rows["ERM, tuned C"] = rated(problem, margin_of(evidence.tuned(samples, None, seed)))
     for name in rows:
         print(name, {k: rows[name][k] for k in ("worst", "mean")}, flush=True)

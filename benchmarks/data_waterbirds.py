@@ -39,7 +39,7 @@ class Birds:
 
     Attributes
     ----------
-    Z, y, place : ndarray
+    X, y, place : ndarray
         Embeddings (N, 1280), waterbird or landbird (N,), water or land (N,).
     layers : dict of str to ndarray of shape (N, 2 C)
         Means and deviations of channels of earlier layers, in the order of the network.
@@ -47,7 +47,7 @@ class Birds:
         Statistics of the images.
     """
 
-    Z: Array
+    X: Array
     y: Array
     place: Array
     layers: dict[str, Array]

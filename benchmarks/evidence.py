@@ -49,7 +49,6 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
     OTHER_METHODS,
-    LabelledEmbeddings,
     Setting,
     is_degenerate,
     n_suppressed,
@@ -61,7 +60,7 @@ from ntkit.metrics import (
     named_score,
     worst_group_accuracy,
 )
-from ntkit.study import ALPHAS
+from ntkit.study import ALPHAS, Rows
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 from written import read_of, written
 
@@ -91,10 +90,9 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     feature_set = read_of(name, folder, seed, [splits.train, held])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        frozen = not name.startswith(TRAINED_ON_IT)
         rows = (
-            candidate_rows(comparison, frozen=frozen, feature_set=feature_set)
-            | control_rows(comparison, frozen=frozen)
+            candidate_rows(comparison, feature_set)
+            | control_rows(comparison)
             | reference_rows(comparison)
         )
         sweeps = {
@@ -122,13 +120,10 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
 
 
 def candidate_rows(
-    comparison: Comparison, *, frozen: bool, feature_set: FeatureSet | None = None
+    comparison: Comparison, feature_set: FeatureSet | None = None
 ) -> dict[str, dict[str, Any]]:
-    """What a rule may pick: the candidates of ntkit.debias, other methods, the original head.
-
-    ``frozen`` says that the network was not trained on the training set, and "auto" is told so.
-    """
-    settings = CANDIDATES | {"auto": Setting(AutoDebiasClassifier(frozen_backbone=frozen))}
+    """What a rule may pick: the candidates of ntkit.debias, other methods, the original head."""
+    settings = CANDIDATES | {"auto": Setting(AutoDebiasClassifier())}
     settings |= {name: Setting(estimator) for name, estimator in OTHER_METHODS.items()}
     rows = {}
     for name, setting in settings.items():
@@ -148,7 +143,7 @@ def candidate_rows(
             mask = comparison.random_mask_row(clf, 5)
     original = comparison.original
     rows[ORIGINAL] = rated(comparison, original) | {
-        "scores": scores(comparison, original.predict(comparison.validation.Z)),
+        "scores": scores(comparison, original.predict(comparison.validation.X)),
         "n_suppressed": 0,
         "sound": True,
     }
@@ -172,7 +167,7 @@ def validation_predictions(
     return comparison.validation_predictions(name)
 
 
-def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str, Any]]:
+def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """What the candidates are compared with; "tuned-C" is chosen on the rows that are fitted.
 
     Plain error weights, and the grid that "auto" had before, are what ntkit.debias does not offer.
@@ -187,7 +182,7 @@ def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str,
         ),
     }
     weighted = NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0)
-    narrow = AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0), frozen_backbone=frozen)
+    narrow = AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0))
     for name, setting in {
         "errors-times-20": Setting(weighted, rows="both"),
         "auto-alphas-0.1-to-10": Setting(narrow),
@@ -196,9 +191,9 @@ def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str,
     return {name: rated(comparison, head) | {"n_suppressed": 0} for name, head in heads.items()}
 
 
-def tuned(samples: LabelledEmbeddings, class_weight: str | None, seed: int) -> LinearHead:
+def tuned(samples: Rows, class_weight: str | None, seed: int) -> LinearHead:
     """Retrain with the penalty of best five-fold accuracy, the mean over classes if balanced."""
-    Z, y = samples.Z, samples.y
+    Z, y = samples.X, samples.y
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     score = balanced_accuracy_score if class_weight else accuracy_score
 
@@ -219,7 +214,7 @@ def reference_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Retraining with group labels, as an upper bound."""
     held, both = comparison.validation, joined(comparison.train, comparison.validation)
     dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
-    dro.fit(both.Z, both.y, groups=both.groups)
+    dro.fit(both.X, both.y, groups=both.groups)
     heads = {
         "DFR-validation †": dfr(held, comparison.seed),
         "DFR-both †": dfr(both, comparison.seed),
@@ -231,9 +226,9 @@ def reference_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     }
 
 
-def dfr(samples: LabelledEmbeddings, seed: int) -> DFRClassifier:
+def dfr(samples: Rows, seed: int) -> DFRClassifier:
     """Group-weighted retraining; C by five-fold cross-validated worst-group accuracy."""
-    Z, y, groups = samples.Z, samples.y, samples.groups
+    Z, y, groups = samples.X, samples.y, samples.groups
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
 
     def fitted(alpha: float, rows: Array) -> DFRClassifier:
@@ -252,7 +247,7 @@ def dfr(samples: LabelledEmbeddings, seed: int) -> DFRClassifier:
 def rated(comparison: Comparison, head: Any) -> dict[str, Any]:
     """Test results, with the mean over groups, and over groups by their training shares."""
     test = comparison.test
-    accuracy = accuracy_by(test.y, head.predict(test.Z), test.groups)
+    accuracy = accuracy_by(test.y, head.predict(test.X), test.groups)
     by_group = [float(accuracy[group]) for group in sorted(accuracy)]
     shares = np.bincount(comparison.train.groups)
     return {
@@ -267,7 +262,7 @@ def scores(comparison: Comparison, pred: Array) -> dict[str, float]:
     """Every rule's score of validation predictions, the oracle's too."""
     held = comparison.validation
     given = {
-        "Z": held.Z,
+        "Z": held.X,
         "reference_pred": comparison.classes[comparison.reference_proba.argmax(axis=1)],
         "reference_proba": comparison.reference_proba,
         "classes": comparison.classes,

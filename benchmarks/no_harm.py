@@ -44,8 +44,9 @@ from evidence_tables import mean_std, table
 from ntkit.attributes import array
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import CANDIDATES, LabelledEmbeddings
+from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.study import Rows
 from written import written
 
 Array = NDArray[Any]
@@ -185,13 +186,13 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
         head = LinearHead(net.coefs_[-1].T, net.intercepts_[-1], net.classes_)
     else:
         head = retrain_head(X[train], labels[train], class_weight=None, C=1.0)
-    sets = [LabelledEmbeddings(X[rows], labels[rows]) for rows in (train, held)]
-    comparison = Comparison(*sets, LabelledEmbeddings(X[test], y[test]), head=head, seed=seed)
+    sets = [Rows.of(X[rows], labels[rows]) for rows in (train, held)]
+    comparison = Comparison(*sets, Rows.of(X[test], y[test]), head=head, seed=seed)
     auto, _ = comparison.fit(CANDIDATES["auto"])
     kept = written(comparison, "auto", auto, feature_set)
     T, H = comparison.train, comparison.validation
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
-    balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
+    balanced.fit(T.X, T.y, X_val=H.X, y_val=H.y)
     heads = {
         "original": comparison.original,
         "balanced": balanced,
@@ -200,7 +201,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     }
     figures = {}
     for which, fitted in heads.items():
-        right = fitted.predict(comparison.test.Z) == comparison.test.y
+        right = fitted.predict(comparison.test.X) == comparison.test.y
         of_class = [right[comparison.test.y == label].mean() for label in np.unique(y)]
         figures[which] = {"average": 100 * right.mean(), "worst": 100 * min(of_class)}
     return {"figures": figures, "recipe": auto.recipe_, "helped": kept is not comparison.original}

@@ -29,8 +29,9 @@ from no_harm import hidden, turned
 from ntkit.attributes import words
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.study import Rows
 from packages import default_cache
 from splits import drawn
 from written import written
@@ -76,15 +77,15 @@ def run(
         head = LinearHead(net.coefs_[-1].T, net.intercepts_[-1], net.classes_)
     else:
         head = retrain_head(X[train], labels[train], class_weight=None, C=1 / (0.1 * len(train)))
-    sets = [LabelledEmbeddings(X[part], labels[part]) for part in (train, held)]
-    tested = LabelledEmbeddings(X[test], y[test])
+    sets = [Rows.of(X[part], labels[part]) for part in (train, held)]
+    tested = Rows.of(X[test], y[test])
     comparison = Comparison(*sets, tested, head=head, seed=seed)
     auto, _ = comparison.fit(Setting(AutoDebiasClassifier()))
     feature_set = words([texts[i] for i in np.concatenate([train, held])])
     kept = written(comparison, "auto", auto, feature_set)
     T, H = comparison.train, comparison.validation
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
-    balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
+    balanced.fit(T.X, T.y, X_val=H.X, y_val=H.y)
     heads = {
         "original": comparison.original,
         "balanced": balanced,
@@ -93,7 +94,7 @@ def run(
     }
     figures = {}
     for which, fitted in heads.items():
-        right = fitted.predict(comparison.test.Z) == comparison.test.y
+        right = fitted.predict(comparison.test.X) == comparison.test.y
         worst = min(right[comparison.test.y == k].mean() for k in (0, 1))
         figures[which] = {"average": 100 * right.mean(), "worst": 100 * worst}
     return {"figures": figures, "helped": kept is not comparison.original}

@@ -36,9 +36,9 @@ def run(folder: Path, name: str, biased: bool, noise: float, seed: int) -> dict[
     y = np.where(turned, 1 - samples.y, samples.y)
     found = {}
     for way in WAYS:
-        clf = AutoDebiasClassifier(recipe=way, random_state=seed).fit(samples.Z, y)
+        clf = AutoDebiasClassifier(recipe=way, random_state=seed).fit(samples.X, y)
         test = splits.test
-        by_group = list(accuracy_by(test.y, clf.predict(test.Z), test.groups).values())
+        by_group = list(accuracy_by(test.y, clf.predict(test.X), test.groups).values())
         found[way] = {"worst": 100 * min(by_group), "mean": 100 * float(np.mean(by_group))}
     return found | {"errors": 100 * float(clf.class_errors_.mean())}
 

@@ -40,8 +40,8 @@ def run(folder: Path, name: str, seed: int) -> dict[str, float]:
     """Worst-group accuracies in percent, and what the errors are made of."""
     splits = splits_of(name, folder, seed)
     both, test = joined(splits.train, splits.heldout["i.i.d."]), splits.test
-    scaler = StandardScaler().fit(both.Z)
-    Z, y, Z_test = scaler.transform(both.Z), both.y, scaler.transform(test.Z)
+    scaler = StandardScaler().fit(both.X)
+    Z, y, Z_test = scaler.transform(both.X), both.y, scaler.transform(test.X)
     reference = BalancedClassifier(C=1 / len(y))
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     wrong = cross_val_predict(reference, Z, y, cv=folds) != y

@@ -46,11 +46,12 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, LabelledEmbeddings, Setting
+from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown
 from ntkit.jobs.label import margins_of
 from ntkit.metrics import accuracy_by
+from ntkit.study import Rows
 from overview_data import Problem, problems
 from splits import joined
 from written import written
@@ -58,7 +59,7 @@ from zero_one import balanced
 
 Array = NDArray[Any]
 Findings = dict[str, Any]
-Rows = Iterator[tuple[str, Any, bool]]
+Heads = Iterator[tuple[str, Any, bool]]
 """Name, head, and whether the head is for standardised embeddings."""
 COUNTS = (48, 96)
 MASKS = 5
@@ -84,9 +85,9 @@ def run(problem: Problem, part: str, seed: int) -> dict[str, Findings]:
     return rows
 
 
-def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
+def rated(head: Any, test: Rows, shares: Array) -> Findings:
     """Accuracies in %: of the worst group, and over groups by their shares in training."""
-    by_group = accuracy_by(test.y, head.predict(test.Z), test.groups)
+    by_group = accuracy_by(test.y, head.predict(test.X), test.groups)
     found = [100 * float(by_group[group]) for group in sorted(by_group)]
     return {"worst": min(found), "average": float(np.average(found, weights=shares))}
 
@@ -94,7 +95,7 @@ def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
 # -- rows ---------------------------------------------------------------------------------------
 
 
-def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows:
+def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Heads:
     """What sees no group label."""
     both = joined(comparison.train, comparison.validation)
     yield "0 | ERM", evidence.tuned(both, None, seed), True
@@ -102,7 +103,7 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
     yield "0 | NeuronTune", comparison.fit(Setting(NeuronTuneClassifier.as_published()))[0], True
     for name, estimator in OTHER_METHODS.items():
         yield f"0 | {name}", comparison.fit(Setting(estimator))[0], True
-    auto = AutoDebiasClassifier(frozen_backbone=problem.frozen)
+    auto = AutoDebiasClassifier()
     fitted, _ = comparison.fit(Setting(auto))
     yield "0 | original", comparison.original, True
     yield "0 | auto", fitted, True
@@ -115,10 +116,10 @@ def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: A
     rng, live = np.random.default_rng(comparison.seed), np.flatnonzero(clf.non_constant_)
     found = []
     for _ in range(MASKS):
-        mask = np.zeros(train.Z.shape[1], dtype=bool)
+        mask = np.zeros(train.X.shape[1], dtype=bool)
         mask[rng.choice(live, evidence.n_suppressed(clf), replace=False)] = True
         head = retrain_head(
-            train.Z,
+            train.X,
             train.y,
             sample_weight=clf.tuning_weight_,
             class_weight=None,
@@ -129,7 +130,7 @@ def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: A
     return {key: float(np.mean([row[key] for row in found])) for key in found[0]}
 
 
-def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
+def with_one(problem: Problem, comparison: Comparison, seed: int) -> Heads:
     """What a person confirms is balanced over; nothing is changed where nothing is recognised."""
     if problem.answer is None:
         return
@@ -141,10 +142,10 @@ def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
     yield "1 | debias", written(told, "named", fitted), True
 
 
-def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:
+def with_some(problem: Problem, plain: Comparison, seed: int) -> Heads:
     """What 48 and 96 answers tell, and as many labels of samples drawn at random."""
     pool = problem.pool
-    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    margins = margins_of(pool.X, pool.y, random_state=seed)
     order = np.random.default_rng(seed).permutation(len(pool.y))
     for given, inference in answers.asked(
         pool, pool.feature_sets, margins, seed, pool.a, most=max(COUNTS)
@@ -158,7 +159,7 @@ def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:
         alone = DFRClassifier(variant="weighted", C=None, random_state=seed)
         rows = order[:n]
         if len(np.unique(pool.y[rows])) == 2:
-            alone.fit(pool.Z[rows], pool.y[rows], attribute=pool.a[rows])
+            alone.fit(pool.X[rows], pool.y[rows], attribute=pool.a[rows])
             yield f"{n} | DFR, random labels", alone, False
         yield f"{n} | debias", by_answers(problem, given, seed), True
 
@@ -173,17 +174,15 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     )
     setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", partly_known=True)
     clf, _ = told.fit(setting)
-    told.row(GROUP_BALANCED, setting, clf)
-    decision = told.decided(GROUP_BALANCED, clf, learnable=False)
-    return decision.head if decision.helped else told.original
+    return written(told, GROUP_BALANCED, clf, setting=setting)
 
 
-def with_all(problem: Problem, comparison: Comparison, seed: int) -> Rows:
+def with_all(problem: Problem, comparison: Comparison, seed: int) -> Heads:
     """What is told every group."""
     both = joined(comparison.train, comparison.validation)
     yield "all | DFR †", evidence.dfr(both, seed), True
     dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
-    yield "all | group DRO †", dro.fit(both.Z, both.y, groups=both.groups), True
+    yield "all | group DRO †", dro.fit(both.X, both.y, groups=both.groups), True
 
 
 def tuned(problem: Problem, seed: int) -> dict[str, Findings]:

@@ -26,8 +26,8 @@ from evidence import TRAINED_ON_IT
 from nearness import ALIKE, within
 from ntkit import audit
 from ntkit.attributes import FeatureSet, layers, measured_image_statistics
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.jobs.label import feature_sets_of
+from ntkit.study import Rows
 from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ class Problem:
 
     Attributes
     ----------
-    train, validation, test : LabelledEmbeddings
+    train, validation, test : Rows
         Embeddings, classes and groups 2 y + a.
     feature_sets : dict of str to matrix
         What may read the attribute of the training and then the validation samples.
@@ -64,9 +64,9 @@ class Problem:
         Whether the network was trained on other samples than the training set.
     """
 
-    train: LabelledEmbeddings
-    validation: LabelledEmbeddings
-    test: LabelledEmbeddings
+    train: Rows
+    validation: Rows
+    test: Rows
     feature_sets: dict[str, Any]
     read: FeatureSet | None
     answer: Callable[[], Confirmed] | None
@@ -79,7 +79,7 @@ class Problem:
         assert both.groups is not None
         assert test.groups is not None
         a = both.groups % 2
-        return Pool(both.Z, both.y, a, self.feature_sets, test.Z, test.y, test.groups)
+        return Pool(both.X, both.y, a, self.feature_sets, test.X, test.y, test.groups)
 
 
 def kind_of(name: str) -> str:
@@ -114,7 +114,7 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
         train,
         validation,
         splits.test,
-        views_of_set(source, folder, seed, both.Z),
+        views_of_set(source, folder, seed, both.X),
         feature_set,
         answer,
         source != name or not source.startswith(TRAINED_ON_IT),
@@ -122,13 +122,13 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
 
 
 def confirmed(
-    feature_set: FeatureSet, rows: LabelledEmbeddings, kind: str, true: set[str], seed: int
+    feature_set: FeatureSet, rows: Rows, kind: str, true: set[str], seed: int
 ) -> Confirmed:
     """The first finding of the attribute; of the table, its column if it is suspected at all."""
     if true:
         return zero_one.answer(feature_set, rows, true, seed)
     column = zero_one.SIDES[kind][0][0]
-    found = audit(rows.y, embeddings=rows.Z, feature_sets=[feature_set], random_state=seed)
+    found = audit(rows.y, embeddings=rows.X, feature_sets=[feature_set], random_state=seed)
     if not any(column in {s.name, *s.same, *s.opposed} for s in found.findings):
         return None, None
     return column, (feature_set.values(column) > 0).astype(int)
@@ -138,12 +138,12 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
     """The official training split; a third of it is the validation set."""
     train, test = (data_waterbirds.read(cache, split) for split in ("train", "test"))
     samples = waterbirds.samples(train)
-    numbered = LabelledEmbeddings(np.arange(len(train.y))[:, None], train.y, train.groups)
-    parts = [part.Z[:, 0] for part in two_thirds(numbered, seed)]
+    numbered = Rows.of(np.arange(len(train.y))[:, None], train.y, train.groups)
+    parts = [part.X[:, 0] for part in two_thirds(numbered, seed)]
     order = np.concatenate(parts)
     feature_sets = {
         name: feature_set[order]
-        for name, feature_set in feature_sets_of(train.Z, train.layers).items()
+        for name, feature_set in feature_sets_of(train.X, train.layers).items()
     }
     place, y = train.place[order], train.y[order]
 
@@ -151,7 +151,7 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
         kept = [layers({n: v[order] for n, v in train.layers.items()}, random_state=seed)]
         if train.statistics is not None:
             kept.append(measured_image_statistics(train.statistics[order]))
-        found = audit(y, embeddings=train.Z[order], feature_sets=kept, random_state=seed)
+        found = audit(y, embeddings=train.X[order], feature_sets=kept, random_state=seed)
         for i, finding in enumerate(found.findings):
             if within(found.values(finding.name), place, y) >= ALIKE:
                 return finding.name, waterbirds.sides_of(found, i)

@@ -34,12 +34,14 @@ from sklearn.preprocessing import StandardScaler
 import ntkit
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.estimators import BalancedClassifier, head_of, match_head, retrain_head
-from ntkit.jobs.debias._candidates import CANDIDATES, LabelledEmbeddings, Setting
+from ntkit.jobs.debias._candidates import CANDIDATES, Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
+from ntkit.study import Rows
 from ntkit.verification import save_verified
 from packages import default_cache
 from quantised_models import CLASSIFIERS, Classifier, Part, Places
+from written import written
 
 Array = NDArray[Any]
 CALIBRATION = 128
@@ -136,11 +138,11 @@ class Body:
         embedder = OnnxEmbedder(self.model, device="cpu", threads=1)
         parts = (classifier.train, classifier.validation, classifier.test)
         self.train, self.validation, self.test = (
-            LabelledEmbeddings(embedder.transform(p.X), p.y, p.groups) for p in parts
+            Rows.of(embedder.transform(p.X), p.y, p.groups) for p in parts
         )
         assert self.model.head is not None
         self.head: LinearHead = self.model.head
-        self.both = np.concatenate([self.train.Z, self.validation.Z])
+        self.both = np.concatenate([self.train.X, self.validation.X])
         self.comparison = Comparison(
             self.train, self.validation, self.test, head=self.head, C=C, seed=seed
         )
@@ -157,11 +159,10 @@ class Body:
         compared, setting = self.comparison, CANDIDATES["auto"]
         clf, note = compared.fit(setting)
         compared.row("auto", setting, clf, note)
-        learnable = clf.recipe_ not in ("class-balanced", "group-balanced")
-        decision = compared.decided("auto", clf, learnable=learnable)
-        self.written = decision.helped
-        written = compared.on_raw_embeddings(decision.head) if decision.helped else self.head
-        return {"auto": compared.on_raw_embeddings(head_of(clf)), "debias": written}
+        head = written(compared, "auto", clf)
+        self.written = head is not compared.original
+        debiased = compared.on_raw_embeddings(head) if self.written else self.head
+        return {"auto": compared.on_raw_embeddings(head_of(clf)), "debias": debiased}
 
     @property
     def C(self) -> float:
@@ -169,7 +170,7 @@ class Body:
         return self.comparison._C("both", cells=False)
 
 
-def judged(part: LabelledEmbeddings | Part, labels: Array, before: Array) -> dict[str, float]:
+def judged(part: Rows | Part, labels: Array, before: Array) -> dict[str, float]:
     """Accuracies in percent, and how many samples get the class that the float model gave."""
     worst = {"worst_class": worst_class_accuracy(part.y, labels)}
     if part.groups is not None:
@@ -190,7 +191,7 @@ def results(
     start = time.perf_counter()
     plain = Body(classifier.model, classifier, seed)
     own = plain.retrained() | (plain.debiased() if classifier.debias else {})
-    labels = plain.head.predict(plain.test.Z)
+    labels = plain.head.predict(plain.test.X)
     about = {"classifier": name, "seed": seed, "neurons": plain.head.n_neurons}
     if FLOAT in missing:
         heads = {"as it is": plain.head, **own}
@@ -200,7 +201,7 @@ def results(
             "rows": [len(p.y) for p in (plain.train, plain.validation, plain.test)],
             "seconds": round(time.perf_counter() - start, 1),
             "heads": {
-                key: judged(plain.test, head.predict(plain.test.Z), labels)
+                key: judged(plain.test, head.predict(plain.test.X), labels)
                 for key, head in heads.items()
             },
         }
@@ -234,10 +235,10 @@ def quantised(
                 "debiased head, matched": match_head(debiased, body.both, plain.both),
             }
         test = body.test
-        labels = plain.head.predict(plain.test.Z)
+        labels = plain.head.predict(plain.test.X)
         alone = ntkit.predict(body.model, classifier.test.X, device="cpu").labels
         found = {"as it is": judged(test, np.asarray(alone).astype(test.y.dtype), labels)}
-        found |= {key: judged(test, head.predict(test.Z), labels) for key, head in heads.items()}
+        found |= {key: judged(test, head.predict(test.X), labels) for key, head in heads.items()}
         check = save_verified(
             body.model.with_head(heads["matched"]),
             Path(folder) / "written.onnx",

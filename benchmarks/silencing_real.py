@@ -41,10 +41,10 @@ def run(problem: Problem, seed: int) -> Findings:
     """Worst groups without and with the mask, with random ones, and the statistics."""
     plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     train, validation, test = (
-        Sample(np.asarray(part.Z, dtype=np.float64), part.y, part.groups % 2)
+        Sample(np.asarray(part.X, dtype=np.float64), part.y, part.groups % 2)
         for part in (plain.train, plain.validation, plain.test)
     )
-    live = train.Z.std(axis=0) > 0
+    live = train.X.std(axis=0) > 0
     erm = path(train.rows, np.ones(len(train.y)))
     original = erm[tuned(erm, validation)]
     mask = flagged(original, train, validation, 0.5)

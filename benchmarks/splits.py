@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 
 Array = NDArray[Any]
 SETTINGS = ("balanced", "i.i.d.")
@@ -26,18 +26,18 @@ SETTINGS = ("balanced", "i.i.d.")
 class Splits:
     """A training set, its two validation sets by setting, and the test set."""
 
-    train: LabelledEmbeddings
-    validation: dict[str, LabelledEmbeddings]
-    test: LabelledEmbeddings
+    train: Rows
+    validation: dict[str, Rows]
+    test: Rows
 
 
-def read(path: Path) -> dict[str, LabelledEmbeddings]:
+def read(path: Path) -> dict[str, Rows]:
     """Samples by part; data without parts are one part, "all"."""
     with np.load(path) as data:
         Z, y = data["Z"], data["y"].astype(np.int64)
         groups = 2 * y + data["a"].astype(np.int64)
         part = data["part"] if "part" in data else np.full(len(y), "all")
-    samples = LabelledEmbeddings(Z, y, groups)
+    samples = Rows.of(Z, y, groups)
     return {name: taken(samples, part == name) for name in np.unique(part).tolist()}
 
 
@@ -113,15 +113,15 @@ def splits_of(data: str, folder: Path, seed: int) -> Splits:
     return split(name, folder, seed)
 
 
-def taken(samples: LabelledEmbeddings, rows: Array) -> LabelledEmbeddings:
+def taken(samples: Rows, rows: Array) -> Rows:
     """Some of the samples."""
-    return LabelledEmbeddings(samples.Z[rows], samples.y[rows], samples.groups[rows])
+    return Rows.of(samples.X[rows], samples.y[rows], samples.groups[rows])
 
 
-def joined(*parts: LabelledEmbeddings) -> LabelledEmbeddings:
+def joined(*parts: Rows) -> Rows:
     """All samples in one set."""
-    return LabelledEmbeddings(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("Z", "y", "groups"))
+    return Rows.of(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("X", "y", "groups"))
     )
 
 
@@ -135,7 +135,7 @@ def drawn(groups: Array, sizes: dict[int, int], seed: int) -> Array:
     )
 
 
-def thinned(samples: LabelledEmbeddings, seed: int) -> LabelledEmbeddings:
+def thinned(samples: Rows, seed: int) -> Rows:
     """As many samples as there can be with 95 % in groups 0 and 3, alike within both kinds."""
     counts = np.bincount(samples.groups)
     major = int(min(counts[0], counts[3], 19 * counts[1], 19 * counts[2]))
@@ -143,9 +143,7 @@ def thinned(samples: LabelledEmbeddings, seed: int) -> LabelledEmbeddings:
     return taken(samples, drawn(samples.groups, sizes, seed))
 
 
-def parted(
-    samples: LabelledEmbeddings, sizes: Sequence[int], seed: int
-) -> Iterator[LabelledEmbeddings]:
+def parted(samples: Rows, sizes: Sequence[int], seed: int) -> Iterator[Rows]:
     """Disjoint sets with so many samples of every group each, then the rest."""
     rest = np.arange(len(samples.y))
     for size in sizes:
@@ -156,7 +154,7 @@ def parted(
     yield taken(samples, rest)
 
 
-def two_thirds(samples: LabelledEmbeddings, seed: int) -> list[LabelledEmbeddings]:
+def two_thirds(samples: Rows, seed: int) -> list[Rows]:
     """Two thirds and one third, with the same shares of the groups."""
     parts = train_test_split(
         np.arange(len(samples.y)), test_size=1 / 3, stratify=samples.groups, random_state=seed

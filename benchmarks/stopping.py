@@ -51,13 +51,13 @@ def waterbirds(cache: Path) -> Pool:
     from data_waterbirds import read
 
     train, test = (read(cache, split) for split in ("train", "test"))
-    feature_sets = feature_sets_of(train.Z, train.layers)
-    return Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
+    feature_sets = feature_sets_of(train.X, train.layers)
+    return Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
 
 
 def steps_of(pool: Pool, batch: int, seed: int) -> list[Step]:
     """What is known after each batch, and what retraining makes of it."""
-    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    margins = margins_of(pool.X, pool.y, random_state=seed)
     said, earlier, found = np.full(len(pool.y), -1), list[GroupInference](), list[Step]()
     for n in STEPS[batch]:
         index = next_questions(

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from ntkit import LinearHead
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.study import Rows
 from splits import taken
 from tuned_methods import METHODS, Task, by_ridge
@@ -31,14 +30,12 @@ RULES = {
 }
 
 
-def rows_of(part: LabelledEmbeddings) -> Rows:
+def rows_of(part: Rows) -> Rows:
     """Labels are 0 and 1, and so their own index."""
-    return Rows(part.Z, part.y.astype(np.intp), np.ones(len(part.y)))
+    return Rows(part.X, part.y.astype(np.intp), np.ones(len(part.y)))
 
 
-def halved(
-    train: LabelledEmbeddings, rows: Rows, validation: LabelledEmbeddings, seed: int
-) -> tuple[Task, LabelledEmbeddings]:
+def halved(train: Rows, rows: Rows, validation: Rows, seed: int) -> tuple[Task, Rows]:
     """The task with half of the validation set, and the half that chooses."""
     halves = train_test_split(
         np.arange(len(validation.y)), test_size=0.5, stratify=validation.y, random_state=seed
@@ -49,9 +46,9 @@ def halved(
     return Task(train, given, named, seed), choosing
 
 
-def scores(predicts: Any, half: LabelledEmbeddings, wrong: Array) -> dict[str, list[float]]:
+def scores(predicts: Any, half: Rows, wrong: Array) -> dict[str, list[float]]:
     """The smallest accuracy over classes, cells or groups, and the mean over them, for ties."""
-    right = predicts.predict(half.Z) == half.y
+    right = predicts.predict(half.X) == half.y
     assert half.groups is not None
     found = {}
     for rule, parts in (
@@ -64,13 +61,13 @@ def scores(predicts: Any, half: LabelledEmbeddings, wrong: Array) -> dict[str, l
     return found | {"average": [float(right.mean())]}
 
 
-def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddings) -> Findings:
+def run(method: str, task: Task, half: Rows, test: Rows) -> Findings:
     """Fit every configuration, score it on the half that chooses, rate it on the test split."""
     assert task.train.groups is not None
     shares = np.bincount(task.train.groups)
     wrong = np.zeros(len(half.y), dtype=int)
     if task.head is not None:
-        wrong = (task.head.predict(half.Z) != half.y).astype(int)
+        wrong = (task.head.predict(half.X) != half.y).astype(int)
     start, tried = time.perf_counter(), []
     for given, clf in METHODS[method][1](task):
         figures = {"scores": scores(clf, half, wrong), "test": rated(clf, test, shares)}

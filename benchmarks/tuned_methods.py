@@ -28,7 +28,6 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     SELFClassifier,
 )
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.study import Rows
 
 Array = NDArray[Any]
@@ -56,16 +55,16 @@ class Task:
     ``rows`` holds the same by name, whose heads are fitted together and remembered.
     """
 
-    train: LabelledEmbeddings
-    validation: LabelledEmbeddings
+    train: Rows
+    validation: Rows
     rows: dict[str, Rows]
     seed: int
     head: LinearHead | None = None
 
     def fitted(self, estimator: Any) -> Any:
         """Fit with the validation set."""
-        held = {"X_val": self.validation.Z, "y_val": self.validation.y}
-        return estimator.fit(self.train.Z, self.train.y, **held)
+        held = {"X_val": self.validation.X, "y_val": self.validation.y}
+        return estimator.fit(self.train.X, self.train.y, **held)
 
     def groups(self, rows: str) -> Array:
         """Group labels."""
@@ -226,7 +225,7 @@ def leace(task: Task) -> Fits:
             clf, erased = cross_fitted_eraser(rows)
         else:
             clf = task.fitted(LEACEClassifier(head=task.head, **options))
-            erased = Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)
+            erased = Rows(clf.erase(task.train.X), rows.y_index, rows.weight)
         for alpha, head in by_ridge(erased, ridges(12), equal_mass(rows.y_index)):
             yield {"errors": where, "alpha": alpha}, Erased(clf, head)
 
@@ -256,7 +255,7 @@ def group_dro(task: Task) -> Fits:
 
 def auto(task: Task) -> Fits:
     """One configuration: it is not tuned."""
-    clf = AutoDebiasClassifier(frozen_backbone=True, random_state=task.seed)
+    clf = AutoDebiasClassifier(random_state=task.seed)
     yield {}, task.fitted(clf)
 
 

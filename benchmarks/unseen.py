@@ -40,7 +40,7 @@ from evidence_tables import table
 from no_harm import hidden
 from ntkit.attributes import FeatureSet, columns, words
 from ntkit.estimators import AutoDebiasClassifier
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 from packages import Package, default_cache
 from splits import drawn, images, taken, thinned, two_thirds
 from zero_one import HEADER, ROWS, compared, gaps, line
@@ -85,16 +85,14 @@ def kept(path: Path, make: Callable[[], Array]) -> Array:
     return np.asarray(np.load(path))
 
 
-def split(
-    samples: LabelledEmbeddings, seed: int, n_test: int, *, thin: bool
-) -> tuple[list[Array], list[LabelledEmbeddings]]:
+def split(samples: Rows, seed: int, n_test: int, *, thin: bool) -> tuple[list[Array], list[Rows]]:
     """Rows of training, validation and test set (so many of each group), and their samples."""
     rows = np.arange(len(samples.y))
     test = drawn(samples.groups, dict.fromkeys(range(4), n_test), seed)
-    numbered = LabelledEmbeddings(rows[:, None], samples.y, samples.groups)
+    numbered = Rows.of(rows[:, None], samples.y, samples.groups)
     rest = taken(numbered, np.delete(rows, test))
     parts = two_thirds(thinned(rest, seed) if thin else rest, seed)
-    all_rows = [*(part.Z[:, 0] for part in parts), test]
+    all_rows = [*(part.X[:, 0] for part in parts), test]
     return all_rows, [taken(samples, each) for each in all_rows]
 
 
@@ -104,20 +102,20 @@ def reviews(folder: Path, seed: int, *, marked: bool) -> dict[str, Any]:
     plain = kept(folder / "unseen_reviews.npy", lambda: minilm(texts, default_cache()))
     if not marked:
         a = np.asarray(["comedy" in text.lower() for text in texts], dtype=int)
-        all_rows, parts = split(LabelledEmbeddings(plain, y, 2 * y + a), seed, 30, thin=False)
+        all_rows, parts = split(Rows.of(plain, y, 2 * y + a), seed, 30, thin=False)
         said = [texts[i] for rows in all_rows[:2] for i in rows]
-        return told(parts, words(said), [["word:comedy"]], {"word:comedy"}, frozen=True)
+        return told(parts, words(said), [["word:comedy"]], {"word:comedy"})
     ended = [text + MARK for text in texts]
     with_mark = kept(folder / "unseen_marked.npy", lambda: minilm(ended, default_cache()))
     rng = np.random.default_rng(seed)
     test = drawn(y, {0: 300, 1: 300}, seed)
     a = np.where(rng.random(len(y)) < 0.95, 1 - y, y)
     a[test] = np.arange(len(test)) % 2
-    samples = LabelledEmbeddings(np.where(a[:, None] == 1, with_mark, plain), y, 2 * y + a)
+    samples = Rows.of(np.where(a[:, None] == 1, with_mark, plain), y, 2 * y + a)
     parts = two_thirds(taken(samples, np.delete(np.arange(len(y)), test)), seed)
-    numbers = LabelledEmbeddings(np.arange(len(y))[:, None], y, samples.groups)
+    numbers = Rows.of(np.arange(len(y))[:, None], y, samples.groups)
     rows = two_thirds(taken(numbers, np.delete(np.arange(len(y)), test)), seed)
-    said = [(ended if a[i] else texts)[i] for part in rows for i in part.Z[:, 0]]
+    said = [(ended if a[i] else texts)[i] for part in rows for i in part.X[:, 0]]
     names = {f"word:{word}" for word in ("newsletter", "our", "more", "in")}
     return told(
         [*parts, taken(samples, test)], words(said), [["word:newsletter"]], names, frozen=True
@@ -129,10 +127,10 @@ def speeches(folder: Path, seed: int) -> dict[str, Any]:
     texts, y = paragraphs()
     Z = kept(folder / "unseen_speeches.npy", lambda: minilm(texts, default_cache()))
     a = np.asarray([bool(re.search(r"\bpresident\b", text.lower())) for text in texts], dtype=int)
-    all_rows, parts = split(LabelledEmbeddings(Z, y, 2 * y + a), seed, 60, thin=True)
+    all_rows, parts = split(Rows.of(Z, y, 2 * y + a), seed, 60, thin=True)
     said = [texts[i] for rows in all_rows[:2] for i in rows]
     names = {"word:president"}
-    return told(parts, words(said), [["word:president"]], names, frozen=True)
+    return told(parts, words(said), [["word:president"]], names)
 
 
 def compas(folder: Path, seed: int) -> dict[str, Any]:
@@ -148,11 +146,11 @@ def compas(folder: Path, seed: int) -> dict[str, Any]:
     scaled = (X - X[seen].mean(axis=0)) / np.maximum(X[seen].std(axis=0), 1e-9)
     net = MLPClassifier((64, 64), batch_size=64, max_iter=15, random_state=seed)
     Z = hidden(net.fit(scaled[seen], y[seen]), scaled[rest])
-    samples = LabelledEmbeddings(Z, y[rest], 2 * y[rest] + 1 - a[rest])
+    samples = Rows.of(Z, y[rest], 2 * y[rest] + 1 - a[rest])
     all_rows, parts = split(samples, seed, 100, thin=True)
     rows = rest[np.concatenate(all_rows[:2])]
     feature_set = columns({name: X[rows, j] for j, name in enumerate(names)})
-    return told(parts, feature_set, [["column:race=1"]], set(), frozen=False)
+    return told(parts, feature_set, [["column:race=1"]], set())
 
 
 def shoes(folder: Path, seed: int) -> dict[str, Any]:
@@ -174,19 +172,17 @@ def shoes(folder: Path, seed: int) -> dict[str, Any]:
     }
     feature_set = columns(metadata, kind="metadata")
     names = {"metadata:place=lawn", "metadata:place=yard"}
-    return told(parts, feature_set, [["metadata:place=yard"]], names, frozen=False)
+    return told(parts, feature_set, [["metadata:place=yard"]], names)
 
 
 def told(
-    parts: Sequence[LabelledEmbeddings],
+    parts: Sequence[Rows],
     feature_set: FeatureSet,
     sides: list[list[str]],
     true: set[str],
-    *,
-    frozen: bool,
 ) -> dict[str, Any]:
     """What ``compared`` takes."""
-    auto = AutoDebiasClassifier(frozen_backbone=frozen)
+    auto = AutoDebiasClassifier()
     names = ("train", "held", "test")
     given = dict(zip(names, parts, strict=True))
     return {**given, "auto": auto, "feature_set": feature_set, "sides": sides, "true": true}

@@ -46,11 +46,11 @@ from ntkit.estimators import (
     GroupInference,
     retrain_head,
 )
-from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.metrics import worst_class_accuracy
-from ntkit.study import ALPHAS
+from ntkit.study import ALPHAS, Rows
 from splits import joined, two_thirds
 
 Array = NDArray[Any]
@@ -58,14 +58,14 @@ Findings = dict[str, Any]
 RANDOM = (12, 24, 48, 96, 192)
 
 
-def samples(birds: Birds) -> LabelledEmbeddings:
+def samples(birds: Birds) -> Rows:
     """Embeddings, classes and groups."""
-    return LabelledEmbeddings(birds.Z, birds.y, birds.groups)
+    return Rows.of(birds.X, birds.y, birds.groups)
 
 
-def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
+def rated(head: Any, test: Rows, shares: Array) -> Findings:
     """Test accuracies in %: worst group, average, and average by the training split's shares."""
-    right = head.predict(test.Z) == test.y
+    right = head.predict(test.X) == test.y
     assert test.groups is not None
     by_group = [100 * float(right[test.groups == g].mean()) for g in range(4)]
     return {
@@ -80,8 +80,8 @@ def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
 
 
 def with_validation(
-    train: LabelledEmbeddings,
-    validation: LabelledEmbeddings,
+    train: Rows,
+    validation: Rows,
     test: Birds,
     shares: Array,
     seed: int,
@@ -92,8 +92,8 @@ def with_validation(
     comparison = Comparison(train, validation, samples(test), head=None, seed=seed)
     rows = few_rows(comparison)
     if everything:
-        rows |= evidence.candidate_rows(comparison, frozen=True)
-        rows |= evidence.control_rows(comparison, frozen=True)
+        rows |= evidence.candidate_rows(comparison)
+        rows |= evidence.control_rows(comparison)
         rows |= halved(comparison) | as_published(comparison)
     rows |= evidence.reference_rows(comparison)
     in_percent(rows, test, shares)
@@ -113,18 +113,15 @@ def in_percent(rows: dict[str, Findings], test: Birds, shares: Array) -> None:
             row |= {"worst": 100 * row["worst_group"], "average": 100 * row["average"]}
 
 
-def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Findings]:
-    """ERM, class-balanced on all rows, "auto" whole and interpolated, NeuronTune, random masks.
-
-    ``frozen`` says that the network was not trained on the training split.
-    """
+def few_rows(comparison: Comparison) -> dict[str, Findings]:
+    """ERM, class-balanced on all rows, "auto" whole and interpolated, NeuronTune, random masks."""
     train, both = comparison.train, joined(comparison.train, comparison.validation)
     seed, tuned = comparison.seed, evidence.tuned
     rows = {
         "ERM-tuned-C": evidence.rated(comparison, tuned(train, None, seed)),
         "class-balanced-both-tuned-C": evidence.rated(comparison, tuned(both, "balanced", seed)),
     }
-    own = Setting(AutoDebiasClassifier(frozen_backbone=frozen))
+    own = Setting(AutoDebiasClassifier())
     auto, _ = comparison.fit(own)
     comparison.row("auto", own, auto)
     rows["auto"] = evidence.rated(comparison, auto.head_) | {"recipe": auto.recipe_}
@@ -160,19 +157,19 @@ def halved(comparison: Comparison) -> dict[str, Findings]:
         plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True), validation=seen)
         setting = Setting(evidence.guarded(C=C), as_is=True)
         masked, _ = comparison.fit(setting, validation=seen)
-        rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.Z.shape[1], dtype=bool)
+        rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.X.shape[1], dtype=bool)
         size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.non_constant_)
         mask[rng.choice(live, size, replace=False)] = True
         heads = {
             "class-balanced, by half": (plain.head_, 0),
             "neurontune, by half": (masked.head_, size),
             "random mask, by half": (
-                retrain_head(comparison.train.Z, comparison.train.y, suppressed=mask, C=C),
+                retrain_head(comparison.train.X, comparison.train.y, suppressed=mask, C=C),
                 size,
             ),
         }
         for name, (head, suppressed) in heads.items():
-            score = worst_class_accuracy(held.y[scored], head.predict(held.Z[scored]))
+            score = worst_class_accuracy(held.y[scored], head.predict(held.X[scored]))
             if name not in best or score > best[name][0]:
                 row = evidence.rated(comparison, head)
                 best[name] = score, row | {"n_suppressed": suppressed, "alpha": alpha}
@@ -206,11 +203,11 @@ def third(splits: dict[str, Birds], seed: int) -> Findings:
 def some_answers(splits: dict[str, Birds], seed: int) -> Findings:
     """Zero answers, and 12 to 192, next to what all group labels give."""
     train, test = splits["train"], splits["test"]
-    shares, feature_sets = np.bincount(train.groups), feature_sets_of(train.Z, train.layers)
-    pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
+    shares, feature_sets = np.bincount(train.groups), feature_sets_of(train.X, train.layers)
+    pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
     rows = without_answers(train, test, shares, seed)
-    margins = margins_of(pool.Z, pool.y, random_state=seed)
-    own = {"embedding": train.Z}
+    margins = margins_of(pool.X, pool.y, random_state=seed)
+    own = {"embedding": train.X}
     curves: Findings = {}
     for name, asked_of, wrong in (
         ("asked", feature_sets, 0.0),
@@ -232,9 +229,9 @@ def some_answers(splits: dict[str, Birds], seed: int) -> Findings:
 def rivals(splits: dict[str, Birds], seed: int) -> Findings:
     """SSA and GSR on the same answers."""
     train, test = splits["train"], splits["test"]
-    feature_sets = feature_sets_of(train.Z, train.layers)
-    pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
-    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    feature_sets = feature_sets_of(train.X, train.layers)
+    pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
+    margins = margins_of(pool.X, pool.y, random_state=seed)
     curves: Findings = {"SSA": {}, "GSR": {}}
     for given, inference in answers.asked(pool, feature_sets, margins, seed, pool.a, most=96):
         n = inference.n_known_
@@ -244,14 +241,12 @@ def rivals(splits: dict[str, Birds], seed: int) -> Findings:
     return {"curves": curves}
 
 
-def without_answers(
-    train: Birds, test: Birds, shares: Array, seed: int, *, frozen: bool = True
-) -> dict[str, Findings]:
+def without_answers(train: Birds, test: Birds, shares: Array, seed: int) -> dict[str, Findings]:
     """Heads that see no group label, and DFR that sees all."""
-    scaler = StandardScaler().fit(train.Z)
-    scaled = LabelledEmbeddings(scaler.transform(train.Z), train.y, train.groups)
-    scaled_test = LabelledEmbeddings(scaler.transform(test.Z), test.y, test.groups)
-    auto = AutoDebiasClassifier(frozen_backbone=frozen, random_state=seed).fit(train.Z, train.y)
+    scaler = StandardScaler().fit(train.X)
+    scaled = Rows.of(scaler.transform(train.X), train.y, train.groups)
+    scaled_test = Rows.of(scaler.transform(test.X), test.y, test.groups)
+    auto = AutoDebiasClassifier(random_state=seed).fit(train.X, train.y)
     dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
     rows = {
         "ERM, tuned C": rated(evidence.tuned(scaled, None, seed), scaled_test, shares),
@@ -261,7 +256,7 @@ def without_answers(
         "auto": rated(auto, samples(test), shares)
         | {"recipe": auto.recipe_, "alpha": auto.alpha_, "reason": auto.reason_},
         "DFR, all groups †": rated(
-            dfr.fit(train.Z, train.y, groups=train.groups), samples(test), shares
+            dfr.fit(train.X, train.y, groups=train.groups), samples(test), shares
         ),
     }
     return rows
@@ -280,9 +275,9 @@ def audited(splits: dict[str, Birds], seed: int) -> Findings:
         layers(train.layers, random_state=seed),
     ]
     place = metadata({"place": np.asarray(["land", "water"])[train.place]})
-    found = audit(train.y, embeddings=train.Z, feature_sets=feature_sets, random_state=seed)
+    found = audit(train.y, embeddings=train.X, feature_sets=feature_sets, random_state=seed)
     told = audit(
-        train.y, embeddings=train.Z, feature_sets=[*feature_sets, place], random_state=seed
+        train.y, embeddings=train.X, feature_sets=[*feature_sets, place], random_state=seed
     )
     near = [within(found.values(s.name), train.place, train.y) for s in found.findings]
     first = next((i for i, value in enumerate(near) if value >= ALIKE), None)
@@ -317,7 +312,7 @@ def sides_of(found: Audit, i: int) -> Array:
 def balanced(train: Birds, on: Array, seed: int) -> AutoDebiasClassifier:
     """Group-balanced retraining on these sides."""
     clf = AutoDebiasClassifier(recipe="group-balanced", random_state=seed)
-    return clf.fit(train.Z, train.y, attributes=on[:, None])
+    return clf.fit(train.X, train.y, attributes=on[:, None])
 
 
 # -- all of it ----------------------------------------------------------------------------------

@@ -48,11 +48,11 @@ from ntkit.estimators import (
     retrain_head,
 )
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import OTHER_METHODS, LabelledEmbeddings, Setting, n_suppressed
+from ntkit.jobs.debias._candidates import OTHER_METHODS, Setting, n_suppressed
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import margins_of
 from ntkit.metrics import sfit_score, worst_class_accuracy, worst_group_accuracy
-from ntkit.study import ALPHAS
+from ntkit.study import ALPHAS, Rows
 from splits import taken
 from waterbirds import as_published, few_rows, in_percent, rated, samples, without_answers
 
@@ -105,7 +105,7 @@ def network(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     """Accuracies of the network on every split, and how its embedding looks."""
     shares = np.bincount(splits["train"].groups)
     rows = {name: rated(head, samples(birds), shares) for name, birds in splits.items()}
-    Z = splits["train"].Z
+    Z = splits["train"].X
     return {"rows": rows, "n_non_constant": int((Z.max(axis=0) > Z.min(axis=0)).sum())}
 
 
@@ -113,7 +113,7 @@ def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Finding
     """The rows of ``waterbirds.py`` with the whole validation split."""
     comparison = compared(splits, head, seed)
     original = evidence.rated(comparison, comparison.original) | {"n_suppressed": 0}
-    rows = {"own head": original} | few_rows(comparison, frozen=False)
+    rows = {"own head": original} | few_rows(comparison)
     settings = {"class-balanced": Setting(BalancedClassifier())}
     settings |= {name: Setting(estimator) for name, estimator in OTHER_METHODS.items()}
     for name, setting in settings.items():
@@ -161,7 +161,7 @@ def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     for row in rows.values():
         row.setdefault("n_suppressed", 0)
     in_percent(rows, splits["test"], np.bincount(splits["train"].groups))
-    errors = comparison.original.predict(seen.Z) != seen.y
+    errors = comparison.original.predict(seen.X) != seen.y
     return {
         "rows": rows,
         "n_non_constant": len(live),
@@ -170,10 +170,10 @@ def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     }
 
 
-def retrained(on: LabelledEmbeddings, mask: Array | None = None) -> Tried:
+def retrained(on: Rows, mask: Array | None = None) -> Tried:
     """Class-balanced heads of every penalty, the strongest first."""
     for alpha in sorted(ALPHAS, reverse=True):
-        head = retrain_head(on.Z, on.y, suppressed=mask, C=1 / (alpha * len(on.y)))
+        head = retrain_head(on.X, on.y, suppressed=mask, C=1 / (alpha * len(on.y)))
         yield {"alpha": alpha}, head, 0 if mask is None else int(mask.sum())
 
 
@@ -198,18 +198,18 @@ def others(comparison: Comparison, first: Array) -> dict[str, Tried]:
     return {name: grid(kind, values) for name, (kind, values) in grids.items()}
 
 
-def by_groups(on: LabelledEmbeddings) -> Tried:
+def by_groups(on: Rows) -> Tried:
     """DFR of every penalty, the strongest first."""
     for alpha in sorted(ALPHAS, reverse=True):
         clf = DFRClassifier(variant="weighted", C=1 / (alpha * len(on.y)))
-        yield {"alpha": alpha}, clf.fit(on.Z, on.y, groups=on.groups).head_, 0
+        yield {"alpha": alpha}, clf.fit(on.X, on.y, groups=on.groups).head_, 0
 
 
-def chosen(comparison: Comparison, name: str, tried: Tried, judges: LabelledEmbeddings) -> Findings:
+def chosen(comparison: Comparison, name: str, tried: Tried, judges: Rows) -> Findings:
     """The first of the best by the worst class and by the worst group of these samples."""
     best: dict[str, tuple[float, Findings]] = {}
     for parameters, head, suppressed in tried:
-        pred = head.predict(judges.Z)
+        pred = head.predict(judges.X)
         by_group = worst_group_accuracy(judges.y, pred, groups=judges.groups)
         for rule, score in (
             ("worst class", worst_class_accuracy(judges.y, pred)),
@@ -221,11 +221,9 @@ def chosen(comparison: Comparison, name: str, tried: Tried, judges: LabelledEmbe
     return {f"{name}, by {rule}": row for rule, (_, row) in best.items()}
 
 
-def by_sfit(
-    comparison: Comparison, name: str, heads: list[Any], seen: LabelledEmbeddings
-) -> Findings:
+def by_sfit(comparison: Comparison, name: str, heads: list[Any], seen: Rows) -> Findings:
     """The head of largest SFit on the half that finds neurons, the paper's own choice."""
-    scores = [sfit_score(seen.Z, seen.y, head.predict(seen.Z)) for _, head, _ in heads]
+    scores = [sfit_score(seen.X, seen.y, head.predict(seen.X)) for _, head, _ in heads]
     parameters, head, suppressed = heads[int(np.argmax(scores))]
     row = evidence.rated(comparison, head) | {"n_suppressed": suppressed}
     return {f"{name}, by SFit": row | {"parameters": parameters}}
@@ -252,10 +250,10 @@ def means(name: str, found: list[Findings]) -> Findings:
 def alone(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     """No validation set: no answers, all answers, and some about the samples that are asked of."""
     train, test = splits["train"], splits["test"]
-    rows = without_answers(train, test, np.bincount(train.groups), seed, frozen=False)
-    feature_sets = {"embedding": train.Z}
-    pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
-    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    rows = without_answers(train, test, np.bincount(train.groups), seed)
+    feature_sets = {"embedding": train.X}
+    pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
+    margins = margins_of(pool.X, pool.y, random_state=seed)
     asking = answers.asked(pool, feature_sets, margins, seed, pool.a, most=MOST)
     return {"rows": rows, "curve": answers.followed(pool, asking, seed)}
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from data_waterbirds import read
 from evidence_tables import mean_std, table
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 from tuned_alike import RULES, chosen, halved, original_head, rows_of, run
 from tuned_methods import METHODS, Task
 from waterbirds import samples
@@ -37,14 +37,14 @@ Findings = dict[str, Any]
 AVERAGES = {"average": "average", "adjusted": "average by training shares"}
 
 
-def standardized(cache: Path) -> dict[str, LabelledEmbeddings]:
+def standardized(cache: Path) -> dict[str, Rows]:
     """The splits, with the means and deviations of the training split."""
     splits = {name: samples(read(cache, name)) for name in ("train", "val", "test")}
-    train = splits["train"].Z
+    train = splits["train"].X
     mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
     std = np.where(std > 0, std, 1.0)
     return {
-        name: replace(part, Z=((part.Z - mean) / std).astype(np.float32))
+        name: replace(part, Z=((part.X - mean) / std).astype(np.float32))
         for name, part in splits.items()
     }
 
@@ -123,7 +123,7 @@ def main() -> None:
     missing = [key for key in wanted if key not in known]
     splits = standardized(arguments.cache) if missing else {}
     train = rows_of(splits["train"]) if missing else None
-    tasks: dict[int, tuple[Task, LabelledEmbeddings]] = {}
+    tasks: dict[int, tuple[Task, Rows]] = {}
     for method, seed in missing:
         if seed not in tasks:
             tasks[seed] = halved(splits["train"], train, splits["val"], seed)

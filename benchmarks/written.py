@@ -15,10 +15,13 @@ import data_adult
 import data_texts
 from answers_data import images_of, rows_in
 from ntkit.attributes import FeatureSet, columns, image_statistics, words
+from ntkit.estimators import head_of
 from ntkit.jobs.debias import MAX_COST
-from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._accuracy_cost import mixed, taken
+from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._lost_groups import checked_groups
+from ntkit.study import Rows
 from packages import default_cache
 from splits import CHECKS, DATA
 
@@ -33,16 +36,14 @@ def kind_of(name: str) -> str | None:
     return next((kind for kind in KINDS if file.startswith(kind)), None)
 
 
-def read_of(
-    name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]
-) -> FeatureSet | None:
+def read_of(name: str, folder: Path, seed: int, parts: list[Rows]) -> FeatureSet | None:
     """Words, columns or images of some samples, found again by their embeddings.
 
     Of TuxScenes None: ``make bench-data`` does not keep its images.
     """
     file, kind = (DATA | CHECKS)[name][1], kind_of(name)
     if file.startswith("fashion"):
-        Z = np.concatenate([part.Z for part in parts])
+        Z = np.concatenate([part.X for part in parts])
         images = images_of(file, seed)[rows_in(folder / f"{file}_{seed}.npz", Z), 0]
         return image_statistics(images, len(images))
     if kind is None:
@@ -62,7 +63,7 @@ def read_of(
     return words([texts[row] for row in rows])
 
 
-def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
+def found_again(path: Path, y: Array, parts: list[Rows]) -> Array:
     """Rows of a file that samples are; of the same embedding, each is taken once."""
     with np.load(path) as data:
         Z = data["Z"]
@@ -71,29 +72,36 @@ def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
     rows_of: dict[bytes, list[int]] = {}
     for row in range(len(Z) - 1, -1, -1):
         rows_of.setdefault(Z[row].tobytes() + bytes([int(y[row])]), []).append(row)
-    keys = [z.tobytes() + bytes([int(k)]) for p in parts for z, k in zip(p.Z, p.y, strict=True)]
+    keys = [z.tobytes() + bytes([int(k)]) for p in parts for z, k in zip(p.X, p.y, strict=True)]
     return np.asarray([rows_of[key].pop() for key in keys])
 
 
 def written(
-    comparison: Comparison, name: str, fitted: Any, feature_set: FeatureSet | None = None
+    comparison: Comparison,
+    name: str,
+    fitted: Any,
+    feature_set: FeatureSet | None = None,
+    *,
+    setting: Setting | None = None,
 ) -> Any:
     """The head that ``ntkit.debias`` would leave in the model.
 
     ``feature_set`` is what it can read of the training and validation samples where nobody named
     anything: a group of these that surely loses more than it may keeps the original head.
     """
-    setting = Setting(fitted)
+    setting = setting or Setting(fitted)
     comparison.row(name, setting, fitted)
-    learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, fitted, learnable=learnable)
-    if not decision.helped:
+    learnable = getattr(fitted, "recipe_", "") == "cell-balanced"
+    best = taken(comparison.accuracy_costs(name, fitted), MAX_COST, learnable=learnable)
+    if best is None:
         return comparison.original
+    train = comparison.train
     if feature_set is not None:
-        t, train, validation = decision.accuracy_cost.t, comparison.train, comparison.validation
-        right = comparison.right(name, comparison.train_predictions(setting, fitted, t), t)
-        classes, y_index = np.unique(np.concatenate([train.y, validation.y]), return_inverse=True)
-        is_train = np.arange(len(y_index)) < len(train.y)
+        right = comparison.right(
+            name, comparison.train_predictions(setting, fitted, best.t), best.t
+        )
+        y_index, classes = comparison.study.both.y_index, comparison.study.classes
+        is_train = np.arange(len(y_index)) < len(train)
         if checked_groups([feature_set], classes, y_index, right, is_train).refused(MAX_COST):
             return comparison.original
-    return decision.head
+    return mixed(comparison.original, head_of(fitted), best.t, train.X)

@@ -16,17 +16,17 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 from splits import joined
 
 
-def fitted(spec: str, train: LabelledEmbeddings, validation: LabelledEmbeddings) -> Any:
+def fitted(spec: str, train: Rows, validation: Rows) -> Any:
     """The classifier that ``module:Class`` names, fitted on these samples."""
     clf = loaded(spec)()
     if {"X_val", "y_val"} <= set(signature(clf.fit).parameters):
-        return clf.fit(train.Z, train.y, X_val=validation.Z, y_val=validation.y)
+        return clf.fit(train.X, train.y, X_val=validation.X, y_val=validation.y)
     both = joined(train, validation)
-    return clf.fit(both.Z, both.y)
+    return clf.fit(both.X, both.y)
 
 
 def loaded(spec: str) -> Any:

@@ -33,15 +33,16 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from evidence import TRAINED_ON_IT, dfr, tuned
+from evidence import dfr, tuned
 from evidence_tables import mean_std, table
 from ntkit import audit
 from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes._feature_set import values_of
 from ntkit.estimators import AutoDebiasClassifier
-from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_group_accuracy
+from ntkit.study import Rows
 from splits import CHECKS, DATA, joined, splits_of
 from written import kind_of, read_of, written
 
@@ -72,16 +73,16 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit all rows of the table once."""
     splits, kind = splits_of(name, folder, seed), kind_of(name)
     train, held = splits.train, splits.validation[setting]
-    auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
+    auto = AutoDebiasClassifier()
     feature_set = read_of(name, folder, seed, [train, held])
     sides, true = SIDES.get(kind or "", []), TRUE.get(kind or "", set())
     return compared(train, held, splits.test, seed, auto, feature_set, sides, true)
 
 
 def compared(
-    train: LabelledEmbeddings,
-    held: LabelledEmbeddings,
-    test: LabelledEmbeddings,
+    train: Rows,
+    held: Rows,
+    test: Rows,
     seed: int,
     auto: AutoDebiasClassifier,
     feature_set: FeatureSet | None,
@@ -112,9 +113,9 @@ class Fitted:
 
 
 def heads(
-    train: LabelledEmbeddings,
-    held: LabelledEmbeddings,
-    test: LabelledEmbeddings,
+    train: Rows,
+    held: Rows,
+    test: Rows,
     seed: int,
     auto: AutoDebiasClassifier,
     feature_set: FeatureSet | None,
@@ -141,14 +142,14 @@ def heads(
         if answered is not None:
             told, heads["one answer"] = balanced(train, held, test, seed, answered)
             heads["debias, one answer"] = written(told, "named", heads["one answer"])
-    return Fitted(heads, plain.test.Z, confirmed)
+    return Fitted(heads, plain.test.X, confirmed)
 
 
 def answer(
-    feature_set: FeatureSet, rows: LabelledEmbeddings, true: set[str], seed: int
+    feature_set: FeatureSet, rows: Rows, true: set[str], seed: int
 ) -> tuple[str | None, Array | None]:
     """Name of the first finding of the true attribute, and sides as the audit has them."""
-    found = audit(rows.y, embeddings=rows.Z, feature_sets=[feature_set], random_state=seed)
+    found = audit(rows.y, embeddings=rows.X, feature_sets=[feature_set], random_state=seed)
     for i, finding in enumerate(found.findings):
         if true & {finding.name, *finding.same, *finding.opposed}:
             on, names = found.found.values[:, i], found.found.value_names[i]
@@ -157,9 +158,9 @@ def answer(
 
 
 def balanced(
-    train: LabelledEmbeddings,
-    held: LabelledEmbeddings,
-    test: LabelledEmbeddings,
+    train: Rows,
+    held: Rows,
+    test: Rows,
     seed: int,
     on: Array,
 ) -> tuple[Comparison, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import hypergeom, norm
+from scipy.stats import norm
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -737,31 +737,6 @@ def _factors(shares: Array, mass: Array) -> Array:
         left = 1 - MOST_WEIGHT * mass[~free].sum()
         factor = np.where(free, left * shares / (shares[free].sum() * mass), MOST_WEIGHT)
     return np.asarray(factor)
-
-
-def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
-    """P-value of the number of validation errors, in a class or in all, without a shift."""
-    n_classes = int(train.y_index.max()) + 1
-    n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
-    n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
-    n, bad = np.maximum(n_train + n_validation, 1), bad_train + bad_validation
-    in_a_class = hypergeom.sf(bad_validation - 1, n, bad, n_validation)
-    expected = bad * n_validation / n
-    variance = expected * (1 - bad / n) * (n - n_validation) / np.maximum(n - 1, 1)
-    spread = np.sqrt(variance.sum())
-    excess = (bad_validation - expected).sum() / spread if spread > 0 else 0.0
-    return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
-
-
-def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """Numbers of rows and errors of each class, as whole numbers for an exact test."""
-    # Weights count relative to their mean: their scale has no meaning.
-    present = rows.weight[rows.weight > 0]
-    relative = rows.weight / (present.mean() if len(present) else 1.0)
-    return [
-        np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
-        for weight in (relative, relative * wrong)
-    ]
 
 
 _ROWS = 2000  # rows that are tested

@@ -14,9 +14,9 @@ from ntkit._checks import (
     check_predictions,
     check_weight,
     known_labels,
+    positions_of,
 )
 from ntkit._doc import documented
-from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.spuriousness import sfit, spuriousness_scores
@@ -232,70 +232,6 @@ def adjusted_accuracy(
     return float(np.mean(list(by.values())))
 
 
-@documented
-def weighted_average_accuracy(
-    y_true: ArrayLike,
-    y_pred: ArrayLike,
-    *,
-    groups: ArrayLike,
-    train_groups: ArrayLike,
-    sample_weight: ArrayLike | None = None,
-    train_sample_weight: ArrayLike | None = None,
-) -> float:
-    r"""Mean of the group accuracies, weighted by the groups' shares of the *training* set.
-
-    .. math:: \sum_g \frac{n_g^{train}}{N^{train}} \, \mathrm{acc}_g
-
-    This is the "average accuracy" of GroupDRO (arXiv 1911.08731) and DFR (arXiv 2204.02937). Some
-    test sets, such as that of Waterbirds, have other group shares than the training set; this score
-    corrects the difference.
-
-    Parameters
-    ----------
-    {y_true, y_pred}
-    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Group labels of the evaluation set; if groups overlap, a table of which samples are in which
-        group. A group that the training set lacks has weight 0.
-    train_groups : array-like of shape (M,), or of shape (M, G)
-        The same for the training set. If groups overlap, the shares are those of all memberships.
-    sample_weight, train_sample_weight : array-like of shape (N,) and (M,), optional
-        Weights of the samples of each set; a sample of weight 0 counts as absent.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        If lengths differ, labels are missing, or a training group has no evaluation sample, so
-        that its accuracy is unknown.
-
-    Examples
-    --------
-    Nine of ten training samples are in group "a":
-
-    >>> from ntkit.metrics import weighted_average_accuracy
-    >>> shares = {"groups": ["a", "a", "b", "b"], "train_groups": ["a"] * 9 + ["b"]}
-    >>> weighted_average_accuracy([0, 0, 1, 1], [0, 0, 1, 0], **shares)
-    0.95
-    """
-    accuracy = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
-    n_train = len(np.asarray(train_groups))
-    train = memberships(train_groups, n_train, "train_groups")
-    mass = train.sums(check_weight(train_sample_weight, n_train))
-    share = {g: m for g, m in zip(train.labels, mass.tolist(), strict=True) if m > 0}
-    unseen = [label for label in share if label not in accuracy]
-    if unseen:
-        raise InputError(
-            f"The training group {unseen[0]!r} has no evaluation sample, so its accuracy is "
-            "unknown; evaluate on samples of every training group, or use adjusted_accuracy."
-        )
-    return float(np.average([accuracy[label] for label in share], weights=list(share.values())))
-
-
-@documented
 def class_accuracy_gap(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -387,15 +323,6 @@ def _probability_of_the_true_class(
             "reference_proba must contain probabilities, >= 0 and adding up to 1 in each row; pass "
             "predict_proba rather than logits."
         )
-    problem = unknown_labels(
-        np.unique(y_true),
-        classes,
-        what="y_true",
-        where="classes",
-        fix="name the classes of all columns of reference_proba.",
-    )
-    if problem is not None:
-        raise InputError(problem)
-    order = np.argsort(classes, kind="stable")
-    column = order[np.searchsorted(classes, y_true, sorter=order)]
+    fix = "name the classes of all columns of reference_proba."
+    column = positions_of(y_true, classes, what="y_true", where="classes", fix=fix)
     return np.asarray(proba[np.arange(len(y_true)), column])

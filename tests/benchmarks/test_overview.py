@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tuned_alike
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 from overview_tables import ORIGINAL, REFERENCE, by_rule, goals, runs_of, summary
 
 # -- tables -------------------------------------------------------------------------------------
@@ -44,14 +44,14 @@ def test_a_goal_is_reached_where_its_figure_says_so(worst):
 def validation(n=60, seed=0):
     rng = np.random.default_rng(seed)
     y, a = np.arange(n) % 2, rng.integers(0, 2, n)
-    return LabelledEmbeddings(rng.normal(size=(n, 3)), y, 2 * y + a)
+    return Rows.of(rng.normal(size=(n, 3)), y, 2 * y + a)
 
 
 def test_what_chooses_is_not_what_was_given():
     part = validation()
     rows = tuned_alike.rows_of(part)
     task, half = tuned_alike.halved(part, rows, part, seed=3)
-    given_rows, chooses = ({tuple(z) for z in x.Z.tolist()} for x in (task.validation, half))
+    given_rows, chooses = ({tuple(z) for z in x.X.tolist()} for x in (task.validation, half))
     assert not given_rows & chooses
     assert len(given_rows | chooses) == len(part.y)
     assert np.bincount(task.validation.y).tolist() == np.bincount(half.y).tolist()

@@ -9,7 +9,7 @@ from PIL import Image
 import data_waterbirds
 import waterbirds
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.study import Rows
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_an_interrupted_run_goes_on_and_is_not_taken_for_a_whole_one(birds, tmp_
         data_waterbirds.read(cut, "train")
     data_waterbirds.embed(folder, model, cut, "train")
     first, second = (data_waterbirds.read(path, "train") for path in (whole, cut))
-    np.testing.assert_allclose(first.Z, second.Z, rtol=1e-6)
+    np.testing.assert_allclose(first.X, second.X, rtol=1e-6)
     np.testing.assert_allclose(first.statistics, second.statistics)
     assert first.groups.tolist() == second.groups.tolist() == [0, 2, 1, 3, 0]
 
@@ -60,7 +60,7 @@ def test_an_interrupted_run_goes_on_and_is_not_taken_for_a_whole_one(birds, tmp_
 def test_averages_are_over_test_samples_and_by_the_shares_of_training():
     Z = np.array([[1.0], [1], [-1], [-1], [1], [1], [1], [-1]])
     groups = np.array([0, 1, 1, 1, 2, 2, 3, 3])
-    test = LabelledEmbeddings(Z, groups // 2, groups)
+    test = Rows.of(Z, groups // 2, groups)
     head = LinearHead([[1.0]], [0.0], [0, 1])  # right: 0 of 1, 2 of 3, 2 of 2, 1 of 2
     found = waterbirds.rated(head, test, np.array([7, 1, 1, 1]))
     assert found["worst"] == 0

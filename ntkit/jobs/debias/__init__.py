@@ -6,11 +6,11 @@ from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._debias import debias
 from ntkit.jobs.debias._findings_result import FindingsResult as FindingsResult
 from ntkit.jobs.debias._findings_result import shares_of as shares_of
-from ntkit.jobs.debias._job import ANSWERS_FILE as ANSWERS_FILE
-from ntkit.jobs.debias._job import HEADS_FILE as HEADS_FILE
-from ntkit.jobs.debias._job import RUN_FILE as RUN_FILE
 from ntkit.jobs.debias._named_attributes import answers_from as answers_from  # for the command line
-from ntkit.jobs.debias._result import MODEL_FILE as MODEL_FILE
+from ntkit.jobs.debias._order import ANSWERS_FILE as ANSWERS_FILE
+from ntkit.jobs.debias._order import HEADS_FILE as HEADS_FILE
+from ntkit.jobs.debias._order import MODEL_FILE as MODEL_FILE
+from ntkit.jobs.debias._order import RUN_FILE as RUN_FILE
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._write_candidate import undo
 from ntkit.jobs.debias._write_candidate import write_candidate as write_candidate

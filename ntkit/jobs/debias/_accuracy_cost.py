@@ -12,7 +12,7 @@ from ntkit._types import Array
 from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
-from ntkit.study import ERROR_RECOVERY, error_recovery_rate, margins
+from ntkit.study import error_recovery_rate, margins
 
 MAX_COST = 0.05
 """Default limit of the accuracy cost of a head, as a share."""
@@ -39,12 +39,12 @@ class AccuracyCost:
         Gain of mean class accuracy, and its lower 95 % bound. For a head balanced over attributes
         it is the gain of the mean accuracy of the groups class × attribute.
     error_recovery : float
-        Lower bound of the error recovery rate, as defined in
-        :class:`~ntkit.estimators.AutoDebiasClassifier`; NaN with too few errors.
+        Lower bound of ``fixed`` where only correct samples count that are as far from the boundary
+        as the errors; NaN with too few errors.
     fixed : float
-        Lower bound of a difference: the share of the original head's errors that are fixed, minus
-        the share of its correct samples that become errors. It is the mean over the classes, or
-        over all samples if a class has too few errors. NaN if there are too few errors in all.
+        Lower 99 % bound of a difference: the share of the original head's errors that are fixed,
+        minus the share of its correct samples that become errors. It is the mean over the classes,
+        or over all samples if a class has too few errors. NaN if there are too few errors in all.
     n_fixed, n_new_errors : int
         Number of errors fixed, and of new errors.
     average, worst_class : float
@@ -92,20 +92,6 @@ class AccuracyCost:
         """The accuracy that the limit applies to, in words."""
         return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
 
-    @property
-    def which_groups(self) -> str:
-        """The source of the groups, in words."""
-        if self.n_known is None:
-            return "the groups that you named"
-        if not self.n_inferred:
-            return "the groups that you labelled"
-        if not self.n_known:
-            return f"the groups, inferred for all {self.n_inferred} validation samples"
-        return (
-            f"the groups, known for {self.n_known} validation samples and inferred for "
-            f"{self.n_inferred}"
-        )
-
     def affordable(self, max_cost: float = MAX_COST) -> bool:
         """Whether the accuracy cost is at most ``max_cost``, by its upper bound.
 
@@ -119,21 +105,13 @@ class AccuracyCost:
     def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
         """Whether the head is better than the original one, at a cost of at most ``max_cost``.
 
-        A head is better in any of these cases:
-
-        - The lower 70 % bound of its gain is above 0. The gain is that of the mean class accuracy,
-          or of the mean accuracy of the named groups. (Small samples rarely reach a stricter bound,
-          and an equally good head does no harm.)
-        - The same bound is above 0 for the worst of the named groups.
-        - Its error recovery rate is higher than noise would allow.
-        - The errors are known to come from a shortcut (``learnable``), and the share of errors
-          fixed exceeds the share of new errors. With too few errors it is enough that the head does
-          not only add errors.
+        The lower 70 % bound of its gain must be above 0: of the mean class accuracy, or, for groups
+        that a person named, of their mean or of the worst of them. Small samples rarely reach a
+        stricter bound, and an equally good head does no harm. If the errors can be learned
+        (``learnable``), it is enough that the lower bound ``fixed`` is above 0.
         """
-        better = self._likely_better or self.error_recovery >= ERROR_RECOVERY
-        only_adds = self.n_new_errors > 0 and self.n_fixed == 0
-        better = better or (learnable and not only_adds and not self.fixed < ERROR_RECOVERY)
-        better = better or (self.by_groups and self._worst_likely_better)
+        better = self._likely_better or (self.by_groups and self._worst_likely_better)
+        better = better or (learnable and self.fixed > 0)
         return self.t > 0 and better and self.affordable(max_cost)
 
     @property
@@ -231,7 +209,7 @@ def accuracy_cost_of(
 
 
 def taken(
-    accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool
+    accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool = False
 ) -> AccuracyCost | None:
     """The accuracy cost with the largest share of the new head that helps; None without any."""
     good = (each for each in accuracy_costs if each.helps(max_cost, learnable=learnable))

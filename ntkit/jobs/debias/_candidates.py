@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ntkit._text import percent
-from ntkit._types import Array
 from ntkit.estimators import (
     LABEL_FREE,
     AutoDebiasClassifier,
@@ -77,15 +76,6 @@ OTHER_METHODS = {
     name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace", "leia")
 }
 """Further estimators, which the user chooses by name."""
-
-
-@dataclass(frozen=True)
-class LabelledEmbeddings:
-    """Embeddings (N, D), class labels (N,) and optional group labels (N,)."""
-
-    Z: Array
-    y: Array
-    groups: Array | None = None
 
 
 @dataclass(frozen=True)

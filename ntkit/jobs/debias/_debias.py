@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import Answer, Answers, Labels, joined_answers, read_answers, write_answers
 from ntkit.attributes.findings import Finding
 from ntkit.changes import changes_given
@@ -22,7 +20,6 @@ from ntkit.extraction import (
     MOST_LAYERS,
     Embedded,
     ImagePreprocessing,
-    Samples,
     TextPreprocessing,
     layer_names,
 )
@@ -37,8 +34,9 @@ from ntkit.jobs.audit import (
 )
 from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
-from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, LabelledEmbeddings, asked_for
-from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
+from ntkit.jobs.debias._choice import Choice, chosen_among
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
 from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
@@ -49,7 +47,7 @@ from ntkit.jobs.debias._invariance import (
     with_changes,
     with_offered,
 )
-from ntkit.jobs.debias._job import ANSWERS_FILE, Folder, Job, Order, write_findings
+from ntkit.jobs.debias._job import Job, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
 from ntkit.jobs.debias._named_attributes import (
     CompletedGroups,
@@ -59,6 +57,7 @@ from ntkit.jobs.debias._named_attributes import (
     named_attributes,
     partly_known,
 )
+from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
@@ -67,6 +66,7 @@ from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
+_ON_VALIDATION = "class-balanced on X_val"
 _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
@@ -83,7 +83,7 @@ def debias(
     method: Any = None,
     new_head: bool = False,
     max_cost: float = MAX_COST,
-    validation_balanced: bool | None = None,
+    validation_balanced: bool = False,
     spurious: Any = None,
     answers: Any = None,
     ask: Ask | None = None,
@@ -161,9 +161,8 @@ def debias(
     max_cost : float, default=0.05
         Largest accuracy cost, as a share: loss of average accuracy on validation samples, by its
         upper 95 % bound. If you name attributes, it is the loss of the groups' mean accuracy.
-    validation_balanced : bool, optional
-        Whether the validation set is better balanced over the groups than the training set. By
-        default "auto" tests it.
+    validation_balanced : bool
+        Whether the validation set has little bias. "auto" then retrains on it alone.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that predictions must not depend on, by their names in an audit: ``word:film``,
         ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean
@@ -277,30 +276,24 @@ def debias(
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
     """
-    auto = AutoDebiasClassifier(frozen_backbone=new_head, validation_balanced=validation_balanced)
-    asked_for(auto, method, named=True, partly_known=True, by_change=True)  # an early error
-    if not 0 <= max_cost <= 1:
-        raise InputError(f"max_cost must be a share from 0 to 1. Got {max_cost}.")
-    again = None if resume is None else Path(resume)
     order = Order(
         method=method,
-        auto=auto,
+        auto=AutoDebiasClassifier(recipe=_ON_VALIDATION if validation_balanced else "auto"),
         new_head=new_head,
         max_cost=max_cost,
         even_if_worse=even_if_worse,
         keep_original=keep_original,
-        folder=Folder.of(out, again, force=force),
-        deploy=None if deploy is None else check_folder(deploy, force=force),
+        out=None if out is None else Path(out),
+        resume=None if resume is None else Path(resume),
+        deploy=None if deploy is None else Path(deploy),
+        C=C,
         force=force,
         device=device,
         n_random=n_random,
         seed=random_state,
         verbose=verbose,
-    )
-    folder = order.folder
-    if folder is not None and order.deploy is not None:
-        refuse_nested(folder.path, order.deploy)
-    findings_answers, labels = _answers_given(answers, again)
+    ).checked()
+    on_findings, labels = _answers_given(answers, order.resume)
     model = loaded(model)
     by_name = {"train": train, "validation": validation} | ({} if test is None else {"test": test})
     sets = read_sets(model, by_name, preprocessing)
@@ -314,148 +307,113 @@ def debias(
         key=id_column,
         match_names=match_names,
     )
-    invariant_changes = changes_given(invariant)
-    findings_answers = with_changes(findings_answers, invariant_changes)
-    named = named_attributes(spurious, findings_answers, model, reader.sets)
-    every, (named, changes) = named, with_offered(named, invariant_changes, reader)
-    named.check(reader)
+    changes = changes_given(invariant)
+    named = named_attributes(spurious, with_changes(on_findings, changes), model, reader.sets)
+    said = with_offered(named, changes, reader)
+    said.check(reader)
     _ = reader.user_metadata  # an early error if they match no sample
-    decided = bool(named or changes)
-    kinds = {"named": bool(named), "partly_known": partly is not None, "by_change": bool(changes)}
-    asked_for(auto, method, **kinds)
-    audits = method is None and not decided and partly is None and not new_head
+    kinds = {"named": bool(said.names), "partly_known": partly is not None}
+    asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
+    audits = not (method is not None or said or partly is not None or new_head)
     earlier = layer_names(model, most=MOST_LAYERS) if audits or partly is not None else ()
     data = prepared(
         model,
         sets,
-        folder=None if folder is None or folder.goes_on else folder.path,
-        new_head=new_head,
-        layers=tuple(dict.fromkeys((*named.layers, *earlier))),
-        kept=again,
-        device=device,
+        order,
+        layers=tuple(dict.fromkeys((*said.layers, *earlier))),
         batch_size=batch_size,
-        force=force,
-        verbose=verbose,
         trust_inputs=trust_inputs,
     )
     data = replace(data, notes=(*data.notes, *compared))
     reader.add_layers(data.pooled_layers)
-    compare = partial(
-        Comparison,
-        data.Z["train"],
-        data.Z["validation"],
-        head=None if new_head else data.model.head,
-        C=C,
-        select=method if order.by_score else DEFAULT_SCORE,
-        seed=random_state,
-    )
     if audits:
-        result = _look(order, data, reader, compare(None), findings_answers, ask)
+        result = _look(order, data, reader, named.answers, ask)
         named = named_attributes(None, result.answers, model, reader.sets)
-        every, (named, changes) = named, with_offered(named, (), reader)
-        if not (named or changes):
+        said = with_offered(named, (), reader)
+        if not said:
             return result
-        named.check(reader)
-        if folder is not None:  # the audit has written it
-            order = replace(order, folder=replace(folder, goes_on=True))
+        said.check(reader)
+        order = order.going_on()  # the audit has written its folder
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
-    Z_test = _with_groups(data.Z["test"], every, sets["test"]) if "test" in sets else None
-    balanced = named.read(reader)
-    invariance, judged_by = None, list(balanced)
-    if changes:
-        judging = judging_attributes(named.names, balanced, changes, reader)
-        judged_by = [attribute for _, attribute in judging]
-        invariance = copies_made(
-            changes,
-            sets,
-            data.embedder,
-            judging,
-            seed=random_state,
-            out=None if folder is None else folder.path,
-            verbose=verbose,
-        )
-        data = replace(data, notes=(*data.notes, *invariance.notes))
-    comparison = compare(
-        Z_test, named=balanced, known=known, invariance=invariance, judged_by=judged_by
-    )
-    return _repair(order, data, reader, comparison, named)
+    return _repair(order, data, reader, said, known, _with_groups(data, named))
 
 
 def _repair(
     order: Order,
     data: Prepared,
     reader: AttributeReader,
-    comparison: Comparison,
-    named: NamedAttributes,
+    said: NamedAttributes,
+    known: CompletedGroups | None,
+    test: Rows | None,
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
-    known = comparison.known
-    invariance = comparison.invariance
+    balanced = said.read(reader)
+    invariance, judged_by = None, [*balanced]
+    if said.changes:
+        judging = judging_attributes(said.names, balanced, said.changes, reader)
+        judged_by = [attribute for _, attribute in judging]
+        invariance = copies_made(said.changes, data, judging, order)
+        data = replace(data, notes=(*data.notes, *invariance.notes))
+    compared = {"named": balanced, "known": known, "invariance": invariance}
+    comparison = _comparison(order, data, test, judged_by=judged_by, **compared)
+    invariance = comparison.invariance  # standardised
     settings, name = asked_for(
         order.auto,
         order.method,
-        named=bool(named),
+        named=bool(said.names),
         partly_known=known is not None,
         by_change=invariance is not None,
     )
-    choice = chosen_among(
-        comparison,
-        settings,
-        None if order.by_score else name,
-        order.max_cost,
-        order.n_random,
-        order.verbose,
-    )
+    choice = chosen_among(comparison, settings, None if order.by_score else name, order)
     job = Job(order, data, choice)
-    by_change = None
-    if invariance is not None:
-        by_change = change_results(data, choice, invariance, order)
-    draft = job.draft(group_check(data, reader, choice), named, by_change)
-    folder = order.folder
-    if not draft.written and folder is None and order.deploy is None and not order.new_head:
+    by_change = None if invariance is None else change_results(data, choice, invariance, order)
+    draft = job.draft(group_check(data, reader, choice), said, by_change)
+    if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
     result = job.write(draft)
-    if folder is not None and named.answers.answers:
-        write_answers(folder.path / ANSWERS_FILE, named.answers)
+    if order.out is not None and said.answers.answers:
+        write_answers(order.out / ANSWERS_FILE, said.answers)
     if order.deploy is not None and result.verification is not None:
         job.deploy(result)
     return result
+
+
+def _comparison(
+    order: Order, data: Prepared, test: Rows | None = None, **options: Any
+) -> Comparison:
+    return Comparison(
+        data.Z["train"],
+        data.Z["validation"],
+        test,
+        head=None if order.new_head else data.model.head,
+        C=order.C,
+        select=order.method if order.by_score else DEFAULT_SCORE,
+        seed=order.seed,
+        **options,
+    )
 
 
 def change_results(
     data: Prepared, choice: Choice, invariance: Invariance, order: Order
 ) -> ByChange:
     """Results of a repair by change: its judges, losses of small groups, and flips."""
-    comparison, decision = choice.comparison, choice.decision
-    judge = comparison.judge
-    reliance = reliance_on(
-        invariance.changes,
-        comparison.original,
-        comparison.validation.Z,
-        invariance.validation,
-        order.seed,
-    )
+    comparison, judge, validation = choice.comparison, choice.comparison.judge, data.Z["validation"]
+    changes, Z = invariance.changes, comparison.validation.X
+    reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
     judged, veto = comparison.judges_by_change(choice.clf), ""
     if judged and choice.setting.by_change:
-        veto = comparison.veto(choice.name, decision.accuracy_cost.t)
+        veto = comparison.veto(choice.name, choice.accuracy_cost.t)
         if not comparison.named:
             veto = not_relied_on(reliance) or veto
     flips = tuple[FlipRate, ...]()
-    if (decision.helped and not veto) or order.even_if_worse:
-        heads = (comparison.original, decision.head)
-        flips = flip_rates(
-            data.embedder,
-            data.sets["validation"],
-            (comparison.on_raw_embeddings(heads[0]), comparison.on_raw_embeddings(heads[1])),
-            data.Z["validation"].Z,
-            invariance.changes,
-            seed=order.seed,
-            verbose=order.verbose,
-        )
+    if (choice.helped and not veto) or order.even_if_worse:
+        old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
+        samples = data.sets["validation"]
+        flips = flip_rates(data.embedder, samples, (old, new), validation.X, changes, order)
     return ByChange(
-        changes=tuple(change.name for change in invariance.changes),
+        changes=tuple(change.name for change in changes),
         likeness=judge.likeness if judged else (),
         copies_alone=judged and judge.by_copies_alone,
         copies_judge=judged and judge.with_copies,
@@ -467,15 +425,14 @@ def change_results(
     )
 
 
-def _with_groups(
-    test: LabelledEmbeddings, named: NamedAttributes, samples: Samples
-) -> LabelledEmbeddings:
+def _with_groups(data: Prepared, named: NamedAttributes) -> Rows | None:
     """The test set with groups class × named attributes, if it has none and they can be read."""
+    test = data.Z.get("test")
     kinds = {name.partition(":")[0] for name in named.all_names}
-    if test.groups is not None or not named or kinds - _EXACT:  # quantiles differ between sets
-        return test
+    if test is None or test.groups is not None or not named or kinds - _EXACT:
+        return test  # quantiles differ between sets
     try:
-        first, *others = named.read(AttributeReader([samples]))
+        first, *others = named.read(AttributeReader([data.sets["test"]]))
     except InputError:  # the test set lacks a column, a layer, or samples of one value
         return test
     return replace(test, groups=first.crossed(test.y, *others).labels)
@@ -509,16 +466,11 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
 
 
 def _look(
-    order: Order,
-    data: Prepared,
-    reader: AttributeReader,
-    comparison: Comparison,
-    answers: Answers,
-    ask: Ask | None,
+    order: Order, data: Prepared, reader: AttributeReader, answers: Answers, ask: Ask | None
 ) -> FindingsResult:
     """Audit the model, write the findings, and ask about those without an answer."""
-    folder = order.folder
-    audit = _changed(_audited(data, reader, comparison, order.seed), data, order)
+    out = order.out
+    audit = _changed(_audited(data, reader, order), data, order)
     if answers.model not in (None, audit.model) and any(each.rules for each in answers.answers):
         raise InputError(
             "The answers are about layers of another model. Answer on the page of this model."
@@ -527,32 +479,32 @@ def _look(
         model=data.model,
         audit=audit,
         answers=replace(answers, model=audit.model),
-        path=None if folder is None else folder.path,
+        path=out,
         notes=tuple(dict.fromkeys((*data.notes, *audit.notes))),
-        kept_original=order.keep_original and folder is not None,
+        kept_original=order.keep_original and out is not None,
         resumable=arguments() is not None,
         train=next(iter(data.sets["train"].sources), None),
     )
-    if folder is not None:
-        with folder.opened() as place:
-            data.keep(place, computed_only=folder.goes_on)
+    if out is not None:
+        with order.opened() as place:
+            data.keep(place, computed_only=order.goes_on)
             write_findings(place, result)
         if answers.answers:
-            write_answers(folder.path / ANSWERS_FILE, result.answers)
-        folder = replace(folder, goes_on=True)
+            write_answers(out / ANSWERS_FILE, result.answers)
     for answer in ask(audit, open_findings(audit, answers)) if ask is not None else ():
         result = replace(result, answers=result.answers.with_answer(answer))
-        if folder is not None:
-            write_answers(folder.path / ANSWERS_FILE, result.answers)
-    if folder is not None and result.answers.answers != answers.answers:
-        with folder.opened() as place:
+        if out is not None:
+            write_answers(out / ANSWERS_FILE, result.answers)
+    if out is not None and result.answers.answers != answers.answers:
+        with order.going_on().opened() as place:
             write_findings(place, result, page=False)
     return result
 
 
-def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
+def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     """Audit the model on the validation set, and a class-balanced retrained head as well."""
-    samples, Z = data.sets["validation"], data.Z["validation"].Z
+    samples, Z = data.sets["validation"], data.Z["validation"].X
+    comparison = _comparison(order, data)
     if reader.user_metadata is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
@@ -564,14 +516,14 @@ def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, se
         }
         metadata = Metadata(columns) if columns else None
     audit = audit_read(
-        ModelPass(samples, Embedded(Z, data.layers["validation"], "")),
+        ModelPass(samples, Embedded(Z, data.layers_of("validation"), "")),
         data.model,
-        comparison.original.predict(comparison.validation.Z),
+        comparison.original.predict(comparison.validation.X),
         metadata=metadata,
-        random_state=seed,
+        random_state=order.seed,
     )
     retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
-    return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
+    return with_retraining(audit, head_of(retrained).predict(comparison.validation.X))
 
 
 def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
@@ -583,7 +535,7 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
         data.model.head,
         data.sets["validation"],
         [*changes.values()],
-        data.Z["validation"].Z,
+        data.Z["validation"].X,
         seed=order.seed,
         second=_SECOND,
         budget=min(_BUDGET, budget_for(len(data.sets["validation"]))),
@@ -594,16 +546,15 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
 
 def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
-    comparison, t = choice.comparison, choice.decision.accuracy_cost.t
-    y = np.concatenate([comparison.train.y, comparison.validation.y])
+    comparison, t = choice.comparison, choice.accuracy_cost.t
     train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)
-    known = comparison.known
+    known, y_index = comparison.known, comparison.study.both.y_index
     return checked_groups(
         reader.feature_sets(data.image_files),
         comparison.study.classes,
-        np.searchsorted(comparison.study.classes, y),
+        y_index,
         comparison.right(choice.name, train_predictions, t),
-        np.arange(len(y)) < len(comparison.train.y),
+        np.arange(len(y_index)) < len(comparison.train),
         [*comparison.named, *([] if known is None else [known.attribute])],
     )
 
@@ -616,11 +567,11 @@ def completed(
     seed: int,
 ) -> CompletedGroups:
     """Groups of all training and validation samples, from partly known ones."""
-    parts = [data.Z["train"], data.Z["validation"]]
-    rows = [Rows.of(part.Z) for part in parts]
-    Z = rows[0].and_then(rows[1])
-    Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
+    train, validation = data.Z["train"], data.Z["validation"]
+    both = train.and_then(validation)
+    if not isinstance(both.X, np.ndarray):
+        both = both.take(np.arange(len(both)))  # a mapped copy
     pooled = data.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
-    feature_sets = feature_sets_of(Z.X, layers, texts=reader.texts, inputs=reader.numbers)
-    return partly.completed((parts[0].y, parts[1].y), feature_sets, seed)
+    feature_sets = feature_sets_of(both.X, layers, texts=reader.texts, inputs=reader.numbers)
+    return partly.completed((train.y, validation.y), feature_sets, seed)

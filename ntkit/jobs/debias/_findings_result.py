@@ -11,12 +11,11 @@ from ntkit._text import counted, percent
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.jobs.audit import Answers, Audit
-from ntkit.jobs.debias._result import MODEL_FILE
+from ntkit.jobs.debias._order import AUDIT_FILES, MODEL_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.pages.audit_page import question_of
 
-AUDIT_FILES = ("audit.html", "audit.json")
 QUESTIONS = 3
 """Number of questions on each of the two lists of findings; audit.json holds the rest."""
 _WHY = (

@@ -21,6 +21,7 @@ from ntkit.jobs.audit import displaced
 from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
+from ntkit.jobs.debias._order import Order
 from ntkit.metrics import drop_bounds, holm, more_often
 
 _LEVEL = 0.05
@@ -102,37 +103,27 @@ def flip_rates(
     heads: tuple[LinearHead, LinearHead],
     Z: Array,
     but: Sequence[Change],
-    *,
-    seed: int,
-    verbose: bool,
+    order: Order,
 ) -> tuple[FlipRate, ...]:
     """Flips of two heads under all changes of the bank; tests of rises have Holm's correction."""
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(samples))[:_TRIED])
+    rows = np.sort(np.random.default_rng(order.seed).permutation(len(samples))[:_TRIED])
     changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
     rates = list[FlipRate]()
-    quiet = clone(embedder).set_params(verbose=False)
-    for change in tqdm(
-        changes, desc="changes", delay=1, disable=None if verbose else True, leave=False
-    ):
+    quiet, hidden = clone(embedder).set_params(verbose=False), None if order.verbose else True
+    for change in tqdm(changes, desc="changes", delay=1, disable=hidden, leave=False):
         try:
-            copies = embedded_copies(quiet, samples, change, rows, seed=seed)
+            copies = embedded_copies(quiet, samples, change, rows, seed=order.seed)
         except InputError:  # the change applies to no sample
             continue
         if not len(copies.rows):
             continue
-        flips = [h.predict(copies.Z) != h.predict(Z[copies.rows]) for h in heads]
-        more, less = int((flips[1] & ~flips[0]).sum()), int((flips[0] & ~flips[1]).sum())
-        p_value = more_often(more, less)
-        before, after = (float(each.mean()) for each in flips)
-        rates.append(FlipRate(change.name, len(copies.rows), before, after, p_value))
-    return _with_rises(rates)
-
-
-def _with_rises(rates: Sequence[FlipRate]) -> tuple[FlipRate, ...]:
-    """Mark the rates that have risen significantly (Holm, 1979)."""
-    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()
-    return tuple(replace(rate, rises=p <= _LEVEL) for rate, p in zip(rates, corrected, strict=True))
+        old, new = (h.predict(copies.Z) != h.predict(Z[copies.rows]) for h in heads)
+        p_value = more_often(int((new & ~old).sum()), int((old & ~new).sum()))
+        shares = float(old.mean()), float(new.mean())
+        rates.append(FlipRate(change.name, len(copies.rows), *shares, p_value))
+    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates))
+    pairs = zip(rates, (corrected <= _LEVEL).tolist(), strict=True)
+    return tuple(replace(rate, rises=rises) for rate, rises in pairs)
 
 
 _MOST_WORDS = 20

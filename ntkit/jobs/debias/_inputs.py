@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial, reduce
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from ntkit.extraction import (
     keep,
     kept_or_computed,
 )
+from ntkit.head import LinearHead
 from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
-from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
 from ntkit.model import FrozenModel
@@ -45,6 +46,8 @@ from ntkit.samples import (
     sample_digests,
     shared_samples,
 )
+from ntkit.solver import stacked
+from ntkit.study import Rows
 from ntkit.verification import check_head, random_inputs
 
 _LEAST = 2
@@ -58,8 +61,9 @@ def _rarest(y: Array) -> tuple[Any, int]:
 
 
 def check_sizes(sets: Mapping[str, Samples]) -> None:
-    """Raise an error if a class of a set has too few samples."""
+    """Raise an error if lengths differ, or a class of a set has too few samples."""
     for name, samples in sets.items():
+        samples.check_lengths()
         if name == "test" or not len(samples.y):
             continue
         label, count = _rarest(samples.y)
@@ -103,27 +107,41 @@ class Prepared:
 
     model: FrozenModel
     sets: Mapping[str, Samples]
-    Z: Mapping[str, LabelledEmbeddings]
     passes: Mapping[str, Embedded]
     computed: frozenset[str]
-    layers: Mapping[str, Mapping[str, Array]]
+    layers: Sequence[str]
     digests: Mapping[str, Array]
     inputs: Any
     embedder: OnnxEmbedder
-    device: str | None
     notes: tuple[str, ...]
     cautions: tuple[str, ...]  # notes that call the result into question
+
+    @cached_property
+    def Z(self) -> dict[str, Rows]:
+        """Embeddings of each set, with classes and groups."""
+        return {n: Rows.of(self.passes[n].Z, each.y, each.groups) for n, each in self.sets.items()}
+
+    @property
+    def device(self) -> str | None:
+        """Where embeddings were computed; None if all were read."""
+        return self.embedder.device_ if self.computed else None
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder for the next run: all, or only those of this run."""
         for name, embedded in self.passes.items():
-            if name in self.computed or not computed_only:
+            if name in self.computed or not (computed_only or self.sets[name].embedded):
                 keep(folder / embeddings_file(name), embedded)
+
+    def layers_of(self, name: str) -> dict[str, Array]:
+        """Layers of a set that attributes are read from."""
+        embedded = self.passes[name]
+        own = {EMBEDDING: embedded.Z} if EMBEDDING in self.layers else {}
+        return {**embedded.layers, **own}
 
     @property
     def pooled_layers(self) -> dict[str, Array]:
         """Layers of both sets: the training samples, then the validation samples."""
-        first, second = (self.layers[name] for name in _POOLED)
+        first, second = map(self.layers_of, _POOLED)
         return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
 
     @property
@@ -156,98 +174,92 @@ def read_sets(
 def prepared(
     model: FrozenModel,
     sets: Mapping[str, Samples],
+    order: Order,
     *,
-    folder: Path | None,
-    new_head: bool,
     layers: Sequence[str],
-    kept: Path | None,
-    device: str,
     batch_size: int | str | None,
-    force: bool,
-    verbose: bool,
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""
-    if folder is not None:  # the folder may exist, or the disk may be full
+    if order.out is not None and not order.goes_on:  # it may exist, or the disk may be full
         size = 2 * size_of(model.files) + _PAGES
-        check_folder(folder, inputs=input_paths(model, *sets.values()), force=force, size=size)
+        files = input_paths(model, *sets.values())
+        check_folder(order.out, inputs=files, force=order.force, size=size)
     check_origins(model, sets)
-    for samples in sets.values():
-        samples.check_lengths()
-    model, cautions = with_classes(model, sets, new_head)  # an assumed order of classes
-    notes = list[str]()
     check_sizes(sets)
-    inputs = some_inputs(model, sets)
-    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    if not new_head:
-        check_head(embedder, inputs, device=device)
+    model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
+    embedder = OnnxEmbedder(
+        model, device=order.device, batch_size=batch_size, verbose=order.verbose
+    )
+    raw: Any = next((samples.X for samples in sets.values() if not samples.embedded), None)
+    inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFY_ROWS)
+    if not order.new_head:
+        check_head(embedder, inputs, device=order.device)
     contents = {
-        name: cache(partial(sample_digests, samples, verbose=verbose))
+        name: cache(partial(sample_digests, samples, verbose=order.verbose))
         for name, samples in sets.items()
     }
     passes, computed = dict[str, Embedded](), set[str]()
-    Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
     for name, samples in sets.items():
-        wanted = layers if name in _POOLED else ()
-        names = [layer for layer in wanted if layer != EMBEDDING]
+        names = [layer for layer in layers if layer != EMBEDDING and name in _POOLED]
         if samples.embedded:
-            embedded = Embedded(samples.X, {}, "store")
-        else:
-            embedded, ran = kept_or_computed(
-                None if kept is None else kept / embeddings_file(name),
-                model,
-                samples,
-                contents[name],
-                partial(_embedded, samples, embedder, names),
-                layers=names,
-            )
-            passes[name] = embedded
-            computed |= {name} if ran else set()
-        Z[name] = LabelledEmbeddings(embedded.Z, samples.y, samples.groups)
-        of_layers[name] = {**embedded.layers} if wanted else {}
-        if EMBEDDING in wanted:
-            of_layers[name] = {**of_layers[name], EMBEDDING: embedded.Z}
-    check_embeddings({name: samples.Z for name, samples in Z.items()})
-    if not new_head and model.head is not None:
-        head, train, validation = model.head, Z["train"], Z["validation"]
-        pred = head.predict(train.Z)
-        # Only the training set shows the class order: in other sets a shortcut may be reversed.
-        check_class_order(pred, train.y, head.classes)
-        judged = (validation.y, head.predict(validation.Z))
-        problem = like_a_guess(*judged, len(head.classes), (train.y, pred))
-        if problem is not None:
-            problem = f"{problem}. {likely_cause(sets['validation'])}"
-            if not trust_inputs:
-                raise InputError(f"{problem} {GO_ON}")
-            cautions.append(problem)
+            passes[name] = Embedded(samples.X, {}, "store")
+            continue
+        passes[name], ran = kept_or_computed(
+            None if order.resume is None else order.resume / embeddings_file(name),
+            model,
+            samples,
+            contents[name],
+            partial(_embedded, samples, embedder, names),
+            layers=names,
+        )
+        computed |= {name} if ran else set()
+    check_embeddings({name: embedded.Z for name, embedded in passes.items()})
+    if not order.new_head and model.head is not None:
+        cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
-    notes += reading_notes(sets)
-    cautions += shared_notes(sets, digests)
-    for name, samples in sets.items():
-        label, count = _rarest(samples.y)
-        if count < _FEW:
-            cautions.append(
-                f"The {name} set has only {count} samples of class {label!r}. Results with fewer "
-                f"than {_FEW} are unreliable."
-            )
+    cautions += [*shared_notes(sets, digests), *_few(sets)]
+    notes = reading_notes(sets)
     if computed:
         notes.append(f"Embeddings computed on: {embedder.device_}.")
-    elif passes:
-        notes.append(f"Embeddings read from {kept}.")
-    return Prepared(
-        model,
-        sets,
-        Z,
-        passes,
-        frozenset(computed),
-        of_layers,
-        digests,
-        inputs,
-        embedder,
-        embedder.device_ if computed else None,
-        (*notes, *cautions),
-        tuple(cautions),
-    )
+    elif raw is not None:
+        notes.append(f"Embeddings read from {order.resume}.")
+    told = (*notes, *cautions), tuple(cautions)
+    where = frozenset(computed), layers, digests, inputs, embedder
+    return Prepared(model, sets, passes, *where, *told)
+
+
+def _few(sets: Mapping[str, Samples]) -> list[str]:
+    """Notes on sets with few samples of a class."""
+    rarest = ((name, *_rarest(samples.y)) for name, samples in sets.items())
+    return [
+        f"The {name} set has only {count} samples of class {label!r}. Results with fewer than "
+        f"{_FEW} are unreliable."
+        for name, label, count in rarest
+        if count < _FEW
+    ]
+
+
+def _like_guesses(
+    head: LinearHead,
+    sets: Mapping[str, Samples],
+    passes: Mapping[str, Embedded],
+    *,
+    trust_inputs: bool,
+) -> list[str]:
+    """Check the class order; raise an error, or warn, if the original model only guesses."""
+    pred = {name: head.predict(passes[name].Z) for name in _POOLED}
+    y = {name: sets[name].y for name in _POOLED}
+    # Only the training set shows the class order: in other sets a shortcut may be reversed.
+    check_class_order(pred["train"], y["train"], head.classes)
+    judged, seen = ((y[name], pred[name]) for name in ("validation", "train"))
+    problem = like_a_guess(*judged, len(head.classes), seen)
+    if problem is None:
+        return []
+    problem = f"{problem}. {likely_cause(sets['validation'])}"
+    if not trust_inputs:
+        raise InputError(f"{problem} {GO_ON}")
+    return [problem]
 
 
 def with_classes(
@@ -288,11 +300,6 @@ def _embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str]) -
     return embedded_with_layers(embedder, samples.X, names=layers)
 
 
-def embeddings_file(name: str) -> str:
-    """Name of the file with the embeddings of a set."""
-    return f"embedded-{name}.npz"
-
-
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
     """Raise an error for embeddings of another model, or sets with different preprocessing."""
     origins = {
@@ -329,14 +336,6 @@ def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> l
                 f"{_MEANING_OF_SHARED[first, second]}."
             )
     return notes
-
-
-def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
-    """Inputs for verification: real ones, or random ones if all sets are embeddings."""
-    for samples in sets.values():
-        if not samples.embedded:
-            return first_rows(samples.X, _VERIFY_ROWS)
-    return random_inputs(model)
 
 
 def parity_notes(
@@ -376,22 +375,4 @@ def _with_files(sets: Mapping[str, Samples]) -> Samples:
             "of the validation set instead."
         )
     ids = np.concatenate([samples.ids for samples in named])
-    return replace(named[0], X=_Rows([samples.X for samples in named]), y=None, ids=ids)
-
-
-class _Rows:
-    """Rows of several arrays as one, without copies."""
-
-    def __init__(self, parts: list[Any]) -> None:
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def __getitem__(self, rows: Any) -> Any:
-        which = np.searchsorted(self._ends, rows, side="right")
-        starts = self._ends - [len(part) for part in self._parts]
-        return np.stack(
-            [self._parts[i][row - starts[i]] for i, row in zip(which, rows, strict=True)]
-        )
+    return replace(named[0], X=reduce(stacked, [samples.X for samples in named]), y=None, ids=ids)

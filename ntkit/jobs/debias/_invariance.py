@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,9 +19,10 @@ from ntkit._types import Array
 from ntkit.attributes import Answer, Answers, Attribute
 from ntkit.changes import Change, change_named, has_markup
 from ntkit.exceptions import InputError
-from ntkit.extraction import OnnxEmbedder, Samples
+from ntkit.extraction import Samples
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.copies import embedded_copies
+from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._named_attributes import (
     ClassItself,
     NamedAttributes,
@@ -29,6 +30,7 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     varying,
 )
+from ntkit.jobs.debias._order import Order
 
 _FOLDS = 5
 
@@ -70,8 +72,8 @@ def with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
 
 def with_offered(
     named: NamedAttributes, user_changes: Sequence[Change], reader: AttributeReader
-) -> tuple[NamedAttributes, tuple[Change, ...]]:
-    """Changes that are named, confirmed, or that belong to named words and columns."""
+) -> NamedAttributes:
+    """The attributes, with changes that are named, confirmed, or of named words and columns."""
     # An attribute with one value in each class has no counterexamples to balance. Then only its
     # change can repair the model.
     changes = {change.name: change for change in user_changes}
@@ -91,7 +93,7 @@ def with_offered(
                 continue
         kept.append(names)
     notes = (*named.replaced, *replaced)
-    return replace(named, names=tuple(kept), replaced=notes), tuple(changes.values())
+    return replace(named, names=tuple(kept), changes=tuple(changes.values()), replaced=notes)
 
 
 Judging = tuple[Callable[[Samples, Samples], Array], Attribute]
@@ -155,6 +157,12 @@ class CopiesOf:
         """Some of the copies."""
         return CopiesOf(self.Z[kept], self.of[kept], self.change[kept], self.values[kept])
 
+    @classmethod
+    def joined(cls, parts: Sequence[CopiesOf]) -> CopiesOf:
+        """All copies of several parts."""
+        arrays = zip(*((each.Z, each.of, each.change, each.values) for each in parts), strict=True)
+        return cls(*map(np.concatenate, arrays))
+
 
 @dataclass(frozen=True, eq=False)
 class Invariance:
@@ -175,6 +183,20 @@ class Invariance:
         placed[n_train + self.validation.of, self.validation.change] = self.validation.Z
         return placed
 
+    def scaled(self, mean: Array, std: Array) -> Invariance:
+        """The same with standardised embeddings of the copies."""
+        parts = (self.train, self.validation)
+        Z = (np.asarray((part.Z - mean) / std, dtype=part.Z.dtype) for part in parts)
+        train, validation = (replace(part, Z=z) for part, z in zip(parts, Z, strict=True))
+        return replace(self, train=train, validation=validation)
+
+    def values_of_copies(self, n_train: int, n_validation: int, n_named: int) -> Array:
+        """Value of each named attribute of each row's copies, −1 if unknown."""
+        values = np.full((n_train + n_validation, len(self.changes), n_named), -1)
+        for part, first in ((self.train, 0), (self.validation, n_train)):
+            values[first + part.of, part.change] = part.values[:, :n_named]
+        return values
+
     def remade(self, validation: Samples, seed: int) -> Samples:
         """The copies of the validation set by the first change, for the report."""
         folds = self.folds[len(self.folds) - len(validation) :]
@@ -194,51 +216,39 @@ def donor_folds(y: Array, seed: int, n_splits: int = _FOLDS) -> Array:
 
 
 def copies_made(
-    changes: Sequence[Change],
-    sets: Mapping[str, Samples],
-    embedder: OnnxEmbedder,
-    judging: Sequence[Judging],
-    *,
-    seed: int,
-    out: Path | None,
-    verbose: bool,
+    changes: Sequence[Change], data: Prepared, judging: Sequence[Judging], order: Order
 ) -> Invariance:
     """Make and embed copies of the training and the validation set; interrupted work resumes."""
-    used = ("train", "validation")
+    sets, out = {name: data.sets[name] for name in ("train", "validation")}, order.out
     # The validation set has two folds, because each half judges heads fitted on the other half.
-    folds = {
-        name: donor_folds(sets[name].y, seed, n) for name, n in zip(used, (_FOLDS, 2), strict=True)
-    }
-    n_copies = {name: _counted(changes, sets[name], name, seed, folds[name]) for name in used}
-    if verbose:
+    n_folds = zip(sets, (_FOLDS, 2), strict=True)
+    folds = {name: donor_folds(sets[name].y, order.seed, n) for name, n in n_folds}
+    n_copies = {name: _counted(changes, sets[name], name, order.seed, folds[name]) for name in sets}
+    if order.verbose:
         total = sum(map(sum, n_copies.values()))
         tqdm.write(f"Embedding {total} copies changed by {_titles(changes)}.", file=sys.stderr)
-    made = dict[str, CopiesOf]()
     place = None if out is None else out.parent / f".{out.name}.copies"
-    written = list[Path]()
-    kept = ("Z", "of", "change", "values")
-    for name in used:
+    made, stores = dict[str, CopiesOf](), list[Path]()
+    for name, samples in sets.items():
         parts = list[CopiesOf]()
         for number, change in enumerate(changes):
             digest = sha256(change.name.encode()).hexdigest()[:8]
             store = None if place is None else place / f"{name}-{digest}"
+            stores += [] if store is None else [store]
             copies = embedded_copies(
-                embedder, sets[name], change, seed=seed, folds=folds[name], store=store
+                data.embedder, samples, change, seed=order.seed, folds=folds[name], store=store
             )
-            written += [] if store is None or not len(copies.rows) else [store]
             of = replace(copies.samples, sources=())  # a copy has no table
             values = np.full((len(copies.rows), len(judging)), -1)
             # Copies with a changed part of the image make groups of their own, because an image
             # statistic does not capture the change.
             if change.kind in ("word", "column", "markup"):
                 for i, (read, _) in enumerate(judging):
-                    values[:, i] = read(replace(sets[name], sources=()), of)
+                    values[:, i] = read(replace(samples, sources=()), of)
             Z = np.array(copies.Z)  # the store is removed at the end of the run
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
-        made[name] = CopiesOf(
-            *(np.concatenate([getattr(part, each) for part in parts]) for each in kept)
-        )
-    for store in written:
+        made[name] = CopiesOf.joined(parts)
+    for store in stores:
         shutil.rmtree(store, ignore_errors=True)
     if place is not None:
         with suppress(OSError):  # the folder holds other files
@@ -248,7 +258,7 @@ def copies_made(
         f"and {n_copies['validation'][i]} of {len(sets['validation'])} validation samples."
         for i, change in enumerate(changes)
     ]
-    both = np.concatenate([folds[name] for name in used])
+    both = np.concatenate([folds[name] for name in sets])
     return Invariance(tuple(changes), made["train"], made["validation"], both, tuple(notes))
 
 

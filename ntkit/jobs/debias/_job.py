@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -20,23 +19,24 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import sha256_of
-from ntkit._output import check_folder, check_update, new_folder, updated_folder
+from ntkit._output import new_folder
 from ntkit._text import as_json
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.changes import as_seen
-from ntkit.estimators import AutoDebiasClassifier, head_of
+from ntkit.estimators import head_of
 from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.jobs.audit import audit_files
 from ntkit.jobs.debias._candidates import n_suppressed
-from ntkit.jobs.debias._comparison import Choice
-from ntkit.jobs.debias._findings_result import AUDIT_FILES, QUESTIONS, FindingsResult
+from ntkit.jobs.debias._choice import Choice
+from ntkit.jobs.debias._findings_result import QUESTIONS, FindingsResult
 from ntkit.jobs.debias._flips import ByChange
-from ntkit.jobs.debias._inputs import Prepared, embeddings_file
+from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
-from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
+from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
+from ntkit.jobs.debias._result import MOST_SHARED, DebiasResult
 from ntkit.jobs.report import (
     arguments,
     commands,
@@ -46,73 +46,18 @@ from ntkit.jobs.report import (
     options_again,
     quoted,
 )
-from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel, folders_of
 from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of
 from ntkit.samples import facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified
 
-HEADS_FILE, ORIGINAL = "heads.npz", "original head"
-ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
+ORIGINAL = "original head"
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"
 _TRIED = 16  # samples for the test run of the program
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _TOKENIZER_FILES = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
-
-
-_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "validation", "test")))
-"""Files of an audit that a repair keeps in the same folder."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Folder of the results: a new one, or the folder of an earlier run that continues."""
-
-    path: Path
-    goes_on: bool
-    force: bool
-
-    @classmethod
-    def of(cls, out: Any, resume: Path | None, *, force: bool) -> Folder | None:
-        """Check the folder before the work; None without an output folder."""
-        if out is None:
-            return None
-        path = Path(out)
-        if resume is not None and path.exists() and path.resolve() == resume.resolve():
-            return cls(check_update(path, _KEPT), True, force)
-        return cls(check_folder(path, force=force), False, force)
-
-    def opened(self) -> AbstractContextManager[Path]:
-        """An empty folder; its files move to the output folder if the block succeeds."""
-        if self.goes_on:
-            return updated_folder(self.path, keep=_KEPT)
-        return new_folder(self.path, force=self.force)
-
-
-@dataclass(frozen=True)
-class Order:
-    """Options of :func:`debias`, and the folder of the results."""
-
-    method: Any
-    auto: AutoDebiasClassifier
-    new_head: bool
-    max_cost: float
-    even_if_worse: bool
-    keep_original: bool
-    folder: Folder | None
-    deploy: Path | None
-    force: bool
-    device: str
-    n_random: int
-    seed: int
-    verbose: bool
-
-    @property
-    def by_score(self) -> bool:
-        """Whether a label-free score chooses the head."""
-        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
 
 
 @dataclass(frozen=True)
@@ -128,8 +73,8 @@ class Job:
     ) -> DebiasResult:
         """Result of the run, before anything is written or verified."""
         order, data, choice = self.order, self.data, self.choice
-        comparison, clf, decision = choice.comparison, choice.clf, choice.decision
-        new_head, path = order.new_head, None if order.folder is None else order.folder.path
+        comparison, clf = choice.comparison, choice.clf
+        new_head, path = order.new_head, order.out
         known = comparison.known
         ordered = order.method is not None or known is not None or bool(named)
         ordered |= by_change is not None
@@ -141,10 +86,10 @@ class Job:
         # ntkit follows a person's decision on attributes and reports its accuracy cost. A method
         # without such a decision must not harm a group.
         harmless = choice.groups is not None or check.refused(order.max_cost) is None
-        helped = ordered and decision.helped and data.shared <= MOST_SHARED and harmless
+        helped = ordered and choice.helped and data.shared <= MOST_SHARED and harmless
         helped &= not vetoed
         written = helped or order.even_if_worse
-        head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
+        head = comparison.on_raw_embeddings(choice.head if written else comparison.original)
         suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
         debiased = data.model
         if written or new_head:
@@ -177,8 +122,8 @@ class Job:
             select=comparison.select,
             path=path,
             notes=tuple(notes),
-            accuracy_costs=decision.accuracy_costs,
-            accuracy_cost=decision.accuracy_cost,
+            accuracy_costs=choice.accuracy_costs,
+            accuracy_cost=choice.accuracy_cost,
             max_cost=order.max_cost,
             helped=helped,
             ordered=ordered,
@@ -198,15 +143,13 @@ class Job:
         """Command that checks the written model on the samples of the table."""
         samples = self.data.sets.get("test", self.data.sets["validation"])
         source = next(iter(samples.sources), None)
-        old, folder = self.data.model.path, self.order.folder
+        old, folder = self.data.model.path, self.order.out
         known = arguments()
         if self.order.new_head or None in (old, source, folder, known):
             return ""
         assert folder is not None
         assert known is not None
-        files = " ".join(
-            quoted(from_here(path)) for path in (old, folder.path / MODEL_FILE, source)
-        )
+        files = " ".join(quoted(from_here(path)) for path in (old, folder / MODEL_FILE, source))
         return " ".join(filter(None, [f"ntkit check {files}", options_again(known)]))
 
     def _balanced_over(self) -> str | None:
@@ -240,15 +183,14 @@ class Job:
             "method": choice.name,
             "parameters": json.dumps(parameters, sort_keys=True),
             "suppressed_neurons": json.dumps(suppressed.tolist()),
-            "share_of_new_head": f"{choice.decision.accuracy_cost.t:g}",
+            "share_of_new_head": f"{choice.accuracy_cost.t:g}",
         }
         made_with = facts_of(source).items()
         return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
 
     def write(self, draft: DebiasResult) -> DebiasResult:
         """Write and verify in a temporary folder, which is renamed when it is complete."""
-        folder = self.order.folder
-        with new_folder(None) if folder is None else folder.opened() as place:
+        with self.order.opened() as place:
             result = draft
             if draft.model is not self.data.model:
                 result = replace(draft, verification=self._saved(draft, place / MODEL_FILE))
@@ -309,12 +251,12 @@ class Job:
         data, choice, sets = self.data, self.choice, self.data.sets
         comparison, rated = choice.comparison, choice.rated
         validation, original = comparison.validation, comparison.original
-        before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
+        before, after = (head.predict(validation.X) for head in (original, choice.head))
         by_change = result.by_change
         others = choice.fitted["neurontune" if by_change is None else "neurontune-change-50"]
         scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else others
         moved = self._moved() if getattr(scored, "statistic", "") == "change" else None
-        suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
+        suppressed = np.zeros(validation.X.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
         return Report(
             title=name_of(data.model),
@@ -333,12 +275,12 @@ class Job:
             candidates_on=result.evaluated_on,
             shown=Shown(
                 rated.y,
-                original.predict(rated.Z),
+                original.predict(rated.X),
                 choice.after,
                 rated.groups,
                 sets["validation" if comparison.test is None else "test"],
             ),
-            Z=validation.Z,
+            Z=validation.X,
             neurons_on=Shown(validation.y, before, after, validation.groups, sets["validation"]),
             scores=scored.spuriousness_scores_,
             scores_of=(
@@ -362,7 +304,7 @@ class Job:
         change, copies = invariance.changes[0], invariance.validation
         made = invariance.remade(samples, self.order.seed)
         first = copies.take(copies.change == 0)
-        original, head = comparison.original, self.choice.decision.head
+        original, head = comparison.original, self.choice.head
         validation, y = comparison.validation, comparison.validation.y
 
         def shown(Z: Array, y: Array, of: Samples) -> Shown:
@@ -372,7 +314,7 @@ class Job:
             change.name,
             first.Z,
             first.of,
-            shown(validation.Z, y, as_seen(samples)),
+            shown(validation.X, y, as_seen(samples)),
             shown(first.Z, y[first.of], made),
         )
 
@@ -399,7 +341,7 @@ class Job:
         chosen_by = "your answers" if order.method is None else "you"
         if order.by_score:
             chosen_by = f"the label-free score {order.method} on halves of the validation set"
-        whose = self.choice.decision.accuracy_cost.whose
+        whose = self.choice.accuracy_cost.whose
         return facts | {
             "chosen head": self.choice.name,
             "parameters of the head": ", ".join(parameters) or "the defaults",

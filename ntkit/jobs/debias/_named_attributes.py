@@ -37,6 +37,7 @@ from ntkit.attributes import (
     read_answer_file,
     read_labels,
 )
+from ntkit.changes import Change
 from ntkit.estimators import DFRClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
@@ -53,16 +54,18 @@ Refused = Callable[[str, Rule | None], str | None]
 class NamedAttributes:
     """Names of attributes that the user named or confirmed."""
 
-    # `replaced` holds notes on confirmed attributes that another one replaces or that cannot be
-    # read. `answers` holds all answers on findings, and an answer for each named attribute.
+    # `changes` belong to them, or the user named them. `replaced` holds notes on confirmed
+    # attributes that another one replaces or that cannot be read. `answers` holds all answers on
+    # findings, and an answer for each named attribute.
 
     names: tuple[Names, ...]
     rules: Mapping[str, Rule]
+    changes: tuple[Change, ...] = ()
     replaced: tuple[str, ...] = ()
     answers: Answers = field(default_factory=lambda: Answers(()))
 
     def __bool__(self) -> bool:
-        return bool(self.names)
+        return bool(self.names or self.changes)
 
     @property
     def all_names(self) -> list[str]:
@@ -152,8 +155,8 @@ def named_attributes(
     return NamedAttributes(
         tuple(by_title.values()),
         rules,
-        tuple(replaced),
-        replace(answers, answers=(*signed, *answers.answers)),
+        replaced=tuple(replaced),
+        answers=replace(answers, answers=(*signed, *answers.answers)),
     )
 
 
@@ -248,11 +251,6 @@ class PartlyKnown:
     crossed: bool = True
     left: str = ""
 
-    @property
-    def known_as(self) -> str:
-        """Name of the known values, in the plural."""
-        return "labels" if self.attribute.source == "person" else "samples"
-
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
         """Record of the known values: their number and their hash."""
         labels = self.attribute.labels.tolist()
@@ -267,9 +265,9 @@ class PartlyKnown:
     ) -> CompletedGroups:
         """Infer unknown values, in the same way as :class:`~ntkit.estimators.DFRClassifier`."""
         attribute, classes = self.attribute, np.concatenate(y)
-        if (attribute.value >= 0).all():
-            attribute = replace(attribute, known=attribute.value >= 0)
-        else:
+        known = attribute.value >= 0
+        attribute = replace(attribute, known=known)
+        if not known.all():
             attribute = attribute.inferred(GroupInference(random_state=seed), feature_sets, classes)
         missing = np.setdiff1d(classes, classes[attribute.value >= 0])
         if len(missing):
@@ -277,7 +275,7 @@ class PartlyKnown:
                 f"No sample of class {missing.tolist()[0]!r} has a label, and ntkit cannot infer "
                 "it. Label some of them."
             )
-        source = f"{(self.attribute.value >= 0).sum()} {self.known_as}"
+        source = f"{known.sum()} {'labels' if self.attribute.source == 'person' else 'samples'}"
         if attribute.inference is not None and attribute.inference.feature_set_ is not None:
             source = f"inferred from {source}"
         attribute = replace(attribute, name=f"{attribute.name} ({source})")

@@ -19,8 +19,8 @@ from ntkit._text import as_json
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._job import HEADS_FILE, ORIGINAL
-from ntkit.jobs.debias._result import MODEL_FILE
+from ntkit.jobs.debias._job import ORIGINAL
+from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
 from ntkit.model import FrozenModel, loaded
 from ntkit.verification import Verification, random_inputs, save_verified
 

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import sys
+from collections import Counter
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,73 +12,59 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 
-from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
-from ntkit.datasets import marked_digits_model_path
-from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier
+from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, audit_model, debias
+from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
-from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples
+from ntkit.jobs.audit import like_a_guess
 from ntkit.verification import Verification
 from tests import models
+from tests.jobs.debias.conftest import DIGITS
+
+SCORE = "worst_class_correctness_group_accuracy"
+QUICK = {"n_random": 1, "device": "cpu"}
 
 
 def run(*sets, **options):
-    options.setdefault("method", "worst_class_correctness_group_accuracy")
-    options.setdefault("even_if_worse", True)  # what is found to be better has tests of its own
-    return debias(marked_digits_model_path(), *sets, device="cpu", **options)
+    """What is found to be better has tests of its own."""
+    return debias(DIGITS, *sets, **({"method": SCORE, "even_if_worse": True} | QUICK | options))
 
 
 @pytest.fixture(scope="module")
-def sets(digits):
-    return (
-        (digits.X_train, digits.y_train),
-        (digits.X_validation, digits.y_validation),
-        (digits.X_test, digits.y_test, digits.groups_test),
-    )
-
-
-@pytest.fixture(scope="module")
-def few(sets):
-    """Enough for what does not depend on how good a head is."""
-    return [tuple(each[:400] for each in part) for part in sets]
-
-
-@pytest.fixture(scope="module")
-def written(sets, tmp_path_factory):
+def written(whole, tmp_path_factory):
+    train, validation, test = whole
     out = tmp_path_factory.mktemp("debias") / "out"
-    train, validation, test = sets
-    return run(train, validation, test=test, out=out)
+    return run(train, validation, test=test, out=out, n_random=2)
 
 
 def test_the_written_file_predicts_what_the_table_says(written, digits):
-    session = ort.InferenceSession(
-        str(written.path / "debiased.onnx"), providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(written.path / "debiased.onnx")
     (logits,) = session.run(["logits"], {"image": digits.X_test})
-    pred = logits.argmax(axis=1)
-    worst = min((pred == digits.y_test)[digits.groups_test == g].mean() for g in range(4))
+    right = logits.argmax(axis=1) == digits.y_test
+    worst = min(right[digits.groups_test == g].mean() for g in range(4))
     assert worst == pytest.approx(written.chosen.worst_group)
-    assert (pred == digits.y_test).mean() == pytest.approx(written.chosen.average)
+    assert right.mean() == pytest.approx(written.chosen.average)
     assert worst > written.candidates[0].worst_group + 0.2
 
 
-def test_the_deployment_contract_is_kept(written):
-    before = FrozenModel.load(marked_digits_model_path())
-    after = FrozenModel.load(written.path / "debiased.onnx")
+def test_the_deployment_contract_is_kept_and_provenance_says_what_was_done(written):
+    before, after = FrozenModel.load(DIGITS), FrozenModel.load(written.path / "debiased.onnx")
     for fact in ("nodes", "inputs", "outputs", "opset_imports", "ir_version"):
         assert getattr(after, fact) == getattr(before, fact)
-    assert isinstance(written.verification, Verification)
-    assert written.verification.passed
-    assert written.verification.same_nodes
-    assert written.verification.embedding_difference == 0
-
-
-def test_provenance_says_what_was_done(written):
-    facts = FrozenModel.load(written.path / "debiased.onnx").metadata
+    check = written.verification
+    assert isinstance(check, Verification)
+    assert (check.passed, check.same_nodes, check.embedding_difference) == (True, True, 0)
+    facts = after.metadata
     assert facts["ntkit.method"] == written.chosen.name
     assert json.loads(facts["ntkit.suppressed_neurons"]) == written.suppressed.tolist()
-    assert facts["ntkit.source_sha256"] == FrozenModel.load(marked_digits_model_path()).sha256()
+    assert facts["ntkit.source_sha256"] == before.sha256()
     silent = np.flatnonzero((written.head.coef == 0).all(axis=0))
     assert set(written.suppressed.tolist()) <= set(silent.tolist())
 
@@ -83,13 +72,8 @@ def test_provenance_says_what_was_done(written):
 def test_table_holds_every_control(written):
     names = [c.name for c in written.candidates]
     assert names[0] == "original head"
-    controls = {
-        "class-balanced",
-        "class-balanced-validation",
-        "class-balanced-both",
-        "cell-balanced",
-    }
-    assert controls | {"neurontune", "auto"} <= set(names)
+    controls = {"class-balanced", "class-balanced-validation", "class-balanced-both"}
+    assert controls | {"cell-balanced", "neurontune", "auto"} <= set(names)
     random = next(c for c in written.candidates if c.name.startswith("random mask"))
     assert random.n_suppressed == written.chosen.n_suppressed > 0
     assert random.spread["worst_group"] >= 0
@@ -99,86 +83,78 @@ def test_table_holds_every_control(written):
     assert not [p for p in written.path.parent.iterdir() if p.name.startswith(".ntkit")]
 
 
-def test_choice_does_not_see_the_test_set_or_the_groups(sets, written):
-    train, validation, _ = sets
-    blind = run(train, validation)
+def test_choice_does_not_see_the_test_set_or_the_groups_and_stores_give_the_same(
+    whole, written, tmp_path
+):
+    embedder = OnnxEmbedder(DIGITS, device="cpu")
+    for name, (X, y) in zip(("train", "validation"), whole[:2], strict=True):
+        EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
+    blind = run(tmp_path / "train", tmp_path / "validation")
     assert blind.chosen.name == written.chosen.name
     assert np.array_equal(blind.head.coef, written.head.coef)
     assert blind.chosen.worst_group is None
     assert any("no test set" in note for note in blind.notes)
 
 
-def test_a_label_free_score_can_choose(few):
-    train, validation, _ = few
-    result = run(train, validation, method="worst_class_accuracy")
+@pytest.mark.parametrize("method", ["worst_class_accuracy", "neurontune", "afr"])
+def test_a_method_or_a_label_free_score_is_ordered(few, method):
+    result = run(*few[:2], method=method)
     rivals = [c for c in result.candidates[1:] if not c.name.startswith("random")]
-    assert result.chosen.score == max(c.score for c in rivals)
-    with pytest.raises(InputError, match="worst_class_accuracy"):
-        run(train, validation, method="luck")
+    if method == "worst_class_accuracy":
+        assert result.chosen.score == max(c.score for c in rivals)
+    else:
+        assert result.chosen.name == method
+        assert result.verdict()
 
 
-def test_method_forces_a_candidate(few):
-    train, validation, _ = few
-    for method in ("neurontune", "class-balanced-validation", "jtt"):
-        forced = run(train, validation, method=method)
-        assert forced.chosen.name == method
-        assert forced.verdict()
-    with pytest.raises(InputError, match="no candidate 'magic'"):
-        debias(marked_digits_model_path(), train, validation, method="magic", device="cpu")
-
-
-@pytest.mark.parametrize("method", [7, AutoDebiasClassifier])
-def test_what_is_no_method_is_refused_before_the_work(method, monkeypatch):
-    monkeypatch.setattr(FrozenModel, "load", lambda *_: pytest.fail("it began to work"))
-    with pytest.raises(InputError, match=r"or a classifier\. Got "):
-        debias(marked_digits_model_path(), None, None, method=method)
-
-
-def test_own_estimator_is_the_faithful_pipeline(few):
+@pytest.mark.parametrize(
+    "own",
+    [
+        NeuronTuneClassifier.as_published(threshold=0.4, standardize=True, C=0.01, random_state=0),
+        LogisticRegression(C=0.01),
+        GridSearchCV(
+            make_pipeline(MinMaxScaler(), RidgeClassifier()), {"ridgeclassifier__alpha": [0.1, 10]}
+        ),
+    ],
+    ids=["NeuronTune", "logistic regression", "search over a pipeline"],
+)
+def test_own_estimator_is_the_faithful_pipeline(few, own, tmp_path):
     """debias equals the steps done by hand: embed, standardise, fit, fold, put back."""
     train, validation, _ = few
-    model = FrozenModel.load(marked_digits_model_path())
-    own = NeuronTuneClassifier.as_published(threshold=0.4, standardize=True, C=0.01, random_state=0)
-    result = debias(model, train, validation, method=own, even_if_worse=True, device="cpu")
+    model, out = FrozenModel.load(DIGITS), tmp_path / "out"
+    result = run(train, validation, method=own, max_cost=1.0, out=out)
     assert result.chosen.name == "yours"
-    embedder = OnnxEmbedder(model, device="cpu")
-    Z, Z_val = embedder.transform(train[0]), embedder.transform(validation[0])
+    assert json.loads((out / "result.json").read_text(encoding="utf-8"))["chosen"] == "yours"
+    Z, Z_val = (OnnxEmbedder(model, device="cpu").transform(X) for X, _ in (train, validation))
     mean, std = Z.mean(axis=0, dtype=float), Z.std(axis=0, dtype=float)
     std[std == 0] = 1
-    clf = clone(own).set_params(head=model.head.scaled(std, -mean / std))
-    clf.fit(
-        ((Z - mean) / std).astype(Z.dtype),
-        train[1],
-        X_val=((Z_val - mean) / std).astype(Z.dtype),
-        y_val=validation[1],
-    )
-    by_hand = clf.head_.scaled(1 / std, mean)
-    assert np.allclose(result.head.coef, by_hand.coef, atol=1e-5)
-    assert np.allclose(result.head.predict_proba(Z_val), by_hand.predict_proba(Z_val), atol=1e-4)
-
-
-def test_embedding_stores_give_the_same_head(sets, written, tmp_path):
-    train, validation, _ = sets
-    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
-    stores = []
-    for name, (X, y) in (("train", train), ("validation", validation)):
-        EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
-        stores.append(tmp_path / name)
-    result = run(*stores)
-    assert np.array_equal(result.head.coef, written.head.coef)
+    scaled, scaled_val = (((each - mean) / std).astype(Z.dtype) for each in (Z, Z_val))
+    found = FrozenModel.load(out / "debiased.onnx").head.predict(Z_val)
+    if isinstance(own, NeuronTuneClassifier):
+        clf = clone(own).set_params(head=model.head.scaled(std, -mean / std))
+        clf.fit(scaled, train[1], X_val=scaled_val, y_val=validation[1])
+        by_hand = clf.head_.scaled(1 / std, mean)
+        assert np.allclose(result.head.coef, by_hand.coef, atol=1e-5)
+        assert np.allclose(
+            result.head.predict_proba(Z_val), by_hand.predict_proba(Z_val), atol=1e-4
+        )
+    else:
+        clf = clone(own).fit(scaled, train[1])
+        assert result.suppressed.tolist() == []
+    assert np.array_equal(found, result.head.predict(Z_val))
+    same = head_of(result.estimator).predict(scaled_val) == clf.predict(scaled_val)
+    assert np.mean(same) > 0.995  # but for ties
 
 
 def test_new_head_for_other_labels(few):
-    train, validation, test = few
     names = np.array(["small", "large"])
-    relabelled = [(s[0], names[s[1]], *s[2:]) for s in (train, validation, test)]
-    model = FrozenModel.load(marked_digits_model_path())
-    wide = model.with_head(
-        type(model.head)(np.ones((5, model.head.n_neurons)), np.zeros(5), np.arange(5))
-    )
+    train, validation, test = [(s[0], names[s[1]], *s[2:]) for s in few]
+    model = FrozenModel.load(DIGITS)
+    head = type(model.head)(np.ones((5, model.head.n_neurons)), np.zeros(5), np.arange(5))
+    wide = model.with_head(head)
     with pytest.raises(InputError, match="new-head"):
-        debias(wide, *relabelled[:2], device="cpu")
-    result = debias(wide, *relabelled[:2], test=relabelled[2], new_head=True, device="cpu")
+        debias(wide, train, validation, device="cpu")
+    result = debias(wide, train, validation, test=test, new_head=True, **QUICK)
     assert result.candidates[0].name == "ERM head"
     assert result.model.head.classes.tolist() == ["large", "small"]
     assert result.model.outputs[0].shape[-1] == 2
@@ -186,17 +162,15 @@ def test_new_head_for_other_labels(few):
 
 
 def test_unnamed_classes_take_text_labels_in_sorted_order(few):
-    train, validation, _ = few
     names = np.array(["a: 0-4", "b: 5-9"])
-    result = debias(
-        marked_digits_model_path(),
-        (train[0], names[train[1]]),
-        (validation[0], names[validation[1]]),
-        method="auto",
-        device="cpu",
-    )
+    sets = [(X, names[y]) for X, y in few[:2]]
+    result = run(*sets, method="class-balanced")
     assert result.head.classes.tolist() == names.tolist()
     assert any("sorted order" in note for note in result.notes)
+
+
+def nothing(*_, **__):
+    pytest.fail("it began to work")
 
 
 @pytest.mark.parametrize(
@@ -211,22 +185,43 @@ def test_unnamed_classes_take_text_labels_in_sorted_order(few):
         (lambda t, h: (t, (h[0][:, :, :5], h[1])), "has shape"),
         (lambda t, h: (t, (h[0][:-1], h[1])), "labels"),
         (lambda t, h: (t, (np.where(h[0] > 0.9, np.nan, h[0]), h[1])), "NaN or infinite"),
+        (lambda t, h: ((t[0] * 0, t[1]), h), "are the same"),
+        (lambda t, h: ((t[0], 1 - t[1]), (h[0], 1 - h[1])), "order|below|guessing"),
+        (lambda t, h: (([t[0][0]] * 3, [0, 1, 1]), h), "1 sample of class 0"),
         (lambda t, h: ("nowhere.npz", h), "does not exist"),
         (lambda t, h: (t[0], h), r"\(X, y\)"),
+        (lambda t, h: (t, Samples(h[0])), "no labels"),
+        (lambda t, h: (t, (h[0], None)), "no labels"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_writes_nothing(sets, tmp_path, change, message):
     train, validation = change(*sets[:2])
-    with pytest.raises(InputError, match=message):
-        debias(marked_digits_model_path(), train, validation, device="cpu", out=tmp_path / "out")
+    for method in (None, "auto"):
+        with pytest.raises(InputError, match=message):
+            debias(DIGITS, train, validation, method=method, device="cpu", out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
-def test_samples_without_labels_are_refused(sets):
-    train, validation, _ = sets
-    for bare in (Samples(validation[0]), (validation[0], None)):
-        with pytest.raises(InputError, match="no labels"):
-            debias(marked_digits_model_path(), train, bare, device="cpu")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": 7}, r"or a classifier\. Got "),
+        ({"method": AutoDebiasClassifier}, r"or a classifier\. Got "),
+        ({"method": "magic"}, "no candidate 'magic'"),
+        ({"method": "luck"}, "worst_class_accuracy"),
+        ({"max_cost": 3}, "from 0 to 1"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_work(options, message, monkeypatch):
+    monkeypatch.setattr(FrozenModel, "load", nothing)
+    with pytest.raises(InputError, match=message):
+        debias(DIGITS, None, None, **options)
+
+
+def test_what_is_not_linear_is_refused(few, tmp_path):
+    with pytest.raises(InputError, match="GaussianNB is not one linear layer"):
+        run(*few[:2], method=GaussianNB(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_tables_of_embeddings_by_path(tmp_path):
@@ -239,24 +234,39 @@ def test_tables_of_embeddings_by_path(tmp_path):
         paths.append(tmp_path / f"{name}.csv")
         paths[-1].write_text("\n".join(["row,a,b,c,label", *rows]))
     write_onnx(to_onnx(BalancedClassifier().fit(Z, y)), tmp_path / "head.onnx")
-    result = debias(tmp_path / "head.onnx", *paths, method="auto", device="cpu")
+    result = debias(tmp_path / "head.onnx", *paths, method="auto", **QUICK)
     assert result.head.n_neurons == 3
     assert sum("left out the column 'row'" in note for note in result.notes) == 2
 
 
-def test_an_existing_folder_is_kept(sets, tmp_path):
-    train, validation, _ = sets
-    (tmp_path / "mine").write_text("precious")
+# -- folders ------------------------------------------------------------------------------------
+
+
+def test_folders_that_hold_something_else_are_refused(few, written, tmp_path, monkeypatch):
+    """A model that an earlier run wrote is ntkit's own file, and yet the only copy."""
+    out, link, mine = tmp_path / "out", tmp_path / "link.onnx", tmp_path / "mine"
+    shutil.copytree(written.path, out)
+    link.symlink_to(out / "debiased.onnx")
+    before = models.contents(out)
+    for model in (out / "debiased.onnx", link):
+        with pytest.raises(InputError, match=r"out contains .*an input of this job"):
+            debias(model, *few[:2], device="cpu", out=out, force=True)
+    assert models.contents(out) == before
+    mine.mkdir()
+    (mine / "thesis").write_text("precious")
+    monkeypatch.setattr(OnnxEmbedder, "transform", nothing)
     with pytest.raises(InputError, match="--force"):
-        debias(marked_digits_model_path(), train, validation, device="cpu", out=tmp_path)
-    assert (tmp_path / "mine").read_text() == "precious"
+        run(*few[:2], out=mine)
+    assert (mine / "thesis").read_text() == "precious"
     with pytest.raises(InputError, match="does not exist"):
-        debias(marked_digits_model_path(), train, validation, out=tmp_path / "no" / "such")
+        run(*few[:2], out=tmp_path / "no" / "such")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"not enough disk space for .*new: it needs about 16\.9"):
+        run(*few[:2], out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatch):
-    train, validation, _ = few
-
     def fail(*_, **__):
         raise VerificationError("differs")
 
@@ -265,18 +275,17 @@ def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatc
     shutil.copytree(written.path, out)
     before = models.contents(out)
     with pytest.raises(VerificationError):
-        run(train, validation, out=out, force=True)
+        run(*few[:2], out=out, force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert models.contents(out) == before
 
 
 def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path):
-    train, validation, _ = few
     out = tmp_path / "out"
     shutil.copytree(written.path, out)
 
     def again():
-        return run(train, validation, out=out, force=True, method="class-balanced")
+        return run(*few[:2], out=out, force=True, method="class-balanced")
 
     (out / "thesis.txt").write_text("precious")
     before = models.contents(out)
@@ -294,79 +303,158 @@ def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path
     again()
 
 
-def test_no_room_is_found_before_the_work(sets, tmp_path, monkeypatch):
-    train, validation, _ = sets
-    monkeypatch.setattr(OnnxEmbedder, "transform", lambda *_: pytest.fail("it began to work"))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(
-        InputError, match=r"not enough disk space for .*out: it needs about 16\.9 MB, and 1 kB are"
-    ):
-        run(train, validation, out=tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+# -- samples in two sets ------------------------------------------------------------------------
 
 
-def test_a_folder_that_holds_what_is_read_is_never_replaced(sets, written, tmp_path):
-    """The model that an earlier run wrote is ntkit's own file, and yet the only copy."""
-    train, validation, _ = sets
-    out, link = tmp_path / "out", tmp_path / "link.onnx"
-    shutil.copytree(written.path, out)
-    link.symlink_to(out / "debiased.onnx")
-    before = models.contents(out)
-    for model in (out / "debiased.onnx", link):
-        with pytest.raises(InputError, match=r"out contains .*an input of this job"):
-            debias(model, train, validation, device="cpu", out=out, force=True)
-    assert models.contents(out) == before
-
-
-def test_samples_in_two_sets_are_counted_one_by_one(few):
+def test_samples_in_two_sets_are_counted_one_by_one(few, tmp_path):
     train, validation, test = few
-    again = (
-        np.concatenate([validation[0], train[0][:12]]),
-        np.append(validation[1], train[1][:12]),
-    )
-    notes = " ".join(run(train, again, test=(train[0][:9], train[1][:9])).notes)
-    share = f"{1200 / len(again[1]):.1f}".removesuffix(".0")
-    assert (
-        f"12 of {len(again[1])} validation samples ({share} %) are also in the training set, "
-        "by content: errors on the validation set are not those" in notes
-    )
-    assert "9 of 9 test samples (100 %) are also in the training set, by content" in notes
-    assert "9 of 9 test samples (100 %) are also in the validation set, by content" in notes
+    again = tuple(np.concatenate([validation[i], train[i][:12]]) for i in (0, 1))
+    result = run(train, again, test=(train[0][:9], train[1][:9]))
+    notes = " ".join(result.notes)
+    said = f"12 of {len(again[1])} validation samples (5.7 %) are also in the training set"
+    assert f"{said}, by content: errors on the validation set are not those" in notes
+    for first in ("training", "validation"):
+        said = f"9 of 9 test samples (100 %) are also in the {first} set, by content"
+        assert said in notes
     assert "also in" not in " ".join(run(train, validation, test=test).notes)
+    embedder = OnnxEmbedder(DIGITS, device="cpu")
+    stores = {"train": train, "validation": validation, "half": [each[:100] for each in train]}
+    for name, (X, y) in stores.items():
+        EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
+    notes = run(tmp_path / "train", tmp_path / "validation", test=tmp_path / "half").notes
+    assert [n for n in notes if "also in" in n] == [
+        "100 of 100 test samples (100 %) are also in the training set, by embedding: the results "
+        "are too good."
+    ]
+    assert not any("also in" in n for n in run(tmp_path / "train", validation).notes)  # two kinds
+
+
+def test_nothing_is_shown_on_samples_that_trained_the_head(few, tmp_path):
+    result = run(few[0], few[0], method="auto", even_if_worse=False, out=tmp_path / "out")
+    assert not result.helped
+    assert "100 % of the validation samples are in the training set" in result.headline()
+    assert "are also in the training set" in "\n".join(str(result).splitlines()[4:6])
+    assert not (tmp_path / "out" / "debiased.onnx").exists()
+
+
+def images(place, parts, n):
+    for name, (X, y), stem in parts:
+        for i, (image, label) in enumerate(zip(X[:n], y[:n], strict=True)):
+            path = place / name / str(label) / f"{stem}{i:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
+    return [place / name for name, *_ in parts]
 
 
 def test_files_of_equal_names_and_labels_are_not_the_same_samples(sets, tmp_path):
     """And copies under other names are."""
-
-    def folder(name, X, y, stem):
-        for i, (image, label) in enumerate(zip(X[:60], y[:60], strict=True)):
-            path = tmp_path / name / str(label) / f"{stem}{i:03d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
-        return tmp_path / name
-
-    (X, y), (other, _), _ = sets
-    train = folder("train", X, y, "a")
-    namesakes = folder("namesakes", other, y, "a")
-    copies = folder("copies", X, y, "b")
-    notes = run(train, namesakes, test=copies).notes
-    said = [note for note in notes if "also in" in note]
+    train, (other, _) = sets[0], sets[1]
+    parts = (("train", train, "a"), ("namesakes", (other, train[1]), "a"), ("copies", train, "b"))
+    *given, copies = images(tmp_path, parts, 60)
+    said = [note for note in run(*given, test=copies).notes if "also in" in note]
     assert len(said) == 1
     assert said[0].startswith("60 of 60 test samples (100 %) are also in the training set")
 
 
-def test_stores_are_compared_by_embedding(few, tmp_path):
-    train, validation, _ = few
-    embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
-    for name, (X, y) in {
-        "train": train,
-        "validation": validation,
-        "half": (train[0][:300], train[1][:300]),
-    }.items():
-        EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
-    notes = run(tmp_path / "train", tmp_path / "validation", test=tmp_path / "half").notes
-    assert [n for n in notes if "also in" in n] == [
-        "300 of 300 test samples (100 %) are also in the training set, by embedding: the results "
-        "are too good."
-    ]
-    assert not any("also in" in n for n in run(tmp_path / "train", validation).notes)  # two kinds
+# -- inputs that are likely not the model's own ---------------------------------------------------
+
+HINT = "preprocessing may differ from the model's.*--mean and --std.*ntkit parity.*--trust-inputs"
+
+
+@pytest.fixture(scope="module")
+def folders(sets, tmp_path_factory):
+    parts = (("train", sets[0], ""), ("validation", sets[1], ""))
+    return images(tmp_path_factory.mktemp("images"), parts, 600)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "problem"),
+    [
+        (2, 1, "right on none of the .* of class 1"),
+        (0.5, 0.5, "mean class accuracy on the validation set is .*; guessing has"),
+    ],
+)
+def test_wrong_preprocessing_stops_it(folders, mean, std, problem):
+    steps = ImagePreprocessing((20, 20), channels=1, mean=(mean,), std=(std,))
+    wrong = {"preprocessing": steps, "device": "cpu"}
+    with pytest.raises(InputError, match=f"{problem}.*{HINT}"):
+        debias(DIGITS, *folders, method="neurontune", **wrong)
+    with pytest.raises(InputError, match=f"{problem}.*{HINT}"):
+        audit_model(DIGITS, folders[1], **wrong)
+    trusted = audit_model(DIGITS, folders[1], **wrong, trust_inputs=True)
+    assert any("guessing" in note for note in trusted.notes)
+
+
+def test_quiet_hides_no_assumption_and_no_overlap(folders, tmp_path, run):
+    """The command goes on if told to, and says what is doubtful on either stream."""
+    job = ["debias", DIGITS, "--train", folders[0], "--validation", folders[0], "--quiet"]
+    job += ["--method", "class-balanced", "--device", "cpu"]
+    code, _, err = run(*job, "-o", tmp_path / "no", "--mean", "2")
+    assert (code, "right on none" in err) == (2, True)
+    code, out, _ = run(*job, "-o", tmp_path / "0", "--mean", "2", "--trust-inputs")
+    assert (code in (0, 1), "right on none" in out) == (True, True)
+    for i, more in enumerate(([], ["--json"]), start=1):
+        _, out, err = run(*job, "-o", tmp_path / str(i), *more)
+        told = err if more else out
+        table = (tmp_path / str(i) / "table.md").read_text("utf-8")
+        assert "Images: resized to 20 x 20" in (told if more else table)
+        assert "600 of 600 validation samples (100 %) are also in the training set" in told
+
+
+@pytest.mark.parametrize(
+    ("n_of_class", "n_right", "stops"),
+    [
+        ((300, 300), (150, 150), False),  # a shortcut alone decides; in both classes, on one side
+        ((300, 300), (300, 6), True),  # nearly always the same class
+        ((300, 3), (290, 0), False),  # too few to tell
+        ((300, 20), (290, 0), True),
+    ],
+)
+def test_a_biased_model_and_a_tiny_class_go_on(n_of_class, n_right, stops):
+    y = np.repeat([0, 1], n_of_class)
+    right = np.concatenate([np.arange(n) < k for n, k in zip(n_of_class, n_right, strict=True)])
+    pred, good = np.where(right, y, 1 - y), np.tile([0, 1], 300)
+    assert (like_a_guess(y, pred, 2, (good, good)) is not None) == stops
+    assert (like_a_guess(y, pred, 2) is not None) == stops
+
+
+# -- one run reads the model once, looks for its head once, and hands its sessions on ---
+
+OPENED = []
+sys.addaudithook(lambda event, args: OPENED.append(str(args[0])) if event == "open" else None)
+
+
+@contextmanager
+def counted(path):
+    """How often the file is opened, and the functions that search and make sessions are called."""
+    calls, found = Counter(), {}
+
+    def note(frame, event, argument):
+        if event == "call":
+            calls[frame.f_code.co_name] += 1
+
+    OPENED.clear()
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
+    found |= {"opened": OPENED.count(str(path)), "searched": calls["find_head"]}
+    found["sessions"] = calls["make_session"]
+
+
+def test_a_repair_reads_the_model_once(few, tmp_path):
+    train, validation, test = few
+    given = shutil.copy(DIGITS, tmp_path / "given.onnx")
+    with counted(given) as found:
+        audit_model(given, validation, device="cpu")
+    assert found == {"opened": 1, "searched": 1, "sessions": 3}
+    options = {"test": test, "spurious": "image:top left brightness high"} | QUICK
+    with counted(given) as found:
+        result = debias(
+            given, train, validation, even_if_worse=True, out=tmp_path / "out", **options
+        )
+    assert result.written
+    # The graph with the new head is searched too, and the written file, when it is read back.
+    assert found == {"opened": 1, "searched": 3, "sessions": 4}

@@ -11,14 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from ntkit import FrozenModel, OnnxEmbedder, debias
-from ntkit.cli._app import app
-from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import DeployError, InputError
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing, read_samples
 from ntkit.pages import _usage
 from ntkit.pages._offline import rendered
+from tests.jobs.debias.conftest import DIGITS
 from tests.jobs.verify import services as s
 
 ALWAYS = {"model.onnx", "labels.json", "predict.py", "README.md", "SHA256SUMS", ".ntkit.json"}
@@ -33,6 +32,7 @@ QUICK = {
 
 def answers(folder, elsewhere, *arguments):
     """What predict.py prints, started in another folder, with ntkit out of its reach."""
+    elsewhere.mkdir(exist_ok=True)
     blocked = elsewhere / "ntkit.py"
     blocked.write_text("raise ImportError('predict.py must not need ntkit')")
     done = subprocess.run(
@@ -47,19 +47,21 @@ def answers(folder, elsewhere, *arguments):
     return done.stdout.splitlines()
 
 
-def check_sums(folder):
+def files_of(folder):
+    """Names of its files, whose sums are right."""
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     listed = dict(line.split("  ")[::-1] for line in lines)
-    there = {p.name for p in folder.iterdir()} - {"SHA256SUMS", ".ntkit.json"}
-    assert listed.keys() == there
+    there = {p.name for p in folder.iterdir()}
+    assert listed.keys() == there - {"SHA256SUMS", ".ntkit.json"}
     for name, digest in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    return there
 
 
 @pytest.fixture
 def images(tmp_path, digits):
     """A model, its preprocessor, and folders of images."""
-    shutil.copy(marked_digits_model_path(), tmp_path / "original.onnx")
+    shutil.copy(DIGITS, tmp_path / "original.onnx")
     s.says(tmp_path, size={"height": 20, "width": 20}, do_normalize=False)
     for part in ("train", "validation"):
         for i in range(80):
@@ -71,16 +73,18 @@ def images(tmp_path, digits):
     return FrozenModel.load(tmp_path / "original.onnx", classes=["small ones", "large"])
 
 
+def deployed(model, folder, **options):
+    sets = folder / "train", folder / "validation"
+    debias(model, *sets, deploy=folder / "service", **(QUICK | options))
+    return folder / "service"
+
+
 def test_images(tmp_path, images):
     config = {"model_type": "mine", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
     config |= {"_name_or_path": "/home/me/checkpoint"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    place = tmp_path / "service"
-    debias(images, tmp_path / "train", tmp_path / "validation", deploy=place, **QUICK)
-    assert {p.name for p in place.iterdir()} == {
-        *ALWAYS, "preprocessor_config.json", "config.json"
-    }  # fmt: skip
-    check_sums(place)
+    place = deployed(images, tmp_path)
+    assert files_of(place) == {*ALWAYS, "preprocessor_config.json", "config.json"}
     assert "\npipeline_tag: image-classification\n" in (place / "README.md").read_text()
     assert json.loads((place / "labels.json").read_text()) == ["small ones", "large"]
     assert json.loads((place / "config.json").read_text()) == {
@@ -92,36 +96,24 @@ def test_images(tmp_path, images):
     written = FrozenModel.load(place / "model.onnx")
     X = np.stack([s.tensor(Image.open(f).resize((20, 20), 2).convert("RGB"))[:1] for f in files])
     wanted = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    found = answers(place, elsewhere, *files)
+    found = answers(place, tmp_path / "elsewhere", *files)
     assert found == [f"{file} {label}" for file, label in zip(files, wanted, strict=True)]
 
 
-def test_a_preprocessor_that_was_not_used_is_not_handed_on(tmp_path, images):
-    from ntkit.extraction import ImagePreprocessing
-
-    steps = ImagePreprocessing(resize=(20, 20), channels=1, resample=0)
-    place = tmp_path / "service"
-    sets = tmp_path / "train", tmp_path / "validation"
-    debias(images, *sets, deploy=place, preprocessing=steps, **QUICK)
-    assert {p.name for p in place.iterdir()} == ALWAYS
-
-
 @pytest.mark.parametrize("same", [True, False])
-def test_timm_s_config_goes_along_where_it_says_what_was_done(tmp_path, images, same):
-    from ntkit.extraction import ImagePreprocessing
-
-    (tmp_path / "preprocessor_config.json").unlink()
-    timm = {"input_size": [1, 20, 20], "mean": [0.0], "std": [1.0], "crop_pct": 1.0}
-    config = {"pretrained_cfg": {"interpolation": "bilinear", **timm}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+@pytest.mark.parametrize("timm", [True, False])
+def test_preprocessing_goes_along_where_a_file_says_what_was_done(tmp_path, images, timm, same):
+    if timm:
+        (tmp_path / "preprocessor_config.json").unlink()
+        said = {"input_size": [1, 20, 20], "mean": [0.0], "std": [1.0], "crop_pct": 1.0}
+        config = {"pretrained_cfg": {"interpolation": "bilinear", **said}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
     steps = ImagePreprocessing.for_model(images, **({} if same else {"resample": 0}))
-    place = tmp_path / "service"
-    sets = tmp_path / "train", tmp_path / "validation"
-    debias(images, *sets, deploy=place, preprocessing=steps, **QUICK)
-    assert (place / "config.json").exists() == same
-    assert ImagePreprocessing.for_model(FrozenModel.load(place / "model.onnx")) == steps
+    place = deployed(images, tmp_path, preprocessing=steps)
+    file = "config.json" if timm else "preprocessor_config.json"
+    assert files_of(place) == ALWAYS | ({file} if same else set())
+    if same:
+        assert ImagePreprocessing.for_model(FrozenModel.load(place / "model.onnx")) == steps
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -130,46 +122,34 @@ def test_texts(tmp_path, paired):
     model = s.text_model(tmp_path / "original.onnx")
     (tmp_path / "special_tokens_map.json").write_text("{}")
     saved = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "cls_token": "[CLS]"}
-    code = {
-        "auto_map": {"AutoTokenizer": "theirs.Tokenizer"},
-        "name_or_path": "/home/me/checkpoint",
-    }
-    settings = tmp_path / "tokenizer_config.json"
-    settings.write_text(json.dumps({"model_max_length": 64, **saved, **code}))
+    code = {"auto_map": {"AutoTokenizer": "theirs.Tokenizer"}, "name_or_path": "/home/me/check"}
+    settings = {"model_max_length": 64, **saved, **code}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     (tmp_path / "notes.txt").write_text("not for the service")
     texts = s.reviews(120)
     feeds = [s.encoded(made, [text]) for text in texts]
-    scores = np.concatenate([s.served(model, feed) for feed in feeds])
-    y = scores.argmax(axis=1)
+    y = np.concatenate([s.served(model, feed) for feed in feeds]).argmax(axis=1)
     for name, rows in (("train", slice(60)), ("validation", slice(60, 120))):
-        lines = ["text\tother\tlabel"] if paired else ["text\tlabel"]
-        for text, label in zip(texts[rows], y[rows], strict=True):
-            lines.append(f"{text}\tshort film\tc{label}" if paired else f"{text}\tc{label}")
-        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
-    from ntkit.extraction import TextPreprocessing, read_samples
-
+        pairs = zip(texts[rows], y[rows], strict=True)
+        lines = [f"{t}\tshort film\tc{k}" if paired else f"{t}\tc{k}" for t, k in pairs]
+        header = "text\tother\tlabel" if paired else "text\tlabel"
+        (tmp_path / f"{name}.tsv").write_text("\n".join([header, *lines]) + "\n")
     frozen = FrozenModel.load(model, classes=["c0", "c1", "c2"])
-    steps = TextPreprocessing.for_model(frozen)
     options = {"text_column": "text", "text_pair_column": "other" if paired else None}
-    sets = [
-        read_samples(tmp_path / f"{n}.tsv", preprocessing=steps, inputs=frozen.inputs, **options)
-        for n in ("train", "validation")
-    ]
+    options |= {"preprocessing": TextPreprocessing.for_model(frozen), "inputs": frozen.inputs}
+    sets = [read_samples(tmp_path / f"{n}.tsv", **options) for n in ("train", "validation")]
     place = tmp_path / "service"
     debias(frozen, *sets, deploy=place, out=tmp_path / "out", **QUICK)
     used = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
-    assert {p.name for p in place.iterdir()} == ALWAYS | used
-    check_sums(place)
-    written = json.loads((place / "tokenizer_config.json").read_text())
+    assert files_of(place) == ALWAYS | used
     sides = {"truncation_side": "right", "padding_side": "right"}
+    written = json.loads((place / "tokenizer_config.json").read_text())
     assert written == {**saved, **sides, "model_max_length": 64}
     assert "\npipeline_tag: text-classification\n" in (place / "README.md").read_text()
     if not paired:
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir()
         session = onnxruntime.InferenceSession(place / "model.onnx")
         new = [session.run(None, feed)[0].argmax() for feed in feeds[:5]]
-        assert answers(place, elsewhere, *texts[:5]) == [f"c{i}" for i in new]
+        assert answers(place, tmp_path / "elsewhere", *texts[:5]) == [f"c{i}" for i in new]
 
 
 def test_weights_outside_the_file_come_along(zoo, tmp_path):
@@ -182,15 +162,12 @@ def test_weights_outside_the_file_come_along(zoo, tmp_path):
     path = zoo.save_external(graph.model(), tmp_path / "m.onnx")
     X = zoo.inputs(120)
     y = np.array(["a", "b", "c"])[X[:, :3].argmax(axis=1)]
-    model = FrozenModel.load(path, classes=["a", "b", "c"])
-    place = tmp_path / "service"
+    model, place = FrozenModel.load(path, classes=["a", "b", "c"]), tmp_path / "service"
     debias(model, (X[:60], y[:60]), (X[60:], y[60:]), deploy=place, **QUICK)
-    assert {p.name for p in place.iterdir()} == ALWAYS | {"model.onnx.data"}
-    check_sums(place)
-    moved = tmp_path / "moved"
+    assert files_of(place) == ALWAYS | {"model.onnx.data"}
+    moved, elsewhere = tmp_path / "moved", tmp_path / "elsewhere"
     shutil.move(place, moved)
     path.with_name("m.onnx.data").unlink()
-    elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     np.save(elsewhere / "x.npy", X[:7])
     session = onnxruntime.InferenceSession(moved / "model.onnx")
@@ -208,17 +185,17 @@ def job(zoo, tmp_path, **options):
 
 
 def test_nothing_of_others_is_touched(zoo, tmp_path):
-    place = tmp_path / "service"
+    place, out = tmp_path / "service", tmp_path / "out"
     place.mkdir()
     (place / "thesis.txt").write_text("years of work")
     for force in (False, True):
         with pytest.raises(InputError, match="service"):
-            job(zoo, tmp_path, deploy=place, out=tmp_path / "out", force=force)
+            job(zoo, tmp_path, deploy=place, out=out, force=force)
     assert [p.name for p in place.iterdir()] == ["thesis.txt"]
-    assert not (tmp_path / "out").exists()
-    for nested in (tmp_path / "out", tmp_path / "out" / "service"):
+    assert not out.exists()
+    for nested in (out, out / "service"):
         with pytest.raises(InputError, match=r"two separate folders|does not exist"):
-            job(zoo, tmp_path, deploy=nested, out=tmp_path / "out")
+            job(zoo, tmp_path, deploy=nested, out=out)
 
 
 def change_programs(monkeypatch, change):
@@ -226,90 +203,74 @@ def change_programs(monkeypatch, change):
 
 
 def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(
-    zoo, tmp_path, monkeypatch
+    zoo, tmp_path, monkeypatch, run
 ):
-    out = tmp_path / "out"
-    for new_errors, says in (
+    out, place = tmp_path / "out", tmp_path / "service"
+    for change, says in (
         (lambda text: text.replace("argmax", "argmin"), "predicts"),
         (lambda text: "raise SystemExit('no such thing')", "no such thing"),
     ):
-        change_programs(monkeypatch, new_errors)
+        change_programs(monkeypatch, change)
         with pytest.raises(DeployError, match=rf"{says}.*is complete") as failed:
-            job(zoo, tmp_path, deploy=tmp_path / "service", out=out)
+            job(zoo, tmp_path, deploy=place, out=out)
         assert str(out) in str(failed.value)
         assert failed.value.result.written
         assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "out"}
         assert {"debiased.onnx", "report.html", "table.md"} < {p.name for p in out.iterdir()}
         shutil.rmtree(out)
+    # The command prints the result before what became of the folder.
+    arguments = ["--method", "class-balanced", "--even-if-worse", "--trust-inputs"]
+    code, printed, err = run(*command(zoo, tmp_path), *arguments)
+    assert (code, "no such thing" in err) == (2, True)
+    assert f"Wrote {out / 'debiased.onnx'}" in printed
+    assert not place.exists()
 
 
-def test_the_command_prints_the_result_before_what_became_of_the_folder(zoo, tmp_path, monkeypatch):
-    change_programs(monkeypatch, lambda text: "raise SystemExit('no such thing')")
-    path, X = zoo.save(zoo.classifier(2), tmp_path / "m.onnx"), zoo.inputs(200)
+def command(zoo, folder):
+    """A job on samples on which nothing can be better."""
+    path, X = zoo.save(zoo.classifier(2), folder / "m.onnx"), zoo.inputs(200)
     y = zoo.run(path, X)["logits"].argmax(axis=1)
     for name, rows in (("train", slice(100)), ("validation", slice(100, None))):
-        np.savez(tmp_path / f"{name}.npz", X=X[rows], y=y[rows])
-    arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
-    arguments += ["--validation", tmp_path / "validation.npz", "--deploy", tmp_path / "service"]
-    arguments += ["--device", "cpu", "--method", "auto", "--even-if-worse"]
-    found = CliRunner().invoke(app, [str(each) for each in arguments])
-    assert isinstance(found.exception, DeployError)  # which the command says, with exit code 2
-    assert f"Wrote {tmp_path / 'out' / 'debiased.onnx'}" in found.output
-    assert not (tmp_path / "service").exists()
+        np.savez(folder / f"{name}.npz", X=X[rows], y=y[rows])
+    sets = [word for n in ("train", "validation") for word in (f"--{n}", folder / f"{n}.npz")]
+    places = ["-o", folder / "out", "--deploy", folder / "service"]
+    return ["debias", path, *sets, *places, "--device", "cpu"]
+
+
+def test_no_head_no_folder_and_the_command_says_so(zoo, tmp_path, run):
+    place, auto = tmp_path / "service", ("--method", "auto", "--force")
+    runs = {"nothing found": ((), 0), "kept": (auto, 1), "written": ((*auto, "--even-if-worse"), 0)}
+    for state, (more, code) in runs.items():
+        found, printed, err = run(*command(zoo, tmp_path), *more)
+        assert found == code, err
+        assert (tmp_path / "out").exists()
+        assert place.exists() == (state == "written")
+        none = f"Not written: {place}, for there is no new model" in printed + err
+        assert none == (state != "written")
+
+
+def renamed(folder, names):
+    for part in ("train", "validation"):
+        for old, new in zip(("small ones", "large"), names, strict=True):
+            (folder / part / old).rename(folder / part / new)
+    return FrozenModel.load(folder / "original.onnx", classes=names)
 
 
 def test_names_of_files_and_classes_may_hold_anything(tmp_path, images):
     names = ["on land\nbird", "in water\nbird"]
+    model = renamed(tmp_path, names)
     for part in ("train", "validation"):
-        for old, new in zip(("small ones", "large"), names, strict=True):
-            (tmp_path / part / old).rename(tmp_path / part / new)
         for file in [*(tmp_path / part).rglob("*.png")]:
             file.rename(file.with_name(f" {file.stem} a\nb .png"))
-    model = FrozenModel.load(tmp_path / "original.onnx", classes=names)
-    place = tmp_path / "service"
-    debias(model, tmp_path / "train", tmp_path / "validation", deploy=place, **QUICK)
+    place = deployed(model, tmp_path)
     assert json.loads((place / "labels.json").read_text()) == names
 
 
 def test_classes_that_differ_in_their_first_word_are_told_apart(tmp_path, images, monkeypatch):
+    swapped = {"argmax": "argmin", "> 0": "< 0"}
     change_programs(
-        monkeypatch, lambda text: text.replace("argmax", "argmin").replace("> 0", "< 0")
+        monkeypatch,
+        lambda text: text.replace("argmax", swapped["argmax"]).replace("> 0", swapped["> 0"]),
     )
-    for part in ("train", "validation"):
-        (tmp_path / part / "small ones").rename(tmp_path / part / "land bird")
-        (tmp_path / part / "large").rename(tmp_path / part / "water bird")
-    model = FrozenModel.load(tmp_path / "original.onnx", classes=["land bird", "water bird"])
-    sets = tmp_path / "train", tmp_path / "validation"
     with pytest.raises(DeployError, match=r"land bird.*but ntkit predicts"):
-        debias(model, *sets, deploy=tmp_path / "service", **QUICK)
-
-
-def test_no_head_no_folder(zoo, tmp_path):
-    path = zoo.save(zoo.classifier(2), tmp_path / "m.onnx")
-    X = zoo.inputs(200)
-    y = zoo.run(path, X)["logits"].argmax(axis=1)  # nothing can be better
-    place, out = tmp_path / "service", tmp_path / "out"
-    options = QUICK | {"even_if_worse": False}
-    result = debias(path, (X[:100], y[:100]), (X[100:], y[100:]), deploy=place, out=out, **options)
-    assert not result.written
-    assert out.exists()
-    assert not place.exists()
-
-
-def test_the_command_says_that_there_is_no_folder(zoo, tmp_path):
-    path = zoo.save(zoo.classifier(2), tmp_path / "m.onnx")
-    X = zoo.inputs(200)
-    y = zoo.run(path, X)["logits"].argmax(axis=1)
-    for name, rows in (("train", slice(100)), ("validation", slice(100, None))):
-        np.savez(tmp_path / f"{name}.npz", X=X[rows], y=y[rows])
-    place = tmp_path / "service"
-    arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
-    arguments += ["--validation", tmp_path / "validation.npz", "--deploy", place, "--device", "cpu"]
-    auto = ["--method", "auto", "--force"]
-    runs = {"nothing found": ([], 0), "kept": (auto, 1), "written": ([*auto, "--even-if-worse"], 0)}
-    for state, (more, code) in runs.items():
-        found = CliRunner().invoke(app, [str(each) for each in (*arguments, *more)])
-        assert found.exit_code == code, found.output
-        assert place.exists() == (state == "written")
-        none = f"Not written: {place}, for there is no new model" in found.output
-        assert none == (state != "written")
+        deployed(renamed(tmp_path, ["land bird", "water bird"]), tmp_path)

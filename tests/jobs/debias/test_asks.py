@@ -1,0 +1,369 @@
+"""Without an answer no model is written; with one, what was answered is done and nothing else."""
+
+import html
+import json
+import re
+import shutil
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skl2onnx import to_onnx
+from sklearn.neural_network import MLPClassifier
+
+import ntkit
+from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore, Samples, embedded_with_layers
+from ntkit.jobs.audit import Answer, Answers, read_answers, write_answers
+from ntkit.jobs.debias import undo
+from ntkit.metrics import worst_group_accuracy
+from tests.jobs.debias.conftest import DIGITS
+
+QUICK = {"n_random": 1, "device": "cpu"}
+REGION = Answer("column:region=0", "spurious", (("column:region=0",),))
+
+
+def yes(audit, name):
+    return audit.answers(name).answers[0]
+
+
+# -- look ------------------------------------------------------------------------------------------
+
+
+def test_a_good_model_of_biased_data_stays_without_an_answer(good, found):
+    """Errors there are those that the shortcut corrects: retraining on them learns the shortcut."""
+    assert (found.written, found.state) == (False, "open")
+    assert found.model.head == FrozenModel.load(good[0]).matched_to(["low", "high"]).head
+    assert str(found).splitlines()[0] == f"No decision yet: {len(found.open)} questions."
+    # The model does not rely on the region, and retraining would: the strongest finding of all.
+    own = [name for s in found.audit.findings for name in (s.name, *s.same)]
+    new = [name for s in found.audit.retraining.findings for name in (s.name, *s.same)]
+    assert not any("region" in name for name in own)
+    assert any("region" in name for name in new)
+    assert "region" in found.open[0].name
+    assert found.as_dict()["questions"][0]["name"] == found.open[0].name
+    # In Python the next step is one of Python.
+    assert "ntkit debias --from" not in found.summary()
+    assert "ntkit debias --from" not in (found.path / "audit.html").read_text()
+    assert "resume" in found.summary(verbose=True)
+
+
+def test_where_nothing_is_found_there_is_nothing_to_ask(good):
+    """Labels that are the model's own predictions: without errors nothing depends on anything."""
+    frozen = FrozenModel.load(good[0])
+    X = np.random.default_rng(0).normal(size=(3000, 9)).astype(np.float32)
+    y = frozen.head.predict(OnnxEmbedder(frozen, device="cpu").transform(X))
+    result = debias(frozen, (X[:2800], y[:2800]), (X[2800:], y[2800:]), device="cpu")
+    assert result.state == "kept"
+    assert result.headline().startswith("Kept the original model. No finding on 200")
+
+
+# -- ask -------------------------------------------------------------------------------------------
+
+
+def test_answers_are_asked_for_when_everything_is_on_disk_and_kept_one_by_one(good, tmp_path):
+    out, seen = tmp_path / "out", []
+
+    def ask(audit, findings):
+        seen.extend(sorted(file.name for file in out.iterdir()))
+        yield replace(yes(audit, findings[0].name), answer="legitimate", by="Ada", at="now")
+        kept = json.loads((out / "answers.json").read_text())
+        assert kept["answers"][0]["answer"] == "legitimate"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        debias(*good[:3], out=out, ask=ask, device="cpu")
+    assert {"audit.html", "audit.json", "embedded-train.npz", "result.json"} <= {*seen}
+    assert json.loads((out / "result.json").read_text())["state"] == "open"
+    again = debias(*good[:3], out=out, resume=out, keep_original=True, device="cpu")
+    answered = json.loads((out / "answers.json").read_text())["answers"][0]["name"]
+    assert answered not in [finding.name for finding in again.open]
+    assert any("Embeddings read from" in note for note in again.notes)  # nothing was embedded again
+    # The unchanged original is there for a program that needs a file.
+    assert (out / "debiased.onnx").read_bytes() == good[0].read_bytes()
+    assert json.loads((out / "result.json").read_text())["model"] == str(out / "debiased.onnx")
+    assert not again.written
+
+
+def test_only_yes_acts(good, found, tmp_path):
+    out = tmp_path / "out"
+
+    def nothing(audit, findings):
+        for finding in findings:
+            yield replace(yes(audit, finding.name), answer="legitimate")
+
+    result = debias(*good[:3], out=out, ask=nothing, device="cpu")
+    assert (result.state, result.written) == ("kept", False)
+    assert not list(out.glob("*.onnx"))
+    assert json.loads((out / "result.json").read_text())["state"] == "kept"
+    assert "findings is no" in result.headline()
+    unsure = tuple(replace(yes(found.audit, f.name), answer="unsure") for f in found.open)
+    assert debias(*good[:3], answers=Answers(unsure), device="cpu").state == "open"
+
+
+def test_going_on_in_the_folder_repairs_from_what_was_kept(biased, tmp_path):
+    model, train, val, test = biased
+    out, said = tmp_path / "out", tmp_path / "ada.json"
+    first = debias(model, train, val, test=test, out=out, device="cpu")
+    (out / "thesis.txt").write_text("years of work")
+    region = next(f for f in first.audit.all_findings if "region" in f.name)
+    write_answers(said, first.audit.answers(region.name))
+    there = {"out": out, "resume": out} | QUICK
+    result = debias(model, train, val, test=test, answers=said, **there)
+    assert result.state == "written"
+    assert f"Embeddings read from {out}." in result.notes
+    assert (out / "thesis.txt").read_text() == "years of work"
+    assert (out / "audit.html").exists()
+    assert result.headline().startswith("Better. Test set, worst group: ")
+    assert result.change.worst_after > result.change.worst_before + 0.2
+    record = json.loads((out / "result.json").read_text())
+    assert record["state"] == "written"
+    assert [answer["name"] for answer in record["answers"]] == [region.name]
+    metadata = FrozenModel.load(out / "debiased.onnx").metadata
+    assert len(metadata["ntkit.answers_sha256"]) == 64
+    assert "region" in metadata["ntkit.attributes"]
+    # A second person's file joins the first, and contradicts it by name.
+    device = Answer("column:device=0", "legitimate", (("column:device=0",),))
+    write_answers(tmp_path / "bob.json", Answers((device,)))
+    joined = debias(model, train, val, answers=tmp_path / "bob.json", **there)
+    assert joined.balanced_over == result.balanced_over
+    assert {answer["name"] for answer in joined.answers} == {region.name, device.name}
+    no = replace(yes(first.audit, region.name), answer="legitimate")
+    write_answers(tmp_path / "eve.json", Answers((no,)))
+    with pytest.raises(InputError, match=r"answers\.json.*eve\.json|eve\.json.*answers\.json"):
+        debias(model, train, val, answers=tmp_path / "eve.json", **there)
+    assert (out / "debiased.onnx").exists()
+    # The first takes it back: no model of the earlier run stays.
+    write_answers(out / "answers.json", Answers((no,), first.audit.model))
+    assert debias(model, train, val, test=test, **there).state == "open"
+    assert not (out / "debiased.onnx").exists()
+    assert (out / "thesis.txt").exists()
+    (out / "table.md").write_text("my notes")
+    with pytest.raises(InputError, match=r"table\.md was changed after ntkit wrote it"):
+        debias(model, train, val, method="auto", **there)
+    assert (out / "table.md").read_text() == "my notes"
+
+
+# -- what is answered is what is done --------------------------------------------------------------
+
+
+def test_contradictions_are_refused_with_both_named(good, tmp_path):
+    other = Answer("column:region=1", "legitimate", (("column:region=1",),))
+    no = Answers((replace(REGION, answer="legitimate"),))
+    for options in ({"answers": Answers((REGION, other))}, {"spurious": other.name, "answers": no}):
+        with pytest.raises(InputError, match=r"column:region=(0.*column:region=1|1.*region=0)"):
+            debias(*good[:3], device="cpu", **options)
+    files = [tmp_path / "ada.json", tmp_path / "bob.json"]
+    for file, said in zip(files, (Answers((REGION,)), no), strict=True):
+        write_answers(file, said)
+    with pytest.raises(InputError, match=r"ada\.json.*bob\.json"):
+        debias(*good[:3], answers=files, device="cpu")
+
+
+# -- repair and prove ------------------------------------------------------------------------------
+
+
+def test_an_order_that_would_install_the_shortcut_is_refused_and_says_for_whom(good):
+    model, train, val, test = good
+    options = {"test": test, "method": "auto"} | QUICK
+    result = debias(model, train, val, **options)
+    assert (result.written, result.state) == (False, "kept")
+    assert "relies more on column:region" in result.summary(verbose=True)
+    refused = result.check.refused(result.max_cost)
+    assert str(refused).removesuffix(")") in result.headline()
+    assert refused.surely > result.max_cost
+    # The test set agrees: whoever orders it all the same is not told that it is better.
+    forced = debias(model, train, val, even_if_worse=True, **options)
+    assert forced.written
+    assert forced.change.worst_after < forced.change.worst_before
+    assert not forced.headline().startswith("Better")
+    assert "relies more on column:region" in forced.summary(verbose=True)
+
+
+def test_better_never_stands_above_a_test_set_that_fell(good):
+    """Validation samples say better, and the test set says what they cannot."""
+    model, train, val, test = good
+    result = debias(model, train, val, test=test, spurious="column:device=0", **QUICK)
+    assert result.written
+    assert result.accuracy_cost.class_gain_low > 0  # by validation samples
+    assert result.change.worst_after < result.change.worst_before
+    assert "Better" not in result.headline()
+    assert "relies more on column:region" in result.headline()
+    alone = debias(model, train, val, spurious="column:device=0", **QUICK)
+    assert alone.headline().startswith("Accepted at a cost. Validation set, worst group: ")
+
+
+def test_where_nothing_can_be_read_the_first_lines_say_so(sets):
+    model = FrozenModel.load(DIGITS)
+    embedder = OnnxEmbedder(model, device="cpu")
+    stores = [Samples(embedder.transform(X), y, embedded=True) for X, y in sets[:2]]
+    result = debias(model, *stores, method="auto", **QUICK)
+    assert "could not check any group" in "\n".join(str(result).splitlines()[:5])
+
+
+def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(few):
+    result = debias(DIGITS, *few[:2], new_head=True, **QUICK)
+    assert not result.written
+    assert "no method was ordered" in result.headline()
+    assert result.candidates[0].name == "ERM head"
+
+
+def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(sets):
+    """The median of the test set is another one than that of the training set."""
+    name = "image:top left brightness above the median"
+    result = debias(DIGITS, *sets[:2], test=sets[2][:2], spurious=name, **QUICK)
+    assert result.change.what == "worst class"
+
+
+def test_the_original_head_can_be_put_back(biased, tmp_path):
+    model, train, val, _ = biased
+    out = tmp_path / "out"
+    assert debias(model, train, val, spurious="column:region", out=out, **QUICK).written
+    undo(out, tmp_path / "back.onnx", device="cpu")
+    back, first = FrozenModel.load(tmp_path / "back.onnx"), FrozenModel.load(model)
+    assert (back.head.coef == first.head.coef).all()
+    assert (back.head.intercept == first.head.intercept).all()
+    assert back.metadata == first.metadata
+    shutil.copyfile(model, out / "debiased.onnx")
+    with pytest.raises(InputError, match="is not the model that"):
+        undo(out, tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="no repair to undo"):
+        undo(tmp_path, tmp_path / "other.onnx")
+
+
+def test_the_original_head_goes_back_into_a_graph_whose_labels_were_given_names(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 6)).astype(np.float32)
+    y = (X[:, 0] + 0.8 * rng.normal(size=400) > 0).astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        fitted = MLPClassifier((8,), max_iter=200, random_state=0).fit(X, y)
+    model = to_onnx(fitted, X[:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    first = FrozenModel.load(tmp_path / "model.onnx", classes=["low", "high"])
+    named = np.array(["low", "high"])[y]
+    sets = (X[:200], named[:200]), (X[200:], named[200:])
+    options = {"method": "class-balanced", "even_if_worse": True} | QUICK
+    assert debias(first, *sets, out=tmp_path / "out", **options).written
+    undo(tmp_path / "out", tmp_path / "back.onnx", device="cpu")
+    back = FrozenModel.load(tmp_path / "back.onnx", classes=["low", "high"])
+    assert back.head == first.head
+
+
+# -- what the page of an audit saves is what the job reads -----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def audited(digits):
+    data = digits.X_validation, digits.y_validation
+    return ntkit.audit_model(DIGITS, data, device="cpu"), data
+
+
+@pytest.fixture(scope="module")
+def saved(audited, tmp_path_factory):
+    """What the page writes where everything is answered *must not depend on this*."""
+    folder = tmp_path_factory.mktemp("audit")
+    ntkit.jobs.audit.write_audit(audited[0], folder / "audit")
+    page = (folder / "audit" / "audit.html").read_text(encoding="utf-8")
+    entries = [json.loads(html.unescape(e)) for e in re.findall(r'data-entry="([^"]*)"', page)]
+    (model,) = re.findall(r'data-model="([^"]*)"', page)
+    answers = [entry | {"answer": "spurious"} for entry in entries]
+    return {"ntkit": "answers", "version": 1, "model": model, "answers": answers}
+
+
+def written(folder, saved, **other):
+    (folder / "answers.json").write_text(json.dumps(saved | other))
+    return folder / "answers.json"
+
+
+def job(digits, data, **options):
+    train = digits.X_train[:800], digits.y_train[:800]
+    return debias(DIGITS, train, data, **options, **QUICK)
+
+
+def test_an_answer_about_a_layer_repairs_by_the_layer(digits, audited, saved, tmp_path):
+    """The very attribute, read in the pass that embeds the samples, as the audit cut it."""
+    found, data = audited
+    first = next(s.name for s in found.findings if s.name.startswith("layer:relu_3 #57"))
+    answers = [answer for answer in saved["answers"] if answer["name"] == first]
+    result = job(digits, data, answers=written(tmp_path, saved, answers=answers))
+    assert result.balanced_over.startswith(first)
+    assert "stands for" not in " ".join(result.notes)
+    original = FrozenModel.load(DIGITS)
+    Z = OnnxEmbedder(original, device="cpu").transform(digits.X_test)
+    before, after = (
+        worst_group_accuracy(digits.y_test, head.predict(Z), groups=digits.groups_test)
+        for head in (original.head, result.head)
+    )
+    assert after > before + 0.1
+    again = job(digits, data, answers=found.answers(first))  # without a page
+    assert np.array_equal(again.head.coef, result.head.coef)
+
+
+def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
+    audited, saved, tmp_path
+):
+    found, data = audited
+    layers = embedded_with_layers(FrozenModel.load(DIGITS), data[0], device="cpu").layers
+    read = read_answers(written(tmp_path, saved)).spurious
+    rules = {name: rule for answer in read for name, rule in answer.rules.items()}
+    kinds = {re.sub(r"layer:[^ ]+ (#|[a-z]+).*", r"\1", name) for name in rules}
+    assert kinds >= {"#", "cluster"}
+    for name, rule in rules.items():
+        assert np.array_equal(rule.values(layers[rule.layer]), found.values(name)), name
+
+
+def test_a_channel_is_read_by_its_name(digits, few):
+    embedding = OnnxEmbedder(FrozenModel.load(DIGITS), device="cpu").transform(digits.X_test[:99])
+    name = "layer:relu_3 #42 mean above the median"
+    result = debias(DIGITS, *few[:2], spurious=name, **QUICK)
+    assert result.balanced_over == name
+    (counted,) = [n for n in result.notes if n.startswith("layer:relu_3 #42")]
+    assert f"200 on not {name}" in counted
+    name = f"embedding #{int(np.argmax(embedding.std(axis=0)))} high"
+    assert debias(DIGITS, *few[:2], spurious=name, **QUICK).balanced_over == name
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("layer:relu_3 direction 1 high", "the samples of an audit define directions"),
+        ("layer:relu_3 cluster 2", "--answers"),
+        ("layer:relu_3 #3", "cannot be read by its name"),
+        ("layer:relu_33 #3 mean high", "Did you mean 'relu_3'"),
+        ("layer:conv_9 #3 mean high", "relu_1, relu_2, relu_3"),
+        ("layer:relu_3 #64 mean high", "has 64 channels"),
+    ],
+)
+def test_layers_that_cannot_be_read_are_refused(few, name, says, monkeypatch):
+    if "#64" not in name:  # before the work
+        prepared = "ntkit.jobs.debias._debias.prepared"
+        monkeypatch.setattr(prepared, lambda *a, **k: pytest.fail("worked"))
+    with pytest.raises(InputError, match=re.escape(says)):
+        debias(DIGITS, *few[:2], spurious=name, **QUICK)
+
+
+def test_answers_that_cannot_be_read_here_are_refused(few, audited, saved, tmp_path):
+    """About layers of another model, or of a store. A no on one contradicts nothing."""
+    with pytest.raises(InputError, match="another model"):
+        debias(DIGITS, *few[:2], answers=written(tmp_path, saved, model="0" * 64), **QUICK)
+    sets = {}
+    for name, (X, y) in zip(("train", "validation"), few[:2], strict=True):
+        sets[name] = tmp_path / name
+        EmbeddingStore.write(sets[name], OnnxEmbedder(DIGITS, device="cpu"), Samples(X, y))
+    layer = next(s.name for s in audited[0].findings if s.feature_set == "layer")
+    with pytest.raises(InputError, match="a store of embeddings does not hold the layers"):
+        debias(DIGITS, *sets.values(), answers=audited[0].answers(layer))
+
+
+def test_a_no_about_a_layer_contradicts_nothing_that_cannot_be_read(whole):
+    """Rules define directions and clusters; a no on one does not crash."""
+
+    def ask(audit, findings):
+        for i, f in enumerate(sorted(findings, key=lambda f: f.feature_set != "image")):
+            yield yes(audit, f.name) if not i else replace(yes(audit, f.name), answer="legitimate")
+
+    result = debias(DIGITS, *whole[:2], ask=ask, **QUICK)
+    assert result.balanced_over.startswith("image:")

@@ -1,0 +1,291 @@
+"""From a finding to a repaired model: attributes that are named, or answered."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ntkit
+from ntkit import FrozenModel, debias
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.jobs.audit import AttributeReader
+from ntkit.samples import read_table
+from tests.jobs.debias.reviews import (
+    predicted,
+    read_column,
+    reviews,
+    worst_group,
+    write_model,
+    write_table,
+)
+from tests.jobs.label.models import rows
+from tests.jobs.label.models import write_model as write_model_of_rows
+
+
+def job(files, sites="", **options):
+    options = {"n_random": 1, "device": "cpu"} | options
+    sets = (files / f"{name}{sites}.csv" for name in ("train", "validation"))
+    return debias(files / "model.onnx", *sets, **options)
+
+
+def command(files, sites=""):
+    sets = [word for n in ("train", "validation") for word in (f"--{n}", files / f"{n}{sites}.csv")]
+    return ["debias", files / "model.onnx", *sets, "--quiet"]
+
+
+def answers_of(path, *sides, answer="spurious"):
+    entries = [{"name": s[0][0], "answer": answer, "values": s} for s in sides]
+    path.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": entries}))
+    return path
+
+
+def test_from_predictions_to_a_repaired_model(files, tmp_path, run):
+    validation, out = files / "validation.csv", tmp_path / "out"
+    ids, texts, labels = (read_column(validation, name) for name in ("id", "text", "label"))
+    pred = predicted(files / "model.onnx", texts)
+    predictions = write_table(tmp_path / "p.csv", id=ids, label=labels, prediction=pred)
+    code, _, err = run("audit", "--predictions", predictions, validation, "-o", tmp_path / "audit")
+    assert code == 0, err
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())["findings"][0]
+    assert {found["name"], *found["opposed"]} == {"word:film", "word:movie"}
+    answers = answers_of(tmp_path / "answers.json", [[found["name"]], found["opposed"]])
+    code, printed, err = run(*command(files), "--answers", answers, "-o", out, "--verbose")
+    assert code == 0, err
+    headline, head, *_ = printed.splitlines()
+    assert "Validation set, worst group: " in headline
+    assert head.startswith("copies")  # films are swapped for movies
+    assert run("verify", files / "model.onnx", out / "debiased.onnx", validation)[0] == 0
+    assert worst_group(files / "model.onnx") < 0.5
+    assert worst_group(out / "debiased.onnx") > worst_group(files / "model.onnx") + 0.3
+
+
+def test_named_groups_are_shown_with_an_interval(by_word):
+    said, out = by_word.summary(verbose=True), by_word.path
+    assert (by_word.chosen.name, by_word.balanced_over) == ("group-balanced", "word:film")
+    assert by_word.helped
+    assert "group-balanced is over class × word:film;" in said
+    assert "named or answered chose the head" in said
+    assert max(map(len, by_word.table().splitlines())) <= 120
+    before, after = by_word.accuracy_costs[0].worst_named, by_word.accuracy_cost.worst_named
+    assert after.accuracy > before.accuracy + 0.3
+    assert after.interval[0] < after.accuracy < after.interval[1]
+    sentence = by_word.named_outcome()
+    assert all(part in sentence for part in (before.share, str(after)))
+    assert sentence in said
+    assert all("worst balanced group" in s for s in (by_word.table(), by_word.interpolation()))
+    record = json.loads((out / "result.json").read_text())
+    assert (record["balanced_over"], record["named_outcome"]) == ("word:film", sentence)
+    chosen = next(c for c in record["candidates"] if c["chosen"])
+    assert chosen["worst_named"] == pytest.approx(by_word.accuracy_costs[-1].worst_named.accuracy)
+    shares = [c["worst_named"] for c in record["candidates"] if "random" not in c["name"]]
+    assert all(0 <= share <= 1 for share in shares)
+    assert "Worst group of class × word:film" in (out / "report.html").read_text()
+    facts = FrozenModel.load(out / "debiased.onnx").metadata
+    assert facts["ntkit.attributes"] == "word:film"
+
+
+@pytest.mark.parametrize(
+    "spurious",
+    [
+        [[["word:film"], ["word:movie"]]],
+        ["word:film", "column:length>=300"],
+        "metadata:site",
+    ],
+)
+def test_ways_to_name_an_attribute(files, spurious):
+    result = job(files, spurious=spurious, metadata=files / "sites.csv")
+    assert result.helped
+    before, after = result.accuracy_costs[0], result.accuracy_cost
+    assert after.worst_named.accuracy > before.worst_named.accuracy + 0.3
+    assert any("training and validation samples" in note for note in result.notes)
+
+
+def test_metadata_that_match_half_of_the_rows(files, tmp_path):
+    """Of the others it is not known: they are on no side, and are said to be."""
+    ids, site = (read_column(files / "sites.csv", name)[::2] for name in ("id", "site"))
+    half = write_table(tmp_path / "half.csv", id=ids, site=site)
+    data = files / "model.onnx", files / "validation.csv"
+    found = ntkit.audit_model(*data, metadata=half, device="cpu")
+    assert "it names 300 of 600 samples" in " ".join(found.notes)
+    assert (found.values("metadata:site=A") < 0).sum() == 300
+    result = job(files, spurious="metadata:site", metadata=half)
+    assert result.helped
+    assert "750 on none" in " ".join(result.notes)
+
+
+@pytest.mark.parametrize("names", ["both", "the validation set twice"])
+def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
+    """Else a table of the validation set would be taken for the training set, too."""
+    ids = [np.array([f"{i}.png" for i in range(4)]), np.array(["7.png", "8.png", "8.png"])]
+    if names == "both":
+        ids[1] = np.array(["2.png", "5.png", "6.png"])
+    sets = [Samples(np.zeros((len(own), 2)), np.zeros(len(own)), ids=own) for own in ids]
+    table = {"file_name": ["1.png", "2.png", "6.png", "8.png"], "site": ["A", "B", "A", "B"]}
+    with pytest.raises(InputError, match=r"The metadata name '[28].png', and 2 samples"):
+        _ = AttributeReader(sets, table).metadata
+    with pytest.raises(InputError, match="samples have this name"):
+        AttributeReader(sets, table).feature_sets([])
+    few = {name: [values[0], values[2]] for name, values in table.items()}
+    if names == "both":  # of the name that both have it says nothing
+        site = AttributeReader(sets, few).metadata["site"].tolist()
+        assert site == [None, "A", None, None, None, None, "A"]
+
+
+def test_a_column_that_an_audit_takes_for_metadata(files, tmp_path, run):
+    """Found in the tables themselves, answered or named or passed as an array: one repair."""
+    model, validation = files / "model.onnx", files / "validation-sites.csv"
+    audit = ntkit.audit_model(model, validation, feature_sets=["metadata"], device="cpu")
+    (found,) = audit.findings
+    assert found.name in ("metadata:site=A", "metadata:site=B")
+    more = ["--spurious", "metadata:site=B", "-o", tmp_path / "a", "--verbose"]
+    code, out, err = run(*command(files, "-sites"), *more)
+    assert code == 0, err
+    assert "group-balanced is over class × metadata:site=B;" in out
+    assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3
+    parts = (read_column(files / f"{n}-sites.csv", "site") for n in ("train", "validation"))
+    site = [value for part in parts for value in part]
+    by_row = job(files, "-sites", spurious="metadata:site=B", metadata={"site": np.array(site)})
+    by_answers = job(files, "-sites", answers=audit.answers(found.name))
+    written = FrozenModel.load(tmp_path / "a" / "debiased.onnx").head
+    assert np.array_equal(written.coef[-1:], by_row.head.coef)
+    costs = by_answers.accuracy_cost, by_row.accuracy_cost
+    assert costs[0].worst_named.accuracy == costs[1].worst_named.accuracy
+
+
+def test_what_is_given_goes_before_the_tables_own_columns(files):
+    tables = [read_table(files / f"{name}-sites.csv") for name in ("train", "validation")]
+    sets = [Samples(np.zeros((len(t), 1)), np.zeros(len(t)), sources=(t.path,)) for t in tables]
+    assert AttributeReader(sets).metadata.keys() == {"text", "site"}
+    other = AttributeReader(sets, {"site": ["C"] * 1500, "age": range(1500)}).metadata
+    assert (*other["site"][:2], other.keys()) == ("C", "C", {"text", "site", "age"})
+
+
+def test_columns_of_a_table_of_numbers(tmp_path):
+    """Input columns of the model, and other columns; labels, groups, predictions are neither."""
+    model = write_model_of_rows(tmp_path / "model.onnx")
+    sets = []
+    for name, seed in (("train", 0), ("validation", 1)):
+        X, y, mark = rows(seed, 400)
+        more = {"site": np.array(["A", "B"])[mark], "group": 2 * y + mark, "prediction": mark}
+        columns = dict(zip("abcdef", X.T.tolist(), strict=True)) | {"label": y} | more
+        path = write_table(tmp_path / f"{name}.csv", **columns)
+        options = {"columns": "abcdef", "group_column": "group"}
+        sets.append(read_samples(path, keep_table=name == "validation", **options))
+    feature_sets = AttributeReader(sets).feature_sets([])
+    read = {name for each in feature_sets for block in each.blocks() for name in block.names}
+    assert {name.split(":")[1].split(">")[0].split("=")[0] for name in read} == {*"abcdef", "site"}
+    audit = ntkit.audit_model(model, sets[1], feature_sets=["column", "metadata"], device="cpu")
+    names = [name for s in audit.findings for name in (s.name, *s.same, *s.opposed)]
+    cut = next(name for name in names if name.startswith("column:b>="))
+    assert {"metadata:site=A", "metadata:site=B"} & {*names}
+    for name in (cut, "metadata:site=B"):
+        found = debias(model, *sets, spurious=name, n_random=1, device="cpu")
+        assert found.helped, name
+        before, after = found.accuracy_costs[0].worst_named, found.accuracy_cost.worst_named
+        assert after.accuracy > before.accuracy + 0.2
+    np.savez(tmp_path / "plain.npz", X=X, y=y)
+    with pytest.raises(InputError, match="'metadata:site=B' needs metadata"):
+        debias(model, *[tmp_path / "plain.npz"] * 2, spurious="metadata:site=B")
+
+
+def test_metadata_in_image_folders(tmp_path):
+    """Each set's own metadata.csv, as an audit takes it; names may be the same in both."""
+    sets = []
+    for name, values in (("train", "ABAB"), ("validation", "BBAA")):
+        for i in range(4):
+            file = tmp_path / name / f"{i % 2}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), i).save(file)
+        ids = [f"{i % 2}/{i}.png" for i in range(4)]
+        write_table(tmp_path / name / "metadata.csv", file_name=ids, site=values, group="0011")
+        steps = ImagePreprocessing(resize=(4, 4))
+        sets.append(read_samples(tmp_path / name, preprocessing=steps))
+    found = AttributeReader(sets)
+    assert found.metadata.keys() == {"site"}
+    assert found.metadata["site"].tolist() == [*"AABB", *"BABA"]
+    assert found.values("metadata:site=B").tolist() == [0, 0, 1, 1, 1, 0, 1, 0]
+    (tmp_path / "validation" / "metadata.csv").unlink()
+    with pytest.raises(InputError, match="needs metadata"):
+        AttributeReader(sets).values("metadata:site=B")
+
+
+def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
+    model, sets, out = write_model(tmp_path), [], tmp_path / "out"
+    for name, seed in (("train", 1), ("validation", 2)):
+        texts, y, film = reviews(seed, 200, 0.95)
+        site = np.where(film, "<script>alert(1)</script>|`", "B")
+        texts = [f"{t} <script>" if says else t for t, says in zip(texts, film, strict=True)]
+        sets.append(write_table(tmp_path / f"{name}.csv", text=texts, label=y, site=site))
+    spurious = ["column:site=<script>alert(1)</script>|`", "word:<script"]
+    options = {"even_if_worse": True, "n_random": 1, "device": "cpu"}
+    result = debias(model, *sets, spurious=spurious, out=out, **options)
+    assert "<script>alert" not in (out / "report.html").read_text()
+    card = (out / "README.md").read_text()
+    assert "script>alert" in card
+    assert "<script>alert" not in card.replace("\\<", "")
+    assert {line.replace("\\|", "").count("|") for line in result.table().splitlines()} == {7}
+    assert result.table() in (out / "table.md").read_text()
+    assert "\\" not in result.summary()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spurious": "word:flim"}, "did you mean 'word:film'"),
+        ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
+        ({"spurious": "column:length>=1e9"}, "No sample has the value"),
+        ({"spurious": "column:length"}, "name a threshold"),
+        ({"spurious": "length>=3"}, "did you mean 'column:length>=3'"),
+        ({"spurious": "film"}, "did you mean 'word:film'"),
+        ({"spurious": "metadata:site=A"}, "There is no column 'site'"),
+        ({"spurious": "layer:relu #3"}, "the model has no such layer"),
+        ({"spurious": [[]]}, "names of each value"),
+        ({"spurious": "column:label"}, "cannot be distinguished from the class"),
+        ({"metadata": {"site": ["A", "B"]}}, "2 rows and there are 1500 samples"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_the_work(files, options, message, monkeypatch):
+    monkeypatch.setattr("ntkit.jobs.debias._debias.prepared", lambda *a, **k: pytest.fail("worked"))
+    with pytest.raises(InputError, match=message):
+        job(files, **options)
+    with pytest.raises(InputError, match="no column 'group'"):
+        job(files, spurious="metadata:group=train-1", metadata=files / "sites.csv")
+
+
+def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(files, tmp_path):
+    """A page asks about layers as well; what raw inputs tell of the family stands for them."""
+    layer = [["layer:relu #3 mean high", "word:film"], ["layer:relu #3 mean low", "word:movie"]]
+    alone = [["layer:relu #5 mean high"]]
+    found = job(files, answers=answers_of(tmp_path / "answers.json", layer, alone))
+    named = job(files, spurious="word:film|word:movie")
+    assert found.balanced_over == named.balanced_over == "word:film against word:movie"
+    assert np.array_equal(found.head.coef, named.head.coef)
+    assert "instead of layer:relu #3 mean high" in " ".join(found.notes)
+    assert "ntkit left out layer:relu #5 mean high" in " ".join(found.notes)
+    assert "left out" not in " ".join(named.notes)
+    with pytest.raises(InputError, match="layer:relu #5"):
+        job(files, answers=answers_of(tmp_path / "alone.json", alone))
+
+
+def test_what_was_answered_as_legitimate_is_not_asked_again(files, tmp_path):
+    sides = [["word:film"], ["word:movie"]]
+    answers = answers_of(tmp_path / "answers.json", sides, answer="legitimate")
+    before, after = job(files), job(files, answers=answers)
+    assert before.open[0].name in ("word:film", "word:movie")
+    assert not after.written
+    asked = [{finding.name, *finding.same, *finding.opposed} for finding in after.open]
+    assert all({"word:film", "word:movie"}.isdisjoint(names) for names in asked)
+
+
+def test_labels_groups_and_what_a_model_says_are_no_metadata(files, tmp_path, run):
+    ids, texts, labels = (
+        [v for part in ("train", "validation") for v in read_column(files / f"{part}.csv", name)]
+        for name in ("id", "text", "label")
+    )
+    pred = predicted(files / "model.onnx", texts)
+    leaky = write_table(tmp_path / "leaky.csv", id=ids, prediction=pred, label=labels, kind=labels)
+    out = run(*command(files), "-o", tmp_path / "out", "--metadata", leaky)[1]
+    assert "word:" in out
+    assert "metadata:" not in out

@@ -16,6 +16,9 @@ from ntkit._need_ray import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 
 _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
+# Products of BLAS may set the flag for an invalid value though all values are finite, depending on
+# what the memory around them holds (OpenBLAS issue 1924); rows and heads are checked elsewhere.
+_product = np.errstate(invalid="ignore")
 
 
 def is_mapped(X: Any) -> bool:
@@ -49,6 +52,7 @@ class NumpyPasses:
                 X = X[:, kept]
         self.X, self.y_index, self.weight, self.offset = X, y_index, weight, offset
 
+    @_product
     def mean(self) -> Array:
         """Weighted mean of the rows, shape (width,)."""
         total = np.zeros(self.X.shape[1])
@@ -62,6 +66,7 @@ class NumpyPasses:
         rows = np.asarray(self.X[::step])
         return rows if self.columns is None else rows[:, self.columns], self.weight[::step]
 
+    @_product
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
         """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
         loss = _sigmoid_loss if len(W) == 1 else _softmax_loss
@@ -84,6 +89,7 @@ class NumpyPasses:
         other.weight = weight
         return other
 
+    @_product
     def means(self, weights: Array) -> Array:
         """Mean of the rows for each row of weights, shape (B, width), in one pass."""
         total = np.zeros((len(weights), self.X.shape[1]))
@@ -91,6 +97,7 @@ class NumpyPasses:
             total += weights[:, rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[:, self.columns]
 
+    @_product
     def variances(self, weights: Array, means: Array) -> Array:
         """Variance of each column for each row of weights, shape (B, width), in one pass."""
         total = np.zeros((len(weights), self.X.shape[1]))
@@ -101,6 +108,7 @@ class NumpyPasses:
             total = total[:, self.columns]
         return np.maximum(total - (means - center) ** 2, 0.0)
 
+    @_product
     def losses(
         self, weights: Array, which: Array, W: Array, b: Array
     ) -> tuple[Array, Array, Array]:

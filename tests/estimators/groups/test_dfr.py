@@ -73,8 +73,9 @@ def test_the_head_is_the_mean_of_the_retrained_ones():
 
 
 def test_C_is_the_one_of_the_best_worst_group_accuracy():
-    for seed in range(4):
-        X, y, groups = data(seed, n=400)
+    for seed in (1, 5):  # here the best mean accuracy has another C
+        X, y, groups = data(seed, n=300, share=0.5)
+        X += 3 * np.random.default_rng(seed).normal(size=X.shape)
         clf = DFRClassifier(n_retrains=1, random_state=0).fit(X, y, groups=groups)
         assert clf.worst_group_accuracy_.shape == (7,)
         chosen = clf.worst_group_accuracy_[np.isclose(clf.Cs, clf.C_)]

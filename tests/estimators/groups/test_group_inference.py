@@ -104,6 +104,17 @@ def test_where_nothing_reads_it_only_what_is_known_is_said():
     assert set(said[rest]) == {None}
 
 
+def test_the_least_accuracy_allows_for_wrong_answers():
+    X, y, a = data(clear=1.5)
+    values, _ = answered(a, 20)
+    options = QUICK | {"answer_error": 0.1}
+    agreement = GroupInference(**options, min_accuracy=0).fit(X, y, values).scores_[0]
+    limit = 2 * (agreement - 0.1) / 0.8 - 1  # on a scale from chance to all right
+    for min_accuracy, found in ((limit - 0.01, 0), (limit + 0.01, None)):
+        inference = GroupInference(**options, min_accuracy=min_accuracy).fit(X, y, values)
+        assert inference.feature_set_ == found
+
+
 def test_one_value_known_tells_nothing_of_the_others():
     X, y, _ = data(n=100)
     inference = GroupInference(**QUICK).fit(X, y, np.where(np.arange(100) < 9, 0, -1))

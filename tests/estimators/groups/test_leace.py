@@ -47,17 +47,20 @@ def test_no_linear_classifier_finds_the_concept(seed, n_concepts, shrinkage):
     assert np.allclose(probe.predict_proba(Z), shares, atol=1e-3)
 
 
-def test_it_is_the_formula_of_the_paper():
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3])
+def test_it_is_the_formula_of_the_paper(shrinkage):
     X, y, concepts = data(1, n_concepts=3)
-    clf = LEACEClassifier(shrinkage=0.0).fit(X, y, concepts=concepts)
+    clf = LEACEClassifier(shrinkage=shrinkage).fit(X, y, concepts=concepts)
     centered = X - X.mean(axis=0)
-    root = sqrtm(centered.T @ centered / len(X)).real
+    covariance = (1 - shrinkage) * centered.T @ centered / len(X)
+    covariance += shrinkage * X.var(axis=0).mean() * np.eye(6)
+    root = sqrtm(covariance).real
     whitening = np.linalg.inv(root)
     cross = centered.T @ (np.eye(3)[concepts] - np.eye(3)[concepts].mean(axis=0)) / len(X)
     image = whitening @ cross
     projection = root @ (image @ np.linalg.pinv(image)) @ whitening
     assert np.allclose(clf.eraser_, np.eye(6) - projection, atol=1e-8)
-    assert clf.shrinkage_ == 0
+    assert clf.shrinkage_ == shrinkage
 
 
 @given(st.integers(0, 10_000))

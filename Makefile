@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal
 	$(MAKE) docs
 
-# What guards exporters, hosts, hostile files, the level of statistical tests, and the benchmarks; minutes.
+# Notebooks, longer examples, exporters, hosts, hostile files, levels of statistical tests, benchmarks; minutes.
 test-more: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -m more -n logical --dist worksteal
 
@@ -30,7 +30,7 @@ test-more: $(VENV)/.installed-dev
 test-zoo: $(VENV)-zoo/.installed
 	ZOO_TABLE=docs/reference/models_table.md $(VENV)-zoo/bin/pytest -m more tests/zoo
 	$(VENV)-zoo/bin/pytest -m more tests/hosts
-	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
+	$(VENV)-zoo/bin/pytest -m "" tests/test_docs.py -k howto
 
 # The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
 test-hosts: $(VENV)-hosts/.installed
@@ -57,7 +57,7 @@ test-versions: $(VENV)/.installed
 	done; done
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -j auto -b html docs docs/_build/html
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from ntkit.datasets import make_spurious_classification, make_spurious_regression
+from ntkit.datasets import make_spurious_classification
 from ntkit.spuriousness import spuriousness_scores, suppressed_neurons
 
 CLASSES = np.array([-1, 1])
@@ -78,12 +78,27 @@ class Draw:
         return spuriousness_scores(activations, self.y, self.wrong, CLASSES)
 
 
+def regression(
+    seed: int,
+    n: int,
+    *,
+    correlation: float = 0.95,
+    eta_core: float = 0.6,
+    eta_spurious: float = 0.1,
+) -> tuple[Any, Any, Any, Any]:
+    """Features, target values and the directions beta and gamma of the regression problem."""
+    rng = np.random.RandomState(seed)
+    beta, gamma = (each / np.linalg.norm(each) for each in rng.standard_normal((2, N_CORE)))
+    core = rng.standard_normal((n, N_CORE))
+    y = core @ beta + eta_core * rng.standard_normal(n)
+    agrees = rng.uniform(size=n) < correlation
+    noise = eta_spurious * rng.standard_normal((n, N_CORE))
+    return np.hstack([core, np.outer(np.where(agrees, y, -y), gamma) + noise]), y, beta, gamma
+
+
 def draw(seed: int, n: int, n_neurons: int, *, mu: float = 1.0, **model: float) -> Draw:
     """Draw a problem and random neurons, and train the head by regression."""
-    shape = {"n_core": N_CORE, "n_spurious": N_CORE}
-    X, y, _, beta, gamma = make_spurious_regression(
-        n, **shape, **model, coef=True, random_state=seed
-    )
+    X, y, beta, gamma = regression(seed, n, **model)
     W = np.random.default_rng(seed).standard_normal((n_neurons, X.shape[1]))
     head = LinearRegression().fit(X @ W.T, y)
     X, y, agrees = make_spurious_classification(

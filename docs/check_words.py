@@ -132,9 +132,9 @@ def printed_of(output: dict[str, Any]) -> str | list[str]:
 
 def parts_of_python(text: str) -> Iterator[tuple[int, str, bool]]:
     """Docstrings, comments, and string literals of several words."""
-    tree = ast.parse(text)
+    nodes = [*ast.walk(ast.parse(text))]
     inner = set[int]()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[:1]
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
@@ -142,7 +142,7 @@ def parts_of_python(text: str) -> Iterator[tuple[int, str, bool]]:
                 yield body[0].lineno, blanked(str(body[0].value.value)), False
         if isinstance(node, ast.JoinedStr):
             inner |= {id(each) for each in ast.walk(node)} - {id(node)}
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) in inner:
             continue
         if isinstance(node, ast.JoinedStr):
@@ -155,7 +155,7 @@ def parts_of_python(text: str) -> Iterator[tuple[int, str, bool]]:
             continue
         if said.count(" ") > 1:
             yield node.lineno, blanked(said), True
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokenize.generate_tokens(io.StringIO(text).readline) if "# " in text else ():
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string, False
 

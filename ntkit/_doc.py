@@ -54,8 +54,6 @@ evaluated.groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (
     Group labels, for evaluation. If groups overlap, as in CivilComments, a table of which samples
     are in which group. An unknown group is -1, None or NaN, and such samples are left out. The
     columns of a DataFrame name the groups.
-reference_pred : array-like of shape (N,)
-    Predictions of a head that was not fitted on these samples, preferably class-balanced.
 confidence : float, default=?
     Coverage of the intervals.
 head : LinearHead or fitted linear classifier, default=?
@@ -136,10 +134,6 @@ force : bool, default=?
     Replace a folder that ntkit wrote.
 replace.force : bool, default=?
     Replace existing files.
-ids : array-like of shape (N,)
-    Unique name of each sample, such as its file.
-question : str, default=?
-    Name of the column that holds the labels.
 notes : tuple of str
     Assumptions and omissions, one sentence each.
 attribute.InputError

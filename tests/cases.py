@@ -5,9 +5,11 @@
 
 import csv
 import io
+import runpy
 import shutil
+import sys
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 
 import numpy as np
 import onnx
@@ -52,6 +54,18 @@ def refused(*arguments, says=()):
     for words in (says,) if isinstance(says, str) else says:
         assert words in error, (arguments, err)
     return error
+
+
+def printed_by(program, *arguments, folder="."):
+    """Lines that a Python program prints, run in a folder by this interpreter."""
+    shown, before = io.StringIO(), sys.argv
+    sys.argv = [str(program), *map(str, arguments)]
+    try:
+        with chdir(folder), redirect_stdout(shown):
+            runpy.run_path(str(program), run_name="__main__")
+    finally:
+        sys.argv = before
+    return shown.getvalue().splitlines()
 
 
 def write_csv(path, columns, separator=","):

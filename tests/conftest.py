@@ -1,19 +1,27 @@
 """Fixtures that several test folders share."""
 
+import csv
 import gc
+import os
+import re
 import secrets
+import sys
 import warnings
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+import sklearn
 from hypothesis import settings
+from threadpoolctl import ThreadpoolController
 
 from ntkit.datasets import load_marked_digits
 from tests import models
 from tests.cases import own, reviews, user  # noqa: F401
 
-settings.register_profile("ntkit", deadline=None)  # a busy machine does not cause an error
+# A busy machine does not cause an error.
+settings.register_profile("ntkit", deadline=None, max_examples=40)
 settings.load_profile("ntkit")
 
 
@@ -27,6 +35,42 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents and item.path.relative_to(here).parts[0] in MORE:
             item.add_marker("more")
+
+
+LIBRARIES = ThreadpoolController()
+
+
+def global_state():
+    """What a test could leave changed for the tests after it; cheap to ask."""
+    telling = re.compile("HOME|PATH|TMPDIR|PYTHONHASHSEED|.*_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if telling.fullmatch(name)}
+    backend, n_jobs = joblib.parallel.get_active_backend()
+    converters = sys.modules.get("skl2onnx._supported_operators")
+    registered = "ntkit.export" in sys.modules and dict(converters.sklearn_operator_name_map)
+    return {
+        "working folder": os.getcwd(),
+        "environment": environment,
+        "scikit-learn": sklearn.get_config(),
+        "NumPy": (np.geterr(), np.get_printoptions()),
+        "joblib": (type(backend).__name__, n_jobs),
+        "threads": [library.num_threads for library in LIBRARIES.lib_controllers],
+        "converters of skl2onnx": registered,
+        "csv": csv.field_size_limit(),
+        "collector": gc.isenabled(),
+        "switch interval": sys.getswitchinterval(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def alike_in_any_order():
+    """Start each test with the same random generator; fail one that changes what others use."""
+    np.random.seed(0)  # noqa: NPY002 - scikit-learn draws from it without a random_state
+    before = global_state()
+    yield
+    after = global_state()
+    if before["converters of skl2onnx"] is False:  # the first test that imports ntkit.export
+        after["converters of skl2onnx"] = False
+    assert after == before
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def test_commands_of_the_diagram_exist(script):
         assert {word for word in rest if word.startswith("--")} <= options, line
 
 
+@pytest.mark.more
 def test_the_diagram_of_intervals_shows_a_real_check(script):
     svg = drawn(script, "check_intervals.svg")
     shown = script.changes_drawn(svg)

@@ -16,10 +16,7 @@ FEWER = {
 }
 
 
-def test_there_are_notebooks():
-    assert NOTEBOOKS
-
-
+@pytest.mark.more
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # whatever it writes, it writes there

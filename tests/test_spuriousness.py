@@ -57,17 +57,10 @@ def test_integer_weights_are_repetitions_and_zero_is_absence(seed, statistic, st
 def test_standardised_scores_do_not_depend_on_scale_or_offset(seed, factor, offset):
     Z, y, wrong, classes = sample(seed)
     scores = spuriousness_scores(Z, y, wrong, classes, standardize=True)
+    plain = spuriousness_scores(Z, y, wrong, classes)
+    assert np.array_equal(suppressed_neurons(plain), suppressed_neurons(scores))
     moved = spuriousness_scores(factor * Z + offset, y, wrong, classes, standardize=True)
     assert np.allclose(scores, moved, atol=1e-6, equal_nan=True)
-
-
-@few
-@given(seeds)
-def test_standardising_leaves_the_mask_at_threshold_zero(seed):
-    Z, y, wrong, classes = sample(seed)
-    plain = spuriousness_scores(Z, y, wrong, classes)
-    standardised = spuriousness_scores(Z, y, wrong, classes, standardize=True)
-    assert np.array_equal(suppressed_neurons(plain), suppressed_neurons(standardised))
 
 
 def test_min_misclassified_leaves_a_class_unscored():
@@ -164,24 +157,6 @@ def test_live_neurons_vary_where_weight_is():
 def test_sfit_sums_absolute_scores_of_scored_classes():
     assert sfit(np.array([[1.0, -2.0], [np.nan, np.nan]])) == 3
     assert sfit(np.full((2, 2), np.nan)) == 0
-
-
-@pytest.mark.more
-def test_score_follows_theorem_4_2_on_the_papers_linear_model():
-    """δ ≈ -2 μ γᵀw_spu for one class, and the opposite sign for the other (signed neurons)."""
-    rng = np.random.default_rng(0)
-    n, width = 60_000, 40
-    y = rng.choice([-1.0, 1.0], n)
-    a = np.where(rng.random(n) < 0.95, 1.0, -1.0)
-    core = y + 0.6 * rng.normal(size=n)
-    spurious = a * y + 0.1 * rng.normal(size=n)
-    w_core, w_spurious = rng.normal(size=(2, width))
-    Z = core[:, None] * w_core + spurious[:, None] * w_spurious
-    # The regression optimum on this model relies on both parts about equally.
-    wrong = np.sign(0.479 * core + 0.579 * spurious) != y
-    scores = spuriousness_scores(Z, (y > 0).astype(int), wrong, np.array([0, 1]))
-    assert np.corrcoef(scores[1], -2 * w_spurious)[0, 1] > 0.9
-    assert np.corrcoef(scores[0], -2 * w_spurious)[0, 1] < -0.9
 
 
 @few

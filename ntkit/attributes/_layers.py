@@ -38,21 +38,15 @@ _CLUSTER = re.compile(r"cluster (\d+)")
 
 
 @dataclass(frozen=True, eq=False)
-class _Directions:
-    """Scores on principal components, (N, K), and the linear functions that give them."""
+class _Fitted:
+    """Principal components and clusters of a layer."""
 
-    scores: Array
+    scores: Array  # (N, K), on the components
     columns: Array  # (M,), columns that vary
-    weights: Array  # (K, M)
+    weights: Array  # (K, M), with the offsets the linear functions that give the scores
     offsets: Array  # (K,)
-
-
-@dataclass(frozen=True, eq=False)
-class _Clusters:
-    """Index of the cluster of each sample, the largest cluster is 0; centres, (c, K)."""
-
-    numbers: Array
-    centres: Array
+    numbers: Array  # (N,), index of the cluster of each sample, the largest cluster is 0
+    centres: Array  # (c, K)
 
 
 def layers(
@@ -67,27 +61,23 @@ def layers(
         )
 
     @cache
-    def seen(name: str) -> tuple[_Directions, _Clusters]:
-        with threadpool_limits(
-            1
-        ):  # if other programs are running, threads wait longer than they work
+    def fitted(name: str) -> _Fitted:
+        with threadpool_limits(1):  # next to other programs, threads only wait
             directions = _directions(matrices[name])
-            return directions, _clusters(directions.scores, random_state)
+            return _Fitted(*directions, *_clusters(directions[0], random_state))
 
     def blocks() -> Iterator[Block]:
         for name, X in matrices.items():
             channels = range(X.shape[1] // 2)
             shown = [f"#{c} {what}" for what in ("mean", "deviation") for c in channels]
             yield from high_and_low(X, [f"{kind}:{name} {column}" for column in shown])
-            directions, clusters = seen(name)
-            numbered = range(1, directions.scores.shape[1] + 1)
-            yield from high_and_low(
-                directions.scores, [f"{kind}:{name} direction {number}" for number in numbered]
-            )
-            kept = np.flatnonzero(common_enough(np.bincount(clusters.numbers), len(X)))
+            of = fitted(name)
+            numbered = range(1, of.scores.shape[1] + 1)
+            yield from high_and_low(of.scores, [f"{kind}:{name} direction {k}" for k in numbered])
+            kept = np.flatnonzero(common_enough(np.bincount(of.numbers), len(X)))
             if len(kept):
                 names = tuple(f"{kind}:{name} cluster {c + 1}" for c in kept)
-                yield Block(names, clusters.numbers[:, None] == kept)
+                yield Block(names, of.numbers[:, None] == kept)
 
     def rule(attribute: str) -> Rule | None:
         for name, X in matrices.items():
@@ -95,27 +85,27 @@ def layers(
                 rest = attribute.removeprefix(f"{kind}:{name} ")
                 if channel := _CHANNEL.fullmatch(rest):
                     return _rule_of_channel(channel, name, X, X.shape[1] // 2)
-                return _fitted_rule(name, rest, *seen(name))
+                return _fitted_rule(name, rest, fitted(name))
         return None
 
     return FeatureSet(kind, False, max(sizes, default=0), blocks, rule=rule)
 
 
-def _fitted_rule(name: str, rest: str, directions: _Directions, clusters: _Clusters) -> Rule | None:
+def _fitted_rule(name: str, rest: str, of: _Fitted) -> Rule | None:
     """Rule for a high value along a direction, or for the nearest centre."""
-    W, b = directions.weights, directions.offsets
+    W, b = of.weights, of.offsets
     if direction := _DIRECTION.fullmatch(rest):
         k = int(direction[1]) - 1
-        cut = rule_of_column(name, k, directions.scores[:, k], direction[2])
+        cut = rule_of_column(name, k, of.scores[:, k], direction[2])
         if cut is None:
             return None
         sign = cut.weights[0, 0]
-        return Rule(name, directions.columns, sign * W[[k]], sign * b[[k]] + cut.offsets)
+        return Rule(name, of.columns, sign * W[[k]], sign * b[[k]] + cut.offsets)
     if cluster := _CLUSTER.fullmatch(rest):
         # Of two centres, the nearer one has the larger 2 c·z − c·c.
-        centres, which = clusters.centres, int(cluster[1]) - 1
+        centres, which = of.centres, int(cluster[1]) - 1
         offsets = 2 * centres @ b - (centres**2).sum(axis=1)
-        return Rule(name, directions.columns, 2 * centres @ W, offsets, which)
+        return Rule(name, of.columns, 2 * centres @ W, offsets, which)
     return None
 
 
@@ -131,13 +121,13 @@ def _checked(name: str, X: ArrayLike) -> Array:
     return matrix
 
 
-def _directions(X: Array) -> _Directions:
-    """Scores on the first principal components of the standardised columns, eight at most."""
+def _directions(X: Array) -> tuple[Array, Array, Array, Array]:
+    """Scores, columns, weights and offsets of eight principal components at most."""
     mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     non_constant = deviation > 1e-6 * np.abs(mean) + 1e-12
     if not non_constant.any() or len(X) < 2:
         nothing = np.empty((len(X), 0))
-        return _Directions(nothing, np.empty(0, dtype=int), nothing[:0].T, np.empty(0))
+        return nothing, np.empty(0, dtype=int), nothing[:0].T, np.empty(0)
     mean, deviation = mean[non_constant], deviation[non_constant]
     parts = [slice(at, at + _ROWS) for at in range(0, len(X), _ROWS)]
     gram = np.zeros((len(mean), len(mean)))
@@ -151,7 +141,7 @@ def _directions(X: Array) -> _Directions:
         [(X[part][:, non_constant] - mean) / deviation @ axes for part in parts]
     )
     weights = (axes / deviation[:, None]).T
-    return _Directions(scores, np.flatnonzero(non_constant), weights, -weights @ mean)
+    return scores, np.flatnonzero(non_constant), weights, -weights @ mean
 
 
 def _first_axes(gram: Array, most: int) -> Array:
@@ -163,19 +153,19 @@ def _first_axes(gram: Array, most: int) -> Array:
     return np.asarray(axes[:, np.argsort(-values)])
 
 
-def _clusters(directions: Array, random_state: int) -> _Clusters:
-    """Clusters (k-means) of the directions."""
+def _clusters(directions: Array, random_state: int) -> tuple[Array, Array]:
+    """Cluster of each sample (k-means of the directions), and the centres."""
     n_different = len(np.unique(directions[:_FITTED_ON], axis=0))
     if not directions.shape[1] or n_different < 2:
         alone = np.zeros((1, directions.shape[1]))
-        return _Clusters(np.zeros(len(directions), dtype=np.int64), alone)
+        return np.zeros(len(directions), dtype=np.int64), alone
     rng = np.random.default_rng(random_state)
     rows = rng.permutation(len(directions))[:_FITTED_ON]
     n_clusters = min(_CLUSTERS, n_different)
     fitted = KMeans(n_clusters, n_init=3, random_state=random_state).fit(directions[rows])
     numbers = fitted.predict(directions)
     order = np.argsort(-np.bincount(numbers, minlength=n_clusters), kind="stable")
-    return _Clusters(np.argsort(order)[numbers], fitted.cluster_centers_[order])
+    return np.argsort(order)[numbers], fitted.cluster_centers_[order]
 
 
 # -- attributes of other samples, by name --------------------------------------------------------

@@ -16,14 +16,15 @@ from ntkit.changes import _texts
 from ntkit.changes._columns import OfColumns, column, column_names
 from ntkit.changes._folder import OfFolder
 from ntkit.changes._function import OfFunction
-from ntkit.changes._image_changes import (
+from ntkit.changes._images import (
     NAMES,
     PARTS,
     ImageChange,
+    OfImages,
     image_change,
+    of_images,
     part_elsewhere,
 )
-from ntkit.changes._images import OfImages, of_images
 from ntkit.exceptions import InputError
 from ntkit.samples import ReadTable, Samples
 

@@ -13,8 +13,7 @@ from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.changes._columns import column, column_names, with_columns
 from ntkit.changes._donors import donors, generator
-from ntkit.changes._image_changes import ImageChange, Pixels
-from ntkit.changes._images import OfImages, of_images
+from ntkit.changes._images import ImageChange, OfImages, Pixels, of_images
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples
 

@@ -12,44 +12,33 @@ from ntkit.cli import _options as o
 class Options:
     """All options of ``ntkit debias``."""
 
-    model: Path | None = o.argument("ONNX classifier, or its folder.", metavar="MODEL")
-    train: Path | None = o.option("Training samples, to retrain the head.", metavar="DATA")
-    validation: Path | None = o.option("Samples the network was not trained on.", metavar="DATA")
-    test: Path | None = o.option("Samples for the table of results only.", metavar="DATA")
+    model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
+    train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
+    validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
+    test: Path | None = o.option("Samples for the table of results only.", "DATA")
     out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None)
     run: Path | None = o.option(
-        "Continue the run in this folder, with its embeddings.", "--from", metavar="FOLDER"
+        "Continue the run in this folder, with its embeddings.", "FOLDER", "--from"
     )
     spurious: list[str] | None = o.option(
-        "Attribute that must not matter: word:film, column:age>=40; repeatable.",
-        metavar="NAME",
+        "Attribute that must not matter: word:film, column:age>=40; repeatable.", "NAME"
     )
     invariant: list[str] | None = o.option(
-        "Change that must not matter: image:border, markup; repeatable.", metavar="CHANGE"
+        "Change that must not matter: image:border, markup; repeatable.", "CHANGE"
     )
     answers: list[Path] | None = o.option(
-        "answers.json, or labels of single samples; repeatable.", metavar="FILE"
+        "answers.json, or labels of single samples; repeatable.", "FILE"
     )
-    method: str | None = o.option(
-        "Order a method: auto, neurontune, afr, …, or a score.", metavar="NAME"
-    )
+    method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
     max_cost: float = o.option(
-        "Largest loss: on average, or of the groups' mean.",
-        default=0.05,
-        min=0,
-        max=1,
-        metavar="SHARE",
+        "Largest loss: on average, or of the groups' mean.", "SHARE", default=0.05, min=0, max=1
     )
-    groups: Path | None = o.option(
-        "Table of known groups of some samples, to balance.", panel=o.DATA, metavar="TABLE"
-    )
+    groups: Path | None = o.of_data("Table of known groups of some samples, to balance.", "TABLE")
     metadata: o.Metadata = None
     id_column: o.IdColumn = None
     match_names: o.MatchNames = False
-    recorded: Path | None = o.option(
-        "A service's outputs (.npz); refuses embeddings that differ.",
-        panel=o.DATA,
-        metavar="OUTPUTS",
+    recorded: Path | None = o.of_data(
+        "A service's outputs (.npz); refuses embeddings that differ.", "OUTPUTS"
     )
     trust_inputs: o.TrustInputs = False
     validation_balanced: bool = o.switch(
@@ -59,9 +48,7 @@ class Options:
         "--even-if-worse", "Write the new head even if it is not better.", o.METHOD
     )
     new_head: bool = o.switch("--new-head", "Fit a new last layer for other classes.", o.METHOD)
-    deploy: Path | None = o.option(
-        "Write a folder for the service as well.", panel=o.OUTPUT, metavar="FOLDER"
-    )
+    deploy: Path | None = o.of_output("Write a folder for the service as well.", "FOLDER")
     keep_original: bool = o.switch(
         "--keep-original", "Without a new model, write the unchanged original.", o.OUTPUT
     )

@@ -38,6 +38,12 @@ _OF_ONE_RUN = frozenset(
     | {"force", "quiet", "verbose", "json"}
 )
 """Options that the next run in the folder does not take over."""
+_AS_NAMED = (
+    *("new_head", "max_cost", "validation_balanced", "spurious", "invariant", "id_column", "C"),
+    *("match_names", "recorded", "trust_inputs", "even_if_worse", "keep_original", "device"),
+    "force",
+)
+"""Options that :func:`debias` takes by their names."""
 _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says so first
 
 
@@ -97,28 +103,15 @@ def run_debias(options: Options, typed: set[str]) -> None:
                 out=out,
                 deploy=a.deploy,
                 method=ordered,
-                new_head=a.new_head,
-                max_cost=a.max_cost,
-                validation_balanced=a.validation_balanced,
-                spurious=a.spurious,
-                invariant=a.invariant,
                 answers=answers or labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
                 metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
-                id_column=a.id_column,
-                match_names=a.match_names,
-                recorded=a.recorded,
-                trust_inputs=a.trust_inputs,
-                even_if_worse=a.even_if_worse,
-                keep_original=a.keep_original,
                 resume=run,
-                C=a.C,
-                device=a.device,
                 batch_size=o.batch_size_of(a.batch_size),
                 random_state=a.seed,
-                force=a.force,
                 verbose=not a.quiet,
+                **{name: getattr(a, name) for name in _AS_NAMED},
             )
     except DeployError as error:
         result, failed = error.result, error
@@ -214,14 +207,12 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
     check = write_candidate(
         run, method, out, model=model, device=options.device, force=options.force
     )
-    if options.json:
-        o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
-    else:
-        typer.echo(
-            f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
-            f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
-            f"difference of logits {check.logit_difference:.1e}."
-        )
+    text = (
+        f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
+        f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
+        f"difference of logits {check.logit_difference:.1e}."
+    )
+    o.show_verified(out / MODEL_FILE, check, text, json=options.json)
 
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:

@@ -28,89 +28,89 @@ if TYPE_CHECKING:  # a library of these takes seconds to import, which --help ne
     from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
     from ntkit.head import LinearHead
     from ntkit.model import FrozenModel
+    from ntkit.verification import Verification
 
 
 def option(
-    help: str, *flags: str, default: Any = None, panel: str | None = None, **settings: Any
+    help: str,
+    metavar: str | None = None,
+    *flags: str,
+    default: Any = None,
+    panel: str | None = None,
+    **settings: Any,
 ) -> Any:
     """An option as the default of a parameter or field; ``default=...`` for one that is needed."""
-    made = typer.Option(*flags, help=help, rich_help_panel=panel, **settings)
+    made = typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel, **settings)
     return field(default=default, metadata={"parameter": made})
+
+
+of_data, of_images, of_texts, of_tables, of_model, of_method, of_output = (
+    partial(option, panel=panel) for panel in (DATA, IMAGES, TEXT, TABLES, MODEL, METHOD, OUTPUT)
+)
 
 
 def switch(name: str, help: str, panel: str | None = None) -> Any:
     """An option without a value, off by default."""
-    return option(help, name, default=False, panel=panel)
+    return option(help, None, name, default=False, panel=panel)
 
 
-def argument(help: str, *, default: Any = None, **settings: Any) -> Any:
-    """An argument as the default of a parameter; ``default=...`` for one that is needed."""
-    return field(default=default, metadata={"parameter": typer.Argument(help=help, **settings)})
+def argument(help: str, metavar: str, default: Any = ...) -> Any:
+    """An argument as the default of a parameter; ``default=None`` for one that is not needed."""
+    made = typer.Argument(help=help, metavar=metavar)
+    return field(default=default, metadata={"parameter": made})
 
 
 def output(help: str, *, metavar: str = "PATH", default: Any = ...) -> Any:
     """The option that names what is written."""
-    return option(help, "-o", "--out", default=default, metavar=metavar)
+    return option(help, metavar, "-o", "--out", default=default)
 
 
-def _shared(help: str, *flags: str, panel: str, metavar: str | None = None) -> Any:
+def _shared(help: str, panel: str, *flags: str, metavar: str | None = None) -> Any:
     return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel)
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX classifier, or its folder.")]
-Force = Annotated[bool, _shared("Replace existing output.", "--force", panel=OUTPUT)]
+Force = Annotated[bool, _shared("Replace existing output.", OUTPUT, "--force")]
 TrustInputs = Annotated[
-    bool,
-    _shared("Continue if the model is no better than guessing.", "--trust-inputs", panel=DATA),
+    bool, _shared("Continue if the model is no better than guessing.", DATA, "--trust-inputs")
 ]
-Json = Annotated[bool, _shared("Print JSON.", "--json", panel=OUTPUT)]
-Quiet = Annotated[bool, _shared("Hide progress bars.", "--quiet", panel=OUTPUT)]
+Json = Annotated[bool, _shared("Print JSON.", OUTPUT, "--json")]
+Quiet = Annotated[bool, _shared("Hide progress bars.", OUTPUT, "--quiet")]
 Device = Annotated[
-    str,
-    _shared("Device: auto (with fallback), cpu, cuda or tensorrt.", panel=MODEL, metavar="NAME"),
+    str, _shared("Device: auto (with fallback), cpu, cuda or tensorrt.", MODEL, metavar="NAME")
 ]
 Metadata = Annotated[
-    Path | None, _shared("Table of metadata: site, device.", panel=DATA, metavar="TABLE")
+    Path | None, _shared("Table of metadata: site, device.", DATA, metavar="TABLE")
 ]
 IdColumn = Annotated[
     str | None,
-    _shared("Column of sample names; default file_name or id.", panel=DATA, metavar="COLUMN"),
+    _shared("Column of sample names; default file_name or id.", DATA, metavar="COLUMN"),
 ]
 MatchNames = Annotated[
-    bool, _shared("Match labels by name if no content matches.", "--match-names", panel=DATA)
+    bool, _shared("Match labels by name if no content matches.", DATA, "--match-names")
 ]
 BatchSize = Annotated[
-    str | None,
-    _shared("Samples per run, or auto; default 8, GPU 64.", panel=MODEL, metavar="N"),
+    str | None, _shared("Samples per run, or auto; default 8, GPU 64.", MODEL, metavar="N")
 ]
-Seed = Annotated[int, _shared("Seed of folds, splits and masks.", panel=METHOD, metavar="N")]
+Seed = Annotated[int, _shared("Seed of folds, splits and masks.", METHOD, metavar="N")]
 InversePenalty = Annotated[
-    float | None,
-    _shared("Inverse of the L2 penalty.", "--C", panel=METHOD, metavar="NUMBER"),
+    float | None, _shared("Inverse of the L2 penalty.", METHOD, "--C", metavar="NUMBER")
 ]
-
-_of_method = partial(option, panel=METHOD)
-_of_model = partial(option, panel=MODEL)
-_of_tables = partial(option, panel=TABLES)
-_of_images = partial(option, panel=IMAGES)
-_of_texts = partial(option, panel=TEXT)
 
 
 @dataclass(frozen=True)
 class NeuronTuneOptions:
     """Parameters of NeuronTuneClassifier."""
 
-    threshold: float | None = _of_method(
-        "Suppress neurons with a higher score (λ).", metavar="NUMBER"
+    threshold: float | None = of_method("Suppress neurons with a higher score (λ).", "NUMBER")
+    standardize: bool | None = of_method("Measure scores and λ in standard deviations.")
+    max_suppressed: float | None = of_method(
+        "Largest share of non-constant neurons to suppress.", "SHARE", min=0, max=1
     )
-    standardize: bool | None = _of_method("Measure scores and λ in standard deviations.")
-    max_suppressed: float | None = _of_method(
-        "Largest share of non-constant neurons to suppress.", min=0, max=1, metavar="SHARE"
-    )
-    aggregation: str | None = _of_method("union, intersection or per_class.", metavar="NAME")
-    statistic: str | None = _of_method("median, mean or contribution.", metavar="NAME")
-    error_weight: str | None = _of_method(
-        "Weight of misclassified samples: number, balanced or auto.", metavar="WEIGHT"
+    aggregation: str | None = of_method("union, intersection or per_class.", "NAME")
+    statistic: str | None = of_method("median, mean or contribution.", "NAME")
+    error_weight: str | None = of_method(
+        "Weight of misclassified samples: number, balanced or auto.", "WEIGHT"
     )
 
     @property
@@ -126,13 +126,11 @@ class NeuronTuneOptions:
 class ModelOptions:
     """The place of a model's head, for a model in which ntkit cannot find it."""
 
-    logits: str | None = _of_model("Name of the logits tensor.", metavar="NAME")
-    embedding: str | None = _of_model("Name of the embedding tensor.", metavar="NAME")
-    pooling: str | None = _of_model(
-        "Pooling of an embedding per token: cls or mean.", metavar="NAME"
-    )
-    classes: str | None = _of_model(
-        "Class labels in logit order, or file; default: model's.", metavar="A,B,…"
+    logits: str | None = of_model("Name of the logits tensor.", "NAME")
+    embedding: str | None = of_model("Name of the embedding tensor.", "NAME")
+    pooling: str | None = of_model("Pooling of an embedding per token: cls or mean.", "NAME")
+    classes: str | None = of_model(
+        "Class labels in logit order, or file; default: model's.", "A,B,…"
     )
 
     def load(self, path: Path) -> FrozenModel:
@@ -140,14 +138,14 @@ class ModelOptions:
         from ntkit.model import FrozenModel
 
         _refuse_samples(path)
-        return FrozenModel.load(path, **self._places(), classes=self._classes())
+        return FrozenModel.load(path, **self._given())
 
     def inspected(self, path: Path) -> tuple[FrozenModel, dict[str, Any]]:
         """Read a model whether or not it has a head, and what is known of it."""
         from ntkit.model import inspected
 
         _refuse_samples(path)
-        return inspected(path, classes=self._classes(), **self._places())
+        return inspected(path, **self._given())
 
     def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""
@@ -155,14 +153,14 @@ class ModelOptions:
 
         _refuse_samples(original)
         _refuse_samples(debiased)
-        return load_pair(original, debiased, **self._places(), classes=self._classes())
+        return load_pair(original, debiased, **self._given())
 
     def load_all(self, paths: list[Path]) -> list[FrozenModel]:
         """Read one model, or a pair."""
         return [self.load(*paths)] if len(paths) == 1 else [*self.load_pair(*paths)]
 
-    def _places(self) -> dict[str, str | None]:
-        return {"logits": self.logits, "embedding": self.embedding, "pooling": self.pooling}
+    def _given(self) -> dict[str, Any]:
+        return vars(self) | {"classes": self._classes()}
 
     def _classes(self) -> Any:
         if self.classes is None:
@@ -185,14 +183,12 @@ class ModelOptions:
 class TableOptions:
     """Columns of a table by their role."""
 
-    label_column: str = _of_tables("Label column of a table.", default="label", metavar="COLUMN")
-    group_column: str = _of_tables(
-        "Group column of a table or metadata.csv.", default="group", metavar="COLUMN"
+    label_column: str = of_tables("Label column of a table.", "COLUMN", default="label")
+    group_column: str = of_tables(
+        "Group column of a table or metadata.csv.", "COLUMN", default="group"
     )
-    columns: str | None = _of_tables("Numeric columns of the input, in its order.", metavar="A,B,…")
-    delimiter: str | None = _of_tables(
-        "Separator of CSV cells, or tab; default: detected.", metavar="CHAR"
-    )
+    columns: str | None = of_tables("Numeric columns of the input, in its order.", "A,B,…")
+    delimiter: str | None = of_tables("Separator of CSV cells, or tab; default: detected.", "CHAR")
 
     @property
     def table(self) -> dict[str, Any]:
@@ -209,34 +205,26 @@ class TableOptions:
 class DataOptions(TableOptions):
     """Options on reading labelled samples and making inputs of a model."""
 
-    preprocessor: Path | None = _of_images(
+    preprocessor: Path | None = of_images(
         "preprocessor_config.json or timm's config.json; default: next to model.",
+        "FILE",
         exists=True,
-        metavar="FILE",
     )
-    resize: str | None = _of_images("Shorter side, or HEIGHT,WIDTH.", metavar="SIZE")
-    crop: str | None = _of_images("Centre crop: HEIGHT,WIDTH.", metavar="SIZE")
-    resample: str | None = _of_images(
-        "nearest, bilinear, bicubic, lanczos, box or hamming.", metavar="NAME"
+    resize: str | None = of_images("Shorter side, or HEIGHT,WIDTH.", "SIZE")
+    crop: str | None = of_images("Centre crop: HEIGHT,WIDTH.", "SIZE")
+    resample: str | None = of_images("nearest, bilinear, bicubic, lanczos, box or hamming.", "NAME")
+    scale: float | None = of_images(
+        "Factor on pixels 0…255; default 1/255, integer inputs 1.", "NUMBER"
     )
-    scale: float | None = _of_images(
-        "Factor on pixels 0…255; default 1/255, integer inputs 1.", metavar="NUMBER"
+    mean: str | None = of_images("Mean per channel: 0.485,0.456,0.406.", "R,G,B")
+    std: str | None = of_images("Standard deviation per channel: 0.229,0.224,0.225.", "R,G,B")
+    layout: str | None = of_images("NCHW or NHWC.", "NAME")
+    tokenizer: Path | None = of_texts(
+        "tokenizer.json; default: next to model.", "FILE", exists=True
     )
-    mean: str | None = _of_images("Mean per channel: 0.485,0.456,0.406.", metavar="R,G,B")
-    std: str | None = _of_images(
-        "Standard deviation per channel: 0.229,0.224,0.225.", metavar="R,G,B"
-    )
-    layout: str | None = _of_images("NCHW or NHWC.", metavar="NAME")
-    tokenizer: Path | None = _of_texts(
-        "tokenizer.json; default: next to model.", exists=True, metavar="FILE"
-    )
-    max_length: int | None = _of_texts("Cut texts after N tokens.", min=1, metavar="N")
-    text_column: str | None = _of_texts(
-        "Text column of a table; default: the only one.", metavar="COLUMN"
-    )
-    text_pair_column: str | None = _of_texts(
-        "Column of second texts, such as hypotheses.", metavar="COLUMN"
-    )
+    max_length: int | None = of_texts("Cut texts after N tokens.", "N", min=1)
+    text_column: str | None = of_texts("Text column of a table; default: the only one.", "COLUMN")
+    text_pair_column: str | None = of_texts("Column of second texts, such as hypotheses.", "COLUMN")
     skip_bad: bool = switch("--skip-bad", "Leave out images that do not decode.", IMAGES)
 
     @property
@@ -307,14 +295,10 @@ class DataOptions(TableOptions):
         """Options on images, which replace those of a file or the model."""
         from ntkit.inputs import FILTERS
 
-        given: dict[str, Any] = {
-            "scale": self.scale,
-            "layout": self.layout,
-            "resample": self.resample,
-        }
-        for name in ("resize", "crop", "mean", "std"):
-            if getattr(self, name) is not None:
-                given[name] = _numbers(getattr(self, name), f"--{name}")
+        names = ("scale", "layout", "resample", "resize", "crop", "mean", "std")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        for name in given.keys() & {"resize", "crop", "mean", "std"}:
+            given[name] = tuple(_number(part, f"--{name}") for part in given[name].split(","))
         for name in given.keys() & {"resize", "crop"}:
             sides = tuple(map(int, given[name]))
             alone = sides[0] if name == "resize" else sides * 2
@@ -323,7 +307,7 @@ class DataOptions(TableOptions):
             raise InputError(f"--layout is NCHW or NHWC, not {self.layout!r}.")
         if self.resample not in (None, *FILTERS):
             raise InputError(f"--resample is one of {', '.join(FILTERS)}, not {self.resample!r}.")
-        return {name: value for name, value in given.items() if value is not None}
+        return given
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -399,22 +383,22 @@ def command_line() -> str | None:
 
 
 def show(result: Any, *, json: bool, text: str | None = None, notes: Iterable[str] = ()) -> None:
-    """Print a result, as JSON or in words, and on stderr what was assumed."""
+    """Print a result or facts, as JSON or in words, and on stderr what was assumed."""
     tell_notes(notes)
     if json:
-        print_json(result.as_dict())
+        print_json(result if isinstance(result, dict) else result.as_dict())
     else:
         typer.echo(str(result) if text is None else text)
 
 
-def print_json(content: Any) -> None:
+def show_verified(path: Path, check: Verification, text: str, *, json: bool) -> None:
+    """Print a model that was written, and how it was verified."""
+    show({"model": str(path), **check.__dict__}, json=json, text=text)
+
+
+def print_json(content: Any, indent: int | None = 2) -> None:
     """Print JSON that every parser reads: NaN becomes null."""
-    typer.echo(as_json(content))
-
-
-def print_line(content: Any) -> None:
-    """Print JSON in one line, at once."""
-    typer.echo(as_json(content, indent=None))
+    typer.echo(as_json(content, indent))
 
 
 def tell_notes(notes: Iterable[str]) -> None:
@@ -437,10 +421,6 @@ def _refuse_samples(path: Path) -> None:
 def names(text: str | None) -> list[str] | None:
     """Names with commas between them; one that holds a comma stands in quotes."""
     return None if text is None else next(csv.reader([text], skipinitialspace=True), [])
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
-    return tuple(_number(part, option) for part in text.split(","))
 
 
 def _number(text: str, option: str) -> float:

@@ -14,47 +14,34 @@ from ntkit.exceptions import InputError
 def command(
     *,
     paths: list[Path] = o.argument(
-        "ONNX classifier and samples; with --predictions only the samples.",
-        default=...,
-        metavar="[MODEL] DATA",
+        "ONNX classifier and samples; with --predictions only the samples.", "[MODEL] DATA"
     ),
     out: Path = o.output("Output folder."),
     predictions: Path | None = o.option(
-        "Audit this table of labels and predictions, without a model.", metavar="TABLE"
+        "Audit this table of labels and predictions, without a model.", "TABLE"
     ),
-    metadata: Path | None = o.option("Table of metadata: site, device, date.", metavar="TABLE"),
+    metadata: Path | None = o.option("Table of metadata: site, device, date.", "TABLE"),
     unlabelled: Path | None = o.option(
-        "Unlabelled samples; counts each finding there as well.", metavar="DATA"
+        "Unlabelled samples; counts each finding there as well.", "DATA"
     ),
-    prediction_column: str | None = o.option(
-        "Column of predicted classes; default prediction.", panel=o.TABLES, metavar="COLUMN"
+    prediction_column: str | None = o.of_tables(
+        "Column of predicted classes; default prediction.", "COLUMN"
     ),
-    score_columns: str | None = o.option(
-        "Columns of scores instead, in sorted class order.", panel=o.TABLES, metavar="A,B,…"
+    score_columns: str | None = o.of_tables(
+        "Columns of scores instead, in sorted class order.", "A,B,…"
     ),
-    id_column: str | None = o.option(
-        "Column of sample names; default file_name or id.", panel=o.DATA, metavar="COLUMN"
-    ),
+    id_column: o.IdColumn = None,
     trust_inputs: o.TrustInputs = False,
-    feature_sets: str | None = o.option(
-        "Feature sets to test, such as word,image; default: all.",
-        metavar="A,B,…",
-        panel=o.METHOD,
+    feature_sets: str | None = o.of_method(
+        "Feature sets to test, such as word,image; default: all.", "A,B,…"
     ),
-    alpha: float = o.option(
-        "Largest chance of any false finding.",
-        default=0.05,
-        min=0,
-        max=1,
-        metavar="SHARE",
-        panel=o.METHOD,
+    alpha: float = o.of_method(
+        "Largest chance of any false finding.", "SHARE", default=0.05, min=0, max=1
     ),
     cross_fit: bool = o.switch(
         "--cross-fit", "Audit cross-fitted heads, if DATA trained the head.", o.METHOD
     ),
-    changes: int = o.option(
-        "Input changes to examine closely.", default=5, min=1, metavar="N", panel=o.METHOD
-    ),
+    changes: int = o.of_method("Input changes to examine closely.", "N", default=5, min=1),
     no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,

@@ -23,52 +23,36 @@ _COMPARED = 8  # samples, to tell whether two models have the same body
 def command(
     *,
     paths: list[Path] = o.argument(
-        "Model in use, its replacement, labelled samples; or one model.",
-        default=...,
-        metavar="[OLD] NEW DATA",
+        "Model in use, its replacement, labelled samples; or one model.", "[OLD] NEW DATA"
     ),
     max_drop: float | None = o.option(
-        "Most percentage points of accuracy to lose, anywhere.", metavar="POINTS"
+        "Most percentage points of accuracy to lose, anywhere.", "POINTS"
     ),
-    max_new_errors: float | None = o.option("Most samples that become wrong.", metavar="PERCENT"),
-    average: float | None = o.option("Least average accuracy.", metavar="PERCENT"),
-    worst_class: float | None = o.option("Least accuracy of every class.", metavar="PERCENT"),
-    worst_group: float | None = o.option("Least accuracy of every group.", metavar="PERCENT"),
-    over: str | None = o.option(
-        "Where --max-drop applies: average, class, group, slice.", metavar="A,B,…"
-    ),
-    limits: Path | None = o.option("TOML file of limits; options override it.", metavar="FILE"),
+    max_new_errors: float | None = o.option("Most samples that become wrong.", "PERCENT"),
+    average: float | None = o.option("Least average accuracy.", "PERCENT"),
+    worst_class: float | None = o.option("Least accuracy of every class.", "PERCENT"),
+    worst_group: float | None = o.option("Least accuracy of every group.", "PERCENT"),
+    over: str | None = o.option("Where --max-drop applies: average, class, group, slice.", "A,B,…"),
+    limits: Path | None = o.option("TOML file of limits; options override it.", "FILE"),
     slices: list[str] | None = o.option(
-        "Slice to hold to the limits: word:film, column:site; repeatable.",
-        "--slice",
-        metavar="SLICE",
+        "Slice to hold to the limits: word:film, column:site; repeatable.", "SLICE", "--slice"
     ),
     invariant: list[str] | None = o.option(
-        "Change that must not flip predictions: image:jpeg=75; repeatable.",
-        "--invariant",
-        metavar="CHANGE",
+        "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
     ),
-    max_flip_rate: float | None = o.option(
-        "Most predictions that such a change flips.", metavar="PERCENT"
-    ),
+    max_flip_rate: float | None = o.option("Most predictions that such a change flips.", "PERCENT"),
     answers: Path | None = o.option(
-        "answers.json of an audit; adds its shortcuts as slices.", metavar="FILE"
+        "answers.json of an audit; adds its shortcuts as slices.", "FILE"
     ),
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
-    alpha: float | None = o.option(
-        "Largest chance of a wrong pass or failure; default 0.05.",
-        metavar="SHARE",
-        panel=o.METHOD,
+    alpha: float | None = o.of_method(
+        "Largest chance of a wrong pass or failure; default 0.05.", "SHARE"
     ),
-    report: Path | None = o.option(
-        "Write an HTML report on the two models.", metavar="FILE", panel=o.OUTPUT
-    ),
-    json_file: Path | None = o.option("Write the result as JSON.", metavar="FILE", panel=o.OUTPUT),
-    junit: Path | None = o.option("Write the result as JUnit XML.", metavar="FILE", panel=o.OUTPUT),
-    markdown: Path | None = o.option(
-        "Write the result as Markdown.", metavar="FILE", panel=o.OUTPUT
-    ),
+    report: Path | None = o.of_output("Write an HTML report on the two models.", "FILE"),
+    json_file: Path | None = o.of_output("Write the result as JSON.", "FILE"),
+    junit: Path | None = o.of_output("Write the result as JUnit XML.", "FILE"),
+    markdown: Path | None = o.of_output("Write the result as Markdown.", "FILE"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",

@@ -28,7 +28,7 @@ def command(
     *,
     out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None),
     method: str | None = o.option(
-        "Order a method instead of answering, such as neurontune.", metavar="NAME"
+        "Order a method instead of answering, such as neurontune.", "NAME"
     ),
     force: o.Force = False,
     json: o.Json = False,
@@ -69,10 +69,9 @@ def command(
         out=out,
         force=force,
     )
+    o.show(result, json=json, text=result.summary())
     if json:
-        o.print_json(result.as_dict())
         return
-    typer.echo(result.summary())
     if method is not None and isinstance(result, DebiasResult):
         typer.echo(_neurons(result))
     if result.written:

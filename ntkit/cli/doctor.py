@@ -14,7 +14,7 @@ from ntkit.exceptions import NtkitError
 @o.with_options
 def command(
     *,
-    model: Path | None = o.argument("ONNX model to run as well.", metavar="MODEL"),
+    model: Path | None = o.argument("ONNX model to run as well.", "MODEL", default=None),
     json: bool = o.switch("--json", "Print JSON."),
 ) -> None:
     """Show what ONNX Runtime uses here.
@@ -28,11 +28,8 @@ def command(
     from ntkit.extraction import diagnosis
 
     facts = diagnosis(model, None if model is None else _inputs(model))
-    if json:
-        o.print_json(facts)
-    else:
-        for name, value in _lines(facts):
-            typer.echo(f"{name:<13}{value}")
+    lines = [f"{name:<13}{value}" for name, value in _lines(facts)]
+    o.show(facts, json=json, text="\n".join(lines))
     if not facts["sound"]:
         raise typer.Exit(1)
 

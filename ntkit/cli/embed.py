@@ -19,17 +19,15 @@ from ntkit.exceptions import InputError
 def command(
     *,
     model: o.Model,
-    data: Path = o.argument(
-        "Model inputs: image folder, .npz, X.npy or table.", default=..., metavar="DATA"
-    ),
+    data: Path = o.argument("Model inputs: image folder, .npz, X.npy or table.", "DATA"),
     out: Path = o.output("Output store, a folder."),
     change: str | None = o.option(
-        "Embed changed copies instead: image:border, word:please.", metavar="CHANGE"
+        "Embed changed copies instead: image:border, word:please.", "CHANGE"
     ),
-    seed: int | None = o.option("Seed of the copies; default 0.", min=0, metavar="N"),
-    shard: str | None = o.option("Embed part I of N; ntkit merge joins them.", metavar="I/N"),
-    engine: str = o.option("local, or ray for many machines.", default="local", metavar="NAME"),
-    dtype: str | None = o.option("Store float16 or float32; default: as computed.", metavar="NAME"),
+    seed: int | None = o.option("Seed of the copies; default 0.", "N", min=0),
+    shard: str | None = o.option("Embed part I of N; ntkit merge joins them.", "I/N"),
+    engine: str = o.option("local, or ray for many machines.", "NAME", default="local"),
+    dtype: str | None = o.option("Store float16 or float32; default: as computed.", "NAME"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     batch_size: o.BatchSize = None,
@@ -92,11 +90,10 @@ def command(
     (rows, neurons), where = store.X.shape, store.manifest["device"]
     already = before is not None and is_finished(before)
     if json:
-        o.print_line({
-            "event": "finished", "store": str(out), "rows": rows, "neurons": neurons,
-            "device": where, "already_complete": already, "run": store.manifest["run"],
-            "skipped": [str(path) for path in samples.skipped], "change": change,
-        })  # fmt: skip
+        facts = {"store": out, "rows": rows, "neurons": neurons, "device": where}
+        facts |= {"already_complete": already, "run": store.manifest["run"], "change": change}
+        facts["skipped"] = [str(path) for path in samples.skipped]
+        o.print_json({"event": "finished", **facts}, indent=None)
         return
     for path in samples.skipped:
         typer.echo(f"Left out, does not decode: {path}", err=True)
@@ -127,10 +124,9 @@ def _lines_of_json(every: float = 1.0) -> Callable[[int, int], None]:
         elif now - told >= every:
             told = now
             rate = (finished - first) / (now - begun)
-            o.print_line({
-                "event": "progress", "finished_rows": finished, "rows": rows,
-                "rows_per_second": round(rate, 1),
-                "seconds_left": round((rows - finished) / rate, 1),
-            })  # fmt: skip
+            left = round((rows - finished) / rate, 1)
+            facts = {"event": "progress", "finished_rows": finished, "rows": rows}
+            facts |= {"rows_per_second": round(rate, 1), "seconds_left": left}
+            o.print_json(facts, indent=None)
 
     return progress

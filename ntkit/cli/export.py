@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
@@ -20,10 +18,10 @@ if TYPE_CHECKING:
 def command(
     *,
     model: o.Model,
-    head: Path | None = o.argument("Head that ntkit fit wrote.", metavar="HEAD"),
+    head: Path | None = o.argument("Head that ntkit fit wrote.", "HEAD", default=None),
     out: Path = o.output("Output model."),
     undo: bool = o.switch("--undo", "Write back the original; MODEL is debias's output."),
-    data: Path | None = o.option("Samples to verify on; default: random inputs.", metavar="DATA"),
+    data: Path | None = o.option("Samples to verify on; default: random inputs.", "DATA"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -43,19 +41,13 @@ def command(
     from ntkit._disk import size_of
     from ntkit.jobs.debias import undo as put_back
     from ntkit.model import FrozenModel
-    from ntkit.samples import (
-        check_alike,
-        check_made_with,
-        first_rows,
-        input_paths,
-        origin_of_head,
-    )
+    from ntkit.samples import check_alike, check_made_with, first_rows, input_paths, origin_of_head
     from ntkit.verification import check_head, random_inputs, save_verified
 
     if undo:
         if head is not None:
             raise InputError(f"--undo takes the head that the run kept; leave {head} out.")
-        _tell(out, put_back(model, out, device=device, force=force), json)
+        _show(out, put_back(model, out, device=device, force=force), json)
         return
     if head is None:
         raise InputError("Name the head to write: ntkit export MODEL HEAD -o OUT.")
@@ -103,14 +95,12 @@ def command(
         device=device,
         force=force,
     )
-    _tell(out, check, json)
+    _show(out, check, json)
 
 
-def _tell(out: Path, check: Verification, json: bool) -> None:
-    if json:
-        o.print_json({"model": str(out), **check.__dict__})
-        return
-    typer.echo(
+def _show(out: Path, check: Verification, json: bool) -> None:
+    text = (
         f"{out}: verified on {check.n_samples} samples, largest relative difference of logits "
         f"{check.logit_difference:.1e}; node list {'un' if check.same_nodes else ''}changed."
     )
+    o.show_verified(out, check, text, json=json)

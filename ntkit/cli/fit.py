@@ -7,8 +7,6 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
@@ -22,17 +20,15 @@ if TYPE_CHECKING:
 def command(
     *,
     embeddings: Path = o.argument(
-        "Training set: embedding store, .npz, X.npy or table.", default=..., metavar="EMBEDDINGS"
+        "Training set: embedding store, .npz, X.npy or table.", "EMBEDDINGS"
     ),
     out: Path = o.output("Output head, an ONNX file."),
-    validation: Path | None = o.option(
-        "Validation set, in any of these forms.", metavar="EMBEDDINGS"
-    ),
+    validation: Path | None = o.option("Validation set, in any of these forms.", "EMBEDDINGS"),
     method: str = o.option(
-        "Estimator: neurontune, balanced, auto, afr, …", default="neurontune", metavar="NAME"
+        "Estimator: neurontune, balanced, auto, afr, …", "NAME", default="neurontune"
     ),
     max_cost: float | None = o.option(
-        "Largest share of accuracy that suppression may cost.", metavar="SHARE"
+        "Largest share of accuracy that suppression may cost.", "SHARE"
     ),
     neurontune: o.NeuronTuneOptions,
     C: o.InversePenalty = None,
@@ -83,17 +79,12 @@ def command(
         head.metadata_props.add(key=key, value=text)
     write_onnx(head, out, force=force)
     suppressed = getattr(clf, "suppressed_", np.zeros(train.X.shape[1], dtype=bool))
-    if json:
-        o.print_json({
-            "head": str(out),
-            "method": method,
-            "suppressed_neurons": np.flatnonzero(suppressed).tolist(),
-            "classes": clf.classes_.tolist(),
-        })  # fmt: skip
-        return
-    typer.echo(f"{out}: {_done(clf, train.y)}.")
-    if hasattr(clf, "reason_"):
-        typer.echo(clf.reason_)
+    facts = {"head": str(out), "method": method, "classes": clf.classes_}
+    facts["suppressed_neurons"] = np.flatnonzero(suppressed)
+    text = "\n".join(
+        [f"{out}: {_done(clf, train.y)}.", *filter(None, [getattr(clf, "reason_", "")])]
+    )
+    o.show(facts, json=json, text=text)
 
 
 # The words of a warning in Python, and on the command line.

@@ -11,15 +11,13 @@ from ntkit.cli import _options as o
 def command(
     *,
     model: o.Model,
-    data: Path = o.argument(
-        "Labelled samples to ask about, usually the training set.", default=..., metavar="DATA"
-    ),
+    data: Path = o.argument("Labelled samples to ask about, usually the training set.", "DATA"),
     out: Path = o.output("Folder of this question."),
-    question: str | None = o.option('Question on each sample: "Is there water?"', metavar="TEXT"),
-    values: str | None = o.option("Possible labels, two to nine; default yes,no.", metavar="A,B,…"),
-    batch: int = o.option("Number of samples to ask about next.", default=48, min=1, metavar="N"),
+    question: str | None = o.option('Question on each sample: "Is there water?"', "TEXT"),
+    values: str | None = o.option("Possible labels, two to nine; default yes,no.", "A,B,…"),
+    batch: int = o.option("Number of samples to ask about next.", "N", default=48, min=1),
     answers: list[Path] | None = o.option(
-        "Labels from elsewhere: labels.csv, answers.json; repeatable.", metavar="FILE"
+        "Labels from elsewhere: labels.csv, answers.json; repeatable.", "FILE"
     ),
     match_names: o.MatchNames = False,
     model_options: o.ModelOptions,

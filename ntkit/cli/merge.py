@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from ntkit.cli import _options as o
 
 
 @o.with_options
 def command(
     *,
-    parts: list[Path] = o.argument(
-        "All parts of one store, in any order.", default=..., metavar="PART..."
-    ),
+    parts: list[Path] = o.argument("All parts of one store, in any order.", "PART..."),
     out: Path = o.output("Output store, a folder."),
     force: o.Force = False,
     json: o.Json = False,
@@ -30,7 +26,6 @@ def command(
 
     store = EmbeddingStore.merge(parts, out, force=force)
     rows, neurons = store.X.shape
-    if json:
-        o.print_json({"store": str(out), "rows": rows, "neurons": neurons, "parts": len(parts)})
-        return
-    typer.echo(f"{out}: {rows} embeddings of {neurons} neurons, from {len(parts)} parts.")
+    facts = {"store": str(out), "rows": rows, "neurons": neurons, "parts": len(parts)}
+    text = f"{out}: {rows} embeddings of {neurons} neurons, from {len(parts)} parts."
+    o.show(facts, json=json, text=text)

@@ -13,11 +13,9 @@ from ntkit.cli import _options as o
 def command(
     *,
     model: o.Model,
-    outputs: Path = o.argument(
-        "Outputs that a service recorded (.npz).", default=..., metavar="OUTPUTS"
-    ),
+    outputs: Path = o.argument("Outputs that a service recorded (.npz).", "OUTPUTS"),
     data: Path | None = o.option(
-        "Samples, if OUTPUTS only names them: images, table, arrays.", metavar="DATA"
+        "Samples, if OUTPUTS only names them: images, table, arrays.", "DATA"
     ),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,

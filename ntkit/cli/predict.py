@@ -13,13 +13,9 @@ from ntkit.cli import _options as o
 def command(
     *,
     model: o.Model,
-    data: Path = o.argument(
-        "Samples, labelled or not: images, table, arrays or store.", default=..., metavar="DATA"
-    ),
+    data: Path = o.argument("Samples, labelled or not: images, table, arrays or store.", "DATA"),
     out: Path = o.output("Output table, .csv or .tsv."),
-    before: Path | None = o.option(
-        "Another model to compare with, such as the original.", metavar="MODEL"
-    ),
+    before: Path | None = o.option("Another model to compare with, such as the original.", "MODEL"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",

@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ntkit._text import percent
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, VerificationError
@@ -20,9 +18,11 @@ if TYPE_CHECKING:
 def command(
     *,
     model: o.Model,
-    debiased: Path | None = o.argument("The same model with another head.", metavar="DEBIASED"),
+    debiased: Path | None = o.argument(
+        "The same model with another head.", "DEBIASED", default=None
+    ),
     data: Path | None = o.argument(
-        "Model inputs: image folder, .npz, X.npy or table.", metavar="DATA"
+        "Model inputs: image folder, .npz, X.npy or table.", "DATA", default=None
     ),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -50,13 +50,8 @@ def command(
     original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original).as_recorded(second)
     check = verify(original, second, samples.X, y=samples.y, device=device)
-    if json:
-        o.print_json(
-            {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
-        )
-    else:
-        for line in _lines(check):
-            typer.echo(line)
+    facts = {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
+    o.show(facts, json=json, text="\n".join(_lines(check)))
     if not check.passed:
         raise VerificationError(f"{debiased} {'; it '.join(check.failures())} ({model}).")
 

@@ -6,9 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ntkit.datasets._marked_digits import load_marked_digits, marked_digits_model_path
-from ntkit.datasets._spurious_regression import make_spurious_classification
-from ntkit.datasets._spurious_regression import make_spurious_regression as make_spurious_regression
-from ntkit.datasets._spurious_regression import spurious_regression_coef as spurious_regression_coef
+from ntkit.datasets._spurious_classification import make_spurious_classification
 
 if TYPE_CHECKING:
     from ntkit.datasets._benchmarks import (

@@ -344,7 +344,7 @@ def load_waterbirds(
     -----
     Get it from `its makers <https://github.com/kohpangwei/group_DRO>`__ or from
     `WILDS <https://wilds.stanford.edu>`__. Papers report the average accuracy weighted by the
-    training set's groups: :func:`ntkit.metrics.weighted_average_accuracy`.
+    training set's groups.
 
     Examples
     --------

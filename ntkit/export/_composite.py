@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -175,38 +176,28 @@ def _simplified(value: Any, done: dict[int, Any]) -> Any:
     # calibrator the probabilities of a pipeline or search instead of its logits (sklearn-onnx
     # #1246). So searches are replaced by their best estimator, and pipelines of a scaled head by
     # one classifier.
-    if id(value) not in done:
-        done[id(value)] = value  # a cycle ends at the original
-        done[id(value)] = _simplified_once(value, done)
-    return done[id(value)]
-
-
-def _simplified_once(value: Any, done: dict[int, Any]) -> Any:
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):
-        return type(value)(_simplified(part, done) for part in value)
-    if isinstance(value, dict):
-        mapped = copy.copy(value)
-        for key, part in value.items():
-            mapped[key] = _simplified(part, done)
-        return mapped
-    if not _is_composite(value):
-        return value
-    if isinstance(value, FrozenEstimator):
-        return _simplified(value.estimator, done)
-    if hasattr(value, "best_estimator_"):
-        return _simplified(value.best_estimator_, done)
-    if isinstance(value, Pipeline):
-        try:
-            scaled = scaled_head(value)
-        except InputError:
-            scaled = None
-        if scaled is not None and scaled.embedder is None:
-            return ScaledHeadClassifier(scaled)
-    new = copy.copy(value)
-    for name, part in vars(value).items():
-        new.__dict__[name] = _simplified(part, done)
-    if isinstance(new, VotingClassifier):
-        new.flatten_transform = False  # of transform() only
+    if id(value) in done:
+        return done[id(value)]
+    done[id(value)] = new = value  # a cycle ends at the original
+    if type(value) in (list, tuple):
+        new = type(value)(_simplified(part, done) for part in value)
+    elif isinstance(value, dict):
+        new = copy.copy(value)
+        new.update({key: _simplified(part, done) for key, part in value.items()})
+    elif isinstance(value, FrozenEstimator) or hasattr(value, "best_estimator_"):
+        inner = value.estimator if isinstance(value, FrozenEstimator) else value.best_estimator_
+        new = _simplified(inner, done)
+    elif _is_composite(value):
+        with suppress(InputError):
+            scaled = scaled_head(value) if isinstance(value, Pipeline) else None
+            if scaled is not None and scaled.embedder is None:
+                done[id(value)] = ScaledHeadClassifier(scaled)
+                return done[id(value)]
+        new = copy.copy(value)
+        vars(new).update({name: _simplified(part, done) for name, part in vars(value).items()})
+        if isinstance(new, VotingClassifier):
+            new.flatten_transform = False  # of transform() only
+    done[id(value)] = new
     return new
 
 

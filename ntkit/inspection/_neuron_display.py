@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import check_predictions
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.exceptions import InputError
 from ntkit.inspection import _draw as draw
 
 if TYPE_CHECKING:
@@ -54,8 +52,8 @@ class NeuronDisplay(draw.Display):
     :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)` (arXiv 2505.24048, Sec.
     4), in units of the activation.
 
-    Make it with :meth:`from_estimator` or :meth:`from_predictions`; the parameters become
-    attributes.
+    Make it with :meth:`from_estimator`, or from your own predictions with :meth:`plot`; the
+    parameters become attributes.
 
     Parameters
     ----------
@@ -81,11 +79,13 @@ class NeuronDisplay(draw.Display):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from ntkit.inspection import NeuronDisplay
-    >>> display = NeuronDisplay.from_predictions(
-    ...     [0.1, 0.3, 2.0, 0.2, 1.9, 2.1], ["cat"] * 3 + ["dog"] * 3,
-    ...     ["cat", "cat", "dog", "cat", "dog", "dog"], name="3",
-    ... )
+    >>> display = NeuronDisplay(
+    ...     np.array([0.1, 0.3, 2.0, 0.2, 1.9, 2.1]),
+    ...     np.array(["cat"] * 3 + ["dog"] * 3),
+    ...     np.array(["cat", "cat", "dog", "cat", "dog", "dog"]),
+    ... ).plot()
     >>> [(part.label, round(part.score, 2)) for part in display.by_class]
     [('cat', 1.8), ('dog', -1.8)]
     """
@@ -139,42 +139,6 @@ class NeuronDisplay(draw.Display):
             head.predict(Z),
             name=f"{name} (suppressed)" if lost is not None and lost[i] else name,
         ).plot(ax, max_classes=max_classes, bins=bins)
-
-    @classmethod
-    def from_predictions(
-        cls,
-        activations: ArrayLike,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        *,
-        name: str = "",
-        ax: Axes | None = None,
-        max_classes: int = 4,
-        bins: int = 24,
-    ) -> Self:
-        """Draw a neuron from its activations and the predictions of the original head.
-
-        Parameters
-        ----------
-        activations : array-like of shape (N,)
-            Activation on each sample, such as one column of the embeddings.
-        y_true, y_pred : array-like of shape (N,)
-            True classes, and predictions, preferably of a head that was not fitted to these
-            samples.
-        {name, ax, max_classes, bins}
-
-        {drawn}
-        """
-        y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-        values = np.asarray(activations)
-        if values.shape != y_true.shape:
-            raise InputError(
-                f"activations must have shape ({len(y_true)},), one for each label of y_true; "
-                f"got {values.shape}."
-            )
-        if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
-            raise InputError("activations must be finite numbers.")
-        return cls(values, y_true, y_pred, name=name).plot(ax, max_classes=max_classes, bins=bins)
 
     @property
     def by_class(self) -> list[ClassActivations]:

@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.exceptions import InputError
 from ntkit.inspection import _draw as draw
-from ntkit.spuriousness import Aggregation, severity, suppressed_neurons
+from ntkit.spuriousness import severity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +28,8 @@ class SpuriousnessDisplay(draw.Display):
     grey background. A few classes have a colour each. For many classes, the smallest, the largest
     and the middle half of their scores are drawn.
 
-    Make it with :meth:`from_estimator` or :meth:`from_scores`; the parameters become attributes.
+    Make it with :meth:`from_estimator`, or from your own scores with :meth:`plot`; the parameters
+    become attributes.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ class SpuriousnessDisplay(draw.Display):
     >>> import numpy as np
     >>> from ntkit.inspection import SpuriousnessDisplay
     >>> scores = np.array([[0.5, -1.0, 0.2], [-0.1, -2.0, 0.3]])
-    >>> display = SpuriousnessDisplay.from_scores(scores, threshold=0.25, classes=["cat", "dog"])
+    >>> display = SpuriousnessDisplay(
+    ...     scores, suppressed=np.array([True, False, True]), classes=["cat", "dog"]
+    ... ).plot()
     >>> display.order
     array([0, 2, 1])
-    >>> display.suppressed
-    array([ True, False,  True])
     """
 
     scores: Array
@@ -121,64 +121,6 @@ class SpuriousnessDisplay(draw.Display):
             aggregation=aggregation,
             classes=clf.classes_,
             neuron_names=draw.neuron_names_of(clf),
-            unit=unit,
-        ).plot(ax, max_classes=max_classes)
-
-    @classmethod
-    def from_scores(
-        cls,
-        scores: ArrayLike,
-        *,
-        threshold: float = 0.0,
-        aggregation: Aggregation = "union",
-        suppressed: ArrayLike | None = None,
-        classes: ArrayLike | None = None,
-        neuron_names: Sequence[str] | None = None,
-        unit: str = "",
-        ax: Axes | None = None,
-        max_classes: int = 6,
-    ) -> Self:
-        """Draw scores, and the effect of a threshold on them.
-
-        Parameters
-        ----------
-        scores : array-like of shape (C, D)
-            From :func:`ntkit.spuriousness.spuriousness_scores`.
-        {threshold, aggregation}
-        suppressed : array-like of bool, shape (D,) or (C, D), optional
-            Suppressed neurons; by default the result of
-            :func:`ntkit.spuriousness.suppressed_neurons`.
-        {classes, neuron_names, unit, ax, max_classes}
-
-        {drawn}
-        """
-        scores = np.asarray(scores, dtype=float)
-        if scores.ndim != 2 or 0 in scores.shape:
-            raise InputError(
-                f"scores must have shape (C, D), a row for each class; got {scores.shape}."
-            )
-        n_classes, n_neurons = scores.shape
-        if suppressed is None:
-            mask = suppressed_neurons(scores, threshold=threshold, aggregation=aggregation)
-        else:
-            mask = np.asarray(suppressed, dtype=bool)
-        if mask.shape not in ((n_neurons,), scores.shape):
-            raise InputError(
-                f"suppressed must have shape ({n_neurons},) or {scores.shape}; got {mask.shape}."
-            )
-        for name, names, n in (
-            ("classes", classes, n_classes),
-            ("neuron_names", neuron_names, n_neurons),
-        ):
-            if names is not None and len(np.asarray(names)) != n:
-                raise InputError(f"{name} must have {n} names; got {len(np.asarray(names))}.")
-        return cls(
-            scores,
-            suppressed=mask,
-            threshold=threshold,
-            aggregation=aggregation,
-            classes=classes,
-            neuron_names=neuron_names,
             unit=unit,
         ).plot(ax, max_classes=max_classes)
 

@@ -2,7 +2,6 @@
 
 from ntkit.metrics._accuracy import (
     accuracy_by,
-    weighted_average_accuracy,
     worst_class_accuracy,
     worst_group_accuracy,
 )
@@ -32,7 +31,6 @@ from ntkit.metrics._scorers import (
     get_scorer,
     worst_group_scorer,
 )
-from ntkit.metrics._scorers import adjusted_accuracy_scorer as adjusted_accuracy_scorer
 from ntkit.metrics._scorers import named_score as named_score
 
 __all__ = [
@@ -43,7 +41,6 @@ __all__ = [
     "accuracy_by",
     "get_scorer",
     "group_report",
-    "weighted_average_accuracy",
     "worst_class_accuracy",
     "worst_group_accuracy",
     "worst_group_scorer",

@@ -318,11 +318,6 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
     return _group_scorer("worst_group_accuracy", name)
 
 
-def adjusted_accuracy_scorer(*, name: str = "sensitive") -> Scorer:
-    """Scorer of the mean group accuracy, which gets group labels by metadata routing."""
-    return _group_scorer("adjusted_accuracy", name)
-
-
 def get_scorer(scoring: str | Scorer) -> Scorer:
     """Return the scorer with this name, for ``scoring=`` of scikit-learn; larger is better.
 
@@ -361,7 +356,7 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
         "class_accuracy_gap": lambda: make_scorer(class_accuracy_gap, greater_is_better=False),
         "sfit_score": lambda: sfit_scorer,
         "worst_group_accuracy": worst_group_scorer,
-        "adjusted_accuracy": adjusted_accuracy_scorer,
+        "adjusted_accuracy": lambda: _group_scorer("adjusted_accuracy", "sensitive"),
     }
     if scoring in makers:
         return makers[scoring]()

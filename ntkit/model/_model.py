@@ -40,20 +40,20 @@ from ntkit.model._edit import (
     replace_weights,
 )
 from ntkit.model._head_search import Head, candidate_layers
-from ntkit.model._layers import Layer
+from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
     PLACES,
     after_logits,
-    body_nodes,
+    body_graph,
     body_of,
     embedding_info,
     file_facts,
     head_facts,
     in_clone,
     in_sight,
-    layers_in,
     located,
+    model_of,
     tail_of,
 )
 from ntkit.model.class_names import (
@@ -238,15 +238,12 @@ class FrozenModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         proto = self.to_proto().SerializeToString()
-        facts = {
-            "classes": self._classes,
-            "names": self._names,
-            "matched_by": self.matched_by,
-            "path": self.path,
-            "folder": self.folder,
-            "digest": self._digest,
-        }
-        return _restored, (proto, self.located_by, facts)
+        return _restored, (proto, self.located_by, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        """What is known of the model besides its graph."""
+        facts = {"names": self._names, "classes": self._classes, "matched_by": self.matched_by}
+        return facts | {"path": self.path, "folder": self.folder, "digest": self._digest}
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -313,15 +310,9 @@ class FrozenModel:
         for key in (_NEW_HEAD, LOCATED_BY):  # they describe the previous head
             model.metadata_props.pop(key, None)
         model.metadata_props.update(written)
-        return FrozenModel(
-            model,
-            new,
-            embedding,
-            self.located_by,
-            names=self._names if kept else ClassNames(),
-            classes=head.classes,
-            folder=self.folder,
-        )
+        names = self._names if kept else ClassNames()
+        facts: dict[str, Any] = {"names": names, "classes": head.classes, "folder": self.folder}
+        return FrozenModel(model, new, embedding, self.located_by, **facts)
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
@@ -357,26 +348,15 @@ class FrozenModel:
                 "The model has no head; pass --new-head (new_head=True) to give it one."
             )
         match = matched(labels, self.head.classes, named=self.has_class_names)
-        if match is None:
-            return self
-        classes, matched_by = match
-        return self._changed(classes=classes, matched_by=matched_by)
+        return self if match is None else self._changed(classes=match[0], matched_by=match[1])
 
     def _changed(
         self, parts: tuple[ir.Model, Head | None, ir.Value] | None = None, **changes: Any
     ) -> FrozenModel:
         """Copy the model with another graph or other attributes."""
-        kept = {
-            "names": self._names,
-            "classes": self._classes,
-            "matched_by": self.matched_by,
-            "path": self.path,
-            "folder": self.folder,
-            "digest": self._digest,
-            "sha256": self._sha256,
-        }
+        kept = {**self._facts(), "sha256": self._sha256, **changes}
         parts = parts or (self._model, self._head, self._source)
-        return FrozenModel(*parts, self.located_by, **{**kept, **changes})
+        return FrozenModel(*parts, self.located_by, **kept)
 
     def with_columns_of(self, other: FrozenModel) -> FrozenModel:
         """The model with the other's columns, if it names none and has the same inputs."""
@@ -507,9 +487,9 @@ class FrozenModel:
         for a float model.
         """
         classes = self.head.classes.tolist() if self.head else None
-        facts = {**file_facts(self._model, self.path), "embedding": str(self.embedding)}
         return {
-            **facts,
+            **file_facts(self._model, self.path),
+            "embedding": str(self.embedding),
             **head_facts(self._model, self._head),
             "classes": classes,
             "classes_from": self.classes_source if self.head else None,
@@ -526,7 +506,7 @@ class FrozenModel:
 
     def body_nodes(self) -> list[ir.Node]:
         """Operators that compute the embedding."""
-        return body_nodes(self._model, self._head, self._source)
+        return list(body_graph(self._model, self._head, self._source))
 
     def candidates(self) -> list[dict[str, Any]]:
         """Every layer that might be the head, and why it was chosen or not.
@@ -547,7 +527,8 @@ class FrozenModel:
     @cached_property
     def _layers(self) -> tuple[Layer, ...]:
         with sound(self.path):
-            return layers_in(self._model, self._head, self._source)
+            body = body_graph(self._model, self._head, self._source)
+            return layers_of(model_of(body, self._model).clone())
 
     def body(self, *, logits: bool = False, layers: Sequence[Layer] = ()) -> onnx.ModelProto:
         """The model up to the embedding (and the logits), as an ONNX model.
@@ -639,17 +620,10 @@ def _located_in(
 ) -> FrozenModel:
     """The model of a file, with its head."""
     with sound(path):
-        model, head, embedding, places = in_sight(model, places)
-        return FrozenModel(
-            model,
-            head,
-            embedding,
-            places,
-            classes=classes,
-            path=path,
-            folder=data_folder(model) or path.parent.resolve(),
-            digest=digest,
-        )
+        parts = in_sight(model, places)
+        folder = data_folder(parts[0]) or path.parent.resolve()
+        facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
+        return FrozenModel(*parts, **facts)
 
 
 def loaded(model: Any, **options: Any) -> FrozenModel:

@@ -28,7 +28,7 @@ from ntkit.graph import (
     value_named,
 )
 from ntkit.model._head_search import Head, find_head, head_at
-from ntkit.model._layers import Layer, add_layers, layers_of
+from ntkit.model._layers import Layer, add_layers
 from ntkit.model.affine import (
     EMBEDDING,
     EmbeddingNodes,
@@ -113,11 +113,11 @@ def body_of(
     """Copy the model up to one embedding per sample, with optional logits and layers."""
     # If the model chooses or averages positions after its head, the copy does so before it. Both
     # are linear, so the order does not matter.
-    graph = _body(model, head, embedding, logits=logits)
+    graph = body_graph(model, head, embedding, logits=logits)
     if layers:
         graph = graph if isinstance(graph, ir.Graph) else graph.clone()
         add_layers(graph, layers)
-    proto = serialised(_model_of(graph, model))
+    proto = serialised(model_of(graph, model))
     if head is not None:
         n_logits, n_neurons = head.region.weight.shape
         _typed(proto.graph.output[0], _float_type(head, head.source), 2, n_neurons)
@@ -126,25 +126,16 @@ def body_of(
     return proto
 
 
-def body_nodes(model: ir.Model, head: Head | None, embedding: ir.Value) -> list[ir.Node]:
-    """Operators of the body."""
-    return list(_body(model, head, embedding, logits=False))
-
-
 def after_logits(model: ir.Model, head: Head) -> list[str]:
     """Names of the outputs that are computed from the logits."""
-    feature_set = extract_between(model.graph, head.logits)
-    return [] if feature_set is None else [value.name or "" for value in feature_set.outputs]
+    part = extract_between(model.graph, head.logits)
+    return [] if part is None else [value.name or "" for value in part.outputs]
 
 
-def layers_in(model: ir.Model, head: Head | None, embedding: ir.Value) -> tuple[Layer, ...]:
-    """Layers of the body that can be read."""
-    return layers_of(_model_of(_body(model, head, embedding, logits=False), model).clone())
-
-
-def _body(
-    model: ir.Model, head: Head | None, embedding: ir.Value, *, logits: bool
+def body_graph(
+    model: ir.Model, head: Head | None, embedding: ir.Value, *, logits: bool = False
 ) -> ir.Graph | ir.GraphView:
+    """The graph up to one embedding per sample, and the logits."""
     outputs = [embedding] if head is None or not logits else [embedding, head.logits]
     if head is None or head.reads_rows:
         return extract_up_to(model.graph, outputs)
@@ -153,10 +144,10 @@ def _body(
 
 def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     """Copy the operators from the logits to the outputs; None if the logits are the only output."""
-    feature_set = extract_between(model.graph, head.logits)
-    if feature_set is None:
+    part = extract_between(model.graph, head.logits)
+    if part is None:
         return None
-    proto = serialised(_model_of(feature_set, model))
+    proto = serialised(model_of(part, model))
     dtype = _float_type(head, head.logits)
     batch = (Shapes(model)(head.logits) or (None,))[0]
     _typed(proto.graph.input[0], dtype, head.region.rank, len(head.region.weight), batch)
@@ -200,7 +191,8 @@ def _typed(
         tensor.shape.dim.add(dim_value=width)
 
 
-def _model_of(graph: ir.Graph | ir.GraphView, model: ir.Model) -> ir.Model:
+def model_of(graph: ir.Graph | ir.GraphView, model: ir.Model) -> ir.Model:
+    """A model with this part of another model's graph."""
     return ir.Model(
         graph,  # type: ignore[arg-type]
         ir_version=model.ir_version,

@@ -16,12 +16,7 @@ from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
-from ntkit.pages.change_cards import (
-    KEEPS_THE_CLASS,
-    ShownChange,
-    change_card,
-    change_in_words,
-)
+from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
 from ntkit.samples import Inputs
 
 _LONGEST = 60  # characters of a column in the name of an attribute
@@ -31,6 +26,11 @@ _HEIGHT = {
     "high": ("a high", "the highest quarter", "is lower"),
     "low": ("a low", "the lowest quarter", "is higher"),
     "above the median": ("an above-median", "the upper half", "is below the median"),
+}
+_CONDITIONS = {  # of a column: the title, what has it, and what lacks it
+    " missing": ("{} is missing", "a missing {}", "a known {}"),
+    ">=": ("{} is {} or more", "{} of {} or more", "{} of less than {}"),
+    "=": ("{} is {}", "the value {1} of {0}", "another value of {}"),
 }
 _CLUSTER = re.compile(r" cluster \d+$")
 _INFERRED = (
@@ -121,19 +121,13 @@ def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wor
     elif parts := re.fullmatch(r"(?s)(.+?)(>=.*|=.*| missing)", rest):
         column, condition = parts.groups()
     what = quoted(column)
-    if condition == " missing":
-        title, noun, lacking = f"{what} is missing", f"a missing {what}", f"a known {what}"
-    elif condition.startswith(">="):
-        limit = condition[2:]
-        title, noun = f"{what} is {limit} or more", f"{what} of {limit} or more"
-        lacking = f"{what} of less than {limit}"
-    elif condition.startswith("="):
-        value = quoted(condition[1:])
-        title, noun = f"{what} is {value}", f"the value {value} of {what}"
-        lacking = f"another value of {what}"
-    else:
-        return _of_a_thing(what)
-    return Wording(title, noun, f"with {noun}", f"with {lacking}")
+    for sign, forms in _CONDITIONS.items():
+        if condition.startswith(sign):
+            value = condition.removeprefix(sign)
+            value = quoted(value) if sign == "=" else value
+            title, noun, lacking = (form.format(what, value) for form in forms)
+            return Wording(title, noun, f"with {noun}", f"with {lacking}")
+    return _of_a_thing(what)
 
 
 def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
@@ -195,36 +189,23 @@ _LONGEST_NAME = 100
 _IMAGES, _OTHERS = 6, 4  # examples of a group, of images and of other samples
 
 
-def card_of(
-    finding: Finding,
-    entry: Mapping[str, Any],
-    values: Array,
-    predictions: Predictions,
-    inputs: Inputs,
-    seed: int,
-    layers: Sequence[str] = (),
-    retrained: bool = False,
+def _card(
+    page: AuditPage, of: AuditPage, finding: Finding, entry: Mapping[str, Any], values: Array
 ) -> dict[str, Any]:
     """A finding in words, with the rows of its examples; the caller adds the examples' content."""
-    # `retrained` marks predictions of the class-balanced retrained head.
-    columns = [name for table in inputs.tables for name in table]
-    words, samples = wording(finding.name, finding.feature_set, columns, layers), inputs.samples
+    inputs, predictions, retrained = page.inputs, of.predictions, of is not page
+    columns, samples = [name for table in inputs.tables for name in table], inputs.samples
+    words = wording(finding.name, finding.feature_set, columns, page.facts["layers"])
     worst = finding.worst
     two = [group for group in (worst, finding.beside(worst)) if group.count]
     most = _IMAGES if inputs.images is not None else _OTHERS
-    groups = [
-        {
-            "bar": _bar(group, words),
-            "examples": examples_of(
-                _members(group, values, predictions),
-                predictions.wrong,
-                wrong_first=group is worst,
-                most=most,
-                seed=seed,
-            ),
-        }
-        for group in two
-    ]
+    groups = []
+    for group in two:
+        members, wrong = _members(group, values, predictions), predictions.wrong
+        examples = examples_of(
+            members, wrong, wrong_first=group is worst, most=most, seed=page.seed
+        )
+        groups.append({"bar": _bar(group, words), "examples": examples})
     agreeing = words.having if finding.present else words.lacking
     model, is_right = "The model seems", "it is right"
     if retrained:
@@ -272,15 +253,8 @@ def _members(group: FindingGroup, values: Array, predictions: Predictions) -> Ar
 
 def _bar(group: FindingGroup, words: Wording) -> dict[str, Any]:
     """Accuracy of a group with its interval, in percent."""
-    low, high = (100 * limit for limit in group.interval)
-    return {
-        "label": words.having if group.having else words.lacking,
-        "accuracy": 100 * group.accuracy,
-        "shown": share_in_words(group.accuracy),
-        "low": low,
-        "high": high,
-        "count": group.count,
-    }
+    label, shown = words.having if group.having else words.lacking, share_in_words(group.accuracy)
+    return bar(label, group.accuracy, group.interval, group.count, shown)
 
 
 def _verdict(bars: Sequence[Mapping[str, Any]], label: str, samples: str, is_right: str) -> str:
@@ -448,10 +422,8 @@ def audit_html(page: AuditPage) -> str:
     _add_unlabelled(page, cards)
     for card in cards:
         if (seen := page.flipped.get(card["finding"].name)) and not card["retrained"]:
-            name, flips, n = seen
-            counts = (
-                f"{flips} of {n} predictions flip" if flips else f"none of {n} predictions flips"
-            )
+            (name, flips, n), count = seen, "{} of {} predictions flip"
+            counts = count.format(flips, n) if flips else f"none of {n} predictions flips"
             what = change_in_words(name)
             card["changed"] = f"After this change, {counts}: {what[:1].lower()}{what[1:]}."
     looks = [look for _, group in groups for look in group["looks"]]
@@ -496,20 +468,9 @@ def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:
 def _cards(page: AuditPage) -> list[dict[str, Any]]:
     """The cards of the findings; equal titles get numbers."""
     cards = [
-        card_of(
-            finding,
-            entry,
-            values,
-            each.predictions,
-            page.inputs,
-            page.seed,
-            page.facts["layers"],
-            retrained=each is not page,
-        )
+        _card(page, each, *one)
         for each in page.lists
-        for finding, entry, values in zip(
-            each.findings[:SHOWN], each.entries, each.values, strict=False
-        )
+        for one in zip(each.findings[:SHOWN], each.entries, each.values, strict=False)
     ]
     cards = [card for card in cards if len(card["entry"]) <= _LARGEST_ENTRY]
     titles, seen = Counter(card["title"] for card in cards), Counter[str]()

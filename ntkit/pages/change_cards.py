@@ -81,32 +81,31 @@ SEEN = 3
 
 def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     """A change in words, with its bars and examples; a change of images can have a question."""
-    facts = change.facts
-    bars = [
-        _bar("this change", facts["flips"], facts["flips_interval"], facts["n"]),
-        _bar(
-            _control_in_words(facts["control"]),
-            facts["control_flips"],
-            facts["control_interval"],
-            facts["n"],
-        ),
-    ]
-    flips = round(facts["flips"] * facts["n"])
-    verdict = "significantly more than under the control"
-    if not facts["is_finding"]:
-        verdict = "not significantly more than under the control"
-    pairs, entry = _pairs(change), None
-    if asks and facts["name"].startswith("image:") and len(pairs) >= SEEN:
-        name = facts["name"]
-        entry = json.dumps({"name": f"change {name}", "values": [[name]]})
+    facts, pairs = change.facts, _pairs(change)
+    name, n, flips = facts["name"], facts["n"], round(facts["flips"] * facts["n"])
+    more = "significantly" if facts["is_finding"] else "not significantly"
+    sentence = f"None of {n} predictions flips."
+    if flips:
+        sentence = f"{flips} of {n} predictions flip, {more} more than under the control."
+    asked = asks and name.startswith("image:") and len(pairs) >= SEEN
     return {
-        "name": brief(facts["name"]),
-        "entry": entry,
-        "title": change_in_words(facts["name"]),
-        "sentence": f"{flips} of {facts['n']} predictions flip, {verdict}."
-        if flips
-        else f"None of {facts['n']} predictions flips.",
-        "bars": bars,
+        "name": brief(name),
+        "entry": json.dumps({"name": f"change {name}", "values": [[name]]}) if asked else None,
+        "title": change_in_words(name),
+        "sentence": sentence,
+        "bars": [
+            bar(
+                label,
+                facts[kind],
+                facts[interval],
+                n,
+                f"{100 * facts[kind]:.0f}\N{NO-BREAK SPACE}%",
+            )
+            for label, kind, interval in (
+                ("this change", "flips", "flips_interval"),
+                (_control_in_words(facts["control"]), "control_flips", "control_interval"),
+            )
+        ],
         "is_finding": facts["is_finding"],
         "pairs": pairs,
         "p_value": f"{facts['p_value']:.1g}",
@@ -114,15 +113,11 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     }
 
 
-def _bar(label: str, share: float, bounds: Sequence[float], n: int) -> dict[str, Any]:
-    return {
-        "label": label,
-        "accuracy": 100 * share,
-        "shown": f"{100 * share:.0f}\N{NO-BREAK SPACE}%",
-        "low": 100 * bounds[0],
-        "high": 100 * bounds[1],
-        "count": n,
-    }
+def bar(label: str, share: float, bounds: Sequence[float], n: int, shown: str) -> dict[str, Any]:
+    """A share of n samples with its interval, in percent."""
+    low, high = (100 * bound for bound in bounds)
+    values = {"accuracy": 100 * share, "low": low, "high": high}
+    return {"label": label, "shown": shown, "count": n, **values}
 
 
 def _pairs(change: ShownChange) -> list[dict[str, Any]]:

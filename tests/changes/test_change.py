@@ -1,10 +1,6 @@
 """Names of changes, refusals, copies that users made, stores of copies."""
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,7 +21,6 @@ from ntkit.extraction import (
     read_samples,
 )
 from ntkit.jobs.copies import copies_to_store, embedded_copies
-from tests import models
 from tests.texts import word_pieces
 
 TEXTS = Samples(Texts(["a film", "a dog"], TextPreprocessing("tokenizer.json")), [0, 1])
@@ -181,40 +176,6 @@ def test_a_table_of_changed_texts(tmp_path):
 
 
 # -- stores --------------------------------------------------------------------------------------
-
-SCRIPT = """
-import os, signal, sys
-import numpy as np
-from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.changes import change_named
-from ntkit.extraction import EmbeddingStore, Samples
-from tests import models
-X = models.inputs(400)
-samples = Samples(X, np.arange(400) % 3, ids=np.array([f"n{i}" for i in range(400)]))
-copies, _ = change_named("column:2").copies(samples, range(0, 400, 2), seed=1)
-def progress(done, rows):
-    if done > float(sys.argv[3]): os.kill(os.getpid(), signal.SIGKILL)
-embedder = OnnxEmbedder(FrozenModel.load(sys.argv[1]), device="cpu", batch_size=4)
-EmbeddingStore.write(sys.argv[2], embedder, copies, checkpoint_rows=16, progress=progress)
-"""
-
-
-@pytest.mark.more
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_killed_embedding_of_copies_goes_on(tmp_path):
-    model = models.save(models.classifier(3), tmp_path / "m.onnx")
-
-    def written(out, kill_at):
-        command = [sys.executable, "-c", SCRIPT, model, out, str(kill_at)]
-        return subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode
-
-    assert written(tmp_path / "whole", "inf") == 0
-    assert written(tmp_path / "killed", 100) == -9
-    done = json.loads((tmp_path / "killed" / "manifest.json").read_text())["finished_rows"]
-    assert 0 < done < 200
-    assert written(tmp_path / "killed", "inf") == 0
-    assert models.contents(tmp_path / "killed") == models.contents(tmp_path / "whole")
-    assert EmbeddingStore.open(tmp_path / "whole").ids[1] == "n2"
 
 
 def test_a_store_of_copies_is_not_one_of_originals_nor_of_other_copies(tmp_path, digits):

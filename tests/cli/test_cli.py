@@ -46,6 +46,10 @@ def test_demo(tmp_path):
     answers.write_text(answers.read_text("utf-8").replace('"spurious"', '"legitimate"'), "utf-8")
     refused(*demo, "--force", says="answers.json")
     assert "legitimate" in answers.read_text("utf-8")
+
+
+@pytest.mark.more
+def test_demo_of_the_paper():
     out, _ = done("demo", "--method", "neurontune")
     assert "> yes" not in out
     assert "The paper's default (neurontune: threshold 0) suppresses 47 of " in out

@@ -1,6 +1,5 @@
 """Models that take strings as they are, such as TF-IDF pipelines, are models of texts."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -16,18 +15,18 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 
 from ntkit import FrozenModel, audit_model, check, debias, predict
-from ntkit.cli import main
 from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
 from ntkit.jobs.debias import undo, write_candidate
 from ntkit.jobs.label import label_samples
 from ntkit.jobs.verify import check_parity
 from ntkit.verification import random_inputs
+from tests.cases import done, refused, write_csv
 
 GOOD = ["Great", "lovely", "superb", "moving", "funny", "warm"]
 BAD = ["Dull", "awful", "boring", "weak", "flat", "poor"]
 FILL = ["the", "plot", "and", "music", "was", "quite", "with", "a", "role"]
-SPURIOUS = "word:film|word:movie"
+OPTIONS = {"spurious": ["word:film|word:movie"], "max_cost": 1.0, "n_random": 1, "device": "cpu"}
 
 
 def reviews(n, share, seed):
@@ -46,12 +45,11 @@ def reviews(n, share, seed):
 SETS = {"train": reviews(500, 0.93, 0), "val": reviews(500, 0.93, 1), "test": reviews(300, 0.5, 2)}
 
 
-def write_table(path, texts, y, name="text"):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = (
-            (text, label, f"s{i % 3}") for i, (text, label) in enumerate(zip(texts, y, strict=True))
-        )
-        csv.writer(file).writerows([(name, "label", "site"), *rows])
+def write_model(pipeline, path, shape=(None, 1)):
+    with warnings.catch_warnings(action="ignore"):
+        inputs = [("review", StringTensorType(list(shape)))]
+        model = to_onnx(pipeline, initial_types=inputs, options={"zipmap": False})
+    path.write_bytes(model.SerializeToString())
     return path
 
 
@@ -62,67 +60,33 @@ def fitted():
         return make_pipeline(TfidfVectorizer(lowercase=False), network).fit(*SETS["train"])
 
 
-@pytest.fixture(scope="module", params=[(None, 1), (None,)], ids=["column", "row"])
-def any_model(request, fitted, tmp_path_factory):
-    return write_model(fitted, tmp_path_factory.mktemp("any") / "reviews.onnx", request.param)
-
-
-def write_model(fitted, path, shape=(None, 1)):
-    with warnings.catch_warnings(action="ignore"):
-        inputs = [("review", StringTensorType(list(shape)))]
-        path.write_bytes(
-            to_onnx(fitted, initial_types=inputs, options={"zipmap": False}).SerializeToString()
-        )
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(fitted, tmp_path_factory):
-    """A model and tables; tests write nothing next to them."""
+    """A model of strings in a column, one of strings in a row, and tables."""
     folder = tmp_path_factory.mktemp("strings")
     write_model(fitted, folder / "reviews.onnx")
+    write_model(fitted, folder / "row.onnx", (None,))
     for name, (texts, y) in SETS.items():
-        write_table(folder / f"{name}.csv", texts, y)
+        site = [f"s{i % 3}" for i in range(len(y))]
+        write_csv(folder / f"{name}.csv", {"text": texts, "label": y, "site": site})
     return folder
-
-
-@pytest.fixture
-def ntkit(capsys):
-    """Run a command; its exit code, output and error output."""
-
-    def run(*arguments):
-        code = 0
-        try:
-            main([str(a) for a in arguments])
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-def repaired(folder, out, **options):
-    """The repair of a person's yes to the word."""
-    paths = {"train": folder / "train.csv", "validation": folder / "val.csv"}
-    options = {"spurious": [SPURIOUS], "max_cost": 1.0, "n_random": 1, "device": "cpu"} | options
-    return debias(folder / "reviews.onnx", **(paths | options), out=out)
 
 
 @pytest.fixture(scope="module")
 def repair(folder, tmp_path_factory):
-    """What a repair writes, and the folder for the service."""
+    """What the repair of a person's yes to the word writes, and the folder for the service."""
     out = tmp_path_factory.mktemp("repair")
-    result = repaired(folder, out / "run", test=folder / "test.csv", deploy=out / "service")
-    return out, result
+    paths = {part: folder / f"{part}.csv" for part in ("train", "test")}
+    paths["validation"] = folder / "val.csv"
+    where = {"out": out / "run", "deploy": out / "service"}
+    return out, debias(folder / "reviews.onnx", **paths, **OPTIONS, **where)
 
 
 # -- what the model takes -------------------------------------------------------------------------
 
 
-def test_inspect_says_that_texts_go_in_as_they_are(folder, ntkit):
-    code, out, _ = ntkit("inspect", folder / "reviews.onnx")
-    assert code == 0
+def test_inspect_says_that_texts_go_in_as_they_are(folder):
+    out, _ = done("inspect", folder / "reviews.onnx")
     assert "Texts: as they are, to the input 'review'." in out
     assert "tables with a text column and a label column" in out
 
@@ -139,14 +103,16 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_strings_in_any_form_are_texts(any_model, fitted, form):
+@pytest.mark.parametrize("name", ["reviews.onnx", "row.onnx"])
+def test_strings_in_any_form_are_texts(folder, fitted, name):
     texts, y = SETS["test"]
-    X = FORMS[form](texts)
     expected = fitted.predict(texts)
     assert (expected != y).any()
-    assert predict(any_model, X, device="cpu").labels.tolist() == expected.tolist()
-    audit = audit_model(any_model, (X, y), feature_sets=["word"], device="cpu")
+    for form, made in FORMS.items():
+        found = predict(folder / name, made(texts), device="cpu").labels
+        assert found.tolist() == expected.tolist(), form
+    data = (FORMS["DataFrame"](texts), y)
+    audit = audit_model(folder / name, data, feature_sets=["word"], changes=0, device="cpu")
     assert audit.as_dict()["accuracy"] == pytest.approx((expected == y).mean())
     assert audit.inputs.texts == texts
 
@@ -158,19 +124,18 @@ def test_tables_and_arrays_hold_what_python_gives(folder, tmp_path):
     frame = {"text": texts, "other": texts[::-1], "label": y}
     pd.DataFrame(frame).to_parquet(tmp_path / "test.parquet")
     for path in (folder / "test.csv", tmp_path / "test.npz", tmp_path / "test.parquet"):
-        samples = read_samples(path, inputs=inputs)
-        assert isinstance(samples.X, Texts)
-        assert samples.X.texts == texts
-        batch = samples.X[2:5]
-        assert batch["review"].tolist() == [[text] for text in texts[2:5]]
+        X = read_samples(path, inputs=inputs).X
+        assert isinstance(X, Texts)
+        assert X.texts == texts
+        assert X[2:5]["review"].tolist() == [[text] for text in texts[2:5]]
 
 
 def test_the_column_of_texts(folder, tmp_path):
     inputs = FrozenModel.load(folder / "reviews.onnx").inputs
 
     def read(columns, **options):
-        pd.DataFrame({**columns, "label": ["bad", "good"]}).to_csv(tmp_path / "t.csv", index=False)
-        return read_samples(tmp_path / "t.csv", inputs=inputs, **options).X.texts
+        path = write_csv(tmp_path / "t.csv", {**columns, "label": ["bad", "good"]})
+        return read_samples(path, inputs=inputs, **options).X.texts
 
     some, others = ["so good", "7"], ["c d", "e f"]
     assert read({"text": others, "Review": some}) == some  # the name of the input comes first
@@ -183,29 +148,23 @@ def test_the_column_of_texts(folder, tmp_path):
         read({"title": others, "text": some}, text_pair_column="title")
 
 
-def test_what_says_nothing_of_strings_is_refused(folder, ntkit, tmp_path):
-    data = folder / "test.csv"
+def test_what_says_nothing_of_strings_is_refused(folder, tmp_path):
+    model, says = folder / "reviews.onnx", "leave out --tokenizer and --max-length"
     for option in (("--max-length", "8"), ("--tokenizer", tmp_path)):
-        code, _, err = ntkit(
-            "predict", folder / "reviews.onnx", data, "-o", tmp_path / "p.csv", *option
-        )
-        assert code == 2
-        assert "reads texts directly; leave out --tokenizer and --max-length" in err
+        refused("predict", model, folder / "test.csv", "-o", tmp_path / "p.csv", *option, says=says)
     with pytest.raises(InputError, match="half a character"):
-        predict(folder / "reviews.onnx", ["a \ud83d film"], device="cpu")
+        predict(model, ["a \ud83d film"], device="cpu")
     with pytest.raises(InputError, match="Sample 1 is None, not a text"):
-        predict(folder / "reviews.onnx", ["a film", None], device="cpu")
+        predict(model, ["a film", None], device="cpu")
 
 
 def test_a_locale_that_is_not_installed_is_named(fitted, tmp_path, capfd):
     vectoriser = TfidfVectorizer().fit(SETS["train"][0])
+    pipeline, locale = make_pipeline(vectoriser, fitted[-1]), {"locale": "xx_XX.UTF-8"}
     with warnings.catch_warnings(action="ignore"):
-        converted = to_onnx(
-            make_pipeline(vectoriser, fitted[-1]),
-            initial_types=[("review", StringTensorType([None, 1]))],
-            options={id(vectoriser): {"locale": "xx_XX.UTF-8"}},
-        )
-    (tmp_path / "m.onnx").write_bytes(converted.SerializeToString())
+        inputs = [("review", StringTensorType([None, 1]))]
+        model = to_onnx(pipeline, initial_types=inputs, options={id(vectoriser): locale})
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=r"install the locale .* option locale='C'"):
         predict(tmp_path / "m.onnx", ["a film"], device="cpu")
     capfd.readouterr()  # ONNX Runtime prints as well
@@ -214,10 +173,9 @@ def test_a_locale_that_is_not_installed_is_named(fitted, tmp_path, capfd):
 # -- look, ask, repair ----------------------------------------------------------------------------
 
 
-def test_an_audit_shows_words_and_texts(folder, ntkit, tmp_path):
+def test_an_audit_shows_words_and_texts(folder, tmp_path):
     command = ["audit", folder / "reviews.onnx", folder / "val.csv", "-o", tmp_path / "out"]
-    code, out, err = ntkit(*command, "--device", "cpu", "--quiet")
-    assert code == 0
+    out, err = done(*command, "--device", "cpu", "--quiet")
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert err == f"Note: {found['notes'][0]}\n"
     assert "ntkit tried 2 changes" in err  # film for movie, and left out
@@ -226,20 +184,19 @@ def test_an_audit_shows_words_and_texts(folder, ntkit, tmp_path):
     assert "attributes (p ≤ 0.05" in out
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "of 500 texts" in page
-    shown = [text for text in SETS["val"][0] if text.replace("film", "<mark>film</mark>") in page]
-    assert shown
+    assert [text for text in SETS["val"][0] if text.replace("film", "<mark>film</mark>") in page]
 
 
 def test_the_repaired_model_and_its_program(repair, folder):
     out, result = repair
     assert result.state == "written"
     texts, _ = SETS["test"]
-    done = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-W", "error", out / "service" / "predict.py", *texts[:9], ""],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     told = predict(out / "service", [*texts[:9], ""], device="cpu").labels.tolist()
-    assert done.stdout.splitlines() == told
+    assert ended.stdout.splitlines() == told
     card = (out / "service" / "README.md").read_text()
     assert "texts: input 'review' takes one text per sample, without preprocessing" in card
     assert "pipeline_tag: text-classification" in card
@@ -247,50 +204,30 @@ def test_the_repaired_model_and_its_program(repair, folder):
         folder / "reviews.onnx", out / "run" / "debiased.onnx", folder / "test.csv",
         slices=["word:film"], device="cpu",
     )  # fmt: skip
-    assert [row.n for row in outcome.rows if row.name == "word:film"] == [
-        sum("film" in text for text in texts)
-    ]
+    n_film = sum("film" in text for text in texts)
+    assert [row.n for row in outcome.rows if row.name == "word:film"] == [n_film]
 
 
-def test_a_program_for_strings_in_a_row_and_for_arrays(fitted, tmp_path):
-    write_model(fitted, tmp_path / "reviews.onnx", (None,))
-    result = debias(
-        tmp_path / "reviews.onnx", train=SETS["train"], validation=SETS["val"], spurious=[SPURIOUS],
-        max_cost=1.0, n_random=1, device="cpu", out=tmp_path / "run", deploy=tmp_path / "service",
-    )  # fmt: skip
-    assert result.state == "written"
-    assert "np.array([text], dtype=object)" in (tmp_path / "service" / "predict.py").read_text()
-
-
-def test_stores_undo_and_other_rows_are_verified_on_words_of_the_model(
-    repair, folder, ntkit, tmp_path
-):
+def test_strings_in_a_row_stores_undo_and_other_rows(repair, folder, tmp_path):
+    """All are verified on words of the model, and each deployed program takes texts."""
     model = folder / "reviews.onnx"
     texts = random_inputs(FrozenModel.load(model))["review"][:, 0]
-    assert {word for text in texts for word in text.split()} <= {
-        *GOOD,
-        *BAD,
-        *FILL,
-        "film",
-        "movie",
-    }
-    undone = undo(repair[0] / "run", tmp_path / "undone.onnx", device="cpu")
-    assert undone.passed
-    assert write_candidate(
-        repair[0] / "run", "class-balanced", tmp_path / "other", device="cpu"
-    ).passed
-    for name in ("train", "val"):
-        code, _, err = ntkit(
-            "embed", model, folder / f"{name}.csv", "-o", tmp_path / name, "--device", "cpu"
-        )
-        assert code == 0, err
-    result = debias(
-        model, train=tmp_path / "train", validation=tmp_path / "val", method="class-balanced",
-        even_if_worse=True, n_random=1, device="cpu", out=tmp_path / "run",
-        deploy=tmp_path / "service",
-    )  # fmt: skip
-    assert result.state == "written"
-    assert "for text in sys.argv[1:]" in (tmp_path / "service" / "predict.py").read_text()
+    words = {word for text in texts for word in text.split()}
+    assert words <= {*GOOD, *BAD, *FILL, "film", "movie"}
+    run = repair[0] / "run"
+    assert undo(run, tmp_path / "undone.onnx", device="cpu").passed
+    assert write_candidate(run, "class-balanced", tmp_path / "other", device="cpu").passed
+    for part in ("train", "val"):
+        done("embed", model, folder / f"{part}.csv", "-o", tmp_path / part, "--device", "cpu")
+    stores = {"train": tmp_path / "train", "validation": tmp_path / "val"}
+    arrays = {"train": SETS["train"], "validation": SETS["val"]}
+    ordered = {"method": "class-balanced", "even_if_worse": True, "n_random": 1, "device": "cpu"}
+    for name, sets, shape in (("reviews.onnx", stores, "[[text]]"), ("row.onnx", arrays, "[text]")):
+        where = {"out": tmp_path / name / "run", "deploy": tmp_path / name / "service"}
+        (tmp_path / name).mkdir()
+        assert debias(folder / name, **sets, **ordered, **where).state == "written"
+        program = (where["deploy"] / "predict.py").read_text()
+        assert f"np.array({shape}, dtype=object)" in program
 
 
 def test_labels_are_matched_by_the_texts_however_they_are_given(folder, tmp_path):
@@ -309,29 +246,23 @@ def test_labels_are_matched_by_the_texts_however_they_are_given(folder, tmp_path
 # -- what a service computes ----------------------------------------------------------------------
 
 
-def recorded(fitted, seen, **given):
-    return {"probabilities": fitted.predict_proba(seen), **given}
-
-
 @pytest.mark.parametrize("name", ["texts", "X", "review"])
 def test_recorded_strings_are_texts(folder, fitted, name):
     texts = SETS["test"][0][:60]
-    model = folder / "reviews.onnx"
-    given = np.array(texts) if name == "texts" else np.array(texts)[:, None]
-    assert check_parity(model, recorded(fitted, texts, **{name: given}), device="cpu").matched
-    lower = recorded(fitted, [text.lower() for text in texts], **{name: given})
-    assert check_parity(model, lower, device="cpu").cause == ("lower-casing",)
+    given = {name: np.array(texts) if name == "texts" else np.array(texts)[:, None]}
+    for seen, cause in ((texts, None), ([text.lower() for text in texts], ("lower-casing",))):
+        recorded = {"probabilities": fitted.predict_proba(seen), **given}
+        found = check_parity(folder / "reviews.onnx", recorded, device="cpu")
+        assert found.matched if cause is None else found.cause == cause
 
 
-def test_recorded_rows_of_a_table(folder, fitted, ntkit, tmp_path):
-    texts = SETS["test"][0]
+def test_recorded_rows_of_a_table(folder, fitted, tmp_path):
     rows = np.arange(20, 60)
-    np.savez(tmp_path / "r.npz", **recorded(fitted, [texts[i] for i in rows], rows=rows))
-    code, out, _ = ntkit(
-        "parity", folder / "reviews.onnx", tmp_path / "r.npz",
-        "--data", folder / "test.csv", "--device", "cpu",
-    )  # fmt: skip
-    assert (code, "agree on all 40 samples" in out) == (0, True)
+    seen = [SETS["test"][0][i] for i in rows]
+    np.savez(tmp_path / "r.npz", probabilities=fitted.predict_proba(seen), rows=rows)
+    data = ("--data", folder / "test.csv", "--device", "cpu")
+    out, _ = done("parity", folder / "reviews.onnx", tmp_path / "r.npz", *data)
+    assert "agree on all 40 samples" in out
 
 
 def test_texts_without_a_tokenizer_come_sorted_and_go_back_in_order():

@@ -1,6 +1,7 @@
 """Searches give the same results on joblib's Ray and Dask back ends as in one process."""
 
 import gc
+import os
 import warnings
 
 import joblib
@@ -26,7 +27,10 @@ def on_ray(ray):
 def on_dask():
     """Two worker processes of Dask on this machine."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    before = dict(os.environ)
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
+        os.environ.clear()  # it leaves its workers' PYTHONHASHSEED and more to later processes
+        os.environ.update(before)
         yield {"backend": "dask"}
     with warnings.catch_warnings(action="ignore"):  # sockets that it leaves to the collector
         gc.collect()

@@ -232,15 +232,18 @@ def _rename_output(rng, graph):
         node.output[rng.randrange(len(node.output))] = rng.choice([*_names(graph), "", "new"])
 
 
-def _rename_tensor(rng, graph):
-    if graph.initializer:
-        rng.choice(graph.initializer).name = rng.choice([*_names(graph), "", "new"])
-
-
-def _rename_end(rng, graph):
-    ends = [*graph.input, *graph.output]
+def _rename(rng, graph):
+    ends = [*graph.initializer, *graph.input, *graph.output]
     if ends:
-        rng.choice(ends).name = rng.choice([*_names(graph), ""])
+        rng.choice(ends).name = rng.choice([*_names(graph), "", "new"])
+
+
+def _drop(rng, graph):
+    """Drop a node, an input, an output, a tensor or an attribute."""
+    attributes = [node.attribute for node in graph.node]
+    kinds = [graph.input, graph.output, graph.node, graph.initializer, rng.choice(attributes)]
+    listed = rng.choice([one for one in kinds if one])
+    del listed[rng.randrange(len(listed))]
 
 
 def _add_output(rng, graph):
@@ -260,22 +263,12 @@ def _add_input(rng, graph):
     graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
 
-def _drop_end(rng, graph):
-    ends = rng.choice([graph.input, graph.output])
-    if ends:
-        del ends[rng.randrange(len(ends))]
-
-
 def _change_op(rng, graph):
     rng.choice(graph.node).op_type = rng.choice(_OPS)
 
 
 def _change_domain(rng, graph):
     rng.choice(graph.node).domain = rng.choice(["", "ai.onnx", "ai.onnx.ml", "com.microsoft", "x"])
-
-
-def _drop_node(rng, graph):
-    del graph.node[rng.randrange(len(graph.node))]
 
 
 def _bypass_node(rng, graph):
@@ -394,24 +387,15 @@ def _change_attribute(rng, graph):
         _change_one_tensor(rng, attribute.t)
 
 
-def _change_attribute_kind(rng, graph):
-    given = [a for node in graph.node for a in node.attribute]
-    if given:
-        attribute = rng.choice(given)
-        name, new = attribute.name, _some_attribute(rng)
-        attribute.CopyFrom(new)
-        attribute.name = name
-
-
-def _add_attribute(rng, graph):
-    rng.choice(graph.node).attribute.append(_some_attribute(rng))
-
-
-def _drop_attribute(rng, graph):
-    nodes = [node for node in graph.node if node.attribute]
-    if nodes:
-        node = rng.choice(nodes)
-        del node.attribute[rng.randrange(len(node.attribute))]
+def _other_attribute(rng, graph):
+    """One attribute more, or another value of any kind."""
+    node, new = rng.choice(graph.node), _some_attribute(rng)
+    if node.attribute and rng.random() < 0.6:
+        old = rng.choice(node.attribute)
+        new.name = old.name
+        old.CopyFrom(new)
+    else:
+        node.attribute.append(new)
 
 
 def _change_axis(rng, graph):
@@ -526,11 +510,6 @@ def _change_end(rng, graph):
         kind.ClearField("shape")
 
 
-def _drop_tensor(rng, graph):
-    if graph.initializer:
-        del graph.initializer[rng.randrange(len(graph.initializer))]
-
-
 def _share_tensor(rng, graph):
     """Let something else read a tensor of the head."""
     names = [t.name for t in graph.initializer]
@@ -542,17 +521,12 @@ def _share_tensor(rng, graph):
 
 
 _OF_GRAPHS = [
-    *(_swap_inputs, _rewire_input, _rename_output, _rename_tensor, _rename_end, _add_output),
-    *(_add_input, _drop_end, _change_op, _change_domain, _drop_node, _bypass_node, _repeat_node),
-    *(_move_node, _insert_node, _insert_node, _append_node, _append_node),
-    *(
-        _calculate_with_constant,
-        _calculate_with_constant,
-        _change_attribute,
-        _change_attribute_kind,
-    ),
-    *(_add_attribute, _drop_attribute, _change_axis, _change_axis, _change_tensor, _reshape_tensor),
-    *(_cast_tensor, _set_numbers, _change_end, _drop_tensor, _share_tensor),
+    *(_swap_inputs, _rewire_input, _rename_output, _rename, _rename, _add_output, _add_input),
+    *(_drop, _drop, _drop, _change_op, _change_domain, _bypass_node, _repeat_node, _move_node),
+    *(_insert_node, _insert_node, _append_node, _append_node, _calculate_with_constant),
+    *(_calculate_with_constant, _change_attribute, _other_attribute, _other_attribute),
+    *(_change_axis, _change_axis, _change_tensor, _reshape_tensor, _cast_tensor, _set_numbers),
+    *(_change_end, _share_tensor),
 ]
 
 

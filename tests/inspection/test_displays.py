@@ -18,6 +18,7 @@ from ntkit.estimators import AFRClassifier, SpuriousNeuronSelector
 from ntkit.exceptions import InputError, MissingDependencyError, SuppressionWarning
 from ntkit.inspection import GroupAccuracyDisplay, NeuronDisplay, SpuriousnessDisplay
 from ntkit.metrics import group_report
+from ntkit.spuriousness import suppressed_neurons
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
@@ -152,6 +153,12 @@ def on_ground(display, n_neurons):
     return shaded.tolist()
 
 
+def of_scores(scores, **options):
+    scores, rule = np.asarray(scores), {"threshold", "aggregation"} & {*options}
+    mask = suppressed_neurons(scores, **{name: options[name] for name in rule})
+    return SpuriousnessDisplay(scores, suppressed=mask, **options).plot()
+
+
 def test_scores_are_those_of_the_estimator(two):
     display = SpuriousnessDisplay.from_estimator(two.clf)
     scores = two.clf.spuriousness_scores_
@@ -183,22 +190,22 @@ def test_searches_and_selectors_show_what_they_chose(two):
 
 def test_intersection_is_in_the_order_of_the_smallest_score():
     scores = np.array([[1.0, 0.5, 3.0], [0.2, 0.4, -1.0]])
-    display = SpuriousnessDisplay.from_scores(scores, threshold=0.1, aggregation="intersection")
+    display = of_scores(scores, threshold=0.1, aggregation="intersection")
     assert display.order.tolist() == [1, 0, 2]
     assert on_ground(display, 3) == [True, True, False]
 
 
 def test_classes_without_scores_are_left_out_and_said():
     scores = np.array([[1.0, -1.0], [np.nan, np.nan], [0.5, 2.0]])
-    display = SpuriousnessDisplay.from_scores(scores, classes=["$a$", "b", "_c"])
+    display = of_scores(scores, classes=["$a$", "b", "_c"])
     # The dollar of mathematics and the underscore of a hidden entry do nothing.
     assert [p.get_label() for p in display.points_] == [r"class \$a\$", "class _c"]
     assert title_of(display) == "2 of 3 classes could be scored"
-    display = SpuriousnessDisplay.from_scores(np.full((2, 3), np.nan))
+    display = of_scores(np.full((2, 3), np.nan))
     assert display.points_ == []
     assert "None of 2 classes" in title_of(display)
     assert not any(on_ground(display, 3))
-    long = SpuriousnessDisplay.from_scores([[1.0]], neuron_names=["land bird on a sea"])
+    long = of_scores([[1.0]], neuron_names=["land bird on a sea"])
     assert ticks_of(long.ax_.xaxis) == ["land b…a sea"]
 
 
@@ -206,7 +213,7 @@ def test_classes_without_scores_are_left_out_and_said():
 def test_many_classes_become_bands(rng, aggregation, combine):
     scores = rng.normal(0, 1, (100, 50))
     scores[:5] = np.nan
-    display = SpuriousnessDisplay.from_scores(scores, threshold=1.0, aggregation=aggregation)
+    display = of_scores(scores, threshold=1.0, aggregation=aggregation)
     compared = getattr(np, f"nan{combine}")(scores, axis=0)
     (line,) = display.points_
     assert np.array_equal(line.get_ydata(), np.sort(compared)[::-1])
@@ -275,12 +282,14 @@ def test_many_classes_show_those_with_most_errors(hundred):
 
 
 def test_classes_without_errors_or_without_correct_samples():
-    display = NeuronDisplay.from_predictions([1, 2, 3, 4.0], list("aabb"), list("aaaa"))
+    values, y, pred = np.arange(1.0, 5), np.array(list("aabb")), np.array(list("aaaa"))
+    display = NeuronDisplay(values, y, pred).plot()
     assert [text.get_text() for text in display.ax_.texts] == ["no errors", "none correct"]
     (a_right, a_wrong), (b_right, b_wrong) = display.medians_
     assert a_wrong is b_right is None
     assert (a_right.get_xdata()[0], b_wrong.get_xdata()[0]) == (1.5, 3.5)
-    dead = NeuronDisplay.from_predictions([0.5] * 4, [0, 0, 1, 1], [0, 1, 1, 0])
+    y, pred = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    dead = NeuronDisplay(np.full(4, 0.5), y, pred).plot()
     assert [text.get_text() for text in dead.ax_.texts] == ["δ = 0", "δ = 0"]
 
 
@@ -372,9 +381,6 @@ def test_of_many_groups_the_worst_are_drawn(rng):
 
 REFUSALS = [
     ("spuriousness", {"estimator": LogisticRegression()}, "fitted NeuronTune.*LogisticRegression"),
-    ("scores", {"scores": [1.0, 2.0]}, r"scores must have shape \(C, D\)"),
-    ("scores", {"suppressed": [True]}, r"suppressed must have shape \(2,\) or \(3, 2\)"),
-    ("scores", {"classes": ["a"]}, "classes must have 3 names; got 1"),
     ("neuron", {"estimator": "fitted LR"}, "LogisticRegression keeps no original head"),
     ("neuron", {"estimator": "head"}, "needs a fitted estimator; got LinearHead"),
     ("neuron", {"y": ["cat", "dog"]}, "X has 300 samples but y has 2 labels"),
@@ -382,9 +388,6 @@ REFUSALS = [
     ("neuron", {"y": ["cow"] * 300}, r"class 'cow', which the head \('cat', 'dog'\) lacks"),
     ("neuron", {"neuron": "sky"}, "The neurons have no names, so 'sky' is unknown"),
     *[("neuron", {"neuron": n}, "neuron must be") for n in (8, -1, True, 1.0, None)],
-    ("activations", {"activations": [1.0]}, r"activations must have shape \(2,\)"),
-    ("activations", {"y_pred": [0]}, "y_pred has 1 labels but y_true has 2"),
-    ("activations", {"activations": [1.0, np.nan]}, "finite numbers"),
     ("predictions", {"groups": None}, "needs group labels; pass groups"),
     ("group", {"groups": ["a", "b"]}, "groups has 2 labels but y_true has 300"),
     ("group", {"before": "erm"}, 'before must be "auto"'),
@@ -397,12 +400,7 @@ def test_refusals(two, display, changed, message):
     samples = {"estimator": two.clf, "X": two.Z, "y": two.y}
     draw, arguments = {
         "spuriousness": (SpuriousnessDisplay.from_estimator, {}),
-        "scores": (SpuriousnessDisplay.from_scores, {"scores": np.zeros((3, 2))}),
         "neuron": (NeuronDisplay.from_estimator, {**samples, "neuron": 0}),
-        "activations": (
-            NeuronDisplay.from_predictions,
-            {"activations": [1.0, 2.0], "y_true": [0, 1], "y_pred": [0, 1]},
-        ),
         "group": (GroupAccuracyDisplay.from_estimator, {**samples, "groups": two.groups}),
         "predictions": (GroupAccuracyDisplay.from_predictions, {"y_true": [0], "y_pred": [0]}),
     }[display]

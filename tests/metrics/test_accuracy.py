@@ -22,7 +22,6 @@ from ntkit.metrics import (
     group_report,
     named_score,
     sfit_score,
-    weighted_average_accuracy,
     worst_class_accuracy,
     worst_class_correctness_group_accuracy,
     worst_group_accuracy,
@@ -55,26 +54,14 @@ def test_against_scikit_learn(seed):
     assert accuracy_by(y, pred, names) == pytest.approx(by)
     assert worst_group_accuracy(y, pred, groups=names) == pytest.approx(min(by.values()))
     assert adjusted_accuracy(y, pred, groups=y) == pytest.approx(balanced_accuracy_score(y, pred))
-    train = np.tile(groups, 3)
-    assert weighted_average_accuracy(y, pred, groups=groups, train_groups=train) == pytest.approx(
-        accuracy_score(y, pred)
-    )
     members = groups[:, None] == np.arange(4)  # the last one is empty
     assert accuracy_by(y, pred, members) == accuracy_by(y, pred, groups)
     # Neither the order of the samples nor the names of the groups matter.
-    order, train = rng.permutation(len(y)), np.append(groups, groups[: len(y) // 2])
-    for score, kept, renamed in [
-        (worst_group_accuracy, {}, {}),
-        (adjusted_accuracy, {}, {}),
-        (
-            weighted_average_accuracy,
-            {"train_groups": train},
-            {"train_groups": np.array(["c", "a", "b"])[train]},
-        ),
-    ]:
-        value = score(y, pred, groups=groups, **kept)
+    order = rng.permutation(len(y))
+    for score in (worst_group_accuracy, adjusted_accuracy):
+        value = score(y, pred, groups=groups)
         again = np.array(["c", "a", "b"])[groups[order]]
-        assert score(y[order], pred[order], groups=again, **renamed) == pytest.approx(value)
+        assert score(y[order], pred[order], groups=again) == pytest.approx(value)
         assert worst_group_accuracy(y, pred, groups=groups) <= value + 1e-12 <= 1 + 1e-9
 
 
@@ -126,9 +113,6 @@ def test_edges_of_the_scores():
     y, pred = ["b", "a", "b"], ["b", "a", "a"]
     one = afr_weighted_accuracy(y, pred, reference_proba=proba, classes=["b", "a"])
     assert one == afr_weighted_accuracy(y, pred, reference_proba=proba[:, ::-1], classes=["a", "b"])
-    # A group that the training set lacks has no weight.
-    groups = {"groups": ["a", "z"], "train_groups": ["a"]}
-    assert weighted_average_accuracy([0, 0], [0, 1], **groups) == 1.0
 
 
 def test_overlapping_groups():
@@ -152,9 +136,6 @@ METRICS = [
     lambda y, pred, groups, **w: tuple(accuracy_by(y, pred, groups, **w).items()),
     lambda y, pred, groups, **w: worst_group_accuracy(y, pred, groups=groups, **w),
     lambda y, pred, groups, **w: adjusted_accuracy(y, pred, groups=groups, **w),
-    lambda y, pred, groups, **w: weighted_average_accuracy(
-        y, pred, groups=groups, train_groups=[0, 1, 1], **w
-    ),
     lambda y, pred, groups, **w: worst_class_accuracy(y, pred, **w),
     lambda y, pred, groups, **w: worst_class_correctness_group_accuracy(
         y, pred, reference_pred=1 - y, **w
@@ -349,11 +330,6 @@ PROBA = [[0.5, 0.5], [0.5, 0.5]]
             (worst_class_accuracy, {"sample_weight": weight}, "sample_weight")
             for weight in ([1, -1], [1, np.nan], [0, 0], [1], [[1, 1]], ["a", "b"])
         ],
-        (
-            weighted_average_accuracy,
-            {"groups": ["a", "a"], "train_groups": ["a", "c"]},
-            "training group 'c' has no evaluation sample",
-        ),
         (correctness_group_accuracy, {"reference_pred": [0]}, "reference_pred has 1 labels"),
         (
             correctness_group_accuracy,
@@ -436,16 +412,3 @@ def test_the_worst_eiil_environment_is_the_worst_class_and_correctness_group(rng
         y, pred, reference_pred=reference.predict(X), average="worst"
     )
     assert worst == min(by_environment.values())
-
-
-@pytest.mark.more
-def test_with_more_classes_eiil_adds_close_errors_to_the_correct_samples(rng):
-    logits, y = rng.normal(0, 2, (400, 4)), rng.integers(0, 4, 400)
-    environment = eiil_environments(logits, y, seed=0)
-    correct = logits.argmax(axis=1) == y
-    assert len(np.unique(environment[correct])) == 1
-    joined = ~correct & (environment == environment[correct][0])
-    apart = ~correct & ~joined
-    assert apart.sum() > joined.sum()
-    margin = logits.max(axis=1) - logits[np.arange(400), y]
-    assert margin[joined].max() < np.median(margin[apart])  # only close errors join

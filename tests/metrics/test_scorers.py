@@ -24,7 +24,6 @@ from ntkit.metrics import (
     SCORERS,
     CorrectnessGroupScorer,
     adjusted_accuracy,
-    adjusted_accuracy_scorer,
     get_scorer,
     named_score,
     sfit_score,
@@ -178,7 +177,10 @@ def test_unusable_rows(pipe, data):
 @pytest.mark.usefixtures("routing")
 @pytest.mark.parametrize(
     ("make", "metric"),
-    [(worst_group_scorer, worst_group_accuracy), (adjusted_accuracy_scorer, adjusted_accuracy)],
+    [
+        (worst_group_scorer, worst_group_accuracy),
+        (lambda: get_scorer("adjusted_accuracy"), adjusted_accuracy),
+    ],
 )
 def test_grid_search(make, metric, pipe, data):
     X, y, groups = data
@@ -223,7 +225,6 @@ def test_cross_validate_with_every_scorer(pipe, data):
 def test_routing_must_be_on():
     for make in (
         worst_group_scorer,
-        adjusted_accuracy_scorer,
         lambda: get_scorer("worst_group_accuracy"),
         lambda: get_scorer("adjusted_accuracy"),
     ):

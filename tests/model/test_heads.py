@@ -585,6 +585,8 @@ TAILS = {  # a program, and what its result ``p`` shows of a head's logits
         p = Exp(logs)""", probabilities),
     "an old Softmax of all axes": ("row = Unsqueeze(logits, axes=[1])\np = Softmax(row)",
                                    lambda logits: softmax(logits, axis=1)[:, None]),
+    "a row": ("row = Unsqueeze(logits, [1])\np = Softmax(row, axis=2)",
+              lambda logits: softmax(logits, axis=1)[:, None]),
 }  # fmt: skip
 UNITS = {
     "Sigmoid": "p = Sigmoid(logits)",
@@ -616,7 +618,7 @@ def test_the_head_shows_what_the_model_shows_before_and_after(tail, named, tmp_p
     back = new.with_head(model.head).save(tmp_path / "back.onnx")
     assert_allclose(zoo.run(back, X)["p"], before, atol=1e-5)
     wide = LinearHead(*zoo.weights(K + 2, seed=8), range(K + 2))
-    if "old" in tail:
+    if "row = " in text:
         with pytest.raises(InputError, match="Unsqueeze"):
             model.with_head(wide)
         return

@@ -661,25 +661,27 @@ def zip_file(folder):
     return folder / "m.onnx"
 
 
-@case(
-    "folder", "missing", "fifo", "device", "link to itself", "in a file", "long", expect="refused"
-)
-def path_that_is_a(folder, kind):
-    path = folder / "m.onnx"
+def odd_path(path, kind):
+    """Make something at a path that is not a file; the path to use."""
     if kind == "folder":
         path.mkdir()
     elif kind == "fifo":
         os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "link to itself":
-        path.symlink_to("m.onnx")
+    elif kind in ("device", "link to itself"):
+        path.symlink_to("/dev/zero" if kind == "device" else path.name)
     elif kind == "in a file":
         path.write_bytes(b"x")
         return path / "m.onnx"
     elif kind == "long":
-        return folder / ("m" * 300)  # no file system takes that
+        return path.parent / ("m" * 300)  # no file system takes that
     return path
+
+
+@case(
+    "folder", "missing", "fifo", "device", "link to itself", "in a file", "long", expect="refused"
+)
+def path_that_is_a(folder, kind):
+    return odd_path(folder / "m.onnx", kind)
 
 
 @case()
@@ -706,19 +708,7 @@ CASES_NAMES.extend([*(name for name in CASES if "thousand" not in name), *LARGE]
 @pytest.mark.parametrize("kind", ["folder", "fifo", "link to itself", "in a file", "long", "null"])
 def test_a_hostile_target_is_refused_in_one_sentence(kind, sandbox, tmp_path):
     path = zoo.save(plain(), tmp_path / "m.onnx")
-    target = tmp_path / "n.onnx"
-    if kind == "folder":
-        target.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(target)
-    elif kind == "link to itself":
-        target.symlink_to("n.onnx")
-    elif kind == "in a file":
-        target = path / "n.onnx"
-    elif kind == "long":
-        target = tmp_path / ("n" * 300)
-    elif kind == "null":
-        target = f"{target}\0"
+    target = f"{odd_path(tmp_path / 'n.onnx', kind)}" + "\0" * (kind == "null")
     before = listing(tmp_path)
     outcome = sandbox.run("exchange", path=str(path), target=str(target))
     assert not outcome.problem(), outcome.problem()

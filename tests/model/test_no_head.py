@@ -123,6 +123,7 @@ AFTER_THE_LOGITS = {
     "one minus p": (
         ENDS + "q = Sub(1.0, p)\nboth = Concat(q, p, axis=1)\n"
         "y = ArgMax(both, axis=1, keepdims=0)", "Concat"),
+    "a falling probability": (ENDS + "y = Mul(p, -1.0)", "a falling score"),
     "over the samples": ("y = Softmax(logits, axis=0)", "another axis"),
     "the winner among samples": ("y = ArgMax(logits, axis=0)", "another axis"),
     "two tasks": (

@@ -1,6 +1,7 @@
 """Audits with a page: of texts, of a table, of images, and one with hostile names."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -115,3 +116,10 @@ def changed(name, texts, copies=None, **values):
         "is_finding": True,
     }
     return ChangeFinding(name=name, examples=examples, **(facts | values))
+
+
+MADE = {
+    made.__name__: cache(made)
+    for made in (of_texts, of_two_heads, of_a_table, of_pictures, hostile)
+}
+"""Audits by name, each made once."""

@@ -1,6 +1,5 @@
 """Chromium without a window, driven by its own protocol over two pipes: no driver, no port."""
 
-import base64
 import json
 import os
 import shutil
@@ -25,6 +24,16 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 PATIENCE = 60  # seconds
+WIDE = """[...document.querySelectorAll("main *, .bar *")].filter((e) => {
+    const box = e.getBoundingClientRect();
+    return box.width && (box.right > innerWidth + 1 || box.left < -1);
+}).map((e) => e.outerHTML.slice(0, 80))"""
+INJECT = """document.body.insertAdjacentHTML("beforeend",
+    `<img src="x" onerror="window.hacked = 5"><img src="http://127.0.0.1:9/a.png">`);
+    const script = document.createElement("script");
+    script.textContent = "window.hacked = 6";
+    document.body.append(script);
+    fetch("http://127.0.0.1:9/").catch(() => {});"""
 
 
 def found():
@@ -112,19 +121,19 @@ class Browser:
         os.close(self._read)
 
     @contextmanager
-    def page(self, url, width=1100, height=800, dark=False, downloads=None):
-        """A tab that has loaded a page."""
+    def page(self, url, width=1100, height=800, downloads=None, clear=False):
+        """A tab that has loaded a page, perhaps as if for the first time."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.send(f"{domain}.enable")
         page.resize(width, height)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        page.send("Emulation.setEmulatedMedia", features=[scheme])
         if downloads:
             self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
         page.go(url)
+        if clear:
+            page.clear()
         try:
             yield page
         finally:
@@ -146,30 +155,28 @@ class Page:
             e["params"] for e in events if e["method"] == method and e["sessionId"] == self.session
         ]
 
-    def go(self, url):
-        """Load a page; that it is there is seen by its own document."""
+    def go(self, url=None):
+        """Load a page, or the same once more; that it is there is seen by its own document."""
         self.browser.events[:] = [
             e for e in self.browser.events if e.get("method") != "Page.loadEventFired"
         ]
-        self.send("Page.navigate", url=url)
+        if url is None:
+            self.send("Page.reload")
+        else:
+            self.send("Page.navigate", url=url)
         self.browser.event("Page.loadEventFired", self.session)
 
-    def reload(self):
-        """Load it once more, where what the page kept is at hand at once."""
-        self.browser.events[:] = [
-            e for e in self.browser.events if e.get("method") != "Page.loadEventFired"
-        ]
-        self.send("Page.reload")
-        self.browser.event("Page.loadEventFired", self.session)
+    reload = go
+
+    def clear(self):
+        """Forget what the browser kept of pages; what an earlier test kept may be on its way."""
+        while self.run("localStorage.clear(); localStorage.length"):
+            pass
+        self.reload()
 
     def resize(self, width, height):
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.send("Emulation.setDeviceMetricsOverride", **size)
 
     def run(self, expression):
         """The value of a JavaScript expression."""
@@ -200,11 +207,6 @@ class Page:
         thrown = [p["exceptionDetails"]["text"] for p in self._mine("Runtime.exceptionThrown")]
         return logged + thrown
 
-    def screenshot(self, path, whole=False):
-        """Save what is seen, or the whole page, as PNG."""
-        answer = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(answer["data"]))
-
 
 def downloaded(folder, name):
     """A file that a page saves, waited for."""
@@ -214,3 +216,11 @@ def downloaded(folder, name):
             return path
         time.sleep(0.05)
     raise AssertionError(f"{name} was not saved; there are {[*folder.iterdir()]}")
+
+
+def read_aloud(page):
+    """Role and name of all that a screen reader reads."""
+    page.send("Accessibility.enable")
+    tree = page.send("Accessibility.getFullAXTree")["nodes"]
+    seen = [node for node in tree if not node["ignored"]]
+    return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in seen]

@@ -7,22 +7,27 @@ import pytest
 
 from ntkit.jobs.audit import read_answers, write_audit
 from tests.pages import audits
-from tests.pages.browser import downloaded
+from tests.pages.browser import INJECT, WIDE, downloaded, read_aloud
 
-KINDS = ["of_texts", "of_two_heads", "of_a_table", "of_pictures", "hostile"]
-
-
-@pytest.fixture(scope="module")
-def found():
-    return {kind: getattr(audits, kind)() for kind in KINDS}
+CLICK = "document.querySelectorAll('[data-answer={}]')[{}].click()"
 
 
 @pytest.fixture(scope="module")
-def pages(found, tmp_path_factory):
+def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    for kind, audit in found.items():
-        write_audit(audit, folder / kind, title=audits.EVIL[1] if kind == "hostile" else kind)
-    return {kind: (folder / kind / "audit.html").as_uri() for kind in KINDS}
+    for kind, made in audits.MADE.items():
+        write_audit(made(), folder / kind, title=audits.EVIL[1] if kind == "hostile" else kind)
+    return {kind: (folder / kind / "audit.html").as_uri() for kind in audits.MADE}
+
+
+@pytest.fixture
+def open_page(browser, pages, tmp_path):
+    """Open a page that has no answers yet."""
+
+    def opened(kind, **options):
+        return browser.page(pages[kind], downloads=tmp_path, clear=True, **options)
+
+    return opened
 
 
 def states(page):
@@ -35,11 +40,10 @@ def pressed(page):
     )
 
 
-def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found, tmp_path):
-    names = [finding.name for finding in found["of_texts"].findings]
-    sides = [s.values for s in found["of_texts"].findings]
-    assert names == ["word:bad", "word:film"] or names == ["word:film", "word:bad"]
-    with browser.page(pages["of_texts"], downloads=tmp_path) as page:
+def test_answering_by_keyboard_saves_what_the_reader_reads(open_page, tmp_path):
+    findings = audits.MADE["of_texts"]().findings
+    assert {finding.name for finding in findings} == {"word:bad", "word:film"}
+    with open_page("of_texts") as page:
         page.press("1")  # nothing is chosen yet
         assert pressed(page) == []
         page.press("s")  # and nothing is there to save
@@ -47,19 +51,21 @@ def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found
         assert pressed(page) == ["legitimate", "spurious"]
         saved = downloaded(tmp_path, "answers.json")
         assert "2 of 2 answered" in page.run("document.querySelector('.said').textContent")
-    answers = read_answers(saved)
-    assert [(a.name, a.answer, a.values) for a in answers.answers] == [
-        (names[0], "legitimate", sides[0]),
-        (names[1], "spurious", sides[1]),
-    ]
+        # On paper the findings are seen, and the bar is not.
+        page.send("Emulation.setEmulatedMedia", media="print")
+        seen = "document.querySelector('{}').checkVisibility()"
+        assert not page.run(seen.format(".bar"))
+        assert page.run(seen.format(".finding"))
+        assert page.send("Page.printToPDF")["data"].startswith("JVBERi")
+    found = [(a.name, a.answer, a.values) for a in read_answers(saved).answers]
+    said = zip(findings, ("legitimate", "spurious"), strict=True)
+    assert found == [(finding.name, answer, finding.values) for finding, answer in said]
     assert [*tmp_path.iterdir()] == [saved]
 
 
-def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, tmp_path):
-    names = [finding.name for finding in found["of_two_heads"].all_findings]
-    with browser.page(pages["of_two_heads"], downloads=tmp_path) as page:
-        page.run("localStorage.clear()")
-        page.go(pages["of_two_heads"])
+def test_letters_answer_both_lists_and_say_who_and_when(open_page, tmp_path):
+    names = [finding.name for finding in audits.MADE["of_two_heads"]().all_findings]
+    with open_page("of_two_heads") as page:
         page.press("j", "n", "j", "y")
         kept = "const e = document.getElementById('name'); e.value = ' Ada \u00c5 ';"
         page.run(f"{kept} e.dispatchEvent(new Event('input'))")
@@ -67,7 +73,6 @@ def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, t
         assert pressed(page) == ["legitimate", "spurious"]
         page.press("j", "s")
         answers = read_answers(downloaded(tmp_path, "answers.json")).answers
-        page.run("localStorage.clear()")
     assert [(a.name, a.answer, a.by) for a in answers] == [
         (names[0], "legitimate", "Ada \u00c5"),
         (names[1], "spurious", "Ada \u00c5"),
@@ -77,38 +82,35 @@ def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, t
         assert timedelta(minutes=-1) < age < timedelta(minutes=5)
 
 
-def test_every_name_comes_back_as_it_was(browser, pages, found, tmp_path):
-    audit = found["hostile"]
-    with browser.page(pages["hostile"], downloads=tmp_path) as page:
-        for _ in audit.findings:
+def test_every_name_comes_back_as_it_was(open_page, tmp_path):
+    findings = audits.MADE["hostile"]().findings
+    with open_page("hostile") as page:
+        for _ in findings:
             page.press("j", "1")
         page.press("s")
         answers = read_answers(downloaded(tmp_path, "answers.json"))
-    assert [a.name for a in answers.spurious] == [s.name for s in audit.findings]
-    assert [a.values for a in answers.spurious] == [s.values for s in audit.findings]
+    assert [(a.name, a.values) for a in answers.spurious] == [(f.name, f.values) for f in findings]
 
 
-def test_answering_by_mouse_and_taking_back(browser, pages):
-    click = "document.querySelectorAll('[data-answer={}]')[{}].click()"
-    with browser.page(pages["of_texts"]) as page:
-        page.run("localStorage.clear()")
-        page.go(pages["of_texts"])
+def test_answering_by_mouse_and_without_keys(open_page):
+    with open_page("of_texts") as page:
         assert page.run("document.getElementById('save').disabled")
-        page.run(click.format("unsure", 1))
+        page.run(CLICK.format("unsure", 1))
         assert states(page) == ["", "✓ decide later"]
-        page.run(click.format("spurious", 1))
+        page.run(CLICK.format("spurious", 1))
         assert pressed(page) == ["spurious"]
         assert page.run("document.querySelector('pre').checkVisibility()")
-        page.run(click.format("spurious", 1))
+        page.run(CLICK.format("spurious", 1))  # taken back
         assert states(page) == ["", ""]
         assert page.run("document.getElementById('save').disabled")
         assert not page.run("document.querySelector('pre').checkVisibility()")
+        page.run("document.getElementById('keys').checked = false")
+        page.press("j", "1")
+        assert page.run("document.activeElement.tagName") == "BODY"
 
 
-def test_a_reload_keeps_the_answers_of_this_audit_only(browser, pages):
-    with browser.page(pages["of_texts"]) as page:
-        page.run("localStorage.clear()")
-        page.go(pages["of_texts"])
+def test_a_reload_keeps_the_answers_of_this_audit_only(open_page, pages):
+    with open_page("of_texts") as page:
         page.press("j", "1")
         page.go(pages["of_a_table"])
         assert pressed(page) == []
@@ -121,93 +123,47 @@ def test_a_reload_keeps_the_answers_of_this_audit_only(browser, pages):
             assert pressed(page) == []
             page.press("j", "3")
             assert pressed(page) == ["unsure"]
-        page.run("localStorage.clear()")
 
 
-def test_keys_can_be_turned_off(browser, pages):
-    with browser.page(pages["of_texts"]) as page:
-        page.run("localStorage.clear(); document.getElementById('keys').checked = false")
-        page.press("j", "1")
-        assert page.run("document.activeElement.tagName") == "BODY"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_leaves_the_page_and_nothing_runs_in_it(kind, browser, pages):
-    with browser.page(pages[kind]) as page:
+@pytest.mark.parametrize("kind", audits.MADE)
+def test_nothing_leaves_the_page_and_nothing_is_wider_than_a_phone(kind, open_page, pages):
+    with open_page(kind) as page:
         page.press("j", "1", "s")
-        asked = [url for url in page.requests if not url.startswith(("data:", "blob:"))]
-        assert asked == [pages[kind]]
+        assert {url for url in page.requests if not url.startswith(("data:", "blob:"))} == {
+            pages[kind]
+        }
         assert page.run("window.hacked") is None
         assert page.run("document.querySelectorAll('script, style, title').length") == 3
         assert page.run("document.querySelectorAll('main script, [onerror]').length") == 0
         assert page.complaints == []
-
-
-def test_the_policy_forbids_what_would_get_in_all_the_same(browser, pages):
-    inject = """document.body.insertAdjacentHTML("beforeend",
-        `<img src="x" onerror="window.hacked = 5"><img src="http://127.0.0.1:9/a.png">`);
-        const script = document.createElement("script");
-        script.textContent = "window.hacked = 6";
-        document.body.append(script);
-        fetch("http://127.0.0.1:9/").catch(() => {});"""
-    with browser.page(pages["of_texts"]) as page:
-        page.run(inject)
+        page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        for width in (400, 320):
+            page.resize(width, 800)
+            assert page.run("document.documentElement.scrollWidth <= innerWidth")
+            assert page.run(WIDE) == []
+        page.run(INJECT)  # the policy forbids what would get in all the same
         page.run("void 0")
         assert page.run("window.hacked") is None
         assert len([text for text in page.complaints if "Content Security Policy" in text]) >= 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width", [400, 320])
-def test_a_phone_needs_no_sideways_scrolling(kind, width, browser, pages):
-    with browser.page(pages[kind], width=width) as page:
-        page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        assert page.run("document.documentElement.scrollWidth <= innerWidth")
-        wide = """[...document.querySelectorAll("main *")].filter((e) => {
-            const box = e.getBoundingClientRect();
-            return box.width && (box.right > innerWidth + 1 || box.left < -1);
-        }).map((e) => e.outerHTML.slice(0, 80))"""
-        assert page.run(wide) == []
-
-
-def test_what_a_screen_reader_reads(browser, pages):
-    with browser.page(pages["of_pictures"]) as page:
-        page.send("Accessibility.enable")
-        tree = page.send("Accessibility.getFullAXTree")["nodes"]
-    read = [
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
-        for node in tree
-        if not node["ignored"]
-    ]
-    buttons = [name for role, name in read if role == "button"]
-    assert any(name.startswith("Yes Ignore it") for name in buttons)
-    assert "Save answers" in buttons
-    regions = [name for role, name in read if role == "region"]
-    assert any("site" in name for name in regions)
-    pictures = [name for role, name in read if role in ("image", "img")]
-    assert pictures
-    assert all(pictures)
-    assert any("% are right; 95 % interval from" in name for name in pictures)
-    questions = [name for role, name in read if role == "group"]
-    assert any(q.endswith("a shortcut that the model should ignore?") for q in questions)
-    assert ("textbox", "Your name") in read
-    assert "status" in [role for role, _ in read]
-
-
-def test_pictures_are_seen(browser, pages):
-    with browser.page(pages["of_pictures"]) as page:
+def test_what_a_screen_reader_reads_and_that_pictures_are_seen(open_page):
+    with open_page("of_pictures") as page:
+        read = read_aloud(page)
         widths = page.run("[...document.querySelectorAll('figure img')].map((i) => i.naturalWidth)")
     assert len(widths) >= 12
     assert min(widths) > 10
 
+    def names(*roles):
+        return [name for role, name in read if role in roles]
 
-def test_on_paper(browser, pages):
-    with browser.page(pages["of_texts"]) as page:
-        page.press("j", "1")
-        page.send("Emulation.setEmulatedMedia", media="print")
-        seen = "document.querySelector('{}').checkVisibility()"
-        assert not page.run(seen.format(".bar"))
-        assert page.run(seen.format(".finding"))
-        pdf = page.send("Page.printToPDF")["data"]
-        page.run("localStorage.clear()")
-    assert pdf.startswith("JVBERi")
+    assert any(name.startswith("Yes Ignore it") for name in names("button"))
+    assert "Save answers" in names("button")
+    assert any("site" in name for name in names("region"))
+    pictures = names("image", "img")
+    assert pictures
+    assert all(pictures)
+    assert any("% are right; 95 % interval from" in name for name in pictures)
+    assert any(q.endswith("a shortcut that the model should ignore?") for q in names("group"))
+    assert "Your name" in names("textbox")
+    assert names("status")

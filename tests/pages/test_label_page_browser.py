@@ -11,11 +11,14 @@ from ntkit.pages import Inputs
 from ntkit.pages.label_page import write_label_page
 from tests.jobs.label.models import rows, write_model
 from tests.pages.audits import EVIL
-from tests.pages.browser import downloaded
+from tests.pages.browser import WIDE, downloaded, read_aloud
 
 N = 48
 WATER = np.random.default_rng(0).integers(0, 2, N)
 IDS = [f"bird {i:02}.png" for i in range(N)]
+NAMES = [text for text in EVIL if "\ud800" not in text] + ["=1+1", "-5", 'a,b;\n"c"\'']
+VALUES = [EVIL[2], "=no", "it's"]
+VISIBLE = "[...document.querySelectorAll('.sample')].filter((s) => s.checkVisibility())"
 
 
 @pytest.fixture(scope="module")
@@ -23,42 +26,29 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels")
     blue = np.zeros((N, 30, 40, 3), dtype=np.uint8)
     blue[..., 2] = 200 * WATER[:, None, None]
-    order = range(N - 1, -1, -1)
     write_label_page(
-        folder / "pictures",
-        "Is there water behind the bird?",
-        order,
-        Inputs(images=blue, ids=IDS),
-        values=("water", "land"),
-        attribute="background",
-    )
-    evil = [text for text in EVIL if "\ud800" not in text] + ["=1+1", "-5", 'a,b;\n"c"\'']
+        folder / "pictures", "Is there water behind the bird?", range(N - 1, -1, -1),
+        Inputs(images=blue, ids=IDS), values=("water", "land"), attribute="background",
+    )  # fmt: skip
+    texts = [f"{text} {'x' * 3000}" for text in NAMES]
     write_label_page(
-        folder / "hostile",
-        EVIL[0],
-        range(len(evil)),
-        Inputs(texts=[f"{text} {'x' * 3000}" for text in evil], ids=evil, table={EVIL[1]: evil}),
-        values=(EVIL[2], "=no", "it's"),
-        attribute=EVIL[1],
-    )
-    return {kind: (folder / kind / "label.html").as_uri() for kind in ("pictures", "hostile")}, evil
+        folder / "hostile", EVIL[0], range(len(NAMES)),
+        Inputs(texts=texts, ids=NAMES, table={EVIL[1]: NAMES}), values=VALUES, attribute=EVIL[1],
+    )  # fmt: skip
+    return {kind: (folder / kind / "label.html").as_uri() for kind in ("pictures", "hostile")}
 
 
 @pytest.fixture
 def page(browser, pages, tmp_path):
-    with browser.page(pages[0]["pictures"], downloads=tmp_path) as page:
-        while not said(page).startswith("0 of"):  # what an earlier test kept is on its way out
-            page.run("localStorage.clear()")
-            page.reload()
+    with browser.page(pages["pictures"], downloads=tmp_path, clear=True) as page:
         yield page
-        page.run("localStorage.clear()")
 
 
 def saved(folder):
     """The CSV that the page saves: its header, and the labels there are by name."""
     with downloaded(folder, "labels.csv").open(encoding="utf-8-sig", newline="") as file:
-        head, *rows = csv.reader(file, strict=True)
-    return head, {name: label for name, label in rows if label}
+        head, *lines = csv.reader(file, strict=True)
+    return head, {name: label for name, label in lines if label}
 
 
 def said(page):
@@ -66,18 +56,18 @@ def said(page):
 
 
 def current(page):
-    shown = "[...document.querySelectorAll('.sample')].filter((s) => s.checkVisibility())"
-    (name,) = page.run(f"{shown}.map((s) => s.querySelector('bdi').textContent)")
+    (name,) = page.run(f"{VISIBLE}.map((s) => s.querySelector('bdi').textContent)")
     return name
 
 
 def test_forty_eight_pictures_take_one_key_each(page, tmp_path):
-    keys = []
+    read = read_aloud(page)
+    assert ("group", "Is there water behind the bird?") in read
+    assert any(role == "button" and name.startswith("water") for role, name in read)
+    assert any(role == "progressbar" and name == "labelled" for role, name in read)
+    assert ("image", IDS[-1]) in read or ("img", IDS[-1]) in read
     for _ in range(N):
-        row = IDS.index(current(page))
-        keys.append("1" if WATER[row] else "2")
-        page.press(keys[-1])
-    assert len(keys) == N
+        page.press("1" if WATER[IDS.index(current(page))] else "2")
     last = ["land", "water"][WATER[IDS.index(current(page))]]
     assert said(page) == f"All {N} labelled. Save them. Last label: {last}."
     page.press("s")
@@ -87,7 +77,7 @@ def test_forty_eight_pictures_take_one_key_each(page, tmp_path):
     assert [labels[name] for name in IDS] == [["land", "water"][w] for w in WATER]
 
 
-def test_undo_goes_back_to_what_was_undone(page):
+def test_undo_goes_back_to_what_was_undone(page, tmp_path):
     first = current(page)
     page.press("1")
     second = current(page)
@@ -99,11 +89,10 @@ def test_undo_goes_back_to_what_was_undone(page):
     page.press("u", "u", "u")
     assert current(page) == first
     assert said(page).startswith("0 of 48 labelled.")
-
-
-def test_an_answer_is_changed_by_going_back(page, tmp_path):
-    first = current(page)
-    page.press("1", "ArrowLeft")
+    for repeat in (False, True, True, True):  # a key that is held down answers once
+        page.send("Input.dispatchKeyEvent", type="keyDown", key="1", text="1", autoRepeat=repeat)
+    assert said(page) == "1 of 48 labelled. Last label: water."
+    page.press("ArrowLeft")  # an answer is changed by going back
     assert current(page) == first
     page.press("2", "1", "0", "s")
     _, labels = saved(tmp_path)
@@ -129,104 +118,62 @@ def test_a_reload_goes_on_where_it_was(page):
         assert said(page) == "0 of 48 labelled."
 
 
-def test_a_key_held_down_answers_once(page):
-    for repeat in (False, True, True, True):
-        page.send("Input.dispatchKeyEvent", type="keyDown", key="1", text="1", autoRepeat=repeat)
-    assert said(page) == "1 of 48 labelled. Last label: water."
-
-
 def test_the_grid(page):
     page.press("g")
-    visible = "[...document.querySelectorAll('.sample')].filter((s) => s.checkVisibility()).length"
-    assert page.run(visible) == N
-    chosen = "[...document.querySelectorAll('.sample')].findIndex((s) => s.matches('.current'))"
+    assert page.run(f"{VISIBLE}.length") == N
     columns = page.run("getComputedStyle(document.querySelector('ol')).gridTemplateColumns")
     columns = len(columns.split())
     assert columns > 3
     page.press("ArrowDown", "ArrowRight")
+    chosen = "[...document.querySelectorAll('.sample')].findIndex((s) => s.matches('.current'))"
     assert page.run(chosen) == columns + 1
     page.press("1", "ArrowUp", "2")
     assert said(page) == "2 of 48 labelled. Last label: land."
     assert page.run("document.querySelectorAll('.given').length") == 2
     page.press("g")
-    assert page.run(visible) == 1
-
-
-@pytest.mark.parametrize("kind", ["pictures", "hostile"])
-@pytest.mark.parametrize("feature_set", ["one", "grid"])
-def test_a_phone_needs_no_sideways_scrolling(kind, feature_set, browser, pages):
-    with browser.page(pages[0][kind], width=400) as page:
-        page.press(*["g"] * (feature_set == "grid"))
-        assert page.run("document.documentElement.scrollWidth <= innerWidth")
-        wide = """[...document.querySelectorAll("body *")].filter((e) => {
-            const box = e.getBoundingClientRect();
-            return box.width && (box.right > innerWidth + 1 || box.left < -1);
-        }).map((e) => e.outerHTML.slice(0, 80))"""
-        assert page.run(wide) == []
+    assert page.run(f"{VISIBLE}.length") == 1
 
 
 def test_nothing_leaves_nothing_runs_and_names_come_back(browser, pages, tmp_path):
-    (urls, names) = pages
-    with browser.page(urls["hostile"], downloads=tmp_path) as page:
-        page.press(*("123" * 3)[: len(names)], "s")
-        head, labels = saved(tmp_path)
-        asked = [url for url in page.requests if not url.startswith(("data:", "blob:"))]
-        assert asked == [urls["hostile"]]
-        assert page.run("window.hacked") is None
-        assert page.complaints == []
-        page.run("localStorage.clear()")
+    for kind, url in pages.items():
+        with browser.page(url, downloads=tmp_path, clear=True, width=400) as page:
+            for _ in ("one", "grid"):  # no wider than a phone
+                assert page.run("document.documentElement.scrollWidth <= innerWidth")
+                assert page.run(WIDE) == []
+                page.press("g")
+            if kind == "hostile":
+                page.press(*("123" * 3)[: len(NAMES)], "s")
+                head, labels = saved(tmp_path)
+            asked = {url for url in page.requests if not url.startswith(("data:", "blob:"))}
+            assert asked == {url}
+            assert page.run("window.hacked") is None
+            assert page.complaints == []
     assert head == ["id", EVIL[1]]
-    values = [EVIL[2], "=no", "it's"]
     cell = {"=1+1": "'=1+1"}  # no formula
-    assert labels == {cell.get(name, name): values[i % 3] for i, name in enumerate(names)}
-
-
-def test_what_a_screen_reader_reads(page):
-    page.send("Accessibility.enable")
-    tree = page.send("Accessibility.getFullAXTree")["nodes"]
-    seen = [node for node in tree if not node["ignored"]]
-    read = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in seen]
-    assert ("group", "Is there water behind the bird?") in read
-    assert any(role == "button" and name.startswith("water") for role, name in read)
-    assert any(role == "progressbar" and name == "labelled" for role, name in read)
-    assert ("image", IDS[-1]) in read or ("img", IDS[-1]) in read
+    assert labels == {cell.get(name, name): VALUES[i % 3] for i, name in enumerate(NAMES)}
 
 
 def test_what_is_asked_comes_back(browser, tmp_path):
     """A question's folder, twelve keys, the file that the page saves, and the next questions."""
-    model = write_model(tmp_path / "model.onnx")
+    model, out = write_model(tmp_path / "model.onnx"), tmp_path / "out"
     X, y, mark = rows(n=80)
     ask = {"question": EVIL[0], "values": ("there", EVIL[2]), "batch": 12, "device": "cpu"}
-    first = label_samples(model, (X, y), tmp_path / "out", **ask)
+    first = label_samples(model, (X, y), out, **ask)
     keys = ["12"[mark[int(name)]] for name in first.asked]
-    page_of = (tmp_path / "out" / "label.html").as_uri()
-    with browser.page(page_of, downloads=tmp_path / "out") as page:
+    with browser.page((out / "label.html").as_uri(), downloads=out, clear=True) as page:
         page.press(*keys[:-1], "0", "s")
-        downloaded(tmp_path / "out", "labels.csv")
-        assert (
-            "Move it to the folder of this page, and run the same ntkit label command again"
-            in said(page)
-        )
+        downloaded(out, "labels.csv")
+        wanted = "Move it to the folder of this page, and run the same ntkit label command again"
+        assert wanted in said(page)
         assert page.complaints == []
-        page.run("localStorage.clear()")
-    second = label_samples(model, (X, y), tmp_path / "out", device="cpu")
-    values = [second.labels.values[int(key) - 1] for key in keys[:-1]]
-    assert [second.labels.answers[name] for name in first.asked] == [*values, None]
-    assert not {*first.asked} & {*second.asked}
-
-
-def test_what_the_page_saves_is_read_by_content_where_the_data_were_shuffled(browser, tmp_path):
-    model = write_model(tmp_path / "model.onnx")
-    X, y, mark = rows(n=80)
-    ask = {"question": "Is it marked?", "batch": 12, "device": "cpu"}
-    first = label_samples(model, (X, y), tmp_path / "out", **ask)
-    keys = ["21"[mark[int(name)]] for name in first.asked]
-    page_of = (tmp_path / "out" / "label.html").as_uri()
-    with browser.page(page_of, downloads=tmp_path / "out") as page:
-        page.press(*keys, "s")
-        downloaded(tmp_path / "out", "labels.csv")
-        page.run("localStorage.clear()")
+    # The data were shuffled meanwhile, and samples are known by their content.
     order = np.random.default_rng(0).permutation(80)
-    labels = label_samples(model, (X[order], y[order]), tmp_path / "out", device="cpu").labels
-    assert len(labels.answers) == 12
-    assert labels.answers == {n: ["no", "yes"][mark[order[int(n)]]] for n in labels.answers}
+    second = label_samples(model, (X[order], y[order]), out, device="cpu")
+    values, answers = second.labels.values, second.labels.answers
+    unsure = int(first.asked[-1])
+    assert len(answers) == 12
+    assert answers == {
+        name: None if order[int(name)] == unsure else values[mark[order[int(name)]]]
+        for name in answers
+    }
+    assert not {*answers} & {*second.asked}

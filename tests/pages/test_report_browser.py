@@ -1,33 +1,72 @@
-"""The report of a job in a real browser: its policy lets it show all of itself, and no more."""
+"""The report in a real browser: its result comes first, nothing is cut off, nothing gets in."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ntkit import FrozenModel, LinearHead, write_report
-from ntkit.datasets import marked_digits_model_path
+from ntkit import FrozenModel, write_report
+from ntkit.pages._report_page import report_html
+from tests.pages.browser import INJECT
+from tests.pages.test_report import example
+
+LONG = "metadata:acquisition_device_and_hospital_department=radiology_on_the_market_square"
+SCREENS = [(1280, 720), (400, 780), (320, 700)]
+OUTSIDE = """[...document.querySelectorAll("main *")].filter((e) => {
+    const box = e.getBoundingClientRect();
+    const scrolls = e.closest(".scroll, svg") && !e.matches(".scroll");
+    return box.width && !scrolls && (box.right > innerWidth + 1 || box.left < -1);
+}).map((e) => e.outerHTML.slice(0, 80))"""
 
 
-@pytest.fixture(scope="module")
-def report(digits, tmp_path_factory):
-    model = FrozenModel.load(marked_digits_model_path())
-    head = model.head
-    other = LinearHead(head.coef * (np.arange(head.n_neurons) > 5), head.intercept, head.classes)
-    out = tmp_path_factory.mktemp("report") / "report.html"
-    data = tuple(digits[f"{name}_test"][:300] for name in ("X", "y", "groups"))
-    return write_report(model, model.with_head(other), data, out, device="cpu")
+def report_with_long_names(groups):
+    names = [f"{LONG} {i}" for i in range(3)]
+    report = example(n=900, names=names, suppressed=12)
+    labels = np.array([f"{LONG}, {i}" for i in range(30)])
+    numbers = np.random.default_rng(0).integers(0, 30, 900)
+    shown = replace(report.shown, groups=labels[numbers] if groups else None)
+    candidate = {
+        "name": "class-balanced-validation", "n_suppressed": 0, "score": 0.5, "average": 0.7,
+        "worst_class": 0.6, "worst_group": 0.5 if groups else None, "chosen": True,
+        "spread": dict.fromkeys(("score", "average", "worst_class", "worst_group"), 0.05),
+    }  # fmt: skip
+    return replace(
+        report, shown=shown, neurons_on=shown, candidates=[candidate] * 20,
+        sentences=[f"Validation groups that lose accuracy: {LONG} {LONG}"],
+        facts={"written": LONG * 3}, commands=[f"ntkit debias model.onnx --spurious '{LONG * 3}'"],
+    )  # fmt: skip
 
 
-def test_the_page_has_the_policy_of_the_other_pages(report):
+@pytest.mark.parametrize("groups", [True, False])
+def test_a_report_shows_its_result_without_scrolling(groups, browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(report_html(report_with_long_names(groups)), encoding="utf-8")
+    with browser.page(path.as_uri()) as page:
+        for width, height in SCREENS:
+            page.resize(width, height)
+            tiles = "[...document.querySelectorAll('#result .tile')].slice(0, 2)"
+            names = page.run(f"{tiles}.map((tile) => tile.firstElementChild.innerText)")
+            assert names[0].startswith("worst")
+            assert names[1].startswith("average")
+            ends = page.run(f"{tiles}.map((tile) => tile.getBoundingClientRect().bottom)")
+            assert max(ends) <= height
+            assert page.run(f"{tiles}.every((tile) => tile.innerText.includes('→'))")
+        page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        for width, height in SCREENS:
+            page.resize(width, height)
+            assert page.run("document.documentElement.scrollWidth <= innerWidth")
+            assert page.run(OUTSIDE) == []
+
+
+def test_the_policy_lets_the_report_show_all_of_itself_and_no_more(browser, user, tmp_path):
+    models = (FrozenModel.load(user / name) for name in ("model.onnx", "worse.onnx"))
+    report = write_report(*models, user / "test.npz", tmp_path / "report.html", device="cpu")
     html = report.read_text(encoding="utf-8")
     policy = html.partition('http-equiv="Content-Security-Policy" content="')[2].partition('"')[0]
     parts = dict(part.split(" ", 1) for part in policy.replace("&#39;", "'").split("; "))
-    assert parts["style-src"].startswith("'sha256-")
-    del parts["style-src"]
+    assert parts.pop("style-src").startswith("'sha256-")
     nothing = ("default-src", "script-src", "base-uri", "form-action")
     assert parts == {"img-src": "data:"} | dict.fromkeys(nothing, "'none'")
-
-
-def test_style_bars_and_images_are_shown_under_the_policy(browser, report):
     with browser.page(report.as_uri()) as page:
         assert page.run("getComputedStyle(document.querySelector('.tiles')).display") == "grid"
         images = "[...document.querySelectorAll('img')]"
@@ -42,17 +81,7 @@ def test_style_bars_and_images_are_shown_under_the_policy(browser, report):
         cells = "document.querySelector('.bar').closest('tr').innerText.match(/[0-9.]+(?=.%)/g)"
         assert page.run(dots) == pytest.approx([float(n) for n in page.run(cells)], abs=0.1)
         assert page.complaints == []
-
-
-def test_the_policy_forbids_what_would_get_in(browser, report):
-    inject = """document.body.insertAdjacentHTML("beforeend",
-        `<img src="x" onerror="window.hacked = 1"><img src="http://127.0.0.1:9/a.png">`);
-        const script = document.createElement("script");
-        script.textContent = "window.hacked = 2";
-        document.body.append(script);
-        fetch("http://127.0.0.1:9/").catch(() => {});"""
-    with browser.page(report.as_uri()) as page:
-        page.run(inject)
+        page.run(INJECT)
         page.run("void 0")
         assert page.run("window.hacked") is None
         assert len([text for text in page.complaints if "Content Security Policy" in text]) >= 3

@@ -1,23 +1,30 @@
 """What builders of several families of rows share."""
 
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+
+from tests.models import Graph, value
 
 FEATURES, IMAGE = (6,), (3, 12, 12)
 
 
 @contextmanager
 def quietly():
-    """Exporters warn and print; pytest makes errors of warnings."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    """Exporters warn, print and log; pytest makes errors of warnings."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def samples(*shape: int, n=8, dtype=np.float32) -> np.ndarray:
@@ -36,30 +43,13 @@ def tensors(**shapes: Sequence[int]) -> dict[str, np.ndarray]:
     }
 
 
-def graph_model(
-    nodes: list[onnx.NodeProto],
-    weights: Mapping[str, np.ndarray],
-    shape: Sequence[int],
-    *,
-    opset: int,
-    ir_version: int,
-    producer: str,
-    weights_are_inputs: bool = False,
-) -> onnx.ModelProto:
-    """A model with input ``x`` and, as output, whatever its last node writes."""
-    inputs = {"x": (TensorProto.FLOAT, ["batch", *shape])}
-    if weights_are_inputs:
-        inputs |= {
-            n: (helper.np_dtype_to_tensor_dtype(w.dtype), w.shape) for n, w in weights.items()
-        }
-    graph = helper.make_graph(
-        nodes,
-        producer,
-        [helper.make_tensor_value_info(name, *of) for name, of in inputs.items()],
-        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, ["batch", 3])],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    opsets = [helper.make_opsetid("", opset)]
-    return helper.make_model(
-        graph, opset_imports=opsets, ir_version=ir_version, producer_name=producer
-    )
+def graph_model(text, weights, shape, *, opset, ir_version, producer, weights_are_inputs=False):
+    """A model with input ``x`` that ends in the last result of a program (see tests/models.py)."""
+    graph = Graph()
+    graph.output(graph.write(text, **weights), ["batch", 3])
+    inputs = [value("x", ["batch", *shape])]
+    for name, array in graph.tensors.items() if weights_are_inputs else ():
+        inputs.append(value(name, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype)))
+    model = graph.model(inputs, opset=opset, ir_version=ir_version)
+    model.producer_name = producer
+    return model

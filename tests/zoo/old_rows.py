@@ -8,7 +8,7 @@ from shutil import copyfile
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from tests.zoo.building import FEATURES, IMAGE, graph_model, quietly, samples, tensors
 from tests.zoo.row import Row
@@ -27,23 +27,18 @@ def _caffe_like(
     """Conv → Pool → Flatten → Gemm → Softmax(axis=1), blobs named after their layers."""
     weights = tensors(conv1_w=(4, 3, 3, 3), conv1_b=(4,), fc1_w=(10, 100), fc1_b=(10,))
     weights |= tensors(fc2_w=(3, 10), fc2_b=(3,))
-    flatten = helper.make_node("Flatten", ["pool1"], ["flat"], axis=1)
-    if reshaped:
-        weights["shape"] = np.array([-1, 100], np.int64)
-        flatten = helper.make_node("Reshape", ["pool1", "shape"], ["flat"])
-    nodes = [
-        helper.make_node("Conv", ["x", "conv1_w", "conv1_b"], ["conv1"], kernel_shape=[3, 3]),
-        helper.make_node("Relu", ["conv1"], ["relu1"]),
-        helper.make_node("MaxPool", ["relu1"], ["pool1"], kernel_shape=[2, 2], strides=[2, 2]),
-        flatten,
-        helper.make_node("Gemm", ["flat", "fc1_w", "fc1_b"], ["fc1"], transB=1),
-        helper.make_node("Relu", ["fc1"], ["relu2"]),
-        helper.make_node("Dropout", ["relu2"], ["drop2"], ratio=0.5),
-        helper.make_node("Gemm", ["drop2", "fc2_w", "fc2_b"], ["fc2"], transB=1),
-        helper.make_node("Softmax", ["fc2"], ["prob"], axis=1),
-    ]
+    text = f"""
+        conv1 = Conv(x, conv1_w, conv1_b, kernel_shape=[3, 3])
+        relu1 = Relu(conv1)
+        pool1 = MaxPool(relu1, kernel_shape=[2, 2], strides=[2, 2])
+        flat = {"Reshape(pool1, [-1, 100])" if reshaped else "Flatten(pool1, axis=1)"}
+        fc1 = Gemm(flat, fc1_w, fc1_b, transB=1)
+        relu2 = Relu(fc1)
+        drop2 = Dropout(relu2, ratio=0.5)
+        fc2 = Gemm(drop2, fc2_w, fc2_b, transB=1)
+        prob = Softmax(fc2, axis=1)"""
     model = graph_model(
-        nodes,
+        text,
         weights,
         IMAGE,
         opset=opset,
@@ -57,19 +52,16 @@ def _caffe_like(
 
 def _cntk_like(folder: Path):
     """One sample per run, and weights behind a Reshape, as CNTK's Times and Plus were written."""
+    text = """
+        Times1 = MatMul(x, w1)
+        Plus1 = Add(Times1, b1)
+        ReLU1 = Relu(Plus1)
+        w2_reshape = Reshape(w2.reshape(2, 5, 3), [10, 3])
+        Times2 = MatMul(ReLU1, w2_reshape)
+        Plus2 = Add(Times2, b2)"""
     weights = tensors(w1=(6, 10), b1=(1, 10), w2=(10, 3), b2=(1, 3))
-    nodes = [
-        helper.make_node("MatMul", ["x", "w1"], ["Times1"]),
-        helper.make_node("Add", ["Times1", "b1"], ["Plus1"]),
-        helper.make_node("Relu", ["Plus1"], ["ReLU1"]),
-        helper.make_node("Reshape", ["w2", "shape"], ["w2_reshape"]),
-        helper.make_node("MatMul", ["ReLU1", "w2_reshape"], ["Times2"]),
-        helper.make_node("Add", ["Times2", "b2"], ["Plus2"]),
-    ]
-    weights["w2"] = weights["w2"].reshape(2, 5, 3)
-    weights["shape"] = np.array([10, 3], np.int64)
     model = graph_model(
-        nodes, weights, FEATURES, opset=8, ir_version=3, producer="CNTK", weights_are_inputs=True
+        text, weights, FEATURES, opset=8, ir_version=3, producer="CNTK", weights_are_inputs=True
     )
     onnx.save(model, folder / "model.onnx")
     return {"x": samples(*FEATURES)}

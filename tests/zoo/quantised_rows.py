@@ -19,45 +19,30 @@ from tests.zoo.row import REGION, Row
 EIGHT_BITS, FOUR_BITS, HALF = 0.02, 0.1, 1e-3
 
 
-def _mlp(head: str = "Gemm", *ending: str) -> onnx.ModelProto:
+HEADS = {
+    "Gemm": "logits = Gemm(z, w2, b2, transB=1)\n",
+    "MatMul": "logits = MatMul(z, w2.T)\n",
+    "MatMul + Add": "product = MatMul(z, w2.T)\nlogits = Add(product, b2)\n",
+}
+
+
+def _mlp(head: str = "Gemm", ending: str = "") -> onnx.ModelProto:
     """x (N, 6) → 10 neurons → logits, as Gemm or as MatMul and Add."""
     weights = tensors(w1=(10, 6), b1=(10,), w2=(3, 10), b2=(3,))
-    nodes = [
-        helper.make_node("Gemm", ["x", "w1", "b1"], ["h"], name="fc1", transB=1),
-        helper.make_node("Relu", ["h"], ["z"], name="relu1"),
-    ]
-    return _finished(nodes, weights, FEATURES, head, *ending)
+    text = "h = Gemm(x, w1, b1, transB=1)\nz = Relu(h)\n" + HEADS[head] + ending
+    return graph_model(text, weights, FEATURES, opset=17, ir_version=8, producer="someone")
 
 
-def _cnn(head: str = "Gemm", *ending: str) -> onnx.ModelProto:
+def _cnn(head: str = "Gemm", ending: str = "") -> onnx.ModelProto:
     weights = tensors(w1=(10, 3, 3, 3), b1=(10,), w2=(3, 10), b2=(3,))
-    nodes = [
-        helper.make_node("Conv", ["x", "w1", "b1"], ["conv"], name="conv1", kernel_shape=[3, 3]),
-        helper.make_node("Relu", ["conv"], ["relu"], name="relu1"),
-        helper.make_node("GlobalAveragePool", ["relu"], ["pool"], name="pool1"),
-        helper.make_node("Flatten", ["pool"], ["z"], name="flatten1"),
-    ]
-    return _finished(nodes, weights, IMAGE, head, *ending)
-
-
-def _finished(nodes, weights, shape, head, op=None, *other):
-    if head == "Gemm":
-        nodes.append(helper.make_node("Gemm", ["z", "w2", "b2"], ["logits"], name="fc2", transB=1))
-    else:
-        weights["w2"] = np.ascontiguousarray(weights["w2"].T)
-        nodes.append(helper.make_node("MatMul", ["z", "w2"], ["logits"], name="fc2"))
-    if head == "MatMul + Add":
-        nodes[-1].output[0] = "product"
-        nodes.append(helper.make_node("Add", ["product", "b2"], ["logits"], name="fc2_bias"))
-    if op is not None:
-        weights |= dict.fromkeys(other, np.array(20, np.float32))
-        nodes.append(helper.make_node(op, ["logits", *other], ["ending"], name="ending"))
-    return graph_model(nodes, weights, shape, opset=17, ir_version=8, producer="someone")
+    text = "conv = Conv(x, w1, b1, kernel_shape=[3, 3])\nrelu = Relu(conv)\n"
+    text += "pool = GlobalAveragePool(relu)\nz = Flatten(pool)\n" + HEADS[head] + ending
+    return graph_model(text, weights, IMAGE, opset=17, ir_version=8, producer="someone")
 
 
 def _scaled_mlp() -> onnx.ModelProto:
     """Logits without a bias, times a temperature."""
-    return _mlp("MatMul", "Mul", "temperature")
+    return _mlp("MatMul", "ending = Mul(logits, 20.0)")
 
 
 def _torch_cnn() -> onnx.ModelProto:
@@ -200,8 +185,8 @@ def _row(name: str, tool: Callable, model: Callable, *, needs=(), **keywords) ->
 
 SUM = "MatMul + Add"
 _sum_mlp, _sum_cnn = partial(_mlp, SUM), partial(_cnn, SUM)
-_softmax_cnn = partial(_cnn, "Gemm", "Softmax")
-_sigmoid_mlp = partial(_mlp, "Gemm", "Sigmoid")
+_softmax_cnn = partial(_cnn, "Gemm", "ending = Softmax(logits)")
+_sigmoid_mlp = partial(_mlp, "Gemm", "ending = Sigmoid(logits)")
 
 EIGHT = {"tolerance": EIGHT_BITS}
 QDQ_SUM = {"kind": SUM, **EIGHT}

@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.verification import check_head, save_verified
+from tests.zoo.building import quietly
 from tests.zoo.row import REGION
 
 # What computes the old weights from a stored tensor goes when that tensor does.
@@ -130,3 +131,44 @@ def another_class(row, model, X, Z):
         check = save_verified(new, target, original=model, X=X, head=more, device="cpu")
         assert check.passed
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_the_tokens_of_a_bert_are_pooled(pooling, tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=24, max_position_embeddings=32, attn_implementation="eager",
+    )  # fmt: skip
+
+    class Tensors(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bert = transformers.BertModel(config)
+
+        def forward(self, ids, mask):
+            output = self.bert(input_ids=ids, attention_mask=mask)
+            return output.last_hidden_state, output.pooler_output
+
+    bert, names = Tensors().eval(), ["input_ids", "attention_mask"]
+    ids = torch.arange(24).reshape(3, 8)
+    mask = (torch.arange(8) < torch.tensor([[8], [5], [1]])).long()
+    path = tmp_path / "bert.onnx"
+    with quietly():
+        torch.onnx.export(
+            bert, (ids, mask), path, dynamo=False, opset_version=17, input_names=names,
+            output_names=["last_hidden_state", "pooler_output"],
+            dynamic_axes={n: {0: "batch", 1: "tokens"} for n in [*names, "last_hidden_state"]},
+        )  # fmt: skip
+    with torch.no_grad():
+        tokens = bert(ids, mask)[0].numpy()
+    weights = mask.numpy()[:, :, None]
+    wanted = {"cls": tokens[:, 0], "mean": (tokens * weights).sum(1) / weights.sum(1)}[pooling]
+    model = FrozenModel.load(path, embedding="last_hidden_state", pooling=pooling)
+    X = dict(zip(names, (ids.numpy(), mask.numpy()), strict=True))
+    assert_allclose(OnnxEmbedder(model, device="cpu").transform(X), wanted, atol=1e-5)
+    head = LinearHead(np.ones((2, 16)), np.zeros(2), np.arange(2))
+    saved = model.with_head(head).save(tmp_path / "out.onnx")
+    assert FrozenModel.load(saved).head.n_neurons == 16

@@ -6,17 +6,14 @@ bears, so that most rows build in about a second.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.zoo.building import quietly
 from tests.zoo.row import REGION, Row
 
 __all__ = ["ROWS"]
@@ -73,23 +70,6 @@ def _tensors(samples: Mapping[str, np.ndarray], rows: int) -> dict[str, Any]:
     return {name: torch.from_numpy(array[:rows]) for name, array in samples.items()}
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings, prints or log lines; the exporters make plenty of each."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
 def _build(
     folder: Path,
     *,
@@ -100,7 +80,7 @@ def _build(
     options: Mapping[str, Any],
 ) -> Mapping[str, np.ndarray]:
     """Make the module with the weights of seed 0, export it, and return its samples."""
-    with _quiet():
+    with quietly():
         import torch
 
         with torch.random.fork_rng(devices=[]):

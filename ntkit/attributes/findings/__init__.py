@@ -10,9 +10,9 @@ from ntkit.attributes.findings._finding import NAMELESS as NAMELESS  # for other
 from ntkit.attributes.findings._finding import Finding
 from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
 from ntkit.attributes.findings._finding import Findings as Findings
+from ntkit.attributes.findings._finding import Predictions as Predictions
 from ntkit.attributes.findings._finding import find_findings as find_findings
+from ntkit.attributes.findings._finding import product_of as product_of
 from ntkit.attributes.findings._finding import within_class_correlation as within_class_correlation
-from ntkit.attributes.findings._tallies import Predictions as Predictions
-from ntkit.attributes.findings._tallies import product_of as product_of
 
 __all__ = ["Finding"]

@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from ntkit.attributes import Block
 from ntkit.attributes.findings import Predictions
-from ntkit.attributes.findings._tallies import Marks, contrast, excess, tallies
+from ntkit.attributes.findings._finding import Marks, contrast, excess, tallies
 from tests.attributes.findings.builders import planted
 
 
@@ -119,31 +119,23 @@ def test_the_absence_says_the_opposite():
     assert (a.goes_with == b.goes_with).all()
 
 
-@pytest.mark.parametrize("scale", [1e-3, 7.0])
-def test_scale_of_weights_does_not_matter(scale):
-    values, p = planted()
-    weight = np.random.default_rng(0).uniform(0.5, 2, len(values))
-    a = of(values, Predictions(p.classes, p.y_index, p.pred_index, weight))
-    b = of(values, Predictions(p.classes, p.y_index, p.pred_index, scale * weight))
-    np.testing.assert_allclose(a.score, b.score, atol=1e-9)
-
-
-def test_balancing_classes_by_weights_leaves_errors_within_them_as_they_are():
+def test_weights():
     values, p = planted(agreement=0.8)
-    weight = np.where(p.y_index == 0, 1.0, 5.0)
-    a, b = of(values, p), of(values, Predictions(p.classes, p.y_index, p.pred_index, weight))
-    np.testing.assert_allclose(a.errors, b.errors, atol=1e-9)
 
+    def weighted(weight):
+        return of(values, Predictions(p.classes, p.y_index, p.pred_index, weight))
 
-def test_weight_zero_and_unknown_are_absence():
-    values, p = planted()
-    keep = np.random.default_rng(0).random(len(values)) < 0.5
+    rng = np.random.default_rng(0)
+    uneven, keep = rng.uniform(0.5, 2, len(values)), rng.random(len(values)) < 0.5
+    np.testing.assert_allclose(weighted(uneven).score, weighted(7 * uneven).score, atol=1e-9)
+    # Balancing the classes leaves the errors within them unchanged.
+    balanced = weighted(np.where(p.y_index == 0, 1.0, 5.0))
+    np.testing.assert_allclose(of(values, p).errors, balanced.errors, atol=1e-9)
+    # A weight of 0 and an unknown value count as absence.
     part = Predictions(p.classes, p.y_index[keep], p.pred_index[keep], p.weight[keep])
-    expected = of(values[keep], part)
-    zero = of(values, Predictions(p.classes, p.y_index, p.pred_index, keep.astype(float)))
-    unknown = of(values, p, known=keep)
-    for found in (zero, unknown):
-        np.testing.assert_allclose(found.score, expected.score, atol=1e-9)
+    expected = of(values[keep], part).score
+    for found in (weighted(keep.astype(float)), of(values, p, known=keep)):
+        np.testing.assert_allclose(found.score, expected, atol=1e-9)
 
 
 def test_sparse_is_dense():

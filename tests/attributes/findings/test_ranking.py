@@ -30,7 +30,7 @@ def test_classes_count_as_tests():
     pair, q = planted(n_classes=2, n_others=0)
     assert len(found) == 1
     from ntkit.attributes import Block
-    from ntkit.attributes.findings._tallies import Marks, contrast, tallies
+    from ntkit.attributes.findings._finding import Marks, contrast, tallies
 
     for feature_set, predictions, times in ((values, p, 3), (pair, q, 1)):
         one = contrast(tallies(Block(("a",), feature_set), Marks.of(predictions))).p_value[0]

@@ -12,7 +12,7 @@ from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.metrics import (
     adjusted_accuracy,
-    adjusted_accuracy_scorer,
+    get_scorer,
     worst_group_accuracy,
     worst_group_scorer,
 )
@@ -97,7 +97,10 @@ def test_cross_validation_with_scorers_of_partial_groups(kind):
         pipe,
         X,
         y,
-        scoring={"worst": worst_group_scorer(), "adjusted": adjusted_accuracy_scorer(name="of")},
+        scoring={
+            "worst": worst_group_scorer(name="of"),
+            "adjusted": get_scorer("adjusted_accuracy"),
+        },
         params={"attribute": mark, "sensitive": groups, "of": unknown},
         cv=CV,
         error_score="raise",

@@ -104,8 +104,10 @@ def test_a_terminal_gets_one_line_for_each_row_and_what_would_do(found):
 def test_of_many_rows_those_are_shown_that_do_not_pass():
     y = np.arange(4000) % 200
     after = np.where(y == 150, 0, y)
-    said = summary_of(check_predictions(y, after, limits={"worst_class": 50}))
-    assert "class 150" in said
+    found = check_predictions(y, after, limits={"worst_class": 50})
+    said = summary_of(found)
+    assert found.worst_class.name == "150"
+    assert "worst class (150) 0.0 %" in said
     assert "more rows" in said
     assert len(said.splitlines()) < 60
 

@@ -94,7 +94,15 @@ def by_word(files, tmp_path_factory):
     return debias(files / "model.onnx", *sets, out=out, **options)
 
 
-def tables(folder, *, model, data, n=1000):
+@pytest.fixture(scope="session")
+def by_words(files):
+    """The same after both words were named, each against the other."""
+    sets = (files / f"{name}.csv" for name in ("train", "validation"))
+    options = {"spurious": "word:film|word:movie", "n_random": 1, "device": "cpu"}
+    return debias(files / "model.onnx", *sets, **options)
+
+
+def tables(folder, *, model, data, n=1200):
     """Model, training, validation and test files: shares in which the shortcut agrees."""
     kind, rng = KINDS["tables"], np.random.default_rng(0)
     learned = kind.draw("train", n, [model], rng)
@@ -102,7 +110,7 @@ def tables(folder, *, model, data, n=1000):
         warnings.simplefilter("ignore")  # a network that has not converged will do
         kind.train(learned.X, learned.y, 0, folder / "model.onnx")
     parts = [learned if model == data else kind.draw("train", n, [data], rng)]
-    parts += [kind.draw("validation", 600, [data], rng), kind.draw("test", 800, [0.5], rng)]
+    parts += [kind.draw("validation", 800, [data], rng), kind.draw("test", 800, [0.5], rng)]
     names = ("train.csv", "val.csv", "test.csv")
     written = [write_samples(s, folder / name) for s, name in zip(parts, names, strict=True)]
     return folder / "model.onnx", *written

@@ -8,9 +8,20 @@ import pytest
 from data_made_up import KINDS, write_samples
 from ntkit import debias
 from ntkit.datasets import marked_digits_model_path
+from ntkit.jobs.debias import _candidates
+from tests.cases import ntkit
 from tests.jobs.debias.reviews import reviews, write_model, write_table
 
 DIGITS = marked_digits_model_path()
+
+
+@pytest.fixture(autouse=True)
+def few_candidates(request, monkeypatch):
+    """Four candidates, except where tests are about the whole table."""
+    if request.path.name not in ("test_debias.py", "test_written.py", "test_one_study.py"):
+        names = ("class-balanced", "cell-balanced", "neurontune", "auto")
+        few = {name: _candidates.CANDIDATES[name] for name in names}
+        monkeypatch.setattr(_candidates, "CANDIDATES", few)
 
 
 @pytest.fixture(scope="session")
@@ -135,16 +146,6 @@ def found(good, tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
+def run():
     """Run a command; returns its exit code, output and error output."""
-    from ntkit.cli import main
-
-    def ran(*words):
-        code = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return ran
+    return ntkit

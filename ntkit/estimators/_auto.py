@@ -228,7 +228,7 @@ class AutoDebiasClassifier(StudyClassifier):
         share = f"{100 * max(0.0, rate):.0f} %"
         why = f"Balancing correct and misclassified samples fixes at least {share} of these errors"
         if np.isnan(rate):
-            why = f"Too few classes have {LEAST_ERRORS} errors to distinguish bias from noise"
+            why = f"Too few classes have {LEAST_ERRORS} errors or more to tell bias from noise"
         elif not learned:
             why += ", too few to distinguish bias from noise"
         self.reason_ = (

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 N_FEATURES, N_NEURONS = 6, 5
 FLOAT32 = np.dtype(np.float32)
+INT64 = TensorProto.INT64
 FLOAT = {
     np.dtype(np.float16): TensorProto.FLOAT16,
     np.dtype(np.float32): TensorProto.FLOAT,

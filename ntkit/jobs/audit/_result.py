@@ -44,7 +44,7 @@ from ntkit.jobs.audit._changes import (
     ChangeFinding,
     ChangeFindings,
     change_for,
-    change_of_attribute,
+    change_of,
     has_attribute,
 )
 from ntkit.pages import Inputs
@@ -364,7 +364,7 @@ class Audit:
         sentences, about = list[str](), set[str]()
         for finding in self.findings:
             names = (finding.name, *finding.same, *finding.opposed)
-            about |= {n for n in (change_of_attribute(name, columns) for name in names) if n}
+            about |= {c.name for name in names if (c := change_of(name, columns)) is not None}
             change = change_for(finding, columns)
             if change is None:
                 continue

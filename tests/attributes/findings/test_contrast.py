@@ -8,13 +8,13 @@ from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from ntkit.attributes import Block
 from ntkit.attributes.findings import Predictions
-from ntkit.attributes.findings._finding import Marks, contrast, excess, tallies
+from ntkit.attributes.findings._finding import Marks, contrast, excess
 from tests.attributes.findings.builders import planted
 
 
 def of(values, predictions, known=None):
     names = tuple(map(str, range(np.shape(values)[1])))
-    return contrast(tallies(Block(names, values, known), Marks.of(predictions, known)))
+    return contrast(Block(names, values, known), Marks.of(predictions, known))
 
 
 counts = st.integers(0, 400)

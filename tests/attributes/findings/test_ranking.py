@@ -30,10 +30,10 @@ def test_classes_count_as_tests():
     pair, q = planted(n_classes=2, n_others=0)
     assert len(found) == 1
     from ntkit.attributes import Block
-    from ntkit.attributes.findings._finding import Marks, contrast, tallies
+    from ntkit.attributes.findings._finding import Marks, contrast
 
     for feature_set, predictions, times in ((values, p, 3), (pair, q, 1)):
-        one = contrast(tallies(Block(("a",), feature_set), Marks.of(predictions))).p_value[0]
+        one = contrast(Block(("a",), feature_set), Marks.of(predictions)).p_value[0]
         corrected = ranking_of([view_of(feature_set)], predictions).p_value[0]
         assert corrected == pytest.approx(min(1, times * one))
 

@@ -116,12 +116,12 @@ def contrast(block: Block, marks: Marks) -> Contrast:
     # formula. With two classes that is the difference between the error rates of samples that
     # conflict with their class and of samples that agree, as a z for each class, summed. If the
     # absence is correlated with the class, the signs are reversed.
-    counts = np.split(product_of(block.values, marks.matrix), 3, axis=1)
-    likely = np.ones(counts[0].shape, dtype=bool)
+    having, wrong, taken_for = np.split(product_of(block.values, marks.matrix), 3, axis=1)
+    likely = np.ones(having.shape, dtype=bool)
     if len(marks.size) > _LIKELY:  # exact distributions of a million pairs would take minutes
-        rough = _statistics(*counts, marks, ~likely)[2]
+        rough = _statistics(having, wrong, taken_for, marks, ~likely)[2]
         likely = rough >= np.partition(rough, -_LIKELY, axis=1)[:, [-_LIKELY]]
-    association, errors, score = _statistics(*counts, marks, likely)
+    association, errors, score = _statistics(having, wrong, taken_for, marks, likely)
     score = np.where(likely, score, -np.inf)
     # Both classes have the same result: the class that having the attribute is correlated with is
     # used.

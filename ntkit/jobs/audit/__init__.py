@@ -27,7 +27,6 @@ from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
 from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
 from ntkit.jobs.audit._reader import AuditedImages as AuditedImages
-from ntkit.jobs.audit._reader import ModelPass as ModelPass
 from ntkit.jobs.audit._reader import Names as Names
 from ntkit.jobs.audit._result import Audit, write_audit
 from ntkit.jobs.audit._result import audit_files as audit_files

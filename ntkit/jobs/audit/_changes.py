@@ -325,7 +325,7 @@ class _Try:
     @property
     def n(self) -> int:
         """Number of copies so far."""
-        return self.effects.shape[1]
+        return len(self.effects[0])
 
     @property
     def result(self) -> TriedChange:

@@ -26,7 +26,6 @@ from ntkit.extraction import (
 from ntkit.jobs.audit import (
     AttributeReader,
     Audit,
-    ModelPass,
     audit_read,
     budget_for,
     change_for,
@@ -516,7 +515,8 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         }
         metadata = Metadata(columns) if columns else None
     audit = audit_read(
-        ModelPass(samples, Embedded(Z, data.layers_of("validation"), "")),
+        samples,
+        Embedded(Z, data.layers_of("validation"), ""),
         data.model,
         comparison.original.predict(comparison.validation.X),
         metadata=metadata,

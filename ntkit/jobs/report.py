@@ -26,6 +26,7 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
+from ntkit.jobs.predict import called
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel
 from ntkit.pages import Report, Shown, report_html
@@ -95,11 +96,6 @@ def commands() -> list[str]:
     return [*filter(None, [_STARTED.get()[0]])]
 
 
-def name_of(model: FrozenModel) -> str:
-    """Name of a model on a page: the name of its file."""
-    return model.path.name if model.path is not None else "a model in memory"
-
-
 def facts_of_job(
     original: FrozenModel,
     debiased: FrozenModel,
@@ -109,7 +105,7 @@ def facts_of_job(
 ) -> dict[str, str]:
     """Models, samples, device and versions of a run, in words."""
     facts = {
-        "original model": f"{name_of(original)}, sha256 {original.sha256()}",
+        "original model": f"{called(original)}, sha256 {original.sha256()}",
         "model written": f"sha256 {debiased.sha256()}",
     }
     for name, part in samples.items():
@@ -174,7 +170,7 @@ def report_of_models(
     record = record or {}
     shown = Shown(y, *predictions, samples.groups, samples)
     return Report(
-        title=name_of(original),
+        title=called(original),
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
         options=_provenance(debiased),
         candidates=record.get("candidates", []),
@@ -258,11 +254,11 @@ def write_report(
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)
-    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
-    samples.check_made_with(first, called)
-    check_made_with(name_of(second), {"model": made["model"]}, first)
+    of_samples, made = samples.called("The set of samples"), origin_of_head(second.metadata)
+    samples.check_made_with(first, of_samples)
+    check_made_with(called(second), {"model": made["model"]}, first)
     prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
-    check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)
+    check_alike((called(second), of_samples), {"preprocessing": made["preprocessing"]}, prepared)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
@@ -309,7 +305,7 @@ _OF_CANDIDATE: dict[str, Any] = {
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
     if model.head is None:
         raise InputError(
-            f"{name_of(model)} has no linear head, and a report compares two heads. Pass a "
+            f"{called(model)} has no linear head, and a report compares two heads. Pass a "
             "classifier."
         )
     try:
@@ -320,7 +316,7 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
                 np.unique(samples.y),
                 model.head.classes,
                 what="The sample",
-                where=name_of(model),
+                where=called(model),
                 fix="pass the two models of one repair, and samples of all their classes.",
             )
             or str(error)

@@ -19,7 +19,7 @@ from ntkit.metrics import group_report, holm
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class AuditedPredictions:
     """True and predicted classes of N samples that the model was not trained on."""
 
     classes: Array
@@ -48,7 +48,7 @@ class Marks:
     unit: Array
 
     @classmethod
-    def of(cls, predictions: Predictions, known: Array | None = None) -> Marks:
+    def of(cls, predictions: AuditedPredictions, known: Array | None = None) -> Marks:
         """Totals of all samples, or of the samples with known values."""
         y, pred, wrong = predictions.y_index, predictions.pred_index, predictions.wrong
         weight, C = predictions.weight, len(predictions.classes)
@@ -418,11 +418,8 @@ class Ranking:
     score: Array
     p_value: Array
 
-    def __len__(self) -> int:
-        return len(self.names)
 
-
-def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> Ranking:
+def ranking_of(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
     """Test every attribute of every feature set, one block at a time."""
     # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
     # correction counts the attributes of one kind: thousands of channels do not raise the threshold
@@ -492,7 +489,7 @@ class Findings:
 
 
 def find_findings(
-    feature_sets: Sequence[FeatureSet], predictions: Predictions, alpha: float
+    feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions, alpha: float
 ) -> Findings:
     """Test all attributes of all feature sets."""
     ranking = ranking_of(feature_sets, predictions)
@@ -549,7 +546,7 @@ def _finding(
     side: Array,
     values: Array,
     feature_sets: Sequence[FeatureSet],
-    predictions: Predictions,
+    predictions: AuditedPredictions,
 ) -> Finding:
     leader, *others = family
     at = int(top[leader])
@@ -589,7 +586,7 @@ def _share(column: Array, rows: Array, weight: Array) -> float:
 
 
 def _groups(
-    column: Array, known: Array, goes_with: int, present: bool, predictions: Predictions
+    column: Array, known: Array, goes_with: int, present: bool, predictions: AuditedPredictions
 ) -> tuple[FindingGroup, ...]:
     """Accuracies by class, for samples with and without the attribute."""
     y, pred = predictions.y_index[known], predictions.pred_index[known]

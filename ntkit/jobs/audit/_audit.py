@@ -17,7 +17,7 @@ from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
     ALIKE,
-    Predictions,
+    AuditedPredictions,
     find_findings,
     within_class_correlation,
 )
@@ -27,19 +27,19 @@ from ntkit.pages import Inputs
 from ntkit.study import Rows, tuned
 
 
-def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
+def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
     """Predictions from class labels."""
     y, pred = check_predictions(y, pred=pred)
     labels, fix = np.unique(y), "pass predictions as the labels in y."
     if not np.isin(pred, labels).any():
         raise InputError(unknown_labels(pred, labels, what="pred", where="y", fix=fix))
     classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
-    return Predictions(classes, index[: len(y)], index[len(y) :], weight)
+    return AuditedPredictions(classes, index[: len(y)], index[len(y) :], weight)
 
 
 def from_scores(
     y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array
-) -> Predictions:
+) -> AuditedPredictions:
     """Predictions of the class with the highest logit or probability."""
     values = np.asarray(scores)
     if values.ndim == 1 or values.shape[1:] == (1,):  # the second class of two
@@ -63,10 +63,12 @@ def from_scores(
     if not (labels[y_index] == y).all():
         fix = "name every class in classes=."
         raise InputError(unknown_labels(y, labels, what="y", where="classes", fix=fix))
-    return Predictions(labels, y_index, values.argmax(axis=1), weight)
+    return AuditedPredictions(labels, y_index, values.argmax(axis=1), weight)
 
 
-def cross_fitted(embeddings: ArrayLike, y: Array, weight: Array, random_state: int) -> Predictions:
+def cross_fitted(
+    embeddings: ArrayLike, y: Array, weight: Array, random_state: int
+) -> AuditedPredictions:
     """Predictions of cross-fitted class-balanced heads."""
     # ntkit chooses the strongest penalty whose mean class error is within 4 % of the best.
     X = check_embeddings(embeddings, len(y))
@@ -81,7 +83,7 @@ def cross_fitted(embeddings: ArrayLike, y: Array, weight: Array, random_state: i
             f"Class {rarest!r} has too few samples for cross-fitting. Add samples of every class, "
             "or pass predictions."
         )
-    return Predictions(classes, y_index, baseline.predicted, weight)
+    return AuditedPredictions(classes, y_index, baseline.predicted, weight)
 
 
 def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:

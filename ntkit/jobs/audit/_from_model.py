@@ -15,7 +15,7 @@ from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
-from ntkit.attributes.findings import Finding, Findings, Predictions
+from ntkit.attributes.findings import AuditedPredictions, Finding, Findings
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -31,7 +31,7 @@ from ntkit.jobs.audit._reader import (
     FEATURE_SETS,
     AttributeReader,
     AuditedImages,
-    feature_sets_of,
+    tested_feature_sets,
 )
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
@@ -117,12 +117,11 @@ def unlabelled_of(
     # `rule_of` returns the rule of an attribute whose name does not define it. Its thresholds come
     # from the audited samples.
     reader = AttributeReader([samples])
-    layers = {**embedded.layers, EMBEDDING: embedded.Z}
+    reader.layers = layers = {**embedded.layers, EMBEDDING: embedded.Z}
     if isinstance(samples.X, AuditedImages):
         layers["image"] = samples.X.statistics()
     elif reader.images is not None:
         layers["image"] = np.stack([statistics_of_image(image) for image in reader.images])
-    reader.add_layers(layers)
     values = dict[str, Array]()
     for name in names:
         try:
@@ -356,7 +355,7 @@ def _of_changes(
         )
     at, n = model.head.logits(embedded.Z).argmax(axis=1), len(samples)
     return Audit(
-        Predictions(model.head.classes, at, at, np.ones(n)),
+        AuditedPredictions(model.head.classes, at, at, np.ones(n)),
         (),
         Findings((), {}, 0, {}, np.empty((n, 0), dtype=int)),
         alpha,
@@ -383,7 +382,7 @@ def audit_read(
     random_state: int = 0,
 ) -> Audit:
     """Audit samples with their embeddings and layers from one pass of the model."""
-    sets, notes = feature_sets_of(samples, embedded, metadata, feature_sets, random_state)
+    sets, notes = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
     outcome: dict[str, Any] = {"embeddings": embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         samples.y,

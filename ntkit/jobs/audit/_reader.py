@@ -89,7 +89,7 @@ FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer",
 """Kinds of feature sets that ntkit makes from the samples and the model."""
 
 
-def feature_sets_of(
+def tested_feature_sets(
     samples: Samples,
     embedded: Embedded,
     metadata: Metadata | None,
@@ -185,7 +185,7 @@ class AttributeReader:
         self.inputs = [samples.looks() for samples in sets]
         self.n = sum(map(len, sets))
         self._metadata, self._key = metadata, key
-        self._layers: Mapping[str, Array] = {}
+        self.layers: Mapping[str, Array] = {}  # of the model's pass: a matrix for each
         self._values: dict[tuple[str, bool], Array] = {}
 
     # -- raw inputs ------------------------------------------------------------------------
@@ -251,10 +251,6 @@ class AttributeReader:
 
     # -- attributes ------------------------------------------------------------------------
 
-    def add_layers(self, layers: Mapping[str, Array]) -> None:
-        """Add the layers of the model's pass: a matrix for each."""
-        self._layers = layers
-
     def attribute(
         self,
         names: Names,
@@ -286,7 +282,7 @@ class AttributeReader:
 
     def _read(self, name: str, rule: Rule | None) -> Array:
         if rule is not None or layer_of(name) is not None:
-            return layer_values(name, self._layers, rule)
+            return layer_values(name, self.layers, rule)
         kind = name.partition(":")[0]
         every = kind not in ("word", "column", "metadata", "image")  # for the error message
         return attribute_named(

@@ -38,7 +38,13 @@ from ntkit.attributes import (
     values_by_name,
     values_of,
 )
-from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
+from ntkit.attributes.findings import (
+    MOST_INFERRED,
+    AuditedPredictions,
+    Finding,
+    FindingGroup,
+    Findings,
+)
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._changes import (
     ChangeFinding,
@@ -65,7 +71,7 @@ class Audit:
 
     Parameters
     ----------
-    predictions : Predictions
+    predictions : AuditedPredictions
         True and predicted classes.
     feature_sets : tuple of FeatureSet
         The tested attributes.
@@ -106,7 +112,7 @@ class Audit:
     ['0 × word:movie', '1 × word:film']
     """
 
-    predictions: Predictions
+    predictions: AuditedPredictions
     feature_sets: tuple[FeatureSet, ...]
     found: Findings
     alpha: float

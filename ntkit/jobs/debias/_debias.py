@@ -324,7 +324,7 @@ def debias(
         trust_inputs=trust_inputs,
     )
     data = replace(data, notes=(*data.notes, *compared))
-    reader.add_layers(data.pooled_layers)
+    reader.layers = data.pooled_layers
     if audits:
         result = _look(order, data, reader, named.answers, ask)
         named = named_attributes(None, result.answers, model, reader.sets)

@@ -214,8 +214,8 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     return replace(matching, notes=(*match.notes, *matching.notes))
 
 
-def called(model: FrozenModel, default: str) -> str:
-    """Name of a model in sentences."""
+def called(model: FrozenModel, default: str = "a model in memory") -> str:
+    """Name of a model in sentences and on pages."""
     return default if model.path is None else model.path.name
 
 

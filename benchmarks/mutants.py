@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "model", "jobs")
 SEED, N_MUTANTS = 32, 60
 LOG = "NTKIT_MUTANTS_LOG"
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "mutants", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "mutants", "-q", "-p", "no:cacheprovider"]
 HEAVY = ("onnx_ir", "onnxruntime", "pandas", "scipy.stats", "skl2onnx", "sklearn.ensemble", "typer")
 PROBE = f"""
 import os
@@ -238,7 +239,7 @@ def probed(copy: Path, mutants: list[Mutant]) -> None:
 
 
 def reaching(
-    mutants: list[Mutant], processes: int
+    mutants: list[Mutant], processes: int, paths: list[str]
 ) -> tuple[dict[int, list[str]], dict[str, float]]:
     """Tests that reach each place, the quickest first, and the seconds that each test takes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -246,7 +247,10 @@ def reaching(
         probed(copy, mutants)
         more = ["-n", str(processes), "--dist", "worksteal"] if processes > 1 else []
         subprocess.run(
-            [*PYTEST, *more, "--durations=60"], cwd=copy, env=environment(copy, log), check=False
+            [*PYTEST, *more, "--durations=60", *paths],
+            cwd=copy,
+            env=environment(copy, log),
+            check=False,
         )
         rows = [line.split("\t", 2) for line in log.read_text("utf-8").splitlines()]
     took: dict[str, float] = defaultdict(float)
@@ -287,7 +291,7 @@ def tried(mutant: Mutant, tests: list[str], seconds: float, copy: Path) -> None:
         file.unlink()
     place.write_text(changed, encoding="utf-8")
     arguments = ["-x", "--no-header", "--tb=no", f"@{arguments}"]
-    code, said = forked([*PYTEST[3:], *arguments], copy, 120 + 10 * seconds)
+    code, said = forked([*PYTEST[5:], *arguments], copy, 120 + 10 * seconds)
     place.write_text(text, encoding="utf-8")
     failed = [x for x in said.splitlines() if x.startswith(("FAILED", "ERROR"))]
     mutant.outcome = "noticed" if code else "survived"
@@ -305,14 +309,19 @@ def forked(arguments: list[str], copy: Path, timeout: float) -> tuple[int | None
     output = copy / "output.txt"
     pid = os.fork()
     if not pid:
-        os.setsid()
-        with output.open("w") as file:
+        code = 70
+        try:
+            os.setsid()
+            file = output.open("w")
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        os.chdir(copy)
-        os.environ.update(environment(copy))
-        sys.path[:0] = [str(copy), str(copy / "benchmarks")]
-        os._exit(pytest.main(arguments))
+            os.chdir(copy)
+            os.environ.update(environment(copy))
+            sys.path[:0] = [str(copy), str(copy / "benchmarks")]
+            code = int(pytest.main(arguments))
+        except BaseException:  # this process must not go on as its parent does
+            traceback.print_exc()
+        os._exit(code)
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -358,6 +367,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--number", type=int, default=N_MUTANTS)
     parser.add_argument("--processes", type=int, default=1, help="of the first run")
+    parser.add_argument("--tests", nargs="*", default=[], help="of the first run; all if left out")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--list", action="store_true", help="only count the places")
     args = parser.parse_args()
@@ -372,7 +382,7 @@ def main() -> None:
     if args.list:
         print("\n".join(map(str, mutants)))
         return
-    tests, took = reaching(mutants, args.processes)
+    tests, took = reaching(mutants, args.processes, args.tests)
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
         for number, mutant in enumerate(mutants):

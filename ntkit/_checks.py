@@ -7,6 +7,7 @@ from numbers import Number
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -70,6 +71,15 @@ def check_embeddings(Z: ArrayLike, n: int) -> Array:
     if not np.isfinite(Z).all():
         raise InputError("The embeddings contain NaN or infinite values.")
     return Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
+
+
+def positions_of(labels: Array, classes: Array, *, what: str, where: str, fix: str) -> Array:
+    """Index of each label among the classes; raises an error for a label that they lack."""
+    problem = unknown_labels(np.unique(labels), classes, what=what, where=where, fix=fix)
+    if problem is not None:
+        raise InputError(problem)
+    order = np.argsort(classes, kind="stable")
+    return np.asarray(order[np.searchsorted(classes, labels, sorter=order)])
 
 
 def _column(name: str, values: ArrayLike) -> Array:

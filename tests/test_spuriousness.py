@@ -130,11 +130,6 @@ def test_weighted_median_of_even_weights_is_the_median(seed, dtype):
     assert np.array_equal(medians, np.median(values, axis=0))
 
 
-def test_weighted_median_needs_rows():
-    with pytest.raises(InputError, match="at least one row"):
-        weighted_median(np.empty((0, 3)), np.empty(0))
-
-
 @few
 @given(seeds)
 def test_contribution_sums_to_the_margin_of_the_strongest_wrong_logit(seed):
@@ -146,17 +141,6 @@ def test_contribution_sums_to_the_margin_of_the_strongest_wrong_logit(seed):
     others = logits.copy()
     others[np.arange(15), y] = -np.inf
     assert np.allclose(push.sum(axis=1), others.max(axis=1) - logits[np.arange(15), y])
-
-
-def test_live_neurons_vary_where_weight_is():
-    Z = np.array([[0.0, 1.0, 5.0], [0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])
-    assert non_constant_neurons(Z).tolist() == [False, True, True]
-    assert non_constant_neurons(Z, np.array([1, 1, 0])).tolist() == [False, True, False]
-
-
-def test_sfit_sums_absolute_scores_of_scored_classes():
-    assert sfit(np.array([[1.0, -2.0], [np.nan, np.nan]])) == 3
-    assert sfit(np.full((2, 2), np.nan)) == 0
 
 
 @few
@@ -180,6 +164,16 @@ def test_change_scores_are_root_mean_squares_of_standardised_changes(seed, stand
         expected = np.divide(expected, std, out=np.zeros_like(std), where=std > 1e-12)
     assert np.allclose(scores, expected)
     assert change_scores(Z.astype(np.float32), copies.astype(np.float32)).dtype == np.float32
+
+
+def test_sfit_constant_neurons_and_empty_medians():
+    assert sfit(np.array([[1.0, -2.0], [np.nan, np.nan]])) == 3
+    assert sfit(np.full((2, 2), np.nan)) == 0
+    Z = np.array([[0.0, 1.0, 5.0], [0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])
+    assert non_constant_neurons(Z).tolist() == [False, True, True]
+    assert non_constant_neurons(Z, np.array([1, 1, 0])).tolist() == [False, True, False]
+    with pytest.raises(InputError, match="at least one row"):
+        weighted_median(np.empty((0, 3)), np.empty(0))
 
 
 @pytest.mark.parametrize(

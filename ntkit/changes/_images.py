@@ -21,15 +21,7 @@ from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
-from ntkit.inputs import (
-    ImageFiles,
-    ImagePreprocessing,
-    decode,
-    eight_bits,
-    in_colours,
-    orientation_of,
-    upright,
-)
+from ntkit.inputs import ImageFiles, ImagePreprocessing, decode, in_colours, upright
 from ntkit.samples import Samples, images_in_array
 
 Pixels = NDArray[np.float32]
@@ -377,9 +369,8 @@ class ChangedImages(ImageFiles):
 
 def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
     """An upright image of 8 bits in the model's colours, without rotating metadata."""
-    orientation = orientation_of(image)
-    image = in_colours(eight_bits(image), "L" if steps.channels == 1 else "RGB")
-    return Image.fromarray(np.asarray(upright(image, orientation)))
+    image = in_colours(upright(image), "L" if steps.channels == 1 else "RGB")
+    return Image.fromarray(np.asarray(image))
 
 
 class ChangedArray:

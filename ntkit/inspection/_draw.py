@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ntkit._checks import check_embeddings, check_labels
+from ntkit._checks import check_embeddings, check_labels, positions_of
 from ntkit._extras import install_extra
-from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
 from ntkit.exceptions import InputError, MissingDependencyError
@@ -127,15 +126,11 @@ def show_legend(
     )
 
 
-def legend_share(ax: Axes, n_lines: int) -> float:
-    """Share of the axes' height that a legend of so many lines takes, at most a half."""
-    return min(0.5, (1.7 * n_lines * font_size(ax) + 8) / 72 / max(height_of(ax), 1e-6))
-
-
 def headroom(ax: Axes, n_lines: int) -> None:
     """Move the data down, so that a legend of so many lines has space above them."""
     low, high = ax.get_ylim()
-    ax.set_ylim(low, low + (high - low) / (1 - legend_share(ax, n_lines)))
+    share = min(0.5, (1.7 * n_lines * font_size(ax) + 8) / 72 / max(height_of(ax), 1e-6))
+    ax.set_ylim(low, low + (high - low) / (1 - share))
 
 
 def short(name: object, most: int = 24) -> str:
@@ -226,22 +221,8 @@ def _inner(estimator: Any) -> Any:
 def check_samples(X: ArrayLike, y: ArrayLike, head: LinearHead) -> tuple[Array, Array]:
     """Embeddings (N, D) that the head reads, and one class label for each."""
     (labels,) = check_labels(y=y)
-    Z = np.asarray(X)
-    if Z.ndim == 2 and len(Z) != len(labels):
-        raise InputError(
-            f"X has {len(Z)} samples but y has {len(labels)} labels; pass one for each."
-        )
-    Z = check_embeddings(Z, len(labels))
-    if Z.shape[1] != head.n_neurons:
-        raise InputError(
-            f"X has {Z.shape[1]} columns, but the head reads {head.n_neurons} neurons; pass the "
-            "embeddings of its model."
-        )
-    problem = unknown_labels(
-        np.unique(labels), head.classes, what="y", where="the head", fix="use its labels."
-    )
-    if problem is not None:
-        raise InputError(problem)
+    Z = check_embeddings(X, len(labels))
+    positions_of(labels, head.classes, what="y", where="the head", fix="use its labels.")
     return Z, labels
 
 

@@ -129,6 +129,7 @@ class NeuronDisplay(draw.Display):
         """
         head = draw.original_head_of(estimator)
         Z, labels = draw.check_samples(X, y, head)
+        y_pred = head.predict(Z)
         names = draw.neuron_names_of(estimator)
         i = draw.neuron_index(neuron, head.n_neurons, names)
         lost = getattr(estimator, "suppressed_", None)
@@ -136,7 +137,7 @@ class NeuronDisplay(draw.Display):
         return cls(
             Z[:, i],
             labels,
-            head.predict(Z),
+            y_pred,
             name=f"{name} (suppressed)" if lost is not None and lost[i] else name,
         ).plot(ax, max_classes=max_classes, bins=bins)
 

@@ -14,9 +14,9 @@ from ntkit._checks import (
     check_predictions,
     check_weight,
     known_labels,
+    positions_of,
 )
 from ntkit._doc import documented
-from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.spuriousness import sfit, spuriousness_scores
@@ -323,15 +323,6 @@ def _probability_of_the_true_class(
             "reference_proba must contain probabilities, >= 0 and adding up to 1 in each row; pass "
             "predict_proba rather than logits."
         )
-    problem = unknown_labels(
-        np.unique(y_true),
-        classes,
-        what="y_true",
-        where="classes",
-        fix="name the classes of all columns of reference_proba.",
-    )
-    if problem is not None:
-        raise InputError(problem)
-    order = np.argsort(classes, kind="stable")
-    column = order[np.searchsorted(classes, y_true, sorter=order)]
+    fix = "name the classes of all columns of reference_proba."
+    column = positions_of(y_true, classes, what="y_true", where="classes", fix=fix)
     return np.asarray(proba[np.arange(len(y_true)), column])

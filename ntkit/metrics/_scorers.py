@@ -17,9 +17,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
-from ntkit._checks import check_embeddings, check_labels, check_weight
+from ntkit._checks import check_embeddings, check_labels, check_weight, positions_of
 from ntkit._doc import documented
-from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -203,15 +202,8 @@ class CorrectnessGroupScorer:
             cross_fit = check_memory(self.memory).cache(cross_fitted_proba)
             proba = cross_fit(Z, y, self.n_folds, self.C, self.random_state, weight)
             return np.asarray(proba), np.unique(y)
-        problem = unknown_labels(
-            np.unique(y),
-            self.reference.classes,
-            what="y",
-            where="the class-balanced baseline",
-            fix="use its labels.",
-        )
-        if problem is not None:
-            raise InputError(problem)
+        where = "the class-balanced baseline"
+        positions_of(y, self.reference.classes, what="y", where=where, fix="use its labels.")
         return self.reference.predict_proba(Z), self.reference.classes
 
 
@@ -351,17 +343,16 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     """
     if not isinstance(scoring, str):
         return scoring
-    makers: dict[str, Callable[[], Scorer]] = {
-        "worst_class_accuracy": lambda: make_scorer(worst_class_accuracy),
-        "class_accuracy_gap": lambda: make_scorer(class_accuracy_gap, greater_is_better=False),
-        "sfit_score": lambda: sfit_scorer,
-        "worst_group_accuracy": worst_group_scorer,
-        "adjusted_accuracy": lambda: _group_scorer("adjusted_accuracy", "sensitive"),
-    }
-    if scoring in makers:
-        return makers[scoring]()
     if scoring in SCORERS:
-        return CorrectnessGroupScorer(scoring)
+        needs = needs_of(scoring)
+        if "groups" in needs:
+            return _group_scorer(scoring, "sensitive")
+        if needs == ("Z",):
+            return sfit_scorer
+        if needs:
+            return CorrectnessGroupScorer(scoring)
+        plain: Scorer = make_scorer(_score_plain, score=scoring)
+        return plain
     if scoring in get_scorer_names():
         scorer: Scorer = sklearn_scorer(scoring)
         return scorer
@@ -376,6 +367,12 @@ def sfit_scorer(
 ) -> float:
     """SFit of a fitted estimator, with the rows X (N, D) as embeddings."""
     return named_score("sfit_score", y, estimator.predict(X), Z=X, sample_weight=sample_weight)
+
+
+def _score_plain(
+    y_true: Array, y_pred: Array, *, score: str, sample_weight: ArrayLike | None = None
+) -> float:
+    return named_score(score, y_true, y_pred, sample_weight=sample_weight)
 
 
 def _group_scorer(score: str, name: str) -> Scorer:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from copy import copy
 from itertools import pairwise
 from mmap import mmap
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_expit
@@ -16,23 +16,9 @@ from ntkit._need_ray import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 
 _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
-
-
-class Passes(Protocol):
-    """N rows, of which only ``width`` columns are used."""
-
-    n_rows: int
-    width: int
-    dtype: Any
-
-    def mean(self) -> Array:
-        """Weighted mean of the rows, shape (width,)."""
-
-    def sample(self, n_rows: int) -> tuple[Array, Array]:
-        """About ``n_rows`` rows at equal distances, and their weights."""
-
-    def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
-        """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
+# Products of BLAS may set the flag for an invalid value though all values are finite, depending on
+# what the memory around them holds (OpenBLAS issue 1924); rows and heads are checked elsewhere.
+_product = np.errstate(invalid="ignore")
 
 
 def is_mapped(X: Any) -> bool:
@@ -50,7 +36,7 @@ def rows_per_chunk(X: Array, n_logits: int) -> int:
 
 
 class NumpyPasses:
-    """Passes on the CPU, over an array or a memory map."""
+    """Passes on the CPU, over an array or a memory map, of which ``width`` columns are used."""
 
     # Products run in the precision of the rows, sums over chunks in double precision.
 
@@ -66,18 +52,23 @@ class NumpyPasses:
                 X = X[:, kept]
         self.X, self.y_index, self.weight, self.offset = X, y_index, weight, offset
 
+    @_product
     def mean(self) -> Array:
+        """Weighted mean of the rows, shape (width,)."""
         total = np.zeros(self.X.shape[1])
         for rows in self._chunks(1):
             total += self.weight[rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[self.columns]
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
+        """About ``n_rows`` rows at equal distances, and their weights."""
         step = max(1, self.n_rows // n_rows)
         rows = np.asarray(self.X[::step])
         return rows if self.columns is None else rows[:, self.columns], self.weight[::step]
 
+    @_product
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
         loss = _sigmoid_loss if len(W) == 1 else _softmax_loss
         operand = np.ascontiguousarray(self._over_all_columns(W).T, dtype=self.dtype)
         value, slope, gradient = 0.0, np.zeros(len(W)), np.zeros((len(W), self.X.shape[1]))
@@ -98,6 +89,7 @@ class NumpyPasses:
         other.weight = weight
         return other
 
+    @_product
     def means(self, weights: Array) -> Array:
         """Mean of the rows for each row of weights, shape (B, width), in one pass."""
         total = np.zeros((len(weights), self.X.shape[1]))
@@ -105,6 +97,7 @@ class NumpyPasses:
             total += weights[:, rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[:, self.columns]
 
+    @_product
     def variances(self, weights: Array, means: Array) -> Array:
         """Variance of each column for each row of weights, shape (B, width), in one pass."""
         total = np.zeros((len(weights), self.X.shape[1]))
@@ -115,6 +108,7 @@ class NumpyPasses:
             total = total[:, self.columns]
         return np.maximum(total - (means - center) ** 2, 0.0)
 
+    @_product
     def losses(
         self, weights: Array, which: Array, W: Array, b: Array
     ) -> tuple[Array, Array, Array]:
@@ -294,6 +288,9 @@ class _Share(NumpyPasses):
             file, rows = X
             X = file.open()[rows]
         super().__init__(X, *others)
+
+
+Passes = NumpyPasses | RayPasses
 
 
 def passes_over(

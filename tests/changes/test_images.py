@@ -200,7 +200,10 @@ def test_border_and_centre_are_each_others_rest(images):
     assert (border.X[:][:, :, :2, :2] != as_they_are[:, :, :2, :2]).any()
 
 
-def test_without_another_sample_there_is_no_copy():
+def test_without_another_sample_there_is_no_copy(images):
+    copies, _ = change_named("image:grey").copies(images)
+    with pytest.raises(InputError, match="changes images, but"):  # copies are not changed again
+        change_named("image:blur").copies(copies)
     X = noise(3)
     copies, at = change_named("image:border").copies(Samples(X[:1]))
     assert (len(copies), copies.X[:].shape) == (0, (0, *X.shape[1:]))
@@ -261,9 +264,3 @@ def test_a_function_that_was_edited_makes_other_contents(images):
     )
     assert halved == again
     assert not {*halved} & {*other}
-
-
-def test_copies_cannot_be_changed_again(images):
-    copies, _ = change_named("image:grey").copies(images)
-    with pytest.raises(InputError, match="changes images, but"):
-        change_named("image:blur").copies(copies)

@@ -22,7 +22,7 @@ from ntkit.datasets import (
 )
 from ntkit.datasets import _benchmarks as benchmarks
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing
 from ntkit.metrics import worst_group_accuracy
 from tests.texts import text_model, word_pieces
 
@@ -545,33 +545,3 @@ def test_into_debias(tmp_path, load):
     Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(test.X)
     pred = result.head.predict(Z)
     assert result.chosen.worst_group == worst_group_accuracy(test.y, pred, groups=test.groups)
-
-
-# Pairs of texts
-
-
-def paired(pairs, steps):
-    return Texts((a for a, _ in pairs), steps, pairs=(b for _, b in pairs))
-
-
-def test_pairs_are_joined_by_the_tokenizer(steps):
-    steps = TextPreprocessing(steps.tokenizer, max_length=12, types="token_type_ids")
-    pairs = [("the quick fox", "a dog"), ("fox", "")]
-    batch = paired(pairs, steps)[:]
-    whole = word_pieces().encode(*pairs[0])
-    assert batch["input_ids"][0].tolist() == whole.ids
-    assert batch["token_type_ids"][0].tolist() == whole.type_ids == [0] * 5 + [1] * 3
-    assert batch["attention_mask"][1].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-    # The longer text of a pair is cut.
-    short = TextPreprocessing(steps.tokenizer, max_length=7)
-    ids = paired([("the quick brown fox jumps over", "dog")], short)[:]["input_ids"][0]
-    assert ids.tolist() == word_pieces().encode("the quick brown", "dog").ids
-    with pytest.raises(InputError, match="max_length=3 is too short for a pair"):
-        paired([("a", "b")], TextPreprocessing(steps.tokenizer, max_length=3))[:]
-
-
-def test_fingerprint_of_pairs():
-    steps = TextPreprocessing("tokenizer.json")
-    different = [[], [("ab", "c")], [("a", "bc")], [("a", "b"), ("", "c")], [("", "c"), ("a", "b")]]
-    assert len({paired(pairs, steps).sha256() for pairs in different}) == len(different)
-    assert paired([("a", "b")], steps).sha256() == paired([("a", "b")], steps).sha256()

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import check_embeddings, check_labels, check_predictions, check_weight
+from ntkit._checks import (
+    check_embeddings,
+    check_labels,
+    check_predictions,
+    check_weight,
+    positions_of,
+)
 from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, unknown_labels
@@ -57,12 +63,8 @@ def from_scores(
             f"{listed(labels)}. Pass one column per class in this order (for two classes, the "
             "second's alone is enough), or name the classes of the columns with classes=."
         )
-    order = np.argsort(labels)
-    place = np.searchsorted(labels, y, sorter=order).clip(0, len(labels) - 1)
-    y_index = order[place]
-    if not (labels[y_index] == y).all():
-        fix = "name every class in classes=."
-        raise InputError(unknown_labels(y, labels, what="y", where="classes", fix=fix))
+    fix = "name every class in classes=."
+    y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
     return AuditedPredictions(labels, y_index, values.argmax(axis=1), weight)
 
 

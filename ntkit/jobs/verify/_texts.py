@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.inputs import TextPreprocessing, Texts
-from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject
+from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject, done
 
 Edit = Callable[[Any], Any]
 _AROUND = (("[CLS]", "[SEP]"), ("<s>", "</s>"))
@@ -60,7 +60,7 @@ def text_subject(
         if settings.filled and changed.fixed_length is None:
             changed = replace(changed, fixed_length=changed.max_length)
         first, second = (
-            None if part is None else [_done(settings.before, part[row]) for row in rows]
+            None if part is None else [done(settings.before, part[row]) for row in rows]
             for part in (texts, pairs)
         )
         if settings.swapped:
@@ -68,7 +68,7 @@ def text_subject(
         samples = Texts(first or [], changed, pairs=second)
         if settings == TextSettings(settings.steps):
             return samples
-        return LazyBatches(len(rows), lambda index: _done(settings.after, samples[index]))
+        return LazyBatches(len(rows), lambda index: done(settings.after, samples[index]))
 
     def changes() -> list[Cause]:
         if steps.tokenizer is None:
@@ -87,10 +87,6 @@ def text_subject(
         return list(product(_paddings(steps), [*_cases(content()), *_specials(content())]))
 
     return Subject(len(texts), inputs, TextSettings(steps), changes, pipelines)
-
-
-def _done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
-    return reduce(lambda done, step: step(done), steps, value)
 
 
 # -- differences of services ----------------------------------------------------------------------

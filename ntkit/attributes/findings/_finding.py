@@ -497,9 +497,12 @@ def find_findings(
     inferred = np.asarray([not feature_set.exact for feature_set in feature_sets], dtype=bool)
     passed = passed[np.argsort(inferred[ranking.feature_set[passed]], kind="stable")]
     top = passed[:_MOST]
-    in_top = [feature_sets[number] for number in np.unique(ranking.feature_set[top])]
-    columns = values_by_name(in_top, [ranking.names[i] for i in top])
-    values = np.reshape(columns, (len(top), len(predictions.y_index))).T.astype(np.int8, order="C")
+    values = np.empty((len(predictions.y_index), len(top)), dtype=np.int8)
+    for number, feature_set in enumerate(feature_sets):  # two sets may have the same names
+        places = np.flatnonzero(ranking.feature_set[top] == number)
+        columns = values_by_name([feature_set], [ranking.names[i] for i in top[places]])
+        for place, column in zip(places, columns, strict=True):
+            values[:, place] = column
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]

@@ -8,7 +8,6 @@ from ntkit.attributes import write_answers as write_answers
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._audit import with_retraining as with_retraining
 from ntkit.jobs.audit._changes import MOST_CHANGES as MOST_CHANGES
-from ntkit.jobs.audit._changes import ChangeExamples as ChangeExamples
 from ntkit.jobs.audit._changes import ChangeFinding as ChangeFinding
 from ntkit.jobs.audit._changes import ChangeFindings as ChangeFindings
 from ntkit.jobs.audit._changes import TriedChange as TriedChange

@@ -60,17 +60,6 @@ _HEIGHT = re.compile(r" (?:high|low|above the median)$")
 _CONDITION = re.compile(r"(?s)(.+?)(?:>=.*|=.*| missing)")
 
 
-@dataclass(frozen=True, eq=False)
-class ChangeExamples:
-    """Random samples whose prediction a change flips, and their changed copies."""
-
-    rows: tuple[int, ...]
-    predicted: tuple[Any, ...]
-    predicted_after: tuple[Any, ...]
-    before: Inputs
-    after: Inputs
-
-
 @dataclass(frozen=True)
 class TriedChange:
     """Result of a change on the first half of the samples; it decides the ranking."""
@@ -89,7 +78,8 @@ class ChangeFinding:
     # The margin is the logit of the class predicted before the change, minus the largest of the
     # other logits. Intervals have 95 %: Clopper-Pearson's of shares, Student's t of the margin.
     # `p_value` is that of McNemar's exact one-sided test that the change flips more predictions
-    # than the control, after Holm's correction for the changes tested.
+    # than the control, after Holm's correction for the changes tested. `examples` holds the row and
+    # both predictions of random samples that flip; `before` and `after` show these samples.
     name: str
     n: int  # copies
     flips: float  # share of the predictions
@@ -102,14 +92,14 @@ class ChangeFinding:
     beyond_interval: tuple[float, float]
     p_value: float
     is_finding: bool
-    examples: ChangeExamples
+    examples: tuple[dict[str, Any], ...]
+    before: Inputs
+    after: Inputs
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON; the examples are rows and predictions."""
-        e = self.examples
-        pairs = zip(e.rows, e.predicted, e.predicted_after, strict=True)
-        examples = [{"row": row, "predicted": a, "after": b} for row, a, b in pairs]
-        return dict(plain({**vars(self), "examples": examples}))
+        values = vars(self).items()
+        return dict(plain({name: v for name, v in values if not isinstance(v, Inputs)}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -452,6 +442,11 @@ class _Look:
         # McNemar's exact test. Under the null hypothesis, a sample that only one of the two flips
         # is flipped by the change or by the control with equal probability.
         more, less = int((flips & ~flips_too).sum()), int((flips_too & ~flips).sum())
+        at = np.flatnonzero(flips)[:_EXAMPLES]  # rows are in random order
+        pairs = (self.head.classes[p].tolist() for p in (self.predicted[rows[at]], after[at]))
+        examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
+        seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
+        seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
         return ChangeFinding(
             name=change.name,
             n=len(rows),
@@ -465,20 +460,9 @@ class _Look:
             beyond_interval=_of_mean(beyond),
             p_value=more_often(more, less),
             is_finding=False,
-            examples=self._examples(made, rows, after),
-        )
-
-    def _examples(self, made: Samples, rows: Array, after: Array) -> ChangeExamples:
-        at = np.flatnonzero(after != self.predicted[rows])[:_EXAMPLES]  # rows are in random order
-        classes = self.head.classes
-        seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
-        seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
-        return ChangeExamples(
-            tuple(self.numbers[rows[at]].tolist()),
-            tuple(classes[self.predicted[rows[at]]].tolist()),
-            tuple(classes[after[at]].tolist()),
-            _looks(seen.take(rows[at])),
-            _looks(made.take(at)),
+            examples=tuple({"row": row, "predicted": a, "after": b} for row, a, b in examples),
+            before=_looks(seen.take(rows[at])),
+            after=_looks(made.take(at)),
         )
 
 

@@ -604,10 +604,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         retraining=None if new is None else _page(new, digest, inputs, title, most),
         changes=None
         if changes is None
-        else [
-            ShownChange(each.as_dict(), each.examples.before, each.examples.after)
-            for each in changes.changes
-        ],
+        else [ShownChange(each.as_dict(), each.before, each.after) for each in changes.changes],
         tried="" if changes is None else changes.note(),
         flipped=flipped,
     )

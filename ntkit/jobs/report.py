@@ -26,9 +26,8 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
-from ntkit.jobs.predict import called
 from ntkit.metrics import class_order
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, name_of
 from ntkit.pages import Report, Shown, report_html
 from ntkit.samples import (
     check_alike,
@@ -105,7 +104,7 @@ def facts_of_job(
 ) -> dict[str, str]:
     """Models, samples, device and versions of a run, in words."""
     facts = {
-        "original model": f"{called(original)}, sha256 {original.sha256()}",
+        "original model": f"{name_of(original)}, sha256 {original.sha256()}",
         "model written": f"sha256 {debiased.sha256()}",
     }
     for name, part in samples.items():
@@ -170,7 +169,7 @@ def report_of_models(
     record = record or {}
     shown = Shown(y, *predictions, samples.groups, samples)
     return Report(
-        title=called(original),
+        title=name_of(original),
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
         options=_provenance(debiased),
         candidates=record.get("candidates", []),
@@ -254,11 +253,11 @@ def write_report(
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)
-    of_samples, made = samples.called("The set of samples"), origin_of_head(second.metadata)
-    samples.check_made_with(first, of_samples)
-    check_made_with(called(second), {"model": made["model"]}, first)
+    set_name, made = samples.called("The set of samples"), origin_of_head(second.metadata)
+    samples.check_made_with(first, set_name)
+    check_made_with(name_of(second), {"model": made["model"]}, first)
     prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
-    check_alike((called(second), of_samples), {"preprocessing": made["preprocessing"]}, prepared)
+    check_alike((name_of(second), set_name), {"preprocessing": made["preprocessing"]}, prepared)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
@@ -305,7 +304,7 @@ _OF_CANDIDATE: dict[str, Any] = {
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
     if model.head is None:
         raise InputError(
-            f"{called(model)} has no linear head, and a report compares two heads. Pass a "
+            f"{name_of(model)} has no linear head, and a report compares two heads. Pass a "
             "classifier."
         )
     try:
@@ -316,7 +315,7 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
                 np.unique(samples.y),
                 model.head.classes,
                 what="The sample",
-                where=called(model),
+                where=name_of(model),
                 fix="pass the two models of one repair, and samples of all their classes.",
             )
             or str(error)

@@ -37,9 +37,8 @@ from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
 from ntkit.jobs.debias._result import MOST_SHARED, DebiasResult
-from ntkit.jobs.predict import called
 from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
-from ntkit.model import FrozenModel, folders_of
+from ntkit.model import FrozenModel, folders_of, name_of
 from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of
 from ntkit.samples import facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified
@@ -252,7 +251,7 @@ class Job:
         suppressed = np.zeros(validation.X.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
         return Report(
-            title=called(data.model),
+            title=name_of(data.model),
             headline=result.headline(),
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
             accuracy_cost=asdict(result.accuracy_cost),
@@ -382,7 +381,7 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
         go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
         if not result.resumable:
             go_on = f"debias(…, out={str(result.path)!r}, resume={str(result.path)!r}, answers=…)"
-        files = audit_files(result.audit, title=called(result.model), go_on=go_on, most=QUESTIONS)
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:

@@ -63,17 +63,13 @@ def rectangle(height: int, width: int, rows: tuple[int, int], columns: tuple[int
     return np.clip(1 - distance / feather, 0, 1)[..., None].astype(np.float32)
 
 
-def _blend(mask: Pixels, inside: Pixels, outside: Pixels) -> Pixels:
-    return np.asarray(mask * inside + (1 - mask) * outside, dtype=np.float32)
-
-
 def _of_another(mask_of: Callable[[int, int, np.random.Generator], Pixels]) -> ImageChange:
     """Take the pixels under a mask from the donor."""
 
     def seen(image: Pixels, donor: Pixels | None, rng: np.random.Generator) -> Pixels:
         assert donor is not None
         mask = mask_of(image.shape[0], image.shape[1], rng)
-        return _blend(mask, _sized(donor, image), image)
+        return np.asarray(mask * _sized(donor, image) + (1 - mask) * image, dtype=np.float32)
 
     return ImageChange(seen, donor=True)
 

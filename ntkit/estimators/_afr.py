@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import FromHead, StudyClassifier
+from ntkit.estimators._base import FromHead
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, stepped_head
@@ -115,7 +115,6 @@ class AFRClassifier(FromHead):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        **StudyClassifier._shared_constraints,
     }
 
     gamma: float = 1.44
@@ -305,7 +304,6 @@ class LEIAClassifier(AFRClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **AFRClassifier._parameter_constraints,
         "rank": [Interval(Integral, 0, None, closed="left")],
         "solver": [StrOptions({"gd", "lbfgs"})],
         "adjustment_size": [Interval(Real, 0, 1, closed="neither"), None],

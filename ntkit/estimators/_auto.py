@@ -125,7 +125,6 @@ class AutoDebiasClassifier(StudyClassifier):
         "alphas": ["array-like"],
         "baseline_alpha": [Interval(Real, 0, None, closed="neither")],
         "cv": [Interval(Integral, 2, None, closed="left")],
-        **StudyClassifier._shared_constraints,
     }
 
     recipe: str = AUTO

@@ -40,6 +40,7 @@ IDENTIFICATION = [
     StrOptions({"train"}),
     HasMethods(["split"]),
 ]
+OPTIONAL_C = [Interval(Real, 0, None, closed="right"), None]
 VALIDATION_SET = ("X_val", "y_val", "sample_weight_val")
 """Arguments of ``fit`` of methods that use a validation set."""
 BY_ROWS = (
@@ -52,8 +53,12 @@ class FitsRows(BaseEstimator):
     """Base whose ``fit`` has the arguments that a class declares in ``_takes``."""
 
     _takes: ClassVar[tuple[str, ...]] = ()
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
+        """Add the inherited constraints of parameters, and make ``fit``."""
+        inherited = super(cls, cls)._parameter_constraints
+        cls._parameter_constraints = inherited | vars(cls).get("_parameter_constraints", {})
         if "_takes" in vars(cls):
             cls.fit = _fit_with(cls._takes)  # type: ignore[method-assign]
         super().__init_subclass__(**options)  # scikit-learn reads the signature
@@ -127,7 +132,7 @@ class StudyClassifier(ClassifierMixin, FitsRows):
     """Base of the classifiers: they learn a head from a study, which several may share."""
 
     _takes: ClassVar[tuple[str, ...]] = ()
-    _shared_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "identification": IDENTIFICATION,
         "head": HEAD,
         "C": [Interval(Real, 0, None, closed="right")],

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import FromHead, StudyClassifier
+from ntkit.estimators._base import FromHead
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
@@ -116,7 +116,6 @@ class EVaLSClassifier(FromHead):
         "n_selected": ["array-like"],
         "Cs": ["array-like"],
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
-        **StudyClassifier._shared_constraints,
     }
 
     n_selected: Sequence[int] = (50, 100, 150, 200, 250)

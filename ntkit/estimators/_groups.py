@@ -21,7 +21,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.attributes import Attribute
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import OPTIONAL_C, StudyClassifier
 from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
@@ -291,8 +291,7 @@ class DFRClassifier(GroupedClassifier):
         "Cs": ["array-like"],
         "n_retrains": [Interval(Integral, 1, None, closed="left")],
         "group_inference": [GroupInference, None],
-        **GroupedClassifier._shared_constraints,
-        "C": [*GroupedClassifier._shared_constraints["C"], None],
+        "C": OPTIONAL_C,
     }
 
     variant: str = "subsample"
@@ -501,7 +500,6 @@ class GroupDROClassifier(GroupedClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "eta": [Interval(Real, 0, None, closed="neither")],
         "group_inference": [GroupInference, None],
-        **GroupedClassifier._shared_constraints,
     }
 
     eta: float = 0.01

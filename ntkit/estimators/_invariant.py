@@ -14,7 +14,7 @@ from ntkit._disk import scratch
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import Attribute
-from ntkit.estimators._base import VALIDATION_SET, StudyClassifier
+from ntkit.estimators._base import OPTIONAL_C, VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, is_mapped, rows_per_chunk
@@ -216,8 +216,7 @@ class InvariantClassifier(StudyClassifier):
         "penalties": ["array-like"],
         "originals": ["boolean"],
         "alphas": ["array-like"],
-        **StudyClassifier._shared_constraints,
-        "C": [*StudyClassifier._shared_constraints["C"], None],
+        "C": OPTIONAL_C,
     }
 
     penalties: Any = (0, 1, 100, 10_000)

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import FromHead, StudyClassifier
+from ntkit.estimators._base import FromHead
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_of
@@ -91,7 +91,6 @@ class JTTClassifier(FromHead):
             HasMethods(["split"]),
         ],
         "on_no_errors": [StrOptions({"warn", "raise"})],
-        **StudyClassifier._shared_constraints,
     }
 
     up_weight: float = 20.0

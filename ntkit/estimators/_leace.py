@@ -16,7 +16,7 @@ from ntkit._checks import check_labels
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import VALIDATION_SET, FromHead, StudyClassifier
+from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
 from ntkit.study import Rows, Study, identification_sets, identified, misclassified, seed_of
@@ -106,7 +106,6 @@ class LEACEClassifier(FromHead):
     _takes: ClassVar[tuple[str, ...]] = ("concepts", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "shrinkage": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        **StudyClassifier._shared_constraints,
     }
 
     shrinkage: float | str = "auto"

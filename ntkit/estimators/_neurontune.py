@@ -17,7 +17,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import VALIDATION_SET, FitsRows, FromHead, OriginalHead, StudyClassifier
+from ntkit.estimators._base import (
+    OPTIONAL_C,
+    VALIDATION_SET,
+    FitsRows,
+    FromHead,
+    OriginalHead,
+)
 from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -239,8 +245,7 @@ class NeuronTuneClassifier(FromHead):
             StrOptions({"balanced", "auto"}),
         ],
         "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-        **StudyClassifier._shared_constraints,
-        "C": [*StudyClassifier._shared_constraints["C"], None],
+        "C": OPTIONAL_C,
     }
 
     threshold: float = 0.5

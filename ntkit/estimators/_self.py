@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import HEAD, FromHead, OriginalHead, StudyClassifier
+from ntkit.estimators._base import HEAD, FromHead, OriginalHead
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -133,7 +133,6 @@ class SELFClassifier(FromHead):
         "dropout": [Interval(Real, 0, 1, closed="neither")],
         "early_head": HEAD,
         "early_iter": [Interval(Integral, 1, None, closed="left")],
-        **StudyClassifier._shared_constraints,
     }
 
     selection: str = "early_stop_disagreement"

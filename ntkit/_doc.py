@@ -22,12 +22,17 @@ sample_weight : array-like of shape (N,), optional
     Weights; a sample of weight 0 counts as absent.
 X_changed : array-like of shape (N, D) or (N, R, D), optional
     Embedding of each sample after a change that must not alter the right answer, or of R such
-    copies. A row of NaN means that the sample has no copy. Scikit-learn's metadata routing splits
+    copies. A row of NaN means that the sample has no copy. NeuronTune uses it only with
+    ``statistic="change"``. Copies can be samples as well:
+    ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``.
+    Scikit-learn's metadata routing splits
     it into folds together with ``X``. A Pipeline with ``transform_input=["X_changed"]`` scales it
     like ``X``, if it has two dimensions.
 X_val : array-like of shape (M, D), optional
-    Embeddings of a validation set: samples that the network was not trained on. A Pipeline does not
-    transform them, so scale them yourself (see the page "Use the estimators on your arrays").
+    Embeddings of a validation set: samples that the network was not trained on. A Pipeline scales
+    them like ``X`` only with metadata routing and ``transform_input=["X_val"]``. Scikit-learn's
+    cross-validation splits them like ``X`` if there are as many rows, and a warning tells so (see
+    the page "Use the estimators on your arrays").
 y_val : array-like of shape (M,), optional
     Their class labels.
 sample_weight_val : array-like of shape (M,), optional
@@ -42,10 +47,6 @@ attribute : array-like of shape (N,), optional
     it is the same in all classes.
 feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
     Features that unknown groups are inferred from; None uses ``X``.
-groups.UserWarning
-    If no feature set predicts the unknown groups: the head is then fitted to the other samples
-    alone. If ``groups`` has values in several classes and is correlated with the class: pass an
-    attribute as ``attribute``, which crosses it with the class.
 y_true : array-like of shape (N,)
     True classes.
 y_pred : array-like of shape (N,)

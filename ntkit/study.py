@@ -24,7 +24,6 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from ntkit._disk import scratch
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import (
@@ -132,7 +131,12 @@ class Rows:
 
     def balanced(self, class_weight: Any = "balanced") -> Array:
         """Weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
-        return class_weighted(self.weight, self.y_index, self.classes, class_weight)
+        if class_weight is None:
+            return self.weight
+        factor = compute_class_weight(
+            class_weight, classes=self.classes, y=self.y, sample_weight=self.weight
+        )
+        return np.asarray(self.weight * factor[self.y_index])
 
     def ridge_heads(
         self, weights: Sequence[Array], alphas: Sequence[float], **options: Any
@@ -259,6 +263,11 @@ class Study:
 Fold = tuple[Array, Array]
 
 
+def seed_of(random_state: Any) -> int:
+    """A seed drawn from scikit-learn's ``random_state``."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
 def stratified_folds(strata: Array, n_splits: int, seed: Any) -> list[Fold]:
     """Folds with the same share of every stratum."""
     splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
@@ -295,8 +304,7 @@ def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Ar
     """Indices of a stratified split, (rest, share), of the rows of positive weight."""
     # None if there are too few samples to split.
     present = np.flatnonzero(rows.weight > 0)
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    split = _hold_out(share, rows.y_index[present], seed)
+    split = _hold_out(share, rows.y_index[present], seed_of(random_state))
     return None if split is None else (present[split[0]], present[split[1]])
 
 
@@ -392,12 +400,12 @@ def class_error_rates(rows: Rows, wrong: Array) -> Array:
     return np.asarray(errors[mass > 0] / mass[mass > 0])
 
 
-def require_every_class(rows: Rows, classes: Array) -> None:
+def require_every_class(rows: Rows) -> None:
     """Raise an error if a class has no sample of positive weight in the validation set."""
-    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(classes))
+    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(rows.classes))
     if (mass <= 0).any():
         raise InputError(
-            f"X_val has no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
+            f"X_val has no sample of class {rows.classes[mass <= 0].tolist()[0]!r} with positive "
             "weight; a validation set needs samples of every class."
         )
 
@@ -419,15 +427,23 @@ to the shortcut.
 _MOST_ALPHA = 1.0  # a stronger penalty causes errors that do not come from the data
 
 
+def checked_numbers(name: str, values: Any, kind: str = "positive numbers") -> list[Any]:
+    """Candidates of a parameter: "positive numbers", "positive whole numbers" or "numbers >= 0"."""
+    numbers = np.asarray(values)
+    if numbers.ndim == 0:
+        numbers = numbers[None]
+    allowed = "iu" if "whole" in kind else "iuf"
+    good = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in allowed
+    if not good or not np.isfinite(numbers).all() or numbers.min() < 0:
+        raise InputError(f"{name} must be {kind}, at least one; got {values!r}.")
+    if ">= 0" not in kind and numbers.min() <= 0:
+        raise InputError(f"{name} must be {kind}; got {values!r}.")
+    return list((numbers if "whole" in kind else numbers.astype(float)).tolist())
+
+
 def checked_alphas(alphas: Any) -> list[float]:
     """Ridge weights, the largest first."""
-    try:
-        values = np.asarray(alphas, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"alphas must be positive numbers; got {alphas!r}.") from error
-    if not values.size or not (np.isfinite(values) & (values > 0)).all():
-        raise InputError(f"alphas must be positive numbers, at least one; got {alphas!r}.")
-    return sorted(values.tolist(), reverse=True)
+    return sorted(checked_numbers("alphas", alphas), reverse=True)
 
 
 def middle_of(alphas: Sequence[float]) -> float:
@@ -440,8 +456,8 @@ class Tuned:
     """A ridge weight on the mean loss, its head, and what its cross-fitted heads predict."""
 
     alpha: float
-    _y_index: Array
-    _weight: Array
+    y_index: Array  # of the evaluated rows
+    weight: Array
     _fit: Callable[[float], FittedHead]
     _outcomes: Callable[[], dict[float, tuple[Array, Array]]]
 
@@ -462,9 +478,9 @@ class Tuned:
 
     def strongest(self, within: float = AS_GOOD, most: float = _MOST_ALPHA) -> Tuned:
         """The same with the largest penalty whose mean class error is near the smallest."""
-        mass = np.bincount(self._y_index, weights=self._weight)
+        mass = np.bincount(self.y_index, weights=self.weight)
         errors = {
-            alpha: float((np.bincount(self._y_index, self._weight * (margin <= 0)) / mass).mean())
+            alpha: float((np.bincount(self.y_index, self.weight * (margin <= 0)) / mass).mean())
             for alpha, (margin, _) in self._outcomes().items()
         }
         if not errors:
@@ -635,18 +651,6 @@ def _variance(share: float, n: float) -> float:
 MOST_WEIGHT = 50.0
 
 
-def class_weighted(
-    sample_weight: Array, y_index: Array, classes: Array, class_weight: Any
-) -> Array:
-    """Sample weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
-    if class_weight is None:
-        return sample_weight
-    factor = compute_class_weight(
-        class_weight, classes=classes, y=classes[y_index], sample_weight=sample_weight
-    )
-    return np.asarray(sample_weight * factor[y_index])
-
-
 def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:
     """Index of the class × correctness group of each sample: 2 y, or 2 y + 1 for an error."""
     # A class with fewer than `LEAST_ERRORS` errors, or correct samples, of positive weight is one
@@ -737,68 +741,3 @@ def _factors(shares: Array, mass: Array) -> Array:
         left = 1 - MOST_WEIGHT * mass[~free].sum()
         factor = np.where(free, left * shares / (shares[free].sum() * mass), MOST_WEIGHT)
     return np.asarray(factor)
-
-
-_ROWS = 2000  # rows that are tested
-_LEAST_ROWS = 20  # with fewer rows the scale is unknown
-_NEAR = 0.3  # difference from mean 0 and deviation 1 of a standardised sample
-_SHIFT, _RATIO = 0.5, 2.5  # in the training set's deviations, if that is standardised
-_FAR_SHIFT, _FAR_RATIO = 5.0, 20.0  # and if it is not: no shift of a distribution is so large
-
-
-def warn_of_another_scale(X: Array, X_val: Array, name: str = "X_val") -> None:
-    """Warn if the columns of the two sets have different scales."""
-    # A pipeline's scaler transforms X, but not an array that is passed along to a later step, and
-    # nothing else would show the mistake: the head decides by neurons that the scale makes large. A
-    # standardised X reveals it.
-    if min(len(X), len(X_val)) < _LEAST_ROWS:
-        return
-    train, validation = _Look.at(X), _Look.at(X_val)
-    non_constant = train.std > 0
-    if not non_constant.any():
-        return
-    shift = float(
-        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
-    )
-    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
-    scaled, other = (train, validation) if train.standardized else (validation, train)
-    most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
-    # After a ReLU nothing is negative; centred data are negative in nearly every column.
-    signs = (
-        scaled.standardized
-        and (other.low >= 0).all()
-        and (scaled.low[non_constant] < 0).mean() > 0.5
-    )
-    if shift <= most and 1 / widest <= ratio <= widest and not signs:
-        return
-    warn(
-        f"{name} does not have the scale of X: its column means differ from X's by {shift:.2g} "
-        f"standard deviations, and its deviations are {ratio:.2g} times as large (medians). "
-        f"Transform {name} like X; a Pipeline does so only with metadata routing and "
-        f"transform_input=['{name}'].",
-        UserWarning,
-    )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Mean, standard deviation and minimum of each column."""
-
-    mean: Array
-    std: Array
-    low: Array
-
-    @classmethod
-    def at(cls, X: Array) -> _Look:
-        rows = np.asarray(X[:: -(-len(X) // _ROWS)], dtype=np.float64)
-        return cls(rows.mean(axis=0), rows.std(axis=0), rows.min(axis=0))
-
-    @property
-    def standardized(self) -> bool:
-        """Whether means are near 0 and deviations near 1, in half of the non-constant columns."""
-        non_constant = self.std > 0
-        return bool(
-            non_constant.any()
-            and np.median(np.abs(self.mean[non_constant])) < _NEAR
-            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
-        )

@@ -104,6 +104,16 @@ class Graph:
         return model
 
 
+def parsed(text, **arrays):
+    """A model of a signature and nodes in ONNX's own syntax, and weights by name."""
+    head = '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]> m '
+    model = onnx.parser.parse_model(head + text)
+    for name, array in arrays.items():
+        weight = onnx.numpy_helper.from_array(np.asarray(array, np.float32), name)
+        model.graph.initializer.append(weight)
+    return model
+
+
 def _value(expression, names):
     return eval(compile(ast.Expression(expression), "graph", "eval"), names)
 

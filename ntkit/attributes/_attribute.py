@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from ntkit._checks import check_labels, known_labels
+from ntkit._text import NONE, interval, percent
 from ntkit._types import Array
 from ntkit.attributes._columns import read_column, shown
 from ntkit.attributes._feature_set import FEWEST
@@ -60,9 +61,8 @@ class Group:
     def share(self) -> str:
         """Accuracy and interval in percent."""
         if np.isnan(self.accuracy):
-            return "–"
-        low, high = (100 * limit for limit in self.interval)
-        return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
+            return NONE
+        return f"{percent(self.accuracy)} {interval(self.interval)}"
 
     @property
     def variance(self) -> float:
@@ -148,33 +148,13 @@ class Attribute:
             has = (values == 1).any(axis=1)
             having.append(np.where(has | (values >= 0).all(axis=1), has, -1))
         first = tuple(of_value[0] for of_value in names)
-        source = source_of(first[0])
+        kind = first[0].partition(":")[0]
+        source = "layer" if kind.startswith("embedding ") else kind
         if len(names) == 1:
             return cls(first[0], having[0].astype(np.int64), (f"not {first[0]}", *first), source)
         has = np.stack(having, axis=1) == 1
         value = np.where(has.sum(axis=1) == 1, has.argmax(axis=1), -1)
         return cls(" against ".join(first), value, first, source)
-
-    @classmethod
-    def from_column(
-        cls, name: str, column: Array, *, fewest: int = FEWEST, most: int = 0
-    ) -> Attribute:
-        """Make an attribute of a whole column, such as ``metadata:site``.
-
-        A value of fewer than ``fewest`` samples counts as unknown. Raises an InputError if a column
-        of numbers has too many different values for categories, or a column has more than ``most``.
-        """
-        cells = read_column(column)
-        codes, labels = cells.categories
-        if cells.codes is None and len(labels) > most:
-            raise InputError(
-                f"{name!r} has {len(labels)} different values; name a threshold: {name}>=NUMBER."
-            )
-        kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
-        numbers = np.full(len(labels) + 1, -1)
-        numbers[kept] = np.arange(len(kept))
-        names = tuple(f"{name}={shown(labels[i])}" for i in kept)
-        return cls(name, numbers[codes], names, source_of(name))
 
     @classmethod
     def named(
@@ -186,16 +166,27 @@ class Attribute:
         fewest: int = FEWEST,
         most: int = 0,
     ) -> Attribute:
-        """Make an attribute of the whole column with this name, or else of the listed names.
+        """Make an attribute of a whole column, such as ``metadata:site``, or of the listed names.
 
-        ``tables`` has the columns by the kind that names begin with.
+        ``tables`` has the columns by the kind that names begin with. A value of fewer than
+        ``fewest`` samples counts as unknown. Raises an InputError if a column of numbers has more
+        than ``most`` different values.
         """
-        kind, _, column = names[0][0].partition(":")
+        name = names[0][0]
+        kind, _, column = name.partition(":")
         whole = next((c for c in tables.get(kind, ()) if shown(c) == column), None)
         if whole is None or len(names) > 1 or len(names[0]) > 1:
             return cls.from_names(names, read)
-        cells = np.asarray(tables[kind][whole])
-        return cls.from_column(names[0][0], cells, fewest=fewest, most=most)
+        cells = read_column(np.asarray(tables[kind][whole]))
+        codes, labels = cells.categories
+        if cells.codes is None and len(labels) > most:
+            raise InputError(
+                f"{name!r} has {len(labels)} different values; name a threshold: {name}>=NUMBER."
+            )
+        kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
+        numbers = np.full(len(labels) + 1, -1)
+        numbers[kept] = np.arange(len(kept))
+        return cls(name, numbers[codes], tuple(f"{name}={shown(labels[i])}" for i in kept), kind)
 
     def inferred(
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None
@@ -301,9 +292,3 @@ class Attribute:
         members = self.value == at
         n_known = None if self.known is None else int((members & self.known).sum())
         return Group.of(str(self.names[at]), members, right, n_known=n_known)
-
-
-def source_of(name: str) -> str:
-    """Source of a yes-or-no attribute with this name."""
-    kind = name.partition(":")[0]
-    return "layer" if name.startswith(("layer:", "embedding ")) else kind

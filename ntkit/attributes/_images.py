@@ -73,41 +73,29 @@ def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
     grey = rgb.mean(axis=2)
     height, width = grey.shape
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    return np.asarray(
-        [
-            grey.mean(),
-            grey.std(),
-            _colourfulness(red, green, blue),
-            (red - grey).mean(),
-            (blue - grey).mean(),
-            _sharpness(grey),
-            height * width if n_pixels is None else n_pixels,
-            width / height,
-            border.mean(),
-            -border.std(),
-            *_parts(grey),
-        ]
-    )
-
-
-def _colourfulness(red: Array, green: Array, blue: Array) -> float:
     one, two = red - green, (red + green) / 2 - blue
     spread, shift = np.hypot(one.std(), two.std()), np.hypot(one.mean(), two.mean())
-    return float(spread + 0.3 * shift)
-
-
-def _parts(grey: Array) -> list[float]:
-    """Mean of each of nine parts, row by row; a part without pixels gets the mean of all."""
-    return [
+    sharpness = 0.0
+    if min(grey.shape) >= 3:
+        around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+        sharpness = float((around - 4 * grey[1:-1, 1:-1]).std())
+    parts = [
         float(part.mean() if part.size else grey.mean())
         for row in np.array_split(grey, len(_ROWS), axis=0)
         for part in np.array_split(row, len(_COLUMNS), axis=1)
     ]
-
-
-def _sharpness(grey: Array) -> float:
-    if min(grey.shape) < 3:
-        return 0.0
-    middle = grey[1:-1, 1:-1]
-    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float((around - 4 * middle).std())
+    return np.asarray(
+        [
+            grey.mean(),
+            grey.std(),
+            float(spread + 0.3 * shift),
+            (red - grey).mean(),
+            (blue - grey).mean(),
+            sharpness,
+            height * width if n_pixels is None else n_pixels,
+            width / height,
+            border.mean(),
+            -border.std(),
+            *parts,
+        ]
+    )

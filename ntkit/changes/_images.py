@@ -21,15 +21,7 @@ from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
-from ntkit.inputs import (
-    ImageFiles,
-    ImagePreprocessing,
-    decode,
-    eight_bits,
-    in_colours,
-    orientation_of,
-    upright,
-)
+from ntkit.inputs import ImageFiles, ImagePreprocessing, decode, in_colours, upright
 from ntkit.samples import Samples, images_in_array
 
 Pixels = NDArray[np.float32]
@@ -71,17 +63,13 @@ def rectangle(height: int, width: int, rows: tuple[int, int], columns: tuple[int
     return np.clip(1 - distance / feather, 0, 1)[..., None].astype(np.float32)
 
 
-def _blend(mask: Pixels, inside: Pixels, outside: Pixels) -> Pixels:
-    return np.asarray(mask * inside + (1 - mask) * outside, dtype=np.float32)
-
-
 def _of_another(mask_of: Callable[[int, int, np.random.Generator], Pixels]) -> ImageChange:
     """Take the pixels under a mask from the donor."""
 
     def seen(image: Pixels, donor: Pixels | None, rng: np.random.Generator) -> Pixels:
         assert donor is not None
         mask = mask_of(image.shape[0], image.shape[1], rng)
-        return _blend(mask, _sized(donor, image), image)
+        return np.asarray(mask * _sized(donor, image) + (1 - mask) * image, dtype=np.float32)
 
     return ImageChange(seen, donor=True)
 
@@ -377,9 +365,8 @@ class ChangedImages(ImageFiles):
 
 def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
     """An upright image of 8 bits in the model's colours, without rotating metadata."""
-    orientation = orientation_of(image)
-    image = in_colours(eight_bits(image), "L" if steps.channels == 1 else "RGB")
-    return Image.fromarray(np.asarray(upright(image, orientation)))
+    image = in_colours(upright(image), "L" if steps.channels == 1 else "RGB")
+    return Image.fromarray(np.asarray(image))
 
 
 class ChangedArray:

@@ -6,7 +6,6 @@ from ntkit.estimators._afr import AFRClassifier, LEIAClassifier
 from ntkit.estimators._auto import AutoDebiasClassifier
 from ntkit.estimators._balanced import BalancedClassifier, retrain_head
 from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other packages
-from ntkit.estimators._base import head_of
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._groups import DFRClassifier, GroupDROClassifier
@@ -18,7 +17,7 @@ from ntkit.estimators._neurontune_cv import NeuronTuneClassifierCV
 from ntkit.estimators._scaled_head import NotFoldableError as NotFoldableError
 from ntkit.estimators._scaled_head import ScaledHead as ScaledHead
 from ntkit.estimators._scaled_head import flat_steps as flat_steps
-from ntkit.estimators._scaled_head import match_head
+from ntkit.estimators._scaled_head import head_of, match_head
 from ntkit.estimators._self import SELFClassifier
 
 __all__ = [

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import FromHead
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, stepped_head
@@ -22,7 +22,7 @@ from ntkit.study import Rows, Study, require_every_class, split_in_two
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class AFRClassifier(ValidatedClassifier):
+class AFRClassifier(FromHead):
     r"""Last-layer retraining on samples weighted by the original head's uncertainty (AFR).
 
     Needs embeddings and class labels; no group labels.
@@ -115,7 +115,6 @@ class AFRClassifier(ValidatedClassifier):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        **ValidatedClassifier._shared_constraints,
     }
 
     gamma: float = 1.44
@@ -125,12 +124,6 @@ class AFRClassifier(ValidatedClassifier):
     learning_rate: float = 0.01
     n_steps: int = 500
     max_grad_norm: float | None = 1.0
-    head: OriginalHead = None
-    C: float = 1.0
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         if self.solver == "lbfgs" and self.reg_coeff == 0:
@@ -157,11 +150,14 @@ class AFRClassifier(ValidatedClassifier):
         retrain = self._optimum if self.solver == "lbfgs" else self._descent
         self._set_head(retrain(reweight, mu))
 
+    def _counts_rows(self) -> bool:
+        return self.head is None and self.reweighting != "train"
+
     def _sets(self, study: Study) -> tuple[Rows, Rows, Array | slice]:
         """Rows of the ERM head, rows to reweight, and the positions of the latter."""
         everything, rows = slice(None), study.train
         if study.validation is not None:
-            require_every_class(study.validation, self.classes_)
+            require_every_class(study.validation)
             return rows, study.validation, everything
         split = None
         if self.head is None and self.reweighting != "train":
@@ -308,7 +304,6 @@ class LEIAClassifier(AFRClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **AFRClassifier._parameter_constraints,
         "rank": [Interval(Integral, 0, None, closed="left")],
         "solver": [StrOptions({"gd", "lbfgs"})],
         "adjustment_size": [Interval(Real, 0, 1, closed="neither"), None],
@@ -319,6 +314,9 @@ class LEIAClassifier(AFRClassifier):
     solver: str = "gd"
     adjustment_size: float | None = None
     n_steps: int = 1000
+
+    def _counts_rows(self) -> bool:
+        return super()._counts_rows() or self.adjustment_size is not None
 
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for A, whose logits are added to the fixed logits of the original head."""

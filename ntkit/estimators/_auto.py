@@ -7,15 +7,12 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import ValidatedClassifier
+from ntkit.estimators._base import VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import (
@@ -30,6 +27,7 @@ from ntkit.study import (
     group_balanced,
     judged_groups,
     margins,
+    seed_of,
 )
 
 AUTO, CELLS, GROUPS, BALANCED = "auto", "cell-balanced", "group-balanced", "class-balanced"
@@ -44,7 +42,7 @@ DONE = {
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class AutoDebiasClassifier(ValidatedClassifier):
+class AutoDebiasClassifier(StudyClassifier):
     r"""Retrain the last layer with balanced errors, if another head can learn them.
 
     Needs embeddings and class labels; no group labels.
@@ -121,12 +119,12 @@ class AutoDebiasClassifier(ValidatedClassifier):
     'class-balanced'
     """
 
+    _takes: ClassVar[tuple[str, ...]] = (*VALIDATION_SET, "attributes", "attributes_val")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions({AUTO, CELLS, BALANCED, VALIDATION, GROUPS})],
         "alphas": ["array-like"],
         "baseline_alpha": [Interval(Real, 0, None, closed="neither")],
         "cv": [Interval(Integral, 2, None, closed="left")],
-        **ValidatedClassifier._shared_constraints,
     }
 
     recipe: str = AUTO
@@ -138,59 +136,50 @@ class AutoDebiasClassifier(ValidatedClassifier):
     device: str = "cpu"
     random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-        attributes: Any = None,
-        attributes_val: Any = None,
-    ) -> AutoDebiasClassifier:
-        """Balance what the recipe names, and retrain.
+    def _with_known(
+        self, study: Study, attributes: Any = None, attributes_val: Any = None
+    ) -> Study:
+        """Add the attributes that should not influence predictions.
 
-        Parameters
-        ----------
-        {X, y, sample_weight}
-        {X_val, y_val, sample_weight_val}
-        attributes, attributes_val : array-like or sparse array of shape (N, A) and (M, A), optional
+        attributes : array-like or sparse array of shape (N, A), optional
             With ``recipe="group-balanced"``: index of the sample's value for each attribute, from 0
             on; −1 if it is unknown.
-
-        {fitted}
-
-        Raises
-        ------
-        InputError
-            If the arrays do not fit together, or a recipe lacks an argument that it needs.
+        attributes_val : array-like or sparse array of shape (M, A), optional
+            Those of the validation set.
         """
-        study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        if attributes is not None:
-            if self.recipe != GROUPS:
+        if attributes is None:
+            return study
+        if self.recipe != GROUPS:
+            raise InputError(
+                f"recipe={GROUPS!r} uses attributes, but recipe={self.recipe!r} does not; leave "
+                "attributes out or change the recipe."
+            )
+        parts = [_checked(attributes, len(study.train), "attributes")]
+        if study.validation is not None:
+            if attributes_val is None:
+                raise InputError("X_val needs its attributes; pass attributes_val as well.")
+            parts.append(_checked(attributes_val, len(study.validation), "attributes_val"))
+            if parts[0].shape[1] != parts[1].shape[1]:
                 raise InputError(
-                    f"recipe={GROUPS!r} uses attributes, but recipe={self.recipe!r} does not; "
-                    "leave attributes out or change the recipe."
+                    f"attributes has {parts[0].shape[1]} columns and attributes_val "
+                    f"{parts[1].shape[1]}; pass the same attributes in the same order."
                 )
-            study = _with_attributes(study, attributes, attributes_val)
-        self._learn(study)
-        return self
+        return replace(study, values=np.concatenate(parts))
+
+    def _counts_rows(self) -> bool:
+        return True
 
     def _learn(self, study: Study) -> None:
         if self.recipe == VALIDATION and study.validation is None:
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val; pass both.")
         if self.recipe == GROUPS and study.values is None:
             raise InputError(f"recipe={self.recipe!r} needs attributes; pass them.")
-        rng = check_random_state(self.random_state)
         how: dict[str, Any] = {
             "alphas": self.alphas,
             # Standardising the embeddings only changes the units of the penalty.
             "gains": study.train.gains,
             "n_splits": self.cv,
-            "seed": int(rng.randint(np.iinfo(np.int32).max)),
+            "seed": seed_of(self.random_state),
         }
         rows, self.error_recovery_ = study.both, float("nan")
         self.values_ = study.values if self.recipe == GROUPS else None
@@ -246,21 +235,6 @@ class AutoDebiasClassifier(ValidatedClassifier):
             "The class-balanced baseline misclassifies "
             f"{100 * self.class_errors_.mean():.1f} % of each class on average. {why}"
         )
-
-
-def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
-    """A study, with the attributes of its rows that should not influence predictions."""
-    parts = [_checked(attributes, len(study.train.weight), "attributes")]
-    if study.validation is not None:
-        if val is None:
-            raise InputError("X_val needs its attributes; pass attributes_val as well.")
-        parts.append(_checked(val, len(study.validation.weight), "attributes_val"))
-        if parts[0].shape[1] != parts[1].shape[1]:
-            raise InputError(
-                f"attributes has {parts[0].shape[1]} columns and attributes_val "
-                f"{parts[1].shape[1]}; pass the same attributes in the same order."
-            )
-    return replace(study, values=np.concatenate(parts))
 
 
 def _checked(attributes: Any, n_samples: int, which: str) -> Array:

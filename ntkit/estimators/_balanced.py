@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,8 +56,6 @@ class BalancedClassifier(StudyClassifier):
     >>> BalancedClassifier().fit(X, y).predict([[2.5, 0.0]])
     array(['b'], dtype='<U1')
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = StudyClassifier._shared_constraints
 
     C: float = 1.0
     class_weight: Any = "balanced"

@@ -17,17 +17,25 @@ from sklearn.utils._param_validation import Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import FromHead
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
-from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, misclassified, require_every_class, scaler_of, split_in_two
+from ntkit.study import (
+    Rows,
+    Study,
+    checked_numbers,
+    misclassified,
+    require_every_class,
+    scaler_of,
+    seed_of,
+    split_in_two,
+)
 
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class EVaLSClassifier(ValidatedClassifier):
+class EVaLSClassifier(FromHead):
     r"""Last-layer retraining on the samples of highest and lowest loss of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
@@ -108,24 +116,19 @@ class EVaLSClassifier(ValidatedClassifier):
         "n_selected": ["array-like"],
         "Cs": ["array-like"],
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
-        **ValidatedClassifier._shared_constraints,
     }
 
     n_selected: Sequence[int] = (50, 100, 150, 200, 250)
     Cs: Sequence[float] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
     selection_size: float = 0.5
-    head: OriginalHead = None
-    C: float = 1.0
     tol: float = 1e-3
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
-        ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
+        ks = checked_numbers("n_selected", self.n_selected, "positive whole numbers")
+        Cs = checked_numbers("Cs", self.Cs)
         rows, validation = study.train, study.validation or study.train
         if study.validation is not None:
-            require_every_class(validation, self.classes_)
+            require_every_class(validation)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         retrain_index, choose = self._halves(validation, rng)
@@ -134,7 +137,7 @@ class EVaLSClassifier(ValidatedClassifier):
         loss = _cross_entropy(original, retrain)
         scaler = scaler_of(retrain)
         environment = 2 * choose.y_index + misclassified(original.logits(choose.X), choose)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        seed = seed_of(rng)
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
 
         self.candidates_ = []
@@ -160,6 +163,9 @@ class EVaLSClassifier(ValidatedClassifier):
                 ConvergenceWarning,
             )
         self._set_head(kept)
+
+    def _counts_rows(self) -> bool:
+        return True
 
     def _halves(self, validation: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
         """Indices of the samples for retraining, and the rows for model selection."""
@@ -207,14 +213,3 @@ def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) 
     mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
     hits = np.bincount(environment, weights=right, minlength=n_cells)
     return np.asarray(np.divide(hits, mass, out=np.full(n_cells, np.nan), where=mass > 0))
-
-
-def _grid(name: str, values: Any, kind: type) -> list[Any]:
-    array = np.asarray(values)
-    whole = kind is float or (array.dtype.kind in "iu")
-    if array.ndim != 1 or len(array) == 0 or array.dtype.kind not in "iuf" or not whole:
-        noun = "whole numbers" if kind is int else "numbers"
-        raise InputError(f"{name} must be a non-empty sequence of positive {noun}; got {values!r}.")
-    if not (np.isfinite(array) & (array > 0)).all():
-        raise InputError(f"{name} must contain positive values only; got {values!r}.")
-    return [kind(value) for value in array]

@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -21,11 +21,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from ntkit._checks import UNKNOWN, known_labels
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import checked_weight
+from ntkit.estimators._inputs import checked_weight
 from ntkit.estimators._l1_head import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.solver import rows_per_chunk
-from ntkit.study import Rows, scaler_of, stratified_folds
+from ntkit.study import Fold, Rows, scaler_of, seed_of, stratified_folds
 
 _MAX_ITER = 500
 _TOL = 1e-8
@@ -140,42 +140,29 @@ _LEAST_SHARE = 1e-3  # weight of a penalty in the mean, relative to the best
 _LEAST_WEIGHT = 1e-9  # weight of a sample for a value
 
 
-@dataclass(frozen=True)
-class Known:
-    """The samples with a known attribute."""
+def _balanced(known: Rows, q: Array) -> Array:
+    """Weights (M, A) of the samples as each value, by its probability."""
+    # Every group of class and value has about the same total, because the head should distinguish
+    # values within a class, whatever their shares. A tenth of all samples is added to each group's
+    # count, so that one wrong label does not weigh as much as all others. The mean over the samples
+    # is 1.
+    weight = known.weight[:, None] * q
+    mass = np.zeros((known.y_index.max() + 1, q.shape[1]))
+    np.add.at(mass, known.y_index, weight)
+    balanced = weight / (mass + _MORE * mass.sum())[known.y_index]
+    return np.asarray(balanced * (len(weight) / balanced.sum()))
 
-    index: Array
-    y_index: Array
-    a_index: Array
-    weight: Array
 
-    def balanced(self, q: Array) -> Array:
-        """Weights (M, A) of the samples as each value, by its probability."""
-        # Every group of class and value has about the same total, because the head should
-        # distinguish values within a class, whatever their shares. A tenth of all samples is added
-        # to each group's count, so that one wrong label does not weigh as much as all others. The
-        # mean over the samples is 1.
-        weight = self.weight[:, None] * q
-        mass = np.zeros((self.y_index.max() + 1, q.shape[1]))
-        np.add.at(mass, self.y_index, weight)
-        balanced = weight / (mass + _MORE * mass.sum())[self.y_index]
-        return np.asarray(balanced * (len(weight) / balanced.sum()))
-
-    def of(self, rows: Array) -> Known:
-        """A part of the samples."""
-        return Known(self.index[rows], self.y_index[rows], self.a_index[rows], self.weight[rows])
-
-    def folds(self, n_splits: int, seed: int) -> list[tuple[Array, Array]]:
-        """Folds stratified by group, or by attribute if a group has too few samples; else none."""
-        smallest = int(np.bincount(self.a_index).min())
-        n_splits = min(n_splits, smallest)
-        if n_splits < 2:
-            return []
-        _, cell, sizes = np.unique(
-            np.stack([self.y_index, self.a_index]), axis=1, return_inverse=True, return_counts=True
-        )
-        strata = cell.reshape(-1) if sizes.min() >= n_splits else self.a_index
-        return stratified_folds(strata, n_splits, seed)
+def _folds(y_index: Array, value: Array, n_splits: int, seed: int) -> list[Fold]:
+    """Folds stratified by group, or by attribute if a group has too few samples; else none."""
+    n_splits = min(n_splits, int(np.bincount(value).min()))
+    if n_splits < 2:
+        return []
+    _, group, sizes = np.unique(
+        np.stack([y_index, value]), axis=1, return_inverse=True, return_counts=True
+    )
+    strata = group.reshape(-1) if sizes.min() >= n_splits else value
+    return stratified_folds(strata, n_splits, seed)
 
 
 @dataclass(frozen=True)
@@ -189,17 +176,6 @@ class AttributeHead:
     penalty: tuple[str, float]
     error: float
     posterior: Array
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A penalty, with the scale and the error share of the smallest loss."""
-
-    loss: float
-    penalty: tuple[str, float]
-    scale: float
-    error: float
-    p: Array
 
 
 def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
@@ -220,8 +196,8 @@ def _is_penalty(kind: Any = None, C: Any = None, *rest: Any) -> bool:
 
 
 def best_head(
-    X: Any,
-    known: Known,
+    known: Rows,
+    value: Array,
     n_values: int,
     penalties: Sequence[tuple[str, float]],
     *,
@@ -237,75 +213,51 @@ def best_head(
     # averaging: Geisser and Eddy 1979), because a few dozen samples, some with wrong labels, do not
     # determine the best penalty. The heads of the mean are fitted to every value, weighted by the
     # probability that it is right.
-    folds = known.folds(cv, seed)
+    folds = _folds(known.y_index, value, cv, seed)
     if not folds:
         return None
-    one_hot = np.eye(n_values)[known.a_index]
-    weight = known.balanced(one_hot).sum(axis=1)
+    one_hot = np.eye(n_values)[value]
+    weight = _balanced(known, one_hot).sum(axis=1)
+
+    def calibrated(penalty: tuple[str, float]) -> tuple[float, float, float, Array]:
+        """Smallest loss, its factor of the logits, its ε, and the probabilities (M, A)."""
+        logits = np.empty_like(one_hot)
+        for train, test in folds:
+            fold = known.take(train)
+            W, b = _fitted(fold.X, _balanced(fold, one_hot[train]), penalty, seed)
+            logits[test] = known.X[test] @ W.T + b
+        best: tuple[float, float, float, Array] | None = None
+        for scale in SCALES:
+            p = softmax(scale * logits, axis=1)
+            right = p[np.arange(len(p)), value]
+            for error in errors:
+                likelihood = (1 - error) * right + error * (1 - right) / (n_values - 1)
+                losses = -np.log(np.maximum(likelihood, np.finfo(float).tiny))
+                loss = float(np.average(losses, weights=weight))
+                if best is None or loss < best[0] - 1e-9:
+                    best = loss, scale, error, p
+        assert best is not None
+        return best
+
     with without_convergence_warnings():
-        tried = [
-            _tried(_unseen(X, known, one_hot, penalty, folds, seed), known, weight, penalty, errors)
-            for penalty in penalties
-        ]
-        best = min(tried, key=lambda one: one.loss)
-        share = np.exp(-len(weight) * np.array([one.loss - best.loss for one in tried]))
+        tried = [calibrated(penalty) for penalty in penalties]
+        losses = np.array([loss for loss, *_ in tried])
+        best = int(losses.argmin())
+        share = np.exp(-len(weight) * (losses - losses[best]))
         share[share < _LEAST_SHARE] = 0
         share /= share.sum()
-        p = np.einsum("t,tma->ma", share, [one.p for one in tried])
-        error = float(share @ [one.error for one in tried])
-        posterior = p * _channel(one_hot, error) + np.finfo(float).tiny
+        p = np.einsum("t,tma->ma", share, [one[3] for one in tried])
+        error = float(share @ [one[2] for one in tried])
+        channel = one_hot * (1 - error) + (1 - one_hot) * error / (n_values - 1)
+        posterior = p * channel + np.finfo(float).tiny
         posterior /= posterior.sum(axis=1, keepdims=True)
-        W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
-        for one, part in zip(tried, share, strict=True):
+        W, b = np.zeros((n_values, known.X.shape[1])), np.zeros(n_values)
+        for (_, scale, _, _), part, penalty in zip(tried, share, penalties, strict=True):
             if part > 0:
-                part_W, part_b = _fitted(X, known.balanced(posterior), one.penalty, seed)
-                W, b = W + part * one.scale * part_W, b + part * one.scale * part_b
-    accuracy = float(np.average(p.argmax(axis=1) == known.a_index, weights=weight))
-    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, posterior)
-
-
-def _channel(one_hot: Array, error: float) -> Array:
-    """Probability (M, A) of the given label, for each true value."""
-    return np.asarray(one_hot * (1 - error) + (1 - one_hot) * error / (one_hot.shape[1] - 1))
-
-
-def _unseen(
-    X: Any,
-    known: Known,
-    one_hot: Array,
-    penalty: tuple[str, float],
-    folds: Sequence[tuple[Array, Array]],
-    seed: int,
-) -> Array:
-    """Logits (M, A) of heads that have not seen the sample."""
-    logits = np.empty_like(one_hot)
-    for train, test in folds:
-        W, b = _fitted(X[train], known.of(train).balanced(one_hot[train]), penalty, seed)
-        logits[test] = X[test] @ W.T + b
-    return logits
-
-
-def _tried(
-    logits: Array,
-    known: Known,
-    weight: Array,
-    penalty: tuple[str, float],
-    errors: Sequence[float],
-) -> _Tried:
-    """The scale and the error share of the smallest loss."""
-    n_values = logits.shape[1]
-    best: _Tried | None = None
-    for scale in SCALES:
-        p = softmax(scale * logits, axis=1)
-        right = p[np.arange(len(p)), known.a_index]
-        for error in errors:
-            likelihood = (1 - error) * right + error * (1 - right) / (n_values - 1)
-            losses = -np.log(np.maximum(likelihood, np.finfo(float).tiny))
-            loss = float(np.average(losses, weights=weight))
-            if best is None or loss < best.loss - 1e-9:
-                best = _Tried(loss, penalty, scale, error, p)
-    assert best is not None
-    return best
+                part_W, part_b = _fitted(known.X, _balanced(known, posterior), penalty, seed)
+                W, b = W + part * scale * part_W, b + part * scale * part_b
+    accuracy = float(np.average(p.argmax(axis=1) == value, weights=weight))
+    return AttributeHead(W, b, float(losses[best]), accuracy, penalties[best], error, posterior)
 
 
 def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tuple[Array, Array]:
@@ -489,7 +441,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             )
         self.n_known_ = len(known)
 
-        head = self._read(matrices, Known(known, y_index[known], value[known], weight[known]))
+        head = self._read(matrices, known, y_index[known], value[known], weight[known])
         self.shares_ = np.full((len(self.y_classes_), len(self.classes_)), np.nan)
         if head is None:
             self.label_distributions_ = np.zeros((n, len(self.classes_)))
@@ -567,7 +519,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         value[is_known] = index
         return value
 
-    def _read(self, matrices: dict[Any, Any], known: Known) -> AttributeHead | None:
+    def _read(
+        self, matrices: dict[Any, Any], index: Array, y_index: Array, value: Array, weight: Array
+    ) -> AttributeHead | None:
         """Step 1: the best feature set, and its head."""
         self.scores_, self.losses_ = dict[Any, float](), dict[Any, float]()
         self.feature_set_, self.penalty_ = None, None
@@ -576,14 +530,15 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         penalties = checked_penalties(self.penalties)
         if n_values < 2:
             return None
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = seed_of(self.random_state)
         best: AttributeHead | None = None
         self._names = list(matrices)
         errors = ERRORS if self.answer_error == "auto" else [float(self.answer_error)]
         for name, X in matrices.items():
             feature_set = scaled_features(X)
-            rows = feature_set.rows(known.index)
-            head = best_head(rows, known, n_values, penalties, errors=errors, cv=self.cv, seed=seed)
+            known = Rows(feature_set.rows(index), y_index, weight)
+            options: dict[str, Any] = {"errors": errors, "cv": self.cv, "seed": seed}
+            head = best_head(known, value, n_values, penalties, **options)
             if head is None:
                 return None
             self.scores_[name], self.losses_[name] = head.accuracy, head.loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, logsumexp
 from scipy.stats import chi2_contingency
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -22,78 +21,39 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.attributes import Attribute
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import OPTIONAL_C, StudyClassifier
 from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, scaler_of
+from ntkit.study import Rows, Study, checked_numbers, scaler_of, seed_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it
 _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are independent of the class
 
 
 @documented
-class GroupedClassifier(LastLayerClassifier):
+class GroupedClassifier(StudyClassifier):
     """Base of the estimators that need groups and have the parameter ``group_inference``."""
 
+    _takes: ClassVar[tuple[str, ...]] = ("groups", "attribute", "feature_sets")
     group_inference: GroupInference | None
     groups_: Array
     group_inference_: GroupInference | None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        attribute: ArrayLike | None = None,
-        feature_sets: Any = None,
-    ) -> Self:
-        """Retrain the head with the groups, as the class describes.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, groups, attribute, feature_sets}
-
-        {fitted}
-
-        Raises
-        ------
-        InputError
-            If neither or both of ``groups`` and ``attribute`` are passed, no group is known,
-            lengths differ, a group has no sample of positive weight, or balanced subsamples have no
-            sample of some class.
-
-        Warns
-        -----
-        {groups.UserWarning}
-            If a group has too few samples for choosing ``C`` on a part of them.
-        ConvergenceWarning
-            If ``max_iter`` does not suffice.
-        """
-        rows = self._rows(X, y, sample_weight)
-        self._learn(*self._grouped(rows, groups, attribute, feature_sets))
-        return self
-
-    def _learn(self, rows: Rows, group: Array) -> None:
-        raise NotImplementedError(type(self).__name__)
-
-    def _grouped(
-        self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, feature_sets: Any
-    ) -> tuple[Rows, Array]:
-        """Rows and the group number of each; inferred groups count with their probability."""
+    def _with_known(
+        self, study: Study, groups: Any = None, attribute: Any = None, feature_sets: Any = None
+    ) -> Study:
+        """The study with the group number of each row; inferred groups count as probable."""
         inference = self.group_inference
         if inference is None:
             inference = GroupInference(random_state=getattr(self, "random_state", 0))
         rows, of = completed_groups(
-            groups, attribute, rows, type(self).__name__, self.classes_, inference, feature_sets
+            groups, attribute, study.train, type(self).__name__, inference, feature_sets
         )
         self.groups_, self.group_inference_ = np.asarray(of.names), of.inference
-        return rows, of.value
+        return Study(replace(rows, groups=of.value))
 
 
 def completed_groups(
@@ -101,7 +61,6 @@ def completed_groups(
     attribute: ArrayLike | None,
     rows: Rows,
     name: str,
-    classes: Array,
     inference: GroupInference,
     feature_sets: Any,
 ) -> tuple[Rows, Attribute]:
@@ -112,7 +71,7 @@ def completed_groups(
         raise InputError("Pass groups or attribute, not both.")
     values, what = (groups, "groups") if attribute is None else (attribute, "attribute")
     one = "group" if attribute is None else "attribute"
-    y, n = classes[rows.y_index], len(rows.y_index)
+    classes, y, n = rows.classes, rows.y, len(rows)
     if values is None:
         raise InputError(
             f"{name} needs the group of every sample; pass groups= to fit. Usually it is one label "
@@ -226,11 +185,6 @@ def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array,
     return order, order
 
 
-def means_by_group(values: Array, weight: Array, group: Array) -> Array:
-    mass = np.bincount(group, weights=weight)
-    return np.asarray(np.bincount(group, weights=weight * values) / mass)
-
-
 _TRIES = 20  # balanced draws before a class without samples is an error
 
 
@@ -337,8 +291,7 @@ class DFRClassifier(GroupedClassifier):
         "Cs": ["array-like"],
         "n_retrains": [Interval(Integral, 1, None, closed="left")],
         "group_inference": [GroupInference, None],
-        **GroupedClassifier._shared_constraints,
-        "C": [*GroupedClassifier._shared_constraints["C"], None],
+        "C": OPTIONAL_C,
     }
 
     variant: str = "subsample"
@@ -352,9 +305,11 @@ class DFRClassifier(GroupedClassifier):
     n_jobs: int | None = None
     random_state: Any = None
 
-    def _learn(self, rows: Rows, group: Array) -> None:
+    def _learn(self, study: Study) -> None:
+        rows, group = study.train, study.train.groups
+        assert group is not None
         self.group_counts_ = np.bincount(group[rows.weight > 0])
-        Cs = self._checked_Cs()
+        Cs = np.array(checked_numbers("Cs", self.Cs))
         self.worst_group_accuracy_ = np.full(len(Cs), np.nan)
         if self.variant == "weighted":
             self._fit_weighted(rows, group)
@@ -368,6 +323,9 @@ class DFRClassifier(GroupedClassifier):
             self.C_, start = self._tune(rows, group, Cs, rng)
             self._set_head(self._average(rows, group, start, rng))
 
+    def _counts_rows(self) -> bool:
+        return self.variant == "subsample"
+
     def _fit_weighted(self, rows: Rows, group: Array) -> None:
         mass = np.bincount(group, weights=rows.weight)
         balanced = rows.weight * (mass.sum() / (len(mass) * mass))[group]
@@ -375,16 +333,10 @@ class DFRClassifier(GroupedClassifier):
             self.C_ = self.C
             self._set_head(self._fit_head(rows, balanced))
             return
-        seed = _seed(check_random_state(self.random_state))
+        seed = seed_of(self.random_state)
         chosen = self._tuned(rows, balanced, group, worse_half=True, seed=seed)
         self.C_ = 1 / (float(balanced.sum()) * chosen.alpha)
         self._set_head(chosen.head)
-
-    def _checked_Cs(self) -> Array:
-        Cs = np.asarray(self.Cs, dtype=np.float64)
-        if Cs.ndim != 1 or not len(Cs) or not (Cs > 0).all():
-            raise InputError(f"Cs must be a list of positive numbers; got {self.Cs!r}.")
-        return Cs
 
     def _tune(
         self, rows: Rows, group: Array, Cs: Array, rng: np.random.RandomState
@@ -398,13 +350,14 @@ class DFRClassifier(GroupedClassifier):
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
 
         options = self._l1_options()
-        seed, best_rank, C, best, start = _seed(rng), (-1.0, 0.0), 1.0, None, None
+        seed, best_rank, C, best, start = seed_of(rng), (-1.0, 0.0), 1.0, None, None
         for at in np.argsort(
             Cs, kind="stable"
         ):  # the sparsest head first: each fit starts from the last
             start = l1_head(drawn, Cs[at], start=start, seed=seed, **options)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
-            accuracy = means_by_group(right, judged.weight, group[judging])
+            mass, hits = (np.bincount(group[judging], judged.weight * part) for part in (1, right))
+            accuracy = hits / mass
             self.worst_group_accuracy_[at] = accuracy.min()
             # The last digits of sums must not break a tie.
             rank = (round(float(accuracy.min()), 12), float(Cs[at]))
@@ -418,7 +371,7 @@ class DFRClassifier(GroupedClassifier):
         """Mean of the heads of ``n_retrains`` balanced subsamples, for unscaled embeddings."""
         scaler = scaler_of(rows)
         draws = [
-            (self._balanced_draw(rows, group, rng), _seed(rng)) for _ in range(self.n_retrains)
+            (self._balanced_draw(rows, group, rng), seed_of(rng)) for _ in range(self.n_retrains)
         ]
 
         def one(index: Array, seed: int) -> FittedHead:
@@ -459,10 +412,6 @@ class DFRClassifier(GroupedClassifier):
 
 def _scaled(rows: Rows, scaler: StandardScaler) -> Rows:
     return replace(rows, X=scaler.transform(rows.X))
-
-
-def _seed(rng: np.random.RandomState) -> int:
-    return int(rng.randint(np.iinfo(np.int32).max))
 
 
 _ERM_TOL = 1e-6  # tolerance for the head to start from
@@ -551,7 +500,6 @@ class GroupDROClassifier(GroupedClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "eta": [Interval(Real, 0, None, closed="neither")],
         "group_inference": [GroupInference, None],
-        **GroupedClassifier._shared_constraints,
     }
 
     eta: float = 0.01
@@ -561,68 +509,54 @@ class GroupDROClassifier(GroupedClassifier):
     device: str = "cpu"
     group_inference: GroupInference | None = None
 
-    def _learn(self, rows: Rows, group: Array) -> None:
+    def _learn(self, study: Study) -> None:
+        rows, group = study.train, study.train.groups
+        assert group is not None
         tol = min(self.tol, _ERM_TOL)
-        erm = self._solved(rows.X, rows.y_index, rows.weight, C=self.C, tol=tol)
+        erm = self._solved(rows.X, rows.y_index, rows.weight, tol=tol)
         self.erm_head_ = LinearHead(erm.coef, erm.intercept, self.classes_)
-        best, n_iter, converged = self._mirror_ascent(rows, group, erm)
-        if not converged:
-            warn(
-                f"The worst group's loss is not within tol={self.tol} of its optimum after "
-                f"max_iter={self.max_iter} steps; raise eta or max_iter, or lower C.",
-                ConvergenceWarning,
-            )
-        self.group_weights_, self.group_losses_ = best.q, best.losses
-        dtype = rows.X.dtype
-        self._set_head(
-            FittedHead(best.W.astype(dtype), best.b.astype(dtype), self.classes_, n_iter)
-        )
 
-    def _mirror_ascent(
-        self, rows: Rows, group: Array, start: LinearHead
-    ) -> tuple[_Point, int, bool]:
-        """Alternate the two steps; return the best head, the number of steps, and convergence."""
         mass = np.bincount(group, weights=rows.weight)
         n_groups, share = len(mass), rows.weight / mass[group]
         penalty = 1 / (self.C * rows.weight.sum())
-        loss = _sigmoid_losses if len(start.coef) == 1 else _softmax_losses
-        mean, inverse, curvature = _metric(rows.X, share / n_groups, penalty, len(start.coef))
-
-        W, b = start.coef.astype(np.float64), start.intercept.astype(np.float64)
-        q = np.full(n_groups, 1 / n_groups)
-        best = _Point(np.inf, W, b, q, q)
-        for n_iter in range(self.max_iter + 1):
-            values, residual = loss(rows.X @ W.astype(rows.X.dtype).T + b, rows.y_index)
+        loss = _sigmoid_losses if len(erm.coef) == 1 else _softmax_losses
+        mean, inverse, curvature = _metric(rows.X, share / n_groups, penalty, len(erm.coef))
+        dtype = rows.X.dtype
+        W, b = erm.coef.astype(np.float64), erm.intercept.astype(np.float64)
+        q, lowest, n_iter = np.full(n_groups, 1 / n_groups), np.inf, 0
+        while True:
+            values, residual = loss(rows.X @ W.astype(dtype).T + b, rows.y_index)
             losses = np.bincount(group, weights=share * values)
             objective = float(losses.max()) + 0.5 * penalty * float((W**2).sum())
-            if objective < best.objective:
-                best = _Point(objective, W, b, q, losses)
+            if objective < lowest:
+                lowest, best = objective, (W, b)
+                self.group_weights_, self.group_losses_ = q, losses
             gap = losses.max() - q @ losses
             q = q * np.exp(self.eta * (losses - losses.max()))
             q = q / q.sum()
 
             residual *= (share * q[group])[:, None]
             slope = residual.sum(axis=0)
-            gradient = (residual.T.astype(rows.X.dtype) @ rows.X).astype(np.float64)
+            gradient = (residual.T.astype(dtype) @ rows.X).astype(np.float64)
             centered = gradient - slope[:, None] * mean + penalty * W
             step_W, step_b = centered @ inverse, slope / curvature
             promise = float((centered * step_W).sum() + slope @ step_b)
             # The metric bounds the curvature from above, so this decrease is a lower bound.
             if gap <= self.tol and promise <= 0.1 * self.tol:
-                return best, n_iter, True
+                break
+            if n_iter == self.max_iter:
+                warn(
+                    f"The worst group's loss is not within tol={self.tol} of its optimum after "
+                    f"max_iter={self.max_iter} steps; raise eta or max_iter, or lower C.",
+                    ConvergenceWarning,
+                )
+                break
+            n_iter += 1
             rate = 1 / max(1.0, n_groups * float(q.max()))
             # b is the bias of centred embeddings minus W mean: both of its parts change.
             W, b = W - rate * step_W, b - rate * (step_b - step_W @ mean)
-        return best, self.max_iter, False
-
-
-@dataclass(frozen=True)
-class _Point:
-    objective: float
-    W: Array
-    b: Array
-    q: Array
-    losses: Array
+        coef, intercept = (part.astype(dtype) for part in best)
+        self._set_head(FittedHead(coef, intercept, self.classes_, n_iter))
 
 
 def _metric(X: Array, weight: Array, penalty: float, n_logits: int) -> tuple[Array, Array, float]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
 from ntkit._disk import scratch
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import Attribute
-from ntkit.estimators._base import ValidatedClassifier
+from ntkit.estimators._base import OPTIONAL_C, VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, is_mapped, rows_per_chunk
@@ -27,7 +24,7 @@ from ntkit.study import (
     Rows,
     Study,
     checked_alphas,
-    class_weighted,
+    checked_numbers,
     folds_over,
     group_balanced,
     judged_groups,
@@ -35,6 +32,7 @@ from ntkit.study import (
     middle_of,
     misclassified,
     scaler_of,
+    seed_of,
     without,
 )
 
@@ -78,11 +76,11 @@ class RowsAndCopies:
         """Balance the classes, and the groups in them, over training rows and their copies."""
         n, n_copies = len(study.train.weight), self.n_copies
         parts = np.where(n_copies > 0, originals + 1, 1)  # a row and its copies together
-        mass, y_index = study.train.weight * parts[:n], study.train.y_index
+        rows = replace(study.train, weight=study.train.weight * parts[:n])
         if study.values is None:
-            balanced = class_weighted(mass, y_index, study.classes, "balanced")
+            balanced = rows.balanced()
         else:
-            balanced = group_balanced(mass, y_index, study.values[:n])
+            balanced = group_balanced(rows.weight, rows.y_index, study.values[:n])
         each = np.zeros(len(n_copies))
         each[:n] = balanced / parts[:n]
         weight = each[self.of]
@@ -128,7 +126,7 @@ class RowsAndCopies:
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class InvariantClassifier(ValidatedClassifier):
+class InvariantClassifier(StudyClassifier):
     r"""Last-layer retraining with changed copies, which have the same right answer.
 
     Needs embeddings and class labels, and embeddings of changed inputs; no group labels. If you
@@ -213,12 +211,12 @@ class InvariantClassifier(ValidatedClassifier):
     True
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("X_changed", "groups", "folds", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalties": ["array-like"],
         "originals": ["boolean"],
         "alphas": ["array-like"],
-        **ValidatedClassifier._shared_constraints,
-        "C": [*ValidatedClassifier._shared_constraints["C"], None],
+        "C": OPTIONAL_C,
     }
 
     penalties: Any = (0, 1, 100, 10_000)
@@ -230,25 +228,9 @@ class InvariantClassifier(ValidatedClassifier):
     device: str = "cpu"
     random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_changed: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        folds: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Choose the penalties and retrain the head.
+    def _with_known(self, study: Study, groups: Any = None, folds: Any = None) -> Study:
+        """Add the groups and the folds of the samples.
 
-        Parameters
-        ----------
-        {X, y, sample_weight, X_changed}
         groups : array-like of shape (N,), optional
             Group of each sample, such as the value of an attribute; -1, None or NaN if it is
             unknown. Groups are crossed with the class. A copy belongs to the group of its original.
@@ -256,21 +238,12 @@ class InvariantClassifier(ValidatedClassifier):
             Fold of each sample, for cross-validation. Copies that take a part of another sample,
             such as its background, must take it from the same fold. None means five stratified
             folds.
-        {X_val, y_val, sample_weight_val}
-            They only help to choose γ and α: the head of all training samples is evaluated on them,
-            next to the cross-validated training samples. With ``groups=`` their classes are groups
-            of their own.
-
-        {fitted}
-
-        Raises
-        ------
-        {fit.InputError, DeviceError}
+        X_val : array-like of shape (M, D), optional
+            Embeddings of a validation set. They only help to choose γ and α: the head of all
+            training samples is evaluated on them, next to the cross-validated training samples.
+            With ``groups=`` their classes are groups of their own.
         """
-        study = self._study(
-            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
-        )
-        n, n_val = len(study.train.weight), len(study.both.weight) - len(study.train.weight)
+        n, n_val = len(study.train), len(study.both) - len(study.train)
         if groups is not None:
             group = Attribute.from_labels("groups", groups)
             if len(group.value) != n:
@@ -287,8 +260,7 @@ class InvariantClassifier(ValidatedClassifier):
                     f"{fold.shape}."
                 )
             study = replace(study, folds=np.append(fold, np.full(n_val, -1)))
-        self._learn(study)
-        return self
+        return study
 
     def _learn(self, study: Study) -> None:
         joined = RowsAndCopies.of_study(study)
@@ -296,7 +268,7 @@ class InvariantClassifier(ValidatedClassifier):
         present = study.train.weight > 0
         self.n_copies_ = int((joined.n_copies[: len(present)][present] > 0).sum())
         weight = joined.weight(study, originals=self.originals)
-        penalties = _checked_penalties(self.penalties)
+        penalties = sorted(checked_numbers("penalties", self.penalties, "numbers >= 0"))
         alphas = checked_alphas(self.alphas)
         if self.C is not None:
             alphas = [1 / (self.C * float(weight.sum()))]
@@ -343,9 +315,7 @@ class InvariantClassifier(ValidatedClassifier):
         n, n_all = len(study.train.weight), len(study.both.weight)
         folds: list[Fold] | None
         if study.folds is None:
-            rng = check_random_state(self.random_state)
-            seed = int(rng.randint(np.iinfo(np.int32).max))
-            folds = folds_over(study.train, cells[:n], 5, seed)
+            folds = folds_over(study.train, cells[:n], 5, seed_of(self.random_state))
         else:
             fold = study.folds[:n]
             folds = [
@@ -432,14 +402,3 @@ def _check_every_class(study: Study, train: Array, fold: int) -> None:
             f"Without fold {fold} of folds no sample of class {label!r} remains; give every class "
             "samples in at least two folds."
         )
-
-
-def _checked_penalties(penalties: Any) -> list[float]:
-    """Weights of the penalty on changes, the smallest first."""
-    try:
-        values = np.asarray(penalties, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"penalties must be numbers >= 0; got {penalties!r}.") from error
-    if not values.size or not (np.isfinite(values) & (values >= 0)).all():
-        raise InputError(f"penalties must be numbers >= 0, at least one; got {penalties!r}.")
-    return sorted(values.tolist())

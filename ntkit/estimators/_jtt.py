@@ -7,21 +7,20 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import OriginalHead, StudyClassifier
+from ntkit.estimators._base import FromHead
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.study import Rows, Study, folds_of, identified, misclassified
+from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_of
 
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class JTTClassifier(StudyClassifier):
+class JTTClassifier(FromHead):
     r"""Last-layer retraining with more weight on misclassified samples (Just Train Twice, JTT).
 
     Needs embeddings and class labels; no group labels.
@@ -83,6 +82,7 @@ class JTTClassifier(StudyClassifier):
     True
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ()
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "up_weight": [Interval(Real, 0, None, closed="neither")],
         "identification": [
@@ -91,19 +91,12 @@ class JTTClassifier(StudyClassifier):
             HasMethods(["split"]),
         ],
         "on_no_errors": [StrOptions({"warn", "raise"})],
-        **StudyClassifier._shared_constraints,
     }
 
     up_weight: float = 20.0
     identification: Any = 5
     on_no_errors: str = "warn"
-    head: OriginalHead = None
-    C: float = 1.0
     class_weight: Any = None
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         rows = study.train
@@ -115,11 +108,13 @@ class JTTClassifier(StudyClassifier):
         weight = rows.balanced(self.class_weight)
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
 
+    def _counts_rows(self) -> bool:
+        return self.head is None and self.identification != "train"
+
     def _errors(self, rows: Rows, original: LinearHead) -> Array:
         folds = None
         if self.head is None and self.identification != "train":
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-            folds = folds_of(self.identification, rows, int(seed))
+            folds = folds_of(self.identification, rows, seed_of(self.random_state))
         logits, judged = identified(original, rows, rows.weight, rows, folds, self._fit_heads)
         return misclassified(logits, judged) & (judged.weight > 0)
 

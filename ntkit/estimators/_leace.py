@@ -9,18 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
-from sklearn.base import _fit_context
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._checks import check_labels
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, identification_sets, identified, misclassified
+from ntkit.study import Rows, Study, identification_sets, identified, misclassified, seed_of
 
 _BATCH = 4096  # rows in float64 at a time
 _NO_CORRELATION = 1e-8  # rounding error of a correlation of embedding and concept
@@ -28,7 +27,7 @@ _NO_CORRELATION = 1e-8  # rounding error of a correlation of embedding and conce
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class LEACEClassifier(ValidatedClassifier):
+class LEACEClassifier(FromHead):
     r"""Last-layer retraining on embeddings without a concept (least-squares concept erasure).
 
     Needs embeddings, class labels and labels of the concept to erase. Without concept labels the
@@ -104,80 +103,52 @@ class LEACEClassifier(ValidatedClassifier):
     True
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("concepts", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "shrinkage": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        **ValidatedClassifier._shared_constraints,
     }
 
     shrinkage: float | str = "auto"
     identification: Any = 5
-    head: OriginalHead = None
-    C: float = 1.0
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        concepts: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> LEACEClassifier:
-        """Erase the concept and retrain the head.
+    def _with_known(self, study: Study, concepts: ArrayLike | None = None) -> Study:
+        """Add the concept of each sample.
 
-        Parameters
-        ----------
-        {X, y, sample_weight}
         concepts : array-like of shape (N,), optional
             Concept of each sample, of any type, such as its spurious attribute.
-        {X_val}
-            Used instead of ``concepts``: the eraser is estimated on these samples, with the
-            original head's errors as the concept.
-        {y_val, sample_weight_val}
-
-        {fitted}
-
-        Raises
-        ------
-        InputError
-            If ``concepts`` and ``X_val`` are both passed, if concepts are all equal, have missing
-            values or another length, or if labels do not match the head's classes.
-
-        Warns
-        -----
-        SuppressionWarning
-            If no concepts are passed and the original head classifies all samples correctly, so
-            nothing is erased.
+        X_val : array-like of shape (M, D), optional
+            Embeddings of a validation set, used instead of ``concepts``: the eraser is estimated on
+            these samples, with the original head's errors as the concept.
         """
-        study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        self._learn(study, concepts)
-        return self
-
-    def _learn(self, study: Study, concepts: ArrayLike | None = None) -> None:
-        rows = study.train
         if concepts is None:
-            tune, known, concept = self._errors(study)
-        elif study.validation is not None:
+            return study
+        if study.validation is not None:
             raise InputError(
                 "concepts label the samples of X; pass either concepts or X_val, not both."
             )
+        n = len(study.train)
+        if np.shape(concepts) not in ((n,), (n, 1)):
+            raise InputError(
+                f"concepts must have one label per sample, shape ({n},); got shape "
+                f"{np.shape(concepts)}."
+            )
+        (labels,) = check_labels(concepts=concepts)
+        self.concepts_, concept = np.unique(labels, return_inverse=True)
+        present = np.unique(concept[study.train.weight > 0])
+        if len(present) < 2:
+            raise InputError(
+                f"All concepts are {self.concepts_[present].tolist()[0]!r}, so there is nothing to "
+                "erase; add samples of another concept."
+            )
+        return replace(study, values=concept[:, None])
+
+    def _learn(self, study: Study) -> None:
+        rows = study.train
+        if study.values is None:
+            tune, known, concept = self._errors(study)
         else:
-            tune, known = rows, rows
-            self.concepts_, concept = _encoded(concepts, len(rows.X))
-            present = np.unique(concept[rows.weight > 0])
-            if len(present) < 2:
-                raise InputError(
-                    f"All concepts are {self.concepts_[present].tolist()[0]!r}, so there is "
-                    "nothing to erase; add samples of another concept."
-                )
+            tune, known, concept = rows, rows, study.values[:, 0]
         left, right = self._erasure(known, concept)
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
 
@@ -197,11 +168,14 @@ class LEACEClassifier(ValidatedClassifier):
         tags.classifier_tags.poor_score = True
         return tags
 
+    def _counts_rows(self) -> bool:
+        return bool(self.identification != "train")
+
     # -- the concept ------------------------------------------------------------------------
 
     def _errors(self, study: Study) -> tuple[Rows, Rows, Array]:
         """Rows to retrain on, rows with a known concept, and the concept: misclassified or not."""
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = seed_of(self.random_state)
         tune, identify, folds = identification_sets(study, self.identification, seed)
         original = self._original_head(tune)
         folds = None if self.head is not None else folds
@@ -284,15 +258,3 @@ def _optimal_shrinkage(variances: Array, n_samples: float) -> float:
     spread = (variances**2).sum() - squared_trace / len(variances)
     rounding = np.finfo(np.float64).eps * squared_trace
     return float(np.clip(squared_trace / n_samples / max(spread, rounding, 1e-300), 0, 1))
-
-
-def _encoded(concepts: ArrayLike, n: int) -> tuple[Array, Array]:
-    """Distinct concepts, sorted, and the index of each sample's."""
-    if np.shape(concepts) not in ((n,), (n, 1)):
-        raise InputError(
-            f"concepts must have one label per sample, shape ({n},); got shape "
-            f"{np.shape(concepts)}."
-        )
-    (labels,) = check_labels(concepts=concepts)
-    names, index = np.unique(labels, return_inverse=True)
-    return names, index

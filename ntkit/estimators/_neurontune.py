@@ -7,19 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
+from numpy.typing import NDArray
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import KeepsHead, OriginalHead, ValidatedClassifier
+from ntkit.estimators._base import (
+    OPTIONAL_C,
+    VALIDATION_SET,
+    FitsRows,
+    FromHead,
+    OriginalHead,
+)
 from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -47,6 +51,7 @@ from ntkit.study import (
     identification_sets,
     identified,
     misclassified,
+    seed_of,
     without,
 )
 
@@ -83,7 +88,7 @@ class Tuning:
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifier(ValidatedClassifier):
+class NeuronTuneClassifier(FromHead):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -223,6 +228,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
     LinearHead(n_neurons=3, 1 silent, classes=[0, 1], one sigmoid logit, float64)
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "threshold": [Interval(Real, None, None, closed="neither")],
         "max_suppressed": [Interval(Real, 0, 1, closed="both")],
@@ -239,8 +245,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
             StrOptions({"balanced", "auto"}),
         ],
         "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-        **ValidatedClassifier._shared_constraints,
-        "C": [*ValidatedClassifier._shared_constraints["C"], None],
+        "C": OPTIONAL_C,
     }
 
     threshold: float = 0.5
@@ -257,13 +262,8 @@ class NeuronTuneClassifier(ValidatedClassifier):
     identification: Any = 5
     error_weight: float | str = "auto"
     max_cost: float | None = 0.03
-    head: OriginalHead = None
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
     verbose: bool = False
 
     @classmethod
@@ -295,48 +295,6 @@ class NeuronTuneClassifier(ValidatedClassifier):
         }
         return cls(**(paper | parameters))
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_changed: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Score the neurons, suppress the spurious ones and retrain the head.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, X_changed}
-            Used only with ``statistic="change"``. If there is one copy of each sample, copies can
-            be samples as well:
-            ``fit(np.vstack([X, X_changed]), np.append(y, y), X_changed=np.vstack([X_changed, X]))``
-        {X_val, y_val, sample_weight_val}
-
-        {fitted}
-
-        Raises
-        ------
-        {fit.InputError, DeviceError}
-        """
-        study = self._study(
-            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
-        )
-        self._learn(study)
-        return self
-
-    def _study(self, *args: Any, X_changed: Any = None) -> Study:
-        if X_changed is not None and self.statistic != "change":
-            raise InputError(
-                f"X_changed is not used with statistic={self.statistic!r}; leave it out, or set "
-                "statistic='change'."
-            )
-        return super()._study(*args, X_changed=X_changed)
-
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))
@@ -347,8 +305,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
     # -- stage one: the original head and its scores, whatever the threshold ----------------
 
     def _identify(self, study: Study) -> Stage:
-        rng = check_random_state(self.random_state)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        seed = seed_of(self.random_state)
         tune, identify, folds = identification_sets(study, self.identification, seed)
         also, plain = (None if identify is tune else identify), None
         if self.C is None:
@@ -435,7 +392,15 @@ class NeuronTuneClassifier(ValidatedClassifier):
                 )
                 if self.statistic != "change":
                     scores = self._score(identify, logits, current)
-            new_mask = self._flagged(scores, self.non_constant_, mask)
+            new_mask = make_mask(
+                scores,
+                self.non_constant_,
+                threshold=self.threshold,
+                aggregation=self.aggregation,  # type: ignore[arg-type]
+                max_suppressed=self.max_suppressed,
+                min_neurons=self.min_neurons,
+                before=mask,
+            )
             warn_about(
                 new_mask,
                 scores,
@@ -461,18 +426,6 @@ class NeuronTuneClassifier(ValidatedClassifier):
         self.gains_ = 1 - self.suppression * mask.everywhere
         self._set_head(fitted)
         return fitted
-
-    def _flagged(self, scores: Array, non_constant: Array, before: Mask | None = None) -> Mask:
-        """Mask by the rule, in addition to the mask of earlier rounds."""
-        return make_mask(
-            scores,
-            non_constant,
-            threshold=self.threshold,
-            aggregation=self.aggregation,  # type: ignore[arg-type]
-            max_suppressed=self.max_suppressed,
-            min_neurons=self.min_neurons,
-            before=before,
-        )
 
     def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
         """The mask, or none if its accuracy cost on unseen samples is too high."""
@@ -502,25 +455,25 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     # -- heads, weights and penalties -------------------------------------------------------
 
-    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> FittedHead:
+    def _fit_head(
+        self, rows: Rows, weight: Array, *, start: LinearHead | None = None, **options: Any
+    ) -> FittedHead:
         """Fit with ``C``, or with the chosen ridge weight on standardised neurons."""
-        if self.C is None and options.get("start") is not None:
+        if self.C is None and start is not None:
             options["gains"] = self._in_units(options.get("gains"))
             options["C"] = 1 / (float(weight.sum()) * self._alpha)
-        return super()._fit_head(rows, weight, **options)
+        return super()._fit_head(rows, weight, start=start, **options)
 
     def _fit_heads(
-        self,
-        rows: Rows,
-        weights: Sequence[Array],
-        *,
-        gains: Array | None = None,
-        Cs: Sequence[float] | None = None,
+        self, rows: Rows, weights: Sequence[Array], gains: Array | None = None
     ) -> list[FittedHead]:
         if self.C is not None:
-            return super()._fit_heads(rows, weights, gains=gains, Cs=Cs)
+            return super()._fit_heads(rows, weights, gains)
         options = {"gains": self._in_units(gains), **self._solver_options()}
         return rows.ridge_heads(weights, [self._alpha] * len(weights), **options)
+
+    def _counts_rows(self) -> bool:
+        return bool(self.C is None or self.error_weight != 1 or self.identification != "train")
 
     def _in_units(self, gains: Array | None) -> Array:
         return self._units if gains is None else self._units * gains
@@ -554,10 +507,11 @@ class NeuronTuneClassifier(ValidatedClassifier):
             return Tuning(balanced, by_class, alpha)
         if self.error_weight in ("balanced", "auto"):
             return self._tuning_by_cells(stage, balanced)
-        if self.head is not None:
+        folds = stage.folds or folds_of(5, tune, stage.seed)
+        if self.head is not None or folds is None:
             logits = stage.original.logits(tune.X)
         else:
-            logits = self._unseen_logits(stage, tune.weight)
+            logits, _ = cross_fitted_logits(tune, tune.weight, folds, self._fit_heads)
         weight = np.where(misclassified(logits, tune), self.error_weight, 1.0) * balanced
         if stage.plain is None:
             return Tuning(weight, by_class, 1.0)
@@ -571,7 +525,7 @@ class NeuronTuneClassifier(ValidatedClassifier):
         reference = plain.strongest().margin
         if reference is None or plain.margin is None:  # too few samples for folds
             return by_class
-        y_index, mass = _joined(tune, stage.also)
+        y_index, mass = plain.y_index, plain.weight
         weight = correctness_balanced(balanced, tune.y_index, reference[: len(balanced)] <= 0)
         cells = correctness_groups(y_index, reference <= 0, mass)
         path = self._path(tune, stage.also, weight, seed, cells)
@@ -583,13 +537,6 @@ class NeuronTuneClassifier(ValidatedClassifier):
             if not errors_are_evidence(y_index, mass, *margins)[0]:
                 return by_class
         return Tuning(weight, cells[: len(balanced)], path.alpha)
-
-    def _unseen_logits(self, stage: Stage, weight: Array) -> Array:
-        """Logits of the retraining samples, each by a head that was fitted without the sample."""
-        folds = stage.folds or folds_of(5, stage.tune, stage.seed)
-        if folds is None:
-            return self._fit_head(stage.tune, weight).logits(stage.tune.X)
-        return cross_fitted_logits(stage.tune, weight, folds, self._fit_heads)[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -613,19 +560,9 @@ def _accuracy_on_copies(
     return float((hits[mass > 0] / mass[mass > 0]).mean())
 
 
-def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
-    """Classes and weights of rows, followed by those of other rows."""
-    if also is None:
-        return rows.y_index, rows.weight
-    return (
-        np.concatenate([rows.y_index, also.y_index]),
-        np.concatenate([rows.weight, also.weight]),
-    )
-
-
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
+class SpuriousNeuronSelector(SelectorMixin, FitsRows):
     r"""Feature selector that removes spurious neurons (NeuronTune's first stage).
 
     Needs embeddings and class labels; no group labels.
@@ -678,6 +615,7 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     array([ True, False,  True])
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **NeuronTuneClassifier._parameter_constraints,
         "aggregation": [StrOptions({"union", "intersection"})],
@@ -698,47 +636,23 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     max_iter: int = 1000
     random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_changed: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> SpuriousNeuronSelector:
-        """Score the neurons and select those to keep.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, X_changed}
-            Used only with ``statistic="change"``.
-        {X_val, y_val, sample_weight_val}
-
-        {fitted}
-
-        Raises
-        ------
-        {fit.InputError}
-        """
+    def _study(self, X: Any, y: Any, sample_weight: Any = None, **known: Any) -> Study:
         # The accuracy of the selector's own head does not matter for the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
-        clf = NeuronTuneClassifier(**rule)
-        study = clf._study(
-            X, y, sample_weight, X_val, y_val, sample_weight_val, X_changed=X_changed
-        )
+        self.estimator_ = NeuronTuneClassifier(**rule)
+        study = self.estimator_._study(X, y, sample_weight, **known)
+        validate_data(self, X, skip_check_array=True)
+        return study
+
+    def _learn(self, study: Study) -> None:
+        clf = self.estimator_
         stage = clf._identify(study)
         clf._retrain(stage, clf._tuning(stage))
-        self.estimator_ = clf
-        validate_data(self, X, skip_check_array=True)
-        self.spuriousness_scores_ = self.estimator_.spuriousness_scores_
-        self.suppressed_ = self.estimator_.suppressed_
-        self.n_errors_ = self.estimator_.n_errors_
-        self.n_iter_ = self.estimator_.n_iter_
-        return self
+        self.spuriousness_scores_, self.suppressed_ = clf.spuriousness_scores_, clf.suppressed_
+        self.n_errors_, self.n_iter_ = clf.n_errors_, clf.n_iter_
+
+    def _counts_rows(self) -> bool:
+        return bool(self.identification != "train")
 
     def _get_support_mask(self) -> NDArray[Any]:
         check_is_fitted(self, "suppressed_")

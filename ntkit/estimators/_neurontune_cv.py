@@ -21,19 +21,19 @@ from sklearn.utils.validation import _check_method_params
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import LastLayerClassifier, OriginalHead
+from ntkit.estimators._base import OriginalHead, StudyClassifier
 from ntkit.estimators._mask import without_words
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
-from ntkit.study import LEAST_ERRORS, Rows
+from ntkit.study import LEAST_ERRORS, Rows, Study
 
 _logger = logging.getLogger(__name__)
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifierCV(LastLayerClassifier):
+class NeuronTuneClassifierCV(StudyClassifier):
     r"""NeuronTune with the threshold chosen by cross-validation.
 
     Needs embeddings and class labels; no group labels, neither to fit nor to choose.
@@ -56,7 +56,8 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     suppressions : array-like, default=(1.0,)
         Candidate values of ``suppression``; 0 suppresses nothing.
     cv : int, splitter or iterable, default=5
-        Folds, as in scikit-learn's ``LogisticRegressionCV``.
+        Folds, as in scikit-learn's ``LogisticRegressionCV``; an int is reduced to the size of the
+        smallest class.
     scoring : str or callable, default="worst_class_correctness_group_accuracy"
         A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer.
     max_suppressed, aggregation, statistic, standardize, activation, n_rounds, min_misclassified
@@ -171,43 +172,42 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             If there is no candidate, the score is unknown, a fold lacks a class, or ``params`` are
             passed while metadata routing is off.
         """
-        validation = (X_val, y_val, sample_weight_val)
-        scorer = get_scorer(self.scoring)
-        samples = X, y, sample_weight
-        self.scores_ = self._figures(samples, validation, scorer, params, X_changed)
-        mean = self.scores_.mean(axis=1)
-        best = int(np.argmax(mean))
-        chosen = self.candidates_[best]
-        self.best_score_ = float(mean[best])
-        self.threshold_ = chosen["threshold"]
-        self.error_weight_ = chosen["error_weight"]
-        self.suppression_ = chosen["suppression"]
-        _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
-        self._refit(chosen, samples, validation, X_changed)
+        study = self._study(
+            X,
+            y,
+            sample_weight,
+            X_changed=X_changed,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+        )
+        self._choose(study, *self._routed(sample_weight, params))
         return self
 
-    def _figures(
-        self,
-        samples: Any,
-        validation: Any,
-        scorer: Any,
-        params: dict[str, Any] | None = None,
-        X_changed: Any = None,
-    ) -> Array:
-        """Scores of every candidate on every fold: shape (T, F), or (T, F, ·)."""
-        self._validate_params()
-        rows = self._rows(*samples)
-        changed = None if X_changed is None else self._changed_copies(X_changed, rows.X)
-        self.candidates_ = self._candidates()
-        labels = self.classes_[rows.y_index]
-        to_split, to_score = self._routed(samples[2], params or {})
-        splits = list(self._splits(rows, labels, to_split))
-        of_fold = partial(_with_config, get_config(), self._figures_of_fold)
+    def _learn(self, study: Study) -> None:
+        self._choose(study, {}, {})
+
+    def _choose(self, study: Study, to_split: dict[str, Any], to_score: dict[str, Any]) -> None:
+        """Score the path on every fold, choose, and refit the choice to all samples."""
+        self.candidates_, scorer = self._candidates(), get_scorer(self.scoring)
+        splits = list(self._splits(study.train, to_split))
+        of_fold = partial(_with_config, get_config(), self._scores_of_fold)
         folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(of_fold)(rows, labels, changed, train, test, validation, scorer, to_score)
-            for train, test in splits
+            delayed(of_fold)(study, train, test, scorer, to_score) for train, test in splits
         )
-        return np.stack(folds, axis=1)
+        self.scores_ = np.stack(folds, axis=1)
+        mean = self.scores_.mean(axis=1)
+        best = int(np.argmax(mean))
+        chosen, self.best_score_ = self.candidates_[best], float(mean[best])
+        self.threshold_, self.error_weight_ = chosen["threshold"], chosen["error_weight"]
+        self.suppression_ = chosen["suppression"]
+        _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
+        self.best_estimator_ = clf = self._estimator(**chosen).fit_study(study)
+        if hasattr(self, "feature_names_in_"):
+            clf.feature_names_in_ = self.feature_names_in_
+        self.coef_, self.intercept_, self.n_iter_ = clf.coef_, clf.intercept_, clf.n_iter_
+        self.erm_head_, self.suppressed_ = clf.erm_head_, clf.suppressed_
+        self.spuriousness_scores_ = clf.spuriousness_scores_
 
     def _candidates(self) -> list[dict[str, Any]]:
         grid = {
@@ -243,54 +243,41 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             )
         return {}, {}
 
-    def _splits(
-        self, rows: Rows, labels: Array, params: dict[str, Any]
-    ) -> Iterable[tuple[Array, Array]]:
-        smallest = int(np.bincount(rows.y_index).min())
-        if isinstance(self.cv, int | np.integer) and smallest < self.cv:
-            raise InputError(
-                f"cv={self.cv} folds need {self.cv} samples of each class, but the smallest has "
-                f"{smallest}; lower cv."
-            )
-        splitter = check_cv(self.cv, labels, classifier=True)
-        for train, test in splitter.split(rows.X, labels, **params):
+    def _splits(self, rows: Rows, params: dict[str, Any]) -> Iterable[tuple[Array, Array]]:
+        cv = self.cv
+        if isinstance(cv, int | np.integer):
+            cv = min(int(cv), int(np.bincount(rows.y_index).min()))
+            if cv < 2:
+                raise InputError(
+                    "Folds need 2 samples of each class, but the smallest has 1; add samples."
+                )
+        splitter = check_cv(cv, rows.y, classifier=True)
+        for train, test in splitter.split(rows.X, rows.y, **params):
             if len(np.unique(rows.y_index[train])) < len(self.classes_):
                 raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
             yield train, test
 
-    @classmethod
-    def _shared_parameters(cls, estimator: Any) -> dict[str, Any]:
-        """Parameters that an estimator and the search have in common."""
-        names = {*cls._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
-        return {name: getattr(estimator, name) for name in names - {"verbose"}}
-
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         # The scoring already measures the cost of a mask.
-        all_parameters = self._shared_parameters(self) | {"max_cost": None} | parameters
-        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**all_parameters))
-        return estimator
+        shared = {*self._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
+        values = {name: getattr(self, name) for name in shared - {"verbose"}}
+        clf: NeuronTuneClassifier = clone(
+            NeuronTuneClassifier(**(values | {"max_cost": None} | parameters))
+        )
+        return clf
 
-    def _figures_of_fold(
-        self,
-        rows: Rows,
-        labels: Array,
-        changed: Array | None,
-        train: Array,
-        test: Array,
-        validation: Any,
-        scorer: Any,
-        params: dict[str, Any],
+    def _scores_of_fold(
+        self, study: Study, train: Array, test: Array, scorer: Any, params: dict[str, Any]
     ) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
-        clf = self._estimator()
-        samples = rows.X[train], labels[train], rows.weight[train]
-        copies = None if changed is None else changed[train]
-        stage = clf._identify(clf._study(*samples, *validation, X_changed=copies))
-        X_test, y_test = rows.X[test], labels[test]
+        clf, rows = self._estimator(), study.train
+        clf.classes_, clf.n_features_in_ = study.classes, rows.X.shape[1]
+        stage = clf._identify(study.take(train=train))
+        X_test, y_test = rows.X[test], rows.y[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
         params = _check_method_params(rows.X, params, indices=test)
-        figures, current = list[Any](), None
+        scores, current = list[Any](), None
         tunings: dict[Any, Any] = {}
         for candidate in self.candidates_:
             clf.set_params(**candidate)
@@ -298,22 +285,11 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             if tuning is None:
                 tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
             current = clf._retrain(stage, tuning, start=current)
-            figures.append(scorer(clf, X_test, y_test, **params))
-        return np.array(figures, dtype=float)
+            scores.append(scorer(clf, X_test, y_test, **params))
+        return np.array(scores, dtype=float)
 
-    def _refit(self, chosen: dict[str, Any], samples: Any, validation: Any, X_changed: Any) -> None:
-        best = self._estimator(**chosen)
-        best.fit(
-            *samples,
-            X_changed=X_changed,
-            X_val=validation[0],
-            y_val=validation[1],
-            sample_weight_val=validation[2],
-        )
-        self.best_estimator_ = best
-        self.coef_, self.intercept_, self.n_iter_ = best.coef_, best.intercept_, best.n_iter_
-        self.erm_head_, self.suppressed_ = best.erm_head_, best.suppressed_
-        self.spuriousness_scores_ = best.spuriousness_scores_
+    def _counts_rows(self) -> bool:
+        return True
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

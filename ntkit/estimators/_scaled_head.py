@@ -1,17 +1,20 @@
-"""Heads that scalers and selectors are folded into, and heads for a changed network."""
+"""Heads of fitted classifiers: read, with scalers folded in, and for a changed network."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -113,6 +116,146 @@ def flat_steps(estimator: Any) -> list[Any]:
         return [estimator]
     steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
     return [inner for step in steps for inner in flat_steps(step)]
+
+
+_PROBES = 16
+_USE = (
+    "use a classifier that decides by coef_ and intercept_ with one row per class, such as "
+    "LogisticRegression, RidgeClassifier, LinearSVC or SGDClassifier"
+)
+
+
+def head_of(estimator: Any) -> LinearHead:
+    """Read the linear head from a fitted classifier.
+
+    Parameters
+    ----------
+    estimator : LinearHead, fitted classifier, Pipeline or search
+        An ntkit estimator. Or a scikit-learn classifier that decides by ``coef_`` and
+        ``intercept_``, such as LogisticRegression, RidgeClassifier, LinearSVC, SGDClassifier or
+        LinearDiscriminantAnalysis. Or a pipeline that ends in one; its StandardScaler,
+        MinMaxScaler, MaxAbsScaler and selectors are folded into the head. Or a fitted search around
+        any of these.
+
+    Returns
+    -------
+    LinearHead
+        It predicts the same classes as the estimator. Two classes have one logit, which is positive
+        for ``classes_[1]``; else each class has one logit. Its probabilities are the softmax of the
+        logits. One-against-rest classifiers such as SGDClassifier normalise their probabilities in
+        another way, with the same order of the classes.
+
+    Raises
+    ------
+    InputError
+        If the estimator is not fitted or not one linear layer, or a step of the pipeline is not a
+        scale and a shift of each column.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from ntkit.estimators import head_of
+    >>> X, y = [[0.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 0.0]], ["a", "a", "b", "b"]
+    >>> clf = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    >>> head_of(clf)
+    LinearHead(n_neurons=2, classes=['a', 'b'], one sigmoid logit, float64)
+    >>> head_of(clf).decision_function(X).round(6) == clf.decision_function(X).round(6)
+    array([ True,  True,  True,  True])
+    """
+    if isinstance(estimator, LinearHead):
+        return estimator
+    *steps, last = _steps(estimator)
+    scaled = ScaledHead.of(_own_head(last))
+    try:
+        for step in reversed(steps):
+            scaled = scaled.behind(step)
+    except NotFoldableError as error:
+        raise InputError(
+            f"{error}; use StandardScaler, MinMaxScaler or MaxAbsScaler (without clip) or a "
+            "selector, or transform the embeddings beforehand."
+        ) from error
+    head = scaled.folded().astype(np.float64) if steps else scaled.head
+    if steps or not isinstance(getattr(last, "head_", None), LinearHead):
+        _check_decides_alike(head, estimator)
+    return head
+
+
+def fitted_classifier(estimator: Any) -> Any:
+    """The classifier at the end of pipelines and fitted searches; else the estimator itself."""
+    return _steps(estimator)[-1]
+
+
+def _steps(estimator: Any) -> list[Any]:
+    steps = flat_steps(estimator)
+    if not steps:
+        raise InputError("The pipeline has no classifier at its end; add one.")
+    return steps
+
+
+def _own_head(classifier: Any) -> LinearHead:
+    name = type(classifier).__name__
+    if isinstance(classifier, LinearHead):
+        return classifier
+    try:
+        check_is_fitted(classifier)
+    except NotFittedError as error:
+        raise InputError(f"{name} is not fitted; call its fit first.") from error
+    except TypeError as error:
+        raise InputError(f"{name} is not a classifier; {_USE}.") from error
+    fitted_head = getattr(classifier, "head_", None)
+    if isinstance(fitted_head, LinearHead):
+        return fitted_head
+    if not all(hasattr(classifier, part) for part in ("coef_", "intercept_", "classes_")):
+        raise InputError(f"{name} is not one linear layer; {_USE}.")
+    coef = classifier.coef_.toarray() if issparse(classifier.coef_) else classifier.coef_
+    coef = np.atleast_2d(np.asarray(coef))
+    intercept = np.ravel(np.asarray(classifier.intercept_))
+    try:
+        return LinearHead(coef, np.broadcast_to(intercept, len(coef)), classifier.classes_)
+    except (InputError, ValueError) as error:
+        raise InputError(
+            f"{name} has no layer with one row per class ({error}); {_USE}."
+        ) from error
+
+
+def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
+    """Compare predictions on a few rows: ``coef_`` alone does not show how a classifier decides."""
+    # SVC with three classes has as many rows, but decides between pairs of classes.
+    random = np.random.default_rng(0)
+    probes = random.normal(size=(_PROBES, head.n_neurons)) * np.logspace(-1, 3, _PROBES)[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about column names that these rows lack
+        decisions, labels = estimator.decision_function(probes), estimator.predict(probes)
+    expected = head.decision_function(probes)
+    if np.shape(decisions) == expected.shape and np.shape(labels) == (_PROBES,):
+        slack = 1e-3 * (np.abs(probes) @ np.abs(head.coef).T + np.abs(head.intercept)).max(axis=1)
+        logits = head.logits(probes)
+        close = logits.max(axis=1) - logits[np.arange(_PROBES), _index(labels, head)] <= 2 * slack
+        apart = np.abs(decisions - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
+        if close.all() and apart.all():
+            return
+    raise InputError(
+        f"{type(fitted_classifier(estimator)).__name__} does not decide by the largest of "
+        f"X @ coef_.T + intercept_; {_USE}."
+    )
+
+
+def _index(labels: Array, head: LinearHead) -> Array:
+    order = np.argsort(head.classes)
+    return np.asarray(order[np.searchsorted(head.classes, labels, sorter=order)])
+
+
+def read_head(value: Any, name: str = "head") -> LinearHead:
+    """The linear head of a parameter, passed directly or in a fitted classifier."""
+    try:
+        return head_of(value)
+    except InputError as error:
+        raise InputError(
+            f"{name} must be a LinearHead or a fitted linear classifier (for a grid, convert it by "
+            f"ntkit.estimators.head_of): {error}"
+        ) from error
 
 
 _PENALTIES = 10.0 ** np.arange(-6, 2)

@@ -14,7 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
-from ntkit.estimators._base import HEAD, OriginalHead, ValidatedClassifier, read_head
+from ntkit.estimators._base import HEAD, FromHead, OriginalHead
+from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, stepped_head
@@ -29,7 +30,7 @@ _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SELFClassifier(ValidatedClassifier):
+class SELFClassifier(FromHead):
     r"""Short class-balanced fine-tuning on selected samples (SELF).
 
     Needs embeddings and class labels; no group labels.
@@ -132,7 +133,6 @@ class SELFClassifier(ValidatedClassifier):
         "dropout": [Interval(Real, 0, 1, closed="neither")],
         "early_head": HEAD,
         "early_iter": [Interval(Integral, 1, None, closed="left")],
-        **ValidatedClassifier._shared_constraints,
     }
 
     selection: str = "early_stop_disagreement"
@@ -145,12 +145,6 @@ class SELFClassifier(ValidatedClassifier):
     dropout: float = 0.5
     early_head: OriginalHead = None
     early_iter: int = 1
-    head: OriginalHead = None
-    C: float = 1.0
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
-    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         rows, validation = study.train, study.validation or study.train
@@ -173,6 +167,9 @@ class SELFClassifier(ValidatedClassifier):
                 UserWarning,
             )
         self._set_head(self._fine_tuned(selected, rng))
+
+    def _counts_rows(self) -> bool:
+        return True
 
     def _early_head(self, rows: Rows) -> LinearHead:
         if self.early_head is not None:

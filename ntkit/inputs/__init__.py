@@ -6,7 +6,6 @@ from ntkit.inputs._image_preprocessing import (
     ImagePreprocessing,
     eight_bits,
     in_colours,
-    orientation_of,
     resized,
     shown,
     upright,

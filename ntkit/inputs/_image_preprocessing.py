@@ -23,7 +23,7 @@ from ntkit.model import PREPROCESSING, FrozenModel, folders_of
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
 _ORIENTATION = 0x0112  # EXIF tag, and the rotation that makes the image upright
-_TURNS = {
+_TURNS: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,27 +34,22 @@ _TURNS = {
 }
 
 
-def filter_of(resample: int | str) -> int:
+def filter_of(resample: Any) -> int:
     """Pillow's number of a resampling filter, from the number or the name."""
-    known = FILTERS.get(resample.lower()) if isinstance(resample, str) else resample
-    if known is None or isinstance(known, bool) or known not in FILTERS.values():
+    known: Any = FILTERS.get(resample.lower()) if isinstance(resample, str) else resample
+    if isinstance(known, bool) or known not in FILTERS.values():
         names = ", ".join(f"{name} ({number})" for name, number in FILTERS.items())
         raise InputError(f"resample must be one of {names}; got {resample!r}.")
     return int(known)
 
 
-def upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    """Rotate an image by its EXIF orientation."""
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-
-
-def orientation_of(image: Image.Image) -> int | None:
-    """EXIF orientation of an image, which some conversions lose."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # damaged metadata of a sound image: viewers show it without rotation
-        return None
-    return orientation if isinstance(orientation, int) else None
+def upright(image: Image.Image) -> Image.Image:
+    """An image of 8 bits, rotated by its EXIF orientation."""
+    turn = None
+    with suppress(Exception):  # damaged metadata of a sound image: viewers show it without rotation
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    image = eight_bits(image)  # loses the metadata
+    return image if turn is None else image.transpose(turn)
 
 
 def in_colours(image: Image.Image, mode: str) -> Image.Image:
@@ -75,9 +70,8 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def shown(image: Image.Image) -> Image.Image:
     """An image as a viewer shows it: upright, in grey or RGB of 8 bits."""
-    orientation, image = orientation_of(image), eight_bits(image)
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    return upright(in_colours(image, mode), orientation)
+    image = upright(image)
+    return in_colours(image, "L" if image.mode in ("1", "L", "LA") else "RGB")
 
 
 def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) -> Image.Image:
@@ -90,71 +84,129 @@ def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) ->
     return image.resize((width, height), Image.Resampling(resample))
 
 
-def center_crop(
-    pixels: NDArray[Any], crop: tuple[int, int], rounding: Literal["down", "even"]
-) -> NDArray[Any]:
-    """Cut the centre from an array of shape (H, W, C)."""
-    height, width = pixels.shape[:2]
-    if height < crop[0] or width < crop[1]:
-        raise InputError(
-            f"An image of {height} x {width} is smaller than the crop of {crop[0]} x {crop[1]}; "
-            "resize first (--resize)."
-        )
-    over = height - crop[0], width - crop[1]
-    top, left = (round(n / 2) if rounding == "even" else n // 2 for n in over)
-    return pixels[top : top + crop[0], left : left + crop[1]]
-
-
 Config = Mapping[str, Any]
+Size = int | tuple[int, int]
+
+# The keys that ntkit reads, and the library's values for keys that a file omits. None: the key must
+# be there if its step is done.
+_DEFAULTS: Config = {
+    **dict.fromkeys(["size", "crop_size", "resample", "default_to_square"]),
+    **dict.fromkeys(["image_mean", "image_std"]),
+    **dict.fromkeys(["do_rescale", "do_normalize"], True),
+    **dict.fromkeys(["do_center_crop", "do_pad"], False),
+    "rescale_factor": 1 / 255,
+}
+_SQUARE: Config = {"default_to_square": True}
+_SHORTER: Config = {"default_to_square": False}
+_CLIP: Config = {**_SHORTER, "do_center_crop": True}
+# Own values of image processors, and own keys. None: files that somebody wrote for their own model.
+_PROCESSORS: dict[str | None, Config] = {
+    None: {},
+    "siglip": {},
+    **dict.fromkeys(["vit", "pvt", "segformer", "dinov3vit"], _SQUARE),
+    "deit": {**_SQUARE, "do_center_crop": True},
+    "beit": {**_SQUARE, "do_center_crop": None},
+    **dict.fromkeys(["clip", "chineseclip", "bit", "mobilenetv1", "mobilenetv2", "levit"], _CLIP),
+    "convnext": {**_SHORTER, "crop_pct": 224 / 256},
+    "poolformer": {**_CLIP, "crop_pct": 0.9},
+    "efficientnet": {**_SQUARE, "include_top": True, "rescale_offset": False},
+    "mobilevit": {**_CLIP, "do_flip_channel_order": True, "do_normalize": False},
+}
+_TYPES = ("image_processor_type", "feature_extractor_type")
+# Keys that do not affect the pixels of an RGB image: names, segmentation maps, tensors, devices.
+_HARMLESS = (
+    *(*_TYPES, "processor_class", "_processor_class", "transformers_version"),
+    *("_valid_processor_keys", "_valid_kwargs_names", "model_input_names"),
+    *("do_convert_rgb", "do_reduce_labels", "reduce_labels", "pad_size"),
+    *("data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),
+)
+_TIMM_DEFAULTS: Config = {
+    "input_size": [3, 224, 224],
+    "interpolation": "bicubic",
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+# Source of weights, names of the classes, and possible adaptations of the network. timm uses the
+# test size only on request.
+_TIMM_HARMLESS = (
+    *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "architecture"),
+    *("tag", "custom_load", "test_input_size", "test_crop_pct", "test_pool_size"),
+    *("min_input_size", "fixed_input_size", "num_classes", "num_features", "global_pool"),
+    *("label_offset", "label_names", "label_descriptions", "labels", "pool_size"),
+    *("first_conv", "classifier", "license", "description", "origin_url", "paper_name"),
+    *("paper_ids", "notes", "model_args", "library_name", "version"),
+)
 
 
-def refuse_unknown(config: Config, known: Iterable[str]) -> None:
-    """Raise an error for a key that might change the pixels; a key without a value does nothing."""
-    for key in sorted(config.keys() - set(known)):
-        if config[key] is not None:
-            raise ValueError(
-                f"ntkit does not know what its key {key!r} ({_short(config[key])}) does to an image"
-            )
+def _entries(config: Config, defaults: Config, harmless: Iterable[str]) -> Config:
+    """Values of all known keys; a key without a value has the default."""
+    given = {key: value for key, value in config.items() if value is not None}
+    for key in sorted(given.keys() - defaults.keys() - {*harmless}):  # might change the pixels
+        raise ValueError(
+            f"ntkit does not know what its key {key!r} ({_short(given[key])}) does to an image"
+        )
+    return {**defaults, **given}
 
 
-def flag(config: Config, key: str, default: bool | None) -> bool:
-    """True or false; null or a missing key gives the default, if there is one."""
-    value = default if config.get(key) is None else config[key]
-    if not isinstance(value, bool):
-        raise ValueError(f"its key {key!r} is {_short(config.get(key))}, not true or false")
-    return value
+def _wrong(entries: Config, key: str, wanted: str) -> ValueError:
+    return ValueError(f"its key {key!r} is {_short(entries[key])}, not {wanted}")
 
 
-def number(config: Config, key: str, default: float) -> float:
-    """A number above zero; null or a missing key gives the default."""
-    value = default if config.get(key) is None else config[key]
-    if not _is_number(value) or value <= 0:
-        raise ValueError(f"its key {key!r} is {_short(config[key])}, not a number above 0")
-    return float(value)
+def _flag(entries: Config, key: str) -> bool:
+    if not isinstance(entries[key], bool):
+        raise _wrong(entries, key, "true or false")
+    return bool(entries[key])
 
 
-def side(value: Any, key: str) -> int:
+def _number(entries: Config, key: str) -> float:
+    if not _is_number(entries[key]) or entries[key] <= 0:
+        raise _wrong(entries, key, "a number above 0")
+    return float(entries[key])
+
+
+def _channels(entries: Config, key: str) -> tuple[float, ...]:
+    """One number for each channel, or one for all."""
+    value = entries[key]
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values or not all(map(_is_number, values)):
+        raise _wrong(entries, key, "a number a channel")
+    return tuple(map(float, values))
+
+
+def _filter(entries: Config, key: str) -> int:
+    try:
+        return filter_of(entries[key])
+    except InputError:
+        raise _wrong(entries, key, "a filter of Pillow's") from None
+
+
+def _side(value: Any, key: str) -> int:
     """A length in pixels."""
     if not _is_number(value) or value != int(value) or value < 1:
         raise ValueError(f"its key {key!r} has {_short(value)}, not a number of pixels")
     return int(value)
 
 
-def channels_of(config: Config, key: str) -> tuple[float, ...]:
-    """One number for each channel, or one for all."""
-    value = config.get(key)
-    values = value if isinstance(value, list | tuple) else [value]
-    if not values or not all(map(_is_number, values)):
-        raise ValueError(f"its key {key!r} is {_short(value)}, not a number a channel")
-    return tuple(map(float, values))
-
-
-def resample_of(value: Any, key: str) -> int:
-    """Pillow's number of a filter."""
-    try:
-        return filter_of(value)
-    except (InputError, AttributeError, TypeError):
-        raise ValueError(f"its key {key!r} is {_short(value)}, not a filter of Pillow's") from None
+def _size(value: Any, key: str, square: bool | None = True) -> Any:
+    """Height and width, or the shorter side; `square`: a single number is that of both sides."""
+    if isinstance(value, dict):
+        value = {name: length for name, length in value.items() if length is not None}
+        if value.keys() == {"shortest_edge"} and key == "size":
+            return _side(value["shortest_edge"], key)
+        if value.keys() != {"height", "width"}:
+            raise ValueError(f"its key {key!r} has {sorted(value)}, not height and width")
+        value = [value["height"], value["width"]]
+    if isinstance(value, list) and len(value) == 2:
+        return _side(value[0], key), _side(value[1], key)
+    length = _side(value, key)
+    if square is None:
+        raise ValueError(
+            f"its size of {length} may be that of the shorter side or of both sides, and it does "
+            "not name an image processor"
+        )
+    return (length, length) if square else length
 
 
 def _is_number(value: Any) -> bool:
@@ -165,107 +217,60 @@ def _short(value: Any) -> str:
     return shortened(repr(value), 40)
 
 
-Size = int | tuple[int, int]
-
-
-@dataclass(frozen=True)
-class _Processor:
-    """Defaults of an image processor for keys that its file may omit."""
-
-    square: bool | None
-    crops: bool | None = False
-    own: tuple[str, ...] = ()
-
-
-_CLIP = _Processor(square=False, crops=True)
-_PROCESSORS = {
-    "vit": _Processor(square=True),
-    "deit": _Processor(square=True, crops=True),
-    "beit": _Processor(square=True, crops=None),
-    "pvt": _Processor(square=True),
-    "segformer": _Processor(square=True),
-    "siglip": _Processor(square=None),
-    "clip": _CLIP,
-    "chineseclip": _CLIP,
-    "bit": _CLIP,
-    "mobilenetv1": _CLIP,
-    "mobilenetv2": _CLIP,
-    "levit": _CLIP,
-    "dinov3vit": _Processor(square=True),
-    "convnext": _Processor(square=False, own=("crop_pct",)),
-    "poolformer": _Processor(square=False, crops=True, own=("crop_pct",)),
-    "efficientnet": _Processor(square=True, own=("include_top", "rescale_offset")),
-    "mobilevit": _Processor(square=False, crops=True, own=("do_flip_channel_order",)),
-}
-# Keys without a processor: in files that somebody wrote for their own model.
-_PLAIN = _Processor(square=None)
-
-_TYPES = ("image_processor_type", "feature_extractor_type")
-_READ = frozenset(
-    {
-        *("do_resize", "size", "resample", "do_center_crop", "crop_size", "default_to_square"),
-        *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "do_pad"),
-    }
-)
-# Keys that do not affect the pixels of an RGB image: names, segmentation maps, tensors, devices.
-_HARMLESS = frozenset(
-    {
-        *(*_TYPES, "processor_class", "_processor_class", "transformers_version"),
-        *("_valid_processor_keys", "_valid_kwargs_names", "model_input_names"),
-        *("do_convert_rgb", "do_reduce_labels", "reduce_labels", "pad_size"),
-        *("data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),
-    }
-)
-
-
-def processor_name(config: Config) -> str | None:
-    """Name of a file's image processor, if it gives one."""
-    return next((str(config[key]) for key in _TYPES if config.get(key) is not None), None)
-
-
-def processor_steps(config: Config) -> dict[str, Any]:
-    """Parameters of ``ImagePreprocessing`` from a file's content."""
-    name = processor_name(config)
-    kind = re.sub(r"(featureextractor|imageprocessor(fast|pil)?)$", "", (name or "").lower())
-    processor = _PROCESSORS.get(kind) if name is not None else _PLAIN
-    if processor is None:
+def _processor_steps(config: Config, name: str | None) -> dict[str, Any]:
+    """Parameters of ``ImagePreprocessing`` from a file of Hugging Face's library."""
+    kind = name
+    if name is not None:
+        kind = re.sub(r"(featureextractor|imageprocessor(fast|pil)?)$", "", name.lower())
+    if kind not in _PROCESSORS:
         raise ValueError(f"ntkit does not know what a {name} does to an image")
-    refuse_unknown(config, _READ | _HARMLESS | set(processor.own))
-    if flag(config, "do_pad", False):
+    resizes = name is not None or config.get("size") is not None
+    defaults = {**_DEFAULTS, "do_resize": resizes, **_PROCESSORS[kind]}
+    entries = _entries(config, defaults, _HARMLESS)
+    if _flag(entries, "do_pad"):
         raise ValueError("it pads images ('do_pad'), which ntkit does not")
-    resize, crop = _resize_and_crop(config, processor, kind)
+    resize, crop = _resize_and_crop(entries, kind)
     steps: dict[str, Any] = {"resize": resize, "crop": crop}
-    if resize is not None and (name is not None or config.get("resample") is not None):
-        steps["resample"] = resample_of(config.get("resample"), "resample")
+    if resize is not None and (name is not None or entries["resample"] is not None):
+        steps["resample"] = _filter(entries, "resample")
     if kind == "dinov3vit" and steps.get("resample", 2) != 2:
         # It resizes numbers that are not whole; only without overshoot the result is the same.
         raise ValueError(f"a {name} resizes differently from Pillow if 'resample' is not bilinear")
-    rescales = flag(config, "do_rescale", True)
-    steps["scale"] = number(config, "rescale_factor", 1 / 255) if rescales else 1.0
-    steps["mean"], steps["std"] = _mean_and_std(config, kind, rescales)
-    if kind == "mobilevit" and flag(config, "do_flip_channel_order", True):
+    normalizes = _flag(entries, "do_normalize")
+    if kind == "mobilevit" and normalizes:
+        raise ValueError("a MobileViTImageProcessor does not normalise ('do_normalize')")
+    rescales = _flag(entries, "do_rescale")
+    scale = _number(entries, "rescale_factor") if rescales else 1.0
+    mean = _channels(entries, "image_mean") if normalizes else (0.0,)
+    std = _channels(entries, "image_std") if normalizes else (1.0,)
+    if kind == "efficientnet" and rescales and _flag(entries, "rescale_offset"):
+        mean = tuple(value + 1.0 for value in mean)  # (x - 1 - mean) / std
+    if kind == "efficientnet" and _flag(entries, "include_top"):  # divided by it again
+        again = _channels(entries, "image_std")
+        first = std * len(again) if len(std) == 1 else std
+        std = tuple(a * b for a, b in zip(first, again, strict=True))
+    if kind == "mobilevit" and _flag(entries, "do_flip_channel_order"):
         steps["channel_order"] = "BGR"
-    return steps
+    return {**steps, "scale": scale, "mean": mean, "std": std}
 
 
 def _resize_and_crop(
-    config: Config, processor: _Processor, kind: str
+    entries: Config, kind: str | None
 ) -> tuple[Size | None, tuple[int, int] | None]:
-    crops = flag(config, "do_center_crop", processor.crops)
-    crop = _both_sides(config.get("crop_size"), "crop_size") if crops else None
-    asks = kind != "" or config.get("size") is not None
-    if not flag(config, "do_resize", asks):
+    crops = _flag(entries, "do_center_crop")
+    crop = _size(entries["crop_size"], "crop_size") if crops else None
+    if not _flag(entries, "do_resize"):
         return None, crop
-    square = processor.square  # whether a size of one number is that of both sides
-    if config.get("default_to_square") is not None:
-        square = flag(config, "default_to_square", None)
-    elif kind == "" and not crops:
+    square = entries["default_to_square"]
+    if square is not None:
+        square = _flag(entries, "default_to_square")
+    elif kind is None and not crops:
         square = True  # the library's rule for a processor without its own
-    resize = _size(config, square)
+    resize = _size(entries["size"], "size", square)
     if kind == "levit" and isinstance(resize, int):
         resize = int((256 / 224) * resize)
     if kind == "poolformer":  # the crop takes a share of the size
-        share = number(config, "crop_pct", 0.9)
+        share = _number(entries, "crop_pct")
         if isinstance(resize, int):
             return int(resize / share), crop
         height, width = (int(length / share) for length in resize)
@@ -276,95 +281,26 @@ def _resize_and_crop(
         raise ValueError("a ConvNextImageProcessor takes a shortest edge, and no crop of its own")
     if resize >= 384:
         return (resize, resize), None
-    return int(resize / number(config, "crop_pct", 224 / 256)), (resize, resize)
+    return int(resize / _number(entries, "crop_pct")), (resize, resize)
 
 
-def _size(config: Config, square: bool | None) -> Size:
-    size = config.get("size")
-    if isinstance(size, dict):
-        size = {key: value for key, value in size.items() if value is not None}
-        if size.keys() == {"shortest_edge"}:
-            return side(size["shortest_edge"], "size")
-        if size.keys() == {"height", "width"}:
-            return _both_sides(size, "size")
-        raise ValueError(f"ntkit cannot resize to {sorted(size)} ('size')")
-    if isinstance(size, list):
-        return _both_sides(size, "size")
-    length = side(size, "size")
-    if square is None:
-        raise ValueError(
-            f"its size of {length} may be that of the shorter side or of both sides, and it does "
-            "not name an image processor"
-        )
-    return (length, length) if square else length
-
-
-def _both_sides(size: Any, key: str) -> tuple[int, int]:
-    if isinstance(size, dict):
-        size = {name: value for name, value in size.items() if value is not None}
-        if size.keys() != {"height", "width"}:
-            raise ValueError(f"its key {key!r} has {sorted(size)}, not height and width")
-        return side(size["height"], key), side(size["width"], key)
-    if isinstance(size, list) and len(size) == 2:
-        return side(size[0], key), side(size[1], key)
-    return (side(size, key),) * 2
-
-
-def _mean_and_std(
-    config: Config, kind: str, rescales: bool
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Numbers to subtract and to divide by, with all steps combined."""
-    normalizes = flag(config, "do_normalize", kind != "mobilevit")
-    if kind == "mobilevit" and normalizes:
-        raise ValueError("a MobileViTImageProcessor does not normalise ('do_normalize')")
-    mean = channels_of(config, "image_mean") if normalizes else (0.0,)
-    std = channels_of(config, "image_std") if normalizes else (1.0,)
-    if kind != "efficientnet":
-        return mean, std
-    if rescales and flag(config, "rescale_offset", False):
-        mean = tuple(value + 1.0 for value in mean)  # (x - 1 - mean) / std
-    if flag(config, "include_top", True):  # divided by it again
-        again = channels_of(config, "image_std")
-        first = std * len(again) if len(std) == 1 else std
-        std = tuple(a * b for a, b in zip(first, again, strict=True))
-    return mean, std
-
-
-_TIMM_READ = frozenset({"input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std"})
-# Source of weights, names of the classes, and possible adaptations of the network. timm uses the
-# test size only on request.
-_TIMM_HARMLESS = frozenset(
-    {
-        *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "architecture"),
-        *("tag", "custom_load", "test_input_size", "test_crop_pct", "test_pool_size"),
-        *("min_input_size", "fixed_input_size", "num_classes", "num_features", "global_pool"),
-        *("label_offset", "label_names", "label_descriptions", "labels", "pool_size"),
-        *("first_conv", "classifier", "license", "description", "origin_url", "paper_name"),
-        *("paper_ids", "notes", "model_args", "library_name", "version"),
-    }
-)
-_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-
-
-def is_timm_config(config: Config) -> bool:
+def _is_timm(config: Config) -> bool:
     """Whether a ``config.json`` is timm's, in its present form or in that before 2023."""
     return "pretrained_cfg" in config or {"architecture", "input_size"} <= config.keys()
 
 
-def timm_steps(config: Config) -> dict[str, Any]:
-    """Parameters of ``ImagePreprocessing`` from a file's content."""
-    entries = config.get("pretrained_cfg", config)
-    if not isinstance(entries, Mapping):
+def _timm_steps(config: Config) -> dict[str, Any]:
+    """Parameters of ``ImagePreprocessing`` from a file of timm's."""
+    config = config.get("pretrained_cfg", config)
+    if not isinstance(config, Mapping):
         raise ValueError("its key 'pretrained_cfg' is not an object")
-    refuse_unknown(entries, _TIMM_READ | _TIMM_HARMLESS)
-    settings = {**_IMAGENET, **{key: value for key, value in entries.items() if value}}
-    sizes = settings.get("input_size", [3, 224, 224])
+    entries = _entries(config, _TIMM_DEFAULTS, _TIMM_HARMLESS)
+    sizes, mode = entries["input_size"], entries["crop_mode"]
     if not isinstance(sizes, list) or len(sizes) != 3:
         raise ValueError("its key 'input_size' is not channels, height and width")
-    height, width = (side(length, "input_size") for length in sizes[1:])
-    share = number(settings, "crop_pct", 0.875)
+    height, width = _size(sizes[1:], "input_size")
+    share = _number(entries, "crop_pct")
     larger = math.floor(height / share), math.floor(width / share)
-    mode = settings.get("crop_mode", "center")
     if mode not in ("center", "squash"):
         raise ValueError(f"ntkit does not crop so: 'crop_mode' {mode!r}")
     if mode == "center" and height != width:
@@ -376,9 +312,9 @@ def timm_steps(config: Config) -> dict[str, Any]:
         "crop": (height, width),
         "crop_rounding": "even",
         "scale": 1 / 255,
-        "mean": channels_of(settings, "mean"),
-        "std": channels_of(settings, "std"),
-        "resample": resample_of(settings.get("interpolation", "bicubic"), "interpolation"),
+        "mean": _channels(entries, "mean"),
+        "std": _channels(entries, "std"),
+        "resample": _filter(entries, "interpolation"),
     }
 
 
@@ -387,58 +323,48 @@ _MEND = (
     "pass the preprocessing itself (--resize, --mean and --std; --crop, --scale and --resample if "
     "they are not none, 1/255 and bilinear)"
 )
+Steps = dict[str, Any]
+"""Parameters of ``ImagePreprocessing``, their source among them."""
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Parameters of ``ImagePreprocessing``, and their source."""
-
-    steps: dict[str, Any]
-    source: str
-
-
-def read_image_config(path: str | Path) -> Steps:
+def _read_config(path: str | Path) -> Steps:
     """Read a ``preprocessor_config.json``, or a ``config.json`` of timm's."""
     path = Path(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it does not contain an object")
-        if is_timm_config(config):
-            return Steps(timm_steps(config), f"as {path.name} (timm) says")
-        name = processor_name(config)
-        return Steps(processor_steps(config), f"as {path.name}{f' ({name})' if name else ''} says")
+        if _is_timm(config):
+            return {**_timm_steps(config), "source": f"as {path.name} (timm) says"}
+        name = next((str(config[key]) for key in _TYPES if config.get(key) is not None), None)
+        source = f"as {path.name}{f' ({name})' if name else ''} says"
+        return {**_processor_steps(config, name), "source": source}
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a usable description of image preprocessing: {error}; {_MEND}."
         ) from error
 
 
-def steps_beside(model: FrozenModel) -> Iterator[Steps]:
+def _steps_beside(model: FrozenModel) -> Iterator[Steps]:
     """Preprocessing of a model's images: from the files next to it, then from its metadata."""
     # The files are next to the model, or in the parent of a folder named `onnx`.
     for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():
-            yield read_image_config(folder / _HUGGING_FACE)
+            yield _read_config(folder / _HUGGING_FACE)
         config: Any = None
         with suppress(OSError, ValueError, RecursionError):  # most describe only a network
             config = json.loads((folder / _TIMM).read_text(encoding="utf-8"))
-        if isinstance(config, dict) and is_timm_config(config):
-            yield read_image_config(folder / _TIMM)
+        if isinstance(config, dict) and _is_timm(config):
+            yield _read_config(folder / _TIMM)
     if PREPROCESSING in model.metadata and model.inputs[0].columns is None:
-        yield _recorded(model.metadata[PREPROCESSING])
-
-
-def _recorded(text: str) -> Steps:
-    """Preprocessing that ntkit wrote into a model of images."""
-    try:
-        steps = json.loads(text)
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in steps.items()}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"The model's metadata {PREPROCESSING!r} are damaged ({error}); {_MEND}."
-        ) from error
-    return Steps(values, f"as the model's metadata ({PREPROCESSING}) say")
+        try:
+            steps = json.loads(model.metadata[PREPROCESSING]).items()
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"The model's metadata {PREPROCESSING!r} are damaged ({error}); {_MEND}."
+            ) from error
+        read = {name: tuple(v) if isinstance(v, list) else v for name, v in steps}
+        yield {**read, "source": f"as the model's metadata ({PREPROCESSING}) say"}
 
 
 _ASSUMED = (
@@ -544,7 +470,7 @@ class ImagePreprocessing:
             If the file is not of this format, or contains a key or an image processor with an
             unknown effect on images.
         """
-        return cls()._with(read_image_config(path), {})
+        return cls()._with(_read_config(path), {})
 
     @classmethod
     def for_input(cls, shape: Sequence[Any] | None, dtype: str = "float32") -> ImagePreprocessing:
@@ -625,41 +551,42 @@ class ImagePreprocessing:
             return None
         guess = cls.for_input(shape, model.inputs[0].dtype)
         try:
-            steps = [read_image_config(config)] if config is not None else [*steps_beside(model)]
+            steps = [_read_config(config)] if config is not None else [*_steps_beside(model)]
         except InputError:
             if not given.keys() >= _ESSENTIAL:
                 raise
             steps = []
-        first = guess._with(steps[0] if steps else None, given)
+        first = guess._with(steps[0] if steps else {}, given)
         for other in steps[1:]:
             if _differ(guess._with(steps[0], {}), guess._with(other, {})):
-                differs = f"{first.source}, not {other.source}, which differs"
+                differs = f"{first.source}, not {other['source']}, which differs"
                 first = replace(first, source=differs)
-        by_file = steps and not given.keys() & {"resize", "crop"}
+        by_file = (
+            f", {steps[0]['source']}" if steps and not given.keys() & {"resize", "crop"} else ""
+        )
         mine, size = first.crop or first.resize, guess.resize
         if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
             raise InputError(
-                f"Images would have {mine[0]} x {mine[1]} pixels"
-                f"{f', {steps[0].source}' if by_file else ''}, but the model needs {size[0]} x "
-                f"{size[1]}; set --resize and --crop."
+                f"Images would have {mine[0]} x {mine[1]} pixels{by_file}, but the model needs "
+                f"{size[0]} x {size[1]}; set --resize and --crop."
             )
         return first
 
-    def _with(self, read: Steps | None, by_hand: dict[str, Any]) -> ImagePreprocessing:
+    def _with(self, read: Steps, by_hand: dict[str, Any]) -> ImagePreprocessing:
         """These steps with the values of a file, overridden by values set by hand."""
-        source = read.source if read is not None else self.source
+        source = read.get("source", self.source)
         if by_hand.keys() >= _ESSENTIAL:
             source = "as given"
         elif by_hand:
             source += f" (but for {' and '.join(sorted(by_hand))}, as given)"
-        steps = {**(read.steps if read is not None else {})}
-        for name in ("mean", "std"):
-            values = set(steps.get(name, ()))
-            if by_hand.get("channels", self.channels) == 1 and len(values) == 1:
-                steps[name] = tuple(values)  # for a grey image, from a file for three channels
-        layout = {"layout": self.layout, "channels": self.channels}
+        own = {"layout": self.layout, "channels": self.channels, **by_hand, "source": source}
+        steps = {**read, **own}
         try:
-            return replace(self, **{**steps, **layout, **by_hand}, source=source)
+            for name in {"mean", "std"} & (read.keys() - by_hand.keys()):
+                values = {*read[name]}
+                if steps["channels"] == 1 and len(values) == 1:
+                    steps[name] = tuple(values)  # for a grey image, from a file for three channels
+            return replace(self, **steps)
         except (TypeError, ValueError) as error:
             said_so = f"The image preprocessing, {source}, is not usable"
             raise InputError(f"{said_so}: {error}") from error
@@ -670,29 +597,26 @@ class ImagePreprocessing:
 
     def seen(self, image: Image.Image) -> NDArray[np.float32]:
         """Pixels of the model's input, (H, W, C) from 0 to 255 in grey or RGB: resized, cropped."""
-        orientation = orientation_of(image)
-        image = in_colours(eight_bits(image), "L" if self.channels == 1 else "RGB")
-        image = upright(image, orientation)
+        image = in_colours(upright(image), "L" if self.channels == 1 else "RGB")
         if self.resize is not None:
             image = resized(image, self.resize, filter_of(self.resample))
-        return self._cropped(np.asarray(image, dtype=np.float32))
+        return self.cropped(np.asarray(image, dtype=np.float32))
 
-    def after_resizing(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Model input, (C, H, W) or (H, W, C), of resized pixels: cropped, scaled, in its layout.
-
-        The pixels are float32 of shape (H, W) or (H, W, C), from 0 to 255, in grey or RGB.
-
-        Raises
-        ------
-        InputError
-            If there are fewer pixels than the crop needs.
-        """
-        return self.finished(self._cropped(pixels))
-
-    def _cropped(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def cropped(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The centre of resized pixels, (H, W) or (H, W, C); an InputError if it is larger."""
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
-        return pixels if self.crop is None else center_crop(pixels, self.crop, self.crop_rounding)
+        if self.crop is None:
+            return pixels
+        sides = pixels.shape[:2]
+        over = sides[0] - self.crop[0], sides[1] - self.crop[1]
+        if min(over) < 0:
+            raise InputError(
+                f"An image of {sides[0]} x {sides[1]} is smaller than the crop of {self.crop[0]} x "
+                f"{self.crop[1]}; resize first (--resize)."
+            )
+        top, left = (round(n / 2) if self.crop_rounding == "even" else n // 2 for n in over)
+        return pixels[top : top + self.crop[0], left : left + self.crop[1]]
 
     def finished(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Model input from its pixels: scaled, in its channel order and layout."""

@@ -23,6 +23,12 @@ _NOT_HANDED_ON = frozenset(
 _DEFAULT_LENGTH = 512
 _GIVEN = "as given"
 _RECORDED = frozenset({"tokenizer_sha256", "max_length", "truncation", "padding", "pad_token"})
+# Words in the names of a model's inputs; the other input is that of the token ids.
+_ROLES = {
+    "mask": ("mask",),
+    "positions": ("position",),
+    "types": ("token_type", "segment", "type_ids"),
+}
 _NO_LIMIT = 1_000_000  # tokenizer_config.json has 1e30 if no limit is known
 # These models count positions from pad_token_id + 1 on, so the last positions cannot be used.
 _ROBERTAS = frozenset(
@@ -164,13 +170,13 @@ class TextPreprocessing:
                 raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
         if inputs is None or file is None:
             return None
-        ids, mask, types, places = inputs
+        ids = inputs["ids"]
         saved, settings = _read_json(file), _read_json(file.with_name(_SETTINGS))
         config = _read_json(_found([*beside, file.parent], "config.json"))
         padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
         fixed = ids.shape[1] if ids.shape is not None else None
         fixed = fixed if isinstance(fixed, int) else None
-        filled = _section(padding, "strategy").get("Fixed") if mask is None else None
+        filled = _section(padding, "strategy").get("Fixed")
         positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
         if positions is not None and config.get("model_type") in _ROBERTAS:
             padding_id = config.get("pad_token_id")
@@ -187,8 +193,10 @@ class TextPreprocessing:
         if max_length is None:
             max_length = longest
         max_length = max_length if fixed is None else min(max_length, fixed)
-        if fixed is None and isinstance(filled, int) and filled >= max_length:
-            fixed = filled  # such a model sees the tokenizer's padding
+        if "mask" not in inputs and fixed is None and isinstance(filled, int):
+            fixed = filled if filled >= max_length else None  # it sees the tokenizer's padding
+        names: dict[str, Any] = {role: tensor.name for role, tensor in inputs.items()}
+        names.setdefault("mask", None)
         steps = cls(
             file,
             max_length=max_length,
@@ -196,12 +204,9 @@ class TextPreprocessing:
             padding=_side(settings.get("padding_side"), padding.get("direction")),
             pad_token=_content(settings.get("pad_token")) or _content(padding.get("pad_token")),
             fixed_length=fixed,
-            ids=ids.name,
-            mask=mask.name if mask else None,
-            types=types.name if types else None,
-            positions=places.name if places else None,
             dtype=ids.dtype,
             source=_GIVEN if by_user else source,
+            **names,
         )
         return steps.as_recorded(model)
 
@@ -293,28 +298,18 @@ def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _NOT_HANDED_ON}
 
 
-def _text_inputs(
-    inputs: Sequence[TensorInfo],
-) -> tuple[TensorInfo, TensorInfo | None, TensorInfo | None, TensorInfo | None] | None:
-    """Inputs of token ids, mask, token types and positions; None if there are others, or no ids."""
-    left = list(inputs)
-
-    def take(*words: str) -> list[TensorInfo]:
-        taken = [info for info in left if any(word in info.name.lower() for word in words)]
-        left[:] = [info for info in left if info not in taken]
-        return taken
-
-    masks, positions = take("mask"), take("position")
-    kinds = take("token_type", "segment") or take("type_ids")
-    others = (masks, kinds, positions)
-    if len(left) != 1 or any(len(infos) > 1 for infos in others):
-        return None
-    if left[0].dtype not in ("int64", "int32") or any(
-        info.shape is not None and len(info.shape) != 2 for info in inputs
-    ):
-        return None
-    mask, kind, position = (infos[0] if infos else None for infos in others)
-    return left[0], mask, kind, position
+def _text_inputs(inputs: Sequence[TensorInfo]) -> dict[str, TensorInfo] | None:
+    """Inputs of ids, mask, types and positions, by role; None if there are others, or no ids."""
+    roles = dict[str, TensorInfo]()
+    for info in inputs:
+        name = info.name.lower()
+        role = next(
+            (role for role, words in _ROLES.items() if any(w in name for w in words)), "ids"
+        )
+        if role in roles or (info.shape is not None and len(info.shape) != 2):
+            return None
+        roles[role] = info
+    return roles if "ids" in roles and roles["ids"].dtype in ("int64", "int32") else None
 
 
 def _found(folders: Sequence[Path], name: str) -> Path | None:

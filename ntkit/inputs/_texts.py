@@ -70,22 +70,28 @@ class Texts:
         preprocessing: TextPreprocessing,
         pairs: Iterable[str] | None = None,
     ) -> None:
-        self.texts = _checked(texts)
+        self.texts = list(texts)
         self.preprocessing = preprocessing
         self.paired = pairs is not None
-        if pairs is not None and preprocessing.tokenizer is None:
-            raise InputError(
-                f"The model's input {preprocessing.ids!r} reads one text of each sample directly; "
-                "leave out the second texts (--text-pair-column)."
-            )
+        parts = [self.texts]
         if pairs is not None:
-            second = _checked(pairs)
+            if preprocessing.tokenizer is None:
+                raise InputError(
+                    f"The model's input {preprocessing.ids!r} reads one text of each sample "
+                    "directly; leave out the second texts (--text-pair-column)."
+                )
+            second = list(pairs)
             if len(second) != len(self.texts):
                 raise InputError(
                     f"There are {len(self.texts)} texts, but {len(second)} second texts of pairs; "
                     "pass one for each."
                 )
-            self.texts = list(zip(self.texts, second, strict=True))
+            parts.append(second)
+            self.texts = list(zip(*parts, strict=True))
+        for part in parts:
+            for i, text in enumerate(part):
+                if not isinstance(text, str):
+                    raise InputError(f"Sample {i} is {text!r}, not a text.")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -94,30 +100,22 @@ class Texts:
         texts = self.texts[index]
         return self._encoded(texts).batch(np.arange(len(texts)))
 
-    def with_steps(self, preprocessing: TextPreprocessing) -> Texts:
-        """The same texts, tokenised in another way."""
-        return self._made(self.texts, preprocessing)
-
-    def with_texts(self, texts: Sequence[Any]) -> Texts:
-        """Other texts (or pairs of texts), tokenised in the same way."""
-        return self._made(texts, self.preprocessing)
+    def with_texts(self, texts: Sequence[Any], steps: TextPreprocessing | None = None) -> Texts:
+        """Other texts (or pairs of texts), tokenised in the same way or by other steps."""
+        first = [text[0] for text in texts] if self.paired else texts
+        second = [text[1] for text in texts] if self.paired else None
+        return Texts(first, steps or self.preprocessing, pairs=second)
 
     def with_absolute_paths(self) -> Texts:
         """Return the same texts, for a process in another folder."""
         if self.preprocessing.tokenizer is None:
             return self
-        return self.with_steps(
-            replace(self.preprocessing, tokenizer=self.preprocessing.tokenizer_path.absolute())
-        )
+        path = self.preprocessing.tokenizer_path.absolute()
+        return self.with_texts(self.texts, replace(self.preprocessing, tokenizer=path))
 
     def take(self, rows: Iterable[int]) -> Texts:
         """Return some of the texts, in the order of these rows."""
-        return self._made([self.texts[row] for row in rows], self.preprocessing)
-
-    def _made(self, texts: Sequence[Any], preprocessing: TextPreprocessing) -> Texts:
-        first = [text[0] for text in texts] if self.paired else texts
-        second = [text[1] for text in texts] if self.paired else None
-        return Texts(first, preprocessing, pairs=second)
+        return self.with_texts([self.texts[row] for row in rows])
 
     def window(self, start: int, stop: int) -> TextWindow | PlainWindow:
         """Token ids of texts ``start`` to ``stop``, to be padded in batches of similar length."""
@@ -266,14 +264,6 @@ class TextWindow:
             from_first = np.cumsum(there, axis=1) - 1
             batch[steps.positions] = np.maximum(from_first, 0).astype(steps.dtype)
         return batch
-
-
-def _checked(texts: Iterable[Any]) -> list[str]:
-    checked = list(texts)
-    for i, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise InputError(f"Sample {i} is {text!r}, not a text.")
-    return checked
 
 
 def _refuse_broken(texts: Iterable[str]) -> None:

@@ -126,15 +126,11 @@ def show_legend(
     )
 
 
-def legend_share(ax: Axes, n_lines: int) -> float:
-    """Share of the axes' height that a legend of so many lines takes, at most a half."""
-    return min(0.5, (1.7 * n_lines * font_size(ax) + 8) / 72 / max(height_of(ax), 1e-6))
-
-
 def headroom(ax: Axes, n_lines: int) -> None:
     """Move the data down, so that a legend of so many lines has space above them."""
     low, high = ax.get_ylim()
-    ax.set_ylim(low, low + (high - low) / (1 - legend_share(ax, n_lines)))
+    share = min(0.5, (1.7 * n_lines * font_size(ax) + 8) / 72 / max(height_of(ax), 1e-6))
+    ax.set_ylim(low, low + (high - low) / (1 - share))
 
 
 def short(name: object, most: int = 24) -> str:

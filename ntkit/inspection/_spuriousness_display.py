@@ -172,19 +172,10 @@ class SpuriousnessDisplay(draw.Display):
         ax.set_xlim(-0.5, n_neurons - 0.5)
         self._label(ax, order, len(scored))
         handles = [*self.points_, *self.bands_, self.threshold_line_, self.ground_]
-        ncols = 1 if self._corner_is_free(ax, scored, len(handles)) else 2
-        if ncols == 2:
-            draw.headroom(ax, -(-len(handles) // 2))
+        draw.headroom(ax, -(-len(handles) // 2))
         scale = max(1.0, 4 / draw.marker_size(ax, n_neurons))
-        draw.show_legend(ax, handles, "upper right", ncols=ncols, markerscale=scale)
+        draw.show_legend(ax, handles, "upper right", ncols=2, markerscale=scale)
         return self
-
-    def _corner_is_free(self, ax: Axes, scored: Array, n_lines: int) -> bool:
-        """Whether the place for a legend of so many lines is empty."""
-        low, high = ax.get_ylim()
-        right = self.scores[np.ix_(scored, self.order[len(self.order) // 3 :])]
-        top = max([self.threshold, *right.ravel()])
-        return bool(top < high - draw.legend_share(ax, n_lines) * (high - low))
 
     def _draw_each_class(self, ax: Axes, scored: Array, order: Array) -> None:
         labels = range(len(self.scores)) if self.classes is None else np.asarray(self.classes)

@@ -321,7 +321,9 @@ class Samples:
         steps = self.X.preprocessing.as_recorded(model)
         if steps == self.X.preprocessing:
             return self
-        return replace(self, X=self.X.with_steps(steps), preprocessing=steps.as_dict())
+        return replace(
+            self, X=self.X.with_texts(self.X.texts, steps), preprocessing=steps.as_dict()
+        )
 
     def with_columns_as_in(self, other: Samples) -> Samples:
         """Put the columns into the order of another table, if both have names."""

@@ -81,20 +81,18 @@ class Table:
     ) -> Array:
         """Return columns as a matrix, (N, number of columns), or one of lists, (N, D)."""
         # An empty cell is NaN if it may be missing, else an error that names it.
-        widths = [self.list_length(name) or 1 for name in names]
-        X, at = np.empty((len(self), sum(widths)), dtype=dtype), 0
-        for name, width in zip(names, widths, strict=True):
-            if not name:
-                raise InputError(
-                    f"{self.path} has a column without a name; name it, or leave it out (with "
-                    "pandas: to_csv(..., index=False))."
-                )
-            if self.list_length(name) is None:
-                X[:, at] = self._numbers(name, X.dtype, may_be_missing)
-            else:
-                X[:, at : at + width] = self._lists(name, width, X.dtype)
-            at += width
-        return X
+        if not all(names):
+            raise InputError(
+                f"{self.path} has a column without a name; name it, or leave it out (with pandas: "
+                "to_csv(..., index=False))."
+            )
+        parts = [
+            self._numbers(name, dtype, may_be_missing)[:, None]
+            if self.list_length(name) is None
+            else self._lists(name, dtype)
+            for name in names
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def whole_numbers(self, names: Sequence[str]) -> Array:
         """Return columns of whole numbers as int64 with all their digits."""
@@ -104,11 +102,14 @@ class Table:
                 try:
                     X[row, i] = int(value)
                 except (TypeError, ValueError, OverflowError) as error:
-                    raise InputError(
-                        f"{self.at(row)}: {_shown(value)} in column {name!r} is not a whole number "
-                        "of at most 64 bits, as the model needs."
-                    ) from error
+                    wanted = "a whole number of at most 64 bits, as the model needs"
+                    raise self._not(wanted, row, name) from error
         return X
+
+    def _not(self, wanted: str, i: int, name: str, kind: str = "column") -> InputError:
+        """An error for a cell that is not what is wanted."""
+        cell = f"{self.at(i)}: {_shown(self.columns[name][i])}"
+        return InputError(f"{cell} in {kind} {name!r} is not {wanted}.")
 
     def _numbers(self, name: str, dtype: Any, may_be_missing: bool) -> Array:
         values = self.columns[name]
@@ -126,14 +127,11 @@ class Table:
             fix = "leave the column out, or if it is the label, name it with --label-column"
             if _DECIMAL_COMMA.fullmatch(str(values[i])):
                 fix = "write a decimal point instead of the comma (pandas: read_csv(decimal=','))"
-            raise InputError(
-                f"{self.at(i)}: {_shown(values[i])} in column {name!r} is not a finite number; "
-                f"{fix}."
-            )
+            raise self._not(f"a finite number; {fix}", i, name)
         return numbers
 
-    def _lists(self, name: str, width: int, dtype: Any) -> Array:
-        values = self.columns[name]
+    def _lists(self, name: str, dtype: Any) -> Array:
+        values, width = self.columns[name], self.list_length(name)
         if values.ndim == 1:
             for i, value in enumerate(values):
                 length = len(value) if isinstance(value, list | tuple | np.ndarray) else None
@@ -143,8 +141,7 @@ class Table:
                         f"{self.at(i)} has {have} in column {name!r} instead of {width} numbers; "
                         "embeddings must have one length."
                     )
-            values = objects([[_number(v) for v in value] for value in values])
-            values = np.asarray(values.tolist())
+            values = np.asarray([[_number(v) for v in value] for value in values])
         with np.errstate(over="ignore"):
             X = np.asarray(values, dtype=dtype)
         bad = ~np.isfinite(X).all(axis=1)
@@ -159,25 +156,18 @@ class Table:
 
     def texts(self, name: str) -> list[str]:
         """Return a column of texts, none of them missing or blank."""
-        values = self.columns[name]
-        for i, value in enumerate(values):
+        for i, value in enumerate(self.columns[name]):
             if not isinstance(value, str) or not value.strip():
-                raise InputError(
-                    f"{self.at(i)}: {_shown(value)} in the text column {name!r} is not a text; "
-                    "fill it or remove the row."
-                )
-        return list(values)
+                raise self._not("a text; fill it or remove the row", i, name, "the text column")
+        return list(self.columns[name])
 
     def strings(self, name: str) -> Array:
         """Return a column as texts, for a model's input of strings; empty ones are allowed."""
-        values = self.columns[name]
-        for i, value in enumerate(values):
+        for i, value in enumerate(self.columns[name]):
             if not isinstance(value, str | int | np.integer) or isinstance(value, bool):
-                raise InputError(
-                    f"{self.at(i)}: {_shown(value)} in column {name!r} is not a text, as the model "
-                    "needs; fill it or remove the row."
-                )
-        return objects([str(value) for value in values])
+                wanted = "a text, as the model needs; fill it or remove the row"
+                raise self._not(wanted, i, name)
+        return objects([str(value) for value in self.columns[name]])
 
     def text_columns(self) -> list[str]:
         """Names of the columns that contain texts, and not only numbers written as text."""
@@ -186,18 +176,28 @@ class Table:
     def labels(self, name: str, what: str) -> Array:
         """Return a column of labels (or groups): whole numbers or texts, none of them missing."""
         # Truth values become 0 and 1.
-        values = self.columns[name]
-        self._refuse_missing(values, name, what)
+        values, other = self.columns[name], f"name another column with --{what}-column"
+        if values.ndim > 1:
+            raise InputError(
+                f"{self.path}: the column {name!r} contains lists, but a {what} must be a whole "
+                f"number or a text; {other}."
+            )
+        missing = [i for i, value in enumerate(values) if is_empty(value)]
+        if missing and len(missing) == len(values):
+            raise InputError(
+                f"{self.path} has no {what} in any of its {len(values)} rows: the column {name!r} "
+                f"is empty; fill it, or {other}."
+            )
+        if missing:
+            some = f" ({len(missing)} of {len(values)} rows have none)" if len(missing) > 1 else ""
+            raise InputError(
+                f"{self.at(missing[0])} has no {what} in {name!r}{some}; fill it or remove the "
+                f"row, or {other}."
+            )
         texts = np.asarray([isinstance(value, str) for value in values])
         if texts.all():
             return np.asarray(values.tolist())
-
-        def is_whole(value: Any) -> bool:
-            if isinstance(value, float | np.floating):
-                return float(value).is_integer() and abs(float(value)) < 2**53
-            return isinstance(value, int | np.integer | np.bool_) and abs(int(value)) < 2**63
-
-        whole = np.asarray([is_whole(value) for value in values])
+        whole = np.asarray([_is_whole(value) for value in values])
         if whole.all():
             return np.asarray([int(value) for value in values], dtype=np.int64)
         i = int(np.argmin(texts if texts.any() else whole))
@@ -207,26 +207,11 @@ class Table:
             "them the same way."
         )
 
-    def _refuse_missing(self, values: Array, name: str, what: str) -> None:
-        if values.ndim > 1:
-            raise InputError(
-                f"{self.path}: the column {name!r} contains lists, but a {what} must be a whole "
-                f"number or a text; name another column with --{what}-column."
-            )
-        missing = [i for i, value in enumerate(values) if is_empty(value)]
-        if not missing:
-            return
-        other = f"name another column with --{what}-column"
-        if len(missing) == len(values):
-            raise InputError(
-                f"{self.path} has no {what} in any of its {len(values)} rows: the column {name!r} "
-                f"is empty; fill it, or {other}."
-            )
-        some = f" ({len(missing)} of {len(values)} rows have none)" if len(missing) > 1 else ""
-        raise InputError(
-            f"{self.at(missing[0])} has no {what} in {name!r}{some}; fill it or remove the row, "
-            f"or {other}."
-        )
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float | np.floating):
+        return float(value).is_integer() and abs(float(value)) < 2**53
+    return isinstance(value, int | np.integer | np.bool_) and abs(int(value)) < 2**63
 
 
 def distinct(path: Path, header: list[str]) -> list[str]:
@@ -321,13 +306,12 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
         lines = path.read_bytes().split(b"\n")
         line = next(n for n, t in enumerate(lines, 1) if t.decode(errors="ignore").encode() != t)
         raise InputError(f"{path}, line {line} is not UTF-8; save the table as UTF-8.") from error
-    except csv.Error as error:
-        raise InputError(
-            f"{path} is not a readable table: {error} (line {reader.line_num if reader else 1}); "
-            "quotes inside a quoted cell are doubled."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} is not a readable table: {error}.") from error
+    except (csv.Error, OSError) as error:
+        where = "."
+        if isinstance(error, csv.Error):
+            line = reader.line_num if reader else 1
+            where = f" (line {line}); quotes inside a quoted cell are doubled."
+        raise InputError(f"{path} is not a readable table: {error}{where}") from error
     columns = {name: objects([r[j] for r in cells]) for j, name in enumerate(header)}
     return Table(path, columns, np.asarray(rows, dtype=np.int64), delimiter, notes)
 

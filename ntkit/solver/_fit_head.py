@@ -377,18 +377,14 @@ def fit_linear_heads(
     *,
     classes: Array,
     Cs: Sequence[float],
-    gains: Array | None = None,
-    tol: float = 1e-5,
-    max_iter: int = 1000,
-    covariance: Callable[[], Array] | None = None,
     device: str = "cpu",
+    **options: Any,
 ) -> list[FittedHead]:
     """Fit a head for each row of weights, as :func:`fit_linear_head` fits one."""
     # The heads of folds and penalties differ only in weights and penalty. Their optimisers run in
     # parallel and wait for each other at every step, so that one product of the rows with all heads
     # replaces one product for each.
-    options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
-    options |= {"max_iter": max_iter, "covariance": covariance}
+    options["classes"] = classes
     n_logits = 1 if len(classes) == 2 else len(classes)
     bytes_each = 8 * max(2 * CORRECTIONS * n_logits * X.shape[1], len(X))
     at_once = min(_MOST, _MEMORY // bytes_each)
@@ -411,10 +407,10 @@ def _together(
     Cs: Sequence[float],
     *,
     classes: Array,
-    gains: Array | None,
-    tol: float,
-    max_iter: int,
-    covariance: Callable[[], Array] | None,
+    gains: Array | None = None,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    covariance: Callable[[], Array] | None = None,
 ) -> list[FittedHead]:
     distinct = {id(weight): weight for weight in weights}  # heads of several penalties share them
     which = np.array([[*distinct].index(id(weight)) for weight in weights])

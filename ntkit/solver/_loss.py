@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from copy import copy
 from itertools import pairwise
 from mmap import mmap
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_expit
@@ -19,23 +19,6 @@ _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
 # Products of BLAS may set the flag for an invalid value though all values are finite, depending on
 # what the memory around them holds (OpenBLAS issue 1924); rows and heads are checked elsewhere.
 _product = np.errstate(invalid="ignore")
-
-
-class Passes(Protocol):
-    """N rows, of which only ``width`` columns are used."""
-
-    n_rows: int
-    width: int
-    dtype: Any
-
-    def mean(self) -> Array:
-        """Weighted mean of the rows, shape (width,)."""
-
-    def sample(self, n_rows: int) -> tuple[Array, Array]:
-        """About ``n_rows`` rows at equal distances, and their weights."""
-
-    def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
-        """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
 
 
 def is_mapped(X: Any) -> bool:
@@ -53,7 +36,7 @@ def rows_per_chunk(X: Array, n_logits: int) -> int:
 
 
 class NumpyPasses:
-    """Passes on the CPU, over an array or a memory map."""
+    """Passes on the CPU, over an array or a memory map, of which ``width`` columns are used."""
 
     # Products run in the precision of the rows, sums over chunks in double precision.
 
@@ -71,18 +54,21 @@ class NumpyPasses:
 
     @_product
     def mean(self) -> Array:
+        """Weighted mean of the rows, shape (width,)."""
         total = np.zeros(self.X.shape[1])
         for rows in self._chunks(1):
             total += self.weight[rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[self.columns]
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
+        """About ``n_rows`` rows at equal distances, and their weights."""
         step = max(1, self.n_rows // n_rows)
         rows = np.asarray(self.X[::step])
         return rows if self.columns is None else rows[:, self.columns], self.weight[::step]
 
     @_product
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
         loss = _sigmoid_loss if len(W) == 1 else _softmax_loss
         operand = np.ascontiguousarray(self._over_all_columns(W).T, dtype=self.dtype)
         value, slope, gradient = 0.0, np.zeros(len(W)), np.zeros((len(W), self.X.shape[1]))
@@ -302,6 +288,9 @@ class _Share(NumpyPasses):
             file, rows = X
             X = file.open()[rows]
         super().__init__(X, *others)
+
+
+Passes = NumpyPasses | RayPasses
 
 
 def passes_over(

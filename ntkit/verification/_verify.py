@@ -45,19 +45,11 @@ def run_whole(session: Any, X: Any) -> dict[str, Array]:
     return outputs
 
 
-def output_difference(
-    model: FrozenModel,
-    outputs: Mapping[str, Array],
-    logits: Array,
-    X: Any,
-    *,
-    device: Any,
-    tolerance: float,
-) -> float:
-    """Largest difference between the file's outputs and those computed from other logits."""
+def _from_logits(model: FrozenModel, logits: Array, X: Any, device: Any) -> dict[str, Array]:
+    """Outputs that a model computes from other logits; empty if it reads more than its inputs."""
     tail = model.tail()
     if tail is None or model.logits is None:
-        return float("nan")
+        return {}
     for value in tail.graph.input:
         if value.name == model.logits.name and not value.type.tensor_type.HasField("shape"):
             sizes = value.type.tensor_type.shape.dim
@@ -67,13 +59,26 @@ def output_difference(
     session = make_session(tail.SerializeToString(), device=device, folder=model.folder)
     known = {tensor.name for tensor in model.inputs} | {model.logits.name}
     if any(spec.name not in known for spec in session.get_inputs()):
-        return float("nan")
+        return {}
     inputs = X if isinstance(X, Mapping) else {model.inputs[0].name: X}
-    expected = run_whole(session, {**inputs, model.logits.name: logits})
-    gaps = np.diff(np.sort(logits.reshape(len(logits), -1).astype(np.float64), axis=1), axis=1)
-    if not gaps.shape[1]:  # one sigmoid logit, whose threshold is 0
-        gaps = np.abs(logits.reshape(len(logits), 1).astype(np.float64))
-    gaps = gaps / max(1.0, float(np.abs(logits).max()))
+    return run_whole(session, {**inputs, model.logits.name: logits})
+
+
+def _gaps(logits: Array) -> Array:
+    """Gaps between the sorted logits of each sample, relative to the largest logit."""
+    scores = logits.reshape(len(logits), -1).astype(np.float64)
+    if scores.shape[1] == 1:  # a sigmoid's threshold is 0
+        scores = np.column_stack([np.zeros(len(scores)), scores])
+    return np.diff(np.sort(scores, axis=1), axis=1) / max(1.0, float(np.abs(scores).max()))
+
+
+def _largest_difference(
+    outputs: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    gaps: Array | None = None,
+    tolerance: float = 0.0,
+) -> float:
+    """Largest difference of outputs that both have; infinite if labels differ, NaN without any."""
     differences = [
         _of_one_output(outputs[name], array, gaps, tolerance)
         for name, array in expected.items()
@@ -92,7 +97,7 @@ def difference(actual: Array, expected: Array) -> float:
     return float(np.abs(actual - expected).max()) / max(1.0, float(np.abs(expected).max()))
 
 
-def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float) -> float:
+def _of_one_output(actual: Array, expected: Array, gaps: Array | None, tolerance: float) -> float:
     if expected.dtype == object and isinstance(next(iter(expected.flat), None), Mapping):
         actual, expected = _unzipped(actual), _unzipped(expected)
     if actual.shape != expected.shape:
@@ -101,6 +106,8 @@ def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float
         same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
         worst = difference(np.where(same, 0, actual), np.where(same, 0, expected))
         return worst if worst == worst else float("inf")
+    if gaps is None:
+        return 0.0 if np.array_equal(actual, expected) else float("inf")
     # A single label depends on the two largest logits, an order of classes on all of them.
     single = expected.size == len(expected)
     clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
@@ -120,12 +127,8 @@ def decision_agreement(
     """Smallest share of samples on which an output decides like the head."""
     # Operators after the logits may reorder or invert the classes; then a head would be trained for
     # classes that the file shows as others.
-    scores = logits.reshape(len(logits), -1).astype(np.float64)
-    if scores.shape[1] == 1:
-        scores = np.column_stack([np.zeros(len(scores)), scores])
-    ordered = np.sort(scores, axis=1)
-    clear = ordered[:, -1] - ordered[:, -2] > tolerance * max(1.0, float(np.abs(scores).max()))
-    decided = scores.argmax(axis=1)
+    clear, scores = _gaps(logits)[:, -1] > tolerance, _as_decisions(logits)
+    decided = (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
     shown = (_shown(array, head, scores) for array in outputs.values() if len(array) == len(scores))
     shares = [
         np.mean((array == decided)[clear]) for array in shown if array is not None and clear.any()
@@ -143,10 +146,8 @@ def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
             return np.asarray(columns.argmax(axis=1))
         if columns.shape[1] != 1 or head.n_logits != 1:
             return None
-        order = np.argsort(scores[:, 1], kind="stable")  # a score may fall with the logit
-        rises = columns[order[-1], 0] >= columns[order[0], 0]
-        decided: Array = scores.argmax(axis=1)
-        return decided if rises else 1 - decided
+        rises = columns[scores.argmax(), 0] >= columns[scores.argmin(), 0]
+        return np.asarray((scores > 0) == rises, np.int64)  # a score may fall with the logit
     return _indices(columns[:, 0], head)
 
 
@@ -174,9 +175,8 @@ def timings(
     # Other programs then affect every session alike; a model is never timed on its first runs.
     first = first_rows(X, BATCH_SIZE)
     runs = []
-    for (
-        session
-    ) in sessions:  # one batch, checked and cast, with repeated rows if a model needs more
+    for session in sessions:
+        # One batch, checked and cast, with repeated rows if a model needs more.
         inputs = Inputs(session, first)
         size = inputs.fixed_size or BATCH_SIZE
         batch = inputs.load(inputs.parts(0, min(size, inputs.n_samples), size)[0])
@@ -286,9 +286,13 @@ def verify(
         classes = first.head.classes  # in the original's order, which users rely on
     expected_head = expected_head.aligned_to(classes)
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
+    beside = outputs.keys() & {tensor.name for tensor in first.outputs}
+    beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
+    before = _session(first, device) if latency or beside else None
+    of_original = run_whole(before, X) if beside else {}
     milliseconds = [float("nan")] * 2
     if latency:
-        milliseconds = np.median(timings([session, _session(first, device)], X), axis=0).tolist()
+        milliseconds = np.median(timings([session, before], X), axis=0).tolist()
     own = None if is_new_head(first, second) else first.head
     embedding_difference = difference(embedding, Z)
     alike = embedding_difference <= tolerance
@@ -321,13 +325,11 @@ def verify(
             for key, text in first.metadata.items()
             if not key.startswith("ntkit.")
         ),
-        output_difference=output_difference(
-            first if same_tail else second,
+        output_difference=_largest_difference(
             outputs,
-            expected,
-            X,
-            device=device,
-            tolerance=tolerance,
+            _from_logits(first if same_tail else second, expected, X, device),
+            _gaps(expected),
+            tolerance,
         ),
         decision_agreement=decision_agreement(
             {n: array for n, array in outputs.items() if n in second.outputs_from_logits},
@@ -337,7 +339,7 @@ def verify(
         ),
         latency=milliseconds[0],
         original_latency=milliseconds[1],
-        side_difference=_side_difference(first, second, outputs, X, device),
+        side_difference=_largest_difference(outputs, {name: of_original[name] for name in beside}),
         kept_outputs=all(
             {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
             for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
@@ -452,20 +454,6 @@ def _as_decisions(logits: Array) -> Array:
     if logits.shape[1] == 1:
         return logits.reshape(-1)
     return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-
-def _side_difference(
-    first: FrozenModel, second: FrozenModel, outputs: Mapping[str, Array], X: Any, device: Any
-) -> float:
-    """Largest difference of the outputs that do not depend on a head."""
-    beside = outputs.keys() & {tensor.name for tensor in first.outputs}
-    beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
-    before = run_whole(_session(first, device), X) if beside else {}
-    differences = [  # infinite if texts or numbers differ
-        _of_one_output(outputs[name], before[name], np.ones((len(before[name]), 1)), 0.0)
-        for name in beside
-    ]
-    return max(differences, default=float("nan"))
 
 
 def check_head(

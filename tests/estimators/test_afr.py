@@ -6,25 +6,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
-from ntkit import LinearHead
 from ntkit.estimators._afr import AFRClassifier
-from ntkit.exceptions import InputError
-
-
-def data(seed=0, n=400, width=6, n_classes=2, dtype=np.float64):
-    """Overlapping classes with a correlated attribute."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return X.astype(dtype), y
-
-
-def random_head(n_logits, width=6, seed=1):
-    rng = np.random.default_rng(seed)
-    classes = np.arange(max(2, n_logits))
-    return LinearHead(0.5 * rng.normal(size=(n_logits, width)), rng.normal(size=n_logits), classes)
+from tests.estimators.samples import labelled as data
+from tests.estimators.samples import random_head
 
 
 def published_weights(head, X, y, gamma):
@@ -86,17 +70,6 @@ def test_gd_takes_the_published_steps(n_logits):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_two_solvers_meet(n_classes):
-    X, y = data(n_classes=n_classes)
-    options = {"reweighting": "train", "gamma": 3.0, "reg_coeff": 0.1}
-    exact = AFRClassifier(**options, tol=1e-10).fit(X, y)
-    steps = AFRClassifier(**options, solver="gd", tol=1e-10, learning_rate=0.1, n_steps=3000)
-    steps.fit(X, y)
-    assert np.allclose(exact.coef_, steps.coef_, atol=1e-5)
-    assert np.allclose(exact.intercept_, steps.intercept_, atol=1e-5)
-
-
-@pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_very_strong_penalty_gives_the_original_head_back(n_classes):
     X, y = data(n_classes=n_classes)
     clf = AFRClassifier(reg_coeff=1e9, random_state=0).fit(X, y)
@@ -133,68 +106,8 @@ def test_the_training_set_is_split():
     assert np.array_equal(again.coef_, clf.coef_)
 
 
-def test_a_validation_set_is_the_reweighting_set():
-    X, y = data(n=600)
-    head = random_head(1)
-    held = AFRClassifier(head=head).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
-    alone = AFRClassifier(head=head).fit(X[200:], y[200:])
-    assert np.array_equal(held.coef_, alone.coef_)
-    assert held.weights_.shape == (400,)
-
-
-def test_weights_are_repetitions_and_zero_is_absence():
-    X, y = data(n=60)
-    times = np.random.default_rng(2).integers(0, 3, 60)
-    options = {"reweighting": "train", "tol": 1e-11}
-    weighted = AFRClassifier(**options).fit(X, y, sample_weight=times)
-    repeated = AFRClassifier(**options).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
-    assert np.allclose(weighted.coef_, repeated.coef_, atol=1e-7)
-    split = AFRClassifier(random_state=0).fit(X, y, sample_weight=times > 0)
-    fewer = AFRClassifier(random_state=0).fit(X[times > 0], y[times > 0])
-    assert np.allclose(split.coef_, fewer.coef_, atol=1e-6)
-
-
 def test_a_large_gamma_does_not_underflow():
     X, y = data()
     clf = AFRClassifier(gamma=1e5, reweighting="train").fit(X, y)
     assert clf.weights_.sum() == pytest.approx(1)
     assert clf.effective_sample_size_ == pytest.approx(1, abs=0.1)
-
-
-def test_any_labels_and_float32():
-    X, y = data(dtype=np.float32)
-    names = np.array(["dog", "cat"])[y]  # sorted the other way round
-    head = random_head(1)
-    named = AFRClassifier(head=LinearHead(head.coef, head.intercept, ["dog", "cat"])).fit(X, names)
-    plain = AFRClassifier(head=head).fit(X, y)
-    assert named.coef_.dtype == np.float32
-    assert (named.predict(X) == np.array(["dog", "cat"])[plain.predict(X)]).all()
-    assert np.allclose(named.coef_, -plain.coef_, atol=1e-4)
-
-
-def test_it_helps_where_a_mark_misleads():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 2000)
-    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
-    X = np.column_stack([y + rng.normal(0, 0.4, 2000), mark + rng.normal(0, 0.1, 2000)])
-    clf = AFRClassifier(gamma=6.0, reg_coeff=1e-3, random_state=0).fit(X, y)
-    rare = mark != y
-    before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
-    assert clf.score(X[rare], y[rare]) > before + 0.2
-
-
-def test_bad_input():
-    X, y = data()
-    with pytest.raises(InputError, match="solver='gd'"):
-        AFRClassifier(reg_coeff=0.0).fit(X, y)
-    with pytest.raises(InputError, match="class 1 with positive weight"):
-        AFRClassifier().fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
-    names = np.array(["no", "yes"], dtype=object)[y]
-    with pytest.raises(InputError, match="class 'yes' with positive weight"):
-        AFRClassifier().fit(X, names, X_val=X[y == 0], y_val=names[y == 0])
-    with pytest.raises(InputError, match="y_val"):
-        AFRClassifier().fit(X, y, X_val=X)
-    with pytest.raises(InputError, match="reads 3 neurons"):
-        AFRClassifier(head=random_head(1, width=3)).fit(X, y)
-    with pytest.raises(ValueError, match="reweighting"):
-        AFRClassifier(reweighting=1.5).fit(X, y)

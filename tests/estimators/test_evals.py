@@ -6,9 +6,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ntkit import LinearHead
 from ntkit.estimators._evals import EVaLSClassifier
-from ntkit.exceptions import InputError
+from tests.estimators import samples
 
 
 def data(seed=0, per_class=60, width=6, n_classes=2, dtype=np.float64):
@@ -19,12 +18,6 @@ def data(seed=0, per_class=60, width=6, n_classes=2, dtype=np.float64):
     source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
     X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(len(y), width))
     return (3 + 2 * X).astype(dtype), y
-
-
-def random_head(n_classes, width=6):
-    rng = np.random.default_rng(1)
-    n_logits = 1 if n_classes == 2 else n_classes
-    return LinearHead(rng.normal(size=(n_logits, width)), np.zeros(n_logits), np.arange(n_classes))
 
 
 def both_ends(head, X, y, k):
@@ -45,7 +38,7 @@ def correctness_group_accuracy(hit, y, wrong):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_whole_method(n_classes):
     X, y = data(n_classes=n_classes)
-    head = random_head(n_classes)
+    head = samples.random_head(n_classes - (n_classes == 2), bias=False)
     exact = {"head": head, "tol": 1e-8, "max_iter": 50_000, "random_state": 0}
     # With k capped at half a class every sample for retraining is selected.
     half = EVaLSClassifier(n_selected=(10_000,), Cs=(0.1,), **exact).fit(X, y).selected_
@@ -88,16 +81,6 @@ def test_a_strong_penalty_leaves_neurons_out():
     assert 0 < (clf.coef_ == 0).sum() < 30
 
 
-def test_a_validation_set_takes_the_place_of_the_training_set():
-    X, y = data(per_class=100)
-    held = EVaLSClassifier(n_selected=(5, 10), random_state=0)
-    held.fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
-    alone = EVaLSClassifier(n_selected=(5, 10), random_state=0, head=held.erm_head_)
-    alone.fit(X[80:], y[80:])
-    assert np.array_equal(held.coef_, alone.coef_)
-    assert np.array_equal(held.selected_, alone.selected_)
-
-
 def test_too_few_samples_to_split_serve_as_both_halves():
     X, y = data(per_class=5)
     X, y = np.vstack([X[y == 0], X[y == 1][:1]]), np.array([0] * 5 + [1])
@@ -106,77 +89,9 @@ def test_too_few_samples_to_split_serve_as_both_halves():
     assert set(y[clf.selected_]) == {0, 1}
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_scale_of_weights_is_the_scale_of_C(n_classes):
-    X, y = data(n_classes=n_classes)
-    options = {"n_selected": (10,), "random_state": 0, "head": random_head(n_classes)}
-    options |= {"tol": 1e-8, "max_iter": 50_000}
-    weighted = EVaLSClassifier(Cs=(0.02,), **options).fit(X, y, sample_weight=np.full(len(y), 5.0))
-    plain = EVaLSClassifier(Cs=(0.1,), **options).fit(X, y)
-    assert np.allclose(weighted.coef_, plain.coef_, atol=1e-6)
-
-
-def test_weight_zero_is_absence():
-    X, y = data()
-    weight = np.ones(len(y))
-    weight[::4] = 0
-    options = {"n_selected": (5,), "random_state": 0, "head": random_head(2)}
-    clf = EVaLSClassifier(**options).fit(X, y, weight)
-    fewer = EVaLSClassifier(**options).fit(X[weight > 0], y[weight > 0])
-    assert np.array_equal(clf.selected_, np.flatnonzero(weight)[fewer.selected_])
-    assert np.allclose(clf.coef_, fewer.coef_)
-
-
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_labels_float32_and_random_state(n_classes):
-    X, y = data(n_classes=n_classes, dtype=np.float32)
-    names = np.array(["ant", "bee", "cat"])[y]
-    a = EVaLSClassifier(n_selected=(10,), random_state=0).fit(X, names)
-    b = EVaLSClassifier(n_selected=(10,), random_state=0).fit(X, y)
-    assert a.coef_.dtype == a.intercept_.dtype == np.float32
-    assert np.array_equal(a.coef_, b.coef_)
-    assert set(a.predict(X)) <= set(names)
-
-
-def test_it_helps_where_a_mark_misleads():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 2000)
-    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
-    X = np.column_stack([y + rng.normal(0, 0.3, 2000), 2 * mark + rng.normal(0, 0.1, 2000)])
-    clf = EVaLSClassifier(n_selected=(20, 40), C=0.001, random_state=0).fit(X, y)
-    rare = mark != y
-    before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
-    assert clf.score(X[rare], y[rare]) > before + 0.2
-
-
 def test_only_the_chosen_fit_has_to_converge():
     X, y = data(n_classes=3)
     with pytest.warns(ConvergenceWarning, match=r"chosen head \(C=1.0\)"):
-        EVaLSClassifier(Cs=(1.0,), tol=1e-9, max_iter=15, head=random_head(3)).fit(X, y)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"Cs": ()}, "Cs must be a non-empty"),
-        ({"Cs": (0.1, -1.0)}, "Cs must contain positive"),
-        ({"n_selected": (0, 5)}, "n_selected must contain positive"),
-        ({"n_selected": (2.5,)}, "whole numbers"),
-        ({"n_selected": ["a"]}, "whole numbers"),
-        ({"Cs": (np.nan,)}, "Cs must contain positive"),
-    ],
-)
-def test_grids_that_are_none(options, message):
-    X, y = data()
-    with pytest.raises(InputError, match=message):
-        EVaLSClassifier(**options).fit(X, y)
-
-
-def test_bad_input():
-    X, y = data()
-    with pytest.raises(InputError, match="class 1 with positive weight"):
-        EVaLSClassifier().fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
-    with pytest.raises(InputError, match="reads 3 neurons"):
-        EVaLSClassifier(head=random_head(2, width=3)).fit(X, y)
-    with pytest.raises(ValueError, match="selection_size"):
-        EVaLSClassifier(selection_size=1.0).fit(X, y)
+        EVaLSClassifier(
+            Cs=(1.0,), tol=1e-9, max_iter=15, head=samples.random_head(3, bias=False)
+        ).fit(X, y)

@@ -66,11 +66,10 @@ def data(n_classes, dtype=np.float64, names=False):
     return X.astype(dtype), (np.array(["ant", "bee", "cat", "dog"])[y] if names else y)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("n_classes", "names"), [(2, True), (3, False), (4, True)])
+@pytest.mark.parametrize(("n_classes", "dtype"), [(2, np.float64), (4, np.float32)])
 @pytest.mark.parametrize("estimator", LINEAR, ids=lambda e: repr(e).replace("\n", "")[:50])
-def test_decides_as_the_estimator(estimator, n_classes, names, dtype):
-    X, y = data(n_classes, dtype, names)
+def test_decides_as_the_estimator(estimator, n_classes, dtype):
+    X, y = data(n_classes, dtype, names=n_classes == 2)
     clf = estimator.fit(X, y)
     head = head_of(clf)
     assert isinstance(head, LinearHead)
@@ -98,7 +97,7 @@ def test_columns_with_names_and_sparse_weights(sparse):
     assert (head_of(clf).predict(X) == clf.predict(frame)).all()
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 4])
+@pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [

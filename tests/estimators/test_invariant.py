@@ -3,7 +3,6 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
 from scipy.optimize import minimize
@@ -211,22 +210,6 @@ def test_the_choice_follows_its_rule(grouped):
     assert clf.alpha_ == alphas[scores[largest].argmax()]
 
 
-def test_the_standard_error_of_single_samples_is_the_binomial_one():
-    X, y, _, _ = data(7)
-    clf = InvariantClassifier(alphas=[1.0, 0.1], random_state=0).fit(X, y)
-    # Both classes' accuracies are whole numbers of samples: their only mean is known.
-    sizes = np.bincount(y)
-    for score, error in zip(clf.scores_[0], clf.score_error_[0], strict=True):
-        shares = [np.arange(m + 1) / m for m in sizes]
-        means = np.add.outer(*shares) / 2
-        spreads = np.sqrt(
-            np.add.outer(*(p * (1 - p) / m for p, m in zip(shares, sizes, strict=True)))
-        )
-        near = np.isclose(means, score, atol=1e-9)
-        assert near.any()
-        assert np.isclose(spreads[near] / 2, error, atol=1e-9).any()
-
-
 def test_copies_in_place_repair_whether_they_reverse_a_bias_or_lack_it():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 2000)
@@ -280,25 +263,6 @@ def test_a_study_gives_copies_folds_and_values_of_all_rows():
     assert not np.array_equal(judged.scores_, fewer.scores_)
 
 
-def test_float32_stays_and_differs_little():
-    X, y, copies, _ = data(11)
-    clf = InvariantClassifier(penalties=[10], C=1.0, originals=True).fit(
-        X.astype(np.float32), y, X_changed=copies.astype(np.float32)
-    )
-    other = InvariantClassifier(penalties=[10], C=1.0, originals=True).fit(X, y, X_changed=copies)
-    assert clf.coef_.dtype == clf.intercept_.dtype == np.float32
-    assert clf.coef_ == pytest.approx(other.coef_, rel=1e-2, abs=1e-3)
-
-
-def test_units_and_place_of_the_neurons_do_not_matter():
-    X, y, copies, _ = data(12)
-    scale, shift = np.exp(np.random.default_rng(0).normal(size=(2, X.shape[1])))
-    clf = InvariantClassifier(penalties=[10], alphas=[0.01], tol=1e-9, random_state=0)
-    one = clf.fit(X, y, X_changed=copies).predict_proba(X)
-    other = clf.fit(scale * X + shift, y, X_changed=scale * copies + shift)
-    assert other.predict_proba(scale * X + shift) == pytest.approx(one, abs=1e-5)
-
-
 @pytest.mark.parametrize("grouped", [False, True])
 def test_the_scale_of_weights_does_not_matter_and_weight_0_is_absent(grouped):
     X, y, copies, mark = data(18)
@@ -346,16 +310,6 @@ def test_copies_on_another_scale_are_warned_of():
         UserWarning, match=r"X_changed does not have the scale of X.*\['X_changed'\]"
     ):
         pipeline.fit(50 * X, y, clf__X_changed=50 * copies[:, 0])
-
-
-def test_a_table_whose_columns_are_named_differently_is_refused():
-    X, y, copies, _ = data(15)
-    X = pd.DataFrame(X, columns=list("abcde"))
-    InvariantClassifier(C=1.0).fit(X, y, X_changed=pd.DataFrame(copies[:, 0], columns=X.columns))
-    with pytest.raises(ValueError, match="feature names"):
-        InvariantClassifier(C=1.0).fit(
-            X, y, X_changed=pd.DataFrame(copies[:, 0], columns=[*"edcba"])
-        )
 
 
 def with_value(copies, value):

@@ -13,6 +13,8 @@ from sklearn.model_selection import GridSearchCV
 from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.estimators import DFRClassifier
 
+pytestmark = pytest.mark.more  # tests/solver fits on Ray in make test
+
 
 @pytest.fixture(scope="module")
 def on_ray(ray):

@@ -8,15 +8,7 @@ from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_
 from ntkit import LinearHead
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.exceptions import InputError
-
-
-def data(seed=0, n=400, width=6, n_classes=2, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return X.astype(dtype), y
+from tests.estimators.samples import labelled as data
 
 
 def separable(n=60):
@@ -92,25 +84,6 @@ def test_class_weight_comes_before_the_errors():
     assert np.allclose(clf.predict_proba(X), logistic(X, y, weight).predict_proba(X), atol=1e-5)
 
 
-def test_weights_are_repetitions_with_in_sample_errors():
-    X, y = data(seed=1, n=200)
-    times = np.random.default_rng(2).integers(0, 3, 200)
-    options = {"identification": "train", "tol": 1e-11}
-    weighted = JTTClassifier(**options).fit(X, y, sample_weight=times)
-    repeated = JTTClassifier(**options).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
-    assert np.allclose(weighted.coef_, repeated.coef_, atol=1e-7)
-
-
-def test_random_state_labels_and_float32():
-    X, y = data(dtype=np.float32)
-    names = np.array(["no", "yes"])[y]
-    a = JTTClassifier(random_state=3).fit(X, names)
-    b = JTTClassifier(random_state=3).fit(X, y)
-    assert a.coef_.dtype == np.float32
-    assert np.array_equal(a.coef_, b.coef_)
-    assert set(a.predict(X)) == {"no", "yes"}
-
-
 @pytest.mark.parametrize(
     ("options", "fix"),
     [
@@ -127,11 +100,3 @@ def test_an_empty_error_set_is_said(options, fix):
         clf = JTTClassifier(tol=1e-10, **options).fit(X, y)
     assert not clf.error_set_.any()
     assert np.allclose(clf.predict_proba(X), logistic(X, y).predict_proba(X), atol=1e-5)
-
-
-def test_bad_input():
-    X, y = data()
-    with pytest.raises(ValueError, match="up_weight"):
-        JTTClassifier(up_weight=0).fit(X, y)
-    with pytest.raises(InputError, match=r"which the head .* lacks"):
-        JTTClassifier(head=LinearHead(np.ones((1, 6)), [0.0], ["a", "b"])).fit(X, y)

@@ -5,28 +5,12 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from ntkit import LinearHead
 from ntkit.estimators import AFRClassifier, LEIAClassifier
-from ntkit.exceptions import InputError
 from ntkit.study import Rows, split_in_two
+from tests.estimators.samples import labelled as data
+from tests.estimators.samples import random_head
 
 WIDTH = 6
-
-
-def data(seed=0, n=400, n_classes=2, dtype=np.float64):
-    """Overlapping classes with a correlated attribute."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = source @ rng.normal(size=(2 * n_classes, WIDTH)) + rng.normal(size=(n, WIDTH))
-    return X.astype(dtype), y
-
-
-def random_head(n_logits, width=WIDTH, seed=1):
-    rng = np.random.default_rng(seed)
-    classes = np.arange(max(2, n_logits))
-    return LinearHead(0.5 * rng.normal(size=(n_logits, width)), rng.normal(size=n_logits), classes)
 
 
 def weights(head, X, y, gamma):
@@ -111,15 +95,6 @@ def test_outside_the_subspace_nothing_changes(n_classes, rank):
     assert np.allclose(clf.intercept_, clf.erm_head_.intercept)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_two_solvers_meet(n_classes):
-    X, y = data(n_classes=n_classes)
-    options = {"reweighting": "train", "gamma": 3.0, "reg_coeff": 0.1, "rank": 3, "tol": 1e-10}
-    exact = LEIAClassifier(**options, solver="lbfgs").fit(X, y)
-    steps = LEIAClassifier(**options, learning_rate=0.1, n_steps=3000).fit(X, y)
-    assert np.allclose(exact.coef_, steps.coef_, atol=1e-5)
-
-
 def test_the_weights_are_those_of_afr():
     X, y = data()
     ours = LEIAClassifier(random_state=0).fit(X, y)
@@ -158,48 +133,3 @@ def test_subspace_and_adjustment_may_come_from_different_samples():
         A -= 0.01 * gradient * min(1, 1 / np.linalg.norm(gradient))
     expected = softmax(base.logits(X) + X @ V @ A, axis=1)
     assert np.allclose(clf.predict_proba(X), expected)
-
-
-def test_a_validation_set_is_the_reweighting_set():
-    X, y = data(n=600)
-    head = random_head(1)
-    held = LEIAClassifier(head=head).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
-    alone = LEIAClassifier(head=head).fit(X[200:], y[200:])
-    assert np.array_equal(held.coef_, alone.coef_)
-
-
-def test_any_labels_and_float32():
-    X, y = data(dtype=np.float32)
-    names = np.array(["dog", "cat"])[y]  # sorted the other way round
-    head = random_head(1)
-    named = LEIAClassifier(head=LinearHead(head.coef, head.intercept, ["dog", "cat"])).fit(X, names)
-    plain = LEIAClassifier(head=head).fit(X, y)
-    assert named.coef_.dtype == np.float32
-    assert (named.predict(X) == np.array(["dog", "cat"])[plain.predict(X)]).all()
-
-
-def test_it_helps_where_a_mark_misleads_and_does_no_harm_where_none_does():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 2000)
-    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
-    noise = rng.normal(0, 0.1, (2000, 2))
-    X = np.column_stack([y + rng.normal(0, 0.4, 2000), 2 * mark, noise])
-    clf = LEIAClassifier(gamma=6.0, rank=1, random_state=0).fit(X, y)
-    rare = mark != y
-    before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
-    assert clf.score(X[rare], y[rare]) > before + 0.2
-    X = np.column_stack([3 * y + rng.normal(0, 0.4, 2000), noise])
-    clf = LEIAClassifier(rank=1, random_state=0).fit(X, y)
-    assert clf.score(X, y) > 0.99
-
-
-def test_bad_input():
-    X, y = data()
-    with pytest.raises(InputError, match="solver='gd'"):
-        LEIAClassifier(solver="lbfgs").fit(X, y)
-    with pytest.raises(ValueError, match="rank"):
-        LEIAClassifier(rank=-1).fit(X, y)
-    with pytest.raises(ValueError, match="adjustment_size"):
-        LEIAClassifier(adjustment_size=1.5).fit(X, y)
-    with pytest.raises(InputError, match="reads 3 neurons"):
-        LEIAClassifier(head=random_head(1, width=3)).fit(X, y)

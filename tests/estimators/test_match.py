@@ -30,7 +30,7 @@ def test_nothing_moved_nothing_changes(n_logits):
     assert same.classes.tolist() == head.classes.tolist()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 1000), st.sampled_from([1, 3]))
 def test_what_is_linear_is_undone(seed, n_logits):
     """Another scale, shift or mixture of neurons: the logits are as before, of unseen rows too."""
@@ -41,7 +41,7 @@ def test_what_is_linear_is_undone(seed, n_logits):
     np.testing.assert_allclose(matched.decision_function(unseen), wanted, atol=1e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 1000), st.floats(1e-3, 2.0), st.integers(3, 60))
 def test_never_further_off_than_a_corrected_bias(seed, noise, n):
     head, before, rng = drawn(seed, n=n)

@@ -1,5 +1,7 @@
 """SELFClassifier: its four scores and its fine-tuning, each by the paper's formula."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -8,22 +10,10 @@ from sklearn.linear_model import LogisticRegression
 
 from ntkit import LinearHead
 from ntkit.estimators._self import SELFClassifier
-from ntkit.exceptions import InputError
+from tests.estimators import samples
+from tests.estimators.samples import labelled as data
 
-
-def data(seed=0, n=400, width=6, n_classes=2, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return X.astype(dtype), y
-
-
-def random_head(n_logits, width=6, seed=1):
-    rng = np.random.default_rng(seed)
-    classes = np.arange(max(2, n_logits))
-    return LinearHead(0.5 * rng.normal(size=(n_logits, width)), np.zeros(n_logits), classes)
+random_head = partial(samples.random_head, bias=False)
 
 
 @pytest.mark.filterwarnings("ignore:All selected samples are of class")
@@ -89,8 +79,7 @@ def test_full_batches_are_class_balanced_gradient_steps(n_logits):
     assert clf.n_iter_.tolist() == [15]
 
 
-@pytest.mark.parametrize("n_logits", [1, 3])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("n_logits", "momentum"), [(1, 0.0), (3, 0.9)])
 def test_steps_are_those_of_torch(n_logits, momentum):
     torch = pytest.importorskip("torch")
     X, y = data(n_classes=max(2, n_logits))
@@ -98,7 +87,7 @@ def test_steps_are_those_of_torch(n_logits, momentum):
     clf = SELFClassifier(
         selection="misclassification",
         head=head,
-        n_steps=60,
+        n_steps=20,
         n_selected=90,
         learning_rate=0.05,
         momentum=momentum,
@@ -116,7 +105,7 @@ def test_steps_are_those_of_torch(n_logits, momentum):
         layer.bias.copy_(torch.from_numpy(np.array(start.intercept)))
     sgd = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=momentum, weight_decay=0.02)
     rng = np.random.RandomState(3)
-    for _ in range(60):
+    for _ in range(20):
         batch = rng.choice(len(Z), size=16, p=share)
         sgd.zero_grad()
         logits = layer(torch.from_numpy(Z[batch]))
@@ -174,29 +163,6 @@ def test_weight_zero_is_absence():
     assert np.allclose(clf.coef_, fewer.coef_, atol=1e-4)
 
 
-def test_labels_and_float32():
-    X, y = data(dtype=np.float32)
-    named = SELFClassifier(random_state=0).fit(X, np.array(["no", "yes"])[y])
-    plain = SELFClassifier(random_state=0).fit(X, y)
-    assert named.coef_.dtype == np.float32
-    assert np.array_equal(named.coef_, plain.coef_)
-    assert set(named.predict(X)) == {"no", "yes"}
-
-
-def test_it_helps_where_a_mark_misleads():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 2000)
-    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
-    X = np.column_stack([y + rng.normal(0, 0.3, 2000), 2 * mark + rng.normal(0, 0.1, 2000)])
-    rare = mark != y
-    for selection in ("misclassification", "early_stop_disagreement"):
-        clf = SELFClassifier(
-            selection=selection, learning_rate=0.1, C=0.1, n_selected=200, random_state=0
-        ).fit(X, y)
-        before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
-        assert clf.score(X[rare], y[rare]) > before + 0.1, selection
-
-
 def test_one_class_among_the_selected_is_said():
     X, y = data()
     head = LinearHead(np.zeros((1, 6)), [5.0], [0, 1])  # class 0 has all the loss
@@ -206,13 +172,3 @@ def test_one_class_among_the_selected_is_said():
     head = LinearHead(np.zeros((1, 6)), [5.0], ["no", "yes"])
     with pytest.warns(UserWarning, match="of class 'no'"):
         SELFClassifier(selection="misclassification", n_selected=10, head=head).fit(X, names)
-
-
-def test_bad_input():
-    X, y = data()
-    with pytest.raises(InputError, match="early head reads 3"):
-        SELFClassifier(early_head=random_head(1, width=3)).fit(X, y)
-    with pytest.raises(InputError, match=r"y_val \(1, 2\) has the class 2, which y \(0, 1\) lacks"):
-        SELFClassifier().fit(X, y, X_val=X, y_val=y + 1)
-    with pytest.raises(ValueError, match="selection"):
-        SELFClassifier(selection="random").fit(X, y)

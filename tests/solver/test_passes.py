@@ -43,7 +43,7 @@ def same(found, wanted, rtol=1e-5, atol=1e-6):
         assert_allclose(one, other, rtol=rtol, atol=atol)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     n=st.integers(1, 400),
     n_logits=st.sampled_from([1, 3]),
@@ -117,14 +117,14 @@ def test_torch_computes_the_same(n_logits, dtype, resident, monkeypatch):
             same(torch_passes.loss(W[:, kept], b), numpy_passes.loss(W[:, kept], b))
 
 
-@pytest.mark.parametrize("held", ["array", "mapped", "view of a map"])
+@pytest.mark.parametrize("held", ["array", "view of a map"])
 def test_ray_computes_the_same(held, ray, tmp_path):
     X, y, weight, W, b = problem()
     offset = np.random.default_rng(1).normal(size=(len(X), 3))
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     kept = np.array([1, 4, 6])
-    rows = {"array": X, "mapped": np.asarray(mapped), "view of a map": mapped[:400]}[held]
+    rows = X if held == "array" else mapped[:400]
     n = len(rows)
     on_ray = RayPasses(rows, y[:n], weight[:n], kept, offset[:n])
     here = NumpyPasses(X[:n], y[:n], weight[:n], kept, offset[:n])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkit.study import LEAST_ERRORS, MOST_WEIGHT, group_balanced, group_numbers, judged_groups
@@ -23,6 +23,7 @@ def arrays(parts):
 
 
 @given(PARTS)
+@settings(max_examples=40)
 def test_classes_count_alike_and_nothing_is_made_up(parts):
     y, sides, weight = arrays(parts)
     balanced = group_balanced(weight, y, sides)
@@ -38,6 +39,7 @@ def test_classes_count_alike_and_nothing_is_made_up(parts):
 
 
 @given(PARTS, st.floats(0.01, 100))
+@settings(max_examples=30)
 def test_scale_order_and_names_of_sides_do_not_matter(parts, scale):
     y, sides, weight = arrays(parts)
     balanced = group_balanced(weight, y, sides)
@@ -73,6 +75,7 @@ def test_what_a_rare_group_may_not_get_goes_to_the_others():
 
 
 @given(PARTS)
+@settings(max_examples=40)
 def test_groups_to_judge_by_are_large_and_every_class_has_one(parts):
     y, sides, weight = arrays(parts)
     numbers, judged = group_numbers(y, sides), judged_groups(weight, y, sides)

@@ -137,6 +137,19 @@ def test_a_tuned_penalty_is_the_best_of_a_plain_cross_validation():
     )
 
 
+def test_of_groups_all_count_and_of_classes_the_worse_half():
+    X, y, mark = biased(seed=8)
+    rows = Rows.of(X, y)
+
+    def alpha(groups, **rule):
+        return tuned(rows, rows.weight, groups, **rule).alpha
+
+    groups = 2 * y + mark
+    assert alpha(groups) == alpha(groups, worse_half=False) != alpha(groups, worse_half=True)
+    assert alpha(None) == alpha(None, worse_half=True) != alpha(None, worse_half=False)
+    assert tuned(rows, rows.weight).strongest(within=1).alpha == 1.0  # never a stronger one
+
+
 def test_further_rows_are_judged_by_the_head_of_all_rows():
     X, y, _ = biased()
     rows, also = Rows.of(X[:100], y[:100]), Rows.of(X[100:], y[100:])

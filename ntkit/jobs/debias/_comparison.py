@@ -418,13 +418,14 @@ class Comparison:
 
 def _moments(X: Array) -> tuple[Array, Array]:
     """Mean and deviation of each neuron; 1 for a constant one."""
-    mean, squares = X.mean(axis=0, dtype=np.float64), 0.0
+    mean, squares, varies = X.mean(axis=0, dtype=np.float64), 0.0, False
     step = max(1, rows_per_chunk(X, 0) // 8)  # each block is in float64
     for start in range(0, len(X), step):
-        squares += ((X[start : start + step] - mean) ** 2).sum(axis=0)
+        block = X[start : start + step]
+        squares += ((block - mean) ** 2).sum(axis=0)
+        varies |= (block != X[0]).any(axis=0)
     std = np.sqrt(squares / len(X))
     # The computed deviation of a constant neuron may be a rounding error above 0.
-    varies = X.max(axis=0) > X.min(axis=0)
     return mean, np.where(varies & (std > 0), std, 1.0)
 
 

@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from ntkit._types import Array
@@ -31,6 +30,7 @@ from ntkit.jobs.debias._named_attributes import (
     varying,
 )
 from ntkit.jobs.debias._order import Order
+from ntkit.study import stratified_folds
 
 _FOLDS = 5
 
@@ -209,8 +209,7 @@ def donor_folds(y: Array, seed: int, n_splits: int = _FOLDS) -> Array:
     _, counts = np.unique(y, return_counts=True)
     n_splits = min(n_splits, int(counts.min()))
     if n_splits > 1:
-        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-        for number, (_, rows) in enumerate(splitter.split(folds, y)):
+        for number, (_, rows) in enumerate(stratified_folds(y, n_splits, seed)):
             folds[rows] = number
     return folds
 

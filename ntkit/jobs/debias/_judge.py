@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import cross_val_predict
 
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
 from ntkit.jobs.debias._invariance import CopiesOf
+from ntkit.study import stratified_folds
 
 ENOUGH = 30
 """Real validation samples with which a group is judged without copies."""
@@ -211,7 +212,7 @@ def _auc(real: Array, copies: Array, seed: int) -> float:
     """Cross-validated AUC of a linear classifier between real samples and copies."""
     which = np.repeat([0, 1], [len(real), len(copies)])
     classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+    folds = stratified_folds(which, _FOLDS, seed)
     X = np.concatenate([real, copies])
     scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
     return float(roc_auc_score(which, scores))

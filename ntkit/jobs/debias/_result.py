@@ -35,6 +35,11 @@ _SCORE_IN_WORDS = {
     )
 }
 _CONTROLS = ("class-balanced", "random mask")
+_RECORDED = (
+    *("candidates", "helped", "written", "state", "change", "answers", "balanced_over"),
+    *("by_change", "max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
+    *("evaluated_on", "verification", "notes"),
+)
 
 
 @documented
@@ -434,36 +439,21 @@ class DebiasResult:
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values: the content of ``result.json``; accuracies in [0, 1]."""
         has_model = self.verification is not None or self.kept_original
-        everything = {
-            "candidates": self.candidates,
+        everything = {name: getattr(self, name) for name in _RECORDED} | {
             "chosen": self.chosen.name,
-            "helped": self.helped,
-            "written": self.written,
             "headline": self.headline(),
-            "state": self.state,
-            "change": self.change,
             "lost_groups": self.check.lost,
             "doubtful_groups": self.check.doubtful,
             "unchecked_groups": self.check.unchecked,
-            "answers": self.answers,
-            "balanced_over": self.balanced_over,
-            "by_change": self.by_change,
             "named_outcome": self.named_outcome() or None,
-            "max_cost": self.max_cost,
-            "accuracy_cost": self.accuracy_cost,
-            "accuracy_costs": self.accuracy_costs,
             "parameters": {
                 k: v
                 for k, v in self.estimator.get_params().items()
                 if v is None or isinstance(v, bool | int | float | str)
             },
             "suppressed_neurons": self.suppressed,
-            "n_non_constant": self.n_non_constant,
             "classes": (self.model.head or self.head).classes,
-            "evaluated_on": self.evaluated_on,
             "verdict": self.verdict() or None,
-            "verification": self.verification,
-            "notes": self.notes,
             "model": str(self.path / MODEL_FILE) if self.path is not None and has_model else None,
             "version": __version__,
         }

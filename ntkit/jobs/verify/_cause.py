@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
-
-BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,12 @@ class Settings:
 
     steps: Any = None
     after: tuple[Callable[[Any], Any], ...] = ()
-    batch_size: int = BATCH_SIZE
+    batch_size: int = 8
+
+
+def done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
+    """Result of all steps, one after the other."""
+    return reduce(lambda before, step: step(before), steps, value)
 
 
 def changed(settings: Settings, changes: Sequence[Cause]) -> Settings:

@@ -232,23 +232,21 @@ def _compared(
     most: int | None,
 ) -> Parity:
     rows = _spread(np.arange(len(recorded)), len(recorded) if most is None else most)
-    run = Logits(model, subject, rows, device)
-    parts = list[Array]()
-    for begin in range(0, len(rows), _SEARCHED):  # all inputs may not fit into memory
-        part = np.arange(begin, min(begin + _SEARCHED, len(rows)))
-        values = run(subject.settings, part, strict=True)
-        if values is None:
-            raise InputError("ntkit cannot make inputs of the model from these samples.")
-        parts.append(values)
+    run = Logits(model, subject, device)
+    parts = [  # all inputs may not fit into memory
+        run(subject.settings, rows[begin : begin + _SEARCHED], strict=True)
+        for begin in range(0, len(rows), _SEARCHED)
+    ]
     logits = np.concatenate(parts)
     dtype = recorded.outputs.dtype.name
     within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))
     outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
     base = Trial((), outputs.differences(logits, outputs.declared))
+    differ = base.differences > within
     result = Parity(
-        matched=base.agrees(within),
+        matched=not differ.any(),
         n_samples=len(rows),
-        n_agreeing=int((base.differences <= within).sum()),
+        n_agreeing=int((~differ).sum()),
         difference=float(base.differences.max()),
         tolerance=within,
         kind=recorded.kind,
@@ -258,15 +256,14 @@ def _compared(
     if result.matched:
         return result
     if len(rows) > _SEARCHED:
-        differ = base.differences > within
         wrong = _spread(np.flatnonzero(differ), max(_SEARCHED // 2, _SEARCHED - (~differ).sum()))
         right = _spread(np.flatnonzero(~differ), _SEARCHED - len(wrong))
         chosen = np.sort(np.concatenate([wrong, right]))
         rows, logits = rows[chosen], logits[chosen]
-        run = Logits(model, subject, rows, device)
         outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
         base = Trial((), outputs.differences(logits, outputs.declared))
-    whole, partly = Search(subject, outputs, run, logits).causes()
+    search = Search(subject, outputs, lambda settings, some: run(settings, rows[some]), logits)
+    whole, partly = search.causes()
     return _with_cause(result, whole, partly, base)
 
 
@@ -279,19 +276,10 @@ def _spread(rows: Array, most: int) -> Array:
 
 def _with_cause(result: Parity, whole: list[Trial], partly: list[Trial], base: Trial) -> Parity:
     """The result with a cause that explains all samples, or that comes far closer than others."""
-    if whole:
-        best, alike = whole[0], _rivals(whole)
-        if len(alike) > _MOST_OTHERS:
-            return replace(result, others=tuple(map(_in_words, whole[:4])), same_embeddings=False)
-        return _named(result, best, alike)
-    near = [tried for tried in partly if tried.distance <= 1.1 * partly[0].distance]
-    simplest = min(near, key=lambda tried: len(tried.changes), default=None)
-    if simplest is not None and is_far_better(simplest, partly, base.distance):
-        return _named(result, simplest, [])
-    return replace(result, same_embeddings=False)
-
-
-def _named(result: Parity, best: Trial, alike: list[Trial]) -> Parity:
+    alike = _rivals(whole)
+    best = whole[0] if whole else _nearest(partly, base.distance)
+    if best is None or len(alike) > _MOST_OTHERS:
+        return replace(result, others=tuple(map(_in_words, whole[:4])), same_embeddings=False)
     return replace(
         result,
         cause=tuple(change.what for change in best.changes),
@@ -304,15 +292,25 @@ def _named(result: Parity, best: Trial, alike: list[Trial]) -> Parity:
 
 
 def _rivals(whole: list[Trial]) -> list[Trial]:
-    """Other trials that explain all samples about equally well."""
-    best = whole[0]
-    near = max(3 * best.distance, 1e-5)
-    rivals, seen = list[Trial](), {best.whats}
-    for tried in whole[1:]:
-        if tried.distance <= near and tried.whats not in seen:
-            seen.add(tried.whats)
-            rivals.append(tried)
-    return rivals
+    """Other trials that explain all samples about as well as the first, one of each kind."""
+    kinds = dict[frozenset[str], Trial]()
+    for tried in whole:
+        if tried.distance <= max(3 * whole[0].distance, 1e-5):
+            kinds.setdefault(tried.whats, tried)
+    return [*kinds.values()][1:]
+
+
+def _nearest(partly: list[Trial], before: float) -> Trial | None:
+    """The simplest trial that explains a part, if it is far better than any other."""
+    # A superset of the cause's changes is not a rival. `before` is the distance without a change.
+    near = [tried for tried in partly if tried.distance <= 1.1 * partly[0].distance]
+    best = min(near, key=lambda tried: len(tried.changes), default=None)
+    if best is None or len(best.changes) > _MOST_UNCERTAIN:
+        return None
+    rivals = [tried.distance for tried in partly if not tried.whats >= best.whats]
+    next_best = min(rivals, default=before)
+    limit = min(_MOST_SHARE_LEFT * before, _MOST_SHARE_OF_NEXT * next_best)
+    return best if best.distance <= limit else None
 
 
 def _in_words(tried: Trial) -> str:
@@ -350,16 +348,6 @@ class Trial:
     def agrees(self, tolerance: float) -> bool:
         """Whether every sample is within a tolerance."""
         return bool((self.differences <= tolerance).all())
-
-
-def is_far_better(best: Trial, others: Iterable[Trial], before: float) -> bool:
-    """Whether a cause that explains only a part is still far better than any other."""
-    # A superset of the cause's changes is not a rival. `before` is the distance without a change.
-    rivals = [tried.distance for tried in others if not tried.whats >= best.whats]
-    next_best = min(rivals, default=before)
-    if len(best.changes) > _MOST_UNCERTAIN:
-        return False
-    return best.distance <= min(_MOST_SHARE_LEFT * before, _MOST_SHARE_OF_NEXT * next_best)
 
 
 def _best_first(found: list[Trial]) -> list[Trial]:

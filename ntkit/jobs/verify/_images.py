@@ -20,51 +20,41 @@ from ntkit.inputs import (
     decode,
     eight_bits,
     in_colours,
-    orientation_of,
-    resized,
     upright,
 )
-from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject
-
-Weights = Callable[[Array], Array]
+from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject, done
 
 
 def picked(pixels: Array, size: tuple[int, int], how: str) -> Array:
-    """Resize without antialiasing."""
+    """Resize without antialiasing, with the edge pixels repeated."""
     # Pillow widens its filters by the factor by which an image shrinks. These filters always read
     # as many neighbours as for enlarging.
-    if how == "nearest corner":
-        for axis, n_new in enumerate(size):
-            n_old = pixels.shape[axis]
-            at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
-            pixels = np.take(pixels, np.minimum(at, n_old - 1), axis)
-        return pixels
-    reach, weights = PICKING[how]
     result = pixels.astype(np.float64)
-    for axis in (0, 1):
-        result = _along(result, axis, size[axis], reach, weights)
+    for axis, n_new in enumerate(size):
+        n_old = result.shape[axis]
+        if how == "nearest corner":
+            at = np.floor(np.arange(n_new) * (n_old / n_new)).astype(np.intp)
+            result = np.take(result, np.minimum(at, n_old - 1), axis)
+            continue
+        reach, weights = PICKING[how]
+        centres = (np.arange(n_new) + 0.5) * (n_old / n_new) - 0.5
+        first = np.floor(centres).astype(np.intp) - reach + 1
+        shape = [-1 if i == axis else 1 for i in range(result.ndim)]
+        parts = [
+            weights(np.abs(centres - at)).reshape(shape)
+            * np.take(result, np.clip(at, 0, n_old - 1), axis)
+            for at in (first + k for k in range(2 * reach))
+        ]
+        result = np.sum(parts, axis=0)
     return np.asarray(result, np.float32)
 
 
-def averaged(pixels: Array, size: tuple[int, int], resample: int) -> Array:
-    """Resize with a filter of Pillow, without rounding."""
-    planes = np.atleast_3d(pixels).transpose(2, 0, 1)
+def averaged(pixels: Array, size: tuple[int, int], resample: int, *, rounded: bool) -> Array:
+    """Resize with a filter of Pillow, which rounds 8-bit images."""
+    planes = np.atleast_3d(pixels.astype(np.uint8 if rounded else np.float32)).transpose(2, 0, 1)
     how = Image.Resampling(resample)
     made = [np.asarray(Image.fromarray(plane).resize(size[::-1], how)) for plane in planes]
-    return np.asarray(np.stack(made, axis=-1).reshape(*size, *pixels.shape[2:]))
-
-
-def _along(pixels: Array, axis: int, n_new: int, reach: int, weights: Weights) -> Array:
-    """Interpolate along one axis, with the edge pixels repeated."""
-    n_old = pixels.shape[axis]
-    at = (np.arange(n_new) + 0.5) * (n_old / n_new) - 0.5
-    first = np.floor(at).astype(np.intp) - reach + 1
-    moved = np.moveaxis(pixels, axis, 0)
-    result = np.zeros((n_new, *moved.shape[1:]))
-    for k in range(2 * reach):
-        shares = weights(np.abs(at - (first + k))).reshape(-1, *[1] * (moved.ndim - 1))
-        result += shares * moved[np.clip(first + k, 0, n_old - 1)]
-    return np.asarray(np.moveaxis(result, 0, axis))
+    return np.stack(made, axis=-1).reshape(*size, *pixels.shape[2:]).astype(np.float32)
 
 
 def _cubic(distance: Array, a: float = -0.75) -> Array:
@@ -74,11 +64,11 @@ def _cubic(distance: Array, a: float = -0.75) -> Array:
     return np.asarray(np.where(distance <= 1, near, np.where(distance < 2, far, 0)))
 
 
-PICKING: dict[str, tuple[int, Weights]] = {
+# Neighbours on each side, and their weights by distance.
+PICKING: dict[str, tuple[int, Callable[[Array], Array]]] = {
     "bilinear": (1, lambda distance: np.maximum(1 - distance, 0)),
     "bicubic": (2, _cubic),
 }
-"""Neighbours on each side, and their weights by distance."""
 
 
 Numbers = tuple[float, ...]
@@ -100,12 +90,11 @@ def image_changes(steps: ImagePreprocessing, size: Size) -> list[Cause]:
     # `size` is the size of the model's input, if it is fixed or the steps end in it.
     return [
         *_resamplings(steps),
-        *_channel_orders(steps),
+        *_axes(steps),
         *_geometries(steps, size),
         *_values(steps),
         Cause("EXIF rotation", "does not rotate images by their EXIF orientation",
               {"upright": False}),
-        *_layouts(steps),
         Cause("transparency", "puts transparent images on white", {"background": 255}),
         Cause("transparency", "puts transparent images on black", {"background": 0}),
     ]  # fmt: skip
@@ -126,26 +115,20 @@ def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Cause, 
         parts = tuple(_existing((side_change, filtering, value)))
         if len(parts) > 1 and parts not in together:
             together.append(parts)
-    orders = [change for change in _channel_orders(steps) if change.what == "channel order"]
+    orders = [change for change in _axes(steps) if change.what == "channel order"]
     return [*together, *product(_values(steps), orders)]
 
 
 def array_changes(axis: int) -> list[Cause]:
     """Differences of a service for arrays of images with the channels on this axis."""
-    heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
-
-    def refolded(X: Array) -> Array:
-        return np.ascontiguousarray(X.transpose(other)).reshape(X.shape)
-
+    flipped, refolded, turned = _rearrangements(axis)
     table: list[tuple[str, str, Any]] = [
-        ("channel order", "the channels of these arrays in the other order",
-         lambda X: np.flip(X, axis)),
+        ("channel order", "the channels of these arrays in the other order", flipped),
         ("layout", "these arrays with the axes renamed instead of moved", refolded),
-        ("layout", "these arrays with height and width exchanged",
-         lambda X: X.swapaxes(*heights)),
+        ("layout", "these arrays with height and width exchanged", turned),
         ("scale", "these arrays multiplied by 255", _normalised((0.0,), (1 / 255,), axis)),
         ("scale", "these arrays divided by 255", _normalised((0.0,), (255.0,), axis)),
-    ]  # fmt: skip
+    ]
     for what, words, (mean, std) in (
         ("scale", "brought from 0 … 1 to -1 … 1", HALF),
         ("mean and std", "normalised with ImageNet's mean and std", IMAGENET),
@@ -157,6 +140,16 @@ def array_changes(axis: int) -> list[Cause]:
             (what, f"these arrays before they were {words}", _normalised(*back, axis)),
         ]
     return [Cause(what, f"feeds {words}", {"after": step}) for what, words, step in table]
+
+
+def _rearrangements(axis: int) -> tuple[Any, Any, Any]:
+    """Functions of a batch: channels reversed; axes renamed, not moved; rows as columns."""
+    heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
+    return (
+        lambda X: np.flip(X, axis),
+        lambda X: np.ascontiguousarray(X.transpose(other)).reshape(X.shape),
+        lambda X: X.swapaxes(*heights),
+    )
 
 
 def _normalised(mean: Numbers, std: Numbers, axis: int) -> Any:
@@ -228,10 +221,10 @@ def _geometries(steps: ImagePreprocessing, size: Size) -> list[Cause]:
         changes += [_geometry(steps, resize, (height, width)) for resize in (*resizes, None)]
         if height == width:
             words = "crops the largest central square and resizes it"
-            changes.append(Cause("crop", words, {**whole, "frame": "square"}, "", 2, "geometry"))
+            changes.append(Cause("crop", words, {**whole, "squared": True}, "", 2, "geometry"))
         for name, value in (("black", 0), ("grey", 114), ("white", 255)):
             words = f"resizes the whole image to fit and pads with {name} margins"
-            values = {**whole, "frame": "padded", "margin": value}
+            values = {**whole, "margin": value}
             changes.append(Cause("resize", words, values, "", 2, "geometry"))
     if steps.crop is not None:
         other = "even" if steps.crop_rounding == "down" else "down"
@@ -285,19 +278,27 @@ def _option(sides: Any) -> str:
 # -- channels and values ------------------------------------------------------------------------
 
 
-def _channel_orders(steps: ImagePreprocessing) -> list[Cause]:
+def _axes(steps: ImagePreprocessing) -> list[Cause]:
+    """Other orders of channels and axes."""
+    flipped, refolded, turned = _rearrangements(1 if steps.layout == "NCHW" else 3)
+    exchanged = Cause("layout", "swaps height and width", {"after": turned})
     if steps.channels == 1:
+        bgr, mean = "channels in the order BGR", "the mean of the channels"
         return [
-            Cause("channel order", "computes grey from channels in the order BGR",
-                  {"grey": "luma of BGR"}),
-            Cause("grey", "computes grey as the mean of the channels", {"grey": "mean"}, usual=1),
-        ]  # fmt: skip
+            Cause("channel order", f"computes grey from {bgr}", {"grey": "luma of BGR"}),
+            Cause("grey", f"computes grey as {mean}", {"grey": "mean"}, usual=1),
+            exchanged,
+        ]
     other = "BGR" if steps.channel_order == "RGB" else "RGB"
     words = f"feeds channels in the order {other}, not {steps.channel_order}"
     late = f"{words}, swapped after mean and std"
+    layout = "NHWC" if steps.layout == "NCHW" else "NCHW"
+    renamed = f"feeds pixels in the order {layout} under the shape of {steps.layout}"
     return [
         Cause("channel order", words, {"channel_order": other}),
-        Cause("channel order", late, {"reversed_last": True}, usual=1),
+        Cause("channel order", late, {"after": flipped}, usual=1),
+        Cause("layout", renamed, {"after": refolded}),
+        exchanged,
     ]
 
 
@@ -369,18 +370,6 @@ def _few(values: Numbers) -> str:
     return texts[0] if len(set(texts)) == 1 else f"({', '.join(texts)})"
 
 
-# -- axes ---------------------------------------------------------------------------------------
-
-
-def _layouts(steps: ImagePreprocessing) -> list[Cause]:
-    turned = Cause("layout", "swaps height and width", {"turned": True})
-    if steps.channels != 3:
-        return [turned]
-    other = "NHWC" if steps.layout == "NCHW" else "NCHW"
-    words = f"feeds pixels in the order {other} under the shape of {steps.layout}"
-    return [Cause("layout", words, {"refolded": True}), turned]
-
-
 _KEPT = 64  # decoded images
 
 
@@ -396,11 +385,11 @@ def image_subject(images: Sequence[Any], steps: ImagePreprocessing, size: Any) -
         return decode(source) if isinstance(source, Path) else Image.fromarray(np.asarray(source))
 
     def inputs(settings: ImageSettings, rows: Sequence[int]) -> Any:
-        def batch(index: slice) -> Array:
+        def batch(index: slice) -> Any:
             pixels = [settings(image(row)) for row in rows[index]]
             if len({one.shape for one in pixels}) > 1:
                 raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
-            return np.stack(pixels)
+            return done(settings.after, np.stack(pixels))
 
         return LazyBatches(len(rows), batch)
 
@@ -422,56 +411,45 @@ class ImageSettings(Settings):
     grey: Literal["luma", "luma of BGR", "mean"] = "luma"
     picking: str | None = None  # filter for resizing without antialiasing
     rounded: bool = True  # resized pixels are whole numbers
-    frame: Literal["whole", "square", "padded"] = "whole"  # "square": the largest central square
-    margin: int = 0  # grey value of the padding
+    squared: bool = False  # the largest central square is resized
+    margin: int | None = None  # grey value of margins around the whole image
     corner: bool = False  # crop at the upper left
-    reversed_last: bool = False  # channels reversed after mean and std
-    refolded: bool = False  # axes renamed instead of moved
-    turned: bool = False  # rows and columns swapped
 
     def __call__(self, image: Image.Image) -> Array:
         """Turn an image into an input, without the batch axis."""
         if self == ImageSettings(self.steps):
             return np.asarray(self.steps(image))
         steps = self.steps
-        pixels = self._framed(np.asarray(self._in_colours(image), np.float32))
-        if steps.resize is not None and self.frame != "padded":
+        pixels = np.asarray(self._in_colours(image), np.float32)
+        height, width = pixels.shape[:2]
+        if self.squared:
+            pixels = _middle(pixels, (min(height, width),) * 2)
+        if self.margin is not None:
+            factor = min(steps.resize[0] / height, steps.resize[1] / width)
+            inner = max(1, round(factor * height)), max(1, round(factor * width))
+            whole = np.full((*steps.resize, *pixels.shape[2:]), self.margin, np.float32)
+            _middle(whole, inner)[:] = self._resized(pixels, inner)
+            pixels = whole
+        elif steps.resize is not None:
             pixels = self._resized(pixels, steps.resize)
         if self.corner and steps.crop is not None:
             pixels = pixels[: steps.crop[0], : steps.crop[1]]
-        return self._rearranged(steps.after_resizing(pixels))
+        return np.asarray(steps.finished(steps.cropped(pixels)))
 
     def _in_colours(self, image: Image.Image) -> Image.Image:
-        """Eight-bit grey or RGB, without notes."""
-        orientation, image = orientation_of(image), eight_bits(image)
+        """Eight-bit grey or RGB."""
+        image = upright(image) if self.upright else eight_bits(image)
         if self.background is not None and image.has_transparency_data:
             ground = Image.new("RGBA", image.size, (*[self.background] * 3, 255))
             image = Image.alpha_composite(ground, image.convert("RGBA"))
-        if self.steps.channels == 1 and self.grey == "luma":
-            image = in_colours(image, "L")
-        else:
-            image = in_colours(image, "RGB")
-        if self.steps.channels == 1 and self.grey == "mean":
-            image = Image.fromarray(np.asarray(image).mean(axis=2).astype(np.uint8))
-        elif self.steps.channels == 1 and self.grey == "luma of BGR":
-            image = Image.merge("RGB", image.split()[::-1]).convert("L")
-        return upright(image, orientation) if self.upright else image
-
-    def _framed(self, pixels: Array) -> Array:
-        height, width = pixels.shape[:2]
-        if self.frame == "square":
-            side = min(width, height)
-            top, left = (height - side) // 2, (width - side) // 2
-            return pixels[top : top + side, left : left + side]
-        target = self.steps.resize
-        if self.frame != "padded" or not isinstance(target, tuple):
-            return pixels
-        factor = min(target[0] / height, target[1] / width)
-        inner = max(1, round(factor * height)), max(1, round(factor * width))
-        framed = np.full((*target, *pixels.shape[2:]), self.margin, np.float32)
-        top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
-        framed[top : top + inner[0], left : left + inner[1]] = self._resized(pixels, inner)
-        return framed
+        if self.steps.channels != 1:
+            return in_colours(image, "RGB")
+        if self.grey == "luma":
+            return in_colours(image, "L")
+        image = in_colours(image, "RGB")
+        if self.grey == "mean":
+            return Image.fromarray(np.asarray(image).mean(axis=2).astype(np.uint8))
+        return Image.merge("RGB", image.split()[::-1]).convert("L")
 
     def _resized(self, pixels: Array, to: int | tuple[int, int]) -> Array:
         if isinstance(to, int):  # rounded down, as torchvision and Hugging Face do
@@ -479,20 +457,11 @@ class ImageSettings(Settings):
             to = height, width
         if self.picking is not None:
             values = picked(pixels, to, self.picking)
-        elif self.rounded:  # Pillow rounds eight-bit images
-            image = Image.fromarray(pixels.astype(np.uint8))
-            return np.asarray(resized(image, to, int(self.steps.resample)), np.float32)
         else:
-            values = averaged(pixels, to, int(self.steps.resample))
+            values = averaged(pixels, to, self.steps.resample, rounded=self.rounded)
         return np.clip(np.rint(values), 0, 255) if self.rounded else values
 
-    def _rearranged(self, values: Array) -> Array:
-        nchw = self.steps.layout == "NCHW"
-        if self.reversed_last:
-            values = values[::-1] if nchw else values[:, :, ::-1]
-        if self.turned:
-            values = values.swapaxes(1, 2) if nchw else values.swapaxes(0, 1)
-        if self.refolded:
-            other = values.transpose(1, 2, 0) if nchw else values.transpose(2, 0, 1)
-            values = np.ascontiguousarray(other).reshape(values.shape)
-        return values
+
+def _middle(pixels: Array, size: tuple[int, int]) -> Array:
+    top, left = ((whole - part) // 2 for whole, part in zip(pixels.shape, size, strict=False))
+    return pixels[top : top + size[0], left : left + size[1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -24,18 +25,19 @@ _MANY = 64  # with more classes, the search for the best order runs only once
 # Labels needed to report another order: of at least two moved classes, and of all moved classes.
 _LABELS_OF_A_CLASS = 3
 _LABELS_OF_MOVED_CLASSES = 10
-_ACTIVATIONS: dict[str, Callable[[Array], Any]] = {
-    "softmax": lambda scores: softmax(scores, axis=1),
-    "softmax twice": lambda scores: softmax(softmax(scores, axis=1), axis=1),
-    "sigmoid": expit,
-    "log_softmax": lambda scores: log_softmax(scores, axis=1),
-}
-_WORDS = {
-    "logits": "returns logits",
-    "softmax": "returns probabilities by softmax",
-    "sigmoid": "returns the sigmoid of each logit",
-    "log_softmax": "returns the logarithm of the softmax",
-    "softmax twice": "returns the softmax of the softmax",
+# What a service does, and the function of its logits.
+_ACTIVATIONS: dict[str, tuple[str, Callable[[Array], Any]]] = {
+    "logits": ("returns logits", np.asarray),
+    "softmax": ("returns probabilities by softmax", lambda scores: softmax(scores, axis=1)),
+    "sigmoid": ("returns the sigmoid of each logit", expit),
+    "log_softmax": (
+        "returns the logarithm of the softmax",
+        lambda scores: log_softmax(scores, axis=1),
+    ),
+    "softmax twice": (
+        "returns the softmax of the softmax",
+        lambda scores: softmax(softmax(scores, axis=1), axis=1),
+    ),
 }
 
 
@@ -49,7 +51,9 @@ class Reading:
 
     def __call__(self, logits: Array) -> Array:
         """Outputs of shape (N, K); labels as positions, (N,)."""
-        scores = _ACTIVATIONS.get(self.activation, np.asarray)(logits / self.temperature)
+        scores = logits / self.temperature
+        if self.activation != "labels":
+            scores = _ACTIVATIONS[self.activation][1](scores)
         if self.order is not None:
             scores = scores[:, list(self.order)]
         return np.asarray(scores.argmax(axis=1) if self.activation == "labels" else scores)
@@ -97,7 +101,7 @@ class Outputs:
             if order is not None:
                 yield replace(self.declared, order=order)
             return
-        activations = [name for name in _WORDS if logits.shape[1] > 1 or "max" not in name]
+        activations = [name for name in _ACTIVATIONS if logits.shape[1] > 1 or "max" not in name]
         for name, hot, other in product(activations, (False, True), orders):
             if many and other and (hot or name != self.declared.activation):
                 continue
@@ -119,10 +123,9 @@ class Outputs:
             words = f"has another order of classes than the model: {listed(moved, 6)}"
             changes.append(Cause("class order", words))
         if reading.activation != self.declared.activation:
-            instead = "" if self.declared.activation == "labels" else (
-                f", not {_WORDS[self.declared.activation].removeprefix('returns ')}"
-            )  # fmt: skip
-            changes.append(Cause("softmax", f"{_WORDS[reading.activation]}{instead}"))
+            does, declared = (_ACTIVATIONS[each.activation][0] for each in (reading, self.declared))
+            words = f"{does}, not {declared.removeprefix('returns ')}"
+            changes.append(Cause("softmax", words))
         if reading.temperature != 1:
             words = f"divides the logits by a temperature of {reading.temperature:.4g}"
             changes.append(Cause("temperature", words))
@@ -193,49 +196,46 @@ def _order_of_labels(predicted: Array, recorded: Array, n_classes: int) -> tuple
 
 
 class Logits:
-    """Computes logits of the compared rows with some settings."""
+    """Computes logits of recorded samples with some settings."""
 
-    def __init__(self, model: FrozenModel, subject: Subject, rows: Array, device: Any) -> None:
-        self._subject, self._rows, self._scale = subject, rows, 1.0
-        self._head = model.head if subject.embedded else None
+    def __init__(self, model: FrozenModel, subject: Subject, device: Any) -> None:
+        self._subject, self._model = subject, model
         if subject.embedded and model.head is None:
             raise InputError("The data are embeddings, but the model has no head. Pass samples.")
+        proto, self._at, self._scale = model.to_proto, 0, 1.0
         if model.head is not None:
-            body = model.body(logits=True).SerializeToString()
-            self._session, self._at = make_session(body, device=device, folder=model.folder), 1
-            self._scale = model.logit_scale
-        else:
-            proto = model.to_proto().SerializeToString()
-            self._session, self._at = make_session(proto, device=device, folder=model.folder), 0
+            proto, self._at, self._scale = partial(model.body, logits=True), 1, model.logit_scale
+        content = proto().SerializeToString()
+        self._session = make_session(content, device=device, folder=model.folder)
 
-    def __call__(self, settings: Any, rows: Array, *, strict: bool = False) -> Array | None:
+    def __call__(self, settings: Any, rows: Array, *, strict: bool = False) -> Any:
         """Logits of shape (n, K), with two columns for a single logit; None without inputs."""
         # Some trials do not fit the model. They are errors only if `strict`.
         try:
-            X = self._subject.inputs(settings, self._rows[rows].tolist())
+            X = self._subject.inputs(settings, rows.tolist())
             if X is None:
                 return None
-            if self._head is not None:
-                n_neurons = self._head.n_neurons
-                if X.ndim != 2 or X.shape[1] != n_neurons:
-                    raise InputError(
-                        f"The embeddings have the shape {X.shape}, but the head reads {n_neurons} "
-                        "neurons."
-                    )
-                logits = self._head.logits(X.astype(np.float64))
-                return two_columns(np.asarray(logits.reshape(len(X), -1)))
+            if self._subject.embedded:
+                return self._by_head(X)
             session = self._session if strict else _Quiet(self._session)
             runs = run_batches(session, X, batch_size=settings.batch_size)
-            parts = [out[self._at] for out in runs]
+            outputs = np.concatenate([out[self._at] for out in runs])
         except NtkitError:
             if strict:
                 raise
             return None
-        outputs = np.concatenate(parts)
         logits = outputs.reshape(len(outputs), -1).astype(np.float64) * self._scale
-        if not np.isfinite(logits).all() and not strict:
-            return None
-        return two_columns(logits)
+        return two_columns(logits) if strict or np.isfinite(logits).all() else None
+
+    def _by_head(self, Z: Array) -> Array:
+        head = self._model.head
+        assert head is not None
+        if Z.ndim != 2 or Z.shape[1] != head.n_neurons:
+            raise InputError(
+                f"The embeddings have the shape {Z.shape}, but the head reads {head.n_neurons} "
+                "neurons."
+            )
+        return head.logits(Z.astype(np.float64))
 
 
 class _Quiet:

@@ -16,11 +16,11 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.verify._cause import Settings, Subject
+from ntkit.jobs.verify._cause import Settings, Subject, done
 from ntkit.jobs.verify._images import array_changes, image_subject
 from ntkit.jobs.verify._texts import text_subject
 from ntkit.model import FrozenModel
-from ntkit.samples import rows_of
+from ntkit.samples import by_input, rows_of
 
 OUTPUTS = ("logits", "probabilities", "labels")
 _FILES = ("files", "file_name", "ids")
@@ -57,14 +57,14 @@ def read_recorded(
     else:
         source = str(recorded)
         arrays = _arrays_of(Path(recorded))
-    kinds = [name for name in OUTPUTS if name in arrays]
-    if not kinds:
+    kind = next((name for name in OUTPUTS if name in arrays), None)
+    if kind is None:
         raise InputError(
             f"{source} holds {sorted(arrays)} but no outputs. Save them as logits, probabilities "
             "or labels: np.savez(path, logits=..., files=...)"
         )
-    outputs = arrays.pop(kinds[0])  # logits carry most information, labels least
-    _check_outputs(source, kinds[0], outputs)
+    outputs = arrays.pop(kind)  # logits carry most information, labels least
+    _check_outputs(source, kind, outputs)
     known = {name: values for name, values in arrays.items() if name in (*INPUTS, *inputs)}
     _check_inputs(source, known, inputs, len(outputs))
     labels = arrays.get("labels")
@@ -72,11 +72,11 @@ def read_recorded(
         _check_outputs(source, "labels", labels)
         if len(labels) != len(outputs):
             raise InputError(
-                f"{source} holds {len(outputs)} {kinds[0]}, but {len(labels)} labels. Record one "
-                "per sample."
+                f"{source} holds {len(outputs)} {kind}, but {len(labels)} labels. Record one per "
+                "sample."
             )
         labels = labels.reshape(-1)
-    return Recording(kinds[0], outputs, known, source, labels)
+    return Recording(kind, outputs, known, source, labels)
 
 
 def _arrays_of(path: Path) -> dict[str, Array]:
@@ -108,26 +108,25 @@ def _check_outputs(source: str, kind: str, outputs: Array) -> None:
 def _check_inputs(
     source: str, arrays: Mapping[str, Array], inputs: tuple[str, ...], n_samples: int
 ) -> None:
-    kinds = {name if name in INPUTS else "inputs of the model" for name in arrays}
-    kinds = {"texts" if name == "text_pairs" else name for name in kinds}
+    of_model = "inputs of the model"
+    kinds = {name if name in INPUTS else of_model for name in arrays if name != "text_pairs"}
     if len(kinds) > 1:
         raise InputError(
             f"{source} names its inputs in several ways ({', '.join(sorted(arrays))}). Keep one."
         )
     missing = [name for name in inputs if name not in arrays]
-    if "inputs of the model" in kinds and missing:
+    if of_model in kinds and missing:
         raise InputError(f"{source} lacks the model's input {missing[0]!r}. Record every input.")
     if "text_pairs" in arrays and "texts" not in arrays:
         raise InputError(f"{source} holds text_pairs without texts. Record both.")
     for name, values in arrays.items():
-        if values.ndim == 0 or len(values) != n_samples:
-            n = 0 if values.ndim == 0 else len(values)
+        n = len(values) if values.ndim else 0
+        if n != n_samples:
             raise InputError(f"{source} holds {n_samples} outputs, but {n} {name}.")
-    for name in ("texts", "text_pairs", *_FILES):
-        if name in arrays and arrays[name].dtype.kind != "U":
+        if name in ("texts", "text_pairs", *_FILES) and values.dtype.kind != "U":
             raise InputError(f"{source}: {name} must be texts. Save them with dtype=str.")
-    if "rows" in arrays and (arrays["rows"].dtype.kind not in "iu" or arrays["rows"].ndim != 1):
-        raise InputError(f"{source}: rows must be whole numbers, counted from 0.")
+        if name == "rows" and (values.dtype.kind not in "iu" or values.ndim != 1):
+            raise InputError(f"{source}: rows must be whole numbers, counted from 0.")
 
 
 Preprocessing = ImagePreprocessing | TextPreprocessing | None
@@ -141,7 +140,7 @@ def subject_of(
     folder: Path,
 ) -> Subject:
     """The recorded samples, from the recording or from data, with ntkit's preprocessing."""
-    inputs = recorded.inputs
+    inputs, files = recorded.inputs, recorded.files
     if "texts" in inputs:
         steps = preprocessing
         if not isinstance(steps, TextPreprocessing):
@@ -151,10 +150,8 @@ def subject_of(
                 f"{recorded.source} holds texts, but the model's folder has no tokenizer. Pass one "
                 "with --tokenizer, or record the token ids."
             )
-        pairs = inputs.get("text_pairs")
-        return text_subject(
-            inputs["texts"].tolist(), steps, None if pairs is None else pairs.tolist(), folder
-        )
+        pairs = inputs["text_pairs"].tolist() if "text_pairs" in inputs else None
+        return text_subject(inputs["texts"].tolist(), steps, pairs, folder)
     if "images" in inputs:
         if inputs["images"].dtype != np.uint8 or inputs["images"].ndim not in (3, 4):
             raise InputError(
@@ -162,23 +159,30 @@ def subject_of(
                 "Save inputs of the model as X."
             )
         return _images(model, [*inputs["images"]], preprocessing)
-    arrays = {name: values for name, values in inputs.items() if name != "rows"}
-    plain = TextPreprocessing.for_strings(model.inputs)
-    if plain is not None and not {"X", plain.ids}.isdisjoint(arrays):
-        strings = arrays["X"] if "X" in arrays else arrays[plain.ids]
-        return text_subject(strings.ravel().tolist(), plain, None, folder)
-    if "X" in arrays:
-        return _array_subject(arrays["X"], model)
-    if arrays and recorded.files is None:
-        return _array_subject(arrays if len(arrays) > 1 else next(iter(arrays.values())), model)
+    if inputs and files is None and "rows" not in inputs:
+        plain = TextPreprocessing.for_strings(model.inputs)
+        X: Any = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+        if plain is not None:
+            return text_subject(X.ravel().tolist(), plain, None, folder)
+        return _array_subject(X, model)
     if data is not None:
-        return _among(model, recorded, data, folder)
-    if recorded.files is None:
+        rows = _recorded_rows(recorded, data)
+        if data.embedded:
+            Z = data.X[rows]
+            return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
+        X = rows_of(data.X, rows)
+        if data.kind == "images":
+            return _images(model, X.paths, X.preprocessing)
+        if data.kind == "texts":
+            first, second = zip(*X.texts, strict=True) if X.paired else (X.texts, None)
+            return text_subject(first, X.preprocessing, second, folder)
+        return _array_subject(X if data.kind == "inputs" else np.asarray(X), model)
+    if files is None:
         raise InputError(
             f"{recorded.source} does not hold the inputs. Add X, images, texts or files to it, or "
             "pass the samples in the order of the outputs: --data DATA (data=)"
         )
-    paths = [Path(name) for name in recorded.files.tolist()]
+    paths = [Path(name) for name in files.tolist()]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise InputError(
@@ -198,44 +202,24 @@ def _images(model: FrozenModel, images: Sequence[Any], steps: Preprocessing) -> 
     return image_subject(images, steps, ImagePreprocessing.for_input(tensor.shape).resize)
 
 
-def _among(model: FrozenModel, recorded: Recording, data: Samples, folder: Path) -> Subject:
-    """The recorded samples, from data."""
-    rows = _recorded_rows(recorded, data)
-    if data.embedded:
-        Z = data.X[rows]
-        return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
-    X = rows_of(data.X, rows)
-    if data.kind == "images":
-        return _images(model, X.paths, X.preprocessing)
-    if data.kind == "texts":
-        first, second = zip(*X.texts, strict=True) if X.paired else (X.texts, None)
-        return text_subject(first, X.preprocessing, second, folder)
-    return _array_subject(X if data.kind == "inputs" else np.asarray(X), model)
-
-
 def _array_subject(X: Any, model: FrozenModel) -> Subject:
     """Inputs of the model; for images, with changes to try."""
-
-    def inputs(settings: Settings, rows: Sequence[int]) -> Any:
-        if isinstance(X, Mapping):
-            return {name: np.asarray(part[np.asarray(rows)]) for name, part in X.items()}
-        values = np.asarray(X[np.asarray(rows)])
-        for step in settings.after:
-            values = step(values)
-        return values
-
-    if isinstance(X, Mapping):
-        return Subject(len(next(iter(X.values()))), inputs)
     sides = (model.inputs[0].shape or ()) if len(model.inputs) == 1 else ()
     axis = next((at for at in (1, 3) if len(sides) == 4 and sides[at] == 3), None)
+
+    def inputs(settings: Settings, rows: Sequence[int]) -> Any:
+        some = by_input(X, lambda part: np.asarray(part[np.asarray(rows)]))
+        return done(settings.after, some)
+
+    n_samples = len(next(iter(X.values())) if isinstance(X, Mapping) else X)
     changes = [] if axis is None else array_changes(axis)
-    return Subject(len(X), inputs, changes=lambda: changes)
+    return Subject(n_samples, inputs, changes=lambda: changes)
 
 
 def _recorded_rows(recorded: Recording, data: Samples) -> Array:
     """Rows of the recorded samples in the data."""
     if recorded.files is not None:
-        return _named_rows(recorded, data)
+        return _named_rows(recorded.source, recorded.files.tolist(), data)
     if "rows" in recorded.inputs:
         rows = recorded.inputs["rows"].astype(np.int64)
         if rows.min() < 0 or rows.max() >= len(data):
@@ -252,34 +236,24 @@ def _recorded_rows(recorded: Recording, data: Samples) -> Array:
     return np.arange(len(data))
 
 
-def _named_rows(recorded: Recording, data: Samples) -> Array:
+def _named_rows(source: str, files: Sequence[str], data: Samples) -> Array:
     """Rows by the names of files: paths within the folder, or unique ends of paths."""
     if data.ids is None:
         raise InputError(
-            f"{recorded.source} names files, but the data are not an image folder. Record rows "
-            "instead."
+            f"{source} names files, but the data are not an image folder. Record rows instead."
         )
-    names = [str(name) for name in data.ids]
-    whole = {name: i for i, name in enumerate(names)}
-    last = dict[str, list[int]]()
-    for i, name in enumerate(names):
-        last.setdefault(Path(name).name, []).append(i)
+    known = dict[str, list[tuple[int, str]]]()
+    for i, name in enumerate(map(str, data.ids)):
+        known.setdefault(Path(name).name, []).append((i, name))
     rows = list[int]()
-    for recorded_name in map(str, recorded.files if recorded.files is not None else ()):
-        name = recorded_name.replace("\\", "/")
-        ends = [
-            i
-            for i in last.get(Path(name).name, [])
-            if f"/{name}".endswith(f"/{names[i]}") or f"/{names[i]}".endswith(f"/{name}")
+    for file in files:
+        wanted = "/" + file.replace("\\", "/")
+        alike = [(i, f"/{name}") for i, name in known.get(Path(wanted).name, [])]
+        found = [i for i, name in alike if name == wanted] or [
+            i for i, name in alike if wanted.endswith(name) or name.endswith(wanted)
         ]
-        if name in whole:
-            rows.append(whole[name])
-        elif len(ends) == 1:
-            rows.append(ends[0])
-        else:
-            how = "several files have this name" if ends else "the data have no such file"
-            raise InputError(
-                f"{recorded.source} names {recorded_name!r}, but {how}. Record paths within the "
-                "folder."
-            )
+        if len(found) != 1:
+            how = "several files have this name" if found else "the data have no such file"
+            raise InputError(f"{source} names {file!r}, but {how}. Record paths within the folder.")
+        rows += found
     return np.asarray(rows)

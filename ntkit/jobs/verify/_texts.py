@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.inputs import TextPreprocessing, Texts
-from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject
+from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject, done
 
 Edit = Callable[[Any], Any]
 _AROUND = (("[CLS]", "[SEP]"), ("<s>", "</s>"))
@@ -36,19 +36,20 @@ def text_subject(
     texts: Sequence[str], steps: TextPreprocessing, pairs: Sequence[str] | None, folder: Path
 ) -> Subject:
     """Texts or pairs of texts; changed tokenizers are written to a folder for the trials."""
-    tokenizers = dict[tuple[Edit, ...], Path | None]()
 
+    @cache
     def content() -> dict[str, Any]:
+        if steps.tokenizer is None:
+            return {}
         return json.loads(steps.tokenizer_path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
+    @cache
     def tokenizer(edits: tuple[Edit, ...]) -> Path | None:
-        if edits not in tokenizers:
-            edited = reduce(lambda part, edit: part and edit(part), edits, content())
-            file = folder / f"tokenizer{len(tokenizers)}.json" if edited else None
-            if file is not None:
-                file.write_text(json.dumps(edited), encoding="utf-8")
-            tokenizers[edits] = file
-        return tokenizers[edits]
+        edited = reduce(lambda part, edit: part and edit(part), edits, content())
+        file = folder / f"tokenizer{len([*folder.iterdir()])}.json"
+        if edited:
+            file.write_text(json.dumps(edited), encoding="utf-8")
+        return file if edited else None
 
     def inputs(settings: TextSettings, rows: Sequence[int]) -> Any:
         changed = settings.steps
@@ -60,7 +61,7 @@ def text_subject(
         if settings.filled and changed.fixed_length is None:
             changed = replace(changed, fixed_length=changed.max_length)
         first, second = (
-            None if part is None else [_done(settings.before, part[row]) for row in rows]
+            None if part is None else [done(settings.before, part[row]) for row in rows]
             for part in (texts, pairs)
         )
         if settings.swapped:
@@ -68,64 +69,77 @@ def text_subject(
         samples = Texts(first or [], changed, pairs=second)
         if settings == TextSettings(settings.steps):
             return samples
-        return LazyBatches(len(rows), lambda index: _done(settings.after, samples[index]))
+        return LazyBatches(len(rows), lambda index: done(settings.after, samples[index]))
 
     def changes() -> list[Cause]:
-        if steps.tokenizer is None:
-            return [*_cases({}), *_others(steps, paired=False)]
-        return [
-            *_cases(content()),
-            *_specials(content()),
-            *_paddings(steps),
-            *_lengths(steps),
-            *_others(steps, pairs is not None),
-        ]
+        return _changes(steps, content(), pairs is not None)
 
     def pipelines() -> list[tuple[Cause, ...]]:
-        if steps.tokenizer is None:
-            return []
-        return list(product(_paddings(steps), [*_cases(content()), *_specials(content())]))
+        known = [] if steps.tokenizer is None else changes()
+        paddings = [change for change in known if change.place == "padding"]
+        inner = [each for each in known if each.what in ("lower-casing", "special tokens")]
+        return list(product(paddings, inner))
 
     return Subject(len(texts), inputs, TextSettings(steps), changes, pipelines)
-
-
-def _done(steps: Sequence[Callable[[Any], Any]], value: Any) -> Any:
-    return reduce(lambda done, step: step(done), steps, value)
 
 
 # -- differences of services ----------------------------------------------------------------------
 
 
-def _cases(content: Mapping[str, Any]) -> list[Cause]:
+def _changes(steps: TextPreprocessing, content: Mapping[str, Any], paired: bool) -> list[Cause]:
+    """Single differences of a service from these preprocessing steps."""
     parts = _normalizers(content.get("normalizer"))
+    kept = "keeps upper and lower case; ntkit's tokenizer lower-cases"
+    table: list[tuple[str, str, dict[str, Any], int]] = [
+        ("lower-casing", kept, {"edits": _case_kept}, 0),
+        ("lower-casing", f"{kept}, and keeps accents",
+         {"edits": partial(_case_kept, accents=True)}, 1),
+    ]  # fmt: skip
     if not any(part.get("type") == "Lowercase" or part.get("lowercase") for part in parts):
         words = "lower-cases texts first; ntkit does not"
-        return [Cause("lower-casing", words, {"before": str.lower})]
-    words = "keeps upper and lower case; ntkit's tokenizer lower-cases"
+        table = [("lower-casing", words, {"before": str.lower}, 0)]
+    if steps.tokenizer is not None:
+        table += _of_tokens(steps, content)
+    table += [
+        ("white space", "replaces every run of white space by one space",
+         {"before": lambda text: " ".join(text.split())}, 1),
+        ("white space", "removes white space at both ends", {"before": str.strip}, 1),
+    ]  # fmt: skip
+    if steps.types is not None:
+        zeros = partial(_filled_with, name=steps.types, value=0)
+        table.append(("token types", "sets all token types to zero", {"after": zeros}, 0))
+    if paired:
+        words = "feeds the second text of each pair first"
+        table.append(("order of the pair", words, {"swapped": True}, 0))
+    paddings = ("padding side", "padding", "attention mask")
     return [
-        Cause("lower-casing", words, {"edits": _case_kept}),
-        Cause("lower-casing", f"{words}, and keeps accents",
-              {"edits": partial(_case_kept, accents=True)}, usual=1),
+        Cause(what, words, values,
+              f"--max-length {values['max_length']}" if "max_length" in values else "",
+              usual, "padding" if what in paddings else "")
+        for what, words, values, usual in table
     ]  # fmt: skip
 
 
-def _specials(content: Mapping[str, Any]) -> list[Cause]:
+def _of_tokens(
+    steps: TextPreprocessing, content: Mapping[str, Any]
+) -> list[tuple[str, str, dict[str, Any], int]]:
+    """Differences of special tokens, padding and truncation."""
     words, edit = "adds special tokens; ntkit's tokenizer does not", _wrapped
     if content.get("post_processor") is not None:
         words, edit = "adds no special tokens; ntkit's tokenizer does", _without_special_tokens
-    return [Cause("special tokens", words, {"edits": edit})]
-
-
-def _paddings(steps: TextPreprocessing) -> list[Cause]:
-    other = "left" if steps.padding == "right" else "right"
-    side, batch = "padding side", "but ntkit pads to the longest text of a batch"
+    other, cut = (
+        "left" if side == "right" else "right" for side in (steps.padding, steps.truncation)
+    )
+    pads, batch = f"pads on the {other}", "but ntkit pads to the longest text of a batch"
     fills = "pads every text to the largest length"
     table: list[tuple[str, str, dict[str, Any], int]] = [
-        (side, f"pads on the {other}, not on the {steps.padding}", {"padding": other}, 0)
+        ("special tokens", words, {"edits": edit}, 0),
+        ("padding side", f"{pads}, not on the {steps.padding}", {"padding": other}, 0),
     ]
     if steps.fixed_length is None:
+        both = {"padding": other, "filled": True}
         table += [
-            (side, f"{fills}, on the {other}", {"padding": other, "filled": True}, 1),
+            ("padding side", f"{fills}, on the {other}", both, 1),
             ("padding", f"{fills}, {batch}", {"filled": True}, 1),
             ("padding", f"runs each text by itself, {batch}", {"batch_size": 1}, 1),
         ]
@@ -133,40 +147,19 @@ def _paddings(steps: TextPreprocessing) -> list[Cause]:
         words = "has an attention mask of ones, also for the padding"
         ones = partial(_filled_with, name=steps.mask, value=1)
         table.append(("attention mask", words, {"after": ones}, 1))
-    return [
-        Cause(what, words, values, usual=usual, group="padding")
-        for what, words, values, usual in table
-    ]
-
-
-def _lengths(steps: TextPreprocessing) -> list[Cause]:
     most = steps.fixed_length or max(_LENGTHS)
-    other = "left" if steps.truncation == "right" else "right"
-    words = f"truncates long texts on the {other}, not on the {steps.truncation}"
     return [
+        *table,
         *(
-            Cause("truncation length", f"keeps at most {n} tokens, ntkit {steps.max_length}",
-                  {"max_length": n}, f"--max-length {n}")
+            ("truncation length", f"keeps at most {n} tokens, ntkit {steps.max_length}",
+             {"max_length": n}, 0)
             for n in _LENGTHS
             if n <= most and n != steps.max_length
         ),
-        Cause("truncation side", words, {"truncation": other}),
+        ("truncation side",
+         f"truncates long texts on the {cut}, not on the {steps.truncation}",
+         {"truncation": cut}, 0),
     ]  # fmt: skip
-
-
-def _others(steps: TextPreprocessing, paired: bool) -> list[Cause]:
-    changes = [
-        Cause("white space", "replaces every run of white space by one space",
-              {"before": lambda text: " ".join(text.split())}, usual=1),
-        Cause("white space", "removes white space at both ends", {"before": str.strip}, usual=1),
-    ]  # fmt: skip
-    if steps.types is not None:
-        zeros = partial(_filled_with, name=steps.types, value=0)
-        changes.append(Cause("token types", "sets all token types to zero", {"after": zeros}))
-    if paired:
-        words = "feeds the second text of each pair first"
-        changes.append(Cause("order of the pair", words, {"swapped": True}))
-    return changes
 
 
 def _filled_with(batch: dict[str, Array], name: str, value: int) -> dict[str, Array]:

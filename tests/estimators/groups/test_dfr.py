@@ -5,31 +5,20 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ntkit.estimators import DFRClassifier, retrain_head
+from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference, retrain_head
 from ntkit.exceptions import InputError
+from ntkit.metrics import worst_group_accuracy, worst_group_scorer
 from ntkit.study import Rows
-
-
-def data(seed=0, n=600, width=8, n_classes=2, share=0.85, dtype=np.float64):
-    """Noisy classes, and an attribute that is louder than the class and mostly equal to it."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < share, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = 3 + source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return X.astype(dtype), y, n_classes * y + attribute
-
-
-def worst(clf, X, y, groups):
-    right = clf.predict(X) == y
-    return min(right[groups == g].mean() for g in np.unique(groups))
+from tests.estimators.samples import grouped as data
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -83,24 +72,14 @@ def test_the_head_is_the_mean_of_the_retrained_ones():
     assert np.allclose(clf.decision_function(X), logits, atol=1e-10)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("variant", ["subsample", "weighted"])
-def test_it_helps_the_worst_group(variant, n_classes):
-    X, y, groups = data(n_classes=n_classes, n=4000, share=0.95)
-    train, test = np.arange(4000) < 2000, np.arange(4000) >= 2000
-    erm = LogisticRegression(max_iter=1000).fit(X[train], y[train])
-    clf = DFRClassifier(variant=variant, random_state=0)
-    clf.fit(X[train], y[train], groups=groups[train])
-    test = X[test], y[test], groups[test]
-    assert worst(clf, *test) > worst(erm, *test) + 0.1
-
-
 def test_C_is_the_one_of_the_best_worst_group_accuracy():
-    X, y, groups = data(n=800)
-    clf = DFRClassifier(n_retrains=1, random_state=0).fit(X, y, groups=groups)
-    assert clf.worst_group_accuracy_.shape == (7,)
-    chosen = clf.worst_group_accuracy_[np.isclose(clf.Cs, clf.C_)]
-    assert chosen == clf.worst_group_accuracy_.max()
+    for seed in (1, 5):  # here the best mean accuracy has another C
+        X, y, groups = data(seed, n=300, share=0.5)
+        X += 3 * np.random.default_rng(seed).normal(size=X.shape)
+        clf = DFRClassifier(n_retrains=1, random_state=0).fit(X, y, groups=groups)
+        assert clf.worst_group_accuracy_.shape == (7,)
+        chosen = clf.worst_group_accuracy_[np.isclose(clf.Cs, clf.C_)]
+        assert chosen == clf.worst_group_accuracy_.max()
     assert len(np.unique(clf.worst_group_accuracy_)) > 1
     shuffled = clone(clf).set_params(Cs=clf.Cs[::-1]).fit(X, y, groups=groups)
     assert shuffled.C_ == clf.C_
@@ -150,19 +129,6 @@ def test_random_state_decides_everything_and_threads_nothing(n_classes):
     other = clone(clf).set_params(random_state=1).fit(X, y, groups=groups)
     assert first.head_ == threads.head_
     assert first.head_ != other.head_
-
-
-@pytest.mark.parametrize("variant", ["subsample", "weighted"])
-def test_a_sample_of_weight_zero_is_absent(variant):
-    X, y, groups = data(n=300)
-    weight = np.ones(300)
-    weight[::7] = 0
-    clf = DFRClassifier(variant=variant, n_retrains=3, tol=1e-9, max_iter=5000, random_state=0)
-    weighted = clone(clf).fit(X, y, weight, groups=groups)
-    kept = weight > 0
-    removed = clone(clf).fit(X[kept], y[kept], groups=groups[kept])
-    assert np.allclose(weighted.coef_, removed.coef_, atol=1e-6)
-    assert np.array_equal(weighted.group_counts_, removed.group_counts_)
 
 
 @pytest.mark.parametrize("variant", ["subsample", "weighted"])
@@ -235,13 +201,6 @@ def test_a_group_without_weight_is_named():
         DFRClassifier().fit(X, y, (groups != 3).astype(float), groups=groups)
 
 
-@pytest.mark.parametrize("Cs", [[], [0.0], [-1.0, 1.0], [[1.0]], [np.nan]])
-def test_bad_Cs_are_named(Cs):
-    X, y, groups = data(n=60)
-    with pytest.raises(InputError, match="Cs must be"):
-        DFRClassifier(Cs=Cs).fit(X, y, groups=groups)
-
-
 def test_a_class_that_no_draw_holds_is_named():
     X, y, _ = data(n=400, n_classes=3)
     y[y == 2] = 0
@@ -252,3 +211,36 @@ def test_a_class_that_no_draw_holds_is_named():
     labels = np.array(["x", "y", "z"], dtype=object)[y]
     with pytest.raises(InputError, match=r"had no sample of class '[yz]'; pass groups that lie"):
         DFRClassifier(Cs=[1.0], random_state=0).fit(X, labels, groups=groups)
+
+
+@pytest.mark.parametrize("clf", [DFRClassifier(variant="weighted"), GroupDROClassifier(tol=0.05)])
+def test_partial_groups_and_feature_sets_are_routed_with_the_folds(clf):
+    """A matrix of the same rows predicts what the scaled embedding does not."""
+    X, y, groups = data(n=300)
+    rng = np.random.default_rng(0)
+    known = np.where(rng.random(300) < 0.3, groups % 2, -1)
+    words = groups[:, None] % 2 + 0.1 * rng.normal(size=(300, 1))
+    clf.set_params(group_inference=GroupInference(penalties=[("l2", 0.1)], cv=2, random_state=0))
+    cv = StratifiedKFold(2)
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf.set_fit_request(attribute=True, feature_sets=True)
+        found = cross_validate(
+            make_pipeline(StandardScaler(), clf),
+            X,
+            y,
+            scoring=worst_group_scorer(),
+            params={"attribute": known, "feature_sets": words, "sensitive": groups},
+            cv=cv,
+            return_estimator=True,
+            error_score="raise",
+        )
+        with pytest.raises(Exception, match="groups"):  # neither asked for nor declined
+            make_pipeline(StandardScaler(), clone(clf)).fit(X, y, groups=groups)
+    for fitted, score, (train, test) in zip(
+        found["estimator"], found["test_score"], cv.split(X, y), strict=True
+    ):
+        inference = fitted[-1].group_inference_
+        own = clone(clf.group_inference).fit(words[train], y[train], known[train])
+        assert np.array_equal(inference.transduction_, own.transduction_)
+        pred = fitted.predict(X[test])
+        assert score == worst_group_accuracy(y[test], pred, groups=groups[test])

@@ -5,19 +5,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
 from ntkit.estimators._group_inference import shares_of, with_shares
 from ntkit.exceptions import InputError
-from ntkit.metrics import worst_group_accuracy, worst_group_scorer
+from ntkit.metrics import worst_group_accuracy
 
 QUICK = {"penalties": [("l2", 0.1), ("l1", 1.0)], "cv": 3, "random_state": 0}
 
@@ -108,6 +104,17 @@ def test_where_nothing_reads_it_only_what_is_known_is_said():
     assert set(said[rest]) == {None}
 
 
+def test_the_least_accuracy_allows_for_wrong_answers():
+    X, y, a = data(clear=1.5)
+    values, _ = answered(a, 20)
+    options = QUICK | {"answer_error": 0.1}
+    agreement = GroupInference(**options, min_accuracy=0).fit(X, y, values).scores_[0]
+    limit = 2 * (agreement - 0.1) / 0.8 - 1  # on a scale from chance to all right
+    for min_accuracy, found in ((limit - 0.01, 0), (limit + 0.01, None)):
+        inference = GroupInference(**options, min_accuracy=min_accuracy).fit(X, y, values)
+        assert inference.feature_set_ == found
+
+
 def test_one_value_known_tells_nothing_of_the_others():
     X, y, _ = data(n=100)
     inference = GroupInference(**QUICK).fit(X, y, np.where(np.arange(100) < 9, 0, -1))
@@ -126,7 +133,7 @@ def test_an_answer_that_everything_contradicts_is_not_believed():
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.98))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_shares_are_those_of_the_samples_where_probabilities_are_right(seed, share):
     rng = np.random.default_rng(seed)
     a = (rng.random(4000) < share).astype(int)
@@ -208,7 +215,7 @@ def with_errors(values, known, share, seed):
 
 def test_how_many_answers_are_wrong_is_estimated_and_which_is_seen():
     seen = []
-    for seed in range(4):
+    for seed in range(2):
         X, y, a = data(seed=seed, clear=5.0)
         values, known = asked_in_every_group(y, a, 12, seed)
         right = GroupInference(**QUICK).fit(X, y, values)
@@ -221,7 +228,8 @@ def test_how_many_answers_are_wrong_is_estimated_and_which_is_seen():
     assert np.mean(seen) > 0.5
 
 
-@pytest.mark.parametrize("share", [0.05, 0.1])
+@pytest.mark.more
+@pytest.mark.parametrize("share", [0.1])
 def test_wrong_answers_cost_little(share):
     X, y, a = data(n=1500, share=0.9, width=20)
     X_test, y_test, a_test = data(seed=9, n=2000, share=0.0, width=20)
@@ -238,34 +246,11 @@ def test_wrong_answers_cost_little(share):
     assert np.mean(costs) < 0.05
 
 
-@pytest.mark.parametrize("n_values", [2, 3])
-def test_it_does_not_matter_what_values_are_called(n_values):
-    X, y, a = data(n=200, n_values=n_values, clear=2.0)
-    values, _ = answered(a, 8)
-    found = GroupInference(**QUICK).fit(X, y, values)
-    names = np.array([f"v{value}" for value in range(n_values)], dtype=object)
-    renamed = np.where(values < 0, None, names[np.maximum(values, 0)])
-    again = GroupInference(**QUICK).fit(X, y, renamed)
-    assert np.array_equal(again.label_distributions_, found.label_distributions_)
-    assert again.answer_error_ == found.answer_error_
-
-
-def test_groups_of_three_samples_are_balanced_like_others():
-    X, y, a = data(n=800, clear=9.0)
-    rare = np.flatnonzero((y == 0) & (a == 1))
-    kept = np.setdiff1d(np.arange(len(y)), rare[3:])
-    X, y, a = X[kept], y[kept], a[kept]
-    values, _ = answered(a, 20)
-    clf = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
-    clf.fit(X, y, attribute=np.where(y != a, a, values))
-    assert clf.group_counts_.tolist() == np.bincount(2 * y + a).tolist()
-    assert np.isfinite(clf.coef_).all()
-
-
-@pytest.mark.parametrize("n_answers", [12, 48])
+@pytest.mark.more
+@pytest.mark.parametrize("n_answers", [12])
 def test_answers_about_something_else_do_little_harm(n_answers):
     losses = []
-    for seed in range(5):
+    for seed in range(3):
         rng = np.random.default_rng(seed)
         y, a = rng.integers(0, 2, (2, 1200))
         X, X_test = rng.normal(size=(1200, 10)), rng.normal(size=(4000, 10))
@@ -351,27 +336,6 @@ def test_answers_alone_where_nothing_reads_them():
     alone = DFRClassifier(variant="weighted").fit(X[known], y[known], attribute=a[known])
     assert clf.group_inference_.feature_set_ is None
     assert np.allclose(clf.coef_, alone.coef_, atol=1e-3)
-
-
-def test_partial_groups_are_routed_through_pipelines_and_searches():
-    X, y, a = data(n=400)
-    values, _ = answered(a, 40)
-    dfr = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
-    with sklearn.config_context(enable_metadata_routing=True):
-        dfr.set_fit_request(attribute=True, groups=False, feature_sets=False, sample_weight=False)
-        pipe = make_pipeline(StandardScaler(), dfr)
-        search = GridSearchCV(
-            pipe,
-            {"dfrclassifier__C": [0.01, 1.0]},
-            scoring=worst_group_scorer(),
-            cv=3,
-            error_score="raise",
-        )
-        search.fit(X, y, attribute=values, sensitive=np.where(values < 0, -1, 2 * y + values))
-    assert 0.5 < search.best_score_ <= 1
-    plain = make_pipeline(StandardScaler(), clone(dfr))
-    plain.fit(X, y, dfrclassifier__attribute=values)
-    assert plain[-1].group_inference_.n_known_ == (values >= 0).sum()
 
 
 @pytest.mark.parametrize(

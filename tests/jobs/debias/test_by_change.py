@@ -61,7 +61,7 @@ def test_flip_rates_are_those_of_onnx_runtime(digits, by_change):
         assert share == pytest.approx(flips.mean(), abs=1e-9)
 
 
-@pytest.mark.parametrize("change", ["image:jpeg", "image:bottom right", "image:centre"])
+@pytest.mark.parametrize("change", ["image:jpeg", "image:centre"])
 def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(sets, change):
     """And one of the subject ruins a model: only a person's word makes a change invariant."""
     result = debias(DIGITS, *sets[:2], test=sets[2], invariant=change, **QUICK)
@@ -74,9 +74,8 @@ def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(sets, change
         assert result.change.worst_after > result.change.worst_before - 0.02
 
 
-def test_real_groups_judge_where_a_word_names_them(files):
-    sets = files / "train.csv", files / "validation.csv"
-    result = debias(files / "model.onnx", *sets, spurious="word:film|word:movie", **QUICK)
+def test_real_groups_judge_where_a_word_names_them(by_words):
+    result = by_words
     assert result.helped
     names = {each.name for each in result.candidates}
     assert {"group-balanced", "copies", "copies and penalty", "groups and copies"} < names

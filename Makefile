@@ -37,9 +37,9 @@ test-hosts: $(VENV)-hosts/.installed
 	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest -m more tests/hosts
 	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging or mlflow)'
 
-# Files nobody meant to write: thousands of mutants of sound models, and kills by the hundred; minutes.
+# Files nobody meant to write: thousands of mutants of sound models, and kills at every step; minutes.
 test-fuzz: $(VENV)/.installed-dev
-	NTKIT_FUZZ_MUTATIONS=3000 NTKIT_KILLS=300 $(BIN)/pytest -m "" tests/fuzz tests/store/test_store_kills.py
+	NTKIT_FUZZ_MUTATIONS=3000 $(BIN)/pytest -m "" tests/fuzz tests/store/test_store_kills.py
 
 # The sdist, installed as the README says in bare environments, with either build of ONNX Runtime; minutes.
 test-package: $(VENV)/.installed-dev

@@ -16,6 +16,7 @@ import sklearn
 from hypothesis import settings
 from threadpoolctl import ThreadpoolController
 
+from ntkit import FrozenModel
 from ntkit.datasets import load_marked_digits
 from tests import models
 from tests.cases import own, reviews, user  # noqa: F401
@@ -77,6 +78,12 @@ def alike_in_any_order():
 def zoo():
     """The model builders of tests/models.py."""
     return models
+
+
+@pytest.fixture
+def model(zoo, tmp_path):
+    """The plain classifier of three classes, ``m.onnx`` in the test's folder."""
+    return FrozenModel.load(zoo.save(zoo.classifier(), tmp_path / "m.onnx"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 N_FEATURES, N_NEURONS = 6, 5
 FLOAT32 = np.dtype(np.float32)
+INT64 = TensorProto.INT64
 FLOAT = {
     np.dtype(np.float16): TensorProto.FLOAT16,
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -101,6 +102,16 @@ class Graph:
         )
         helper.set_model_props(model, metadata or {"author": "someone", "trained": "2024"})
         return model
+
+
+def parsed(text, **arrays):
+    """A model of a signature and nodes in ONNX's own syntax, and weights by name."""
+    head = '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]> m '
+    model = onnx.parser.parse_model(head + text)
+    for name, array in arrays.items():
+        weight = onnx.numpy_helper.from_array(np.asarray(array, np.float32), name)
+        model.graph.initializer.append(weight)
+    return model
 
 
 def _value(expression, names):

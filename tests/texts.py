@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import tokenizers
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.extraction import TextPreprocessing, Texts
+from tests.models import Graph, save, value
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "un", "##able",
          "##s", "run", "##ning", ",", "."]  # fmt: skip
@@ -42,25 +43,17 @@ def text_model(
     n_tokens=40,
 ):
     """Token embeddings, their mean over the mask by ntkit's pooling."""
-    table = np.random.default_rng(0).normal(size=(n_tokens, 6)).astype(np.float32)
     names = [name for name in (ids, mask, types, *others) if name]
-    used = [name for name in names if name not in (ids, mask)]
-    nodes = [helper.make_node("Gather", ["table", ids], ["hidden"])]
-    nodes += [helper.make_node("Identity", [name], [f"{name}_out"]) for name in used]
-    graph = helper.make_graph(
-        nodes,
-        "text",
-        [helper.make_tensor_value_info(name, dtype, shape) for name in names],
-        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [*shape, 6])]
-        + [helper.make_tensor_value_info(f"{name}_out", dtype, shape) for name in used],
-        [helper.make_tensor("table", TensorProto.FLOAT, table.shape, table.ravel())],
-    )
-    opset = [helper.make_opsetid("", 17)]
+    graph = Graph()
+    graph.constant("table", np.random.default_rng(0).normal(size=(n_tokens, 6)))
+    graph.add("Gather", ["table", ids], "hidden")
+    graph.output("hidden", [*shape, 6])
+    for name in names:
+        if name not in (ids, mask):
+            graph.output(graph.add("Identity", [name], f"{name}_out"), shape, dtype)
     folder.mkdir(exist_ok=True)
-    path = folder / "model.onnx"
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-    )
+    inputs = [value(name, shape, dtype) for name in names]
+    path = save(graph.model(inputs), folder / "model.onnx")
     return FrozenModel.load(path, embedding="hidden", pooling="mean")
 
 

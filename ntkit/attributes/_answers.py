@@ -198,6 +198,11 @@ class Entry(NamedTuple):
     content: str | None = None
     at: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """The label as plain values."""
+        content = {} if self.content is None else {"content": self.content}
+        return {"name": self.name, "answer": self.answer} | content
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -251,16 +256,14 @@ class Labels:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
-        left = {"left_out": [_as_dict(entry) for entry in self.left_out]} if self.left_out else {}
-        return (
-            _HEADER
-            | {
-                "question": self.question,
-                "values": list(self.values),
-                "answers": [_as_dict(entry) for entry in self.entries],
-            }
-            | left
-        )
+        said = {
+            **_HEADER,
+            "question": self.question,
+            "values": list(self.values),
+            "answers": [entry.as_dict() for entry in self.entries],
+        }
+        left = {"left_out": [entry.as_dict() for entry in self.left_out]}
+        return said | left if self.left_out else said
 
 
 def content_cell(digest: str) -> str:
@@ -268,12 +271,7 @@ def content_cell(digest: str) -> str:
     return _PREFIX + digest
 
 
-def content_in(cell: str) -> str | None:
-    """Digest in a table cell; None if there is none."""
-    return cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
-
-
-def check_alike(entries: Iterable[Entry]) -> None:
+def check_one_label_each(entries: Iterable[Entry]) -> None:
     """Raise an error if a sample has two different labels, possibly under two names."""
     entry_of = dict[tuple[str | None, str], Entry]()
     for entry in entries:
@@ -330,8 +328,11 @@ def entries_of_table(
             answer = spelling.setdefault(answer.casefold(), answer)
         elif cell_text(value) == "":
             continue
-        entries.append(Entry(name_text(name), answer, content_in(cell_text(content)), at(row)))
-    check_alike(entries)
+        cell = cell_text(content)
+        digest = cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
+        name = name if isinstance(name, str) else cell_text(name)  # spaces belong to a name
+        entries.append(Entry(name, answer, digest, at(row)))
+    check_one_label_each(entries)
     return entries
 
 
@@ -342,11 +343,6 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
-
-
-def name_text(value: Any) -> str:
-    """A cell that names a sample: as :func:`cell_text`, but surrounding spaces are kept."""
-    return value if isinstance(value, str) else cell_text(value)
 
 
 def answer_in(value: Any) -> str | None:
@@ -468,11 +464,8 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     for key, what in (("by", "author"), ("at", "time")):
         value = entry.get(key)
         if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
-            raise _refusal(
-                path,
-                f"the {what} of the answer on {name!r:.80} is not a text of at most {_LONGEST} "
-                "characters",
-            )
+            wrong = f"is not a text of at most {_LONGEST} characters"
+            raise _refusal(path, f"the {what} of the answer on {name!r:.80} {wrong}")
     return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
 
 
@@ -492,15 +485,20 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
 def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
     if not isinstance(given, dict):
         raise _refusal(path, f"the rules of {name!r} are not an object")
-    rules = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
-    wrong = next((attribute for attribute, rule in rules.items() if rule is None), None)
-    if wrong is not None:
-        raise _refusal(path, f"the rule of {wrong!r:.80} is not valid")
-    return {attribute: rule for attribute, rule in rules.items() if rule is not None}
+    rules = dict[str, Rule]()
+    for attribute, rule in given.items():
+        if (read := Rule.from_dict(rule)) is None:
+            raise _refusal(path, f"the rule of {attribute!r:.80} is not valid")
+        rules[attribute] = read
+    return rules
 
 
 def _is_name(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _entries(path: StrPath, given: Any, values: list[str]) -> list[Entry]:
+    return [_entry(path, number, entry, values) for number, entry in enumerate(given, start=1)]
 
 
 def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:
@@ -509,28 +507,18 @@ def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:
         raise _refusal(path, "it has no question", Labels)
     if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
         raise _refusal(path, "its values are not a list of texts", Labels)
-    read = [
-        _entry(path, number, entry, values)
-        for number, entry in enumerate(content["answers"], start=1)
-    ]
+    read = _entries(path, content["answers"], values)
     answers = dict[str, str | None]()
     for name, value, *_ in read:
         if answers.setdefault(name, value) != value:
             raise InputError(f"{path} has two labels of {name!r:.60}; keep one of them.")
-    check_alike(read)
+    check_one_label_each(read)
     contents = {entry.name: entry.content for entry in read if entry.content is not None}
     others = content.get("left_out", [])
     if not isinstance(others, list):
         raise _refusal(path, "its left_out is not a list", Labels)
-    left = [_entry(path, number, entry, values) for number, entry in enumerate(others, start=1)]
-    left_out = tuple(entry for entry in left if entry.content)
+    left_out = tuple(entry for entry in _entries(path, others, values) if entry.content)
     return Labels(question, tuple(values), answers, contents, left_out, str(path))
-
-
-def _as_dict(entry: Entry) -> dict[str, Any]:
-    """A label as plain values."""
-    content = {} if entry.content is None else {"content": entry.content}
-    return {"name": entry.name, "answer": entry.answer} | content
 
 
 def _entry(path: StrPath, number: int, entry: Any, values: list[str]) -> Entry:

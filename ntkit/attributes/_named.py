@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ntkit._join import columns_of, in_order
+from ntkit._join import columns_of
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, read_column, shown
-from ntkit.attributes._feature_set import FeatureSet, values_of
 from ntkit.attributes._images import STATISTICS, image_statistics
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
@@ -30,10 +29,7 @@ def attribute_named(
     texts: Sequence[str] | None = None,
     table: Any = None,
     metadata: Any = None,
-    ids: Sequence[str] | None = None,
-    key: str = "file_name",
     images: Sequence[Any] | None = None,
-    feature_sets: Iterable[FeatureSet] = (),
 ) -> Array:
     """One attribute by the name that an audit gives it, read from raw inputs of any samples."""
     # On the samples of the audit the result equals Audit.values. On other samples a word counts at
@@ -44,13 +40,10 @@ def attribute_named(
     if kind == "column" and rest and table is not None:
         return _of_columns(name, kind, rest, columns_of(table))
     if kind == "metadata" and rest and metadata is not None:
-        return _of_columns(name, kind, rest, in_order(metadata, ids, key))
+        return _of_columns(name, kind, rest, columns_of(metadata))
     if kind == "image" and rest and images is not None:
         return image_statistics(images, len(images)).values(name)
     inputs = {"word": texts, "column": table, "metadata": metadata, "image": images}
-    others = tuple(feature_sets)
-    if others and (kind not in inputs or not rest):
-        return values_of(others, name)
     raise InputError(_unreadable(name, kind, rest, inputs))
 
 

@@ -62,7 +62,7 @@ def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
     if change is None or change.kind != "image" or found is None:
         return None
     shown = (each for each in found.changes if each.name == change.name)
-    return next((each for each in shown if len(each.examples.rows) >= SEEN), None)
+    return next((each for each in shown if len(each.examples) >= SEEN), None)
 
 
 def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:

@@ -27,7 +27,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, name_of
 from ntkit.pages import Report, Shown, report_html
 from ntkit.samples import (
     check_alike,
@@ -93,11 +93,6 @@ _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 def commands() -> list[str]:
     """The running command line, in a list; empty if there is none."""
     return [*filter(None, [_STARTED.get()[0]])]
-
-
-def name_of(model: FrozenModel) -> str:
-    """Name of a model on a page: the name of its file."""
-    return model.path.name if model.path is not None else "a model in memory"
 
 
 def facts_of_job(
@@ -258,11 +253,11 @@ def write_report(
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)
-    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
-    samples.check_made_with(first, called)
+    set_name, made = samples.called("The set of samples"), origin_of_head(second.metadata)
+    samples.check_made_with(first, set_name)
     check_made_with(name_of(second), {"model": made["model"]}, first)
     prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
-    check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)
+    check_alike((name_of(second), set_name), {"preprocessing": made["preprocessing"]}, prepared)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)

@@ -9,6 +9,7 @@ from ntkit.model._model import PREPROCESSING as PREPROCESSING
 from ntkit.model._model import FrozenModel
 from ntkit.model._model import inspected as inspected  # for other packages
 from ntkit.model._model import loaded as loaded
+from ntkit.model._model import name_of as name_of
 from ntkit.model._model import recorded_preprocessing as recorded_preprocessing
 from ntkit.model.class_names import folders_of as folders_of
 

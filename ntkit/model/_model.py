@@ -631,6 +631,11 @@ def loaded(model: Any, **options: Any) -> FrozenModel:
     return model if isinstance(model, FrozenModel) else FrozenModel.load(model, **options)
 
 
+def name_of(model: FrozenModel, default: str = "a model in memory") -> str:
+    """Name of a model in sentences and on pages."""
+    return default if model.path is None else model.path.name
+
+
 def _restored(
     proto: bytes, located_by: Mapping[str, str | None], facts: Mapping[str, Any]
 ) -> FrozenModel:

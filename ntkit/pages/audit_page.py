@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkit._text import shortened
 from ntkit._types import Array
-from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
+from ntkit.attributes.findings import NAMELESS, AuditedPredictions, Finding, FindingGroup
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
 from ntkit.samples import Inputs
@@ -245,7 +245,7 @@ def _card(
     }
 
 
-def _members(group: FindingGroup, values: Array, predictions: Predictions) -> Array:
+def _members(group: FindingGroup, values: Array, predictions: AuditedPredictions) -> Array:
     label = predictions.classes.tolist().index(group.label)
     of_class = (predictions.y_index == label) & (predictions.weight > 0)
     return np.asarray(of_class & (values == group.having))
@@ -310,7 +310,7 @@ def examples_of(
 def look_of(
     row: int,
     finding: Finding,
-    predictions: Predictions | None,
+    predictions: AuditedPredictions | None,
     inputs: Inputs,
     image: str | None,
 ) -> dict[str, Any]:
@@ -388,7 +388,7 @@ class AuditPage:
     findings: Sequence[Finding]
     entries: Sequence[Mapping[str, Any]]
     values: Sequence[Array]
-    predictions: Predictions
+    predictions: AuditedPredictions
     inputs: Inputs = field(default_factory=Inputs)
     seed: int = 0
     model: str | None = None

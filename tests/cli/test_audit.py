@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.cases import N_BARE, done, ntkit, refused, write_csv
+from tests.cases import N_BARE, done, refused, write_csv
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -224,17 +224,3 @@ def test_usage(user, tmp_path):
     ):
         refused("audit", *arguments, "-o", tmp_path / "out", says=says)
         assert not (tmp_path / "out").exists()
-
-
-def test_nothing_of_others_is_replaced(tmp_path):
-    table, out = write_csv(tmp_path / "all.csv", ALL), tmp_path / "out"
-    out.mkdir()
-    audit = ["audit", "--predictions", table, table, "-o"]
-    (out / "thesis.txt").write_text("years of work")
-    for more in ((), ("--force",)):
-        refused(*audit, out, *more)
-    assert (out / "thesis.txt").read_text() == "years of work"
-    (out / "thesis.txt").unlink()
-    out.rmdir()
-    assert [ntkit(*audit, out, *more)[0] for more in ((), (), ("--force",))] == [0, 2, 0]
-    refused(*audit, tmp_path, "--force", says="input of this job")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from sklearn.utils import Bunch
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.extraction import EmbeddingStore
 from ntkit.metrics import worst_group_accuracy
-from tests.cases import N_BARE, N_IMAGES, N, done, ntkit, refused
+from tests.cases import N_IMAGES, N, done, ntkit, refused
 from tests.models import contents
 
 CPU = ("--device", "cpu")
 
 
-def test_demo(tmp_path):
+def test_demo(tmp_path, digits, monkeypatch):
     demo = ("demo", "-o", tmp_path / "demo")
     out, _ = done(*demo)
     story = [
@@ -39,6 +39,9 @@ def test_demo(tmp_path):
     assert (tmp_path / "demo" / "debiased.onnx").exists()
     refused(*demo, says="--force")
     # The demo replaces the answers that it made, and nobody else's.
+    few = {k: v[:600] if k[:2] in ("X_", "y_", "gr") else v for k, v in digits.items()}
+    few["group_names"] = digits.group_names
+    monkeypatch.setattr("ntkit.datasets.load_marked_digits", lambda: Bunch(**few))
     out, err = done(*demo, "--force", "--json")
     assert json.loads(out)["verification"]["same_nodes"]
     assert "> yes" in err
@@ -200,15 +203,6 @@ def test_fit_says_if_no_mask_was_applied(tmp_path, rng):
     assert out.strip().endswith("b.onnx: BalancedClassifier.")
 
 
-def test_the_words_of_fit_are_those_of_warnings():
-    """Each phrase that ``ntkit fit`` replaces is one of a warning."""
-    from ntkit.cli.fit import _WORDS
-    from ntkit.estimators import _mask
-
-    source = re.sub(r'"\s*f?"', "", Path(_mask.__file__).read_text(encoding="utf-8"))
-    assert [words for words in _WORDS if words not in source] == []
-
-
 SETS = "--train {f}/train.npz --validation {f}/validation.npz -o {t}/o"
 
 
@@ -253,19 +247,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(user, tmp_path, command, says
     assert not list(tmp_path.glob("s/embeddings*"))
 
 
-def test_skip_bad(user, tmp_path):
-    shutil.copytree(user / "bare", tmp_path / "images")
-    (tmp_path / "images" / "zzz.png").write_bytes(b"no image")
-    embed = ("embed", user / "model.onnx", tmp_path / "images", "-o", tmp_path / "s")
-    assert "zzz.png" in done(*embed, "--skip-bad")[1]
-    store = EmbeddingStore.open(tmp_path / "s")  # embed needs no labels
-    assert (store.y, len(store.X), len(store.ids)) == (None, N_BARE, N_BARE)
-    refused("fit", tmp_path / "s", "-o", tmp_path / "h", says="has no labels")
-
-
-@pytest.mark.parametrize(("data", "batch_size"), [("train.npz", 50), ("bare.npz", 4)])
-def test_shards_are_merged_into_the_same_store(user, tmp_path, data, batch_size):
-    embed = ["embed", user / "model.onnx", user / data, "--batch-size", batch_size]
+def test_shards_are_merged_into_the_same_store(user, tmp_path):
+    embed = ["embed", user / "model.onnx", user / "bare.npz", "--batch-size", "4"]
     done(*embed, "-o", tmp_path / "whole")
     parts = [tmp_path / f"part{i}" for i in (3, 1, 2)]
     for part in parts:
@@ -294,11 +277,9 @@ def test_embed_for_machines(user, tmp_path, monkeypatch):
 
 def test_doctor(user, monkeypatch):
     assert "the installation works" in done("doctor", user / "model.onnx")[0]
-    assert json.loads(done("doctor", "--json")[0])["sound"]
     monkeypatch.setattr("ntkit.extraction._doctor._wrong", lambda device: "it is broken")
-    code, out, _ = ntkit("doctor")
-    assert code == 1
-    assert "repair" in out
+    code, out, _ = ntkit("doctor", "--json")
+    assert (code, json.loads(out)["sound"]) == (1, False)
 
 
 # -- exit codes: a failure never ends with 1, which tells a script that a model is not better -----

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from PIL import Image
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import StringTensorType
@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 
 from data_made_up import KINDS, write_samples
 from tests.cases import done, ntkit, printed_by, read_csv, write_csv, write_images
+from tests.models import parsed
 
 N_TRAIN, N_TEST, CUT = 300, 150, 7
 
@@ -123,15 +124,8 @@ def images(job, rng, user):
 def embeddings(job, rng):
     """A model that is nothing but a head, and arrays of embeddings."""
     W = rng.normal(size=(12, 3)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["z", "W", "b"], ["logits"])],
-        "head",
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 12])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
-        [numpy_helper.from_array(W, "W"), numpy_helper.from_array(np.zeros(3, np.float32), "b")],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), job.model)
+    text = "(float[N, 12] z) => (float[N, 3] logits) { logits = Gemm(z, W, b) }"
+    onnx.save(parsed(text, W=W, b=np.zeros(3)), job.model)
     for part, n in (("train", N_TRAIN), ("test", N_TEST)):
         X = rng.normal(size=(n, 12)).astype(np.float32)
         y = (X @ W + rng.normal(size=(n, 3))).argmax(axis=1)

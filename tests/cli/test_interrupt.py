@@ -75,19 +75,18 @@ def test_debias_writes_nothing_and_says_how_to_resume(user, tmp_path, monkeypatc
     assert "Interrupted: nothing was written (ntkit embed can continue" in err
     assert not list(tmp_path.iterdir())
     arguments += ["--train", user / "train.store", "--validation", user / "validation.store"]
-    done(*arguments, "--method", "class-balanced")
-    before = contents(tmp_path)
+    arguments += ["--force", "--method", "class-balanced"]
     with monkeypatch.context() as patch:
-        patch.setattr("ntkit.jobs.debias._job.report_html", press)
-        code, _, err = ntkit(*arguments, "--force", "--method", "class-balanced")
+        patch.setattr("ntkit.cli._options.print_json", press)  # when it is written
+        code, _, err = ntkit(*arguments, "--json")
+    assert code == 130
+    assert err.endswith(f"Interrupted; {tmp_path / 'out'} was written.\n")
+    before = contents(tmp_path)
+    monkeypatch.setattr("ntkit.jobs.debias._job.report_html", press)
+    code, _, err = ntkit(*arguments)
     assert code == 130
     assert "out is as it was" in err
     assert contents(tmp_path) == before
-    with monkeypatch.context() as patch:
-        patch.setattr("ntkit.cli._options.print_json", press)  # when it is written
-        code, _, err = ntkit(*arguments, "--force", "--method", "cell-balanced", "--json")
-    assert code == 130
-    assert err.endswith(f"Interrupted; {tmp_path / 'out'} was written.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")

@@ -8,7 +8,7 @@ import pytest
 import skl2onnx
 from sklearn.neural_network import MLPClassifier
 
-from ntkit import FrozenModel, OnnxEmbedder, debias, write_report
+from ntkit import FrozenModel, OnnxEmbedder, check, debias, write_report
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
@@ -87,8 +87,9 @@ def test_what_belongs_together_is_taken(root, tmp_path):
     write_onnx(to_onnx(model.head), tmp_path / "hand.onnx")
     done("export", root / "other.onnx", tmp_path / "hand.onnx", "-o", tmp_path / "o.onnx")
     stores = [EmbeddingStore.open(root / f"{name}-b.store") for name in ("train", "validation")]
-    sets = [Samples(np.asarray(store.X), store.y, embedded=True) for store in stores]
-    debias(root / "model.onnx", *sets, device="cpu", method="class-balanced")
+    for store in stores:
+        data = Samples(np.asarray(store.X), store.y, embedded=True)
+        assert check(*[root / "model.onnx"] * 2, data, limits={"max_drop": 1}, device="cpu").rows
     # What differs in its head only has the same embeddings.
     for first in ("model.onnx", "new.onnx"):
         write_report(

@@ -58,6 +58,7 @@ debias model.onnx --train data.npz --validation arrays -o | arrays
 embed model.onnx arrays -o | arrays . model.onnx
 embed model.onnx images -o | images images/0
 merge store -o | store images
+audit model.onnx data.npz -o | . store thesis.txt
 """
 ROWS = [line.split(" | ") for line in CASES.strip().splitlines()]
 

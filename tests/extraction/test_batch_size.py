@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from ntkit import FrozenModel, OnnxEmbedder
+from ntkit import OnnxEmbedder
 from ntkit.extraction import _embedder, _runner
 from ntkit.extraction._runner import BATCH_SIZES, fastest
 
@@ -57,11 +57,6 @@ def test_one_slow_moment_does_not_decide_and_it_takes_seconds_at_most():
 
 
 # -- the embedder -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def model(zoo, tmp_path):
-    return FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
 
 
 @pytest.fixture

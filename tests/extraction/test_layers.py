@@ -5,7 +5,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing, Texts, embedded_with_layers
 from tests import models
@@ -17,23 +16,18 @@ X = RNG.normal(size=(11, 3, 8, 6)).astype(np.float32)
 
 def network(tmp_path, n_blocks=2, *, opset=17, dtype=np.float32, residual=False, batch="batch"):
     """Convolutions with ReLU, added to what they were given or not; the mean of pixels; a head."""
-    graph = models.Graph(np.dtype(dtype))
-    last = "x"
+    graph, last = models.Graph(np.dtype(dtype)), "x"
     for i in range(n_blocks):
-        channels = 3 if i == 0 else 4
-        weight = graph.constant(f"w{i}", RNG.normal(size=(4, channels, 3, 3)) / 4)
-        out = graph.add("Conv", [last, weight], f"c{i}", pads=[1, 1, 1, 1])
+        w = RNG.normal(size=(4, 4 if i else 3, 3, 3)) / 4
+        out = graph.write(f"c{i} = Conv({last}, w, pads=[1, 1, 1, 1])", w=w)
         if residual and i:
-            out = graph.add("Add", [out, last], f"a{i}")
-        last = graph.add("Relu", [out], f"r{i}")
-    graph.add("GlobalAveragePool", [last], "pooled")
-    graph.add("Flatten", ["pooled"], "z")
-    graph.constant("fc", RNG.normal(size=(2, 4)))
-    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
+            out = graph.write(f"a{i} = Add({out}, {last})")
+        last = graph.write(f"r{i} = Relu({out})")
+    text = f"pooled = GlobalAveragePool({last})\nz = Flatten(pooled)\n"
+    graph.write(text + "logits = Gemm(z, fc, transB=1)", fc=RNG.normal(size=(2, 4)))
     graph.output("logits", [batch, 2])
-    kind = models.FLOAT[np.dtype(dtype)]
-    inputs = [helper.make_tensor_value_info("x", kind, [batch, 3, 8, 6])]
-    proto = graph.model(inputs, opset=opset, batch=batch)
+    inputs = [models.value("x", [batch, 3, 8, 6], models.FLOAT[np.dtype(dtype)])]
+    proto = graph.model(inputs, opset=opset)
     return proto, FrozenModel.load(models.save(proto, tmp_path / "m.onnx"))
 
 
@@ -113,7 +107,3 @@ def test_what_is_wrong_with_samples_is_said_as_without_layers(tmp_path):
         embedded_with_layers(model, X[:, :2], device="cpu")
     with pytest.raises(InputError, match="NaN"):
         embedded_with_layers(model, np.full_like(X, np.nan), device="cpu")
-
-
-def demo():
-    return FrozenModel.load(marked_digits_model_path())

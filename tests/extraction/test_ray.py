@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from onnx import TensorProto, helper
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
@@ -23,7 +22,7 @@ from ntkit.extraction import (
     read_samples,
 )
 from ntkit.extraction._ray_embedder import RayEmbedder, _takes_gpu, actors_for
-from tests.models import Graph
+from tests.models import INT64, Graph, value
 
 ONE_GPU = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
 
@@ -160,34 +159,32 @@ def test_errors_and_warnings_of_the_actors_come_out_as_they_were(ray, zoo, embed
 def convolution():
     """Images (N, 3, 6, 6) to an embedding of 4 neurons and 2 logits."""
     rng, graph = np.random.default_rng(1), Graph()
-    graph.constant("k", rng.normal(size=(4, 3, 3, 3)))
-    graph.add("Conv", ["x", "k"], "c")
-    graph.add("GlobalAveragePool", ["c"], "p")
-    graph.add("Flatten", ["p"], "z")
-    graph.constant("W", rng.normal(size=(2, 4)))
-    graph.add("Gemm", ["z", "W"], "logits", transB=1)
+    graph.write(
+        "c = Conv(x, k)\np = GlobalAveragePool(c)\nz = Flatten(p)\nlogits = Gemm(z, W, transB=1)",
+        k=rng.normal(size=(4, 3, 3, 3)),
+        W=rng.normal(size=(2, 4)),
+    )
     graph.output("logits", ["batch", 2])
-    return graph.model([helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 6, 6])])
+    return graph.model([value("x", ["batch", 3, 6, 6])])
 
 
 def sums_of_tokens():
     """Token ids and their mask (N, T) to an embedding of 3 neurons and 2 logits."""
     rng, graph = np.random.default_rng(1), Graph()
-    graph.constant("table", rng.normal(size=(4, 3)))
-    graph.add("Gather", ["table", "input_ids"], "tokens")
-    graph.add("Cast", ["attention_mask"], "shown", to=TensorProto.FLOAT)
-    graph.constant("last", [-1], np.int64)
-    graph.add("Unsqueeze", ["shown", "last"], "weights")
-    graph.add("Mul", ["tokens", "weights"], "kept")
-    graph.constant("middle", [1], np.int64)
-    graph.add("ReduceSum", ["kept", "middle"], "z", keepdims=0)
-    graph.constant("W", rng.normal(size=(2, 3)))
-    graph.add("Gemm", ["z", "W"], "logits", transB=1)
+    graph.write(
+        """
+        tokens = Gather(table, input_ids)
+        shown = Cast(attention_mask, to=FLOAT)
+        weights = Unsqueeze(shown, [-1])
+        kept = Mul(tokens, weights)
+        z = ReduceSum(kept, [1], keepdims=0)
+        logits = Gemm(z, W, transB=1)""",
+        table=rng.normal(size=(4, 3)),
+        W=rng.normal(size=(2, 3)),
+    )
     graph.output("logits", ["batch", 2])
     names = ("input_ids", "attention_mask")
-    return graph.model(
-        [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "length"]) for n in names]
-    )
+    return graph.model([value(name, ["batch", "length"], INT64) for name in names])
 
 
 # -- without Ray --------------------------------------------------------------------------------

@@ -388,6 +388,3 @@ def test_a_gpu_gets_its_batches_ahead(n_samples, gpu_session, zoo):
     devices = {(device, device_id) for device, device_id, _ in gpu_session.put}
     assert devices == {("cuda", 1)}
     assert all(name.startswith("ntkit-prepare") for *_, name in gpu_session.put)
-
-
-# -- progress ---------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import NtkitError
 
 INSIDE = "__ntkit_fuzz"
-NEEDED_BY = {"compare": ["onnxruntime", "ntkit.export"]}
+NEEDED_BY = {
+    "compare": ["onnxruntime", "ntkit.export"],
+    "embed": ["ntkit.extraction", "tests.models"],
+}
 """Modules that a job imports, too slow to import in every child."""
 
 
@@ -51,26 +54,44 @@ def save_over_and_over(first: str, second: str, target: str) -> None:
             model.save(target, force=True)
 
 
-def save_and_die(path: str, target: str, step: int) -> None:
-    """Save over a target, but die before the step-th thing that is done in the target's folder.
+def die_before(step: int, folder: Path) -> None:
+    """End the process before the step-th thing that Python does to a file in a folder.
 
-    Steps are what Python's audit events tell: files opened, renamed, removed, folders made.
+    Steps are what audit events tell: files opened, mapped, locked, renamed, removed, folders made.
     """
-    model = FrozenModel.load(path)
-    folder = str(Path(target).parent)
-    left = [step]
 
     def watch(event, arguments):
-        if not event.startswith(("os.", "open", "shutil.")) or not any(
-            folder in os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)
+        nonlocal step
+        paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)]
+        there = any(str(folder) in path for path in paths)
+        if event.startswith(("fcntl.", "mmap.")) or (
+            there and event.startswith(("os.", "open", "shutil."))
         ):
-            return
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
+            if step == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            step -= 1
 
     sys.addaudithook(watch)
+
+
+def save_and_die(path: str, target: str, step: int) -> None:
+    """Save over a target, but die before a step in the target's folder."""
+    model = FrozenModel.load(path)
+    die_before(step, Path(target).parent)
     model.save(target, force=True)
+
+
+def embed(path: str, out: str, n: int, force: bool = False, step: int | None = None) -> None:
+    """Write a store of n rows, or die before a step."""
+    from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
+    from tests.models import inputs
+
+    embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu", batch_size=2)
+    samples = Samples(inputs(n), np.arange(n) % 3, np.arange(n) % 2)
+    os.fsync = lambda _: None  # what it is good for shows after a power failure only
+    if step is not None:
+        die_before(step, Path(out))
+    EmbeddingStore.write(out, embedder, samples, checkpoint_rows=4, force=force)
 
 
 def save_without_names(path: str, target: str, call: int) -> None:

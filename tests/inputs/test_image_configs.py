@@ -73,6 +73,11 @@ REFUSED = {
         "what a MyImageProcessor does to an image",
     ),
     "padding": ({**PLAIN, "do_pad": True}, "pads images"),
+    "DINOv3 that is bicubic": (golden.new("DINOv3ViT", size=golden.square(16), resample=3,
+                                          **golden.IMAGENET), "bilinear"),
+    "BEiT without a word of the crop": (golden.new("Beit", size=golden.square(16), resample=3,
+                                                   crop_size=golden.square(9), **golden.HALF),
+                                        "do_center_crop"),
     "a longest edge": (
         {**PLAIN, "size": {"shortest_edge": 16, "longest_edge": 30}}, "longest_edge",
     ),

@@ -192,35 +192,6 @@ def test_texts_are_a_lazy_sequence(folder):
 # -- the same as transformers -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("make", [word_pieces, whole_words])
-def test_the_same_as_transformers(make, side, folder):
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    make().save(str(folder / "tokenizer.json"))
-    config = folder / "tokenizer_config.json"
-    saved = json.loads(config.read_text())
-    pad = "[PAD]" if make is word_pieces else "<pad>"
-    names = saved if make is word_pieces else {"tokenizer_class": saved["tokenizer_class"]}
-    write_json(config, {**names, "pad_token": pad, "model_max_length": 9, "padding_side": side,
-                        "truncation_side": side})  # fmt: skip
-    theirs = transformers.AutoTokenizer.from_pretrained(folder)
-    rng = np.random.default_rng(0)
-    words = [*WORDS, "Fox", "unable", "猫", "É"]
-    texts = [" ".join(rng.choice(words, rng.integers(1, 20))) for _ in range(50)]
-    wanted = theirs(
-        texts, padding=True, truncation=True, return_tensors="np", return_token_type_ids=True
-    )
-    steps = TextPreprocessing.for_model(text_model(folder, types="token_type_ids"))
-    for name, array in Texts(texts, steps)[:].items():
-        assert_array_equal(array, wanted[name])
-    wanted = theirs(
-        texts, texts[::-1], padding=True, truncation=True, return_tensors="np",
-        return_token_type_ids=True,
-    )  # fmt: skip
-    for name, array in Texts(texts, steps, pairs=texts[::-1])[:].items():
-        assert_array_equal(array, wanted[name])
-
-
 # -- found next to a model ----------------------------------------------------------------------
 
 

@@ -30,9 +30,8 @@ def big(path, number):
     """A classifier with 4 MB of external data, in which every weight depends on ``number``."""
     rng = np.random.default_rng(number)
     graph = zoo.body(seed=number)
-    graph.add("MatMul", ["z", graph.constant("wide", rng.normal(size=(5, WIDTH)))], "wide_z")
-    weight = graph.constant("fc.weight", rng.normal(size=(K, WIDTH)))
-    graph.add("Gemm", ["wide_z", weight, graph.constant("fc.bias", np.ones(K))], "logits", transB=1)
+    arrays = {"wide": rng.normal(size=(5, WIDTH)), "W": rng.normal(size=(K, WIDTH))}
+    graph.write("y = MatMul(z, wide)\nlogits = Gemm(y, W, np.ones(3), transB=1)", **arrays)
     graph.output("logits", ["batch", K])
     path.parent.mkdir(exist_ok=True)
     return zoo.save_external(graph.model(metadata={"number": str(number)}), path)
@@ -43,6 +42,12 @@ def weights_of(path):
     proto = onnx.load(path)
     found = {t.name: numpy_helper.to_array(t).tobytes() for t in proto.graph.initializer}
     return {"number": {p.key: p.value for p in proto.metadata_props}["number"], **found}
+
+
+def data_of(path):
+    """Names of the files that hold a model's weights."""
+    tensors = onnx.load(path, load_external_data=False).graph.initializer
+    return {e.value for t in tensors for e in t.external_data if e.key == "location"}
 
 
 @pytest.fixture
@@ -106,13 +111,7 @@ def test_a_process_killed_at_each_step_leaves_one_whole_model(files, sandbox):
     assert step > 5
     assert check() == 1
     visible = [p for p in target.parent.iterdir() if not p.name.startswith(".ntkit-")]
-    referred = {
-        entry.value
-        for tensor in onnx.load(target, load_external_data=False).graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    assert referred <= {p.name for p in visible}
+    assert data_of(target) <= {p.name for p in visible}
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
@@ -136,13 +135,7 @@ def test_saving_over_a_model_leaves_no_data_behind(files):
     for path, number in ((second, 1), (first, 0), (first, 0), (second, 1)):
         FrozenModel.load(path).save(target, force=True)
         assert check() == number
-        data = {
-            entry.value
-            for tensor in onnx.load(target, load_external_data=False).graph.initializer
-            for entry in tensor.external_data
-            if entry.key == "location"
-        }
-        assert {p.name for p in target.parent.iterdir()} == {target.name, *data}
+        assert {p.name for p in target.parent.iterdir()} == {target.name, *data_of(target)}
 
 
 def test_data_of_another_model_are_never_removed(files, tmp_path):

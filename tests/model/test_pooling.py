@@ -124,14 +124,6 @@ def test_half_precision_means_do_not_overflow(zoo, tmp_path):
     assert_allclose(embedded(model, x, mask), mean(x, mask), rtol=0.02)
 
 
-def test_padding_does_not_change_the_mean(zoo, tmp_path):
-    model = loaded(zoo, tmp_path)
-    x, mask = samples()
-    longer = np.concatenate([x, np.full((len(x), 4, 6), 1e3, np.float32)], axis=1)
-    padded = embedded(model, longer, np.pad(mask, ((0, 0), (0, 4))))
-    assert_allclose(padded, embedded(model, x, mask), rtol=1e-6)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_types_and_shapes_that_the_file_leaves_out_are_inferred(zoo, tmp_path, dtype):
     model = loaded(zoo, tmp_path, dtype=dtype, typed=False)

@@ -7,7 +7,6 @@ import numpy as np
 
 import ntkit
 from ntkit.jobs.audit import (
-    ChangeExamples,
     ChangeFinding,
     ChangeFindings,
     Inputs,
@@ -101,7 +100,8 @@ def changed(name, texts, copies=None, **values):
         )
         for of in (texts, copies)
     )
-    examples = ChangeExamples((*range(n),), EVIL[:1] * n, EVIL[1:2] * n, before, after)
+    flip = {"predicted": EVIL[0], "after": EVIL[1]}
+    examples = tuple({"row": row, **flip} for row in range(n))
     facts = {
         "n": 40,
         "flips": 0.25,
@@ -115,7 +115,9 @@ def changed(name, texts, copies=None, **values):
         "p_value": 0.01,
         "is_finding": True,
     }
-    return ChangeFinding(name=name, examples=examples, **(facts | values))
+    return ChangeFinding(
+        name=name, examples=examples, before=before, after=after, **(facts | values)
+    )
 
 
 MADE = {

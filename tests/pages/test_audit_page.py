@@ -435,11 +435,11 @@ def test_originals_copies_and_predictions_of_a_change(tmp_path):
 def test_a_changed_column_stands_first_and_marked(tmp_path):
     one = audits.changed("column:size", ["1", "2"], ["3", "4"])
     tables = {"before": [1, 2], "after": [3, 4]}
-    examples = {
-        name: replace(getattr(one.examples, name), texts=None, table={"a": [5, 5], "size": sizes})
+    shown = {
+        name: replace(getattr(one, name), texts=None, table={"a": [5, 5], "size": sizes})
         for name, sizes in tables.items()
     }
-    one = replace(one, examples=replace(one.examples, **examples))
+    one = replace(one, **shown)
     page = page_of(tmp_path, one, kind="of_a_table")
     assert '<div class="this"><dt>size:</dt> <dd>1</dd></div><div><dt>a:</dt>' in page
     assert '<div class="this"><dt>size:</dt> <dd>3</dd></div>' in page

@@ -2,27 +2,23 @@
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 from PIL import Image
 
 import ntkit
 from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, Texts, read_samples
-from ntkit.model import TensorInfo
-from ntkit.pages._offline import rendered
-from ntkit.pages._usage import _all_rows, _one_at_a_time
-from tests.cases import printed_by, write_csv, write_images
+from tests.cases import printed_by, write_images
+from tests.models import parsed
 from tests.texts import WORDS, text_model, word_pieces
 
+PACKAGE = Path(ntkit.__file__).parent
 ORDER = {
     "method": "class-balanced",
     "even_if_worse": True,
@@ -93,23 +89,23 @@ def test_images(user, tmp_path):
     assert "resize 24, crop (20, 20)" in card
 
 
-@pytest.mark.parametrize("tail", ["logits", "probabilities", "sigmoid", "label", "fixed"])
+@pytest.mark.parametrize("tail", ["sigmoid", "label", "fixed"])
 def test_arrays(zoo, tmp_path, tail):
     n_logits = 1 if tail == "sigmoid" else 3
     graph = zoo.classifier(n_logits, output=False)
     batch = 4 if tail == "fixed" else "batch"
-    if tail in ("sigmoid", "probabilities"):
-        graph.add("Sigmoid" if tail == "sigmoid" else "Softmax", ["logits"], "p")
-        graph.output("p", ["batch", n_logits])
-    elif tail == "label":
+    if tail == "label":
         graph.add("ArgMax", ["logits"], "label", axis=1, keepdims=0)
         graph.output("label", ["batch"], TensorProto.INT64)
     else:
-        graph.output("logits", [batch, 3])
+        graph.add("Sigmoid" if tail == "sigmoid" else "Softmax", ["logits"], "p")
+        graph.output("p", [batch, n_logits])
     classes = ["ant", "bee", "cow"][: max(2, n_logits)]
     path = zoo.save(graph.model(batch=batch), tmp_path / "m.onnx")
     X, out = zoo.inputs(120), tmp_path / "out"
-    repaired(path, X, np.asarray(classes)[X[:, : len(classes)].argmax(axis=1)], out)
+    card = repaired(path, X, np.asarray(classes)[X[:, : len(classes)].argmax(axis=1)], out)
+    assert "inputs, outputs and their names are those of the original" in card
+    assert "is an ERM head" not in card
     np.save(tmp_path / "x.npy", X)
     assert printed(out, tmp_path / "x.npy") == predictions(out, X)
 
@@ -117,36 +113,17 @@ def test_arrays(zoo, tmp_path, tail):
 def test_several_inputs(tmp_path):
     """A model of two arrays."""
     rng = np.random.default_rng(0)
-    nodes = [
-        helper.make_node("Concat", ["a", "b"], ["both"], axis=1),
-        helper.make_node("Gemm", ["both", "w"], ["logits"], transB=1),
-    ]
-    a, b, logits = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width])
-        for name, width in (("a", 3), ("b", 3), ("logits", 2))
+    model = parsed(
+        "(float[N, 3] a, float[N, 3] b) => (float[N, 2] logits)"
+        "{ both = Concat <axis = 1> (a, b) logits = Gemm(both, w) }",
+        w=rng.normal(size=(6, 2)),
     )
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [2, 6], rng.normal(size=12))
-    graph = helper.make_graph(nodes, "two", [a, b], [logits], [weight])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    onnx.save(model, tmp_path / "m.onnx")
     X = {name: rng.normal(size=(80, 3)).astype(np.float32) for name in ("a", "b")}
     out = tmp_path / "out"
     repaired(tmp_path / "m.onnx", X, (X["a"][:, 0] > X["b"][:, 1]).astype(int), out)
     np.savez(tmp_path / "x.npz", **X)
     assert printed(out, tmp_path / "x.npz") == predictions(out, X)
-
-
-def test_tables_of_numbers(zoo, tmp_path):
-    path = zoo.save(zoo.classifier(3), tmp_path / "m.onnx")
-    X, out = zoo.inputs(120), tmp_path / "out"
-    names = ["age", "größe", "a b", 'q"', "e", "f"]
-    for part, rows in (("train", slice(60)), ("validation", slice(60, 120))):
-        columns = dict(zip(names, X[rows].T.tolist(), strict=True))
-        write_csv(tmp_path / f"{part}.csv", columns | {"label": X[rows, :3].argmax(axis=1)})
-    debias(path, tmp_path / "train.csv", tmp_path / "validation.csv", out=out, **ORDER)
-    samples = read_samples(tmp_path / "validation.csv")
-    assert printed(out, tmp_path / "validation.csv") == predictions(out, samples.X)
-    assert "'age', 'größe', 'a b'" in (out / "README.md").read_text("utf-8")
 
 
 def test_texts(tmp_path):
@@ -172,16 +149,14 @@ def test_texts(tmp_path):
 
 def test_a_card_tells_the_truth_about_a_new_head(zoo, tmp_path):
     path = zoo.save(zoo.classifier(3), tmp_path / "m.onnx")
-    X = zoo.inputs(120)
-    for name, classes, new in (("new", ["x", "y"], True), ("old", [0, 1, 2], False)):
-        y = np.asarray(classes)[X[:, : len(classes)].argmax(axis=1)]
-        options = {"new_head": True, "device": "cpu"} if new else {}
-        card = repaired(path, X, y, tmp_path / name, **options)
-        assert ("inputs, outputs and their names are those of the original" in card) != new
-        assert ("has 3 other classes, and this model has 2 classes" in card) == new
-        assert ("“Before” is an ERM head" in card) == new
-        assert ("classes: 0 = 'x', 1 = 'y'" in card) == new
-        assert printed(tmp_path / name) == []  # as it is printed, with nothing to do
+    X, out = zoo.inputs(120), tmp_path / "out"
+    y = np.asarray(["x", "y"])[X[:, :2].argmax(axis=1)]
+    card = repaired(path, X, y, out, new_head=True, device="cpu")
+    assert "inputs, outputs and their names are those of the original" not in card
+    for words in ("has 3 other classes, and this model has 2 classes", "“Before” is an ERM head",
+                  "classes: 0 = 'x', 1 = 'y'"):  # fmt: skip
+        assert words in card
+    assert printed(out) == []  # as it is printed, with nothing to do
 
 
 # -- the templates --------------------------------------------------------------------------------
@@ -201,62 +176,3 @@ def test_programs_for_images_know_every_step():
     (file,) = PACKAGE.rglob("predict_images.py.jinja")
     known = {*re.findall(r"steps\.(\w+)", file.read_text(encoding="utf-8")), "source"}
     assert {field.name for field in fields(ImagePreprocessing)} <= known
-
-
-PACKAGE = Path(ntkit.__file__).parent
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-NOT_FOR_PROGRAMS = "T20,D,ANN"  # they print, and are too short for docstrings and annotations
-TEXTS = {
-    "ids": "input_ids", "mask": "attention_mask", "types": "token_type_ids",
-    "positions": "position_ids", "dtype": "int64", "max_length": 128, "truncation": "right",
-    "padding": "left", "fixed_length": 128, "unpadded": False,
-}  # fmt: skip
-BARE = TEXTS | {"types": None, "positions": None, "unpadded": True}
-PAD = {"pad": (0, "[PAD]")}
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-KINDS = {
-    "images": {"steps": ImagePreprocessing(224, (224, 200), channel_order="BGR")},
-    "images of one size": {"steps": ImagePreprocessing((299, 299), layout="NHWC", mean=MEAN)},
-    "images in grey": {
-        "steps": ImagePreprocessing(32, (28, 28), channels=1, mean=(0.2,), std=(0.7,))
-    },
-    "texts": {"steps": SimpleNamespace(**TEXTS), "paired": False, **PAD},
-    "texts in pairs": {"steps": SimpleNamespace(**BARE), "paired": True, **PAD},
-    "strings": {},
-    "table": {"columns": [f"a column of the table, number {i}" for i in range(8)]},
-    "arrays": {},
-    "arrays of two inputs": {"kinds": {"first": "float32", "second": "int64"}},
-}
-
-
-def test_programs_pass_the_linter(tmp_path):
-    pytest.importorskip("ruff")
-    for i, (kind, values) in enumerate(KINDS.items()):
-        for j, (batch, place) in enumerate((b, p) for b in ("N", 4) for p in ("", "HERE")):
-            info = TensorInfo("input", "float32", (batch, 6))
-            program = rendered(
-                f"predict_{kind.split()[0]}.py.jinja",
-                **{
-                    "place": place,
-                    "path_of": lambda name, p=place: f'str({p} / "{name}")' if p else f'"{name}"',
-                    "file": "debiased.onnx",
-                    "output": "logits",
-                    "decide": [
-                        "scores = outputs.reshape(len(outputs), -1)",
-                        "return [classes[i] for i in scores.argmax(axis=1)]",
-                    ],
-                    "info": info,
-                    "dtype": "float32",
-                    "kinds": {"input": "float32"},
-                    "one": partial(_one_at_a_time, info),
-                    "all_rows": partial(_all_rows, info),
-                    **values,
-                },
-            )
-            (tmp_path / f"predict_{i}{j}.py").write_text(program.rstrip() + "\n", encoding="utf-8")
-    ended = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--config", PROJECT, "--no-cache", "--quiet",
-         "--extend-ignore", NOT_FOR_PROGRAMS, tmp_path],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}"

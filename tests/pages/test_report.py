@@ -218,17 +218,22 @@ def test_debias_writes_a_report_and_a_card(job):
     assert f"{len(result.suppressed)} of 64 neurons" in card
 
 
-def test_the_unit_of_scores_is_said(job, tmp_path):
+def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, tmp_path):
     out, _, sets = job
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Scores are for the validation set, in standard deviations" in page
-    debias(
+    X, y, groups = sets["test"]
+    members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
+    result = debias(
         marked_digits_model_path(), sets["train"], sets["validation"], out=tmp_path / "out",
         method=NeuronTuneClassifier(statistic="contribution", standardize=False),
-        device="cpu", n_random=1,
+        test=(X, y, members), device="cpu", n_random=1,
     )  # fmt: skip
+    assert result.chosen.worst_group is not None
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
     assert "Scores are for the validation set, in logits." in text
+    assert "3 groups" in text
+    assert "worst group" in text.lower()
 
 
 def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
@@ -325,17 +330,3 @@ def test_embeddings_and_unlike_labels(tmp_path):
     with pytest.raises(InputError):
         write_report(model, other, odd, tmp_path / "s.html")
     assert not (tmp_path / "s.html").exists()
-
-
-def test_groups_that_overlap_are_shown(job, tmp_path):
-    _, _, sets = job
-    X, y, groups = sets["test"]
-    members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
-    result = debias(
-        marked_digits_model_path(), sets["train"], sets["validation"], test=(X, y, members),
-        out=tmp_path / "out", method="class-balanced", device="cpu", n_random=1,
-    )  # fmt: skip
-    assert result.chosen.worst_group is not None
-    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
-    assert "3 groups" in text
-    assert "worst group" in text.lower()

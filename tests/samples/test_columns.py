@@ -4,18 +4,18 @@ import csv
 import json
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, TextPreprocessing, Texts, read_samples
 from ntkit.model import TensorInfo
 from ntkit.samples import input_notes, read_table
+from tests import models
 
 
 def matrix_of(width, dtype="float32", columns=None):
@@ -308,34 +308,22 @@ def test_a_kept_table_has_all_columns_with_their_roles(tmp_path):
 @pytest.fixture
 def by_columns(tmp_path):
     """What skl2onnx makes of a DataFrame: one input a column, numbers and texts."""
-    rng = np.random.default_rng(0)
-    nodes = [
-        helper.make_node("LabelEncoder", ["home town"], ["town"], domain="ai.onnx.ml",
-                         keys_strings=["Ulm", "Bonn"], values_floats=[1.0, 2.0],
-                         default_float=-1.0),
-        helper.make_node("Cast", ["n_visits"], ["visits"], to=TensorProto.FLOAT),
-        helper.make_node("Concat", ["age", "town", "visits"], ["c"], axis=1),
-        helper.make_node("Gemm", ["c", "W", "B"], ["h"]),
-        helper.make_node("Relu", ["h"], ["z"]),
-        helper.make_node("Gemm", ["z", "V", "U"], ["logits"]),
-    ]  # fmt: skip
-    arrays = {"W": (3, 8), "B": (8,), "V": (8, 2), "U": (2,)}
-    kinds = {"age": TensorProto.FLOAT, "home town": TensorProto.STRING,
-             "n_visits": TensorProto.INT64}  # fmt: skip
-    graph = helper.make_graph(
-        nodes,
-        "pipeline",
-        [helper.make_tensor_value_info(n, kind, [None, 1]) for n, kind in kinds.items()],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 2])],
-        [
-            numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
-            for name, shape in arrays.items()
-        ],
+    rng, graph = np.random.default_rng(0), models.Graph()
+    labels = {"keys_strings": ["Ulm", "Bonn"], "values_floats": [1.0, 2.0], "default_float": -1.0}
+    graph.add("LabelEncoder", ["home town"], "town", domain="ai.onnx.ml", **labels)
+    graph.write(
+        """
+        visits = Cast(n_visits, to=FLOAT)
+        c = Concat(age, town, visits, axis=1)
+        h = Gemm(c, W, B)
+        z = Relu(h)
+        logits = Gemm(z, V, U)""",
+        **{n: rng.normal(size=s) for n, s in zip("WBVU", [(3, 8), 8, (8, 2), 2], strict=True)},
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
-    path = tmp_path / "pipeline.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    return FrozenModel.load(path)
+    graph.output("logits", [None, 2])
+    kinds = {"age": TensorProto.FLOAT, "home town": TensorProto.STRING, "n_visits": models.INT64}
+    inputs = [models.value(name, [None, 1], kind) for name, kind in kinds.items()]
+    return FrozenModel.load(models.save(graph.model(inputs), tmp_path / "pipeline.onnx"))
 
 
 COLUMNS = {"note": ["a", "b", "c"], "n_visits": [2**40, 0, 3], "label": [0, 1, 0],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.samples._table import read_table
+from ntkit.samples import read_table
 
 FAST = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -182,25 +182,20 @@ def table_of(tmp_path, *values):
     return read_table(tmp_path / "t.jsonl")
 
 
-@pytest.mark.parametrize(
-    "bad", [None, float("nan"), float("inf"), "x", "", "1e60", 10**400, [1], {"a": 1}]
-)
-def test_a_cell_that_is_no_number_is_named(bad, tmp_path):
-    table = table_of(tmp_path, 1, bad, 2)
-    with pytest.raises(InputError, match=r"row 2: .* in column 'c' is not a finite number"):
-        table.numbers(["c"])
+NO_NUMBER = [None, np.nan, np.inf, "x", "", "1e60", 10**400, [1], {"a": 1}]
+NO_TEXT = [None, np.nan, "", " \t", 3, ["a"]]
 
 
-def test_numbers_of_any_spelling(tmp_path):
+def test_cells_that_are_no_number_or_no_text_are_named(tmp_path):
+    for bad in NO_NUMBER:
+        with pytest.raises(InputError, match=r"row 2: .* in column 'c' is not a finite number"):
+            table_of(tmp_path, 1, bad, 2).numbers(["c"])
+    for bad in NO_TEXT:
+        with pytest.raises(InputError, match=r"row 2: .* in the text column 'c' is not a text"):
+            table_of(tmp_path, "a", bad).texts("c")
     numbers = table_of(tmp_path, 1, " 2.5 ", True, -1e-3).numbers(["c"])
     assert numbers.dtype == np.float32
     assert_array_equal(numbers[:, 0], np.float32([1, 2.5, 1, -1e-3]))
-
-
-@pytest.mark.parametrize("bad", [None, float("nan"), "", " \t", 3, ["a"]])
-def test_a_cell_that_is_no_text_is_named(bad, tmp_path):
-    with pytest.raises(InputError, match=r"row 2: .* in the text column 'c' is not a text"):
-        table_of(tmp_path, "a", bad).texts("c")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """Scores of a dynamically quantised model depend on the batch: what is compared shares it."""
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 
 from ntkit import FrozenModel, OnnxEmbedder
@@ -11,24 +9,15 @@ from ntkit.verification import check_head, save_verified, verify
 
 
 @pytest.fixture
-def model(tmp_path):
-    rng = np.random.default_rng(0)
-    weights = {"w1": rng.normal(size=(6, 16)), "w2": rng.normal(size=(16, 3))}
-    nodes = [
-        helper.make_node("MatMul", ["x", "w1"], ["h"]),
-        helper.make_node("Relu", ["h"], ["z"]),
-        helper.make_node("MatMul", ["z", "w2"], ["logits"]),
-    ]
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "mlp",
-        [value("x", onnx.TensorProto.FLOAT, ["N", 6])],
-        [value("logits", onnx.TensorProto.FLOAT, ["N", 3])],
-        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+def model(zoo, tmp_path):
+    rng, graph = np.random.default_rng(0), zoo.Graph()
+    graph.write(
+        "h = MatMul(x, w1)\nz = Relu(h)\nlogits = MatMul(z, w2)",
+        w1=rng.normal(size=(6, 16)),
+        w2=rng.normal(size=(16, 3)),
     )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(proto, tmp_path / "float.onnx")
+    graph.output("logits", ["N", 3])
+    zoo.save(graph.model(), tmp_path / "float.onnx")
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx")
     return FrozenModel.load(tmp_path / "int8.onnx")
 

@@ -115,12 +115,9 @@ def test_lost_or_changed_metadata_are_seen(zoo, model, right):
 
 
 def test_another_architecture_fails_or_is_refused(zoo, model, head, tmp_path):
-    graph = zoo.body()
-    graph.add("Gemm", ["z", graph.constant("p", np.ones((4, 5)))], "narrow", transB=1)
-    graph.add("Relu", ["narrow"], "n")
-    graph.add("Gemm", ["n", graph.constant("w", np.ones((K, 4)))], "logits", transB=1)
-    graph.output("logits", ["batch", K])
-    other = zoo.save(graph.model(), tmp_path / "other.onnx")
+    text = "narrow = Gemm(z, np.ones((4, 5)), transB=1)\nn = Relu(narrow)\n"
+    proto = zoo.built(text + "logits = Gemm(n, np.ones((3, 4)), transB=1)")
+    other = zoo.save(proto, tmp_path / "other.onnx")
     with pytest.raises(InputError, match="reads embeddings of shape"):
         verify(model, other, zoo.inputs(), device="cpu")
     other = FrozenModel.load(other, classes=NAMES)
@@ -166,11 +163,9 @@ def test_two_classes_in_one_or_two_logits_and_weights_beside_the_file(
 @pytest.mark.parametrize("output", ["scaled", "probabilities"])
 @pytest.mark.parametrize("n_classes", [2, K, 5])
 def test_a_scale_and_other_outputs_and_other_classes(zoo, output, n_classes, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    graph.add("Mul", ["logits", graph.constant("temperature", 16.0)], "scaled")
-    graph.add("Softmax", ["scaled"], "probabilities")
-    graph.output(output, ["batch", K])
-    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    text = "scaled = Mul(logits, 16.0)\nprobabilities = Softmax(scaled)"
+    proto = zoo.built(text, "classifier", {output: ["batch", K]})
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
     head = LinearHead(*zoo.weights(n_classes, seed=4), range(n_classes))
     check = save_verified(
         model.with_head(head), tmp_path / "n.onnx", original=model, X=zoo.inputs(), head=head,
@@ -181,11 +176,9 @@ def test_a_scale_and_other_outputs_and_other_classes(zoo, output, n_classes, tmp
 
 
 def test_a_backbone_and_a_head_chosen_by_name(zoo, tmp_path):
-    graph = zoo.classifier(K, output=False)
-    graph.add("Gemm", ["h", graph.constant("w2", np.ones((2, 5)))], "domain", transB=1)
-    graph.output("logits", ["batch", K])
-    graph.output("domain", ["batch", 2])
-    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    text = "domain = Gemm(h, np.ones((2, 5)), transB=1)"
+    proto = zoo.built(text, "classifier", {"logits": ["batch", K], "domain": ["batch", 2]})
+    path = zoo.save(proto, tmp_path / "m.onnx")
     for options in ({"logits": "domain"}, {"embedding": "z"}, {"embedding": "x"}):
         model = FrozenModel.load(path, **options)
         width = 6 if model.head is None else 5
@@ -198,27 +191,22 @@ def test_a_backbone_and_a_head_chosen_by_name(zoo, tmp_path):
         assert check.passed
 
 
-TAILS = {
-    "probabilities": [("Softmax", ["logits"], ["p"], {}, TensorProto.FLOAT, ["batch", K])],
-    "sigmoids": [("Sigmoid", ["logits"], ["p"], {}, TensorProto.FLOAT, ["batch", K])],
-    "label": [
-        ("ArgMax", ["logits"], ["l"], {"keepdims": 0, "axis": 1}, TensorProto.INT64, ["batch"])
-    ],
-    "two best": [("TopK", ["logits", "two"], ["v", "i"], {}, None, ["batch", 2])],
-}
-TAILS["both"] = TAILS["probabilities"] + TAILS["label"]
+SOFTMAX, ARGMAX = "p = Softmax(logits)", "l = ArgMax(logits, keepdims=0, axis=1)"
+LABEL = {"l": (["batch"], TensorProto.INT64)}
+TAILS = {  # of models that do not give their logits
+    "probabilities": (SOFTMAX, {"p": ["batch", K]}),
+    "sigmoids": ("p = Sigmoid(logits)", {"p": ["batch", K]}),
+    "label": (ARGMAX, LABEL),
+    "two best": ("v, i = TopK(logits, [2])",
+                 {"v": ["batch", 2], "i": (["batch", 2], TensorProto.INT64)}),
+    "both": (f"{SOFTMAX}\n{ARGMAX}", {"p": ["batch", K], **LABEL}),
+}  # fmt: skip
 
 
 def with_tail(zoo, tail, path, dtype=np.float32):
-    """A classifier that does not give its logits."""
-    graph = zoo.classifier(K, dtype, output=False)
-    graph.constant("two", [2], np.int64)
-    for op, inputs, outputs, attributes, kind, shape in TAILS[tail]:
-        graph.add(op, inputs, outputs, **attributes)
-        for name in outputs:
-            own = TensorProto.INT64 if name == "i" else None
-            graph.output(name, shape, own if kind in (None, TensorProto.FLOAT) else kind)
-    return FrozenModel.load(zoo.save(graph.model(), path), classes=NAMES)
+    text, outputs = TAILS[tail]
+    proto = zoo.built(text, "classifier", outputs, dtype=dtype)
+    return FrozenModel.load(zoo.save(proto, path), classes=NAMES)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -238,18 +226,15 @@ def test_outputs_after_the_logits_are_compared(zoo, tail, dtype, head, tmp_path)
 @pytest.mark.parametrize("flat", [True, False])
 def test_logits_with_axes_of_length_one(zoo, flat, tmp_path):
     """A 1 × 1 convolution in place of a Gemm."""
-    graph = zoo.body()
-    W, b = zoo.weights(K)
-    graph.constant("axes", [2, 3], np.int64)
-    graph.add("Unsqueeze", ["z", "axes"], "map")
-    graph.add("GlobalAveragePool", ["map"], "pooled")
-    weight, bias = graph.constant("fc.weight", W[:, :, None, None]), graph.constant("fc.bias", b)
-    graph.add("Conv", ["pooled", weight, bias], "logits")
-    graph.add("Softmax", ["logits"], "p", axis=1)
-    if flat:
-        graph.add("Flatten", ["p"], "flat", axis=1)
-    graph.output("flat" if flat else "p", ["batch", K] if flat else ["batch", K, 1, 1])
-    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    text = """
+        map = Unsqueeze(z, [2, 3])
+        pooled = GlobalAveragePool(map)
+        logits = Conv(pooled, W[:, :, None, None], b)
+        p = Softmax(logits, axis=1)
+        flat = Flatten(p, axis=1)"""
+    output = {"flat": ["batch", K]} if flat else {"p": ["batch", K, 1, 1]}
+    proto = zoo.built(text, outputs=output, arrays=dict(zip("Wb", zoo.weights(K), strict=True)))
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
     X = zoo.inputs()
     assert check_head(model, X, device="cpu").output_difference < 1e-6
     head = LinearHead(*zoo.weights(K, seed=4), range(K))
@@ -260,15 +245,10 @@ def test_logits_with_axes_of_length_one(zoo, flat, tmp_path):
 
 def test_a_change_after_the_logits_fails(zoo, tmp_path):
     def saved(name, temperature, axis):
-        graph = zoo.classifier(K, output=False)
-        graph.constant("offset", np.asarray([1, temperature, 1]))
-        graph.add("Softmax", ["logits"], "p", axis=axis)
-        graph.add("Mul", ["p", "offset"], "scaled")
-        graph.add("ArgMax", ["scaled"], "l", axis=1, keepdims=0)
-        graph.output("logits", ["batch", K])
-        graph.output("scaled", ["batch", K])
-        graph.output("l", ["batch"], TensorProto.INT64)
-        return FrozenModel.load(zoo.save(graph.model(), tmp_path / name))
+        text = f"p = Softmax(logits, axis={axis})\nscaled = Mul(p, [1, {temperature}, 1])\n"
+        outputs = {"logits": ["batch", K], "scaled": ["batch", K], **LABEL}
+        proto = zoo.built(text + "l = ArgMax(scaled, axis=1, keepdims=0)", "classifier", outputs)
+        return FrozenModel.load(zoo.save(proto, tmp_path / name))
 
     model = saved("m.onnx", 1.0, 1)
     assert verify(model, model, zoo.inputs(), device="cpu").passed

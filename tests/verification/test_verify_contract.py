@@ -12,25 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.neural_network import MLPClassifier
 
 from ntkit import FrozenModel, LinearHead, debias, predict
-from ntkit.cli import main
 from ntkit.exceptions import VerificationError
 from ntkit.verification import check_head, load_pair, save_verified, verify
+from tests.cases import ntkit
 
 K = 3
 ORDER = [1, 2, 0]
 NAMES = ["ant", "bee", "cow"]
 DICT = repr(dict(enumerate(NAMES)))
-
-
-def run(capsys, *arguments):
-    """Run a command; its exit code, output and error output."""
-    code = 0
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 def close_head(zoo, classes):
@@ -123,12 +112,13 @@ def test_a_head_that_mends_many_errors_passes(zoo, files):
 
 def two_heads(zoo, path):
     graph = zoo.classifier(K, output=False)
-    graph.add("Gemm", ["z", graph.constant("w2", np.ones((2, 5)))], "domain", transB=1)
-    graph.add("Softmax", ["h"], "attention")
-    graph.add("ArgMax", ["h"], "strongest", axis=1, keepdims=0)
-    graph.output("logits", ["batch", K])
-    graph.output("domain", ["batch", 2])
-    graph.output("attention", ["batch", 5])
+    graph.constant("w2", np.ones((2, 5)))
+    graph.write("""
+        domain = Gemm(z, w2, transB=1)
+        attention = Softmax(h)
+        strongest = ArgMax(h, axis=1, keepdims=0)""")
+    for name, width in {"logits": K, "domain": 2, "attention": 5}.items():
+        graph.output(name, ["batch", width])
     graph.output("strongest", ["batch"], TensorProto.INT64)
     return FrozenModel.load(zoo.save(graph.model(), path), logits="logits")
 
@@ -194,28 +184,26 @@ def test_labels_that_another_order_explains_are_noted(zoo, files):
     assert "in another order than the labels" in verify(path, right, X, y=numbers).notes[0]
 
 
-def test_classes_given_on_the_command_line(zoo, files, tmp_path, capsys):
+def test_classes_given_on_the_command_line(zoo, files, tmp_path):
     path, right = files()
     np.savez(tmp_path / "x.npz", X=zoo.inputs(), y=np.asarray(NAMES)[np.arange(40) % K])
-    code, out, err = run(capsys, "verify", path, right, tmp_path / "x.npz")
+    code, out, err = ntkit("verify", path, right, tmp_path / "x.npz")
     assert (code, "order of classes      kept" in out) == (0, True), err
     arguments = ["verify", path, right, tmp_path / "x.npz", "--classes"]
-    assert run(capsys, *arguments, "ant,bee,cow")[0] == 0
+    assert ntkit(*arguments, "ant,bee,cow")[0] == 0
     (tmp_path / "names").write_text("bee\ncow\nant\n")
     for classes in ("bee,cow,ant", tmp_path / "names"):
-        code, _, err = run(capsys, *arguments, classes)
+        code, _, err = ntkit(*arguments, classes)
         assert code == 2
         assert "another order" in err
-    code, out, _ = run(capsys, "inspect", path, "--classes", "2,1,0", "--json")
+    code, out, _ = ntkit("inspect", path, "--classes", "2,1,0", "--json")
     assert json.loads(out)["classes"] == [2, 1, 0]
-    code, _, err = run(capsys, "inspect", path, "--classes", "a,,b")
+    code, _, err = ntkit("inspect", path, "--classes", "a,,b")
     assert "is empty" in err
 
 
 def test_a_pair_is_read_where_the_debiased_file_says(zoo, tmp_path):
-    graph = zoo.body()
-    graph.output("z", ["batch", 5])
-    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    path = zoo.save(zoo.built(outputs={"z": ["batch", 5]}), tmp_path / "m.onnx")
     model = FrozenModel.load(path, embedding="z")
     new = model.with_head(LinearHead(*zoo.weights(K), NAMES)).save(tmp_path / "d.onnx")
     first, second = load_pair(path, new)
@@ -263,11 +251,8 @@ def test_two_networks_are_not_said_to_have_classes_in_another_order(zoo, tmp_pat
     X = zoo.inputs(300)
     answers = []
     for seed, path in enumerate(paths):
-        graph = zoo.body(seed=seed)
-        W, b = zoo.weights(3, seed=1 + seed)
-        graph.constant("fc.weight", W)
-        graph.constant("fc.bias", b)
-        graph.add("Gemm", ["z", "fc.weight", "fc.bias"], "logits", transB=1)
+        graph, (W, b) = zoo.body(seed=seed), zoo.weights(3, seed=1 + seed)
+        graph.write("logits = Gemm(z, W, b, transB=1)", W=W, b=b)
         graph.output("logits", ["batch", 3])
         zoo.save(graph.model(), path)
         session = onnxruntime.InferenceSession(path)

@@ -39,24 +39,18 @@ def _mlp(layers, *tail):
     ]
 
 
-def _mlp_logits(layers):
-    return _mlp(layers, _dense(layers))
+def _mlp_ending(*tail):
+    """The MLP with other last layers, each a function of ``keras.layers``."""
+    return lambda layers: _mlp(layers, *(end(layers) for end in tail))
 
 
-def _mlp_activation_layer(layers):
-    return _mlp(layers, _dense(layers), layers.Dropout(0.5), layers.Softmax())
-
-
-def _mlp_zero_bias(layers):
-    return _mlp(layers, layers.Dense(3, activation="softmax"))
-
-
-def _mlp_no_bias(layers):
-    return _mlp(layers, layers.Dense(3, use_bias=False))
-
-
-def _sigmoid(layers):
-    return _mlp(layers, _dense(layers, 1, "sigmoid"))
+_LOGITS = _mlp_ending(_dense)
+_ACTIVATION_LAYER = _mlp_ending(
+    _dense, lambda layers: layers.Dropout(0.5), lambda layers: layers.Softmax()
+)
+_ZERO_BIAS = _mlp_ending(lambda layers: layers.Dense(3, activation="softmax"))
+_NO_BIAS = _mlp_ending(lambda layers: layers.Dense(3, use_bias=False))
+_SIGMOID = _mlp_ending(lambda layers: _dense(layers, 1, "sigmoid"))
 
 
 def _cnn(layers):
@@ -204,23 +198,23 @@ ROWS: list[Row] = [
     _row("Keras 3 on torch, MLP", "torch", _mlp),
     _row("Keras 3 on torch, CNN", "torch", _cnn),
     _row("Keras 3 on torch, batch norm", "torch", _pooled),
-    _row("Keras 3 on torch, sigmoid unit", "torch", _sigmoid, n_classes=2),
+    _row("Keras 3 on torch, sigmoid unit", "torch", _SIGMOID, n_classes=2),
     _row("Keras 3 on torch, fixed batch", "torch", _mlp, writer="static"),
     _row("Keras 3 on TensorFlow, MLP", TF, _mlp),
-    _row("Keras 3 on TensorFlow, MLP, logits", TF, _mlp_logits),
-    _row("Keras 3 on TensorFlow, zero bias", TF, _mlp_zero_bias, "MatMul"),
-    _row("Keras 3 on TensorFlow, no bias", TF, _mlp_no_bias, "MatMul"),
+    _row("Keras 3 on TensorFlow, MLP, logits", TF, _LOGITS),
+    _row("Keras 3 on TensorFlow, zero bias", TF, _ZERO_BIAS, "MatMul"),
+    _row("Keras 3 on TensorFlow, no bias", TF, _NO_BIAS, "MatMul"),
     _row("Keras 3 on TensorFlow, CNN (NHWC)", TF, _cnn),
     _row("Keras 3 on TensorFlow, batch norm", TF, _pooled),
     _row("Keras 3 on TensorFlow, conv head", TF, _conv_head, "Conv"),
     _row("Keras 3 on TensorFlow, pooled conv head", TF, _pooled_then_conv_head, "Conv"),
-    _row("Keras 3 on TensorFlow, sigmoid unit", TF, _sigmoid, n_classes=2),
+    _row("Keras 3 on TensorFlow, sigmoid unit", TF, _SIGMOID, n_classes=2),
     _row("Keras 3 on JAX, MLP", "jax", _mlp),
     # Not _cnn: jax2onnx pools over axes that ONNX Runtime does not.
     _row("Keras 3 on JAX, batch norm", "jax", _pooled),
     # Conv, Transpose to NHWC, Add of a reshaped bias, mean.
     _row("Keras 3 on JAX, conv head", "jax", _conv_head, REGION),
-    _row("tf2onnx from_function, MLP", TF, _mlp_activation_layer, writer="from_function"),
+    _row("tf2onnx from_function, MLP", TF, _ACTIVATION_LAYER, writer="from_function"),
     _row("tf2onnx from_function, CNN", TF, _pooled, writer="from_function"),
 ]
 

@@ -4,12 +4,7 @@ Weights are random: what counts is the tail of the graph. Widths are as small as
 bears, so that most rows build in about a second.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,16 +13,13 @@ from tests.zoo.row import REGION, Row
 
 __all__ = ["ROWS"]
 
-Samples = Callable[[], Mapping[str, np.ndarray]]
 N = 8
 
 
 # -- exporting ----------------------------------------------------------------------------------
 
 
-def _dynamo(
-    module: Any, samples: Mapping[str, np.ndarray], folder: Path, *, fixed: bool = False, **options
-) -> None:
+def _dynamo(module, samples, folder, *, fixed=False, **options):
     """torch.export, then onnxscript: PyTorch's exporter since 2.9."""
     import torch
 
@@ -44,9 +36,7 @@ def _dynamo(
     )
 
 
-def _torchscript(
-    module: Any, samples: Mapping[str, np.ndarray], folder: Path, *, fixed: bool = False, **options
-) -> None:
+def _torchscript(module, samples, folder, *, fixed=False, **options):
     """torch.jit.trace, then C++: PyTorch's exporter up to 2.8, and most ONNX files about."""
     import torch
 
@@ -64,21 +54,13 @@ def _torchscript(
     )
 
 
-def _tensors(samples: Mapping[str, np.ndarray], rows: int) -> dict[str, Any]:
+def _tensors(samples, rows):
     import torch
 
     return {name: torch.from_numpy(array[:rows]) for name, array in samples.items()}
 
 
-def _build(
-    folder: Path,
-    *,
-    make: Callable[[], Any],
-    samples: Samples,
-    export: Callable[..., None],
-    noise: float,
-    options: Mapping[str, Any],
-) -> Mapping[str, np.ndarray]:
+def _build(folder, *, make, samples, export, noise, options):
     """Make the module with the weights of seed 0, export it, and return its samples."""
     with quietly():
         import torch
@@ -96,21 +78,21 @@ def _build(
 
 
 def _row(
-    name: str,
-    make: Callable[[], Any],
-    kind: str = "Gemm",
-    neurons: int = 16,
+    name,
+    make,
+    kind="Gemm",
+    neurons=16,
     *,
-    export: Callable[..., None],
-    samples: Samples,
-    producer: str = "torch",
-    noise: float = 0.05,
-    refused: str | None = None,
-    classes: int = 3,
-    tolerance: float = 1e-4,
-    load: Mapping[str, str] | None = None,
-    **options: Any,
-) -> Row:
+    export,
+    samples,
+    producer="torch",
+    noise=0.05,
+    refused=None,
+    classes=3,
+    tolerance=1e-4,
+    load=None,
+    **options,
+):
     """A row of the zoo; ``options`` go to the exporter, ``load`` to FrozenModel.load."""
     exporter = {_dynamo: ("dynamo", "onnxscript"), _torchscript: ("TorchScript",)}[export]
     library = () if producer == "torch" else (producer,)
@@ -130,35 +112,35 @@ def _row(
     )
 
 
-def _dyn(name: str, make: Callable[[], Any], *args: Any, **kwargs: Any) -> Row:
+def _dyn(name, make, *args, **kwargs):
     return _row(name, make, *args, export=_dynamo, **{"samples": _vectors, **kwargs})
 
 
-def _ts(name: str, make: Callable[[], Any], *args: Any, **kwargs: Any) -> Row:
+def _ts(name, make, *args, **kwargs):
     return _row(name, make, *args, export=_torchscript, **{"samples": _vectors, **kwargs})
 
 
-def _both(name: str, make: Callable[[], Any], *args: Any, **kwargs: Any) -> list[Row]:
+def _both(name, make, *args, **kwargs):
     return [row(name, make, *args, **kwargs) for row in (_dyn, _ts)]
 
 
 # -- samples ------------------------------------------------------------------------------------
 
 
-def _vectors(dtype: str = "float32") -> dict[str, np.ndarray]:
+def _vectors(dtype="float32"):
     return {"x": np.random.default_rng(0).normal(size=(N, 12)).astype(dtype)}
 
 
-def _sequences() -> dict[str, np.ndarray]:
+def _sequences():
     return {"x": np.random.default_rng(0).normal(size=(N, 5, 12)).astype("float32")}
 
 
-def _images(size: int, name: str = "x") -> dict[str, np.ndarray]:
+def _images(size, name="x"):
     shape = (N, 3, size, size)
     return {name: np.random.default_rng(0).normal(size=shape).astype("float32")}
 
 
-def _text(*names: str) -> dict[str, np.ndarray]:
+def _text(*names):
     """Ids of up to 10 tokens out of 50, padded as a tokenizer returns them."""
     rng = np.random.default_rng(0)
     mask = np.arange(10) < rng.integers(4, 11, N)[:, None]
@@ -178,30 +160,26 @@ _PAIRS = partial(_text, "input_ids", "attention_mask", "token_type_ids")
 # -- modules in plain PyTorch -------------------------------------------------------------------
 
 
-def _net(forward: Callable[..., Any], **layers: Any) -> Any:
+def _net(forward, **layers):
     """A module of these layers; ``forward`` gets it and the input ``x``."""
     import torch
 
     class Net(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             for name, layer in layers.items():
                 setattr(self, name, layer)
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x):
             return forward(self, x)
 
     return Net()
 
 
-def _mlp(
-    forward: Callable[..., Any] = lambda net, x: net.fc(net.body(x)),
-    classes: int = 3,
-    **layers: Callable[[], Any],
-) -> Callable[[], Any]:
+def _mlp(forward=lambda net, x: net.fc(net.body(x)), classes=3, **layers):
     """A hidden layer ``body`` of 16 and a head ``fc``, unless ``layers`` make another."""
 
-    def make() -> Any:
+    def make():
         from torch import nn
 
         body = nn.Sequential(nn.Linear(12, 16), nn.ReLU())
@@ -211,15 +189,15 @@ def _mlp(
     return make
 
 
-def _after(end: Callable[[Any], Any], classes: int = 3) -> Callable[[], Any]:
+def _after(end, classes=3):
     """The MLP with something after its head."""
     return _mlp(lambda net, x: end(net.fc(net.body(x))), classes)
 
 
-def _cnn(forward: Callable[..., Any], head: Callable[[], Any]) -> Callable[[], Any]:
+def _cnn(forward, head):
     """A convolution ``body`` to 8 channels, a ``pool`` to one pixel and a head ``fc``."""
 
-    def make() -> Any:
+    def make():
         from torch import nn
 
         return _net(
@@ -232,10 +210,10 @@ def _cnn(forward: Callable[..., Any], head: Callable[[], Any]) -> Callable[[], A
     return make
 
 
-def _nn(name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
+def _nn(name, *args, **kwargs):
     """A layer of torch.nn, not made yet."""
 
-    def make() -> Any:
+    def make():
         from torch import nn
 
         return getattr(nn, name)(*args, **kwargs)
@@ -243,8 +221,8 @@ def _nn(name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
     return make
 
 
-def _sequential(*layers: Callable[[], Any]) -> Callable[[], Any]:
-    def make() -> Any:
+def _sequential(*layers):
+    def make():
         from torch import nn
 
         return nn.Sequential(*(layer() for layer in layers))
@@ -252,14 +230,14 @@ def _sequential(*layers: Callable[[], Any]) -> Callable[[], Any]:
     return make
 
 
-def _zero_bias() -> Any:
+def _zero_bias():
     module = _mlp()()
     module.fc.bias.data.zero_()
     return module
 
 
-def _weight_norm(parametrized: bool) -> Callable[[], Any]:
-    def head() -> Any:
+def _weight_norm(parametrized):
+    def head():
         from torch import nn
 
         where = nn.utils.parametrizations if parametrized else nn.utils
@@ -268,18 +246,18 @@ def _weight_norm(parametrized: bool) -> Callable[[], Any]:
     return _mlp(fc=head)
 
 
-def _by_hand(net: Any, x: Any) -> Any:
+def _by_hand(net, x):
     return net.body(x) @ net.fc.weight.T + net.fc.bias
 
 
-def _cosine(net: Any, x: Any) -> Any:
+def _cosine(net, x):
     from torch.nn import functional
 
     features = functional.normalize(net.body(x))
     return 16 * functional.linear(features, functional.normalize(net.fc.weight))
 
 
-def _clip_like(net: Any, x: Any) -> Any:
+def _clip_like(net, x):
     """Text embeddings of the classes against the image's, times a learned temperature."""
     features = net.body(x)
     features = features / features.norm(dim=-1, keepdim=True)
@@ -287,20 +265,20 @@ def _clip_like(net: Any, x: Any) -> Any:
     return net.fc.bias[0].exp() * features @ prompts.t()
 
 
-def _tied(net: Any, x: Any) -> Any:
+def _tied(net, x):
     """The head's weights also decode: logits and what they stand for."""
     logits = net.fc(net.body(x))
     return logits, logits.softmax(-1) @ net.fc.weight
 
 
-def _gated(net: Any, x: Any) -> Any:
+def _gated(net, x):
     """The head's weights also read an earlier tensor."""
     features = net.body(x)
     return net.fc(features * net.fc(features).softmax(-1).max(-1, keepdim=True).values)
 
 
-def _two_outputs(second: Callable[[Any, Any], Any]) -> Callable[[], Any]:
-    def forward(net: Any, x: Any) -> Any:
+def _two_outputs(second):
+    def forward(net, x):
         features = net.body(x)
         logits = net.fc(features)
         return logits, second(features, logits)
@@ -308,23 +286,23 @@ def _two_outputs(second: Callable[[Any, Any], Any]) -> Callable[[], Any]:
     return _mlp(forward)
 
 
-def _lora(net: Any, x: Any) -> Any:
+def _lora(net, x):
     features = net.body(x)
     return net.fc(features) + 2 * net.up(net.down(features))
 
 
-def _two_heads(net: Any, x: Any) -> Any:
+def _two_heads(net, x):
     features = net.body(x)
     return net.fc(features), net.other(features)
 
 
-def _added_heads(net: Any, x: Any) -> Any:
+def _added_heads(net, x):
     one, other = _two_heads(net, x)
     return one + other
 
 
-def _cast(dtype: str) -> Callable[[], Any]:
-    def make() -> Any:
+def _cast(dtype):
+    def make():
         import torch
 
         return _mlp()().to(getattr(torch, dtype))
@@ -332,35 +310,35 @@ def _cast(dtype: str) -> Callable[[], Any]:
     return make
 
 
-def _bfloat16() -> Any:
+def _bfloat16():
     import torch
 
     # NumPy has no bfloat16, so inputs and outputs stay float32.
     return _mlp(lambda net, x: net.fc(net.body(x.bfloat16())).float())().to(torch.bfloat16)
 
 
-def _flat_then_head(net: Any, x: Any) -> Any:
+def _flat_then_head(net, x):
     return net.fc(net.pool(net.body(x)).flatten(1))
 
 
-def _pool_then_head(net: Any, x: Any) -> Any:
+def _pool_then_head(net, x):
     return net.fc(net.pool(net.body(x))).flatten(1)
 
 
-def _head_then_pool(net: Any, x: Any) -> Any:
+def _head_then_pool(net, x):
     return net.pool(net.fc(net.body(x))).flatten(1)
 
 
-def _head_then_mean(net: Any, x: Any) -> Any:
+def _head_then_mean(net, x):
     return net.fc(net.body(x)).mean((2, 3))
 
 
-def _head_then_relu(net: Any, x: Any) -> Any:
+def _head_then_relu(net, x):
     """As in SqueezeNet: what is pooled is no longer linear in the embedding."""
     return net.pool(net.fc(net.body(x)).relu()).flatten(1)
 
 
-def _transformer_encoder() -> Any:
+def _transformer_encoder():
     from torch import nn
 
     layer = nn.TransformerEncoderLayer(12, 2, 16, batch_first=True)
@@ -476,8 +454,8 @@ _TOKEN_HEADS = [
 # -- model libraries ----------------------------------------------------------------------------
 
 
-def _torchvision(name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
-    def make() -> Any:
+def _torchvision(name, *args, **kwargs):
+    def make():
         from torchvision import models
 
         return getattr(models, name)(*args, num_classes=3, **kwargs)
@@ -485,7 +463,7 @@ def _torchvision(name: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
     return make
 
 
-def _resnet18() -> Any:
+def _resnet18():
     """Its first stage: the others have up to 512 channels, which no argument changes."""
     from torch import nn
 
@@ -495,7 +473,7 @@ def _resnet18() -> Any:
     return module
 
 
-def _squeezenet() -> Any:
+def _squeezenet():
     from torch import nn
 
     module = _torchvision("squeezenet1_1")()
@@ -504,35 +482,35 @@ def _squeezenet() -> Any:
     return module
 
 
-def _efficientnet() -> Any:
+def _efficientnet():
     from torchvision.models.efficientnet import MBConvConfig
 
     stage = MBConvConfig(1, 3, 1, 8, 8, 1)  # not expanded, kernel 3, stride 1, 8 channels, once
     return _torchvision("EfficientNet", [stage], dropout=0.2, last_channel=32)()
 
 
-def _shufflenet() -> Any:
+def _shufflenet():
     return _torchvision("ShuffleNetV2", [1, 1, 1], [8, 8, 16, 32, 64])()
 
 
-def _vit() -> Any:
+def _vit():
     size = {"image_size": 16, "patch_size": 8, "hidden_dim": 16, "mlp_dim": 32}
     return _torchvision("VisionTransformer", num_layers=1, num_heads=2, **size)()
 
 
-def _swin() -> Any:
+def _swin():
     size = {"patch_size": [4, 4], "embed_dim": 8, "window_size": [2, 2]}
     return _torchvision("SwinTransformer", depths=[1, 1], num_heads=[1, 2], **size)()
 
 
-def _convnext() -> Any:
+def _convnext():
     from torchvision.models.convnext import CNBlockConfig
 
     return _torchvision("ConvNeXt", [CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)])()
 
 
-def _timm(name: str, **kwargs: Any) -> Callable[[], Any]:
-    def make() -> Any:
+def _timm(name, **kwargs):
+    def make():
         import timm
 
         return timm.create_model(name, pretrained=False, num_classes=3, **kwargs)
@@ -540,7 +518,7 @@ def _timm(name: str, **kwargs: Any) -> Callable[[], Any]:
     return make
 
 
-def _mobilenetv4() -> Any:
+def _mobilenetv4():
     """With 32 neurons: no argument makes them fewer than 1280."""
     from timm.layers import BatchNormAct2d
     from torch import nn
@@ -552,10 +530,10 @@ def _mobilenetv4() -> Any:
     return module
 
 
-def _transformers(name: str, **config: Any) -> Callable[[], Any]:
+def _transformers(name, **config):
     """The class ``name`` of transformers, for a small configuration."""
 
-    def make() -> Any:
+    def make():
         import transformers
 
         model = getattr(transformers, name)
@@ -619,7 +597,7 @@ _DISTILBERT = _transformers(
 )
 
 
-def _of(producer: str, *rows: tuple[Any, ...]) -> list[Row]:
+def _of(producer, *rows):
     """Rows of one library: exporters, name, module, neurons, samples and what else is expected."""
     return [
         export(name, make, samples=samples, producer=producer, **{"neurons": neurons, **more})
@@ -631,7 +609,7 @@ def _of(producer: str, *rows: tuple[Any, ...]) -> list[Row]:
 _D, _T, _DT = (_dyn,), (_ts,), (_dyn, _ts)
 _BENT = {"refused": "Relu"}
 
-ROWS: list[Row] = [
+ROWS = [
     *_ENDINGS,
     *_WEIGHTS,
     *_PIXEL_HEADS,

@@ -7,10 +7,10 @@ depend on.
 from ntkit.attributes.findings._finding import ALIKE as ALIKE
 from ntkit.attributes.findings._finding import MOST_INFERRED as MOST_INFERRED
 from ntkit.attributes.findings._finding import NAMELESS as NAMELESS  # for other packages
+from ntkit.attributes.findings._finding import AuditedPredictions as AuditedPredictions
 from ntkit.attributes.findings._finding import Finding
 from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
 from ntkit.attributes.findings._finding import Findings as Findings
-from ntkit.attributes.findings._finding import Predictions as Predictions
 from ntkit.attributes.findings._finding import find_findings as find_findings
 from ntkit.attributes.findings._finding import product_of as product_of
 from ntkit.attributes.findings._finding import within_class_correlation as within_class_correlation

@@ -14,12 +14,12 @@ from scipy.stats import hypergeom, norm, poisson
 
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
-from ntkit.attributes import Block, FeatureSet
+from ntkit.attributes import Block, FeatureSet, values_by_name
 from ntkit.metrics import group_report, holm
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class AuditedPredictions:
     """True and predicted classes of N samples that the model was not trained on."""
 
     classes: Array
@@ -37,31 +37,18 @@ _BYTES = 64 << 20  # of a product of dense values
 
 
 @dataclass(frozen=True, eq=False)
-class Tallies:
-    """Counts of B attributes and C classes, where each class counts with its effective size."""
-
-    # Within a class, the effective number of samples is the square of the sum of the weights over
-    # the sum of their squares. Without weights these are plain counts.
-
-    having: Array
-    wrong: Array
-    taken_for: Array
-    size: Array
-    confusion: Array
-    unit: Array
-
-
-@dataclass(frozen=True, eq=False)
 class Marks:
     """Class and error of each sample, as a matrix for products with attributes."""
 
+    # Each class counts with its effective size: the square of the sum of the weights over the sum
+    # of their squares. Without weights these are plain counts.
     matrix: Any
     size: Array
     confusion: Array
     unit: Array
 
     @classmethod
-    def of(cls, predictions: Predictions, known: Array | None = None) -> Marks:
+    def of(cls, predictions: AuditedPredictions, known: Array | None = None) -> Marks:
         """Totals of all samples, or of the samples with known values."""
         y, pred, wrong = predictions.y_index, predictions.pred_index, predictions.wrong
         weight, C = predictions.weight, len(predictions.classes)
@@ -79,12 +66,6 @@ class Marks:
         confusion = np.zeros((C, C))
         np.add.at(confusion, (y[wrong], pred[wrong]), relative[wrong])
         return cls(matrix, np.bincount(y, weights=relative, minlength=C), confusion, unit)
-
-
-def tallies(block: Block, marks: Marks) -> Tallies:
-    """Count the attributes of a block by class and error."""
-    having, wrong, taken_for = np.split(product_of(block.values, marks.matrix), 3, axis=1)
-    return Tallies(having, wrong, taken_for, marks.size, marks.confusion, marks.unit)
 
 
 def product_of(values: Any, marks: Any) -> Array:
@@ -125,8 +106,8 @@ class Contrast:
         return np.asarray(np.maximum(2 * norm.sf(np.abs(self.association)), norm.sf(self.errors)))
 
 
-def contrast(t: Tallies) -> Contrast:
-    r"""Association and error contrast of every attribute, for the class of highest score."""
+def contrast(block: Block, marks: Marks) -> Contrast:
+    """Association and error contrast of every attribute, for the class of highest score."""
     # An attribute is correlated with class k if a larger share of k than of the other classes has
     # it. If a model relies on it, samples of k *without* it are wrong more often than those with
     # it, and samples of other classes *with* it are predicted as k more often than those without.
@@ -135,35 +116,37 @@ def contrast(t: Tallies) -> Contrast:
     # formula. With two classes that is the difference between the error rates of samples that
     # conflict with their class and of samples that agree, as a z for each class, summed. If the
     # absence is correlated with the class, the signs are reversed.
-    likely = np.ones(t.having.shape, dtype=bool)
-    if len(t.size) > _LIKELY:  # exact distributions of a million pairs would take minutes
-        rough = _statistics(t, ~likely)[2]
+    having, wrong, taken_for = np.split(product_of(block.values, marks.matrix), 3, axis=1)
+    likely = np.ones(having.shape, dtype=bool)
+    if len(marks.size) > _LIKELY:  # exact distributions of a million pairs would take minutes
+        rough = _statistics(having, wrong, taken_for, marks, ~likely)[2]
         likely = rough >= np.partition(rough, -_LIKELY, axis=1)[:, [-_LIKELY]]
-    association, errors, score = _statistics(t, likely)
+    association, errors, score = _statistics(having, wrong, taken_for, marks, likely)
     score = np.where(likely, score, -np.inf)
     # Both classes have the same result: the class that having the attribute is correlated with is
     # used.
-    best = np.argmax(association if len(t.size) == 2 else score, axis=1)
+    best = np.argmax(association if len(marks.size) == 2 else score, axis=1)
     at = np.arange(len(best)), best
     return Contrast(best, association[at], errors[at])
 
 
-def _statistics(t: Tallies, exact: Array) -> tuple[Array, Array, Array]:
+def _statistics(
+    having: Array, wrong: Array, taken_for: Array, marks: Marks, exact: Array
+) -> tuple[Array, Array, Array]:
     """Association, errors and score, of shape (B, C); exact for the chosen entries."""
-    association = _association(t, exact)
+    association = _association(having, marks, exact)
     direction = np.where(association < 0, -1.0, 1.0)
-    of_class = excess(t.wrong, t.having, t.confusion.sum(axis=1), t.size, exact)
-    errors = direction * (_of_other_classes(t, exact) - of_class) / np.sqrt(2)
+    of_class = excess(wrong, having, marks.confusion.sum(axis=1), marks.size, exact)
+    of_others = _of_other_classes(having, taken_for, marks, exact)
+    errors = direction * (of_others - of_class) / np.sqrt(2)
     return association, errors, np.minimum(np.abs(association), errors)
 
 
-def _association(t: Tallies, exact: Array) -> Array:
+def _association(having: Array, marks: Marks, exact: Array) -> Array:
     """Shape (B, C): the share of the class against the others', at their effective sizes."""
-    mass, weighed = (
-        t.size * t.unit,
-        t.having * t.unit,
-    )  # total weight, and weight of the samples with the attribute
-    square = t.size * t.unit**2
+    size, unit = marks.size, marks.unit
+    mass, weighed = size * unit, having * unit  # weight of all, and of those with the attribute
+    square = size * unit**2
     rest, rest_square = mass.sum() - mass, square.sum() - square
     rest_size = np.divide(rest**2, rest_square, out=np.zeros_like(rest), where=rest_square > 0)
     rest_having = np.divide(
@@ -172,27 +155,25 @@ def _association(t: Tallies, exact: Array) -> Array:
         out=np.zeros_like(weighed),
         where=np.broadcast_to(rest > 0, weighed.shape),
     )
-    having = t.having + rest_having * rest_size
-    return excess(t.having, having, t.size, t.size + rest_size, exact)
+    all_having = having + rest_having * rest_size
+    return excess(having, all_having, size, size + rest_size, exact)
 
 
-def _of_other_classes(t: Tallies, exact: Array) -> Array:
+def _of_other_classes(having: Array, taken_for: Array, marks: Marks, exact: Array) -> Array:
     """Shape (B, C): whether others with the attribute are predicted as the class, in classes."""
-    if len(t.size) == 2:
-        flip = [1, 0]
-        return excess(
-            t.taken_for, t.having[:, flip], t.confusion[flip, [0, 1]], t.size[flip], exact
-        )
-    size = np.maximum(t.size, 1)[:, None]
-    share = t.confusion / size
-    expected = t.having @ share
-    spread = t.having * (1 - t.having / size[:, 0])
+    confusion, flip = marks.confusion, [1, 0]
+    if len(marks.size) == 2:
+        return excess(taken_for, having[:, flip], confusion[flip, [0, 1]], marks.size[flip], exact)
+    size = np.maximum(marks.size, 1)[:, None]
+    share = confusion / size
+    expected = having @ share
+    spread = having * (1 - having / size[:, 0])
     variance = spread @ (share * (1 - share) * size / np.maximum(size - 1, 1))
-    z = _normal(t.taken_for, expected, variance)
+    z = _normal(taken_for, expected, variance)
     small = exact & (expected < _SMALL) & (z >= _NEAR)
     # A sum of hypergeometric counts has a smaller variance than Poisson's, so this is conservative
     # above the mean.
-    o, e = np.rint(t.taken_for[small]), expected[small]
+    o, e = np.rint(taken_for[small]), expected[small]
     z[small] = _from_tails(poisson.sf(o, e), poisson.cdf(o - 1, e), poisson.pmf(o, e), z[small])
     return np.asarray(z)
 
@@ -351,49 +332,41 @@ ALIKE = 0.35
 _ROWS = 1 << 14
 
 
-@dataclass(frozen=True)
-class Family:
-    """Attributes that belong together, as places in a ranking; the leader has the highest score."""
-
-    leader: int
-    members: list[int]
-
-
-def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[Family]:
-    """Assign each attribute to the most similar leader, or make it a leader."""
+def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[list[int]]:
+    """Places in a ranking that belong together: each is with the most similar leader, the first."""
     # An attribute is similar to a leader if it is read from the same column, or if they are
     # correlated. If they are correlated with different classes, the correlation must be negative
     # (*film* and *movie*). With the same class either sign counts, because exclusive attributes may
     # mean the same (*movie* and *movies*). Only similarity to the leader counts: it is not
     # transitive.
-    joined = list[Family]()
+    joined = list[list[int]]()
     for i, origin in enumerate(origins):
         alike = list[float]()
-        for family in joined:
-            value = float(correlation[i, family.leader])
-            value = abs(value) if side[i] == side[family.leader] else -value
-            alike.append(1.0 if origin == origins[family.leader] else value)
+        for leader, *_ in joined:
+            value = float(correlation[i, leader])
+            value = abs(value) if side[i] == side[leader] else -value
+            alike.append(1.0 if origin == origins[leader] else value)
         nearest = max(range(len(joined)), key=lambda f: alike[f], default=None)
         if nearest is None or alike[nearest] < ALIKE:
-            joined.append(Family(i, [i]))
+            joined.append([i])
         else:
-            joined[nearest].members.append(i)
+            joined[nearest].append(i)
     return joined
 
 
 def led_by_names(
-    found: Sequence[Family], named: Sequence[bool], origins: Sequence[str]
-) -> list[Family]:
+    found: Sequence[list[int]], named: Sequence[bool], origins: Sequence[str]
+) -> list[list[int]]:
     """Make the first member with a name the leader; merge families of one column."""
     joined = dict[str, list[int]]()
     for family in found:
-        leader = next((i for i in family.members if named[i]), family.leader)
-        joined.setdefault(origins[leader], []).extend(family.members)
-    led = list[Family]()
+        leader = next((i for i in family if named[i]), family[0])
+        joined.setdefault(origins[leader], []).extend(family)
+    led = list[list[int]]()
     for members in map(sorted, joined.values()):
         leader = next((i for i in members if named[i]), members[0])
-        led.append(Family(leader, [leader, *(i for i in members if i != leader)]))
-    return sorted(led, key=lambda family: family.leader)
+        led.append([leader, *(i for i in members if i != leader)])
+    return sorted(led)
 
 
 def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Array:
@@ -445,11 +418,8 @@ class Ranking:
     score: Array
     p_value: Array
 
-    def __len__(self) -> int:
-        return len(self.names)
 
-
-def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> Ranking:
+def ranking_of(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
     """Test every attribute of every feature set, one block at a time."""
     # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
     # correction counts the attributes of one kind: thousands of channels do not raise the threshold
@@ -461,7 +431,7 @@ def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> 
     for number, feature_set in enumerate(feature_sets):
         for block in feature_set.blocks():
             marks = of_all if block.known is None else Marks.of(predictions, block.known)
-            contrasts.append(contrast(tallies(block, marks)))
+            contrasts.append(contrast(block, marks))
             names += block.names
             origins += [block.origin(i) for i in range(len(block.names))]
             numbers += [number] * len(block.names)
@@ -519,7 +489,7 @@ class Findings:
 
 
 def find_findings(
-    feature_sets: Sequence[FeatureSet], predictions: Predictions, alpha: float
+    feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions, alpha: float
 ) -> Findings:
     """Test all attributes of all feature sets."""
     ranking = ranking_of(feature_sets, predictions)
@@ -527,7 +497,12 @@ def find_findings(
     inferred = np.asarray([not feature_set.exact for feature_set in feature_sets], dtype=bool)
     passed = passed[np.argsort(inferred[ranking.feature_set[passed]], kind="stable")]
     top = passed[:_MOST]
-    values = _values_of(feature_sets, ranking, top, len(predictions.y_index))
+    values = np.empty((len(predictions.y_index), len(top)), dtype=np.int8)
+    for number, feature_set in enumerate(feature_sets):  # two sets may have the same names
+        places = np.flatnonzero(ranking.feature_set[top] == number)
+        columns = values_by_name([feature_set], [ranking.names[i] for i in top[places]])
+        for place, column in zip(places, columns, strict=True):
+            values[:, place] = column
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]
@@ -538,8 +513,8 @@ def find_findings(
     findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
     for group in groups:
         # An attribute with a name stands for itself, not for a neuron.
-        kind = kinds[group.leader]
-        shown = [i for i in group.members if kind in NAMELESS or kinds[i] == kind]
+        kind = kinds[group[0]]
+        shown = [i for i in group if kind in NAMELESS or kinds[i] == kind]
         of_sample, on = sides(values[:, shown], side[shown], correlation[np.ix_(shown, shown)])
         names = tuple(tuple(ranking.names[top[shown[i]]] for i in members) for members in on)
         findings.append(
@@ -554,55 +529,38 @@ def find_findings(
 
 
 def _clearest(
-    found: Sequence[Family], feature_sets: Sequence[FeatureSet], feature_set: Array
-) -> tuple[list[Family], dict[str, int]]:
+    found: Sequence[list[int]], feature_sets: Sequence[FeatureSet], feature_set: Array
+) -> tuple[list[list[int]], dict[str, int]]:
     """Families to ask about, and the number left out for each kind; stated attributes all stay."""
-    kept, counts = list[Family](), Counter[str]()
+    kept, counts = list[list[int]](), Counter[str]()
     for family in found:
-        leader = feature_sets[feature_set[family.leader]]
+        leader = feature_sets[feature_set[family[0]]]
         counts[leader.kind] += not leader.exact
         if counts[leader.kind] <= MOST_INFERRED:
             kept.append(family)
     return kept, {kind: n - MOST_INFERRED for kind, n in counts.items() if n > MOST_INFERRED}
 
 
-def _values_of(
-    feature_sets: Sequence[FeatureSet], ranking: Ranking, top: Array, n_samples: int
-) -> Array:
-    """The attributes at the top of a ranking for every sample: int8, (N, T)."""
-    values = np.empty((n_samples, len(top)), dtype=np.int8)
-    for number, feature_set in enumerate(feature_sets):
-        place = {
-            ranking.names[i]: at for at, i in enumerate(top) if ranking.feature_set[i] == number
-        }
-        for block in feature_set.blocks() if place else ():
-            for j, name in enumerate(block.names):
-                if name in place:
-                    values[:, place[name]] = block.column(j)
-    return values
-
-
 def _finding(
-    family: Family,
+    family: list[int],
     on: tuple[tuple[str, ...], ...],
     ranking: Ranking,
     top: Array,
     side: Array,
     values: Array,
     feature_sets: Sequence[FeatureSet],
-    predictions: Predictions,
+    predictions: AuditedPredictions,
 ) -> Finding:
-    at = int(top[family.leader])
+    leader, *others = family
+    at = int(top[leader])
     feature_set, goes_with = feature_sets[ranking.feature_set[at]], int(ranking.goes_with[at])
     present = bool(ranking.association[at] > 0)
-    column = values[:, family.leader]
+    column = values[:, leader]
     known = (column >= 0) & (predictions.weight > 0)
     of_class = predictions.y_index == goes_with
     agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
     label = predictions.classes[goes_with]
-    others = sorted(
-        family.members[1:], key=lambda i: ranking.feature_set[top[i]]
-    )  # in the order of the feature sets
+    others.sort(key=lambda i: ranking.feature_set[top[i]])  # in the order of the feature sets
     return Finding(
         name=ranking.names[at],
         feature_set=feature_set.kind,
@@ -617,8 +575,8 @@ def _finding(
         error_contrast=float(ranking.errors[at]),
         score=float(ranking.score[at]),
         p_value=float(ranking.p_value[at]),
-        same=tuple(ranking.names[top[i]] for i in others if side[i] == side[family.leader]),
-        opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[family.leader]),
+        same=tuple(ranking.names[top[i]] for i in others if side[i] == side[leader]),
+        opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[leader]),
         values=on,
         groups=_groups(column, known, goes_with, present, predictions),
         examples=_examples(agrees, predictions.wrong, known),
@@ -631,7 +589,7 @@ def _share(column: Array, rows: Array, weight: Array) -> float:
 
 
 def _groups(
-    column: Array, known: Array, goes_with: int, present: bool, predictions: Predictions
+    column: Array, known: Array, goes_with: int, present: bool, predictions: AuditedPredictions
 ) -> tuple[FindingGroup, ...]:
     """Accuracies by class, for samples with and without the attribute."""
     y, pred = predictions.y_index[known], predictions.pred_index[known]

@@ -8,7 +8,6 @@ from ntkit.attributes import write_answers as write_answers
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._audit import with_retraining as with_retraining
 from ntkit.jobs.audit._changes import MOST_CHANGES as MOST_CHANGES
-from ntkit.jobs.audit._changes import ChangeExamples as ChangeExamples
 from ntkit.jobs.audit._changes import ChangeFinding as ChangeFinding
 from ntkit.jobs.audit._changes import ChangeFindings as ChangeFindings
 from ntkit.jobs.audit._changes import TriedChange as TriedChange
@@ -27,7 +26,6 @@ from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
 from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
 from ntkit.jobs.audit._reader import AuditedImages as AuditedImages
-from ntkit.jobs.audit._reader import ModelPass as ModelPass
 from ntkit.jobs.audit._reader import Names as Names
 from ntkit.jobs.audit._result import Audit, write_audit
 from ntkit.jobs.audit._result import audit_files as audit_files

@@ -23,7 +23,7 @@ from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
     ALIKE,
-    Predictions,
+    AuditedPredictions,
     find_findings,
     within_class_correlation,
 )
@@ -33,21 +33,20 @@ from ntkit.pages import Inputs
 from ntkit.study import Rows, tuned
 
 
-def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
+def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
     """Predictions from class labels."""
     y, pred = check_predictions(y, pred=pred)
     labels, fix = np.unique(y), "pass predictions as the labels in y."
     if not np.isin(pred, labels).any():
         raise InputError(unknown_labels(pred, labels, what="pred", where="y", fix=fix))
     classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
-    return _checked(Predictions(classes, index[: len(y)], index[len(y) :], weight))
+    return AuditedPredictions(classes, index[: len(y)], index[len(y) :], weight)
 
 
 def from_scores(
-    y: ArrayLike, scores: ArrayLike, classes: ArrayLike | None, weight: Array
-) -> Predictions:
+    y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array
+) -> AuditedPredictions:
     """Predictions of the class with the highest logit or probability."""
-    (y,) = check_labels(y=y)
     values = np.asarray(scores)
     if values.ndim == 1 or values.shape[1:] == (1,):  # the second class of two
         if values.dtype.kind not in "fiub":
@@ -66,15 +65,14 @@ def from_scores(
         )
     fix = "name every class in classes=."
     y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
-    return _checked(Predictions(labels, y_index, values.argmax(axis=1), weight))
+    return AuditedPredictions(labels, y_index, values.argmax(axis=1), weight)
 
 
 def cross_fitted(
-    embeddings: ArrayLike, y: ArrayLike, weight: Array, random_state: int
-) -> Predictions:
+    embeddings: ArrayLike, y: Array, weight: Array, random_state: int
+) -> AuditedPredictions:
     """Predictions of cross-fitted class-balanced heads."""
     # ntkit chooses the strongest penalty whose mean class error is within 4 % of the best.
-    (y,) = check_labels(y=y)
     X = check_embeddings(embeddings, len(y))
     classes, y_index = np.unique(y, return_inverse=True)
     rows = Rows(X, y_index, weight, classes)
@@ -87,17 +85,7 @@ def cross_fitted(
             f"Class {rarest!r} has too few samples for cross-fitting. Add samples of every class, "
             "or pass predictions."
         )
-    return _checked(Predictions(classes, y_index, baseline.predicted, weight))
-
-
-def _checked(predictions: Predictions) -> Predictions:
-    present = np.unique(predictions.y_index[predictions.weight > 0])
-    if len(present) < 2:
-        raise InputError(
-            f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
-            "least two classes."
-        )
-    return predictions
+    return AuditedPredictions(classes, y_index, baseline.predicted, weight)
 
 
 def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
@@ -253,6 +241,12 @@ def audit(
     else:
         assert embeddings is not None
         predictions = cross_fitted(embeddings, labels, weight, random_state)
+    present = np.unique(predictions.y_index[weight > 0])
+    if len(present) < 2:
+        raise InputError(
+            f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
+            "least two classes."
+        )
     return Audit(
         predictions,
         tuple(sets),

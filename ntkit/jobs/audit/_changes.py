@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,17 +60,6 @@ _HEIGHT = re.compile(r" (?:high|low|above the median)$")
 _CONDITION = re.compile(r"(?s)(.+?)(?:>=.*|=.*| missing)")
 
 
-@dataclass(frozen=True, eq=False)
-class ChangeExamples:
-    """Random samples whose prediction a change flips, and their changed copies."""
-
-    rows: tuple[int, ...]
-    predicted: tuple[Any, ...]
-    predicted_after: tuple[Any, ...]
-    before: Inputs
-    after: Inputs
-
-
 @dataclass(frozen=True)
 class TriedChange:
     """Result of a change on the first half of the samples; it decides the ranking."""
@@ -89,7 +78,8 @@ class ChangeFinding:
     # The margin is the logit of the class predicted before the change, minus the largest of the
     # other logits. Intervals have 95 %: Clopper-Pearson's of shares, Student's t of the margin.
     # `p_value` is that of McNemar's exact one-sided test that the change flips more predictions
-    # than the control, after Holm's correction for the changes tested.
+    # than the control, after Holm's correction for the changes tested. `examples` holds the row and
+    # both predictions of random samples that flip; `before` and `after` show these samples.
     name: str
     n: int  # copies
     flips: float  # share of the predictions
@@ -102,14 +92,14 @@ class ChangeFinding:
     beyond_interval: tuple[float, float]
     p_value: float
     is_finding: bool
-    examples: ChangeExamples
+    examples: tuple[dict[str, Any], ...]
+    before: Inputs
+    after: Inputs
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON; the examples are rows and predictions."""
-        e = self.examples
-        pairs = zip(e.rows, e.predicted, e.predicted_after, strict=True)
-        examples = [{"row": row, "predicted": a, "after": b} for row, a, b in pairs]
-        return dict(plain({**vars(self), "examples": examples}))
+        values = vars(self).items()
+        return dict(plain({name: v for name, v in values if not isinstance(v, Inputs)}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,18 +148,12 @@ def budget_for(n_samples: int) -> int:
 def change_for(finding: Finding, columns: Collection[str] = ()) -> Change | None:
     """The change that removes a finding's attribute from a sample; None if there is none."""
     # `columns` names the model's input columns: they tell the column's name from its condition.
-    changes = (_change_of(name, [*columns]) for name in finding.values[0])
+    changes = (change_of(name, columns) for name in finding.values[0])
     change = next((each for each in changes if each is not None), None)
     opposed = [n for n in finding.opposed if n.startswith("word:") and "<" not in n]
     if change is not None and change.kind == "word" and opposed:
         return change_named(f"{change.name}|{opposed[0]}")
     return change
-
-
-def change_of_attribute(name: str, columns: Collection[str] = ()) -> str | None:
-    """Name of the change that removes an attribute; None if there is none."""
-    change = _change_of(name, columns)
-    return None if change is None else change.name
 
 
 def has_attribute(change: str, looked_at: Collection[str]) -> bool:
@@ -181,28 +165,26 @@ def has_attribute(change: str, looked_at: Collection[str]) -> bool:
     return any(each in looked_at for each in kinds.get(kind, ()))
 
 
-def _change_of(name: str, columns: Collection[str]) -> Change | None:
+def change_of(name: str, columns: Collection[str] = ()) -> Change | None:
+    """The change that removes an attribute; None if there is none."""
     kind, _, rest = name.partition(":")
-    if kind == "word":
-        return _made("markup" if rest.startswith("<") else name)
+    made = "markup" if rest.startswith("<") else name
     if kind == "image":
         what = _HEIGHT.sub("", rest)
-        what = _OF_STATISTICS.get(what, what.removesuffix(" brightness"))
-        return _made(f"image:{what}")
-    if name.startswith("input #"):
-        return _made(f"column:{name.removeprefix('input #').partition(' ')[0]}")
-    if kind != "column":
+        made = f"image:{_OF_STATISTICS.get(what, what.removesuffix(' brightness'))}"
+    elif name.startswith("input #"):
+        made = f"column:{name.removeprefix('input #').partition(' ')[0]}"
+    elif kind == "column":
+        known, match = column_of(name, kind, columns), _CONDITION.fullmatch(rest)
+        column = known[0] if known else match[1] if match else rest
+        if not _can_be_named(column):
+            return None
+        made = f"column:{column}"
+    elif kind != "word":
         return None
-    known, match = column_of(name, kind, columns), _CONDITION.fullmatch(rest)
-    column = known[0] if known else match[1] if match else rest
-    return _made(f"column:{column}") if _can_be_named(column) else None
-
-
-def _made(name: str) -> Change | None:
-    """The change of a name; None if there is none, as for measurements of the user's own."""
     try:
-        return change_named(name)
-    except InputError:
+        return change_named(made)
+    except InputError:  # a measurement of the user's own
         return None
 
 
@@ -285,14 +267,15 @@ def changes_of(
         total=budget, unit=" copies", desc="changing", delay=1, disable=None if verbose else True
     )
     with bar:
-        look = _Look(embedder, head, samples, Z, numbers, seed, bar)
+        quiet = replace(embedder, verbose=False) if embedder.verbose else embedder
+        look = _Look(quiet, head, samples, Z, numbers, seed, bar)
         # The control of every change is a displacement here: it needs no embedding.
-        tries = [_Try(change, first) for change in tried]
-        look.go_on(tries, min(_FIRST_LEAST, for_first // len(tries)))
+        tries = [_Try(change) for change in tried]
+        look.go_on(tries, first, min(_FIRST_LEAST, for_first // len(tries)))
         tries.sort(key=_Try.rank)
         strongest_tries = tries[: 2 * most]
         left = (for_first - look.n_embedded) // len(strongest_tries)
-        look.go_on(strongest_tries, min(left, _FIRST_MOST - _FIRST_LEAST))
+        look.go_on(strongest_tries, first, min(left, _FIRST_MOST - _FIRST_LEAST))
         tries.sort(key=_Try.rank)
         fewest = max(1, min(_RANKED, max(each.n for each in tries)))
         strongest = [each.change for each in tries if each.n >= fewest][:most]
@@ -322,39 +305,23 @@ def changes_of(
     )
 
 
-@dataclass(frozen=True)
-class _Effect:
-    """Effect of a change: predicted classes, flipped predictions and changes of the margin."""
-
-    predicted: Array
-    flips: Array
-    margin_change: Array
-
-
+@dataclass(eq=False)
 class _Try:
-    """The effects of a change on the first half of the samples so far."""
+    """A change with its flips, changes of the margin, and these beyond the control, so far."""
 
-    def __init__(self, change: Change, among: Array) -> None:
-        self.change, self.among = change, among
-        self.flips, self.margins, self.beyond = (np.empty(0) for _ in range(3))
-
-    def add(self, effect: _Effect, of_control: _Effect) -> None:
-        """Add the effects of more copies."""
-        beyond = effect.margin_change - of_control.margin_change
-        self.flips = np.append(self.flips, effect.flips)
-        self.margins = np.append(self.margins, effect.margin_change)
-        self.beyond = np.append(self.beyond, beyond)
+    change: Change
+    effects: Array = field(default_factory=lambda: np.empty((3, 0)))
 
     @property
     def n(self) -> int:
         """Number of copies so far."""
-        return len(self.flips)
+        return len(self.effects[0])
 
     @property
     def result(self) -> TriedChange:
         """The result so far."""
-        means = (float(x.mean()) if self.n else float("nan") for x in (self.margins, self.beyond))
-        return TriedChange(self.change.name, self.n, int(self.flips.sum()), *means)
+        means = (float(x.mean()) if self.n else float("nan") for x in self.effects[1:])
+        return TriedChange(self.change.name, self.n, int(self.effects[0].sum()), *means)
 
     def rank(self) -> float:
         """Sort key: the strongest change first, changes without copies last."""
@@ -381,40 +348,32 @@ def displaced(
     return np.asarray(Z[rows] + direction * scale * gain[:, None])
 
 
+@dataclass(eq=False)
 class _Look:
     """One model, the samples with their embeddings, and the number of copies so far."""
 
-    def __init__(
-        self,
-        embedder: OnnxEmbedder,
-        head: LinearHead,
-        samples: Samples,
-        Z: Array,
-        numbers: Array,
-        seed: int,
-        bar: Any,
-    ) -> None:
-        # One progress bar counts all copies.
-        self.embedder = replace(embedder, verbose=False) if embedder.verbose else embedder
-        self.bar = bar
-        self.head, self.samples, self.Z, self.seed = head, samples, Z, seed
-        self.numbers = numbers  # the row of each sample in the user's data
-        self.logits = head.logits(Z)
+    embedder: OnnxEmbedder
+    head: LinearHead
+    samples: Samples
+    Z: Array
+    numbers: Array  # the row of each sample in the user's data
+    seed: int
+    bar: Any  # counts all copies
+    n_embedded: int = 0
+
+    def __post_init__(self) -> None:
+        self.logits = self.head.logits(self.Z)
         self.predicted = self.logits.argmax(axis=1)
-        some = np.asarray(Z[:: -(-len(Z) // _FOR_SCALE)], dtype=np.float64)
+        some = np.asarray(self.Z[:: -(-len(self.Z) // _FOR_SCALE)], dtype=np.float64)
         deviations = some.std(axis=0)
         self.scale = np.where(deviations > 0, deviations, 1.0)
-        self.n_embedded = 0
-        self.lower = (
-            [t.lower() if isinstance(t, str) else "\n".join(t).lower() for t in samples.X.texts]
-            if samples.kind == "texts"
-            else None
-        )
+        texts = self.samples.X.texts if self.samples.kind == "texts" else ()
+        self.lower = ["\n".join([t] if isinstance(t, str) else t).lower() for t in texts]
 
     def rows(self, change: Change, among: Array, most: int) -> Array:
         """The first rows of `among` that a change applies to."""
         parts = [part.removeprefix("word:") for part in change.name.split("|")]
-        if change.kind == "word" and self.lower is not None and "=" not in change.name:
+        if change.kind == "word" and self.lower and "=" not in change.name:
             # A substring test is fast, and rules out most texts without the word.
             pieces = [part.lower().split(" ")[0] for part in parts]
             holds = [any(piece in self.lower[row] for piece in pieces) for row in among.tolist()]
@@ -441,32 +400,30 @@ class _Look:
         others[at, predicted] = -np.inf
         return np.asarray(of_predicted - others.max(axis=1))
 
-    def effect(self, Z: Array, rows: Array) -> _Effect:
-        """Effect of changed embeddings on the predictions of some rows."""
+    def effect(self, Z: Array, rows: Array) -> tuple[Array, Array]:
+        """Predicted classes of changed embeddings of some rows, and the decrease of the margin."""
         logits = self.head.logits(Z)
-        after = logits.argmax(axis=1)
-        change = self.margins(self.logits[rows], rows) - self.margins(logits, rows)
-        return _Effect(after, after != self.predicted[rows], change)
+        decrease = self.margins(self.logits[rows], rows) - self.margins(logits, rows)
+        return logits.argmax(axis=1), decrease
 
-    def effects(
-        self, change: Change, control: Change | None, rows: Array
-    ) -> tuple[_Effect, _Effect, Samples]:
-        """Effects of a change and of its control on the same samples, and the changed copies."""
-        made, Z = self.copies(change, rows)
+    def effects(self, change: Change, control: Change | None, Z: Array, rows: Array) -> Any:
+        """Effects of a change with these embeddings, and of its control on the same samples."""
         if control is None:
             rng = np.random.default_rng([self.seed, len(rows), *change.name.encode()[:64]])
             Z_control = displaced(self.Z, Z, rows, self.predicted, self.scale, rng)
         else:
             Z_control = self.copies(control, rows)[1]
-        return self.effect(Z, rows), self.effect(Z_control, rows), made
+        return *self.effect(Z, rows), *self.effect(Z_control, rows)
 
-    def go_on(self, tries: Sequence[_Try], n: int) -> None:
+    def go_on(self, tries: Sequence[_Try], among: Array, n: int) -> None:
         """Embed up to n more copies of each change."""
         for each in tries:
-            before = each.n
-            rows = self.rows(each.change, each.among, before + max(n, 0))[before:]
+            rows = self.rows(each.change, among, each.n + max(n, 0))[each.n :]
             if len(rows):
-                each.add(*self.effects(each.change, None, rows)[:2])
+                Z = self.copies(each.change, rows)[1]
+                after, decrease, _, of_control = self.effects(each.change, None, Z, rows)
+                more = [after != self.predicted[rows], decrease, decrease - of_control]
+                each.effects = np.append(each.effects, more, axis=1)
 
     def compared(self, change: Change, control: Change | None, rows: Array) -> ChangeFinding | None:
         """Result of a change and its control on the same samples; None without samples."""
@@ -478,12 +435,18 @@ class _Look:
                 control = None
         if not len(rows):
             return None
-        effect, of_control, made = self.effects(change, control, rows)
-        flips, flips_too = effect.flips, of_control.flips
-        beyond = effect.margin_change - of_control.margin_change
+        made, Z = self.copies(change, rows)
+        after, decrease, after_control, of_control = self.effects(change, control, Z, rows)
+        flips, flips_too = (p != self.predicted[rows] for p in (after, after_control))
+        beyond = decrease - of_control
         # McNemar's exact test. Under the null hypothesis, a sample that only one of the two flips
         # is flipped by the change or by the control with equal probability.
         more, less = int((flips & ~flips_too).sum()), int((flips_too & ~flips).sum())
+        at = np.flatnonzero(flips)[:_EXAMPLES]  # rows are in random order
+        pairs = (self.head.classes[p].tolist() for p in (self.predicted[rows[at]], after[at]))
+        examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
+        seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
+        seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
         return ChangeFinding(
             name=change.name,
             n=len(rows),
@@ -492,25 +455,14 @@ class _Look:
             control=_DISPLACED if control is None else control.name,
             control_flips=float(flips_too.mean()),
             control_interval=_exact(flips_too),
-            margin_change=float(effect.margin_change.mean()),
+            margin_change=float(decrease.mean()),
             beyond_control=float(beyond.mean()),
             beyond_interval=_of_mean(beyond),
             p_value=more_often(more, less),
             is_finding=False,
-            examples=self._examples(made, rows, effect),
-        )
-
-    def _examples(self, made: Samples, rows: Array, effect: _Effect) -> ChangeExamples:
-        at = np.flatnonzero(effect.flips)[:_EXAMPLES]  # rows are in random order
-        classes = self.head.classes
-        seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
-        seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
-        return ChangeExamples(
-            tuple(self.numbers[rows[at]].tolist()),
-            tuple(classes[self.predicted[rows[at]]].tolist()),
-            tuple(classes[effect.predicted[at]].tolist()),
-            _looks(seen.take(rows[at])),
-            _looks(made.take(at)),
+            examples=tuple({"row": row, "predicted": a, "after": b} for row, a, b in examples),
+            before=_looks(seen.take(rows[at])),
+            after=_looks(made.take(at)),
         )
 
 

@@ -15,7 +15,7 @@ from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
-from ntkit.attributes.findings import Finding, Findings, Predictions
+from ntkit.attributes.findings import AuditedPredictions, Finding, Findings
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -31,8 +31,7 @@ from ntkit.jobs.audit._reader import (
     FEATURE_SETS,
     AttributeReader,
     AuditedImages,
-    ModelPass,
-    feature_sets_of,
+    tested_feature_sets,
 )
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
@@ -109,18 +108,20 @@ def likely_cause(samples: Samples) -> str:
 
 
 def unlabelled_of(
-    read: ModelPass, names: Iterable[str], rule_of: Callable[[str], Rule | None]
+    samples: Samples,
+    embedded: Embedded,
+    names: Iterable[str],
+    rule_of: Callable[[str], Rule | None],
 ) -> Unlabelled:
     """Attributes of samples without labels; attributes that these samples lack are left out."""
     # `rule_of` returns the rule of an attribute whose name does not define it. Its thresholds come
     # from the audited samples.
-    reader = AttributeReader([read.samples])
-    layers = {**read.embedded.layers, EMBEDDING: read.embedded.Z}
-    if read.image_files is not None:
-        layers["image"] = read.image_files.statistics()
+    reader = AttributeReader([samples])
+    reader.layers = layers = {**embedded.layers, EMBEDDING: embedded.Z}
+    if isinstance(samples.X, AuditedImages):
+        layers["image"] = samples.X.statistics()
     elif reader.images is not None:
         layers["image"] = np.stack([statistics_of_image(image) for image in reader.images])
-    reader.add_layers(layers)
     values = dict[str, Array]()
     for name in names:
         try:
@@ -128,7 +129,7 @@ def unlabelled_of(
         except InputError as error:  # these samples lack the column or the value
             if isinstance(error, NobodyHas) and name.startswith("word:"):
                 values[name] = np.zeros(reader.n, dtype=np.int8)
-    return Unlabelled(len(read.samples), values, reader.inputs[0])
+    return Unlabelled(len(samples), values, reader.inputs[0])
 
 
 _CHECKED_ON = 8  # samples
@@ -249,13 +250,13 @@ def audit_model(
     model, samples, notes = match.model, match.samples, [*match.notes]
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
 
-    def changed(read: ModelPass, findings: Sequence[Finding]) -> ChangeFindings | None:
+    def changed(findings: Sequence[Finding]) -> ChangeFindings | None:
         return changes_of(
             embedder,
             model.head,
-            read.samples,
-            changes_for(read.samples, findings) if most else (),
-            read.embedded.Z,
+            samples,
+            changes_for(samples, findings) if most else (),
+            embedded.Z,
             seed=random_state,
             most=most,
             alpha=alpha,
@@ -263,14 +264,14 @@ def audit_model(
         )
 
     if samples.y is None:
-        run = _run(embedder, samples, ["word"], device)
-        result = _of_changes(run, model, changed(run, ()), alpha)
+        samples, embedded = _run(embedder, samples, ["word"], device)
+        result = _of_changes(samples, embedded, model, changed(()), alpha)
         return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
     matched = Metadata.of(metadata, [samples], key)
-    run = _run(embedder, samples, feature_sets, device)
+    samples, embedded = _run(embedder, samples, feature_sets, device)
     pred = None
     if not cross_fit and model.head is not None:
-        pred = model.head.predict(run.embedded.Z)
+        pred = model.head.predict(embedded.Z)
         notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
     extra = None
     if unlabelled is not None:
@@ -278,7 +279,8 @@ def audit_model(
         extra.check_made_with(model, "The samples without labels")
         extra = extra.with_columns_as_in(samples)
     result = audit_read(
-        run,
+        samples,
+        embedded,
         model,
         pred,
         metadata=matched,
@@ -291,8 +293,8 @@ def audit_model(
     if extra is not None:
         seen = _run(embedder, extra, feature_sets, device)
         names = [finding.name for finding in result.findings]
-        result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
-    flips = changed(run, result.findings)
+        result = replace(result, unlabelled=unlabelled_of(*seen, names, result.rule))
+    flips = changed(result.findings)
     notes = [*samples.reading_notes(), *notes, *result.notes, *([flips.note()] if flips else ())]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
 
@@ -339,22 +341,26 @@ def _check_unlabelled(
 
 
 def _of_changes(
-    run: ModelPass, model: FrozenModel, changes: ChangeFindings | None, alpha: float
+    samples: Samples,
+    embedded: Embedded,
+    model: FrozenModel,
+    changes: ChangeFindings | None,
+    alpha: float,
 ) -> Audit:
     """An audit of samples without labels: only the changes that flip predictions."""
     if changes is None or model.head is None:
         raise InputError(
-            f"{run.samples.called()}: there are no labels, and ntkit has no change for these "
+            f"{samples.called()}: there are no labels, and ntkit has no change for these "
             "samples. Add labels, or pass images, texts or a table of columns."
         )
-    at, n = model.head.logits(run.embedded.Z).argmax(axis=1), len(run.samples)
+    at, n = model.head.logits(embedded.Z).argmax(axis=1), len(samples)
     return Audit(
-        Predictions(model.head.classes, at, at, np.ones(n)),
+        AuditedPredictions(model.head.classes, at, at, np.ones(n)),
         (),
         Findings((), {}, 0, {}, np.empty((n, 0), dtype=int)),
         alpha,
         cross_fitted=False,
-        inputs=run.samples.looks(),
+        inputs=samples.looks(),
         notes=(changes.note(),),
         model=model.sha256(),
         changes=changes,
@@ -363,7 +369,8 @@ def _of_changes(
 
 
 def audit_read(
-    read: ModelPass,
+    samples: Samples,
+    embedded: Embedded,
     model: FrozenModel,
     pred: Array | None,
     *,
@@ -374,11 +381,11 @@ def audit_read(
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
-    """Audit the samples of a model's pass."""
-    sets, notes = feature_sets_of(read, metadata, feature_sets, random_state)
-    outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
+    """Audit samples with their embeddings and layers from one pass of the model."""
+    sets, notes = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
+    outcome: dict[str, Any] = {"embeddings": embedded.Z} if pred is None else {"pred": pred}
     result = audit(
-        read.samples.y,
+        samples.y,
         **outcome,
         arrays=arrays,
         feature_sets=[*sets, *more_feature_sets],
@@ -388,10 +395,10 @@ def audit_read(
     further = None if metadata is None else metadata.columns
     return replace(
         result,
-        inputs=replace(read.samples.looks(), metadata=further),
+        inputs=replace(samples.looks(), metadata=further),
         notes=tuple(notes),
         model=model.sha256(),
-        layers=tuple(read.embedded.layers),
+        layers=tuple(embedded.layers),
     )
 
 
@@ -411,14 +418,14 @@ def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
 
 def _run(
     embedder: OnnxEmbedder, samples: Samples, feature_sets: Sequence[str] | None, device: str
-) -> ModelPass:
+) -> tuple[Samples, Embedded]:
     """One pass over the samples; the embeddings of a store are used as they are."""
     if samples.embedded:
-        return ModelPass(samples, Embedded(samples.X, {}, "store"))
+        return samples, Embedded(samples.X, {}, "store")
     samples = samples.measured(AuditedImages)
     if embedder.frozen_model.head is not None:
         check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)
     samples.check_lengths()
-    return ModelPass(samples, embedded)
+    return samples, embedded

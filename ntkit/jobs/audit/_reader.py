@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any
@@ -90,34 +89,25 @@ FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer",
 """Kinds of feature sets that ntkit makes from the samples and the model."""
 
 
-@dataclass(frozen=True, eq=False)
-class ModelPass:
-    """Samples, with the embeddings and layers of one pass of the model."""
-
-    samples: Samples
-    embedded: Embedded
-
-    @property
-    def image_files(self) -> AuditedImages | None:
-        """Image files with statistics; None for other samples."""
-        return self.samples.X if isinstance(self.samples.X, AuditedImages) else None
-
-
-def feature_sets_of(
-    read: ModelPass, metadata: Metadata | None, kinds: Sequence[str] | None, random_state: int
+def tested_feature_sets(
+    samples: Samples,
+    embedded: Embedded,
+    metadata: Metadata | None,
+    kinds: Sequence[str] | None,
+    random_state: int,
 ) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of the samples, all or of some kinds, and notes."""
     notes = list[str]()
-    feature_sets = [*_of_inputs(read, read.samples.looks(), notes)]
+    feature_sets = [*_of_inputs(samples, samples.looks(), notes)]
     if metadata is not None:
         feature_sets.append(columns(metadata.columns, kind="metadata"))
         notes += [metadata.note] if metadata.note else []
-    if read.embedded.layers:
-        feature_sets.append(layers(read.embedded.layers, random_state=random_state))
-    if not read.embedded.layers or "embedding" in (kinds or ()):
+    if embedded.layers:
+        feature_sets.append(layers(embedded.layers, random_state=random_state))
+    if not embedded.layers or "embedding" in (kinds or ()):
         # Not by default: the errors of any model depend on the embedding, which is next to the
         # prediction.
-        feature_sets.append(array(read.embedded.Z, kind="embedding"))
+        feature_sets.append(array(embedded.Z, kind="embedding"))
     present = [feature_set.kind for feature_set in feature_sets]
     for kind in kinds or ():
         if kind not in present:
@@ -129,32 +119,34 @@ def feature_sets_of(
     ], notes
 
 
-def _of_inputs(read: ModelPass, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+def _of_inputs(samples: Samples, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+    X = samples.X
     if inputs.texts is not None:
         yield words(inputs.texts)
-    if read.samples.table is not None:
-        sets, left = _of_table(read.samples, read.samples.table)
+    if samples.table is not None:
+        sets, left = _of_table(samples, samples.table)
         yield from sets
         notes += left
     elif inputs.table is not None:
         yield columns(inputs.table)
-    if read.image_files is not None:
-        yield measured_image_statistics(read.image_files.statistics())
-        facts = read.image_files.file_facts()
+    if isinstance(X, AuditedImages):
+        yield measured_image_statistics(X.statistics())
+        facts = X.file_facts()
         if facts:
             yield columns(facts, kind="file")
     elif inputs.images is not None:
         yield image_statistics(inputs.images, len(inputs.images))
-    X = read.samples.X
-    numbers = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
-    nameless = numbers and inputs.table is None
-    if nameless and not read.samples.embedded:
+    if inputs.table is None and _is_matrix(X) and not samples.embedded:
         yield array(X, kind="input")
+
+
+def _is_matrix(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
 
 
 def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of a table's columns, and a note on the columns left out."""
-    feature_sets, notes = list[FeatureSet](), list[str]()
+    notes = list[str]()
     taken = table.inputs if samples.kind != "texts" else ()
     inputs = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
     rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
@@ -163,9 +155,8 @@ def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], lis
         named = ", ".join(map(repr, left[:8]))
         notes.append(f"ntkit did not test columns named like row numbers or predictions: {named}.")
     further = {name: values for name, values in rest.items() if name not in left}
-    feature_sets += [columns(inputs)] if inputs else []
-    feature_sets += [columns(further, kind="metadata")] if further else []
-    return feature_sets, notes
+    parts = ((inputs, "column"), (further, "metadata"))
+    return [columns(part, kind=kind) for part, kind in parts if part], notes
 
 
 def _says_nothing(name: str, values: Array) -> bool:
@@ -194,7 +185,7 @@ class AttributeReader:
         self.inputs = [samples.looks() for samples in sets]
         self.n = sum(map(len, sets))
         self._metadata, self._key = metadata, key
-        self._layers: Mapping[str, Array] = {}
+        self.layers: Mapping[str, Array] = {}  # of the model's pass: a matrix for each
         self._values: dict[tuple[str, bool], Array] = {}
 
     # -- raw inputs ------------------------------------------------------------------------
@@ -214,12 +205,9 @@ class AttributeReader:
     @property
     def numbers(self) -> Array | None:
         """Rows of numbers, if the model reads them."""
-        parts = [np.zeros(0) if samples.embedded else samples.X for samples in self.sets]
-        if not all(
-            isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub" for X in parts
-        ):
+        if any(samples.embedded or not _is_matrix(samples.X) for samples in self.sets):
             return None
-        return np.concatenate(parts)
+        return np.concatenate([samples.X for samples in self.sets])
 
     @cached_property
     def table(self) -> dict[str, Array] | None:
@@ -250,8 +238,11 @@ class AttributeReader:
         else:
             folders = Metadata.of(None, self.sets, self._key)
             columns = {} if folders is None else dict(folders.columns)
-        from_user = {} if self.user_metadata is None else dict(self.user_metadata.columns)
-        return columns | from_user or None
+        return columns | dict(self._from_user or {}) or None
+
+    @property
+    def _from_user(self) -> Mapping[str, Array] | None:
+        return None if self.user_metadata is None else self.user_metadata.columns
 
     @cached_property
     def digests(self) -> list[str]:
@@ -259,10 +250,6 @@ class AttributeReader:
         return [digest.hex() for samples in self.sets for digest in sample_digests(samples)]
 
     # -- attributes ------------------------------------------------------------------------
-
-    def add_layers(self, layers: Mapping[str, Array]) -> None:
-        """Add the layers of the model's pass: a matrix for each."""
-        self._layers = layers
 
     def attribute(
         self,
@@ -295,15 +282,14 @@ class AttributeReader:
 
     def _read(self, name: str, rule: Rule | None) -> Array:
         if rule is not None or layer_of(name) is not None:
-            return layer_values(name, self._layers, rule)
+            return layer_values(name, self.layers, rule)
         kind = name.partition(":")[0]
-        metadata = None if self.user_metadata is None else self.user_metadata.columns
         every = kind not in ("word", "column", "metadata", "image")  # for the error message
         return attribute_named(
             name,
             texts=self.texts,
             table=self.table if every or kind == "column" else None,
-            metadata=self.metadata if every or kind == "metadata" else metadata,
+            metadata=self.metadata if every or kind == "metadata" else self._from_user,
             images=self.images if every or kind == "image" else None,
         )
 
@@ -311,7 +297,7 @@ class AttributeReader:
         """Feature sets that need no model, without labels, groups and predictions."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
         first, tables = self.sets[0], [samples.table for samples in self.sets]
-        metadata = None if self.user_metadata is None else self.user_metadata.columns
+        metadata = self._from_user
         if first.table is not None and None not in tables:
             both = pooled([None if table is None else table.columns for table in tables]) or {}
             inputs = tuple(name for name in first.table.inputs if name in both)

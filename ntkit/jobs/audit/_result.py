@@ -38,13 +38,19 @@ from ntkit.attributes import (
     values_by_name,
     values_of,
 )
-from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
+from ntkit.attributes.findings import (
+    MOST_INFERRED,
+    AuditedPredictions,
+    Finding,
+    FindingGroup,
+    Findings,
+)
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._changes import (
     ChangeFinding,
     ChangeFindings,
     change_for,
-    change_of_attribute,
+    change_of,
     has_attribute,
 )
 from ntkit.pages import Inputs
@@ -65,7 +71,7 @@ class Audit:
 
     Parameters
     ----------
-    predictions : Predictions
+    predictions : AuditedPredictions
         True and predicted classes.
     feature_sets : tuple of FeatureSet
         The tested attributes.
@@ -106,7 +112,7 @@ class Audit:
     ['0 × word:movie', '1 × word:film']
     """
 
-    predictions: Predictions
+    predictions: AuditedPredictions
     feature_sets: tuple[FeatureSet, ...]
     found: Findings
     alpha: float
@@ -364,7 +370,7 @@ class Audit:
         sentences, about = list[str](), set[str]()
         for finding in self.findings:
             names = (finding.name, *finding.same, *finding.opposed)
-            about |= {n for n in (change_of_attribute(name, columns) for name in names) if n}
+            about |= {c.name for name in names if (c := change_of(name, columns)) is not None}
             change = change_for(finding, columns)
             if change is None:
                 continue
@@ -598,10 +604,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         retraining=None if new is None else _page(new, digest, inputs, title, most),
         changes=None
         if changes is None
-        else [
-            ShownChange(each.as_dict(), each.examples.before, each.examples.after)
-            for each in changes.changes
-        ],
+        else [ShownChange(each.as_dict(), each.before, each.after) for each in changes.changes],
         tried="" if changes is None else changes.note(),
         flipped=flipped,
     )

@@ -20,9 +20,9 @@ from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.check._judge import check_limits, check_predictions
 from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.predict import called, matched, matches_of, outcomes_of, running
+from ntkit.jobs.predict import matched, matches_of, outcomes_of, running
 from ntkit.metrics import class_order
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, name_of
 from ntkit.model.class_names import are_positions
 from ntkit.samples import Match, read
 
@@ -210,7 +210,7 @@ def _flips(match: Match, embedder: OnnxEmbedder, labels: Array, change: Change) 
 def _titles(models: Sequence[Match]) -> list[str]:
     """Names of the models: their files, with the folders if both files have the same name."""
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
-    names = [called(each.model, name) for each, name in zip(models, default, strict=True)]
+    names = [name_of(each.model, name) for each, name in zip(models, default, strict=True)]
     if len(set(names)) == len(names):
         return names
     paths = [each.model.path for each in models]

@@ -208,8 +208,9 @@ class _Comparison:
 
 def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRow, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
-    rows, (good, bad) = list[CheckRow | ChangeRow](), _levels(parts, limits)
-    for part, comparisons in zip(parts, _comparisons(parts, limits), strict=True):
+    rows, good = list[CheckRow | ChangeRow](), limits.alpha
+    of_parts, bad = _comparisons(parts, limits)
+    for part, comparisons in zip(parts, of_parts, strict=True):
         n, right, lost, gained = part.n, part.right, part.lost, part.gained
         verdicts = tuple(each.verdict() for each in comparisons)
         was = None if lost is None or gained is None else right + lost - gained
@@ -236,21 +237,15 @@ def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRo
 
 def outcomes(parts: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
     """Only the outcomes of :func:`judged`, one for each limit of each subset or change."""
-    return [[each.outcome() for each in of_one] for of_one in _comparisons(parts, limits)]
+    return [[each.outcome() for each in of_one] for of_one in _comparisons(parts, limits)[0]]
 
 
-def _comparisons(parts: Sequence[Subset], limits: Limits) -> list[list[_Comparison]]:
-    levels = _levels(parts, limits)
-    return [
-        [_Comparison(part, *limit, *levels) for limit in _part_limits(part, limits)]
-        for part in parts
-    ]
-
-
-def _levels(parts: Sequence[Subset], limits: Limits) -> tuple[float, float]:
-    """Levels of each comparison: of a pass, and of a failure."""
-    comparisons = sum(len(list(_part_limits(each, limits))) for each in parts if each.n >= _FEWEST)
-    return limits.alpha, limits.alpha / max(1, comparisons)
+def _comparisons(parts: Sequence[Subset], limits: Limits) -> tuple[list[list[_Comparison]], float]:
+    """Comparisons of each subset or change, and the level of a failure."""
+    of_parts = [(part, [*_part_limits(part, limits)]) for part in parts]
+    n = sum(len(each) for part, each in of_parts if part.n >= _FEWEST)
+    good, bad = limits.alpha, limits.alpha / max(1, n)
+    return [[_Comparison(part, *each, good, bad) for each in some] for part, some in of_parts], bad
 
 
 def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:

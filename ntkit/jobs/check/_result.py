@@ -345,7 +345,8 @@ def write_check(
     ...     print(file.read_text(encoding="utf-8").splitlines()[0])
     ### Passed: the predictions, 40 samples.
     """
-    texts = ((json, result.to_json()), (junit, junit_of(result)), (markdown, markdown_of(result)))
+    for_people = f"{_text(result, markdown=True)}\n"
+    texts = ((json, result.to_json()), (junit, junit_of(result)), (markdown, for_people))
     files = [(Path(path), content) for path, content in texts if path is not None]
     for path, _ in files:
         check_file(path, force=force)
@@ -367,11 +368,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 def summary_of(result: CheckResult) -> str:
     """A check as text for a terminal."""
     return _text(result, markdown=False)
-
-
-def markdown_of(result: CheckResult) -> str:
-    """A check as Markdown for a pull request."""
-    return f"{_text(result, markdown=True)}\n"
 
 
 def _text(result: CheckResult, *, markdown: bool) -> str:

@@ -26,7 +26,6 @@ from ntkit.extraction import (
 from ntkit.jobs.audit import (
     AttributeReader,
     Audit,
-    ModelPass,
     audit_read,
     budget_for,
     change_for,
@@ -325,7 +324,7 @@ def debias(
         trust_inputs=trust_inputs,
     )
     data = replace(data, notes=(*data.notes, *compared))
-    reader.add_layers(data.pooled_layers)
+    reader.layers = data.pooled_layers
     if audits:
         result = _look(order, data, reader, named.answers, ask)
         named = named_attributes(None, result.answers, model, reader.sets)
@@ -516,7 +515,8 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         }
         metadata = Metadata(columns) if columns else None
     audit = audit_read(
-        ModelPass(samples, Embedded(Z, data.layers_of("validation"), "")),
+        samples,
+        Embedded(Z, data.layers_of("validation"), ""),
         data.model,
         comparison.original.predict(comparison.validation.X),
         metadata=metadata,

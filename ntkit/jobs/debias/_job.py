@@ -37,16 +37,8 @@ from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
 from ntkit.jobs.debias._result import MOST_SHARED, DebiasResult
-from ntkit.jobs.report import (
-    arguments,
-    commands,
-    facts_of_job,
-    from_here,
-    name_of,
-    options_again,
-    quoted,
-)
-from ntkit.model import FrozenModel, folders_of
+from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
+from ntkit.model import FrozenModel, folders_of, name_of
 from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of
 from ntkit.samples import facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified

@@ -246,15 +246,13 @@ class LabelFolder:
         inputs = [*inputs]
         cls.of(path, inputs)  # raises errors before anything is written
         with alone_in(path):
-            yield cls.of(path, inputs)
-
-    def check_page(self) -> None:
-        """Raise an error if a person changed the page, which would be replaced."""
-        if self._changed(PAGE):
-            raise InputError(
-                f"{self.path / PAGE} has changed since ntkit wrote it, and ntkit would replace it. "
-                "Move it to another folder."
-            )
+            folder = cls.of(path, inputs)
+            if folder._changed(PAGE):
+                raise InputError(
+                    f"{folder.path / PAGE} has changed since ntkit wrote it, and ntkit would "
+                    "replace it. Move it to another folder."
+                )
+            yield folder
 
     def answer_files(self) -> list[Path]:
         """Tables in the folder that may hold new labels, the oldest first."""
@@ -312,7 +310,6 @@ class LabelFolder:
         for name, content in {ANSWERS: written(labels, **state), **kept}.items():
             with new_file(self.path / name) as unfinished:
                 unfinished.write_bytes(content)
-        self.labels, self.batch = labels, batch
 
     def _changed(self, name: str) -> bool:
         file = self.path / name

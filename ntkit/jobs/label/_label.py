@@ -135,7 +135,6 @@ def label_samples(
     samples = read(data, model, preprocessing=preprocessing)
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
-        folder.check_page()
         names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
         contents = [digest.hex() for digest in digests]
         taken = TakenAnswers(names, contents, match_names)

@@ -1,8 +1,7 @@
 """Predict samples: labels, probabilities and margins, in memory or as a table."""
 
 from ntkit.jobs.predict._predict import Predictions, predict, write_predictions
-from ntkit.jobs.predict._predict import PredictionTable as PredictionTable
-from ntkit.jobs.predict._predict import called as called  # for other packages
+from ntkit.jobs.predict._predict import PredictionTable as PredictionTable  # for other packages
 from ntkit.jobs.predict._predict import check_kind as check_kind
 from ntkit.jobs.predict._predict import matched as matched
 from ntkit.jobs.predict._predict import matches_of as matches_of

@@ -22,7 +22,7 @@ from ntkit._text import counted, percent, plain
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
-from ntkit.model import FrozenModel, loaded
+from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions
 from ntkit.samples import Match, first_rows, input_paths, read
 from ntkit.verification import check_head, load_pair
@@ -118,7 +118,7 @@ def predict(
     """
     model = loaded(model)
     samples = read(data, model, labels="optional", preprocessing=preprocessing)
-    match = matched(samples.for_model(model), name=called(model, "The model"), strict=False)
+    match = matched(samples.for_model(model), name=name_of(model, "The model"), strict=False)
     embedder = running(match, device=device, batch_size=batch_size, verbose=verbose)
     parts = list(outcomes_of(match, embedder))
     classes = match.classes
@@ -214,11 +214,6 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     return replace(matching, notes=(*match.notes, *matching.notes))
 
 
-def called(model: FrozenModel, default: str) -> str:
-    """Name of a model in sentences."""
-    return default if model.path is None else model.path.name
-
-
 def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, list[str]]:
     """The second model, with the first one's class names if it has only numbers."""
     if first.head is None or second.head is None:
@@ -230,7 +225,7 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
     if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":
         return second, []
     return second.with_classes(first.head.classes), [
-        f"{called(second, 'The second model')} does not name its classes, so ntkit takes those of "
+        f"{name_of(second, 'The second model')} does not name its classes, so ntkit takes those of "
         f"the first model in its order: {listed(first.head.classes.tolist())}."
     ]
 
@@ -402,7 +397,7 @@ def write_rows(
     check_file(path, inputs=read, force=force)
     names = ("The earlier model", "The model")[-len(matches) :]
     models = [
-        matched(each, name=called(each.model, name), strict=False)
+        matched(each, name=name_of(each.model, name), strict=False)
         for each, name in zip(matches, names, strict=True)
     ]
     options: dict[str, Any] = {"device": device, "batch_size": batch_size}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ntkit.attributes import Block, FeatureSet
-from ntkit.attributes.findings import Predictions
+from ntkit.attributes.findings import AuditedPredictions
 
 
 def view_of(values, names=None, kind="word", known=None, exact=True):
@@ -25,4 +25,4 @@ def planted(n=2000, n_classes=2, n_others=30, leaning=0.5, agreement=0.9, seed=0
     led = np.where(has, 0, rng.integers(1, n_classes, n))
     pred = np.where(rng.random(n) < leaning, led, y)
     values = np.column_stack([has, others])
-    return values, Predictions(np.arange(n_classes), y, pred, np.ones(n))
+    return values, AuditedPredictions(np.arange(n_classes), y, pred, np.ones(n))

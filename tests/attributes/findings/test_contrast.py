@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from ntkit.attributes import Block
-from ntkit.attributes.findings import Predictions
-from ntkit.attributes.findings._finding import Marks, contrast, excess, tallies
+from ntkit.attributes.findings import AuditedPredictions
+from ntkit.attributes.findings._finding import Marks, contrast, excess
 from tests.attributes.findings.builders import planted
 
 
 def of(values, predictions, known=None):
     names = tuple(map(str, range(np.shape(values)[1])))
-    return contrast(tallies(Block(names, values, known), Marks.of(predictions, known)))
+    return contrast(Block(names, values, known), Marks.of(predictions, known))
 
 
 counts = st.integers(0, 400)
@@ -100,7 +100,7 @@ def test_names_of_classes_and_order_of_rows_do_not_matter():
     values, p = planted(n_classes=3)
     order = np.random.default_rng(1).permutation(len(values))
     turned = np.array([2, 0, 1])
-    other = Predictions(
+    other = AuditedPredictions(
         np.arange(3), turned[p.y_index][order], turned[p.pred_index][order], p.weight
     )
     a, b = of(values, p), of(values[order], other)
@@ -123,7 +123,7 @@ def test_weights():
     values, p = planted(agreement=0.8)
 
     def weighted(weight):
-        return of(values, Predictions(p.classes, p.y_index, p.pred_index, weight))
+        return of(values, AuditedPredictions(p.classes, p.y_index, p.pred_index, weight))
 
     rng = np.random.default_rng(0)
     uneven, keep = rng.uniform(0.5, 2, len(values)), rng.random(len(values)) < 0.5
@@ -132,7 +132,7 @@ def test_weights():
     balanced = weighted(np.where(p.y_index == 0, 1.0, 5.0))
     np.testing.assert_allclose(of(values, p).errors, balanced.errors, atol=1e-9)
     # A weight of 0 and an unknown value count as absence.
-    part = Predictions(p.classes, p.y_index[keep], p.pred_index[keep], p.weight[keep])
+    part = AuditedPredictions(p.classes, p.y_index[keep], p.pred_index[keep], p.weight[keep])
     expected = of(values[keep], part).score
     for found in (weighted(keep.astype(float)), of(values, p, known=keep)):
         np.testing.assert_allclose(found.score, expected, atol=1e-9)
@@ -150,14 +150,14 @@ def test_sparse_is_dense():
 def test_nothing_can_be_said(n_classes):
     """Constant attributes, no errors or nothing else, the class itself, an empty class."""
     values, p = planted(n_classes=n_classes)
-    no_errors = Predictions(p.classes, p.y_index, p.y_index, p.weight)
-    all_wrong = Predictions(p.classes, p.y_index, (p.y_index + 1) % n_classes, p.weight)
+    no_errors = AuditedPredictions(p.classes, p.y_index, p.y_index, p.weight)
+    all_wrong = AuditedPredictions(p.classes, p.y_index, (p.y_index + 1) % n_classes, p.weight)
     constant = np.column_stack([np.zeros(len(values)), np.ones(len(values))])
     assert (of(values, no_errors).score <= 0).all()
     assert (np.abs(of(values, all_wrong).errors) < 1e-9).all()
     assert (of(constant, p).score == 0).all()
     assert np.abs(of((p.y_index == 0)[:, None], p).errors) < 1e-9
-    wider = Predictions(np.arange(n_classes + 1), p.y_index, p.pred_index, p.weight)
+    wider = AuditedPredictions(np.arange(n_classes + 1), p.y_index, p.pred_index, p.weight)
     assert np.isfinite(of(values, wider).score).all()
 
 
@@ -170,7 +170,7 @@ def test_null_distribution(n_classes):
     wrong = rng.random(n) < 0.08
     pred = np.where(wrong, (y + rng.integers(1, n_classes, n)) % n_classes, y)
     has = rng.random((n, 4000)) < np.where(y == 0, 0.1, 0.02)[:, None]
-    errors = of(has, Predictions(np.arange(n_classes), y, pred, np.ones(n))).errors
+    errors = of(has, AuditedPredictions(np.arange(n_classes), y, pred, np.ones(n))).errors
     p = norm.sf(errors)
     for level in (0.05, 0.01, 0.001):
         assert (p <= level).mean() <= 1.6 * level * (n_classes - 1)

@@ -32,8 +32,7 @@ def of(correlation, side, origins=None):
     full = np.eye(size)
     for (i, j), value in correlation.items():
         full[i, j] = full[j, i] = value
-    found = families(full, np.array(side), origins or list(map(str, range(size))))
-    return [family.members for family in found]
+    return families(full, np.array(side), origins or list(map(str, range(size))))
 
 
 def test_who_is_one_family():

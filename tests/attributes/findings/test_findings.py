@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntkit.attributes import columns
-from ntkit.attributes.findings import Predictions, find_findings
+from ntkit.attributes.findings import AuditedPredictions, find_findings
 from ntkit.metrics import wilson
 from tests.attributes.findings.builders import planted, view_of
 
@@ -39,7 +39,9 @@ def test_a_colour_for_each_class_is_one_family():
     colour = np.where(rng.random(4000) < 0.9, y, rng.integers(0, 4, 4000))
     pred = np.where(rng.random(4000) < 0.5, colour, y)
     feature_set = columns({"colour": np.array(list("rgby"))[colour]})
-    found = find_findings([feature_set], Predictions(np.arange(4), y, pred, np.ones(4000)), 0.05)
+    found = find_findings(
+        [feature_set], AuditedPredictions(np.arange(4), y, pred, np.ones(4000)), 0.05
+    )
     (one,) = found.findings
     assert len(one.opposed) == 3
     sides = np.array(found.value_names[0])[found.values[:, 0] - 1]
@@ -82,7 +84,7 @@ def null(seed, n=800, noise=0.1, agreement=0.5):
     pred = np.where(rng.random(n) < noise, 1 - y, y)
     rates = np.stack([rng.uniform(0.02, 0.5, 60), rng.uniform(0.02, 0.5, 60)])
     rates[1, 30:] = rates[0, 30:]
-    return rng.random((n, 60)) < rates[y], Predictions(np.arange(2), y, pred, np.ones(n))
+    return rng.random((n, 60)) < rates[y], AuditedPredictions(np.arange(2), y, pred, np.ones(n))
 
 
 @pytest.mark.parametrize(("n", "most"), [(30, 5), pytest.param(400, 28, marks=pytest.mark.more)])
@@ -102,7 +104,9 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
     y = rng.integers(0, 2, 20_000)
     has = np.where(rng.random((8, len(y))) < 0.8, y, 1 - y)  # eight that have nothing in common
     led = has[rng.integers(0, 8, len(y)), np.arange(len(y))]
-    p = Predictions(np.arange(2), y, np.where(rng.random(len(y)) < 0.9, led, y), np.ones(len(y)))
+    p = AuditedPredictions(
+        np.arange(2), y, np.where(rng.random(len(y)) < 0.9, led, y), np.ones(len(y))
+    )
     found = find_findings([view_of(has.T, kind="layer", exact=exact)], p, 0.05)
     whole = find_findings([view_of(has.T, kind="word")], p, 0.05)
     assert len(whole.findings) == 8
@@ -115,7 +119,9 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
 
 def test_one_class_missing():
     values, p = planted(n_classes=3)
-    wider = Predictions(np.array(["a", "b", "c", "never"]), p.y_index, p.pred_index, p.weight)
+    wider = AuditedPredictions(
+        np.array(["a", "b", "c", "never"]), p.y_index, p.pred_index, p.weight
+    )
     one = find_findings([view_of(values)], wider, 0.05).findings[0]
     assert one.name == "word:0"
     assert {group.label for group in one.groups} == {"a", "b", "c"}
@@ -123,7 +129,7 @@ def test_one_class_missing():
 
 def test_nothing_to_find():
     values, p = planted()
-    right = Predictions(p.classes, p.y_index, p.y_index, p.weight)
+    right = AuditedPredictions(p.classes, p.y_index, p.y_index, p.weight)
     found = find_findings([view_of(values)], right, 0.05)
     assert found.findings == ()
     assert found.n_looked_at == {"word": 31}

@@ -198,11 +198,11 @@ def test_flips_are_those_of_onnx_runtime(tmp_path):
         flips = says(X[rows]) != says(np.asarray(copies.X))
         assert found.flipped(change.name) == (flips.sum(), len(rows))
     for each in found.changes:
-        example = each.examples
-        assert len(example.rows) == min(3, round(each.flips * each.n))
-        before = says(X[list(example.rows)]).astype(int)
-        assert list(example.predicted) == before.tolist()
-        assert list(example.predicted_after) == (1 - before).tolist()
+        rows = [example["row"] for example in each.examples]
+        assert len(rows) == min(3, round(each.flips * each.n))
+        before = says(X[rows]).astype(int)
+        assert [example["predicted"] for example in each.examples] == before.tolist()
+        assert [example["after"] for example in each.examples] == (1 - before).tolist()
         low, high = each.flips_interval
         assert low <= each.flips <= high
         assert each.control == "an equal displacement of the embedding"
@@ -253,12 +253,14 @@ def test_several_classes(tmp_path):
     found = look(model, Samples(X))
     logits = model.head.logits(OnnxEmbedder(model, device="cpu").transform(X))
     for each in found.changes:
-        copies, rows = change_named(each.name).copies(Samples(X), each.examples.rows)
+        wanted = [example["row"] for example in each.examples]
+        copies, rows = change_named(each.name).copies(Samples(X), wanted)
         Z = OnnxEmbedder(model, device="cpu").transform(copies.X)
-        assert rows.tolist() == list(each.examples.rows)
-        assert each.examples.predicted == tuple(logits[rows].argmax(axis=1).tolist())
-        assert each.examples.predicted_after == tuple(model.head.predict(Z).tolist())
-        assert (np.array(each.examples.predicted) != each.examples.predicted_after).all()
+        assert rows.tolist() == wanted
+        before, after = logits[rows].argmax(axis=1).tolist(), model.head.predict(Z).tolist()
+        assert [example["predicted"] for example in each.examples] == before
+        assert [example["after"] for example in each.examples] == after
+        assert not any(one == other for one, other in zip(before, after, strict=True))
 
 
 # -- hostile samples ------------------------------------------------------------------------------

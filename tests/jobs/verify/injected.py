@@ -29,10 +29,10 @@ IMAGENET = {"mean": s.IMAGENET[0], "std": s.IMAGENET[1]}
 # -- what ntkit does is right for these models ---------------------------------------------------
 
 
-def pictures(folder, seed, config, **options):
+def pictures(folder, seed, config):
     """A model with its configuration files, and image files."""
     files = s.photographs(folder / "images", 0, seed=seed)
-    model = s.picture_model(folder / "model.onnx", side=SIDE, seed=seed, **options)
+    model = s.picture_model(folder / "model.onnx", side=SIDE, seed=seed)
     s.says(folder, **config)
     names = [file.relative_to(folder / "images").as_posix() for file in files]
     return model, files, np.array(names)
@@ -46,11 +46,11 @@ def cropped(path, how=BILINEAR, larger=LARGER):
     return s.middle(s.shorter_side(s.opened(path), larger, how), SIDE)
 
 
-def of_pictures(config, seed, prepare, answer=None, **options):
+def of_pictures(config, seed, prepare, answer=None):
     """A service that prepares images so, and answers so."""
 
     def service(folder):
-        model, files, names = pictures(folder, seed, config, **options)
+        model, files, names = pictures(folder, seed, config)
         logits = s.served(model, [np.ascontiguousarray(prepare(file)) for file in files])
         answers = {"logits": logits} if answer is None else answer(logits)
         return model, {**answers, "files": names}, folder / "images"
@@ -71,17 +71,15 @@ def without_antialiasing(path):
     return s.tensor(np.rint(pixels))
 
 
-def of_texts(seed, feeds, answer=None, *, made=None, longest=90, **options):
+def of_texts(seed, feeds):
     """A service that tokenises texts so; ``feeds`` gives the inputs for one text at a time."""
 
     def service(folder):
-        tokenizer = s.tokenizer(folder, **(made or {}))
-        model = s.text_model(folder / "model.onnx", seed=seed, **options)
-        texts = s.reviews(24, seed, longest)
-        parts = [s.served(model, feeds(tokenizer, text)) for text in texts]
-        logits = np.concatenate(parts)
-        answers = {"logits": logits} if answer is None else answer(logits)
-        return model, {**answers, "texts": np.array(texts)}, None
+        tokenizer = s.tokenizer(folder)
+        model = s.text_model(folder / "model.onnx", seed=seed)
+        texts = s.reviews(24, seed)
+        logits = np.concatenate([s.served(model, feeds(tokenizer, text)) for text in texts])
+        return model, {"logits": logits, "texts": np.array(texts)}, None
 
     return service
 

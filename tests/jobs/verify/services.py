@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from tests.models import INT64, Graph, value
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _WORDS = """
@@ -41,43 +42,33 @@ def photographs(folder, picture, n=16, seed=0):
     return sorted(folder.rglob("*.*g"))
 
 
-def picture_model(path, *, side=32, channels=3, classes=5, seed=0, tail=(), pooled=False):
-    """Two convolutions, a hidden layer, a head, random weights; a tail of operators."""
+def picture_model(path, *, side=32, classes=5, seed=0):
+    """Two convolutions, a hidden layer, a head, random weights."""
     rng = np.random.default_rng(seed)
-    width = 24 if pooled else 24 * (side // 4) ** 2
-    tensors = {
-        "c1": rng.normal(size=(12, channels, 3, 3)) / np.sqrt(9 * channels) * 2,
-        "b1": rng.normal(size=12) / 5,
-        "c2": rng.normal(size=(24, 12, 3, 3)) / np.sqrt(108) * 2,
-        "b2": rng.normal(size=24) / 5,
-        "w1": rng.normal(size=(width, 16)) / np.sqrt(width),
-        "d1": rng.normal(size=16) / 5,
-        "w2": rng.normal(size=(16, classes)),
-        "d2": rng.normal(size=classes) / 5,
-    }
-    conv = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
-    nodes = [
-        helper.make_node("Conv", ["image", "c1", "b1"], ["h1"], **conv),
-        helper.make_node("Relu", ["h1"], ["r1"]),
-        helper.make_node("Conv", ["r1", "c2", "b2"], ["h2"], **conv),
-        helper.make_node("Relu", ["h2"], ["r2"]),
-        *([helper.make_node("GlobalAveragePool", ["r2"], ["p2"])] if pooled else []),
-        helper.make_node("Flatten", ["p2" if pooled else "r2"], ["f"]),
-        helper.make_node("Gemm", ["f", "w1", "d1"], ["h3"]),
-        helper.make_node("Relu", ["h3"], ["z"]),
-        helper.make_node("Gemm", ["z", "w2", "d2"], ["logits"]),
-    ]
-    last = "logits"
-    for operator in tail:
-        nodes.append(helper.make_node(operator, [last], [operator.lower()]))
-        last = operator.lower()
-    return _saved(
-        path,
-        nodes,
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", channels, side, side])],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["n", classes])],
-        tensors,
+    width = 24 * (side // 4) ** 2
+    graph = Graph()
+    graph.write(
+        """
+        h1 = Conv(image, c1, b1, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        r1 = Relu(h1)
+        h2 = Conv(r1, c2, b2, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        r2 = Relu(h2)
+        f = Flatten(r2)
+        h3 = Gemm(f, w1, d1)
+        z = Relu(h3)
+        logits = Gemm(z, w2, d2)""",
+        c1=rng.normal(size=(12, 3, 3, 3)) / np.sqrt(27) * 2,
+        b1=rng.normal(size=12) / 5,
+        c2=rng.normal(size=(24, 12, 3, 3)) / np.sqrt(108) * 2,
+        b2=rng.normal(size=24) / 5,
+        w1=rng.normal(size=(width, 16)) / np.sqrt(width),
+        d1=rng.normal(size=16) / 5,
+        w2=rng.normal(size=(16, classes)),
+        d2=rng.normal(size=classes) / 5,
     )
+    graph.output("logits", ["n", classes])
+    onnx.save(graph.model([value("image", ["n", 3, side, side])]), path)
+    return path
 
 
 def says(folder, **values):
@@ -122,74 +113,56 @@ def reviews(n=40, seed=0, longest=90):
     return found
 
 
-def tokenizer(folder, *, lower=True, special=True):
+def tokenizer(folder):
     """A tokenizer of words, saved as tokenizer.json."""
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "."]
-    cased = [] if lower else [word.capitalize() for word in WORDS]
-    vocabulary = {word: i for i, word in enumerate([*names, *WORDS, *cased])}
+    vocabulary = {word: i for i, word in enumerate([*names, *WORDS])}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    if lower:
-        made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    if special:
-        made.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-        )
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     made.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 64}))
     return made
 
 
-def text_model(path, *, classes=3, seed=0, mask=True):
+def text_model(path, *, classes=3, seed=0):
     """Token embeddings with weights by position, their mean over the mask, a head."""
     rng = np.random.default_rng(seed)
-    tensors = {
-        "table": rng.normal(size=(120, 12)),
-        "places": 1 + rng.normal(size=(1, 512, 1)) / 2,
-        "w1": rng.normal(size=(12, 10)),
-        "d1": rng.normal(size=10) / 5,
-        "w2": rng.normal(size=(10, classes)),
-        "d2": rng.normal(size=classes) / 5,
-        "zero": np.zeros(1, np.int64),
-        "one": np.ones(1, np.int64),
-        "two": np.full(1, 2, np.int64),
-    }
-    length = [
-        helper.make_node("Shape", ["input_ids"], ["shape"]),
-        helper.make_node("Slice", ["shape", "one", "two", "zero"], ["length"]),
-        helper.make_node("Slice", ["places", "zero", "length", "one"], ["near"]),
-    ]
-    nodes = [
-        *length,
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Mul", ["tokens", "near"], ["placed"]),
-    ]
-    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "t"])]
-    if mask:
-        inputs.append(
-            helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["n", "t"])
-        )
-        nodes += [
-            helper.make_node("Cast", ["attention_mask"], ["m"], to=TensorProto.FLOAT),
-            helper.make_node("Unsqueeze", ["m", "two"], ["m3"]),
-            helper.make_node("Mul", ["placed", "m3"], ["kept"]),
-            helper.make_node("ReduceSum", ["kept", "one"], ["sum"], keepdims=0),
-            helper.make_node("ReduceSum", ["m", "one"], ["count"], keepdims=1),
-            helper.make_node("Div", ["sum", "count"], ["mean"]),
-        ]
-    else:
-        nodes.append(helper.make_node("ReduceMean", ["placed"], ["mean"], axes=[1], keepdims=0))
-    nodes += [
-        helper.make_node("Gemm", ["mean", "w1", "d1"], ["h"]),
-        helper.make_node("Relu", ["h"], ["z"]),
-        helper.make_node("Gemm", ["z", "w2", "d2"], ["logits"]),
-    ]
-    out = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])]
-    return _saved(path, nodes, inputs, out, tensors)
+    graph = Graph()
+    graph.write(
+        """
+        shape = Shape(input_ids)
+        length = Slice(shape, [1], [2], [0])
+        near = Slice(places, [0], length, [1])
+        tokens = Gather(table, input_ids)
+        placed = Mul(tokens, near)
+        m = Cast(attention_mask, to=FLOAT)
+        m3 = Unsqueeze(m, [2])
+        kept = Mul(placed, m3)
+        sum = ReduceSum(kept, [1], keepdims=0)
+        count = ReduceSum(m, [1], keepdims=1)
+        mean = Div(sum, count)
+        h = Gemm(mean, w1, d1)
+        z = Relu(h)
+        logits = Gemm(z, w2, d2)""",
+        table=rng.normal(size=(120, 12)),
+        places=1 + rng.normal(size=(1, 512, 1)) / 2,
+        w1=rng.normal(size=(12, 10)),
+        d1=rng.normal(size=10) / 5,
+        w2=rng.normal(size=(10, classes)),
+        d2=rng.normal(size=classes) / 5,
+    )
+    graph.output("logits", ["n", classes])
+    inputs = [value(name, ["n", "t"], INT64) for name in ("input_ids", "attention_mask")]
+    onnx.save(graph.model(inputs), path)
+    return path
 
 
-def encoded(made, texts, *, length=64, side="right", special=True, mask=True, filled=None):
+def encoded(made, texts, *, length=64, special=True, filled=None):
     """Token ids of each text by itself, or all filled up on one side."""
     rows = []
     for text in texts:
@@ -201,9 +174,8 @@ def encoded(made, texts, *, length=64, side="right", special=True, mask=True, fi
     ids = np.zeros((len(rows), width), np.int64)
     there = np.zeros_like(ids)
     for i, row in enumerate(rows):
-        at = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
-        ids[i, at], there[i, at] = row, 1
-    return {"input_ids": ids, **({"attention_mask": there} if mask else {})}
+        ids[i, : len(row)], there[i, : len(row)] = row, 1
+    return {"input_ids": ids, "attention_mask": there}
 
 
 # -- both ---------------------------------------------------------------------------------------
@@ -223,16 +195,3 @@ def served(path, feed):
 def softmax(logits):
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shares / shares.sum(axis=1, keepdims=True)
-
-
-def _saved(path, nodes, inputs, outputs, tensors):
-    kept = [
-        numpy_helper.from_array(
-            array if array.dtype == np.int64 else array.astype(np.float32), name
-        )
-        for name, array in tensors.items()
-    ]
-    graph = helper.make_graph(nodes, "service", inputs, outputs, kept)
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
-    return path

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import ntkit
-from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.jobs.verify import check_parity
+from tests import cases
 from tests.jobs.verify import services as s
 
 
@@ -99,35 +99,25 @@ def test_files_that_are_no_recordings_are_refused(tmp_path, answered):
         check(tmp_path / "missing.npz")
 
 
-def run(capsys, *arguments):
-    code = 0
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as end:
-        code = end.code or 0
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-
-def test_parity_exits_with_1_if_they_differ(tmp_path, capsys, answered):
+def test_parity_exits_with_1_if_they_differ(tmp_path, answered):
     X, logits = answered
     np.savez(tmp_path / "same.npz", logits=logits, X=X)
     np.savez(tmp_path / "other.npz", logits=logits[:, ::-1], X=X)
     parity = ["parity", marked_digits_model_path(), "--device", "cpu"]
-    code, out, _ = run(capsys, *parity, tmp_path / "same.npz")
+    code, out, _ = cases.ntkit(*parity, tmp_path / "same.npz")
     assert code == 0
     assert "agree on all 30 samples" in out
-    code, out, _ = run(capsys, *parity, tmp_path / "other.npz", "--json")
+    code, out, _ = cases.ntkit(*parity, tmp_path / "other.npz", "--json")
     assert code == 1
     assert json.loads(out)["cause"] == ["class order"]
-    code, _, err = run(capsys, "verify", marked_digits_model_path())
+    code, _, err = cases.ntkit("verify", marked_digits_model_path())
     assert code == 2
     assert len(err.splitlines()) == 1
     assert "DEBIASED and DATA are missing" in err
     assert "ntkit parity MODEL OUTPUTS.npz" in err
 
 
-def test_the_option_it_names_mends_it(tmp_path, capsys):
+def test_the_option_it_names_mends_it(tmp_path):
     files = s.photographs(tmp_path / "images", 0, n=12)
     model = s.picture_model(tmp_path / "model.onnx")
     X = [s.tensor(s.middle(s.shorter_side(s.opened(f), 36), 32)) for f in files]
@@ -135,9 +125,9 @@ def test_the_option_it_names_mends_it(tmp_path, capsys):
     np.savez(tmp_path / "recorded.npz", logits=s.served(model, X), files=names)
     parity = ["parity", model, tmp_path / "recorded.npz", "--data", tmp_path / "images"]
     parity += ["--device", "cpu"]
-    code, out, _ = run(capsys, *parity)
+    code, out, _ = cases.ntkit(*parity)
     assert (code, out.splitlines()[-1]) == (1, "To do the same in ntkit: --resize 36 --crop 32,32")
-    assert run(capsys, *parity, "--resize", "36", "--crop", "32,32")[0] == 0
+    assert cases.ntkit(*parity, "--resize", "36", "--crop", "32,32")[0] == 0
 
 
 # -- debiasing ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,7 +105,13 @@ def test_a_method_or_a_label_free_score_is_ordered(few, method):
         assert result.chosen.score == max(c.score for c in rivals)
     else:
         assert result.chosen.name == method
-        assert result.verdict()
+        assert result.shared == 0
+        scores = {c.name: 0.9 if c is result.chosen else 0.8 for c in result.candidates}
+        scores |= {"original": 0.85, "class-balanced": 0.81}
+        made = [replace(c, score=scores[c.name]) for c in result.candidates]
+        verdict = replace(result, candidates=made).verdict()
+        said = "helped, by" in verdict, "(class-balanced) has 0.810" in verdict
+        assert said == (bool(result.chosen.n_suppressed),) * 2
 
 
 @pytest.mark.parametrize(

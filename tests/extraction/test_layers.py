@@ -62,6 +62,26 @@ def test_ends_of_blocks_spread_over_the_depth(tmp_path):
     assert not embedded_with_layers(model, X, device="cpu", most=0).layers
 
 
+def test_a_norm_that_adds_ends_a_block_too(tmp_path):
+    """SkipLayerNormalization, as ONNX Runtime's optimiser writes transformers."""
+    graph, kind = models.Graph(), TensorProto.FLOAT
+    last = graph.write("m0 = MatMul(x, w)", w=RNG.normal(size=(4, 4)))
+    for i in range(4):
+        names = [graph.constant(f"{name}{i}", np.ones(4)) for name in ("gamma", "beta")]
+        inputs = [last, "m0", *names]
+        last = graph.add("SkipLayerNormalization", inputs, f"s{i}", domain="com.microsoft")
+    text = f"z = ReduceMean({last}, axes=[1], keepdims=0)\nlogits = Gemm(z, fc, transB=1)"
+    graph.write(text, fc=RNG.normal(size=(2, 4)))
+    graph.output("logits", ["batch", 2])
+    proto = graph.model([models.value("x", ["batch", 5, 4], kind)])
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    proto.graph.value_info.extend(models.value(f"s{i}", ["batch", 5, 4], kind) for i in range(4))
+    model = FrozenModel.load(models.save(proto, tmp_path / "m.onnx"))
+    inputs = RNG.normal(size=(6, 5, 4)).astype(np.float32)
+    layers = [*embedded_with_layers(model, inputs, device="cpu").layers]
+    assert layers == [f"skiplayernormalization_{i}" for i in (1, 2, 3)]
+
+
 def test_a_batch_of_fixed_size(tmp_path):
     _, fixed = network(tmp_path, 3, batch=4)
     found = embedded_with_layers(fixed, X, device="cpu")

@@ -462,7 +462,8 @@ def test_a_plain_layer_changes_its_initialisers_only(name, tmp_path):
 @pytest.mark.parametrize("name", {**REGIONS, **AT_POSITIONS, **QUANTISED})
 def test_an_affine_region_is_a_head(name, tmp_path):
     row = {**REGIONS, **AT_POSITIONS, **QUANTISED}[name]
-    goes_round(made(row), zoo.samples(row.start, 12), row, tmp_path)
+    model, _ = goes_round(made(row), zoo.samples(row.start, 12), row, tmp_path)
+    assert model.head.coef.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", POSITIONS)

@@ -105,6 +105,7 @@ def test_every_figure_of_the_print_is_in_the_json():
     assert f"{100 * facts['accuracy']:.1f} % of {facts['samples']} samples" in shown
     assert f"of {facts['looked_at']['word']} attributes" in shown
     assert f"| {one['score']:.1f} |" in found.summary(markdown=True)
+    assert re.findall(r"(?m)^ *(\d+)  \S", shown)[:1] == ["1"]
     low, high = worst.interval
     assert (
         f"{100 * worst.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.count}" in shown

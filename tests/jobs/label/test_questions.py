@@ -97,6 +97,10 @@ def test_asking_ends_where_the_last_answers_changed_nothing_and_not_before():
     done = progress(y, full, [half, three_quarters, most])
     assert done.enough
     assert (done.n_answers, done.purity >= 0.9, done.overlap >= 0.6) == (120, True, True)
+    certainty, value = full.label_distributions_.max(axis=1), full.label_distributions_.argmax(1)
+    groups = {(c, v): certainty[(y == c) & (value == v)] for c in (0, 1) for v in (0, 1)}
+    least = min((pair for pair in groups if len(groups[pair])), key=lambda p: groups[p].mean())
+    assert (done.least_pure, done.purity) == (least, pytest.approx(groups[least].mean()))
     assert done.reason.startswith(
         "The last 30 of 120 labels hardly changed the groups"
     )  # not 25 of them

@@ -31,6 +31,13 @@ def test_rows_and_all_rows_of_data(answered):
     assert not check({"logits": logits[5:9], "rows": np.arange(6, 10)}, X).matched
 
 
+def test_rounded_values_match_and_others_must_be_exact(answered):
+    X, logits = answered
+    assert check({"logits": np.round(logits.astype(np.float64), 1)}, X).matched
+    off = np.where(np.arange(len(logits)) % 2, 0.03, -0.03)[:, None] * [1, -1]
+    assert not check({"logits": logits + off}, X).matched
+
+
 def test_two_columns_one_column_and_names_of_inputs(answered):
     X, logits = answered
     shares = s.softmax(logits)

@@ -69,7 +69,8 @@ def test_a_norm_that_adds_ends_a_block_too(tmp_path):
     for i in range(4):
         names = [graph.constant(f"{name}{i}", np.ones(4)) for name in ("gamma", "beta")]
         inputs = [last, "m0", *names]
-        last = graph.add("SkipLayerNormalization", inputs, f"s{i}", domain="com.microsoft")
+        graph.add("SkipLayerNormalization", inputs, f"s{i}", domain="com.microsoft")
+        last = graph.write(f"r{i} = Relu(s{i})")
     text = f"z = ReduceMean({last}, axes=[1], keepdims=0)\nlogits = Gemm(z, fc, transB=1)"
     graph.write(text, fc=RNG.normal(size=(2, 4)))
     graph.output("logits", ["batch", 2])
@@ -79,7 +80,7 @@ def test_a_norm_that_adds_ends_a_block_too(tmp_path):
     model = FrozenModel.load(models.save(proto, tmp_path / "m.onnx"))
     inputs = RNG.normal(size=(6, 5, 4)).astype(np.float32)
     layers = [*embedded_with_layers(model, inputs, device="cpu").layers]
-    assert layers == [f"skiplayernormalization_{i}" for i in (1, 2, 3)]
+    assert layers == [f"skiplayernormalization_{i}" for i in (1, 2, 3, 4)]
 
 
 def test_a_batch_of_fixed_size(tmp_path):

@@ -518,12 +518,14 @@ def tuned(
     folds = folds_over(rows, groups[: len(rows)], n_splits, seed)
 
     def fit(weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
+        """Heads for weights of the rows and a ridge weight each."""
         if C is not None:
             return rows.heads(weights, [C] * len(weights), **solver)
         return rows.ridge_heads(weights, alphas, **{"gains": rows.gains} | solver)
 
     @cache
     def outcomes() -> dict[float, tuple[Array, Array]]:
+        """Margins and predictions of unseen rows for each candidate."""
         if folds is None:
             return {}
         tried = [without(weight, train) for train, _ in folds]
@@ -543,6 +545,7 @@ def tuned(
     judged = groups >= 0
 
     def score(alpha: float) -> float:
+        """Mean cross-validated accuracy of the groups, or of the worse half."""
         right = outcomes()[alpha][0] > 0
         total = np.bincount(groups[judged], weights=mass[judged])
         hits = np.bincount(groups[judged], weights=(mass * right)[judged])

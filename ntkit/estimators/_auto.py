@@ -17,6 +17,7 @@ from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import (
     ALPHAS,
+    ERROR_RECOVERY,
     LEAST_ERRORS,
     Rows,
     Study,
@@ -220,17 +221,25 @@ class AutoDebiasClassifier(StudyClassifier):
 
     def _choose(self, rows: Rows, unseen: Array, plain: Array | None, cells: Array | None) -> None:
         """Step 3: whether the errors can be learned, so that noise alone does not explain them."""
-        learned, rate = False, float("nan")
+        learned, rate, rest = False, float("nan"), float("nan")
         if plain is not None and cells is not None:
             margin = unseen, plain, cells
-            learned, rate, _ = errors_are_evidence(rows.y_index, rows.weight, *margin)
+            learned, rate, rest = errors_are_evidence(rows.y_index, rows.weight, *margin)
         self.recipe_, self.error_recovery_ = CELLS if learned else BALANCED, rate
         share = f"{100 * max(0.0, rate):.0f} %"
         why = f"Balancing correct and misclassified samples fixes at least {share} of these errors"
         if np.isnan(rate):
             why = f"Too few classes have {LEAST_ERRORS} errors or more to tell bias from noise"
-        elif not learned:
+        elif rate < ERROR_RECOVERY:
             why += ", too few to distinguish bias from noise"
+        elif np.isnan(rest):
+            why += ". But class-balanced retraining leaves too few errors to tell bias from noise"
+        elif not learned:
+            share = f"{100 * max(0.0, rest):.0f} %"
+            why += (
+                ". But of those that class-balanced retraining leaves it surely fixes only "
+                f"{share}, too few to distinguish bias from noise"
+            )
         self.reason_ = (
             "The class-balanced baseline misclassifies "
             f"{100 * self.class_errors_.mean():.1f} % of each class on average. {why}"

@@ -56,6 +56,17 @@ def test_many_errors_are_noise():
     assert clf.class_errors_.mean() > 0.1
 
 
+def test_errors_of_the_baselines_penalty_are_no_bias():
+    """Two neurons whose small difference is the class: any weaker penalty fixes these errors."""
+    rng = np.random.default_rng(0)
+    y, u = rng.integers(0, 2, 1500), rng.normal(size=1500)
+    X = np.column_stack([u + 0.3 * (2 * y - 1) + 0.15 * rng.normal(size=1500), u])
+    clf = AutoDebiasClassifier(random_state=0).fit(X, y)
+    assert clf.recipe_ == "class-balanced"
+    assert clf.error_recovery_ > 0.5
+    assert "% of these errors. But" in clf.reason_
+
+
 @pytest.mark.parametrize("turned", [0, 1, 10, 20, 60, 160])
 def test_turned_labels_are_no_bias(turned):
     """One wrong label carried half of its class, and the worst class fell to 45 %."""

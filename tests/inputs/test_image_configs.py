@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from PIL import Image
 
@@ -135,6 +137,28 @@ def test_other_files_are_no_configuration(content, tmp_path):
         ImagePreprocessing.from_config(path)
     with pytest.raises(InputError, match="is not a usable"):
         ImagePreprocessing.from_config(tmp_path / "nothing.json")
+
+
+KEYS = st.sampled_from(
+    ["size", "crop_size", "resample", "do_resize", "image_mean", "image_std", "rescale_factor",
+     "crop_pct", "do_pad", "image_processor_type", "input_size", "pretrained_cfg"]
+)  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=3)
+VALUES = LEAVES | st.lists(LEAVES, max_size=3) | st.dictionaries(KEYS, LEAVES, max_size=3)
+
+
+@given(
+    changes=st.dictionaries(KEYS, VALUES, max_size=4), name=st.sampled_from([*golden.TRANSFORMERS])
+)
+def test_a_damaged_configuration_is_read_or_refused_in_a_sentence(changes, name, tmp_path_factory):
+    config = {**golden.TRANSFORMERS[name], **changes}
+    said = "preprocessor_config.json"
+    try:
+        steps_of(config, tmp_path_factory.getbasetemp())
+    except InputError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert "preprocessor_config.json" in said
 
 
 # -- files without a processor's name, as somebody writes them by hand --------------------------

@@ -2,12 +2,46 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from ntkit.extraction import EmbeddingStore
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore, Samples
 from tests import models
 from tests.fuzz.sandbox import Sandbox
+
+
+def write(model, out, embedder=OnnxEmbedder):
+    embedder = embedder(FrozenModel.load(model), device="cpu", batch_size=2)
+    return EmbeddingStore.write(out, embedder, Samples(models.inputs(12)), checkpoint_rows=2)
+
+
+class Waits(OnnxEmbedder):
+    """Says when a batch is done, and goes on with the next line of its input."""
+
+    def iter_batches(self, *args, **kwargs):
+        for batch in super().iter_batches(*args, **kwargs):
+            yield batch
+            print("one batch", flush=True)  # noqa: T201 - to the test
+            sys.stdin.readline()
+
+
+def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
+    model, out = models.save(models.classifier(3), tmp_path / "m.onnx"), tmp_path / "store"
+    code = f"from {__name__} import Waits, write; write({str(model)!r}, {str(out)!r}, Waits)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "one batch\n"
+        with pytest.raises(InputError, match="Another process is writing"):
+            write(model, out)
+        other.kill()
+    assert 0 <= finished(out) < 12
+    whole = write(model, tmp_path / "whole")
+    assert models.contents(write(model, out).path) == models.contents(whole.path)
 
 
 def finished(out):

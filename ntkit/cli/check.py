@@ -132,7 +132,7 @@ def command(
         metadata=metadata,
         key=id_column,
         device=device,
-        batch_size=o.batch_size_of(batch_size),
+        batch_size=batch_size,
         verbose=not quiet,
         sure_of_classes=model_options.classes is not None,
     )
@@ -146,7 +146,7 @@ def command(
                 old.samples,
                 report,
                 device=device,
-                batch_size=o.batch_size_of(batch_size),
+                batch_size=batch_size,
                 force=force,
                 verbose=not quiet,
             )

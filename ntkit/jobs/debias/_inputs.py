@@ -177,7 +177,7 @@ def prepared(
     order: Order,
     *,
     layers: Sequence[str],
-    batch_size: int | str | None,
+    batch_size: int | None,
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""

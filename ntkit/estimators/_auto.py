@@ -128,9 +128,6 @@ class AutoDebiasClassifier(StudyClassifier):
     recipe: str = AUTO
     alphas: Any = ALPHAS
     cv: int = 5
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
     random_state: Any = None
 
     def _with_known(

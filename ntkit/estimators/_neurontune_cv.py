@@ -18,19 +18,19 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import VALIDATION_SET, OriginalHead, StudyClassifier
+from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.estimators._mask import without_words
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators._neurontune import NeuronTuneClassifier, Rule
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
-from ntkit.study import LEAST_ERRORS, Rows, Study
+from ntkit.study import Rows, Study
 
 _logger = logging.getLogger(__name__)
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifierCV(StudyClassifier):
+class NeuronTuneClassifierCV(Rule, FromHead):
     r"""NeuronTune with the threshold chosen by cross-validation.
 
     Needs embeddings and class labels; no group labels, neither to fit nor to choose.
@@ -119,23 +119,10 @@ class NeuronTuneClassifierCV(StudyClassifier):
     suppressions: Any = (1.0,)
     cv: Any = 5
     scoring: Any = "worst_class_correctness_group_accuracy"
-    max_suppressed: float = 1.0
-    aggregation: str = "union"
-    statistic: str = "median"
-    standardize: bool = True
-    activation: str = "signed"
     n_rounds: int = 1
-    min_misclassified: int = LEAST_ERRORS
-    min_neurons: int | None = None
-    identification: Any = 5
-    head: OriginalHead = None
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
     n_jobs: int | None = None
-    random_state: Any = None
     verbose: bool = False
 
     def _learn(self, study: Study) -> None:

@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction._ray_embedder import RayEmbedder
 from ntkit.extraction._runner import (
     BATCHES_PER_WINDOW,
-    Inputs,
+    SessionInputs,
     run_batches,
     shown_shape,
 )
@@ -123,7 +123,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the graph
             differs, so the last bits of the embeddings may differ.
         """
-        inputs = Inputs(self._session(layers), X)
+        inputs = SessionInputs(self._session(layers), X)
         settings = self._settings(inputs, layers, batch_size)
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
@@ -149,7 +149,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        return self._settings(Inputs(self._session(), X))
+        return self._settings(SessionInputs(self._session(), X))
 
     def iter_batches(
         self,
@@ -246,7 +246,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return (1, threads) if of_cpu else (threads, 1)
 
     def _settings(
-        self, inputs: Inputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
+        self, inputs: SessionInputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
     ) -> dict[str, int]:
         size = batch_size or inputs.fixed_size or self.batch_size
         if size is None:

@@ -59,7 +59,7 @@ class Batch:
         return sum(array.nbytes for array in self.feed.values())
 
 
-class Inputs:
+class SessionInputs:
     """Samples for a session, returned by windows of rows."""
 
     def __init__(self, session: Any, X: Any) -> None:
@@ -264,7 +264,7 @@ def run_batches(
     # only one shape. If memory runs out, the batch size is halved with a RuntimeWarning.
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
-    inputs = Inputs(session, X)
+    inputs = SessionInputs(session, X)
     runner = _Runner(session, inputs, batch_size, on_gpu, per_sample)
     size, n_samples = runner.cut, inputs.n_samples
     window = window or size * (BATCHES_PER_WINDOW if inputs.windowed else 1)
@@ -293,7 +293,7 @@ def run_batches(
 
 
 def _computed(
-    runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
+    runner: _Runner, inputs: SessionInputs, windows: list[tuple[int, int]], streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
     cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
@@ -324,7 +324,7 @@ class _Runner:
     """A session, and the batch size that fits into its memory."""
 
     def __init__(
-        self, session: Any, inputs: Inputs, batch_size: int, on_gpu: bool, per_sample: bool
+        self, session: Any, inputs: SessionInputs, batch_size: int, on_gpu: bool, per_sample: bool
     ) -> None:
         self.session = session
         self.inputs = inputs

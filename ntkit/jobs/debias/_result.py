@@ -16,9 +16,8 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._accuracy_cost import AccuracyCost
+from ntkit.jobs.debias._accuracy_cost import AT_A_COST, AccuracyChange, AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
-from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck
 from ntkit.jobs.debias._order import MODEL_FILE, REPORT_FILE

@@ -11,7 +11,6 @@ import numpy as np
 
 from ntkit._text import one_line, shortened
 from ntkit._types import Array
-from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
@@ -41,13 +40,6 @@ class Shown:
     after: Array
     groups: Array | None = None
     samples: Samples | None = None
-
-    def __post_init__(self) -> None:
-        if not len(self.y) == len(self.before) == len(self.after):
-            raise InputError(
-                f"There are {len(self.y)} labels, {len(self.before)} predictions before and "
-                f"{len(self.after)} after. Pass one of each per sample."
-            )
 
     def accuracies(self) -> GroupReport:
         """Accuracies before and after, with intervals."""

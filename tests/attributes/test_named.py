@@ -29,7 +29,7 @@ def same_as_the_view(feature_set, **inputs):
 @given(st.lists(st.lists(st.sampled_from(TOKENS), max_size=6), min_size=10, max_size=40))
 def test_words_are_those_of_the_view(lists):
     texts = [" ".join(tokens) for tokens in lists]
-    same_as_the_view(words(texts, longest=2), texts=texts)
+    same_as_the_view(words(texts), texts=texts)
 
 
 @settings(max_examples=15, deadline=None)

@@ -136,11 +136,6 @@ def test_pictures_of_what_models_take(tmp_path):
     assert look(Samples(several), 1)["image"]
 
 
-def test_labels_and_predictions_must_belong_together():
-    with pytest.raises(InputError, match="3 labels, 2 predictions before and 3 after"):
-        Shown(np.zeros(3), np.zeros(2), np.zeros(3))
-
-
 def test_a_card_has_front_matter_and_the_same_figures():
     report = example(n_classes=100, n=3000)
     card = model_card(report, Usage({"inputs": "image (batch, 3)"}, "print()"))

@@ -552,16 +552,6 @@ class Comparison:
             low > 0 or high < 0,
         )
 
-    def notes_on_groups(self) -> list[str]:
-        """Sentences on partly known groups."""
-        known = self.known
-        if known is None:
-            return []
-        notes = [known.source_note(), known.partly.left]
-        if isinstance(self.clf, DFRClassifier):
-            notes.append(known.worst_known(*self.right(self.chosen, self.accuracy_cost.t)))
-        return [*filter(None, notes)]
-
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head, controls, random masks, then the methods."""
         old = self.original

@@ -49,7 +49,6 @@ _PROGRAM = "predict.py"
 _TRIED = 16  # samples for the test run of the program
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
-_TOKENIZER_FILES = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,9 @@ class Job:
             facts = {"new_head": str(new_head).lower()}
             facts |= self._provenance(suppressed, trail) if written else {}
             debiased = data.model.with_head(head, provenance=facts)
-        of_groups = [*named.replaced, *comparison.notes_on_groups()]
+        of_groups = [*named.replaced]
+        if known is not None:
+            of_groups += [known.source_note(), *filter(None, [known.partly.left])]
         notes = [*data.notes, *of_groups]
         notes += [each.sentence("training and validation samples") for each in comparison.named]
         notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []
@@ -438,23 +439,16 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
     existing = {
         name: place / name
         for place in reversed(places)
-        for name in (_CONFIG, _PREPROCESSOR, *_TOKENIZER_FILES)
+        for name in (_CONFIG, _PREPROCESSOR)
         if (place / name).is_file()
     }
     if _CONFIG in existing:
         config = _with_names(existing[_CONFIG], names)
         if config is not None:
             (folder / _CONFIG).write_text(config, encoding="utf-8")
-    wanted: Sequence[str] = ()
-    if samples.kind == "images" and _names_steps(original, samples.X.preprocessing):
-        wanted = (_PREPROCESSOR,)
-    elif samples.kind == "texts":
-        tokenizer = samples.X.preprocessing.tokenizer
-        used = tokenizer is not None and Path(tokenizer).parent in places
-        wanted = _TOKENIZER_FILES if used else ()
-    for name in wanted:
-        if name in existing:
-            shutil.copyfile(existing[name], folder / name)
+    is_used = samples.kind == "images" and _names_steps(original, samples.X.preprocessing)
+    if is_used and _PREPROCESSOR in existing:
+        shutil.copyfile(existing[_PREPROCESSOR], folder / _PREPROCESSOR)
 
 
 def _with_names(path: Path, names: list[str]) -> str | None:

@@ -24,7 +24,6 @@ from ntkit.jobs.audit import (
 )
 from tests import models
 from tests.cases import done, refused, write_csv
-from tests.pages.audits import changed
 
 
 def image_model(path, weights):
@@ -387,15 +386,9 @@ def test_a_column_whose_name_holds_a_condition():
     assert change_for(finding("column:a missing missing"), ["a missing"]).name == "column:a missing"
 
 
-def made(name, *, is_finding=False, flips=0.0):
-    return changed(name, ["a"], n=100, flips=flips, is_finding=is_finding)
-
-
 RNG = np.random.default_rng(0)
 Y = np.arange(400) % 2
 CUE = np.where(RNG.random(400) < 0.85, Y, 1 - Y)
-PRED = np.where(RNG.random(400) < 0.4, Y, CUE)
-NOISE = RNG.normal(size=400)
 
 
 def test_a_table_of_at_most_five_rows_and_json(demo):

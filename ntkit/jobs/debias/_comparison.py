@@ -229,11 +229,6 @@ class Comparison:
         rated = self.rated(head_of(clf), self.validation_predictions(name))
         return Candidate(name=name, n_suppressed=n_suppressed(clf), note=note, **rated)
 
-    def original_row(self, name: str) -> Candidate:
-        """Rate the original head."""
-        pred = self.original.predict(self.validation.X)
-        return Candidate(name=name, n_suppressed=0, **self.rated(self.original, pred))
-
     def rated(self, head: LinearHead, validation_pred: Array) -> dict[str, Any]:
         """Score by predictions of the validation set, and accuracies on the evaluation set."""
         y, groups = self.evaluated.y, self.evaluated.groups
@@ -447,9 +442,7 @@ class Comparison:
 
     # -- the chosen candidate -----------------------------------------------------------------
 
-    def choose(
-        self, candidates: Mapping[str, Unfitted], name: str | None, order: Order
-    ) -> Comparison:
+    def choose(self, candidates: Mapping[str, Unfitted], name: str | None, order: Order) -> None:
         """Fit every candidate and choose one: by name, or by the best label-free score."""
         hidden = None if order.verbose else True
         for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
@@ -475,7 +468,6 @@ class Comparison:
         by_labels = rows_of[name] == LABELLED and self.known is not None and self.known.is_read
         self.learnable = fitted["auto"].recipe_ == "cell-balanced"
         self.learnable &= not (rows_of[name] == COPIES or by_labels)
-        return self
 
     @property
     def clf(self) -> Any:
@@ -554,12 +546,9 @@ class Comparison:
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head, controls, random masks, then the methods."""
-        old = self.original
-        first = self._with_named(
-            self.original_row(original),
-            old.predict(self.validation.X),
-            lambda: old.predict(self.judge.copies.Z),
-        )
+        old, pred = self.original, self.original.predict(self.validation.X)
+        first = Candidate(name=original, n_suppressed=0, **self.rated(old, pred))
+        first = self._with_named(first, pred, lambda: old.predict(self.judge.copies.Z))
         rows = list[Candidate]()
         for name, row in self.candidates.items():
             t = self.accuracy_cost.t if name == self.chosen else 1.0

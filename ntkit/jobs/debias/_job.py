@@ -295,7 +295,8 @@ class Job:
         if invariance is None or samples.embedded:
             return None
         change, copies = invariance.changes[0], invariance.validation
-        made = invariance.remade(samples, self.order.seed)
+        folds = invariance.folds[-len(samples) :]
+        made, _ = change.copies(samples, seed=self.order.seed, folds=folds)
         first = copies.take(copies.change == 0)
         original, head = comparison.original, comparison.head
         validation, y = comparison.validation, comparison.validation.y

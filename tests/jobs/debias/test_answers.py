@@ -342,7 +342,6 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     assert "Validation set, worst group: " in headline
     assert head.startswith("group-balanced: ")
     assert f"{question!r} (inferred from 48 labels): known for 48 training" in printed
-    assert "Accuracy of the worst group among the 48 labelled samples" in printed
     assert "Suppressing" not in printed  # a score that knows no labels advises nothing
     record = json.loads((repaired / "result.json").read_text())
     assert record["verdict"] is None

@@ -252,9 +252,3 @@ def test_same_group_means_same_labels(rows):
     for i, row in enumerate(rows):
         for j, other in enumerate(rows):
             assert (groups[i] == groups[j]) == (row == other)
-
-
-def test_many_attributes():
-    values = np.random.default_rng(0).integers(0, 10, (40, 50))
-    groups = crossed(values[0] % 2, {str(i): each for i, each in enumerate(values)})
-    assert len(np.unique(groups)) == 50

@@ -132,10 +132,3 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
 def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message):
     with pytest.raises(InputError, match=message):
         attribute_named(name, **inputs)
-
-
-def test_a_word_is_looked_for_in_texts_of_megabytes():
-    long = "x" * 300_000 + " <script " + "word " * 50_000
-    assert attribute_named("word:<script", texts=[long, "script"]).tolist() == [1, 0]
-    with pytest.raises(InputError, match="None of the 1 texts contains 'word:xyz'"):
-        attribute_named("word:xyz", texts=[long])

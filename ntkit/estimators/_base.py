@@ -151,7 +151,6 @@ class StudyClassifier(ClassifierMixin, FitsRows):
         "device": [StrOptions({"cpu", "cuda", "auto", "ray"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     tol: float = 1e-5

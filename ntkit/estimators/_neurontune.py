@@ -187,8 +187,6 @@ class NeuronTuneClassifier(Rule, FromHead):
         of the classes, or over class × correctness groups if these are balanced. That takes about
         60 fits.
     {class_weight, tol, max_iter, device, random_state}
-    verbose : bool, default=False
-        Log each step at level INFO rather than DEBUG.
 
     Attributes
     ----------
@@ -273,7 +271,6 @@ class NeuronTuneClassifier(Rule, FromHead):
     max_cost: float | None = 0.03
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
-    verbose: bool = False
 
     @classmethod
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
@@ -423,9 +420,8 @@ class NeuronTuneClassifier(Rule, FromHead):
             current = fitted = self._fit_head(
                 stage.tune, weight, gains=self._gains_of(mask), start=start
             )
-            level = logging.INFO if self.verbose else logging.DEBUG
             n_suppressed = mask.everywhere.sum()
-            _logger.log(level, "round %d: %d neurons suppressed", round_ + 1, n_suppressed)
+            _logger.debug("round %d: %d neurons suppressed", round_ + 1, n_suppressed)
         assert mask is not None
         nothing = np.zeros_like(mask.everywhere)
         self.spuriousness_scores_ = scores

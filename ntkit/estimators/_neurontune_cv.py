@@ -63,8 +63,6 @@ class NeuronTuneClassifierCV(Rule, FromHead):
     min_neurons, identification, head, C, class_weight, tol, max_iter, device, random_state
         As in :class:`NeuronTuneClassifier`.
     {n_jobs}
-    verbose : bool, default=False
-        Log the choice at level INFO.
 
     Attributes
     ----------
@@ -123,7 +121,6 @@ class NeuronTuneClassifierCV(Rule, FromHead):
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
     n_jobs: int | None = None
-    verbose: bool = False
 
     def _learn(self, study: Study) -> None:
         """Score the path on every fold, choose, and refit the choice to all samples."""
@@ -139,7 +136,7 @@ class NeuronTuneClassifierCV(Rule, FromHead):
         chosen, self.best_score_ = self.candidates_[best], float(mean[best])
         self.threshold_, self.error_weight_ = chosen["threshold"], chosen["error_weight"]
         self.suppression_ = chosen["suppression"]
-        _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
+        _logger.debug("chosen: %s", chosen)
         self.best_estimator_ = clf = self._estimator(**chosen).fit_study(study)
         if hasattr(self, "feature_names_in_"):
             clf.feature_names_in_ = self.feature_names_in_
@@ -175,7 +172,7 @@ class NeuronTuneClassifierCV(Rule, FromHead):
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         # The scoring already measures the cost of a mask.
         shared = {*self._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
-        values = {name: getattr(self, name) for name in shared - {"verbose"}}
+        values = {name: getattr(self, name) for name in shared}
         clf: NeuronTuneClassifier = clone(
             NeuronTuneClassifier(**(values | {"max_cost": None} | parameters))
         )

@@ -72,8 +72,7 @@ def test_auto_warns_where_there_is_a_gpu_that_does_not_work(fake_gpu):
     with pytest.warns(RuntimeWarning, match="runs on the CPU") as caught:
         session = make_session(b"", device="auto")
     assert caught[0].filename == __file__
-    assert device_of(session) == "cpu"
-    assert device_of(make_session(b"", device="cpu")) == "cpu"
+    assert device_of(session) == device_of(make_session(b"", device="cpu")) == "cpu"
 
 
 def test_a_session_on_the_gpu_computes_in_full_float32_and_allocates_what_it_needs(fake_gpu, capfd):
@@ -81,33 +80,24 @@ def test_a_session_on_the_gpu_computes_in_full_float32_and_allocates_what_it_nee
         patch.setattr(ort, "preload_dlls", lambda: pytest.fail("loaded"), raising=False)
         make_session(b"", device="cpu")
     fake_gpu.setattr(FakeSession, "runs_on", (CUDA, CPU))
+    options = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
     for device in ("auto", "cuda"):
         session = make_session(b"", device=device)
-        (name, options), last = session.asked
-        assert (name, last) == (CUDA, CPU)
-        assert options == {
-            "arena_extend_strategy": "kSameAsRequested",
-            "cudnn_conv_algo_search": "HEURISTIC",
-            "use_tf32": 0,
-        }
+        assert session.asked == [(CUDA, {**options, "use_tf32": 0}), CPU]
         assert device_of(session) == "cuda"
     assert capfd.readouterr() == ("", "")  # not what preloading prints
 
 
-def test_tensorrt_is_taken_only_by_name(fake_gpu):
+def test_tensorrt_is_taken_only_by_name_and_never_becomes_something_else(fake_gpu):
     fake_gpu.setattr(FakeSession, "runs_on", (TENSORRT, CUDA, CPU))
     assert TENSORRT not in str(make_session(b"", device="auto").asked)
     session = make_session(b"", device="tensorrt")
-    assert session.asked[0] == TENSORRT
-    assert session.asked[1][0] == CUDA
+    assert (session.asked[0], session.asked[1][0]) == (TENSORRT, CUDA)
     assert device_of(session) == "tensorrt"
-
-
-@pytest.mark.parametrize("runs_on", [(CPU,), (CUDA, CPU)])
-def test_tensorrt_asked_for_never_becomes_something_else(fake_gpu, runs_on):
-    fake_gpu.setattr(FakeSession, "runs_on", runs_on)
-    with pytest.raises(DeviceError, match="TensorRT was requested, but ONNX Runtime runs on"):
-        make_session(b"", device="tensorrt")
+    for runs_on in ((CPU,), (CUDA, CPU)):
+        fake_gpu.setattr(FakeSession, "runs_on", runs_on)
+        with pytest.raises(DeviceError, match="TensorRT was requested, but ONNX Runtime runs on"):
+            make_session(b"", device="tensorrt")
     fake_gpu.setattr(ort, "get_available_providers", lambda: [CPU])
     for device, name in (("tensorrt", "TensorRT"), ("cuda", "CUDA")):
         with pytest.raises(DeviceError, match=f"built without {name}"):

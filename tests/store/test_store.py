@@ -534,14 +534,12 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
     def limit(*_):
         resource.setrlimit(resource.RLIMIT_FSIZE, (350, limits[1]))
 
-    for when in ({"force": True}, {"progress": limit}):
+    words = r"not enough disk space for .*store \(File too large"
+    for before, options in ((limit, {"force": True}), (lambda: None, {"progress": limit})):
         try:
-            if "force" in when:
-                limit()
-            with pytest.raises(
-                InputError, match=r"not enough disk space for .*store \(File too large"
-            ):
-                write(**when)
+            before()
+            with pytest.raises(InputError, match=words):
+                write(**options)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert zoo.contents(write().path) == whole
@@ -550,9 +548,8 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
 def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=N * 5 * 4 - 1))
     embedder = Embedder(model)
-    with pytest.raises(
-        InputError, match=r"not enough disk space for .*: it needs about 800 bytes, and 799 b"
-    ):
+    words = r"not enough disk space for .*: it needs about 800 bytes, and 799 b"
+    with pytest.raises(InputError, match=words):
         write(embedder=embedder)
     assert not embedder.started
     assert not (tmp_path / "store").exists()

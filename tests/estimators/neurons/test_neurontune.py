@@ -247,7 +247,7 @@ def test_a_rule_that_leaves_few_neurons_by_chance(flagged, min_neurons, suppress
 
 def test_min_neurons_keeps_the_smallest_scores():
     X, y = data(16)
-    X[:, [2, 5]] = 0.0  # dead neurons are neither counted nor suppressed
+    X[:, [2, 5]] = 0.0  # constant neurons are neither counted nor suppressed
     with pytest.warns(
         SuppressionWarning, match="fewer than min_neurons=3 of 8 non-constant neurons"
     ):

@@ -111,7 +111,6 @@ def test_columns_of_a_matrix_have_rules_and_other_names_have_none():
         assert np.array_equal(feature_set.rule(name).values(X), values)
     assert feature_set.rule("embedding #9 high") is None
     assert feature_set.rule("word:film") is None
-    assert feature_set.without(["embedding #1 low"]).rule("embedding #1 high") is not None
     for name in ("layer:b #0 mean high", "layer:a cluster", "layer:a #0 high", "layer:a"):
         assert layers({"a": X}).rule(name) is None
 

@@ -58,14 +58,8 @@ def test_copies_in_batches_are_those_of_one_pass_and_of_these_rows_alone(images,
     assert not {*sample_digests(copies).tolist()} & {*sample_digests(images).tolist()}
     if name != "grey":
         assert (whole != images.X[:]).any(axis=(1, 2, 3)).all()
-
-
-@pytest.mark.parametrize("name", ["top left", "border", "noise"])
-def test_a_seed_decides_and_another_one_decides_otherwise(images, name):
-    change = change_named(f"image:{name}")
-    one, again, other = (change.copies(images, seed=seed)[0].X[:] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, again)
-    assert (one != other).any()
+    if name in ("bottom right", "border", "noise"):  # another seed decides otherwise
+        assert (change.copies(images, seed=4)[0].X[:] != whole).any()
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -209,7 +203,6 @@ def test_without_another_sample_there_is_no_copy(images):
     assert (len(copies), copies.X[:].shape) == (0, (0, *X.shape[1:]))
     _, at = change_named("image:border").copies(Samples(X), folds=np.array([0, 0, 1]))
     assert at.tolist() == [0, 1]
-    assert change_named("image:border").applies_to(Samples(X)).all()
     _, at = change_named("image:jpeg").copies(Samples(X[:1]))
     assert at.tolist() == [0]
 

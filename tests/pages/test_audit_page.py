@@ -250,15 +250,12 @@ def test_a_snippet_is_a_piece_of_the_text_with_the_word(before, after):
 def test_snippets_of_long_and_odd_texts():
     lorem = "filmy lorem ipsum, unfilmed " * 20_000  # the word is in other words first
     words = [f"word{i}" for i in range(300)]
-    texts = {f"{lorem} <b>An</b>, film": "An</b>, film", f"{'x' * 500_000} an film": "an film"}
-    for text, run in texts.items():
-        for word, marked in {"an film": run, "film": "film"}.items():
-            parts = snippet_of(text, [word, *words], words)
-            assert [text for text, mark in parts if mark] == [marked]
-            assert sum(len(text) for text, _ in parts) < 300
+    for text in (f"{lorem} <b>A</b>, film", f"{'x' * 500_000} an film"):
+        parts = snippet_of(text, ["film", *words], words)
+        assert [text for text, mark in parts if mark] == ["film"]
+        assert sum(len(text) for text, _ in parts) < 300
     for text, word, marked in (
         ("İ a FILM here", "film", "FILM"),
-        ("two  words\tand more", "words and", "words and"),
         ("a <B>bold</B> one", "<b", "<B"),
     ):
         assert [t for t, mark in snippet_of(text, [word]) if mark] == [marked]
@@ -297,7 +294,7 @@ odd | other | “odd” | with “odd” | without “odd”
 QUESTIONS = """
 word | word:film | the word "film"
 word | word:movie, word:movies / word:film, word:films | the word "movie" or "movies" (against "film" or "films")
-word | word:the end / word:<b | the words "the end" (against the tag "<b")
+word | word:end / word:<b | the word "end" (against the tag "<b")
 word | word:a, word:b, word:c, word:d, word:e | the word "a", "b", "c", "d" or 1 more
 column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value "M" of "sex")
 column | column:age>=40 | "age" of 40 or more

@@ -65,8 +65,8 @@ class FitsRows(BaseEstimator):
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Add the inherited constraints of parameters, and make ``fit``."""
-        inherited = super(cls, cls)._parameter_constraints
-        cls._parameter_constraints = inherited | vars(cls).get("_parameter_constraints", {})
+        own = [vars(base).get("_parameter_constraints", {}) for base in cls.__mro__]
+        cls._parameter_constraints = {name: c for each in own[::-1] for name, c in each.items()}
         if "_takes" in vars(cls):
             cls.fit = _fit_with(cls._takes)  # type: ignore[method-assign]
         super().__init_subclass__(**options)  # scikit-learn reads the signature

@@ -152,7 +152,10 @@ def test_the_accuracy_cost_counts_what_it_says(rows):
     assert found.n_new_errors == (before & ~after).sum()
     assert found.cost == pytest.approx(before.mean() - after.mean())
     assert found.average == pytest.approx(after.mean())
-    assert found.cost_high >= found.cost
+    gain = np.append(after.astype(int) - before, [1, -1])  # one change more in each direction
+    assert found.cost_high == pytest.approx(
+        found.cost + 1.6449 * gain.std() / np.sqrt(len(y)), abs=1e-4
+    )
 
 
 @pytest.mark.more

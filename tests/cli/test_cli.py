@@ -39,7 +39,7 @@ def test_demo(tmp_path, digits, monkeypatch):
     assert (tmp_path / "demo" / "debiased.onnx").exists()
     refused(*demo, says="--force")
     # The demo replaces the answers that it made, and nobody else's.
-    few = {k: v[:600] if k[:2] in ("X_", "y_", "gr") else v for k, v in digits.items()}
+    few = {k: v[:400] if k[:2] in ("X_", "y_", "gr") else v for k, v in digits.items()}
     few["group_names"] = digits.group_names
     monkeypatch.setattr("ntkit.datasets.load_marked_digits", lambda: Bunch(**few))
     out, err = done(*demo, "--force", "--json")

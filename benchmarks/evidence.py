@@ -49,7 +49,6 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
     OTHER_METHODS,
-    Setting,
     is_degenerate,
     n_suppressed,
 )
@@ -123,13 +122,12 @@ def candidate_rows(
     comparison: Comparison, feature_set: FeatureSet | None = None
 ) -> dict[str, dict[str, Any]]:
     """What a rule may pick: the candidates of ntkit.debias, other methods, the original head."""
-    settings = CANDIDATES | {"auto": Setting(AutoDebiasClassifier())}
-    settings |= {name: Setting(estimator) for name, estimator in OTHER_METHODS.items()}
+    others = {name: (estimator, "train") for name, estimator in OTHER_METHODS.items()}
     rows = {}
-    for name, setting in settings.items():
-        clf, _ = comparison.fit(setting)
+    for name, (estimator, fitted_on) in (CANDIDATES | others).items():
+        clf, _ = comparison.fit(estimator, fitted_on)
         rows[name] = rated(comparison, clf.head_) | {
-            "scores": scores(comparison, validation_predictions(comparison, name, setting, clf)),
+            "scores": scores(comparison, validation_predictions(comparison, name, clf, fitted_on)),
             "n_suppressed": n_suppressed(clf),
             "n_non_constant": int(clf.non_constant_.sum())
             if hasattr(clf, "non_constant_")
@@ -160,10 +158,10 @@ def written_row(
 
 
 def validation_predictions(
-    comparison: Comparison, name: str, setting: Setting, clf: Any
+    comparison: Comparison, name: str, clf: Any, fitted_on: str
 ) -> NDArray[Any]:
     """Of heads that have seen the other half of the validation set."""
-    comparison.row(name, setting, clf)
+    comparison.row(name, clf, fitted_on)
     return comparison.validation_predictions(name)
 
 
@@ -183,11 +181,8 @@ def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     }
     weighted = NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0)
     narrow = AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0))
-    for name, setting in {
-        "errors-times-20": Setting(weighted, rows="both"),
-        "auto-alphas-0.1-to-10": Setting(narrow),
-    }.items():
-        heads[name] = comparison.fit(setting)[0].head_
+    heads["errors-times-20"] = comparison.fit(weighted, "both")[0].head_
+    heads["auto-alphas-0.1-to-10"] = comparison.fit(narrow)[0].head_
     return {name: rated(comparison, head) | {"n_suppressed": 0} for name, head in heads.items()}
 
 
@@ -279,7 +274,7 @@ def readings(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Union, intersection and one mask for each class, of activations and of their magnitudes."""
     found = {}
     for name, parameters in READINGS.items():
-        clf, _ = comparison.fit(Setting(guarded(**parameters)))
+        clf, _ = comparison.fit(guarded(**parameters))
         figures = rated(comparison, clf.head_)
         flagged = clf.suppressed_per_class_
         found[name] = {
@@ -297,7 +292,7 @@ def suppressions(comparison: Comparison) -> dict[str, dict[str, float]]:
     for alpha in (0.001, 1.0):
         for suppression in SUPPRESSIONS:
             estimator = guarded(suppression=suppression, C=1 / (alpha * n))
-            clf, _ = comparison.fit(Setting(estimator, as_is=True))
+            clf, _ = comparison.fit(estimator, as_is=True)
             figures = rated(comparison, clf.head_)
             found[f"{alpha:g}, {suppression:g}"] = {"worst_group": figures["worst_group"]}
     return found
@@ -309,8 +304,8 @@ def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
     found = {}
     for alpha in RIDGES:
         C = 1 / (alpha * n)
-        plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True))
-        clf, _ = comparison.fit(Setting(guarded(C=C), as_is=True))
+        plain, _ = comparison.fit(BalancedClassifier(C=C), as_is=True)
+        clf, _ = comparison.fit(guarded(C=C), as_is=True)
         found[f"{alpha:g}"] = {
             "class-balanced": rated(comparison, plain.head_)["worst_group"],
             "neurontune": rated(comparison, clf.head_)["worst_group"],

@@ -188,7 +188,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
         head = retrain_head(X[train], labels[train], class_weight=None, C=1.0)
     sets = [Rows.of(X[rows], labels[rows]) for rows in (train, held)]
     comparison = Comparison(*sets, Rows.of(X[test], y[test]), head=head, seed=seed)
-    auto, _ = comparison.fit(CANDIDATES["auto"])
+    auto, _ = comparison.fit(*CANDIDATES["auto"])
     kept = written(comparison, "auto", auto, feature_set)
     T, H = comparison.train, comparison.validation
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)

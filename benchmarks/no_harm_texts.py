@@ -29,7 +29,6 @@ from no_harm import hidden, turned
 from ntkit.attributes import words
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows
 from packages import default_cache
@@ -80,7 +79,7 @@ def run(
     sets = [Rows.of(X[part], labels[part]) for part in (train, held)]
     tested = Rows.of(X[test], y[test])
     comparison = Comparison(*sets, tested, head=head, seed=seed)
-    auto, _ = comparison.fit(Setting(AutoDebiasClassifier()))
+    auto, _ = comparison.fit(AutoDebiasClassifier())
     feature_set = words([texts[i] for i in np.concatenate([train, held])])
     kept = written(comparison, "auto", auto, feature_set)
     T, H = comparison.train, comparison.validation

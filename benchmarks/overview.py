@@ -46,7 +46,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, Setting
+from ntkit.jobs.debias._candidates import GROUP_BALANCED, LABELLED, OTHER_METHODS
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown
 from ntkit.jobs.label import margins_of
@@ -100,11 +100,11 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Head
     both = joined(comparison.train, comparison.validation)
     yield "0 | ERM", evidence.tuned(both, None, seed), True
     yield "0 | class-balanced", evidence.tuned(both, "balanced", seed), True
-    yield "0 | NeuronTune", comparison.fit(Setting(NeuronTuneClassifier.as_published()))[0], True
+    yield "0 | NeuronTune", comparison.fit(NeuronTuneClassifier.as_published())[0], True
     for name, estimator in OTHER_METHODS.items():
-        yield f"0 | {name}", comparison.fit(Setting(estimator))[0], True
+        yield f"0 | {name}", comparison.fit(estimator)[0], True
     auto = AutoDebiasClassifier()
-    fitted, _ = comparison.fit(Setting(auto))
+    fitted, _ = comparison.fit(auto)
     yield "0 | original", comparison.original, True
     yield "0 | auto", fitted, True
     yield "0 | --method auto", written(comparison, "auto", fitted, problem.read), True
@@ -172,9 +172,8 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     told = Comparison(
         problem.train, problem.validation, problem.test, head=None, seed=seed, known=known
     )
-    setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", partly_known=True)
-    clf, _ = told.fit(setting)
-    return written(told, GROUP_BALANCED, clf, setting=setting)
+    clf, _ = told.fit(DFRClassifier(variant="weighted", C=None), LABELLED)
+    return written(told, GROUP_BALANCED, clf, rows=LABELLED)
 
 
 def with_all(problem: Problem, comparison: Comparison, seed: int) -> Heads:

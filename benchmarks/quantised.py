@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 import ntkit
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.estimators import BalancedClassifier, head_of, match_head, retrain_head
-from ntkit.jobs.debias._candidates import CANDIDATES, Setting
+from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.study import Rows
@@ -46,7 +46,7 @@ from written import written
 Array = NDArray[Any]
 CALIBRATION = 128
 SETTINGS = {
-    "ERM": Setting(BalancedClassifier(class_weight=None), rows="both"),
+    "ERM": (BalancedClassifier(class_weight=None), "both"),
     "class-balanced": CANDIDATES["class-balanced-both"],
 }
 FLOAT = "float"
@@ -150,15 +150,14 @@ class Body:
     def retrained(self) -> dict[str, LinearHead]:
         """Heads retrained with labels, on raw embeddings."""
         return {
-            name: self.comparison.on_raw_embeddings(head_of(self.comparison.fit(setting)[0]))
+            name: self.comparison.on_raw_embeddings(head_of(self.comparison.fit(*setting)[0]))
             for name, setting in SETTINGS.items()
         }
 
     def debiased(self) -> dict[str, LinearHead]:
         """The head of ``auto``, and the one that ``--method auto`` would write."""
-        compared, setting = self.comparison, CANDIDATES["auto"]
-        clf, note = compared.fit(setting)
-        compared.row("auto", setting, clf, note)
+        compared = self.comparison
+        clf, _ = compared.fit(*CANDIDATES["auto"])
         head = written(compared, "auto", clf)
         self.written = head is not compared.original
         debiased = compared.on_raw_embeddings(head) if self.written else self.head

@@ -46,7 +46,6 @@ from ntkit.estimators import (
     GroupInference,
     retrain_head,
 )
-from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.metrics import worst_class_accuracy
@@ -121,12 +120,10 @@ def few_rows(comparison: Comparison) -> dict[str, Findings]:
         "ERM-tuned-C": evidence.rated(comparison, tuned(train, None, seed)),
         "class-balanced-both-tuned-C": evidence.rated(comparison, tuned(both, "balanced", seed)),
     }
-    own = Setting(AutoDebiasClassifier())
-    auto, _ = comparison.fit(own)
-    comparison.row("auto", own, auto)
+    auto, _ = comparison.fit(AutoDebiasClassifier())
     rows["auto"] = evidence.rated(comparison, auto.head_) | {"recipe": auto.recipe_}
     rows[evidence.WRITTEN] = evidence.written_row(comparison, auto)
-    mask, _ = comparison.fit(Setting(evidence.guarded()))
+    mask, _ = comparison.fit(evidence.guarded())
     rows["neurontune"] = evidence.rated(comparison, mask.head_)
     for row in rows.values():
         row["n_suppressed"] = 0
@@ -154,9 +151,8 @@ def halved(comparison: Comparison) -> dict[str, Findings]:
     held, best = comparison.validation, dict[str, tuple[float, Findings]]()
     for alpha in sorted(ALPHAS, reverse=True):
         C = 1 / (alpha * n)
-        plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True), validation=seen)
-        setting = Setting(evidence.guarded(C=C), as_is=True)
-        masked, _ = comparison.fit(setting, validation=seen)
+        plain, _ = comparison.fit(BalancedClassifier(C=C), as_is=True, validation=seen)
+        masked, _ = comparison.fit(evidence.guarded(C=C), as_is=True, validation=seen)
         rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.X.shape[1], dtype=bool)
         size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.non_constant_)
         mask[rng.choice(live, size, replace=False)] = True
@@ -178,7 +174,7 @@ def halved(comparison: Comparison) -> dict[str, Findings]:
 
 def as_published(comparison: Comparison) -> dict[str, Findings]:
     """NeuronTune with hardly a penalty, ``C=1``, and random masks of its size."""
-    clf, _ = comparison.fit(Setting(evidence.guarded(), as_is=True))
+    clf, _ = comparison.fit(evidence.guarded(), as_is=True)
     own = evidence.rated(comparison, clf.head_) | {"n_suppressed": evidence.n_suppressed(clf)}
     return {"neurontune, C = 1": own, "random mask, C = 1": of_random_masks(comparison, clf)}
 

@@ -48,7 +48,7 @@ from ntkit.estimators import (
     retrain_head,
 )
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._candidates import OTHER_METHODS, Setting, n_suppressed
+from ntkit.jobs.debias._candidates import OTHER_METHODS, n_suppressed
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import margins_of
 from ntkit.metrics import sfit_score, worst_class_accuracy, worst_group_accuracy
@@ -114,10 +114,8 @@ def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Finding
     comparison = compared(splits, head, seed)
     original = evidence.rated(comparison, comparison.original) | {"n_suppressed": 0}
     rows = {"own head": original} | few_rows(comparison)
-    settings = {"class-balanced": Setting(BalancedClassifier())}
-    settings |= {name: Setting(estimator) for name, estimator in OTHER_METHODS.items()}
-    for name, setting in settings.items():
-        clf, _ = comparison.fit(setting)
+    for name, estimator in {"class-balanced": BalancedClassifier(), **OTHER_METHODS}.items():
+        clf, _ = comparison.fit(estimator)
         rows[name] = evidence.rated(comparison, clf.head_) | {"n_suppressed": n_suppressed(clf)}
     balanced = evidence.tuned(comparison.validation, "balanced", seed)
     rows["class-balanced-validation-tuned-C"] = evidence.rated(comparison, balanced)
@@ -134,7 +132,7 @@ def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     comparison = compared(splits, head, seed)
     first, second = comparison.halves[0]
     seen, scored = (taken(comparison.validation, rows) for rows in (first, second))
-    masked, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(), as_is=True), first)
+    masked, _ = comparison.fit(NeuronTuneClassifier.as_published(), "train", first, as_is=True)
     mask, live = masked.suppressed_, np.flatnonzero(masked.non_constant_)
     rng = np.random.default_rng(seed)
     drawn = [
@@ -182,7 +180,7 @@ def others(comparison: Comparison, first: Array) -> dict[str, Tried]:
 
     def fits(settings: Iterator[tuple[dict[str, Any], Any]]) -> Tried:
         for parameters, clf in settings:
-            fitted, _ = comparison.fit(Setting(clf, as_is=True), first)
+            fitted, _ = comparison.fit(clf, "train", first, as_is=True)
             yield parameters, fitted.head_, 0
 
     def grid(kind: type[Any], values: dict[str, tuple[Any, ...]]) -> Tried:

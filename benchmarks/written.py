@@ -18,7 +18,6 @@ from ntkit.attributes import FeatureSet, columns, image_statistics, words
 from ntkit.estimators import head_of
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._accuracy_cost import mixed, taken
-from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._lost_groups import checked_groups
 from ntkit.study import Rows
@@ -82,24 +81,21 @@ def written(
     fitted: Any,
     feature_set: FeatureSet | None = None,
     *,
-    setting: Setting | None = None,
+    rows: str = "train",
 ) -> Any:
     """The head that ``ntkit.debias`` would leave in the model.
 
     ``feature_set`` is what it can read of the training and validation samples where nobody named
     anything: a group of these that surely loses more than it may keeps the original head.
     """
-    setting = setting or Setting(fitted)
-    comparison.row(name, setting, fitted)
+    comparison.row(name, fitted, rows)
     learnable = getattr(fitted, "recipe_", "") == "cell-balanced"
-    best = taken(comparison.accuracy_costs(name, fitted), MAX_COST, learnable=learnable)
+    best = taken(comparison.costs_of(name), MAX_COST, learnable=learnable)
     if best is None:
         return comparison.original
     train = comparison.train
     if feature_set is not None:
-        right = comparison.right(
-            name, comparison.train_predictions(setting, fitted, best.t), best.t
-        )
+        right = comparison.right(name, best.t)
         y_index, classes = comparison.study.both.y_index, comparison.study.classes
         is_train = np.arange(len(y_index)) < len(train)
         if checked_groups([feature_set], classes, y_index, right, is_train).refused(MAX_COST):

@@ -39,7 +39,6 @@ from ntkit import audit
 from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes._feature_set import values_of
 from ntkit.estimators import AutoDebiasClassifier
-from ntkit.jobs.debias._candidates import Setting
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows
@@ -125,7 +124,7 @@ def heads(
     """Fit all rows of the table, as :func:`compared`."""
     plain = Comparison(train, held, test, head=None, seed=seed)
     both = joined(plain.train, plain.validation)
-    alone, _ = plain.fit(Setting(auto))
+    alone, _ = plain.fit(auto)
     heads: dict[str, Any] = {
         "ERM": tuned(plain.train, None, seed),
         "class-balanced": tuned(both, "balanced", seed),
@@ -168,7 +167,7 @@ def balanced(
     called = tuple(str(side) for side in range(on.max() + 1))
     named = [Attribute("the answer", on, called)]
     told = Comparison(train, held, test, head=None, seed=seed, named=named)
-    return told, told.fit(Setting(AutoDebiasClassifier(recipe="group-balanced")))[0]
+    return told, told.fit(AutoDebiasClassifier(recipe="group-balanced"))[0]
 
 
 def line(name: str, results: list[dict[str, Any]]) -> list[str]:

@@ -48,21 +48,27 @@ class Graph:
     def write(self, text, **constants):
         """Add the operators of a program such as ``p = Softmax(logits, axis=1)``.
 
-        What is not the name of a tensor is a constant: an expression of NumPy and of the named
-        arrays. Its type is the graph's for floats, and int64 for numbers and lists without a point.
+        Operators may be nested. What is not the name of a tensor is a constant: an expression of
+        NumPy and of the named arrays. Its type is the graph's for floats, and int64 for numbers and
+        lists without a point.
         """
         names = {**NAMES, **constants}
         for line in ast.parse("\n".join(map(str.strip, text.splitlines()))).body:
             outputs = [one.id for one in getattr(line.targets[0], "elts", line.targets)]
-            op = line.value.func.id
-            inputs = [self._read(one, names) for one in line.value.args]
-            attributes = {one.arg: _value(one.value, names) for one in line.value.keywords}
-            if op in DOMAINS:
-                attributes["domain"] = DOMAINS[op]
-            self.add(op, inputs, outputs, **attributes)
+            self._call(line.value, outputs, names)
         return outputs[0]
 
+    def _call(self, call, outputs, names):
+        op = call.func.id
+        inputs = [self._read(one, names) for one in call.args]
+        attributes = {one.arg: _value(one.value, names) for one in call.keywords}
+        if op in DOMAINS:
+            attributes["domain"] = DOMAINS[op]
+        return self.add(op, inputs, outputs or f"inner{len(self.nodes)}", **attributes)
+
     def _read(self, expression, names):
+        if isinstance(expression, ast.Call) and getattr(expression.func, "id", "")[:1].isupper():
+            return self._call(expression, None, names)
         if isinstance(expression, ast.Name) and expression.id not in names:
             return expression.id
         array = _value(expression, names)

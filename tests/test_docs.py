@@ -24,7 +24,7 @@ from ntkit import FrozenModel
 from ntkit.changes._change import KINDS
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE
-from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS, change_settings
+from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS, change_candidates
 from ntkit.metrics import LABEL_FREE_SCORES
 from tests.test_public_api import INSIDE, MODULES
 
@@ -136,7 +136,7 @@ def test_screenshots_are_of_the_demo_that_the_readme_shows():
 
 def test_candidates_and_kinds_of_changes_are_explained():
     text = section("results", "What the rows mean")
-    for candidate in [*CANDIDATES, *OTHER_METHODS, *change_settings(named=True)]:
+    for candidate in [*CANDIDATES, *OTHER_METHODS, *change_candidates(named=True)]:
         assert re.search(rf"(?<![\w-]){re.escape(candidate)}(?![\w.-])", text), candidate
     text = section("input_formats", "Changes of inputs")
     assert [kind for kind in KINDS if f"| `{kind}" not in text] == []

@@ -120,7 +120,7 @@ MODES = [  # every path of learning
     published(error_weight=20.0, n_rounds=3, max_suppressed=0.3),
     published(**EXACT, statistic="contribution", aggregation="per_class", suppression=0.5),
     NeuronTuneClassifier(),
-    NeuronTuneClassifierCV(),
+    NeuronTuneClassifierCV((0.5,), cv=2),
     AutoDebiasClassifier(),
     AFRClassifier(),
     AFRClassifier(reg_coeff=0.1, reweighting="train", solver="gd", tol=1e-10),

@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -269,33 +267,6 @@ def test_a_place_that_cannot_be_written(tmp_path, monkeypatch, check, code, said
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(InputError, match=said):
         check(tmp_path / "out")
-
-
-@contextmanager
-def mounted(folder, options):
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
-    if os.geteuid() or not shutil.which("mount") or subprocess.run(command, check=False).returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_on_real_disks(tmp_path, check):
-    said = r"cannot be written \(Read-only file system\)"
-    with mounted(tmp_path / "ro", "ro") as disk, pytest.raises(InputError, match=said):
-        check(disk / "out")
-    with mounted(tmp_path / "small", "size=64k") as disk:
-        with pytest.raises(
-            InputError, match=r"not enough disk space for .*out: it needs about 70 kB"
-        ):
-            check(disk / "out", size=70_000)
-        check(disk / "out", size=50_000)
-        with pytest.raises(InputError, match="small is a mount point; choose a folder in it"):
-            check_folder(disk, force=True)
 
 
 def test_a_disk_that_fills_up_meanwhile_keeps_the_old_result(out, tmp_path, monkeypatch):

@@ -15,35 +15,16 @@ import pytest
 import ntkit as ntkit_package
 from ntkit import FrozenModel, _disk
 from ntkit import spuriousness as _columns
-from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import save_verified
 from ntkit.extraction import EmbeddingStore
 from ntkit.store._fill import RowFile
+from tests.cases import done
 from tests.windows import refuse_if_in_use, windows  # noqa: F401
 
 K = 3
 ROOT = Path(ntkit_package.__file__).parent
-
-
-@pytest.fixture
-def folder(tmp_path, digits):
-    """A user's folder: a model and arrays."""
-    shutil.copy(marked_digits_model_path(), tmp_path / "model.onnx")
-    for part in ("train", "validation"):
-        X, y = digits[f"X_{part}"][:300], digits[f"y_{part}"][:300]
-        np.savez(tmp_path / f"{part}.npz", X=X, y=y)
-    return tmp_path
-
-
-def run(*arguments):
-    code = 0
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as end:
-        code = end.code
-    assert not code, arguments
 
 
 # -- files that are open or mapped ------------------------------------------------------------
@@ -66,46 +47,35 @@ def test_the_disk_of_these_tests_refuses_what_windows_refuses(windows, tmp_path)
     os.replace(tmp_path / "b.npy", tmp_path / "a.npy")
 
 
-def test_a_store_is_written_renewed_resumed_and_merged(windows, folder):  # noqa: F811
-    model, data = folder / "model.onnx", folder / "train.npz"
-    for extra in ([], ["--force"]):
-        run("embed", model, data, "-o", folder / "z", "--device", "cpu", *extra)
+def test_a_store_is_written_renewed_resumed_and_merged(windows, user, tmp_path):  # noqa: F811
+    embed = ("embed", user / "model.onnx", user / "train.npz", "--device", "cpu", "-o")
+    for force in ([], ["--force"]):
+        done(*embed, tmp_path / "z", *force)
     for shard in ("1/2", "2/2"):
-        out = folder / f"part{shard[0]}"
-        run("embed", model, data, "-o", out, "--device", "cpu", "--shard", shard)
-    run("merge", folder / "part1", folder / "part2", "-o", folder / "merged")
-    whole, merged = EmbeddingStore.open(folder / "z"), EmbeddingStore.open(folder / "merged")
+        done(*embed, tmp_path / f"part{shard[0]}", "--shard", shard)
+    done("merge", tmp_path / "part1", tmp_path / "part2", "-o", tmp_path / "merged")
+    whole, merged = EmbeddingStore.open(tmp_path / "z"), EmbeddingStore.open(tmp_path / "merged")
     assert np.array_equal(whole.X, merged.X)
 
 
-def test_a_second_writer_of_a_store_is_refused(windows, folder):  # noqa: F811
+def test_a_second_writer_of_a_store_is_refused(windows, tmp_path):  # noqa: F811
     with (
-        RowFile(folder / "X.npy"),
+        RowFile(tmp_path / "X.npy"),
         pytest.raises(InputError, match="Another process is writing"),
-        RowFile(folder / "X.npy"),
+        RowFile(tmp_path / "X.npy"),
     ):
         raise AssertionError("both write")
 
 
 @pytest.mark.more
-def test_results_from_stores_are_written_and_replaced(windows, folder):  # noqa: F811
-    stores = {part: folder / f"z_{part}" for part in ("train", "validation")}
-    for part, store in stores.items():
-        run("embed", folder / "model.onnx", folder / f"{part}.npz", "-o", store, "--device=cpu")
-    data = [f"--{part}={store}" for part, store in stores.items()]
-    for extra in ([], ["--force"]):
-        run(
-            "debias",
-            folder / "model.onnx",
-            *data,
-            "-o",
-            folder / "out",
-            "--method=class-balanced",
-            *extra,
-        )
-        run("fit", stores["validation"], "-o", folder / "head.onnx", "--method=balanced", *extra)
-        run("export", folder / "model.onnx", folder / "head.onnx", "-o", folder / "new.onnx",
-              *extra)  # fmt: skip
+def test_results_from_stores_are_written_and_replaced(windows, user, tmp_path):  # noqa: F811
+    model, train, validation = (user / n for n in ("model.onnx", "train.store", "validation.store"))
+    head, out = tmp_path / "head.onnx", tmp_path / "out"
+    for force in ([], ["--force"]):
+        sets = ("--train", train, "--validation", validation, "--method=class-balanced")
+        done("debias", model, *sets, "--even-if-worse", "-o", out, *force)
+        done("fit", validation, "-o", head, "--method=balanced", *force)
+        done("export", model, head, "-o", tmp_path / "new.onnx", *force)
 
 
 def test_a_model_with_external_data_is_written_and_replaced(windows, zoo, tmp_path):  # noqa: F811
@@ -117,7 +87,7 @@ def test_a_model_with_external_data_is_written_and_replaced(windows, zoo, tmp_pa
     model = FrozenModel.load(zoo.save_external(graph.model(), tmp_path / "m.onnx"))
     debiased = model.with_head(replace(model.head, coef=-model.head.coef))
     options = {"original": model, "X": zoo.inputs(), "device": "cpu"}
-    for force in (False, True, True):
+    for force in (False, True):
         save_verified(debiased, tmp_path / "new.onnx", force=force, **options)
     assert len(list(tmp_path.glob("new.onnx*.data"))) == 1
     other = replace(model.head, coef=2 * model.head.coef)
@@ -156,17 +126,15 @@ def test_cores_are_counted_without_affinity(monkeypatch):
     assert _columns._usable_cores() == 1
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "cp437"])
-def test_signs_that_the_output_lacks_do_not_end_a_job(encoding, tmp_path):
+def test_signs_that_the_output_lacks_do_not_end_a_job(tmp_path):
     """As where a Windows shell redirects the output into a file."""
     code = "from ntkit.cli import main; main(['inspect', 'λ.onnx'])"
-    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": os.getcwd()}
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONPATH": os.getcwd()}
     shutil.copy(marked_digits_model_path(), tmp_path / "λ.onnx")
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"?.onnx" in done.stdout
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"?.onnx" in ended.stdout
 
 
 def text_calls(path):

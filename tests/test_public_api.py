@@ -35,6 +35,9 @@ def test_public_names(module):
         if not callable(thing):
             continue
         assert thing.__doc__, name
+        if hasattr(thing, "get_params"):
+            parameters = inspect.signature(thing).parameters
+            assert [p for p in parameters if not re.search(rf"\b{p}\b", thing.__doc__)] == [], name
         methods = inspect.getmembers(thing, inspect.isroutine) if inspect.isclass(thing) else []
         for each in [thing, *(method for _, method in methods)]:
             text = inspect.getdoc(each) or ""

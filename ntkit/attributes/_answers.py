@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, product
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,6 @@ _PREFIX = "b2-"  # prevents a spreadsheet from reading a digest as a number
 _KIND, _VERSION = "answers", 1
 _HEADER: dict[str, Any] = {"ntkit": _KIND, "version": _VERSION}
 _LARGEST = 64 << 20  # bytes of a file
-_LONGEST = 200  # characters of a person's name, or of a time
 
 
 # -- on findings -------------------------------------------------------------------------------
@@ -450,89 +449,61 @@ def _answers_in(path: StrPath, content: Mapping[str, Any]) -> Answers:
 
 
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:
-    if not isinstance(entry, dict):
-        raise _refusal(path, f"answer {number} is not an object")
-    name, answer = entry.get("name"), entry.get("answer")
-    if not _is_name(name):
-        raise _refusal(path, f"answer {number} has no name of an attribute")
+    try:
+        name, answer, *who = entry["name"], entry.get("answer"), entry.get("by"), entry.get("at")
+        values = tuple(map(tuple, entry.get("values", [[name]])))
+        rules = {one: Rule.from_dict(rule) for one, rule in entry.get("rules", {}).items()}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _refusal(path, f"answer {number} lacks a name or is damaged") from error
+    attributes = [attribute for side in values for attribute in side]
+    texts = (name, *attributes)
+    whole = all(isinstance(text, str) and text.strip() for text in texts) and all(values)
+    if not whole or None in rules.values() or not all(isinstance(w, str | None) for w in who):
+        raise _refusal(path, f"answer {number} lacks a name or is damaged")
     if answer not in ANSWERS:
         raise InputError(
             f"{path} answers {answer!r:.40} on {name!r}; use one of {', '.join(ANSWERS)}."
         )
-    sides = _sides(path, name, entry.get("values", [[name]]))
-    rules = _rules(path, name, entry.get("rules", {}))
-    for key, what in (("by", "author"), ("at", "time")):
-        value = entry.get(key)
-        if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
-            wrong = f"is not a text of at most {_LONGEST} characters"
-            raise _refusal(path, f"the {what} of the answer on {name!r:.80} {wrong}")
-    return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
-
-
-def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
-    lists = isinstance(given, list) and all(isinstance(side, list) and side for side in given)
-    attributes = [attribute for side in given for attribute in side] if lists else [None]
-    if not all(map(_is_name, attributes)):
-        raise _refusal(path, f"the values of {name!r} are not lists of attributes")
     if len(set(attributes)) < len(attributes):
         raise InputError(f"{path} has an attribute twice in the values of {name!r}; keep it once.")
-    of_change = bool(given) and name == f"change {given[0][0]}"
-    if not given or not (name in given[0] or of_change):
+    if not values or (name not in values[0] and name != f"change {values[0][0]}"):
         raise InputError(f"{path} lacks {name!r} in the first of its own values; add it there.")
-    return tuple(map(tuple, given))
-
-
-def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
-    if not isinstance(given, dict):
-        raise _refusal(path, f"the rules of {name!r} are not an object")
-    rules = dict[str, Rule]()
-    for attribute, rule in given.items():
-        if (read := Rule.from_dict(rule)) is None:
-            raise _refusal(path, f"the rule of {attribute!r:.80} is not valid")
-        rules[attribute] = read
-    return rules
-
-
-def _is_name(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _entries(path: StrPath, given: Any, values: list[str]) -> list[Entry]:
-    return [_entry(path, number, entry, values) for number, entry in enumerate(given, start=1)]
+    return Answer(name, answer, values, {n: r for n, r in rules.items() if r is not None}, *who)
 
 
 def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:
     question, values = content.get("question"), content.get("values")
-    if not isinstance(question, str) or not question.strip():
-        raise _refusal(path, "it has no question", Labels)
-    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
-        raise _refusal(path, "its values are not a list of texts", Labels)
-    read = _entries(path, content["answers"], values)
+    others = content.get("left_out", [])
+    good = isinstance(question, str) and question.strip() and isinstance(others, list)
+    if (
+        not good
+        or not isinstance(values, list)
+        or not all(isinstance(v, str) and v for v in values)
+    ):
+        raise _refusal(path, "its question, values or left_out are damaged", Labels)
+    read, left_out = (
+        [_entry(path, number, entry, values) for number, entry in enumerate(some, start=1)]
+        for some in (content["answers"], others)
+    )
     answers = dict[str, str | None]()
     for name, value, *_ in read:
         if answers.setdefault(name, value) != value:
             raise InputError(f"{path} has two labels of {name!r:.60}; keep one of them.")
     check_one_label_each(read)
     contents = {entry.name: entry.content for entry in read if entry.content is not None}
-    others = content.get("left_out", [])
-    if not isinstance(others, list):
-        raise _refusal(path, "its left_out is not a list", Labels)
-    left_out = tuple(entry for entry in _entries(path, others, values) if entry.content)
-    return Labels(question, tuple(values), answers, contents, left_out, str(path))
+    left = tuple(entry for entry in left_out if entry.content)
+    return Labels(str(question), tuple(values), answers, contents, left, str(path))
 
 
 def _entry(path: StrPath, number: int, entry: Any, values: list[str]) -> Entry:
     """Label of one sample, checked."""
-    if not isinstance(entry, dict):
-        raise _refusal(path, f"answer {number} is not an object", Labels)
+    entry = entry if isinstance(entry, dict) else {}
     name, value, digest = entry.get("name"), entry.get("answer"), entry.get("content")
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
-    if not isinstance(name, str) or not name:
-        raise _refusal(path, f"answer {number} has no name of a sample", Labels)
-    if value is not None and not isinstance(value, str):
-        raise _refusal(path, f"answer {number} is not a text", Labels)
-    value = None if value is None else answer_in(value)
+    if not isinstance(name, str) or not name or not isinstance(value, str | None):
+        raise _refusal(path, f"answer {number} lacks a name or is damaged", Labels)
+    value = answer_in(value)
     if value is not None and value not in values:
         raise InputError(
             f"{path} has the label {value!r:.40} for {name!r:.60}; the possible labels are "

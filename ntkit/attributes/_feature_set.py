@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -176,11 +176,6 @@ class FeatureSet:
         """Return all attributes in blocks."""
         return self.make()
 
-    def without(self, names: Collection[str]) -> FeatureSet:
-        """The same feature set without some attributes."""
-        left_out = set(names)
-        return replace(self, make=lambda: _without(self.blocks(), left_out)) if left_out else self
-
     def values(self, name: str) -> Array:
         """One attribute of every sample: 1, 0, or −1 where it is not known; int8, (N,).
 
@@ -206,17 +201,6 @@ def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
         if meant
         else f"There is no attribute {name!r} among {len(names)}; use a name from the table."
     )
-
-
-def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
-    for block in blocks:
-        kept = [i for i, name in enumerate(block.names) if name not in left_out]
-        if len(kept) == len(block.names):
-            yield block
-        elif kept:
-            origins = tuple(block.origins[i] for i in kept) if block.origins else ()
-            names = tuple(block.names[i] for i in kept)
-            yield Block(names, block.values[:, kept], block.known, origins)
 
 
 def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> list[Array]:

@@ -1,9 +1,9 @@
-"""Words of texts, mark-up tags such as ``<html``, and optionally runs of words."""
+"""Words of texts, and mark-up tags such as ``<html``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,9 +21,7 @@ _SOME = 2000  # texts that are searched for a similar word
 
 
 @documented
-def words(
-    texts: Sequence[str], *, longest: int = 1, most: int = 20_000, kind: str = "word"
-) -> FeatureSet:
+def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> FeatureSet:
     """Feature set of the words of texts.
 
     Letters are read in lower case. An opening mark-up tag is a word of its own, ``<html``. A word
@@ -33,8 +31,6 @@ def words(
     ----------
     texts : sequence of str, length N
         One text for each sample; an empty text has no words.
-    longest : int, default=1
-        Length of runs: 2 adds the pairs of adjacent words.
     most : int, default=20000
         Number of words, the most frequent first.
     kind : str, default="word"
@@ -58,7 +54,7 @@ def words(
 
     @cache
     def counted() -> tuple[tuple[str, ...], Any]:
-        return _counted(texts, longest, most)
+        return _counted(texts, most)
 
     def blocks() -> Iterator[Block]:
         found, X = counted()
@@ -70,17 +66,13 @@ def words(
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
-    """Mask of the texts that contain a word or a run of words, as :func:`words` reads them."""
+    """Mask of the texts that contain a word, as :func:`words` reads them; else their words."""
     texts = _checked(texts)
-    longest, parts = word.count(" ") + 1, word.split(" ")
-    values = np.zeros(len(texts), dtype=np.int8)
-    for i, text in enumerate(texts):
-        low = text.lower()
-        values[i] = all(part in low for part in parts) and word in _words_of(text, longest)
+    found = (word in text.lower() and word in _words_of(text) for text in texts)
+    values = np.fromiter(found, np.int8, len(texts))
     if values.any():
         return values, []
-    some = dict.fromkeys(run for text in texts[:_SOME] for run in _words_of(text, longest))
-    return values, [w for w in some if w.count(" ") == longest - 1]
+    return values, [*dict.fromkeys(each for text in texts[:_SOME] for each in _words_of(text))]
 
 
 def _checked(texts: Sequence[str]) -> list[str]:
@@ -94,10 +86,10 @@ def _checked(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...], Any]:
+def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:
     """Words that are frequent enough, and the texts that contain them: sparse (N, words)."""
     vectorizer = CountVectorizer(
-        analyzer=lambda text: _words_of(text, longest),
+        analyzer=_words_of,
         binary=True,
         dtype=np.float32,
         min_df=SUPPORT,
@@ -112,15 +104,11 @@ def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...]
     return tuple(names.tolist()), X[:, np.flatnonzero(kept)]
 
 
-def places_of(text: str, word: str) -> Iterator[tuple[int, int]]:
-    """Positions of a word, or of a run of words, in a text: beginning and end of each."""
-    wanted, last = word.split(" "), list[re.Match[str]]()
+def places_of(text: str, words: Container[str]) -> Iterator[tuple[int, int, str]]:
+    """Beginning, end and lower-case form of each of some words in a text."""
     for match in _TOKEN.finditer(_lower(text)):
-        if match[0].startswith("</"):
-            continue
-        last = [*last, match][-len(wanted) :]
-        if [one[0] for one in last] == wanted:
-            yield last[0].start(), last[-1].end()
+        if match[0] in words and not match[0].startswith("</"):
+            yield *match.span(), match[0]
 
 
 def _lower(text: str) -> str:
@@ -131,11 +119,6 @@ def _lower(text: str) -> str:
     return "".join(one if len(one := letter.lower()) == 1 else letter for letter in text)
 
 
-def _words_of(text: str, longest: int) -> dict[str, None]:
-    """Distinct words of a text, and runs of them."""
-    tokens = [word for word in _TOKEN.findall(text.lower()) if not word.startswith("</")]
-    distinct = dict.fromkeys(tokens)
-    for length in range(2, longest + 1):
-        runs = zip(*(tokens[i:] for i in range(length)), strict=False)
-        distinct.update(dict.fromkeys(map(" ".join, runs)))
-    return distinct
+def _words_of(text: str) -> dict[str, None]:
+    """Distinct words of a text."""
+    return dict.fromkeys(w for w in _TOKEN.findall(text.lower()) if not w.startswith("</"))

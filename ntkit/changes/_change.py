@@ -126,19 +126,6 @@ class Change:
         table = _changed(samples.table.take(at), samples, copies, at)
         return replace(copies, table=table), at
 
-    def applies_to(self, samples: Samples, *, seed: int = 0, folds: Array | None = None) -> Array:
-        """Whether the change applies to each sample; bool, (N,).
-
-        Raises
-        ------
-        InputError
-            If the change does not suit samples of this kind, or names something that they lack.
-        """
-        _, at = self.copies(samples, seed=seed, folds=folds)
-        applies = np.zeros(len(samples), dtype=bool)
-        applies[at] = True
-        return applies
-
     def __str__(self) -> str:
         return self.name
 

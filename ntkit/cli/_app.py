@@ -52,6 +52,10 @@ Begin with ntkit demo, which needs no files. Then find what your own model relie
 Example: ntkit audit classifier.onnx images/val -o audit/
 """
 _INTERRUPTED = 130  # as shells have it
+_GO_ON = (
+    "Interrupted: no file is incomplete. The same command (without --force) continues an embedding "
+    "store, and ntkit debias --from FOLDER continues a run."
+)
 
 
 class _Commands(Mapping[str, Any]):
@@ -104,7 +108,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("Interrupted: nothing was written.", err=True)
+            typer.echo(_GO_ON, err=True)
             raise typer.Exit(_INTERRUPTED) from None
         except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -113,9 +117,8 @@ class _Group(TyperGroup):
 
 
 def _imported(name: str) -> Any:
-    interruptible = import_module("ntkit.cli._interrupt").interruptible
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
-    command = interruptible(import_module(f"ntkit.cli.{name}").command)
+    command = import_module(f"ntkit.cli.{name}").command
     text = unwrapped(command.__doc__ or "")
     single.command(name=name, cls=Command, help=text)(command)
     return typer.main.get_command(single)

@@ -28,7 +28,11 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [_called(p) for p in self.params if p.param_type_name == "argument"]
-        needed = [f"{p.opts[0]} {p.metavar}" for p in self.params if _is_needed_option(p)]
+        needed = [
+            f"{p.opts[0]} {p.metavar}"
+            for p in self.params
+            if p.required and p.param_type_name == "option"
+        ]
         return [*arguments, *needed, "[OPTIONS]"]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -48,7 +52,8 @@ def as_shown(command: Any) -> Any:
         rich_utils.STYLE_HELPTEXT = ""  # typer shows all but the first sentence in grey
         shown.rich_markup_mode = "rich"
     shown.get_params = lambda ctx: sorted(
-        (_in_few_columns(each) for each in command.get_params(ctx)), key=_place
+        (_in_few_columns(each) for each in command.get_params(ctx)),
+        key=lambda param: PANELS.index(panel_of(param)),
     )
     return shown
 
@@ -79,10 +84,6 @@ def unwrapped(docstring: str) -> str:
     return "\n\n".join(" ".join(each.split()) for each in paragraphs)
 
 
-def _place(param: Any) -> int:
-    return PANELS.index(panel_of(param))
-
-
 def _in_few_columns(param: Any) -> Any:
     """A parameter without its type, and with both names of a switch in one."""
     shown = copy(param)
@@ -100,7 +101,3 @@ def _called(argument: Any) -> str:
     """Name of an argument in the line of usage."""
     name = argument.metavar or argument.name.upper()
     return name if argument.required or name.startswith("[") else f"[{name}]"
-
-
-def _is_needed_option(param: Any) -> bool:
-    return param.param_type_name == "option" and bool(param.required)

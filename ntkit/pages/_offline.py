@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,6 @@ _SIDE = 176  # pixels of an image
 _AROUND = 130  # characters before and after the word
 _MOST_COLUMNS = 6
 _LONGEST, _LONGEST_VALUE = 60, 40  # characters
-_SEARCHED = 8  # words of a finding used to choose the piece of a text
-_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
-_NEAR, _TRIES = 100, 1000  # characters around a possible word; possible words to examine
 
 
 def offline_page(template: str, /, **values: Any) -> str:
@@ -179,54 +175,17 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> lis
     # The mark is "", "this" (the attribute) or "other" (an opposite one); … marks a cut.
     marks = dict.fromkeys(this, "this")
     marks = {**marks, **{word: "other" for word in other if word not in marks}}
-    start = _start(text, marks)
+    places = [*places_of(text, marks)]
+    first = [begin for begin, _, word in places if marks[word] == "this"]
+    start = next(iter(first or [begin for begin, *_ in places]), 0)
     low, high = _between_words(text, max(0, start - _AROUND), start + _AROUND)
-    piece = text[low:high]
-    lower = piece.lower()
-    places = sorted(
-        (begin, end, mark)
-        for word, mark in marks.items()
-        if _beginning(word) in lower
-        for begin, end in places_of(piece, word)
-    )
-    parts, at = [("… ", "")] if low else [], 0
-    for begin, end, mark in places:
-        if begin >= at:
-            parts += [(_spaced(piece[at:begin]), ""), (_spaced(piece[begin:end]), mark)]
+    parts, at = [("… ", "")] if low else [], low
+    for begin, end, word in places:
+        if low <= begin and end <= high:
+            parts += [(_spaced(text[at:begin]), ""), (_spaced(text[begin:end]), marks[word])]
             at = end
-    parts.append((_spaced(piece[at:]) + (" …" if high < len(text) else ""), ""))
+    parts.append((_spaced(text[at:high]) + (" …" if high < len(text) else ""), ""))
     return [part for part in parts if part[0]]
-
-
-def _start(text: str, marks: Mapping[str, str]) -> int:
-    """Position of the first word, preferably one marked "this"; 0 without any."""
-    lower = text.lower()
-    if len(lower) != len(text):  # positions in both texts would differ
-        lower = text
-    for kind in ("this", "other"):
-        words = [word for word, mark in marks.items() if mark == kind][:_SEARCHED]
-        places = [_first(text, lower, word) for word in words]
-        if any(place is not None for place in places):
-            return min(place for place in places if place is not None)
-    return 0
-
-
-def _first(text: str, lower: str, word: str) -> int | None:
-    """First position of a word in a text; a search by letters is faster than by words."""
-    beginning = _beginning(word)
-    alone = rf"{_NO_LETTER_BEFORE if beginning[:1].isalnum() else ''}{re.escape(beginning)}"
-    for match in islice(re.finditer(alone + _NO_LETTER_AFTER, lower), _TRIES):
-        at = match.start()
-        low = max(0, at - _NEAR)
-        window = text[low : at + len(word) + _NEAR]
-        if any(low + begin == at for begin, _ in places_of(window, word)):
-            return at
-    return None
-
-
-def _beginning(word: str) -> str:
-    """The first of several words."""
-    return word.partition(" ")[0]
 
 
 def _between_words(text: str, low: int, high: int) -> tuple[int, int]:

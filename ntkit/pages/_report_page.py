@@ -11,7 +11,6 @@ import numpy as np
 
 from ntkit._text import one_line, shortened
 from ntkit._types import Array
-from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
@@ -27,7 +26,8 @@ _UNUSUAL = 3  # columns of a row that are furthest from the mean
 _SHOWN_CLASSES = 12
 _LOST = 12  # new errors shown
 _PAIRS = 3  # originals and copies of a neuron
-_UNSUPPRESSED = 6  # neurons shown if none is suppressed
+_SUPPRESSED, _UNSUPPRESSED = 24, 6  # neurons shown, and if none is suppressed
+_SAMPLES = 6  # of a neuron
 _MOST_CARD_ROWS = 30
 _FEW_ERRORS = 10  # with fewer misclassified samples, a score is unreliable
 
@@ -41,13 +41,6 @@ class Shown:
     after: Array
     groups: Array | None = None
     samples: Samples | None = None
-
-    def __post_init__(self) -> None:
-        if not len(self.y) == len(self.before) == len(self.after):
-            raise InputError(
-                f"There are {len(self.y)} labels, {len(self.before)} predictions before and "
-                f"{len(self.after)} after. Pass one of each per sample."
-            )
 
     def accuracies(self) -> GroupReport:
         """Accuracies before and after, with intervals."""
@@ -153,12 +146,14 @@ class Report:
     moved: Moved | None = None
 
 
-def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> str:
+def report_html(report: Report) -> str:
     """A report as one HTML page."""
     # The page works offline, because it contains its images. It has a dark and a print style.
     shown, accuracies = report.shown, report.shown.accuracies()
     rows = {kind: [r for r in accuracies.rows if r.kind == kind] for kind in ("class", "group")}
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
+    keys = ("average", "worst_class", "worst_group")
+    shares = [cost[key] for cost in report.accuracy_costs for key in keys]
     lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
     return offline_page(
         "report",
@@ -180,12 +175,12 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         lost=shown.cards(lost[:_LOST]),
         neurons=neuron_cards(
             report,
-            n_neurons if report.suppressed.any() else min(n_neurons, _UNSUPPRESSED),
-            n_samples,
+            _SUPPRESSED if report.suppressed.any() else _UNSUPPRESSED,
+            _SAMPLES,
         ),
         few_errors=_FEW_ERRORS,
         curve=_curve(report),
-        lowest=_lowest(report.accuracy_costs),
+        lowest=min([0.9, *(float(np.floor(10 * a) / 10) for a in shares if a is not None)]),
         n_suppressed=int(report.suppressed.sum()),
         n_neurons=report.Z.shape[1],
         n_non_constant=int(non_constant_neurons(report.Z).sum()),
@@ -298,12 +293,6 @@ def _change(row: ReportRow) -> float:
 
 def _significantly_worse(row: ReportRow) -> bool:
     return row.change_interval is not None and row.change_interval[1] < 0
-
-
-def _lowest(accuracy_costs: Sequence[Mapping[str, Any]]) -> float:
-    """Lowest accuracy of the interpolations, rounded down to a tenth; at most 0.9."""
-    shown = [p[key] for p in accuracy_costs for key in ("average", "worst_class", "worst_group")]
-    return min([0.9, *(float(np.floor(10 * a) / 10) for a in shown if a is not None)])
 
 
 def _curve(report: Report) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ def same_as_the_view(feature_set, **inputs):
 @given(st.lists(st.lists(st.sampled_from(TOKENS), max_size=6), min_size=10, max_size=40))
 def test_words_are_those_of_the_view(lists):
     texts = [" ".join(tokens) for tokens in lists]
-    same_as_the_view(words(texts, longest=2), texts=texts)
+    same_as_the_view(words(texts), texts=texts)
 
 
 @settings(max_examples=15, deadline=None)
@@ -82,7 +82,6 @@ def test_what_an_audit_found_is_read_on_its_own_samples():
 def test_other_samples():
     assert attribute_named("word:film", texts=["film"] + ["x"] * 999).sum() == 1  # rare
     assert attribute_named("word:<html", texts=["<HTML lang='en'>", "html"]).tolist() == [1, 0]
-    assert attribute_named("word:not good", texts=["not good", "good not"]).tolist() == [1, 0]
     table = {"age": [3, 41, None, 39.5], "sex": ["F", "M", "F", " "]}
     assert attribute_named("column:age>=40", table=table).tolist() == [0, 1, -1, 0]
     assert attribute_named("column:age>=-1e3", table=table).tolist() == [1, 1, -1, 1]
@@ -133,10 +132,3 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
 def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message):
     with pytest.raises(InputError, match=message):
         attribute_named(name, **inputs)
-
-
-def test_a_word_is_looked_for_in_texts_of_megabytes():
-    long = "x" * 300_000 + " <script " + "word " * 50_000
-    assert attribute_named("word:<script", texts=[long, "script"]).tolist() == [1, 0]
-    with pytest.raises(InputError, match="None of the 1 texts contains 'word:xyz'"):
-        attribute_named("word:xyz", texts=[long])

@@ -82,7 +82,6 @@ def test_rows_as_numbers_and_as_a_mask():
     for rows in ([1], np.array([False, True]), (1,), range(1, 2)):
         assert change.copies(ROWS, rows)[1].tolist() == [1]
     assert change.copies(ROWS, [])[1].tolist() == []
-    assert change.applies_to(ROWS).tolist() == [True, True]
 
 
 def test_labels_groups_and_how_they_were_made_go_with_the_copies():

@@ -2,17 +2,14 @@
 
 import re
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit import OnnxEmbedder
 from ntkit.changes import change_named
 from ntkit.changes._change import control_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
-from tests.texts import text_model, word_pieces
 
 
 def samples_of(texts, pairs=None):
@@ -134,19 +131,3 @@ def test_a_word_of_no_text_is_refused(name):
 def test_some_rows_may_hold_none_of_them():
     copies, at = change_named("word:film").copies(samples_of(["a film", "none"]), [1])
     assert (len(copies), at.tolist()) == (0, [])
-
-
-@pytest.mark.parametrize("paired", [False, True])
-def test_onnx_runtime_gives_what_it_gives_for_the_same_texts_by_hand(tmp_path, paired):
-    embedder = OnnxEmbedder(text_model(tmp_path), device="cpu")
-    word_pieces().save(str(tmp_path / "tokenizer.json"))
-    steps = TextPreprocessing.for_model(embedder.frozen_model)
-    texts = ["the quick dog", "a fox", "the lazy fox, a dog"]
-    pairs, by_hand = (["dog"] * 3, ["fox"] * 3) if paired else (None, None)
-    copies, at = change_named("word:dog|word:fox").copies(Samples(Texts(texts, steps, pairs=pairs)))
-    other = Texts(["the quick fox", "a dog", "the lazy dog, a fox"], steps, pairs=by_hand)
-    assert at.tolist() == [0, 1, 2]
-    assert copies.X.sha256() == other.sha256()
-    np.testing.assert_array_equal(embedder.transform(copies.X), embedder.transform(other))
-    shown = copies.looks().texts
-    assert shown[1] == ("a dog\n\nfox" if paired else "a dog")

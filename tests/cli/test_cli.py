@@ -161,7 +161,6 @@ def test_fit_takes_the_defaults_of_the_estimator_unless_told(tmp_path, rng):
     np.savez(tmp_path / "train.npz", X=X, y=y)
     asked = {
         "": {},
-        "--error-weight auto": {"error_weight": "auto"},
         "--error-weight balanced": {"error_weight": "balanced"},
         "--C 0.1 --no-standardize --threshold 1 --error-weight 2": {
             "threshold": 1.0, "C": 0.1, "standardize": False, "error_weight": 2.0,
@@ -226,11 +225,12 @@ SETS = "--train {f}/train.npz --validation {f}/validation.npz -o {t}/o"
         ("debias {f}/train.npz " + SETS, "a model (an ONNX file) comes first"),
         ("debias {f}/model.onnx " + SETS.replace("train.npz", "model.onnx"), "samples are needed"),
         ("debias {f}/model.onnx " + SETS.replace("train.npz", "bare.npz"), "no array 'y'"),
-        *(
-            (f"debias {{f}}/model.onnx {option} {{t}}/{name} {SETS}", name)
-            for option in ("--metadata", "--groups", "--answers", "--test")
-            for name in ("sheet.xlsx", "list.json", "nothing", "folder")
-        ),
+        ("debias {f}/model.onnx --metadata {t}/sheet.xlsx " + SETS, "sheet.xlsx"),
+        ("debias {f}/model.onnx --groups {t}/list.json " + SETS, "list.json"),
+        ("debias {f}/model.onnx --groups {t}/nothing " + SETS, "nothing"),
+        ("debias {f}/model.onnx --answers {t}/list.json " + SETS, "list.json"),
+        ("debias {f}/model.onnx --answers {t}/folder " + SETS, "folder"),
+        ("debias {f}/model.onnx --test {t}/folder " + SETS, "folder"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(user, tmp_path, command, says):

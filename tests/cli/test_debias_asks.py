@@ -62,8 +62,8 @@ def answered(path, answer):
     return path
 
 
-def test_one_command_from_model_and_data_to_a_repaired_model(command, tmp_path, monkeypatch):
-    ended = typed(monkeypatch, command, "?\nwhat\ny\n\n\n")
+def test_a_yes_in_the_terminal_repairs_the_model(going_on, reviews, tmp_path, monkeypatch):
+    ended = typed(monkeypatch, going_on[1], "?\nwhat\ny\n\n\n")
     assert ended.exit_code == 0, ended.output
     question = 'Is the word "film" (against "movie") a shortcut that the model should ignore?'
     assert question not in ended.stdout  # a program that reads the result sees no question
@@ -78,7 +78,7 @@ def test_one_command_from_model_and_data_to_a_repaired_model(command, tmp_path, 
     # The head that the model had before.
     back = tmp_path / "back.onnx"
     done("export", "--undo", tmp_path / "out", "-o", back)
-    heads = [FrozenModel.load(path).head.coef.tolist() for path in (back, command[1])]
+    heads = [FrozenModel.load(path).head.coef.tolist() for path in (back, reviews / "model.onnx")]
     assert heads[0] == heads[1]
 
 

@@ -1,8 +1,5 @@
 """Models that take strings as they are, such as TF-IDF pipelines, are models of texts."""
 
-import json
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -81,15 +78,6 @@ def repair(folder, tmp_path_factory):
     return out, debias(folder / "reviews.onnx", **paths, **OPTIONS, **where)
 
 
-# -- what the model takes -------------------------------------------------------------------------
-
-
-def test_inspect_says_that_texts_go_in_as_they_are(folder):
-    out, _ = done("inspect", folder / "reviews.onnx")
-    assert "Texts: as they are, to the input 'review'." in out
-    assert "tables with a text column and a label column" in out
-
-
 FORMS = {
     "list": list,
     "str (N,)": np.array,
@@ -104,6 +92,7 @@ FORMS = {
 
 @pytest.mark.parametrize("name", ["reviews.onnx", "row.onnx"])
 def test_strings_in_any_form_are_texts(folder, fitted, name):
+    assert "Texts: as they are, to the input 'review'." in done("inspect", folder / name)[0]
     texts, y = SETS["test"]
     expected = fitted.predict(texts)
     assert (expected != y).any()
@@ -120,29 +109,16 @@ def test_tables_and_arrays_hold_what_python_gives(folder, tmp_path):
     texts, y = SETS["test"]
     inputs = FrozenModel.load(folder / "reviews.onnx").inputs
     np.savez(tmp_path / "test.npz", X=np.array(texts), y=y)
-    frame = {"text": texts, "other": texts[::-1], "label": y}
+    # The name of the input comes before that of texts.
+    frame = {"Review": texts, "text": texts[::-1], "label": y}
     pd.DataFrame(frame).to_parquet(tmp_path / "test.parquet")
     for path in (folder / "test.csv", tmp_path / "test.npz", tmp_path / "test.parquet"):
         X = read_samples(path, inputs=inputs).X
         assert isinstance(X, Texts)
         assert X.texts == texts
         assert X[2:5]["review"].tolist() == [[text] for text in texts[2:5]]
-
-
-def test_the_column_of_texts(folder, tmp_path):
-    inputs = FrozenModel.load(folder / "reviews.onnx").inputs
-
-    def read(columns, **options):
-        path = write_csv(tmp_path / "t.csv", {**columns, "label": ["bad", "good"]})
-        return read_samples(path, inputs=inputs, **options).X.texts
-
-    some, others = ["so good", "7"], ["c d", "e f"]
-    assert read({"text": others, "Review": some}) == some  # the name of the input comes first
-    assert read({"title": others, "text": some}) == some
-    assert read({"said": some, "age": [3, 4]}) == some
-    assert read({"title": others, "text": some}, text_column="title") == others
     with pytest.raises(InputError, match=r"reads one text of each sample.*--text-pair-column"):
-        read({"title": others, "text": some}, text_pair_column="title")
+        read_samples(tmp_path / "test.parquet", inputs=inputs, text_pair_column="text")
 
 
 def test_what_says_nothing_of_strings_is_refused(folder, tmp_path):
@@ -163,63 +139,34 @@ def test_a_locale_that_is_not_installed_is_named(fitted, tmp_path, capfd):
     capfd.readouterr()  # ONNX Runtime prints as well
 
 
-# -- look, ask, repair ----------------------------------------------------------------------------
-
-
-def test_an_audit_shows_words_and_texts(folder, tmp_path):
-    command = ["audit", folder / "reviews.onnx", folder / "val.csv", "-o", tmp_path / "out"]
-    out, err = done(*command, "--device", "cpu", "--quiet")
-    found = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert err == f"Note: {found['notes'][0]}\n"
-    assert "ntkit tried 2 changes" in err  # film for movie, and left out
-    assert found["findings"][0]["name"] in ("word:film", "word:movie")
-    assert found["changes"][0]["is_finding"]
-    assert "attributes (p ≤ 0.05" in out
-    page = (tmp_path / "out" / "audit.html").read_text()
-    assert "of 300 texts" in page
-    assert [text for text in SETS["val"][0] if text.replace("film", "<mark>film</mark>") in page]
-
-
-def test_the_repaired_model_and_its_program(repair, folder):
+def test_the_repaired_model_and_the_folder_of_the_service(repair, folder):
     out, result = repair
     assert result.state == "written"
-    texts, _ = SETS["test"]
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", out / "service" / "predict.py", *texts[:9], ""],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    told = predict(out / "service", [*texts[:9], ""], device="cpu").labels.tolist()
-    assert ended.stdout.splitlines() == told
     card = (out / "service" / "README.md").read_text()
     assert "texts: input 'review' takes one text per sample, without preprocessing" in card
     assert "pipeline_tag: text-classification" in card
-    outcome = check(
-        folder / "reviews.onnx", out / "run" / "debiased.onnx", folder / "test.csv",
-        slices=["word:film"], device="cpu",
-    )  # fmt: skip
+    texts, _ = SETS["test"]
+    model, new = folder / "reviews.onnx", out / "run" / "debiased.onnx"
+    outcome = check(model, new, folder / "test.csv", slices=["word:film"], device="cpu")
     n_film = sum("film" in text for text in texts)
     assert [row.n for row in outcome.rows if row.name == "word:film"] == [n_film]
+    told = predict(out / "service", [*texts[:9], ""], device="cpu").labels.tolist()
+    assert told == predict(new, [*texts[:9], ""], device="cpu").labels.tolist()
 
 
 def test_strings_in_a_row_undo_and_other_rows(repair, folder, tmp_path):
     """All are verified on words of the model, and each deployed program takes texts."""
-    model = folder / "reviews.onnx"
-    texts = random_inputs(FrozenModel.load(model))["review"][:, 0]
+    texts = random_inputs(FrozenModel.load(folder / "reviews.onnx"))["review"][:, 0]
     words = {word for text in texts for word in text.split()}
     assert words <= {*GOOD, *BAD, *FILL, "film", "movie"}
     run = repair[0] / "run"
     assert undo(run, tmp_path / "undone.onnx", device="cpu").passed
     assert write_candidate(run, "class-balanced", tmp_path / "other", device="cpu").passed
-    program = (repair[0] / "service" / "predict.py").read_text()
-    assert "np.array([[text]], dtype=object)" in program
     ordered = {"method": "class-balanced", "even_if_worse": True, "n_random": 1, "device": "cpu"}
     sets = {"train": SETS["train"], "validation": SETS["val"], "deploy": tmp_path / "service"}
     assert debias(folder / "row.onnx", **sets, **ordered).state == "written"
     program = (tmp_path / "service" / "predict.py").read_text()
     assert "np.array([text], dtype=object)" in program
-
-
-# -- what a service computes ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["texts", "X", "review"])
@@ -230,15 +177,6 @@ def test_recorded_strings_are_texts(folder, fitted, name):
         recorded = {"probabilities": fitted.predict_proba(seen), **given}
         found = check_parity(folder / "reviews.onnx", recorded, device="cpu")
         assert found.matched if cause is None else found.cause == cause
-
-
-def test_recorded_rows_of_a_table(folder, fitted, tmp_path):
-    rows = np.arange(20, 60)
-    seen = [SETS["test"][0][i] for i in rows]
-    np.savez(tmp_path / "r.npz", probabilities=fitted.predict_proba(seen), rows=rows)
-    data = ("--data", folder / "test.csv", "--device", "cpu")
-    out, _ = done("parity", folder / "reviews.onnx", tmp_path / "r.npz", *data)
-    assert "agree on all 40 samples" in out
 
 
 def test_texts_without_a_tokenizer_come_sorted_and_go_back_in_order():

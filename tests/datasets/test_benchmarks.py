@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntkit import OnnxEmbedder, debias
+from ntkit import OnnxEmbedder
 from ntkit.datasets import (
     IncompleteDataWarning,
     load_celeba,
     load_civilcomments,
     load_imagenet9,
-    load_marked_digits,
     load_multinli,
     load_waterbirds,
     marked_digits_model_path,
@@ -516,32 +515,3 @@ def test_images_and_texts_are_read_when_they_are_used(tmp_path, load):
     comments = load_civilcomments(tmp_path, "train", steps, check=False)
     with pytest.raises(InputError, match=r"not a usable tokenizer\.json"):
         comments.X[:1]
-
-
-@pytest.mark.more
-def test_into_debias(tmp_path, load):
-    """Marked digits in the layout of Waterbirds can be debiased directly."""
-    digits = load_marked_digits()
-    sets = [("validation", 0, 120), ("validation", 1, 120), ("test", 2, 80)]
-    rows = [
-        (digits[f"X_{name}"][i, 0], digits[f"groups_{name}"][i], code)
-        for name, code, n in sets
-        for i in np.arange(n) + (120 if code == 1 else 0)
-    ]
-    write_waterbirds(tmp_path / "d", [(g // 2, code, g % 2) for _, g, code in rows])
-    for i, (image, _, _) in enumerate(rows):
-        Image.fromarray((255 * image).astype(np.uint8)).save(tmp_path / "d" / bird_name(i))
-    train, val, test = (load("waterbirds", tmp_path / "d", s) for s in ("train", "val", "test"))
-    result = debias(
-        marked_digits_model_path(),
-        train,
-        val,
-        test=test,
-        device="cpu",
-        n_random=1,
-        method="class-balanced",
-        even_if_worse=True,
-    )
-    Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(test.X)
-    pred = result.head.predict(Z)
-    assert result.chosen.worst_group == worst_group_accuracy(test.y, pred, groups=test.groups)

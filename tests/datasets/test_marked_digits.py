@@ -6,18 +6,10 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return load_marked_digits()
-
-
-def test_same_every_time(digits):
+def test_same_every_time_and_says_that_the_mark_is_injected(digits):
     again = load_marked_digits()
     for name in ("X_train", "y_validation", "groups_test"):
         assert np.array_equal(digits[name], again[name])
-
-
-def test_says_that_the_mark_is_injected(digits):
     assert "injected" in digits.DESCR.lower()
 
 

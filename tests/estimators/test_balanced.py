@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from ntkit.estimators import BalancedClassifier, NeuronTuneClassifier, retrain_head
+from ntkit.estimators import BalancedClassifier, retrain_head
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -19,12 +19,3 @@ def test_is_scikit_learns_optimum(n_classes, class_weight):
     assert np.allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
     head = retrain_head(X, y, sample_weight=weight, class_weight=class_weight, C=0.3, tol=1e-9)
     assert np.allclose(head.coef, ours.coef_, atol=1e-8)
-
-
-@pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
-def test_is_neurontune_without_suppression():
-    rng = np.random.default_rng(1)
-    y = rng.integers(0, 3, 200)
-    X = rng.normal(size=(200, 5)) + y[:, None]
-    tuned = NeuronTuneClassifier.as_published(suppression=0.0, random_state=0).fit(X, y)
-    assert np.allclose(BalancedClassifier().fit(X, y).coef_, tuned.coef_, atol=1e-4)

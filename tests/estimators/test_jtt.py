@@ -39,23 +39,10 @@ def test_the_whole_method_with_cross_fitted_errors(n_classes, C):
     )
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_an_up_weight_of_one_is_erm(n_classes):
-    X, y = data(n_classes=n_classes)
-    clf = JTTClassifier(up_weight=1, tol=1e-10).fit(X, y)
-    assert clf.error_set_.any()
-    assert np.allclose(clf.predict_proba(X), logistic(X, y).predict_proba(X), atol=1e-5)
-    assert np.allclose(clf.coef_, clf.erm_head_.coef)
-
-
-def test_in_sample_errors_as_published():
+def test_in_sample_errors_as_published_and_those_of_a_given_head():
     X, y = data()
     clf = JTTClassifier(identification="train", tol=1e-10).fit(X, y)
     assert np.array_equal(clf.error_set_, logistic(X, y).predict(X) != y)
-
-
-def test_a_given_head_predicts_as_it_is():
-    X, y = data()
     head = LinearHead(np.random.default_rng(0).normal(size=(2, 6)), [0.0, 0.1], [1, 0])
     clf = JTTClassifier(head=head, up_weight=50, tol=1e-10).fit(X, y)
     wrong = head.predict(X) != y

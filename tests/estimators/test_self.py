@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import entropy
-from sklearn.linear_model import LogisticRegression
 
 from ntkit import LinearHead
 from ntkit.estimators._self import SELFClassifier
@@ -125,13 +124,6 @@ def test_minibatches_follow_the_full_batch_on_average():
     assert np.linalg.norm(sampled.coef_ - full.coef_) < 0.05 * moved
 
 
-def test_a_tiny_rate_leaves_the_original_head():
-    X, y = data(n_classes=3)
-    clf = SELFClassifier(learning_rate=1e-12, tol=1e-10, random_state=0).fit(X, y)
-    erm = LogisticRegression(tol=1e-10, max_iter=5000).fit(X, y)
-    assert np.allclose(clf.predict_proba(X), erm.predict_proba(X), atol=1e-5)
-
-
 def test_an_early_head_is_fitted_with_few_iterations():
     X, y = data()
     early = SELFClassifier(random_state=0).fit(X, y)
@@ -139,17 +131,6 @@ def test_an_early_head_is_fitted_with_few_iterations():
     assert early.scores_.max() > 1e-4
     assert late.scores_.max() < 1e-8
     assert early.early_head_ != early.erm_head_
-
-
-def test_samples_come_from_the_validation_set():
-    X, y = data(n=600)
-    options = {"selection": "misclassification", "n_selected": 40, "random_state": 0}
-    clf = SELFClassifier(**options).fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
-    assert clf.scores_.shape == (300,)
-    head = clf.erm_head_
-    alone = SELFClassifier(head=head, **options).fit(X[300:], y[300:])
-    assert np.array_equal(alone.coef_, clf.coef_)
-    assert np.array_equal(alone.selected_, clf.selected_)
 
 
 def test_weight_zero_is_absence():

@@ -18,9 +18,10 @@ from ntkit.extraction import _runner, make_session, run_batches
 class FakeSession:
     """Doubles its input; remembers how many rows it was fed, and in which thread."""
 
-    def __init__(self, shape=("n", 2), dtype="tensor(float)", names=("x",), memory=10**9):
-        self.specs = [SimpleNamespace(name=name, shape=shape, type=dtype) for name in names]
-        self.memory, self.fed, self.threads = memory, [], set()
+    def __init__(self, shape=("n", 2), memory=10**9, compute=None, message="std::bad_alloc"):
+        self.specs = [SimpleNamespace(name="x", shape=shape, type="tensor(float)")]
+        self.memory, self.message, self.fed, self.threads = memory, message, [], set()
+        self.compute = compute or self.compute
 
     def get_inputs(self):
         return self.specs
@@ -30,7 +31,7 @@ class FakeSession:
         self.fed.append(len(x))
         self.threads.add(threading.current_thread())
         if len(x) > self.memory:
-            raise RuntimeError("Failed to allocate memory for requested buffer of size 4096")
+            raise RuntimeError(self.message)
         return [self.compute(x)]
 
     def compute(self, x):
@@ -108,35 +109,27 @@ def prepare_threads():
 
 
 KINDS = {
-    "array": lambda X: X,
-    "list": lambda X: X.tolist(),
-    "mapping": lambda X: {"x": X},
-    "lazy": Lazy,
-    "lazy mapping": lambda X: Lazy(X, mapping=True),
-    "mapping of lazy": lambda X: {"x": Lazy(X)},
+    "array": lambda: X,
+    "list": X.tolist,
+    "mapping": lambda: {"x": X},
+    "lazy": lambda: Lazy(X),
+    "lazy mapping": lambda: Lazy(X, mapping=True),
+    "mapping of lazy": lambda: {"x": Lazy(X)},
+    "windowed": lambda: Words(100),
 }
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "windowed"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_come_in_order_whatever_holds_them(kind):
-    windowed = kind == "windowed"
+    windowed, make = kind == "windowed", KINDS[kind]
     session = SumSession() if windowed else FakeSession()
     wanted = [[row.sum()] for row in Words(100).rows] if windowed else 2 * X
-    for batch_size in (1, 7, 100, 1000):
-        for streams in (1, 2, 8):
-            X_ = Words(100) if windowed else KINDS[kind](X)
-            options = {"batch_size": batch_size, "streams": streams}
-            batches = list(run_batches(session, X_, **options))
-            assert_array_equal(together(batches), wanted)
-            assert windowed or {len(b[0]) for b in batches[:-1]} <= {batch_size}
+    for batch_size, streams in product((1, 7, 100, 1000), (1, 2, 8)):
+        batches = list(run_batches(session, make(), batch_size=batch_size, streams=streams))
+        assert_array_equal(together(batches), wanted)
+        assert windowed or {len(b[0]) for b in batches[:-1]} <= {batch_size}
     assert not prepare_threads()
-
-
-@pytest.mark.parametrize("kind", ["array", "lazy", "windowed"])
-def test_part_of_the_rows_is_the_part_of_one_whole_run(kind):
-    make = {"array": lambda: X, "lazy": lambda: Lazy(X), "windowed": lambda: Words(100)}[kind]
-    session = SumSession() if kind == "windowed" else FakeSession()
-    run = {"batch_size": 8, "window": 32 if kind == "windowed" else None}
+    run = {"batch_size": 8, "window": 32 if windowed else None}
     whole = together(run_batches(session, make(), **run))
     for start, stop in product((0, 1, 32, 99, 100, 120), (None, 1, 64, 99, 500)):
         parts = [o for (o,) in run_batches(session, make(), start=start, stop=stop, **run)]
@@ -153,24 +146,22 @@ def test_an_error_comes_out_after_all_that_was_before_it(streams):
     assert not prepare_threads()
 
 
-def test_a_memory_map_is_read_ahead_and_not_in_the_session(tmp_path):
+def test_a_memory_map_is_read_ahead_and_an_array_needs_no_thread(tmp_path, monkeypatch):
     np.save(tmp_path / "X.npy", X)
-    session = FakeSession()
-    seen = []
+    session, seen = FakeSession(), []
     session.compute = lambda x: seen.append(isinstance(x.base, np.memmap)) or x
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_array_equal(together(run_batches(session, mapped, batch_size=30)), X)
     assert seen == [False] * 4
+    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("started a thread"))
+    assert_array_equal(together(run_batches(FakeSession(), {"x": X}, batch_size=7)), 2 * X)
 
 
-def test_a_part_cuts_its_batches_where_one_run_cuts_them():
+def test_batches_are_cut_where_one_run_cuts_them_and_prepared_once_and_not_far_ahead():
     lazy = Lazy(X)
     parts = list(run_batches(FakeSession(), lazy, batch_size=30, start=40, stop=70))
     assert sorted(lazy.asked) == [(30, 60), (60, 90)]
     assert [len(o) for (o,) in parts] == [20, 10]
-
-
-def test_nothing_is_prepared_twice_nor_far_ahead():
     lazy = Lazy(X)
     batches = run_batches(FakeSession(), lazy, batch_size=1)
     next(batches)
@@ -178,11 +169,6 @@ def test_nothing_is_prepared_twice_nor_far_ahead():
     assert len(lazy.asked) <= 12
     list(batches)
     assert sorted(lazy.asked) == [(i, i + 1) for i in range(100)]
-
-
-def test_what_is_in_memory_needs_no_thread(monkeypatch):
-    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("started a thread"))
-    assert_array_equal(together(run_batches(FakeSession(), {"x": X}, batch_size=7)), 2 * X)
 
 
 def test_a_single_core_prepares_and_runs_in_turn_unless_a_gpu_runs(monkeypatch):
@@ -209,15 +195,6 @@ def test_no_thread_is_left_behind(end):
     else:
         list(batches)
     assert not prepare_threads()
-
-
-def test_a_sequence_that_gives_too_few_rows_is_refused():
-    class Short(Lazy):
-        def __getitem__(self, rows):
-            return self.X[rows][:-1]
-
-    with pytest.raises(InputError, match="gave 9 rows for the model's input 'x' instead of 10"):
-        list(run_batches(FakeSession(), Short(X), batch_size=10))
 
 
 def test_batches_run_at_a_time_and_no_more():
@@ -267,64 +244,49 @@ def test_sorting_saves_padding():
     assert (max(lengths[:3]), min(lengths[-3:])) == (max(lengths), min(lengths))
 
 
-def test_outputs_as_long_as_their_samples_cannot_be_put_together():
-    session = SumSession()
-    session.compute = lambda x: x
-    with pytest.raises(InputError, match=r"cannot be joined.*--embedding NAME"):
-        list(run_batches(session, Words(30), batch_size=4))
-
-
 # -- memory and the GPU -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
+def test_a_batch_that_does_not_fit_in_memory_is_halved():
+    for message in (
         "Failed to allocate memory for requested buffer of size 12",
         "CUDA failure 2: out of memory ; GPU=0",
         "CUDA_ERROR_OUT_OF_MEMORY",
         "Available memory of 0 is smaller than requested bytes of 4096",
         "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED",
         "std::bad_alloc",
-    ],
-)
-def test_a_batch_that_does_not_fit_in_memory_is_halved(message):
-    session = FakeSession(memory=5)
-    run = session.run
+    ):
+        session = FakeSession(memory=5, message=message)
+        with pytest.warns(RuntimeWarning, match="Memory ran out on samples 0 to 15") as caught:
+            outputs = together(run_batches(session, Lazy(X[:40]), batch_size=16))
+        assert_array_equal(outputs, 2 * X[:40])
+        assert session.fed == [16, 8, *[4] * 10]
+        assert [str(w.message).rsplit(" ", 1)[1] for w in caught] == ["8.", "4."]
 
-    def failing(names, feed):
-        try:
-            return run(names, feed)
-        except RuntimeError:
-            raise RuntimeError(message) from None
 
-    session.run = failing
-    with pytest.warns(RuntimeWarning, match="Memory ran out on samples 0 to 15") as caught:
-        outputs = together(run_batches(session, Lazy(X[:40]), batch_size=16))
-    assert_array_equal(outputs, 2 * X[:40])
-    assert session.fed == [16, 8, *[4] * 10]
-    assert [str(w.message).rsplit(" ", 1)[1] for w in caught] == ["8.", "4."]
+class Short(Lazy):
+    def __getitem__(self, rows):
+        return self.X[rows][:-1]
 
 
 @pytest.mark.parametrize(
-    ("session", "words"),
+    ("session", "samples", "error", "words"),
     [
-        (FakeSession(memory=0), r"batch of 1, the smallest.*device='cpu'"),
-        (FakeSession(shape=(4, 2), memory=3), "batch of 4, the smallest"),
+        (FakeSession(memory=0), X, DeviceError, r"batch of 1, the smallest.*device='cpu'"),
+        (FakeSession(shape=(4, 2), memory=3), X, DeviceError, "batch of 4, the smallest"),
+        (FakeSession(compute=lambda x: [][0]), X, InputError, "failed on samples 0 to 3: list ind"),
+        (SumSession(compute=lambda x: x), Words(30), InputError,
+         r"cannot be joined.*--embedding NAME"),
+        (FakeSession(), Short(X), InputError,
+         "gave 3 rows for the model's input 'x' instead of 4"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Memory ran out")
-def test_what_does_not_fit_in_memory_is_an_error(session, words):
-    with pytest.raises(DeviceError, match=words):
-        list(run_batches(session, X, batch_size=4))
-
-
-def test_another_failure_is_not_taken_for_lack_of_memory():
-    session = FakeSession()
-    session.compute = lambda x: [][0]
-    with pytest.raises(InputError, match=r"failed on samples 0 to 63: list index"):
-        list(run_batches(session, X))
-    assert session.fed == [64]
+def test_what_cannot_be_run_is_an_error(session, samples, error, words):
+    with pytest.raises(error, match=words):
+        list(run_batches(session, samples, batch_size=4))
+    if words.startswith("failed"):  # which is not taken for lack of memory
+        assert session.fed == [4]
 
 
 @pytest.mark.parametrize("n_samples", [1, 8, 20])

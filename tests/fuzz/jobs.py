@@ -46,14 +46,6 @@ def exchange_on_a_full_disk(path: str, target: str) -> dict:
     return exchange(path, target)
 
 
-def save_over_and_over(first: str, second: str, target: str) -> None:
-    """Save two models in turn under one name, until somebody ends it."""
-    models = [FrozenModel.load(first), FrozenModel.load(second)]
-    while True:
-        for model in models:
-            model.save(target, force=True)
-
-
 def die_before(step: int, folder: Path) -> None:
     """End the process before the step-th thing that Python does to a file in a folder.
 

@@ -71,9 +71,7 @@ REFUSED = {
     "somebody's own code": ({**PLAIN, "auto_map": {"AutoImageProcessor": "x.Y"}}, "'auto_map'"),
     "a key of another processor": ({**PLAIN, "crop_pct": 0.9}, r"'crop_pct' \(0\.9\)"),
     "an unknown processor": (
-        {**PLAIN, "image_processor_type": "MyImageProcessor"},
-        "what a MyImageProcessor does to an image",
-    ),
+        {**PLAIN, "image_processor_type": "MyImageProcessor"}, "what a MyImageProcessor does to"),
     "padding": ({**PLAIN, "do_pad": True}, "pads images"),
     "DINOv3 that is bicubic": (golden.new("DINOv3ViT", size=golden.square(16), resample=3,
                                           **golden.IMAGENET), "bilinear"),
@@ -81,20 +79,16 @@ REFUSED = {
                                                    crop_size=golden.square(9), **golden.HALF),
                                         "do_center_crop"),
     "a longest edge": (
-        {**PLAIN, "size": {"shortest_edge": 16, "longest_edge": 30}}, "longest_edge",
-    ),
+        {**PLAIN, "size": {"shortest_edge": 16, "longest_edge": 30}}, "longest_edge"),
     "no size": ({**PLAIN, "size": None}, "'size' has None"),
     "not a filter": ({**PLAIN, "resample": None}, "'resample' is None"),
     "no such filter": ({**PLAIN, "resample": "sinc"}, "'resample' is 'sinc'"),
     "an int, and nobody who says what of": (
-        {**UNTOLD, "do_center_crop": True, "crop_size": 12}, "shorter side or of both",
-    ),
+        {**UNTOLD, "do_center_crop": True, "crop_size": 12}, "shorter side or of both"),
     "a square for ConvNeXt": (
-        golden.new("ConvNext", size=golden.square(16), resample=3, **golden.HALF), "shortest edge",
-    ),
+        golden.new("ConvNext", size=golden.square(16), resample=3, **golden.HALF), "shortest edge"),
     "MobileViT that normalises": (
-        golden.new("MobileViT", size=18, crop_size=16, resample=2, do_normalize=True), "MobileViT",
-    ),
+        golden.new("MobileViT", size=18, crop_size=16, resample=2, do_normalize=True), "MobileViT"),
     "half a pixel": ({**PLAIN, "size": {"height": 16.5, "width": 16}}, r"16\.5"),
     "no pixel": ({**PLAIN, "size": {"height": 0, "width": 16}}, "'size' has 0"),
     "yes": ({**PLAIN, "do_resize": "yes"}, "'do_resize' is 'yes'"),
@@ -103,14 +97,11 @@ REFUSED = {
     "a deviation of nothing": ({**PLAIN, "image_std": [0, 1, 1]}, "std not zero"),
     "two channels": ({**PLAIN, "image_std": [1, 1]}, "std has 2 values for 3"),
     "borders": (
-        {"pretrained_cfg": {"input_size": [3, 9, 9], "crop_mode": "border"}}, "'border'",
-    ),
+        {"pretrained_cfg": {"input_size": [3, 9, 9], "crop_mode": "border"}}, "'border'"),
     "an unknown key of timm's": (
-        {"pretrained_cfg": {"input_size": [3, 9, 9], "sharpen": 2}}, "'sharpen'",
-    ),
+        {"pretrained_cfg": {"input_size": [3, 9, 9], "sharpen": 2}}, "'sharpen'"),
     "a random filter": (
-        {"pretrained_cfg": {"input_size": [3, 9, 9], "interpolation": "random"}}, "'random'",
-    ),
+        {"pretrained_cfg": {"input_size": [3, 9, 9], "interpolation": "random"}}, "'random'"),
     "a share above 1": ({"pretrained_cfg": {"input_size": [3, 90, 90], "crop_pct": 1.2}}, "pads"),
 }  # fmt: skip
 
@@ -124,17 +115,15 @@ def test_what_might_mean_other_pixels_is_refused_by_name(name, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "no json", "[]", "3", "{}", "\x00", '{"do_normalize": false, "size": {"x": 1}}',
-     '{"do_normalize": false, "resample": 77, "size": 3}', '{"image_mean": null}',
-     '{"image_mean": ["a"], "image_std": [1]}', "[" * 100_000, '{"pretrained_cfg": 3}',
-     '{"image_processor_type": 3}'],
-)  # fmt: skip
-def test_other_files_are_no_configuration(content, tmp_path):
-    path = written(content, tmp_path)
-    with pytest.raises(InputError, match=r"preprocessor_config\.json is not a usable"):
-        ImagePreprocessing.from_config(path)
+def test_other_files_are_no_configuration(tmp_path):
+    for content in (
+        "", "no json", "[]", "3", "{}", "\x00", '{"do_normalize": false, "size": {"x": 1}}',
+        '{"do_normalize": false, "resample": 77, "size": 3}', '{"image_mean": null}',
+        '{"image_mean": ["a"], "image_std": [1]}', "[" * 100_000, '{"pretrained_cfg": 3}',
+        '{"image_processor_type": 3}',
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=r"preprocessor_config\.json is not a usable"):
+            steps_of(content, tmp_path)
     with pytest.raises(InputError, match="is not a usable"):
         ImagePreprocessing.from_config(tmp_path / "nothing.json")
 
@@ -164,40 +153,27 @@ def test_a_damaged_configuration_is_read_or_refused_in_a_sentence(changes, name,
 # -- files without a processor's name, as somebody writes them by hand --------------------------
 
 COMMON = {"do_normalize": True, "image_mean": list(MEAN), "image_std": list(STD)}
-BY_HAND = {
-    "a shorter side and a crop": (
-        {"size": {"shortest_edge": 16}, "do_center_crop": True,
-         "crop_size": {"height": 12, "width": 12}, "resample": 3},
-        ImagePreprocessing(16, (12, 12), mean=MEAN, std=STD, resample=3),
-    ),
-    "two sides": (
-        {"size": {"height": 16, "width": 18}, "do_resize": True, "resample": 2,
-         "do_rescale": True, "rescale_factor": 0.00392156862745098},
-        ImagePreprocessing((16, 18), scale=0.00392156862745098, mean=MEAN, std=STD),
-    ),
-    "an int without a crop": (
-        {"size": 16, "do_resize": True}, ImagePreprocessing((16, 16), mean=MEAN, std=STD),
-    ),
-    "no resizing": ({"do_resize": False, "size": 16}, ImagePreprocessing(mean=MEAN, std=STD)),
-    "no normalising": ({"size": [16, 18], "do_normalize": False}, ImagePreprocessing((16, 18))),
-    "no rescaling": (
-        {"do_rescale": False, "rescale_factor": 0.1},
-        ImagePreprocessing(scale=1.0, mean=MEAN, std=STD),
-    ),
-    "no cropping": (
-        {"size": {"shortest_edge": 16}, "do_center_crop": False, "crop_size": 12},
-        ImagePreprocessing(16, mean=MEAN, std=STD),
-    ),
-    "one mean for all": (
-        {"image_mean": 0.5, "image_std": 0.5}, ImagePreprocessing(mean=(0.5,), std=(0.5,)),
-    ),
-}  # fmt: skip
+BY_HAND = [
+    ({"size": {"shortest_edge": 16}, "do_center_crop": True,
+      "crop_size": {"height": 12, "width": 12}, "resample": 3},
+     ImagePreprocessing(16, (12, 12), mean=MEAN, std=STD, resample=3)),
+    ({"size": {"height": 16, "width": 18}, "do_resize": True, "resample": 2,
+      "do_rescale": True, "rescale_factor": 0.00392156862745098},
+     ImagePreprocessing((16, 18), scale=0.00392156862745098, mean=MEAN, std=STD)),
+    ({"size": 16, "do_resize": True}, ImagePreprocessing((16, 16), mean=MEAN, std=STD)),
+    ({"do_resize": False, "size": 16}, ImagePreprocessing(mean=MEAN, std=STD)),
+    ({"size": [16, 18], "do_normalize": False}, ImagePreprocessing((16, 18))),
+    ({"do_rescale": False, "rescale_factor": 0.1},
+     ImagePreprocessing(scale=1.0, mean=MEAN, std=STD)),
+    ({"size": {"shortest_edge": 16}, "do_center_crop": False, "crop_size": 12},
+     ImagePreprocessing(16, mean=MEAN, std=STD)),
+    ({"image_mean": 0.5, "image_std": 0.5}, ImagePreprocessing(mean=(0.5,), std=(0.5,))),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BY_HAND)
-def test_files_that_name_no_processor(name, tmp_path):
-    config, wanted = BY_HAND[name]
-    assert steps_of({**COMMON, **config}, tmp_path) == wanted
+def test_files_that_name_no_processor(tmp_path):
+    for config, wanted in BY_HAND:
+        assert steps_of({**COMMON, **config}, tmp_path) == wanted, config
 
 
 # -- next to the model --------------------------------------------------------------------------
@@ -312,12 +288,9 @@ def test_a_damaged_file_about_images_does_no_harm_to_arrays(beside, tmp_path):
 # -- values given by hand -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        ({"resample": 6}, "resample must be one of nearest"),
-        ({"resample": "sharp"}, "resample must be one of nearest"),
-        ({"resample": True}, "resample must be one of nearest"),
+def test_impossible_values_are_refused():
+    for values, named in [
+        *(({"resample": bad}, "resample must be one of nearest") for bad in (6, "sharp", True)),
         ({"layout": "NWHC"}, "layout must be 'NCHW' or 'NHWC'"),
         ({"channels": 4}, "channels must be 1 or 3"),
         ({"channel_order": "GBR"}, "channel_order must be 'RGB' or 'BGR'"),
@@ -329,11 +302,9 @@ def test_a_damaged_file_about_images_does_no_harm_to_arrays(beside, tmp_path):
         ({"scale": 0.0}, "scale and std not zero"),
         ({"mean": (0.1, 0.2)}, "mean has 2 values for 3 channel"),
         ({"std": MEAN, "channels": 1}, "std has 3 values for 1 channel"),
-    ],
-)
-def test_impossible_values_are_refused(values, named):
-    with pytest.raises(InputError, match=named):
-        ImagePreprocessing(**values)
+    ]:
+        with pytest.raises(InputError, match=named):
+            ImagePreprocessing(**values)
 
 
 def test_channels_in_the_order_bgr_and_a_crop_at_half_a_pixel():
@@ -360,24 +331,18 @@ def test_the_source_is_no_part_of_the_pixels():
 # -- from the model's input ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("shape", "wanted"),
-    [
+def test_a_guess_from_the_models_input():
+    for shape, wanted in [
         (("n", 3, 20, 30), ImagePreprocessing((20, 30))),
         (("n", 20, 30, 3), ImagePreprocessing((20, 30), layout="NHWC")),
         (("n", 1, 20, 30), ImagePreprocessing((20, 30), channels=1)),
         (("n", "h", "w", 1), ImagePreprocessing(layout="NHWC", channels=1)),
         (("n", 3, "h", "w"), ImagePreprocessing()),
         ((None, "c", None, None), ImagePreprocessing()),
-    ],
-)
-def test_a_guess_from_the_models_input(shape, wanted):
-    assert ImagePreprocessing.for_input(shape) == wanted
-    for dtype, scale in (("uint8", 1.0), ("uint16", 1.0), ("int8", 1 / 255), ("double", 1 / 255)):
-        assert ImagePreprocessing.for_input(shape, dtype) == replace(wanted, scale=scale)
-
-
-def test_no_guess_for_what_is_no_image():
+    ]:
+        assert ImagePreprocessing.for_input(shape) == wanted
+        for dtype, scale in {"uint8": 1, "uint16": 1, "int8": 1 / 255, "double": 1 / 255}.items():
+            assert ImagePreprocessing.for_input(shape, dtype) == replace(wanted, scale=scale)
     for shape in (None, ("n", 6), ("n", 3, 4)):
         with pytest.raises(InputError, match="four axes"):
             ImagePreprocessing.for_input(shape)

@@ -20,16 +20,9 @@ from ntkit.inputs import decode
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RAW = ImagePreprocessing(scale=1.0, layout="NHWC")
 DEEP = np.linspace(0, 65535, 48).astype(np.uint16).reshape(6, 8)
-TURNS = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a[:, ::-1].swapaxes(0, 1),
-}
+FLIPS = [lambda a: a, lambda a: a[:, ::-1], lambda a: a[::-1, ::-1], lambda a: a[::-1]]
+TURNED = [lambda a, flip=FLIPS[i]: flip(a).swapaxes(0, 1) for i in (0, 3, 2, 1)]
+TURNS = dict(enumerate([*FLIPS, *TURNED], start=1))  # by the orientation in EXIF
 
 
 def picture(width=30, height=20, mode="RGB", seed=0):

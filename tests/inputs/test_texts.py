@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -79,20 +80,14 @@ def test_token_ids_and_mask(side, folder):
     assert_array_equal(again["input_ids"], ids)
 
 
-def test_truncation_keeps_the_special_tokens(folder):
-    ids = {
-        side: Texts(["the quick brown fox jumps"], steps_in(folder, max_length=4, truncation=side))
-        for side in ("right", "left")
-    }
+def test_truncation_keeps_the_special_tokens_and_a_fixed_length_is_filled(folder):
     the, quick, fox, jumps = (5 + WORDS.index(w) for w in ("the", "quick", "fox", "jumps"))
-    assert ids["right"][:]["input_ids"].tolist() == [[2, the, quick, 3]]
-    assert ids["left"][:]["input_ids"].tolist() == [[2, fox, jumps, 3]]
-
-
-def test_a_fixed_length_is_filled(folder):
-    X = Texts(TEXTS, steps_in(folder, fixed_length=20))[:]
+    for side, kept in (("right", [the, quick]), ("left", [fox, jumps])):
+        steps = steps_in(folder, max_length=4, truncation=side)
+        ids = Texts(["the quick brown fox jumps"], steps)[:]["input_ids"]
+        assert ids.tolist() == [[2, *kept, 3]]
+    X, short = (Texts(TEXTS, steps_in(folder, **o))[:] for o in ({"fixed_length": 20}, {}))
     assert X["input_ids"].shape == (5, 20)
-    short = Texts(TEXTS, steps_in(folder))[:]
     assert_array_equal(X["input_ids"][:, :12], short["input_ids"])
     assert not X["attention_mask"][:, 12:].any()
 
@@ -108,12 +103,9 @@ def test_the_padding_token_is_the_tokenizers(tmp_path):
     assert empty["input_ids"].tolist() == [[pad_id]] * 2
     assert empty["attention_mask"].tolist() == [[0], [0]]
     assert Texts([], steps_in(tmp_path))[:]["input_ids"].shape == (0, 1)
-
-
-def test_without_any_padding_token_the_mask_must_do(tmp_path):
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))  # without any: the mask must do
     X = Texts(["b b", "b"], steps_in(tmp_path))[:]
     assert X["input_ids"].tolist() == [[1, 1], [1, 0]]
     with pytest.raises(InputError, match="no padding token, and the model has no attention mask"):
@@ -125,29 +117,23 @@ def test_without_any_padding_token_the_mask_must_do(tmp_path):
 PAIRS = [("the quick fox", "a dog"), ("fox", ""), ("the quick brown fox jumps over", "a lazy dog")]
 
 
-def paired(pairs, steps):
-    return Texts((first for first, _ in pairs), steps, pairs=(second for _, second in pairs))
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("length", [6, 8, 40])
 @pytest.mark.parametrize("make", [word_pieces, whole_words])
-def test_pairs_are_what_the_tokenizer_makes_of_them(make, side, length, folder):
+def test_pairs_are_what_the_tokenizer_makes_of_them(make, folder):
     make().save(str(folder / "tokenizer.json"))
-    steps = steps_in(folder, max_length=length, truncation=side, types="token_type_ids")
-    X = paired(PAIRS, steps)
-    tokenizer = make()
-    tokenizer.enable_truncation(length, strategy="longest_first", direction=side)
     pad = "[PAD]" if make is word_pieces else "<pad>"
-    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(pad), pad_token=pad)
-    wanted = tokenizer.encode_batch(PAIRS)
-    batch = X[:]
-    assert batch["input_ids"].tolist() == [one.ids for one in wanted]
-    assert batch["token_type_ids"].tolist() == [one.type_ids for one in wanted]
-    assert batch["attention_mask"].tolist() == [one.attention_mask for one in wanted]
-    assert max(map(sum, batch["token_type_ids"].tolist())) > 0
-    window = X.window(1, 3).batch([1])
-    assert window["input_ids"].tolist() == X[2:]["input_ids"].tolist()
+    for side, length in product(("right", "left"), (6, 8, 40)):
+        steps = steps_in(folder, max_length=length, truncation=side, types="token_type_ids")
+        X = Texts((a for a, _ in PAIRS), steps, pairs=(b for _, b in PAIRS))
+        tokenizer = make()
+        tokenizer.enable_truncation(length, strategy="longest_first", direction=side)
+        tokenizer.enable_padding(pad_id=tokenizer.token_to_id(pad), pad_token=pad)
+        wanted, batch = tokenizer.encode_batch(PAIRS), X[:]
+        assert batch["input_ids"].tolist() == [one.ids for one in wanted]
+        assert batch["token_type_ids"].tolist() == [one.type_ids for one in wanted]
+        assert batch["attention_mask"].tolist() == [one.attention_mask for one in wanted]
+        assert max(map(sum, batch["token_type_ids"].tolist())) > 0
+        window = X.window(1, 3).batch([1])
+        assert window["input_ids"].tolist() == X[2:]["input_ids"].tolist()
 
 
 # -- windows ------------------------------------------------------------------------------------
@@ -189,9 +175,6 @@ def test_texts_are_a_lazy_sequence(folder):
     assert len({Texts(t, X.preprocessing).sha256() for t in (["ab", "c"], ["a", "bc"])}) == 2
 
 
-# -- the same as transformers -------------------------------------------------------------------
-
-
 # -- found next to a model ----------------------------------------------------------------------
 
 
@@ -215,47 +198,37 @@ def test_the_tokenizer_beside_the_model_is_found(folder):
 @pytest.mark.parametrize(
     "names",
     [
-        {"ids": "input_ids", "mask": "attention_mask", "types": "token_type_ids"},
-        {"ids": "input.1", "mask": "mask", "types": None},
-        {"ids": "ids", "mask": None, "types": None},
-        {"ids": "input_word_ids", "mask": "input_mask", "types": "input_type_ids"},
-        {"ids": "input_ids:0", "mask": "input_mask:0", "types": "segment_ids:0"},
+        ("input_ids", "attention_mask", "token_type_ids"),
+        ("input.1", "mask", None),
+        ("ids", None, None),
+        ("input_word_ids", "input_mask", "input_type_ids"),
+        ("input_ids:0", "input_mask:0", "segment_ids:0"),
     ],
 )
-@pytest.mark.parametrize(("dtype", "name"), [(TensorProto.INT64, "int64"), (6, "int32")])
-def test_inputs_are_known_by_their_usual_names(names, dtype, name, folder):
-    steps = TextPreprocessing.for_model(text_model(folder, dtype=dtype, **names))
-    assert {role: getattr(steps, role) for role in names} == names
-    assert steps.dtype == name
+def test_inputs_are_known_by_their_usual_names(names, folder):
+    names = dict(zip(("ids", "mask", "types"), names, strict=True))
+    for dtype, name in ((TensorProto.INT64, "int64"), (TensorProto.INT32, "int32")):
+        steps = TextPreprocessing.for_model(text_model(folder, dtype=dtype, **names))
+        assert {role: getattr(steps, role) for role in names} == names
+        assert steps.dtype == name
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_positions_count_from_the_first_token(side, folder):
+def test_positions_count_from_the_first_token(folder):
     found = TextPreprocessing.for_model(text_model(folder, others=("position_ids",)))
     assert found.positions == "position_ids"
-    steps = replace(found, padding=side)
-    batch = Texts(["a", "a b c"], steps)[:]
-    there = batch["attention_mask"].astype(bool)
-    for row, mask in zip(batch["position_ids"], there, strict=True):
-        assert row[mask].tolist() == list(range(mask.sum()))
+    for side in ("left", "right"):
+        batch = Texts(["a", "a b c"], replace(found, padding=side))[:]
+        there = batch["attention_mask"].astype(bool)
+        for row, mask in zip(batch["position_ids"], there, strict=True):
+            assert row[mask].tolist() == list(range(mask.sum()))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"dtype": TensorProto.FLOAT, "ids": "x", "mask": None},
-        {"others": ("pixel_values",)},
-        {"others": ("decoder_mask",)},
-    ],
-)
-def test_models_that_take_no_texts(options, folder, zoo, tmp_path):
-    if "others" in options:
-        model = text_model(folder, **options)
-    else:
-        model = FrozenModel.load(zoo.save(zoo.classifier(), tmp_path / "m.onnx"))
-    assert TextPreprocessing.for_model(model) is None
-    with pytest.raises(InputError, match=r"are not those of a text model.*Leave out --tokenizer"):
-        TextPreprocessing.for_model(model, folder)
+def test_models_that_take_no_texts(folder, model):
+    others = (text_model(folder, others=(name,)) for name in ("pixel_values", "decoder_mask"))
+    for one in (model, *others):
+        assert TextPreprocessing.for_model(one) is None
+        with pytest.raises(InputError, match=r"are not those of a text model.*Leave out --token"):
+            TextPreprocessing.for_model(one, folder)
 
 
 @pytest.mark.parametrize(
@@ -285,28 +258,24 @@ def test_the_largest_length_is_what_the_files_allow(settings, config, wanted, fo
     assert TextPreprocessing.for_model(fixed).fixed_length == 32
 
 
-@pytest.mark.parametrize(
-    ("settings", "wanted", "source"),
-    [
+def test_the_truncation_that_a_tokenizer_was_saved_with_counts(folder):
+    tokenizer, model = word_pieces(), text_model(folder)
+    tokenizer.enable_truncation(48)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for config, wanted, source in (
         ({}, 48, "as tokenizer.json says"),
         ({"model_max_length": 512}, 48, "as tokenizer.json says"),
         ({"model_max_length": 32}, 32, "as tokenizer_config.json says"),
-    ],
-)
-def test_the_truncation_that_a_tokenizer_was_saved_with_counts(settings, wanted, source, folder):
-    tokenizer = word_pieces()
-    tokenizer.enable_truncation(48)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    write_json(folder / "tokenizer_config.json", settings)
-    model = text_model(folder)
-    steps = TextPreprocessing.for_model(model)
-    assert (steps.max_length, steps.describe()) == (
-        wanted, f"Texts: at most {wanted} tokens, cut off on the right; {source}."
-    )  # fmt: skip
-    as_its_makers_do = [e.ids for e in tokenizer.encode_batch(["the fox " * 40])]
-    if wanted == 48:
-        assert Texts(["the fox " * 40], steps)[:]["input_ids"].tolist() == as_its_makers_do
-    assert TextPreprocessing.for_model(model, max_length=99).max_length == 99
+    ):
+        write_json(folder / "tokenizer_config.json", config)
+        steps = TextPreprocessing.for_model(model)
+        assert steps.max_length == wanted
+        said = f"Texts: at most {wanted} tokens, cut off on the right; {source}."
+        assert steps.describe() == said
+        if wanted == 48:
+            as_its_makers_do = [e.ids for e in tokenizer.encode_batch(["the fox " * 40])]
+            assert Texts(["the fox " * 40], steps)[:]["input_ids"].tolist() == as_its_makers_do
+        assert TextPreprocessing.for_model(model, max_length=99).max_length == 99
 
 
 TEXTS_OF_MANY_LENGTHS = ["the fox", "a lazy dog jumps over the quick brown fox", "dog", "fox", ""]
@@ -377,12 +346,13 @@ def test_sides_and_padding_come_from_the_files(folder):
     assert (steps.padding, steps.truncation, steps.pad_token) == ("right", "right", "[PAD]")
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "config.json"])
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
-def test_damaged_files_are_named(name, content, folder):
-    (folder / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name} is not a (readable JSON file|JSON object)"):
-        TextPreprocessing.for_model(text_model(folder))
+def test_damaged_files_are_named(folder):
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
+        for content in (b"", b"[]", b"\xff", b"[" * 100_000):
+            (folder / name).write_bytes(content)
+            with pytest.raises(InputError, match=rf"{name} is not a (readable JSON f|JSON object)"):
+                TextPreprocessing.for_model(text_model(folder))
+        (folder / name).write_text("{}")
 
 
 # -- what cannot be used ------------------------------------------------------------------------
@@ -411,7 +381,7 @@ def test_texts_and_settings_that_are_refused(texts, options, words, folder):
         Texts(first, steps_in(folder, **options), pairs=second)[:]
 
 
-def test_a_tokenizer_that_cannot_be_used(folder):
+def test_a_tokenizer_that_cannot_be_used(folder, monkeypatch):
     steps, gone = steps_in(folder), TextPreprocessing(folder / "nothing.json")
     digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
     assert steps.as_dict()["tokenizer_sha256"] == digest
@@ -424,13 +394,9 @@ def test_a_tokenizer_that_cannot_be_used(folder):
     with pytest.raises(InputError, match=r"tokenizer\.json is not a usable tokenizer\.json") as e:
         Texts(["a"], steps)[:]
     assert "\n" not in str(e.value)
-
-
-def test_texts_without_the_package_tokenizers(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    X = Texts(["a"], steps_in(folder))
     with pytest.raises(MissingDependencyError, match="pip install tokenizers"):
-        X[:]
+        Texts(["a"], steps_in(folder))[:]
 
 
 # -- all of it ----------------------------------------------------------------------------------

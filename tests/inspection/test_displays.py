@@ -381,8 +381,16 @@ def test_of_many_groups_the_worst_are_drawn(rng):
 
 REFUSALS = [
     ("spuriousness", {"estimator": LogisticRegression()}, "fitted NeuronTune.*LogisticRegression"),
-    ("neuron", {"estimator": "fitted LR"}, "LogisticRegression keeps no original head"),
-    ("neuron", {"estimator": "head"}, "needs a fitted estimator; got LinearHead"),
+    (
+        "neuron",
+        {"estimator": lambda two: LogisticRegression().fit(two.Z, two.y)},
+        "LogisticRegression keeps no original head",
+    ),
+    (
+        "neuron",
+        {"estimator": lambda two: two.clf.erm_head_},
+        "needs a fitted estimator; got LinearHead",
+    ),
     ("neuron", {"y": ["cat", "dog"]}, r"shape \(2, D\) are needed; got \(300, 8\)"),
     ("neuron", {"X": np.zeros((300, 5))}, r"reads embeddings of shape \(N, 8\); got \(300, 5\)"),
     ("neuron", {"y": ["cow"] * 300}, r"class 'cow', which the head \('cat', 'dog'\) lacks"),
@@ -405,10 +413,8 @@ def test_refusals(two, display, changed, message):
         "predictions": (GroupAccuracyDisplay.from_predictions, {"y_true": [0], "y_pred": [0]}),
     }[display]
     arguments |= changed
-    if arguments.get("estimator") == "fitted LR":
-        arguments["estimator"] = LogisticRegression().fit(two.Z, two.y)
-    elif arguments.get("estimator") == "head":
-        arguments["estimator"] = two.clf.erm_head_
+    if callable(arguments.get("estimator")):
+        arguments["estimator"] = arguments["estimator"](two)
     with pytest.raises(InputError, match=message):
         draw(**arguments)
 

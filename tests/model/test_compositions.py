@@ -20,9 +20,8 @@ from tests.model.test_heads import near
 
 K, D = 3, 5
 SHAPES = {"rows": (D,), "tokens": (4, D), "map": (D, 3, 2)}
-SUM = "{o}m = MatMul(z, W.T)\n{o} = Add({o}m, b)"
-CONV = "{o}m = Conv(z, W[:, :, None, None], b)\n"
-BOTH = CONV + "{o}n = Conv(z, V[:, :, None, None], c)\n{o} = Sub({o}m, {o}n)"
+SUM = "{o} = Add(MatMul(z, W.T), b)"
+CONV = "Conv(z, W[:, :, None, None], b)"
 PRODUCTS = {  # a program that ends in {o}, and what it amounts to by the arrays ``a``
     "rows": {
         "Gemm": ("{o} = Gemm(z, W, b, transB=1)", lambda a: (a.W, a.b)),
@@ -32,15 +31,16 @@ PRODUCTS = {  # a program that ends in {o}, and what it amounts to by the arrays
         "MatMul": ("{o} = MatMul(z, W.T)", lambda a: (a.W, 0 * a.b)),
         "MatMul, Add": (SUM, lambda a: (a.W, a.b)),
         "Einsum": ('{o} = Einsum(z, W, equation="ntd,kd->ntk")', lambda a: (a.W, 0 * a.b)),
-        "dequantised": ("{o}w = DequantizeLinear(i1(WHOLE.T), 0.02)\n{o} = MatMul(z, {o}w)",
+        "dequantised": ("{o} = MatMul(z, DequantizeLinear(i1(WHOLE.T), 0.02))",
                         lambda a: (a.WHOLE * np.float32(0.02), 0 * a.b)),
-        "two layers": (SUM + "\n{o}s = MatMul(z, V.T)\n{o}d = Sub({o}, {o}s)",
+        "two layers": (SUM + "\n{o}d = Sub({o}, MatMul(z, V.T))",
                        lambda a: (a.W - a.V, a.b)),
     },
     "map": {
-        "Conv": (CONV + "{o} = Identity({o}m)", lambda a: (a.W, a.b)),
-        "Conv, Add": (CONV + "{o} = Add({o}m, c[:, None, None])", lambda a: (a.W, a.b + a.c)),
-        "two layers": (BOTH, lambda a: (a.W - a.V, a.b - a.c)),
+        "Conv": ("{o} = " + CONV, lambda a: (a.W, a.b)),
+        "Conv, Add": ("{o} = Add(" + CONV + ", c[:, None, None])", lambda a: (a.W, a.b + a.c)),
+        "two layers": ("{o} = Sub(" + CONV + ", Conv(z, V[:, :, None, None], c))",
+                       lambda a: (a.W - a.V, a.b - a.c)),
     },
 }  # fmt: skip
 NORMAL = "{o} = BatchNormalization({x}, gain, shift, mean, var, epsilon=1e-3)"
@@ -53,38 +53,30 @@ EVERYWHERE = {  # a program on {x}, and how it changes W and b; each class has i
         a.scale[:, None] * W, a.scale * (b - a.mean) + a.shift)),
 }  # fmt: skip
 OF_ROWS = {
-    "unsqueezed": ("{o}u = Unsqueeze({x}, [1])\n{o} = Flatten({o}u)", lambda W, b, a: (W, b)),
+    "unsqueezed": ("{o} = Flatten(Unsqueeze({x}, [1]))", lambda W, b, a: (W, b)),
     "moved": ("{o} = Gather({x}, [2, 0, 1], axis=1)",
               lambda W, b, a: (W[[2, 0, 1]], b[[2, 0, 1]])),
-    "split": ("{o}f = Slice({x}, [0], [1], [1])\n{o}r = Slice({x}, [1], [3], [1])\n"
-              "{o} = Concat({o}r, {o}f, axis=1)",
+    "split": ("{o} = Concat(Slice({x}, [1], [3], [1]), Slice({x}, [0], [1], [1]), axis=1)",
               lambda W, b, a: (np.roll(W, -1, axis=0), np.roll(b, -1))),
 }  # fmt: skip
 CHOICES = {  # a program, and the embedding that it chooses from z
     "rows": {
         "one": ("{o} = Identity({x})", lambda z: z),
-        "turned and back": (
-            "{o}t = Transpose({x})\n{o} = Transpose({o}t, perm=[1, 0])", lambda z: z),
-        "reshaped": (
-            "{o}r = Reshape({x}, [0, 1, 3, 1])\n{o} = Reshape({o}r, [-1, 3])", lambda z: z),
+        "turned and back": ("{o} = Transpose(Transpose({x}), perm=[1, 0])", lambda z: z),
+        "reshaped": ("{o} = Reshape(Reshape({x}, [0, 1, 3, 1]), [-1, 3])", lambda z: z),
     },
     "tokens": {
         "first": ("{o} = Gather({x}, 0, axis=1)", lambda z: z[:, 0]),
-        "last": ("{o}g = Gather({x}, [-1], axis=1)\n{o} = Reshape({o}g, [-1, 3])",
-                 lambda z: z[:, -1]),
+        "last": ("{o} = Reshape(Gather({x}, [-1], axis=1), [-1, 3])", lambda z: z[:, -1]),
         "mean": ("{o} = ReduceMean({x}, axes=[1], keepdims=0)", lambda z: z.mean(axis=1)),
         "sum": ("{o} = ReduceSum({x}, [1], keepdims=0)", lambda z: z.sum(axis=1)),
-        "slice": ("{o}s = Slice({x}, [2], [3], [1])\n{o} = Squeeze({o}s, [1])",
-                  lambda z: z[:, 2]),
+        "slice": ("{o} = Squeeze(Slice({x}, [2], [3], [1]), [1])", lambda z: z[:, 2]),
     },
     "map": {
-        "pool": ("{o}p = GlobalAveragePool({x})\n{o} = Flatten({o}p)",
-                 lambda z: z.mean(axis=(2, 3))),
+        "pool": ("{o} = Flatten(GlobalAveragePool({x}))", lambda z: z.mean(axis=(2, 3))),
         "mean": ("{o} = ReduceMean({x}, axes=[2, 3], keepdims=0)", lambda z: z.mean(axis=(2, 3))),
-        "pixel": ("{o}c = Gather({x}, 1, axis=3)\n{o} = Gather({o}c, 2, axis=2)",
-                  lambda z: z[:, :, 2, 1]),
-        "sum": ("{o}s = ReduceSum({x}, [2, 3])\n{o} = Squeeze({o}s, [2, 3])",
-                lambda z: z.sum(axis=(2, 3))),
+        "pixel": ("{o} = Gather(Gather({x}, 1, axis=3), 2, axis=2)", lambda z: z[:, :, 2, 1]),
+        "sum": ("{o} = Squeeze(ReduceSum({x}, [2, 3]), [2, 3])", lambda z: z.sum(axis=(2, 3))),
     },
 }  # fmt: skip
 ENDS = {
@@ -92,8 +84,8 @@ ENDS = {
     "log_softmax": ("{o} = LogSoftmax({x}, axis=1)", lambda logits: log_softmax(logits, axis=1)),
     "argmax": ("{o} = ArgMax({x}, axis=1)", lambda logits: logits.argmax(axis=1)[:, None]),
     "logits": ("{o} = Identity({x})", lambda logits: logits),
-    "written out": ("{o}e = Exp({x})\n{o}s = ReduceSum({o}e, [1], keepdims=1)\n"
-                    "{o} = Div({o}e, {o}s)", lambda logits: softmax(logits, axis=1)),
+    "written out": ("{o}e = Exp({x})\n{o} = Div({o}e, ReduceSum({o}e, [1], keepdims=1))",
+                    lambda logits: softmax(logits, axis=1)),
 }  # fmt: skip
 
 

@@ -24,10 +24,20 @@ def proto(zoo):
     return zoo.classifier(K)
 
 
-def test_with_as_many_classes_only_the_heads_initialisers_change(zoo, proto, model, tmp_path):
-    head = LinearHead(*zoo.weights(K, seed=4), ["a", "b", "c"])
-    new = onnx.load(model.with_head(head).save(tmp_path / "new.onnx"))
-    onnx.checker.check_model(new, full_check=True)
+def exchanged(zoo, proto, folder, head=None, **options):
+    """The model, and the same with another head, saved, whose logits are those of the head."""
+    model = FrozenModel.load(zoo.save(proto, folder / "m.onnx"), **options)
+    head = head or LinearHead(*zoo.weights(K, seed=4), range(K))
+    new = model.with_head(head)
+    path, X = new.save(folder / "new.onnx"), zoo.inputs()
+    onnx.checker.check_model(path, full_check=True)
+    wanted = head.aligned_to(new.head.classes).decision_function(zoo.embedding(proto, X))
+    assert_allclose(zoo.run(path, X)["logits"], wanted, rtol=1e-5, atol=1e-6)
+    return model, new, onnx.load(path)
+
+
+def test_with_as_many_classes_only_the_heads_initialisers_change(zoo, proto, tmp_path):
+    _, _, new = exchanged(zoo, proto, tmp_path)
     assert zoo.node_list(new) == zoo.node_list(proto)
     for part in ("input", "output"):
         old = [v.SerializeToString() for v in getattr(proto.graph, part)]
@@ -38,9 +48,6 @@ def test_with_as_many_classes_only_the_heads_initialisers_change(zoo, proto, mod
     assert new.graph.doc_string == proto.graph.doc_string
     old, now = zoo.initializers(proto), zoo.initializers(new)
     assert {name for name in now if now[name] != old[name]} == {"fc.weight", "fc.bias"}
-    X = zoo.inputs()
-    z = zoo.embedding(proto, X)
-    assert_allclose(zoo.run(new, X)["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -101,31 +108,20 @@ def test_a_tied_weight_is_never_changed_for_its_other_reader(zoo, tmp_path):
     graph.output("logits", ["batch", K])
     graph.output("reconstruction", ["batch", K])
     graph.output("fc.bias", [K])  # the bias is an output of the graph as well
-    proto, X = graph.model(), zoo.inputs()
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"), logits="logits")
-    head = LinearHead(*zoo.weights(K, seed=4), range(K))
-    new = model.with_head(head)
+    model, new, written = exchanged(zoo, graph.model(), tmp_path, logits="logits")
     assert [op for _, op in new.nodes] == [op for _, op in model.nodes]
-    before, after = zoo.run(proto, X), zoo.run(new.save(tmp_path / "new.onnx"), X)
+    before, after = (zoo.run(one, zoo.inputs()) for one in (graph.model(), written))
     assert_array_equal(after["reconstruction"], before["reconstruction"])
     assert_array_equal(after["fc.bias"], before["fc.bias"])
-    z = zoo.embedding(proto, X)
-    assert_allclose(after["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
 
 
 def test_an_initialiser_that_is_also_an_input_stays_one(zoo, tmp_path):
     inputs = [zoo.value("x", ["batch", zoo.N_FEATURES]), zoo.value("fc.weight", [K, zoo.N_NEURONS])]
     proto = zoo.classifier(K, inputs=inputs)
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    model, _, written = exchanged(zoo, proto, tmp_path)
     assert [i.name for i in model.inputs] == ["x"]
-    head = LinearHead(*zoo.weights(K, seed=4), range(K))
-    path = model.with_head(head).save(tmp_path / "new.onnx")
-    written = onnx.load(path)
     assert [i.name for i in written.graph.input] == ["x", "fc.weight"]
     assert set(zoo.initializers(written)) == set(zoo.initializers(proto))
-    X = zoo.inputs()
-    z = zoo.embedding(proto, X)
-    assert_allclose(zoo.run(path, X)["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
 
 
 def test_names_already_taken_are_not_taken_again(zoo, tmp_path):
@@ -135,31 +131,29 @@ def test_names_already_taken_are_not_taken_again(zoo, tmp_path):
     graph.add("Mul", ["z", "ntkit.head.bias"], "ntkit.head.weight")
     graph.add("MatMul", ["ntkit.head.weight", graph.constant("w", np.ones((5, K)))], "logits")
     graph.output("logits", ["batch", K])
-    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
-    head = LinearHead(*zoo.weights(K), range(K))
-    path = model.with_head(head).save(tmp_path / "new.onnx")
-    X = zoo.inputs()
-    z = zoo.embedding(graph.model(), X)
-    assert_allclose(zoo.run(path, X)["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
-
-
-def test_a_head_whose_weights_overflow_half_precision_is_refused(zoo, tmp_path):
-    model = FrozenModel.load(zoo.save(zoo.classifier(K, np.float16), tmp_path / "m.onnx"))
-    with pytest.raises(InputError, match=r"1\.0e\+05, too large for the model's float16"):
-        model.with_head(LinearHead(np.full((K, 5), 1e5), np.zeros(K), range(K)))
+    exchanged(zoo, graph.model(), tmp_path)
 
 
 def test_classes_in_another_order_keep_the_models_order(zoo, proto, tmp_path):
-    path = zoo.save(proto, tmp_path / "m.onnx")
-    model = FrozenModel.load(path, classes=["a", "b", "c"])
     head = LinearHead(*zoo.weights(K, seed=4), ["c", "a", "b"])
-    new = model.with_head(head)
+    _, new, _ = exchanged(zoo, proto, tmp_path, head, classes=["a", "b", "c"])
     assert new.head.classes.tolist() == ["a", "b", "c"]
-    X = zoo.inputs()
-    z = zoo.embedding(proto, X)
-    logits = zoo.run(new.save(tmp_path / "new.onnx"), X)["logits"]
-    assert_allclose(logits, head.decision_function(z)[:, [1, 2, 0]], rtol=1e-5, atol=1e-6)
+    z = zoo.embedding(proto, zoo.inputs())
     assert_array_equal(new.head.predict(z), head.predict(z))
+
+
+def test_heads_that_the_model_cannot_hold_are_refused(zoo, proto, tmp_path):
+    cube = zoo.built("map = Unsqueeze(z, [2])", outputs={"map": ["batch", 5, 1]})
+    wide, half = np.full((K, 5), 1e5), zoo.classifier(K, np.float16)
+    for number, (one, options, coef, words) in enumerate([
+        (half, {}, wide, r"1\.0e\+05, too large for the model's float16"),
+        (proto, {}, np.ones((K, 4)), "reads 4 neurons, .* 'z' has 5"),
+        (proto, {}, np.ones((K, 6)), "reads 6 neurons, .* 'z' has 5"),
+        (cube, {"embedding": "map"}, np.ones((K, 1)), "'map' has the shape"),
+    ]):  # fmt: skip
+        path = zoo.save(one, tmp_path / f"{number}.onnx")
+        with pytest.raises(InputError, match=words):
+            FrozenModel.load(path, **options).with_head(LinearHead(coef, np.zeros(K), range(K)))
 
 
 @pytest.mark.parametrize(
@@ -199,19 +193,10 @@ def test_a_model_is_a_value(zoo, model, proto, tmp_path):
     assert model.head is before
     assert model.to_proto().SerializeToString() == bytes_before
     assert (tmp_path / "m.onnx").read_bytes() == proto.SerializeToString()
-
-
-def test_what_is_made_in_memory_is_not_the_file_it_was_made_from(zoo, model):
     new = model.with_head(LinearHead(*zoo.weights(K, seed=4), range(K)))
     assert new.path is None
     assert new.sha256() != model.sha256()
     assert model.with_classes(["a", "b", "c"]).path == model.path
-
-
-@pytest.mark.parametrize("width", [4, 6])
-def test_a_head_of_another_width_is_refused(model, width):
-    with pytest.raises(InputError, match=rf"reads {width} neurons, .* 'z' has 5"):
-        model.with_head(LinearHead(np.ones((K, width)), np.zeros(K), range(K)))
 
 
 # -- backbones --------------------------------------------------------------------------------
@@ -223,6 +208,8 @@ def test_a_backbone_gets_a_head(zoo, dtype, n_logits, tmp_path):
     proto, X = zoo.built(outputs={"z": ["batch", 5]}, dtype=dtype), zoo.inputs(dtype=dtype)
     model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"), embedding="z")
     assert (model.head, model.logits) == (None, None)
+    with pytest.raises(ValueError, match="backbone without a head, --embedding NAME"):
+        FrozenModel.load(model.path)
     head = LinearHead(*zoo.weights(n_logits), range(max(2, n_logits)))
     new = model.with_head(head)
     assert [(o.name, o.shape) for o in new.outputs] == [
@@ -238,19 +225,6 @@ def test_a_backbone_gets_a_head(zoo, dtype, n_logits, tmp_path):
     assert_allclose(out["logits"], logits, rtol=tolerance, atol=tolerance)
     assert new.with_head(head).head == new.head
     assert FrozenModel.load(path).head == new.head
-
-
-def test_a_backbone_without_embedding_option_says_so(zoo, tmp_path):
-    path = zoo.save(zoo.built(outputs={"z": ["batch", 5]}), tmp_path / "m.onnx")
-    with pytest.raises(ValueError, match="backbone without a head, --embedding NAME"):
-        FrozenModel.load(path)
-
-
-def test_an_embedding_that_is_no_vector_per_sample_gets_no_head(zoo, tmp_path):
-    proto = zoo.built("map = Unsqueeze(z, [2])", outputs={"map": ["batch", 5, 1]})
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"), embedding="map")
-    with pytest.raises(InputError, match="'map' has the shape"):
-        model.with_head(LinearHead(np.ones((2, 1)), np.zeros(2), range(2)))
 
 
 # -- cutting ----------------------------------------------------------------------------------
@@ -298,10 +272,7 @@ def test_pickling_keeps_everything(zoo, proto, tmp_path):
         assert copy.to_proto() == model.to_proto()
         for part in ("path", "embedding", "logits", "has_class_names", "located_by", "metadata"):
             assert getattr(copy, part) == getattr(model, part)
-
-
-def test_scikit_learn_may_clone_what_holds_a_model(model):
-    assert clone(OnnxEmbedder(model)).model.head == model.head
+        assert clone(OnnxEmbedder(model)).model.head == model.head
 
 
 # -- labels of a sample -----------------------------------------------------------------------

@@ -51,189 +51,122 @@ def near(got, expected, tolerance=1e-5):
 PLAIN = {
     "Gemm": "logits = Gemm(z, W1, B1, transB=1)",
     "Gemm of columns": "logits = Gemm(z, W1.T, B1)",
-    "Gemm with alpha and beta": "logits = Gemm(z, W1 / 0.3, B1 / -1.7, transB=1, alpha=0.3, "
-    "beta=-1.7)",
+    "Gemm with alpha and beta":
+        "logits = Gemm(z, W1 / 0.3, B1 / -1.7, transB=1, alpha=0.3, beta=-1.7)",
     "Gemm with a row as its bias": "logits = Gemm(z, W1, B1[None], transB=1)",
-    "Gemm and Add": """
-        product = Gemm(z, W1, B1 / 4, transB=1)
-        logits = Add(product, B1 * 3 / 4)""",
-    "MatMul and Add": """
-        product = MatMul(z, W1.T)
-        logits = Add(product, B1)""",
-    "Add with the bias first": """
-        product = MatMul(z, W1.T)
-        logits = Add(B1, product)""",
-    "casts around the bias": """
-        product = MatMul(z, W1.T)
-        again = Cast(product, to=KIND)
-        sum = Add(again, B1)
-        logits = Cast(sum, to=KIND)""",
-    "Constant nodes": """
-        w = Constant(value=tensor(W1))
-        b = Constant(value=tensor(B1))
-        logits = Gemm(z, w, b, transB=1)""",
-    "behind Identity": """
-        w = Identity(W1)
-        b = Identity(B1)
-        logits = Gemm(z, w, b, transB=1)""",
-    "behind Transpose": """
-        w = Transpose(W1, perm=[1, 0])
-        product = MatMul(z, w)
-        logits = Add(product, B1)""",
-    "behind an idle Transpose": """
-        w = Transpose(W1, perm=[0, 1])
-        logits = Gemm(z, w, B1, transB=1)""",
-    "behind Transpose without perm": """
-        w = Transpose(W1)
-        logits = Gemm(z, w, B1)""",
-    "behind Cast": """
-        w = Cast(f8(W1), to=KIND)
-        logits = Gemm(z, w, B1, transB=1)""",
-    "behind Reshapes": """
-        w1 = Reshape(W1.ravel(), [3, 5])
-        w2 = Unsqueeze(w1, [1])
-        w = Squeeze(w2, [1])
-        logits = Gemm(z, w, B1, transB=1)""",
-    "flattened": """
-        flat = Flatten(z)
-        product = MatMul(flat, W1.T)
-        logits = Add(product, B1[None])""",
-}
+    "Gemm and Add": "logits = Add(Gemm(z, W1, B1 / 4, transB=1), B1 * 3 / 4)",
+    "MatMul and Add": "logits = Add(MatMul(z, W1.T), B1)",
+    "Add with the bias first": "logits = Add(B1, MatMul(z, W1.T))",
+    "casts around the bias":
+        "logits = Cast(Add(Cast(MatMul(z, W1.T), to=KIND), B1), to=KIND)",
+    "Constant nodes":
+        "logits = Gemm(z, Constant(value=tensor(W1)), Constant(value=tensor(B1)), transB=1)",
+    "behind Identity": "logits = Gemm(z, Identity(W1), Identity(B1), transB=1)",
+    "behind Transpose": "logits = Add(MatMul(z, Transpose(W1, perm=[1, 0])), B1)",
+    "behind an idle Transpose": "logits = Gemm(z, Transpose(W1, perm=[0, 1]), B1, transB=1)",
+    "behind Transpose without perm": "logits = Gemm(z, Transpose(W1), B1)",
+    "behind Cast": "logits = Gemm(z, Cast(f8(W1), to=KIND), B1, transB=1)",
+    "behind Reshapes": "w = Squeeze(Unsqueeze(Reshape(W1.ravel(), [3, 5]), [1]), [1])\n"
+                       "logits = Gemm(z, w, B1, transB=1)",
+    "flattened": "flat = Flatten(z)\nlogits = Add(MatMul(flat, W1.T), B1[None])",
+}  # fmt: skip
 
 # -- more than a plain layer ----------------------------------------------------------------------
 
-RAW = "raw = Gemm(z, W1, B1, transB=1)\n"
-TWO = "one = Gemm(z, W1, B1, transB=1)\nother = Gemm(h, W2, B2, transB=1)\n"
+RAW = "Gemm(z, W1, B1, transB=1)"
+BOTH = f"{RAW}, Gemm(h, W2, B2, transB=1)"
+LOW = "MatMul(MatMul(z, A1), C1)"
 REGIONS = {
     "BatchNormalization": form(
-        RAW + "logits = BatchNormalization(raw, FACTOR, SHIFT, MEAN, VAR, epsilon=1e-3)",
+        f"logits = BatchNormalization({RAW}, FACTOR, SHIFT, MEAN, VAR, epsilon=1e-3)",
         GAIN[:, None] * W1, GAIN * (B1 - MEAN) + SHIFT),
     "a factor per class": form(
-        RAW + "logits = Mul(raw, FACTOR)", FACTOR[:, None] * W1, FACTOR * B1),
+        f"logits = Mul({RAW}, FACTOR)", FACTOR[:, None] * W1, FACTOR * B1),
     "a divisor per class": form(
-        RAW + "logits = Div(raw, FACTOR[None])", W1 / FACTOR[:, None], B1 / FACTOR),
-    "scaled before the bias": form("""
-        raw = MatMul(z, W1.T)
-        scaled = Mul(raw, 4.6)
-        logits = Add(scaled, -10.0)""", 4.6 * W1, np.full(K, -10.0)),
-    "a prior subtracted": form(RAW + "logits = Sub(raw, SHIFT)", W1, B1 - SHIFT),
-    "subtracted from a constant": form(RAW + "logits = Sub(SHIFT, raw)", -W1, SHIFT - B1),
-    "Neg": form(RAW + "logits = Neg(raw)", -W1, -B1),
-    "Einsum": form("""
-        raw = Einsum(z, W1, equation="nd,kd->nk")
-        logits = Add(raw, B1)""", W1, B1),
-    "Einsum, weights first": form(
-        'logits = Einsum(W1, z, equation="kd,nd->nk")', W1, NONE),
+        f"logits = Div({RAW}, FACTOR[None])", W1 / FACTOR[:, None], B1 / FACTOR),
+    "scaled before the bias": form(
+        "logits = Add(Mul(MatMul(z, W1.T), 4.6), -10.0)", 4.6 * W1, np.full(K, -10.0)),
+    "a prior subtracted": form(f"logits = Sub({RAW}, SHIFT)", W1, B1 - SHIFT),
+    "subtracted from a constant": form(f"logits = Sub(SHIFT, {RAW})", -W1, SHIFT - B1),
+    "Neg": form(f"logits = Neg({RAW})", -W1, -B1),
+    "Einsum": form('logits = Add(Einsum(z, W1, equation="nd,kd->nk"), B1)', W1, B1),
+    "Einsum, weights first": form('logits = Einsum(W1, z, equation="kd,nd->nk")', W1, NONE),
     "Einsum of any axes": form(
         'logits = Einsum(z, W1.T, equation="...d, dk -> ...k")', W1, NONE),
-    "weights on the left": form("""
-        columns = Transpose(z, perm=[1, 0])
-        product = MatMul(W1, columns)
-        logits = Transpose(product, perm=[1, 0])""", W1, NONE),
-    "padded with a constant": form("""
-        two = Gemm(z, W1[:2], B1[:2], transB=1)
-        logits = Pad(two, [0, 0, 0, 1], -9.0)""",
+    "weights on the left": form(
+        "logits = Transpose(MatMul(W1, Transpose(z, perm=[1, 0])), perm=[1, 0])", W1, NONE),
+    "padded with a constant": form(
+        "logits = Pad(Gemm(z, W1[:2], B1[:2], transB=1), [0, 0, 0, 1], -9.0)",
         np.vstack([W1[:2], np.zeros((1, D))]), np.append(B1[:2], -9)),
     "masked by a constant": form(
-        RAW + "logits = Where([True, False, True], raw, -9.0)",
+        f"logits = Where([True, False, True], {RAW}, -9.0)",
         W1 * [[1], [0], [1]], np.where([True, False, True], B1, -9)),
-    "three axes of weights": form("""
-        row = Unsqueeze(z, [1])
-        product = MatMul(row, W1.T[None])
-        raw = Squeeze(product, [1])
-        logits = Add(raw, B1)""", W1, B1),
-    "samples on the second axis": form("""
-        product = MatMul(z, W1.T[None])
-        logits = Squeeze(product, [0])""", W1, NONE),
-    "twice": form(RAW + "logits = Add(raw, raw)", 2 * W1, 2 * B1),
-    "two layers on one": form(TWO.replace("(h", "(z") + "logits = Sum(one, other)",
-        W1 + W2, B1 + B2),
+    "three axes of weights": form(
+        "logits = Add(Squeeze(MatMul(Unsqueeze(z, [1]), W1.T[None]), [1]), B1)", W1, B1),
+    "samples on the second axis": form("logits = Squeeze(MatMul(z, W1.T[None]), [0])", W1, NONE),
+    "twice": form(f"raw = {RAW}\nlogits = Add(raw, raw)", 2 * W1, 2 * B1),
+    "two layers on one": form(
+        f"logits = Sum({BOTH.replace('(h', '(z')})", W1 + W2, B1 + B2),
     "LoRA": form("""
         base = MatMul(z, W1.T)
-        dropped = Dropout(z)
-        low = MatMul(dropped, A1)
-        high = MatMul(low, C1)
-        scaled = Mul(high, 0.5)
-        biased = Add(base, B1)
-        logits = Add(biased, scaled)""", W1 + 0.5 * (A1 @ C1).T, B1),
-    "LoRA in a Gemm": form("""
-        base = Gemm(z, W1, B1, transB=1)
-        low = MatMul(z, A1)
-        logits = Gemm(low, C1, base, alpha=0.5)""", W1 + 0.5 * (A1 @ C1).T, B1),
-    "two low ranks": form("""
-        low0 = MatMul(z, A1)
-        high0 = MatMul(low0, C1)
-        low1 = MatMul(z, A2)
-        high1 = MatMul(low1, C2)
-        logits = Add(high0, high1)""", (A1 @ C1 + A2 @ C2).T, NONE),
+        high = MatMul(MatMul(Dropout(z), A1), C1)
+        logits = Add(Add(base, B1), Mul(high, 0.5))""", W1 + 0.5 * (A1 @ C1).T, B1),
+    "LoRA in a Gemm": form(
+        f"base = {RAW}\nlogits = Gemm(MatMul(z, A1), C1, base, alpha=0.5)",
+        W1 + 0.5 * (A1 @ C1).T, B1),
+    "two low ranks": form(
+        f"logits = Add({LOW}, {LOW.replace('1', '2')})", (A1 @ C1 + A2 @ C2).T, NONE),
     "one layer as the bias of another": form(
-        RAW + "logits = Gemm(z, W2.T, raw, beta=-2.0)", W2 - 2 * W1, -2 * B1),
-    "a skip connection": form("""
-        product = MatMul(z, SQUARE.T)
-        five = Add(product, z)
-        logits = Slice(five, [0], [3], [1])""", (SQUARE + np.eye(D))[:K], NONE),
-    "classes side by side": form("""
-        first = Gemm(z, W1[:1], B1[:1], transB=1)
-        rest = Gemm(z, W1[1:], B1[1:], transB=1)
-        logits = Concat(first, rest, axis=1)""", W1, B1),
-    "axes of length one": form(RAW + """
-wide = Reshape(raw, [-1, 1, 3, 1])
-scaled = Mul(wide, FACTOR[:, None])
-logits = Reshape(scaled, [-1, 3])""", FACTOR[:, None] * W1, FACTOR * B1),
-    "cast between": form(RAW + """
-precise = Cast(raw, to=DOUBLE)
-scaled = Mul(precise, f8(FACTOR))
-logits = Cast(scaled, to=FLOAT)""", FACTOR[:, None] * W1, FACTOR * B1),
-    "cast at the end": form(RAW + """
-scaled = Mul(raw, FACTOR)
-precise = Cast(scaled, to=DOUBLE)
-exact = Add(precise, f8(SHIFT))
-logits = Cast(exact, to=FLOAT)""", FACTOR[:, None] * W1, FACTOR * B1 + SHIFT),
-    "a running sum": form(
-        RAW + "logits = CumSum(raw, 1)", np.cumsum(W1, axis=0), np.cumsum(B1)),
+        f"logits = Gemm(z, W2.T, {RAW}, beta=-2.0)", W2 - 2 * W1, -2 * B1),
+    "a skip connection": form(
+        "logits = Slice(Add(MatMul(z, SQUARE.T), z), [0], [3], [1])", (SQUARE + np.eye(D))[:K],
+        NONE),
+    "classes side by side": form(
+        "first = Gemm(z, W1[:1], B1[:1], transB=1)\n"
+        "logits = Concat(first, Gemm(z, W1[1:], B1[1:], transB=1), axis=1)", W1, B1),
+    "axes of length one": form(
+        f"logits = Reshape(Mul(Reshape({RAW}, [-1, 1, 3, 1]), FACTOR[:, None]), [-1, 3])",
+        FACTOR[:, None] * W1, FACTOR * B1),
+    "cast between": form(
+        f"logits = Cast(Mul(Cast({RAW}, to=DOUBLE), f8(FACTOR)), to=FLOAT)",
+        FACTOR[:, None] * W1, FACTOR * B1),
+    "cast at the end": form(
+        f"logits = Cast(Add(Cast(Mul({RAW}, FACTOR), to=DOUBLE), f8(SHIFT)), to=FLOAT)",
+        FACTOR[:, None] * W1, FACTOR * B1 + SHIFT),
+    "a running sum": form(f"logits = CumSum({RAW}, 1)", np.cumsum(W1, axis=0), np.cumsum(B1)),
     "Scaler": form(
-        RAW + "logits = Scaler(raw, offset=[0.1] * 3, scale=[2.0] * 3)", 2 * W1, 2 * (B1 - 0.1)),
+        f"logits = Scaler({RAW}, offset=[0.1] * 3, scale=[2.0] * 3)", 2 * W1, 2 * (B1 - 0.1)),
     "less their mean": form(
-        RAW + "mean = ReduceMean(raw, axes=[-1])\nlogits = Sub(raw, mean)",
-        CENTRED @ W1, CENTRED @ B1),
-    "one direction and a threshold per class (CORAL)": form("""
-        rank = MatMul(z, W1[:1].T)
-        logits = Add(rank, B1)""", W1[[0, 0, 0]], B1),
+        f"raw = {RAW}\nlogits = Sub(raw, ReduceMean(raw, axes=[-1]))", CENTRED @ W1, CENTRED @ B1),
+    "one direction and a threshold per class (CORAL)": form(
+        "logits = Add(MatMul(z, W1[:1].T), B1)", W1[[0, 0, 0]], B1),
     "members of an ensemble": form("""
         all = Gemm(z, MEMBERS.reshape(-1, 5), STARTS.ravel(), transB=1)
-        members = Reshape(all, [-1, 4, 3])
-        logits = ReduceMean(members, axes=[1], keepdims=0)""",
+        logits = ReduceMean(Reshape(all, [-1, 4, 3]), axes=[1], keepdims=0)""",
         MEMBERS.mean(axis=0), STARTS.mean(axis=0)),
     # -- of several tensors
-    "the mean of two heads": form(TWO + "logits = Mean(one, other)",
+    "the mean of two heads": form(f"logits = Mean({BOTH})",
         np.hstack([W1, W2]) / 2, (B1 + B2) / 2, inner=("z", "h")),
-    "half of two heads": form(TWO + "sum = Add(one, other)\nlogits = Div(sum, 2.0)",
+    "half of two heads": form(f"logits = Div(Add({BOTH}), 2.0)",
         np.hstack([W1, W2]) / 2, (B1 + B2) / 2, inner=("z", "h")),
-    "a difference of normalised heads": form(TWO + """
-normal = BatchNormalization(one, FACTOR, SHIFT, MEAN, VAR, epsilon=1e-3)
-logits = Sub(normal, other)""", np.hstack([GAIN[:, None] * W1, -W2]),
-        GAIN * (B1 - MEAN) + SHIFT - B2, inner=("z", "h")),
+    "a difference of normalised heads": form(f"""
+        normal = BatchNormalization({RAW}, FACTOR, SHIFT, MEAN, VAR, epsilon=1e-3)
+        logits = Sub(normal, Gemm(h, W2, B2, transB=1))""",
+        np.hstack([GAIN[:, None] * W1, -W2]), GAIN * (B1 - MEAN) + SHIFT - B2, inner=("z", "h")),
     "heads behind norms of one layer": form("""
         z1 = BatchNormalization(h, NORMS[0, 0], NORMS[0, 1], NORMS[0, 2], NORMS[0, 3])
         z2 = BatchNormalization(h, NORMS[1, 0], NORMS[1, 1], NORMS[1, 2], NORMS[1, 3])
-        one = Gemm(z1, W1, B1, transB=1)
-        other = Gemm(z2, W2, B2, transB=1)
-        logits = Add(one, other)""", np.hstack([W1, W2]), B1 + B2, inner=("z1", "z2")),
+        logits = Add(Gemm(z1, W1, B1, transB=1), Gemm(z2, W2, B2, transB=1))""",
+        np.hstack([W1, W2]), B1 + B2, inner=("z1", "z2")),
 }  # fmt: skip
 
 # -- a layer at every position, of which the model chooses one, or takes the mean ----------------
 
-CONV = "map = Conv(z, W1.reshape(3, 5, 1, 1), B1)\n"
-TOKENS = "product = MatMul(z, W1.T)\nscores = Add(product, B1)\n"
-FOUND = """
-sums = ReduceSum(x, [2], keepdims=0)
-where = ArgMax(sums, axis=1, keepdims=1)
-"""
-NUMBERED = """
-size = Shape(x, end=1)
-n = Squeeze(size)
-number = Range(0, n, 1)
-"""
+CONV = "Conv(z, W1.reshape(3, 5, 1, 1), B1)"
+BARE = "MatMul(z, W1.T)"
+TOKENS = f"Add({BARE}, B1)"
+FOUND = "where = ArgMax(ReduceSum(x, [2], keepdims=0), axis=1, keepdims=1)\n"
+NUMBERED = "number = Range(0, Squeeze(Shape(x, end=1)), 1)\n"
 
 
 def mean(z):
@@ -250,123 +183,98 @@ def found(z):
 
 POSITIONS = {
     "Conv, GlobalAveragePool": form(
-        CONV + "pooled = GlobalAveragePool(map)\nlogits = Flatten(pooled)", W1, B1, Z=mean),
+        f"logits = Flatten(GlobalAveragePool({CONV}))", W1, B1, Z=mean),
     "Conv, ReduceMean": form(
-        CONV + "logits = ReduceMean(map, axes=[-1, -2], keepdims=0)", W1, B1, Z=mean),
+        f"logits = ReduceMean({CONV}, axes=[-1, -2], keepdims=0)", W1, B1, Z=mean),
     "Conv, AveragePool": form(
-        CONV + "pooled = AveragePool(map, kernel_shape=[4, 3])\n"
-        "logits = Reshape(pooled, [0, -1])", W1, B1, Z=mean),
+        f"logits = Reshape(AveragePool({CONV}, kernel_shape=[4, 3]), [0, -1])", W1, B1, Z=mean),
     "Conv after the pooling": form("""
         pooled = GlobalAveragePool(z)
-        map = Conv(pooled, W1.reshape(3, 5, 1, 1), B1)
-        logits = Squeeze(map, [2, 3])""", W1, B1, Z=mean),
-    "Conv without a bias": form("""
-        map = Conv(z, W1.reshape(3, 5, 1, 1))
-        pooled = GlobalAveragePool(map)
-        logits = Flatten(pooled)""", W1, NONE, Z=mean),
-    "channels last": form(CONV + """
-last = Transpose(map, perm=[0, 2, 3, 1])
-logits = ReduceMean(last, axes=[1, 2], keepdims=0)""", W1, B1, Z=mean),
-    "Conv and Add": form(CONV + """
-sum = Add(map, SHIFT.reshape(1, -1, 1, 1))
-pooled = GlobalAveragePool(sum)
-logits = Flatten(pooled)""", W1, B1 + SHIFT, Z=mean),
-    "a scaled map": form(CONV + """
-larger = Mul(map, 4.0)
-pooled = GlobalAveragePool(larger)
-logits = Flatten(pooled)""", 4 * W1, 4 * B1, Z=mean),
+        logits = Squeeze(Conv(pooled, W1.reshape(3, 5, 1, 1), B1), [2, 3])""", W1, B1, Z=mean),
+    "Conv without a bias": form(
+        "logits = Flatten(GlobalAveragePool(Conv(z, W1.reshape(3, 5, 1, 1))))", W1, NONE, Z=mean),
+    "channels last": form(
+        f"logits = ReduceMean(Transpose({CONV}, perm=[0, 2, 3, 1]), axes=[1, 2], keepdims=0)",
+        W1, B1, Z=mean),
+    "Conv and Add": form(
+        f"logits = Flatten(GlobalAveragePool(Add({CONV}, SHIFT.reshape(1, -1, 1, 1))))",
+        W1, B1 + SHIFT, Z=mean),
+    "a scaled map": form(
+        f"logits = Flatten(GlobalAveragePool(Mul({CONV}, 4.0)))", 4 * W1, 4 * B1, Z=mean),
     "one pixel": form(
-        CONV + "pixel = Slice(map, [1, 2], [2, 3], [2, 3])\nlogits = Flatten(pixel)",
+        f"logits = Flatten(Slice({CONV}, [1, 2], [2, 3], [2, 3]))",
         W1, B1, Z=lambda z: z[:, :, 1, 2]),
     "the first token": form(
-        TOKENS + "logits = Gather(scores, 0, axis=1)", W1, B1, start="tokens", Z=lambda z: z[:, 0]),
+        f"logits = Gather({TOKENS}, 0, axis=1)", W1, B1, start="tokens", Z=lambda z: z[:, 0]),
     "a token whose axis is kept": form(
-        TOKENS + "chosen = Gather(scores, [2], axis=1)\nlogits = Reshape(chosen, [-1, 3])",
+        f"logits = Reshape(Gather({TOKENS}, [2], axis=1), [-1, 3])",
         W1, B1, start="tokens", Z=lambda z: z[:, 2], wider="does not work with a head of 5 logits"),
     "the mean of the tokens": form(
-        TOKENS + "logits = ReduceMean(scores, axes=[1], keepdims=0)",
+        f"logits = ReduceMean({TOKENS}, axes=[1], keepdims=0)",
         W1, B1, start="tokens", Z=lambda z: z.mean(axis=1)),
-    "a token that the model finds": form(TOKENS + FOUND + NUMBERED + """
-rows = Unsqueeze(number, [1])
-index = Concat(rows, where, axis=1)
-logits = GatherND(scores, index)""", W1, B1, start="tokens", Z=found),
+    "a token that the model finds": form(
+        f"{FOUND}{NUMBERED}index = Concat(Unsqueeze(number, [1]), where, axis=1)\n"
+        f"logits = GatherND({TOKENS}, index)", W1, B1, start="tokens", Z=found),
 }  # fmt: skip
 for row in POSITIONS.values():
     row.start = "map" if row.start == "body" else row.start
-SCALED = "product = MatMul(z, W1.T)\nscores = Mul(product, FACTOR)\n"
+SCALED = f"Mul({BARE}, FACTOR)"
 AT_POSITIONS = {
     "a convolution as large as its input": form(
-        "map = Conv(z, KERNEL, B1)\nlogits = Flatten(map)",
-        KERNEL.reshape(K, -1), B1, start="map", Z=flat),
+        "logits = Flatten(Conv(z, KERNEL, B1))", KERNEL.reshape(K, -1), B1, start="map", Z=flat),
     "an Einsum of all positions": form(
         'logits = Einsum(z, KERNEL, equation="nchw,kchw->nk")',
         KERNEL.reshape(K, -1), NONE, start="map", Z=flat),
-    "a normalised map": form(CONV + """
-normal = BatchNormalization(map, FACTOR, SHIFT, MEAN, VAR, epsilon=1e-3)
-pooled = GlobalAveragePool(normal)
-logits = Flatten(pooled)""", GAIN[:, None] * W1, GAIN * (B1 - MEAN) + SHIFT, start="map", Z=mean),
+    "a normalised map": form(f"""
+        normal = BatchNormalization({CONV}, FACTOR, SHIFT, MEAN, VAR, epsilon=1e-3)
+        logits = Flatten(GlobalAveragePool(normal))""",
+        GAIN[:, None] * W1, GAIN * (B1 - MEAN) + SHIFT, start="map", Z=mean),
     "a sum over positions": form(
-        CONV + "logits = ReduceSum(map, [2, 3], keepdims=0)",
+        f"logits = ReduceSum({CONV}, [2, 3], keepdims=0)",
         W1, 12 * B1, start="map", Z=lambda z: z.sum(axis=(2, 3))),
-    "a padded mean": form(CONV + """
-wide = AveragePool(map, kernel_shape=[6, 5], pads=[1, 1, 1, 1], count_include_pad=1)
-logits = Flatten(wide)""", W1, 12 / 30 * B1, start="map", Z=lambda z: z.sum(axis=(2, 3)) / 30),
+    "a padded mean": form(f"""
+        wide = AveragePool({CONV}, kernel_shape=[6, 5], pads=[1, 1, 1, 1], count_include_pad=1)
+        logits = Flatten(wide)""", W1, 12 / 30 * B1, start="map", Z=lambda z: z.sum((2, 3)) / 30),
     "a dilated convolution of one position": form("""
-        columns = Transpose(z, perm=[0, 2, 1])
-        map = Conv(columns, W1[..., None], B1, dilations=[2])
+        map = Conv(Transpose(z, perm=[0, 2, 1]), W1[..., None], B1, dilations=[2])
         logits = ReduceMean(map, axes=[2], keepdims=0)""",
         W1, B1, start="tokens", Z=lambda z: z.mean(axis=1)),
     "a token of scaled scores": form(
-        SCALED + "logits = Gather(scores, 2, axis=1)",
+        f"logits = Gather({SCALED}, 2, axis=1)",
         FACTOR[:, None] * W1, NONE, start="tokens", Z=lambda z: z[:, 2]),
     "two tokens, two heads": form("""
-        token0 = Gather(z, 0, axis=1)
-        token1 = Gather(z, 1, axis=1)
-        one = Gemm(token0, W1, B1, transB=1)
-        other = Gemm(token1, W2, B2, transB=1)
-        sum = Add(one, other)
-        logits = Div(sum, 2.0)""", np.hstack([W1, W2]) / 2, (B1 + B2) / 2,
+        one = Gemm(Gather(z, 0, axis=1), W1, B1, transB=1)
+        logits = Div(Add(one, Gemm(Gather(z, 1, axis=1), W2, B2, transB=1)), 2.0)""",
+        np.hstack([W1, W2]) / 2, (B1 + B2) / 2,
         start="tokens", Z=lambda z: np.hstack([z[:, 0], z[:, 1]])),
-    "tokens scored, then chosen": form("""
-        scores0 = MatMul(z, W1.T)
-        scores1 = MatMul(z, W2.T)
-        one = Gather(scores0, 3, axis=1)
-        other = Gather(scores1, 4, axis=1)
-        logits = Add(one, other)""",
+    "tokens scored, then chosen": form(
+        f"logits = Add(Gather({BARE}, 3, axis=1), Gather(MatMul(z, W2.T), 4, axis=1))",
         np.stack([NONE[:, None] * W1] * 3 + [W1, W2] + [NONE[:, None] * W1] * 2, 1).reshape(K, -1),
         NONE, start="tokens", Z=flat),
-    "positions weighed": form("""
-        scores = MatMul(z, W1.T)
-        weighed = Mul(scores, SHARE)
-        logits = ReduceSum(weighed, [1], keepdims=0)""",
+    "positions weighed": form(
+        f"logits = ReduceSum(Mul({BARE}, SHARE), [1], keepdims=0)",
         (W1[:, None] * SHARE[0]).reshape(K, -1), NONE, start="tokens", Z=flat),
-    "a sum over open positions": form("""
-        scores = MatMul(z, W1.T)
-        logits = ReduceSum(scores, [1], keepdims=0)""",
+    "a sum over open positions": form(
+        f"logits = ReduceSum({BARE}, [1], keepdims=0)",
         W1, NONE, start="open tokens", Z=lambda z: z.sum(axis=1)),
     "a token found by GatherND": form(
-        SCALED + FOUND + "logits = GatherND(scores, where, batch_dims=1)",
+        f"{FOUND}logits = GatherND({SCALED}, where, batch_dims=1)",
         FACTOR[:, None] * W1, NONE, start="tokens", Z=found),
-    "a token found by GatherElements": form(SCALED + FOUND + """
-at = Unsqueeze(where, [2])
-everywhere = Expand(at, [1, 1, 3])
-chosen = GatherElements(scores, everywhere, axis=1)
-logits = Squeeze(chosen, [1])""", FACTOR[:, None] * W1, NONE, start="tokens", Z=found),
-    "a token found in one list": form(SCALED + FOUND + NUMBERED + """
-starts = Mul(number, 7)
-offsets = Reshape(where, [-1])
-rows = Add(starts, offsets)
-every = Reshape(scores, [-1, 3])
-logits = Gather(every, rows, axis=0)""", FACTOR[:, None] * W1, NONE, start="tokens", Z=found),
+    "a token found by GatherElements": form(
+        f"{FOUND}everywhere = Expand(Unsqueeze(where, [2]), [1, 1, 3])\n"
+        f"logits = Squeeze(GatherElements({SCALED}, everywhere, axis=1), [1])",
+        FACTOR[:, None] * W1, NONE, start="tokens", Z=found),
+    "a token found in one list": form(
+        f"{FOUND}{NUMBERED}rows = Add(Mul(number, 7), Reshape(where, [-1]))\n"
+        f"logits = Gather(Reshape({SCALED}, [-1, 3]), rows, axis=0)",
+        FACTOR[:, None] * W1, NONE, start="tokens", Z=found),
 }  # fmt: skip
+
 
 # -- quantised: the new head has float weights ----------------------------------------------------
 
-DYNAMIC = """
-zq, s, zero = DynamicQuantizeLinear(z)
-whole = MatMulInteger(zq, i1(WHOLE.T), zero)
-real = Cast(whole, to=FLOAT)
-"""
+WHOLE_PRODUCT = "Cast(MatMulInteger(zq, i1(WHOLE.T), {}), to=FLOAT)"
+DYNAMIC = "zq, s, zero = DynamicQuantizeLinear(z)\nreal = " + WHOLE_PRODUCT.format("zero") + "\n"
 STATIC = "zq = QuantizeLinear(z, 0.02, u1(3))\n"
 QGEMM = "QGemm(zq, 0.02, u1(3), i1(WHOLE), FACTOR / 9, i1(NONE), STEPS, {}transB=1)"
 UNIT = 0.02 * FACTOR / 9
@@ -375,32 +283,24 @@ SMALL = WHOLE * FACTOR[:, None] / 9
 QUANTISED = {
     "QGemm": form(STATIC + "logits = " + QGEMM.format(""), SMALL, np.round(B1 / UNIT) * UNIT),
     "QGemm, quantised again": form(
-        STATIC + "q = " + QGEMM.format("0.05, u1(128), ")
-        + "\nlogits = DequantizeLinear(q, 0.05, u1(128))", SMALL, np.round(B1 / UNIT) * UNIT),
+        f"{STATIC}q = {QGEMM.format('0.05, u1(128), ')}\n"
+        "logits = DequantizeLinear(q, 0.05, u1(128))", SMALL, np.round(B1 / UNIT) * UNIT),
     "QLinearMatMul": form(STATIC + """
-q = QLinearMatMul(zq, 0.02, u1(3), i1(WHOLE.T), 0.1, i1(0), 0.05, u1(128))
-real = DequantizeLinear(q, 0.05, u1(128))
-bias = DequantizeLinear(i1(np.round(B1 / 0.02)), 0.02, i1(0))
-logits = Add(real, bias)""", WHOLE / 10, np.round(B1 / 0.02) * 0.02),
-    "MatMulInteger, static": form(STATIC + """
-whole = MatMulInteger(zq, i1(WHOLE.T), u1(3))
-real = Cast(whole, to=FLOAT)
-scaled = Mul(real, 0.02 * FACTOR / 9)
-logits = Add(scaled, B1)""", SMALL, B1),
-    "MatMulInteger, dynamic, with a factor": form(DYNAMIC + """
-both = Mul(s, 0.1)
-raw = Mul(real, both)
-scaled = Mul(raw, FACTOR)
-logits = Add(scaled, B1)""", WHOLE * FACTOR[:, None] / 10, B1),
-    "MatMulInteger, dynamic, with LoRA": form(DYNAMIC + """
-both = Mul(s, FACTOR / 9)
-base = Mul(real, both)
-low = MatMul(z, A1)
-high = MatMul(low, C1)
-logits = Add(base, high)""", SMALL + (A1 @ C1).T, NONE),
-    "MatMulNBits": form("""
-        raw = MatMulNBits(z, u1(PACKED), FACTOR / 9, K=5, N=3, bits=4, block_size=16)
-        logits = Add(raw, B1)""", SMALL, B1),
+        q = QLinearMatMul(zq, 0.02, u1(3), i1(WHOLE.T), 0.1, i1(0), 0.05, u1(128))
+        bias = DequantizeLinear(i1(np.round(B1 / 0.02)), 0.02, i1(0))
+        logits = Add(DequantizeLinear(q, 0.05, u1(128)), bias)""",
+        WHOLE / 10, np.round(B1 / 0.02) * 0.02),
+    "MatMulInteger, static": form(
+        f"{STATIC}logits = Add(Mul({WHOLE_PRODUCT.format('u1(3)')}, 0.02 * FACTOR / 9), B1)",
+        SMALL, B1),
+    "MatMulInteger, dynamic, with a factor": form(
+        DYNAMIC + "logits = Add(Mul(Mul(real, Mul(s, 0.1)), FACTOR), B1)",
+        WHOLE * FACTOR[:, None] / 10, B1),
+    "MatMulInteger, dynamic, with LoRA": form(
+        f"{DYNAMIC}logits = Add(Mul(real, Mul(s, FACTOR / 9)), {LOW})", SMALL + (A1 @ C1).T, NONE),
+    "MatMulNBits": form(
+        "raw = MatMulNBits(z, u1(PACKED), FACTOR / 9, K=5, N=3, bits=4, block_size=16)\n"
+        "logits = Add(raw, B1)", SMALL, B1),
 }  # fmt: skip
 
 
@@ -543,58 +443,45 @@ def test_blocks_of_few_bits_may_be_in_any_order(zero_points, tmp_path):
 # -- what follows the logits ----------------------------------------------------------------------
 
 
-def clipped(logits):
-    return np.clip(softmax(logits, axis=1), 0.01, 0.99)
-
-
 def probabilities(logits):
     return softmax(logits, axis=1)
 
 
 SHOWN_TOO = {"Softmax": ["z"], "a temperature": ["logits"]}
+POWERS = "powers = Exp({})\ntotal = ReduceSum(powers, [1], keepdims=1)\n"
 TAILS = {  # a program, and what its result ``p`` shows of a head's logits
     "Softmax": ("p = Softmax(logits, axis=-1)", probabilities),
-    "LogSoftmax": ("l = LogSoftmax(logits, axis=-1)\np = Exp(l)", probabilities),
-    "percent": ("s = Softmax(logits, axis=-1)\nt = Mul(s, 100.0)\np = Div(t, 100.0)",
-                probabilities),
-    "a temperature": ("s = Mul(logits, 16.0)\np = Softmax(s, axis=-1)", probabilities),
-    "a temperature on the left": ("s = Mul([3.3], logits)\np = Softmax(s, axis=1)", probabilities),
-    "a negative divisor": ("s = Div(logits, -0.37)\np = Softmax(s, axis=-1)", probabilities),
-    "clipped far away": ("c = Clip(logits, -50.0, 50.0)\np = Softmax(c, axis=1)", probabilities),
-    "clipped probabilities": ("s = Softmax(logits, axis=1)\np = Clip(s, 0.01, 0.99)", clipped),
-    "a label": ("s = Softmax(logits, axis=1)\np = ArgMax(s, axis=1, keepdims=0)",
+    "LogSoftmax": ("p = Exp(LogSoftmax(logits, axis=-1))", probabilities),
+    "percent": ("p = Div(Mul(Softmax(logits, axis=-1), 100.0), 100.0)", probabilities),
+    "a temperature": ("p = Softmax(Mul(logits, 16.0), axis=-1)", probabilities),
+    "a temperature on the left": ("p = Softmax(Mul([3.3], logits), axis=1)", probabilities),
+    "a negative divisor": ("p = Softmax(Div(logits, -0.37), axis=-1)", probabilities),
+    "clipped far away": ("p = Softmax(Clip(logits, -50.0, 50.0), axis=1)", probabilities),
+    "clipped probabilities": ("p = Clip(Softmax(logits, axis=1), 0.01, 0.99)",
+                              lambda logits: np.clip(softmax(logits, axis=1), 0.01, 0.99)),
+    "a label": ("p = ArgMax(Softmax(logits, axis=1), axis=1, keepdims=0)",
                 lambda logits: logits.argmax(axis=1)),
     "JAX's Softmax": ("""
-        largest = ReduceMax(logits, axes=[1], keepdims=0)
-        column = Unsqueeze(largest, [1])
-        stopped = Identity(column)
-        shifted = Sub(logits, stopped)
-        powers = Exp(shifted)
-        total = ReduceSum(powers, [1], keepdims=1)
-        p = Div(powers, total)""", probabilities),
-    "a bare Softmax": ("""
-        powers = Exp(logits)
-        total = ReduceSum(powers, [-1], keepdims=1)
-        p = Div(powers, total)""", probabilities),
-    "JAX's LogSoftmax": ("""
-        largest = ReduceMax(logits, axes=[1])
-        shifted = Sub(logits, largest)
-        powers = Exp(shifted)
-        total = ReduceSum(powers, [1], keepdims=1)
-        length = Log(total)
-        logs = Sub(shifted, length)
-        p = Exp(logs)""", probabilities),
+        column = Unsqueeze(ReduceMax(logits, axes=[1], keepdims=0), [1])
+        shifted = Sub(logits, Identity(column))
+        """ + POWERS.format("shifted") + "p = Div(powers, total)", probabilities),
+    "a bare Softmax": (POWERS.format("logits").replace("[1]", "[-1]") + "p = Div(powers, total)",
+                       probabilities),
+    "JAX's LogSoftmax": (
+        "shifted = Sub(logits, ReduceMax(logits, axes=[1]))\n" + POWERS.format("shifted")
+        + "p = Exp(Sub(shifted, Log(total)))", probabilities),
     "an old Softmax of all axes": ("row = Unsqueeze(logits, axes=[1])\np = Softmax(row)",
                                    lambda logits: softmax(logits, axis=1)[:, None]),
     "a row": ("row = Unsqueeze(logits, [1])\np = Softmax(row, axis=2)",
               lambda logits: softmax(logits, axis=1)[:, None]),
 }  # fmt: skip
+ODDS = "Add(Exp(Neg(logits)), 1.0)"
 UNITS = {
     "Sigmoid": "p = Sigmoid(logits)",
-    "Sigmoid without its axis": "s = Sigmoid(logits)\np = Squeeze(s, [1])",
-    "divided": "m = Neg(logits)\ne = Exp(m)\nt = Add(e, 1.0)\np = Div(1.0, t)",
-    "reciprocal": "m = Neg(logits)\ne = Exp(m)\nt = Add(e, 1.0)\np = Reciprocal(t)",
-    "of powers": "e = Exp(logits)\nt = Add(1.0, e)\np = Div(e, t)",
+    "Sigmoid without its axis": "p = Squeeze(Sigmoid(logits), [1])",
+    "divided": f"p = Div(1.0, {ODDS})",
+    "reciprocal": f"p = Reciprocal({ODDS})",
+    "of powers": "e = Exp(logits)\np = Div(e, Add(1.0, e))",
 }
 
 

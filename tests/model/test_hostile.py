@@ -34,10 +34,9 @@ CASES = {}
 
 
 def case(*variants, expect=None, match=""):
-    """Register a builder, which is called once per variant with an empty folder.
+    """Register a builder of a model or a path, called once per variant with an empty folder.
 
-    It returns a model or a path. ``expect`` is "done" or "refused" where only one of the two is
-    right.
+    ``expect`` is "done" or "refused" where only one of the two is right.
     """
 
     def register(build):
@@ -236,18 +235,13 @@ EDITS = {
     "a cycle in the weight": (
         'weight_through(model, node(v[0], ["b"] * v[1], ["a"]), node(v[0], ["a"] * v[1], ["b"]))',
         "refused", ("Identity", 1), ("Transpose", 1), ("Mul", 2)),
-    "a cycle in the bias": ("""
-        both = node("Identity", ["b"], ["a"]), node("Identity", ["a"], ["b"])
-        before_head(model, *both).input[2] = "b\"""",),
     "a cycle in the body": ('nodes[0].input[0] = "z"',),
     "a head that reads its own logits": ('head.input[0] = "logits"',),
     "nodes in reverse order": (
         "reverse = [*nodes][::-1]\ndel nodes[:]\nnodes.extend(reverse)",),
     # -- names that collide
     "a node output that is named like": (
-        'nodes.append(node("Relu", ["x"], [v]))', None, *NAMES),
-    "a node output in front that is named like": (
-        'nodes.insert(0, node("Relu", ["x"], [v]))', None, *NAMES),
+        'nodes.insert(v[0], node("Relu", ["x"], [v[1]]))', None, *product((0, 99), NAMES)),
     "an initializer that is named like": (
         "initializer(model, v, np.ones((K, zoo.N_NEURONS), np.float32))", None,
         "fc.weight", "fc.bias", "x", "z", "logits"),
@@ -259,7 +253,6 @@ EDITS = {
     "a strange name": (
         "rename(model, {'z': v, 'logits': v})", None,
         "a" * 10**6, "\n" * 50, "\x00", "../../x", "'; rm -rf"),
-    "nodes that share a name": ("for one in nodes:\n    one.name = 'same'",),
     # -- shapes and sizes
     "a weight without data": (
         "without_weight(model, v)", "refused", (HUGE, HUGE), (HUGE, 1), (-1, 5), (3, -5), (-3, -5),
@@ -269,9 +262,6 @@ EDITS = {
         graph.initializer.append(big)
         after_head(model, node("Add", ["logits", "big"], ["out"]))""", None,
         (HUGE, HUGE), (-1,), (0,), (2**62, 4)),
-    "an initializer with float data of": ("""
-        without_weight(model, v).ClearField("raw_data")
-        tensor(model, "fc.weight").float_data.append(1.0)""", None, (HUGE, HUGE), (-1, 5), (0, 5)),
     "a graph that declares shapes": ("""
         for value in (*graph.input, *graph.output):
             value.type.tensor_type.shape.Clear()
@@ -282,9 +272,6 @@ EDITS = {
         "without_weight(model, (K, 5), v, bytes(15 * 8))", "refused",
         *map(TensorProto.DataType.Value, ("INT64", "BOOL", "STRING", "COMPLEX64", "UINT8", "INT4",
                                           "FLOAT8E4M3FN", "UNDEFINED")), 99),
-    "a weight of strings": ("""
-        without_weight(model, (K, 5), TensorProto.STRING, b"").ClearField("raw_data")
-        tensor(model, "fc.weight").string_data.extend([b"\\xff"] * 15)""",),
     "an input and an output of type": ("""
         for value in (*graph.input, *graph.output):
             value.type.tensor_type.elem_type = v""", None,
@@ -311,21 +298,14 @@ EDITS = {
         graph.sparse_initializer.append(sparse)""", None, (1000000, 1), (1, 1000000)),
     "a segment of the weight": (
         "weight.segment.begin, weight.segment.end = v, v + 1", None, 0, 3, 10**9, -1),
-    "a weight with data in two fields": (
-        "getattr(weight, v[0]).extend(v[1])\nweight.float_data.extend([1.0] * 15)", None,
-        ("float_data", []), ("double_data", [1.0] * 15), ("string_data", [b"x"])),
     # -- constants that unfold
     "a weight that unfolds by": ("weight_through(model, bomb(model, v))", None, *BOMBS),
     "a weight that is added to": (
         'weight_through(model, bomb(model, v), node("Add", ["fc.weight", "bomb"], ["w"]))',
-        None, *BOMBS),
-    "a bias that unfolds by": (
-        'before_head(model, bomb(model, v)).input[2] = "bomb"', None, *FEW_BOMBS),
+        None, *FEW_BOMBS),
     "logits plus": (
         'after_head(model, bomb(model, v), node("Add", ["logits", "bomb"], ["out"]))',
         None, *FEW_BOMBS),
-    "a bomb off the path": (
-        "nodes.append(bomb(model, v))", None, "ConstantOfShape", "Tile", "Mul"),
     "a bomb as a table after the head": ("""
         inputs = ["logits", "bomb"] if v == "Reshape" else ["bomb", "logits"]
         domain = "ai.onnx.ml" if v == "ArrayFeatureExtractor" else ""
@@ -334,13 +314,10 @@ EDITS = {
     "a weight of sixty doublings by": ("""
         initializer(model, "d0", np.ones((5, 5), np.float32))
         weight_through(model, *doublings(v))""", None,
-        "Add", "Mul", "Sub", "Concat", "MatMul", "Sum", "Max"),
+        "Add", "Concat", "MatMul", "Sum"),
     "logits of sixty doublings by": (
         'head.output[0] = "d0"\nafter_head(model, *doublings(v))', None,
-        "Add", "Mul", "Concat", "MatMul"),
-    "a body of sixty doublings by": (
-        'nodes[1].output[0] = "d0"\nbefore_head(model, *doublings(v)).input[0] = "d60"', None,
-        "Add", "Mul", "Concat"),
+        "Mul", "Concat"),
     # -- very many nodes
     "a hundred thousand nodes before the head": (
         'before_head(model, *chain("Relu", "z", "deep", 10**5)).input[0] = "deep"', "done"),
@@ -383,9 +360,6 @@ EDITS = {
     "a head of an unknown domain": ('head.domain = "somewhere.else"',),
     "an end of an unknown domain": (
         'after_head(model, node("Softmax", ["logits"], ["out"], domain="somewhere.else"))',),
-    "a body of an unknown domain": ("""
-        odd = node("Odd", ["z"], ["odd"], domain="somewhere.else")
-        before_head(model, odd).input[0] = "odd\"""",),
     # -- operators that are used wrongly
     "a Gemm with": ("""
         kept = [a for a in head.attribute if a.name != v[0]]
@@ -393,9 +367,6 @@ EDITS = {
         head.attribute.extend([*kept, helper.make_attribute(*v)])""", None,
         ("alpha", "x"), ("alpha", 1), ("alpha", [1.0]), ("transB", 1.5), ("transB", "yes"),
         ("transB", 2), ("transB", -1), ("transA", "no"), ("beta", "x"), ("beta", [0.5])),
-    "a Gemm with an attribute twice": (
-        "head.attribute.extend([helper.make_attribute(*v)] * 2)", None,
-        ("alpha", 2.0), ("transB", 0)),
     "a Gemm with a reference to an attribute": (
         'head.attribute.append(onnx.AttributeProto(name=v, ref_attr_name="outer", type=1))', None,
         "alpha", "transB"),
@@ -439,8 +410,8 @@ EDITS = {
         [99], [-99], [2**62, 0], [0.5]),
     "an axis of text or out of range": (
         'after_head(model, node(v[0], ["logits"], ["out"], axis=v[1]))', None,
-        *product(("Softmax", "LogSoftmax", "ArgMax", "Flatten", "Concat", "Split", "Unsqueeze",
-                  "Squeeze"), ("x", 99))),
+        *zip(("Softmax", "LogSoftmax", "ArgMax", "Flatten", "Concat", "Split", "Unsqueeze",
+              "Squeeze"), ("x", 99) * 4, strict=True)),
     "a LabelEncoder with": ("""
         index = node("ArgMax", ["logits"], ["i"], axis=1, keepdims=0)
         after_head(model, index, node("LabelEncoder", ["i"], ["out"], domain="ai.onnx.ml", **v))""",
@@ -504,8 +475,7 @@ def external(folder, **fields):
 FIELDS = {  # of the reference to the head's weight
     "as they should be": ("done", "", {}),
     "in the system": ("refused", "", *(
-        {"location": path} for path in ("/etc/passwd", "/dev/zero", "/dev/stdin", "/proc/self/mem")
-    )),
+        {"location": path} for path in ("/etc/passwd", "/dev/zero", "/proc/self/mem"))),
     "at an offset": ("refused", "", *(
         {"offset": n} for n in (1, 59, 60, 10**9, 2**63 - 1, 2**63, 2**64, 10**30))),
     "of a length": (None, "", *({"length": n} for n in (0, 59, 61, 10**9, 2**63, 10**30))),
@@ -667,7 +637,7 @@ def file_that_cannot_be_read(folder):
     return path
 
 
-@case(*range(20), expect="refused")
+@case(*range(0, 20, 3), expect="refused")
 def truncated(folder, twentieths):
     whole = plain().SerializeToString()
     (folder / "m.onnx").write_bytes(whole[: len(whole) * twentieths // 20])

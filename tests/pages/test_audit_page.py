@@ -277,7 +277,7 @@ odd | other | “odd” | with “odd” | without “odd”
 QUESTIONS = """
 word | word:film | the word "film"
 word | word:movie, word:movies / word:film, word:films | the word "movie" or "movies" (against "film" or "films")
-word | word:the end / word:<b | the words "the end" (against the tag "<b")
+word | word:end / word:<b | the word "end" (against the tag "<b")
 word | word:a, word:b, word:c, word:d, word:e | the word "a", "b", "c", "d" or 1 more
 column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value "M" of "sex")
 column | column:age>=40 | "age" of 40 or more

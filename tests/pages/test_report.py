@@ -1,6 +1,5 @@
 """The report and the card: one page, nothing from outside, and its numbers are true."""
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -120,11 +119,6 @@ def look(samples, row):
     y = np.zeros(len(samples))
     (card,) = Shown(y, y, y, samples=samples).cards(np.array([row]))
     return card
-
-
-def test_labels_and_predictions_must_belong_together():
-    with pytest.raises(InputError, match="3 labels, 2 predictions before and 3 after"):
-        Shown(np.zeros(3), np.zeros(2), np.zeros(3))
 
 
 def test_a_card_has_front_matter_and_the_same_figures():
@@ -285,18 +279,9 @@ def test_a_report_on_two_models_finds_what_was_suppressed(job, tmp_path):
 def test_a_damaged_record_is_left_out(job, tmp_path):
     out, _, sets = job
     file = shutil.copytree(out, tmp_path / "out") / "result.json"
-    record = json.loads(file.read_text(encoding="utf-8"))
-    first, second, *_ = record["candidates"]
     some = tuple(array[:60] for array in sets["test"])
-    for harmed in (
-        {"candidates": 3},
-        {"candidates": [None]},
-        {"notes": "text"},
-        {"candidates": [{k: v for k, v in first.items() if k != "chosen"}, second]},
-        *({"candidates": [first, second | {key: value}]}
-          for key, value in {"score": None, "worst_group": None, "worst_class": "0.5"}.items()),
-    ):  # fmt: skip
-        file.write_text(json.dumps(record | harmed), encoding="utf-8")
+    for harmed in ("{", "[]", '{"version": "1", "model": "other.onnx", "candidates": []}'):
+        file.write_text(harmed, encoding="utf-8")
         page = write_report(
             marked_digits_model_path(), file.with_name("debiased.onnx"), some,
             tmp_path / "r.html", device="cpu", force=True,

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -97,22 +98,16 @@ def test_bad_images_stop_or_are_left_out(images):
         read_images(images, skip_bad=True)
 
 
-def test_hidden_and_other_files_are_no_images(images):
+def test_hidden_and_other_files_are_no_images_and_links_are_followed_once(images, tmp_path):
     (images / "ant" / "._1.png").write_text("what a Mac leaves behind")
     (images / "ant" / ".ipynb_checkpoints").mkdir()
-    (images / "ant" / ".ipynb_checkpoints" / "1.png").write_bytes(
-        (images / "ant" / "1.png").read_bytes()
-    )
+    shutil.copy(images / "ant" / "1.png", images / "ant" / ".ipynb_checkpoints")
     for name in ("notes.pdf", "data.h5", "drawing.eps", "film.mpg", "noextension"):
         (images / "cow" / name).write_text("no image")
     assert len(read_images(images)) == 5
-
-
-def test_links_to_folders_are_followed_and_loops_are_not(images, tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    Image.new("RGB", (6, 5)).save(elsewhere / "6.png")
-    (images / "ant" / "linked").symlink_to(elsewhere)
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (6, 5)).save(tmp_path / "elsewhere" / "6.png")
+    (images / "ant" / "linked").symlink_to(tmp_path / "elsewhere")
     (images / "ant" / "again").symlink_to(images / "ant")
     (images / "bee" / "deep" / "up").symlink_to(images / "bee")
     ids = read_images(images).ids.tolist()
@@ -148,9 +143,8 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path):
     assert samples.X[:].shape == (1, 3, 4, 4)
 
 
-@pytest.mark.parametrize(
-    ("names", "labels"),
-    [
+def test_folder_names_that_are_numbers_become_numbers(tmp_path):
+    for i, (names, labels) in enumerate([
         (["0", "1"], [0, 1]),
         (["007", "-8"], [-8, 7]),
         (["1", "01"], ["01", "1"]),  # two folders stay two classes
@@ -158,13 +152,11 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path):
         (["--1", "2"], ["--1", "2"]),
         (["²", "2"], ["2", "²"]),
         (["9" * 30, "1"], ["1", "9" * 30]),
-    ],
-)
-def test_folder_names_that_are_numbers_become_numbers(names, labels, tmp_path):
-    for name in names:
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (4, 4)).save(tmp_path / name / "i.png")
-    assert sorted(read_images(tmp_path).y.tolist()) == labels
+    ]):  # fmt: skip
+        for name in names:
+            (tmp_path / f"{i}" / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / f"{i}" / name / "i.png")
+        assert sorted(read_images(tmp_path / f"{i}").y.tolist()) == labels
 
 
 # -- arrays -----------------------------------------------------------------------------------
@@ -232,16 +224,16 @@ def test_arrays_that_do_not_fit(save, arrays, said, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 no zip", b"\x93NUMPY", "cut"])
-@pytest.mark.parametrize("name", ["d.npz", "X.npy", "y.npy"])
-def test_damaged_array_files_are_named(content, name, tmp_path):
-    save_npz(tmp_path, X=X, y=Y)
-    save_npy(tmp_path, X=X, y=Y)
-    path = tmp_path / name
-    path.write_bytes(path.read_bytes()[:-20] if content == "cut" else content)
-    with pytest.raises(InputError, match=rf"{name} is not a readable") as error:
-        read_samples(tmp_path / "X.npy" if name == "y.npy" else path)
-    assert "\n" not in str(error.value)
+def test_damaged_array_files_are_named(tmp_path):
+    for name in ("d.npz", "X.npy", "y.npy"):
+        for content in (b"", b"text", b"PK\x03\x04 no zip", b"\x93NUMPY", None):
+            save_npz(tmp_path, X=X, y=Y)
+            save_npy(tmp_path, X=X, y=Y)
+            path = tmp_path / name
+            path.write_bytes(path.read_bytes()[:-20] if content is None else content)
+            with pytest.raises(InputError, match=rf"{name} is not a readable") as error:
+                read_samples(tmp_path / "X.npy" if name == "y.npy" else path)
+            assert "\n" not in str(error.value)
 
 
 # -- without labels ---------------------------------------------------------------------------
@@ -252,17 +244,13 @@ def test_images_without_class_folders(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     samples = read_images(tmp_path, labels="optional")
-    assert samples.y is None
+    assert (samples.y, len(samples), len(samples.X)) == (None, 4, 4)
     assert samples.ids.tolist() == ["a.png", "b.png", "more/c.png", "more/deep/d.png"]
-    assert len(samples) == len(samples.X) == 4
     assert any("2 image(s) are not in a subfolder" in note for note in samples.notes)
     labelled = read_images(tmp_path)
     assert labelled.y.tolist() == ["more", "more"]
     assert any("left out 2 image(s)" in note for note in labelled.notes)
-    for name in ("more/c.png", "more/deep/d.png"):
-        (tmp_path / name).unlink()
-    (tmp_path / "more" / "deep").rmdir()
-    (tmp_path / "more").rmdir()
+    shutil.rmtree(tmp_path / "more")
     flat = read_images(tmp_path, labels="optional")
     assert (flat.y, flat.ids.tolist(), flat.notes) == (None, ["a.png", "b.png"], ())
     with pytest.raises(InputError, match=r"2 images, but no subfolders.*one subfolder per class"):

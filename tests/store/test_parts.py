@@ -95,15 +95,13 @@ def test_parts_are_whole_windows_of_about_the_same_size(total, window, n):
         with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; use fewer"):
             _contents.row_range(total, window, (1, n))
         return
-    done, sizes = 0, set()
-    for i in range(1, n + 1):
-        first, rows = _contents.row_range(total, window, (i, n))
-        assert (first, first % window) == (done, 0)
-        assert rows > 0
-        done += rows
-        sizes.add(-(-rows // window))
-    assert done == total
-    assert max(sizes) - min(sizes) <= 1
+    parts = [_contents.row_range(total, window, (i, n)) for i in range(1, n + 1)]
+    firsts, rows = map(np.array, zip(*parts, strict=True))
+    assert_array_equal(firsts, np.cumsum([0, *rows[:-1]]))
+    assert not (firsts % window).any()
+    assert rows.min() > 0
+    assert rows.sum() == total
+    assert np.ptp(-(-rows // window)) <= 1
 
 
 def test_there_are_parts_1_to_n(part, tmp_path):
@@ -162,65 +160,54 @@ def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, t
 
 def test_ranges_that_do_not_join_are_refused(part, refused):
     one, two = part(1, 2), part(2, 2)
-    for store, change in ((two, {"first_row": 10}), (one, {"total_rows": 50})):
-        content = json.dumps({**store.manifest, **change})
-        (store.path / "manifest.json").write_text(content)
-    two_too = json.dumps({**two.manifest, "first_row": 10, "total_rows": 50})
-    (two.path / "manifest.json").write_text(two_too)
+
+    def change(store, **fields):
+        (store.path / "manifest.json").write_text(json.dumps({**store.manifest, **fields}))
+
+    change(one, total_rows=50)
+    change(two, first_row=10, total_rows=50)
     refused("part2of2 begins at row 10 instead of 20", one, two)
-    (two.path / "manifest.json").write_text(json.dumps({**two.manifest, "total_rows": 50}))
+    change(two, total_rows=50)
     refused("The parts have 40 of 50 rows", one, two)
 
 
-def test_the_parts_are_not_overwritten(part):
-    one, two = part(1, 2), part(2, 2)
+def test_a_store_that_is_there_is_replaced_with_force_only_and_a_part_never(part, tmp_path):
+    parts = [part(i, 2).path for i in (1, 2)]
     with pytest.raises(InputError, match="part1of2 is one of the parts; choose another name"):
-        EmbeddingStore.merge([one.path, two.path], one.path, force=True)
-    assert EmbeddingStore.open(one.path).manifest["part"] == [1, 2]
-
-
-def test_a_store_that_is_there_is_replaced_with_force_only(part, model, tmp_path):
-    one, two = part(1, 2), part(2, 2)
-    whole = EmbeddingStore.merge([one.path, two.path], tmp_path / "out")
+        EmbeddingStore.merge(parts, parts[0], force=True)
+    assert EmbeddingStore.open(parts[0]).manifest["part"] == [1, 2]
+    whole = EmbeddingStore.merge(parts, tmp_path / "out")
     before = models.contents(whole.path)
-    EmbeddingStore.merge([one.path, two.path], whole.path)  # of these parts: there is nothing to do
+    EmbeddingStore.merge(parts, whole.path)  # of these parts: there is nothing to do
     assert models.contents(whole.path) == before
-    EmbeddingStore.merge([one.path, two.path], whole.path, force=True)
+    EmbeddingStore.merge(parts, whole.path, force=True)
 
 
-def test_a_merge_that_was_killed_goes_on(part, model, tmp_path, monkeypatch):
+def test_a_merge_that_was_killed_goes_on_and_a_changed_part_is_noticed(part, tmp_path, monkeypatch):
     parts = [part(i, 3).path for i in (1, 2, 3)]
     whole = models.contents(EmbeddingStore.merge(parts, tmp_path / "whole").path)
     monkeypatch.setattr(_contents, "_CHUNK", 1)
-    read, count = _contents.read_rows, 0
+    read, calls = _contents.read_rows, []
 
     def failing(*args):
-        nonlocal count
-        count += 1
-        if count == 25:
+        calls.append(args)
+        if len(calls) == 25:
             raise Killed
         return read(*args)
+
+    def changing(path, start, stop):
+        if start == 5:
+            path.write_bytes(path.read_bytes()[:-1])
+        return read(path, start, stop)
 
     with monkeypatch.context() as patch:
         patch.setattr(_contents, "read_rows", failing)
         with pytest.raises(Killed):
             EmbeddingStore.merge(parts, tmp_path / "out")
     assert models.contents(EmbeddingStore.merge(parts, tmp_path / "out").path) == whole
-
-
-def test_a_part_that_changes_while_it_is_merged_is_noticed(part, tmp_path, monkeypatch):
-    parts = [part(i, 2).path for i in (1, 2)]
-    monkeypatch.setattr(_contents, "_CHUNK", 1)
-    read = _contents.read_rows
-
-    def changing(path, start, stop):
-        if start == 15:
-            path.write_bytes(path.read_bytes()[:-1])
-        return read(path, start, stop)
-
     monkeypatch.setattr(_contents, "read_rows", changing)
-    with pytest.raises(InputError, match=r"part1of2 was changed while it was being merged \("):
-        EmbeddingStore.merge(parts, tmp_path / "out")
+    with pytest.raises(InputError, match=r"part1of3 was changed while it was being merged \("):
+        EmbeddingStore.merge(parts, tmp_path / "again")
 
 
 # -- the command ------------------------------------------------------------------------------

@@ -168,15 +168,6 @@ def test_without_folds_the_penalty_nearest_to_one_is_used():
     assert isinstance(found.head, LinearHead)
 
 
-def test_samples_without_a_group_only_train():
-    X, y, mark = biased()
-    groups = np.where(np.arange(200) < 150, 2 * y + mark, -1)
-    found = tuned(Rows.of(X, y), np.ones(200), groups, worse_half=False)
-    assert len(found.margin) == 200
-    flipped = np.where(groups < 0, 1 - y, y)  # wrong labels there do not decide
-    assert tuned(Rows.of(X, flipped), np.ones(200), groups, alphas=[0.1]).alpha == 0.1
-
-
 @pytest.mark.parametrize("alphas", [(), (0.1, -1), (0.0,), (np.inf,), (np.nan,), "many", None])
 def test_penalties_must_be_positive_numbers(alphas):
     with pytest.raises(ValueError, match="alphas must be positive"):

@@ -36,6 +36,21 @@ def right(model, head, tmp_path):
     return model.with_head(head).save(tmp_path / "right.onnx")
 
 
+def exchanged(zoo, proto, head, folder, dtype=np.float32, **options):
+    """The check of a model with another head, which passes, as the model itself does."""
+    model, X = FrozenModel.load(zoo.save(proto, folder / "m.onnx"), **options), zoo.inputs()
+    options = {"X": X.astype(dtype), "device": "cpu"}
+    if model.head is not None:
+        assert check_head(model, **options).passed
+    head = head or LinearHead(
+        np.eye(2, 6 if model.embedding.name == "x" else 5), [0.1, 0.2], [0, 1]
+    )
+    new = model.with_head(head)
+    check = save_verified(new, folder / "n", original=model, head=head, force=True, **options)
+    assert check.passed
+    return check
+
+
 def changed(path, name, change):
     """The file with one tensor changed, under another name."""
     proto = onnx.load(path)
@@ -60,9 +75,7 @@ def test_the_right_file_passes(zoo, model, head, right, path):
     for original, debiased in [(model, right), (model, FrozenModel.load(right))]:
         check = verify(original, debiased, X, head=head, device="cpu")
         assert check.passed
-        assert check.same_nodes
-        assert check.same_signature
-        assert check.same_metadata
+        assert (check.same_nodes, check.same_signature, check.same_metadata) == (True,) * 3
         assert check.n_samples == len(X)
         assert check.embedding_difference == 0
         assert np.isnan(check.output_difference)  # there are only logits
@@ -71,11 +84,9 @@ def test_the_right_file_passes(zoo, model, head, right, path):
         assert check.agreement == (head.predict(z) == model.head.predict(z)).mean()
     assert verify(model, right, X).passed
     assert verify(path, path, X).agreement == 1
-
-
-def test_a_model_in_memory_is_verified_itself_not_the_file_it_came_from(zoo, model, head):
-    assert verify(model, model.with_head(head), zoo.inputs(), head=head, device="cpu").passed
-    assert not verify(model, model, zoo.inputs(), head=head, device="cpu").passed
+    memory = model.with_head(head)  # which is verified itself, not the file it came from
+    assert verify(model, memory, X, head=head, device="cpu").passed
+    assert not verify(model, model, X, head=head, device="cpu").passed
 
 
 @pytest.mark.parametrize(
@@ -161,34 +172,20 @@ def test_two_classes_in_one_or_two_logits_and_weights_beside_the_file(
 
 
 @pytest.mark.parametrize("output", ["scaled", "probabilities"])
-@pytest.mark.parametrize("n_classes", [2, K, 5])
-def test_a_scale_and_other_outputs_and_other_classes(zoo, output, n_classes, tmp_path):
+def test_a_scale_and_other_outputs_and_other_classes(zoo, output, tmp_path):
     text = "scaled = Mul(logits, 16.0)\nprobabilities = Softmax(scaled)"
     proto = zoo.built(text, "classifier", {output: ["batch", K]})
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
-    head = LinearHead(*zoo.weights(n_classes, seed=4), range(n_classes))
-    check = save_verified(
-        model.with_head(head), tmp_path / "n.onnx", original=model, X=zoo.inputs(), head=head,
-        device="cpu",
-    )  # fmt: skip
-    assert check.passed
-    assert np.isnan(check.agreement) == (n_classes != K)
+    for n_classes in (2, K, 5):
+        head = LinearHead(*zoo.weights(n_classes, seed=4), range(n_classes))
+        check = exchanged(zoo, proto, head, tmp_path)
+        assert np.isnan(check.agreement) == (n_classes != K)
 
 
 def test_a_backbone_and_a_head_chosen_by_name(zoo, tmp_path):
     text = "domain = Gemm(h, np.ones((2, 5)), transB=1)"
     proto = zoo.built(text, "classifier", {"logits": ["batch", K], "domain": ["batch", 2]})
-    path = zoo.save(proto, tmp_path / "m.onnx")
     for options in ({"logits": "domain"}, {"embedding": "z"}, {"embedding": "x"}):
-        model = FrozenModel.load(path, **options)
-        width = 6 if model.head is None else 5
-        head = LinearHead(np.eye(2, width), [0.1, 0.2], [0, 1])
-        name = "_".join(options.values())
-        check = save_verified(
-            model.with_head(head), tmp_path / f"{name}.onnx", original=model, X=zoo.inputs(),
-            head=head, device="cpu",
-        )  # fmt: skip
-        assert check.passed
+        exchanged(zoo, proto, None, tmp_path, **options)
 
 
 SOFTMAX, ARGMAX = "p = Softmax(logits)", "l = ArgMax(logits, keepdims=0, axis=1)"
@@ -203,44 +200,26 @@ TAILS = {  # of models that do not give their logits
 }  # fmt: skip
 
 
-def with_tail(zoo, tail, path, dtype=np.float32):
-    text, outputs = TAILS[tail]
-    proto = zoo.built(text, "classifier", outputs, dtype=dtype)
-    return FrozenModel.load(zoo.save(proto, path), classes=NAMES)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("tail", TAILS)
-def test_outputs_after_the_logits_are_compared(zoo, tail, dtype, head, tmp_path):
-    model = with_tail(zoo, tail, tmp_path / "m.onnx", dtype)
-    X = zoo.inputs(dtype=dtype)
-    assert check_head(model, X, device="cpu").passed
-    check = save_verified(
-        model.with_head(head), tmp_path / "n.onnx", original=model, X=X, head=head, device="cpu"
-    )
-    assert check.passed
-    assert 0 <= check.output_difference <= check.tolerance
-    assert check.same_nodes
+def test_outputs_after_the_logits_are_compared(zoo, tail, head, tmp_path):
+    text, outputs = TAILS[tail]
+    for dtype in (np.float32, np.float16):
+        proto = zoo.built(text, "classifier", outputs, dtype=dtype)
+        check = exchanged(zoo, proto, head, tmp_path, dtype, classes=NAMES)
+        assert 0 <= check.output_difference <= check.tolerance
+        assert check.same_nodes
 
 
-@pytest.mark.parametrize("flat", [True, False])
-def test_logits_with_axes_of_length_one(zoo, flat, tmp_path):
+def test_logits_with_axes_of_length_one(zoo, head, tmp_path):
     """A 1 × 1 convolution in place of a Gemm."""
     text = """
-        map = Unsqueeze(z, [2, 3])
-        pooled = GlobalAveragePool(map)
-        logits = Conv(pooled, W[:, :, None, None], b)
-        p = Softmax(logits, axis=1)
+        pooled = GlobalAveragePool(Unsqueeze(z, [2, 3]))
+        p = Softmax(Conv(pooled, W[:, :, None, None], b), axis=1)
         flat = Flatten(p, axis=1)"""
-    output = {"flat": ["batch", K]} if flat else {"p": ["batch", K, 1, 1]}
-    proto = zoo.built(text, outputs=output, arrays=dict(zip("Wb", zoo.weights(K), strict=True)))
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
-    X = zoo.inputs()
-    assert check_head(model, X, device="cpu").output_difference < 1e-6
-    head = LinearHead(*zoo.weights(K, seed=4), range(K))
-    new = tmp_path / "n.onnx"
-    check = save_verified(model.with_head(head), new, original=model, X=X, head=head, device="cpu")
-    assert check.output_difference < 1e-6
+    arrays = dict(zip("Wb", zoo.weights(K), strict=True))
+    for output in ({"flat": ["batch", K]}, {"p": ["batch", K, 1, 1]}):
+        proto = zoo.built(text, outputs=output, arrays=arrays)
+        assert exchanged(zoo, proto, head, tmp_path, classes=NAMES).output_difference < 1e-6
 
 
 def test_a_change_after_the_logits_fails(zoo, tmp_path):
@@ -260,7 +239,8 @@ def test_a_change_after_the_logits_fails(zoo, tmp_path):
 
 
 def test_labels_of_undecided_samples_do_not_count(zoo, tmp_path):
-    model = with_tail(zoo, "label", tmp_path / "m.onnx")
+    path = zoo.save(zoo.built(ARGMAX, "classifier", LABEL), tmp_path / "m.onnx")
+    model = FrozenModel.load(path, classes=NAMES)
     tied = LinearHead(np.tile(zoo.weights(1)[0], (K, 1)), np.zeros(K), NAMES)
     almost = LinearHead(tied.coef + 1e-9 * zoo.weights(K)[0], tied.intercept, NAMES)
     check = verify(model, model.with_head(tied), zoo.inputs(), head=almost, device="cpu")
@@ -295,23 +275,20 @@ def test_a_head_that_was_read_wrong_is_refused(zoo, model, monkeypatch):
 
 
 def test_nothing_is_written_when_the_check_fails(zoo, model, head, tmp_path):
-    target = tmp_path / "n.onnx"
+    target, X = tmp_path / "n.onnx", zoo.inputs()
     target.write_text("precious")
     before = zoo.contents(tmp_path)
     wrong = LinearHead(head.coef + 0.01, head.intercept, NAMES)
-    with pytest.raises(VerificationError, match=r"\(logits\).*n\.onnx was not written") as error:
-        save_verified(
-            model.with_head(wrong), target, original=model, X=zoo.inputs(), head=head, force=True
-        )
-    assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="no samples"):
-        save_verified(
-            model.with_head(head), target, original=model, X=zoo.inputs(0), head=head, force=True
-        )
-    assert zoo.contents(tmp_path) == before
-    with pytest.raises(InputError, match="exists"):
-        save_verified(model.with_head(head), target, original=model, X=zoo.inputs(), head=head)
-    assert zoo.contents(tmp_path) == before
+    for written, samples, force, error, words in (
+        (wrong, X, True, VerificationError, r"\(logits\).*n\.onnx was not written"),
+        (head, X[:0], True, InputError, "no samples"),
+        (head, X, False, InputError, "exists"),
+    ):
+        options = {"original": model, "X": samples, "head": head, "force": force}
+        with pytest.raises(error, match=words) as caught:
+            save_verified(model.with_head(written), target, **options)
+        assert "\n" not in str(caught.value)
+        assert zoo.contents(tmp_path) == before
 
 
 # -- random inputs ----------------------------------------------------------------------------

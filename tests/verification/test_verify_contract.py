@@ -49,7 +49,7 @@ def files(zoo, tmp_path):
     def made(metadata=None, classes=NAMES):
         path = zoo.save(zoo.classifier(K, metadata=metadata), tmp_path / "m.onnx")
         new = FrozenModel.load(path).matched_to(classes).with_head(close_head(zoo, classes))
-        return path, new.save(tmp_path / "d.onnx")
+        return path, new.save(tmp_path / "d.onnx", force=True)
 
     return made
 
@@ -72,40 +72,32 @@ def test_rows_in_another_order_do_not_pass_though_no_name_contradicts(zoo, files
     assert not (tmp_path / "n.onnx").exists()
 
 
-def test_names_in_another_order_do_not_pass(zoo, files):
+def test_names_in_another_order_do_not_pass_in_the_file_and_beside_it(zoo, files, tmp_path):
     path, right = files({"names": DICT})
     X = zoo.inputs()
     assert verify(path, right, X, device="cpu").passed
-    swapped = {"names": repr({0: "bee", 1: "cow", 2: "ant"})}
-    wrong = edited(right, "wrong.onnx", swapped)
-    with pytest.warns(UserWarning, match="another order"):
-        check = verify(path, wrong, X, device="cpu")
-    assert not check.same_class_order
-    wrong = edited(right, "wrong.onnx", {"ntkit.classes": json.dumps(["bee", "cow", "ant"])})
-    with pytest.warns(UserWarning, match="another order"):
-        assert not verify(path, wrong, X, device="cpu").passed
-
-
-def test_names_beside_the_original_count_too(zoo, files, tmp_path):
+    moved = [NAMES[i] for i in ORDER]
+    for props in ({"names": repr(dict(enumerate(moved)))}, {"ntkit.classes": json.dumps(moved)}):
+        wrong = edited(right, "wrong.onnx", props)
+        with pytest.warns(UserWarning, match="another order"):
+            check = verify(path, wrong, X, device="cpu")
+        assert not check.same_class_order
+        assert not check.passed
     path, right = files()
-    elsewhere = tmp_path / "out"
-    elsewhere.mkdir()
-    right = right.rename(elsewhere / "d.onnx")
-    X = zoo.inputs()
+    (tmp_path / "out").mkdir()
+    right = right.rename(tmp_path / "out" / "d.onnx")
     assert verify(path, right, X, device="cpu").passed
-    (tmp_path / "config.json").write_text(
-        json.dumps({"id2label": {i: NAMES[j] for i, j in enumerate(ORDER)}})
-    )
+    config = {"id2label": dict(enumerate(moved))}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     assert not verify(path, right, X, device="cpu").passed
 
 
 def test_a_head_that_mends_many_errors_passes(zoo, files):
     """Half of the predictions change: that is what a biased model needs."""
     path, _ = files(classes=[0, 1, 2])
-    X = zoo.inputs(400)
-    for seed in range(4, 12):
-        head = LinearHead(*zoo.weights(K, seed=seed), range(K))
-        check = verify(path, FrozenModel.load(path).with_head(head), X, device="cpu")
+    for seed in (4, 7):
+        new = FrozenModel.load(path).with_head(LinearHead(*zoo.weights(K, seed=seed), range(K)))
+        check = verify(path, new, zoo.inputs(400), device="cpu")
         assert check.agreement < 0.9
         assert check.passed
 
@@ -123,7 +115,7 @@ def two_heads(zoo, path):
     return FrozenModel.load(zoo.save(graph.model(), path), logits="logits")
 
 
-def test_another_layer_edited_does_not_pass(zoo, tmp_path):
+def test_another_layer_edited_and_an_output_that_is_gone_do_not_pass(zoo, tmp_path):
     model = two_heads(zoo, tmp_path / "m.onnx")
     X = zoo.inputs()
     right = model.with_head(close_head(zoo, range(K))).save(tmp_path / "d.onnx")
@@ -135,15 +127,10 @@ def test_another_layer_edited_does_not_pass(zoo, tmp_path):
     assert check.embedding_difference == 0
     assert check.side_difference > 1e-2
     assert check.failures() == ("computes its other outputs differently from the original",)
-
-
-def test_an_output_that_is_gone_does_not_pass(zoo, tmp_path):
-    model = two_heads(zoo, tmp_path / "m.onnx")
-    right = model.with_head(close_head(zoo, range(K))).save(tmp_path / "d.onnx")
     proto = onnx.load(right)
     del proto.graph.output[2]
     onnx.save(proto, right)
-    check = verify(model, right, zoo.inputs(), device="cpu")
+    check = verify(model, right, X, device="cpu")
     assert not check.kept_outputs
     assert not check.passed
 
@@ -214,35 +201,28 @@ def test_a_pair_is_read_where_the_debiased_file_says(zoo, tmp_path):
     assert "no head" in check.notes[0]
 
 
-SPELT = {"upper": ["HIGH", "LOW", "MID"], "places": [0, 1, 2]}
-
-
-@pytest.mark.parametrize("labels", SPELT.values(), ids=SPELT)
-def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path, labels):
-    rng = np.random.default_rng(0)
+def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path):
+    rng, names = np.random.default_rng(0), ["high", "low", "mid"]
     X = rng.normal(size=(300, 5)).astype(np.float32)
     y = np.digitize(X[:, 0], [-0.5, 0.5])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged
-        network = MLPClassifier((8,), max_iter=100, random_state=0)
-        network.fit(X, np.array(["high", "low", "mid"])[y])
+    with warnings.catch_warnings(action="ignore"):  # it has not converged
+        network = MLPClassifier((8,), max_iter=100, random_state=0).fit(X, np.array(names)[y])
     proto = skl2onnx.to_onnx(network, X[:1], options={"zipmap": False})
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
-    said = np.asarray(labels)[y]
-    sets = (X[:150], said[:150]), (X[150:], said[150:])
-    place = tmp_path / "service"
-    debias(
-        tmp_path / "model.onnx", *sets, out=tmp_path / "out", deploy=place, device="cpu",
-        method="class-balanced", even_if_worse=True, n_random=1,
-    )  # fmt: skip
-    session = onnxruntime.InferenceSession(place / "model.onnx")
-    answers = session.run(None, {session.get_inputs()[0].name: X})[0]
-    assert set(answers.tolist()) <= {"high", "low", "mid"}
-    assert json.loads((place / "labels.json").read_text()) == ["high", "low", "mid"]
-    found = predict(tmp_path / "out" / "debiased.onnx", (X, said), device="cpu")
-    assert [labels[["high", "low", "mid"].index(a)] for a in answers] == found.labels.tolist()
-    named = FrozenModel.load(tmp_path / "model.onnx", classes=labels)
-    assert check_head(named, X, device="cpu").passed
+    options = {"method": "class-balanced", "even_if_worse": True, "n_random": 1, "device": "cpu"}
+    for labels in (["HIGH", "LOW", "MID"], [0, 1, 2]):
+        said, place = np.asarray(labels)[y], tmp_path / f"service of {labels[0]}"
+        sets = (X[:150], said[:150]), (X[150:], said[150:])
+        out = tmp_path / f"{labels[0]}"
+        debias(tmp_path / "model.onnx", *sets, out=out, deploy=place, **options)
+        session = onnxruntime.InferenceSession(place / "model.onnx")
+        answers = session.run(None, {session.get_inputs()[0].name: X})[0].tolist()
+        assert set(answers) <= set(names)
+        assert json.loads((place / "labels.json").read_text()) == names
+        found = predict(out / "debiased.onnx", (X, said), device="cpu")
+        assert [labels[names.index(a)] for a in answers] == found.labels.tolist()
+        named = FrozenModel.load(tmp_path / "model.onnx", classes=labels)
+        assert check_head(named, X, device="cpu").passed
 
 
 def test_two_networks_are_not_said_to_have_classes_in_another_order(zoo, tmp_path):

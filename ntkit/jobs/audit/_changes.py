@@ -17,7 +17,6 @@ from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.changes import (
-    PARTS,
     Change,
     as_seen,
     bank_of,
@@ -154,15 +153,6 @@ def change_for(finding: Finding, columns: Collection[str] = ()) -> Change | None
     if change is not None and change.kind == "word" and opposed:
         return change_named(f"{change.name}|{opposed[0]}")
     return change
-
-
-def has_attribute(change: str, looked_at: Collection[str]) -> bool:
-    """Whether a change removes an attribute of one of the audited kinds."""
-    kind, _, what = change.partition(":")
-    if kind == "image":
-        return "image" in looked_at and what in (*PARTS, *_OF_STATISTICS.values())
-    kinds = {"word": ("word",), "markup": ("word",), "column": ("column", "input")}
-    return any(each in looked_at for each in kinds.get(kind, ()))
 
 
 def change_of(name: str, columns: Collection[str] = ()) -> Change | None:

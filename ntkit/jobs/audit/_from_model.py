@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import comb
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.stats import binom
 
 from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
+from ntkit.attributes import EMBEDDING, NobodyHas, Rule, statistics_of_image
 from ntkit.attributes.findings import AuditedPredictions, Finding, Findings
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -143,8 +142,6 @@ def audit_model(
     feature_sets: Sequence[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
-    arrays: Mapping[str, ArrayLike] | None = None,
-    more_feature_sets: Iterable[FeatureSet] = (),
     cross_fit: bool = False,
     unlabelled: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
@@ -181,9 +178,6 @@ def audit_model(
         ``metadata.csv`` of an image folder.
     key : str, optional
         Another column to match by, in the metadata and in the table of samples.
-    {arrays}
-    more_feature_sets : iterable of FeatureSet, optional
-        Further attributes, made with :mod:`ntkit.attributes`.
     cross_fit : bool, default=False
         Examine the errors of class-balanced heads that ntkit cross-fits on the embeddings. Use it
         if the head was trained on these samples.
@@ -241,9 +235,7 @@ def audit_model(
             "cross_fit": cross_fit,
             "unlabelled": unlabelled is not None,
             "metadata": metadata is not None,
-            "arrays": arrays,
             "feature_sets": feature_sets is not None,
-            "more_feature_sets": [*more_feature_sets],
         }
         _check_unlabelled(model, samples, most, [name for name, v in of_labelled.items() if v])
     match = _matched(model, samples, cross_fit)
@@ -285,8 +277,6 @@ def audit_model(
         pred,
         metadata=matched,
         feature_sets=feature_sets,
-        arrays=arrays,
-        more_feature_sets=more_feature_sets,
         alpha=alpha,
         random_state=random_state,
     )
@@ -376,8 +366,6 @@ def audit_read(
     *,
     metadata: Metadata | None,
     feature_sets: Sequence[str] | None = None,
-    arrays: Mapping[str, ArrayLike] | None = None,
-    more_feature_sets: Iterable[FeatureSet] = (),
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
@@ -387,8 +375,7 @@ def audit_read(
     result = audit(
         samples.y,
         **outcome,
-        arrays=arrays,
-        feature_sets=[*sets, *more_feature_sets],
+        feature_sets=sets,
         alpha=alpha,
         random_state=random_state,
     )

@@ -50,8 +50,6 @@ from ntkit.jobs.audit._changes import (
     ChangeFinding,
     ChangeFindings,
     change_for,
-    change_of,
-    has_attribute,
 )
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
@@ -352,45 +350,13 @@ class Audit:
                 low, high = each.beyond_interval
                 margin = f"{each.beyond_control:.2f} [{low:.2f}, {high:.2f}]"
                 rows.append([_code(each.name), *_flips(each), p, margin])
-            sentences = " ".join(self.change_sentences())
             parts += ["Changes of the input that flip predictions", table(rows, "<>>>>")]
-            parts += [*[sentences] * bool(sentences), _FLIPS]
+            parts.append(_FLIPS)
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _first_findings(self) -> list[str]:
         more = len(self.findings) - _SHOWN
         return [self.table(), *[f"{more} more are in `audit.json`."] * (more > 0)]
-
-    def change_sentences(self) -> list[str]:
-        """Sentences on findings whose change flips nothing, and on changes without a finding."""
-        changes = self.changes
-        if changes is None or self.cross_fitted or not (self.labelled and self.as_dict()["errors"]):
-            return []
-        columns = changes.columns
-        sentences, about = list[str](), set[str]()
-        for finding in self.findings:
-            names = (finding.name, *finding.same, *finding.opposed)
-            about |= {c.name for name in names if (c := change_of(name, columns)) is not None}
-            change = change_for(finding, columns)
-            if change is None:
-                continue
-            flips, n = changes.flipped(change.name)
-            left_out = change.name.partition("|")[0]
-            also = changes.flipped(left_out) if left_out != change.name else (0, 0)
-            about.add(change.name)
-            if n >= _ENOUGH and not flips and not also[0]:
-                sentences.append(
-                    f"{_readable(finding.name)} is correlated with errors, and changing it flips "
-                    f"none of {n} predictions."
-                )
-        looked_at = {name.partition(":")[0] for name in self.n_looked_at}
-        sentences += [
-            f"{_readable(each.name)} flips more predictions than its control, and no finding is "
-            "about it."
-            for each in changes.changes
-            if each.is_finding and each.name not in about and has_attribute(each.name, looked_at)
-        ]
-        return sentences
 
     def __repr__(self) -> str:
         names = ", ".join(finding.name for finding in self.findings[:3])
@@ -461,7 +427,6 @@ def _flips(change: ChangeFinding) -> tuple[str, str]:
     )
 
 
-_ENOUGH = 20  # copies without a flip that a sentence needs
 _NO_CHANGES = dict.fromkeys(("changes", "changes_tried", "changes_left_out", "copies_embedded"))
 _FLIPS = (
     "*Flips*: share of predictions that differ on changed copies, in %, with the 95 % interval. "

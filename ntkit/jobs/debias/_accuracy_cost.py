@@ -19,6 +19,8 @@ MAX_COST = 0.05
 _CONFIDENCE = 0.95
 _LIKELY = 0.7
 _ROUNDING = 1e-12
+_SAME = 1e-9
+AT_A_COST = "Accepted at a cost."
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,40 @@ class AccuracyCost:
     def _likely_better(self) -> bool:
         error = (self.class_gain - self.class_gain_low) / float(norm.ppf(_CONFIDENCE))
         return self.class_gain > float(norm.ppf(_LIKELY)) * error
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """Accuracies of the original and the new head, in [0, 1]."""
+
+    where: str
+    what: str
+    worst_before: float
+    worst_after: float
+    average_before: float
+    average_after: float
+    sure: bool
+
+    @property
+    def verdict(self) -> str:
+        """The change in a few words; "Better" only if worst group and average did not fall."""
+        worst = self.worst_after - self.worst_before
+        average = self.average_after - self.average_before
+        if min(worst, average) >= -_SAME and max(worst, average) > _SAME:
+            return "Better." if self.sure else "Better, but chance may explain the difference."
+        if worst > _SAME:
+            return AT_A_COST
+        if max(abs(worst), abs(average)) <= _SAME:
+            return f"Written, with equal accuracies on the {self.where}."
+        return f"Written, but accuracies are lower on the {self.where}."
+
+    def sentence(self, by: str = "") -> str:
+        """The accuracies in a sentence; ``by`` names the head if it is not the written one."""
+        return (
+            f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f} → "
+            f"{100 * self.worst_after:.1f} %; average: {100 * self.average_before:.1f} → "
+            f"{100 * self.average_after:.1f} %."
+        )
 
 
 def steps(n: int = 10) -> tuple[float, ...]:

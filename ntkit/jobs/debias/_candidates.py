@@ -21,29 +21,17 @@ from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
 GROUP_BALANCED = "group-balanced"
+YOURS = "yours"
 BY_CHANGE = "by change"
 """Method that chooses the best among the candidates by change and the group-balanced ones."""
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
+COPIES, LABELLED = "copies", "labelled"
+"""Rows of a candidate: both sets with changed copies, or both sets with partly known groups."""
+Unfitted = tuple[Any, str]
+"""An estimator, and its rows: "train", "validation", "both", COPIES or LABELLED."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A candidate before it is fitted."""
-
-    # A candidate `by_change` uses changed copies: it is tuned on the training rows and their
-    # copies, and then fitted on the validation rows as well. With `groups` it balances groups, and
-    # with `copies_as_rows` the copies become further rows.
-
-    estimator: Any
-    rows: str = "train"
-    as_is: bool = False
-    partly_known: bool = False
-    by_change: bool = False
-    groups: bool = False
-    copies_as_rows: bool = False
-
-
-def default_settings() -> dict[str, Setting]:
+def _default_candidates() -> dict[str, Unfitted]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table."""
     # "cells" balances the class × correctness groups. "neurontune" is the paper's method
     # (ntkit.NeuronTuneClassifier.as_published), except that it does not apply masks of more than
@@ -56,20 +44,19 @@ def default_settings() -> dict[str, Setting]:
         "-half": {"max_suppressed": 0.5, "standardize": True},
     }
     published = partial(NeuronTuneClassifier.as_published, min_neurons=None)
-    settings = {
-        "class-balanced": Setting(BalancedClassifier()),
-        "class-balanced-validation": Setting(BalancedClassifier(), rows="validation"),
-        "class-balanced-both": Setting(BalancedClassifier(), rows="both"),
-        "cell-balanced": Setting(published(suppression=0.0, **cells)),
+    candidates: dict[str, Unfitted] = {
+        "class-balanced": (BalancedClassifier(), "train"),
+        "class-balanced-validation": (BalancedClassifier(), "validation"),
+        "class-balanced-both": (BalancedClassifier(), "both"),
+        "cell-balanced": (published(suppression=0.0, **cells), "train"),
     }
     for suffix, extra in (("", {}), ("-cells", cells)):
         for rule, parameters in rules.items():
-            settings[f"neurontune{rule}{suffix}"] = Setting(published(**parameters, **extra))
-    settings["auto"] = Setting(AutoDebiasClassifier())
-    return settings
+            candidates[f"neurontune{rule}{suffix}"] = published(**parameters, **extra), "train"
+    return candidates | {"auto": (AutoDebiasClassifier(), "train")}
 
 
-CANDIDATES = default_settings()
+CANDIDATES = _default_candidates()
 """Candidates of :func:`ntkit.debias` by name; they are in the table of every run."""
 
 OTHER_METHODS = {
@@ -139,27 +126,21 @@ class Candidate:
         )
 
 
-def change_settings(*, named: bool) -> dict[str, Setting]:
+def change_candidates(*, named: bool) -> dict[str, Unfitted]:
     """Candidates of a repair with changed copies."""
-
     # NeuronTune by change suppresses a share of the neurons: those that the changes move most.
-    def changed(estimator: Any, **more: bool) -> Setting:
-        return Setting(estimator, rows="both", by_change=True, **more)
-
     rule: dict[str, Any] = {"statistic": "change", "threshold": 0.0, "min_neurons": 1}
     rule |= {"error_weight": 1.0, "max_cost": None}
-    settings = {
-        "copies": changed(InvariantClassifier(penalties=(0,), originals=True)),
-        "copies and penalty": changed(InvariantClassifier()),
+    estimators: dict[str, Any] = {
+        "copies": InvariantClassifier(penalties=(0,), originals=True),
+        "copies and penalty": InvariantClassifier(),
     }
     if named:
-        groups = AutoDebiasClassifier(recipe="group-balanced")
-        settings["groups and copies"] = changed(groups, groups=True, copies_as_rows=True)
+        estimators["groups and copies"] = AutoDebiasClassifier(recipe="group-balanced")
     for share in (0.3, 0.5, 0.7):
         clf = NeuronTuneClassifier(max_suppressed=share, **rule)
-        name = f"neurontune-change-{100 * share:.0f}"
-        settings[name] = changed(clf, copies_as_rows=True)
-    return settings
+        estimators[f"neurontune-change-{100 * share:.0f}"] = clf
+    return {name: (clf, COPIES) for name, clf in estimators.items()}
 
 
 def asked_for(
@@ -169,37 +150,36 @@ def asked_for(
     named: bool = False,
     partly_known: bool = False,
     by_change: bool = False,
-) -> tuple[dict[str, Setting], str]:
+) -> tuple[dict[str, Unfitted], str]:
     """All candidates with the user's method, and the name of that method."""
-    settings, default = CANDIDATES | {"auto": Setting(auto)}, "auto"
+    candidates, default = CANDIDATES | {"auto": (auto, "train")}, "auto"
     if by_change:
-        settings |= change_settings(named=named)
+        candidates |= change_candidates(named=named)
         default = BY_CHANGE
     if partly_known:
         default = f"{GROUP_BALANCED} by labels" if named else GROUP_BALANCED
-        dfr = DFRClassifier(variant="weighted", C=None)
-        settings |= {default: Setting(dfr, rows="both", partly_known=True)}
+        candidates |= {default: (DFRClassifier(variant="weighted", C=None), LABELLED)}
     if named:
         default = BY_CHANGE if by_change else GROUP_BALANCED
-        settings |= {GROUP_BALANCED: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
+        candidates |= {GROUP_BALANCED: (AutoDebiasClassifier(recipe="group-balanced"), "train")}
     method = default if method is None else method
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):
             raise InputError(
                 f"method must be the name of a candidate or score, or a classifier. Got {method!r}."
             )
-        return settings | {"yours": Setting(method, as_is=True)}, "yours"
+        return candidates | {YOURS: (method, "train")}, YOURS
     if method in OTHER_METHODS:
-        return settings | {method: Setting(OTHER_METHODS[method])}, method
+        return candidates | {method: (OTHER_METHODS[method], "train")}, method
     if by_change and method == BY_CHANGE:
-        return settings, method
-    if method not in settings and method not in LABEL_FREE_SCORES:
-        known = ", ".join([*settings, *OTHER_METHODS])
+        return candidates, method
+    if method not in candidates and method not in LABEL_FREE_SCORES:
+        known = ", ".join([*candidates, *OTHER_METHODS])
         raise InputError(
             f"There is no candidate {method!r}. Choose one of {known}, or a score that chooses "
             f"among them: {', '.join(LABEL_FREE_SCORES)}."
         )
-    return settings, method
+    return candidates, method
 
 
 def is_degenerate(clf: Any) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from tqdm import tqdm
 
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
@@ -24,22 +25,36 @@ from ntkit.estimators import (
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._accuracy_cost import AccuracyCost, accuracy_cost_of, mixed, steps
+from ntkit.jobs.debias._accuracy_cost import (
+    AccuracyChange,
+    AccuracyCost,
+    accuracy_cost_of,
+    mixed,
+    steps,
+    taken,
+)
 from ntkit.jobs.debias._candidates import (
+    BY_CHANGE,
+    COPIES,
     DEFAULT_SCORE,
+    GROUP_BALANCED,
+    LABELLED,
+    YOURS,
     Candidate,
-    Setting,
+    Unfitted,
     is_degenerate,
     n_suppressed,
 )
 from ntkit.jobs.debias._invariance import CopiesOf, Invariance
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._named_attributes import CompletedGroups
-from ntkit.metrics import named_score, worst_class_accuracy, worst_group_accuracy
+from ntkit.jobs.debias._order import Order
+from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, stratified_folds
 
 _TRAIN_FOLDS = 3
+_METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
 
 
 class Comparison:
@@ -85,6 +100,9 @@ class Comparison:
             )
         self.C, self.select, self.seed = C, select, seed
         self._chosen_C: dict[tuple[str, bool], float] = {}
+        self.fitted: dict[str, Any] = {}
+        self.rows_of: dict[str, str] = {}
+        self.candidates: dict[str, Candidate] = {}
         self._half_heads: dict[str, list[LinearHead]] = {}
         self._of_halves: dict[Any, Study] = {}
         n = len(self.train)
@@ -101,35 +119,45 @@ class Comparison:
 
     # -- fits --------------------------------------------------------------------------------
 
-    def fit(self, setting: Setting, validation: Array | None = None) -> tuple[Any, str]:
-        """Fit a copy of a candidate's estimator; returns it with its warnings."""
-        study = self._study_with(validation, by_change=setting.by_change)
-        if setting.by_change and validation is None:  # validation rows judge, so they do not tune
+    def fit(
+        self,
+        estimator: Any,
+        rows: str = "train",
+        validation: Array | None = None,
+        *,
+        as_is: bool = False,
+    ) -> tuple[Any, str]:
+        """Fit a copy of an estimator, with its own parameters if ``as_is``; returns warnings, too.
+
+        Without ``validation``, it is fitted on all rows of the validation set.
+        """
+        clf = self._set(estimator, rows, as_is=as_is)
+        study = self._study_with(validation, by_change=rows == COPIES)
+        if rows == COPIES and validation is None:  # validation rows judge, so they do not tune
             none = np.zeros(0, dtype=np.intp)
             of_train = replace(study.take(validation=none), validation=None)
-            tuned, _ = self._fitted(setting, of_train)
-            setting = _decided(setting, tuned)
-        if setting.partly_known and self.known is not None:
-            return self.known.fit(self._set(setting), study, validation), ""
-        return self._fitted(setting, study)
+            clf = _decided(self._fitted(clf, rows, of_train)[0], rows)
+        if rows == LABELLED and self.known is not None:
+            return self.known.fit(clf, study, validation), ""
+        return self._fitted(clf, rows, study)
 
-    def _set(self, setting: Setting) -> Any:
-        """A copy of a candidate's estimator, with the parameters that the comparison sets."""
-        clf = clone(setting.estimator)
+    def _set(self, estimator: Any, rows: str, *, as_is: bool) -> Any:
+        """A copy of an estimator, with the parameters that the comparison sets."""
+        clf = clone(estimator)
         known = clf.get_params(deep=False)
         decided: dict[str, Any] = {"head": self.original}
-        if not setting.as_is:
+        if not as_is:
             decided |= {"random_state": self.seed, "C": self.C}
-            if setting.partly_known or setting.by_change:
+            if rows in (COPIES, LABELLED):
                 decided["C"] = self.C or known.get("C")
             elif "C" in known:
                 by_cells = getattr(clf, "error_weight", 1) == "balanced"
-                decided["C"] = self._C(setting.rows, cells=by_cells)
+                decided["C"] = self._C(rows, cells=by_cells)
         return clf.set_params(**{name: decided[name] for name in decided if name in known})
 
-    def _fitted(self, setting: Setting, study: Study) -> tuple[Any, str]:
-        """Fit a copy of a candidate's estimator on a study; returns it with its warnings."""
-        clf, study = self._set(setting), self.study_of(setting, study)
+    def _fitted(self, clf: Any, rows: str, study: Study) -> tuple[Any, str]:
+        """Fit an estimator on a study; returns it with its warnings."""
+        study = self.study_of(clf, rows, study)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, StudyClassifier):
@@ -148,14 +176,14 @@ class Comparison:
                 warnings.warn_explicit(warning.message, *place)
         return clf, " ".join(notes) if n_suppressed(clf) or is_degenerate(clf) else ""
 
-    def study_of(self, setting: Setting, study: Study) -> Study:
+    def study_of(self, clf: Any, rows: str, study: Study) -> Study:
         """The part of a study for fitting a candidate."""
-        study = study.on(setting.rows)
-        if not setting.by_change:
+        study = study.on("both" if rows in (COPIES, LABELLED) else rows)
+        if rows != COPIES:
             return study
-        if not setting.groups:
+        if not isinstance(clf, AutoDebiasClassifier):  # the only one that balances groups
             study = replace(study, values=None)
-        return _with_copies_as_rows(study) if setting.copies_as_rows else study
+        return study if isinstance(clf, InvariantClassifier) else _with_copies_as_rows(study)
 
     def _study_with(self, validation: Array | None, *, by_change: bool = False) -> Study:
         """The study with all rows of the validation set, or with some."""
@@ -192,23 +220,19 @@ class Comparison:
 
     # -- predictions and rows of the table ----------------------------------------------------
 
-    def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
+    def row(self, name: str, clf: Any, rows: str = "train", note: str = "") -> Candidate:
         """Rate a fitted candidate; its validation score needs two more fits."""
-        decided = _decided(setting, clf)
-        self._half_heads[name] = [head_of(self.fit(decided, seen)[0]) for seen, _ in self.halves]
+        self.fitted[name], self.rows_of[name] = clf, rows
+        decided = _decided(clf, rows)
+        fits = (self.fit(decided, rows, seen, as_is=True)[0] for seen, _ in self.halves)
+        self._half_heads[name] = [*map(head_of, fits)]
         rated = self.rated(head_of(clf), self.validation_predictions(name))
         return Candidate(name=name, n_suppressed=n_suppressed(clf), note=note, **rated)
 
-    def original_row(self, name: str) -> Candidate:
-        """Rate the original head."""
-        pred = self.original.predict(self.validation.X)
-        return Candidate(name=name, n_suppressed=0, **self.rated(self.original, pred))
-
     def rated(self, head: LinearHead, validation_pred: Array) -> dict[str, Any]:
         """Score by predictions of the validation set, and accuracies on the evaluation set."""
-        rows = self.validation if self.test is None else self.test
-        pred = validation_pred if self.test is None else head.predict(rows.X)
-        y, groups = rows.y, rows.groups
+        y, groups = self.evaluated.y, self.evaluated.groups
+        pred = validation_pred if self.test is None else head.predict(self.test.X)
         return {
             "score": named_score(
                 self.select,
@@ -224,10 +248,10 @@ class Comparison:
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
 
-    def random_mask_row(self, clf: Any, n_masks: int, setting: Setting) -> Candidate:
+    def random_mask_row(self, clf: Any, n_masks: int, rows_of: str = "train") -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's weights."""
-        study = self._study_with(None, by_change=setting.by_change)
-        rows = self.study_of(setting, study).train
+        study = self._study_with(None, by_change=rows_of == COPIES)
+        rows = self.study_of(clf, rows_of, study).train
         rng = np.random.default_rng(self.seed)
         non_constant, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
         masks = []
@@ -267,37 +291,40 @@ class Comparison:
             pred[rows] = head.predict(copies.Z[rows])
         return pred
 
-    def train_predictions(self, setting: Setting, clf: Any, t: float) -> Array:
+    def train_predictions(self, name: str, t: float) -> Array:
         """Cross-fitted predictions of training rows, with the candidate's interpolation."""
         # For large mapped embeddings and partly known groups, the candidate itself predicts them.
         old, X = self.original, self.train.X
-        if setting.rows == "validation" or setting.partly_known or self._mapped:
-            return mixed(old, head_of(clf), t, X).predict(X)
+        if self.rows_of[name] in ("validation", LABELLED) or self._mapped:
+            return mixed(old, head_of(self.fitted[name]), t, X).predict(X)
         pred = np.empty_like(self.train.y)
-        for head, unseen in self._train_heads(setting, clf):
+        for head, unseen in self._train_heads(name):
             pred[unseen] = mixed(old, head, t, X).predict(X[unseen])
         return pred
 
-    def _train_heads(self, setting: Setting, clf: Any) -> Iterator[tuple[LinearHead, Array]]:
+    def _train_heads(self, name: str) -> Iterator[tuple[LinearHead, Array]]:
         """Cross-fitted heads of a candidate, and the training rows left out of each fit."""
         # With copies, a row and the donor of its copy are in the same fold.
-        whole = self.with_copies if setting.by_change else self.study
+        clf, rows = self.fitted[name], self.rows_of[name]
+        whole = self.with_copies if rows == COPIES else self.study
         folds = stratified_folds(self.train.y_index, _TRAIN_FOLDS, self.seed)
         if self.with_copies.folds is not None:
             part = self.with_copies.folds[: len(self.train)]
             numbers = np.unique(part)
             folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in numbers]
         for seen, unseen in folds:
-            study = whole.take(train=seen)
-            yield head_of(self._fitted(_decided(setting, clf), study)[0]), unseen
+            yield (
+                head_of(self._fitted(_decided(clf, rows), rows, whole.take(train=seen))[0]),
+                unseen,
+            )
 
-    def right(self, name: str, train_predictions: Array, t: float) -> tuple[Array, Array]:
+    def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
         parts = (self.train, self.validation)
         y = np.concatenate([part.y for part in parts])
         before = np.concatenate([self.original.predict(part.X) for part in parts])
-        after = np.concatenate([train_predictions, self.validation_predictions(name, t)])
-        return before == y, after == y
+        after = [self.train_predictions(name, t), self.validation_predictions(name, t)]
+        return before == y, np.concatenate(after) == y
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
@@ -305,11 +332,11 @@ class Comparison:
 
     # -- accuracy costs -----------------------------------------------------------------------
 
-    def accuracy_costs(self, name: str, clf: Any) -> tuple[AccuracyCost, ...]:
+    def costs_of(self, name: str) -> tuple[AccuracyCost, ...]:
         """Accuracy costs of a rated candidate, and of its interpolations with the original."""
         # An interpolation would use suppressed neurons again. So there is none for a candidate
         # with a mask.
-        validation, old = self.validation, self.original
+        validation, old, clf = self.validation, self.original, self.fitted[name]
         costs = list[AccuracyCost]()
         for t in (0.0, 1.0) if n_suppressed(clf) else steps():
             copies = None
@@ -393,18 +420,16 @@ class Comparison:
             f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
         )
 
-    def chosen_by_change(
-        self, settings: Mapping[str, Setting], fitted: Mapping[str, Any]
-    ) -> tuple[str, dict[str, float]]:
+    def _chosen_by_change(self, names: Sequence[str]) -> tuple[str, dict[str, float]]:
         """The best candidate by cross-fitted predictions of training rows and their copies."""
         # Among candidates within one standard error of the best, the predictions of the chosen one
         # flip least, because a person said that the changes do not matter.
         judge, X, y = self._judge("train"), self.train.X, self.train.y
         copies = judge.copies
         scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
-        for name, setting in settings.items():
+        for name in names:
             pred, of_copies = np.empty_like(y), np.empty_like(y, shape=len(copies.of))
-            for head, unseen in self._train_heads(setting, fitted[name]):
+            for head, unseen in self._train_heads(name):
                 pred[unseen] = head.predict(X[unseen])
                 rows = np.isin(copies.of, unseen)
                 of_copies[rows] = head.predict(copies.Z[rows])
@@ -414,6 +439,134 @@ class Comparison:
         best = max(scores, key=lambda name: scores[name])
         good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
         return min(good, key=lambda name: flips[name]), scores
+
+    # -- the chosen candidate -----------------------------------------------------------------
+
+    def choose(self, candidates: Mapping[str, Unfitted], name: str | None, order: Order) -> None:
+        """Fit every candidate and choose one: by name, or by the best label-free score."""
+        hidden = None if order.verbose else True
+        for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
+            estimator, rows = candidates[each]
+            clf, note = self.fit(estimator, rows, as_is=each == YOURS)
+            self.candidates[each] = self.row(each, clf, rows, note)
+        fitted, rows_of, self.scores = self.fitted, self.rows_of, dict[str, float]()
+        if name == BY_CHANGE:
+            among = [each for each in candidates if rows_of[each] == COPIES]
+            among += [GROUP_BALANCED] * (rows_of.get(GROUP_BALANCED, LABELLED) != LABELLED)
+            name, self.scores = self._chosen_by_change(
+                [each for each in candidates if each in among]
+            )
+        if name is None:  # candidates whose rule flags too many neurons cannot be chosen
+            sound = [each for each in candidates if not is_degenerate(fitted[each])]
+            name = max(sound, key=lambda each: self.candidates[each].score)
+        self.chosen, self.max_cost = name, order.max_cost
+        self.candidates[name] = replace(self.candidates[name], chosen=True)
+        masked = n_suppressed(self.clf) > 0 and hasattr(self.clf, "tuning_weight_")
+        of = name if masked else "neurontune"
+        self.random = self.random_mask_row(fitted[of], order.n_random, rows_of[of])
+        # Of groups that a person labelled, the labels may be unrelated to the errors.
+        by_labels = rows_of[name] == LABELLED and self.known is not None and self.known.is_read
+        self.learnable = fitted["auto"].recipe_ == "cell-balanced"
+        self.learnable &= not (rows_of[name] == COPIES or by_labels)
+
+    @property
+    def clf(self) -> Any:
+        """The chosen estimator."""
+        return self.fitted[self.chosen]
+
+    @cached_property
+    def groups(self) -> Attribute | None:
+        """Validation groups that judge the chosen candidate."""
+        return self.groups_of(self.clf)
+
+    @cached_property
+    def accuracy_costs(self) -> tuple[AccuracyCost, ...]:
+        """Accuracy cost of each interpolation with the original head."""
+        return self.costs_of(self.chosen)
+
+    @cached_property
+    def _taken(self) -> AccuracyCost | None:
+        return taken(self.accuracy_costs, self.max_cost, learnable=self.learnable)
+
+    @property
+    def helped(self) -> bool:
+        """Whether an interpolation is better than the original head."""
+        return self._taken is not None
+
+    @property
+    def accuracy_cost(self) -> AccuracyCost:
+        """Accuracy cost of the last interpolation that helps, or else of the whole new head."""
+        return self._taken or self.accuracy_costs[-1]
+
+    @cached_property
+    def head(self) -> LinearHead:
+        """That interpolation, on standardised embeddings."""
+        return mixed(self.original, head_of(self.clf), self.accuracy_cost.t, self.train.X)
+
+    @property
+    def evaluated(self) -> Rows:
+        """The evaluation set: test samples, or validation samples without a test set."""
+        return self.validation if self.test is None else self.test
+
+    @cached_property
+    def after(self) -> Array:
+        """Predictions of the evaluation set; cross-fitted by halves on the validation set."""
+        if self.test is None:
+            return self.validation_predictions(self.chosen, self.accuracy_cost.t)
+        return self.head.predict(self.evaluated.X)
+
+    def change(self) -> AccuracyChange:
+        """Accuracies of the worst group or class, and averages, before and after."""
+        # Without a test set, these are the groups of the validation set that judge the head.
+        rated, after = self.evaluated, self.after
+        where, y, groups = "test set", rated.y, rated.groups
+        before = self.original.predict(rated.X)
+        average = group_report(y, after, y_pred_before=before).summary("average")
+        if self.test is None:
+            where = "validation set"
+            if self.groups is not None:
+                groups = self.groups.labels
+                if len(groups) > len(y):  # copies judge as well
+                    copies = self.judge.copies
+                    of_copies = self.copy_predictions(self.chosen, self.accuracy_cost.t)
+                    before = np.append(before, self.original.predict(copies.Z))
+                    y, after = np.append(y, y[copies.of]), np.append(after, of_copies)
+        report = group_report(y, after, groups=groups, y_pred_before=before)
+        worst = report.worst_group
+        low, high = worst.change_interval or (0.0, 0.0)
+        return AccuracyChange(
+            where,
+            str(worst.label),
+            float(worst.accuracy_before or 0.0),
+            worst.accuracy,
+            float(average.accuracy_before or 0.0),
+            average.accuracy,
+            low > 0 or high < 0,
+        )
+
+    def table(self, original: str) -> tuple[Candidate, ...]:
+        """All rows: the original head, controls, random masks, then the methods."""
+        old, pred = self.original, self.original.predict(self.validation.X)
+        first = Candidate(name=original, n_suppressed=0, **self.rated(old, pred))
+        first = self._with_named(first, pred, lambda: old.predict(self.judge.copies.Z))
+        rows = list[Candidate]()
+        for name, row in self.candidates.items():
+            t = self.accuracy_cost.t if name == self.chosen else 1.0
+            pred = self.validation_predictions(name, t)
+            if t != 1:  # the row of the head that is written
+                row = replace(row, share=t, **self.rated(self.head, pred))
+            rows.append(self._with_named(row, pred, partial(self.copy_predictions, name, t)))
+        controls = [row for row in rows if not row.name.startswith(_METHODS)]
+        return (first, *controls, self.random, *(r for r in rows if r.name.startswith(_METHODS)))
+
+    def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
+        if self.groups is None:
+            return row
+        y = self.validation.y
+        right = pred == y
+        if len(self.groups) > len(y):
+            right = np.append(right, of_copies() == y[self.judge.copies.of])
+        return replace(row, worst_named=self.groups.worst(right).accuracy)
 
 
 def _moments(X: Array) -> tuple[Array, Array]:
@@ -447,14 +600,13 @@ def _with_copies_as_rows(study: Study) -> Study:
     return Study(train.and_then(more), values=values, changed=changed, folds=folds)
 
 
-def _decided(setting: Setting, clf: Any) -> Setting:
-    """A candidate for fits on other rows, with the decisions of its first fit."""
+def _decided(clf: Any, rows: str) -> Any:
+    """An unfitted candidate for other rows, with the decisions of its first fit."""
+    chosen: dict[str, Any] = {}
     if isinstance(clf, AutoDebiasClassifier):
-        chosen: dict[str, Any] = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
-    elif not setting.by_change:
-        return setting
-    elif isinstance(clf, InvariantClassifier):
+        chosen = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
+    elif isinstance(clf, InvariantClassifier) and rows == COPIES:
         chosen = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
-    else:  # on standardised embeddings
+    elif rows == COPIES:  # on standardised embeddings
         chosen = {"C": clf.C or 1 / (clf.alpha_ * float(clf.tuning_weight_.sum()))}
-    return replace(setting, estimator=clone(clf).set_params(**chosen))
+    return clone(clf).set_params(**chosen)

@@ -33,8 +33,7 @@ from ntkit.jobs.audit import (
 )
 from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
-from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
-from ntkit.jobs.debias._choice import Choice, chosen_among
+from ntkit.jobs.debias._candidates import CANDIDATES, COPIES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
@@ -356,17 +355,17 @@ def _repair(
     compared = {"named": balanced, "known": known, "invariance": invariance}
     comparison = _comparison(order, data, test, judged_by=judged_by, **compared)
     invariance = comparison.invariance  # standardised
-    settings, name = asked_for(
+    candidates, name = asked_for(
         order.auto,
         order.method,
         named=bool(said.names),
         partly_known=known is not None,
         by_change=invariance is not None,
     )
-    choice = chosen_among(comparison, settings, None if order.by_score else name, order)
-    job = Job(order, data, choice)
-    by_change = None if invariance is None else change_results(data, choice, invariance, order)
-    draft = job.draft(group_check(data, reader, choice), said, by_change)
+    comparison.choose(candidates, None if order.by_score else name, order)
+    job = Job(order, data, comparison)
+    by_change = None if invariance is None else change_results(data, comparison, invariance, order)
+    draft = job.draft(group_check(data, reader, comparison), said, by_change)
     if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
     result = job.write(draft)
@@ -393,22 +392,22 @@ def _comparison(
 
 
 def change_results(
-    data: Prepared, choice: Choice, invariance: Invariance, order: Order
+    data: Prepared, comparison: Comparison, invariance: Invariance, order: Order
 ) -> ByChange:
     """Results of a repair by change: its judges, losses of small groups, and flips."""
-    comparison, judge, validation = choice.comparison, choice.comparison.judge, data.Z["validation"]
+    judge, validation = comparison.judge, data.Z["validation"]
     changes, Z = invariance.changes, comparison.validation.X
     reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
-    judged, veto = comparison.judges_by_change(choice.clf), ""
-    if judged and choice.setting.by_change:
-        veto = comparison.veto(choice.name, choice.accuracy_cost.t)
+    judged, veto = comparison.judges_by_change(comparison.clf), ""
+    if judged and comparison.rows_of[comparison.chosen] == COPIES:
+        veto = comparison.veto(comparison.chosen, comparison.accuracy_cost.t)
         if not comparison.named:
             veto = not_relied_on(reliance) or veto
     flips = tuple[FlipRate, ...]()
-    if (choice.helped and not veto) or order.even_if_worse:
-        old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
+    if (comparison.helped and not veto) or order.even_if_worse:
+        old, new = map(comparison.on_raw_embeddings, (comparison.original, comparison.head))
         samples = data.sets["validation"]
         flips = flip_rates(data.embedder, samples, (old, new), validation.X, changes, order)
     return ByChange(
@@ -419,7 +418,7 @@ def change_results(
         flips=flips,
         reliance=reliance,
         veto=veto,
-        candidates=choice.scores,
+        candidates=comparison.scores,
         judged=judged,
     )
 
@@ -522,7 +521,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         metadata=metadata,
         random_state=order.seed,
     )
-    retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
+    retrained, _ = comparison.fit(*CANDIDATES["class-balanced"])
     return with_retraining(audit, head_of(retrained).predict(comparison.validation.X))
 
 
@@ -544,16 +543,14 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
     return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 
-def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:
+def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
-    comparison, t = choice.comparison, choice.accuracy_cost.t
-    train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)
     known, y_index = comparison.known, comparison.study.both.y_index
     return checked_groups(
         reader.feature_sets(data.image_files),
         comparison.study.classes,
         y_index,
-        comparison.right(choice.name, train_predictions, t),
+        comparison.right(comparison.chosen, comparison.accuracy_cost.t),
         np.arange(len(y_index)) < len(comparison.train),
         [*comparison.named, *([] if known is None else [known.attribute])],
     )

@@ -129,7 +129,7 @@ def _by_names(names: Names, attribute: Attribute) -> Judging:
 
 
 def _marked_up(originals: Samples, copies: Samples) -> Array:
-    return np.fromiter(map(has_markup, copies.X.texts), int, len(copies))
+    return np.fromiter(map(has_markup, copies.X.texts), int)
 
 
 def _names_of(change: Change) -> Names:
@@ -196,11 +196,6 @@ class Invariance:
         for part, first in ((self.train, 0), (self.validation, n_train)):
             values[first + part.of, part.change] = part.values[:, :n_named]
         return values
-
-    def remade(self, validation: Samples, seed: int) -> Samples:
-        """The copies of the validation set by the first change, for the report."""
-        folds = self.folds[len(self.folds) - len(validation) :]
-        return self.changes[0].copies(validation, seed=seed, folds=folds)[0]
 
 
 def donor_folds(y: Array, seed: int, n_splits: int = _FOLDS) -> Array:

@@ -29,7 +29,7 @@ from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationEr
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.jobs.audit import audit_files
 from ntkit.jobs.debias._candidates import n_suppressed
-from ntkit.jobs.debias._choice import Choice
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import QUESTIONS, FindingsResult
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import Prepared
@@ -49,7 +49,6 @@ _PROGRAM = "predict.py"
 _TRIED = 16  # samples for the test run of the program
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
-_TOKENIZER_FILES = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,14 @@ class Job:
 
     order: Order
     data: Prepared
-    choice: Choice
+    comparison: Comparison
 
     def draft(
         self, check: GroupCheck, named: NamedAttributes, by_change: ByChange | None = None
     ) -> DebiasResult:
         """Result of the run, before anything is written or verified."""
-        order, data, choice = self.order, self.data, self.choice
-        comparison, clf = choice.comparison, choice.clf
+        order, data, comparison = self.order, self.data, self.comparison
+        clf = comparison.clf
         new_head, path = order.new_head, order.out
         known = comparison.known
         ordered = order.method is not None or known is not None or bool(named)
@@ -77,21 +76,23 @@ class Job:
             trail.append(known.partly.trail(digests))
         # ntkit follows a person's decision on attributes and reports its accuracy cost. A method
         # without such a decision must not harm a group.
-        harmless = choice.groups is not None or check.refused(order.max_cost) is None
-        helped = ordered and choice.helped and data.shared <= MOST_SHARED and harmless
+        harmless = comparison.groups is not None or check.refused(order.max_cost) is None
+        helped = ordered and comparison.helped and data.shared <= MOST_SHARED and harmless
         helped &= not vetoed
         written = helped or order.even_if_worse
-        head = comparison.on_raw_embeddings(choice.head if written else comparison.original)
+        head = comparison.on_raw_embeddings(comparison.head if written else comparison.original)
         suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
         debiased = data.model
         if written or new_head:
             facts = {"new_head": str(new_head).lower()}
             facts |= self._provenance(suppressed, trail) if written else {}
             debiased = data.model.with_head(head, provenance=facts)
-        of_groups = [*named.replaced, *choice.notes_on_groups()]
+        of_groups = [*named.replaced]
+        if known is not None:
+            of_groups += [known.source_note(), *filter(None, [known.partly.left])]
         notes = [*data.notes, *of_groups]
         notes += [each.sentence("training and validation samples") for each in comparison.named]
-        notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
+        notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []
         if new_head and data.model.head is not None:
             before, now = len(data.model.head.classes), len(head.classes)
             notes.append(f"The new head has {now} classes, and the original head has {before}.")
@@ -106,22 +107,22 @@ class Job:
             model=debiased,
             head=head,
             estimator=clf,
-            candidates=choice.table("ERM head" if new_head else "original head"),
+            candidates=comparison.table("ERM head" if new_head else "original head"),
             suppressed=suppressed,
-            n_non_constant=int(choice.fitted["neurontune"].non_constant_.sum()),
+            n_non_constant=int(comparison.fitted["neurontune"].non_constant_.sum()),
             verification=None,
             evaluated_on="validation set" if comparison.test is None else "test set",
             select=comparison.select,
             path=path,
             notes=tuple(notes),
-            accuracy_costs=choice.accuracy_costs,
-            accuracy_cost=choice.accuracy_cost,
+            accuracy_costs=comparison.accuracy_costs,
+            accuracy_cost=comparison.accuracy_cost,
             max_cost=order.max_cost,
             helped=helped,
             ordered=ordered,
             shared=data.shared,
             written=written,
-            change=choice.change(),
+            change=comparison.change(),
             check=check,
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
@@ -146,36 +147,36 @@ class Job:
 
     def _balanced_over(self) -> str | None:
         """Names of the named attributes, or of the attribute whose groups judge."""
-        choice = self.choice
-        if choice.groups is None:
+        comparison = self.comparison
+        if comparison.groups is None:
             return None
-        named = choice.comparison.named if choice.comparison.judges_by_change(choice.clf) else ()
-        return " and ".join(each.name for each in named) or choice.groups.name
+        named = comparison.named if comparison.judges_by_change(comparison.clf) else ()
+        return " and ".join(each.name for each in named) or comparison.groups.name
 
     def _provenance(
         self, suppressed: Array, answers: Sequence[Mapping[str, Any]]
     ) -> dict[str, str]:
         """Facts about the new head for the model's metadata."""
-        choice, model, train = self.choice, self.data.model, self.data.sets["train"]
+        comparison, model, train = self.comparison, self.data.model, self.data.sets["train"]
         steps = (train.origin or {}).get("preprocessing", train.preprocessing)
         source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
         parameters = {
             name: value
-            for name, value in choice.clf.get_params().items()
+            for name, value in comparison.clf.get_params().items()
             if isinstance(value, bool | int | float | str)
         }
-        facts = {} if choice.groups is None else {"attributes": choice.groups.name}
-        if (invariance := choice.comparison.invariance) is not None:
+        facts = {} if comparison.groups is None else {"attributes": comparison.groups.name}
+        if (invariance := comparison.invariance) is not None:
             facts |= {"changes": json.dumps([change.name for change in invariance.changes])}
         if answers:  # a hash identifies the answers
             text = json.dumps(list(answers), sort_keys=True)
             facts["answers_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         facts |= {
             "version": __version__,
-            "method": choice.name,
+            "method": comparison.chosen,
             "parameters": json.dumps(parameters, sort_keys=True),
             "suppressed_neurons": json.dumps(suppressed.tolist()),
-            "share_of_new_head": f"{choice.accuracy_cost.t:g}",
+            "share_of_new_head": f"{comparison.accuracy_cost.t:g}",
         }
         made_with = facts_of(source).items()
         return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
@@ -240,13 +241,13 @@ class Job:
         )
 
     def _report(self, result: DebiasResult) -> Report:
-        data, choice, sets = self.data, self.choice, self.data.sets
-        comparison, rated = choice.comparison, choice.rated
+        data, comparison, sets = self.data, self.comparison, self.data.sets
+        rated = comparison.evaluated
         validation, original = comparison.validation, comparison.original
-        before, after = (head.predict(validation.X) for head in (original, choice.head))
+        before, after = (head.predict(validation.X) for head in (original, comparison.head))
         by_change = result.by_change
-        others = choice.fitted["neurontune" if by_change is None else "neurontune-change-50"]
-        scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else others
+        others = comparison.fitted["neurontune" if by_change is None else "neurontune-change-50"]
+        scored = comparison.clf if hasattr(comparison.clf, "spuriousness_scores_") else others
         moved = self._moved() if getattr(scored, "statistic", "") == "change" else None
         suppressed = np.zeros(validation.X.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
@@ -268,7 +269,7 @@ class Job:
             shown=Shown(
                 rated.y,
                 original.predict(rated.X),
-                choice.after,
+                comparison.after,
                 rated.groups,
                 sets["validation" if comparison.test is None else "test"],
             ),
@@ -289,14 +290,15 @@ class Job:
 
     def _moved(self) -> Moved | None:
         """Copies of the validation set by the first change, next to their originals."""
-        comparison, samples = self.choice.comparison, self.data.sets["validation"]
+        comparison, samples = self.comparison, self.data.sets["validation"]
         invariance = comparison.invariance
         if invariance is None or samples.embedded:
             return None
         change, copies = invariance.changes[0], invariance.validation
-        made = invariance.remade(samples, self.order.seed)
+        folds = invariance.folds[-len(samples) :]
+        made, _ = change.copies(samples, seed=self.order.seed, folds=folds)
         first = copies.take(copies.change == 0)
-        original, head = comparison.original, self.choice.head
+        original, head = comparison.original, comparison.head
         validation, y = comparison.validation, comparison.validation.y
 
         def shown(Z: Array, y: Array, of: Samples) -> Shown:
@@ -312,7 +314,7 @@ class Job:
 
     def _options(self) -> dict[str, str]:
         """Samples, head and options of the run, in words."""
-        facts, order, clf = dict[str, str](), self.order, self.choice.clf
+        facts, order, clf = dict[str, str](), self.order, self.comparison.clf
         for name, samples in self.data.sets.items():
             labels, counts = np.unique(samples.y, return_counts=True)
             shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
@@ -333,9 +335,9 @@ class Job:
         chosen_by = "your answers" if order.method is None else "you"
         if order.by_score:
             chosen_by = f"the label-free score {order.method} on halves of the validation set"
-        whose = self.choice.accuracy_cost.whose
+        whose = self.comparison.accuracy_cost.whose
         return facts | {
-            "chosen head": self.choice.name,
+            "chosen head": self.comparison.chosen,
             "parameters of the head": ", ".join(parameters) or "the defaults",
             "chosen by": chosen_by,
             "limit of the accuracy cost": f"{100 * order.max_cost:g} points of {whose}",
@@ -345,8 +347,8 @@ class Job:
     def _write_heads(self, path: Path) -> None:
         """Write the heads of the candidates and of the original, and the identity of the model."""
         model: FrozenModel = self.data.model
-        raw = self.choice.comparison.on_raw_embeddings
-        heads = {name: raw(head_of(clf)) for name, clf in self.choice.fitted.items()}
+        raw = self.comparison.on_raw_embeddings
+        heads = {name: raw(head_of(clf)) for name, clf in self.comparison.fitted.items()}
         arrays: dict[str, Any] = {}
         if model.head is not None and not self.order.new_head:
             heads = {ORIGINAL: model.head, **heads}
@@ -438,23 +440,16 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
     existing = {
         name: place / name
         for place in reversed(places)
-        for name in (_CONFIG, _PREPROCESSOR, *_TOKENIZER_FILES)
+        for name in (_CONFIG, _PREPROCESSOR)
         if (place / name).is_file()
     }
     if _CONFIG in existing:
         config = _with_names(existing[_CONFIG], names)
         if config is not None:
             (folder / _CONFIG).write_text(config, encoding="utf-8")
-    wanted: Sequence[str] = ()
-    if samples.kind == "images" and _names_steps(original, samples.X.preprocessing):
-        wanted = (_PREPROCESSOR,)
-    elif samples.kind == "texts":
-        tokenizer = samples.X.preprocessing.tokenizer
-        used = tokenizer is not None and Path(tokenizer).parent in places
-        wanted = _TOKENIZER_FILES if used else ()
-    for name in wanted:
-        if name in existing:
-            shutil.copyfile(existing[name], folder / name)
+    is_used = samples.kind == "images" and _names_steps(original, samples.X.preprocessing)
+    if is_used and _PREPROCESSOR in existing:
+        shutil.copyfile(existing[_PREPROCESSOR], folder / _PREPROCESSOR)
 
 
 def _with_names(path: Path, names: list[str]) -> str | None:

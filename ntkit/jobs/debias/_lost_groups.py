@@ -44,31 +44,28 @@ class LostGroup:
     relies_more: bool
 
     def __str__(self) -> str:
-        how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
-        return f"{how if self.attribute else ''}{self.accuracies}"
+        how = f"relies {self._how} on {self.attribute}: " if self.attribute else ""
+        return f"{how}{self.accuracies}"
 
     @property
     def in_full(self) -> str:
         """The group with the name of its attribute, and its accuracies."""
         if not self.attribute:
-            return f"{self.name}: {self.shares}"
+            return self.accuracies
         words = [self.attribute if word == "it" else word for word in self.name.split()]
-        name = " ".join(words)
-        if self.attribute not in words:
-            name += f" ({self.attribute})"
-        how = f", on which the new head relies {'more' if self.relies_more else 'less'}"
-        return f"{name}{how}: {self.shares}"
+        name = " ".join(words) + f" ({self.attribute})" * (self.attribute not in words)
+        of_group = self.accuracies.removeprefix(self.name)
+        return f"{name}, on which the new head relies {self._how}{of_group}"
 
     @property
     def accuracies(self) -> str:
-        """The group and its accuracies."""
-        return f"{self.name}: {self.shares}"
+        """The group and its accuracies before and after."""
+        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
+        return f"{self.name}: {shares} ({self.count} samples)"
 
     @property
-    def shares(self) -> str:
-        """Its accuracies before and after."""
-        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
-        return f"{shares} ({self.count} samples)"
+    def _how(self) -> str:
+        return "more" if self.relies_more else "less"
 
 
 @dataclass(frozen=True)

@@ -367,26 +367,6 @@ class CompletedGroups:
             f"with a cross-validated accuracy of {100 * score:.0f} % (mean over class × value)."
         ) + f" These groups have too few labels to judge a head: {', '.join(rare)}." * bool(rare)
 
-    def worst_known(self, before: Array, after: Array) -> str:
-        """The worst group among labelled samples, with accuracies of the new and original head."""
-        n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
-        at = np.flatnonzero(self.known & (self.n_alike >= FEWEST))
-        if not len(at):
-            return (
-                f"No group has {FEWEST} labelled samples, so there is no accuracy on labelled "
-                "samples only."
-            )
-        groups = self.attribute.take(at).crossed(self.y[at], fewest=FEWEST)
-        worst, first = groups.worst(after[at]), groups.worst(before[at])
-        original = f"{first.share} in the same group" if first.name == worst.name else str(first)
-        caveat = (f" {n_train} of these trained the new head, so its accuracy is too high.") * bool(
-            n_train
-        )
-        return (
-            f"Accuracy of the worst group among the {n} labelled samples (groups of at least "
-            f"{FEWEST}): {worst}; with the original head {original}.{caveat}"
-        )
-
 
 def answers_from(source: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
     """Answers or labels, read from JSON; the path if the file is a table."""

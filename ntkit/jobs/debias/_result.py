@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -16,9 +16,8 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._accuracy_cost import AccuracyCost
+from ntkit.jobs.debias._accuracy_cost import AT_A_COST, AccuracyChange, AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
-from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck
 from ntkit.jobs.debias._order import MODEL_FILE, REPORT_FILE
@@ -153,23 +152,15 @@ class DebiasResult:
 
         ``markdown=False`` leaves names unescaped, for a terminal.
         """
-        names, with_groups = self._columns_of_accuracies(self.candidates)
-        rows = [["candidate", "suppressed", "validation score", *names]]
+        keys = self._columns_of_accuracies(self.candidates)
+        rows = [["candidate", "suppressed", "validation score", *keys.values()]]
         for c in self.candidates:
             score = _with_spread(c.score, c.spread.get("score"), digits=3, factor=1)
             name = f"{c.title}{' ←' if c.chosen else ''}"
-            rows.append([name, str(c.n_suppressed), score, *self._accuracies(c, with_groups)])
+            rows.append([name, str(c.n_suppressed), score, *_accuracies(c, keys)])
         if markdown:
             rows = [[escaped(cell) for cell in row] for row in rows]
         return table(rows, padded=True)
-
-    def _accuracies(self, c: Candidate, with_groups: bool) -> list[str]:
-        return [
-            _with_spread(c.average, c.spread.get("average")),
-            _with_spread(c.worst_class, c.spread.get("worst_class")),
-            *[_with_spread(c.worst_group, c.spread.get("worst_group"))] * with_groups,
-            *[_with_spread(c.worst_named)] * (self.balanced_over is not None),
-        ]
 
     def short_table(self) -> str:
         """The original head, the chosen one and the best control, as columns for a terminal.
@@ -177,10 +168,10 @@ class DebiasResult:
         Controls are class-balanced retraining and random masks. The best control has the highest
         accuracy in the last column.
         """
-        keys = {"average": "average", "worst_class": "worst class"}
-        if any(c.worst_group is not None for c in self.candidates):
-            keys["worst_group"] = "worst group"
-        elif self.balanced_over is not None:
+        keys = self._columns_of_accuracies(self.candidates)
+        if "worst_group" in keys:
+            keys.pop("worst_named", None)
+        elif "worst_named" in keys:
             keys["worst_named"] = "worst group, validation"
         judge = [*keys][-1]
         controls = [
@@ -195,19 +186,19 @@ class DebiasResult:
             f"best control: {best.title}": best,
         }
         rows = [[f"{self.evaluated_on}, %", *keys.values()]]
-        for title, c in titles.items():
-            shares = [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
-            rows.append([title, *shares])
+        rows += [[title, *_accuracies(c, keys)] for title, c in titles.items()]
         return plain_table(rows, "<" + ">" * len(keys))
 
     def _columns_of_accuracies(
         self, values: Sequence[Candidate] | Sequence[AccuracyCost]
-    ) -> tuple[list[str], bool]:
-        """Names of the columns, and whether the worst group is among them."""
-        with_groups = any(each.worst_group is not None for each in values)
-        names = ["average", "worst class", *["worst group"] * with_groups]
-        names += ["worst balanced group"] * (self.balanced_over is not None)
-        return names, with_groups
+    ) -> dict[str, str]:
+        """Titles of the accuracies that these values have, by attribute."""
+        keys = {"average": "average", "worst_class": "worst class"}
+        if any(each.worst_group is not None for each in values):
+            keys["worst_group"] = "worst group"
+        if self.balanced_over is not None:
+            keys["worst_named"] = "worst balanced group"
+        return keys
 
     def headline(self) -> str:
         """Verdict, then the worst group and the average before and after."""
@@ -289,16 +280,14 @@ class DebiasResult:
         Accuracies are in percent on validation samples that no head has seen; ← marks
         ``accuracy_cost``.
         """
-        names, with_groups = self._columns_of_accuracies(self.accuracy_costs)
-        rows = [["share of the new head", "fixed", "new errors", *names]]
+        keys = self._columns_of_accuracies(self.accuracy_costs)
+        rows = [["share of the new head", "fixed", "new errors", *keys.values()]]
         for cost in self.accuracy_costs:
-            accuracies = [cost.average, cost.worst_class, *[cost.worst_group] * with_groups]
-            if self.balanced_over is not None:
-                worst = cost.worst_named
-                accuracies.append(None if worst is None else worst.accuracy)
+            of_cost = [getattr(cost, key) for key in keys]
             mark = " ←" if cost == self.accuracy_cost else ""
             cells = [f"{percent(cost.t, 0)}{mark}", str(cost.n_fixed), str(cost.n_new_errors)]
-            rows.append(cells + [percent(accuracy, unit="") for accuracy in accuracies])
+            # The worst balanced group is a Group, the others are shares.
+            rows.append(cells + [percent(getattr(a, "accuracy", a), unit="") for a in of_cost])
         return table(rows, padded=True)
 
     def verdict(self) -> str:
@@ -458,6 +447,10 @@ class DebiasResult:
             "version": __version__,
         }
         return dict(plain(everything))
+
+
+def _accuracies(c: Candidate, keys: Iterable[str]) -> list[str]:
+    return [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
 
 
 def _with_spread(

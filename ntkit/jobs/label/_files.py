@@ -107,7 +107,7 @@ class TakenAnswers:
             self._check_replacement(place, entry)
         self._entries |= in_file
         rows = [place if isinstance(place, int) else None for place in places]
-        self.notes += [note] if note else self._notes_on_moves(where, everything, rows)
+        self.notes += [note] if note else self._notes_on_left(where, everything, rows)
         by_name = note or any(entry.content is None for entry in everything)
         if by_name and list(self.names) == [str(row) for row in range(len(self.names))]:
             self.notes.append(f"{where}: the names of these samples are their rows, from 0 on.")
@@ -171,28 +171,15 @@ class TakenAnswers:
         if entry.name.removeprefix("'") not in (before.name.removeprefix("'"), now):
             raise contradiction(before, entry)
 
-    def _notes_on_moves(
+    def _notes_on_left(
         self, where: StrPath, entries: Sequence[Entry], rows: Sequence[int | None]
     ) -> list[str]:
-        """Notes on labels whose sample has another name, or does not exist."""
-        moved, left, notes = list[str](), list[str](), list[str]()
-        for entry, row in zip(entries, rows, strict=True):
-            if row is None:
-                left.append(entry.name)
-            elif self.names[row] not in (entry.name, entry.name.removeprefix("'")):
-                moved.append(f"{entry.name!r:.60} is {self.names[row]!r:.60} now")
-        if moved:
-            some = f", such as {moved[0]}" if len(moved) > 1 else f": {moved[0]}"
-            notes.append(
-                f"{where}: {len(moved)} of {len(entries)} labels belong to samples that have "
-                f"another name now{some}."
-            )
-        if left:
-            notes.append(
-                f"{where}: {len(left)} of {len(entries)} labels are kept but not used, because no "
-                f"sample has their contents now: {listed(left)}."
-            )
-        return notes
+        """Note on labels whose sample does not exist."""
+        left = [entry.name for entry, row in zip(entries, rows, strict=True) if row is None]
+        return [
+            f"{where}: {len(left)} of {len(entries)} labels are kept but not used, because no "
+            f"sample has their contents now: {listed(left)}."
+        ] * bool(left)
 
 
 ANSWERS, PAGE = "answers.json", "label.html"

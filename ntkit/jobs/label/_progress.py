@@ -395,7 +395,7 @@ class Labelling:
         Whose accuracies the groups have: the model's, or cross-fitted heads'.
     {notes}
     about_answers : tuple of str
-        Notes on labels of renamed samples, on unused labels, and on matching by name.
+        Notes on unused labels, and on matching by name.
     """
 
     path: Path

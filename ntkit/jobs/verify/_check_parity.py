@@ -33,8 +33,8 @@ class Parity:
         Whether the outputs agree on every sample.
     n_samples, n_agreeing : int
         Number of samples compared, and of samples that agree.
-    n_recorded, n_searched : int
-        Number of samples recorded, and of samples used to find a cause.
+    n_searched : int
+        Number of samples used to find a cause.
     difference : float
         Largest difference relative to the spread of the recorded outputs; 1 for a different label.
     tolerance : float
@@ -70,21 +70,18 @@ class Parity:
     fix: str = ""
     others: tuple[str, ...] = ()
     same_embeddings: bool = True
-    n_recorded: int = 0
     n_searched: int = 0
 
     def summary(self) -> str:
         """Sentences on the agreement and on the likely cause of differences, one per line."""
-        some = self.n_samples < self.n_recorded
-        of_all = f" compared, of {self.n_recorded} recorded" if some else ""
         if self.matched:
             return (
-                f"The {self.kind} agree on all {self.n_samples} samples{of_all}. Largest "
-                f"difference: {self._number(self.difference)}."
+                f"The {self.kind} agree on all {self.n_samples} samples. Largest difference: "
+                f"{self._number(self.difference)}."
             )
         lines = [
             f"The {self.kind} differ on {self.n_samples - self.n_agreeing} of {self.n_samples} "
-            f"samples{of_all}. Largest difference"
+            f"samples. Largest difference"
             f"{', relative to their spread' * (self.kind != 'labels')}: "
             f"{self._number(self.difference)}, limit {self.tolerance:.0e}."
         ]
@@ -103,16 +100,10 @@ class Parity:
             f"Likely cause: {', '.join(self.cause)}. The service {'; it '.join(self.words)}."
         )
         tried = " tried" if self.n_searched < self.n_samples else ""
-        if self.explained <= self.tolerance:
-            lines.append(
-                f"With this change, all {self.n_searched} samples{tried} agree. Largest "
-                f"difference: {self._number(self.explained)}."
-            )
-        else:
-            lines.append(
-                f"With this change, a difference of {self._number(self.explained)} remains. No "
-                "other cause comes close."
-            )
+        lines.append(
+            f"With this change, all {self.n_searched} samples{tried} agree. Largest difference: "
+            f"{self._number(self.explained)}."
+        )
         if self.others:
             lines.append(f"Equally likely: the service {'; or it '.join(self.others)}.")
         if self.fix:
@@ -144,7 +135,6 @@ def check_parity(
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     tolerance: float | None = None,
-    n_samples: int | None = None,
 ) -> Parity:
     """Compare ntkit's outputs of a model with the outputs that a service recorded.
 
@@ -153,8 +143,7 @@ def check_parity(
     images these are size, crop, filter, channel order, scale, mean and std, layout and EXIF
     orientation. For texts they are lower-casing, special tokens, padding and truncation. For
     outputs they are softmax, temperature and the order of the classes. The likely cause is a change
-    with which all samples agree, or which comes far closer than all others. If several changes do,
-    or none, ntkit reports no cause.
+    with which all samples agree. If there are many, or none, ntkit reports no cause.
 
     Parameters
     ----------
@@ -176,9 +165,6 @@ def check_parity(
         Largest accepted difference, relative to the spread of the recorded outputs over the
         samples. By default 2e-3, and more for a coarser model: 8e-3 (float16), 2e-2 (quantised) or
         6e-2 (bfloat16). ntkit adds the rounding of the recorded numbers.
-    n_samples : int, optional
-        Largest number of samples to compare, evenly spread; by default all. If some differ, ntkit
-        looks for a cause on up to 256.
 
     Returns
     -------
@@ -206,8 +192,6 @@ def check_parity(
     >>> parity.matched, parity.cause
     (False, ('class order',))
     """
-    if n_samples is not None and n_samples < 1:
-        raise InputError(f"n_samples must be at least 1. Got {n_samples}.")
     model = loaded(model)
     samples = None
     if data is not None:
@@ -220,7 +204,7 @@ def check_parity(
                 f"{record.source} holds {len(record)} outputs, but {subject.n_samples} inputs. "
                 "Record one output per input."
             )
-        return _compared(model, record, subject, device, tolerance, n_samples)
+        return _compared(model, record, subject, device, tolerance)
 
 
 def _compared(
@@ -229,9 +213,8 @@ def _compared(
     subject: Subject,
     device: str,
     tolerance: float | None,
-    most: int | None,
 ) -> Parity:
-    rows = _spread(np.arange(len(recorded)), len(recorded) if most is None else most)
+    rows = np.arange(len(recorded))
     run = Logits(model, subject, device)
     parts = [  # all inputs may not fit into memory
         run(subject.settings, rows[begin : begin + _SEARCHED], strict=True)
@@ -250,7 +233,6 @@ def _compared(
         difference=float(base.differences.max()),
         tolerance=within,
         kind=recorded.kind,
-        n_recorded=len(recorded),
         n_searched=min(_SEARCHED, len(rows)),
     )
     if result.matched:
@@ -263,8 +245,7 @@ def _compared(
         outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
         base = Trial((), outputs.differences(logits, outputs.declared))
     search = Search(subject, outputs, lambda settings, some: run(settings, rows[some]), logits)
-    whole, partly = search.causes()
-    return _with_cause(result, whole, partly, base)
+    return _with_cause(result, search.causes())
 
 
 def _spread(rows: Array, most: int) -> Array:
@@ -274,12 +255,12 @@ def _spread(rows: Array, most: int) -> Array:
     return np.asarray(rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)])
 
 
-def _with_cause(result: Parity, whole: list[Trial], partly: list[Trial], base: Trial) -> Parity:
-    """The result with a cause that explains all samples, or that comes far closer than others."""
+def _with_cause(result: Parity, whole: list[Trial]) -> Parity:
+    """The result with a cause that explains all samples."""
     alike = _rivals(whole)
-    best = whole[0] if whole else _nearest(partly, base.distance)
-    if best is None or len(alike) > _MOST_OTHERS:
+    if not whole or len(alike) > _MOST_OTHERS:
         return replace(result, others=tuple(map(_in_words, whole[:4])), same_embeddings=False)
+    best = whole[0]
     return replace(
         result,
         cause=tuple(change.what for change in best.changes),
@@ -300,19 +281,6 @@ def _rivals(whole: list[Trial]) -> list[Trial]:
     return [*kinds.values()][1:]
 
 
-def _nearest(partly: list[Trial], before: float) -> Trial | None:
-    """The simplest trial that explains a part, if it is far better than any other."""
-    # A superset of the cause's changes is not a rival. `before` is the distance without a change.
-    near = [tried for tried in partly if tried.distance <= 1.1 * partly[0].distance]
-    best = min(near, key=lambda tried: len(tried.changes), default=None)
-    if best is None or len(best.changes) > _MOST_UNCERTAIN:
-        return None
-    rivals = [tried.distance for tried in partly if not tried.whats >= best.whats]
-    next_best = min(rivals, default=before)
-    limit = min(_MOST_SHARE_LEFT * before, _MOST_SHARE_OF_NEXT * next_best)
-    return best if best.distance <= limit else None
-
-
 def _in_words(tried: Trial) -> str:
     return " and ".join(change.words for change in tried.changes)
 
@@ -322,9 +290,6 @@ _TRIED_ON = 8  # samples for the first trials
 _TRIED_ON_BY_LABELS = 16  # labels carry less information
 _BEAM = 4
 _DEPTH = 3
-_MOST_SHARE_LEFT = 0.2  # largest remaining share of the difference, if a cause explains only a part
-_MOST_SHARE_OF_NEXT = 0.4  # largest ratio to the difference that the second best cause leaves
-_MOST_UNCERTAIN = 2  # largest number of changes in such a cause
 _ALIKE = 3.0
 
 
@@ -376,8 +341,8 @@ class Search:
         self._changes = subject.changes()
         self.tried = list[Trial]()
 
-    def causes(self) -> tuple[list[Trial], list[Trial]]:
-        """Trials that explain every sample with the fewest changes, and all trials by distance."""
+    def causes(self) -> list[Trial]:
+        """Trials that explain every sample with the fewest changes."""
         # The rounds stop as soon as some changes explain every sample; the best come first.
         causes = [
             tried
@@ -386,7 +351,7 @@ class Search:
         ]
         if not causes:
             causes = next(filter(None, map(self.confirmed, self.rounds())), [])
-        return _best_first(_fewest(causes)), sorted(self.tried, key=lambda tried: tried.distance)
+        return _best_first(_fewest(causes))
 
     def rounds(self) -> Iterable[list[Trial]]:
         """New trials, round after round: single changes, pipelines, then combinations."""

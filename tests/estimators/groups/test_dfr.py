@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference, retrain_head
+from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.metrics import worst_group_accuracy, worst_group_scorer
 from ntkit.study import Rows
@@ -110,14 +110,6 @@ def test_weighted_is_scikit_learns_weighted_fit(seed, n_classes):
     clf.fit(X, y, s, groups=groups)
     lr = LogisticRegression(C=0.5, tol=1e-10, max_iter=20_000).fit(X, y, sample_weight=weight)
     assert np.allclose(clf.predict_proba(X), lr.predict_proba(X), atol=1e-5)
-
-
-def test_with_the_classes_as_groups_weighted_is_class_balanced_retraining():
-    X, y, _ = data(3)
-    clf = DFRClassifier(variant="weighted", tol=1e-8).fit(X, y, groups=y)
-    head = retrain_head(X, y, tol=1e-8)
-    assert np.allclose(clf.coef_, head.coef, atol=1e-5)
-    assert clf.C_ == 1.0
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

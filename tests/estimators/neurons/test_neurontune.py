@@ -179,14 +179,6 @@ def test_aggregations():
     assert (per_class.coef_[scores <= 0] != 0).all()
 
 
-def test_per_class_of_two_classes_is_intersection():
-    X, y = data(14)
-    one, other = (
-        published(aggregation=a, random_state=0).fit(X, y) for a in ("per_class", "intersection")
-    )
-    assert np.array_equal(one.coef_, other.coef_)
-
-
 def test_statistics_and_activation():
     X, y = data(15)
     X = X - X.mean(axis=0)

@@ -1,6 +1,5 @@
 """NeuronTuneClassifier() as it comes: right for someone who reads nothing."""
 
-import inspect
 import warnings
 
 import numpy as np
@@ -112,8 +111,3 @@ def test_the_penalty_is_chosen_in_units_of_each_neuron():
         other.fit(X * scales + 5, y)
     assert one.alpha_ == other.alpha_
     assert np.allclose(one.predict_proba(X), other.predict_proba(X * scales + 5), atol=1e-3)
-
-
-def test_every_parameter_is_documented():
-    for name in inspect.signature(NeuronTuneClassifier).parameters:
-        assert f"    {name} : " in NeuronTuneClassifier.__doc__, name

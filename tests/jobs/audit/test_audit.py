@@ -75,7 +75,7 @@ def test_every_kind_of_input_and_a_view_of_ones_own():
         ids=ids,
         images=images,
         arrays={"embedding": FILM[:, None] + 0.01 * RNG.random((N, 1))},
-        feature_sets=[words(TEXTS, longest=2, kind="run")],
+        feature_sets=[words(TEXTS, kind="run")],
     )
     assert set(found.n_looked_at) == {"word", "column", "metadata", "image", "embedding", "run"}
     one = found.findings[0]  # all say the same

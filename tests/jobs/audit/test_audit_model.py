@@ -10,7 +10,6 @@ from PIL import Image
 
 import ntkit
 from ntkit import FrozenModel
-from ntkit.attributes import words
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
@@ -96,20 +95,6 @@ def test_pictures(pictures, monkeypatch):
     assert (found.values("file:format=PNG") == CUE[order]).all()
     assert found.inputs.images[7].shape == (8, 8, 3)
     assert "assumed from the model's input" in " ".join(found.notes)
-
-
-def test_feature_sets_asked_for_and_of_ones_own(pictures):
-    paths = sorted((pictures / "data").rglob("*.*"))
-    cue = CUE[[int(path.stem) for path in paths]]
-    found = audited(
-        pictures,
-        feature_sets=["image"],
-        more_feature_sets=[words(np.array(["dark", "bright"])[cue].tolist(), kind="caption")],
-        arrays={"clip": cue[:, None] + 0.01 * np.arange(N)[:, None] / N},
-        changes=0,
-    )
-    assert set(found.n_looked_at) == {"image", "caption", "clip"}
-    assert (found.values("caption:bright") == cue).all()
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,15 +9,12 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-import ntkit
 from ntkit import FrozenModel
 from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.jobs.audit import (
-    ChangeFindings,
-    TriedChange,
     audit_model,
     change_for,
     changes_for,
@@ -27,7 +23,6 @@ from ntkit.jobs.audit import (
 )
 from tests import models
 from tests.cases import done, refused, write_csv
-from tests.pages.audits import changed
 
 
 def image_model(path, weights):
@@ -351,67 +346,9 @@ def test_a_column_whose_name_holds_a_condition():
     assert change_for(finding("column:a missing missing"), ["a missing"]).name == "column:a missing"
 
 
-def made(name, *, is_finding=False, flips=0.0):
-    return changed(name, ["a"], n=100, flips=flips, is_finding=is_finding)
-
-
 RNG = np.random.default_rng(0)
 Y = np.arange(400) % 2
 CUE = np.where(RNG.random(400) < 0.85, Y, 1 - Y)
-PRED = np.where(RNG.random(400) < 0.4, Y, CUE)
-NOISE = RNG.normal(size=400)
-
-
-def audit_with(*changes, tried=(), **table):
-    found = ntkit.audit(Y, PRED, table=table or {"cue": np.array(["A", "B"])[CUE], "other": NOISE})
-    assert {each.name.partition("=")[0] for each in found.findings} == {"column:cue"}
-    return replace(found, changes=ChangeFindings(changes, tuple(tried), 0, 100))
-
-
-FLIPS_NOTHING = "is correlated with errors, and changing it flips none of"
-NOT_OF_ERRORS = "flips more predictions than its control, and no finding"
-
-
-CUE_TRIED = TriedChange("column:cue", 30, 0, 0.1, 0.1)
-OTHER = made("column:other", is_finding=True, flips=0.2)
-
-
-def test_what_findings_and_changes_say_of_each_other():
-    (sentence,) = (found := audit_with(made("column:cue"), tried=[CUE_TRIED])).change_sentences()
-    assert f"{FLIPS_NOTHING} 130 predictions." in sentence
-    assert sentence in found.summary(markdown=True)
-    (sentence,) = (found := audit_with(OTHER)).change_sentences()
-    assert sentence.startswith(f"column:other {NOT_OF_ERRORS}")
-    assert sentence in found.summary(markdown=True)
-
-
-@pytest.mark.parametrize(
-    ("changes", "tried"),
-    [
-        ([made("column:cue", flips=0.01)], []),
-        ([made("column:cue")], [replace(CUE_TRIED, flips=1)]),
-        ([made("column:other")], [replace(CUE_TRIED, n=5)]),
-        ([made("column:other")], [replace(CUE_TRIED, name="column:other")]),
-        ([made("column:other", flips=0.2)], []),
-        ([made("column:cue", is_finding=True, flips=0.2)], []),
-        ([made("image:noise", is_finding=True, flips=0.2)], []),
-        ([made("image:top left", is_finding=True, flips=0.2)], []),
-        ([made("word:other", is_finding=True, flips=0.2)], []),
-    ],
-)
-def test_they_say_nothing_of_what_flips_or_was_not_changed_or_looked_at(changes, tried):
-    assert audit_with(*changes, tried=tried).change_sentences() == []
-
-
-def test_nor_without_labels_errors_or_changes():
-    right = ntkit.audit(Y, Y, table={"other": NOISE})
-    for without in (
-        replace(audit_with(OTHER), labelled=False),
-        replace(audit_with(OTHER), cross_fitted=True),
-        replace(audit_with(OTHER), changes=None),
-        replace(right, changes=ChangeFindings((OTHER,), (), 0, 100)),
-    ):
-        assert NOT_OF_ERRORS not in without.summary(markdown=True)
 
 
 def test_a_table_of_at_most_five_rows_and_json(demo):

@@ -14,13 +14,13 @@ from tests.cases import ntkit, write_csv
 
 DIGITS = marked_digits_model_path()
 QUICK = {"n_random": 1, "device": "cpu"}
-ALL = _candidates.CANDIDATES, _candidates.change_settings
+ALL = _candidates.CANDIDATES, _candidates.change_candidates
 FEW = {n: ALL[0][n] for n in ("class-balanced", "cell-balanced", "neurontune", "auto")}
 
 
 def offer(patch, candidates, changes):
     patch.setattr(_candidates, "CANDIDATES", candidates)
-    patch.setattr(_candidates, "change_settings", changes)
+    patch.setattr(_candidates, "change_candidates", changes)
 
 
 def few_changes(**options):

@@ -139,7 +139,6 @@ def test_preprocessing_goes_along_where_a_file_says_what_was_done(tmp_path, imag
 def test_texts(tmp_path, paired):
     made = s.tokenizer(tmp_path)
     model = s.text_model(tmp_path / "original.onnx")
-    (tmp_path / "special_tokens_map.json").write_text("{}")
     saved = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "cls_token": "[CLS]"}
     code = {"auto_map": {"AutoTokenizer": "theirs.Tokenizer"}, "name_or_path": "/home/me/check"}
     settings = {"model_max_length": 64, **saved, **code}
@@ -159,7 +158,7 @@ def test_texts(tmp_path, paired):
     sets = [read_samples(tmp_path / f"{n}.tsv", **options) for n in ("train", "validation")]
     place = tmp_path / "service"
     debias(frozen, *sets, deploy=place, out=tmp_path / "out", **QUICK)
-    used = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
+    used = {"tokenizer.json", "tokenizer_config.json"}
     assert files_of(place) == ALWAYS | used
     sides = {"truncation_side": "right", "padding_side": "right"}
     written = json.loads((place / "tokenizer_config.json").read_text())

@@ -84,7 +84,7 @@ def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
     of_memory, of_files = (Comparison(*parts, None, head=None) for parts in sets)
     assert np.array_equal(of_memory.train.X, of_files.train.X)
     for name in ("class-balanced-both", "auto"):
-        one, other = (c.fit(CANDIDATES[name])[0].head_ for c in (of_memory, of_files))
+        one, other = (c.fit(*CANDIDATES[name])[0].head_ for c in (of_memory, of_files))
         assert np.allclose(one.coef, other.coef, atol=1e-4)
     full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)

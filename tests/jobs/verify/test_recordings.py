@@ -184,8 +184,6 @@ def test_all_recorded_samples_are_compared(digits):
     X = digits.X_test[:300]
     logits = s.served(marked_digits_model_path(), {"image": X})
     assert "agree on all 300 samples." in check({"logits": logits, "X": X}).summary()
-    few = check({"logits": logits, "X": X}, n_samples=40)
-    assert "all 40 samples compared, of 300 recorded." in few.summary()
     wrong = logits.copy()
     wrong[6] += 100 * np.eye(2)[0]  # one that a spread of 256 leaves out
     assert 6 not in np.linspace(0, 299, 256).astype(int)

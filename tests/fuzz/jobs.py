@@ -150,8 +150,8 @@ def compare(original: str, edited: str, extra_classes: int = 0) -> dict:
     head = other_head(model, extra_classes)
     try:
         X = random_inputs(model)
-        doubles = {i.name for i in model.inputs if i.dtype == "double"}
-        feeds = {n: a.astype(np.float64 if n in doubles else a.dtype) for n, a in X.items()}
+        types = {i.name: "float64" if i.dtype == "double" else i.dtype for i in model.inputs}
+        feeds = {name: array.astype(types[name]) for name, array in X.items()}
         proto = onnx.load(original, load_external_data=False)
         embedding, logits = model.embedding.name, model.logits.name
         inner = with_outputs(proto, embedding, logits)

@@ -409,17 +409,16 @@ def test_frequent_words_without_labels(reviews):
 
 
 def test_the_command_without_labels(digits, tmp_path):
-    np.save(tmp_path / "X.npy", digits.X_validation)
+    np.save(tmp_path / "X.npy", digits.X_validation[:300])
     arguments = "audit", MODEL, tmp_path / "X.npy", "-o", tmp_path / "out"
-    out, _ = done(*arguments, "--changes", 3)
+    out, _ = done(*arguments, "--changes", 2)
     assert out.startswith("The samples have no labels, so ntkit tested only")
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "have no labels, so ntkit tested only which changes flip" in page
     assert "The subject is usually in the centre" in page
     facts = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert (facts["labelled"], facts["errors"], facts["accuracy"]) == (False, None, None)
-    assert "image:top left" in [each["name"] for each in facts["changes"]]
-    assert len(facts["changes"]) == 3
+    assert len(facts["changes"]) == 2
     words = ("X.npy holds no labels, so ntkit can only test changes of the input.",
              "Add labels, or omit --no-changes")  # fmt: skip
     refused(*arguments[:-1], tmp_path / "no", "--no-changes", says=words)

@@ -280,7 +280,7 @@ def test_a_class_of_which_nothing_is_known_is_named():
 def folders(tmp_path_factory, digits):
     """Images of both sets, and which of them have the mark, by file."""
     path, marked = tmp_path_factory.mktemp("images"), {}
-    for part, n in (("train", 700), ("validation", 500)):
+    for part, n in (("train", 700), ("validation", 700)):
         parts = (digits[f"{what}_{part}"][:n] for what in ("X", "y", "groups"))
         for i, (image, label, group) in enumerate(zip(*parts, strict=True)):
             file = path / part / f"{label}" / f"{part}-{i:04d}.png"
@@ -328,7 +328,7 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     record = json.loads((repaired / "result.json").read_text())
     assert record["verdict"] is None
     cost = record["accuracy_cost"]
-    assert (cost["n_known"], cost["n_inferred"]) == (0, 500)  # no validation sample has a label
+    assert (cost["n_known"], cost["n_inferred"]) == (0, 700)  # no validation sample has a label
     n, name = cost["worst_named"]["count"], cost["worst_named"]["name"]
     sentence = f"of the {n} of {name} ({n} of them inferred)"
     report, card = ((repaired / n).read_text() for n in ("report.html", "README.md"))
@@ -347,10 +347,10 @@ def test_groups_that_exist_for_some_samples(run, folders, digits, tmp_path):
     code, printed, err = run(*command, "--group-column", "who", "--json")
     assert code == 0, err
     found = json.loads(printed)
-    assert found["balanced_over"] == "your groups (inferred from 125 samples)"
+    assert found["balanced_over"] == "your groups (inferred from 175 samples)"
     assert found["chosen"] == "group-balanced"
-    assert "0 training and 125 validation samples" in " ".join(found["notes"])
-    assert (found["accuracy_cost"]["n_known"], found["accuracy_cost"]["n_inferred"]) == (125, 375)
+    assert "0 training and 175 validation samples" in " ".join(found["notes"])
+    assert (found["accuracy_cost"]["n_known"], found["accuracy_cost"]["n_inferred"]) == (175, 525)
     assert worst(digits, tmp_path / "out" / "debiased.onnx") > worst(digits, DIGITS) + 0.15
 
 

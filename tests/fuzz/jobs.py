@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,20 @@ def read_back(path: str, saved: str, extra_classes: int = 0) -> dict:
     wanted = other_head(FrozenModel.load(path), extra_classes)
     found = FrozenModel.load(saved).head
     return {"same_head": found is not None and same_head(found, wanted)}
+
+
+def exchange_each(files: list) -> dict:
+    """Exchange the head of each of these files and read it back; what became of each."""
+    outcomes = []
+    for path, target in files:
+        start = time.process_time()
+        try:
+            exchange(path, target)
+            found = {"status": "done", "result": read_back(path, target)}
+        except NtkitError as error:
+            found = {"status": "refused", "message": str(error)}
+        outcomes.append({**found, "seconds": time.process_time() - start})
+    return {"outcomes": outcomes}
 
 
 def exchange_on_a_full_disk(path: str, target: str) -> dict:

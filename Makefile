@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python docs/check_words.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal
-	$(MAKE) docs
+	$(BIN)/sphinx-build -q -W --keep-going -j auto -b dummy docs docs/_build/checked
 
 # Notebooks, longer examples, exporters, hosts, hostile files, levels of statistical tests, benchmarks; minutes.
 test-more: $(VENV)/.installed-dev

@@ -1,12 +1,16 @@
 """How long The repair takes after embedding, against another version of ntkit.
 
     python benchmarks/job.py --against CHECKOUT [--data EMBEDDINGS.npz] [--rounds 3] [--json FILE]
+    python benchmarks/job.py --mapped ROWS
 
 ``ntkit.debias`` with all its candidates, scores and controls, on embeddings that a model passes
 through as they are: 20 000 × 768 random ones, and those of --data (an .npz as ``make bench-data``
 builds them, with Z, y, a and part). CHECKOUT is a folder with another version, such as one that
 ``git worktree add`` made; the two run in turn, each in a process of its own. Printed are seconds,
 the ratio of the medians, and the peak of memory above what the arrays take.
+
+--mapped gives the same job stores on disk, with ROWS training rows. Printed is the peak of memory
+that no file backs, above that of a small job before it, in sizes of the stores.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -31,7 +36,7 @@ Sets = dict[str, tuple[Array, Array, Array]]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def random_sets() -> Sets:
+def random_sets(rows: int = 20_000) -> Sets:
     """A class, and an attribute that goes with it in 95 % of the samples."""
     rng = np.random.default_rng(0)
 
@@ -43,7 +48,7 @@ def random_sets() -> Sets:
         Z[:, 20:40] += a[:, None]
         return Z, y, 2 * y + a
 
-    return {"train": draw(20_000), "validation": draw(5_000), "test": draw(5_000)}
+    return {"train": draw(rows), "validation": draw(rows // 4), "test": draw(rows // 4)}
 
 
 def stored_sets(path: Path) -> Sets:
@@ -95,11 +100,54 @@ def one(data: Path | None) -> None:
         write_model(sets, model)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = time.perf_counter()
-        debias(model, **sets, method="auto", out=Path(folder) / "out", device="cpu")
+        first, second = sets["train"], sets["validation"]  # named in another way at 16bd59a
+        out = Path(folder) / "out"
+        debias(model, first, second, test=sets["test"], method="auto", out=out, device="cpu")
         seconds = time.perf_counter() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     size = sum(Z.nbytes for Z, _, _ in sets.values())
     print(json.dumps({"seconds": seconds, "memory": grown / size}))
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that no file backs."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
+
+
+def mapped(rows: int) -> None:
+    """Run the job on stores, after a small one, and print its peak of memory."""
+    from ntkit import OnnxEmbedder, debias
+    from ntkit.extraction import EmbeddingStore, Samples
+
+    peaks, size = list[int](), 0
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (2_000, rows):
+            sets, model = random_sets(n), Path(folder) / f"{n}.onnx"
+            write_model(sets, model)
+            stores = {name: Path(folder) / f"{n}-{name}" for name in sets}
+            for name, (Z, y, groups) in sets.items():
+                embedder = OnnxEmbedder(model, device="cpu")
+                EmbeddingStore.write(stores[name], embedder, Samples(Z, y, groups))
+            size = sum(Z.nbytes for Z, _, _ in sets.values())
+            del sets, Z, y, groups
+            peak, done = [anonymous_memory()], threading.Event()
+
+            def watch(peak: list[int] = peak, done: threading.Event = done) -> None:
+                while not done.wait(0.02):
+                    peak.append(max(peak.pop(), anonymous_memory()))
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            test, out = stores["test"], Path(folder) / f"out-{n}"
+            first, second = stores["train"], stores["validation"]
+            debias(model, first, second, test=test, method="auto", out=out, device="cpu")
+            done.set()
+            watcher.join()
+            peaks.append(peak[0])
+    small, large = peaks
+    print(f"{rows} x 768 from stores of {size / 1e6:.0f} MB: {large / 1e6:.0f} MB of memory at the "
+          f"peak, {(large - small) / size:.2f} of the stores above a small job")  # fmt: skip
 
 
 def timed(checkout: Path, data: Path | None) -> dict[str, float]:
@@ -121,11 +169,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write all results here")
+    parser.add_argument("--mapped", type=int, metavar="ROWS", help="peak of memory from stores")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         warnings.simplefilter("ignore")
         one(arguments.data)
+        return
+    if arguments.mapped is not None:
+        mapped(arguments.mapped)
         return
     if arguments.against is None:
         parser.error("name the other version with --against.")

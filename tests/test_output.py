@@ -132,10 +132,7 @@ def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
     (tmp_path / "folder").symlink_to(out)
     before = contents(tmp_path)
     for inputs, said in [
-        (
-            [None, model],
-            r"out contains .*debiased\.onnx, an input of this job; choose another name",
-        ),
+        ([None, model], r"contains .*debiased\.onnx, an input of this job; choose another name"),
         ([data], "contains .*images, an input"),
         ([out], "out is an input of this job"),
         ([tmp_path / "folder"], "out is an input of this job"),
@@ -295,30 +292,25 @@ def test_the_record_is_no_key_to_other_folders(out, tmp_path):
 
 
 def test_whoever_is_stopped_while_files_are_replaced_can_go_on(tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    with new_folder(out) as folder:
-        (folder / "a.txt").write_text("old")
-        (folder / "b.txt").write_text("old")
-    give, moved = _output.give_name, []
+    out, give = tmp_path / "out", _output.give_name
+
+    def update(folder_of, text, *names):
+        with folder_of(out) as folder:
+            for name in names:
+                (folder / name).write_text(text)
 
     def stopped(made, path):
         if Path(path).name == "b.txt":
             raise KeyboardInterrupt
-        moved.append(path)
         give(made, path)
 
-    def updated():
-        with updated_folder(out) as folder:
-            (folder / "a.txt").write_text("new")
-            (folder / "b.txt").write_text("new")
-
+    update(new_folder, "old", "a.txt", "b.txt")
     with monkeypatch.context() as patched:
         patched.setattr(_output, "give_name", stopped)
         with pytest.raises(KeyboardInterrupt):
-            updated()
+            update(updated_folder, "new", "a.txt", "b.txt")
     check_update(out, ["a.txt", "b.txt"])
-    with updated_folder(out) as folder:
-        (folder / "a.txt").write_text("newer")
+    update(updated_folder, "newer", "a.txt")
     assert sorted(file.name for file in out.iterdir()) == [".ntkit.json", "a.txt"]
     (out / "a.txt").write_text("somebody's")
     with pytest.raises(InputError, match="was changed after ntkit wrote it"):

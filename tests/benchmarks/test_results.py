@@ -101,6 +101,43 @@ def test_the_readme_quotes_the_short_table():
         assert all(line in known for line in lines)
 
 
+def test_the_sentence_of_the_readme_has_means_of_the_file(rows):
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    pattern = (
+        r"With group labels on (\d+) samples, worst-group accuracy rises from (\d+) to (\d+) %, "
+        r"and average accuracy falls from (\d+) to (\d+) % \(mean of \[(\d+) problems from (\w+) "
+        r"data sets\].* With all group labels, DFR reaches (\d+) %"
+    )
+    n_labels, *worst, average_before, average_after, n, n_sets, dfr = re.search(
+        pattern, text
+    ).groups()
+
+    def problems(method, labels, tuned_by):
+        """Those with a shortcut."""
+        wanted = ("overview_tables.md", "like the training set", method, labels)
+        names = ("source", "validation_set", "method", "labels")
+        chosen = [r for r in rows if tuple(r[name] for name in names) == wanted]
+        chosen = [r for r in chosen if r["shortcut"] != "none" and tuned_by in r["tuned_by"]]
+        assert len({r["data_set"] for r in chosen}) == len(chosen) == int(n)
+        return chosen
+
+    erm = problems("ERM", "none", "cross-validation")
+    repaired = problems("ntkit, `debias`", n_labels, "cross-validation")
+    for found, column, told in (
+        (erm, "worst_group", worst[0]),
+        (repaired, "worst_group", worst[1]),
+        (erm, "average", average_before),
+        (repaired, "average", average_after),
+        (problems("DFR", "all", "worst group"), "worst_group", dfr),
+    ):
+        mean = np.mean([float(row[column]) for row in found])
+        assert abs(mean - int(told)) < 0.55, (column, told)  # means of rounded values
+    # Models of the same data are problems of one data set.
+    fashion = dict.fromkeys(("Sneaker/boot", "T-shirt/dress", "Pullover/coat"), "Fashion-MNIST")
+    names = {row["data_set"] for row in erm}
+    assert (len({fashion.get(m, m.split(",")[0]) for m in names}), n_sets) == (6, "six")
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 

@@ -186,6 +186,9 @@ def test_a_store_of_copies_is_not_one_of_originals_nor_of_other_copies(tmp_path,
     again = embedded_copies(embedder, samples, change, store=store)
     np.testing.assert_array_equal(copies.Z, again.Z)
     assert np.isnan(copies.in_place(21)[20]).all()
+    none = embedded_copies(embedder, samples.take([0]), change, store=tmp_path / "none")
+    assert none.Z.shape == (0, embedder.frozen_model.n_neurons)
+    assert not (tmp_path / "none").exists()
     for others, told in (
         (samples, "preprocessing"),
         (copies_to_store(samples, change, seed=1)[0], "preprocessing"),
@@ -211,15 +214,6 @@ def test_a_stored_copy_has_the_name_of_its_original_or_its_row(tmp_path):
         assert copies.ids.tolist() == ["1", "2"]
         assert copies.preprocessing["named_by"] == "row"
         assert copies.preprocessing["originals"] == 3
-
-
-def test_no_copies_need_no_store(tmp_path, digits):
-    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
-    samples = Samples(digits.X_test[:1], digits.y_test[:1])
-    copies = embedded_copies(embedder, samples, change_named("image:border"), store=tmp_path / "s")
-    assert copies.Z.shape == (0, embedder.frozen_model.n_neurons)
-    assert not (tmp_path / "s").exists()
-    assert np.isnan(copies.in_place(1)).all()
 
 
 @pytest.mark.more

@@ -43,13 +43,6 @@ def test_the_class_is_drawn_uniformly_and_the_donor_uniformly_within_it(unlike):
             assert len(may) == 1 or chisquare(counts[may]).pvalue > 1e-4
 
 
-@pytest.mark.more
-def test_a_sample_alone_in_its_class_has_donors_of_the_other_classes_alike():
-    y = np.array([0] + [1] * 5 + [2] * 50)
-    of = np.array([drawn(56, y, seed=seed)[0] for seed in range(2000)])
-    assert chisquare(np.bincount(y[of], minlength=3)[1:]).pvalue > 1e-4
-
-
 def test_labels_of_any_type_and_none():
     names = np.array(["cat", "dog", "cat", "dog"], dtype=object)
     np.testing.assert_array_equal(drawn(4, names), drawn(4, [0, 1, 0, 1]))

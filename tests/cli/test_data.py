@@ -147,18 +147,6 @@ def as_columns(path, Z, y, separator=","):
     return write_csv(path, {"id": np.arange(len(y)), **dict(enumerate(Z.T)), "label": y}, separator)
 
 
-def as_npz(path, Z, y):
-    np.savez(path, X=Z, y=y)
-    return path
-
-
-def as_npy(path, Z, y):
-    path.mkdir()
-    np.save(path / "X.npy", Z)
-    np.save(path / "y.npy", y)
-    return path
-
-
 def test_a_head_of_ntkits_and_tables_of_embeddings(tmp_path):
     train = as_parquet(tmp_path / "train.parquet", *embeddings(0))
     validation = as_columns(tmp_path / "validation.csv", *embeddings(1), separator=";")
@@ -168,29 +156,22 @@ def test_a_head_of_ntkits_and_tables_of_embeddings(tmp_path):
     assert "semicolons" in err
     Z, y = embeddings(2)
     assert (FrozenModel.load(head).head.predict(Z) == y).mean() > 0.8
+    for part, name in ((0, "X"), (1, "validation")):  # as arrays they make the same head
+        np.savez(tmp_path / f"{name}.npz", X=embeddings(part)[0], y=embeddings(part)[1])
+    fit = ("--validation", tmp_path / "validation.npz", *fit[2:])
+    done("fit", tmp_path / "X.npz", *fit, tmp_path / "same.onnx")
+    same, coef = (FrozenModel.load(p).head.coef for p in (tmp_path / "same.onnx", head))
+    assert np.allclose(same, coef, rtol=1e-3, atol=1e-5)
     done("embed", head, train, "-o", store, *CPU)
     assert np.array_equal(EmbeddingStore.open(store).X, embeddings(0)[0])
-
-
-def test_fit_takes_arrays_and_columns(tmp_path):
-    """Whatever they lie in, the same embeddings make the same head."""
-    heads = []
-    for made in (as_npz, as_columns, as_parquet, as_npy):
-        ending = {as_npz: ".npz", as_columns: ".csv", as_parquet: ".parquet"}.get(made, "")
-        paths = [made(tmp_path / f"{i}{ending}", *embeddings(i)) for i in (0, 1)]
-        data = paths[0] / "X.npy" if made is as_npy else paths[0]
-        out = tmp_path / f"{made.__name__}.onnx"
-        done("fit", data, "--validation", paths[1], "--method", "auto", "-o", out)
-        heads.append(FrozenModel.load(out).head)
-    for head in heads[1:]:
-        assert np.allclose(head.coef, heads[0].coef, rtol=1e-3, atol=1e-5)
 
 
 def test_fit_says_what_is_no_embedding(tmp_path):
     Z, y = embeddings(0)
     good = as_columns(tmp_path / "good.csv", Z, y)
     narrow = as_columns(tmp_path / "narrow.csv", Z[:, :4], y)
-    images = as_npz(tmp_path / "images.npz", np.zeros((20, 3, 4, 4)), np.arange(20) % 2)
+    images = tmp_path / "images.npz"
+    np.savez(images, X=np.zeros((20, 3, 4, 4)), y=np.arange(20) % 2)
     np.savez(tmp_path / "bare.npz", X=Z)
     for data, *options, says in (
         (good, "--validation", narrow, ["narrow.csv", "4 numbers", "6"]),

@@ -34,11 +34,6 @@ def shown(capsys, *words):
     return capsys.readouterr().out
 
 
-def panels_of(name):
-    context = typer.Context(COMMANDS[name], info_name=name)
-    return by_panel(as_shown(COMMANDS[name]).get_params(context))
-
-
 def test_the_list_of_commands_is_in_groups_and_whole_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = shown(capsys, "--help")
@@ -61,7 +56,11 @@ def test_help_of_a_command(name, capsys, monkeypatch):
     out = shown(capsys, name, "--help")
     assert f"Example: ntkit {name}" in out
     assert all(len(line) <= 80 for line in out.splitlines())
-    panels = panels_of(name)
+    text = COMMANDS[name].help
+    assert not re.search(r"\[[a-z#/@]", text)  # which a terminal would take for a colour
+    assert all(len(sentence.split()) <= 30 for sentence in re.split(r"(?<=[.?:])\s", text))
+    context = typer.Context(COMMANDS[name], info_name=name)
+    panels = by_panel(as_shown(COMMANDS[name]).get_params(context))
     assert [*panels] == [panel for panel in PANELS if panel in panels]
     assert len(panels[FIRST]) <= 12
     for params in panels.values():
@@ -70,14 +69,6 @@ def test_help_of_a_command(name, capsys, monkeypatch):
             assert len(param.help.split()) <= 10, param.help
             assert param.metavar is not None or param.opts == ["--help", "-h"], param.name
             assert f"{param.opts[0]} " in out or param.metavar in out
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_sentences_of_a_command_are_short_and_no_markup(name):
-    text = COMMANDS[name].help
-    assert not re.search(r"\[[a-z#/@]", text)  # which a terminal would take for a colour
-    for sentence in re.split(r"(?<=[.?:])\s", text):
-        assert len(sentence.split()) <= 30, sentence
 
 
 def test_help_names_what_the_code_has():

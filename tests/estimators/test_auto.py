@@ -148,8 +148,8 @@ def test_alphas_are_validated_and_one_of_them_is_chosen(alphas):
 
 def test_mapped_embeddings_are_not_copied(tmp_path):
     """Both sets are read where they lie: the same head, within rounding, in less memory."""
-    X, y, _ = groups(2, 10_000, width=240)
-    X_val, y_val, _ = groups(3, 600, width=240)
+    X, y, _ = groups(2, 30_000, width=120)
+    X_val, y_val, _ = groups(3, 600, width=120)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     parameters = {"alphas": (1.0,), "random_state": 0}
@@ -167,51 +167,34 @@ def test_mapped_embeddings_are_not_copied(tmp_path):
 # -- attributes that are told: balanced over as scikit-learn would, or refused --------------------
 
 
-def planted(seed, n=1600, bias=0.95, strength=3.0):
-    """Embeddings of a weak class and a strong shortcut, and the shortcut."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 2, n)
-    a = np.where(rng.random(n) < bias, y, 1 - y)
-    X = rng.normal(size=(n, 8))
-    X[:, 0] += 1.2 * (2 * y - 1)
-    X[:, 1] += strength * (2 * a - 1)
-    return X, np.array(["ham", "spam"])[y], a
-
-
-def worst_planted(clf):
-    X, y, a = planted(99, bias=0.5)
-    right = clf.predict(X) == y
-    return min(right[(y == k) & (a == v)].mean() for k in np.unique(y) for v in (0, 1))
-
-
 def test_named_attributes_are_balanced_as_scikit_learn_would():
-    X, y, a = planted(2, n=600)
+    X, y, group = groups(2, 600)
+    a, names = group % 2, np.array(["ham", "spam"])[y]
     clf = AutoDebiasClassifier(recipe="group-balanced", alphas=[0.1], tol=1e-10)
-    clf.fit(X, y, attributes=a)
-    y_index = (y == "spam").astype(int)
-    weight = group_balanced(np.ones(600), y_index, a[:, None])
-    mass = [weight[(y_index == k) & (a == v)].sum() for k in (0, 1) for v in (0, 1)]
-    assert np.ptp(mass) < 1e-9
+    clf.fit(X, names, attributes=a)
+    weight = group_balanced(np.ones(600), y, a[:, None])
+    assert np.ptp([weight[group == g].sum() for g in range(4)]) < 1e-9
     other = LogisticRegression(C=1 / 60, tol=1e-10, max_iter=10_000)
-    other.fit(X / X.std(axis=0), y, sample_weight=weight)
+    other.fit(StandardScaler().fit_transform(X), names, sample_weight=weight)
     assert clf.coef_ * X.std(axis=0) == pytest.approx(other.coef_, abs=1e-5)
     assert clf.values_.tolist() == a[:, None].tolist()
 
 
 def test_several_attributes_of_several_values_some_of_them_unknown():
-    X, y, a = planted(3)
+    X, y, group = groups(3, 1600, noise=1.0)
     site = np.random.default_rng(0).integers(0, 4, len(y))
-    named = np.column_stack([np.where(np.arange(len(y)) % 5, a, -1), site])
+    named = np.column_stack([np.where(np.arange(len(y)) % 5, group % 2, -1), site])
     clf = AutoDebiasClassifier(recipe="group-balanced", random_state=0).fit(X, y, attributes=named)
     plain = AutoDebiasClassifier(recipe="class-balanced", random_state=0).fit(X, y)
-    assert worst_planted(clf) > worst_planted(plain) + 0.1
+    test = groups(99, 1600, noise=1.0, bias=0.5)
+    assert worst_group(clf, *test) > worst_group(plain, *test) + 0.1
     # A group of one sample, and a class without a value, do not cause a failure.
-    for attributes in (np.arange(len(y)) == 0, y == "spam"):
+    for attributes in (np.arange(len(y)) == 0, y == 1):
         clf = AutoDebiasClassifier(recipe="group-balanced")
         clf.fit(X, y, attributes=attributes.astype(int))
 
 
-X60, Y60, _ = planted(0, n=60)
+X60, Y60, _ = groups(0, 60)
 VAL = {"X_val": X60, "y_val": Y60, "attributes": np.zeros((60, 5))}
 
 

@@ -49,25 +49,18 @@ def test_the_whole_method(n_classes):
     clf = EVaLSClassifier(n_selected=ks, Cs=Cs, **exact).fit(X, y)
     wrong = head.predict(X) != y
     scaler = StandardScaler().fit(X[half])
-    tried = []
+    tried, solver = [], "liblinear" if n_classes == 2 else "saga"
     for k in ks:
         selected = half[both_ends(head, X[half], y[half], k)]
         for C in Cs:
-            lr = LogisticRegression(
-                C=C,
-                l1_ratio=1,
-                solver="liblinear" if n_classes == 2 else "saga",
-                tol=1e-8,
-                max_iter=50_000,
-                random_state=1,
-            ).fit(scaler.transform(X[selected]), y[selected])
+            lr = LogisticRegression(C=C, l1_ratio=1, solver=solver, tol=1e-8, max_iter=50_000)
+            lr.set_params(random_state=1).fit(scaler.transform(X[selected]), y[selected])
             hit = lr.predict(scaler.transform(X[rest])) == y[rest]
             accuracy = correctness_group_accuracy(hit, y[rest], wrong[rest])
             score = (np.nanmin(accuracy), np.nanmean(accuracy))
             tried.append((score, k, C, selected, accuracy, lr))
-    assert np.allclose(
-        [(c["worst"], c["mean"]) for c in clf.candidates_], [score for score, *_ in tried]
-    )
+    found = [(c["worst"], c["mean"]) for c in clf.candidates_]
+    assert np.allclose(found, [score for score, *_ in tried])
     _, k, C, selected, accuracy, lr = max(tried, key=lambda t: (t[0], -t[1], -t[2]))
     assert (clf.n_selected_, clf.C_) == (k, C)
     assert np.array_equal(clf.selected_, selected)
@@ -91,7 +84,6 @@ def test_too_few_samples_to_split_serve_as_both_halves():
 
 def test_only_the_chosen_fit_has_to_converge():
     X, y = data(n_classes=3)
+    head = samples.random_head(3, bias=False)
     with pytest.warns(ConvergenceWarning, match=r"chosen head \(C=1.0\)"):
-        EVaLSClassifier(
-            Cs=(1.0,), tol=1e-9, max_iter=15, head=samples.random_head(3, bias=False)
-        ).fit(X, y)
+        EVaLSClassifier(Cs=(1.0,), tol=1e-9, max_iter=15, head=head).fit(X, y)

@@ -69,24 +69,16 @@ def search(**options):
     return GridSearchCV(classifier, grid, scoring="balanced_accuracy", cv=3, **options)
 
 
-def same_search(one, other):
+def test_a_grid_search_on_a_memory_mapped_store(backend, data, tmp_path):
+    np.save(tmp_path / "Z.npy", data[0])
+    mapped = np.load(tmp_path / "Z.npy", mmap_mode="r"), data[1]
+    one = fit(search(n_jobs=1), mapped, backend="sequential")
+    other = fit(search(n_jobs=2), mapped, **backend)
     assert one.best_params_ == other.best_params_
     for name in one.cv_results_:
         if "time" not in name:
             assert_array_equal(one.cv_results_[name], other.cv_results_[name])
     assert one.best_estimator_.head_ == other.best_estimator_.head_
-
-
-def test_a_grid_search(backend, data):
-    one = fit(search(n_jobs=1), data, backend="sequential")
-    same_search(fit(search(n_jobs=2), data, **backend), one)
-
-
-def test_a_memory_mapped_store(backend, data, tmp_path):
-    np.save(tmp_path / "Z.npy", data[0])
-    Z = np.load(tmp_path / "Z.npy", mmap_mode="r")
-    one = fit(search(n_jobs=1), (Z, data[1]), backend="sequential")
-    same_search(fit(search(n_jobs=2), (Z, data[1]), **backend), one)
 
 
 def test_a_classifier_that_searches_by_itself(backend, data):

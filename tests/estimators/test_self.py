@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import entropy
+from sklearn.base import clone
 
 from ntkit import LinearHead
 from ntkit.estimators._self import SELFClassifier
@@ -43,12 +44,9 @@ def test_dropout_disagreement():
         clf.scores_, entropy(head.predict_proba(2 * X * kept), head.predict_proba(X), axis=1)
     )
     assert clf.early_head_ is None
-    again = SELFClassifier(selection="dropout_disagreement", head=head, random_state=0).fit(X, y)
+    again = clone(clf).fit(X, y)
     assert np.array_equal(again.coef_, clf.coef_)
-    little = SELFClassifier(
-        selection="dropout_disagreement", head=head, dropout=1e-9, random_state=0
-    ).fit(X, y)
-    assert np.allclose(little.scores_, 0)
+    assert np.allclose(clone(clf).set_params(dropout=1e-9).fit(X, y).scores_, 0)
 
 
 @pytest.mark.parametrize("n_logits", [1, 2, 3])
@@ -83,17 +81,9 @@ def test_steps_are_those_of_torch(n_logits, momentum):
     torch = pytest.importorskip("torch")
     X, y = data(n_classes=max(2, n_logits))
     head = random_head(n_logits)
-    clf = SELFClassifier(
-        selection="misclassification",
-        head=head,
-        n_steps=20,
-        n_selected=90,
-        learning_rate=0.05,
-        momentum=momentum,
-        weight_decay=0.02,
-        batch_size=16,
-        random_state=3,
-    ).fit(X, y)
+    options = {"n_steps": 20, "n_selected": 90, "learning_rate": 0.05, "batch_size": 16}
+    options |= {"selection": "misclassification", "head": head, "momentum": momentum}
+    clf = SELFClassifier(weight_decay=0.02, random_state=3, **options).fit(X, y)
 
     Z, labels = X[clf.selected_], y[clf.selected_]
     share = 1 / np.bincount(labels)[labels] / len(np.unique(labels))

@@ -27,9 +27,9 @@ class Machine:
         return fastest(self.run, clock=lambda: self.now, **options)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "size"),
-    [
+def test_the_fastest_size_is_taken_though_a_moment_was_slow_and_in_seconds():
+    moment = iter([1.0, 1.0, 1.0, 50.0])
+    for seconds, size in [
         (lambda size: 1e-3 + 1e-4 * size, 256),  # a cost per run
         (lambda size: 1e-4 * size * (1 + size / 20), 1),  # caches too small
         (lambda size: 1e-4 * size * (1 + abs(np.log2(size / 32))), 32),
@@ -40,16 +40,9 @@ class Machine:
         # a size that does not run
         (lambda size: None if size > 32 else 1e-3 + 1e-4 * size, 32),
         (lambda size: None, 1),
-    ],
-)
-def test_the_fastest_size_is_taken(seconds, size):
-    assert Machine(seconds).fastest() == size
-
-
-def test_one_slow_moment_does_not_decide_and_it_takes_seconds_at_most():
-    moment = iter([1.0, 1.0, 1.0, 50.0])
-    machine = Machine(lambda size: (1e-3 + 1e-4 * size) * (next(moment, 1.0)))
-    assert machine.fastest() == 256
+        (lambda size: (1e-3 + 1e-4 * size) * next(moment, 1.0), 256),
+    ]:
+        assert Machine(seconds).fastest() == size
     for per_row in (1e-6, 1e-4, 1e-2, 0.05, 1.0, 5.0):
         machine = Machine(lambda size, per_row=per_row: per_row * size)
         machine.fastest(seconds=3.0)
@@ -104,11 +97,11 @@ def test_no_larger_batch_than_samples_and_memory_allow_is_timed(zoo, model, trie
     assert tried == [[1, 2, 4, 8, 16], [1], [1, 2, 4, 8, 16, 32, 64]]
 
 
-@pytest.mark.parametrize("n_done", [0, 8, 16, 24])
-def test_settings_carry_a_job_on_to_the_same_bytes(zoo, model, n_done):
+def test_settings_carry_a_job_on_to_the_same_bytes(zoo, model):
     X = zoo.inputs(30)
     first = OnnxEmbedder(model, device="cpu", batch_size=8, threads=1)
     settings, whole = first.settings(X), first.transform(X)
     later = OnnxEmbedder(model, device="cpu", batch_size="auto")  # would choose by itself
-    rest = list(later.iter_batches(X, n_done, settings=settings))
-    assert_array_equal(np.concatenate(rest), whole[n_done:])
+    for n_done in (0, 8, 16, 24):
+        rest = list(later.iter_batches(X, n_done, settings=settings))
+        assert_array_equal(np.concatenate(rest), whole[n_done:])

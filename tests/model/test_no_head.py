@@ -184,11 +184,16 @@ def test_a_single_unit_is_decided_where_its_head_decides(tmp_path):
                 FrozenModel.load(path)
 
 
-def test_a_wrong_tensor_name_is_answered_with_names(tmp_path):
-    path = zoo.save(zoo.classifier(K), tmp_path / "m.onnx")
-    for option in ("logits", "embedding"):
-        with pytest.raises(HeadNotFoundError, match=r"no tensor 'nonsense'; its last .*'z'"):
-            FrozenModel.load(path, **{option: "nonsense"})
+def test_tensors_that_are_named_and_are_no_logits(tmp_path):
+    path = zoo.save(zoo.built("out = Relu(logits)", "classifier"), tmp_path / "m.onnx")
+    for options, words in (
+        ({"logits": "nonsense"}, r"no tensor 'nonsense'; its last .*'z'"),
+        ({"embedding": "nonsense"}, r"no tensor 'nonsense'; its last .*'z'"),
+        ({"logits": "logits"}, r"'logits' go through Relu .*below 0"),
+        ({}, r"comes from Relu .*--logits NAME"),
+    ):
+        with pytest.raises(HeadNotFoundError, match=words):
+            FrozenModel.load(path, **options)
 
 
 # -- outputs that contradict each other, or show what is inside a head ----------------------------
@@ -267,14 +272,6 @@ def test_what_a_branch_reads_inside_a_head_is_named(tmp_path):
     new = FrozenModel.load(path, logits="raw").with_head(head).save(tmp_path / "new.onnx")
     Z = zoo.embedding(onnx.load(path), zoo.inputs())
     near(zoo.run(new, zoo.inputs())["p"], head.predict_proba(Z))
-
-
-def test_named_logits_that_are_cut_off_afterwards_are_no_scores(tmp_path):
-    path = zoo.save(zoo.built("out = Relu(logits)", "classifier"), tmp_path / "m.onnx")
-    with pytest.raises(HeadNotFoundError, match=r"'logits' go through Relu .*below 0"):
-        FrozenModel.load(path, logits="logits")
-    with pytest.raises(HeadNotFoundError, match=r"comes from Relu .*--logits NAME"):
-        FrozenModel.load(path)
 
 
 @pytest.mark.parametrize(

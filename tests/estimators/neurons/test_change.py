@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -127,28 +127,23 @@ def test_the_selector_in_a_pipeline_that_scales_copies():
     assert np.flatnonzero(alone.suppressed_).tolist() == [1, 2]
     with sklearn.config_context(enable_metadata_routing=True):
         selector = SpuriousNeuronSelector(threshold=0.5, statistic="change")
-        pipeline = Pipeline(
-            [
-                ("scale", StandardScaler()),
-                ("select", selector.set_fit_request(X_changed=True)),
-                ("svc", LinearSVC()),
-            ],
-            transform_input=["X_changed"],
-        ).fit(X, y, X_changed=copies[:, 0])
+        selector.set_fit_request(X_changed=True)
+        steps = (StandardScaler(), selector, LinearSVC())
+        pipeline = make_pipeline(*steps, transform_input=["X_changed"])
+        pipeline.fit(X, y, X_changed=copies[:, 0])
     assert np.flatnonzero(pipeline[1].suppressed_).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
-    "estimator", [NeuronTuneClassifier(), NeuronTuneClassifierCV(), SpuriousNeuronSelector()]
+    "cls", [NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector]
 )
-def test_copies_and_the_statistic_need_each_other(estimator):
+def test_copies_and_the_statistic_need_each_other(cls):
     X, y, copies = data()
-    with pytest.raises(InputError, match="set statistic='change'"):
-        estimator.fit(X, y, X_changed=copies)
-    estimator = sklearn.clone(estimator).set_params(statistic="change")
-    with pytest.raises(InputError, match="pass X_changed"):
-        estimator.fit(X, y)
-    with pytest.raises(InputError, match="no copy of any sample"):
-        estimator.fit(X, y, X_changed=np.full_like(X, np.nan))
-    with pytest.raises(InputError, match="a row for each row of X"):
-        estimator.fit(X, y, X_changed=copies[1:])
+    for statistic, changed, message in (
+        ("median", copies, "set statistic='change'"),
+        ("change", None, "pass X_changed"),
+        ("change", np.full_like(X, np.nan), "no copy of any sample"),
+        ("change", copies[1:], "a row for each row of X"),
+    ):
+        with pytest.raises(InputError, match=message):
+            cls(statistic=statistic).fit(X, y, X_changed=changed)

@@ -26,14 +26,8 @@ def test_same_choice_and_head_as_grid_search():
     search = GridSearchCV(
         NeuronTuneClassifier(**shared, max_cost=None), grid, cv=3, scoring=get_scorer(scoring)
     ).fit(X, y)
-    clf = NeuronTuneClassifierCV(
-        grid["threshold"],
-        error_weights=grid["error_weight"],
-        suppressions=grid["suppression"],
-        cv=3,
-        scoring=scoring,
-        **shared,
-    ).fit(X, y)
+    own = {f"{name}s": values for name, values in grid.items()}
+    clf = NeuronTuneClassifierCV(**own, cv=3, scoring=scoring, **shared).fit(X, y)
     assert clf.candidates_ == search.cv_results_["params"]
     theirs = np.column_stack([search.cv_results_[f"split{i}_test_score"] for i in range(3)])
     assert np.allclose(clf.scores_, theirs, atol=0.02)  # a sample on the fence may fall either way

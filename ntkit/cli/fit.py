@@ -81,7 +81,9 @@ def command(
     suppressed = getattr(clf, "suppressed_", np.zeros(train.X.shape[1], dtype=bool))
     facts = {"head": str(out), "method": method, "classes": clf.classes_}
     facts["suppressed_neurons"] = np.flatnonzero(suppressed)
-    text = "\n".join([f"{out}: {_done(clf)}.", *filter(None, [getattr(clf, "reason_", "")])])
+    text = "\n".join(
+        [f"{out}: {_done(clf, train.y)}.", *filter(None, [getattr(clf, "reason_", "")])]
+    )
     o.show(facts, json=json, text=text)
 
 
@@ -113,13 +115,21 @@ def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
         warn(message, warning.category)
 
 
-def _done(clf: Any) -> str:
+def _done(clf: Any, y: Any) -> str:
     """What was fitted, and how many neurons are suppressed."""
+    import numpy as np
+
     name = type(clf).__name__
     mask = getattr(clf, "suppressed_", None)
     if mask is None:
         return name
-    return f"{name}, {mask.sum()} of {len(mask)} neurons suppressed"
+    if mask.any():
+        return f"{name}, {mask.sum()} of {len(mask)} neurons suppressed"
+    fitted = getattr(clf, "best_estimator_", clf)
+    why = "the mask was not applied" if fitted.spared_ else "no neuron was suppressed"
+    weights = (fitted.tuning_weight_[y == label] for label in clf.classes_)
+    balanced = all(np.ptp(weight) <= 1e-6 * weight.max() for weight in weights)
+    return f"{'class-balanced' if balanced else 'error-weighted'} head; {why}"
 
 
 def _embeddings(

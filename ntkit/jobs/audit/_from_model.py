@@ -153,7 +153,7 @@ def audit_model(
     changes: int | None = MOST_CHANGES,
     trust_inputs: bool = False,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     alpha: float = 0.05,
     random_state: int = 0,
     verbose: bool = False,

@@ -99,7 +99,7 @@ def debias(
     recorded: Any = None,
     trust_inputs: bool = False,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     n_random: int = 5,
     random_state: int = 0,
     force: bool = False,

@@ -75,7 +75,7 @@ def check_sizes(sets: Mapping[str, Samples]) -> None:
             )
 
 
-def check_embeddings(Z: Mapping[str, Array]) -> None:
+def check_embedded(Z: Mapping[str, Array]) -> None:
     """Raise an error if embeddings are not finite, or are the same for all samples."""
     for name, rows in Z.items():
         low, high = rows.min(axis=0), rows.max(axis=0)
@@ -177,7 +177,7 @@ def prepared(
     order: Order,
     *,
     layers: Sequence[str],
-    batch_size: int | str | None,
+    batch_size: int | None,
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""
@@ -214,7 +214,7 @@ def prepared(
             layers=names,
         )
         computed |= {name} if ran else set()
-    check_embeddings({name: embedded.Z for name, embedded in passes.items()})
+    check_embedded({name: embedded.Z for name, embedded in passes.items()})
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now

@@ -124,13 +124,12 @@ def report(title: str, found: dict[str, list[float]], notes: dict[str, str]) -> 
 def embedders(
     model: FrozenModel, X: Any, rows: int, notes: dict[str, str], same: dict[str, Any]
 ) -> dict[str, tuple[Callable[[], None], int]]:
-    """OnnxEmbedder with batch_size="auto", as it is by default, and at the best bare setting."""
+    """OnnxEmbedder as it is by default, and at the best bare setting."""
     chosen: dict[str, tuple[Callable[[], None], int]] = {}
-    for name, options in (("auto", {"batch_size": "auto"}), ("default", {}), ("same", same)):
+    for name, options in (("default", {}), ("same", same)):
         name = f"ntkit {name}"
         embedder = OnnxEmbedder(model, device="cpu", **options)
-        begin = time.perf_counter()
-        notes[name] = f"{embedder.settings(X)} found in {time.perf_counter() - begin:.1f} s"
+        notes[name] = f"{embedder.settings(X)}"
         chosen[name] = (lambda e=embedder: e.transform(X), rows)  # type: ignore[misc]
     return chosen
 
@@ -307,7 +306,7 @@ class Digits:
 
 def memory(n_samples: int) -> None:
     """Print the growth of resident memory at every tenth, then with all embeddings kept."""
-    embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu", batch_size="auto")
+    embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
     X = Digits(n_samples)
     embedder.device_  # noqa: B018 makes the session
     before, growth, done = resident(), [], 0

@@ -29,7 +29,7 @@ def check_labels(**columns: ArrayLike) -> list[Array]:
     return list(arrays.values())
 
 
-def check_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
+def labels_of_one_type(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
     """Class labels and predictions by :func:`check_labels`, all of the type of ``y_true``."""
     truth, *rest = check_labels(y_true=y_true, **columns)
     for name, array in zip(columns, rest, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from re import Match
 from typing import Any, TypeVar
@@ -220,24 +220,14 @@ _PLACE = re.compile(r"(?m)^( *)\{([A-Za-z][\w.]*(?:, [A-Za-z][\w.]*)*)\}$")
 
 
 def documented(thing: T) -> T:
-    """Return a decorator that fills shared entries into the docstrings of a function or a class."""
+    """Fill shared entries into the docstrings of a function, or of a class and its methods."""
     # An entry is defined above, in the docstring of the class, or in another of its methods.
-    return documented_like()(thing)
-
-
-def documented_like(*others: object) -> Callable[[T], T]:
-    """Return :func:`documented` with more entries, taken from other documented objects."""
-    return partial(_documented, others)
-
-
-def _documented(others: Sequence[object], thing: T) -> T:
     functions: list[Any] = [thing]
     if isinstance(thing, type):
         members = [getattr(member, "__func__", member) for member in vars(thing).values()]
         functions += filter(inspect.isfunction, members)
-        others = (*functions, *others)
     entries: dict[str, str] = {}
-    for text in (*(each.__doc__ or "" for each in others), _ENTRIES):
+    for text in (*(each.__doc__ or "" for each in functions), _ENTRIES):
         for entry in _ENTRY.finditer(text):
             entries.setdefault(entry[2], textwrap.dedent(entry[0]))
     for each in functions:
@@ -254,9 +244,7 @@ def _written(entries: Mapping[str, str], parameters: Mapping[str, Any], place: M
         if header.endswith(" : section"):
             lines += [(place[1] + line[4:]).rstrip() for line in body]
             continue
-        name = key.rpartition(".")[
-            2
-        ]  # a key may start with a prefix that distinguishes entries of one name
+        name = key.rpartition(".")[2]  # a prefix distinguishes entries of one name
         header = header.replace(key, name, 1)
         if header.endswith("default=?"):
             header = header[:-1] + _literal(parameters[name].default)

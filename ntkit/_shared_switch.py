@@ -36,9 +36,7 @@ class SharedSwitch(Generic[T]):
             with self._lock:
                 if self._users == 1:
                     self._off(self._before.pop())
-                self._users = max(
-                    0, self._users - 1
-                )  # already 0 in a child process forked meanwhile
+                self._users = max(0, self._users - 1)  # 0 in a child process forked meanwhile
 
     def _after_fork(self) -> None:
         """In a child process no other thread is left to switch it off or to release a lock."""

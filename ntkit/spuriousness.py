@@ -40,20 +40,6 @@ def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
     return varies
 
 
-def weighted_median(values: Array, weight: Array) -> Array:
-    """Median of each column; integer weights count as repetitions of a row."""
-    if len(values) == 0 or (weight <= 0).any():
-        raise InputError("weighted_median needs at least one row, and positive weights.")
-    medians = np.empty(values.shape[1], dtype=np.result_type(values.dtype, np.float32))
-    rows = np.arange(len(values))
-
-    def fill(columns: slice) -> None:
-        medians[columns] = median_of_rows(neurons_of(values, rows, columns), weight)
-
-    for_each_block(fill, values)
-    return medians
-
-
 def for_each_block(function: Callable[[slice], None], Z: Array) -> None:
     """Call a function for blocks of columns, on all cores if there is enough work."""
     # A block is so small that its copy fits into a cache, and that all simultaneous blocks fit into

@@ -40,9 +40,9 @@ def test_something_is_said_exactly_where_the_classes_differ(one, two):
 @pytest.mark.parametrize(
     ("label", "known", "meant", "why"),
     [
-        ("Dog", ["cat", "dog"], "'dog'", "only in upper and lower case"),
-        ("dog ", ["cat", "dog"], "'dog'", "only in spaces"),
-        ("big  dog", ["cat", "big dog"], "'big dog'", "only in spaces"),
+        ("Dog", ["cat", "dog"], "'dog'", "only in the way"),
+        ("dog ", ["cat", "dog"], "'dog'", "only in the way"),
+        ("big  dog", ["cat", "big dog"], "'big dog'", "only in the way"),
         ("1", [0, 1], "1", "One is text, the other a whole number"),
         (1, ["0", "1"], "'1'", "One is a whole number, the other text"),
         ("1.0", ["0", "1"], "'1'", "only in the way they are written"),

@@ -108,7 +108,7 @@ def run_debias(options: Options, typed: set[str]) -> None:
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
                 metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
                 resume=run,
-                batch_size=o.batch_size_of(a.batch_size),
+                batch_size=a.batch_size,
                 random_state=a.seed,
                 verbose=not a.quiet,
                 **{name: getattr(a, name) for name in _AS_NAMED},

@@ -90,7 +90,7 @@ MatchNames = Annotated[
     bool, _shared("Match labels by name if no content matches.", DATA, "--match-names")
 ]
 BatchSize = Annotated[
-    str | None, _shared("Samples per run, or auto; default 8, GPU 64.", MODEL, metavar="N")
+    int | None, _shared("Samples per run; default 8, GPU 64.", MODEL, metavar="N")
 ]
 Seed = Annotated[int, _shared("Seed of folds, splits and masks.", METHOD, metavar="N")]
 InversePenalty = Annotated[
@@ -352,15 +352,6 @@ def _built(bundle: Any, values: dict[str, Any]) -> Any:
             for field in fields(bundle)
         }
     )
-
-
-def batch_size_of(text: str | None) -> int | str | None:
-    """Value of --batch-size: a number, or "auto"."""
-    if text in (None, "auto"):
-        return text
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"--batch-size is auto or a number of at least 1, not {text!r}.")
-    return int(text)
 
 
 def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:

@@ -129,7 +129,7 @@ def command(
             changes=0 if no_changes else changes,
             trust_inputs=trust_inputs,
             device=device,
-            batch_size=o.batch_size_of(batch_size),
+            batch_size=batch_size,
             alpha=alpha,
             random_state=seed,
             verbose=not quiet,

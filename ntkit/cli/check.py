@@ -132,7 +132,7 @@ def command(
         metadata=metadata,
         key=id_column,
         device=device,
-        batch_size=o.batch_size_of(batch_size),
+        batch_size=batch_size,
         verbose=not quiet,
         sure_of_classes=model_options.classes is not None,
     )
@@ -146,7 +146,7 @@ def command(
                 old.samples,
                 report,
                 device=device,
-                batch_size=o.batch_size_of(batch_size),
+                batch_size=batch_size,
                 force=force,
                 verbose=not quiet,
             )
@@ -162,7 +162,7 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
     """Refuse two models that differ in more than their head, from a few samples."""
     from ntkit.extraction import OnnxEmbedder
     from ntkit.samples import first_rows
-    from ntkit.verification import difference, tolerance_of
+    from ntkit.verification import relative_difference, tolerance_of
 
     old, new = matches
     if old.samples is not new.samples:
@@ -174,7 +174,7 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
     if not old.samples.embedded:
         X = first_rows(old.samples.X, _COMPARED)
         before, after = (OnnxEmbedder(m.model, device=device).transform(X) for m in matches)
-        same = difference(after, before) <= tolerance_of(old.model)
+        same = relative_difference(after, before) <= tolerance_of(old.model)
     if not same:
         raise InputError(
             f"{paths[1]} differs from {paths[0]} in more than its head, so --report cannot compare "

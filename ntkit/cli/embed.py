@@ -73,7 +73,7 @@ def command(
     embedder = OnnxEmbedder(
         frozen,
         device=device,
-        batch_size=o.batch_size_of(batch_size),
+        batch_size=batch_size,
         verbose=not (quiet or json),
     )
     before = None if force else read_manifest(out)

@@ -56,7 +56,7 @@ def command(
         answers=answers or (),
         match_names=match_names,
         device=device,
-        batch_size=o.batch_size_of(batch_size),
+        batch_size=batch_size,
         random_state=seed,
         verbose=not quiet,
     )

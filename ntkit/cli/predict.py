@@ -45,7 +45,7 @@ def command(
         matches_of(model_options.load_all([model] if before is None else [before, model]), read),
         force=force,
         device=device,
-        batch_size=o.batch_size_of(batch_size),
+        batch_size=batch_size,
         verbose=not quiet,
     )
     o.show(done, json=json, notes=done.notes)

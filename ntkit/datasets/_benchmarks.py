@@ -46,13 +46,10 @@ class BenchmarkSamples(Samples):
         Names of the classes 0, 1, …
     group_names : tuple of str
         Names of the groups 0, 1, …, or of the columns of the matrix.
-    DESCR : str
-        Description and source of the data, with the papers.
     """
 
     target_names: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
-    DESCR: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class Benchmark:
     name: str
     url: str
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    DESCR: str = ""
 
     @property
     def fix(self) -> str:
@@ -85,7 +81,7 @@ class Benchmark:
             f"{self.name} was unpacked to, from {self.url}."
         )
 
-    def table(self, path: Path, names: Sequence[str], **layout: Any) -> Table:
+    def table(self, path: Path, names: Sequence[str], **layout: Any) -> Columns:
         """Read some columns of a table; a message about a damaged one says how to get it."""
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -118,7 +114,7 @@ class Benchmark:
                     f"samples{' by group' * (len(published) > 1)}, but the published one has "
                     f"{_shown(published)}"
                 )
-        return BenchmarkSamples(DESCR=self.DESCR, preprocessing=preprocessing.as_dict(), **parts)
+        return BenchmarkSamples(preprocessing=preprocessing.as_dict(), **parts)
 
     def _images(
         self, root: Path, names: Sequence[str], preprocessing: Any
@@ -165,7 +161,7 @@ def _shown(counts: Iterable[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
+class Columns:
     """Some columns of a table, as they are written; the first record is in ``first_row``."""
 
     path: Path
@@ -218,7 +214,7 @@ def _read(
     *,
     header: Sequence[str] | None = None,
     first_row: int = 2,
-) -> Table:
+) -> Columns:
     """Read columns of a CSV file, or those of a header from lines divided by white space."""
     records: Iterator[list[str]]
     if header is None:
@@ -231,7 +227,7 @@ def _read(
         raise InputError(
             f"{path} has no column {missing[0]!r}; its columns are {list(header)[:50]}: {fix}."
         )
-    table = Table(path, {name: [] for name in names}, first_row)
+    table = Columns(path, {name: [] for name in names}, first_row)
     kept = [(table.columns[name], header.index(name)) for name in names]
     for row, record in enumerate(records, start=first_row):
         if not record:
@@ -256,20 +252,6 @@ WATERBIRDS = Benchmark(
         "val": (467, 466, 133, 133),
         "test": (2255, 2255, 642, 642),
     },
-    """\
-Waterbirds
-----------
-Photographs of birds (CUB-200-2011), cut out and put on a background of land or of water (Places).
-The task: is it a waterbird (class 1) or a landbird (class 0)? In the training set, 95 % of each
-class are on the matching background. In the validation and the test set, each class is divided
-equally over both backgrounds.
-
-Groups: 2 * class + background (0 land, 1 water).
-
-Sagawa, Koh, Hashimoto and Liang, ICLR 2020, arXiv 1911.08731. Its makers report that some landbirds
-(Eastern Towhee, Western Meadowlark, Western Wood Pewee) are labelled as waterbirds. For
-non-commercial research and education.
-""",
 )
 CELEBA = Benchmark(
     "CelebA",
@@ -279,18 +261,6 @@ CELEBA = Benchmark(
         "val": (8535, 8276, 2874, 182),
         "test": (9767, 7535, 2480, 180),
     },
-    """\
-CelebA
-------
-202,599 photographs of faces, aligned and cropped to 178 x 218 pixels, with 40 binary attributes.
-The task: does the face have one of them (Blond_Hair; class 1) or not (class 0)? Another one (Male)
-is correlated with it: few men in the training set are blond.
-
-Groups: 2 * class + spurious attribute.
-
-Liu, Luo, Wang and Tang, ICCV 2015, arXiv 1411.7766; as a benchmark of spurious correlation: Sagawa,
-Koh, Hashimoto and Liang, ICLR 2020, arXiv 1911.08731. For non-commercial research.
-""",
 )
 ABSENT_OR_PRESENT = {"-1": 0, "0": 0, "1": 1}
 CELEBA_FOLDERS = ("", "celebA_v1.0/")
@@ -298,19 +268,6 @@ IMAGENET9 = Benchmark(
     "ImageNet",
     "https://image-net.org/download.php (ImageNet-A: "
     "https://github.com/hendrycks/natural-adv-examples)",
-    DESCR="""\
-ImageNet-9
-----------
-Photographs of 42 of ImageNet's 1000 classes, merged into nine: dog, cat, frog, turtle, bird,
-monkey, fish, crab, insect. Models that learn them rely on textures and backgrounds. The test set
-shows it: those photographs of ImageNet-A (21 of the 42 classes, without crabs) that an ImageNet
-classifier gets wrong. No group labels.
-
-Nine classes and their members: Bahng, Chun, Yun, Choo and Oh (ReBias), ICML 2020, arXiv 1910.02806.
-ImageNet-A: Hendrycks, Zhao, Basart, Steinhardt and Song, CVPR 2021, arXiv 1907.07174. The
-ImageNet-9 of Xiao et al. (arXiv 2006.09994), with exchanged backgrounds, is another data set with
-other classes.
-""",
 )
 ANIMALS = ("dog", "cat", "frog", "turtle", "bird", "monkey", "fish", "crab", "insect")
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -344,7 +301,13 @@ def load_waterbirds(
     -----
     Get it from `its makers <https://github.com/kohpangwei/group_DRO>`__ or from
     `WILDS <https://wilds.stanford.edu>`__. Papers report the average accuracy weighted by the
-    training set's groups.
+    training set's groups. Some landbirds (Eastern Towhee, Western Meadowlark, Western Wood Pewee)
+    are labelled as waterbirds.
+
+    References
+    ----------
+    Sagawa, Koh, Hashimoto, Liang: Distributionally Robust Neural Networks for Group Shifts. ICLR
+    2020, arXiv 1911.08731.
 
     Examples
     --------
@@ -429,6 +392,11 @@ def load_celeba(
         the files' names.
 
     {benchmark.problems}
+
+    References
+    ----------
+    Liu, Luo, Wang, Tang: Deep Learning Face Attributes in the Wild. ICCV 2015, arXiv 1411.7766; the
+    groups are those of Sagawa et al., arXiv 1911.08731.
     """
     _check_arguments(split, preprocessing, ImagePreprocessing)
     if target == spurious:
@@ -464,7 +432,7 @@ def load_celeba(
     )
 
 
-def _attributes(folder: str | Path, target: str, spurious: str) -> Table:
+def _attributes(folder: str | Path, target: str, spurious: str) -> Columns:
     """The columns image_id, target and spurious."""
     path, names = _celeba_table(folder, "list_attr_celeba", "Anno"), ["image_id", target, spurious]
     if path.suffix == ".csv":
@@ -526,6 +494,11 @@ def load_imagenet9(
         crabs, so class 7 has no test sample.
 
     {benchmark.problems}
+
+    References
+    ----------
+    The nine classes are those of Bahng et al. (ReBias), ICML 2020, arXiv 1910.02806, not those of
+    Xiao et al., arXiv 2006.09994. ImageNet-A: Hendrycks et al., CVPR 2021, arXiv 1907.07174.
     """
     _check_arguments(split, preprocessing, ImagePreprocessing)
     root = IMAGENET9.find(folder, ["imagenet-a" if split == "test" else split], kind="folder")
@@ -585,21 +558,6 @@ MULTINLI = Benchmark(
         "val": (22814, 4634, 26949, 613, 26655, 797),
         "test": (34597, 6655, 40496, 886, 39930, 1148),
     },
-    """\
-MultiNLI
---------
-Pairs of English sentences, a premise and a hypothesis. The task: does the premise contradict the
-hypothesis (class 0), entail it (class 1) or neither (class 2)? Hypotheses with a negation (nobody,
-no, never, nothing) are mostly contradictions.
-
-Groups: 2 * class + negation.
-
-The split is not the official one. Sagawa, Koh, Hashimoto and Liang (ICLR 2020, arXiv 1911.08731)
-merged the training and the two development sets. They drew 50 % of them for training, 20 % for
-validation and 30 % for testing. Pairs without a gold label are left out.
-
-Williams, Nangia and Bowman, NAACL 2018, arXiv 1704.05426.
-""",
 )
 NEGATIONS = Benchmark(
     "metadata_random.csv",
@@ -615,21 +573,6 @@ CIVILCOMMENTS = Benchmark(
     "CivilComments (WILDS)",
     "https://wilds.stanford.edu/datasets/#civilcomments",
     {"train": (269038,), "val": (45180,), "test": (133782,)},
-    """\
-CivilComments (WILDS)
----------------------
-Comments on online articles. The task: did at least half of the annotators call the comment toxic
-(class 1) or not (class 0)? Comments that mention certain identities are toxic more often than
-others. An identity is mentioned if at least half of the annotators say so.
-
-Groups, in one of two definitions that must not be mixed. "any_identity" is 2 * class + whether any
-of eight identities is mentioned. Each comment is in one group, as group DRO and last-layer
-retraining on balanced groups need it. "wilds" has the 16 groups identity x class of the WILDS
-benchmark. A comment is in as many groups as it mentions identities, or in none.
-
-Borkan, Dixon, Sorensen, Thain and Vasserman, WWW 2019, arXiv 1903.04561; split and groups: Koh,
-Sagawa et al., ICML 2021, arXiv 2012.07421. Public domain (CC0).
-""",
 )
 
 
@@ -668,6 +611,11 @@ def load_multinli(
         shape (N,), ``2 * y + negation``.
 
     {benchmark.problems}
+
+    References
+    ----------
+    Williams, Nangia, Bowman, NAACL 2018, arXiv 1704.05426. Groups and split are not the official
+    ones, but those of Sagawa et al., arXiv 1911.08731.
     """
     _check_arguments(split, preprocessing, TextPreprocessing)
     labels, pairs = _labelled_pairs(folder)
@@ -779,6 +727,11 @@ def load_civilcomments(
     -----
     The file's column ``identity_any`` is different and not used here: it counts 24 identities, not
     eight.
+
+    References
+    ----------
+    Borkan et al., WWW 2019, arXiv 1903.04561; split and groups: Koh, Sagawa et al. (WILDS), ICML
+    2021, arXiv 2012.07421.
     """
     _check_arguments(split, preprocessing, TextPreprocessing)
     if groups not in ("any_identity", "wilds"):

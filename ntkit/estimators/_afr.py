@@ -59,7 +59,8 @@ class AFRClassifier(FromHead):
         Waterbirds, needs ``solver="gd"``: the number of steps then replaces the penalty.
     solver : {"lbfgs", "gd"}, default="lbfgs"
         "lbfgs" finds the optimum. "gd" is the published procedure: full-batch gradient steps at a
-        constant rate from the ERM head. It stops after ``n_steps`` and runs on the CPU.
+        constant rate from the ERM head, with gradients shortened to a norm of at most 1. It stops
+        after ``n_steps`` and runs on the CPU.
     reweighting : float or "train", default=0.2
         Validation share if ``fit`` gets neither ``X_val`` nor a ``head``: this stratified share of
         the training set retrains the head and is not used to fit it first (published: 0.2). "train"
@@ -70,9 +71,6 @@ class AFRClassifier(FromHead):
         Learning rate of "gd".
     n_steps : int, default=500
         Number of steps of "gd".
-    max_grad_norm : float or None, default=1.0
-        Largest norm of a gradient of "gd", over weights and bias together; a longer one is
-        shortened.
     {head, erm.C}
         Retraining uses only ``reg_coeff``.
     {tol, max_iter, device, random_state}
@@ -114,7 +112,6 @@ class AFRClassifier(FromHead):
         "reweighting": [Interval(Real, 0, 1, closed="neither"), StrOptions({"train"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
-        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     gamma: float = 1.44
@@ -123,7 +120,6 @@ class AFRClassifier(FromHead):
     reweighting: float | str = 0.2
     learning_rate: float = 0.01
     n_steps: int = 500
-    max_grad_norm: float | None = 1.0
 
     def _learn(self, study: Study) -> None:
         if self.solver == "lbfgs" and self.reg_coeff == 0:
@@ -193,10 +189,8 @@ class AFRClassifier(FromHead):
         return head, self._solved(features, rows.y_index, mu, **options)
 
     def _rate(self, norm: float) -> float:
-        """Learning rate, smaller if the gradient is longer than ``max_grad_norm``."""
-        if self.max_grad_norm is None:
-            return self.learning_rate
-        return self.learning_rate * min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
+        """Learning rate for a gradient of this norm, which is shortened to 1."""
+        return self.learning_rate / max(1.0, norm)
 
     def _descent(self, rows: Rows, mu: Array) -> FittedHead:
         """Take the published gradient steps, with one row of weights per class."""
@@ -247,7 +241,7 @@ class LEIAClassifier(AFRClassifier):
 
     Parameters
     ----------
-    gamma, reweighting, learning_rate, max_grad_norm
+    gamma, reweighting, learning_rate
         As in :class:`AFRClassifier`. The authors' code uses 10 for γ, and names 5, 10, 15, 20 as an
         example of a sweep. Without tuning, 10 makes most heads much worse (see the page
         "Fidelity").

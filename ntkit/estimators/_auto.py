@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,8 +48,8 @@ class AutoDebiasClassifier(StudyClassifier):
 
     Needs embeddings and class labels; no group labels.
 
-    1. A class-balanced baseline is fitted on the training set T. Its errors are cross-fitted on T
-       and plain on the validation set V.
+    1. A class-balanced baseline of ridge weight 1 is fitted on the training set T. Its errors are
+       cross-fitted on T and plain on the validation set V.
     2. A head is retrained on T and V. The correct and the misclassified samples of each class get
        equal weight, unless a class has fewer than 10 of either. No weight grows more than
        fiftyfold.
@@ -80,8 +80,6 @@ class AutoDebiasClassifier(StudyClassifier):
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Candidate ridge weights on the mean loss; scikit-learn's C is 1 / (N alpha). If several are
         equally good, the largest is used.
-    baseline_alpha : float, default=1.0
-        Ridge weight of the class-balanced baseline.
     cv : int, default=5
         Folds for errors and for the penalty.
     {tol, max_iter, device, random_state}
@@ -124,17 +122,12 @@ class AutoDebiasClassifier(StudyClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions({AUTO, CELLS, BALANCED, VALIDATION, GROUPS})],
         "alphas": ["array-like"],
-        "baseline_alpha": [Interval(Real, 0, None, closed="neither")],
         "cv": [Interval(Integral, 2, None, closed="left")],
     }
 
     recipe: str = AUTO
     alphas: Any = ALPHAS
-    baseline_alpha: float = 1.0
     cv: int = 5
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
     random_state: Any = None
 
     def _with_known(
@@ -209,8 +202,7 @@ class AutoDebiasClassifier(StudyClassifier):
     def _baseline(self, study: Study, how: dict[str, Any]) -> Array:
         """Margins of a class-balanced baseline of T on rows of T and V that it has not seen."""
         train, validation = study.train, study.validation
-        alphas = [float(self.baseline_alpha)]
-        path = self._tuned(train, train.balanced(), **(how | {"alphas": alphas}))
+        path = self._tuned(train, train.balanced(), **(how | {"alphas": [1.0]}))
         head, unseen = path.head, path.margin
         self.baseline_head_ = LinearHead(head.coef, head.intercept, self.classes_)
         if unseen is None:  # too few samples for folds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -59,9 +58,6 @@ class BalancedClassifier(StudyClassifier):
 
     C: float = 1.0
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
 
     def _learn(self, study: Study) -> None:
         rows = study.train
@@ -101,21 +97,7 @@ def retrain_head(
 
     Raises
     ------
-    ValueError
-        If X is not a finite 2-D array, X, y and sample_weight differ in length, weights are
-        negative or NaN, there is one class only or one without positive weight, class_weight
-        names a class that y does not hold, or a parameter is out of range.
-    TypeError
-        If X is sparse.
-    DeviceError
-        If ``device="cuda"`` and there is no GPU.
-    MissingDependencyError
-        If ``device="cuda"`` and PyTorch is not installed.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If ``max_iter`` iterations do not reach ``tol``.
+    {fit.InputError, DeviceError}
 
     Examples
     --------
@@ -130,39 +112,18 @@ def retrain_head(
     validate_parameter_constraints(constraints, parameters, "retrain_head")
     clf = BalancedClassifier(**parameters)
     rows = clf._rows(X, y, sample_weight)
-    _check_class_weight(class_weight, clf.classes_)
     gains = None if suppressed is None else 1.0 - _mask(suppressed, rows.X.shape[1])
     weight = rows.balanced(class_weight)
     fitted = clf._solved(rows.X, rows.y_index, weight, C=C, gains=gains)
     return LinearHead(fitted.coef, fitted.intercept, clf.classes_)
 
 
-def _check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
-    if not isinstance(class_weight, dict):
-        return
-    labels = classes.tolist()
-    unknown = [label for label in class_weight if label not in labels]
-    if unknown:
-        raise InputError(
-            f"class_weight names the class {unknown[0]!r}, which is not in y; its classes are "
-            f"{labels[:5]}{' and more' if len(labels) > 5 else ''}."
-        )
-    for label, value in class_weight.items():
-        if not (isinstance(value, Real) and 0 < float(value) < np.inf):
-            raise InputError(
-                f"class_weight of class {label!r} must be a positive number; got {value!r}."
-            )
-
-
 def _mask(suppressed: ArrayLike, width: int) -> NDArray[Any]:
     mask = np.asarray(suppressed)
-    if mask.shape != (width,):
+    if mask.shape != (width,) or mask.dtype != bool:
         raise InputError(
-            f"suppressed must have one entry per neuron, shape ({width},); got {mask.shape}."
-        )
-    if mask.dtype != bool:
-        raise InputError(
-            f"suppressed must hold True or False for each neuron; got {mask.dtype}. Turn indices "
-            "into a mask with np.isin(np.arange(n_neurons), indices)."
+            f"suppressed must have True or False for each of {width} neurons; got {mask.dtype} of "
+            f"shape {mask.shape}. Turn indices into a mask with np.isin(np.arange(n_neurons), "
+            "indices)."
         )
     return mask.astype(float)

@@ -54,6 +54,14 @@ class FitsRows(BaseEstimator):
 
     _takes: ClassVar[tuple[str, ...]] = ()
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+    C: float
+    statistic: str
+    head: OriginalHead
+    classes_: NDArray[Any]
+    coef_: NDArray[Any]
+    intercept_: NDArray[Any]
+    erm_head_: LinearHead
+    n_iter_: Array
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Add the inherited constraints of parameters, and make ``fit``."""
@@ -128,6 +136,7 @@ _DOCUMENTED = ("X", "y", "sample_weight")
 
 
 @documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class StudyClassifier(ClassifierMixin, FitsRows):
     """Base of the classifiers: they learn a head from a study, which several may share."""
 
@@ -142,19 +151,11 @@ class StudyClassifier(ClassifierMixin, FitsRows):
         "device": [StrOptions({"cpu", "cuda", "auto", "ray"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
-    C: float
-    tol: float
-    max_iter: int
-    device: str
-    statistic: str
-    head: OriginalHead
-    classes_: NDArray[Any]
-    coef_: NDArray[Any]
-    intercept_: NDArray[Any]
-    erm_head_: LinearHead
-    n_iter_: Array
+
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
 
     @property
     def head_(self) -> LinearHead:
@@ -328,7 +329,4 @@ class FromHead(StudyClassifier):
 
     head: OriginalHead = None
     C: float = 1.0
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
     random_state: Any = None

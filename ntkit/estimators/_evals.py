@@ -134,7 +134,8 @@ class EVaLSClassifier(FromHead):
         retrain_index, choose = self._halves(validation, rng)
         retrain = validation.take(retrain_index)
 
-        loss = _cross_entropy(original, retrain)
+        log_p = log_softmax(original.logits(retrain.X).astype(np.float64), axis=1)
+        loss = -log_p[np.arange(len(log_p)), retrain.y_index]
         scaler = scaler_of(retrain)
         environment = 2 * choose.y_index + misclassified(original.logits(choose.X), choose)
         seed = seed_of(rng)
@@ -199,11 +200,6 @@ def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
         ranked = members[np.argsort(loss[members], kind="stable")]
         chosen.append(np.union1d(ranked[:k], ranked[-k:]))
     return np.concatenate(chosen)
-
-
-def _cross_entropy(head: LinearHead, rows: Rows) -> Array:
-    log_p = log_softmax(head.logits(rows.X).astype(np.float64), axis=1)
-    return np.asarray(-log_p[np.arange(len(log_p)), rows.y_index])
 
 
 def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:

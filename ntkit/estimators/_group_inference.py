@@ -51,9 +51,11 @@ def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
     return np.asarray(shares)
 
 
-def with_shares(p: Array, shares: Array, strength: float) -> Array:
-    """Probabilities (N, A) adjusted by the shares (A,) to the power ``strength``."""
-    q = p * shares**strength * (shares > 0)
+def with_shares(p: Array, shares: Array) -> Array:
+    """Probabilities (N, A) adjusted by the square root of the shares (A,)."""
+    # Equal shares (power 0) are never right, and the estimate alone (power 1) fails if the
+    # attribute is predicted badly.
+    q = p * shares**0.5
     total = q.sum(axis=1, keepdims=True)
     return np.asarray(np.where(total > 0, q / np.where(total > 0, total, 1), shares / shares.sum()))
 
@@ -183,16 +185,13 @@ def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
     if penalties is None:
         return PENALTIES
     pairs = [tuple(pair) if isinstance(pair, list | tuple) else (pair,) for pair in penalties]
-    if not pairs or not all(_is_penalty(*pair) for pair in pairs):
+    good = [len(p) == 2 and p[0] in ("l1", "l2") and isinstance(p[1], Real) for p in pairs]
+    if not all(good) or not good or not all(0 < float(C) < np.inf for _, C in pairs):
         raise InputError(
             "penalties must be pairs such as ('l2', 1.0) or ('l1', 0.3), at least one; got "
             f"{penalties!r}."
         )
     return pairs
-
-
-def _is_penalty(kind: Any = None, C: Any = None, *rest: Any) -> bool:
-    return not rest and kind in ("l1", "l2") and isinstance(C, Real) and 0 < float(C) < np.inf
 
 
 def best_head(
@@ -268,7 +267,11 @@ def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tup
     X, weight = X[rows], weight[rows, a]
     if kind == "l2":
         model = LogisticRegression(C=C, max_iter=_HEAD_MAX_ITER).fit(X, a, sample_weight=weight)
-        return _row_for_each(model, n_values)
+        if n_values > 2:
+            return model.coef_, model.intercept_
+        # Of two rows scikit-learn keeps only the second.
+        zeros = np.zeros_like(model.coef_)
+        return np.vstack([zeros, model.coef_]), np.append(0.0, model.intercept_)
     W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
     # liblinear fits two classes only, so each value is fitted against the others.
     for value in range(1 if n_values == 2 else 0, n_values):
@@ -279,14 +282,6 @@ def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tup
             model.fit(X, a == value, sample_weight=weight)
         W[value], b[value] = model.coef_[0], model.intercept_[0]
     return W, b
-
-
-def _row_for_each(model: Any, n_values: int) -> tuple[Array, Array]:
-    """Weights of a head with a row for each value; scikit-learn keeps only the second of two."""
-    if n_values > 2:
-        return model.coef_, model.intercept_
-    zeros = np.zeros_like(model.coef_)
-    return np.vstack([zeros, model.coef_]), np.concatenate([[0.0], model.intercept_])
 
 
 @documented
@@ -306,8 +301,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     2. The shares of the values in each class are estimated from all samples, by
        expectation-maximisation (Saerens, Latinne and Decaestecker, 2002). Without this step,
        samples mistaken for a rare group would outnumber it.
-    3. The probabilities of the values are those of the head times the shares to the power
-       ``prior_strength``. A known sample combines the probabilities of the head with its label.
+    3. The probabilities of the values are those of the head times the square root of the shares,
+       because the shares are only estimated. A known sample combines the probabilities of the head
+       with its label.
 
     If no feature set predicts the attribute, nothing is inferred: ``feature_set_`` is None, and
     only the known samples have a label.
@@ -316,9 +312,6 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     ----------
     cv : int, default=5
         Folds, stratified by class and value; fewer if a value is known for fewer samples.
-    prior_strength : float, default=0.5
-        Exponent of the estimated shares. 0 takes the values to be equally common. 1 trusts the
-        estimate, which fails if the attribute is predicted badly. See the page on answers.
     answer_error : "auto" or float, default="auto"
         Share of the known values that may be wrong. A value that contradicts the prediction from
         the other samples is then trusted less, like ``alpha`` of
@@ -384,7 +377,6 @@ class GroupInference(ClassifierMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "cv": [Interval(Integral, 2, None, closed="left")],
-        "prior_strength": [Interval(Real, 0, 1, closed="both")],
         "answer_error": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
         "penalties": [list, tuple, None],
         "min_accuracy": [Interval(Real, 0, 1, closed="both")],
@@ -392,7 +384,6 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     }
 
     cv: int = 5
-    prior_strength: float = 0.5
     answer_error: float | str = "auto"
     penalties: Sequence[tuple[str, float]] | None = None
     min_accuracy: float = 0.2
@@ -583,7 +574,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         q = np.empty_like(p)
         for label in range(len(self.y_classes_)):
             of_class = y_index == label
-            q[of_class] = with_shares(p[of_class], self.shares_[label], self.prior_strength)
+            q[of_class] = with_shares(p[of_class], self.shares_[label])
         return q
 
     def _labels(self, q: Array) -> Array:

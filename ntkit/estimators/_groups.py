@@ -34,13 +34,16 @@ _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are indepe
 
 
 @documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class GroupedClassifier(StudyClassifier):
     """Base of the estimators that need groups and have the parameter ``group_inference``."""
 
     _takes: ClassVar[tuple[str, ...]] = ("groups", "attribute", "feature_sets")
-    group_inference: GroupInference | None
-    groups_: Array
-    group_inference_: GroupInference | None
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "group_inference": [GroupInference, None]
+    }
+
+    group_inference: GroupInference | None = None
 
     def _with_known(
         self, study: Study, groups: Any = None, attribute: Any = None, feature_sets: Any = None
@@ -290,7 +293,6 @@ class DFRClassifier(GroupedClassifier):
         "variant": [StrOptions({"subsample", "weighted"})],
         "Cs": ["array-like"],
         "n_retrains": [Interval(Integral, 1, None, closed="left")],
-        "group_inference": [GroupInference, None],
         "C": OPTIONAL_C,
     }
 
@@ -298,10 +300,7 @@ class DFRClassifier(GroupedClassifier):
     Cs: ArrayLike = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
     n_retrains: int = 20
     C: float | None = 1.0  # type: ignore[assignment]
-    group_inference: GroupInference | None = None
     tol: float = 1e-4
-    max_iter: int = 1000
-    device: str = "cpu"
     n_jobs: int | None = None
     random_state: Any = None
 
@@ -351,9 +350,7 @@ class DFRClassifier(GroupedClassifier):
 
         options = self._l1_options()
         seed, best_rank, C, best, start = seed_of(rng), (-1.0, 0.0), 1.0, None, None
-        for at in np.argsort(
-            Cs, kind="stable"
-        ):  # the sparsest head first: each fit starts from the last
+        for at in np.argsort(Cs, kind="stable"):  # each fit starts from the sparser one before
             start = l1_head(drawn, Cs[at], start=start, seed=seed, **options)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
             mass, hits = (np.bincount(group[judging], judged.weight * part) for part in (1, right))
@@ -499,15 +496,12 @@ class GroupDROClassifier(GroupedClassifier):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "eta": [Interval(Real, 0, None, closed="neither")],
-        "group_inference": [GroupInference, None],
     }
 
     eta: float = 0.01
     C: float = 1.0
     tol: float = 1e-3
     max_iter: int = 50_000
-    device: str = "cpu"
-    group_inference: GroupInference | None = None
 
     def _learn(self, study: Study) -> None:
         rows, group = study.train, study.train.groups

@@ -223,9 +223,6 @@ class InvariantClassifier(StudyClassifier):
     originals: bool = False
     alphas: Any = ALPHAS
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
     random_state: Any = None
 
     def _with_known(self, study: Study, groups: Any = None, folds: Any = None) -> Study:

@@ -13,7 +13,6 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import FromHead
-from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_of
 
@@ -48,10 +47,7 @@ class JTTClassifier(FromHead):
         How the ERM head predicts the training samples. An integer or a splitter cross-fits them;
         samples that a splitter never tests are not in E. "train" predicts in-sample, as published.
         An original ``head`` that you pass predicts them directly. Classes with fewer than two
-        samples fall back to "train".
-    on_no_errors : {"warn", "raise"}, default="warn"
-        Reaction to an empty E: "warn" returns the ERM head, which is then the solution for any
-        ``up_weight``; "raise" raises an InputError.
+        samples fall back to "train". If E is empty, the result is the ERM head, with a warning.
     {head, C}
         Inverse strength of the penalty of both heads.
     class_weight : "balanced", dict or None, default=None
@@ -90,12 +86,10 @@ class JTTClassifier(FromHead):
             StrOptions({"train"}),
             HasMethods(["split"]),
         ],
-        "on_no_errors": [StrOptions({"warn", "raise"})],
     }
 
     up_weight: float = 20.0
     identification: Any = 5
-    on_no_errors: str = "warn"
     class_weight: Any = None
 
     def _learn(self, study: Study) -> None:
@@ -104,7 +98,7 @@ class JTTClassifier(FromHead):
         self.error_set_ = self._errors(rows, original)
         self.n_errors_ = np.bincount(rows.y_index[self.error_set_], minlength=len(self.classes_))
         if not self.error_set_.any():
-            self._report_no_errors()
+            self._warn_of_no_errors()
         weight = rows.balanced(self.class_weight)
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
 
@@ -118,7 +112,7 @@ class JTTClassifier(FromHead):
         logits, judged = identified(original, rows, rows.weight, rows, folds, self._fit_heads)
         return misclassified(logits, judged) & (judged.weight > 0)
 
-    def _report_no_errors(self) -> None:
+    def _warn_of_no_errors(self) -> None:
         fix = (
             "pass a head that was trained on other samples, or samples that the head was not "
             "trained on"
@@ -127,9 +121,8 @@ class JTTClassifier(FromHead):
             if self.identification == "train"
             else "lower C, or pass a head that makes errors"
         )
-        message = (
-            f"The original head misclassifies no training sample, so the error set is empty; {fix}."
+        warn(
+            "The original head misclassifies no training sample, so the error set is empty; "
+            f"{fix}. The result is the ERM head.",
+            UserWarning,
         )
-        if self.on_no_errors == "raise":
-            raise InputError(message)
-        warn(f"{message} The result is the ERM head.", UserWarning)

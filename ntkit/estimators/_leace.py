@@ -153,7 +153,9 @@ class LEACEClassifier(FromHead):
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
 
         weight = tune.balanced(self.class_weight)
-        erased = replace(tune, X=self._erased(tune.X, left, right))
+        X, dtype = tune.X, tune.X.dtype
+        along = (X - self.eraser_mean_.astype(dtype)) @ right.T.astype(dtype)
+        erased = replace(tune, X=X - along @ left.T.astype(dtype))
         self._set_head(self._folded(self._fit_head(erased, weight), left, right))
 
     def erase(self, X: ArrayLike) -> NDArray[Any]:
@@ -200,7 +202,7 @@ class LEACEClassifier(FromHead):
         self.eraser_mean_, covariance, cross = _moments(rows.X, one_hot, rows.weight)
         variances, axes = eigh(covariance)
         self.shrinkage_ = (
-            _optimal_shrinkage(variances, _effective_number(rows.weight))
+            _optimal_shrinkage(variances, rows.weight / rows.weight.sum())
             if self.shrinkage == "auto"
             else float(self.shrinkage)
         )
@@ -212,11 +214,6 @@ class LEACEClassifier(FromHead):
         basis = basis[:, correlation > _NO_CORRELATION]
         self.rank_ = basis.shape[1]
         return axes @ (std * basis), (basis / std).T @ axes.T
-
-    def _erased(self, X: Array, left: Array, right: Array) -> Array:
-        dtype = X.dtype
-        along = (X - self.eraser_mean_.astype(dtype)) @ right.T.astype(dtype)
-        return np.asarray(X - along @ left.T.astype(dtype))
 
     def _folded(self, solution: FittedHead, left: Array, right: Array) -> FittedHead:
         """Fold the eraser in front of a head into the head."""
@@ -246,14 +243,9 @@ def _moments(X: Array, Z: Array, weight: Array) -> tuple[Array, Array, Array]:
     return np.asarray(mean), covariance, cross
 
 
-def _effective_number(weight: Array) -> float:
-    """Number of equally weighted samples with the same information, at any scale (Kish)."""
-    share = weight / weight.sum()
-    return float(1 / (share**2).sum())
-
-
-def _optimal_shrinkage(variances: Array, n_samples: float) -> float:
+def _optimal_shrinkage(variances: Array, share: Array) -> float:
     """Weight of the spherical target in Bodnar, Gupta and Parolya's estimator, from eigenvalues."""
+    n_samples = float(1 / (share**2).sum())  # Kish's effective number, from shares of the weight
     squared_trace = variances.sum() ** 2
     spread = (variances**2).sum() - squared_trace / len(variances)
     rounding = np.finfo(np.float64).eps * squared_trace

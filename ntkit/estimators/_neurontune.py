@@ -86,9 +86,35 @@ class Tuning:
     alpha: float
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
+class Rule(FitsRows):
+    """Parameters of the rule that suppresses neurons, and how NeuronTune reads them by default."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "threshold": [Interval(Real, None, None, closed="neither")],
+        "max_suppressed": [Interval(Real, 0, 1, closed="both")],
+        "aggregation": [StrOptions({"union", "intersection", "per_class"})],
+        "statistic": [StrOptions({"median", "mean", "contribution", "change"})],
+        "standardize": ["boolean"],
+        "activation": [StrOptions({"signed", "magnitude"})],
+        "n_rounds": [Interval(Integral, 1, None, closed="left")],
+        "min_misclassified": [Interval(Integral, 1, None, closed="left")],
+        "min_neurons": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    standardize: bool = True
+    activation: str = "signed"
+    min_misclassified: int = LEAST_ERRORS
+    min_neurons: int | None = None
+    identification: Any = 5
+
+
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifier(FromHead):
+class NeuronTuneClassifier(Rule, FromHead):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -161,8 +187,6 @@ class NeuronTuneClassifier(FromHead):
         of the classes, or over class × correctness groups if these are balanced. That takes about
         60 fits.
     {class_weight, tol, max_iter, device, random_state}
-    verbose : bool, default=False
-        Log each step at level INFO rather than DEBUG.
 
     Attributes
     ----------
@@ -230,16 +254,7 @@ class NeuronTuneClassifier(FromHead):
 
     _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "threshold": [Interval(Real, None, None, closed="neither")],
-        "max_suppressed": [Interval(Real, 0, 1, closed="both")],
-        "aggregation": [StrOptions({"union", "intersection", "per_class"})],
-        "statistic": [StrOptions({"median", "mean", "contribution", "change"})],
-        "standardize": ["boolean"],
-        "activation": [StrOptions({"signed", "magnitude"})],
         "suppression": [Interval(Real, 0, 1, closed="both")],
-        "n_rounds": [Interval(Integral, 1, None, closed="left")],
-        "min_misclassified": [Interval(Integral, 1, None, closed="left")],
-        "min_neurons": [Interval(Integral, 1, None, closed="left"), None],
         "error_weight": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"balanced", "auto"}),
@@ -250,21 +265,12 @@ class NeuronTuneClassifier(FromHead):
 
     threshold: float = 0.5
     _: KW_ONLY
-    max_suppressed: float = 1.0
-    aggregation: str = "union"
-    statistic: str = "median"
-    standardize: bool = True
-    activation: str = "signed"
     suppression: float = 1.0
     n_rounds: int = 1
-    min_misclassified: int = LEAST_ERRORS
-    min_neurons: int | None = None
-    identification: Any = 5
     error_weight: float | str = "auto"
     max_cost: float | None = 0.03
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
-    verbose: bool = False
 
     @classmethod
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
@@ -414,9 +420,8 @@ class NeuronTuneClassifier(FromHead):
             current = fitted = self._fit_head(
                 stage.tune, weight, gains=self._gains_of(mask), start=start
             )
-            level = logging.INFO if self.verbose else logging.DEBUG
             n_suppressed = mask.everywhere.sum()
-            _logger.log(level, "round %d: %d neurons suppressed", round_ + 1, n_suppressed)
+            _logger.debug("round %d: %d neurons suppressed", round_ + 1, n_suppressed)
         assert mask is not None
         nothing = np.zeros_like(mask.everywhere)
         self.spuriousness_scores_ = scores
@@ -562,7 +567,7 @@ def _accuracy_on_copies(
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SpuriousNeuronSelector(SelectorMixin, FitsRows):
+class SpuriousNeuronSelector(SelectorMixin, Rule):
     r"""Feature selector that removes spurious neurons (NeuronTune's first stage).
 
     Needs embeddings and class labels; no group labels.
@@ -622,14 +627,8 @@ class SpuriousNeuronSelector(SelectorMixin, FitsRows):
     }
 
     threshold: float = 0.0
-    max_suppressed: float = 1.0
-    aggregation: str = "union"
-    statistic: str = "median"
     standardize: bool = False
-    activation: str = "signed"
     min_misclassified: int = 1
-    min_neurons: int | None = None
-    identification: Any = 5
     head: OriginalHead = None
     C: float = 1.0
     tol: float = 1e-5

@@ -11,29 +11,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike
 from sklearn import config_context, get_config
-from sklearn.base import _fit_context, clone
+from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import _check_method_params
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import OriginalHead, StudyClassifier
+from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.estimators._mask import without_words
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators._neurontune import NeuronTuneClassifier, Rule
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
-from ntkit.study import LEAST_ERRORS, Rows, Study
+from ntkit.study import Rows, Study
 
 _logger = logging.getLogger(__name__)
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifierCV(StudyClassifier):
+class NeuronTuneClassifierCV(Rule, FromHead):
     r"""NeuronTune with the threshold chosen by cross-validation.
 
     Needs embeddings and class labels; no group labels, neither to fit nor to choose.
@@ -59,14 +56,13 @@ class NeuronTuneClassifierCV(StudyClassifier):
         Folds, as in scikit-learn's ``LogisticRegressionCV``; an int is reduced to the size of the
         smallest class.
     scoring : str or callable, default="worst_class_correctness_group_accuracy"
-        A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer.
+        A name of :data:`ntkit.metrics.SCORERS` without group labels, one of scikit-learn's, or a
+        scorer.
     max_suppressed, aggregation, statistic, standardize, activation, n_rounds, min_misclassified
         As in :class:`NeuronTuneClassifier`.
     min_neurons, identification, head, C, class_weight, tol, max_iter, device, random_state
         As in :class:`NeuronTuneClassifier`.
     {n_jobs}
-    verbose : bool, default=False
-        Log the choice at level INFO.
 
     Attributes
     ----------
@@ -105,6 +101,7 @@ class NeuronTuneClassifierCV(StudyClassifier):
     (0.5, [False, True, False])
     """
 
+    _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **NeuronTuneClassifier._parameter_constraints,
         "thresholds": ["array-like"],
@@ -120,80 +117,18 @@ class NeuronTuneClassifierCV(StudyClassifier):
     suppressions: Any = (1.0,)
     cv: Any = 5
     scoring: Any = "worst_class_correctness_group_accuracy"
-    max_suppressed: float = 1.0
-    aggregation: str = "union"
-    statistic: str = "median"
-    standardize: bool = True
-    activation: str = "signed"
     n_rounds: int = 1
-    min_misclassified: int = LEAST_ERRORS
-    min_neurons: int | None = None
-    identification: Any = 5
-    head: OriginalHead = None
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     class_weight: Any = "balanced"
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
     n_jobs: int | None = None
-    random_state: Any = None
-    verbose: bool = False
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_changed: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-        **params: Any,
-    ) -> NeuronTuneClassifierCV:
-        """Score the path on every fold, choose, and refit the choice to all samples.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, X_changed}
-            Used only with ``statistic="change"``.
-        {X_val, y_val, sample_weight_val}
-        **params : dict
-            Metadata that ``scoring`` and ``cv`` request by metadata routing, such as ``sensitive``
-            of :func:`ntkit.metrics.worst_group_scorer`. Values with one entry per sample are split
-            into the folds.
-
-        {fitted}
-
-        Raises
-        ------
-        InputError
-            If there is no candidate, the score is unknown, a fold lacks a class, or ``params`` are
-            passed while metadata routing is off.
-        """
-        study = self._study(
-            X,
-            y,
-            sample_weight,
-            X_changed=X_changed,
-            X_val=X_val,
-            y_val=y_val,
-            sample_weight_val=sample_weight_val,
-        )
-        self._choose(study, *self._routed(sample_weight, params))
-        return self
 
     def _learn(self, study: Study) -> None:
-        self._choose(study, {}, {})
-
-    def _choose(self, study: Study, to_split: dict[str, Any], to_score: dict[str, Any]) -> None:
         """Score the path on every fold, choose, and refit the choice to all samples."""
         self.candidates_, scorer = self._candidates(), get_scorer(self.scoring)
-        splits = list(self._splits(study.train, to_split))
+        splits = list(self._splits(study.train))
         of_fold = partial(_with_config, get_config(), self._scores_of_fold)
         folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(of_fold)(study, train, test, scorer, to_score) for train, test in splits
+            delayed(of_fold)(study, train, test, scorer) for train, test in splits
         )
         self.scores_ = np.stack(folds, axis=1)
         mean = self.scores_.mean(axis=1)
@@ -201,7 +136,7 @@ class NeuronTuneClassifierCV(StudyClassifier):
         chosen, self.best_score_ = self.candidates_[best], float(mean[best])
         self.threshold_, self.error_weight_ = chosen["threshold"], chosen["error_weight"]
         self.suppression_ = chosen["suppression"]
-        _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
+        _logger.debug("chosen: %s", chosen)
         self.best_estimator_ = clf = self._estimator(**chosen).fit_study(study)
         if hasattr(self, "feature_names_in_"):
             clf.feature_names_in_ = self.feature_names_in_
@@ -220,30 +155,7 @@ class NeuronTuneClassifierCV(StudyClassifier):
             raise InputError(f"There is no {empty[0]} to try; pass at least one.")
         return list(ParameterGrid(grid))
 
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Pass the requests of the scorer and the splitter to scikit-learn's metadata routing."""
-        router = MetadataRouter(owner=self).add_self_request(self)
-        router.add(splitter=self.cv, method_mapping=_routes("split"))
-        return router.add(scorer=get_scorer(self.scoring), method_mapping=_routes("score"))
-
-    def _routed(
-        self, sample_weight: Any, params: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters for the splitter, and for the scorer."""
-        if get_config()["enable_metadata_routing"]:
-            if sample_weight is not None:
-                params = {"sample_weight": sample_weight, **params}
-            routed = process_routing(self, "fit", **params)
-            return dict(routed.splitter.split), dict(routed.scorer.score)
-        if params:
-            raise InputError(
-                f"fit got {', '.join(params)}, which reach scoring and cv only by scikit-learn's "
-                "metadata routing; switch it on with "
-                "sklearn.set_config(enable_metadata_routing=True)."
-            )
-        return {}, {}
-
-    def _splits(self, rows: Rows, params: dict[str, Any]) -> Iterable[tuple[Array, Array]]:
+    def _splits(self, rows: Rows) -> Iterable[tuple[Array, Array]]:
         cv = self.cv
         if isinstance(cv, int | np.integer):
             cv = min(int(cv), int(np.bincount(rows.y_index).min()))
@@ -252,7 +164,7 @@ class NeuronTuneClassifierCV(StudyClassifier):
                     "Folds need 2 samples of each class, but the smallest has 1; add samples."
                 )
         splitter = check_cv(cv, rows.y, classifier=True)
-        for train, test in splitter.split(rows.X, rows.y, **params):
+        for train, test in splitter.split(rows.X, rows.y):
             if len(np.unique(rows.y_index[train])) < len(self.classes_):
                 raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
             yield train, test
@@ -260,15 +172,13 @@ class NeuronTuneClassifierCV(StudyClassifier):
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         # The scoring already measures the cost of a mask.
         shared = {*self._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
-        values = {name: getattr(self, name) for name in shared - {"verbose"}}
+        values = {name: getattr(self, name) for name in shared}
         clf: NeuronTuneClassifier = clone(
             NeuronTuneClassifier(**(values | {"max_cost": None} | parameters))
         )
         return clf
 
-    def _scores_of_fold(
-        self, study: Study, train: Array, test: Array, scorer: Any, params: dict[str, Any]
-    ) -> Array:
+    def _scores_of_fold(self, study: Study, train: Array, test: Array, scorer: Any) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
         clf, rows = self._estimator(), study.train
         clf.classes_, clf.n_features_in_ = study.classes, rows.X.shape[1]
@@ -276,7 +186,6 @@ class NeuronTuneClassifierCV(StudyClassifier):
         X_test, y_test = rows.X[test], rows.y[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
-        params = _check_method_params(rows.X, params, indices=test)
         scores, current = list[Any](), None
         tunings: dict[Any, Any] = {}
         for candidate in self.candidates_:
@@ -285,7 +194,7 @@ class NeuronTuneClassifierCV(StudyClassifier):
             if tuning is None:
                 tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
             current = clf._retrain(stage, tuning, start=current)
-            scores.append(scorer(clf, X_test, y_test, **params))
+            scores.append(scorer(clf, X_test, y_test))
         return np.array(scores, dtype=float)
 
     def _counts_rows(self) -> bool:
@@ -302,7 +211,3 @@ def _with_config(config: dict[str, Any], function: Callable[..., Any], *args: An
     # Extreme thresholds of a path suppress nearly all neurons on purpose, so warnings are off.
     with config_context(**config), without_words():
         return function(*args)
-
-
-def _routes(callee: str) -> MethodMapping:
-    return MethodMapping().add(caller="fit", callee=callee)

@@ -182,11 +182,6 @@ def head_of(estimator: Any) -> LinearHead:
     return head
 
 
-def fitted_classifier(estimator: Any) -> Any:
-    """The classifier at the end of pipelines and fitted searches; else the estimator itself."""
-    return _steps(estimator)[-1]
-
-
 def _steps(estimator: Any) -> list[Any]:
     steps = flat_steps(estimator)
     if not steps:
@@ -231,20 +226,16 @@ def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
     expected = head.decision_function(probes)
     if np.shape(decisions) == expected.shape and np.shape(labels) == (_PROBES,):
         slack = 1e-3 * (np.abs(probes) @ np.abs(head.coef).T + np.abs(head.intercept)).max(axis=1)
-        logits = head.logits(probes)
-        close = logits.max(axis=1) - logits[np.arange(_PROBES), _index(labels, head)] <= 2 * slack
+        logits, order = head.logits(probes), np.argsort(head.classes)
+        index = order[np.searchsorted(head.classes, labels, sorter=order)]
+        close = logits.max(axis=1) - logits[np.arange(_PROBES), index] <= 2 * slack
         apart = np.abs(decisions - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
         if close.all() and apart.all():
             return
     raise InputError(
-        f"{type(fitted_classifier(estimator)).__name__} does not decide by the largest of "
+        f"{type(_steps(estimator)[-1]).__name__} does not decide by the largest of "
         f"X @ coef_.T + intercept_; {_USE}."
     )
-
-
-def _index(labels: Array, head: LinearHead) -> Array:
-    order = np.argsort(head.classes)
-    return np.asarray(order[np.searchsorted(head.classes, labels, sorter=order)])
 
 
 def read_head(value: Any, name: str = "head") -> LinearHead:

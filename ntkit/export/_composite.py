@@ -64,7 +64,10 @@ def _calibrated(nodes: ContainerNodes, fold: Any, scores: str) -> str:
     if len(fold.classes) == 2:
         scores = nodes.op("Gather", scores, nodes.constant([1], np.int64), axis=1)
     if fold.method == "temperature":
-        return _temperature(nodes, fold, scores)
+        if len(fold.classes) == 2:
+            scores = nodes.op("Concat", nodes.op("Neg", scores), scores, axis=1)
+        scaled = nodes.op("Mul", scores, nodes.constant(fold.calibrators[0].beta_))
+        return nodes.op("Softmax", scaled, axis=1)
     if fold.method == "sigmoid":
         slope = nodes.constant([-c.a_ for c in fold.calibrators])
         offset = nodes.constant([-c.b_ for c in fold.calibrators])
@@ -81,13 +84,6 @@ def _calibrated(nodes: ContainerNodes, fold: Any, scores: str) -> str:
     tiny = nodes.constant(1e-30)
     raw = nodes.op("Add", raw, tiny)
     return nodes.op("Div", raw, nodes.op("ReduceL1", raw, axes=[1], keepdims=1))
-
-
-def _temperature(nodes: ContainerNodes, fold: Any, scores: str) -> str:
-    if len(fold.classes) == 2:
-        scores = nodes.op("Concat", nodes.op("Neg", scores), scores, axis=1)
-    scaled = nodes.op("Mul", scores, nodes.constant(fold.calibrators[0].beta_))
-    return nodes.op("Softmax", scaled, axis=1)
 
 
 def _isotonic(nodes: ContainerNodes, calibrator: Any, column: str) -> str:

@@ -22,7 +22,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.samples import first_rows
-from ntkit.verification import difference
+from ntkit.verification import relative_difference
 
 _OPTIONS = {
     "zipmap": [True, False, "columns"],
@@ -49,10 +49,8 @@ def register_converters() -> None:
     """Register every ntkit estimator; calling it again changes nothing."""
     public = (getattr(estimators, name) for name in estimators.__all__)
     classes = [c for c in public if isinstance(c, type) and issubclass(c, ClassifierMixin)]
-    classes = [
-        c for c in classes if hasattr(c, "head_")
-    ]  # one infers groups, and is not a classifier
-    for estimator in (*classes, ScaledHeadClassifier):
+    # GroupInference has no head: it is not a classifier.
+    for estimator in (*(c for c in classes if hasattr(c, "head_")), ScaledHeadClassifier):
         update_registered_converter(
             estimator,
             f"Ntkit{estimator.__name__}",
@@ -181,8 +179,8 @@ def folding_errors(scaled: ScaledHead, X: Any, precision: str = "float32") -> tu
     shift, rest = scaled.rounded_shift()
     between = (Z - shift) * _stored(scaled.gains, precision)
     return (
-        difference(_logits(scaled.folded(), Z, precision), exact),
-        difference(_logits(rest, between, precision), exact),
+        relative_difference(_logits(scaled.folded(), Z, precision), exact),
+        relative_difference(_logits(rest, between, precision), exact),
     )
 
 

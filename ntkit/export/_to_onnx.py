@@ -166,17 +166,14 @@ def provenance_of(estimator: Any) -> dict[str, str]:
     estimator = (flat_steps(estimator) or [None])[-1]
     if isinstance(estimator, LinearHead):
         return facts
-    parameters = {k: v for k, v in estimator.get_params().items() if _is_plain(v)}
+    plain = (bool, int, float, str, type(None))
+    parameters = {k: v for k, v in estimator.get_params().items() if isinstance(v, plain)}
     facts["method"] = type(estimator).__name__
     facts["parameters"] = json.dumps(parameters, sort_keys=True)
     suppressed = getattr(estimator, "suppressed_", None)
     if suppressed is not None:
         facts["suppressed_neurons"] = json.dumps(np.flatnonzero(suppressed).tolist())
     return facts
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _by_skl2onnx(estimator: Any, X: Any, reason: NotFoldableError) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_wi
 from ntkit.extraction._layer_embedder import keep as keep
 from ntkit.extraction._layer_embedder import kept_or_computed as kept_or_computed
 from ntkit.extraction._layer_embedder import layer_names as layer_names
-from ntkit.extraction._runner import Inputs as Inputs  # for other packages
+from ntkit.extraction._runner import SessionInputs as SessionInputs  # for other packages
 from ntkit.extraction._runner import run_batches as run_batches
 from ntkit.extraction._session import available_cpus as available_cpus
 from ntkit.extraction._session import device_of as device_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -17,10 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction._ray_embedder import RayEmbedder
 from ntkit.extraction._runner import (
     BATCHES_PER_WINDOW,
-    Inputs,
-    fastest,
-    few_samples,
-    repeated,
+    SessionInputs,
     run_batches,
     shown_shape,
 )
@@ -30,7 +26,7 @@ from ntkit.model import FrozenModel, Layer
 # A core's caches do not hold much more than 8; within 20 % of the fastest for CNNs and texts.
 _CPU_SIZE = 8
 _GPU_SIZE = 64
-_KEPT = ("_loaded", "_running", "_tuned")  # of this process, not part of the embedder's state
+_KEPT = ("_loaded", "_running")  # of this process, not part of the embedder's state
 
 
 @documented
@@ -48,11 +44,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     device : {"auto", "cpu", "cuda", "tensorrt"}, default="auto"
         "auto" uses a GPU if there is one; "cuda" raises an error rather than run on the CPU.
         "tensorrt" is used only on request, because it first builds an engine for minutes.
-    batch_size : int or "auto", default=None
+    batch_size : int, default=None
         Samples per run; a model with a fixed batch size keeps its own. None means 8 on the CPU and
-        64 on a GPU. "auto" times several sizes on the first samples, for 3 seconds at most, and
-        keeps the best for inputs of this shape. The embeddings may then differ in the last bit
-        between runs.
+        64 on a GPU.
     threads : int, default=None
         Batches that run simultaneously on the CPU, each on one core, so that the embeddings do not
         depend on their number. None uses the cores that the process may use, by its CPU affinity
@@ -75,7 +69,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     model: Any
     _: KW_ONLY
     device: str = "auto"
-    batch_size: int | str | None = None
+    batch_size: int | None = None
     threads: int | None = None
     providers: Sequence[Any] | None = None
     verbose: bool = False
@@ -129,7 +123,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the graph
             differs, so the last bits of the embeddings may differ.
         """
-        inputs = Inputs(self._session(layers), X)
+        inputs = SessionInputs(self._session(layers), X)
         settings = self._settings(inputs, layers, batch_size)
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
@@ -144,8 +138,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def settings(self, X: Any) -> dict[str, int]:
         """Settings that the last bits of the embeddings depend on, in addition to model and device.
 
-        With ``batch_size="auto"`` the first samples of X are run.
-
         Returns
         -------
         dict of str to int
@@ -157,7 +149,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        return self._settings(Inputs(self._session(), X))
+        return self._settings(SessionInputs(self._session(), X))
 
     def iter_batches(
         self,
@@ -254,11 +246,11 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return (1, threads) if of_cpu else (threads, 1)
 
     def _settings(
-        self, inputs: Inputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
+        self, inputs: SessionInputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
     ) -> dict[str, int]:
-        if isinstance(self.batch_size, str) and self.batch_size != "auto":
-            raise InputError(f'batch_size must be a number or "auto"; got {self.batch_size!r}.')
-        size = batch_size or self._size(inputs, layers)
+        size = batch_size or inputs.fixed_size or self.batch_size
+        if size is None:
+            size = _CPU_SIZE if device_of(self._session(layers)) == "cpu" else _GPU_SIZE
         return {
             "batch_size": size,
             "window": size * (BATCHES_PER_WINDOW if inputs.windowed else 1),
@@ -317,37 +309,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             for embedding, *others in batches:
                 yield [_checked(embedding, done), *others]
                 done += len(embedding)
-
-    def _size(self, inputs: Inputs, layers: tuple[Layer, ...]) -> int:
-        if inputs.fixed_size is not None:
-            return inputs.fixed_size
-        if self.batch_size == "auto" and inputs.n_samples:
-            return self._tuned_for(inputs, layers)
-        if self.batch_size is None or self.batch_size == "auto":
-            return _CPU_SIZE if device_of(self._session(layers)) == "cpu" else _GPU_SIZE
-        return int(self.batch_size)
-
-    def _tuned_for(self, inputs: Inputs, layers: tuple[Layer, ...]) -> int:
-        """The fastest batch size, timed once per shape of the inputs."""
-        feed = few_samples(inputs)
-        shapes = None if inputs.windowed else [array.shape[1:] for array in feed.values()]
-        key = (self.device, repr(self.providers), self.threads, repr(shapes), layers)
-        tuned: dict[Any, int]
-        model, tuned = self.__dict__.get("_tuned", (None, {}))
-        if model is not self.frozen_model:
-            tuned = {}
-            self.__dict__["_tuned"] = (self.frozen_model, tuned)
-        if key not in tuned:
-            _, streams = self._threads_and_streams()
-            feeds = repeated(feed, max(1, inputs.n_samples // streams))
-            session = self._new_session(layers)  # it would keep memory for the largest batch
-            with ThreadPoolExecutor(streams) as pool:
-
-                def run(size: int) -> None:
-                    list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
-
-                tuned[key] = fastest(run, [*feeds])
-        return tuned[key]
 
 
 def _checked(embedding: Array, begin: int) -> Array:

@@ -41,7 +41,7 @@ def embedded_with_layers(
     most: int | None = None,
     names: Collection[str] | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     verbose: bool = False,
 ) -> Embedded:
     """Embed samples, and read earlier layers of the model in the same run."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit._types import Array
@@ -61,7 +59,7 @@ class Batch:
         return sum(array.nbytes for array in self.feed.values())
 
 
-class Inputs:
+class SessionInputs:
     """Samples for a session, returned by windows of rows."""
 
     def __init__(self, session: Any, X: Any) -> None:
@@ -194,67 +192,6 @@ def _cast(spec: Any, values: Any) -> Array:
     return cast
 
 
-Feed = dict[str, NDArray[Any]]
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_AS_GOOD = 0.02
-_HOPELESS = 1.5  # a size that is slower than the best by this factor is not timed again
-_ROUNDS = 20
-_FEW_ROWS = 32
-_LARGEST_BATCH = 1 << 27  # bytes of the largest batch that is timed
-
-
-def fastest(
-    run: Callable[[int], object],
-    batch_sizes: Sequence[int] = BATCH_SIZES,
-    *,
-    seconds: float = 3.0,
-    clock: Callable[[], float] = time.perf_counter,
-) -> int:
-    """Batch size with the most rows per second."""
-    # All sizes run in turn, round after round, so that other programs affect all alike, and the
-    # fastest run of each counts. The first run of a size also allocates, so it runs twice.
-    end = clock() + seconds
-    best: dict[int, float] = {}  # seconds per row
-    left = list(batch_sizes)
-    for _ in range(_ROUNDS):
-        for size in list(left):
-            rate, rates = best.get(size, min(best.values(), default=0.0)), list[float]()
-            with suppress(Exception):  # on any error neither this size nor a larger one runs
-                for _ in range(1 + (size not in best)):
-                    started = clock()
-                    if started + rate * size > end:
-                        break
-                    run(size)
-                    rate = (clock() - started) / size
-                    rates.append(rate)
-            if not rates:
-                left = [smaller for smaller in left if smaller < size]
-                break
-            best[size] = min(best.get(size, np.inf), *rates)
-        bearable = _HOPELESS * min(best.values(), default=np.inf)
-        left = [size for size in left if best.get(size, np.inf) <= bearable]
-    if not best:
-        return batch_sizes[0]
-    limit = min(best.values()) * (1 + _AS_GOOD)
-    return min(size for size, rate in best.items() if rate <= limit)
-
-
-def few_samples(inputs: Inputs) -> Feed:
-    """The first samples; of samples with lengths, one of the median length."""
-    rows = min(_FEW_ROWS * (8 if inputs.windowed else 1), inputs.n_samples)
-    parts = inputs.parts(0, rows, 1 if inputs.windowed else rows)
-    return inputs.load(parts[len(parts) // 2]).feed
-
-
-def repeated(feed: Feed, n_samples: int) -> dict[int, Feed]:
-    """Batches of every size up to ``n_samples``; their cost does not depend on the samples."""
-    rows = len(next(iter(feed.values())))
-    row_bytes = sum(array.nbytes for array in feed.values()) // rows
-    most = min(n_samples, _LARGEST_BATCH // max(1, row_bytes))
-    sizes = [size for size in BATCH_SIZES if size <= most] or [BATCH_SIZES[0]]
-    return {n: {name: a[np.arange(n) % rows] for name, a in feed.items()} for n in sizes}
-
-
 T = TypeVar("T")
 R = TypeVar("R")
 _MEMORY = 1 << 28  # bytes of finished work that may wait
@@ -327,7 +264,7 @@ def run_batches(
     # only one shape. If memory runs out, the batch size is halved with a RuntimeWarning.
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
-    inputs = Inputs(session, X)
+    inputs = SessionInputs(session, X)
     runner = _Runner(session, inputs, batch_size, on_gpu, per_sample)
     size, n_samples = runner.cut, inputs.n_samples
     window = window or size * (BATCHES_PER_WINDOW if inputs.windowed else 1)
@@ -356,7 +293,7 @@ def run_batches(
 
 
 def _computed(
-    runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
+    runner: _Runner, inputs: SessionInputs, windows: list[tuple[int, int]], streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
     cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
@@ -387,7 +324,7 @@ class _Runner:
     """A session, and the batch size that fits into its memory."""
 
     def __init__(
-        self, session: Any, inputs: Inputs, batch_size: int, on_gpu: bool, per_sample: bool
+        self, session: Any, inputs: SessionInputs, batch_size: int, on_gpu: bool, per_sample: bool
     ) -> None:
         self.session = session
         self.inputs = inputs

@@ -273,7 +273,9 @@ def write_model(
     for target in (path, *replaced):
         if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
             raise InputError(f"{target} has weights that the model reads; choose another name.")
-    data = _free_data_name(path) if sources else None
+    names = chain([f"{path.name}.data"], (f"{path.name}.{number}.data" for number in count(1)))
+    free = (path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+    data = next(free) if sources else None
     with _written(path):
         work = tempfile.TemporaryDirectory(
             prefix=".ntkit-", dir=path.parent, ignore_cleanup_errors=True
@@ -291,9 +293,7 @@ def write_model(
             try:
                 verify(temporary)
             finally:
-                if (
-                    data is not None
-                ):  # which the check has memory-mapped: Windows does not move such a file
+                if data is not None:  # it was memory-mapped: Windows does not move such a file
                     gc.collect()
         with _written(path):
             _give_names(temporary, path, data)
@@ -317,12 +317,6 @@ def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
         raise
 
 
-def _free_data_name(path: Path) -> Path:
-    first = path.with_name(f"{path.name}.data")
-    others = (path.with_name(f"{path.name}.{number}.data") for number in count(1))
-    return next(file for file in chain([first], others) if not os.path.lexists(file))
-
-
 def _own_data(path: Path) -> list[Path]:
     """External data of a model to be replaced that have its name, and so belong to it alone."""
     try:
@@ -335,7 +329,7 @@ def _own_data(path: Path) -> list[Path]:
     return [path.with_name(name) for name in sorted(names) if pattern.fullmatch(name)]
 
 
-def fingerprint(model: ir.Model, digest: bytes | None) -> str:
+def model_fingerprint(model: ir.Model, digest: bytes | None) -> str:
     """SHA-256 of a model and of its external data; of the model in memory without its file's."""
     if digest is None:
         digest = hashlib.sha256(serialised(model).SerializeToString(deterministic=True)).digest()

@@ -46,28 +46,20 @@ class Shapes:
 
     @cached_property
     def _inferred(self) -> dict[str, ir.Value]:
-        copy = _with_small_tensors(_without_maps(self._model.clone()))
+        copy = self._model.clone()
+        graph = copy.graph
+        # onnx-ir cannot read the type that inference gives a ZipMap.
+        for node in [n for n in graph if n.op_type == "ZipMap"]:
+            for value in [v for v in node.outputs if v.is_graph_output()]:
+                graph.outputs.remove(value)
+            graph.remove(node, safe=True)
+        # Inference does not load external data, but it needs axes and shapes, which are small.
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and tensor.size <= _SMALL:
+                value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
         common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
-        return ir.convenience.create_value_mapping(copy.graph)
-
-
-def _without_maps(model: ir.Model) -> ir.Model:
-    """Remove ZipMap: onnx-ir cannot read the type that inference gives it."""
-    for node in [n for n in model.graph if n.op_type == "ZipMap"]:
-        for value in node.outputs:
-            if value.is_graph_output():
-                model.graph.outputs.remove(value)
-        model.graph.remove(node, safe=True)
-    return model
-
-
-def _with_small_tensors(model: ir.Model) -> ir.Model:
-    """Read small tensors from external data: axes and shapes, which inference does not load."""
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and tensor.size <= _SMALL:
-            value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
-    return model
+        return ir.convenience.create_value_mapping(graph)
 
 
 def _sides(shape: ir.Shape | None) -> Shape:
@@ -132,21 +124,19 @@ def info_of(value: ir.Value) -> TensorInfo:
     return TensorInfo(value.name or "", _sides(value.shape), dtype)
 
 
-def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:
-    """The subgraph that computes some tensors, with only the inputs that it needs."""
-    return _part(graph, None, outputs)
-
-
 def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
     """The subgraph from ``start`` to the graph's outputs; None if there is none."""
     # Its inputs are `start` and the other graph inputs that the same outputs need.
     outputs = [
         v for v in graph.outputs if v is not start and any(start is a for a in ancestors([v]))
     ]
-    return _part(graph, start, outputs) if outputs else None
+    return extract_up_to(graph, outputs, start) if outputs else None
 
 
-def _part(graph: ir.Graph, start: ir.Value | None, outputs: list[ir.Value]) -> ir.GraphView:
+def extract_up_to(
+    graph: ir.Graph, outputs: list[ir.Value], start: ir.Value | None = None
+) -> ir.GraphView:
+    """The subgraph that computes some tensors (from ``start``), with the inputs that it needs."""
     reached = {id(value) for value in ancestors(outputs, [id(start)])}
     inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
     skipped = start.producer() if start is not None else None

@@ -154,22 +154,7 @@ def name_neurons(ax: Axes, order: NDArray[Any], names: Sequence[str] | None) -> 
     if len(order) > _NAMED:
         return
     shown = [str(i) if names is None else short(names[i], 12) for i in order]
-    long, x = max(map(len, shown)) > 3, np.arange(len(order))
-    kept = spread_out(ax, x, ["" if long else name for name in shown])
-    ax.set_xticks(x[kept], [shown[i] for i in kept], rotation=90 if long else 0)
-
-
-def spread_out(ax: Axes, x: NDArray[Any], labels: Sequence[str]) -> NDArray[np.intp]:
-    """Indices of labels at ``x`` (ascending) that do not touch each other."""
-    # The axes' limits must be set.
-    low, high = ax.get_xlim()
-    letters = max((len(label) for label in labels), default=0) + 2
-    gap = letters * 0.6 * font_size(ax) / 72 * (high - low) / max(width_of(ax), 1e-6)
-    chosen = list[int]()
-    for i, position in enumerate(x):
-        if not chosen or position - x[chosen[-1]] >= gap:
-            chosen.append(i)
-    return np.array(chosen, dtype=np.intp)
+    ax.set_xticks(range(len(order)), shown, rotation=90)
 
 
 def marker_size(ax: Axes, n_points: int) -> float:
@@ -234,17 +219,15 @@ def neuron_names_of(estimator: Any) -> list[str] | None:
 
 def neuron_index(neuron: Any, n_neurons: int, names: list[str] | None) -> int:
     """Return the column of a neuron from its index or name."""
-    if isinstance(neuron, str):
-        if names is None:
-            raise InputError(
-                f"The neurons have no names, so {neuron!r} is unknown; pass the index of its "
-                "column."
-            )
-        if neuron not in names:
-            raise InputError(f"There is no neuron {neuron!r}; pass one of feature_names_in_.")
+    if names is not None and neuron in names:
         return names.index(neuron)
-    if isinstance(neuron, bool) or not isinstance(neuron, Integral):
-        raise InputError(f"neuron must be the index of a column or its name; got {neuron!r}.")
-    if not 0 <= int(neuron) < n_neurons:
-        raise InputError(f"neuron must be from 0 to {n_neurons - 1}; got {neuron}.")
+    if (
+        isinstance(neuron, bool)
+        or not isinstance(neuron, Integral)
+        or not 0 <= int(neuron) < n_neurons
+    ):
+        raise InputError(
+            f"neuron must be a column from 0 to {n_neurons - 1}, or one of the names in "
+            f"feature_names_in_, if there are names; got {neuron!r}."
+        )
     return int(neuron)

@@ -19,6 +19,8 @@ from ntkit.metrics import GroupReport, ReportRow, group_report
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST = 12  # groups
+
 
 @documented
 @dataclass(eq=False, repr=False)
@@ -26,8 +28,8 @@ class GroupAccuracyDisplay(draw.Display):
     """Accuracy of each group with its confidence interval, optionally before and after.
 
     There is a row for each group, with the number of its samples. A diamond marks the worst group,
-    before and after separately, because they may be two different groups. If there are many groups,
-    only the worst are drawn, worst first.
+    before and after separately, because they may be two different groups. Of more than 12
+    groups only the worst are drawn, worst first.
 
     Make it with :meth:`from_predictions` or :meth:`from_estimator`; the parameter becomes an
     attribute.
@@ -77,7 +79,6 @@ class GroupAccuracyDisplay(draw.Display):
         before: Any = "auto",
         confidence: float = 0.95,
         ax: Axes | None = None,
-        max_groups: int = 12,
     ) -> Self:
         """Draw the accuracies of a fitted classifier.
 
@@ -89,7 +90,7 @@ class GroupAccuracyDisplay(draw.Display):
         before : "auto", LinearHead, estimator or None, default="auto"
             Classifier to compare with. "auto" is the original head ``erm_head_`` of the estimator,
             if it has one; None compares with nothing.
-        {confidence, ax, max_groups}
+        {confidence, ax}
 
         {drawn}
         """
@@ -107,7 +108,6 @@ class GroupAccuracyDisplay(draw.Display):
             y_pred_before=None if before is None else _predicted(before, X, y),
             confidence=confidence,
             ax=ax,
-            max_groups=max_groups,
         )
 
     @classmethod
@@ -120,7 +120,6 @@ class GroupAccuracyDisplay(draw.Display):
         y_pred_before: ArrayLike | None = None,
         confidence: float = 0.95,
         ax: Axes | None = None,
-        max_groups: int = 12,
     ) -> Self:
         """Draw the accuracies of predictions.
 
@@ -129,7 +128,7 @@ class GroupAccuracyDisplay(draw.Display):
         {y_true, y_pred, evaluated.groups}
         y_pred_before : array-like of shape (N,), optional
             Predictions to compare with, such as the original model's.
-        {confidence, ax, max_groups}
+        {confidence, ax}
 
         {drawn}
         """
@@ -142,16 +141,14 @@ class GroupAccuracyDisplay(draw.Display):
             y_pred_before=y_pred_before,
             confidence=confidence,
         )
-        return cls(report).plot(ax, max_groups=max_groups)
+        return cls(report).plot(ax)
 
-    def plot(self, ax: Axes | None = None, *, max_groups: int = 12) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
         ----------
         {ax}
-        max_groups : int, default=12
-            Most groups drawn; if there are more, the worst are drawn.
 
         {drawn}
         """
@@ -159,7 +156,7 @@ class GroupAccuracyDisplay(draw.Display):
             raise InputError("The report was made without group labels; pass it groups.")
         ax = self._axes(ax)
         rows = [row for row in self.report.rows if row.kind == "group"]
-        self.shown_ = draw.first_of(rows, max_groups, lambda row: row.accuracy)
+        self.shown_ = draw.first_of(rows, _MOST, lambda row: row.accuracy)
         compared = rows[0].accuracy_before is not None
         self.before_ = self.worst_before_ = None
         if compared:

@@ -15,6 +15,8 @@ from ntkit.inspection import _draw as draw
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST = 4  # classes
+_BINS = 24
 _HEIGHT = 0.42  # of the highest bar; rows are 1 apart
 
 
@@ -50,7 +52,7 @@ class NeuronDisplay(draw.Display):
     correct, or of the misclassified samples. The two medians are marked. The step from the first to
     the second is the spuriousness score
     :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)` (arXiv 2505.24048, Sec.
-    4), in units of the activation.
+    4), in units of the activation. Of more than four classes, those with the most errors are drawn.
 
     Make it with :meth:`from_estimator`, or from your own predictions with :meth:`plot`; the
     parameters become attributes.
@@ -105,8 +107,6 @@ class NeuronDisplay(draw.Display):
         *,
         neuron: int | str,
         ax: Axes | None = None,
-        max_classes: int = 4,
-        bins: int = 24,
     ) -> Self:
         """Draw a neuron, with the errors of a fitted estimator's original head.
 
@@ -123,7 +123,7 @@ class NeuronDisplay(draw.Display):
         {y}
         neuron : int or str
             Column of the neuron, or its name if the estimator was fitted to named columns.
-        {ax, max_classes, bins}
+        {ax}
 
         {drawn}
         """
@@ -139,7 +139,7 @@ class NeuronDisplay(draw.Display):
             labels,
             y_pred,
             name=f"{name} (suppressed)" if lost is not None and lost[i] else name,
-        ).plot(ax, max_classes=max_classes, bins=bins)
+        ).plot(ax)
 
     @property
     def by_class(self) -> list[ClassActivations]:
@@ -153,25 +153,21 @@ class NeuronDisplay(draw.Display):
             for label, mine in of_class
         ]
 
-    def plot(self, ax: Axes | None = None, *, max_classes: int = 4, bins: int = 24) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
         ----------
         {ax}
-        max_classes : int, default=4
-            Most classes in the plot; if there are more, those with the most misclassified samples.
-        bins : int, default=24
-            Number of bins from the smallest to the largest activation in the plot.
 
         {drawn}
         """
         ax = self._axes(ax)
         parts = self.by_class
-        self.shown_ = draw.first_of(parts, max_classes, lambda part: -len(part.misclassified))
+        self.shown_ = draw.first_of(parts, _MOST, lambda part: -len(part.misclassified))
         sides = [(part.correct, part.misclassified) for part in self.shown_]
         everything = np.concatenate([side for pair in sides for side in pair]).astype(float)
-        edges = np.histogram_bin_edges(everything, bins)
+        edges = np.histogram_bin_edges(everything, _BINS)
         shares = [[np.histogram(v, edges)[0] / max(1, len(v)) for v in pair] for pair in sides]
         scale = _HEIGHT / max(float(side.max()) for pair in shares for side in pair)
         self.histograms_, self.medians_ = list[Any](), list[Any]()

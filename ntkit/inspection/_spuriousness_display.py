@@ -25,8 +25,8 @@ class SpuriousnessDisplay(draw.Display):
 
     Neurons are in the order of the score that the rule compares with the threshold λ: the largest
     over the classes, or the smallest with ``aggregation="intersection"``. Suppressed neurons have a
-    grey background. A few classes have a colour each. For many classes, the smallest, the largest
-    and the middle half of their scores are drawn.
+    grey background. Up to six classes have a colour each. For more, the smallest, the largest and
+    the middle half of their scores are drawn.
 
     Make it with :meth:`from_estimator`, or from your own scores with :meth:`plot`; the parameters
     become attributes.
@@ -91,16 +91,14 @@ class SpuriousnessDisplay(draw.Display):
     unit: str = ""
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, ax: Axes | None = None, max_classes: int = 6
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, *, ax: Axes | None = None) -> Self:
         """Draw the scores of a fitted estimator.
 
         Parameters
         ----------
         estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
             Fitted estimator. For a search, the refitted choice is drawn.
-        {ax, max_classes}
+        {ax}
 
         {drawn}
         """
@@ -122,7 +120,7 @@ class SpuriousnessDisplay(draw.Display):
             classes=clf.classes_,
             neuron_names=draw.neuron_names_of(clf),
             unit=unit,
-        ).plot(ax, max_classes=max_classes)
+        ).plot(ax)
 
     @property
     def order(self) -> Array:
@@ -134,14 +132,12 @@ class SpuriousnessDisplay(draw.Display):
         one = "intersection" if self.aggregation == "intersection" else "union"
         return severity(self.scores, one)
 
-    def plot(self, ax: Axes | None = None, *, max_classes: int = 6) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
         ----------
         {ax}
-        max_classes : int, default=6
-            Most classes with a colour of their own, up to 6.
 
         {drawn}
         """
@@ -161,7 +157,7 @@ class SpuriousnessDisplay(draw.Display):
             label=f"suppressed{by_any}: {lost.sum()} of {n_neurons}",
         )
         self.points_, self.bands_ = list[Any](), list[Any]()
-        if 0 < len(scored) <= min(max_classes, len(draw.CLASS_COLORS)):
+        if 0 < len(scored) <= len(draw.CLASS_COLORS):
             self._draw_each_class(ax, scored, order)
         elif len(scored):
             self._draw_all_classes(ax, scored, order)

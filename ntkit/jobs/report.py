@@ -199,7 +199,7 @@ def write_report(
     *,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     force: bool = False,
     verbose: bool = False,
 ) -> Path:

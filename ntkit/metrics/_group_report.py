@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from ntkit._checks import check_predictions, check_weight
+from ntkit._checks import check_weight, labels_of_one_type
 from ntkit._doc import documented
 from ntkit._text import interval, one_line, percent, plain, table
 from ntkit._types import Array
@@ -286,7 +286,7 @@ def group_report(
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
     before = y_pred if y_pred_before is None else y_pred_before
-    y_true, y_pred, before = check_predictions(y_true, y_pred=y_pred, y_pred_before=before)
+    y_true, y_pred, before = labels_of_one_type(y_true, y_pred=y_pred, y_pred_before=before)
     figures = _Figures(
         right=(before == y_true, y_pred == y_true),
         weight=check_weight(sample_weight, len(y_true)),

@@ -97,6 +97,7 @@ def named_score(
 
 
 Scorer = Callable[..., float]
+_FOLDS = 5
 
 
 @documented
@@ -109,10 +110,11 @@ class CorrectnessGroupScorer:
 
     A baseline must not have been fitted on the rows that it evaluates, and a scorer sees only the
     validation rows and the fitted estimator. So the baseline is a class-balanced logistic
-    regression on standardised features, cross-fitted on the validation rows. You can pass a
-    ``reference`` that was fitted on other samples instead. Cross-fitting costs ``n_folds`` logistic
-    regressions per call, the same ones for every candidate of a search; ``memory`` computes them
-    once per validation fold.
+    regression on standardised features, with a ridge of weight 1 on the mean loss, cross-fitted on
+    the validation rows. You can pass a ``reference`` that was fitted on other samples instead.
+    Cross-fitting costs five logistic regressions per call, the same ones for every candidate of a
+    search; ``memory`` computes them once per validation fold. A class with a single row forms one
+    group and is not used for fitting.
 
     Parameters
     ----------
@@ -122,12 +124,6 @@ class CorrectnessGroupScorer:
     reference : LinearHead, default=None
         A head for the scorer's own ``X`` (in a Pipeline: the input of its first step) that was
         fitted on none of the scored rows. None cross-fits one.
-    n_folds : int, default=5
-        Stratified folds; fewer if a class has fewer rows. A class with a single row forms one group
-        and is not used for fitting.
-    C : float, default=None
-        Inverse L2 penalty of the cross-fitted baseline. None means one over the number of fitted
-        rows: a ridge of weight 1 on the mean loss.
     {random_state}
     memory : str or joblib.Memory, default=None
         Cache of cross-fitted baselines, as in scikit-learn's ``Pipeline``.
@@ -159,8 +155,6 @@ class CorrectnessGroupScorer:
 
     score: str = "worst_class_correctness_group_accuracy"
     reference: LinearHead | None = None
-    n_folds: int = 5
-    C: float | None = None
     random_state: int = 0
     memory: Any = None
 
@@ -176,8 +170,6 @@ class CorrectnessGroupScorer:
                 "reference must be a LinearHead, such as head_ of a fitted estimator; "
                 f"got {type(self.reference).__name__}."
             )
-        if self.n_folds < 2:
-            raise InputError(f"n_folds must be at least 2; got {self.n_folds}.")
 
     def __call__(
         self, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -200,21 +192,14 @@ class CorrectnessGroupScorer:
         """Probabilities (N, C) by the class-balanced baseline, and the classes of the columns."""
         if self.reference is None:
             cross_fit = check_memory(self.memory).cache(cross_fitted_proba)
-            proba = cross_fit(Z, y, self.n_folds, self.C, self.random_state, weight)
+            proba = cross_fit(Z, y, self.random_state, weight)
             return np.asarray(proba), np.unique(y)
         where = "the class-balanced baseline"
         positions_of(y, self.reference.classes, what="y", where=where, fix="use its labels.")
         return self.reference.predict_proba(Z), self.reference.classes
 
 
-def cross_fitted_proba(
-    Z: Array,
-    y: Array,
-    n_folds: int,
-    C: float | None,
-    random_state: int,
-    weight: Array | None,
-) -> Array:
+def cross_fitted_proba(Z: Array, y: Array, random_state: int, weight: Array | None) -> Array:
     """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds."""
     # A class with a single row, or without another class, cannot be evaluated: its rows get equal
     # probabilities, which puts them into one group.
@@ -225,7 +210,7 @@ def cross_fitted_proba(
         return proba
     rows = np.flatnonzero(judged[class_index])
     weight = np.ones(len(y)) if weight is None else weight
-    n_folds = min(n_folds, int(counts[judged].min()))
+    n_folds = min(_FOLDS, int(counts[judged].min()))
     mass = weight[rows].sum() * (n_folds - 1) / n_folds
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
     # Not cross_val_predict: it sets filters of warnings, which threads leave behind.
@@ -235,9 +220,8 @@ def cross_fitted_proba(
         if len(np.unique(y[fitted])) < judged.sum():
             continue  # no class has any weight
         scaler = StandardScaler().fit(Z[fitted], sample_weight=weight[fitted] / weight.mean())
-        head = LogisticRegression(
-            C=1 / mass if C is None else C, class_weight="balanced", max_iter=1000
-        ).fit(scaler.transform(Z[fitted]), y[fitted], sample_weight=weight[fitted])
+        head = LogisticRegression(C=1 / mass, class_weight="balanced", max_iter=1000)
+        head.fit(scaler.transform(Z[fitted]), y[fitted], sample_weight=weight[fitted])
         proba[left_out] = 0.0
         proba[np.ix_(left_out, judged)] = head.predict_proba(scaler.transform(Z[left_out]))
     return proba

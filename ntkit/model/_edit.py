@@ -50,7 +50,10 @@ _ELEMENTWISE = frozenset(
 def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
     """Tensors with one column per class, from the logits on, and the nodes that read them."""
     tensors, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
-    softmax = _softmax_nodes(starts)
+    graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
+    ends = [end for end in map(written_out, graph or ()) if end is not None]
+    inside = [node for end in ends for node in end.nodes]  # of a Softmax of several operators
+    softmax = {id(n): n.op_type for n in inside if n.op_type not in ("Reshape", "Expand")}
     for value in tensors:
         for use in value.uses():
             if id(use.node) not in softmax:
@@ -59,14 +62,6 @@ def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
             if use.node.op_type in _ELEMENTWISE or of_softmax or _keeps_last_axis(use.node):
                 tensors += [out for out in use.node.outputs if not any(out is v for v in tensors)]
     return tensors, readers
-
-
-def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
-    """Operators of each Softmax that consists of several operators."""
-    graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
-    ends = map(written_out, graph or ())
-    nodes = [node for end in ends if end is not None for node in end.nodes]
-    return {id(n): n.op_type for n in nodes if n.op_type not in ("Reshape", "Expand")}
 
 
 def _keeps_last_axis(node: ir.Node) -> bool:
@@ -116,19 +111,7 @@ def _moved(head: Head) -> list[ir.Value]:
     return [value for value in (plain.output, *chosen) if value is not head.logits]
 
 
-def retype(head: Head, starts: list[ir.Value], before: int, after: int) -> None:
-    """Set the new width of every tensor with a column per class."""
-    moved = _moved(head)
-    for value in moved:
-        value.shape = None  # the axis of classes is not always the last one
-    for value in _per_class([head.logits] if moved else [*starts, head.logits])[0]:
-        if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
-            value.shape = ir.Shape([*value.shape[:-1], after])
-
-
-_BROADCASTING_GEMM = (
-    7  # the operator set in which a Gemm's bias became optional without an attribute
-)
+_BROADCASTING_GEMM = 7  # the first operator set whose Gemm broadcasts without an attribute
 # Operators before a weight that change only its shape.
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 
@@ -155,8 +138,17 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
     for value in (plain.product.outputs[0], output, *inside, *head.after.quantised):
         if value is not None:
             _lead_past_quantisation(graph, value)
-    if before != after:
-        retype(head, [plain.product.outputs[0], plain.output, output], before, after)
+    if before == after:
+        return
+    moved = _moved(head)
+    for value in moved:
+        value.shape = None  # the axis of classes is not always the last one
+    starts = (
+        [head.logits] if moved else [plain.product.outputs[0], plain.output, output, head.logits]
+    )
+    for value in _per_class(starts)[0]:
+        if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
+            value.shape = ir.Shape([*value.shape[:-1], after])
 
 
 def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
@@ -414,18 +406,17 @@ def read_back(
             f"The model's graph does not work with a head of {head.n_logits} logits of "
             f"{head.n_neurons} neurons: {str(error).split('. Name the')[0].rstrip('.')}."
         ) from error
-    if new is not None and not _holds(new, head):
+    if new is None:
+        return new, value
+    wanted, stored = (
+        np.column_stack(parts).astype(np.float64)
+        for parts in ((head.coef, head.intercept), (new.weight, new.bias))
+    )
+    same = stored.shape == wanted.shape
+    # To the precision of the graph's weights:
+    if not same or not np.abs(stored - wanted).max() <= 1e-2 * np.abs(wanted).max():
         raise ModelError(
             f"The head read back from the edited graph ({new.region.kind}, {new.logits.name!r}) is "
             "not the new one; name the right one with --logits NAME (logits= in Python)."
         )
     return new, value
-
-
-def _holds(new: Head, head: LinearHead) -> bool:
-    """Whether a graph has this head, to the precision of its weights."""
-    if new.weight.shape != head.coef.shape:
-        return False
-    wanted = np.column_stack([head.coef, head.intercept]).astype(np.float64)
-    stored = np.column_stack([new.weight, new.bias]).astype(np.float64)
-    return bool(np.abs(stored - wanted).max() <= 1e-2 * np.abs(wanted).max())

@@ -749,7 +749,7 @@ _EMBEDDING = re.compile(
 )
 
 
-def distinct(walks: Iterable[Head | Blocked]) -> list[Head]:
+def _distinct(walks: Iterable[Head | Blocked]) -> list[Head]:
     return list({f.identity: f for f in walks if isinstance(f, Head)}.values())
 
 
@@ -757,7 +757,7 @@ def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
     """Heads of the outputs, without embeddings that another head reads."""
     # Scores that another head reads are candidates too: a confidence from the logits, or coarse
     # classes from the probabilities of fine ones.
-    heads = distinct(walks)
+    heads = _distinct(walks)
     seen = _upstream([value for head in heads for value in head.reads])
 
     def is_embedding(head: Head) -> bool:
@@ -854,7 +854,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
     regions = Regions(model)
     walks = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(walks)
-    heads = [head for head in distinct(walks) if _reads(head, embedding)]
+    heads = [head for head in _distinct(walks) if _reads(head, embedding)]
     return _as_the_outputs_show_it(_only(heads), walks) if heads else None
 
 

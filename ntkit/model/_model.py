@@ -22,9 +22,9 @@ from ntkit.graph import (
     data_folder,
     deserialised,
     external_files,
-    fingerprint,
     info_of,
     model_file,
+    model_fingerprint,
     read_model,
     serialised,
     sound,
@@ -137,7 +137,7 @@ class FrozenModel:
         self._classes, self._digest = classes, digest
         self.path, self.folder, self.matched_by = path, folder, matched_by
         self.located_by: dict[str, str | None] = {**dict.fromkeys(PLACES), **located_by}
-        self._sha256 = sha256 or cache(partial(fingerprint, model, digest))  # copies share it
+        self._sha256 = sha256 or cache(partial(model_fingerprint, model, digest))  # copies share it
         self.metadata = dict(model.metadata_props)
         if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
             raise ModelError(

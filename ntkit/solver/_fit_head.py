@@ -271,8 +271,7 @@ class Problem:
                 "maxiter": max_iter,
                 "maxfun": 20 * max_iter,
                 "gtol": tol,
-                "ftol": 1e-3
-                * np.finfo(self.dtype).eps,  # rounding of the products ends the iteration
+                "ftol": 1e-3 * np.finfo(self.dtype).eps,  # rounding of products ends the iteration
                 "maxcor": CORRECTIONS,
             },
         )

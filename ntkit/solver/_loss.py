@@ -166,9 +166,7 @@ def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, 
     residual = logits - logits.max(axis=1, keepdims=True)
     of_label = residual[rows, y_index]
     np.exp(residual, out=residual)
-    residual[rows, y_index] = (
-        0  # separate: next to the 1 of a certain sample the others would be rounded away
-    )
+    residual[rows, y_index] = 0  # next to the 1 of a certain sample others would be rounded away
     others = residual.sum(axis=1)
     total = others + np.exp(of_label)
     value = float(weight @ np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)))

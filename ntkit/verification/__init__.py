@@ -7,7 +7,7 @@ from ntkit.verification._result import TOLERANCE as TOLERANCE
 from ntkit.verification._result import Verification
 from ntkit.verification._result import tolerance_of as tolerance_of
 from ntkit.verification._verify import check_head as check_head
-from ntkit.verification._verify import difference as difference
+from ntkit.verification._verify import relative_difference as relative_difference
 from ntkit.verification._verify import save_verified, verify
 
 __all__ = [

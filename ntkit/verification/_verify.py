@@ -16,7 +16,7 @@ from ntkit._doc import documented
 from ntkit._output import check_file
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import Inputs, OnnxEmbedder, make_session, run_batches
+from ntkit.extraction import OnnxEmbedder, SessionInputs, make_session, run_batches
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
 from ntkit.samples import first_rows
@@ -87,7 +87,7 @@ def _largest_difference(
     return max(differences, default=float("nan"))
 
 
-def difference(actual: Array, expected: Array) -> float:
+def relative_difference(actual: Array, expected: Array) -> float:
     """Largest difference, relative to the largest value; infinite between other shapes."""
     if actual.shape != expected.shape:
         return float("inf")
@@ -104,7 +104,7 @@ def _of_one_output(actual: Array, expected: Array, gaps: Array | None, tolerance
         return float("inf")
     if expected.dtype.kind == "f":
         same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-        worst = difference(np.where(same, 0, actual), np.where(same, 0, expected))
+        worst = relative_difference(np.where(same, 0, actual), np.where(same, 0, expected))
         return worst if worst == worst else float("inf")
     if gaps is None:
         return 0.0 if np.array_equal(actual, expected) else float("inf")
@@ -177,7 +177,7 @@ def timings(
     runs = []
     for session in sessions:
         # One batch, checked and cast, with repeated rows if a model needs more.
-        inputs = Inputs(session, first)
+        inputs = SessionInputs(session, first)
         size = inputs.fixed_size or BATCH_SIZE
         batch = inputs.load(inputs.parts(0, min(size, inputs.n_samples), size)[0])
         at = np.arange(inputs.fixed_size or len(batch.part)) % len(batch.part)
@@ -294,7 +294,7 @@ def verify(
     if latency:
         milliseconds = np.median(timings([session, before], X), axis=0).tolist()
     own = None if is_new_head(first, second) else first.head
-    embedding_difference = difference(embedding, Z)
+    embedding_difference = relative_difference(embedding, Z)
     alike = embedding_difference <= tolerance
     others = embedding if embedding.shape == Z.shape else Z
     computed = logits * second.logit_scale
@@ -309,7 +309,7 @@ def verify(
         in_graph = LinearHead(in_graph.coef, in_graph.intercept, np.asarray(labels))
     return Verification(
         n_samples=len(Z),
-        logit_difference=difference(
+        logit_difference=relative_difference(
             _as_decisions(computed), _as_decisions(expected_head.decision_function(Z))
         ),
         embedding_difference=embedding_difference,

@@ -216,7 +216,7 @@ SETS = "--train {f}/train.npz --validation {f}/validation.npz -o {t}/o"
         ("embed {f}/model.onnx {f}/train.npz -o {t}/s --device gpu", "device"),
         ("embed {f}/model.onnx {t}/broken -o {t}/s", "--skip-bad"),
         ("embed {f}/model.onnx {f}/train.npz -o {t}/s --shard half", "--shard is I/N"),
-        ("embed {f}/model.onnx {f}/train.npz -o {t}/s --batch-size many", "is auto or a number"),
+        ("embed {f}/model.onnx {f}/train.npz -o {t}/s --batch-size many", "not a valid int"),
         ("embed {f}/train.npz {f}/model.onnx -o {t}/s", "a model (an ONNX file) comes first"),
         ("embed {f}/model.onnx {f}/train.store -o {t}/s", "is an embedding store"),
         ("verify {f}/model.onnx {f}/model.onnx {f}/train.store", "is an embedding store"),
@@ -271,8 +271,6 @@ def test_embed_for_machines(user, tmp_path, monkeypatch):
     assert facts.items() <= last.items()
     assert last["run"]["batch_size"] == 100
     assert np.load(tmp_path / "store" / "embeddings.npy").dtype == np.float16
-    out, _ = done(*embed, "-o", tmp_path / "auto", "--batch-size", "auto", "--quiet")
-    assert json.loads(out)["run"]["batch_size"] >= 1
 
 
 def test_doctor(user, monkeypatch):
@@ -305,8 +303,7 @@ def test_ctrl_c_while_a_command_is_imported(monkeypatch):
 
     monkeypatch.setattr("ntkit.cli._app.import_module", pressed)
     code, out, err = ntkit("inspect", "m.onnx")
-    assert (code, out) == (130, "")
-    assert err.startswith("Interrupted: no file is incomplete.")
+    assert (code, out, err.startswith("Interrupted: no file is incomplete.")) == (130, "", True)
 
 
 def test_a_typo_names_the_command_that_was_meant():

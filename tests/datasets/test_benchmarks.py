@@ -183,7 +183,6 @@ def test_waterbirds(tmp_path, load, name):
         assert brightness.round().tolist() == pytest.approx(rows, abs=1)
     assert samples.target_names == ("landbird", "waterbird")
     assert samples.group_names[2 * 1 + 0] == "waterbird on land"
-    assert "1911.08731" in samples.DESCR
     assert "1911.08731" not in repr(samples)
     assert samples.preprocessing == STEPS.as_dict()
     assert samples.embedded is False

@@ -7,7 +7,6 @@ from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_
 
 from ntkit import LinearHead
 from ntkit.estimators._jtt import JTTClassifier
-from ntkit.exceptions import InputError
 from tests.estimators.samples import labelled as data
 
 
@@ -81,8 +80,6 @@ def test_class_weight_comes_before_the_errors():
 )
 def test_an_empty_error_set_is_said(options, fix):
     X, y = separable()
-    with pytest.raises(InputError, match=fix):
-        JTTClassifier(on_no_errors="raise", **options).fit(X, y)
     with pytest.warns(UserWarning, match=fix):
         clf = JTTClassifier(tol=1e-10, **options).fit(X, y)
     assert not clf.error_set_.any()

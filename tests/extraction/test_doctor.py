@@ -101,17 +101,16 @@ def test_a_gpu_that_does_not_start_is_a_problem_with_the_missing_library(machine
 def test_a_gpu_without_a_build_for_it_is_a_hint(machine_with_gpu):
     machine_with_gpu.setattr(ort, "get_available_providers", lambda: [CPU])
     found = diagnosis()
-    assert found["sound"]
     (hint,) = found["hints"]
-    assert "built without CUDA" in hint["what"]
+    assert (found["sound"], "built without CUDA" in hint["what"]) == (True, True)
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in hint["repair"]
 
 
-def repair_of_both(names):
-    return f"pip uninstall -y {' '.join(names)} && pip install onnxruntime-gpu"
+def repair_of(names, then="onnxruntime-gpu"):
+    return f"pip uninstall -y {' '.join(names)} && pip install {then}"
 
 
-BOTH = ["onnxruntime", "onnxruntime-gpu"]
+BOTH, DIRECTML = ["onnxruntime", "onnxruntime-gpu"], "onnxruntime-directml"
 
 
 @pytest.mark.parametrize("names", [BOTH, ["onnxruntime-gpu", "onnxruntime-openvino"]])
@@ -120,32 +119,29 @@ def test_builds_over_each_other_that_work_are_a_hint(machine, names, capfd):
     found = diagnosis()
     (hint,) = found["hints"]
     assert " and ".join(names) in hint["what"]
-    assert hint["repair"] == repair_of_both(names)
+    assert hint["repair"] == repair_of(names)
     assert (found["sound"], found["device"]) == (True, "cpu")
     assert ntkit("--json") == 0
     assert json.loads(capfd.readouterr().out)["hints"] == [hint]
 
 
-@pytest.mark.parametrize("shell", [None, type(sys)("onnxruntime")])
 @pytest.mark.parametrize(
     ("names", "repair"),
     [
         ([], "pip install onnxruntime"),
-        (
-            ["onnxruntime-directml"],
-            "pip uninstall -y onnxruntime-directml && pip install onnxruntime-directml",
-        ),
-        (BOTH, repair_of_both(BOTH)),
+        ([DIRECTML], repair_of([DIRECTML], DIRECTML)),
+        (BOTH, repair_of(BOTH)),
     ],
 )
-def test_an_onnx_runtime_that_cannot_be_used_is_a_problem(machine, shell, names, repair):
+def test_an_onnx_runtime_that_cannot_be_used_is_a_problem(machine, names, repair):
     for module in (_doctor, _session):
         machine.setattr(module, "builds", lambda: dict.fromkeys(names, "1.31"))
-    machine.setitem(sys.modules, "onnxruntime", shell)
-    found = diagnosis()
-    (problem,) = found["problems"]
-    assert problem["repair"] == repair
-    assert (found["device"], found["sound"], found["hints"]) == (None, False, [])
+    for shell in (None, type(sys)("onnxruntime")):
+        machine.setitem(sys.modules, "onnxruntime", shell)
+        found = diagnosis()
+        (problem,) = found["problems"]
+        assert problem["repair"] == repair
+        assert (found["device"], found["sound"], found["hints"]) == (None, False, [])
 
 
 def test_a_session_that_computes_wrongly_is_a_problem(machine):
@@ -163,17 +159,12 @@ def test_a_session_that_computes_wrongly_is_a_problem(machine):
 # -- a model ----------------------------------------------------------------------------------
 
 
-def test_a_model_is_run_and_its_nodes_are_counted_per_provider(machine, capfd):
+def test_a_model_is_run_and_its_nodes_are_counted_per_provider(machine, tmp_path, capfd):
     path = marked_digits_model_path()
-    found = diagnosis(path, random_inputs(FrozenModel.load(path)))
-    about = found["model"]
+    about = diagnosis(path, random_inputs(FrozenModel.load(path)))["model"]
     assert (about["device"], about["ran"], about["nodes"]) == ("cpu", True, {CPU: 1.0})
     assert ntkit(path) == 0
     assert "on cpu; ran; 100% of the nodes by CPU" in capfd.readouterr().out
-
-
-def test_a_model_that_does_not_run_is_a_problem(machine, tmp_path, capfd):
-    path = tmp_path / "broken.onnx"
-    path.write_bytes(b"no model")
-    assert ntkit(path) == 1
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    assert ntkit(tmp_path / "broken.onnx") == 1
     assert "broken.onnx: ONNX Runtime cannot run the model" in capfd.readouterr().out

@@ -83,23 +83,14 @@ def test_a_norm_that_adds_ends_a_block_too(tmp_path):
     assert layers == [f"skiplayernormalization_{i}" for i in (1, 2, 3, 4)]
 
 
-def test_a_batch_of_fixed_size(tmp_path):
-    _, fixed = network(tmp_path, 3, batch=4)
-    found = embedded_with_layers(fixed, X, device="cpu")
-    assert {values.shape for values in found.layers.values()} == {(11, 8)}
-
-
 def test_padding_of_texts_does_not_count(tmp_path):
     pytest.importorskip("tokenizers")
     word_pieces().save(str(tmp_path / "tokenizer.json"))
     text_model(tmp_path)
     proto = models.onnx.load(tmp_path / "model.onnx")
-    node = helper.make_node("Tanh", ["hidden"], ["turned"])
-    proto.graph.node.append(node)
+    proto.graph.node.append(helper.make_node("Tanh", ["hidden"], ["turned"]))
     del proto.graph.output[:]
-    proto.graph.output.append(
-        helper.make_tensor_value_info("turned", TensorProto.FLOAT, ["batch", "tokens", 6])
-    )
+    proto.graph.output.append(models.value("turned", ["batch", "tokens", 6]))
     path = models.save(proto, tmp_path / "tanh.onnx")
     model = FrozenModel.load(path, embedding="turned", pooling="mean")
     steps = TextPreprocessing(tmp_path / "tokenizer.json")
@@ -115,16 +106,13 @@ def test_padding_of_texts_does_not_count(tmp_path):
     assert (both.layers[name][:, 6:] > 0.1).any()
 
 
-def test_tables_have_no_layers(tmp_path):
-    model = FrozenModel.load(models.save(models.classifier(), tmp_path / "t.onnx"))
-    found = embedded_with_layers(model, models.inputs(), device="cpu")
-    assert found.layers == {}
-    assert found.Z.shape == (40, 5)
-
-
-def test_what_is_wrong_with_samples_is_said_as_without_layers(tmp_path):
-    _, model = network(tmp_path)
-    with pytest.raises(InputError, match="has shape"):
-        embedded_with_layers(model, X[:, :2], device="cpu")
-    with pytest.raises(InputError, match="NaN"):
-        embedded_with_layers(model, np.full_like(X, np.nan), device="cpu")
+def test_tables_batches_of_fixed_size_and_samples_that_do_not_fit(tmp_path):
+    table = FrozenModel.load(models.save(models.classifier(), tmp_path / "t.onnx"))
+    found = embedded_with_layers(table, models.inputs(), device="cpu")
+    assert (found.layers, found.Z.shape) == ({}, (40, 5))
+    _, fixed = network(tmp_path, 3, batch=4)
+    found = embedded_with_layers(fixed, X, device="cpu")
+    assert {values.shape for values in found.layers.values()} == {(11, 8)}
+    for bad, words in ((X[:, :2], "has shape"), (np.full_like(X, np.nan), "NaN")):
+        with pytest.raises(InputError, match=words):
+            embedded_with_layers(network(tmp_path)[1], bad, device="cpu")

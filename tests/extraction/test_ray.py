@@ -64,13 +64,8 @@ def test_a_mapped_file_is_read_by_the_actors(ray, zoo, embedder, tmp_path):
     np.save(tmp_path / "y.npy", np.arange(1001) % 3)
     samples, seen = read_samples(tmp_path / "X.npy"), []
     local = EmbeddingStore.write(tmp_path / "local", embedder, samples)
-    store = EmbeddingStore.write(
-        tmp_path / "ray",
-        embedder,
-        samples,
-        engine="ray",
-        progress=lambda *rows: seen.append(rows),
-    )
+    options = {"engine": "ray", "progress": lambda *rows: seen.append(rows)}
+    store = EmbeddingStore.write(tmp_path / "ray", embedder, samples, **options)
     assert zoo.contents(store.path) == zoo.contents(local.path)
     assert len(seen) > 8
     assert seen == sorted(seen)
@@ -160,7 +155,7 @@ def convolution():
     """Images (N, 3, 6, 6) to an embedding of 4 neurons and 2 logits."""
     rng, graph = np.random.default_rng(1), Graph()
     graph.write(
-        "c = Conv(x, k)\np = GlobalAveragePool(c)\nz = Flatten(p)\nlogits = Gemm(z, W, transB=1)",
+        "z = Flatten(GlobalAveragePool(Conv(x, k)))\nlogits = Gemm(z, W, transB=1)",
         k=rng.normal(size=(4, 3, 3, 3)),
         W=rng.normal(size=(2, 4)),
     )
@@ -173,11 +168,8 @@ def sums_of_tokens():
     rng, graph = np.random.default_rng(1), Graph()
     graph.write(
         """
-        tokens = Gather(table, input_ids)
-        shown = Cast(attention_mask, to=FLOAT)
-        weights = Unsqueeze(shown, [-1])
-        kept = Mul(tokens, weights)
-        z = ReduceSum(kept, [1], keepdims=0)
+        weights = Unsqueeze(Cast(attention_mask, to=FLOAT), [-1])
+        z = ReduceSum(Mul(Gather(table, input_ids), weights), [1], keepdims=0)
         logits = Gemm(z, W, transB=1)""",
         table=rng.normal(size=(4, 3)),
         W=rng.normal(size=(2, 3)),
@@ -200,33 +192,27 @@ def test_without_ray_one_sentence_says_what_to_install(embedder, zoo, tmp_path, 
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize(
-    ("nodes", "threads", "actors"),
-    [
+def test_actors_fill_the_cluster():
+    for nodes, threads, actors in [
         ([{"CPU": 2.0}], 1, (2, 1)),
         ([{"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 2.0}], 8, (2, 8)),
         ([{"CPU": 8.0}], 64, (1, 8)),  # the caller's machine is larger
         ([{"memory": 1e9}, {"CPU": 4.0}], 3, (1, 3)),
         ([{"memory": 1e9}], 3, (1, 1)),
-    ],
-)
-def test_actors_fill_the_cluster(nodes, threads, actors):
-    assert actors_for(nodes, threads) == actors
+    ]:
+        assert actors_for(nodes, threads) == actors
 
 
-@pytest.mark.parametrize(
-    ("options", "nodes", "takes"),
-    [
+def test_actors_take_gpus_where_they_may_and_there_are_some():
+    for options, nodes, takes in [
         ({"device": "cpu"}, ONE_GPU, False),
         ({"device": "auto"}, ONE_GPU, True),
         ({"device": "auto"}, ONE_GPU[:1], False),
         ({"device": "cuda"}, ONE_GPU, True),
         ({"providers": ["CPUExecutionProvider"]}, ONE_GPU, False),
         ({"providers": [("CUDAExecutionProvider", {})]}, ONE_GPU, True),
-    ],
-)
-def test_actors_take_gpus_where_they_may_and_there_are_some(options, nodes, takes):
-    assert _takes_gpu(OnnxEmbedder("m.onnx", **options), nodes) is takes
+    ]:
+        assert _takes_gpu(OnnxEmbedder("m.onnx", **options), nodes) is takes
     with pytest.raises(DeviceError, match="the Ray cluster has none"):
         _takes_gpu(OnnxEmbedder("m.onnx", device="cuda"), ONE_GPU[:1])
 

@@ -216,20 +216,15 @@ def test_the_file_beside_the_model_is_taken_and_named(beside):
     )
 
 
-def test_timms_file_is_taken_too_and_a_networks_is_not(beside):
-    written({"model_type": "vit", "id2label": {}}, beside.parent, "config.json")
-    assert "assumed" in found(beside).source
-    written("{", beside.parent, "config.json")
-    assert "assumed" in found(beside).source
+def test_timms_file_is_taken_too_and_a_networks_is_not_and_contradictions_are_told(beside):
+    for network in ({"model_type": "vit", "id2label": {}}, "{"):
+        written(network, beside.parent, "config.json")
+        assert "assumed" in found(beside).source
     written(TIMMS, beside.parent, "config.json")
     steps = found(beside)
     assert (steps.resize, steps.crop, steps.mean, steps.std) == (20, (20, 20), (0.5,), (0.25,))
     assert "as config.json (timm) says" in steps.describe()
-
-
-def test_files_that_contradict_each_other_are_told(beside):
     written(GREY, beside.parent)
-    written(TIMMS, beside.parent, "config.json")
     assert re.search(
         r"as preprocessor_config\.json .* says, not as config\.json \(timm\) says, which differs",
         found(beside).describe(),

@@ -48,23 +48,17 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("key", METADATA)
-def test_names_in_the_metadata(load, key):
-    model = load({key: METADATA[key]})
-    assert model.head.classes.tolist() == NAMES
-    assert model.class_names == tuple(NAMES)
-    assert model.classes_source == f"metadata {key!r}"
-    assert model.describe()["classes_from"] == model.classes_source
-    assert model.has_class_names
-
-
-@pytest.mark.parametrize("source", FILES)
-def test_names_beside_the_model(load, source, tmp_path):
-    files = dict([FILES[source]])
-    for folder in (tmp_path, tmp_path / "onnx"):
-        model = load(files=files, folder=folder)
-        assert model.head.classes.tolist() == NAMES
-        assert model.classes_source == source
+def test_names_in_the_metadata_and_beside_the_model(load, tmp_path):
+    found = {f"metadata {key!r}": load({key: text}) for key, text in METADATA.items()}
+    for source, (name, content) in FILES.items():
+        for folder in (tmp_path, tmp_path / "onnx"):
+            found[source] = load(files={name: content}, folder=folder)
+            assert found[source].head.classes.tolist() == NAMES
+        (tmp_path / name).unlink()
+    for source, model in found.items():
+        assert (model.head.classes.tolist(), model.class_names) == (NAMES, tuple(NAMES))
+        assert source == model.classes_source == model.describe()["classes_from"]
+        assert model.has_class_names
 
 
 def test_the_first_source_wins_and_another_order_is_told(load):
@@ -78,12 +72,11 @@ def test_the_first_source_wins_and_another_order_is_told(load):
     assert model.head.classes.tolist() == ["c", "b", "a"]
 
 
-@pytest.mark.parametrize("names", [{0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, None, {}, "text", 7])
-def test_placeholders_are_no_names(load, names):
-    model = load(files={"config.json": {"id2label": names}})
-    assert model.head.classes.tolist() == [0, 1, 2]
-    assert model.classes_source == "positions"
-    assert not model.has_class_names
+def test_placeholders_are_no_names(load):
+    for names in ({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, None, {}, "text", 7):
+        model = load(files={"config.json": {"id2label": names}})
+        assert model.head.classes.tolist() == [0, 1, 2]
+        assert (model.classes_source, model.has_class_names) == ("positions", False)
 
 
 @pytest.mark.parametrize(

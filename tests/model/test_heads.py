@@ -104,6 +104,8 @@ REGIONS = {
     "three axes of weights": form(
         "logits = Add(Squeeze(MatMul(Unsqueeze(z, [1]), W1.T[None]), [1]), B1)", W1, B1),
     "samples on the second axis": form("logits = Squeeze(MatMul(z, W1.T[None]), [0])", W1, NONE),
+    "a bias of zeros that the graph fills in": form(
+        "logits = Gemm(z, W1, ConstantOfShape([3]), transB=1)", W1, NONE),
     "twice": form(f"raw = {RAW}\nlogits = Add(raw, raw)", 2 * W1, 2 * B1),
     "two layers on one": form(
         f"logits = Sum({BOTH.replace('(h', '(z')})", W1 + W2, B1 + B2),
@@ -396,16 +398,6 @@ def test_a_layer_without_a_bias_gets_one(op, tmp_path):
         near(out["logits"], head.decision_function(zoo.embedding(proto, X)))
     added = [o for _, o in new.nodes][len(model.nodes) :]
     assert added == ([] if op == "Gemm" else ["Add"])
-
-
-def test_a_bias_of_zeros_that_the_graph_fills_in_is_exchanged(tmp_path):
-    text = "zeros = ConstantOfShape([3])\nlogits = Gemm(z, W1, zeros, transB=1)"
-    proto, X = zoo.built(text, arrays=ARRAYS), zoo.inputs()
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
-    assert not model.head.intercept.any()
-    head = LinearHead(W1 + 1, B1, range(K))
-    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
-    near(out["logits"], head.decision_function(zoo.embedding(proto, X)))
 
 
 @pytest.mark.parametrize("zero_points", ["None", "ZEROS", "u1(np.full(6, 0x33))"])

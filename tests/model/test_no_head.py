@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.testing import assert_array_equal
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import HeadNotFoundError, InputError, VerificationError
@@ -184,11 +184,16 @@ def test_a_single_unit_is_decided_where_its_head_decides(tmp_path):
                 FrozenModel.load(path)
 
 
-def test_a_wrong_tensor_name_is_answered_with_names(tmp_path):
-    path = zoo.save(zoo.classifier(K), tmp_path / "m.onnx")
-    for option in ("logits", "embedding"):
-        with pytest.raises(HeadNotFoundError, match=r"no tensor 'nonsense'; its last .*'z'"):
-            FrozenModel.load(path, **{option: "nonsense"})
+def test_tensors_that_are_named_and_are_no_logits(tmp_path):
+    path = zoo.save(zoo.built("out = Relu(logits)", "classifier"), tmp_path / "m.onnx")
+    for options, words in (
+        ({"logits": "nonsense"}, r"no tensor 'nonsense'; its last .*'z'"),
+        ({"embedding": "nonsense"}, r"no tensor 'nonsense'; its last .*'z'"),
+        ({"logits": "logits"}, r"'logits' go through Relu .*below 0"),
+        ({}, r"comes from Relu .*--logits NAME"),
+    ):
+        with pytest.raises(HeadNotFoundError, match=words):
+            FrozenModel.load(path, **options)
 
 
 # -- outputs that contradict each other, or show what is inside a head ----------------------------
@@ -251,13 +256,7 @@ def test_an_output_of_what_is_inside_the_head_is_named(text, outputs, words, nam
 def test_what_a_branch_reads_inside_a_head_is_named(tmp_path):
     graph = zoo.body()
     graph.write(f"raw = {RAW}\nlogits = Mul(raw, FACTOR)", **ARRAYS)
-    branches = {
-        f"{side}_branch": helper.make_graph(
-            [helper.make_node(op, ["raw"], [side])], side, [], [zoo.value(side, ["batch", K])]
-        )
-        for side, op in (("then", "Softmax"), ("else", "Identity"))
-    }
-    graph.add("If", [graph.constant("asked", True, bool)], "p", **branches)
+    graph.branch("raw", "p", "Softmax", "Identity")
     graph.output("logits", ["batch", K])
     graph.output("p", ["batch", K])
     path = zoo.save(graph.model(), tmp_path / "m.onnx")
@@ -267,14 +266,6 @@ def test_what_a_branch_reads_inside_a_head_is_named(tmp_path):
     new = FrozenModel.load(path, logits="raw").with_head(head).save(tmp_path / "new.onnx")
     Z = zoo.embedding(onnx.load(path), zoo.inputs())
     near(zoo.run(new, zoo.inputs())["p"], head.predict_proba(Z))
-
-
-def test_named_logits_that_are_cut_off_afterwards_are_no_scores(tmp_path):
-    path = zoo.save(zoo.built("out = Relu(logits)", "classifier"), tmp_path / "m.onnx")
-    with pytest.raises(HeadNotFoundError, match=r"'logits' go through Relu .*below 0"):
-        FrozenModel.load(path, logits="logits")
-    with pytest.raises(HeadNotFoundError, match=r"comes from Relu .*--logits NAME"):
-        FrozenModel.load(path)
 
 
 @pytest.mark.parametrize(

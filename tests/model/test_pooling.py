@@ -139,6 +139,10 @@ def test_a_new_head_is_written_and_found_again(zoo, tmp_path, pooling):
         assert_allclose(found.head.coef, head.coef, rtol=1e-6)
         assert found.head.classes.tolist() == ["a", "b", "c"]
         assert found.embedding.name == POOLED[pooling]
+    copies = [pickle.loads(pickle.dumps(one)) for one in (model, given)]
+    for copy, one in zip(copies, (model, given), strict=True):
+        assert (copy.nodes, copy.located_by, copy.head) == (one.nodes, one.located_by, one.head)
+        assert_array_equal(embedded(copy, x, mask), embedded(one, x, mask))
     assert asked_again.nodes == by_itself.nodes == given.nodes
     logits = zoo.run(tmp_path / "out.onnx", feeds)["logits"]
     Z = embedded(model, x, mask)
@@ -163,16 +167,6 @@ def test_a_pooled_head_is_found_in_the_file_that_was_quantised(zoo, tmp_path):
     Z = embedded(found, x, mask)
     assert_allclose(found.head.decision_function(Z), logits, atol=0.1 * np.abs(logits).max())
     assert_allclose(found.head.coef, head.coef, atol=0.02 * np.abs(head.coef).max())
-
-
-def test_a_pooled_model_is_pickled_and_cloned(zoo, tmp_path):
-    model = loaded(zoo, tmp_path)
-    x, mask = samples()
-    for original in (model, model.with_head(random_head())):
-        copy = pickle.loads(pickle.dumps(original))
-        for part in ("nodes", "located_by", "head"):
-            assert getattr(copy, part) == getattr(original, part)
-        assert_array_equal(embedded(copy, x, mask), embedded(original, x, mask))
 
 
 def test_the_graph_before_the_pooling_stays_as_it_is(zoo, tmp_path):

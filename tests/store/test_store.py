@@ -66,6 +66,12 @@ class Embedder:
         return np.concatenate([*self.iter_batches(X, 0, len(X), self.run)])
 
 
+@pytest.fixture(autouse=True)
+def without_flushing(monkeypatch):
+    """What it does shows after a power failure only."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture
 def embedder(model):
     return Embedder(model)
@@ -196,17 +202,30 @@ def test_precision_on_disk_can_be_chosen(write, model, samples):
         assert_array_equal(store.X, Embedder(model).transform(samples.X).astype(dtype))
 
 
-def test_checkpoints_are_at_the_end_of_a_window(write, tmp_path):
+def test_checkpoints_are_at_the_end_of_a_window(write, model, tmp_path):
     known, told = [], []
 
     def look(*rows):
         told.append(rows)
-        manifest = json.loads((tmp_path / "rare" / "manifest.json").read_text())
-        known.append(manifest["finished_rows"])
+        known.append(finished(tmp_path / "rare"))
+
+    def press(finished, rows):
+        if finished == 35:
+            raise KeyboardInterrupt
 
     write("rare", progress=look, checkpoint_rows=15)
     assert known == [0, 0, 0, 20, 20, 20, 20, 40]
     assert told == [(rows, 40) for rows in range(5, 41, 5)]
+    with pytest.raises(KeyboardInterrupt):  # Ctrl+C between checkpoints keeps whole windows
+        write(checkpoint_rows=8192, progress=press)
+    assert finished(tmp_path / "store") == 30
+    embedder = Embedder(model)
+    write(embedder=embedder)
+    assert embedder.started == [(30, 40)]
+
+
+def finished(store):
+    return json.loads((store / "manifest.json").read_text())["finished_rows"]
 
 
 # -- interruptions ----------------------------------------------------------------------------
@@ -243,9 +262,9 @@ def test_stopped_at_any_rename_it_resumes_and_ends_bit_identical(
                 pass
             else:
                 break
-        manifest = store / "manifest.json"
-        if not manifest.exists() or json.loads(manifest.read_text())["finished_rows"] < N:
-            if manifest.exists():
+        begun = (store / "manifest.json").exists()
+        if not begun or finished(store) < N:
+            if begun:
                 with pytest.raises(InputError, match=f"of {N} rows; run the same ntkit command"):
                     EmbeddingStore.open(store)
             write(store.name)
@@ -415,32 +434,20 @@ def test_a_second_writer_is_refused_and_disturbs_nothing(write, model, zoo, forc
     assert zoo.contents(write(embedder=meddled(Embedder(model), meanwhile)).path) == whole
 
 
-def test_a_file_replaced_before_it_was_locked_is_opened_again(write, zoo, tmp_path, monkeypatch):
+def test_writers_that_are_quicker(write, zoo, tmp_path, monkeypatch):
     whole = zoo.contents(write("whole").path)
-    lock, replaced = _disk._lock, []
+    lock, calls = _disk._lock, []
 
     def late(file):
-        if not replaced:
-            replaced.append(True)
+        calls.append(file)
+        if len(calls) == 1:  # replaced before it was locked: it is opened again
             (tmp_path / "store" / "embeddings.npy").unlink()
+        if len(calls) == 4:  # while the old file was replaced
+            raise InputError("Another process is writing.")
         lock(file)
 
     monkeypatch.setattr(_disk, "_lock", late)
     assert zoo.contents(write().path) == whole
-
-
-def test_a_quicker_writer_has_the_store(write, monkeypatch):
-    """It was quicker while the old file was replaced."""
-    write()
-    lock, calls = _disk._lock, []
-
-    def second_is_late(file):
-        calls.append(file)
-        if len(calls) == 2:
-            raise InputError("Another process is writing.")
-        lock(file)
-
-    monkeypatch.setattr(_disk, "_lock", second_is_late)
     with pytest.raises(InputError, match="Another process is writing"):
         write(force=True)
     write(force=True)
@@ -534,14 +541,12 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
     def limit(*_):
         resource.setrlimit(resource.RLIMIT_FSIZE, (350, limits[1]))
 
-    for when in ({"force": True}, {"progress": limit}):
+    words = r"not enough disk space for .*store \(File too large"
+    for before, options in ((limit, {"force": True}), (lambda: None, {"progress": limit})):
         try:
-            if "force" in when:
-                limit()
-            with pytest.raises(
-                InputError, match=r"not enough disk space for .*store \(File too large"
-            ):
-                write(**when)
+            before()
+            with pytest.raises(InputError, match=words):
+                write(**options)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert zoo.contents(write().path) == whole
@@ -550,9 +555,8 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
 def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=N * 5 * 4 - 1))
     embedder = Embedder(model)
-    with pytest.raises(
-        InputError, match=r"not enough disk space for .*: it needs about 800 bytes, and 799 b"
-    ):
+    words = r"not enough disk space for .*: it needs about 800 bytes, and 799 b"
+    with pytest.raises(InputError, match=words):
         write(embedder=embedder)
     assert not embedder.started
     assert not (tmp_path / "store").exists()
@@ -577,8 +581,7 @@ def test_a_file_replaced_while_it_is_written_is_noticed(write, tmp_path):
 
         with pytest.raises(InputError, match=r"embeddings\.npy was replaced or removed while"):
             write(progress=meddle, force=True)
-        manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
-        assert manifest["finished_rows"] == 10
+        assert finished(tmp_path / "store") == 10
     write(force=True)
 
 
@@ -653,17 +656,3 @@ def test_a_store_damaged_while_it_was_unfinished_is_not_gone_on_with(write, unfi
         with pytest.raises(InputError, match=r"store is damaged .*embed again with --force"):
             write()
     write(force=True)
-
-
-def test_ctrl_c_between_checkpoints_keeps_whole_windows(write, model, tmp_path):
-    def press(finished, rows):
-        if finished == 35:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write(checkpoint_rows=8192, progress=press)
-    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
-    assert manifest["finished_rows"] == 30
-    embedder = Embedder(model)
-    write(embedder=embedder)
-    assert embedder.started == [(30, 40)]

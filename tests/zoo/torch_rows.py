@@ -25,15 +25,9 @@ def _dynamo(module, samples, folder, *, fixed=False, **options):
 
     options = {"opset_version": 18, "external_data": False, **options}
     dynamic = None if fixed else {name: {0: torch.export.Dim("batch")} for name in samples}
-    torch.onnx.export(
-        module,
-        kwargs=_tensors(samples, N if fixed else 2),
-        f=folder / "model.onnx",
-        dynamo=True,
-        dynamic_shapes=dynamic,
-        verbose=False,
-        **options,
-    )
+    options |= {"dynamo": True, "dynamic_shapes": dynamic, "verbose": False}
+    tensors = _tensors(samples, N if fixed else 2)
+    torch.onnx.export(module, kwargs=tensors, f=folder / "model.onnx", **options)
 
 
 def _torchscript(module, samples, folder, *, fixed=False, **options):
@@ -77,22 +71,8 @@ def _build(folder, *, make, samples, export, noise, options):
     return samples()
 
 
-def _row(
-    name,
-    make,
-    kind="Gemm",
-    neurons=16,
-    *,
-    export,
-    samples,
-    producer="torch",
-    noise=0.05,
-    refused=None,
-    classes=3,
-    tolerance=1e-4,
-    load=None,
-    **options,
-):
+def _row(name, make, kind="Gemm", neurons=16, *, export, samples, producer="torch", noise=0.05,
+         refused=None, classes=3, tolerance=1e-4, load=None, **options):  # fmt: skip
     """A row of the zoo; ``options`` go to the exporter, ``load`` to FrozenModel.load."""
     exporter = {_dynamo: ("dynamo", "onnxscript"), _torchscript: ("TorchScript",)}[export]
     library = () if producer == "torch" else (producer,)
@@ -194,14 +174,14 @@ def _after(end, classes=3):
     return _mlp(lambda net, x: end(net.fc(net.body(x))), classes)
 
 
-def _cnn(forward, head):
-    """A convolution ``body`` to 8 channels, a ``pool`` to one pixel and a head ``fc``."""
+def _cnn(end, head):
+    """A convolution to 8 channels, then what ``end`` makes of a ``pool`` and a head ``fc``."""
 
     def make():
         from torch import nn
 
         return _net(
-            forward,
+            lambda net, x: end(net, net.body(x)),
             body=nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU()),
             pool=nn.AdaptiveAvgPool2d(1),
             fc=head(),
@@ -317,27 +297,6 @@ def _bfloat16():
     return _mlp(lambda net, x: net.fc(net.body(x.bfloat16())).float())().to(torch.bfloat16)
 
 
-def _flat_then_head(net, x):
-    return net.fc(net.pool(net.body(x)).flatten(1))
-
-
-def _pool_then_head(net, x):
-    return net.fc(net.pool(net.body(x))).flatten(1)
-
-
-def _head_then_pool(net, x):
-    return net.pool(net.fc(net.body(x))).flatten(1)
-
-
-def _head_then_mean(net, x):
-    return net.fc(net.body(x)).mean((2, 3))
-
-
-def _head_then_relu(net, x):
-    """As in SqueezeNet: what is pooled is no longer linear in the embedding."""
-    return net.pool(net.fc(net.body(x)).relu()).flatten(1)
-
-
 def _transformer_encoder():
     from torch import nn
 
@@ -351,10 +310,7 @@ _PER_TOKEN = {"refused": "every position"}
 _TWO_NAMES = {"output_names": ["logits", "other"]}
 _NO_BIAS = _mlp(fc=_nn("Linear", 16, 3, bias=False))
 _WITH_OTHER = {"other": _nn("Linear", 16, 5)}
-_LOW_RANK = {
-    "down": _nn("Linear", 16, 2, bias=False),
-    "up": _nn("Linear", 2, 3, bias=False),
-}
+_LOW_RANK = {"down": _nn("Linear", 16, 2, bias=False), "up": _nn("Linear", 2, 3, bias=False)}
 _NORMED_LOGITS = _mlp(fc=_sequential(_nn("Linear", 16, 3), _nn("BatchNorm1d", 3)))
 _LSTM = _mlp(
     lambda net, x: net.fc(net.body(x)[0][:, -1]), body=_nn("LSTM", 12, 16, batch_first=True)
@@ -426,15 +382,18 @@ _WEIGHTS = [
 
 _PIXEL_HEADS = [
     row
-    for name, make, kind, more in [
-        ("CNN", _cnn(_flat_then_head, _nn("Linear", 8, 3)), "Gemm", {}),
-        ("1x1 Conv after pooling", _cnn(_pool_then_head, _CONV), "Conv", {}),
-        ("1x1 Conv, then pooling", _cnn(_head_then_pool, _CONV), "Conv", {}),
-        ("1x1 Conv without bias, then mean", _cnn(_head_then_mean, _BARE_CONV), "Conv", {}),
-        ("1x1 Conv, ReLU, pooling", _cnn(_head_then_relu, _CONV), "", {"refused": "Relu"}),
+    for name, end, head, kind, more in [
+        ("CNN", lambda m, z: m.fc(m.pool(z).flatten(1)), _nn("Linear", 8, 3), "Gemm", {}),
+        ("1x1 Conv after pooling", lambda m, z: m.fc(m.pool(z)).flatten(1), _CONV, "Conv", {}),
+        ("1x1 Conv, then pooling", lambda m, z: m.pool(m.fc(z)).flatten(1), _CONV, "Conv", {}),
+        ("1x1 Conv without bias, then mean", lambda m, z: m.fc(z).mean((2, 3)), _BARE_CONV,
+         "Conv", {}),
+        # As in SqueezeNet: what is pooled is no longer linear in the embedding.
+        ("1x1 Conv, ReLU, pooling", lambda m, z: m.pool(m.fc(z).relu()).flatten(1), _CONV, "",
+         {"refused": "Relu"}),
     ]
-    for row in _both(name, make, kind, 8, samples=_IMAGES_12, **more)
-]
+    for row in _both(name, _cnn(end, head), kind, 8, samples=_IMAGES_12, **more)
+]  # fmt: skip
 
 _TOKEN_HEADS = [
     row
@@ -544,12 +503,8 @@ def _transformers(name, **config):
 
 _STAGES = {"channels": (8, 8, 16, 16), "layers": (1, 1, 1, 1)}
 _VIT_SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
-_ENCODER = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
+_ENCODER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32}  # fmt: skip
 
 _MOBILENETV2 = _torchvision("mobilenet_v2", width_mult=0.1)
 _MOBILENETV3 = _torchvision("mobilenet_v3_small", width_mult=0.1)
@@ -560,14 +515,8 @@ _EFFICIENTNET = _timm("test_efficientnet", channel_multiplier=0.25)
 _TINY_VIT = _timm("vit_tiny_patch16_224", **_VIT_SIZE)
 _RESNETV2 = _timm("resnetv2_50", stem_chs=8, **_STAGES)
 _DEIT = _timm("deit_tiny_distilled_patch16_224", **_VIT_SIZE)
-_LEVIT = _timm(
-    "levit_128s",
-    embed_dim=(16, 16, 16),
-    num_heads=(2, 2, 2),
-    depth=(1, 1, 1),
-    key_dim=8,
-    img_size=32,
-)
+_LEVIT = _timm("levit_128s", embed_dim=(16, 16, 16), num_heads=(2, 2, 2), depth=(1, 1, 1),
+               key_dim=8, img_size=32)  # fmt: skip
 _MEAN_VIT = _timm("vit_tiny_patch16_224", global_pool="avg", **_VIT_SIZE)
 _TIMM_CONVNEXT = _timm("convnext_atto", dims=(8, 8, 16, 16), depths=(1, 1, 1, 1))
 
@@ -587,14 +536,8 @@ _LLAMA = _transformers("LlamaForSequenceClassification", **_ENCODER, **_LANGUAGE
 _QWEN2 = _transformers(
     "Qwen2ForSequenceClassification", num_key_value_heads=2, **_ENCODER, **_LANGUAGE
 )
-_DISTILBERT = _transformers(
-    "DistilBertForSequenceClassification",
-    vocab_size=50,
-    dim=16,
-    n_layers=1,
-    n_heads=2,
-    hidden_dim=32,
-)
+_DISTILBERT = _transformers("DistilBertForSequenceClassification", vocab_size=50, dim=16,
+                            n_layers=1, n_heads=2, hidden_dim=32)  # fmt: skip
 
 
 def _of(producer, *rows):

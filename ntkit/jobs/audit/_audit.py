@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from ntkit._checks import (
     check_embeddings,
     check_labels,
-    check_predictions,
     check_weight,
+    labels_of_one_type,
     positions_of,
 )
 from ntkit._doc import documented
@@ -35,7 +35,7 @@ from ntkit.study import Rows, tuned
 
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
     """Predictions from class labels."""
-    y, pred = check_predictions(y, pred=pred)
+    y, pred = labels_of_one_type(y, pred=pred)
     labels, fix = np.unique(y), "pass predictions as the labels in y."
     if not np.isin(pred, labels).any():
         raise InputError(unknown_labels(pred, labels, what="pred", where="y", fix=fix))

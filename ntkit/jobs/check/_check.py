@@ -44,7 +44,7 @@ def check(
     key: str | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     verbose: bool = False,
 ) -> CheckResult:
     """Check whether a model may replace another, by limits on labelled samples.
@@ -136,7 +136,7 @@ def check_read(
     metadata: Any = None,
     key: str | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     verbose: bool = False,
     sure_of_classes: bool = False,
 ) -> CheckResult:

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom, norm
 
-from ntkit._checks import check_predictions as checked
-from ntkit._checks import known_labels
+from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -344,7 +343,7 @@ def check_predictions(
     preds = {"y_pred": y_pred}
     if y_pred_before is not None:
         preds["y_pred_before"] = y_pred_before
-    y, pred, *rest = checked(y_true, **preds)
+    y, pred, *rest = labels_of_one_type(y_true, **preds)
     right, before = pred == y, (rest[0] == y if rest else None)
     limit = limit.with_changes(flips or ())
     check_limits(limit, compared=before is not None, grouped=groups is not None)

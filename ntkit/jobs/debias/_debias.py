@@ -99,7 +99,7 @@ def debias(
     recorded: Any = None,
     trust_inputs: bool = False,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     n_random: int = 5,
     random_state: int = 0,
     force: bool = False,
@@ -481,7 +481,6 @@ def _look(
         notes=tuple(dict.fromkeys((*data.notes, *audit.notes))),
         kept_original=order.keep_original and out is not None,
         resumable=arguments() is not None,
-        train=next(iter(data.sets["train"].sources), None),
     )
     if out is not None:
         with order.opened() as place:

@@ -31,7 +31,7 @@ from ntkit.extraction import (
 )
 from ntkit.head import LinearHead
 from ntkit.inputs import MeasuredImages
-from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
+from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
@@ -75,7 +75,7 @@ def check_sizes(sets: Mapping[str, Samples]) -> None:
             )
 
 
-def check_embeddings(Z: Mapping[str, Array]) -> None:
+def check_embedded(Z: Mapping[str, Array]) -> None:
     """Raise an error if embeddings are not finite, or are the same for all samples."""
     for name, rows in Z.items():
         low, high = rows.min(axis=0), rows.max(axis=0)
@@ -177,7 +177,7 @@ def prepared(
     order: Order,
     *,
     layers: Sequence[str],
-    batch_size: int | str | None,
+    batch_size: int | None,
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""
@@ -214,7 +214,7 @@ def prepared(
             layers=names,
         )
         computed |= {name} if ran else set()
-    check_embeddings({name: embedded.Z for name, embedded in passes.items()})
+    check_embedded({name: embedded.Z for name, embedded in passes.items()})
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
@@ -254,12 +254,7 @@ def _like_guesses(
     check_class_order(pred["train"], y["train"], head.classes)
     judged, seen = ((y[name], pred[name]) for name in ("validation", "train"))
     problem = like_a_guess(*judged, len(head.classes), seen)
-    if problem is None:
-        return []
-    problem = f"{problem}. {likely_cause(sets['validation'])}"
-    if not trust_inputs:
-        raise InputError(f"{problem} {GO_ON}")
-    return [problem]
+    return guess_notes(problem, sets["validation"], trust_inputs)
 
 
 def with_classes(

@@ -12,7 +12,7 @@ from scipy import sparse
 from ntkit._types import Array
 from ntkit.attributes import Attribute, FeatureSet, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
-from ntkit.metrics import drop_bounds, more_often
+from ntkit.metrics import more_often, upper_drop
 
 CHECKED = 30
 """Validation samples of a group that a test needs."""
@@ -149,9 +149,7 @@ class _Test:
     def group(self, level: float) -> LostGroup:
         """The group, with the lower bound of its loss at a level."""
         n, shares = len(self.before), (float(self.before.mean()), float(self.after.mean()))
-        surely, _ = drop_bounds(
-            self.n_worse, self.n_better, n, upper_level=level, lower_level=level
-        )
+        surely = -upper_drop(self.n_better, self.n_worse, n, level)
         return LostGroup(self.attribute, self.name, n, *shares, surely, self.relies_more)
 
 
@@ -204,11 +202,11 @@ def checked_groups(
     lost = _lost(tests + chosen)
     named_by_then = {group.attribute for group in lost}
     doubtful = [
-        group
+        part.group(_LEVEL)
         for test in chosen
         if test.relies_more and test.attribute not in named_by_then
-        for group in (part.group(_LEVEL) for part in test.parts or (test,))
-        if group.before - group.after > _DOUBTFUL
+        for part in test.parts or (test,)
+        if (part.n_worse - part.n_better) / len(part.before) > _DOUBTFUL
     ]
     return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
 

@@ -59,7 +59,7 @@ def label_samples(
     match_names: bool = False,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     random_state: int = 0,
     verbose: bool = False,
 ) -> Labelling:

@@ -75,7 +75,7 @@ def predict(
     *,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     verbose: bool = False,
 ) -> Predictions:
     """Predict the classes of samples with a model.
@@ -314,7 +314,7 @@ def write_predictions(
     before: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     force: bool = False,
     verbose: bool = False,
 ) -> PredictionTable:
@@ -388,7 +388,7 @@ def write_rows(
     *,
     force: bool = False,
     device: str = "auto",
-    batch_size: int | str | None = None,
+    batch_size: int | None = None,
     verbose: bool = False,
 ) -> PredictionTable:
     """Like :func:`write_predictions`, for models that are matched with their samples."""

@@ -116,9 +116,7 @@ class Runner:
             except ValueError as error:
                 why = f"whose inputs do not fit together for {self.samples} samples"
                 raise NotAffine(f"comes from {called(node)}, {why}") from error
-            except (
-                Exception
-            ) as error:  # any failure of the reference means that it is not a linear layer
+            except Exception as error:  # any failure means that it is not a linear layer
                 raise NotAffine(f"comes from {called(node)}, which does not run: {error}") from None
             for value, result in zip(node.outputs, results, strict=False):
                 values[id(value)] = result

@@ -136,7 +136,7 @@ def test_shares_are_those_of_the_samples_where_probabilities_are_right(seed, sha
     found = shares_of(p, np.full(4000, -1), np.ones(4000), np.array([True, True]))
     assert abs(found[1] - a.mean()) < 0.03
     assert np.isclose(found.sum(), 1)
-    q = with_shares(p, found, 1.0)
+    q = with_shares(p, found**2)
     assert np.isclose(q.mean(axis=0)[1], found[1], atol=0.01)
 
 

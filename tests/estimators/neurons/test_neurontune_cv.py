@@ -5,12 +5,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from ntkit import LinearHead, NeuronTuneClassifier, NeuronTuneClassifierCV
-from ntkit.exceptions import InputError
-from ntkit.metrics import get_scorer, worst_group_scorer
+from ntkit.metrics import get_scorer
 from tests.estimators.samples import labelled
 
 data = partial(labelled, n=300, width=12, relu=True)
@@ -61,55 +59,3 @@ def test_identification_set_and_given_head():
         X, y, X_val=X_val, y_val=y_val
     )
     assert np.array_equal(clf.coef_, again.coef_)
-
-
-@pytest.mark.parametrize(("named", "n_jobs"), [(False, None), (True, 2)])
-def test_group_labels_reach_the_scorer(named, n_jobs):
-    """The scores are those of a search over the same folds, which routes them itself."""
-    X, y = data(5, n=400)
-    groups = 2 * y + (X[:, 0] > np.median(X[:, 0]))
-    thresholds = [0.0, 0.5, 2.0]
-    with sklearn.config_context(enable_metadata_routing=True):
-        scoring = "worst_group_accuracy" if named else worst_group_scorer()
-        clf = NeuronTuneClassifierCV(
-            thresholds, scoring=scoring, cv=3, random_state=0, tol=1e-8, n_jobs=n_jobs
-        )
-        clf.fit(X, y, sensitive=groups)
-        search = GridSearchCV(
-            NeuronTuneClassifier(standardize=True, random_state=0, tol=1e-8),
-            {"threshold": thresholds},
-            scoring=worst_group_scorer(),
-            cv=3,
-            error_score="raise",
-        ).fit(X, y, sensitive=groups)
-    assert clf.scores_.mean(axis=1) == pytest.approx(search.cv_results_["mean_test_score"])
-    assert clf.threshold_ == search.best_params_["threshold"]
-
-
-def test_weights_and_groups_for_scorer_and_splitter():
-    X, y = data(6, n=300)
-    groups, sensitive = np.arange(300) % 5, 2 * y + (X[:, 0] > 0)
-    weight = np.random.default_rng(0).integers(1, 4, 300)
-    with sklearn.config_context(enable_metadata_routing=True):
-        scoring = worst_group_scorer().set_score_request(sensitive=True, sample_weight=True)
-        clf = NeuronTuneClassifierCV([0.0, 1.0], scoring=scoring, cv=GroupKFold(5), random_state=0)
-        clf.fit(X, y, weight, groups=groups, sensitive=sensitive)
-        fold = groups == groups[next(GroupKFold(5).split(X, y, groups))[1][0]]
-        once = NeuronTuneClassifier(standardize=True, random_state=0)
-        once.fit(X[~fold], y[~fold], weight[~fold])
-        score = scoring(once, X[fold], y[fold], sensitive=sensitive[fold],
-                        sample_weight=weight[fold])  # fmt: skip
-    assert clf.scores_[0, 0] == pytest.approx(score)
-
-
-def test_what_is_not_routed_is_refused():
-    X, y = data(8, n=200)
-    with pytest.raises(InputError, match=r"sensitive, which reach .*set_config") as error:
-        NeuronTuneClassifierCV([0.5], cv=2).fit(X, y, sensitive=y)
-    assert "\n" not in str(error.value)
-    with sklearn.config_context(enable_metadata_routing=True):
-        with pytest.raises(TypeError, match="unexpected argument"):
-            NeuronTuneClassifierCV([0.5], cv=2).fit(X, y, sensitive=y)
-        clf = NeuronTuneClassifierCV([0.5], cv=2, scoring=worst_group_scorer())
-        with pytest.raises(InputError, match="scorer got no group labels"):
-            clf.fit(X, y)

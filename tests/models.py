@@ -85,6 +85,16 @@ class Graph:
         self.tensors[name] = np.asarray(array, dtype or self.dtype)
         return name
 
+    def branch(self, source, target, then, other):
+        """Add an If of two operators that read a tensor from outside of their branches."""
+        branches = {
+            f"{side}_branch": helper.make_graph(
+                [helper.make_node(op, [source], ["y"])], side, [], [value("y", None)]
+            )
+            for side, op in (("then", then), ("else", other))
+        }
+        self.add("If", [self.constant("asked", True, bool)], target, **branches)
+
     def output(self, name, shape, kind=None):
         kind = FLOAT[self.dtype] if kind is None else kind
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))

@@ -183,10 +183,6 @@ class Samples:
         table = None if self.table is None else self.table.take(at)
         return replace(self, X=rows_of(self.X, rows), y=y, groups=groups, ids=ids, table=table)
 
-    def head(self, n: int) -> Samples:
-        """The first ``n`` samples, if there are as many."""
-        return self.take(range(min(n, len(self))))
-
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""
         if self.kind != "images" or not self.X.measurable:

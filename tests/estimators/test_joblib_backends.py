@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
-from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV
+from ntkit import NeuronTuneClassifier
 from ntkit.estimators import DFRClassifier
 
 pytestmark = pytest.mark.more  # tests/solver fits on Ray in make test
@@ -79,13 +79,6 @@ def test_a_grid_search_on_a_memory_mapped_store(backend, data, tmp_path):
         if "time" not in name:
             assert_array_equal(one.cv_results_[name], other.cv_results_[name])
     assert one.best_estimator_.head_ == other.best_estimator_.head_
-
-
-def test_a_classifier_that_searches_by_itself(backend, data):
-    one = fit(NeuronTuneClassifierCV(C=1.0, random_state=0), data, backend="sequential")
-    several = fit(NeuronTuneClassifierCV(C=1.0, random_state=0, n_jobs=2), data, **backend)
-    assert several.head_ == one.head_
-    assert several.threshold_ == one.threshold_
 
 
 def test_heads_that_share_memory(backend, data):

@@ -52,20 +52,12 @@ def test_a_fixed_batch_size_is_kept_and_the_last_batch_padded(zoo, tmp_path):
     assert rest.shape == (2, K)
 
 
-@pytest.fixture
-def two_inputs(zoo, tmp_path):
+def test_several_inputs_come_as_a_mapping(zoo, tmp_path):
     graph = zoo.body()
-    graph.write("""
-        e = Gather(np.arange(10.0), ids)
-        both = Concat(z, e, axis=1)
-        logits = Gemm(both, np.ones((7, 3)))""")
-    graph.output("logits", ["batch", K])
+    text = "both = Concat(z, Gather(np.arange(10.0), ids), axis=1)\n"
+    graph.output(graph.write(text + "logits = Gemm(both, np.ones((7, 3)))"), ["batch", K])
     proto = graph.model([zoo.value("x", ["batch", 6]), zoo.value("ids", ["batch", 2], zoo.INT64)])
-    return proto, FrozenModel.load(zoo.save(proto, tmp_path / "two.onnx"))
-
-
-def test_several_inputs_come_as_a_mapping(zoo, two_inputs):
-    proto, model = two_inputs
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "two.onnx"))
     X = {"ids": np.arange(80).reshape(40, 2) % 10, "x": zoo.inputs(), "unused": None}
     feed = {name: X[name] for name in ("ids", "x")}
     Z = OnnxEmbedder(model, device="cpu", batch_size=16).transform(X)

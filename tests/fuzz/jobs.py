@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ntkit.exceptions import NtkitError
 
 INSIDE = "__ntkit_fuzz"
 NEEDED_BY = {
-    "compare": ["onnxruntime", "ntkit.export"],
+    "compare": ["onnxruntime", "ntkit.verification", "tests.models"],
     "embed": ["ntkit.extraction", "tests.models"],
 }
 """Modules that a job imports, too slow to import in every child."""
@@ -37,6 +38,20 @@ def read_back(path: str, saved: str, extra_classes: int = 0) -> dict:
     wanted = other_head(FrozenModel.load(path), extra_classes)
     found = FrozenModel.load(saved).head
     return {"same_head": found is not None and same_head(found, wanted)}
+
+
+def exchange_each(files: list) -> dict:
+    """Exchange the head of each of these files and read it back; what became of each."""
+    outcomes = []
+    for path, target in files:
+        start = time.process_time()
+        try:
+            exchange(path, target)
+            found = {"status": "done", "result": read_back(path, target)}
+        except NtkitError as error:
+            found = {"status": "refused", "message": str(error)}
+        outcomes.append({**found, "seconds": time.process_time() - start})
+    return {"outcomes": outcomes}
 
 
 def exchange_on_a_full_disk(path: str, target: str) -> dict:
@@ -144,15 +159,17 @@ def compare(original: str, edited: str, extra_classes: int = 0) -> dict:
     reason, where ONNX Runtime does not run the original or its outputs change from run to run.
     """
     from ntkit.verification import random_inputs, verify
+    from tests.models import with_outputs
 
     model = FrozenModel.load(original)
     head = other_head(model, extra_classes)
     try:
         X = random_inputs(model)
-        feeds = {name: _as(model, name, array) for name, array in X.items()}
+        types = {i.name: "float64" if i.dtype == "double" else i.dtype for i in model.inputs}
+        feeds = {name: array.astype(types[name]) for name, array in X.items()}
         proto = onnx.load(original, load_external_data=False)
         embedding, logits = model.embedding.name, model.logits.name
-        inner = _with_outputs(proto, embedding, logits)
+        inner = with_outputs(proto, embedding, logits)
         first, second = (_run(inner, original, feeds, [embedding, logits]) for _ in range(2))
         before = _run(proto, original, feeds)
         Z = first[embedding]
@@ -196,11 +213,6 @@ def compare(original: str, edited: str, extra_classes: int = 0) -> dict:
     return {"comparable": True, "problems": problems, "verify_refuses": verified}
 
 
-def _as(model, name, array):
-    dtype = next(i.dtype for i in model.inputs if i.name == name)
-    return array.astype({"double": np.float64}.get(dtype, dtype))
-
-
 def _run(proto, path, feeds, names=None) -> dict:
     import onnxruntime as ort
 
@@ -216,21 +228,10 @@ def _run(proto, path, feeds, names=None) -> dict:
     needed = {i.name for i in session.get_inputs()}
     names = names or [o.name for o in session.get_outputs()]
     outputs = session.run(names, {k: v for k, v in feeds.items() if k in needed})
-    plain = [np.asarray(o) if not isinstance(o, list) else _table(o) for o in outputs]
-    return dict(zip(names, plain, strict=True))
-
-
-def _table(rows):
-    """A ZipMap's output, one dictionary per sample, as an array."""
-    return np.array([[row[key] for key in sorted(row)] for row in rows])
-
-
-def _with_outputs(proto, *names):
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    have = {o.name for o in copy.graph.output}
-    copy.graph.output.extend(onnx.ValueInfoProto(name=n) for n in {*names} - have)
-    return copy
+    for i, rows in enumerate(outputs):
+        if isinstance(rows, list):  # a ZipMap's: one dictionary per sample
+            outputs[i] = [[row[key] for key in sorted(row)] for row in rows]
+    return dict(zip(names, map(np.asarray, outputs), strict=True))
 
 
 def _logits_as_input(proto, embedding, logits):
@@ -238,16 +239,13 @@ def _logits_as_input(proto, embedding, logits):
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     values = {v.name: v for v in (*copy.graph.value_info, *copy.graph.output, *copy.graph.input)}
-    dtype = values[logits].type.tensor_type.elem_type if logits in values else 0
-    if not dtype and embedding in values:
-        dtype = values[embedding].type.tensor_type.elem_type
-    dtype = dtype or values[proto.graph.input[0].name].type.tensor_type.elem_type
+    known = (values.get(name) for name in (logits, embedding, proto.graph.input[0].name))
+    dtype = next(v.type.tensor_type.elem_type for v in known if v and v.type.tensor_type.elem_type)
     copy.graph.input.append(onnx.helper.make_tensor_value_info(INSIDE, dtype, None))
     for node in copy.graph.node:
         for index, name in enumerate(node.output):
             if name == logits:
                 node.output[index] = f"{INSIDE}_unused"
-    for node in copy.graph.node:
         for index, name in enumerate(node.input):
             if name == logits:
                 node.input[index] = INSIDE
@@ -258,15 +256,13 @@ def _logits_as_input(proto, embedding, logits):
 
 
 def _close(found, expected, tolerance) -> bool:
-    if found.dtype.kind in "fc" and expected.dtype.kind in "fc":
-        if found.shape != expected.shape:
-            return False
-        with np.errstate(all="ignore"):
-            found, expected = found.astype(np.float64), expected.astype(np.float64)
-            if not np.isfinite(expected).all():
-                return True  # nothing to compare with
-            return bool(
-                np.abs(found - expected).max(initial=0)
-                <= tolerance * max(1.0, np.abs(expected).max(initial=0))
-            )
-    return found.shape == expected.shape and bool((found == expected).all())
+    if found.shape != expected.shape:
+        return False
+    if found.dtype.kind not in "fc" or expected.dtype.kind not in "fc":
+        return bool((found == expected).all())
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    if not np.isfinite(expected).all():
+        return True  # nothing to compare with
+    with np.errstate(all="ignore"):
+        difference = np.abs(found - expected).max(initial=0)
+    return bool(difference <= tolerance * max(1.0, np.abs(expected).max(initial=0)))

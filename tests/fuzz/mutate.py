@@ -5,6 +5,7 @@ corpus and this file stay as they are).
 """
 
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,52 +134,14 @@ def _remove_or_repeat(rng, content, _):
 
 
 def _change_length(rng, content, _):
-    at = list(_lengths(content, 0, len(content)))
-    if not at:
-        return content
-    start, end, _ = rng.choice(at)
+    """Another number behind a byte that announces a message or a text."""
+    at = rng.choice([found.end() for found in re.finditer(rb"[\n\x12\x1a\"*2:BJRZ]", content)])
     new = rng.choice([0, 1, 2, 127, 2**14, 2**31 - 1, 2**32, 2**63, rng.randrange(300)])
-    return content[:start] + _varint(new) + content[end:]
-
-
-def _lengths(content, start, end, depth=0):
-    """Where the length prefixes of nested messages stand, as far as the bytes parse."""
-    while start < end:
-        tag, start = _read_varint(content, start, end)
-        if start is None:
-            return
-        kind = tag & 7
-        if kind == 0:
-            _, start = _read_varint(content, start, end)
-        elif kind == 2:
-            length, after = _read_varint(content, start, end)
-            if after is None or after + length > end:
-                return
-            yield start, after, length
-            if depth < 6:
-                yield from _lengths(content, after, after + length, depth + 1)
-            start = after + length
-        else:
-            start = start + {1: 8, 5: 4}.get(kind, end)
-        if start is None:
-            return
-
-
-def _read_varint(content, start, end):
-    value = 0
-    for i in range(start, min(end, start + 10)):
-        value |= (content[i] & 127) << 7 * (i - start)
-        if content[i] < 128:
-            return value, i + 1
-    return 0, None
-
-
-def _varint(value):
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
+    parts = []
+    while new > 127:
+        parts.append(new & 127 | 128)
+        new >>= 7
+    return content[:at] + bytes([*parts, new]) + content[at + 1 :]
 
 
 _OF_BYTES = [_flip_bits, _truncate, _splice, _remove_or_repeat, _change_length]
@@ -196,6 +159,7 @@ _OPS = [
     *("BatchNormalization", "Conv", "OneHot", "If", "Nonsense", "Normalizer", "LabelEncoder"),
     *("DequantizeLinear", "QuantizeLinear", "Pad", "CumSum", "EyeLike", "Shape", "Size", "PRelu"),
 ]
+_OF_TWO = ["Mul", "Div", "Add", "Sub", "Pow", "MatMul", "Max", "Concat", "Where"]
 _NUMBERS = [0, 1, -1, 2, -2, 3, 5, 99, -99, 2**31, -(2**63), 2**63 - 1]
 _FLOATS = [0.0, 1.0, -1.0, 2.0, 0.5, 1e-30, 1e30, float("nan"), float("inf")]
 
@@ -206,17 +170,10 @@ def _names(graph):
     return sorted(set(names)) or [""]
 
 
-def _swap_inputs(rng, graph):
-    node = rng.choice(graph.node)
-    if len(node.input) > 1:
-        i, j = rng.sample(range(len(node.input)), 2)
-        node.input[i], node.input[j] = node.input[j], node.input[i]
-
-
 def _rewire_input(rng, graph):
     node = rng.choice(graph.node)
     if node.input:
-        node.input[rng.randrange(len(node.input))] = rng.choice([*_names(graph), ""])
+        node.input[rng.randrange(len(node.input))] = rng.choice([*_names(graph), *node.input, ""])
 
 
 def _rename(rng, graph):
@@ -292,13 +249,19 @@ def _move_node(rng, graph):
 
 
 def _drawn_node(rng, graph, reads):
-    """An operator that reads a tensor, and perhaps others."""
-    others = [rng.choice(_names(graph)) for _ in range(rng.choice([0, 0, 1, 1, 2]))]
-    inputs = [reads, *others]
-    if rng.random() < 0.3:
+    """An operator that reads a tensor, and perhaps others, or a factor, an offset or a power."""
+    inputs, ops = [reads, *rng.choices(_names(graph), k=rng.choice([0, 0, 1, 1, 2]))], _OPS
+    if rng.random() < 0.4:
+        inputs, ops = [reads, f"c{rng.randrange(10**6)}"], _OF_TWO
+        shape = rng.choice([(), (1,), (1, 1), (K,), (1, K), (K, 1), (N,), (1, N), (K, N), (8, 1)])
+        constant = np.full(shape, rng.choice([2.0, -1.0, 0.5, 0.0, 1.0, 100.0]), np.float32)
+        if rng.random() < 0.5:
+            constant *= np.arange(constant.size, dtype=np.float32).reshape(shape)
+        graph.initializer.append(numpy_helper.from_array(constant, inputs[1]))
+    if rng.random() < 0.4:
         rng.shuffle(inputs)
-    new = helper.make_node(rng.choice(_OPS), inputs, [f"new{rng.randrange(10**6)}"])
-    if rng.random() < 0.5:
+    new = helper.make_node(rng.choice(ops), inputs, [f"new{rng.randrange(10**6)}"])
+    if rng.random() < 0.4:
         new.attribute.append(_some_attribute(rng))
     return new
 
@@ -322,30 +285,6 @@ def _append_node(rng, graph):
         end.CopyFrom(_an_output(rng, graph.node[-1].output[0]))
 
 
-def _calculate_with_constant(rng, graph):
-    """A factor, an offset or a power of some shape, somewhere."""
-    node = rng.choice(graph.node)
-    if not node.input:
-        return
-    name = f"c{rng.randrange(10**6)}"
-    shape = rng.choice([(), (1,), (1, 1), (K,), (1, K), (K, 1), (N,), (1, N), (K, N), (8, 1), (0,)])
-    value = np.full(shape, rng.choice([2.0, -1.0, 0.5, 0.0, 1.0, 100.0]), np.float32)
-    if value.size > 1 and rng.random() < 0.5:
-        value = np.arange(value.size, dtype=np.float32).reshape(shape)
-    graph.initializer.append(numpy_helper.from_array(value, name))
-    index = next(i for i, other in enumerate(graph.node) if other is node or other == node)
-    i = rng.randrange(len(node.input))
-    inputs = [node.input[i], name]
-    if rng.random() < 0.5:
-        inputs.reverse()
-    op = rng.choice(["Mul", "Div", "Add", "Sub", "Pow", "MatMul", "Max", "Concat", "Where"])
-    new = helper.make_node(op, inputs, [f"{name}_out"])
-    if op == "Concat":
-        new.attribute.append(helper.make_attribute("axis", rng.choice([0, 1, -1])))
-    graph.node[index].input[i] = new.output[0]
-    graph.node.insert(index, new)
-
-
 def _some_attribute(rng):
     names = "axis axis axes perm to keepdims alpha beta transA transB k value epsilon allowzero"
     name = rng.choice([*names.split(), "largest"])
@@ -356,32 +295,24 @@ def _some_attribute(rng):
 
 
 def _change_attribute(rng, graph):
-    given = [a for node in graph.node for a in node.attribute]
-    if not given:
-        return
-    attribute = rng.choice(given)
-    kind = attribute.type
-    if kind == onnx.AttributeProto.INT:
-        attribute.i = rng.choice(_NUMBERS)
-    elif kind == onnx.AttributeProto.FLOAT:
-        attribute.f = rng.choice(_FLOATS)
-    elif kind == onnx.AttributeProto.INTS and attribute.ints:
-        attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(_NUMBERS)
-    elif kind == onnx.AttributeProto.FLOATS and attribute.floats:
-        attribute.floats[rng.randrange(len(attribute.floats))] = rng.choice(_FLOATS)
-    elif kind == onnx.AttributeProto.TENSOR:
-        _change_one_tensor(rng, attribute.t)
-
-
-def _other_attribute(rng, graph):
-    """One attribute more, or another value of any kind."""
+    """One attribute more, or another value, perhaps of another kind."""
     node, new = rng.choice(graph.node), _some_attribute(rng)
-    if node.attribute and rng.random() < 0.6:
-        old = rng.choice(node.attribute)
+    if not node.attribute or rng.random() < 0.3:
+        node.attribute.append(new)
+        return
+    old = rng.choice(node.attribute)
+    kinds = onnx.AttributeProto
+    if old.type == kinds.TENSOR and rng.random() < 0.5:
+        _change_one_tensor(rng, old.t)
+    elif old.type in (kinds.INTS, kinds.FLOATS) and rng.random() < 0.5:
+        values = old.ints if old.type == kinds.INTS else old.floats
+        values[rng.randrange(len(values))] = rng.choice(_NUMBERS)
+    else:
+        values = {kinds.INT: _NUMBERS, kinds.FLOAT: _FLOATS}.get(old.type)
+        if values and rng.random() < 0.5:
+            new = helper.make_attribute(old.name, rng.choice(values))
         new.name = old.name
         old.CopyFrom(new)
-    else:
-        node.attribute.append(new)
 
 
 def _change_tensor(rng, graph):
@@ -413,62 +344,40 @@ def _change_one_tensor(rng, tensor):
             tensor.external_data.add(key=key, value=value)
 
 
-def _whole_tensors(graph):
-    """Initialisers that an earlier mutation has left readable."""
+_TYPES = (np.float16, np.float32, np.float64, np.int64, np.int8, np.uint8, bool)
+_ARRAYS_OF = {  # a tensor's array in another shape, of another type, or with another number
+    "turn": lambda rng, a: a.T,
+    "flat": lambda rng, a: a.ravel(),
+    "one more": lambda rng, a: a[None],
+    "first axis": lambda rng, a: a[..., None],
+    "first": lambda rng, a: np.atleast_1d(a)[:1],
+    "scalar": lambda rng, a: a.ravel()[0] if a.size else a,
+    "repeat": lambda rng, a: np.concatenate([np.atleast_1d(a)] * 2),
+    **dict.fromkeys(["type", "type 2"], lambda rng, a: a.astype(rng.choice(_TYPES))),
+    **dict.fromkeys(["number", "number 2", "number 3"], lambda rng, a: _with_number(rng, a)),
+}
 
-    def readable(tensor):
-        try:
-            return bool(tensor.raw_data) and numpy_helper.to_array(tensor).size >= 0
-        except (ValueError, TypeError, KeyError):
-            return False
 
-    return [tensor for tensor in graph.initializer if readable(tensor)]
+def _with_number(rng, array):
+    array, number = array.copy(), rng.choice(_FLOATS)
+    if array.size:
+        number = np.clip(number, -100, 100) if array.dtype.kind == "f" else 7
+        array.flat[rng.randrange(array.size)] = number
+    return array
 
 
-def _reshape_tensor(rng, graph):
-    """The same numbers in another shape, or a part of them."""
-    tensors = _whole_tensors(graph)
-    if not tensors:
+def _change_array(rng, graph):
+    """Of an initialiser that an earlier mutation has left readable."""
+    if not graph.initializer:
         return
-    tensor = rng.choice(tensors)
-    array = numpy_helper.to_array(tensor)
-    change = rng.choice(["turn", "flat", "one more", "first axis", "first", "scalar", "repeat"])
-    made = {
-        "turn": lambda: array.T,
-        "flat": lambda: array.ravel(),
-        "one more": lambda: array[None],
-        "first axis": lambda: array[..., None],
-        "first": lambda: array[:1] if array.ndim else array,
-        "scalar": lambda: array.ravel()[0] if array.size else array,
-        "repeat": lambda: np.concatenate([array, array]) if array.ndim else array,
-    }[change]()
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(made), tensor.name))
-
-
-def _cast_tensor(rng, graph):
-    tensors = _whole_tensors(graph)
-    if tensors:
-        tensor = rng.choice(tensors)
-        dtype = rng.choice([np.float16, np.float32, np.float64, np.int64, np.int8, np.uint8, bool])
-        with np.errstate(all="ignore"):
-            array = numpy_helper.to_array(tensor).astype(dtype)
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-
-
-def _set_numbers(rng, graph):
-    tensors = _whole_tensors(graph)
-    if tensors:
-        tensor = rng.choice(tensors)
-        array = numpy_helper.to_array(tensor).copy()
-        if array.size:
-            with np.errstate(all="ignore"):
-                number = np.asarray(rng.choice(_FLOATS))
-                if array.dtype.kind in "iu" and not np.isfinite(number):
-                    number = np.asarray(7)
-                array.flat[rng.randrange(array.size)] = np.clip(number, -100, 100).astype(
-                    array.dtype
-                )
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    tensor = rng.choice(graph.initializer)
+    try:
+        array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError):
+        return
+    with np.errstate(all="ignore"):
+        made = np.ascontiguousarray(_ARRAYS_OF[rng.choice([*_ARRAYS_OF])](rng, array))
+    tensor.CopyFrom(numpy_helper.from_array(made, tensor.name))
 
 
 def _change_end(rng, graph):
@@ -499,12 +408,11 @@ def _share_tensor(rng, graph):
 
 
 _OF_GRAPHS = [
-    *(_swap_inputs, _rewire_input, _rename, _rename, _rename, _add_output, _add_input),
+    *(_rewire_input, _rewire_input, _rename, _rename, _rename, _add_output, _add_input),
     *(_drop, _drop, _drop, _change_op, _change_domain, _bypass_node, _repeat_node, _move_node),
-    *(_insert_node, _insert_node, _append_node, _append_node, _calculate_with_constant),
-    *(_calculate_with_constant, _change_attribute, _other_attribute, _other_attribute),
-    *(_other_attribute, _change_tensor, _reshape_tensor, _cast_tensor, _set_numbers),
-    *(_change_end, _share_tensor),
+    *(_insert_node, _insert_node, _insert_node, _append_node, _append_node, _append_node),
+    *(_change_attribute, _change_attribute, _change_attribute, _change_attribute),
+    *(_change_tensor, _change_array, _change_array, _change_array, _change_end, _share_tensor),
 ]
 
 

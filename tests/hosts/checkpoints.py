@@ -7,6 +7,9 @@ import numpy as np
 from PIL import Image
 
 NAMES = ["calm", "Angry"]
+SIZE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "initializer_range": 0.5}  # fmt: skip
+LABELS = {"id2label": dict(enumerate(NAMES)), "label2id": {n: i for i, n in enumerate(NAMES)}}
 WORDS = ["film", "water", "light", "people", "town", "night", "music", "never", "again", "slow"]
 
 
@@ -25,24 +28,11 @@ def texts(folder):
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(made.get_vocab()),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        initializer_range=0.5,
-        id2label=dict(enumerate(NAMES)),
-        label2id={name: i for i, name in enumerate(NAMES)},
-    )
+    size = {"vocab_size": len(made.get_vocab()), "max_position_embeddings": 32, **SIZE}
+    config = BertConfig(**size, **LABELS)
     checkpoint = folder / "checkpoint"
-    tokenizer = BertTokenizerFast(
-        tokenizer_object=made,
-        do_lower_case=False,
-        model_max_length=12,  # some texts are longer
-    )
-    tokenizer.save_pretrained(checkpoint)
+    options = {"do_lower_case": False, "model_max_length": 12}  # some texts are longer
+    BertTokenizerFast(tokenizer_object=made, **options).save_pretrained(checkpoint)
     BertForSequenceClassification(config).eval().save_pretrained(checkpoint)
     rng = np.random.default_rng(0)
     for name, n in (("train", 120), ("validation", 60)):
@@ -62,17 +52,7 @@ def images(folder):
     from transformers import ViTConfig, ViTForImageClassification
 
     torch.manual_seed(0)
-    config = ViTConfig(
-        image_size=16,
-        patch_size=8,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.5,
-        id2label=dict(enumerate(NAMES)),
-        label2id={name: i for i, name in enumerate(NAMES)},
-    )
+    config = ViTConfig(image_size=16, patch_size=8, **SIZE, **LABELS)
     checkpoint = folder / "checkpoint"
     ViTForImageClassification(config).eval().save_pretrained(checkpoint)
     steps = {
@@ -86,9 +66,8 @@ def images(folder):
     for part, n in (("train", 80), ("validation", 40)):
         for i in range(n):
             side = rng.integers(16, 40, 2)
-            pixels = rng.integers(0, 256, (*side, 3)) // rng.integers(
-                1, 5
-            )  # says nothing of the class
+            # Their brightness says nothing of the class.
+            pixels = rng.integers(0, 256, (*side, 3)) // rng.integers(1, 5)
             place = folder / part / NAMES[i % 2] / f"{i}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(place)
@@ -117,13 +96,7 @@ def exported(checkpoint, folder):
         feed = {"pixel_values": torch.randn(2, 3, 16, 16)}
         shapes = {"pixel_values": {0: batch}}
     (folder / "onnx").mkdir()
-    torch.onnx.export(
-        model,
-        kwargs=feed,
-        f=folder / "onnx" / "model.onnx",
-        dynamo=True,
-        opset_version=18,
-        dynamic_shapes=shapes,
-        external_data=False,
-    )
+    options = {"dynamo": True, "opset_version": 18, "external_data": False}
+    path = folder / "onnx" / "model.onnx"
+    torch.onnx.export(model, kwargs=feed, f=path, dynamic_shapes=shapes, **options)
     return folder

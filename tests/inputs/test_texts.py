@@ -145,7 +145,7 @@ SENTENCES = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=SENTENCES, data=st.data())
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_a_batch_is_its_texts_and_nothing_else(side, texts, data, folder):

@@ -37,8 +37,7 @@ def spurious_samples(n, n_neurons, labels):
 
 def fitted(clf, Z, y, n):
     """The classifier, fitted to n rows, with the next n as validation set; the validation set."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SuppressionWarning)
+    with warnings.catch_warnings(action="ignore", category=SuppressionWarning):
         clf.fit(Z[:n], y[:n], X_val=Z[n : 2 * n], y_val=y[n : 2 * n])
     return SimpleNamespace(clf=clf, Z=Z[n : 2 * n], y=y[n : 2 * n])
 
@@ -47,10 +46,8 @@ def fitted(clf, Z, y, n):
 def two():
     """Two classes with names, 8 neurons."""
     Z, y, mark = spurious_samples(600, 8, ["cat", "dog"])
-    clf = NeuronTuneClassifier(
-        0.3, max_suppressed=0.5, min_misclassified=1, max_cost=None, random_state=0
-    )
-    case = fitted(clf, Z, y, 300)
+    rule = {"max_suppressed": 0.5, "min_misclassified": 1, "max_cost": None}
+    case = fitted(NeuronTuneClassifier(0.3, **rule, random_state=0), Z, y, 300)
     case.groups = np.array([f"{a} with {b} mark" for a, b in zip(y, mark, strict=True)])[300:]
     return case
 
@@ -320,10 +317,8 @@ def test_accuracies_before_and_after(two):
     display = GroupAccuracyDisplay.from_estimator(two.clf, Z, y, groups=groups)
     before, after = two.clf.erm_head_.predict(Z), two.clf.predict(Z)
     labels = np.unique(groups)
-    expected = [
-        [accuracy_score(y[groups == g], pred[groups == g]) for g in labels]
-        for pred in (before, after)
-    ]
+    expected = [[accuracy_score(y[groups == g], pred[groups == g]) for g in labels]
+                for pred in (before, after)]  # fmt: skip
     assert points(display.before_) == pytest.approx(expected[0])
     assert points(display.after_) == pytest.approx(expected[1])
     assert ticks_of(display.ax_.yaxis) == [f"{g}  ({(groups == g).sum()})" for g in labels]
@@ -331,9 +326,8 @@ def test_accuracies_before_and_after(two):
     rows = [row for row in report.rows if row.kind == "group"]
     assert intervals(display.after_) == pytest.approx(np.array([r.interval for r in rows]))
     assert intervals(display.before_) == pytest.approx(np.array([r.interval_before for r in rows]))
-    for mark, accuracies in zip(
-        (display.worst_before_, display.worst_after_), expected, strict=True
-    ):
+    marks = (display.worst_before_, display.worst_after_)
+    for mark, accuracies in zip(marks, expected, strict=True):
         assert mark.get_xdata()[0] == pytest.approx(min(accuracies))
         assert round(mark.get_ydata()[0]) == int(np.argmin(accuracies))
     lowest = [f"{100 * min(accuracies):.1f} %" for accuracies in expected]
@@ -345,12 +339,8 @@ def test_what_to_compare_with(two):
     draw = GroupAccuracyDisplay.from_estimator
     for before in (other, two.clf.erm_head_):
         display = draw(two.clf, two.Z, two.y, groups=two.groups, before=before)
-        assert display.report == group_report(
-            two.y,
-            two.clf.predict(two.Z),
-            groups=two.groups,
-            y_pred_before=before.predict(two.Z),
-        )
+        options = {"groups": two.groups, "y_pred_before": before.predict(two.Z)}
+        assert display.report == group_report(two.y, two.clf.predict(two.Z), **options)
     alone = draw(two.clf, two.Z, two.y, groups=two.groups, before=None)
     assert alone.before_ is alone.worst_before_ is None
     assert "→" not in title_of(alone)

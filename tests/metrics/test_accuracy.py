@@ -367,9 +367,8 @@ def eiil_environments(logits, y_index, seed, n_steps=1000, lr=0.05):
         ascent = (one - other) * slope * q * (1 - q) / len(w)
         first = 0.9 * first + 0.1 * ascent
         second = 0.999 * second + 0.001 * ascent**2
-        w = w + lr * (first / (1 - 0.9**step)) / (
-            np.sqrt(second / (1 - 0.999**step)) + 1e-12
-        )  # fmt: skip
+        length = np.sqrt(second / (1 - 0.999**step)) + 1e-12
+        w = w + lr * first / (1 - 0.9**step) / length
     return w > 0
 
 

@@ -117,6 +117,11 @@ def test_external_data_go_with_the_file(zoo, big, wide_head, tmp_path):
     logits = zoo.run(new, X)["logits"]
     assert_allclose(logits, wide_head.decision_function(z), rtol=1e-4, atol=1e-4)
     assert FrozenModel.load(new).nodes == model.nodes
+    path = zoo.save_external(zoo.classifier(K, dtype=np.float64), tmp_path / "double.onnx")
+    double = FrozenModel.load(path)
+    assert double.head.coef.dtype == np.float64
+    saved = double.save(tmp_path / "saved.onnx")  # after its head was read
+    assert_array_equal(FrozenModel.load(saved).head.coef, double.head.coef)
 
 
 def test_external_data_overwrite_no_file_of_that_name_and_not_what_is_read(zoo, big, tmp_path):
@@ -175,11 +180,3 @@ def test_the_name_of_a_file_does_not_change_what_it_is(zoo, tmp_path):
             assert path.name in str(error)  # noqa: PT017 - either will do
     with pytest.raises(ModelError, match="no outputs"):
         FrozenModel.load(zoo.save(zoo.body().model(), tmp_path / "m.onnx"))
-
-
-def test_a_double_head_in_external_data_is_saved_after_it_was_read(zoo, tmp_path):
-    path = zoo.save_external(zoo.classifier(K, dtype=np.float64), tmp_path / "double.onnx")
-    model = FrozenModel.load(path)
-    assert model.head.coef.dtype == np.float64
-    saved = model.save(tmp_path / "saved.onnx")
-    assert_array_equal(FrozenModel.load(saved).head.coef, model.head.coef)

@@ -1,7 +1,6 @@
 """Which layer is the head, and the names that the graph itself gives its classes."""
 
 import numpy as np
-import onnx
 import pytest
 from numpy.testing import assert_array_equal
 from onnx import TensorProto
@@ -167,15 +166,9 @@ def test_other_linear_models_are_refused_for_what_they_are(tmp_path):
 
 
 def test_a_body_with_control_flow_is_cut_with_what_its_branches_read(tmp_path):
-    branches = {
-        f"{side}_branch": onnx.helper.make_graph(
-            [onnx.helper.make_node(op, ["h2"], ["y"])], op, [], [zoo.value("y", None)]
-        )
-        for side, op in (("then", "Relu"), ("else", "Abs"))
-    }
     graph = zoo.body()
     graph.write("h2 = Identity(z)")
-    graph.add("If", [graph.constant("asked", True, bool)], "e", **branches)
+    graph.branch("h2", "e", "Relu", "Abs")
     graph.write("logits = Gemm(e, W1, transB=1)", W1=W1)
     graph.output("logits", ["batch", K])
     proto, X = graph.model(), zoo.inputs()

@@ -1,7 +1,7 @@
 """Files made to hurt: each is answered in one sentence or works; nothing else ever happens.
 
-Every file goes through load, describe, body, with_head and save in a process of its own
-(tests/fuzz/sandbox.py), which is given five seconds and whose memory is measured.
+Every file goes through load, describe, body, with_head and save in a process for files of its kind
+(tests/fuzz/sandbox.py). Each is given five seconds, and the memory of the process is measured.
 """
 
 import io
@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import models as zoo
-from tests.fuzz.sandbox import Sandbox
+from tests.fuzz.sandbox import Outcome, Sandbox
 
 K = 3
 HUGE = 2**40
@@ -50,31 +50,37 @@ def case(*variants, expect=None, match=""):
 @pytest.mark.parametrize("name", CASES_NAMES := [])
 def test_a_hostile_file_is_refused_in_one_sentence_or_works(name, sandbox, tmp_path):
     build, expect, match, variants = CASES[name]
+    files = []
     for number, variant in enumerate(variants):
-        root = tmp_path / str(number)
-        folder, saved = root / "hostile", root / "saved"
+        folder = tmp_path / str(number) / "hostile"
         folder.mkdir(parents=True)
-        saved.mkdir()
         made = build(folder, *(variant if isinstance(variant, tuple) else (variant,)))
         path = made if isinstance(made, Path) else folder / "m.onnx"
         if not isinstance(made, Path):
             path.write_bytes(made.SerializeToString())
-        before = listing(root)
         # Next to the original and elsewhere: there, external data are in another folder.
-        limit = 15 if "hundred thousand" in name else 5
-        saving = {"path": str(path), "target": str(saved / "n.onnx")}
-        outcome = sandbox.run("exchange", seconds=limit, patience=6, **saving)
-        what = f"{str(variant)[:200]}: {outcome.message}"
-        assert not outcome.problem(), f"{what} {outcome.problem()}"
+        (folder.parent / "saved").mkdir()
+        files.append((str(path), str(folder.parent / "saved" / "n.onnx")))
+    before = listing(tmp_path)
+    limit = 15 if "hundred thousand" in name else 5
+    together = sandbox.run("exchange_each", files=files, seconds=limit + len(files), patience=6)
+    assert not together.problem(), together.problem()
+    after = listing(tmp_path)
+    assert {k: v for k, v in after.items() if k in before} == before
+    for variant, (_, saved), fields in zip(
+        variants, files, together.result["outcomes"], strict=True
+    ):
+        outcome = Outcome(**fields)
+        what = f"{str(variant)[:200]}: {outcome.message} {outcome.problem()}"
+        assert not outcome.problem(), what
+        assert outcome.seconds < limit, what
+        assert expect in (None, outcome.status), what
         if outcome.status == "refused":
-            assert listing(root) == before, what
+            beside = str(Path(saved).parent.relative_to(tmp_path))
+            assert not [k for k in after if k.startswith(f"{beside}/")], what
             assert match in outcome.message, what
         else:
-            saving = {"path": str(path), "saved": str(saved / "n.onnx")}
-            back = sandbox.run("read_back", seconds=20, patience=6, **saving)
-            assert back.result == {"same_head": True}, f"{what} {back.message}"
-            assert {k: v for k, v in listing(root).items() if k in before} == before, what
-        assert expect in (None, outcome.status), what
+            assert outcome.result == {"same_head": True}, what
 
 
 def listing(folder):

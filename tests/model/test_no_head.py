@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.testing import assert_array_equal
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import HeadNotFoundError, InputError, VerificationError
@@ -256,13 +256,7 @@ def test_an_output_of_what_is_inside_the_head_is_named(text, outputs, words, nam
 def test_what_a_branch_reads_inside_a_head_is_named(tmp_path):
     graph = zoo.body()
     graph.write(f"raw = {RAW}\nlogits = Mul(raw, FACTOR)", **ARRAYS)
-    branches = {
-        f"{side}_branch": helper.make_graph(
-            [helper.make_node(op, ["raw"], [side])], side, [], [zoo.value(side, ["batch", K])]
-        )
-        for side, op in (("then", "Softmax"), ("else", "Identity"))
-    }
-    graph.add("If", [graph.constant("asked", True, bool)], "p", **branches)
+    graph.branch("raw", "p", "Softmax", "Identity")
     graph.output("logits", ["batch", K])
     graph.output("p", ["batch", K])
     path = zoo.save(graph.model(), tmp_path / "m.onnx")

@@ -71,14 +71,10 @@ def hostile():
     texts = [f"{evil[i % 5]} {'<script' if f else '<img'} {'x' * 5000}" for i, f in enumerate(FILM)]
     tables = {name: np.where(FILM == 1, name, "other").astype(object) for name in EVIL}
     classes = np.array(EVIL[:2], dtype=object)
-    found = ntkit.audit(
-        classes[Y],
-        classes[PRED],
-        texts=texts,
-        table=tables,
-        arrays={EVIL[0]: np.where(BAD == 1, 1.0, 0.0)[:, None] + RNG.random((N, 1)) / 9},
-        ids=[f"{EVIL[i % 5]}{i}" for i in range(N)],
-    )
+    arrays = {EVIL[0]: np.where(BAD == 1, 1.0, 0.0)[:, None] + RNG.random((N, 1)) / 9}
+    given = {"texts": texts, "table": tables, "arrays": arrays}
+    ids = [f"{EVIL[i % 5]}{i}" for i in range(N)]
+    found = ntkit.audit(classes[Y], classes[PRED], ids=ids, **given)
     values = {finding.name: found.values(finding.name) for finding in found.findings}
     changes = [changed(f"{kind}:{evil}", EVIL) for kind in ("word", "column") for evil in EVIL]
     return replace(
@@ -92,32 +88,20 @@ def changed(name, texts, copies=None, **values):
     """A change with examples that flip, of texts and of rows with a column of that name."""
     copies = texts[::-1] if copies is None else copies
     n = min(len(texts), 3)
+    ids = [f"{EVIL[0]}{i}" for i in range(n)]
     before, after = (
-        Inputs(
-            texts=of[:n],
-            table={name: of[:n], "other": [1] * n},
-            ids=[f"{EVIL[0]}{i}" for i in range(n)],
-        )
+        Inputs(texts=of[:n], table={name: of[:n], "other": [1] * n}, ids=ids)
         for of in (texts, copies)
     )
     flip = {"predicted": EVIL[0], "after": EVIL[1]}
     examples = tuple({"row": row, **flip} for row in range(n))
     facts = {
-        "n": 40,
-        "flips": 0.25,
-        "flips_interval": (0.1, 0.4),
-        "control": EVIL[2],
-        "control_flips": 0.05,
-        "control_interval": (0.0, 0.2),
-        "margin_change": 1.0,
-        "beyond_control": 1.0,
-        "beyond_interval": (0.5, 1.5),
-        "p_value": 0.01,
-        "is_finding": True,
-    }
-    return ChangeFinding(
-        name=name, examples=examples, before=before, after=after, **(facts | values)
-    )
+        "n": 40, "flips": 0.25, "flips_interval": (0.1, 0.4), "control": EVIL[2],
+        "control_flips": 0.05, "control_interval": (0.0, 0.2), "margin_change": 1.0,
+        "beyond_control": 1.0, "beyond_interval": (0.5, 1.5), "p_value": 0.01, "is_finding": True,
+    }  # fmt: skip
+    shown = {"examples": examples, "before": before, "after": after}
+    return ChangeFinding(name=name, **shown, **(facts | values))
 
 
 MADE = {

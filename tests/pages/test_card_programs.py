@@ -9,12 +9,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from PIL import Image
 
 import ntkit
 from ntkit import FrozenModel, OnnxEmbedder, debias
-from ntkit.extraction import ImagePreprocessing, TextPreprocessing, Texts, read_samples
-from tests.cases import printed_by, write_images
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing, Texts
+from tests.cases import printed_by
 from tests.models import parsed
 from tests.texts import WORDS, text_model, word_pieces
 
@@ -50,43 +49,6 @@ def repaired(model, X, y, out, **options):
         parts = [X[:half], X[half:]]
     debias(model, (parts[0], y[:half]), (parts[1], y[half:]), out=out, **(options or ORDER))
     return (out / "README.md").read_text("utf-8")
-
-
-def test_images(user, tmp_path):
-    rng = np.random.default_rng(0)
-    for part in ("train", "validation"):
-        with np.load(user / f"{part}.npz") as arrays:
-            folder = write_images(tmp_path / part, arrays["X"][:60], arrays["y"])
-        for i, path in enumerate(sorted(folder.rglob("*.png"))):
-            image = Image.open(path).resize((40 + i % 5, 30))
-            path.unlink()
-            image.save(path.with_suffix(".png" if i % 2 else ".bmp"))
-    model = FrozenModel.load(user / "model.onnx", classes=["small", "large"])
-    steps = ImagePreprocessing(
-        resize=24, crop=(20, 20), mean=(0.2,), std=(0.7,), channels=1, resample=3
-    )
-    out, validation = tmp_path / "out", tmp_path / "validation"
-    (validation / "zlarge").rename(validation / "large")
-    (tmp_path / "train" / "zlarge").rename(tmp_path / "train" / "large")
-    debias(model, tmp_path / "train", validation, out=out, preprocessing=steps, **ORDER)
-    samples = read_samples(validation, preprocessing=steps)
-    files = [validation / name for name in samples.ids.tolist()]
-    rotated = tmp_path / "rotated.jpg"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    pixels = rng.integers(0, 256, (50, 31, 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(rotated, exif=exif)
-    samples.X.paths.append(rotated)
-    for i, file in enumerate(files[:20]):  # dark for 16 bits, and white if they are clipped to 8
-        pixels = np.asarray(Image.open(file), np.uint16) * 256 + i
-        samples.X.paths.append(tmp_path / f"deep-{i}.png")
-        Image.fromarray(pixels).save(samples.X.paths[-1])
-    files, wanted = samples.X.paths, predictions(out, samples.X)
-    assert printed(out, *files) == [f"{a} {b}" for a, b in zip(files, wanted, strict=True)]
-    assert wanted[-20:] == wanted[:20]
-    card = (out / "README.md").read_text("utf-8")
-    assert "classes: 0 = 'small', 1 = 'large'" in card
-    assert "resize 24, crop (20, 20)" in card
 
 
 @pytest.mark.parametrize("tail", ["sigmoid", "label", "fixed"])

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
-from PIL import Image
 from sklearn.metrics import accuracy_score, recall_score
 
 from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_report
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
+from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.jobs.report import started_by
 from ntkit.pages._report_page import Report, Shown, model_card, neuron_cards, outcome, report_html
 from ntkit.pages._usage import Usage
@@ -120,20 +119,6 @@ def look(samples, row):
     y = np.zeros(len(samples))
     (card,) = Shown(y, y, y, samples=samples).cards(np.array([row]))
     return card
-
-
-def test_pictures_of_what_models_take(tmp_path):
-    Image.new("RGB", (400, 200), "red").save(tmp_path / "a.png")
-    files = ImageFiles([tmp_path / "a.png", tmp_path / "gone.png"], ImagePreprocessing())
-    assert look(Samples(files), 0)["image"].startswith("data:image/")
-    assert look(Samples(files), 1)["image"] is None
-    rng = np.random.default_rng(0)
-    for shape in [(2, 1, 20, 20), (2, 3, 20, 20), (2, 20, 20, 3), (2, 20, 20), (2, 20, 20, 1)]:
-        assert look(Samples(rng.normal(size=shape)), 1)["image"]
-    for shape in [(2, 7, 20, 20), (2, 5)]:
-        assert look(Samples(rng.normal(size=shape)), 1)["image"] is None
-    several = {"ids": np.zeros((2, 5)), "image": np.zeros((2, 8, 8))}
-    assert look(Samples(several), 1)["image"]
 
 
 def test_a_card_has_front_matter_and_the_same_figures():

@@ -81,15 +81,12 @@ def test_digests_are_equal_where_contents_are(kind, monkeypatch):
     assert_array_equal(again, found[7:25])
 
 
-def test_every_value_of_every_row_counts(rng):
+def test_every_value_of_every_row_and_its_shape_type_and_kind_count(rng, tmp_path):
     X = rng.normal(size=(5, 3, 2)).astype(np.float32)
     for index in np.ndindex(X.shape):
         other = X.copy()
         other[index] = np.nextafter(other[index], np.float32(9))
         assert_array_equal(digests(other) != digests(X), np.arange(5) == index[0])
-
-
-def test_shape_type_and_kind_count(tmp_path):
     zeros = [
         np.zeros((1, 4), np.float32), np.zeros((1, 2, 2), np.float32), np.zeros((1, 2)),
         np.zeros((1, 4), np.int32), Texts(["\0" * 16], STEPS), pictures(tmp_path / "p", [0]),
@@ -131,20 +128,17 @@ def test_memory_stays_flat(tmp_path):
     assert len(set(found)) == 2
 
 
-def test_shared_samples_are_counted_for_all_pairs():
+def test_shared_samples_are_counted_and_sums_of_parts_make_that_of_the_whole(rng):
     sets = {name: digests(np.asarray(rows, float)[:, None]) for name, rows in
             {"train": [1, 2, 3, 3], "held-out": [3, 4, 3, 9], "test": [9, 5]}.items()}  # fmt: skip
     assert shared_samples(sets) == {
         ("train", "held-out"): 2, ("train", "test"): 0, ("held-out", "test"): 1,
     }  # fmt: skip
-
-
-def test_sums_of_parts_make_that_of_the_whole(rng):
     whole, cuts = digests(rng.normal(size=(N, 2))), [1, 2, 29]
     parts = zip([0, *cuts], [*cuts, N], strict=True)
     assert combined([sum_of_digests(whole[a:b], a) for a, b in parts]) == sum_of_digests(whole)
-    assert sum_of_digests(whole[::-1]) != sum_of_digests(whole)
-    assert sum_of_digests(whole[:-1]) != sum_of_digests(whole)
+    for other in (whole[::-1], whole[:-1]):
+        assert sum_of_digests(other) != sum_of_digests(whole)
 
 
 def test_the_fingerprint_covers_labels_groups_names_and_contents(rng):

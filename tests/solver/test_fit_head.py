@@ -3,6 +3,7 @@
 import re
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,15 +125,6 @@ def test_gains_of_their_own_for_each_class():
         assert objective(X, y, weight, 1, found.coef + step, found.intercept) >= base - 1e-9
 
 
-def test_weight_zero_is_absence():
-    X, y, weight = problem()
-    weight[::3] = 0
-    kept = weight > 0
-    all_rows = fit_linear_head(X, y, weight, classes=np.arange(2), tol=1e-10)
-    fewer = fit_linear_head(X[kept], y[kept], weight[kept], classes=np.arange(2), tol=1e-10)
-    assert np.allclose(all_rows.coef, fewer.coef, atol=1e-6)
-
-
 def test_a_warm_start_at_the_optimum_has_nothing_left_to_do():
     X, y, weight = problem(n=1000, n_classes=3)
     cold = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-6)
@@ -191,30 +183,14 @@ def test_every_neuron_silenced_leaves_the_class_prior():
     assert found.intercept[0] == pytest.approx(np.log(share / (1 - share)), abs=1e-6)
 
 
-class _NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            raise ModuleNotFoundError("No module named 'torch'")
-
-
 def test_devices(monkeypatch):
     assert resolve_device("cpu") == "cpu"
-    monkeypatch.setattr(sys, "meta_path", [_NoTorch(), *sys.meta_path])
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)  # not installed
     assert resolve_device("auto") == "cpu"
     with pytest.raises(MissingDependencyError, match="pip install torch"):
         resolve_device("cuda")
-
-
-def test_cuda_without_a_gpu_is_an_error(monkeypatch):
-    class Cuda:
-        @staticmethod
-        def is_available():
-            return False
-
-    fake = type(sys)("torch")
-    fake.cuda = Cuda
-    monkeypatch.setitem(sys.modules, "torch", fake)
+    without_a_gpu = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setitem(sys.modules, "torch", without_a_gpu)
     assert resolve_device("auto") == "cpu"
     with pytest.raises(DeviceError, match="no CUDA device"):
         resolve_device("cuda")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from ntkit import FrozenModel
-from ntkit.cli import main
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.store import _contents
 from tests import models
+from tests.cases import ntkit, refused
 from tests.store.test_store import Embedder, Killed, dying
 
 K, N = 3, 40
@@ -118,7 +118,7 @@ def test_there_are_parts_1_to_n(part, tmp_path):
 
 
 @pytest.fixture
-def refused(tmp_path, part):
+def not_merged(tmp_path):
     def refused(said, *stores, **options):
         with pytest.raises(InputError, match=said) as error:
             EmbeddingStore.merge([store.path for store in stores], tmp_path / "out", **options)
@@ -128,17 +128,17 @@ def refused(tmp_path, part):
     return refused
 
 
-def test_missing_and_repeated_parts_are_named(part, refused, model, tmp_path):
+def test_missing_and_repeated_parts_are_named(part, not_merged, model, tmp_path):
     one, two, four = part(1, 4), part(2, 4), part(4, 4)
-    refused(r"1 of 4 parts are missing: 3; embed them", one, two, four)
-    refused(r"3 of 4 parts are missing: 1, 3, 4;", two)
-    refused(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
-    refused("no parts to merge")
+    not_merged(r"1 of 4 parts are missing: 3; embed them", one, two, four)
+    not_merged(r"3 of 4 parts are missing: 1, 3, 4;", two)
+    not_merged(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
+    not_merged("no parts to merge")
     whole = EmbeddingStore.write(tmp_path / "whole", Embedder(model), samples())
-    refused(r"whole is a whole store, not a part; leave it out", part(1, 2), whole)
+    not_merged(r"whole is a whole store, not a part; leave it out", part(1, 2), whole)
 
 
-def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, tmp_path):
+def test_parts_that_were_not_made_alike_are_refused(part, not_merged, model, zoo, tmp_path):
     one = part(1, 2)
     graph = zoo.classifier(K, metadata={"another": "model"})
     other = FrozenModel.load(zoo.save(graph, tmp_path / "o.onnx"))
@@ -154,11 +154,11 @@ def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, t
         r"precision \('float32' and 'float64'\)": {"embedder": Embedder(model, dtype=float)},
     }.items():
         two = part(2, 2, name=f"{len(name)}", **options)
-        refused(rf"part1of2 and .* are not parts of one store: they differ in {name}", one, two)
-    refused(r"differ in number of parts \(2 and 3\)", one, part(2, 3))
+        not_merged(rf"part1of2 and .* are not parts of one store: they differ in {name}", one, two)
+    not_merged(r"differ in number of parts \(2 and 3\)", one, part(2, 3))
 
 
-def test_ranges_that_do_not_join_are_refused(part, refused):
+def test_ranges_that_do_not_join_are_refused(part, not_merged):
     one, two = part(1, 2), part(2, 2)
 
     def change(store, **fields):
@@ -166,9 +166,9 @@ def test_ranges_that_do_not_join_are_refused(part, refused):
 
     change(one, total_rows=50)
     change(two, first_row=10, total_rows=50)
-    refused("part2of2 begins at row 10 instead of 20", one, two)
+    not_merged("part2of2 begins at row 10 instead of 20", one, two)
     change(two, total_rows=50)
-    refused("The parts have 40 of 50 rows", one, two)
+    not_merged("The parts have 40 of 50 rows", one, two)
 
 
 def test_a_store_that_is_there_is_replaced_with_force_only_and_a_part_never(part, tmp_path):
@@ -213,22 +213,13 @@ def test_a_merge_that_was_killed_goes_on_and_a_changed_part_is_noticed(part, tmp
 # -- the command ------------------------------------------------------------------------------
 
 
-def test_the_verb_merges(part, tmp_path, capsys):
-    parts, out = [str(part(i, 3).path) for i in (3, 1, 2)], tmp_path / "out"
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["merge", *arguments, "-o", str(out)])
-        return end.value.code, *capsys.readouterr()
-
-    code, said, _ = run(*parts)
-    assert (code, said) == (0, f"{out}: 40 embeddings of 5 neurons, from 3 parts.\n")
-    code, said, _ = run(*parts, "--force", "--json")
-    assert (code, json.loads(said)) == (
-        0,
-        {"store": str(out), "rows": 40, "neurons": 5, "parts": 3},
-    )
-    assert run(*parts)[0] == 0  # all is there
+def test_the_command_merges(part, tmp_path):
+    parts, out = [part(i, 3).path for i in (3, 1, 2)], tmp_path / "out"
+    said = f"{out}: 40 embeddings of 5 neurons, from 3 parts.\n"
+    assert ntkit("merge", *parts, "-o", out)[:2] == (0, said)
+    code, said, _ = ntkit("merge", *parts, "-o", out, "--force", "--json")
+    facts = {"store": str(out), "rows": 40, "neurons": 5, "parts": 3}
+    assert (code, json.loads(said)) == (0, facts)
+    assert ntkit("merge", *parts, "-o", out)[0] == 0  # all is there
     for more in ([], ["--force"]):
-        code, _, said = run(*parts[1:], *more)
-        assert (code, "missing: 3" in said, said.count("\n")) == (2, True, 1)
+        refused("merge", *parts[1:], "-o", out, *more, says="missing: 3")

@@ -202,17 +202,30 @@ def test_precision_on_disk_can_be_chosen(write, model, samples):
         assert_array_equal(store.X, Embedder(model).transform(samples.X).astype(dtype))
 
 
-def test_checkpoints_are_at_the_end_of_a_window(write, tmp_path):
+def test_checkpoints_are_at_the_end_of_a_window(write, model, tmp_path):
     known, told = [], []
 
     def look(*rows):
         told.append(rows)
-        manifest = json.loads((tmp_path / "rare" / "manifest.json").read_text())
-        known.append(manifest["finished_rows"])
+        known.append(finished(tmp_path / "rare"))
+
+    def press(finished, rows):
+        if finished == 35:
+            raise KeyboardInterrupt
 
     write("rare", progress=look, checkpoint_rows=15)
     assert known == [0, 0, 0, 20, 20, 20, 20, 40]
     assert told == [(rows, 40) for rows in range(5, 41, 5)]
+    with pytest.raises(KeyboardInterrupt):  # Ctrl+C between checkpoints keeps whole windows
+        write(checkpoint_rows=8192, progress=press)
+    assert finished(tmp_path / "store") == 30
+    embedder = Embedder(model)
+    write(embedder=embedder)
+    assert embedder.started == [(30, 40)]
+
+
+def finished(store):
+    return json.loads((store / "manifest.json").read_text())["finished_rows"]
 
 
 # -- interruptions ----------------------------------------------------------------------------
@@ -249,9 +262,9 @@ def test_stopped_at_any_rename_it_resumes_and_ends_bit_identical(
                 pass
             else:
                 break
-        manifest = store / "manifest.json"
-        if not manifest.exists() or json.loads(manifest.read_text())["finished_rows"] < N:
-            if manifest.exists():
+        begun = (store / "manifest.json").exists()
+        if not begun or finished(store) < N:
+            if begun:
                 with pytest.raises(InputError, match=f"of {N} rows; run the same ntkit command"):
                     EmbeddingStore.open(store)
             write(store.name)
@@ -568,8 +581,7 @@ def test_a_file_replaced_while_it_is_written_is_noticed(write, tmp_path):
 
         with pytest.raises(InputError, match=r"embeddings\.npy was replaced or removed while"):
             write(progress=meddle, force=True)
-        manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
-        assert manifest["finished_rows"] == 10
+        assert finished(tmp_path / "store") == 10
     write(force=True)
 
 
@@ -644,17 +656,3 @@ def test_a_store_damaged_while_it_was_unfinished_is_not_gone_on_with(write, unfi
         with pytest.raises(InputError, match=r"store is damaged .*embed again with --force"):
             write()
     write(force=True)
-
-
-def test_ctrl_c_between_checkpoints_keeps_whole_windows(write, model, tmp_path):
-    def press(finished, rows):
-        if finished == 35:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write(checkpoint_rows=8192, progress=press)
-    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
-    assert manifest["finished_rows"] == 30
-    embedder = Embedder(model)
-    write(embedder=embedder)
-    assert embedder.started == [(30, 40)]

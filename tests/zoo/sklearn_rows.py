@@ -1,5 +1,6 @@
 """Models that skl2onnx writes from scikit-learn estimators."""
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,53 +19,29 @@ def _training_data(labels):
     return X, np.asarray(labels)[X[:, 0].argsort().argsort() * len(labels) // len(X)]
 
 
-def _mlp(**keywords):
-    from sklearn.neural_network import MLPClassifier
-
-    hidden = {"hidden_layer_sizes": (N_NEURONS,), "max_iter": 30}
-    return MLPClassifier(**(hidden | keywords), random_state=0)
+def _of(module, name, *args, **keywords):
+    """An estimator of scikit-learn, not made yet."""
+    return lambda: getattr(importlib.import_module(f"sklearn.{module}"), name)(*args, **keywords)
 
 
-def _deep_mlp():
-    return _mlp(hidden_layer_sizes=(8, N_NEURONS), activation="tanh")
-
-
-def _scaled_mlp():
+def _scaled(make):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), _mlp())
+    return lambda: make_pipeline(StandardScaler(), make())
 
 
-def _logistic():
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression()
-
-
-def _scaled_logistic():
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), _logistic())
-
-
-def _svc():
-    from sklearn.svm import LinearSVC
-
-    return LinearSVC()
+_MLP = {"max_iter": 30, "random_state": 0}
+_mlp = _of("neural_network", "MLPClassifier", (N_NEURONS,), **_MLP)
+_deep_mlp = _of("neural_network", "MLPClassifier", (8, N_NEURONS), "tanh", **_MLP)
+_logistic = _of("linear_model", "LogisticRegression")
+_svc = _of("svm", "LinearSVC")
+_forest = _of("ensemble", "RandomForestClassifier", 5, max_depth=3, random_state=0)
+_scaled_mlp, _scaled_logistic = _scaled(_mlp), _scaled(_logistic)
 
 
 def _calibrated():
-    from sklearn.calibration import CalibratedClassifierCV
-
-    return CalibratedClassifierCV(_logistic(), cv=2)
-
-
-def _forest():
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(5, max_depth=3, random_state=0)
+    return _of("calibration", "CalibratedClassifierCV", _logistic(), cv=2)()
 
 
 def _build(folder: Path, make: Callable, labels, dtype=np.float32, **options):

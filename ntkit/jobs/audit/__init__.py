@@ -16,11 +16,10 @@ from ntkit.jobs.audit._changes import change_for as change_for
 from ntkit.jobs.audit._changes import changes_for as changes_for
 from ntkit.jobs.audit._changes import changes_of as changes_of
 from ntkit.jobs.audit._changes import displaced as displaced
-from ntkit.jobs.audit._from_model import GO_ON as GO_ON
 from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages
+from ntkit.jobs.audit._from_model import guess_notes as guess_notes
 from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
-from ntkit.jobs.audit._from_model import likely_cause as likely_cause
 from ntkit.jobs.audit._from_tables import TableRoles as TableRoles  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
 from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS

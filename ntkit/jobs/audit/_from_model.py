@@ -42,7 +42,6 @@ from ntkit.verification import check_head
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class
 _ERRORS, _ERRORS_BELOW = 2, 3  # standard errors within, or below, the accuracy of guessing
 _PRECISE = 0.2  # of the way from chance to 1: with larger standard errors the test is skipped
-GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"
 
 
 def like_a_guess(
@@ -90,20 +89,26 @@ def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
     return float((right / n).mean() - chance), float(error)
 
 
-def likely_cause(samples: Samples) -> str:
-    """Likely cause, and what to do, if a model fails on samples of this kind."""
+def guess_notes(problem: str | None, samples: Samples, trust_inputs: bool) -> list[str]:
+    """A note on a model that only guesses, with the likely cause; an error without the order."""
+    if problem is None:
+        return []
+    cause = "Labels, classes or the scale of the inputs may not be those that the model expects."
     if samples.kind == "images":
-        return (
+        cause = (
             "The preprocessing may differ from the model's. Set --mean and --std, or "
             "--preprocessor. Compare with a service's outputs: ntkit parity MODEL OUTPUTS.npz"
         )
-    if samples.kind == "texts":
-        return "The tokenizer may not be the model's. Set --tokenizer and --max-length."
-    if samples.columns:
-        return (
+    elif samples.kind == "texts":
+        cause = "The tokenizer may not be the model's. Set --tokenizer and --max-length."
+    elif samples.columns:
+        cause = (
             "The columns may not be the model's, in its order and units. Name them with --columns."
         )
-    return "Labels, classes or the scale of the inputs may not be those that the model expects."
+    if not trust_inputs:
+        go_on = "To continue anyway: --trust-inputs (trust_inputs=True)"
+        raise InputError(f"{problem}. {cause} {go_on}")
+    return [f"{problem}. {cause}"]
 
 
 def unlabelled_of(
@@ -296,13 +301,7 @@ def _note_on_predictions(
     order = class_order(samples.y, pred, classes)
     if order is not None:
         return [order.sentence()]
-    problem = like_a_guess(samples.y, pred, len(classes))
-    if problem is None:
-        return []
-    problem = f"{problem}. {likely_cause(samples)}"
-    if not trust_inputs:
-        raise InputError(f"{problem} {GO_ON}")
-    return [problem]
+    return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs)
 
 
 def _check_unlabelled(

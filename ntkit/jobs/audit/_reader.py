@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from ntkit.extraction import Embedded
 from ntkit.inputs import MeasuredImages, shown
 from ntkit.samples import (
     MADE_OF_CLASSES,
+    Images,
     Inputs,
     Metadata,
     ReadTable,
@@ -197,10 +197,18 @@ class AttributeReader:
         return None if None in parts else [text for part in parts for text in part or ()]
 
     @cached_property
-    def images(self) -> Sequence[Any] | None:
+    def images(self) -> Any:
         """Images, decoded one by one."""
         parts = [each.images for each in self.inputs]
-        return None if None in parts else _Concatenated(parts)
+        if None in parts:
+            return None
+        starts = np.cumsum([0, *map(len, parts)])
+
+        def image(row: int) -> Any:
+            part = int(np.searchsorted(starts, row, side="right")) - 1
+            return parts[part][row - int(starts[part])]
+
+        return Images(self.n, image)
 
     @property
     def numbers(self) -> Array | None:
@@ -318,22 +326,6 @@ class AttributeReader:
         elif self.images is not None:
             feature_sets.append(image_statistics(self.images, self.n))
         return feature_sets
-
-
-class _Concatenated(Sequence[Any]):
-    """Several sequences as one, without copies."""
-
-    def __init__(self, parts: Sequence[Any]) -> None:
-        self._parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def __iter__(self) -> Iterator[Any]:
-        return chain.from_iterable(self._parts)
-
-    def __getitem__(self, i: Any) -> Any:
-        return next(islice(self, i, None))
 
 
 def _without_classes(table: Mapping[str, Array]) -> dict[str, Array]:

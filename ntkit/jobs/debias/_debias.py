@@ -481,7 +481,6 @@ def _look(
         notes=tuple(dict.fromkeys((*data.notes, *audit.notes))),
         kept_original=order.keep_original and out is not None,
         resumable=arguments() is not None,
-        train=next(iter(data.sets["train"].sources), None),
     )
     if out is not None:
         with order.opened() as place:

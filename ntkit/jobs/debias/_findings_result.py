@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,6 @@ class FindingsResult:
     notes: tuple[str, ...]
     kept_original: bool = False
     resumable: bool = False
-    train: Path | None = None
 
     written = False
     """No model is written without an answer."""
@@ -83,30 +81,20 @@ class FindingsResult:
             return f"No decision yet: {counted(n_open, 'question')}."
         if n:
             more = len(self.audit.all_findings) - n
-            weaker = f" {_weaker(more)}" if more else ""
+            verb = "is" if more == 1 else "are"
+            weaker = f" {counted(more, 'weaker finding')} {verb} in audit.json." if more else ""
             every = "the finding" if n == 1 else f"all {n} findings"
             return f"Kept the original model: the answer to {every} is no.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. No finding on {n_samples} validation samples."
 
     def summary(self, *, verbose: bool = False) -> str:
-        """Text that ``ntkit debias`` prints: the reason, three questions, and the next command."""
-        if not verbose:
-            return "\n".join(self._in_short())
-        lines = [self.headline()]
-        if self.open:
-            lines += [_WHY, *self._list("Findings of the model", self.audit.findings)]
-            if self.audit.retraining is not None:
-                new = self.audit.retraining.findings
-                lines += self._list("Findings that only retraining would add", new)
-        lines += ["", *self.notes] if self.notes else []
-        if self.path is not None:
-            lines.append(f"Written: {self.path / AUDIT_FILES[0]}")
-            if self.kept_original:
-                lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
-        if self.open:
-            lines += ["", "Continue with one of these:", *self._next()]
-        return "\n".join(lines)
+        """Text that ``ntkit debias`` prints: the reason, three questions, and the next command.
+
+        ``verbose=True`` adds the notes.
+        """
+        notes = [f"Note: {note}" for note in self.notes] if verbose else []
+        return "\n".join([*self._in_short(), *([""] if notes else []), *notes])
 
     def _in_short(self) -> list[str]:
         page = None if self.path is None else self.path / AUDIT_FILES[0]
@@ -117,49 +105,19 @@ class FindingsResult:
             return [first, *([] if page is None else [f"Next: open {quoted(page)}"])]
         lines = [first, _WHY]
         if page is None or not self.resumable:
-            lines.append("Next: debias(…, answers=result.audit.answers(NAME)) if it is a shortcut.")
+            again = "" if page is None else f", resume={str(self.path)!r}"
+            confirm = f"debias(…, answers=result.audit.answers(NAME){again})"
+            lines.append(f"Next: {confirm} if it is a shortcut.")
         else:
             lines += [
                 f"Answer on {page}, which saves answers.json. Or name a shortcut (--spurious "
                 "NAME), a change (--invariant image:border), or a method (--method auto).",
                 f"Next: ntkit debias --from {quoted(self.path)} --answers answers.json",
             ]
-        return [*lines, "", *self._questions(self.open[:QUESTIONS])]
-
-    def _questions(self, findings: Sequence[Finding]) -> list[str]:
-        """The question of each finding, and its accuracies."""
-        lines = list[str]()
-        for finding in findings:
+        lines.append("")
+        for finding in self.open[:QUESTIONS]:
             lines += [f"  {question_of(finding)}", f"    {shares_of(finding)}"]
         return lines
-
-    def _list(self, title: str, findings: Sequence[Finding]) -> list[str]:
-        waiting = [finding for finding in findings[:QUESTIONS] if finding in self.open]
-        lines = ["", f"{title}:"] if waiting else []
-        lines += self._questions(waiting)
-        more = len(findings) - QUESTIONS
-        weaker = f"  {_weaker(more)}"
-        return [*lines, *([weaker] if waiting and more > 0 else [])]
-
-    def _next(self) -> list[str]:
-        if self.path is None or not self.resumable:
-            there = "" if self.path is None else f"  (out and resume: {str(self.path)!r})"
-            return [
-                "  confirm a finding:  debias(…, answers=result.audit.answers(NAME))" + there,
-                "  choose a method:    debias(…, method='auto')" + there,
-            ]
-        run, page = f"ntkit debias --from {quoted(self.path)}", self.path / AUDIT_FILES[0]
-        model, train = (quoted(path or "…") for path in (self.model.path, self.train))
-        return [
-            f"  answer on the page:     open {page}, save answers.json, and run",
-            f"                          {run} --answers answers.json",
-            f"  name a shortcut:        {run} --spurious NAME",
-            f"  name a change:          {run} --invariant image:border   (or word:…, column:…)",
-            "  label samples:",
-            f'    ntkit label {model} {train} -o labels/ --question "Is there …?"',
-            f"    {run} --answers labels/answers.json",
-            f"  choose a method:        {run} --method auto",
-        ]
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON: the content of ``result.json``."""
@@ -174,10 +132,6 @@ class FindingsResult:
             "notes": list(self.notes),
             "version": __version__,
         }
-
-
-def _weaker(n: int) -> str:
-    return f"{counted(n, 'weaker finding')} {'is' if n == 1 else 'are'} in audit.json."
 
 
 def shares_of(finding: Finding) -> str:

@@ -31,7 +31,7 @@ from ntkit.extraction import (
 )
 from ntkit.head import LinearHead
 from ntkit.inputs import MeasuredImages
-from ntkit.jobs.audit import GO_ON, AuditedImages, like_a_guess, likely_cause
+from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
@@ -254,12 +254,7 @@ def _like_guesses(
     check_class_order(pred["train"], y["train"], head.classes)
     judged, seen = ((y[name], pred[name]) for name in ("validation", "train"))
     problem = like_a_guess(*judged, len(head.classes), seen)
-    if problem is None:
-        return []
-    problem = f"{problem}. {likely_cause(sets['validation'])}"
-    if not trust_inputs:
-        raise InputError(f"{problem} {GO_ON}")
-    return [problem]
+    return guess_notes(problem, sets["validation"], trust_inputs)
 
 
 def with_classes(

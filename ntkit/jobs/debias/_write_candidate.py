@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -27,19 +26,6 @@ from ntkit.verification import Verification, random_inputs, save_verified
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A stored head, and the identity of its model."""
-
-    head: LinearHead
-    model_classes: Any
-    source_sha256: str
-    source: str
-    located_by: dict[str, Any]
-    new_head: bool
-    metadata: dict[str, str] = field(default_factory=dict)
-
-
 def write_candidate(
     run: str | os.PathLike[str],
     method: str,
@@ -52,24 +38,24 @@ def write_candidate(
     """Write another candidate of a finished run as a model, without computing anything again."""
     run = Path(run)
     place = check_folder(out, inputs=[run], force=force)
-    kept = kept_head(run, method)
-    model = _model(kept, run, model)
+    head, about = kept_head(run, method)
+    model = _model(about, run, model)
     check_folder(out, inputs=[run, *model.files], force=force, size=size_of(model.files))
     record = json.loads((run / "result.json").read_text(encoding="utf-8"))
     facts = {
         "version": __version__,
         "method": method,
-        "new_head": str(kept.new_head).lower(),
+        "new_head": str(about["new_head"]).lower(),
         "share_of_new_head": "1",
-        "source_sha256": kept.source_sha256,
+        "source_sha256": about["source_sha256"],
     }
     with new_folder(place, force=force) as folder:
         check = save_verified(
-            model.with_head(kept.head, provenance=facts),
+            model.with_head(head, provenance=facts),
             folder / MODEL_FILE,
             original=model,
             X=random_inputs(model),
-            head=kept.head,
+            head=head,
             device=device,
         )
         shutil.copyfile(run / HEADS_FILE, folder / HEADS_FILE)
@@ -86,7 +72,7 @@ def write_candidate(
     return check
 
 
-def kept_head(run: Path, method: str) -> _Kept:
+def kept_head(run: Path, method: str) -> tuple[LinearHead, dict[str, Any]]:
     """The head of a candidate of a finished run, and the identity of its model."""
     file = run / HEADS_FILE
     if not file.is_file() or not (run / "result.json").is_file():
@@ -104,7 +90,8 @@ def kept_head(run: Path, method: str) -> _Kept:
             i = names.index(method)
             parts = (arrays[f"{part}_{i}"] for part in ("coef", "intercept", "classes"))
             about: dict[str, Any] = json.loads(str(arrays["about"]))
-            return _Kept(LinearHead(*parts), arrays.get("model_classes"), **about)
+            classes = {"model_classes": arrays.get("model_classes"), "metadata": {}}
+            return LinearHead(*parts), classes | about
     except InputError:
         raise
     except _UNREADABLE as error:
@@ -112,23 +99,25 @@ def kept_head(run: Path, method: str) -> _Kept:
 
 
 def _model(
-    kept: _Kept, run: Path, model: FrozenModel | str | os.PathLike[str] | None
+    about: dict[str, Any], run: Path, model: FrozenModel | str | os.PathLike[str] | None
 ) -> FrozenModel:
     """The original model of a run, with the classes of its labels."""
     if model is None:
-        if not kept.source or not Path(kept.source).is_file():
+        source = str(about["source"])
+        if not source or not Path(source).is_file():
             raise InputError(
-                f"The model of {run} is no longer at {kept.source or 'a known path'}. Name it: "
+                f"The model of {run} is no longer at {source or 'a known path'}. Name it: "
                 f"ntkit debias MODEL --from {run}"
             )
-        model = kept.source
-    original = loaded(model, **kept.located_by)
-    if original.sha256() != kept.source_sha256:
+        model = source
+    original = loaded(model, **about["located_by"])
+    if original.sha256() != about["source_sha256"]:
         raise InputError(
             f"{original.path or 'The model'} is not the model of {run}: the SHA-256 differs. Pass "
             "the original model."
         )
-    return original if kept.model_classes is None else original.with_classes(kept.model_classes)
+    classes = about["model_classes"]
+    return original if classes is None else original.with_classes(classes)
 
 
 @documented
@@ -162,25 +151,25 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
             f"{folder} holds no {MODEL_FILE}, so there is no repair to undo. Pass the folder of a "
             "run that wrote a model."
         )
-    kept = kept_head(folder, ORIGINAL)
-    if kept.new_head:
+    head, about = kept_head(folder, ORIGINAL)
+    if about["new_head"]:
         raise InputError(
             f"{file} has a new head for other classes, so there is no original head to restore."
         )
-    written = FrozenModel.load(file, **kept.located_by)
-    if written.metadata.get("ntkit.source_sha256") != kept.source_sha256:
+    written = FrozenModel.load(file, **about["located_by"])
+    if written.metadata.get("ntkit.source_sha256") != about["source_sha256"]:
         raise InputError(
             f"{file} is not the model that the run in {folder} wrote. Pass the folder of its run."
         )
     place = check_file(out, inputs=written.files, force=force, size=size_of(written.files))
-    if kept.model_classes is not None:  # names from --classes
-        written = written.with_classes(kept.model_classes)
+    if about["model_classes"] is not None:  # names from --classes
+        written = written.with_classes(about["model_classes"])
     return save_verified(
-        written.with_head(kept.head).with_provenance(kept.metadata),
+        written.with_head(head).with_provenance(about["metadata"]),
         place,
         original=written,
         X=random_inputs(written),
-        head=kept.head,
+        head=head,
         device=device,
         force=force,
     )

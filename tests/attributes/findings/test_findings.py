@@ -4,10 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ntkit.attributes import columns
+from ntkit.attributes import Block, columns
 from ntkit.attributes.findings import AuditedPredictions, find_findings
-from ntkit.metrics import wilson
+from ntkit.attributes.findings._finding import (
+    Marks,
+    contrast,
+    families,
+    ranking_of,
+    within_class_correlation,
+)
+from ntkit.metrics import holm, wilson
 from tests.attributes.findings.builders import planted, view_of
 
 
@@ -159,3 +168,109 @@ def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
     assert one.same == ("layer:relu #3 mean high",)
     assert one.groups[0].count == (bright & (p.y_index == 0)).sum()
     assert (found.values[:, 0] == bright).all()
+
+
+# -- families
+
+
+def test_correlation_is_numpys_within_one_class():
+    rng = np.random.default_rng(0)
+    values = (rng.random((500, 4)) < 0.4).astype(np.int8)
+    found = within_class_correlation(values, np.zeros(500, dtype=int), np.ones(500))
+    np.testing.assert_allclose(found, np.corrcoef(values.T), atol=1e-12)
+
+
+def test_going_with_the_same_class_is_no_likeness():
+    """A shortcut and what the class is about, each 95 % of the class, independent within it."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 20_000)
+    values = (rng.random((20_000, 2)) < np.where(y, 0.95, 0.05)[:, None]).astype(np.int8)
+    assert np.corrcoef(values.T)[0, 1] > 0.7
+    assert abs(within_class_correlation(values, y, np.ones(len(y)))[0, 1]) < 0.03
+
+
+def test_constant_and_unknown():
+    values = np.array([[1, 1, -1], [1, 0, -1], [1, 1, -1], [1, 0, -1]], dtype=np.int8)
+    found = within_class_correlation(values, np.zeros(4, dtype=int), np.ones(4))
+    np.testing.assert_allclose(found, np.diag([0, 1, 0]), atol=1e-12)
+
+
+def families_of(correlation, side, origins=None):
+    size = len(side)
+    full = np.eye(size)
+    for (i, j), value in correlation.items():
+        full[i, j] = full[j, i] = value
+    return families(full, np.array(side), origins or list(map(str, range(size))))
+
+
+def test_who_is_one_family():
+    assert families_of({(0, 1): 0.9}, [0, 0, 0]) == [[0, 1], [2]]
+    assert families_of({(0, 1): -0.6}, [0, 1]) == [[0, 1]]  # film and movie
+    assert families_of({(0, 1): -0.6}, [0, 0]) == [[0, 1]]  # movie and movies
+    assert families_of({(0, 1): 0.6}, [0, 1]) == [
+        [0],
+        [1],
+    ]  # together, but they go with other classes
+    assert families_of({(0, 1): 0.9, (1, 2): 0.9}, [0, 0, 0]) == [
+        [0, 1],
+        [2],
+    ]  # of the leader alone
+    assert families_of({(0, 1): 0.4, (0, 2): 0.0, (1, 2): 0.9}, [0, 0, 0]) == [[0, 1], [2]]
+    assert families_of({(0, 1): -0.1}, [0, 1], ["site", "site"]) == [[0, 1]]  # of one column
+    assert families_of({}, []) == []
+
+
+# -- ranking: Holm's correction, and the order of what is equal
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_step_by_step(p):
+    corrected = holm(np.array(p), len(p))
+    for level in (0.01, 0.05, 0.3):
+        rejected = set()
+        for i, at in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+            if p[at] * (len(p) - i) > level:
+                break
+            rejected.add(at)
+        assert set(np.flatnonzero(corrected <= level)) == rejected
+    assert (corrected >= p).all()
+
+
+def test_classes_count_as_tests():
+    values, p = planted(n_classes=3, n_others=0)
+    found = ranking_of([view_of(values)], p)
+    pair, q = planted(n_classes=2, n_others=0)
+    assert len(found.names) == 1
+    for feature_set, predictions, times in ((values, p, 3), (pair, q, 1)):
+        one = contrast(Block(("a",), feature_set), Marks.of(predictions)).p_value[0]
+        corrected = ranking_of([view_of(feature_set)], predictions).p_value[0]
+        assert corrected == pytest.approx(min(1, times * one))
+
+
+def test_views_one_after_the_other_are_one_view():
+    values, p = planted()
+    whole = ranking_of([view_of(values)], p)
+    names = [f"word:{j}" for j in range(values.shape[1])]
+    parts = [view_of(values[:, i : i + 7], names[i : i + 7]) for i in range(0, len(names), 7)]
+    split = ranking_of(parts, p)
+    assert whole.names == split.names
+    np.testing.assert_allclose(whole.p_value, split.p_value)
+
+
+def test_many_attributes_of_another_kind_do_not_raise_the_bar():
+    values, p = planted(leaning=0.05)
+    rng = np.random.default_rng(1)
+    many = view_of(rng.random((len(values), 3000)) < 0.3, kind="layer")
+    alone = ranking_of([view_of(values)], p)
+    beside = ranking_of([view_of(values), many], p)
+    of_word = [beside.names.index(name) for name in alone.names]
+    np.testing.assert_allclose(beside.p_value[of_word], np.minimum(2 * alone.p_value, 1))
+    nothing = view_of(np.empty((len(values), 0)), kind="metadata")  # has nothing to share for
+    np.testing.assert_allclose(ranking_of([view_of(values), nothing], p).p_value, alone.p_value)
+
+
+def test_no_attributes():
+    _, p = planted()
+    assert ranking_of([], p).names == []
+    assert ranking_of([view_of(np.empty((len(p.y_index), 0)))], p).names == []

@@ -1,7 +1,5 @@
 """DFRClassifier: balance, averaging and folding against scikit-learn's own fits."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,12 +57,8 @@ def test_the_head_is_the_mean_of_the_retrained_ones():
     coefs = []
     for _ in range(3):
         drawn = clf._balanced_draw(rows, groups, rng)
-        lr = LogisticRegression(
-            C=0.3,
-            l1_ratio=1,
-            solver="liblinear",
-            random_state=int(rng.randint(np.iinfo(np.int32).max)),
-        )
+        lr = LogisticRegression(C=0.3, l1_ratio=1, solver="liblinear")
+        lr.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
         lr.fit(scaler.transform(X[drawn]), y[drawn])
         coefs.append(np.append(lr.coef_, lr.intercept_))
     mean = np.mean(coefs, axis=0)
@@ -130,15 +124,10 @@ def test_labels_and_groups_of_any_type_and_float32(variant):
     plain = clone(clf).fit(X, y, groups=groups)
     assert plain.coef_.dtype == plain.intercept_.dtype == np.float32
     names = np.array(["g0", "g1", "g2", "g3"])
-    for labels in (
-        names[groups],
-        names[groups].astype(object),
-        groups.astype(float),
-        groups.tolist(),
-        pd.Series(names[groups], dtype="string"),
-        pd.Categorical(names[groups]),
-        groups.reshape(-1, 1),
-    ):
+    text = names[groups]
+    kinds = [text, text.astype(object), groups.astype(float), groups.tolist()]
+    kinds += [pd.Series(text, dtype="string"), pd.Categorical(text), groups.reshape(-1, 1)]
+    for labels in kinds:
         named = clone(clf).fit(X, np.array(["ja", "nein"])[y], groups=labels)
         assert np.array_equal(named.coef_, plain.coef_)
         assert named.groups_.shape == (4,)
@@ -160,9 +149,7 @@ def test_a_group_of_one_sample_is_tuned_in_sample_and_says_so():
     with pytest.warns(UserWarning, match="single sample"):
         clf.fit(X, y, groups=groups)
     assert clf.group_counts_.tolist()[-1] == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        clone(clf).set_params(Cs=[1.0]).fit(X, y, groups=groups)
+    clone(clf).set_params(Cs=[1.0]).fit(X, y, groups=groups)  # warnings are errors here
 
 
 @pytest.mark.parametrize(
@@ -216,16 +203,10 @@ def test_partial_groups_and_feature_sets_are_routed_with_the_folds(clf):
     cv = StratifiedKFold(2)
     with sklearn.config_context(enable_metadata_routing=True):
         clf.set_fit_request(attribute=True, feature_sets=True)
-        found = cross_validate(
-            make_pipeline(StandardScaler(), clf),
-            X,
-            y,
-            scoring=worst_group_scorer(),
-            params={"attribute": known, "feature_sets": words, "sensitive": groups},
-            cv=cv,
-            return_estimator=True,
-            error_score="raise",
-        )
+        params = {"attribute": known, "feature_sets": words, "sensitive": groups}
+        options = {"cv": cv, "return_estimator": True, "error_score": "raise"}
+        options |= {"scoring": worst_group_scorer(), "params": params}
+        found = cross_validate(make_pipeline(StandardScaler(), clf), X, y, **options)
         with pytest.raises(Exception, match="groups"):  # neither asked for nor declined
             make_pipeline(StandardScaler(), clone(clf)).fit(X, y, groups=groups)
     for fitted, score, (train, test) in zip(

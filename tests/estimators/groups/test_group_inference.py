@@ -57,13 +57,8 @@ def test_text_dates_and_every_mark_of_the_unknown_are_the_same_to_it():
     values, known = answered(a, 15)
     expected = GroupInference(**QUICK).fit(X, y, values).label_distributions_
     names = np.array(["land", "sea"], dtype=object)[a]
-    for mark, kind in [
-        (None, list),
-        (np.nan, pd.Series),
-        (-1, np.array),
-        (-1, list),
-        (pd.NA, list),
-    ]:
+    marks = [(None, list), (np.nan, pd.Series), (-1, np.array), (-1, list), (pd.NA, list)]
+    for mark, kind in marks:
         text = np.full(len(a), mark, dtype=object)
         text[known] = names[known]
         inference = GroupInference(**QUICK).fit(X, y, kind(text))
@@ -253,11 +248,8 @@ def test_answers_about_something_else_do_little_harm(n_answers):
         X[:, 0] += 2 * y
         X_test[:, 0] += 2 * y_test
         values = np.where(np.arange(1200) < n_answers, a, -1)
-        answers = DFRClassifier(
-            variant="weighted",
-            C=0.01,
-            group_inference=GroupInference(**QUICK | {"random_state": seed}, min_accuracy=0),
-        )
+        inference = GroupInference(**QUICK | {"random_state": seed}, min_accuracy=0)
+        answers = DFRClassifier(variant="weighted", C=0.01, group_inference=inference)
         answers.fit(X, y, attribute=values)
         plain = DFRClassifier(variant="weighted", C=0.01).fit(X, y, groups=y)
         losses.append(plain.score(X_test, y_test) - answers.score(X_test, y_test))

@@ -1,7 +1,5 @@
 """An attribute that is passed as the groups is noticed: it has to be crossed with the class."""
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -34,10 +32,9 @@ def test_it_is_warned_of_and_the_advice_works(digits, clf):
     uncrossed = worst()
     with pytest.warns(UserWarning, match=NOTICED):  # also where it is known of some samples only
         clf.fit(Z, data.y_validation, groups=np.where(some, mark, -1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        advised = clf.fit(Z, data.y_validation, attribute=mark) and worst()
-        crossed = clf.fit(Z, data.y_validation, groups=data.groups_validation) and worst()
+    # Warnings are errors elsewhere.
+    advised = clf.fit(Z, data.y_validation, attribute=mark) and worst()
+    crossed = clf.fit(Z, data.y_validation, groups=data.groups_validation) and worst()
     assert advised == crossed > uncrossed + 0.2
 
 
@@ -47,12 +44,10 @@ def test_groups_that_say_nothing_of_the_class_and_wrong_labels_are_not(digits, c
     site = np.random.default_rng(0).integers(0, 2, len(Z))
     wrong = data.groups_validation.copy()
     wrong[np.flatnonzero(wrong == 0)[0]] = 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for groups in (site, wrong, data.y_validation):
-            clf.fit(Z, data.y_validation, groups=groups)
-        thirties = (np.arange(start, start + 30) for start in range(0, 900, 30))
-        correlated = (np.corrcoef(site[i], data.y_validation[i])[0, 1] for i in thirties)
-        start = next(30 * k for k, r in enumerate(correlated) if 0.2 < abs(r) < 0.4)
-        few = slice(start, start + 30)  # correlated by chance
-        clf.fit(Z[few], data.y_validation[few], groups=site[few])
+    for groups in (site, wrong, data.y_validation):
+        clf.fit(Z, data.y_validation, groups=groups)
+    thirties = (np.arange(start, start + 30) for start in range(0, 900, 30))
+    correlated = (np.corrcoef(site[i], data.y_validation[i])[0, 1] for i in thirties)
+    start = next(30 * k for k, r in enumerate(correlated) if 0.2 < abs(r) < 0.4)
+    few = slice(start, start + 30)  # correlated by chance
+    clf.fit(Z[few], data.y_validation[few], groups=site[few])

@@ -103,8 +103,10 @@ def test_a_study_gives_the_copies_of_its_training_rows():
 def test_the_search_is_that_of_scikit_learn():
     X, y, copies = data(n_copies=2)
     thresholds = [0.01, 0.5, 9.0]
-    with warnings.catch_warnings(), sklearn.config_context(enable_metadata_routing=True):
-        warnings.simplefilter("ignore", SuppressionWarning)
+    with (
+        warnings.catch_warnings(action="ignore", category=SuppressionWarning),
+        sklearn.config_context(enable_metadata_routing=True),
+    ):
         clf = NeuronTuneClassifier(**OPTIONS, random_state=0).set_fit_request(X_changed=True)
         search = GridSearchCV(clf, {"threshold": thresholds}, scoring="accuracy")
         search.fit(X, y, X_changed=copies)
@@ -112,8 +114,7 @@ def test_the_search_is_that_of_scikit_learn():
     cv = NeuronTuneClassifierCV(
         thresholds, error_weights=[1.0], scoring="accuracy", random_state=0, **own
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SuppressionWarning)
+    with warnings.catch_warnings(action="ignore", category=SuppressionWarning):
         cv.fit(X, y, X_changed=copies)
     assert cv.threshold_ == search.best_params_["threshold"]
     assert cv.scores_.mean(axis=1) == pytest.approx(search.cv_results_["mean_test_score"])

@@ -105,8 +105,7 @@ def test_the_penalty_is_chosen_in_units_of_each_neuron():
     X, y = gaussians(1.5)
     scales = np.geomspace(1e-3, 1e3, X.shape[1])
     one, other = NeuronTuneClassifier(random_state=0), NeuronTuneClassifier(random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SuppressionWarning)
+    with warnings.catch_warnings(action="ignore", category=SuppressionWarning):
         one.fit(X, y)
         other.fit(X * scales + 5, y)
     assert one.alpha_ == other.alpha_

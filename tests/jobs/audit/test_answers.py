@@ -36,11 +36,8 @@ def answers(*entries, **other):
 
 
 def test_read(tmp_path):
-    site = {
-        "name": "metadata:site=\u00c5",
-        "answer": "unsure",
-        "values": [["metadata:site=\u00c5"]],
-    }
+    name = "metadata:site=\u00c5"
+    site = {"name": name, "answer": "unsure", "values": [[name]]}
     found = read_answers(file_of(tmp_path, answers(FILM, BAD, site, more="keys")))
     assert found.answers == (
         Answer("word:film", "spurious", (("word:film",), ("word:movie",))),
@@ -193,42 +190,31 @@ def test_several_people_are_joined():
     assert joined_answers({}) == Answers(())
 
 
+LEGITIMATE, SPURIOUS = said(bad=["legitimate"]), said(bad=["spurious"])
+SEX = Answers((Answer("column:sex", "spurious", (("column:sex",),)),))
+WOMEN = Answers((Answer("column:sex=F", "legitimate", (("column:sex=F",),)),))
+
+
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("ada", "bob", "says"),
     [
-        (
-            {"ada.json": said(bad=["legitimate"]), "bob.json": said(bad=["spurious"])},
-            "bob.json calls 'word:bad' a shortcut, and ada.json says that it matters",
-        ),
-        (
-            {"ada.json": said(bad=["spurious"]), "bob.json": said(bad=["legitimate"])},
-            "ada.json calls 'word:bad' a shortcut, and bob.json says that it matters",
-        ),
-        (
-            {
-                "ada.json": said(film=["spurious", "film", "movie"]),
-                "bob.json": said(movie=["legitimate"]),
-            },
-            "'word:film' is answered as a shortcut and 'word:movie' as a finding that matters, but "
-            "both are about 'word:movie'",
-        ),
-        (
-            {
-                "ada.json": Answers((Answer("column:sex", "spurious", (("column:sex",),)),)),
-                "bob.json": Answers((Answer("column:sex=F", "legitimate", (("column:sex=F",),)),)),
-            },
-            "'column:sex' is answered as a shortcut and 'column:sex=F' as a finding that matters, "
-            "but both are about 'column:sex'",
-        ),
-        (
-            {"ada.json": said(film=["spurious"], model="a"), "bob.json": said(model="b")},
-            "ada.json and bob.json have answers on two different models",
-        ),
+        (LEGITIMATE, SPURIOUS,
+         "bob.json calls 'word:bad' a shortcut, and ada.json says that it matters"),
+        (SPURIOUS, LEGITIMATE,
+         "ada.json calls 'word:bad' a shortcut, and bob.json says that it matters"),
+        (said(film=["spurious", "film", "movie"]), said(movie=["legitimate"]),
+         "'word:film' is answered as a shortcut and 'word:movie' as a finding that matters, but "
+         "both are about 'word:movie'"),
+        (SEX, WOMEN,
+         "'column:sex' is answered as a shortcut and 'column:sex=F' as a finding that matters, "
+         "but both are about 'column:sex'"),
+        (said(film=["spurious"], model="a"), said(model="b"),
+         "ada.json and bob.json have answers on two different models"),
     ],
-)
-def test_people_who_disagree_are_refused_by_name(files, says):
+)  # fmt: skip
+def test_people_who_disagree_are_refused_by_name(ada, bob, says):
     with pytest.raises(InputError, match=says):
-        joined_answers(files)
+        joined_answers({"ada.json": ada, "bob.json": bob})
 
 
 @pytest.mark.parametrize(

@@ -203,28 +203,6 @@ def test_metadata_of_a_table_by_its_ids(reviews, tmp_path):
         ntkit.audit_model(model, path, metadata=by_row, key="site", **options)
 
 
-def test_columns_of_numbers(tmp_path):
-    X = np.random.default_rng(4).normal(size=(N, 6))
-    X[:, 0] = 2 * CUE - 1 + 0.2 * X[:, 0]
-    names = ["age", "income", "size", "weight", "height", "score"]
-    path = write(tmp_path / "t.csv", label=CLASSES[Y], site_id=np.array([3, 7])[CUE],
-                 **dict(zip(names, X.T, strict=True)))  # fmt: skip
-    graph = models.Graph()
-    graph.constant("w", np.eye(5, 6))
-    graph.add("Gemm", ["x", "w"], "h", transB=1)
-    graph.add("Tanh", ["h"], "z")
-    graph.constant("fc", np.eye(1, 5) * 4)
-    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
-    graph.output("logits", ["batch", 1])
-    models.save(graph.model(), tmp_path / "m.onnx")
-    found = ntkit.audit_model(tmp_path / "m.onnx", path, device="cpu", changes=0)
-    assert set(found.n_looked_at) == {"column", "metadata", "embedding"}
-    assert found.findings[0].name.startswith(("column:age>=", "metadata:site_id="))
-    assert found.values("metadata:site_id=7").tolist() == CUE.tolist()
-    blocks = [block for feature_set in found.feature_sets for block in feature_set.blocks()]
-    assert any(name.startswith("column:score>=") for block in blocks for name in block.names)
-
-
 # -- labels, classes, embeddings ------------------------------------------------------------------
 
 
@@ -268,16 +246,6 @@ def test_samples_of_some_of_the_models_classes(tmp_path):
     for others, message in ((y + 3, "4"), (np.where(y == 0, "bird", "fish"), "bird")):
         with pytest.raises(InputError, match=message):
             ntkit.audit_model(model, (X, others), device="cpu")
-
-
-def test_a_class_of_one_sample(digits):
-    y = digits.y_validation
-    rows = np.flatnonzero((y == 0) | (np.cumsum(y) == 1))
-    data = digits.X_validation[rows], y[rows]
-    assert y[rows].sum() == 1
-    assert ntkit.audit_model(DIGITS, data, device="cpu", changes=0).findings == ()
-    with pytest.raises(InputError, match="too few samples for cross-fitting"):
-        ntkit.audit_model(DIGITS, data, device="cpu", cross_fit=True)
 
 
 def backbone(folder):

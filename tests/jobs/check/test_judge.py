@@ -34,40 +34,31 @@ FINE = (0.0, 0.0, 0.9)
 SIZES = (0, 1, 5, 30, 150, 400)
 
 
-def shares_of(groups, sizes, draws=300):
+def shares_of(groups, sizes, draws):
     rng = np.random.default_rng(0)
     found = [drawn(groups, sizes, rng) for _ in range(draws)]
-    return [found.count(each) / draws for each in ("pass", "fail")], draws
+    return [found.count(each) / draws for each in ("pass", "fail")]
 
 
 def at_most(draws, alpha=0.05):
     return alpha + 3 * np.sqrt(alpha * (1 - alpha) / draws)
 
 
-@pytest.mark.more
-@pytest.mark.parametrize("limit", [(0.02, 0.0, 0.9), (0.03, 0.01, 0.9), (0.0, 0.0, 0.7)])
-def test_wrong_failures_are_rare(limit):
-    """Every group stands exactly at a limit, which holds: groups of 0, 1, 5, 30 and more."""
-    (passes, failures), draws = shares_of([limit] * len(SIZES), SIZES)
+@pytest.mark.parametrize(
+    ("limit", "beyond", "n", "draws"),
+    [((0.03, 0.01, 0.9), (0.0301, 0.01, 0.9), 150, 60),
+     *[pytest.param(*each, 300, marks=pytest.mark.more) for each in (
+         ((0.02, 0.0, 0.9), (0.0201, 0.0, 0.9), 5),
+         ((0.03, 0.01, 0.9), (0.0301, 0.01, 0.9), 30),
+         ((0.0, 0.0, 0.7), (0.0, 0.0, 0.699), 150),
+         ((0.0, 0.0, 0.7), (0.0201, 0.0, 0.9), 600))]],
+)  # fmt: skip
+def test_wrong_outcomes_are_rare(limit, beyond, n, draws):
+    """Groups of 0, 1, 5, 30 and more stand exactly at a limit; one group is just beyond."""
+    passes, failures = shares_of([limit] * len(SIZES), SIZES, draws)
     assert failures <= at_most(draws)
     assert not passes  # some groups are too small for that
-
-
-@pytest.mark.more
-@pytest.mark.parametrize("beyond", [(0.0201, 0.0, 0.9), (0.0301, 0.01, 0.9), (0.0, 0.0, 0.699)])
-@pytest.mark.parametrize("n", [5, 30, 150, 600])
-def test_wrong_passes_are_rare(beyond, n):
-    """One group is just beyond a limit."""
-    (passes, _), draws = shares_of([FINE, beyond], (400, n))
-    assert passes <= at_most(draws)
-
-
-def test_some_wrong_outcomes_are_rare():
-    limit, beyond = (0.03, 0.01, 0.9), (0.0301, 0.01, 0.9)
-    (passes, failures), draws = shares_of([limit] * len(SIZES), SIZES, 60)
-    assert failures <= at_most(draws)
-    assert not passes
-    (passes, _), draws = shares_of([FINE, beyond], (400, 150), 60)
+    passes, _ = shares_of([FINE, beyond], (400, n), draws)
     assert passes <= at_most(draws)
 
 

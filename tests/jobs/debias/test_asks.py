@@ -19,9 +19,8 @@ from ntkit.extraction import EmbeddingStore, Samples, embedded_with_layers
 from ntkit.jobs.audit import Answer, Answers, read_answers, write_answers
 from ntkit.jobs.debias import undo
 from ntkit.metrics import worst_group_accuracy
-from tests.jobs.debias.conftest import DIGITS
+from tests.jobs.debias.conftest import DIGITS, QUICK
 
-QUICK = {"n_random": 1, "device": "cpu"}
 REGION = Answer("column:region=0", "spurious", (("column:region=0",),))
 
 
@@ -53,9 +52,9 @@ def test_a_good_model_of_biased_data_stays_without_an_answer(good, found):
 def test_where_nothing_is_found_there_is_nothing_to_ask(good):
     """Labels that are the model's own predictions: without errors nothing depends on anything."""
     frozen = FrozenModel.load(good[0])
-    X = np.random.default_rng(0).normal(size=(3000, 9)).astype(np.float32)
+    X = np.random.default_rng(0).normal(size=(1000, 9)).astype(np.float32)
     y = frozen.head.predict(OnnxEmbedder(frozen, device="cpu").transform(X))
-    result = debias(frozen, (X[:2800], y[:2800]), (X[2800:], y[2800:]), device="cpu")
+    result = debias(frozen, (X[:800], y[:800]), (X[800:], y[800:]), device="cpu")
     assert result.state == "kept"
     assert result.headline().startswith("Kept the original model. No finding on 200")
 
@@ -63,31 +62,7 @@ def test_where_nothing_is_found_there_is_nothing_to_ask(good):
 # -- ask -------------------------------------------------------------------------------------------
 
 
-def test_answers_are_asked_for_when_everything_is_on_disk_and_kept_one_by_one(good, tmp_path):
-    out, seen = tmp_path / "out", []
-
-    def ask(audit, findings):
-        seen.extend(sorted(file.name for file in out.iterdir()))
-        yield replace(yes(audit, findings[0].name), answer="legitimate", by="Ada", at="now")
-        kept = json.loads((out / "answers.json").read_text())
-        assert kept["answers"][0]["answer"] == "legitimate"
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        debias(*good[:3], out=out, ask=ask, device="cpu")
-    assert {"audit.html", "audit.json", "embedded-train.npz", "result.json"} <= {*seen}
-    assert json.loads((out / "result.json").read_text())["state"] == "open"
-    again = debias(*good[:3], out=out, resume=out, keep_original=True, device="cpu")
-    answered = json.loads((out / "answers.json").read_text())["answers"][0]["name"]
-    assert answered not in [finding.name for finding in again.open]
-    assert any("Embeddings read from" in note for note in again.notes)  # nothing was embedded again
-    # The unchanged original is there for a program that needs a file.
-    assert (out / "debiased.onnx").read_bytes() == good[0].read_bytes()
-    assert json.loads((out / "result.json").read_text())["model"] == str(out / "debiased.onnx")
-    assert not again.written
-
-
-def test_only_yes_acts(good, found, tmp_path):
+def test_only_yes_acts(good, tmp_path):
     out = tmp_path / "out"
 
     def nothing(audit, findings):
@@ -99,28 +74,50 @@ def test_only_yes_acts(good, found, tmp_path):
     assert not list(out.glob("*.onnx"))
     assert json.loads((out / "result.json").read_text())["state"] == "kept"
     assert "findings is no" in result.headline()
-    unsure = tuple(replace(yes(found.audit, f.name), answer="unsure") for f in found.open)
-    assert debias(*good[:3], answers=Answers(unsure), device="cpu").state == "open"
 
 
-def test_going_on_in_the_folder_repairs_from_what_was_kept(biased, tmp_path):
+def test_a_folder_keeps_answers_one_by_one_and_repairs_from_what_was_kept(biased, tmp_path):
     model, train, val, test = biased
-    out, said = tmp_path / "out", tmp_path / "ada.json"
-    first = debias(model, train, val, test=test, out=out, device="cpu")
-    (out / "thesis.txt").write_text("years of work")
-    region = next(f for f in first.audit.all_findings if "region" in f.name)
-    write_answers(said, first.audit.answers(region.name))
+    out, said, seen = tmp_path / "out", tmp_path / "ada.json", []
+
+    def ask(audit, findings):
+        seen.extend([audit, findings, *sorted(file.name for file in out.iterdir())])
+        first = next(f for f in findings if "region" not in f.name)
+        yield replace(yes(audit, first.name), answer="legitimate", by="Ada", at="now")
+        (kept,) = json.loads((out / "answers.json").read_text())["answers"]
+        assert (kept["name"], kept["answer"]) == (first.name, "legitimate")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        debias(model, train, val, out=out, ask=ask, device="cpu")
+    audit, findings, *files = seen
+    assert {"audit.html", "audit.json", "embedded-train.npz", "result.json"} <= {*files}
+    assert json.loads((out / "result.json").read_text())["state"] == "open"
     there = {"out": out, "resume": out} | QUICK
+    unsure = tuple(replace(yes(audit, f.name), answer="unsure") for f in findings)
+    write_answers(tmp_path / "nobody.json", Answers(unsure))
+    options = {"answers": tmp_path / "nobody.json", "keep_original": True} | there
+    again = debias(model, train, val, **options)
+    (answered,) = (a for a in again.answers.answers if a.answer == "legitimate")
+    assert answered.name not in [finding.name for finding in again.open]
+    assert (again.state, again.written) == ("open", False)
+    assert f"Embeddings read from {out}." in again.notes  # nothing was embedded again
+    # The unchanged original is there for a program that needs a file.
+    assert (out / "debiased.onnx").read_bytes() == model.read_bytes()
+    assert json.loads((out / "result.json").read_text())["model"] == str(out / "debiased.onnx")
+
+    (out / "thesis.txt").write_text("years of work")
+    region = next(f for f in findings if "region" in f.name)
+    write_answers(said, audit.answers(region.name))
     result = debias(model, train, val, test=test, answers=said, **there)
     assert result.state == "written"
-    assert f"Embeddings read from {out}." in result.notes
     assert (out / "thesis.txt").read_text() == "years of work"
     assert (out / "audit.html").exists()
     assert result.headline().startswith("Better. Test set, worst group: ")
     assert result.change.worst_after > result.change.worst_before + 0.2
     record = json.loads((out / "result.json").read_text())
     assert record["state"] == "written"
-    assert [answer["name"] for answer in record["answers"]] == [region.name]
+    assert region.name in [answer["name"] for answer in record["answers"]]
     metadata = FrozenModel.load(out / "debiased.onnx").metadata
     assert len(metadata["ntkit.answers_sha256"]) == 64
     assert "region" in metadata["ntkit.attributes"]
@@ -129,15 +126,15 @@ def test_going_on_in_the_folder_repairs_from_what_was_kept(biased, tmp_path):
     write_answers(tmp_path / "bob.json", Answers((device,)))
     joined = debias(model, train, val, answers=tmp_path / "bob.json", **there)
     assert joined.balanced_over == result.balanced_over
-    assert {answer["name"] for answer in joined.answers} == {region.name, device.name}
-    no = replace(yes(first.audit, region.name), answer="legitimate")
+    assert {region.name, device.name} <= {answer["name"] for answer in joined.answers}
+    no = replace(yes(audit, region.name), answer="legitimate")
     write_answers(tmp_path / "eve.json", Answers((no,)))
     with pytest.raises(InputError, match=r"answers\.json.*eve\.json|eve\.json.*answers\.json"):
         debias(model, train, val, answers=tmp_path / "eve.json", **there)
     assert (out / "debiased.onnx").exists()
     # The first takes it back: no model of the earlier run stays.
-    write_answers(out / "answers.json", Answers((no,), first.audit.model))
-    assert debias(model, train, val, test=test, **there).state == "open"
+    write_answers(out / "answers.json", Answers((no,), audit.model))
+    assert debias(model, train, val, **there).state == "open"
     assert not (out / "debiased.onnx").exists()
     assert (out / "thesis.txt").exists()
     (out / "table.md").write_text("my notes")
@@ -149,17 +146,12 @@ def test_going_on_in_the_folder_repairs_from_what_was_kept(biased, tmp_path):
 # -- what is answered is what is done --------------------------------------------------------------
 
 
-def test_contradictions_are_refused_with_both_named(good, tmp_path):
+def test_contradictions_are_refused_with_both_named(good):
     other = Answer("column:region=1", "legitimate", (("column:region=1",),))
     no = Answers((replace(REGION, answer="legitimate"),))
     for options in ({"answers": Answers((REGION, other))}, {"spurious": other.name, "answers": no}):
         with pytest.raises(InputError, match=r"column:region=(0.*column:region=1|1.*region=0)"):
             debias(*good[:3], device="cpu", **options)
-    files = [tmp_path / "ada.json", tmp_path / "bob.json"]
-    for file, said in zip(files, (Answers((REGION,)), no), strict=True):
-        write_answers(file, said)
-    with pytest.raises(InputError, match=r"ada\.json.*bob\.json"):
-        debias(*good[:3], answers=files, device="cpu")
 
 
 # -- repair and prove ------------------------------------------------------------------------------
@@ -203,30 +195,22 @@ def test_where_nothing_can_be_read_the_first_lines_say_so(sets):
     assert "could not check any group" in "\n".join(str(result).splitlines()[:5])
 
 
-def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(few):
-    result = debias(DIGITS, *few[:2], new_head=True, **QUICK)
-    assert not result.written
-    assert "no method was ordered" in result.headline()
-    assert result.candidates[0].name == "ERM head"
-
-
-def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(sets):
+def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(few):
     """The median of the test set is another one than that of the training set."""
     name = "image:top left brightness above the median"
-    result = debias(DIGITS, *sets[:2], test=sets[2][:2], spurious=name, **QUICK)
+    options = {"spurious": name, "even_if_worse": True} | QUICK
+    result = debias(DIGITS, *few[:2], test=few[2][:2], **options)
     assert result.change.what == "worst class"
 
 
-def test_the_original_head_can_be_put_back(biased, tmp_path):
-    model, train, val, _ = biased
-    out = tmp_path / "out"
-    assert debias(model, train, val, spurious="column:region", out=out, **QUICK).written
+def test_the_original_head_can_be_put_back(biased, by_region, tmp_path):
+    out = shutil.copytree(by_region.path, tmp_path / "out")
     undo(out, tmp_path / "back.onnx", device="cpu")
-    back, first = FrozenModel.load(tmp_path / "back.onnx"), FrozenModel.load(model)
+    back, first = FrozenModel.load(tmp_path / "back.onnx"), FrozenModel.load(biased[0])
     assert (back.head.coef == first.head.coef).all()
     assert (back.head.intercept == first.head.intercept).all()
     assert back.metadata == first.metadata
-    shutil.copyfile(model, out / "debiased.onnx")
+    shutil.copyfile(biased[0], out / "debiased.onnx")
     with pytest.raises(InputError, match="is not the model that"):
         undo(out, tmp_path / "other.onnx")
     with pytest.raises(InputError, match="no repair to undo"):
@@ -258,7 +242,7 @@ def test_the_original_head_goes_back_into_a_graph_whose_labels_were_given_names(
 @pytest.fixture(scope="module")
 def audited(digits):
     data = digits.X_validation, digits.y_validation
-    return ntkit.audit_model(DIGITS, data, device="cpu"), data
+    return ntkit.audit_model(DIGITS, data, device="cpu", changes=0), data
 
 
 @pytest.fixture(scope="module")
@@ -298,8 +282,8 @@ def test_an_answer_about_a_layer_repairs_by_the_layer(digits, audited, saved, tm
         for head in (original.head, result.head)
     )
     assert after > before + 0.1
-    again = job(digits, data, answers=found.answers(first))  # without a page
-    assert np.array_equal(again.head.coef, result.head.coef)
+    again = found.answers(first)  # without a page
+    assert read_answers(written(tmp_path, saved, answers=answers)).spurious == again.spurious
 
 
 def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
@@ -315,15 +299,14 @@ def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
         assert np.array_equal(rule.values(layers[rule.layer]), found.values(name)), name
 
 
-def test_a_channel_is_read_by_its_name(digits, few):
+def test_channels_and_neurons_are_read_by_their_names(digits, few):
     embedding = OnnxEmbedder(FrozenModel.load(DIGITS), device="cpu").transform(digits.X_test[:99])
+    neuron = f"embedding #{int(np.argmax(embedding.std(axis=0)))} high"
     name = "layer:relu_3 #42 mean above the median"
-    result = debias(DIGITS, *few[:2], spurious=name, **QUICK)
-    assert result.balanced_over == name
+    result = debias(DIGITS, *few[:2], spurious=[name, neuron], **QUICK)
+    assert (name in result.balanced_over, neuron in result.balanced_over) == (True, True)
     (counted,) = [n for n in result.notes if n.startswith("layer:relu_3 #42")]
     assert f"200 on not {name}" in counted
-    name = f"embedding #{int(np.argmax(embedding.std(axis=0)))} high"
-    assert debias(DIGITS, *few[:2], spurious=name, **QUICK).balanced_over == name
 
 
 @pytest.mark.parametrize(
@@ -358,12 +341,11 @@ def test_answers_that_cannot_be_read_here_are_refused(few, audited, saved, tmp_p
         debias(DIGITS, *sets.values(), answers=audited[0].answers(layer))
 
 
-def test_a_no_about_a_layer_contradicts_nothing_that_cannot_be_read(whole):
+def test_a_no_about_a_layer_contradicts_nothing_that_cannot_be_read(asked, few):
     """Rules define directions and clusters; a no on one does not crash."""
-
-    def ask(audit, findings):
-        for i, f in enumerate(sorted(findings, key=lambda f: f.feature_set != "image")):
-            yield yes(audit, f.name) if not i else replace(yes(audit, f.name), answer="legitimate")
-
-    result = debias(DIGITS, *whole[:2], ask=ask, **QUICK)
+    first, *rest = sorted(asked.open, key=lambda finding: finding.feature_set != "image")
+    assert any(finding.feature_set == "layer" for finding in rest)
+    no = (replace(yes(asked.audit, f.name), answer="legitimate") for f in rest)
+    said = Answers((yes(asked.audit, first.name), *no))
+    result = debias(DIGITS, *few[:2], answers=said, **QUICK)
     assert result.balanced_over.startswith("image:")

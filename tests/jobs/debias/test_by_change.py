@@ -1,6 +1,7 @@
 """Repair by change: copies where there is no counterexample, who judges, and what it refuses."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import onnxruntime as ort
@@ -13,10 +14,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.debias import _invariance
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
-from tests.jobs.debias.conftest import DIGITS
-from tests.jobs.debias.reviews import read_column, reviews, write_table
-
-QUICK = {"n_random": 1, "device": "cpu"}
+from tests.cases import read_csv, write_csv
+from tests.jobs.debias.conftest import DIGITS, QUICK, reviews
 
 
 def predictions(model, X):
@@ -61,17 +60,16 @@ def test_flip_rates_are_those_of_onnx_runtime(digits, by_change):
         assert share == pytest.approx(flips.mean(), abs=1e-9)
 
 
-@pytest.mark.parametrize("change", ["image:jpeg", "image:centre"])
-def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(sets, change):
+def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(few):
     """And one of the subject ruins a model: only a person's word makes a change invariant."""
-    result = debias(DIGITS, *sets[:2], test=sets[2], invariant=change, **QUICK)
-    told = "\n".join(result.by_change.sentences())
-    if change == "image:centre":
-        assert ("relies more on" in told) is any(rate.rises for rate in result.by_change.flips)
-        assert not result.written or result.accuracy_cost.average < 0.95
-    elif result.written:
+    result = debias(DIGITS, *few[:2], test=few[2], invariant="image:jpeg", **QUICK)
+    if result.written:
         assert result.change.average_after > result.change.average_before - 0.01
         assert result.change.worst_after > result.change.worst_before - 0.02
+    result = debias(DIGITS, *few[:2], invariant="image:centre", **QUICK)
+    told = "\n".join(result.by_change.sentences())
+    assert ("relies more on" in told) is any(rate.rises for rate in result.by_change.flips)
+    assert not result.written or result.accuracy_cost.average < 0.95
 
 
 def test_real_groups_judge_where_a_word_names_them(by_words):
@@ -84,7 +82,7 @@ def test_real_groups_judge_where_a_word_names_them(by_words):
     assert "judged by changed copies alone" not in result.headline()
     (like,) = result.by_change.likeness
     assert max(like.aucs.values()) < 0.7
-    assert set(like.small) <= {"fresh × word:movie", "rotten × word:film"}
+    assert set(like.small) <= {"bad × word:movie", "good × word:film"}
 
 
 def test_copies_unlike_real_samples_judge_nothing(files, by_word):
@@ -97,17 +95,19 @@ def test_copies_unlike_real_samples_judge_nothing(files, by_word):
     sets = files / "train.csv", files / "validation.csv"
     result = debias(files / "model.onnx", *sets, invariant="word:film", **QUICK)
     assert not result.by_change.likeness[0].judges
-    texts, labels = (read_column(sets[1], name) for name in ("text", "label"))
-    having = sum("film" in t.split() and y == "rotten" for t, y in zip(texts, labels, strict=True))
     worst = result.accuracy_costs[0].worst_named
-    assert (worst.name, worst.count) == ("rotten × word:film", having)
+    groups = Counter(
+        f"{row['label']} × {'' if 'film' in row['text'].split() else 'not '}word:film"
+        for row in read_csv(sets[1])
+    )
+    assert worst.count == groups[worst.name]
 
 
 def test_without_any_counterexample_copies_alone_repair(files, tmp_path):
     sets = []
     for name, seed, n in (("train", 5, 900), ("validation", 6, 600)):
         texts, y, _ = reviews(seed, n, 1.0)
-        sets.append(write_table(tmp_path / f"{name}.csv", text=texts, label=y))
+        sets.append(write_csv(tmp_path / f"{name}.csv", {"text": texts, "label": y}))
     change = "word:film|word:movie"
     result = debias(files / "model.onnx", *sets, spurious=change, **QUICK)
     assert result.written
@@ -132,11 +132,6 @@ def test_labels_and_methods_are_not_vetoed_by_a_change(digits, few):
         assert "rely on the change" not in result.headline()
         # Labels have groups of their own; a method is judged as what was changed is.
         assert ("copies alone" in str(result)) is ("method" in said and result.written)
-
-
-def test_a_row_of_the_table_can_be_ordered_with_changes_alone(few):
-    result = debias(DIGITS, *few[:2], invariant="image:top left", method="copies", **QUICK)
-    assert result.chosen.name == "copies"
 
 
 @pytest.mark.parametrize(
@@ -165,16 +160,16 @@ def test_an_answer_that_it_touches_the_subject_is_not_overwritten(few, tmp_path)
         debias(DIGITS, *few[:2], answers=answers, invariant="image:centre")
 
 
-def test_a_function_is_a_change(sets):
+def test_a_function_is_a_change_and_a_row_of_the_table_can_be_ordered(sets):
     def without_mark(image):
         image = image.copy()
         image[:6, :6] = image[:6, :6].min()
         return image
 
     change = change_from(without_mark, "mark wiped")
-    result = debias(DIGITS, *sets[:2], invariant=change, **QUICK)
+    result = debias(DIGITS, *sets[:2], invariant=change, method="copies", **QUICK)
     assert result.by_change.changes == ("mark wiped",)
-    assert result.written
+    assert (result.chosen.name, result.written) == ("copies", True)
 
 
 def test_an_interrupted_run_leaves_copies_to_go_on_with_and_other_files_alone(
@@ -203,14 +198,13 @@ def test_an_interrupted_run_leaves_copies_to_go_on_with_and_other_files_alone(
     assert somebodys.read_text() == "mine"
 
 
-def test_the_command_line_takes_changes_and_goes_on_with_them(npz, tmp_path, run):
+def test_the_command_line_takes_changes_and_goes_on_with_them(npz, by_change, tmp_path, run):
     out = tmp_path / "out"
     sets = ("--train", npz / "train.npz", "--validation", npz / "validation.npz")
     code, text, _ = run("debias", DIGITS, *sets, "-o", out, "--no-input", "--device", "cpu")
     assert code == 3
     assert "--invariant image:border" in text
     # What was said is kept: the next run does the same.
-    for said in (("--invariant", "image:top left"), ("--answers", out / "answers.json")):
-        code, text, error = run("debias", "--from", out, *said)
-        assert code == 0, error
-        assert "judged by changed copies alone" in text.splitlines()[0]
+    code, text, error = run("debias", "--from", out, "--answers", by_change.path / "answers.json")
+    assert code == 0, error
+    assert "judged by changed copies alone" in text.splitlines()[0]

@@ -63,20 +63,6 @@ def test_a_study_gives_the_head_that_fit_gives(clf):
     assert clf.fit_study(study).predict(X).tolist() == clf.predict(X).tolist()
 
 
-def test_parts_of_a_study_are_made_once():
-    rng = np.random.default_rng(1)
-    train, held = (Rows(rng.normal(size=(n, 3)), np.arange(n) % 2, np.ones(n)) for n in (20, 10))
-    study = Study(train, held)
-    assert study.on("both") is study.on("both")
-    assert study.on("both").train is study.both
-    assert len(study.both.X) == 30
-    assert study.on("validation").train is held
-    assert study.on("validation").validation is None
-    assert study.on("train") is study
-    alone = Study(train)
-    assert alone.both is train
-
-
 def mapped_sets(folder, sizes, width=64):
     """The same sets in memory and mapped."""
     rng, found = np.random.default_rng(0), []

@@ -216,7 +216,6 @@ SETS = "--train {f}/train.npz --validation {f}/validation.npz -o {t}/o"
         ("embed {f}/model.onnx {f}/train.npz -o {t}/s --device gpu", "device"),
         ("embed {f}/model.onnx {t}/broken -o {t}/s", "--skip-bad"),
         ("embed {f}/model.onnx {f}/train.npz -o {t}/s --shard half", "--shard is I/N"),
-        ("embed {f}/model.onnx {f}/train.npz -o {t}/s --batch-size many", "not a valid int"),
         ("embed {f}/train.npz {f}/model.onnx -o {t}/s", "a model (an ONNX file) comes first"),
         ("embed {f}/model.onnx {f}/train.store -o {t}/s", "is an embedding store"),
         ("verify {f}/model.onnx {f}/model.onnx {f}/train.store", "is an embedding store"),
@@ -306,9 +305,11 @@ def test_ctrl_c_while_a_command_is_imported(monkeypatch):
     assert (code, out, err.startswith("Interrupted: no file is incomplete.")) == (130, "", True)
 
 
-def test_a_typo_names_the_command_that_was_meant():
-    code, _, err = ntkit("embd")
-    assert (code, "'embed'" in err) == (2, True)
+def test_a_typo_is_named():
+    embed = ("embed", "m.onnx", "data.npz", "-o", "store", "--batch-size", "many")
+    for words, told in ((["embd"], "'embed'"), (embed, "'--batch-size'")):
+        code, _, err = ntkit(*words)
+        assert (code, told in err) == (2, True)
 
 
 def test_a_reader_that_is_gone(user):

@@ -139,8 +139,8 @@ def test_tables_are_matched_by_name(tmp_path):
     known = partly_known(pool(NAMES), answers=path, key=None)
     assert known.attribute.name == "'Is it?'"
     assert known.left == (
-        f"ntkit left out 1 of 4 labels of {path}, which belongs to no training or "
-        "validation sample: 'none.png'."
+        f"ntkit left out 1 of 4 labels of {path}, which belongs to none of the "
+        "training and validation samples: 'none.png'."
     )
 
 

@@ -68,5 +68,5 @@ class Options:
     seed: o.Seed = 0
     force: o.Force = False
     quiet: o.Quiet = False
-    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.")
+    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.", o.OUTPUT)
     json: o.Json = False

@@ -33,7 +33,7 @@ class Options:
     )
     method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
     max_cost: float = o.option(
-        "Largest loss: on average, or of the groups' mean; --keep: 0.02.",
+        "Largest loss (mean of groups), or changed answers (--keep: 0.02).",
         "SHARE",
         default=0.05,
         min=0,

@@ -46,7 +46,7 @@ def test_a_good_model_of_biased_data_stays_without_an_answer(good, found):
     # In Python the next step is one of Python.
     assert "ntkit debias --from" not in found.summary()
     assert "ntkit debias --from" not in (found.path / "audit.html").read_text()
-    place = repr(str(out))
+    place = repr(str(found.path))
     assert f"answers(NAME), out={place}, resume={place}) if" in found.summary(verbose=True)
 
 

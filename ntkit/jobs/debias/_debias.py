@@ -163,9 +163,9 @@ def debias(
         complaints: at least five samples that the model gets wrong, with their right labels. ntkit
         moves the head towards them. It writes the result if it fixes more unseen complaints than
         chance, cross-fitted. No set, answer or method can be combined with it.
-    max_cost : float, default=0.05
-        With ``keep``: largest share of the traffic whose answers may change, by default 0.02.
-        Else the largest accuracy cost, as a share: loss of average accuracy on validation samples,
+    max_cost : float, optional
+        Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
+        by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
         by its upper 95 % bound. If you name attributes, it is the loss of the groups' mean
         accuracy.
     validation_balanced : bool

@@ -144,8 +144,7 @@ def _check_sets(a: Options, out: Path | None) -> None:
         return
     raise InputError(
         f"{missing} is missing. Give one labelled set (ntkit debias MODEL DATA -o OUT), two sets "
-        "(ntkit debias MODEL --train DATA --validation DATA -o OUT), or the folder of an earlier "
-        "run (ntkit debias --from OUT)."
+        "(--train DATA --validation DATA), or an earlier run (ntkit debias --from OUT)."
     )
 
 

@@ -140,7 +140,8 @@ class Job:
         source = next(iter(samples.sources), None)
         old, folder = self.data.model.path, self.order.out
         known = arguments()
-        if self.order.new_head or None in (old, source, folder, known):
+        fitted_on_them = self.comparison.one_set and "test" not in self.data.sets
+        if self.order.new_head or fitted_on_them or None in (old, source, folder, known):
             return ""
         assert folder is not None
         assert known is not None

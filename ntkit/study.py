@@ -133,6 +133,8 @@ class Rows:
         """Weights times scikit-learn's ``class_weight`` ("balanced", a dict or None)."""
         if class_weight is None:
             return self.weight
+        if isinstance(class_weight, dict):
+            _check_class_weight(class_weight, self.classes.tolist())
         factor = compute_class_weight(
             class_weight, classes=self.classes, y=self.y, sample_weight=self.weight
         )
@@ -177,6 +179,19 @@ class Rows:
             if (len(self._heads) + len(new)) * fitted[0].coef.nbytes < _REMEMBERED:
                 self._heads.update(zip(new, fitted, strict=True))
         return [known[key] for key in keys]
+
+
+def _check_class_weight(class_weight: dict[Any, Any], labels: list[Any]) -> None:
+    for label, value in class_weight.items():
+        if label not in labels:
+            raise InputError(
+                f"class_weight names the class {label!r}, which is not in y; its classes are "
+                f"{labels[:5]}{' and more' if len(labels) > 5 else ''}."
+            )
+        if not (isinstance(value, Real) and 0 < float(value) < np.inf):
+            raise InputError(
+                f"class_weight of class {label!r} must be a positive number; got {value!r}."
+            )
 
 
 def digest(array: Array | None) -> bytes | None:

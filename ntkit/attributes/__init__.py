@@ -11,6 +11,7 @@ from ntkit.attributes._answers import Entry as Entry
 from ntkit.attributes._answers import Labels as Labels
 from ntkit.attributes._answers import answer_in as answer_in
 from ntkit.attributes._answers import answers_in as answers_in
+from ntkit.attributes._answers import cell_text as cell_text
 from ntkit.attributes._answers import check_contradictions as check_contradictions
 from ntkit.attributes._answers import content_cell as content_cell
 from ntkit.attributes._answers import contents_here as contents_here

@@ -53,8 +53,8 @@ Example: ntkit audit classifier.onnx images/val -o audit/
 """
 _INTERRUPTED = 130  # as shells have it
 _GO_ON = (
-    "Interrupted: no file is incomplete. The same command (without --force) continues an embedding "
-    "store, and ntkit debias --from FOLDER continues a run."
+    "Interrupted: no damaged file is left. The same command without --force continues an embedding "
+    "store that was begun, and ntkit debias --from FOLDER a run whose findings are written."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ntkit.cli import _options as o
 
@@ -19,6 +20,8 @@ def command(
     answers: list[Path] | None = o.option(
         "Labels from elsewhere: labels.csv, answers.json; repeatable.", "FILE"
     ),
+    check: Path | None = o.option("Table of a program's answers to check.", "TABLE"),
+    id_column: o.IdColumn = None,
     match_names: o.MatchNames = False,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -42,22 +45,26 @@ def command(
 
     ntkit asks about the model's errors first, and about no sample twice. The file answers.json in
     OUT keeps all labels, for ntkit debias --answers.
+
+    With --check, ntkit asks about twelve samples of a table that a program filled in. It compares
+    the labels with the table's answers, and says whether to use the table.
+
+    Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
-    from ntkit.jobs.label import label_samples
+    from ntkit.jobs.label import check_table, label_samples
 
     frozen = model_options.load(model)
-    labelling = label_samples(
-        frozen,
-        data_options.read(data, frozen),
-        out,
-        question=question,
-        values=o.names(values),
-        batch=batch,
-        answers=answers or (),
-        match_names=match_names,
-        device=device,
-        batch_size=batch_size,
-        random_state=seed,
-        verbose=not quiet,
-    )
-    o.show(labelling, json=json)
+    samples = data_options.read(data, frozen)
+    shared: dict[str, Any] = {
+        "question": question,
+        "values": o.names(values),
+        "answers": answers or (),
+        "match_names": match_names,
+        "random_state": seed,
+        "verbose": not quiet,
+    }
+    if check is not None:
+        o.show(check_table(frozen, samples, check, out, key=id_column, **shared), json=json)
+        return
+    shared |= {"batch": batch, "device": device, "batch_size": batch_size}
+    o.show(label_samples(frozen, samples, out, **shared), json=json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -251,6 +252,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         size = batch_size or inputs.fixed_size or self.batch_size
         if size is None:
             size = _CPU_SIZE if device_of(self._session(layers)) == "cpu" else _GPU_SIZE
+        if not (isinstance(size, Integral) and size >= 1):
+            raise InputError(f"batch_size must be a number of at least 1; got {size!r}.")
         return {
             "batch_size": size,
             "window": size * (BATCHES_PER_WINDOW if inputs.windowed else 1),

@@ -276,8 +276,29 @@ def _record(model: FrozenModel) -> dict[str, Any]:
         record = json.loads(model.path.with_name("result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    known = isinstance(record, dict) and "version" in record
-    return record if known and Path(str(record.get("model"))).name == model.path.name else {}
+    is_whole = (
+        isinstance(record, dict)
+        and Path(str(record.get("model"))).name == model.path.name
+        and isinstance(record.get("notes"), list)
+        and isinstance(record.get("candidates"), list)
+        and all(
+            isinstance(row, dict)
+            and all(name in row and isinstance(row[name], of) for name, of in _OF_CANDIDATE.items())
+            for row in record["candidates"]
+        )
+        and len({row["worst_group"] is None for row in record["candidates"]}) < 2
+    )
+    return record if is_whole else {}
+
+
+_OF_CANDIDATE: dict[str, Any] = {
+    **dict.fromkeys(("n_suppressed", "score", "average", "worst_class"), int | float),
+    "worst_group": int | float | None,
+    "name": str,
+    "chosen": bool,
+    "spread": dict,
+    "note": object,
+}
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:

@@ -379,7 +379,7 @@ def _score_groups(
 ) -> float:
     if sensitive is None:
         raise InputError(
-            "The scorer got no group labels. Call search.fit(X, y, sensitive=labels), or "
+            "The scorer got no group labels. Call fit(X, y, sensitive=labels) of GridSearchCV, or "
             "cross_validate(..., params={'sensitive': labels})."
         )
     return named_score(score, y_true, y_pred, groups=sensitive, sample_weight=sample_weight)

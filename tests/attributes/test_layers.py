@@ -1,9 +1,12 @@
 """Layers as attributes: channels, directions, clusters; the same each time, and none of noise."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ntkit.attributes import Rule, array, layers
 from ntkit.exceptions import InputError
@@ -145,3 +148,21 @@ def test_what_is_no_rule(other):
     assert Rule.from_dict(RULE) is not None
     assert Rule.from_dict(RULE | other) is None
     assert Rule.from_dict([RULE]) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
+    lambda some: st.lists(some, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.more
+@settings(max_examples=100, deadline=None)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(RULE, JSON)))
+def test_whatever_stands_in_a_file_is_a_rule_or_none(other):
+    rule = Rule.from_dict(RULE | other)
+    if rule is not None:
+        width = min(int(rule.columns.max()), 1000) + 1
+        with suppress(InputError):
+            assert set(rule.values(np.ones((2, width))).tolist()) <= {0, 1}

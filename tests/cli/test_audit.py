@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -187,6 +188,16 @@ def test_feature_sets_cross_fitting_and_samples_without_labels(user, tmp_path):
     assert [*found["unlabelled"]["findings"]] == names(found)
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert len(re.findall(rf"Of {N_BARE} \w+ without labels, ", page)) == len(names(found)) > 0
+
+
+def test_images_that_do_not_decode(user, tmp_path):
+    ignored = shutil.ignore_patterns("metadata.csv")
+    shutil.copytree(user / "test", tmp_path / "images", ignore=ignored)
+    broken = tmp_path / "images" / "small" / "broken.png"
+    broken.write_bytes(b"no picture")
+    audit = ["audit", user / "model.onnx", tmp_path / "images", "-o", tmp_path / "o"]
+    _, err = done(*audit, "--skip-bad", "--no-changes")
+    assert f"Left out 1 image(s) that cannot be decoded: {broken}" in err
 
 
 def test_usage(user, tmp_path):

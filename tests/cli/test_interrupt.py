@@ -46,7 +46,7 @@ def test_embed_keeps_what_was_computed_and_goes_on(user, tmp_path, monkeypatch):
         assert (code, out, err.count("\n")) == (130, "", 1)
         manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
         kept = manifest["finished_rows"]
-        assert err.startswith("Interrupted: no file is incomplete. The same command")
+        assert err.startswith("Interrupted: no damaged file is left. The same command")
     assert kept >= 200
     done(*embed(user), tmp_path / "store")
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
@@ -59,7 +59,7 @@ def test_debias_writes_nothing(user, tmp_path, monkeypatch):
         patch.setattr(OnnxEmbedder, "_outputs", pressing(3))
         code, out, err = ntkit(*arguments, *sets)
     assert (code, out) == (130, "")
-    assert err.splitlines()[-1].startswith("Interrupted: no file is incomplete.")
+    assert err.splitlines()[-1].startswith("Interrupted: no damaged file is left.")
     assert not list(tmp_path.iterdir())
 
 

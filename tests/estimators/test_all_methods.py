@@ -397,12 +397,15 @@ def test_retrain_head_refuses_what_it_cannot_use():
         ({"max_iter": 1.5}, "'max_iter' parameter"),
         ({"device": "gpu"}, "'device' parameter"),
         ({"class_weight": "even"}, "'class_weight' parameter"),
+        ({"class_weight": {0: 1, 7: 2}}, "class_weight names the class 7, which is not in y"),
+        *(({"class_weight": {0: 1, 1: w}}, "class_weight of class 1 must be a positive number")
+          for w in (0, -1, np.inf, np.nan, "2")),
         ({"suppressed": [True, False]}, r"each of 6 neurons.*shape \(2,\)"),
         ({"suppressed": [0, 2, 1, 0, 0, 0]}, "True or False for each of 6 neurons; got int64"),
         ({"sample_weight": np.ones(3)}, "sample_weight.shape"),
         ({"y": np.array([1, "a"] * 30, dtype=object)}, "mixes labels of types"),
         ({"y": np.linspace(0, 1, 60)}, "Unknown label type"),
-    ):
+    ):  # fmt: skip
         with pytest.raises((InputError, ValueError), match=message):
             retrain_head(**({"X": X, "y": Y} | options))
     names = np.array(["a", "b"], dtype=object)[Y]

@@ -105,7 +105,8 @@ def test_numbers_an_integer_input_cannot_hold_are_not_rounded_in_silence(zoo, tm
           for shape, shown in (((4, 5), r"\(N, 5\)"), ((4,), r"\(N\)"), ((4, 6, 1), r"\(N, 6, 1"))),
         *((X, {}, "one row per sample") for X in (3.5, np.float32(1), None, iter([1]))),
         (np.full((2, 6), "a"), {}, "'x' is numeric; got <U1 values"),
-        *((np.zeros((4, 6)), {"batch_size": n}, "batch_size must be at least 1") for n in (0, -1)),
+        *((np.zeros((4, 6)), {"batch_size": n}, "batch_size must be a number of at least 1")
+          for n in (0, -1, "auto")),
         *((np.zeros((4, 6)), {"threads": n}, "threads must be at least 1") for n in (0, True)),
         *((np.zeros((4, 6)), {"device": name}, "device must be one of auto, cpu, cuda, tensorrt")
           for name in ("gpu", "CUDA", "", None)),

@@ -374,6 +374,13 @@ EDITS = {
         head.attribute.extend([*kept, helper.make_attribute(*v)])""", None,
         ("alpha", "x"), ("alpha", 1), ("alpha", [1.0]), ("transB", 1.5), ("transB", "yes"),
         ("transB", 2), ("transB", -1), ("transA", "no"), ("beta", "x"), ("beta", [0.5])),
+    "a Gemm with an attribute twice": (
+        "head.attribute.extend([helper.make_attribute(*v)] * 2)", None,
+        ("alpha", 2.0), ("transB", 0)),
+    "nodes that share a name": ("for one in nodes:\n    one.name = 'same'",),
+    "a body of an unknown domain": ("""
+        odd = node("Odd", ["z"], ["odd"], domain="somewhere.else")
+        before_head(model, odd).input[0] = "odd\"""",),
     "a Gemm with a reference to an attribute": (
         'head.attribute.append(onnx.AttributeProto(name=v, ref_attr_name="outer", type=1))', None,
         "alpha", "transB"),

@@ -1,5 +1,6 @@
 """The report and the card: one page, nothing from outside, and its numbers are true."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -280,7 +281,17 @@ def test_a_damaged_record_is_left_out(job, tmp_path):
     out, _, sets = job
     file = shutil.copytree(out, tmp_path / "out") / "result.json"
     some = tuple(array[:60] for array in sets["test"])
-    for harmed in ("{", "[]", '{"version": "1", "model": "other.onnx", "candidates": []}'):
+    record = json.loads(file.read_text(encoding="utf-8"))
+    first, second, *_ = record["candidates"]
+    less = {key: value for key, value in first.items() if key != "chosen"}
+    rows = (
+        3,
+        [None],
+        [less, second],
+        *([first, second | {key: None}] for key in ("score", "name")),
+    )
+    wrong = [{"model": "other.onnx"}, {"notes": "text"}, *({"candidates": each} for each in rows)]
+    for harmed in ("{", "[]", *(json.dumps(record | each) for each in wrong)):
         file.write_text(harmed, encoding="utf-8")
         page = write_report(
             marked_digits_model_path(), file.with_name("debiased.onnx"), some,

@@ -256,8 +256,15 @@ def check_groups(rows: Rows, attributes: Sequence[Attribute]) -> None:
     if not attributes:
         return
     groups = attributes[0].crossed(rows.y, *attributes[1:])
-    counts = np.bincount(groups.value[groups.value >= 0], minlength=len(groups.names))
-    name, count = groups.names[int(counts.argmin())], int(counts.min())
+    values, counts = np.unique(groups.value[groups.value >= 0], return_counts=True)
+    n_possible = len(rows.classes) * int(np.prod([len(each.names) for each in attributes]))
+    if len(rows.classes) == 2 and len(values) < n_possible:  # of more classes it may not exist
+        raise InputError(
+            f"A group class × {' × '.join(each.name for each in attributes)} has no sample, and at "
+            f"least {FEWEST} are needed to judge a repair. Add some, or name a change that must "
+            "not matter (--invariant)."
+        )
+    name, count = groups.names[values[counts.argmin()]], int(counts.min())
     if count < FEWEST:
         n = -(-FEWEST * len(rows) // count)
         raise InputError(

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,22 +16,17 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import known_labels
-from ntkit._join import NameIndex, columns_of
-from ntkit._labels import listed, meant_instead
+from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.attributes import (
-    CONTENT,
     EMBEDDING,
     FEWEST,
     Answer,
     Answers,
     Attribute,
-    Entry,
     Labels,
     Rule,
     check_contradictions,
-    contents_here,
-    entries_of_table,
     is_channel,
     layer_of,
     read_answer_file,
@@ -42,8 +37,9 @@ from ntkit.estimators import DFRClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, Names
+from ntkit.jobs.label import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
-from ntkit.samples import KEYS, TABLES, check_made_with, names_of, read_table
+from ntkit.samples import TABLES, check_made_with, names_of
 from ntkit.study import Study
 
 _VALUES = re.compile(r"\|(?=[a-z]+:)")
@@ -234,10 +230,6 @@ def _names_in(attribute: Any) -> Names:
 
 _FEWEST_KNOWN = 3  # labelled samples that a group needs to judge a head
 _MOST_VALUES = 9  # the label page has nine keys; more values need several samples each
-_BY_CONTENTS = (
-    "Use answers.json of ntkit label on the same files, arrays or stores, which matches samples by "
-    "content"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,10 +393,11 @@ def partly_known(
         labels = value if isinstance(value, Labels) else read_labels(value)
         title, where = repr(labels.question), labels.where or "The answers"
         entries, left_out = labels.entries, labels.left_out
-        values, left = _by_entries(where, entries, left_out, reader, "id", match_names)
+        values, left = labels_of_entries(where, entries, left_out, reader, "id", match_names)
     elif isinstance(value, str | os.PathLike | Mapping) or hasattr(value, "columns"):
-        column, values, left = _by_table(value, what.removesuffix("s"), reader, key, match_names)
-        title = repr(column) if crossed else title
+        table = AnswerTable.read(value, what.removesuffix("s"), key)
+        values, left = table.labels(reader, match_names)
+        title = repr(table.column) if crossed else title
     else:
         of_known, known = known_labels(value, name)
         if len(known) != reader.n:
@@ -420,120 +413,6 @@ def partly_known(
     _check_same(partly, reader)
     _check_crossed(partly.attribute, classes_of(reader))
     return partly
-
-
-def _by_entries(
-    where: str,
-    entries: Sequence[Entry],
-    left_out: Sequence[Entry],
-    reader: AttributeReader,
-    key: str,
-    match_names: bool,
-) -> tuple[Array, str]:
-    """Labels matched by content, or by name without content, and notes on the matching."""
-    everything = [*left_out, *entries]
-    digests = reader.digests if any(entry.content for entry in everything) else []
-    here, note = contents_here(where, everything, {*digests}, match_names=match_names)
-    by_content = {e.content: e.answer for e in everything if e.answer is not None}
-    values = np.full(reader.n, None, dtype=object)
-    for row, digest in enumerate(digests):
-        values[row] = by_content.get(digest)
-    by_name = [e for e in entries if note or e.content is None]
-    answers = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
-    rows = _rows(reader, key, answers, where) if answers else {}
-    for name, row in rows.items():
-        values[row] = answers[name]
-    placed = {e for e in everything if e.content in here} | {e for e in by_name if e.name in rows}
-    notes = [note, _left(where, everything, placed)]
-    return _some(values, where, len(placed)), " ".join(filter(None, notes))
-
-
-def _by_table(
-    source: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
-) -> tuple[str, Array, str]:
-    """Name and values of a table's column, matched by content, name or row, and a note."""
-    where, columns = "The table", {}
-    if isinstance(source, str | os.PathLike):
-        table = read_table(Path(source), None, (*KEYS, wanted))
-        where, at = str(source), table.at
-        columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
-    else:
-        columns, at = columns_of(source), lambda index: f"The table, row {index + 1}"
-    key = key or next((k for k in KEYS if k in columns), None)
-    rest = [column for column in columns if column not in (key, CONTENT)]
-    if wanted not in rest and len(rest) != 1:
-        raise InputError(
-            f"{where} has no column {wanted!r}. Besides the names of samples it has "
-            f"{listed(rest, 20) if rest else 'no column'}. Rename the column, or keep only one."
-        )
-    column, left = wanted if wanted in rest else rest[0], ""
-    if key is not None and key in columns:
-        entries = entries_of_table(columns, key, column, at)
-        values, left = _by_entries(where, entries, (), reader, key, match_names)
-    elif key is None and len(columns[column]) == reader.n:
-        numbered = {"": np.arange(reader.n), column: columns[column]}
-        values = np.full(reader.n, None, dtype=object)
-        for entry in entries_of_table(numbered, "", column, at):
-            values[int(entry.name)] = entry.answer
-    else:
-        raise InputError(
-            f"{where} has {len(columns[column])} rows for {reader.n} training and validation "
-            f"samples, and no column {' or '.join(map(repr, KEYS))} (or --id-column). Add the "
-            "names of the samples, or one row per sample, the training samples first."
-        )
-    return column, _some(values, where), left
-
-
-def _rows(
-    reader: AttributeReader, key: str, answers: Mapping[str, str | None], where: str
-) -> dict[str, int]:
-    """Row of each named sample."""
-    names = [names_of(samples, key) for samples in reader.sets]
-    if None in names:
-        raise InputError(
-            f"{where} names samples, but these samples have no names ({key!r}). {_BY_CONTENTS}, or "
-            "a table with one row per sample and without that column."
-        )
-    index = NameIndex([name for of_set in names for name in of_set or ()])
-    rows_of = dict[str, int]()
-    for name, answer in answers.items():
-        rows = index.rows(name)
-        if len(rows) > 1 and answer is not None:
-            raise InputError(
-                f"{where} has a label for {name!r:.60}, but {len(rows)} samples have this name. "
-                f"{_BY_CONTENTS}."
-            )
-        if rows:
-            rows_of[name] = rows[0]
-    return rows_of
-
-
-def _left(where: str, entries: Sequence[Entry], placed: Set[Entry]) -> str:
-    """A sentence on labels without a sample."""
-    known = [entry for entry in entries if entry.answer is not None]
-    strange = {entry.name for entry in known if entry not in placed}
-    if not strange:
-        return ""
-    n = len(strange)
-    return (
-        f"ntkit left out {n} of {len({entry.name for entry in known})} labels of {where}, which "
-        f"{'belongs' if n == 1 else 'belong'} to no training or validation sample: "
-        f"{listed(sorted(strange))}."
-    )
-
-
-def _some(values: Array, where: str, n_here: int = 0) -> Array:
-    if any(value is not None for value in values):
-        return values
-    if n_here:
-        raise InputError(
-            f"{where} names {n_here} of the training and validation samples, but none has a label. "
-            "Label others."
-        )
-    raise InputError(
-        f"{where} has no label of any training or validation sample. Pass the samples that were "
-        "labelled."
-    )
 
 
 def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:

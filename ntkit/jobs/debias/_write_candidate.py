@@ -90,8 +90,11 @@ def kept_head(run: Path, method: str) -> tuple[LinearHead, dict[str, Any]]:
             i = names.index(method)
             parts = (arrays[f"{part}_{i}"] for part in ("coef", "intercept", "classes"))
             about: dict[str, Any] = json.loads(str(arrays["about"]))
+            needed = {
+                key: about[key] for key in ("source_sha256", "source", "located_by", "new_head")
+            }
             classes = {"model_classes": arrays.get("model_classes"), "metadata": {}}
-            return LinearHead(*parts), classes | about
+            return LinearHead(*parts), classes | about | needed
     except InputError:
         raise
     except _UNREADABLE as error:

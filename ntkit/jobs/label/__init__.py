@@ -2,10 +2,13 @@
 
 from ntkit.attributes import Labels
 from ntkit.attributes import read_labels as read_labels  # for other packages
+from ntkit.jobs.label._check import check_table as check_table  # for the command line
 from ntkit.jobs.label._label import label_samples
 from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress
 from ntkit.jobs.label._progress import Progress as Progress
 from ntkit.jobs.label._progress import feature_sets_of as feature_sets_of
+from ntkit.jobs.label._tables import AnswerTable as AnswerTable
+from ntkit.jobs.label._tables import labels_of_entries as labels_of_entries
 
 __all__ = [
     "Labelling",

@@ -192,6 +192,7 @@ class LabelFolder:
     path: Path
     labels: Labels | None = None
     batch: int = 0
+    check: str | None = None  # SHA-256 of the table whose answers are checked
     looked_at: list[int] = field(default_factory=list)
     read: dict[str, str] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
@@ -291,7 +292,8 @@ class LabelFolder:
         for name, content in kept.items():
             last, now = self.written.get(name, []), sha256(content).hexdigest()
             self.written[name] = last if now in last[-1:] else [*last[-1:], now]
-        state = {"batch": batch, "looked_at": self.looked_at}
+        state: dict[str, Any] = {"batch": batch, "looked_at": self.looked_at}
+        state |= {} if self.check is None else {"check": self.check}
         state |= {"read": self.read, "written": self.written}
         # The labels come first, because ntkit can make the other files again from them.
         for name, content in {ANSWERS: written(labels, **state), **kept}.items():
@@ -328,4 +330,5 @@ def _state(content: Any) -> dict[str, Any]:
     good = good and all(isinstance(digests, list) for digests in written.values())
     state = {"read": read, "written": written} if good else {}
     state |= {"looked_at": looked_at} if counted else {}
+    state |= {"check": content["check"]} if isinstance(content.get("check"), str) else {}
     return state | {"batch": batch if type(batch) is int else 1}

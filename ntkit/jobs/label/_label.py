@@ -135,10 +135,14 @@ def label_samples(
     samples = read(data, model, preprocessing=preprocessing)
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
+        if folder.check is not None:
+            raise InputError(
+                f"{folder.path} checks a table of answers. Repeat --check, or use another folder."
+            )
         names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
         contents = [digest.hex() for digest in digests]
         taken = TakenAnswers(names, contents, match_names)
-        before = folder.take_kept(_question_of(folder, question, values), taken)
+        before = folder.take_kept(question_of(folder, question, values), taken)
         labels = folder.take(before, [*folder.answer_files(), *user_files], taken)
 
         embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
@@ -170,7 +174,7 @@ def label_samples(
         number = folder.batch + bool(new or folder.labels is None)
         table = f"questions-{number}.csv"
         shown = replace(inputs, ids=names)
-        files = _files(labels, rows, shown, contents, table) if len(rows) else {}
+        files = files_of(labels, rows, shown, contents, table) if len(rows) else {}
         folder.write(labels, number, files)
         if computed:
             keep(folder.path / _KEPT, embedded)
@@ -210,7 +214,7 @@ def _embedded(
     return kept_or_computed(file, embedder.frozen_model, samples, lambda: digests, run)
 
 
-def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
+def question_of(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
     """The question and its labels so far."""
     choices = None if values is None else tuple(str(value).strip() for value in values)
     question = None if question is None else " ".join(question.split())
@@ -244,7 +248,7 @@ def _question_of(folder: LabelFolder, question: str | None, values: Sequence[str
     return asked
 
 
-def _files(
+def files_of(
     labels: Labels, rows: Array, inputs: Inputs, contents: Sequence[str], table: str
 ) -> dict[str, bytes]:
     """The page and the table of a batch, both with the digests of the samples."""

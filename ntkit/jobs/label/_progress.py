@@ -463,12 +463,16 @@ class Labelling:
             repair = [f"Repair with these labels: ntkit debias … --answers {answers}"]
         if not self.asked:
             return ["All samples have been shown.", *repair]
-        count = counted(len(self.asked), "sample")
-        label = [
-            f"Label {count}: open {path / PAGE} in a browser, or fill in {path / self.table}. Move "
-            f"the page's labels.csv to {path}, and run the same command again."
-        ]
+        label = [how_to_label(path, len(self.asked), self.table)]
         return [*label, *repair] if done is not None and done.enough else [*repair, *label]
+
+
+def how_to_label(folder: Path, n: int, table: str) -> str:
+    """Sentences on the files of a batch of samples."""
+    return (
+        f"Label {counted(n, 'sample')}: open {folder / PAGE} in a browser, or fill in "
+        f"{folder / table}. Move the page's labels.csv to {folder}, and run the same command again."
+    )
 
 
 def groups_of(

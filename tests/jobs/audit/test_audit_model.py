@@ -203,6 +203,37 @@ def test_metadata_of_a_table_by_its_ids(reviews, tmp_path):
         ntkit.audit_model(model, path, metadata=by_row, key="site", **options)
 
 
+def test_columns_of_numbers(tmp_path):
+    X = np.random.default_rng(4).normal(size=(N, 6))
+    X[:, 0] = 2 * CUE - 1 + 0.2 * X[:, 0]
+    names = ["age", "income", "size", "weight", "height", "score"]
+    path = write(tmp_path / "t.csv", label=CLASSES[Y], site_id=np.array([3, 7])[CUE],
+                 **dict(zip(names, X.T, strict=True)))  # fmt: skip
+    graph = models.Graph()
+    graph.constant("w", np.eye(5, 6))
+    graph.add("Gemm", ["x", "w"], "h", transB=1)
+    graph.add("Tanh", ["h"], "z")
+    graph.constant("fc", np.eye(1, 5) * 4)
+    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
+    graph.output("logits", ["batch", 1])
+    models.save(graph.model(), tmp_path / "m.onnx")
+    found = ntkit.audit_model(tmp_path / "m.onnx", path, device="cpu", changes=0)
+    assert set(found.n_looked_at) == {"column", "metadata", "embedding"}
+    assert found.findings[0].name.startswith(("column:age>=", "metadata:site_id="))
+    assert found.values("metadata:site_id=7").tolist() == CUE.tolist()
+
+
+def test_images_of_one_pixel(tmp_path):
+    for i in range(60):
+        path = tmp_path / "data" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1), (4 * i, 250 - 4 * i, 100)).save(path)
+    model = brightness_model(tmp_path / "m.onnx")
+    found = ntkit.audit_model(model, tmp_path / "data", device="cpu", trust_inputs=True)
+    assert found.changes.tried
+    write_audit(found, tmp_path / "out")
+
+
 # -- labels, classes, embeddings ------------------------------------------------------------------
 
 

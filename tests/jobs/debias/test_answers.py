@@ -139,8 +139,8 @@ def test_tables_are_matched_by_name(tmp_path):
     known = partly_known(pool(NAMES), answers=path, key=None)
     assert known.attribute.name == "'Is it?'"
     assert known.left == (
-        f"ntkit left out 1 of 4 labels of {path}, which belongs to no training or "
-        "validation sample: 'none.png'."
+        f"ntkit left out 1 of 4 labels of {path}, which belongs to none of the "
+        "training and validation samples: 'none.png'."
     )
 
 
@@ -229,7 +229,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
 @pytest.mark.parametrize(
     ("names", "header", "lines", "message"),
     [
-        (NAMES, ["id", "x"], [("zzz", "yes")], "has no label of any training or validation"),
+        (NAMES, ["id", "x"], [("zzz", "yes")], "has no label of any of the training and"),
         (NAMES, ["id", "x"], [("a/3.png", "?")], "names 1 of the training .* none has a label"),
         (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 different values in 11"),
         (NAMES, ["id", "x"], [("a/3.png", "1"), ("a/3.png", "0")], "label '0' here and '1' above"),

@@ -295,6 +295,17 @@ def test_force_replaces_what_ntkit_wrote_and_verified_and_nothing_else(few, writ
 # -- samples in two sets ------------------------------------------------------------------------
 
 
+def test_names_in_a_config_json_decide_not_the_alphabet(few, tmp_path):
+    names = np.array(["zero to four", "five to nine"])
+    model = shutil.copy(DIGITS, tmp_path / "model.onnx")
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": dict(enumerate(names))}))
+    sets = [(X, names[y]) for X, y in few[:2]]
+    result = debias(model, *sets, method="class-balanced", even_if_worse=True, **QUICK)
+    assert result.model.head.classes.tolist() == names.tolist()
+    assert "sorted order" not in " ".join(result.notes)
+    assert min(c.average for c in result.candidates) > 0.5  # of original and new heads
+
+
 def test_samples_in_two_sets_are_counted_one_by_one(few, written, tmp_path):
     """Of a model without class names; labels as text stand for its classes in sorted order."""
     names = np.array(["a: 0-4", "b: 5-9"])

@@ -76,6 +76,10 @@ def test_a_good_model_stays_as_it_is(without_bias, tmp_path, monkeypatch):
     forced = debias(good, *without_bias, method="auto", even_if_worse=True, **QUICK)
     assert (forced.written, forced.helped) == (True, False)
     assert forced.headline().startswith("Written as ordered, though not found to be better.")
+    rng = np.random.default_rng(0)  # 5 % wrong labels change nothing
+    wrong = [(X, np.where(rng.random(len(y)) < 0.05, 1 - y, y)) for X, y in without_bias]
+    result = debias(good, *wrong, method="auto", **QUICK)
+    assert (result.helped, result.written, result.state) == (False, False, "kept")
 
 
 def test_a_head_that_fixes_no_error_is_left_alone(sets):

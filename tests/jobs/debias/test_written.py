@@ -147,16 +147,21 @@ def test_a_row_is_what_the_job_would_have_written(zoo, rows, tmp_path, run, all_
 
 def test_what_is_no_row_of_a_run_is_refused(zoo, rows, tmp_path, run):
     model, _, folder = rows
-    out, copy, moved = tmp_path / "out", tmp_path / "copy", tmp_path / "elsewhere.onnx"
+    out, moved = tmp_path / "out", tmp_path / "elsewhere.onnx"
+    copy, other_json = tmp_path / "copy", tmp_path / "json"
     other = zoo.save(zoo.classifier(3, dtype=np.float64), tmp_path / "other.onnx")
     shutil.copytree(folder, copy)
     (copy / "heads.npz").write_bytes((folder / "heads.npz").read_bytes()[:300])
+    shutil.copytree(folder, other_json)
+    with np.load(folder / "heads.npz") as arrays:
+        np.savez(other_json / "heads.npz", **dict(arrays) | {"about": np.asarray("{}")})
     for arguments, options, message in (
         ((folder, "magic", out), {}, r"has no candidate 'magic'. It has .*class-balanced"),
         ((tmp_path, "auto", out), {}, "not the folder of a finished run"),
         ((folder, "auto", out), {"model": other}, "the SHA-256 differs"),
         ((folder, "auto", folder), {"force": True}, "is an input of this job"),
         ((copy, "auto", out), {"model": model}, "is damaged"),
+        ((other_json, "auto", out), {"model": model}, "is damaged"),
     ):
         with pytest.raises(InputError, match=message):
             write_candidate(*arguments, **options)

@@ -1,0 +1,153 @@
+"""A table of answers, matched with samples by content, name or row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ntkit._join import NameIndex, columns_of
+from ntkit._labels import listed
+from ntkit._types import Array
+from ntkit.attributes import CONTENT, Entry, contents_here, entries_of_table
+from ntkit.exceptions import InputError
+from ntkit.jobs.audit import AttributeReader
+from ntkit.samples import KEYS, names_of, read_table
+
+_BY_CONTENTS = (
+    "Use answers.json of ntkit label on the same files, arrays or stores, which matches samples by "
+    "content"
+)
+
+
+class AnswerTable(NamedTuple):
+    """A table that holds the attribute of samples in a column; ``key`` names the samples."""
+
+    where: str
+    columns: Mapping[str, Array]
+    at: Callable[[int], str]
+    key: str | None
+    column: str
+
+    @classmethod
+    def read(cls, source: Any, wanted: str, key: str | None) -> AnswerTable:
+        """Read a file or a DataFrame; the attribute is the column ``wanted``, or the only one."""
+        where, columns = "The table", {}
+        if isinstance(source, str | os.PathLike):
+            table = read_table(Path(source), None, (*KEYS, wanted))
+            where, at = str(source), table.at
+            columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+        else:
+            columns, at = columns_of(source), lambda index: f"The table, row {index + 1}"
+        key = key or next((k for k in KEYS if k in columns), None)
+        rest = [column for column in columns if column not in (key, CONTENT)]
+        if wanted not in rest and len(rest) != 1:
+            raise InputError(
+                f"{where} has no column {wanted!r}. Besides the names of samples it has "
+                f"{listed(rest, 20) if rest else 'no column'}. Rename the column, or keep only one."
+            )
+        return cls(where, columns, at, key, wanted if wanted in rest else rest[0])
+
+    def labels(self, reader: AttributeReader, match_names: bool) -> tuple[Array, str]:
+        """Value of each sample, None if the table has none, and a note on unused rows."""
+        where, columns, at, key, column = self
+        left = ""
+        if key is not None and key in columns:
+            entries = entries_of_table(columns, key, column, at)
+            values, left = labels_of_entries(where, entries, (), reader, key, match_names)
+        elif key is None and len(columns[column]) == reader.n:
+            numbered = {"": np.arange(reader.n), column: columns[column]}
+            values = np.full(reader.n, None, dtype=object)
+            for entry in entries_of_table(numbered, "", column, at):
+                values[int(entry.name)] = entry.answer
+        else:
+            first = ", the training samples first" * (len(reader.sets) > 1)
+            raise InputError(
+                f"{where} has {len(columns[column])} rows for {reader.n} {_these(reader)}, and no "
+                f"column {' or '.join(map(repr, KEYS))} (or --id-column). Add the names of the "
+                f"samples, or one row per sample{first}."
+            )
+        return _some(values, where, reader), left
+
+
+def labels_of_entries(
+    where: str,
+    entries: Sequence[Entry],
+    left_out: Sequence[Entry],
+    reader: AttributeReader,
+    key: str,
+    match_names: bool,
+) -> tuple[Array, str]:
+    """Labels matched by content, or by name without content, and notes on the matching."""
+    everything = [*left_out, *entries]
+    digests = reader.digests if any(entry.content for entry in everything) else []
+    here, note = contents_here(where, everything, {*digests}, match_names=match_names)
+    by_content = {e.content: e.answer for e in everything if e.answer is not None}
+    values = np.full(reader.n, None, dtype=object)
+    for row, digest in enumerate(digests):
+        values[row] = by_content.get(digest)
+    by_name = [e for e in entries if note or e.content is None]
+    answers = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
+    rows = _rows(reader, key, answers, where) if answers else {}
+    for name, row in rows.items():
+        values[row] = answers[name]
+    placed = {e for e in everything if e.content in here} | {e for e in by_name if e.name in rows}
+    notes = [note, _left(where, everything, placed, reader)]
+    return _some(values, where, reader, len(placed)), " ".join(filter(None, notes))
+
+
+def _rows(
+    reader: AttributeReader, key: str, answers: Mapping[str, str | None], where: str
+) -> dict[str, int]:
+    """Row of each named sample."""
+    names = [names_of(samples, key) for samples in reader.sets]
+    if None in names:
+        raise InputError(
+            f"{where} names samples, but these samples have no names ({key!r}). {_BY_CONTENTS}, or "
+            "a table with one row per sample and without that column."
+        )
+    index = NameIndex([name for of_set in names for name in of_set or ()])
+    rows_of = dict[str, int]()
+    for name, answer in answers.items():
+        rows = index.rows(name)
+        if len(rows) > 1 and answer is not None:
+            raise InputError(
+                f"{where} has a label for {name!r:.60}, but {len(rows)} samples have this name. "
+                f"{_BY_CONTENTS}."
+            )
+        if rows:
+            rows_of[name] = rows[0]
+    return rows_of
+
+
+def _left(where: str, entries: Sequence[Entry], placed: Set[Entry], reader: AttributeReader) -> str:
+    """A sentence on labels without a sample."""
+    known = [entry for entry in entries if entry.answer is not None]
+    strange = {entry.name for entry in known if entry not in placed}
+    if not strange:
+        return ""
+    n = len(strange)
+    return (
+        f"ntkit left out {n} of {len({entry.name for entry in known})} labels of {where}, which "
+        f"{'belongs' if n == 1 else 'belong'} to none of the {_these(reader)}: "
+        f"{listed(sorted(strange))}."
+    )
+
+
+def _some(values: Array, where: str, reader: AttributeReader, n_here: int = 0) -> Array:
+    if any(value is not None for value in values):
+        return values
+    if n_here:
+        raise InputError(
+            f"{where} names {n_here} of the {_these(reader)}, but none has a label. Label others."
+        )
+    raise InputError(
+        f"{where} has no label of any of the {_these(reader)}. Pass the samples that were labelled."
+    )
+
+
+def _these(reader: AttributeReader) -> str:
+    return "training and validation samples" if len(reader.sets) > 1 else "samples"

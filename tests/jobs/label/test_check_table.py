@@ -1,0 +1,182 @@
+"""Twelve checks of a program's table: drawn alike from its groups, compared, and judged."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from ntkit.exceptions import InputError
+from ntkit.jobs.label import _check, label_samples
+from tests.cases import done, ntkit, read_csv, write_csv
+from tests.jobs.label.models import rows, write_model
+
+X, Y, MARK = rows()
+NAMES = [f"p{row}" for row in range(len(Y))]
+SAID = np.array(["no", "yes"])[MARK]
+FIRST, SECOND = "questions-1.csv", "questions-2.csv"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A model, its samples in a table that holds the answers as well, and the table alone."""
+    folder = tmp_path_factory.mktemp("made")
+    columns = dict(zip("abcdef", X.T, strict=True))
+    answers = {"id": NAMES, "mark": SAID}
+    write_csv(folder / "data.csv", {**answers, **columns, "label": Y})
+    write_csv(folder / "mark.csv", {"id": [*NAMES, "elsewhere"], "mark": [*SAID, "yes"]})
+    write_model(folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(place):
+    data = [place / "model.onnx", place / "data.csv", "--columns", "a,b,c,d,e,f", "--quiet"]
+    return ["label", *data, "-o", "out", "--check", "mark.csv"]
+
+
+def ask(place):
+    """What the command prints."""
+    return done(*command(place))[0]
+
+
+def refused(*arguments, says):
+    code, _, err = ntkit(*arguments)
+    assert code == 2
+    assert says in err.splitlines()[-1]
+
+
+def answer(place, table, wrong=0, unsure=0):
+    """Label all samples of a table, some of them differently from the program; their names."""
+    names = [row["id"] for row in read_csv(place / "out" / table)]
+    labels = [SAID[NAMES.index(name)] for name in names]
+    labels[:wrong] = [{"yes": "no", "no": "yes"}[value] for value in labels[:wrong]]
+    labels[len(labels) - unsure :] = ["?"] * unsure
+    write_csv(place / "out" / f"labels {table}", {"id": names, "mark": labels})
+    return names, labels
+
+
+def test_a_right_table_is_used_and_the_person_does_not_see_its_answers(place):
+    printed = ask(place)
+    assert "No answer of mark.csv is checked yet." in printed
+    assert "left out 1 of 241 labels of mark.csv, which belongs to none of the samples" in printed
+    asked = read_csv(place / "out" / FIRST)
+    assert [*asked[0]] == ["id", "ntkit_content", *"abcdef", "mark"]
+    assert {row["mark"] for row in asked} == {""}
+    shown = [NAMES.index(row["id"]) for row in asked]
+    # Ten times as many samples have the mark of their class.
+    assert np.unique(2 * Y[shown] + MARK[shown], return_counts=True)[1].tolist() == [3] * 4
+    assert ">mark</th>" not in (place / "out" / "label.html").read_text(encoding="utf-8")
+    answer(place, FIRST)
+    printed = ask(place)
+    assert "12 answers of mark.csv checked, 0 wrong." in printed
+    assert "Use the table: 0 % is within the limit of 10 %." in printed
+    assert "Label 12" not in printed
+    checked = read_csv(place / "out" / "checked.csv")
+    assert checked == read_csv(place / "mark.csv")
+
+
+@pytest.mark.parametrize("wrong", [2, 5, 12])
+def test_wrong_answers_are_counted_refused_and_replaced(place, wrong):
+    ask(place)
+    names, labels = answer(place, FIRST, wrong)
+    printed = ask(place)
+    assert f"12 answers of mark.csv checked, {wrong} wrong." in printed
+    bounds = binomtest(wrong, 12).proportion_ci()  # Clopper–Pearson, of SciPy
+    low, high = (f"{100 * bound:.1f}" for bound in bounds)
+    assert f"as in a repair: {100 * wrong / 12:.1f} [{low}, {high}] %." in printed
+    assert f"Do not use the table: {100 * wrong / 12:.0f} % is more than the limit" in printed
+    assert "Repair with it" not in printed
+    now = {row["id"]: row["mark"] for row in read_csv(place / "out" / "checked.csv")}
+    before = {row["id"]: row["mark"] for row in read_csv(place / "mark.csv")}
+    assert now == before | dict(zip(names, labels, strict=True))
+    assert sum(now[name] != before[name] for name in now) == wrong
+
+
+def test_one_wrong_answer_takes_twelve_more_checks(place):
+    ask(place)
+    first, _ = answer(place, FIRST, 1)
+    printed = ask(place)
+    assert "Check 12 more: 1 wrong of 12 does not settle whether more than 10 % are." in printed
+    second, _ = answer(place, SECOND)
+    assert len({*first} | {*second}) == 24
+    assert "Use the table: 4 % is within the limit of 10 %." in ask(place)
+    (place / "out" / f"labels {SECOND}").unlink()
+    answer(place, SECOND, 2)  # somebody corrects the labels
+    assert "Do not use the table: 12 % is more than the limit of 10 %." in ask(place)
+
+
+def test_another_sample_takes_the_place_of_one_that_nobody_can_label(place):
+    ask(place)
+    first, _ = answer(place, FIRST, unsure=2)
+    printed = ask(place)
+    assert "10 answers of mark.csv checked, 0 wrong. Nobody could label 2 more samples." in printed
+    second, _ = answer(place, SECOND)
+    assert len(second) == 2
+    assert not {*first} & {*second}
+    assert "Use the table" in ask(place)
+
+
+def test_the_estimates_are_right_on_average_and_the_intervals_hold():
+    rng = np.random.default_rng(0)
+    wrong = rng.random(len(Y)) < 0.15
+    groups = 2 * Y + np.where(wrong, 1 - MARK, MARK)
+    truth = {True: np.mean([wrong[groups == g].mean() for g in range(4)]), False: wrong.mean()}
+    found = {True: [], False: []}
+    for seed in range(200):
+        checked = np.zeros(len(Y), dtype=bool)
+        checked[_check.next_checks(groups, checked, checked, range(len(Y)), 12, seed)] = True
+        parts = [
+            _check.CheckedGroup(
+                "", *(int((groups[s] == g).sum()) for s in (..., checked, checked & wrong))
+            )
+            for g in range(4)
+        ]
+        for alike, shares in found.items():
+            shares.append(_check.share_wrong(parts, alike=alike))
+    for alike, shares in found.items():
+        estimates = np.array([share for share, _ in shares])
+        assert abs(estimates.mean() - truth[alike]) < 3 * estimates.std() / 200**0.5
+        assert np.mean([low <= truth[alike] <= high for _, (low, high) in shares]) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"id": ["a", "b"], "mark": ["yes", "no"]}, "", "has no label of any of the samples"),
+        ({"id": NAMES}, "", "no column 'attribute'. Besides the names of samples it has no column"),
+        ({"id": NAMES, "mark": SAID, "b": SAID}, "", "Rename the column, or keep only one"),
+        ({"mark": SAID[:50]}, "", "50 rows for 240 samples, and no column 'file_name'"),
+        ({"id": NAMES, "mark": ["yes"] * 240}, "", "has 1 different answer ('yes'), and a check"),
+        ({"id": NAMES[:9], "mark": SAID[:9]}, "", "answers for 9 of these samples, and a check"),
+        ({"id": NAMES, "mark": SAID}, "--values yes,never", "'no', but the possible labels"),
+        (
+            {"id": NAMES, "mark": [*"abcdefghijkl"] * 20},
+            "",
+            "has 12 different answers, and a check takes two to nine",
+        ),
+    ],
+)
+def test_refused_and_nothing_written(place, columns, options, message):
+    write_csv(place / "mark.csv", columns)
+    before = sorted(place.iterdir())
+    refused(*command(place), *options.split(), says=message)
+    assert sorted(place.iterdir()) == before
+
+
+def test_a_folder_belongs_to_one_table_or_to_none(place):
+    ask(place)
+    with pytest.raises(InputError, match=r"out checks a table of answers\. Repeat --check"):
+        label_samples("model.onnx", (X, Y), "out")
+    with (place / "mark.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(["p", "no"])
+    refused(*command(place), says="out belongs to another table, so")
+    label_samples("model.onnx", (X, Y), "labels", question="Is it marked?", device="cpu")
+    refused(*command(place), "-o", "labels", says="labels has labels without --check")

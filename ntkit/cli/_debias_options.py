@@ -13,8 +13,8 @@ class Options:
     """All options of ``ntkit debias``."""
 
     model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
-    data: Path | None = o.argument("Complaints with their right labels.", "DATA", default=None)
-    keep: Path | None = o.option("Unlabelled traffic whose answers should stay.", "DATA")
+    data: Path | None = o.argument("Labelled samples, or complaints.", "DATA", default=None)
+    keep: Path | None = o.option("Unlabelled traffic; DATA then holds complaints.", "DATA")
     train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
     validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
     test: Path | None = o.option("Samples for the table of results only.", "DATA")

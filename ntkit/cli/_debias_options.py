@@ -13,6 +13,7 @@ class Options:
     """All options of ``ntkit debias``."""
 
     model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
+    data: Path | None = o.argument("Labelled samples new to the network.", "DATA", default=None)
     train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
     validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
     test: Path | None = o.option("Samples for the table of results only.", "DATA")

@@ -66,13 +66,10 @@ def run_debias(options: Options, typed: set[str]) -> None:
             arguments |= said_now
     labels = arguments["labels"]
     a = replace(options, **{n: value for n, value in arguments.items() if n != "labels"})
-    if a.model is None or a.train is None or a.validation is None or out is None:
-        raise InputError(
-            "Give a model, samples and a folder (ntkit debias MODEL --train DATA "
-            "--validation DATA -o "
-            "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
-        )
-    paths = {"train": a.train, "validation": a.validation, "test": a.test}
+    _check_sets(a, out)
+    assert a.model is not None
+    assert out is not None
+    paths = {"train": a.train, "validation": a.validation or a.data, "test": a.test}
     inputs = [a.model, *paths.values(), a.groups, a.metadata, a.recorded, *a.data_options.files]
     if run is None or run.resolve() != out.resolve():
         _check_new(out, [*inputs, *files], force=a.force)
@@ -91,14 +88,13 @@ def run_debias(options: Options, typed: set[str]) -> None:
     asks = not (a.no_input or a.json) and can_ask()
     is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
     if not asks and not is_told:
-        _tell_cost(sets, a.model, a.validation)
+        _tell_cost(sets, a.model, paths["validation"])
     failed: DeployError | None = None
     try:
         with started_by(o.command_line(), plain_arguments(arguments)):
             result = debias(
                 frozen,
-                sets["train"],
-                sets["validation"],
+                *(sets[name] for name in ("train", "validation") if name in sets),
                 test=sets.get("test"),
                 out=out,
                 deploy=a.deploy,
@@ -126,6 +122,30 @@ def run_debias(options: Options, typed: set[str]) -> None:
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:
         raise typer.Exit(NOT_BETTER)
+
+
+def _check_sets(a: Options, out: Path | None) -> None:
+    """Raise an error that names the option or argument that is missing, or too much."""
+    if a.model is None:
+        missing = "MODEL"
+    elif a.data is None and a.train is None:
+        missing = "DATA (labelled samples that the network was not trained on)"
+        missing += "" if a.validation is None else ", or --train DATA next to --validation,"
+    elif a.data is None and a.validation is None:
+        missing = "--validation DATA next to --train (samples that the network was not trained on)"
+    elif a.data is not None and (a.train is not None or a.validation is not None):
+        raise InputError(
+            f"{a.data} is a single labelled set, which cannot be combined with --train and "
+            "--validation; give either DATA or both options."
+        )
+    elif out is None:
+        missing = "-o OUT (the output folder)"
+    else:
+        return
+    raise InputError(
+        f"{missing} is missing. Give one labelled set (ntkit debias MODEL DATA -o OUT), two sets "
+        "(--train DATA --validation DATA), or an earlier run (ntkit debias --from OUT)."
+    )
 
 
 def _ordered(options: Options) -> Any:
@@ -158,7 +178,7 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     check_folder(out, inputs=inputs, force=force)
 
 
-def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> None:
+def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path | None) -> None:
     """Note the cost of a run that cannot write a model."""
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:

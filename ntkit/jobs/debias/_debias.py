@@ -37,7 +37,7 @@ from ntkit.jobs.debias._candidates import CANDIDATES, COPIES, DEFAULT_SCORE, ask
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
-from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
+from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
     Invariance,
     copies_made,
@@ -61,7 +61,7 @@ from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
-from ntkit.study import Rows
+from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
 _ON_VALIDATION = "class-balanced on X_val"
@@ -73,7 +73,7 @@ Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 def debias(
     model: FrozenModel | str | os.PathLike[str],
     train: Any,
-    validation: Any,
+    validation: Any = None,
     *,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
@@ -135,7 +135,8 @@ def debias(
     train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
         Labelled samples. :func:`ntkit.extraction.read_samples` reads paths. The model must not be
         trained on the validation set. The test set is only for results; without one, the results
-        are for the validation set.
+        are for the validation set. Without ``validation``, the first set is a single validation
+        set: ntkit fits, chooses and judges by folds of it, and the model must not be trained on it.
     out : path-like, optional
         Output folder: ``debiased.onnx``, ``report.html``, ``README.md`` (a model card),
         ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads of all
@@ -293,10 +294,15 @@ def debias(
     ).checked()
     on_findings, labels = _answers_given(answers, order.resume)
     model = loaded(model)
-    by_name = {"train": train, "validation": validation} | ({} if test is None else {"test": test})
-    sets = read_sets(model, by_name, preprocessing)
+    given = {"train": train, "validation": validation, "test": test}
+    if validation is None:
+        _check_one_set(new_head, validation_balanced)
+        given = {"validation": train, "test": test}
+    given = {name: data for name, data in given.items() if data is not None}
+    sets = read_sets(model, given, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
-    reader = AttributeReader([sets["train"], sets["validation"]], metadata, id_column)
+    pooled = [sets[name] for name in ("train", "validation") if name in sets]
+    reader = AttributeReader(pooled, metadata, id_column)
     partly = partly_known(
         reader,
         answers=labels,
@@ -336,6 +342,16 @@ def debias(
     return _repair(order, data, reader, said, known, _with_groups(data, named))
 
 
+def _check_one_set(new_head: bool, validation_balanced: bool) -> None:
+    """Raise an error for options that need a training set as well."""
+    for option, given in {"new_head": new_head, "validation_balanced": validation_balanced}.items():
+        if given:
+            raise InputError(
+                f"--{option.replace('_', '-')} ({option}=True) needs two sets. Pass --train and "
+                "--validation (train=, validation=)."
+            )
+
+
 def _repair(
     order: Order,
     data: Prepared,
@@ -352,6 +368,8 @@ def _repair(
         judged_by = [attribute for _, attribute in judging]
         invariance = copies_made(said.changes, data, judging, order)
         data = replace(data, notes=(*data.notes, *invariance.notes))
+    if "train" not in data.sets:
+        check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
     compared = {"named": balanced, "known": known, "invariance": invariance}
     comparison = _comparison(order, data, test, judged_by=judged_by, **compared)
     invariance = comparison.invariance  # standardised
@@ -362,6 +380,12 @@ def _repair(
         partly_known=known is not None,
         by_change=invariance is not None,
     )
+    if comparison.one_set:  # only one of those that differ in the set
+        candidates = {
+            each: unfitted
+            for each, unfitted in candidates.items()
+            if each == name or unfitted[1] not in ("validation", "both")
+        }
     comparison.choose(candidates, None if order.by_score else name, order)
     job = Job(order, data, comparison)
     by_change = None if invariance is None else change_results(data, comparison, invariance, order)
@@ -505,7 +529,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     if reader.user_metadata is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
-        first = len(data.sets["train"])
+        first = len(data.Z["train"])
         columns = {
             name: np.asarray(values)[first:]
             for name, values in reader.user_metadata.columns.items()
@@ -521,7 +545,11 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         random_state=order.seed,
     )
     retrained, _ = comparison.fit(*CANDIDATES["class-balanced"])
-    return with_retraining(audit, head_of(retrained).predict(comparison.validation.X))
+    pred = head_of(retrained).predict(comparison.validation.X)
+    if comparison.one_set:
+        comparison.row("class-balanced", retrained)
+        pred = comparison.validation_predictions("class-balanced")
+    return with_retraining(audit, pred)
 
 
 def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
@@ -545,12 +573,15 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
 def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     known, y_index = comparison.known, comparison.study.both.y_index
+    is_train = np.arange(len(y_index)) < len(comparison.train)
+    if comparison.one_set:  # one half chooses attributes, the other one tests them
+        is_train[stratified_folds(y_index, 2, comparison.seed)[0][0]] = True
     return checked_groups(
         reader.feature_sets(data.image_files),
         comparison.study.classes,
         y_index,
         comparison.right(comparison.chosen, comparison.accuracy_cost.t),
-        np.arange(len(y_index)) < len(comparison.train),
+        is_train,
         [*comparison.named, *([] if known is None else [known.attribute])],
     )
 

@@ -62,16 +62,21 @@ def stored_sets(path: Path) -> Sets:
     }
 
 
-def write_model(sets: Sets, path: Path) -> None:
+def write_model(sets: Sets, path: Path, *, C: float = 1e-3, standardised: bool = False) -> None:
     """A model that passes embeddings through to a head fitted on the training set."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
     from sklearn.linear_model import LogisticRegression
 
     Z, y, _ = sets["train"]
-    found = LogisticRegression(C=1e-3, max_iter=300).fit(Z, y)
-    coef = np.vstack([-found.coef_, found.coef_]).astype(np.float32) / 2
-    bias = np.array([-found.intercept_[0], found.intercept_[0]], dtype=np.float32) / 2
+    mean, std = Z.mean(axis=0), Z.std(axis=0)
+    if not standardised:
+        mean, std = np.zeros_like(mean), np.ones_like(std)
+    std[std == 0] = 1
+    found = LogisticRegression(C=C, max_iter=300).fit((Z - mean) / std, y)
+    weight, offset = found.coef_ / std, found.intercept_[0] - float(found.coef_[0] @ (mean / std))
+    coef = np.vstack([-weight, weight]).astype(np.float32) / 2
+    bias = np.array([-offset, offset], dtype=np.float32) / 2
     nodes = [
         helper.make_node("Relu", ["x"], ["above"]),
         helper.make_node("Neg", ["x"], ["negative"]),

@@ -34,7 +34,17 @@ from ntkit.samples import Samples, named_delimiter, read_table
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: the head that was ordered is not better; questions are open."""
 _OF_ONE_RUN = frozenset(
-    {"run", "out", "deploy", "spurious", "invariant", "answers", "no_input", "even_if_worse"}
+    {
+        "run",
+        "out",
+        "keep",
+        "deploy",
+        "spurious",
+        "invariant",
+        "answers",
+        "no_input",
+        "even_if_worse",
+    }
     | {"force", "quiet", "verbose", "json"}
 )
 """Options that the next run in the folder does not take over."""
@@ -49,6 +59,9 @@ _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says
 
 def run_debias(options: Options, typed: set[str]) -> None:
     """Repair a model, or continue a run; ``typed`` names the options that the user typed."""
+    if options.keep is not None:
+        _by_complaints(options, options.keep, typed)
+        return
     out, run = options.out, options.run
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
         _other_row(run, options, typed)
@@ -66,13 +79,10 @@ def run_debias(options: Options, typed: set[str]) -> None:
             arguments |= said_now
     labels = arguments["labels"]
     a = replace(options, **{n: value for n, value in arguments.items() if n != "labels"})
-    if a.model is None or a.train is None or a.validation is None or out is None:
-        raise InputError(
-            "Give a model, samples and a folder (ntkit debias MODEL --train DATA "
-            "--validation DATA -o "
-            "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
-        )
-    paths = {"train": a.train, "validation": a.validation, "test": a.test}
+    _check_sets(a, out)
+    assert a.model is not None
+    assert out is not None
+    paths = {"train": a.train, "validation": a.validation or a.data, "test": a.test}
     inputs = [a.model, *paths.values(), a.groups, a.metadata, a.recorded, *a.data_options.files]
     if run is None or run.resolve() != out.resolve():
         _check_new(out, [*inputs, *files], force=a.force)
@@ -91,14 +101,13 @@ def run_debias(options: Options, typed: set[str]) -> None:
     asks = not (a.no_input or a.json) and can_ask()
     is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
     if not asks and not is_told:
-        _tell_cost(sets, a.model, a.validation)
+        _tell_cost(sets, a.model, paths["validation"])
     failed: DeployError | None = None
     try:
         with started_by(o.command_line(), plain_arguments(arguments)):
             result = debias(
                 frozen,
-                sets["train"],
-                sets["validation"],
+                *(sets[name] for name in ("train", "validation") if name in sets),
                 test=sets.get("test"),
                 out=out,
                 deploy=a.deploy,
@@ -126,6 +135,68 @@ def run_debias(options: Options, typed: set[str]) -> None:
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:
         raise typer.Exit(NOT_BETTER)
+
+
+def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
+    """Repair a model by complaints and traffic."""
+    kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
+    kept |= {"quiet", "verbose", "json", "no_input"}
+    kept |= {each.name for each in (*fields(o.ModelOptions), *fields(o.DataOptions))}
+    for name in sorted(typed - kept):
+        raise InputError(
+            f"--{'from' if name == 'run' else name.replace('_', '-')} cannot be combined with "
+            "--keep: complaints and traffic "
+            "are all that such a repair reads. Drop one of them."
+        )
+    if options.model is None or options.data is None or options.out is None:
+        raise InputError(
+            "Give a model, complaints, traffic and a folder: ntkit debias MODEL COMPLAINTS --keep "
+            "DATA -o OUT."
+        )
+    read, frozen = options.data_options.read, options.model_options.load(options.model)
+    complaints = read(options.data, frozen, tell=False)
+    traffic = read(keep, frozen, "optional", tell=False)
+    with started_by(o.command_line(), plain_arguments(vars(options))):
+        result = debias(
+            frozen,
+            complaints,
+            keep=traffic,
+            out=options.out,
+            max_cost=options.max_cost if "max_cost" in typed else None,
+            device=options.device,
+            batch_size=options.batch_size,
+            random_state=options.seed,
+            force=options.force,
+            verbose=not options.quiet,
+        )
+    text = result.summary(verbose=options.verbose)
+    o.show(result, json=options.json, text=text, notes=result.notes if options.json else ())
+    if not result.written:
+        raise typer.Exit(NOT_BETTER)
+
+
+def _check_sets(a: Options, out: Path | None) -> None:
+    """Raise an error that names the option or argument that is missing, or too much."""
+    if a.model is None:
+        missing = "MODEL"
+    elif a.data is None and a.train is None:
+        missing = "DATA (labelled samples that the network was not trained on)"
+        missing += "" if a.validation is None else ", or --train DATA next to --validation,"
+    elif a.data is None and a.validation is None:
+        missing = "--validation DATA next to --train (samples that the network was not trained on)"
+    elif a.data is not None and (a.train is not None or a.validation is not None):
+        raise InputError(
+            f"{a.data} is a single labelled set, which cannot be combined with --train and "
+            "--validation; give either DATA or both options."
+        )
+    elif out is None:
+        missing = "-o OUT (the output folder)"
+    else:
+        return
+    raise InputError(
+        f"{missing} is missing. Give one labelled set (ntkit debias MODEL DATA -o OUT), two sets "
+        "(--train DATA --validation DATA), or an earlier run (ntkit debias --from OUT)."
+    )
 
 
 def _ordered(options: Options) -> Any:
@@ -158,7 +229,7 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     check_folder(out, inputs=inputs, force=force)
 
 
-def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> None:
+def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path | None) -> None:
     """Note the cost of a run that cannot write a model."""
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:

@@ -14,7 +14,10 @@ def command(options: Options, *, context: typer.Context) -> None:
 
     ntkit audits the model, asks which findings are shortcuts, and retrains the last layer.
 
-    Example: ntkit debias classifier.onnx --train images/train --validation images/val -o debiased/
+    Example: ntkit debias classifier.onnx images/ -o debiased/
+
+    DATA holds labelled samples that the network was not trained on. ntkit fits, chooses and judges
+    by five folds of it. With a training set as well, pass --train and --validation instead.
 
     Without an answer ntkit writes no new model. It writes a page with the findings, and asks about
     the strongest in the terminal. The answer y means that the model must ignore it.
@@ -29,10 +32,15 @@ def command(options: Options, *, context: typer.Context) -> None:
     The head must not cost more than --max-cost: a share of average accuracy, or after an answer of
     the mean over groups. --verbose names all groups that lose accuracy.
 
-    DATA is an image folder with one subfolder per class. DATA can also be an .npz with X and y,
+    A set is an image folder with one subfolder per class. It can also be an .npz with X and y,
     X.npy next to y.npy, a table (.csv, .tsv, .jsonl, .parquet) of texts or numbers, or an embedding
     store. Groups come from metadata.csv with file_name and group, from an array groups, or from a
     column. ntkit uses them only to report accuracy.
+
+    Without training samples, give complaints: samples that the model gets wrong, with their right
+    labels. --keep names unlabelled samples whose answers should stay.
+
+    Example: ntkit debias classifier.onnx complaints/ --keep traffic/ -o debiased/
 
     Attributes: word:film, column:age>=40, metadata:site=B, word:film|word:movie. Changes:
     image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change works even

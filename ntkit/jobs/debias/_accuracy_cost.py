@@ -245,10 +245,16 @@ def accuracy_cost_of(
 
 
 def taken(
-    accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool = False
+    accuracy_costs: Sequence[AccuracyCost],
+    max_cost: float,
+    *,
+    learnable: bool = False,
+    largest_gain: bool = False,
 ) -> AccuracyCost | None:
-    """The accuracy cost with the largest share of the new head that helps; None without any."""
+    """The largest share of the new head that helps, or that of the largest gain; None without."""
     good = (each for each in accuracy_costs if each.helps(max_cost, learnable=learnable))
+    if largest_gain:  # few samples then move the head little
+        return max(good, key=lambda each: (each.class_gain, -each.t), default=None)
     return max(good, key=lambda each: each.t, default=None)
 
 

@@ -54,6 +54,8 @@ from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, stratified_folds
 
 _TRAIN_FOLDS = 3
+FOLDS_OF_ONE = 5
+"""Folds of a single labelled set."""
 _METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
 
 
@@ -64,6 +66,7 @@ class Comparison:
     # every neuron. on_raw_embeddings folds the scale back into a head. The validation set
     # identifies neurons, retrains some candidates, and scores all of them. To score candidates on
     # unseen samples, ntkit fits with one half of the validation set and predicts the other half.
+    # Without training rows (one labelled set), the validation set does all of this, in five folds.
 
     def __init__(
         self,
@@ -80,8 +83,10 @@ class Comparison:
         invariance: Invariance | None = None,
         judged_by: Sequence[Attribute] = (),
     ) -> None:
-        self.mean, self.std = _moments(train.X)
-        self._mapped = is_mapped(train.X) and train.X.nbytes > LARGE
+        self.one_set = not len(train)
+        most = validation.X if self.one_set else train.X
+        self.mean, self.std = _moments(most)
+        self._mapped = is_mapped(most) and most.nbytes > LARGE
         self.train = train.scaled(self.mean, self.std)
         self.validation = validation.scaled(self.mean, self.std)
         self.test = None if test is None else test.scaled(self.mean, self.std)
@@ -105,6 +110,10 @@ class Comparison:
         self.candidates: dict[str, Candidate] = {}
         self._half_heads: dict[str, list[LinearHead]] = {}
         self._of_halves: dict[Any, Study] = {}
+        both = self.study.both
+        self._scale = (
+            self.validation.X if self.one_set else self.train.X
+        )  # of logits that are mixed
         n = len(self.train)
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
@@ -112,7 +121,8 @@ class Comparison:
             self.original = retrain_head(self.train.X, train.y, class_weight=None, C=C_erm)
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
-        reference = retrain_head(self.train.X, train.y, C=1 / n if C is None else C)
+        rows = both if self.one_set else self.train
+        reference = retrain_head(rows.X, rows.y, C=1 / len(rows) if C is None else C)
         self.reference_proba = reference.predict_proba(self.validation.X)
         self.classes = reference.classes
         self.halves = self._halves()
@@ -133,7 +143,8 @@ class Comparison:
         """
         clf = self._set(estimator, rows, as_is=as_is)
         study = self._study_with(validation, by_change=rows == COPIES)
-        if rows == COPIES and validation is None:  # validation rows judge, so they do not tune
+        if rows == COPIES and validation is None and not self.one_set:
+            # Validation rows judge, so they do not tune.
             none = np.zeros(0, dtype=np.intp)
             of_train = replace(study.take(validation=none), validation=None)
             clf = _decided(self._fitted(clf, rows, of_train)[0], rows)
@@ -178,7 +189,7 @@ class Comparison:
 
     def study_of(self, clf: Any, rows: str, study: Study) -> Study:
         """The part of a study for fitting a candidate."""
-        study = study.on("both" if rows in (COPIES, LABELLED) else rows)
+        study = study.on("both" if self.one_set or rows in (COPIES, LABELLED) else rows)
         if rows != COPIES:
             return study
         if not isinstance(clf, AutoDebiasClassifier):  # the only one that balances groups
@@ -201,7 +212,7 @@ class Comparison:
             return self.C
         if (rows, cells) not in self._chosen_C:
             recipe = "cell-balanced" if cells else "class-balanced"
-            study = self.study.on(rows)
+            study = self.study.on("both" if self.one_set else rows)
             if rows == "train":  # without the validation set
                 study = replace(study, validation=None)
             clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
@@ -209,14 +220,15 @@ class Comparison:
         return self._chosen_C[rows, cells]
 
     def _halves(self) -> list[tuple[Array, Array]]:
-        """Two halves of the validation set, stratified by class."""
+        """Two halves of the validation set, stratified by class; more folds of a single set."""
         y = self.validation.y_index
         if np.bincount(y).min() < 2:
             raise InputError(
                 "The validation set needs at least 2 samples of each class: half of them score "
                 "neurons, half choose. Add samples."
             )
-        return stratified_folds(y, 2, self.seed)
+        n_folds = min(FOLDS_OF_ONE, int(np.bincount(y).min())) if self.one_set else 2
+        return stratified_folds(y, n_folds, self.seed)
 
     # -- predictions and rows of the table ----------------------------------------------------
 
@@ -277,7 +289,7 @@ class Comparison:
         """Predict each half of the validation set by a fit with the other half."""
         pred = np.empty_like(self.validation.y)
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
-            head = mixed(self.original, half, t, self.train.X)
+            head = mixed(self.original, half, t, self._scale)
             pred[scored] = head.predict(self.validation.X[scored])
         return pred
 
@@ -286,7 +298,7 @@ class Comparison:
         copies = self.judge.copies
         pred = np.empty_like(self.validation.y, shape=len(copies.of))
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
-            head = mixed(self.original, half, t, self.train.X)
+            head = mixed(self.original, half, t, self._scale)
             rows = np.isin(copies.of, scored)
             pred[rows] = head.predict(copies.Z[rows])
         return pred
@@ -295,6 +307,8 @@ class Comparison:
         """Cross-fitted predictions of training rows, with the candidate's interpolation."""
         # For large mapped embeddings and partly known groups, the candidate itself predicts them.
         old, X = self.original, self.train.X
+        if self.one_set:
+            return self.train.y
         if self.rows_of[name] in ("validation", LABELLED) or self._mapped:
             return mixed(old, head_of(self.fitted[name]), t, X).predict(X)
         pred = np.empty_like(self.train.y)
@@ -320,7 +334,7 @@ class Comparison:
 
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
-        parts = (self.train, self.validation)
+        parts = (self.validation,) if self.one_set else (self.train, self.validation)
         y = np.concatenate([part.y for part in parts])
         before = np.concatenate([self.original.predict(part.X) for part in parts])
         after = [self.train_predictions(name, t), self.validation_predictions(name, t)]
@@ -424,15 +438,22 @@ class Comparison:
         """The best candidate by cross-fitted predictions of training rows and their copies."""
         # Among candidates within one standard error of the best, the predictions of the chosen one
         # flip least, because a person said that the changes do not matter.
-        judge, X, y = self._judge("train"), self.train.X, self.train.y
+        judge, rows = (
+            (self.judge, self.validation) if self.one_set else (self._judge("train"), self.train)
+        )
+        X, y = rows.X, rows.y
         copies = judge.copies
         scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
         for name in names:
             pred, of_copies = np.empty_like(y), np.empty_like(y, shape=len(copies.of))
-            for head, unseen in self._train_heads(name):
+            heads = self._train_heads(name)
+            if self.one_set:
+                unseen_rows = (scored for _, scored in self.halves)
+                heads = zip(self._half_heads[name], unseen_rows, strict=True)
+            for head, unseen in heads:
                 pred[unseen] = head.predict(X[unseen])
-                rows = np.isin(copies.of, unseen)
-                of_copies[rows] = head.predict(copies.Z[rows])
+                of_unseen = np.isin(copies.of, unseen)
+                of_copies[of_unseen] = head.predict(copies.Z[of_unseen])
             right = np.concatenate([pred == y, of_copies == y[copies.of]])
             scores[name], errors[name] = judge.score(right)
             flips[name] = float((of_copies != pred[copies.of]).mean())
@@ -486,7 +507,8 @@ class Comparison:
 
     @cached_property
     def _taken(self) -> AccuracyCost | None:
-        return taken(self.accuracy_costs, self.max_cost, learnable=self.learnable)
+        options = {"learnable": self.learnable, "largest_gain": self.one_set}
+        return taken(self.accuracy_costs, self.max_cost, **options)
 
     @property
     def helped(self) -> bool:
@@ -501,7 +523,7 @@ class Comparison:
     @cached_property
     def head(self) -> LinearHead:
         """That interpolation, on standardised embeddings."""
-        return mixed(self.original, head_of(self.clf), self.accuracy_cost.t, self.train.X)
+        return mixed(self.original, head_of(self.clf), self.accuracy_cost.t, self._scale)
 
     @property
     def evaluated(self) -> Rows:

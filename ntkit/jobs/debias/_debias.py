@@ -35,9 +35,10 @@ from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, COPIES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
-from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
+from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
     Invariance,
     copies_made,
@@ -61,7 +62,7 @@ from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
-from ntkit.study import Rows
+from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
 _ON_VALIDATION = "class-balanced on X_val"
@@ -73,14 +74,15 @@ Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 def debias(
     model: FrozenModel | str | os.PathLike[str],
     train: Any,
-    validation: Any,
+    validation: Any = None,
     *,
+    keep: Any = None,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
     deploy: str | os.PathLike[str] | None = None,
     method: Any = None,
     new_head: bool = False,
-    max_cost: float = MAX_COST,
+    max_cost: float | None = None,
     validation_balanced: bool = False,
     spurious: Any = None,
     answers: Any = None,
@@ -104,7 +106,7 @@ def debias(
     random_state: int = 0,
     force: bool = False,
     verbose: bool = False,
-) -> DebiasResult | FindingsResult:
+) -> DebiasResult | FindingsResult | ComplaintsResult:
     """Repair shortcuts of a classifier by retraining its last layer.
 
     ntkit needs a person's decision: errors on biased data do not distinguish a shortcut from a hard
@@ -135,7 +137,8 @@ def debias(
     train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
         Labelled samples. :func:`ntkit.extraction.read_samples` reads paths. The model must not be
         trained on the validation set. The test set is only for results; without one, the results
-        are for the validation set.
+        are for the validation set. Without ``validation``, the first set is a single validation
+        set: ntkit fits, chooses and judges by folds of it, and the model must not be trained on it.
     out : path-like, optional
         Output folder: ``debiased.onnx``, ``report.html``, ``README.md`` (a model card),
         ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads of all
@@ -156,9 +159,16 @@ def debias(
     new_head : bool
         Fit a new head for labels that are not the model's classes. The original head is then an
         ERM head fitted on the training set.
-    max_cost : float, default=0.05
-        Largest accuracy cost, as a share: loss of average accuracy on validation samples, by its
-        upper 95 % bound. If you name attributes, it is the loss of the groups' mean accuracy.
+    keep : path-like, Samples or array-like, optional
+        Unlabelled samples whose answers should stay: the traffic of the model. ``train`` then holds
+        complaints: at least five samples that the model gets wrong, with their right labels. ntkit
+        moves the head towards them. It writes the result if it fixes more unseen complaints than
+        chance, cross-fitted. No set, answer or method can be combined with it.
+    max_cost : float, optional
+        Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
+        by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
+        by its upper 95 % bound. If you name attributes, it is the loss of the groups' mean
+        accuracy.
     validation_balanced : bool
         Whether the validation set has little bias. "auto" then retrains on it alone.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
@@ -241,9 +251,10 @@ def debias(
 
     Returns
     -------
-    DebiasResult or FindingsResult
-        FindingsResult if a person has to decide first. Both have ``state`` ("written", "kept" or
-        "open"), ``written``, ``model``, ``headline()``, ``summary()`` and ``as_dict()``.
+    DebiasResult, FindingsResult or ComplaintsResult
+        FindingsResult if a person has to decide first, ComplaintsResult with ``keep``. All have
+        ``state`` ("written", "kept" or "open"), ``written``, ``model``, ``headline()``,
+        ``summary()`` and ``as_dict()``.
 
     Raises
     ------
@@ -274,11 +285,13 @@ def debias(
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
     """
+    if keep is not None:
+        return from_complaints(debias, **locals())
     order = Order(
         method=method,
         auto=AutoDebiasClassifier(recipe=_ON_VALIDATION if validation_balanced else "auto"),
         new_head=new_head,
-        max_cost=max_cost,
+        max_cost=MAX_COST if max_cost is None else max_cost,
         even_if_worse=even_if_worse,
         keep_original=keep_original,
         out=None if out is None else Path(out),
@@ -293,10 +306,15 @@ def debias(
     ).checked()
     on_findings, labels = _answers_given(answers, order.resume)
     model = loaded(model)
-    by_name = {"train": train, "validation": validation} | ({} if test is None else {"test": test})
-    sets = read_sets(model, by_name, preprocessing)
+    given = {"train": train, "validation": validation, "test": test}
+    if validation is None:
+        _check_one_set(new_head, validation_balanced)
+        given = {"validation": train, "test": test}
+    given = {name: data for name, data in given.items() if data is not None}
+    sets = read_sets(model, given, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
-    reader = AttributeReader([sets["train"], sets["validation"]], metadata, id_column)
+    pooled = [sets[name] for name in ("train", "validation") if name in sets]
+    reader = AttributeReader(pooled, metadata, id_column)
     partly = partly_known(
         reader,
         answers=labels,
@@ -336,6 +354,16 @@ def debias(
     return _repair(order, data, reader, said, known, _with_groups(data, named))
 
 
+def _check_one_set(new_head: bool, validation_balanced: bool) -> None:
+    """Raise an error for options that need a training set as well."""
+    for option, given in {"new_head": new_head, "validation_balanced": validation_balanced}.items():
+        if given:
+            raise InputError(
+                f"--{option.replace('_', '-')} ({option}=True) needs two sets. Pass --train and "
+                "--validation (train=, validation=)."
+            )
+
+
 def _repair(
     order: Order,
     data: Prepared,
@@ -352,6 +380,8 @@ def _repair(
         judged_by = [attribute for _, attribute in judging]
         invariance = copies_made(said.changes, data, judging, order)
         data = replace(data, notes=(*data.notes, *invariance.notes))
+    if "train" not in data.sets:
+        check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
     compared = {"named": balanced, "known": known, "invariance": invariance}
     comparison = _comparison(order, data, test, judged_by=judged_by, **compared)
     invariance = comparison.invariance  # standardised
@@ -362,6 +392,12 @@ def _repair(
         partly_known=known is not None,
         by_change=invariance is not None,
     )
+    if comparison.one_set:  # only one of those that differ in the set
+        candidates = {
+            each: unfitted
+            for each, unfitted in candidates.items()
+            if each == name or unfitted[1] not in ("validation", "both")
+        }
     comparison.choose(candidates, None if order.by_score else name, order)
     job = Job(order, data, comparison)
     by_change = None if invariance is None else change_results(data, comparison, invariance, order)
@@ -505,7 +541,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     if reader.user_metadata is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
-        first = len(data.sets["train"])
+        first = len(data.Z["train"])
         columns = {
             name: np.asarray(values)[first:]
             for name, values in reader.user_metadata.columns.items()
@@ -521,7 +557,11 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         random_state=order.seed,
     )
     retrained, _ = comparison.fit(*CANDIDATES["class-balanced"])
-    return with_retraining(audit, head_of(retrained).predict(comparison.validation.X))
+    pred = head_of(retrained).predict(comparison.validation.X)
+    if comparison.one_set:
+        comparison.row("class-balanced", retrained)
+        pred = comparison.validation_predictions("class-balanced")
+    return with_retraining(audit, pred)
 
 
 def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
@@ -545,12 +585,15 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
 def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     known, y_index = comparison.known, comparison.study.both.y_index
+    is_train = np.arange(len(y_index)) < len(comparison.train)
+    if comparison.one_set:  # one half chooses attributes, the other one tests them
+        is_train[stratified_folds(y_index, 2, comparison.seed)[0][0]] = True
     return checked_groups(
         reader.feature_sets(data.image_files),
         comparison.study.classes,
         y_index,
         comparison.right(comparison.chosen, comparison.accuracy_cost.t),
-        np.arange(len(y_index)) < len(comparison.train),
+        is_train,
         [*comparison.named, *([] if known is None else [known.attribute])],
     )
 

@@ -105,7 +105,8 @@ class FindingsResult:
             return [first, *([] if page is None else [f"Next: open {quoted(page)}"])]
         lines = [first, _WHY]
         if page is None or not self.resumable:
-            again = "" if page is None else f", resume={str(self.path)!r}"
+            place = repr(str(self.path))
+            again = "" if page is None else f", out={place}, resume={place}"
             confirm = f"debias(…, answers=result.audit.answers(NAME){again})"
             lines.append(f"Next: {confirm} if it is a shortcut.")
         else:

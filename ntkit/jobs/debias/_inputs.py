@@ -16,7 +16,7 @@ from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit._text import one_line
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING
+from ntkit.attributes import EMBEDDING, FEWEST, Attribute
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import (
     Embedded,
@@ -52,6 +52,7 @@ from ntkit.verification import check_head, random_inputs
 
 _LEAST = 2
 _FEW = 20
+_TOO_GOOD = 0.005  # error rate that samples of the training set have, rather than new ones
 
 
 def _rarest(y: Array) -> tuple[Any, int]:
@@ -118,8 +119,14 @@ class Prepared:
 
     @cached_property
     def Z(self) -> dict[str, Rows]:
-        """Embeddings of each set, with classes and groups."""
-        return {n: Rows.of(self.passes[n].Z, each.y, each.groups) for n, each in self.sets.items()}
+        """Embeddings of each set, with classes and groups; a single set has no training rows."""
+        Z = {n: Rows.of(self.passes[n].Z, each.y, each.groups) for n, each in self.sets.items()}
+        return {"train": Z["validation"].take(np.zeros(0, dtype=np.intp)), **Z}
+
+    @property
+    def pooled(self) -> list[str]:
+        """Sets with attributes: training and validation set, or a single one."""
+        return [name for name in _POOLED if name in self.sets]
 
     @property
     def device(self) -> str | None:
@@ -141,13 +148,14 @@ class Prepared:
     @property
     def pooled_layers(self) -> dict[str, Array]:
         """Layers of both sets: the training samples, then the validation samples."""
-        first, second = map(self.layers_of, _POOLED)
-        return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
+        layers = [self.layers_of(name) for name in self.pooled]
+        common = (name for name in layers[0] if all(name in each for each in layers))
+        return {name: np.concatenate([each[name] for each in layers]) for name in common}
 
     @property
     def image_files(self) -> list[AuditedImages]:
         """Training and validation image files with their statistics."""
-        return [self.sets[name].X for name in _POOLED if self.sets[name].kind == "images"]
+        return [self.sets[name].X for name in self.pooled if self.sets[name].kind == "images"]
 
     @property
     def shared(self) -> float:
@@ -161,10 +169,11 @@ def read_sets(
     data: Mapping[str, Any],
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
 ) -> dict[str, Samples]:
-    """Read the sets of a run, with "train" among them, as samples of a model."""
+    """Read the sets of a run as samples of a model."""
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
+    first = next(iter(sets.values()))
     return {
-        name: samples.with_columns_as_in(sets["train"]).measured(
+        name: samples.with_columns_as_in(first).measured(
             AuditedImages if name in _POOLED else MeasuredImages
         )
         for name, samples in sets.items()
@@ -219,6 +228,8 @@ def prepared(
         cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     cautions += [*shared_notes(sets, digests), *_few(sets)]
+    if "train" not in sets and model.head is not None:
+        cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)
     if computed:
         notes.append(f"Embeddings computed on: {embedder.device_}.")
@@ -227,6 +238,39 @@ def prepared(
     told = (*notes, *cautions), tuple(cautions)
     where = frozenset(computed), layers, digests, inputs, embedder
     return Prepared(model, sets, passes, *where, *told)
+
+
+def _too_good(head: LinearHead, samples: Samples, embedded: Embedded) -> list[str]:
+    """A note if the model has hardly an error, as on samples that it was trained on."""
+    n_wrong = int((head.predict(embedded.Z) != samples.y).sum())
+    if n_wrong > _TOO_GOOD * len(samples):
+        return []
+    return [
+        f"The model is wrong on {n_wrong} of {len(samples)} samples. If it was trained on them, "
+        "the results are worthless: use samples that it was not trained on."
+    ]
+
+
+def check_groups(rows: Rows, attributes: Sequence[Attribute]) -> None:
+    """Raise an error if a group class × attribute of a single set is too small to judge."""
+    if not attributes:
+        return
+    groups = attributes[0].crossed(rows.y, *attributes[1:])
+    values, counts = np.unique(groups.value[groups.value >= 0], return_counts=True)
+    n_possible = len(rows.classes) * int(np.prod([len(each.names) for each in attributes]))
+    if len(rows.classes) == 2 and len(values) < n_possible:  # of more classes it may not exist
+        raise InputError(
+            f"A group class × {' × '.join(each.name for each in attributes)} has no sample, and at "
+            f"least {FEWEST} are needed to judge a repair. Add some, or name a change that must "
+            "not matter (--invariant)."
+        )
+    name, count = groups.names[values[counts.argmin()]], int(counts.min())
+    if count < FEWEST:
+        n = -(-FEWEST * len(rows) // count)
+        raise InputError(
+            f"Group {name} has {count} of {len(rows)} samples, and at least {FEWEST} are needed to "
+            f"judge a repair. About {n} samples like these would do."
+        )
 
 
 def _few(sets: Mapping[str, Samples]) -> list[str]:
@@ -248,11 +292,12 @@ def _like_guesses(
     trust_inputs: bool,
 ) -> list[str]:
     """Check the class order; raise an error, or warn, if the original model only guesses."""
-    pred = {name: head.predict(passes[name].Z) for name in _POOLED}
-    y = {name: sets[name].y for name in _POOLED}
-    # Only the training set shows the class order: in other sets a shortcut may be reversed.
-    check_class_order(pred["train"], y["train"], head.classes)
-    judged, seen = ((y[name], pred[name]) for name in ("validation", "train"))
+    first = "train" if "train" in sets else "validation"
+    pred = {name: head.predict(passes[name].Z) for name in (first, "validation")}
+    y = {name: sets[name].y for name in pred}
+    # The training set shows the class order: in other sets a shortcut may be reversed.
+    check_class_order(pred[first], y[first], head.classes)
+    judged, seen = ((y[name], pred[name]) for name in ("validation", first))
     problem = like_a_guess(*judged, len(head.classes), seen)
     return guess_notes(problem, sets["validation"], trust_inputs)
 
@@ -261,13 +306,14 @@ def with_classes(
     model: FrozenModel, sets: Mapping[str, Samples], new_head: bool
 ) -> tuple[FrozenModel, list[str]]:
     """Match the labels with the head's classes; classes without names get the labels."""
-    labels = np.unique(sets["train"].y)
+    first = next(iter(sets))
+    labels = np.unique(sets[first].y)
     for name, samples in sets.items():
         problem = differing_classes(
             np.unique(samples.y),
             labels,
             what=f"The {name} set",
-            where="the training set",
+            where=f"the {'training' if first == 'train' else first} set",
             fix="add samples of every class to each set.",
         )
         if problem is not None:
@@ -277,7 +323,7 @@ def with_classes(
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
     try:
-        match = sets["train"].fit_to(model, every_class=True)
+        match = sets[first].fit_to(model, every_class=True)
     except InputError as error:
         if len(labels) < 2:
             raise

@@ -213,9 +213,10 @@ def copies_made(
     changes: Sequence[Change], data: Prepared, judging: Sequence[Judging], order: Order
 ) -> Invariance:
     """Make and embed copies of the training and the validation set; interrupted work resumes."""
-    sets, out = {name: data.sets[name] for name in ("train", "validation")}, order.out
-    # The validation set has two folds, because each half judges heads fitted on the other half.
-    n_folds = zip(sets, (_FOLDS, 2), strict=True)
+    sets, out = {name: data.sets[name] for name in data.pooled}, order.out
+    # Next to a training set, the validation set has two folds: each half judges heads fitted on
+    # the other half.
+    n_folds = zip(sets, (_FOLDS, 2) if len(sets) > 1 else (_FOLDS,), strict=True)
     folds = {name: donor_folds(sets[name].y, order.seed, n) for name, n in n_folds}
     n_copies = {name: _counted(changes, sets[name], name, order.seed, folds[name]) for name in sets}
     if order.verbose:
@@ -247,13 +248,16 @@ def copies_made(
     if place is not None:
         with suppress(OSError):  # the folder holds other files
             place.rmdir()
+    of_sets = {"train": "training", "validation": "validation"}
     notes = [
-        f"Copies changed by {change.name}: {n_copies['train'][i]} of {len(sets['train'])} training "
-        f"and {n_copies['validation'][i]} of {len(sets['validation'])} validation samples."
+        f"Copies changed by {change.name}: "
+        + " and ".join(f"{n_copies[n][i]} of {len(sets[n])} {of_sets[n]}" for n in sets)
+        + " samples."
         for i, change in enumerate(changes)
     ]
     both = np.concatenate([folds[name] for name in sets])
-    return Invariance(tuple(changes), made["train"], made["validation"], both, tuple(notes))
+    of_train = made.get("train", made["validation"].take(np.zeros(0, dtype=np.intp)))
+    return Invariance(tuple(changes), of_train, made["validation"], both, tuple(notes))
 
 
 def _counted(

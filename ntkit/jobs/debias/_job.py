@@ -72,7 +72,7 @@ class Job:
         vetoed = by_change is not None and bool(by_change.veto)
         trail = [answer.as_dict() for answer in named.answers.answers]
         if known is not None:
-            digests = [digest for name in ("train", "validation") for digest in data.digests[name]]
+            digests = [digest for name in data.pooled for digest in data.digests[name]]
             trail.append(known.partly.trail(digests))
         # ntkit follows a person's decision on attributes and reports its accuracy cost. A method
         # without such a decision must not harm a group.
@@ -91,7 +91,8 @@ class Job:
         if known is not None:
             of_groups += [known.source_note(), *filter(None, [known.partly.left])]
         notes = [*data.notes, *of_groups]
-        notes += [each.sentence("training and validation samples") for each in comparison.named]
+        of = "validation samples" if comparison.one_set else "training and validation samples"
+        notes += [each.sentence(of) for each in comparison.named]
         notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []
         if new_head and data.model.head is not None:
             before, now = len(data.model.head.classes), len(head.classes)
@@ -99,9 +100,10 @@ class Job:
         if new_head and not written:
             notes.append("ntkit wrote the ERM head, fitted on the training set.")
         if comparison.test is None:
+            parts = f"{len(comparison.halves)} folds" if comparison.one_set else "halves"
             notes.append(
                 "There is no test set, so the results are for the validation set, cross-fitted by "
-                "halves."
+                f"{parts}."
             )
         return DebiasResult(
             model=debiased,
@@ -138,7 +140,8 @@ class Job:
         source = next(iter(samples.sources), None)
         old, folder = self.data.model.path, self.order.out
         known = arguments()
-        if self.order.new_head or None in (old, source, folder, known):
+        fitted_on_them = self.comparison.one_set and "test" not in self.data.sets
+        if self.order.new_head or fitted_on_them or None in (old, source, folder, known):
             return ""
         assert folder is not None
         assert known is not None
@@ -157,7 +160,11 @@ class Job:
         self, suppressed: Array, answers: Sequence[Mapping[str, Any]]
     ) -> dict[str, str]:
         """Facts about the new head for the model's metadata."""
-        comparison, model, train = self.comparison, self.data.model, self.data.sets["train"]
+        comparison, model, train = (
+            self.comparison,
+            self.data.model,
+            next(iter(self.data.sets.values())),
+        )
         steps = (train.origin or {}).get("preprocessing", train.preprocessing)
         source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
         parameters = {
@@ -277,7 +284,7 @@ class Job:
             neurons_on=Shown(validation.y, before, after, validation.groups, sets["validation"]),
             scores=scored.spuriousness_scores_,
             scores_of=(
-                f"Scores are for {'the copies of both sets' if moved else 'the validation set'}, "
+                f"Scores are for {'the copies' if moved else 'the validation set'}, "
                 f"in {_unit_of_scores(scored)}."
             ),
             classes=scored.classes_,
@@ -334,7 +341,7 @@ class Job:
         ]
         chosen_by = "your answers" if order.method is None else "you"
         if order.by_score:
-            chosen_by = f"the label-free score {order.method} on halves of the validation set"
+            chosen_by = f"the label-free score {order.method} on parts of the validation set"
         whose = self.comparison.accuracy_cost.whose
         return facts | {
             "chosen head": self.comparison.chosen,

@@ -343,7 +343,8 @@ class CompletedGroups:
     def source_note(self) -> str:
         """Sentences on the source of the groups."""
         n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
-        parts = f"{n_train} training and {n - n_train} validation samples"
+        of_train = f"{n_train} training and " if self.n_train else ""
+        parts = f"{of_train}{n - n_train} validation samples"
         counts = f"{self.attribute.name}: known for {parts}"
         if self.inference is None:
             return f"{counts}, which are all."

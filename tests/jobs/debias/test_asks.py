@@ -46,7 +46,8 @@ def test_a_good_model_of_biased_data_stays_without_an_answer(good, found):
     # In Python the next step is one of Python.
     assert "ntkit debias --from" not in found.summary()
     assert "ntkit debias --from" not in (found.path / "audit.html").read_text()
-    assert "resume" in found.summary(verbose=True)
+    place = repr(str(found.path))
+    assert f"answers(NAME), out={place}, resume={place}) if" in found.summary(verbose=True)
 
 
 def test_where_nothing_is_found_there_is_nothing_to_ask(good):

@@ -179,7 +179,7 @@ def test_what_is_no_row_of_a_run_is_refused(zoo, rows, tmp_path, run):
     code, _, err = run("debias", *row)
     assert (code, "--train is not used to write another row" in err) == (2, True)
     code, _, err = run("debias", "-o", tmp_path / "new")
-    assert (code, "Give a model, samples and a folder" in err) == (2, True)
+    assert (code, "MODEL is missing" in err) == (2, True)
 
 
 # -- `verify` and `check --report` read what `debias` writes ---------------------

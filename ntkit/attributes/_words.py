@@ -66,9 +66,14 @@ def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> Fe
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
-    """Mask of the texts that contain a word, as :func:`words` reads them; else their words."""
-    texts = _checked(texts)
-    found = (word in text.lower() and word in _words_of(text) for text in texts)
+    """Mask of the texts that contain a word or a run of words; else the words of the texts."""
+    texts, parts = _checked(texts), word.split(" ")
+
+    def holds(text: str) -> bool:
+        low = text.lower()
+        return all(part in low for part in parts) and f" {word} " in f" {' '.join(_tokens(low))} "
+
+    found = map(holds, texts)
     values = np.fromiter(found, np.int8, len(texts))
     if values.any():
         return values, []
@@ -121,4 +126,8 @@ def _lower(text: str) -> str:
 
 def _words_of(text: str) -> dict[str, None]:
     """Distinct words of a text."""
-    return dict.fromkeys(w for w in _TOKEN.findall(text.lower()) if not w.startswith("</"))
+    return dict.fromkeys(_tokens(text.lower()))
+
+
+def _tokens(low: str) -> list[str]:
+    return [word for word in _TOKEN.findall(low) if not word.startswith("</")]

@@ -66,7 +66,7 @@ def wording(
     """An attribute in words."""
     rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
     if kind == "word":
-        thing = "tag" if rest.startswith("<") else "word"
+        thing = "tag" if rest.startswith("<") else "words" if " " in rest else "word"
         return _of_a_thing(f"the {thing} {quoted(rest)}")
     if kind in _OF_A_TABLE:
         return _of_a_column(name, kind, rest, columns)

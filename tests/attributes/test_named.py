@@ -82,6 +82,8 @@ def test_what_an_audit_found_is_read_on_its_own_samples():
 def test_other_samples():
     assert attribute_named("word:film", texts=["film"] + ["x"] * 999).sum() == 1  # rare
     assert attribute_named("word:<html", texts=["<HTML lang='en'>", "html"]).tolist() == [1, 0]
+    texts = ["a Not</b> good", "good not", "knot goods"]
+    assert attribute_named("word:not good", texts=texts).tolist() == [1, 0, 0]
     table = {"age": [3, 41, None, 39.5], "sex": ["F", "M", "F", " "]}
     assert attribute_named("column:age>=40", table=table).tolist() == [0, 1, -1, 0]
     assert attribute_named("column:age>=-1e3", table=table).tolist() == [1, 1, -1, 1]

@@ -90,7 +90,7 @@ def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
 
 
 def guess_notes(problem: str | None, samples: Samples, trust_inputs: bool) -> list[str]:
-    """A note on a model that only guesses, with the likely cause; an error without the order."""
+    """A note on a model that only guesses, with the likely cause; an error if not trusted."""
     if problem is None:
         return []
     cause = "Labels, classes or the scale of the inputs may not be those that the model expects."

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
@@ -29,6 +30,7 @@ N_TUXSCENES = 2  # networks; further seeds turn other answers
 TURNED = [("any", share) for share in (0.0, 0.02, 0.05, 0.1, 0.2)]
 TURNED += [("of one value", share) for share in (0.02, 0.05, 0.1, 0.2)]
 N_PEOPLE = 100
+MISTAKES = 0.05
 
 
 def run(folder: Path, name: str, seed: int) -> list[dict[str, Any]]:
@@ -122,14 +124,19 @@ def main() -> None:
             of_all.append((kind, share, mean))
             lines.append([f"{name}, {cell(share)} {kind}", f"{worst.mean():.1f}", *figures(mean)])
         lines.append([f"{name}, no table", f"{without.mean():.1f}", *["–"] * 9])
-    header = ["data, wrong answers", "worst group", *HEADER]
-    full = table(header, lines)
+    full = table(["data, wrong answers", "worst group", *HEADER], lines)
     short = []
     for kind, share in TURNED:
         some = [mean for k, s, mean in of_all if (k, s) == (kind, share)]
         mean = {key: np.mean([one[key] for one in some]) for key in some[0]}
         short.append([f"{cell(share)} {kind}", *figures(mean)])
-    text = f"{table(['wrong answers', *HEADER], short)}\n\n## By data set\n\n{full}\n"
+    one, two = binom.sf(1, CHECKS, MISTAKES), binom.pmf(1, CHECKS, MISTAKES)
+    refused = one + two * binom.sf(1, CHECKS, MISTAKES)  # two of 12, or three of 24
+    text = (
+        f"## Mean of {len(NAMES)} data sets\n\n{table(['wrong answers', *HEADER], short)}\n\n"
+        f"A person who is wrong on {cell(MISTAKES)} of the samples refuses a right table with a "
+        f"probability of {cell(refused)}.\n\n## By data set\n\n{full}\n"
+    )
     print(text)
     if arguments.markdown:
         arguments.markdown.write_text(text, encoding="utf-8")

@@ -13,7 +13,8 @@ class Options:
     """All options of ``ntkit debias``."""
 
     model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
-    data: Path | None = o.argument("Labelled samples new to the network.", "DATA", default=None)
+    data: Path | None = o.argument("Labelled samples, or complaints.", "DATA", default=None)
+    keep: Path | None = o.option("Unlabelled traffic; DATA then holds complaints.", "DATA")
     train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
     validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
     test: Path | None = o.option("Samples for the table of results only.", "DATA")
@@ -32,7 +33,11 @@ class Options:
     )
     method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
     max_cost: float = o.option(
-        "Largest loss: on average, or of the groups' mean.", "SHARE", default=0.05, min=0, max=1
+        "Largest loss (mean of groups), or changed answers (--keep: 0.02).",
+        "SHARE",
+        default=0.05,
+        min=0,
+        max=1,
     )
     groups: Path | None = o.of_data("Table of known groups of some samples, to balance.", "TABLE")
     metadata: o.Metadata = None
@@ -63,5 +68,5 @@ class Options:
     seed: o.Seed = 0
     force: o.Force = False
     quiet: o.Quiet = False
-    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.")
+    verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.", o.OUTPUT)
     json: o.Json = False

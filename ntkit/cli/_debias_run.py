@@ -34,7 +34,17 @@ from ntkit.samples import Samples, named_delimiter, read_table
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: the head that was ordered is not better; questions are open."""
 _OF_ONE_RUN = frozenset(
-    {"run", "out", "deploy", "spurious", "invariant", "answers", "no_input", "even_if_worse"}
+    {
+        "run",
+        "out",
+        "keep",
+        "deploy",
+        "spurious",
+        "invariant",
+        "answers",
+        "no_input",
+        "even_if_worse",
+    }
     | {"force", "quiet", "verbose", "json"}
 )
 """Options that the next run in the folder does not take over."""
@@ -49,6 +59,9 @@ _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says
 
 def run_debias(options: Options, typed: set[str]) -> None:
     """Repair a model, or continue a run; ``typed`` names the options that the user typed."""
+    if options.keep is not None:
+        _by_complaints(options, options.keep, typed)
+        return
     out, run = options.out, options.run
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
         _other_row(run, options, typed)
@@ -121,6 +134,44 @@ def run_debias(options: Options, typed: set[str]) -> None:
     if result.state == "open":
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:
+        raise typer.Exit(NOT_BETTER)
+
+
+def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
+    """Repair a model by complaints and traffic."""
+    kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
+    kept |= {"quiet", "verbose", "json", "no_input"}
+    kept |= {each.name for each in (*fields(o.ModelOptions), *fields(o.DataOptions))}
+    for name in sorted(typed - kept):
+        raise InputError(
+            f"--{'from' if name == 'run' else name.replace('_', '-')} cannot be combined with "
+            "--keep: complaints and traffic "
+            "are all that such a repair reads. Drop one of them."
+        )
+    if options.model is None or options.data is None or options.out is None:
+        raise InputError(
+            "Give a model, complaints, traffic and a folder: ntkit debias MODEL COMPLAINTS --keep "
+            "DATA -o OUT."
+        )
+    read, frozen = options.data_options.read, options.model_options.load(options.model)
+    complaints = read(options.data, frozen, tell=False)
+    traffic = read(keep, frozen, "optional", tell=False)
+    with started_by(o.command_line(), plain_arguments(vars(options))):
+        result = debias(
+            frozen,
+            complaints,
+            keep=traffic,
+            out=options.out,
+            max_cost=options.max_cost if "max_cost" in typed else None,
+            device=options.device,
+            batch_size=options.batch_size,
+            random_state=options.seed,
+            force=options.force,
+            verbose=not options.quiet,
+        )
+    text = result.summary(verbose=options.verbose)
+    o.show(result, json=options.json, text=text, notes=result.notes if options.json else ())
+    if not result.written:
         raise typer.Exit(NOT_BETTER)
 
 

@@ -37,6 +37,11 @@ def command(options: Options, *, context: typer.Context) -> None:
     store. Groups come from metadata.csv with file_name and group, from an array groups, or from a
     column. ntkit uses them only to report accuracy.
 
+    Without training samples, give complaints: samples that the model gets wrong, with their right
+    labels. --keep names unlabelled samples whose answers should stay.
+
+    Example: ntkit debias classifier.onnx complaints/ --keep traffic/ -o debiased/
+
     Attributes: word:film, column:age>=40, metadata:site=B, word:film|word:movie. Changes:
     image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change works even
     if no sample breaks the shortcut.

@@ -3,6 +3,7 @@
 from ntkit.jobs.debias._accuracy_cost import MAX_COST as MAX_COST  # for other packages
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
+from ntkit.jobs.debias._complaints import ComplaintsResult as ComplaintsResult
 from ntkit.jobs.debias._debias import debias
 from ntkit.jobs.debias._findings_result import FindingsResult as FindingsResult
 from ntkit.jobs.debias._findings_result import shares_of as shares_of

@@ -35,6 +35,7 @@ from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, COPIES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
@@ -75,12 +76,13 @@ def debias(
     train: Any,
     validation: Any = None,
     *,
+    keep: Any = None,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
     deploy: str | os.PathLike[str] | None = None,
     method: Any = None,
     new_head: bool = False,
-    max_cost: float = MAX_COST,
+    max_cost: float | None = None,
     validation_balanced: bool = False,
     spurious: Any = None,
     answers: Any = None,
@@ -104,7 +106,7 @@ def debias(
     random_state: int = 0,
     force: bool = False,
     verbose: bool = False,
-) -> DebiasResult | FindingsResult:
+) -> DebiasResult | FindingsResult | ComplaintsResult:
     """Repair shortcuts of a classifier by retraining its last layer.
 
     ntkit needs a person's decision: errors on biased data do not distinguish a shortcut from a hard
@@ -157,9 +159,16 @@ def debias(
     new_head : bool
         Fit a new head for labels that are not the model's classes. The original head is then an
         ERM head fitted on the training set.
-    max_cost : float, default=0.05
-        Largest accuracy cost, as a share: loss of average accuracy on validation samples, by its
-        upper 95 % bound. If you name attributes, it is the loss of the groups' mean accuracy.
+    keep : path-like, Samples or array-like, optional
+        Unlabelled samples whose answers should stay: the traffic of the model. ``train`` then holds
+        complaints: at least five samples that the model gets wrong, with their right labels. ntkit
+        moves the head towards them. It writes the result if it fixes more unseen complaints than
+        chance, cross-fitted. No set, answer or method can be combined with it.
+    max_cost : float, optional
+        Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
+        by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
+        by its upper 95 % bound. If you name attributes, it is the loss of the groups' mean
+        accuracy.
     validation_balanced : bool
         Whether the validation set has little bias. "auto" then retrains on it alone.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
@@ -242,9 +251,10 @@ def debias(
 
     Returns
     -------
-    DebiasResult or FindingsResult
-        FindingsResult if a person has to decide first. Both have ``state`` ("written", "kept" or
-        "open"), ``written``, ``model``, ``headline()``, ``summary()`` and ``as_dict()``.
+    DebiasResult, FindingsResult or ComplaintsResult
+        FindingsResult if a person has to decide first, ComplaintsResult with ``keep``. All have
+        ``state`` ("written", "kept" or "open"), ``written``, ``model``, ``headline()``,
+        ``summary()`` and ``as_dict()``.
 
     Raises
     ------
@@ -275,11 +285,13 @@ def debias(
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
     """
+    if keep is not None:
+        return from_complaints(debias, **locals())
     order = Order(
         method=method,
         auto=AutoDebiasClassifier(recipe=_ON_VALIDATION if validation_balanced else "auto"),
         new_head=new_head,
-        max_cost=max_cost,
+        max_cost=MAX_COST if max_cost is None else max_cost,
         even_if_worse=even_if_worse,
         keep_original=keep_original,
         out=None if out is None else Path(out),

@@ -1,0 +1,442 @@
+"""Repair by complaints: samples that the model gets wrong, and traffic that should stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._disk import size_of
+from ntkit._output import check_folder, new_folder
+from ntkit._text import as_json, counted, interval, percent, plain, table
+from ntkit._types import Array
+from ntkit._version import __version__
+from ntkit.exceptions import InputError
+from ntkit.extraction import OnnxEmbedder
+from ntkit.head import LinearHead
+from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_notes
+from ntkit.jobs.debias._order import MODEL_FILE
+from ntkit.jobs.report import arguments, from_here, options_again, quoted
+from ntkit.metrics import share_bounds
+from ntkit.model import FrozenModel, loaded
+from ntkit.samples import Samples, facts_of, first_rows, input_paths, read, sample_digests
+from ntkit.study import Rows, scaler_of
+from ntkit.verification import Verification, check_head, random_inputs, save_verified
+
+LIMIT = 0.02
+"""Largest share of the traffic whose answers may change, unless the caller sets another."""
+FEWEST = 5
+_SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)  # weight of all complaints, as a share of the traffic's
+_STEPS = (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
+_RIDGE = 1.0  # on the mean loss, of standardised embeddings
+_FOLDS = 10
+_MOST = 2000  # rows of the traffic in a fit; the others only judge
+_SOFT = 1e-3  # a class of the traffic with a smaller probability has no row
+_LEVEL = 0.01  # of the test whether complaints have a common direction
+_OTHERS = "other pairs of classes"
+_LIMITS = (0.005, 0.01, 0.02, 0.05, 0.1)
+_VERIFIED = 256
+_SORT = "sort the complaints by their cause"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Complaints with one old and one right answer; how many unseen ones a head fixes."""
+
+    name: str
+    n: int
+    fixed: int
+    used: bool = True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A head by the weight of the complaints and the step from the old head, cross-fitted."""
+
+    share: float
+    step: float
+    fixed: Array  # of each complaint, whether the head of the other folds fixes it
+    changed: float  # share of the traffic
+    n_alike: int  # rows of the traffic that change as surely as half of the fixed complaints
+    p: float
+
+
+class ComplaintFolds:
+    """Heads that are moved towards complaints, and their answers on unseen complaints and traffic.
+
+    Each fold's head has seen neither its complaints nor its rows of the traffic.
+    """
+
+    def __init__(self, head: LinearHead, Z: Array, right: Array, traffic: Array, seed: int) -> None:
+        rng, n, m = np.random.default_rng(seed), len(Z), len(traffic)
+        scaler = scaler_of(Rows.of(traffic))
+        self.mean, self.std = scaler.mean_, scaler.scale_
+        n_logits = 1 if len(head.classes) == 2 else len(head.classes)
+        classes = np.arange(len(head.classes))
+        old = head.with_logits(n_logits).scaled(self.std, -self.mean / self.std)
+        self.old = LinearHead(old.coef, old.intercept, classes)
+        X = ((np.concatenate([Z, traffic]) - self.mean) / self.std).astype(np.float32)
+        n_folds = min(n, _FOLDS)
+        fold = np.append(rng.permutation(n) % n_folds, rng.permutation(m) % n_folds)
+        fits = n + np.sort(rng.permutation(m)[:_MOST])
+        p = self.old.predict_proba(X[fits])
+        at, soft = np.nonzero(p > _SOFT)
+        rows = np.append(np.arange(n), fits[at])
+        y = np.append(right, soft)
+        weight = np.append(np.ones(n), p[at, soft])
+        data = Rows.of(X[rows], y, classes=classes)
+        weights = list[Array]()
+        for left in range(n_folds + 1):  # the last head has seen everything
+            w = np.where(fold[rows] == left, 0, weight)
+            for share in (0, *_SHARES):
+                some = w.copy()
+                some[:n] *= share * w[n:].sum() / max(1, w[:n].sum())
+                weights.append(some / some.sum())
+        heads = data.ridge_heads(weights, [_RIDGE] * len(weights), tol=1e-3)
+        shape = n_folds + 1, 1 + len(_SHARES), n_logits
+        coef = np.reshape([h.coef for h in heads], (*shape, -1)).astype(np.float64)
+        bias = np.reshape([h.intercept for h in heads], shape).astype(np.float64)
+        # A step leaves the old head for the fitted one, from half-way to what the penalty alone
+        # makes of the old head: a step of 0 is the old head, whatever trained it.
+        self.coef = coef[:, 1:] - (coef[:, :1] + self.old.coef) / 2
+        self.bias = bias[:, 1:] - (bias[:, :1] + self.old.intercept) / 2
+        before = self.old.logits(X)
+        moves = np.empty((len(_SHARES), *before.shape), dtype=np.float32)
+        for left in range(n_folds):
+            some = fold == left
+            for i in range(len(_SHARES)):
+                moved = LinearHead(self.coef[left, i], self.bias[left, i], classes)
+                moves[i, some] = moved.logits(X[some])
+        self.n, self.right, self.before, self.moves = n, right, before, moves
+        self.answers = before.argmax(axis=1)
+
+    def head(self, share: float, step: float, classes: Array) -> LinearHead:
+        """The head that has seen all complaints, on raw embeddings."""
+        i = _SHARES.index(share)
+        coef = self.old.coef + step * self.coef[-1, i]
+        head = LinearHead(coef, self.old.intercept + step * self.bias[-1, i], classes)
+        return head.scaled(1 / self.std, self.mean)
+
+    def choice(self, limit: float) -> Choice | None:
+        """The head that fixes most unseen complaints and changes no larger share of the traffic."""
+        best, key = None, (0.0, 0.0)
+        for i, share in enumerate(_SHARES):
+            for step in _STEPS:
+                new = (self.before + step * self.moves[i]).argmax(axis=1)
+                fixed = new[: self.n] == self.right
+                changed = float((new[self.n :] != self.answers[self.n :]).mean())
+                if changed <= limit and (float(fixed.mean()), -changed) > key:
+                    best, key = (share, step, new, fixed, changed), (float(fixed.mean()), -changed)
+        if best is None:
+            return None
+        share, step, new, fixed, changed = best
+        after = self.before + step * self.moves[_SHARES.index(share)]
+        rows = np.arange(len(after))
+        sure = after[rows, new] - after[rows, self.answers]
+        alike = sure[self.n :] >= np.median(sure[: self.n][fixed])
+        n_alike = int((alike & (new != self.answers)[self.n :]).sum())
+        return Choice(share, step, fixed, changed, n_alike, self.p(new))
+
+    def p(self, new: Array) -> float:
+        """P-value of so many fixed complaints, if they changed as often as the traffic does."""
+        # Each complaint has the chance of the traffic with its old answer to get its right class,
+        # so the number of fixed ones has a Poisson binomial distribution.
+        n, chances = self.n, np.ones(1)
+        for old, right in zip(self.answers[:n], self.right, strict=True):
+            changed = new[n:][self.answers[n:] == old] == right
+            p = (changed.sum() + 1) / (len(changed) + 2)
+            chances = np.convolve(chances, [1 - p, p])
+        return float(chances[int((new[:n] == self.right).sum()) :].sum())
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What complaints and traffic show: the head of a choice, if there is one, and its causes."""
+
+    folds: ComplaintFolds
+    choice: Choice | None
+    causes: tuple[Cause, ...]
+    limit: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the head fixes more unseen complaints than chance."""
+        return self.choice is not None and self.choice.p < _LEVEL
+
+    @property
+    def by_limit(self) -> dict[float, Choice]:
+        """The choice for several limits."""
+        choices = {limit: self.folds.choice(limit) for limit in sorted({*_LIMITS, self.limit})}
+        return {limit: choice for limit, choice in choices.items() if choice is not None}
+
+
+def repaired(
+    head: LinearHead, Z: Array, right: Array, traffic: Array, limit: float = LIMIT, seed: int = 0
+) -> Repair:
+    """Judge each cause of complaints by its own head, and choose a head for those that have one.
+
+    ``right`` has the numbers of the right classes, and ``limit`` is the largest share of the
+    traffic whose answers may change.
+    """
+    old, names = head.logits(Z).argmax(axis=1), head.classes.tolist()
+    pairs, cause = np.unique(np.stack([old, right]), axis=1, return_inverse=True)
+    titles = [f"{names[a]} → {names[b]}" for a, b in pairs.T]
+    few = np.bincount(cause) < FEWEST
+    titles.append(_OTHERS)
+    cause = np.where(few[cause], len(few), cause)
+    causes, keep = list[Cause](), np.ones(len(Z), dtype=bool)
+    for i in np.unique(cause).tolist():
+        rows, choice = cause == i, None
+        if rows.all():
+            continue
+        if rows.sum() >= FEWEST:
+            choice = ComplaintFolds(head, Z[rows], right[rows], traffic, seed).choice(limit)
+        if choice is None or choice.p >= _LEVEL:
+            keep[rows] = False
+            fixed = 0 if choice is None else int(choice.fixed.sum())
+            causes.append(Cause(titles[i], int(rows.sum()), fixed, used=False))
+    if not keep.any():
+        keep[:] = True
+    folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed)
+    choice = folds.choice(limit)
+    if choice is not None:
+        of = cause[keep]
+        causes = [
+            Cause(titles[i], int((of == i).sum()), int(choice.fixed[of == i].sum()))
+            for i in np.unique(of).tolist()
+        ] + causes * (not keep.all())
+    return Repair(folds, choice, tuple(causes), limit)
+
+
+@dataclass(frozen=True, eq=False)
+class ComplaintsResult:
+    """Result of :func:`ntkit.debias` with complaints: the head, and what it changes elsewhere."""
+
+    model: FrozenModel
+    head: LinearHead
+    repair: Repair
+    n_traffic: int
+    path: Path | None
+    notes: tuple[str, ...]
+    next: str
+    verification: Verification | None = None
+
+    @property
+    def written(self) -> bool:
+        """Whether ``model`` has the new head."""
+        return self.repair.helps
+
+    @property
+    def state(self) -> str:
+        """``"written"``, or ``"kept"`` if the original model was kept."""
+        return "written" if self.written else "kept"
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"ComplaintsResult(state={self.state!r}, path={self.path and str(self.path)!r})"
+
+    def headline(self) -> str:
+        """First line of :meth:`summary`: what became of the model, or why it was kept."""
+        used = sum(cause.n for cause in self.repair.causes if cause.used)
+        if self.written:
+            where = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
+            return f"{where} a new last layer, moved towards {counted(used, 'complaint')}."
+        n = self.repair.folds.n
+        for limit, choice in self.repair.by_limit.items():
+            if limit > self.repair.limit and choice.p < _LEVEL:
+                return (
+                    f"Kept the original model: too few of {n} complaints are fixed if at most "
+                    f"{100 * self.repair.limit:g} % of the answers change. Allow more: --max-cost "
+                    f"{limit:g}"
+                )
+        return (
+            f"Kept the original model: these {n} complaints have no common direction that a last "
+            "layer can see."
+        )
+
+    def _lines(self) -> list[str]:
+        choice = self.repair.choice
+        fixed, n = (0 if choice is None else int(choice.fixed.sum())), self.repair.folds.n
+        bounds = share_bounds(fixed, n, lower_level=0.025, upper_level=0.025)
+        lines = [
+            f"Unseen complaints fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
+            f"interval {interval(bounds)})."
+        ]
+        for cause in self.repair.causes if len(self.repair.causes) > 1 else ():
+            left = "" if cause.used else "; left out, because they have no common direction"
+            left = "; left out, because they are too few" if cause.n < FEWEST else left
+            lines.append(f"  {cause.name}: {cause.fixed} of {cause.n} fixed{left}.")
+        changed, alike = (0.0, 0) if choice is None else (choice.changed, choice.n_alike)
+        n_changed = round(changed * self.n_traffic)
+        lines.append(
+            f"Answers of the traffic that change, cross-fitted: {n_changed} of {self.n_traffic} "
+            f"({percent(changed)}, limit {100 * self.repair.limit:g} %). {alike} of them change as "
+            "surely as half of the fixed complaints."
+        )
+        return lines
+
+    def summary(self, *, verbose: bool = False) -> str:
+        """What ``ntkit debias`` prints; ``verbose=True`` adds the results for other limits."""
+        lines = [self.headline(), *self._lines(), f"Next: {self.next}"]
+        lines += [f"Note: {note}" for note in self.notes]
+        return "\n".join([*lines, "", self.table()] if verbose else lines)
+
+    def table(self) -> str:
+        """Unseen complaints fixed and answers changed, for several limits, as a Markdown table."""
+        rows = [["limit", "complaints fixed", "answers changed"]]
+        for limit, choice in self.repair.by_limit.items():
+            mark = " ←" if limit == self.repair.limit else ""
+            share = percent(float(choice.fixed.mean()))
+            rows.append([f"{100 * limit:g} %{mark}", share, percent(choice.changed)])
+        return table(rows, "<>>", padded=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON: the content of ``result.json``."""
+        return dict(
+            plain(
+                {
+                    "state": self.state,
+                    "headline": self.headline(),
+                    "written": self.written,
+                    "causes": self.repair.causes,
+                    "by_limit": {
+                        f"{limit:g}": vars(choice) | {"fixed": int(choice.fixed.sum())}
+                        for limit, choice in self.repair.by_limit.items()
+                    },
+                    "max_cost": self.repair.limit,
+                    "n_complaints": self.repair.folds.n,
+                    "n_traffic": self.n_traffic,
+                    "model": str(self.path / MODEL_FILE)
+                    if self.path and self.verification
+                    else None,
+                    "verification": self.verification,
+                    "notes": self.notes,
+                    "version": __version__,
+                }
+            )
+        )
+
+
+_TAKEN = frozenset(
+    {"model", "train", "keep", "out", "max_cost", "preprocessing", "device", "batch_size"}
+    | {"random_state", "force", "verbose"}
+)
+
+
+def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResult:
+    """Repair a model by complaints; ``given`` are the arguments of :func:`ntkit.debias`."""
+    for name, parameter in signature(debias).parameters.items():
+        if name not in _TAKEN and given[name] is not parameter.default:
+            raise InputError(
+                f"{name} cannot be combined with keep: complaints and traffic are all that such a "
+                f"repair reads. Omit {name}, or omit keep."
+            )
+    limit = LIMIT if given["max_cost"] is None else given["max_cost"]
+    if not 0 < limit <= 1:
+        raise InputError(f"max_cost must be a share above 0, at most 1. Got {limit}.")
+    model, steps, force = loaded(given["model"]), given["preprocessing"], given["force"]
+    if (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    match = read(given["train"], model, preprocessing=steps).fit_to(model)
+    model, complaints = match.model, match.samples
+    traffic = read(given["keep"], model, labels="optional", preprocessing=steps)
+    traffic = replace(traffic.with_columns_as_in(complaints), y=None)
+    sets = {"complaints": complaints, "traffic": traffic}
+    out = None if given["out"] is None else Path(given["out"])
+    if out is not None:
+        files = input_paths(model, complaints, traffic)
+        check_folder(out, inputs=files, force=force, size=size_of(model.files))
+    check_origins(model, sets)
+    for samples in sets.values():
+        samples.check_lengths()
+    _check_number(len(complaints))
+    notes = [*match.notes, *reading_notes(sets)]
+    digests = {name: sample_digests(each) for name, each in sets.items()}
+    _, first = np.unique(digests["complaints"], return_index=True)
+    complaints = complaints.take(np.sort(first))
+    stays = ~np.isin(digests["traffic"], digests["complaints"])
+    traffic = traffic.take(np.flatnonzero(stays))
+    if n := int((~stays).sum()):
+        notes.append(
+            f"{counted(n, 'sample')} of the traffic left out: {_they(n)} among the complaints."
+        )
+    if not len(traffic):
+        raise InputError("The traffic (--keep) has no samples besides the complaints; add others.")
+    embedder = OnnxEmbedder(
+        model, device=given["device"], batch_size=given["batch_size"], verbose=given["verbose"]
+    )
+    raw = next((each.X for each in (traffic, complaints) if not each.embedded), None)
+    inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFIED)
+    check_head(embedder, inputs, device=given["device"])
+    Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
+    check_embedded({"traffic": T})
+    head = model.head
+    assert head is not None  # check_head raised an error
+    wrong = head.predict(Z) != complaints.y
+    if n := int((~wrong).sum()):
+        notes.append(f"{counted(n, 'complaint')} left out: the model gets {_them(n)} right.")
+    _check_number(int(wrong.sum()))
+    right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
+    repair = repaired(
+        head, np.asarray(Z)[wrong], right, np.asarray(T), limit, given["random_state"]
+    )
+    new = head
+    if repair.helps and (choice := repair.choice) is not None:
+        new = repair.folds.head(choice.share, choice.step, head.classes).astype(head.coef.dtype)
+        facts = {"method": "complaints", "share_of_new_head": f"{choice.step:g}"}
+        source = {"model": model.sha256(), "tensor": model.embedding.name}
+        steps = (traffic.origin or {}).get("preprocessing", traffic.preprocessing)
+        made = facts_of(source | {"preprocessing": steps}).items()
+        facts |= {"version": __version__} | {k.removeprefix("ntkit."): v for k, v in made}
+        model = model.with_head(new, provenance=facts)
+    result = ComplaintsResult(model, new, repair, len(traffic), out, tuple(notes), "")
+    result = replace(result, next=_next(result, match.model, complaints, traffic))
+    if out is None or not result.written:
+        return result
+    with new_folder(out, force=force) as place:
+        check = save_verified(
+            model, place / MODEL_FILE, original=embedder, X=inputs, head=new, device=given["device"]
+        )
+        result = replace(result, verification=check)
+        (place / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
+        (place / "result.json").write_text(as_json(result.as_dict()), encoding="utf-8")
+    return result
+
+
+def _check_number(n: int) -> None:
+    if n < FEWEST:
+        raise InputError(
+            f"{counted(n, 'complaint')} that the model gets wrong: at least {FEWEST} are needed, "
+            "and thirty are better. Add samples of the same kind with their right labels."
+        )
+
+
+def _they(n: int) -> str:
+    return "it is" if n == 1 else "they are"
+
+
+def _them(n: int) -> str:
+    return "it" if n == 1 else "them"
+
+
+def _next(
+    result: ComplaintsResult, model: FrozenModel, complaints: Samples, traffic: Samples
+) -> str:
+    """The next command: which answers change, or what the model says about the complaints."""
+    samples, file = (traffic, "changed.csv") if result.written else (complaints, "complaints.csv")
+    source, known = next(iter(samples.sources), None), arguments()
+    if None in (model.path, source, known):
+        return "debias(…, out='debiased/') writes the model." if result.written else _SORT
+    old, data = quoted(from_here(model.path)), quoted(from_here(source))
+    again = " ".join(filter(None, [f"-o {file}", options_again(known or {})]))
+    if not result.written:
+        return f"{_SORT}: ntkit predict {old} {data} {again}"
+    assert result.path is not None  # the command line needs one
+    new = quoted(from_here(result.path / MODEL_FILE))
+    return f"ntkit predict {new} {data} --before {old} {again}"

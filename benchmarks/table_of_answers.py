@@ -37,6 +37,7 @@ MISTAKES = 0.05
 
 def run(folder: Path, name: str, seed: int) -> list[dict[str, Any]]:
     """Results of all tables of one seed; the last one is without a table."""
+    warnings.simplefilter("ignore")  # of heads whose penalty is weak
     splits = splits_of(name, folder, seed % N_TUXSCENES if name == "TuxScenes" else seed)
     rows = joined(splits.train, splits.validation["i.i.d."])
     true, found = rows.groups % 2, []
@@ -110,7 +111,6 @@ def main() -> None:
     parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--markdown", type=Path, help="also write the tables here")
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")  # of heads whose penalty is weak
     jobs = [(name, seed) for name in NAMES for seed in range(arguments.seeds)]
     done = Parallel(n_jobs=arguments.n_jobs)(delayed(run)(arguments.data_dir, *job) for job in jobs)
     # By data set, then seed, then table.
@@ -123,7 +123,7 @@ def main() -> None:
             some = [one[i] for one in of_name]
             worst = np.array([one["worst"] for one in some])
             lost = (right - worst).mean()
-            below += [(share, gain) for gain in (worst - without).tolist() if gain < 0]
+            below += [f"{gain:.1f} at {cell(share)}" for gain in worst - without if gain < 0]
             mean = {key: np.mean([one[key] for one in some]) for key in some[0] if key != "kind"}
             mean |= {"lost": lost, "of_gain": lost / (right - without).mean()}
             of_all.append((kind, share, mean))
@@ -141,7 +141,7 @@ def main() -> None:
         f"## Mean of {len(NAMES)} data sets\n\n{table(['wrong answers', *HEADER], short)}\n\n"
         f"A person who is wrong on {cell(MISTAKES)} of the samples refuses a right table with a "
         f"probability of {cell(refused)}. The table was worse than none in {len(below)} of "
-        f"{len(jobs) * (len(TURNED) - 1)} runs (share, points: {below}).\n\n"
+        f"{len(jobs) * (len(TURNED) - 1)} runs, in points: {', '.join(below)}.\n\n"
         f"## By data set\n\n{full}\n"
     )
     print(text)

@@ -134,6 +134,15 @@ def test_another_sample_takes_the_place_of_one_that_nobody_can_label(place):
     assert "Use the table" in ask(place)
 
 
+def test_a_table_that_nobody_can_check_is_not_used(place):
+    write_csv(place / "mark.csv", {"id": NAMES[:12], "mark": SAID[:12]})
+    ask(place)
+    answer(place, FIRST, unsure=1)
+    printed = ask(place)
+    assert "11 answers of mark.csv checked, 0 wrong. Nobody could label 1 more sample." in printed
+    assert "Do not use the table: only 11 of 12 answers could be checked." in printed
+
+
 def test_of_many_groups_some_have_no_check_and_the_whole_table_no_estimate(place):
     write_csv(place / "mark.csv", {"id": NAMES, "mark": [*"aabbccddeeffgg"] * 17 + ["a", "b"]})
     ask(place)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit.cli import _options as o
+from ntkit.exceptions import InputError
 
 
 @o.with_options
@@ -66,5 +67,7 @@ def command(
     if check is not None:
         o.show(check_table(frozen, samples, check, out, key=id_column, **shared), json=json)
         return
+    if id_column is not None:
+        raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")
     shared |= {"batch": batch, "device": device, "batch_size": batch_size}
     o.show(label_samples(frozen, samples, out, **shared), json=json)

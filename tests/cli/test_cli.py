@@ -302,7 +302,7 @@ def test_ctrl_c_while_a_command_is_imported(monkeypatch):
 
     monkeypatch.setattr("ntkit.cli._app.import_module", pressed)
     code, out, err = ntkit("inspect", "m.onnx")
-    assert (code, out, err.startswith("Interrupted: no file is incomplete.")) == (130, "", True)
+    assert (code, out, err.startswith("Interrupted: no damaged file")) == (130, "", True)
 
 
 def test_a_typo_is_named():

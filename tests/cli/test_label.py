@@ -95,6 +95,7 @@ def test_a_store_and_the_arrays_that_it_is_of(model, tmp_path):
         ("model.onnx rows.npz --question q --values a,None", "stands for a missing label"),
         ("model.onnx rows.npz --question q --values a,A", "differ only in case"),
         ("model.onnx rows.npz --question q --answers no.csv", "no.csv"),
+        ("model.onnx rows.npz --question q --id-column key", "belongs to the table of --check"),
     ],
 )
 def test_usage(model, tmp_path, monkeypatch, command, says):

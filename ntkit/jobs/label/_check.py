@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,12 @@ from scipy.stats import beta
 
 from ntkit._disk import StrPath, sha256_of
 from ntkit._join import NameIndex
-from ntkit._labels import guarded_cell, listed
 from ntkit._text import counted, plain_table, with_interval
 from ntkit._types import Array
-from ntkit.attributes import CONTENT, Labels, cell_text, content_cell
+from ntkit.attributes import CONTENT, Entry, cell_text, content_cell
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
-from ntkit.jobs.label._files import LabelFolder, TakenAnswers
+from ntkit.jobs.label._files import LabelFolder, TakenAnswers, in_spelling, questions_table
 from ntkit.jobs.label._label import files_of, question_of
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label._tables import AnswerTable
@@ -31,8 +28,8 @@ from ntkit.samples import input_paths, names_of, read, sample_digests
 CHECKS = 12
 """Number of answers to check; after one wrong answer, as many again."""
 LIMIT = 0.1
-"""Largest share of wrong answers, with every group counted alike. At 11 % a repair loses a third of
-its gain, at 25 % half (``benchmarks/table_of_answers.py``)."""
+"""Largest share of wrong answers, with every group counted alike. At 10 % a repair loses a quarter
+of its gain, at 20 % half (``benchmarks/table_of_answers.py``)."""
 CHECKED = "checked.csv"
 
 
@@ -51,97 +48,64 @@ class TableCheck:
     """The answers that a person checked, the estimated share of wrong ones, and the verdict."""
 
     path: Path
-    table: AnswerTable
-    labels: Labels
+    table: str
+    question: str
     groups: tuple[CheckedGroup, ...]
+    checked: int
+    wrong: int
+    unknown: int  # samples that nobody could label
+    share_of_groups: tuple[float, tuple[float, float]]  # every group counts alike
+    share_of_table: tuple[float, tuple[float, float]]
+    verdict: str
     asked: tuple[str, ...]
     questions: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def checked(self) -> int:
-        """Number of answers that a person checked."""
-        return sum(group.checked for group in self.groups)
-
-    @property
-    def wrong(self) -> int:
-        """Number of wrong ones among them."""
-        return sum(group.wrong for group in self.groups)
-
-    def share(self, *, alike: bool) -> tuple[float, tuple[float, float]]:
-        """Estimated share of wrong answers with a 95 % interval, groups counted alike or not."""
-        return share_wrong(self.groups, alike=alike)
-
-    @property
-    def verdict(self) -> str:
-        """``use``, ``do not use``, or ``check more``."""
-        return verdict_on(self.checked, self.share(alike=True)[0], bool(self.asked))
+    notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
-        shares = {}
-        for name, alike in (("wrong_of_groups", True), ("wrong_of_table", False)):
-            share, bounds = self.share(alike=alike)
-            shares[name] = {"share": share, "interval": list(bounds)} if self.checked else None
-        return {
-            "question": self.labels.question,
-            "values": list(self.labels.values),
-            "checked": self.checked,
-            "wrong": self.wrong,
-            **shares,
-            "limit": LIMIT,
-            "verdict": self.verdict,
-            "groups": [asdict(group) for group in self.groups],
-            "asked": list(self.asked),
-            "table": str(self.path / CHECKED) if self.checked else None,
-            "notes": list(self.notes),
-        }
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"limit": LIMIT}
 
     def __str__(self) -> str:
-        where, question = self.table.where, self.labels.question
-        lines = [*self.notes]
+        share, limit = (f"{100 * x:.0f} %" for x in (self.share_of_groups[0], LIMIT))
+        lines = [*self.notes, f"{self.question} No answer of {self.table} is checked yet."]
         if self.checked:
-            unknown = len(self.labels.answers) - self.labels.n_answers
-            skipped = f" Nobody could label {counted(unknown, 'more sample')}." * bool(unknown)
-            lines.append(
-                f"{question} {counted(self.checked, 'answer')} of {where} checked, {self.wrong} "
-                f"wrong.{skipped}"
+            skipped = f" Nobody could label {counted(self.unknown, 'more sample')}."
+            lines[-1] = (
+                f"{self.question} {counted(self.checked, 'answer')} of {self.table} checked, "
+                f"{self.wrong} wrong.{skipped * bool(self.unknown)}"
             )
+            shown = [group for group in self.groups if group.checked]
             header = ["class × answer", "in the table", "checked", "wrong"]
-            rows = [[g.name, *map(str, (g.count, g.checked, g.wrong))] for g in self.groups]
+            rows = [[g.name, *map(str, (g.count, g.checked, g.wrong))] for g in shown]
             lines += ["", plain_table([header, *rows], "<>>>"), ""]
-            groups, table = (with_interval(*self.share(alike=alike)) for alike in (True, False))
-            lines += [
-                f"Wrong, with every group counted alike as in a repair: {groups} %.",
-                f"Wrong in the whole table: {table} %.",
-            ]
-        else:
-            lines.append(f"{question} No answer of {where} is checked yet.")
-        return "\n".join([*lines, *self._next()])
-
-    def _next(self) -> list[str]:
-        share, limit = f"{100 * self.share(alike=True)[0]:.0f} %", f"{100 * LIMIT:.0f} %"
+            groups = with_interval(*self.share_of_groups)
+            lines.append(f"Wrong, with every group counted alike as in a repair: {groups} %.")
+            if len(shown) == len(self.groups):
+                lines.append(f"Wrong in the whole table: {with_interval(*self.share_of_table)} %.")
+            else:
+                lines.append(f"Groups without a check: {len(self.groups) - len(shown)}.")
         if self.verdict == "use":
-            table = shlex.quote(str(self.path / CHECKED))
-            return [
+            answers = shlex.quote(str(self.path / CHECKED))
+            lines += [
                 f"Use the table: {share} is within the limit of {limit}.",
-                f"Repair with it: ntkit debias … --answers {table}",
+                f"Repair with it: ntkit debias … --answers {answers}",
             ]
-        if self.verdict == "check more":
+        elif self.verdict == "check more":
             more = (
                 f"Check {len(self.asked)} more: {self.wrong} wrong of {self.checked} does not "
                 f"settle whether more than {limit} are."
             )
-            how = how_to_label(self.path, len(self.asked), self.questions)
-            return [more, how] if self.checked >= CHECKS else [how]
-        if self.checked < CHECKS:
-            why = f"only {self.checked} of {CHECKS} answers could be checked."
+            lines += [more] * (self.checked >= CHECKS)
+            lines.append(how_to_label(self.path, len(self.asked), self.questions))
         else:
-            why = f"{share} is more than the limit of {limit}."
-        return [
-            f"Do not use the table: {why}",
-            "Label samples yourself: ntkit label MODEL DATA -o OUT, without --check.",
-        ]
+            why = f"{share} is more than the limit of {limit}"
+            if self.checked < CHECKS:
+                why = f"only {self.checked} of {CHECKS} answers could be checked"
+            lines += [
+                f"Do not use the table: {why}.",
+                "Label samples yourself: ntkit label MODEL DATA -o OUT, without --check.",
+            ]
+        return "\n".join(lines)
 
 
 def share_wrong(
@@ -153,10 +117,9 @@ def share_wrong(
         return float("nan"), (float("nan"), float("nan"))
     weight = np.array([1 if alike else group.count for group in some], dtype=float)
     weight /= weight.sum()
-    n = np.array([group.checked for group in some])
     estimate = float(weight @ [group.wrong / group.checked for group in some])
     # Clopper–Pearson with the effective number of samples (Korn and Graubard 1998).
-    size = 1 / float((weight**2 / n).sum())
+    size = 1 / float((weight**2 / [group.checked for group in some]).sum())
     x = min(estimate * size, size)
     low = beta.ppf(0.025, x, size - x + 1) if x > 0 else 0.0
     high = beta.ppf(0.975, x + 1, size - x) if x < size else 1.0
@@ -208,7 +171,8 @@ def check_table(
             if values is None and {value.casefold() for value in distinct} != {"yes", "no"}:
                 values = distinct
         asked = question_of(folder, question, values)
-        said = _spelt(said, asked, source)
+        entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
+        said = np.array([e.answer for e in in_spelling(asked, entries, source.where)], dtype=object)
         taken = TakenAnswers(names, contents, match_names)
         before = folder.take_kept(asked, taken)
         labels = folder.take(before, [*folder.answer_files(), *answers], taken)
@@ -217,52 +181,56 @@ def check_table(
         checked = np.array([value is not None for value in told]) & (groups >= 0)
         wrong = checked & (told != said)
         parts = tuple(
-            CheckedGroup(
-                title,
-                *(int((groups[rows] == i).sum()) for rows in (slice(None), checked, wrong)),
-            )
+            CheckedGroup(title, *(int((groups[rows] == i).sum()) for rows in (..., checked, wrong)))
             for i, title in enumerate(titles)
         )
-        seen = {*labels.contents.values()}
-        seen_rows = np.array([content in seen for content in contents])
+        known = {*labels.contents.values()}
+        seen = np.array([content in known for content in contents]) | checked
+        n, share = int(checked.sum()), share_wrong(parts, alike=True)
+        rows = next_checks(groups, seen, checked, contents, CHECKS - n % CHECKS, random_state)
+        verdict = verdict_on(n, share[0], can_ask=bool(rows))
+        rows = rows if verdict == "check more" else []
         number = folder.batch + (folder.labels is None or labels.answers != before.answers)
-        questions = f"questions-{number}.csv"
-        result = TableCheck(folder.path, source, labels, parts, (), questions, ())
-        n = CHECKS - result.checked % CHECKS
-        rows = next_checks(groups, seen_rows | checked, checked, contents, n, random_state)
-        result = replace(result, asked=tuple(names[row] for row in rows))
-        files = dict[str, bytes]()
-        if result.verdict == "check more":
+        questions, files = f"questions-{number}.csv", dict[str, bytes]()
+        if rows:
             inputs = samples.looks()
-            hidden = {n: v for n, v in (inputs.table or {}).items() if n != source.column}
-            shown = replace(inputs, ids=names, table=hidden or None)
+            others = {name: v for name, v in (inputs.table or {}).items() if name != source.column}
+            shown = replace(inputs, ids=names, table=others or None)
             files = files_of(labels, np.array(rows), shown, contents, questions)
-        else:
-            result = replace(result, asked=())
-        if result.checked:
-            key_names = names_of(samples, source.key) if source.key else names
-            files[CHECKED] = _corrected(source, told, key_names or (), contents)
+        if n:
+            by_key = names_of(samples, source.key) if source.key else names
+            files[CHECKED] = _corrected(source, told, by_key or (), contents)
         folder.write(labels, number, files)
-        return replace(result, notes=(*samples.notes, *([left] if left else ()), *taken.notes))
+        return TableCheck(
+            path=folder.path,
+            table=source.where,
+            question=labels.question,
+            groups=parts,
+            checked=n,
+            wrong=int(wrong.sum()),
+            unknown=len(labels.answers) - labels.n_answers,
+            share_of_groups=share,
+            share_of_table=share_wrong(parts, alike=False),
+            verdict=verdict,
+            asked=tuple(names[row] for row in rows),
+            questions=questions,
+            notes=(*samples.notes, *filter(None, [left]), *taken.notes),
+        )
 
 
 def next_checks(
-    groups: Array,
-    seen: Array,
-    checked: Array,
-    contents: Sequence[str],
-    n: int,
-    random_state: int,
+    groups: Array, seen: Array, checked: Array, contents: Sequence[Any], n: int, random_state: int
 ) -> list[int]:
     """Up to n further rows in random order, such that groups have equally many checks."""
     # Every group has one random order, so the checked rows of a group are a random sample of it.
     rng = np.random.default_rng(random_state)
-    order, taken = rng.permutation(len(groups)), set[str]()
+    first = dict[Any, int]()  # of each content
+    for row in rng.permutation(len(groups)).tolist():
+        if groups[row] >= 0 and not seen[row]:
+            first.setdefault(contents[row], row)
     left: list[list[int]] = [[] for _ in range(int(groups.max()) + 1)]
-    for row in order.tolist():
-        if groups[row] >= 0 and not seen[row] and contents[row] not in taken:
-            taken.add(contents[row])
-            left[groups[row]].append(row)
+    for row in first.values():
+        left[groups[row]].append(row)
     counts = np.bincount(groups[checked], minlength=len(left)).astype(float)
     ties, chosen = rng.random(len(left)), list[int]()
     while len(chosen) < n and any(left):
@@ -293,37 +261,22 @@ def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]
     return groups, names.tolist()
 
 
-def _spelt(said: Array, asked: Labels, table: AnswerTable) -> Array:
-    """The table's answers in the spelling of the question's values."""
-    spelling = {value.casefold(): value for value in asked.values}
-    strange = sorted({v for v in said if v is not None and v.casefold() not in spelling})
-    if strange:
-        raise InputError(
-            f"{table.where} has the answer {strange[0]!r:.40}, but the possible labels are "
-            f"{listed(asked.values)}. Name all answers of the table with --values."
-        )
-    return np.array([value and spelling[value.casefold()] for value in said], dtype=object)
-
-
 def _corrected(
     table: AnswerTable, told: Array, names: Sequence[str], contents: Sequence[str]
 ) -> bytes:
     """The table as CSV, with a person's labels in place of its answers."""
-    index, cells_of_contents = NameIndex(names), [*map(content_cell, contents)]
-    by_content = {cell: row for row, cell in enumerate(cells_of_contents)}
-    keys = (name for name in (table.key, CONTENT) if name in table.columns)
-    columns: dict[str, Any] = {str(name): table.columns[str(name)] for name in keys}
-    if table.key is None:  # a row per sample
-        columns = {"id": names, CONTENT: cells_of_contents}
-    lines = [[*columns, table.column]]
-    for i, answer in enumerate(table.columns[table.column]):
-        cells = {name: cell_text(values[i]) for name, values in columns.items()}
-        if cells.get(CONTENT) in by_content:
-            row = by_content[cells[CONTENT]]
-        else:
-            row = i if table.key is None else next(iter(index.rows(cells[table.key])), -1)
-        label = told[row] if row >= 0 else None
-        lines.append([*map(guarded_cell, cells.values()), label or cell_text(answer)])
-    file = io.StringIO(newline="")
-    csv.writer(file).writerows(lines)
-    return file.getvalue().encode()
+    index, cells = NameIndex(names), [*map(content_cell, contents)]
+    by_content = {cell: row for row, cell in enumerate(cells)}
+    columns: dict[str, Sequence[str]] = {"id": names, CONTENT: cells}  # of a table without names
+    rows = [*range(len(told))]
+    if table.key is not None:
+        keys = [name for name in (table.key, CONTENT) if name in table.columns]
+        columns = {name: [*map(cell_text, table.columns[name])] for name in keys}
+        named = [index.rows(name)[:1] for name in columns[table.key]]
+        with_content = columns.get(CONTENT, [""] * len(named))
+        rows = [by_content.get(c, *r or [-1]) for c, r in zip(with_content, named, strict=True)]
+    answers = {
+        i: (told[row] if row >= 0 else None) or cell_text(answer)
+        for i, (row, answer) in enumerate(zip(rows, table.columns[table.column], strict=True))
+    }
+    return questions_table(answers, columns, table.column, answers)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ntkit._disk import (
@@ -43,13 +44,19 @@ ID = "id"
 
 
 def questions_table(
-    rows: Iterable[int], columns: Mapping[str, Sequence[Any]], question: str
+    rows: Iterable[int],
+    columns: Mapping[str, Sequence[Any]],
+    question: str,
+    answers: Mapping[int, str] = MappingProxyType({}),
 ) -> bytes:
-    """A CSV table with a row per sample to label, and an empty column for the labels."""
+    """A CSV table with a row per sample to label, and a column for the labels, empty at first."""
     # A spreadsheet may take a text for a formula, so an apostrophe stands before such a text.
     if question in columns:
         raise InputError(f"{question!r} is already a column. Choose another name for the question.")
-    table = [[*columns, question], *([*(str(v[i]) for v in columns.values()), ""] for i in rows)]
+    table = [
+        [*columns, question],
+        *([*(str(v[i]) for v in columns.values()), answers.get(i, "")] for i in rows),
+    ]
     file = io.StringIO(newline="")
     csv.writer(file).writerows(
         [[guarded_cell(cell.replace("\x00", "")) for cell in row] for row in table]
@@ -270,7 +277,7 @@ class LabelFolder:
                 entries, left_out = labels.entries, labels.left_out
             else:
                 entries = read_filled_in(file, asked.question)
-            taken.take(file, _spelt(asked, entries, file), _spelt(asked, left_out, file))
+            taken.take(file, in_spelling(asked, entries, file), in_spelling(asked, left_out, file))
             if file.parent.resolve() == self.path.resolve():
                 self.read[file.name] = sha256_of(file)
         return taken.labels(asked)
@@ -310,7 +317,7 @@ class LabelFolder:
             return file.is_file() and sha256_of(file) in digests
 
 
-def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
+def in_spelling(asked: Labels, entries: Sequence[Entry], file: StrPath) -> list[Entry]:
     """Labels in the spelling of the question's values."""
     spelling = {value.casefold(): value for value in asked.values}
     strange = next((e for e in entries if e.answer and e.answer.casefold() not in spelling), None)

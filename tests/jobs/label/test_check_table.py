@@ -1,6 +1,7 @@
 """Twelve checks of a program's table: drawn alike from its groups, compared, and judged."""
 
 import csv
+import json
 import shutil
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from scipy.stats import binomtest
 
 from ntkit.exceptions import InputError
-from ntkit.jobs.label import _check, label_samples
+from ntkit.extraction import Samples
+from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.label import AnswerTable, _check, check_table, label_samples
 from tests.cases import done, ntkit, read_csv, write_csv
 from tests.jobs.label.models import rows, write_model
 
@@ -94,6 +97,7 @@ def test_wrong_answers_are_counted_refused_and_replaced(place, wrong):
     assert f"as in a repair: {100 * wrong / 12:.1f} [{low}, {high}] %." in printed
     assert f"Do not use the table: {100 * wrong / 12:.0f} % is more than the limit" in printed
     assert "Repair with it" not in printed
+    assert json.loads(done(*command(place), "--json")[0])["verdict"] == "do not use"
     now = {row["id"]: row["mark"] for row in read_csv(place / "out" / "checked.csv")}
     before = {row["id"]: row["mark"] for row in read_csv(place / "mark.csv")}
     assert now == before | dict(zip(names, labels, strict=True))
@@ -118,10 +122,53 @@ def test_another_sample_takes_the_place_of_one_that_nobody_can_label(place):
     first, _ = answer(place, FIRST, unsure=2)
     printed = ask(place)
     assert "10 answers of mark.csv checked, 0 wrong. Nobody could label 2 more samples." in printed
-    second, _ = answer(place, SECOND)
+    second, _ = answer(place, SECOND, unsure=1)
     assert len(second) == 2
+    ask(place)
+    third = {row["id"] for row in read_csv(place / "out" / "questions-3.csv")}
+    ask(place)  # nobody has labelled them, so they stay
+    assert third == {row["id"] for row in read_csv(place / "out" / "questions-3.csv")}
+    answer(place, "questions-3.csv")
+    assert len(third) == 1
     assert not {*first} & {*second}
     assert "Use the table" in ask(place)
+
+
+def test_a_table_that_nobody_can_check_is_not_used(place):
+    write_csv(place / "mark.csv", {"id": NAMES[:12], "mark": SAID[:12]})
+    ask(place)
+    answer(place, FIRST, unsure=1)
+    printed = ask(place)
+    assert "11 answers of mark.csv checked, 0 wrong. Nobody could label 1 more sample." in printed
+    assert "Do not use the table: only 11 of 12 answers could be checked." in printed
+
+
+def test_of_many_groups_some_have_no_check_and_the_whole_table_no_estimate(place):
+    write_csv(place / "mark.csv", {"id": NAMES, "mark": [*"aabbccddeeffgg"] * 17 + ["a", "b"]})
+    ask(place)
+    asked = [row["id"] for row in read_csv(place / "out" / FIRST)]
+    letters = {row["id"]: row["mark"] for row in read_csv(place / "mark.csv")}
+    write_csv(place / "out" / "labels.csv", {"id": asked, "mark": map(letters.get, asked)})
+    printed = ask(place)
+    assert "Groups without a check: 2." in printed
+    assert "whole table" not in printed
+
+
+def test_a_table_with_a_row_for_each_sample_is_written_with_contents(place):
+    write_csv(place / "mark.csv", {"mark": SAID})
+    order = np.random.default_rng(0).permutation(len(Y))
+    said = SAID.copy()
+    for table, some in (("mark.csv", np.arange(len(Y))), ("0/checked.csv", order)):
+        out = str(int(table != "mark.csv"))
+        data = X[some], Y[some]
+        asked = check_table("model.onnx", data, table, out).asked
+        told = np.where(said[some[[*map(int, asked)]]] == "yes", "no", "yes")
+        write_csv(place / out / "labels.csv", {"id": asked, "mark": told})
+        assert check_table("model.onnx", data, table, out).wrong == len(asked) == 12
+        said[some[[*map(int, asked)]]] = told
+        written = AnswerTable.read(place / out / "checked.csv", "attribute", None)
+        reader = AttributeReader([Samples(X, Y)])
+        assert written.labels(reader, match_names=False)[0].tolist() == said.tolist()
 
 
 def test_the_estimates_are_right_on_average_and_the_intervals_hold():
@@ -156,7 +203,11 @@ def test_the_estimates_are_right_on_average_and_the_intervals_hold():
         ({"mark": SAID[:50]}, "", "50 rows for 240 samples, and no column 'file_name'"),
         ({"id": NAMES, "mark": ["yes"] * 240}, "", "has 1 different answer ('yes'), and a check"),
         ({"id": NAMES[:9], "mark": SAID[:9]}, "", "answers for 9 of these samples, and a check"),
-        ({"id": NAMES, "mark": SAID}, "--values yes,never", "'no', but the possible labels"),
+        (
+            {"id": NAMES, "mark": SAID},
+            "--values yes,never",
+            "has the label 'no' for 'p0'. Allowed labels are yes, never",
+        ),
         (
             {"id": NAMES, "mark": [*"abcdefghijkl"] * 20},
             "",

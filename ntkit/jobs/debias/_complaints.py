@@ -30,13 +30,13 @@ from ntkit.verification import Verification, check_head, random_inputs, save_ver
 LIMIT = 0.02
 """Largest share of the traffic whose answers may change, unless the caller sets another."""
 FEWEST = 5
-_SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)  # weight of all complaints, as a share of the traffic's
-_STEPS = (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
+_SHARES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # weight of all complaints, as a share of the traffic's
+_STEPS = (0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 _RIDGE = 1.0  # on the mean loss, of standardised embeddings
 _FOLDS = 10
 _MOST = 2000  # rows of the traffic in a fit; the others only judge
 _SOFT = 1e-3  # a class of the traffic with a smaller probability has no row
-_LEVEL = 0.01  # of the test whether complaints have a common direction
+_LEVEL = 0.01  # of the tests whether complaints have a common direction, together (Bonferroni)
 _OTHERS = "other pairs of classes"
 _LIMITS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _VERIFIED = 256
@@ -123,19 +123,21 @@ class ComplaintFolds:
 
     def choice(self, limit: float) -> Choice | None:
         """The head that fixes most unseen complaints and changes no larger share of the traffic."""
-        best, key = None, (0.0, 0.0)
+        best, most, n = None, (0.0, 0.0), self.n
         for i, share in enumerate(_SHARES):
             for step in _STEPS:
-                new = (self.before + step * self.moves[i]).argmax(axis=1)
-                fixed = new[: self.n] == self.right
-                changed = float((new[self.n :] != self.answers[self.n :]).mean())
-                if changed <= limit and (float(fixed.mean()), -changed) > key:
-                    best, key = (share, step, new, fixed, changed), (float(fixed.mean()), -changed)
+                after = self.before + step * self.moves[i]
+                new = after.argmax(axis=1)
+                fixed = new[:n] == self.right
+                changed = float((new[n:] != self.answers[n:]).mean())
+                # Of heads that fix as many, the one that is surest of them.
+                sure = float(after[np.arange(n), self.right].mean() - after[:n].mean())
+                if changed <= limit and fixed.any() and (float(fixed.mean()), sure) > most:
+                    best, most = (share, step, after, fixed, changed), (float(fixed.mean()), sure)
         if best is None:
             return None
-        share, step, new, fixed, changed = best
-        after = self.before + step * self.moves[_SHARES.index(share)]
-        rows = np.arange(len(after))
+        share, step, after, fixed, changed = best
+        rows, new = np.arange(len(after)), after.argmax(axis=1)
         sure = after[rows, new] - after[rows, self.answers]
         alike = sure[self.n :] >= np.median(sure[: self.n][fixed])
         n_alike = int((alike & (new != self.answers)[self.n :]).sum())
@@ -163,9 +165,14 @@ class Repair:
     limit: float
 
     @property
+    def level(self) -> float:
+        """Level of the test of each cause."""
+        return _LEVEL / len(self.causes)
+
+    @property
     def helps(self) -> bool:
         """Whether the head fixes more unseen complaints than chance."""
-        return self.choice is not None and self.choice.p < _LEVEL
+        return self.choice is not None and self.choice.p < self.level
 
     @property
     def by_limit(self) -> dict[float, Choice]:
@@ -189,26 +196,27 @@ def repaired(
     titles.append(_OTHERS)
     cause = np.where(few[cause], len(few), cause)
     causes, keep = list[Cause](), np.ones(len(Z), dtype=bool)
-    for i in np.unique(cause).tolist():
+    numbers = np.unique(cause).tolist()
+    for i in numbers:
         rows, choice = cause == i, None
         if rows.all():
             continue
         if rows.sum() >= FEWEST:
             choice = ComplaintFolds(head, Z[rows], right[rows], traffic, seed).choice(limit)
-        if choice is None or choice.p >= _LEVEL:
+        if choice is None or choice.p >= _LEVEL / len(numbers):
             keep[rows] = False
-            fixed = 0 if choice is None else int(choice.fixed.sum())
-            causes.append(Cause(titles[i], int(rows.sum()), fixed, used=False))
+            n_fixed = 0 if choice is None else int(choice.fixed.sum())
+            causes.append(Cause(titles[i], int(rows.sum()), n_fixed, used=False))
     if not keep.any():
         keep[:] = True
     folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed)
     choice = folds.choice(limit)
-    if choice is not None:
-        of = cause[keep]
-        causes = [
-            Cause(titles[i], int((of == i).sum()), int(choice.fixed[of == i].sum()))
-            for i in np.unique(of).tolist()
-        ] + causes * (not keep.all())
+    fixed = np.zeros(int(keep.sum()), dtype=bool) if choice is None else choice.fixed
+    of = cause[keep]
+    used = [
+        Cause(titles[i], int((of == i).sum()), int(fixed[of == i].sum())) for i in np.unique(of)
+    ]
+    causes = used + causes * (not keep.all())
     return Repair(folds, choice, tuple(causes), limit)
 
 
@@ -249,7 +257,7 @@ class ComplaintsResult:
             return f"{where} a new last layer, moved towards {counted(used, 'complaint')}."
         n = self.repair.folds.n
         for limit, choice in self.repair.by_limit.items():
-            if limit > self.repair.limit and choice.p < _LEVEL:
+            if limit > self.repair.limit and choice.p < self.repair.level:
                 return (
                     f"Kept the original model: too few of {n} complaints are fixed if at most "
                     f"{100 * self.repair.limit:g} % of the answers change. Allow more: --max-cost "
@@ -359,12 +367,14 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     notes = [*match.notes, *reading_notes(sets)]
     digests = {name: sample_digests(each) for name, each in sets.items()}
     _, first = np.unique(digests["complaints"], return_index=True)
+    if n := len(complaints) - len(first):
+        notes.append(f"{counted(n, 'complaint')} left out: the same content is there twice.")
     complaints = complaints.take(np.sort(first))
     stays = ~np.isin(digests["traffic"], digests["complaints"])
     traffic = traffic.take(np.flatnonzero(stays))
     if n := int((~stays).sum()):
         notes.append(
-            f"{counted(n, 'sample')} of the traffic left out: {_they(n)} among the complaints."
+            f"{counted(n, 'sample')} of the traffic left out: the complaints have the same content."
         )
     if not len(traffic):
         raise InputError("The traffic (--keep) has no samples besides the complaints; add others.")
@@ -380,33 +390,39 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     assert head is not None  # check_head raised an error
     wrong = head.predict(Z) != complaints.y
     if n := int((~wrong).sum()):
-        notes.append(f"{counted(n, 'complaint')} left out: the model gets {_them(n)} right.")
+        notes.append(f"{counted(n, 'complaint')} left out: the model's answer is right.")
     _check_number(int(wrong.sum()))
     right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
     repair = repaired(
         head, np.asarray(Z)[wrong], right, np.asarray(T), limit, given["random_state"]
     )
-    new = head
-    if repair.helps and (choice := repair.choice) is not None:
-        new = repair.folds.head(choice.share, choice.step, head.classes).astype(head.coef.dtype)
-        facts = {"method": "complaints", "share_of_new_head": f"{choice.step:g}"}
-        source = {"model": model.sha256(), "tensor": model.embedding.name}
-        steps = (traffic.origin or {}).get("preprocessing", traffic.preprocessing)
-        made = facts_of(source | {"preprocessing": steps}).items()
-        facts |= {"version": __version__} | {k.removeprefix("ntkit."): v for k, v in made}
-        model = model.with_head(new, provenance=facts)
-    result = ComplaintsResult(model, new, repair, len(traffic), out, tuple(notes), "")
-    result = replace(result, next=_next(result, match.model, complaints, traffic))
+    new, debiased = head, model
+    if repair.helps:
+        new, debiased = _moved(model, repair, traffic)
+    result = ComplaintsResult(debiased, new, repair, len(traffic), out, tuple(notes), "")
+    result = replace(result, next=_next(result, model, complaints, traffic))
     if out is None or not result.written:
         return result
     with new_folder(out, force=force) as place:
-        check = save_verified(
-            model, place / MODEL_FILE, original=embedder, X=inputs, head=new, device=given["device"]
-        )
+        options = {"head": new, "device": given["device"]}
+        check = save_verified(debiased, place / MODEL_FILE, original=embedder, X=inputs, **options)
         result = replace(result, verification=check)
         (place / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
         (place / "result.json").write_text(as_json(result.as_dict()), encoding="utf-8")
     return result
+
+
+def _moved(model: FrozenModel, repair: Repair, traffic: Samples) -> tuple[LinearHead, FrozenModel]:
+    """The new head, and the model with it and its provenance."""
+    choice, old = repair.choice, model.head
+    assert choice is not None
+    assert old is not None
+    new = repair.folds.head(choice.share, choice.step, old.classes).astype(old.coef.dtype)
+    steps = (traffic.origin or {}).get("preprocessing", traffic.preprocessing)
+    source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
+    facts = {"method": "complaints", "version": __version__}
+    facts |= {name.removeprefix("ntkit."): text for name, text in facts_of(source).items()}
+    return new, model.with_head(new, provenance=facts)
 
 
 def _check_number(n: int) -> None:
@@ -415,14 +431,6 @@ def _check_number(n: int) -> None:
             f"{counted(n, 'complaint')} that the model gets wrong: at least {FEWEST} are needed, "
             "and thirty are better. Add samples of the same kind with their right labels."
         )
-
-
-def _they(n: int) -> str:
-    return "it is" if n == 1 else "they are"
-
-
-def _them(n: int) -> str:
-    return "it" if n == 1 else "them"
 
 
 def _next(

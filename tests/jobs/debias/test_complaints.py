@@ -91,12 +91,13 @@ def test_a_cause_without_direction_is_left_out_by_name(digits, asked):
 
 def test_what_is_no_complaint_and_what_is_no_traffic(digits, asked):
     (X, y), (others, labels) = asked
-    both = (np.concatenate([X, others[:3]]), np.concatenate([y, labels[:3]]))
+    both = (np.concatenate([X, others[:3], X[:1]]), np.concatenate([y, labels[:3], y[:1]]))
     traffic = np.concatenate([digits.X_train, X[:7]])
     result = debias(MODEL, both, keep=traffic, device="cpu")
     assert (result.n_traffic, result.repair.folds.n) == (2700, 40)
     notes = " ".join(result.notes)
-    assert "3 complaints left out: the model gets them right." in notes
+    assert "3 complaints left out: the model's answer is right." in notes
+    assert "1 complaint left out: the same content" in notes
     assert "7 samples of the traffic left out" in notes
     assert debias(MODEL, (X, y), keep=digits.X_train, device="cpu").headline() == result.headline()
 

@@ -17,7 +17,7 @@ def command(
     out: Path = o.output("Folder of this question."),
     question: str | None = o.option('Question on each sample: "Is there water?"', "TEXT"),
     values: str | None = o.option("Possible labels, two to nine; default yes,no.", "A,B,…"),
-    batch: int = o.option("Number of samples to ask about next.", "N", default=48, min=1),
+    batch: int | None = o.option("Samples to ask about next; default 48.", "N", min=1),
     answers: list[Path] | None = o.option(
         "Labels from elsewhere: labels.csv, answers.json; repeatable.", "FILE"
     ),
@@ -65,9 +65,12 @@ def command(
         "verbose": not quiet,
     }
     if check is not None:
+        if batch is not None:
+            raise InputError("--batch cannot be combined with --check, which asks about twelve.")
         o.show(check_table(frozen, samples, check, out, key=id_column, **shared), json=json)
         return
     if id_column is not None:
         raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")
-    shared |= {"batch": batch, "device": device, "batch_size": batch_size}
+    shared |= {} if batch is None else {"batch": batch}
+    shared |= {"device": device, "batch_size": batch_size}
     o.show(label_samples(frozen, samples, out, **shared), json=json)

@@ -215,6 +215,7 @@ def test_the_estimates_are_right_on_average_and_the_intervals_hold():
         ({"id": NAMES}, "", "no column 'attribute'. Besides the names of samples it has no column"),
         ({"id": NAMES, "mark": SAID, "b": SAID}, "", "Rename the column, or keep only one"),
         ({"mark": SAID[:50]}, "", "50 rows for 240 samples, and no column 'file_name'"),
+        ({"id": NAMES, "mark": SAID}, "--batch 24", "--batch cannot be combined with --check"),
         ({"id": NAMES, "mark": ["yes"] * 240}, "", "has 1 different answer ('yes'), and a check"),
         ({"id": NAMES[:9], "mark": SAID[:9]}, "", "answers for 9 of these samples, and a check"),
         (

@@ -185,7 +185,7 @@ def check_table(
             for i, title in enumerate(titles)
         )
         known = {*labels.contents.values()}
-        seen = np.array([content in known for content in contents]) | checked
+        seen = np.array([content in known for content in contents])
         n, share = int(checked.sum()), share_wrong(parts, alike=True)
         rows = next_checks(groups, seen, checked, contents, CHECKS - n % CHECKS, random_state)
         verdict = verdict_on(n, share[0], can_ask=bool(rows))

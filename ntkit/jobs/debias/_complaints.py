@@ -220,7 +220,7 @@ def repaired(
     return Repair(folds, choice, tuple(causes), limit)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ComplaintsResult:
     """Result of :func:`ntkit.debias` with complaints: the head, and what it changes elsewhere."""
 
@@ -246,9 +246,6 @@ class ComplaintsResult:
     def __str__(self) -> str:
         return self.summary()
 
-    def __repr__(self) -> str:
-        return f"ComplaintsResult(state={self.state!r}, path={self.path and str(self.path)!r})"
-
     def headline(self) -> str:
         """First line of :meth:`summary`: what became of the model, or why it was kept."""
         used = sum(cause.n for cause in self.repair.causes if cause.used)
@@ -264,8 +261,8 @@ class ComplaintsResult:
                     f"{limit:g}"
                 )
         return (
-            f"Kept the original model: these {n} complaints have no common direction that a last "
-            "layer can see."
+            f"Kept the original model: found no common direction of these {n} complaints that a "
+            "last layer can see."
         )
 
     def _lines(self) -> list[str]:
@@ -277,7 +274,7 @@ class ComplaintsResult:
             f"interval {interval(bounds)})."
         ]
         for cause in self.repair.causes if len(self.repair.causes) > 1 else ():
-            left = "" if cause.used else "; left out, because they have no common direction"
+            left = "" if cause.used else "; left out, because no common direction was found"
             left = "; left out, because they are too few" if cause.n < FEWEST else left
             lines.append(f"  {cause.name}: {cause.fixed} of {cause.n} fixed{left}.")
         changed, alike = (0.0, 0) if choice is None else (choice.changed, choice.n_alike)
@@ -306,29 +303,17 @@ class ComplaintsResult:
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON: the content of ``result.json``."""
-        return dict(
-            plain(
-                {
-                    "state": self.state,
-                    "headline": self.headline(),
-                    "written": self.written,
-                    "causes": self.repair.causes,
-                    "by_limit": {
-                        f"{limit:g}": vars(choice) | {"fixed": int(choice.fixed.sum())}
-                        for limit, choice in self.repair.by_limit.items()
-                    },
-                    "max_cost": self.repair.limit,
-                    "n_complaints": self.repair.folds.n,
-                    "n_traffic": self.n_traffic,
-                    "model": str(self.path / MODEL_FILE)
-                    if self.path and self.verification
-                    else None,
-                    "verification": self.verification,
-                    "notes": self.notes,
-                    "version": __version__,
-                }
-            )
-        )
+        choices, kept = self.repair.by_limit.items(), self.path is None or self.verification is None
+        record = {
+            **{"state": self.state, "headline": self.headline(), "written": self.written},
+            "causes": self.repair.causes,
+            "by_limit": {f"{k:g}": vars(c) | {"fixed": int(c.fixed.sum())} for k, c in choices},
+            **{"max_cost": self.repair.limit, "n_complaints": self.repair.folds.n},
+            **{"n_traffic": self.n_traffic, "verification": self.verification},
+            "model": None if kept else str(Path(self.path or "") / MODEL_FILE),
+            **{"notes": self.notes, "version": __version__},
+        }
+        return dict(plain(record))
 
 
 _TAKEN = frozenset(

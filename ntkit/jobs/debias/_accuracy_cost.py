@@ -27,7 +27,7 @@ AT_A_COST = "Accepted at a cost."
 class AccuracyCost:
     """Accuracy cost of a head: errors fixed and new errors on validation samples.
 
-    The heads are cross-fitted on halves of the validation set.
+    The heads are cross-fitted on halves of the validation set, or on five folds of a single set.
 
     Attributes
     ----------

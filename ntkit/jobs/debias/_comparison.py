@@ -532,7 +532,7 @@ class Comparison:
 
     @cached_property
     def after(self) -> Array:
-        """Predictions of the evaluation set; cross-fitted by halves on the validation set."""
+        """Predictions of the evaluation set; cross-fitted on the validation set."""
         if self.test is None:
             return self.validation_predictions(self.chosen, self.accuracy_cost.t)
         return self.head.predict(self.evaluated.X)

@@ -132,5 +132,8 @@ def test_a_run_of_one_set_goes_on_from_its_folder(run, files, tmp_path):
         "debias", "--from", out, "--spurious", "word:film|word:movie", "--quiet"
     )
     assert code in (0, 1), err
-    assert (out / "report.html").is_file()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "cross-fitted by 5 folds" in page
+    assert "halves" not in page
+    assert "ntkit check" not in printed  # the samples have fitted the head
     assert "validation" in printed.lower()

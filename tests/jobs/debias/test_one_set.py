@@ -34,6 +34,38 @@ def test_one_set_and_an_answer_repair_a_model(repaired):
     )
 
 
+def test_the_interpolation_has_the_largest_gain(repaired):
+    gains = {cost.t: cost.class_gain for cost in repaired.accuracy_costs if cost.helps()}
+    assert repaired.accuracy_cost.class_gain == max(gains.values())
+    assert repaired.accuracy_cost.t < max(gains)
+    assert not any("trained on them" in note for note in repaired.notes)
+
+
+def test_a_change_repairs(one):
+    result = debias(DIGITS, one[0], test=one[1], invariant="image:top left", **QUICK)
+    assert result.chosen.worst_group > result.candidates[0].worst_group + 0.2
+
+
+def test_groups_that_lose_are_found(one):
+    """Attributes that nobody named are chosen on one half of the set and tested on the other."""
+    check = debias(DIGITS, one[0], method="neurontune", **QUICK).check
+    assert any("top left brightness" in group.attribute for group in check.lost)
+
+
+def test_the_audit_after_retraining_is_cross_fitted(one):
+    X, y = one[0][0][:200], np.random.default_rng(0).permutation(np.repeat([0, 1], 100))
+    audit = debias(DIGITS, (X, y), trust_inputs=True, C=1e6, **QUICK).audit
+    assert audit.retraining.predictions.wrong.mean() > 0.3  # the labels are random
+
+
+def test_the_samples_that_fitted_a_head_do_not_check_it(run, one, tmp_path):
+    np.savez(tmp_path / "one.npz", X=one[0][0], y=one[0][1])
+    job = ("debias", DIGITS, tmp_path / "one.npz", "-o", tmp_path / "out", "--spurious", MARK)
+    code, printed, _ = run(*job, "--quiet", "--device", "cpu")
+    assert code == 0
+    assert "Next: open" in printed
+
+
 def test_without_an_answer_questions_are_open(one):
     result = debias(DIGITS, one[0], **QUICK)
     assert result.state == "open"
@@ -135,5 +167,4 @@ def test_a_run_of_one_set_goes_on_from_its_folder(run, files, tmp_path):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "cross-fitted by 5 folds" in page
     assert "halves" not in page
-    assert "ntkit check" not in printed  # the samples have fitted the head
     assert "validation" in printed.lower()

@@ -363,6 +363,12 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
         )
     if not len(traffic):
         raise InputError("The traffic (--keep) has no samples besides the complaints; add others.")
+    if len(traffic) < (needed := int(np.ceil(1 / limit - 1e-9))):
+        raise InputError(
+            f"The traffic (--keep) has {counted(len(traffic), 'sample')} besides the complaints, "
+            f"and at least {needed} are needed to see whether {100 * limit:g} % of the answers "
+            "change. Add some, or allow more: --max-cost (max_cost=)."
+        )
     embedder = OnnxEmbedder(
         model, device=given["device"], batch_size=given["batch_size"], verbose=given["verbose"]
     )

@@ -117,12 +117,15 @@ def test_what_is_no_complaint_and_what_is_no_traffic(digits, asked):
         ({"method": "auto"}, "method cannot be combined with keep"),
         ({"max_cost": 0}, "max_cost must be a share above 0"),
         ({"complaints_only": True}, "no samples besides the complaints"),
+        ({"n_traffic": 49}, "49 samples besides the complaints, and at least 50 are needed"),
+        ({"n_traffic": 49, "max_cost": 0.01}, "at least 100 are needed"),
     ],
 )
 def test_refused(digits, asked, options, says):
     X, y = asked[0]
     n, options = options.pop("n", 40), dict(options)
-    traffic = X if options.pop("complaints_only", False) else digits.X_train
+    traffic = digits.X_train[: options.pop("n_traffic", None)]
+    traffic = X if options.pop("complaints_only", False) else traffic
     with pytest.raises(InputError, match=says):
         debias(MODEL, (X[:n], y[:n]), keep=traffic, device="cpu", **options)
 

@@ -87,7 +87,7 @@ class Tuning:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Rule(FitsRows):
+class NeuronMaskRule(FitsRows):
     """Parameters of the rule that suppresses neurons, and how NeuronTune reads them by default."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -114,7 +114,7 @@ class Rule(FitsRows):
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifier(Rule, FromHead):
+class NeuronTuneClassifier(NeuronMaskRule, FromHead):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -567,7 +567,7 @@ def _accuracy_on_copies(
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class SpuriousNeuronSelector(SelectorMixin, Rule):
+class SpuriousNeuronSelector(SelectorMixin, NeuronMaskRule):
     r"""Feature selector that removes spurious neurons (NeuronTune's first stage).
 
     Needs embeddings and class labels; no group labels.

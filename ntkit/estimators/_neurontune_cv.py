@@ -20,7 +20,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.estimators._mask import without_words
-from ntkit.estimators._neurontune import NeuronTuneClassifier, Rule
+from ntkit.estimators._neurontune import NeuronMaskRule, NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
 from ntkit.study import Rows, Study
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 @documented
 @dataclass(eq=False, repr=False)
-class NeuronTuneClassifierCV(Rule, FromHead):
+class NeuronTuneClassifierCV(NeuronMaskRule, FromHead):
     r"""NeuronTune with the threshold chosen by cross-validation.
 
     Needs embeddings and class labels; no group labels, neither to fit nor to choose.

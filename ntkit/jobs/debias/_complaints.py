@@ -44,7 +44,7 @@ _SORT = "sort the complaints by their cause"
 
 
 @dataclass(frozen=True)
-class Cause:
+class ComplaintKind:
     """Complaints with one old and one right answer; how many unseen ones a head fixes."""
 
     name: str
@@ -161,7 +161,7 @@ class Repair:
 
     folds: ComplaintFolds
     choice: Choice | None
-    causes: tuple[Cause, ...]
+    causes: tuple[ComplaintKind, ...]
     limit: float
 
     @property
@@ -195,7 +195,7 @@ def repaired(
     few = np.bincount(cause) < FEWEST
     titles.append(_OTHERS)
     cause = np.where(few[cause], len(few), cause)
-    causes, keep = list[Cause](), np.ones(len(Z), dtype=bool)
+    causes, keep = list[ComplaintKind](), np.ones(len(Z), dtype=bool)
     numbers = np.unique(cause).tolist()
     for i in numbers:
         rows, choice = cause == i, None
@@ -206,7 +206,7 @@ def repaired(
         if choice is None or choice.p >= _LEVEL / len(numbers):
             keep[rows] = False
             n_fixed = 0 if choice is None else int(choice.fixed.sum())
-            causes.append(Cause(titles[i], int(rows.sum()), n_fixed, used=False))
+            causes.append(ComplaintKind(titles[i], int(rows.sum()), n_fixed, used=False))
     if not keep.any():
         keep[:] = True
     folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed)
@@ -214,7 +214,8 @@ def repaired(
     fixed = np.zeros(int(keep.sum()), dtype=bool) if choice is None else choice.fixed
     of = cause[keep]
     used = [
-        Cause(titles[i], int((of == i).sum()), int(fixed[of == i].sum())) for i in np.unique(of)
+        ComplaintKind(titles[i], int((of == i).sum()), int(fixed[of == i].sum()))
+        for i in np.unique(of)
     ]
     causes = used + causes * (not keep.all())
     return Repair(folds, choice, tuple(causes), limit)

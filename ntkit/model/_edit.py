@@ -151,6 +151,15 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
             value.shape = ir.Shape([*value.shape[:-1], after])
 
 
+def replace_row(model: ir.Model, head: Head, row: int, coef: Array, intercept: Array) -> None:
+    """Write one row of ``coef`` (K, D) and ``intercept`` (K,), in place; the others stay."""
+    plain = head.region.plain
+    if plain is not None and not plain.quantised and not head.after.quantised:
+        replace_weights(model, head, coef, intercept)
+        return
+    raise InputError("not yet")
+
+
 def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
     product = layer.product
     attribute = {name: a.value for name, a in product.attributes.items()}

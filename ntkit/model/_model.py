@@ -37,9 +37,11 @@ from ntkit.model._edit import (
     fitted,
     keeps_names,
     read_back,
+    replace_row,
     replace_weights,
 )
 from ntkit.model._head_search import Head, candidate_layers
+from ntkit.model._label import Label, label_named
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -69,6 +71,7 @@ from ntkit.model.class_names import (
 
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
+_LABEL = "ntkit.label"
 _EACH = "its Sigmoid for each of them"
 
 
@@ -128,6 +131,7 @@ class FrozenModel:
         names: ClassNames | None = None,
         classes: Any = None,
         matched_by: str | None = None,
+        label: Label | None = None,
         path: Path | None = None,
         folder: Path | None = None,
         digest: bytes | None = None,
@@ -151,7 +155,11 @@ class FrozenModel:
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         if names is None and head is not None:
             names = names_of(max(2, len(head.weight)), self.metadata, path, head.after.labels)
-        self._names = names or ClassNames()
+        self._all_names, self._label = names or ClassNames(), label
+        self._names = self._all_names
+        if label is not None:
+            self._names = ClassNames(label.classes, self._all_names.source)
+        self.label = None if label is None else label.name
         self.class_names = self._names.names
         self.has_class_names = classes is not None or self.class_names is not None
         self.classes_source = "given" if classes is not None else self._names.source
@@ -242,8 +250,9 @@ class FrozenModel:
 
     def _facts(self) -> dict[str, Any]:
         """What is known of the model besides its graph."""
-        facts = {"names": self._names, "classes": self._classes, "matched_by": self.matched_by}
-        return facts | {"path": self.path, "folder": self.folder, "digest": self._digest}
+        facts = {"names": self._all_names, "classes": self._classes, "matched_by": self.matched_by}
+        facts |= {"label": self._label, "folder": self.folder}
+        return facts | {"path": self.path, "digest": self._digest}
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -288,6 +297,9 @@ class FrozenModel:
         old, embedding = in_clone(model, self._model, self._head, self._source)
         if old is None:
             append_head(model.graph, embedding, head.coef, head.intercept)
+        elif self._label is not None:
+            row = self._label
+            replace_row(model, old, row.row, *row.into(head, old.weight, old.bias))
         else:
             replace_weights(model, old, head.coef, head.intercept)
         declare_outputs(model)
@@ -296,6 +308,8 @@ class FrozenModel:
     def _exchanged(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
     ) -> FrozenModel:
+        if self._label is not None and self._head is not None:
+            return self._with_row(model, head, provenance)
         new, embedding = read_back(model, head, self.located_by)
         kept = keeps_names(head, self.head, self.class_names or ())
         labels = head.classes.tolist()
@@ -313,6 +327,22 @@ class FrozenModel:
         names = self._names if kept else ClassNames()
         facts: dict[str, Any] = {"names": names, "classes": head.classes, "folder": self.folder}
         return FrozenModel(model, new, embedding, self.located_by, **facts)
+
+    def _with_row(
+        self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
+    ) -> FrozenModel:
+        """The model with this graph, in which the row of the label is another."""
+        label, old = self._label, self._head
+        assert label is not None and old is not None
+        coef, intercept = label.into(head, old.weight, old.bias)
+        rows = LinearHead(coef, intercept, np.arange(max(2, len(coef))))
+        new, embedding = read_back(model, rows, self.located_by)
+        written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
+        model.metadata_props.update({**written, f"{_LABEL}": label.name})
+        facts: dict[str, Any] = {"names": self._all_names, "folder": self.folder, "label": label}
+        return FrozenModel(
+            model, new, embedding, self.located_by, classes=self._classes, **facts
+        )
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
@@ -392,7 +422,7 @@ class FrozenModel:
                 f"The head of {self.path or 'the model'} ({head.region.kind}, "
                 f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
             )
-        n_classes = max(2, len(head.weight))
+        n_classes = 2 if self._label else max(2, len(head.weight))
         if classes is None:
             classes = np.arange(n_classes) if self.class_names is None else self.class_names
         labels = np.asarray(classes)
@@ -401,11 +431,57 @@ class FrozenModel:
                 f"The model's head has {n_classes} classes, but {labels.size} class labels were "
                 "passed; pass one for each class."
             )
+        if self._label is not None:
+            return self._label.of(head.weight, head.bias, labels)
         return LinearHead(head.weight, head.bias, labels)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels of a model that gives every sample several; else empty."""
+        if self.whole.not_single_label is None or self._head is None:
+            return ()
+        names = self._all_names.names or range(len(self._head.weight))
+        return tuple(map(str, names))
+
+    def of_label(self, name: Any) -> FrozenModel:
+        """The same model as a binary classifier of one of its labels.
+
+        Its :attr:`head` has one logit, which is positive above the model's threshold for the label:
+        the entry ``thresholds`` (a number, a list, or a number for each name) of the metadata or
+        ``config.json``, else 0.5. :meth:`with_head` replaces the label's row of the model's head;
+        all other rows stay as they are, to the bit. :attr:`whole` is the model with all labels.
+
+        Parameters
+        ----------
+        name : str
+            The label, by its name in the model, or by its position if the model names none.
+
+        Raises
+        ------
+        InputError
+            If the model has no such label, or gives every sample only one.
+        """
+        if not self.label_names:
+            raise InputError(
+                f"The model chooses one class for each sample, so it has no label {name!r}; leave "
+                "--label (label=) out."
+            )
+        whole = self.whole
+        label = label_named(name, self.label_names, self.metadata, self.path)
+        return whole._changed(label=label, classes=None, matched_by=None)
+
+    @property
+    def whole(self) -> FrozenModel:
+        """The model with all its labels; the model itself if it was not made by ``of_label``."""
+        if self._label is None:
+            return self
+        return self._changed(label=None, classes=None, matched_by=None)
 
     @property
     def not_single_label(self) -> str | None:
         """Reason why the model does not choose one class (regression or multi-label), or None."""
+        if self._label is not None:
+            return None
         problem, where = problem_type(self.metadata, self.path) or ("", "")
         fix = "; debias retrains heads that choose one class for each sample."
         if self.head is None or problem == "single_label_classification":
@@ -436,7 +512,7 @@ class FrozenModel:
     @property
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
-        return None if self._head is None else self._head.after.labels
+        return None if self._head is None or self._label else self._head.after.labels
 
     @property
     def n_neurons(self) -> int | None:

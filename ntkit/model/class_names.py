@@ -107,6 +107,12 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
     return None
 
 
+def config_of(path: Path | None) -> dict[str, Any]:
+    """Content of the model's ``config.json``; empty if there is none that can be read."""
+    contents = (_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
+    return next((each for each in contents if isinstance(each, dict)), {})
+
+
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
     """Names of classes in a file's metadata, by key, other than ntkit's own."""
     by_key = {key: _read(metadata.get(key, "")) for key in _METADATA}

@@ -16,6 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from ntkit._doc import documented
+from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
     TensorInfo,
@@ -174,6 +175,7 @@ class FrozenModel:
         embedding: str | None = None,
         pooling: str | None = None,
         classes: Any = None,
+        label: str | None = None,
     ) -> FrozenModel:
         """Read an ONNX file and find its head.
 
@@ -201,6 +203,8 @@ class FrozenModel:
             the parent of a folder ``onnx``), ``id2label`` (Hugging Face) or ``label_names`` (timm)
             in a ``config.json``. Last, a ``labels.txt`` or ``classes.txt`` with a name per line.
             ``LABEL_0``, ``LABEL_1``, … are not names. :attr:`classes_source` names the source.
+        label : str, optional
+            One label of a model that gives every sample several, as in :meth:`of_label`.
 
         Returns
         -------
@@ -229,7 +233,7 @@ class FrozenModel:
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
         loaded = _located_in(*read_model(path), path, places, classes)
         loaded._warn_of_names(stacklevel=3)
-        return loaded
+        return loaded if label is None else loaded.of_label(label)
 
     def _warn_of_names(self, stacklevel: int) -> None:
         """Warn of names that are not used."""
@@ -298,8 +302,8 @@ class FrozenModel:
         if old is None:
             append_head(model.graph, embedding, head.coef, head.intercept)
         elif self._label is not None:
-            row = self._label
-            replace_row(model, old, row.row, *row.into(head, old.weight, old.bias))
+            rows = self.with_row(head)
+            replace_row(model, old, self._label.row, rows.coef, rows.intercept)
         else:
             replace_weights(model, old, head.coef, head.intercept)
         declare_outputs(model)
@@ -332,17 +336,15 @@ class FrozenModel:
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
     ) -> FrozenModel:
         """The model with this graph, in which the row of the label is another."""
-        label, old = self._label, self._head
-        assert label is not None and old is not None
-        coef, intercept = label.into(head, old.weight, old.bias)
-        rows = LinearHead(coef, intercept, np.arange(max(2, len(coef))))
-        new, embedding = read_back(model, rows, self.located_by)
+        label = self._label
+        assert label is not None
+        new, embedding = read_back(model, self.with_row(head), self.located_by)
         written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
-        model.metadata_props.update({**written, f"{_LABEL}": label.name})
+        names = self._all_names.names or range(len(self.label_names))
+        written |= {CLASSES: json.dumps(list(names)), _LABEL: label.name}
+        model.metadata_props.update(written)
         facts: dict[str, Any] = {"names": self._all_names, "folder": self.folder, "label": label}
-        return FrozenModel(
-            model, new, embedding, self.located_by, classes=self._classes, **facts
-        )
+        return FrozenModel(model, new, embedding, self.located_by, classes=self._classes, **facts)
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
@@ -470,6 +472,15 @@ class FrozenModel:
         label = label_named(name, self.label_names, self.metadata, self.path)
         return whole._changed(label=label, classes=None, matched_by=None)
 
+    def with_row(self, head: LinearHead) -> LinearHead:
+        """The head of all labels, with the row of this label from its new head."""
+        whole = self.whole.head
+        if self._label is None or whole is None:
+            return head
+        head = head.aligned_to(self._label.classes if self.head is None else self.head.classes)
+        coef, intercept = self._label.into(head.with_logits(1), whole.coef, whole.intercept)
+        return LinearHead(coef, intercept, whole.classes)
+
     @property
     def whole(self) -> FrozenModel:
         """The model with all its labels; the model itself if it was not made by ``of_label``."""
@@ -492,10 +503,12 @@ class FrozenModel:
             problem, where = "multi_label_classification", _EACH
         if problem != "multi_label_classification":
             return None
+        names = listed(map(str, self._all_names.names or range(self.head.n_logits)), 8)
         return (
             f"The model scores each of its {self.head.n_logits} labels independently (for several "
-            f"labels per sample), says {where}{fix} With one label per sample, export it with a "
-            f"Softmax, or with neither{' and without that entry' * (where != _EACH)}."
+            f"labels per sample), says {where}. Name one of them with --label NAME (label=): "
+            f"{names}. With one label per sample, export it with a Softmax, or with "
+            f"neither{' and without that entry' * (where != _EACH)}."
         )
 
     @property
@@ -704,7 +717,10 @@ def _located_in(
 
 def loaded(model: Any, **options: Any) -> FrozenModel:
     """A model, read with these options of :meth:`FrozenModel.load` if it is a path."""
-    return model if isinstance(model, FrozenModel) else FrozenModel.load(model, **options)
+    if not isinstance(model, FrozenModel):
+        return FrozenModel.load(model, **options)
+    label = options.get("label")
+    return model if label is None else model.of_label(label)
 
 
 def name_of(model: FrozenModel, default: str = "a model in memory") -> str:

@@ -24,10 +24,17 @@ from ntkit.inputs import (
     image_extensions,
 )
 from ntkit.model import FrozenModel, TensorInfo
-from ntkit.samples._columns import DEFAULT_LABEL, Columns, samples_from_table
+from ntkit.samples._columns import (
+    DEFAULT_LABEL,
+    Columns,
+    label_in,
+    labels_of,
+    samples_from_table,
+    with_known_labels,
+)
 from ntkit.samples._samples import Samples, as_classes
 from ntkit.samples._stored import StoredEmbeddings, origin_of
-from ntkit.samples._table import TABLES, named_delimiter, read_table
+from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
@@ -47,6 +54,8 @@ def read(
     if isinstance(data, str | os.PathLike):
         steps = preprocessing or preprocessing_for(model, Path(data))
         options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
+        if model.label is not None:
+            options |= {"label": model.label, "other_labels": model.label_names}
         return read_samples(Path(data), labels=labels, **options)
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
@@ -56,6 +65,8 @@ def read(
         data = Samples(data)
     if not isinstance(data, Samples):
         raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
+    if model.label is not None:
+        data = _of_label(data, model.label, model.label_names)
     return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
 
 
@@ -73,6 +84,8 @@ def read_samples(
     delimiter: str | None = None,
     skip_bad: bool = False,
     keep_table: bool = False,
+    label: str | None = None,
+    other_labels: Sequence[str] = (),
 ) -> Samples:
     r"""Read labelled samples, or samples without labels.
 
@@ -108,6 +121,12 @@ def read_samples(
         Leave out images that cannot be decoded, instead of raising an error.
     keep_table : bool
         Keep all columns of a table in memory, as ``Samples.table``.
+    label : str, optional
+        One label of samples that have several. Its column, by default of the same name, holds 0, 1
+        or nothing; samples without a value are left out. ``y`` is then "not LABEL" or "LABEL". The
+        images of a folder can be anywhere in it, and its ``metadata.csv`` has the column.
+    other_labels : sequence of str, optional
+        Columns of the other labels, which are no inputs.
 
     Returns
     -------
@@ -136,6 +155,8 @@ def read_samples(
     """
     if labels not in ("required", "optional"):
         raise InputError(f'labels must be "required" or "optional", not {labels!r}.')
+    if label is not None and label_column == DEFAULT_LABEL:
+        label_column = label
     asked = Columns(
         label=label_column,
         group=group_column,
@@ -144,6 +165,8 @@ def read_samples(
         inputs=None if columns is None else tuple(columns),
         labels_required=labels == "required",
         keep_table=keep_table,
+        one=label,
+        all=tuple(other_labels),
     )
     path, delimiter = Path(path), named_delimiter(delimiter)
     if not path.exists():
@@ -159,12 +182,37 @@ def read_samples(
         }
         samples = Samples(store.X, store.y, store.groups, **made)
     elif (path / "X.npy").exists():
-        samples = samples_from_npy(path / "X.npy", asked.labels_required)
+        samples = samples_from_npy(path / "X.npy", asked)
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
     samples = replace(samples, sources=samples.sources or (path,))
+    if label is not None:
+        samples = _of_label(samples, label, other_labels)
     missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
+
+
+def _of_label(samples: Samples, name: str, names: Sequence[str]) -> Samples:
+    """Samples of arrays whose one label of several is known, from 0, 1 and NaN."""
+    if samples.y is None:
+        return samples
+    y = np.asarray(samples.y)
+    if y.ndim == 2 and y.shape[1] == len(names):
+        y = y[:, names.index(name)]
+    if y.ndim != 1:
+        raise InputError(
+            f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
+            f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
+        )
+    if y.dtype.kind not in "fiub":
+        return replace(samples, y=y)
+    has = np.where(np.isnan(y), -1, y) if y.dtype.kind == "f" else y
+    if not np.isin(has, (-1, 0, 1)).all() or (y.dtype.kind != "f" and (has == -1).any()):
+        odd = next(value for value in y.tolist() if value not in (0, 1) and value == value)
+        raise InputError(
+            f"The labels (y) of {name!r} contain {odd!r}; pass 0, 1, or NaN if unknown."
+        )
+    return with_known_labels(replace(samples, y=labels_of(has, name)))
 
 
 def is_image_folder(path: Path) -> bool:
@@ -189,9 +237,9 @@ def _from_file(
     """Read a file according to its name."""
     kind = path.suffix.lower()
     if kind == ".npz":
-        return samples_from_npz(path, columns.labels_required, [info.name for info in inputs])
+        return samples_from_npz(path, columns, [info.name for info in inputs])
     if kind == ".npy":
-        return samples_from_npy(path, columns.labels_required)
+        return samples_from_npy(path, columns)
     if kind in TABLES:
         table = read_table(path, delimiter, columns.named)
         return samples_from_table(table, columns, inputs, preprocessing)
@@ -230,13 +278,13 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 _HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.float32), or dtype=str"
 
 
-def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = ()) -> Samples:
+def samples_from_npz(path: Path, columns: Columns, inputs: Sequence[str] = ()) -> Samples:
     """Read ``X`` (or an array for each of several inputs), ``y`` and optional ``groups``."""
     try:
         # If NumPy opened the file itself, it would leave a broken archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             several = "X" not in arrays and len(inputs) > 1 and not {*inputs}.isdisjoint(arrays)
-            needed = [*(inputs if several else ("X",)), *["y"] * labels_required]
+            needed = [*(inputs if several else ("X",)), *["y"] * columns.labels_required]
             missing = [name for name in needed if name not in arrays]
             if missing:
                 raise InputError(
@@ -245,8 +293,10 @@ def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = 
                 )
             y, groups = arrays.get("y"), arrays.get("groups")
             if not several:
-                return _checked(path, arrays["X"], y, groups)
-            parts = {name: _checked(path, arrays[name], y, groups, name) for name in inputs}
+                return _checked(path, columns, arrays["X"], y, groups)
+            parts = {
+                name: _checked(path, columns, arrays[name], y, groups, name) for name in inputs
+            }
             if len({len(part.X) for part in parts.values()}) > 1:
                 raise InputError(
                     f"{path}: the inputs {[*inputs]} have different numbers of "
@@ -260,12 +310,12 @@ def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = 
         raise _unreadable(path, ".npz", error) from error
 
 
-def samples_from_npy(path: Path, labels_required: bool) -> Samples:
+def samples_from_npy(path: Path, columns: Columns) -> Samples:
     """Memory-map ``X.npy``, and read ``y.npy`` and optional ``groups.npy`` next to it."""
     labels = path.with_name("y.npy")
     if path.name in ("y.npy", "groups.npy"):
         raise InputError(f"{path} contains labels, not samples; pass the X.npy next to it.")
-    if labels_required and not labels.exists():
+    if columns.labels_required and not labels.exists():
         raise InputError(f"{path} needs its labels in {labels}; save them there.")
     file = path
     try:
@@ -278,7 +328,7 @@ def samples_from_npy(path: Path, labels_required: bool) -> Samples:
     except _UNREADABLE as error:
         raise _unreadable(file, ".npy", error) from error
     read = [path.with_name(f"{name}.npy") for name, values in beside.items() if values is not None]
-    samples = _checked(path, X, beside["y"], beside["groups"])
+    samples = _checked(path, columns, X, beside["y"], beside["groups"])
     return replace(samples, sources=(path, *read))
 
 
@@ -290,7 +340,12 @@ def _unreadable(path: Path, kind: str, error: BaseException) -> InputError:
 
 
 def _checked(
-    path: Path, X: Array, y: Array | None, groups: Array | None, name: str = "X"
+    path: Path,
+    columns: Columns,
+    X: Array,
+    y: Array | None,
+    groups: Array | None,
+    name: str = "X",
 ) -> Samples:
     if X.dtype.kind in "OSV":
         raise InputError(
@@ -298,13 +353,14 @@ def _checked(
             f"{name}.astype(np.float32)."
         )
     least = 1 if X.dtype.kind == "U" else 2  # there may be one string for each sample
-    if X.ndim < least or (y is not None and y.ndim != 1):
+    several = columns.one is not None  # labels of each sample
+    if X.ndim < least or (y is not None and y.ndim not in (1, 1 + several)):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
             f"{path}: {name} has the shape {X.shape} and y {shape}, but they must be (N, ...) and "
             "(N,)."
         )
-    if y is not None:
+    if y is not None and not several:
         _check_labels(path, X, y, name)
     if not len(X):
         raise InputError(f"{path} contains no samples; add some.")
@@ -354,7 +410,10 @@ def samples_from_image_folder(
     """Read an image folder; images are decoded when they are used."""
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; pass its image preprocessing.")
-    files, labels, notes = _images_and_classes(path, columns.labels_required)
+    if columns.one is not None:
+        files, labels, notes = _images_and_label(path, columns, delimiter)
+    else:
+        files, labels, notes = _images_and_classes(path, columns.labels_required)
     skipped, kept = list[Path](), list[int]()
     for i, file in enumerate(files):
         try:
@@ -369,7 +428,7 @@ def samples_from_image_folder(
         )
     names = [files[i].relative_to(path).as_posix() for i in kept]
     classes = None if labels is None else np.asarray([_as_text(labels[i]) for i in kept])
-    return Samples(
+    samples = Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
         None if classes is None else as_classes(classes),
         _groups_of(path, names, columns.group, delimiter),
@@ -378,6 +437,7 @@ def samples_from_image_folder(
         ids=np.asarray([_as_text(name) for name in names]),
         notes=notes,
     )
+    return with_known_labels(samples)
 
 
 def _images_and_classes(
@@ -408,6 +468,42 @@ def _images_and_classes(
         )
     left = f"{path}: left out {len(loose)} image(s) that are not in a class folder."
     return files, labels, (left,) if loose else ()
+
+
+def _images_and_label(
+    path: Path, columns: Columns, delimiter: str | None
+) -> tuple[list[Path], list[str] | None, tuple[str, ...]]:
+    """Image files anywhere in a folder, one label of each by the ``metadata.csv``, and notes."""
+    files, file = sorted(_images_in(path)), path / "metadata.csv"
+    if not files:
+        raise InputError(f"{path} contains no images; add some.")
+    if not file.exists():
+        if not columns.labels_required:
+            return files, None, ()
+        raise InputError(
+            f"{path} has no metadata.csv. Write one with the columns file_name and "
+            f"{columns.label}, with 0, 1 or nothing for each image."
+        )
+    table = read_table(file, delimiter, ("file_name", *columns.named))
+    if columns.label not in table.columns and not columns.labels_required:
+        return files, None, ()
+    y, notes = label_in(table, columns)
+    row_of = _rows_by_file(table)
+    names = [composed(each.relative_to(path).as_posix()) for each in files]
+    missing = [name for name in names if name not in row_of]
+    if missing:
+        raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
+    return files, [str(y[row_of[name]]) for name in names], tuple(notes)
+
+
+def _rows_by_file(table: Table) -> dict[str, int]:
+    """The row of each file in a table with the column ``file_name``."""
+    if "file_name" not in table.columns:
+        raise InputError(f"{table.path} has no column 'file_name'; add it.")
+    rows = {composed(name): row for row, name in enumerate(table.columns["file_name"])}
+    if len(rows) < len(table):
+        raise InputError(f"{table.path} names a file twice; leave one row per file.")
+    return rows
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -442,13 +538,8 @@ def _groups_of(
     table = read_table(file, delimiter, ("file_name", group_column))
     if group_column not in table.columns:
         return None
-    if "file_name" not in table.columns:
-        raise InputError(f"{file} has no column 'file_name'; add it.")
-    listed = map(composed, table.columns["file_name"])
-    group_of = dict(zip(listed, table.labels(group_column, "group"), strict=True))
-    if len(group_of) < len(table):
-        raise InputError(f"{file} names a file twice; leave one row per file.")
-    missing = [name for name in names if composed(name) not in group_of]
+    row_of, groups = _rows_by_file(table), table.labels(group_column, "group")
+    missing = [name for name in names if composed(name) not in row_of]
     if missing:
         raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
-    return np.asarray([group_of[composed(name)] for name in names])
+    return groups[[row_of[composed(name)] for name in names]]

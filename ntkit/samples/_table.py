@@ -207,6 +207,41 @@ class Table:
             "them the same way."
         )
 
+    def truth(self, name: str, label: str) -> Array:
+        """A column of 0 and 1 as whole numbers; an empty cell, an unknown value, is −1."""
+        if name not in self.columns:
+            meant = meant_instead(name, list(self.columns))
+            raise InputError(
+                f"{self.path} has no column {name!r} with 0 and 1 for the label {label!r}; its "
+                f"columns are {list(self.columns)}{f' (is it {meant}?)' if meant else ''}. Name "
+                "the column like the label, or with --label-column."
+            )
+        values = self.columns[name]
+        if values.ndim > 1:
+            raise self._not("0, 1 or empty", 0, name)
+        found = np.asarray([_truth(value) for value in values], dtype=np.int8)
+        if (found < -1).any():
+            raise self._not("0, 1 or empty, as a label must be", int((found < -1).argmax()), name)
+        if (found < 0).all():
+            raise InputError(
+                f"{self.path}: the column {name!r} is empty, so no sample has a known value of the "
+                f"label {label!r}; fill it."
+            )
+        return found
+
+    def same(self, first: str, second: str) -> bool:
+        """Whether two columns of 0 and 1 have the same known values, and the same empty cells."""
+        one, two = ([_truth(v) for v in self.columns[n].tolist()] for n in (first, second))
+        return one == two
+
+
+def _truth(value: Any) -> int:
+    """0 or 1, also as a text or a truth value; −1 for an empty cell, −2 for anything else."""
+    if is_empty(value) or (isinstance(value, str) and not value.strip()):
+        return -1
+    number = _number(value)
+    return int(number) if number in (0, 1) else -2
+
 
 def _is_whole(value: Any) -> bool:
     if isinstance(value, float | np.floating):

@@ -25,9 +25,16 @@ def load_pair(
     debiased: FrozenModel | str | os.PathLike[str],
     *,
     classes: Any = None,
+    label: str | None = None,
     **places: str | None,
 ) -> tuple[FrozenModel, FrozenModel]:
     """Load a model and the same model with another head, with the same embedding."""
+    if label is not None or getattr(original, "label", None) is not None:
+        name = label or original.label  # type: ignore[union-attr]
+        whole = original.whole if isinstance(original, FrozenModel) else original
+        other = debiased.whole if isinstance(debiased, FrozenModel) else debiased
+        first, second = load_pair(whole, other, classes=classes, **places)
+        return first.of_label(name), second.of_label(name)
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     named = any(places.values())

@@ -260,6 +260,10 @@ def verify(
     """
     embedder = original if isinstance(original, OnnxEmbedder) else None
     model = original if embedder is None else embedder.frozen_model
+    if isinstance(model, FrozenModel):  # of a model with several labels, all of them
+        head, model = None if head is None else model.with_row(head), model.whole
+    if isinstance(debiased, FrozenModel):
+        debiased = debiased.whole
     first, second = load_pair(model, debiased)
     expected_head = head if head is not None else second.head
     if expected_head is None or second.logits is None:
@@ -332,7 +336,12 @@ def verify(
             tolerance,
         ),
         decision_agreement=decision_agreement(
-            {n: array for n, array in outputs.items() if n in second.outputs_from_logits},
+            {
+                n: array
+                for n, array in outputs.items()
+                if n in second.outputs_from_logits
+                and (array.dtype.kind == "f" or not second.scores_each_class_alone)
+            },
             in_graph,
             computed,
             tolerance,
@@ -412,7 +421,8 @@ def save_verified(
     check_file(path, inputs=inputs, force=force, size=size)
 
     def check(temporary: Path) -> None:
-        classes = model.head.classes if model.head is not None else None
+        whole = model.whole.head
+        classes = None if whole is None else whole.classes
         written = FrozenModel.load(temporary, **model.located_by, classes=classes)
         result = verify(original, written, X, head=head, device=device, latency=False)
         del written  # an error's traceback would keep its files memory-mapped

@@ -47,7 +47,7 @@ class Columns:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Columns of labels and groups, which are no inputs."""
+        """Columns of labels and groups, not inputs."""
         return (self.label, self.group, *self.all)
 
 

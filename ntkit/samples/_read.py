@@ -126,7 +126,7 @@ def read_samples(
         or nothing; samples without a value are left out. ``y`` is then "not LABEL" or "LABEL". The
         images of a folder can be anywhere in it, and its ``metadata.csv`` has the column.
     other_labels : sequence of str, optional
-        Columns of the other labels, which are no inputs.
+        Columns of the other labels, which the model does not read.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -35,9 +35,14 @@ class Columns:
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
     keep_table: bool = False
-    # Of samples with several labels: the one to read, and all labels of the model.
+    # Of samples with several labels: the one to read (None: all), and all labels of the model.
     one: str | None = None
     all: tuple[str, ...] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether each sample has several labels."""
+        return self.one is not None or bool(self.all)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -77,7 +82,7 @@ def samples_from_table(
         X, used, source, more = _matrix(table, columns, inputs)
         if all(table.list_length(name) is None for name in used):
             names, steps = used, {"columns": list(used)}
-    samples = Samples(
+    return Samples(
         X,
         y,
         groups,
@@ -91,13 +96,12 @@ def samples_from_table(
             else None
         ),
     )
-    return with_known_labels(samples)
 
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels if there are any, and a note if there are none."""
-    if columns.one is not None and (columns.labels_required or columns.label in table.columns):
-        return label_in(table, columns)
+    if columns.several:
+        return labels_in(table, columns)
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
@@ -118,36 +122,64 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
     return as_classes(labels), []
 
 
-def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
-    """One label of several: its name, "not" and its name, or empty if unknown; and notes."""
-    name = str(columns.one)
-    has = table.truth(columns.label, name)
-    same = [
-        each
-        for each in columns.all
-        if each not in (name, columns.label)
-        and each in table.columns
-        and table.same(each, columns.label)
-    ]
-    notes = [
-        f"{table.path}: label {name!r} has the values of label {each!r} in every row, so nothing "
+def labels_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
+    """One label of several, (N,), or all, (N, K): 1, 0, or NaN if unknown; and notes."""
+    name = columns.one
+    column_of = {name: columns.label} if name is not None else {n: n for n in columns.all}
+    missing = [column for column in column_of.values() if column not in table.columns]
+    if len(missing) == len(column_of):
+        if columns.labels_required:
+            table.truth(missing[0], str(next(iter(column_of))))
+        return None, []
+    has = np.full((len(table), len(column_of)), -1, dtype=np.int8)
+    for i, (label, column) in enumerate(column_of.items()):
+        if column in table.columns:
+            has[:, i] = table.truth(column, str(label))
+    y = np.where(has < 0, np.float32(np.nan), has)
+    if name is None:
+        shown = _text.listed(map(repr, missing), 8, " ({} in all)")
+        note = f"{table.path} has no column for these labels, so they are unknown: {shown}."
+        return y, [note] * bool(missing)
+    others = [each for each in columns.all if each not in (name, columns.label)]
+    same = [n for n in others if n in table.columns and table.same(n, columns.label)]
+    return y[:, 0], copy_notes(str(table.path), dict.fromkeys(same, name))
+
+
+def copies_among(Y: Array, names: Sequence[str]) -> dict[str, str]:
+    """Labels of (N, K) that have the values of an earlier one, by that one; some are 1."""
+    first, copies = dict[bytes, str](), dict[str, str]()
+    for name, values in zip(names, Y.T, strict=True):
+        if (values == 1).any():
+            earlier = first.setdefault(np.ascontiguousarray(values).tobytes(), name)
+            copies |= {} if earlier == name else {name: earlier}
+    return copies
+
+
+def copy_notes(where: str, copies: Mapping[str, str]) -> list[str]:
+    """A sentence on each label that has the values of another one."""
+    return [
+        f"{where}: label {name!r} has the values of label {copy!r} in every row, so nothing "
         "distinguishes the two."
-        for each in same
+        for copy, name in copies.items()
     ]
-    return labels_of(has, name), notes
 
 
 def labels_of(has: Array, name: str) -> Array:
-    """Labels of 1, 0 and −1 (unknown): the label's name, "not" and its name, or empty."""
-    return np.asarray(["", f"not {name}", name])[has.astype(np.intp) + 1]
+    """Labels of 1, 0 and NaN (unknown): the label's name, "not" and its name, or empty."""
+    return np.asarray(["", f"not {name}", name])[np.where(has == has, has, -1).astype(np.intp) + 1]
 
 
-def with_known_labels(samples: Samples) -> Samples:
+def with_known_labels(samples: Samples, name: str) -> Samples:
     """The samples whose label is known, with a note on the others."""
-    y = samples.y
-    if y is None or y.dtype.kind != "U" or (y != "").all():
-        return samples
+    y = np.asarray(samples.y)
     known = np.flatnonzero(y != "")
+    if len(known) == len(y):
+        return samples
+    if not len(known):
+        raise InputError(
+            f"{samples.called()}: no sample has a known value of the label {name!r}; write 0 or 1 "
+            "for some."
+        )
     left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
     return replace(samples.take(known), notes=(*samples.notes, left))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -35,14 +35,9 @@ class Columns:
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
     keep_table: bool = False
-    # Of samples with several labels: the one to read (None: all), and all labels of the model.
+    # Of samples with several labels: the one to read (None: every label), and all of the model.
     one: str | None = None
     all: tuple[str, ...] = ()
-
-    @property
-    def several(self) -> bool:
-        """Whether each sample has several labels."""
-        return self.one is not None or bool(self.all)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -100,8 +95,11 @@ def samples_from_table(
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels if there are any, and a note if there are none."""
-    if columns.several:
-        return labels_in(table, columns)
+    if columns.one is None and columns.all:
+        return every_label_in(table, columns)
+    if columns.one is not None:
+        there = columns.labels_required or columns.label in table.columns
+        return label_in(table, columns) if there else (None, [])
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
@@ -122,64 +120,63 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
     return as_classes(labels), []
 
 
-def labels_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
-    """One label of several, (N,), or all, (N, K): 1, 0, or NaN if unknown; and notes."""
-    name = columns.one
-    column_of = {name: columns.label} if name is not None else {n: n for n in columns.all}
-    missing = [column for column in column_of.values() if column not in table.columns]
-    if len(missing) == len(column_of):
-        if columns.labels_required:
-            table.truth(missing[0], str(next(iter(column_of))))
-        return None, []
-    has = np.full((len(table), len(column_of)), -1, dtype=np.int8)
-    for i, (label, column) in enumerate(column_of.items()):
-        if column in table.columns:
-            has[:, i] = table.truth(column, str(label))
-    y = np.where(has < 0, np.float32(np.nan), has)
-    if name is None:
-        shown = _text.listed(map(repr, missing), 8, " ({} in all)")
-        note = f"{table.path} has no column for these labels, so they are unknown: {shown}."
-        return y, [note] * bool(missing)
-    others = [each for each in columns.all if each not in (name, columns.label)]
-    same = [n for n in others if n in table.columns and table.same(n, columns.label)]
-    return y[:, 0], copy_notes(str(table.path), dict.fromkeys(same, name))
-
-
-def copies_among(Y: Array, names: Sequence[str]) -> dict[str, str]:
-    """Labels of (N, K) that have the values of an earlier one, by that one; some are 1."""
-    first, copies = dict[bytes, str](), dict[str, str]()
-    for name, values in zip(names, Y.T, strict=True):
-        if (values == 1).any():
-            earlier = first.setdefault(np.ascontiguousarray(values).tobytes(), name)
-            copies |= {} if earlier == name else {name: earlier}
-    return copies
-
-
-def copy_notes(where: str, copies: Mapping[str, str]) -> list[str]:
-    """A sentence on each label that has the values of another one."""
-    return [
-        f"{where}: label {name!r} has the values of label {copy!r} in every row, so nothing "
-        "distinguishes the two."
-        for copy, name in copies.items()
+def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
+    """One label of several: its name, "not" and its name, or empty if unknown; and notes."""
+    name = str(columns.one)
+    has = table.truth(columns.label, name)
+    if (has < 0).all():
+        raise InputError(
+            f"{table.path}: the column {columns.label!r} is empty, so no sample has a known value "
+            f"of the label {name!r}; fill it."
+        )
+    same = [
+        each
+        for each in columns.all
+        if each not in (name, columns.label)
+        and each in table.columns
+        and table.same(each, columns.label)
     ]
+    notes = [f"{table.path}: {copy_note(name, each)}" for each in same]
+    return labels_of(has, name), notes
+
+
+def copy_note(name: str, other: str) -> str:
+    """Sentence on a label that is the copy of another one."""
+    return (
+        f"label {name!r} has the values of label {other!r} in every row, so nothing distinguishes "
+        "the two."
+    )
+
+
+def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
+    """Every label, (N, labels): 1, 0, or NaN if unknown; and a note on missing columns."""
+    missing = [name for name in columns.all if name not in table.columns]
+    if len(missing) == len(columns.all):
+        if columns.labels_required:
+            table.truth(missing[0], missing[0])  # an error
+        return None, []
+    has = np.full((len(table), len(columns.all)), np.nan, dtype=np.float32)
+    for i, name in enumerate(columns.all):
+        if name in table.columns:
+            values = table.truth(name, name)
+            has[:, i] = np.where(values < 0, np.nan, values)
+    shown = _text.listed(map(repr, missing), 8, " ({} in all)")
+    return has, [f"{table.path} has no column for these labels: {shown}."] * bool(missing)
 
 
 def labels_of(has: Array, name: str) -> Array:
-    """Labels of 1, 0 and NaN (unknown): the label's name, "not" and its name, or empty."""
-    return np.asarray(["", f"not {name}", name])[np.where(has == has, has, -1).astype(np.intp) + 1]
+    """Labels of 1, 0 and −1 (unknown): the label's name, "not" and its name, or empty."""
+    return np.asarray(["", f"not {name}", name])[has.astype(np.intp) + 1]
 
 
-def with_known_labels(samples: Samples, name: str) -> Samples:
+def with_known_labels(samples: Samples) -> Samples:
     """The samples whose label is known, with a note on the others."""
-    y = np.asarray(samples.y)
-    known = np.flatnonzero(y != "")
-    if len(known) == len(y):
+    y = samples.y
+    if y is None or y.dtype.kind != "U" or (y != "").all():
         return samples
+    known = np.flatnonzero(y != "")
     if not len(known):
-        raise InputError(
-            f"{samples.called()}: no sample has a known value of the label {name!r}; write 0 or 1 "
-            "for some."
-        )
+        raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
     left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
     return replace(samples.take(known), notes=(*samples.notes, left))
 

@@ -13,7 +13,6 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ntkit._join import composed
-from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import (
@@ -28,9 +27,9 @@ from ntkit.model import FrozenModel, TensorInfo
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
-    copies_among,
-    copy_notes,
-    labels_in,
+    copy_note,
+    every_label_in,
+    label_in,
     labels_of,
     samples_from_table,
     with_known_labels,
@@ -41,6 +40,7 @@ from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
+_FIRST = 1000  # rows that are compared before all
 
 
 def read(
@@ -56,13 +56,14 @@ def read(
     """Samples for a model: a path, Samples, (X, y), (X, y, groups), or inputs alone."""
     # `options` are those of read_samples, for paths. Inputs without labels are accepted if labels
     # are optional. With `every_label`, y has a column for each label of a model with several.
-    several = model.label is not None or (every_label and bool(model.label_names))
     if isinstance(data, str | os.PathLike):
         steps = preprocessing or preprocessing_for(model, Path(data))
         options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
-        if several:
+        if model.label is not None:
             options |= {"label": model.label, "other_labels": model.label_names}
             options |= {"keep_unknown": keep_unknown}
+        elif every_label:
+            options |= {"other_labels": model.label_names}
         return read_samples(Path(data), labels=labels, **options)
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
@@ -72,8 +73,10 @@ def read(
         data = Samples(data)
     if not isinstance(data, Samples):
         raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
-    if several:
-        data = _of_several(data, model.label, model.label_names, keep_unknown)
+    if model.label is not None:
+        data = _of_label(data, model.label, model.label_names, keep_unknown)
+    elif every_label and model.label_names:
+        data = _of_every_label(data, model.label_names)
     return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
 
 
@@ -134,10 +137,10 @@ def read_samples(
         or nothing; samples without a value are left out. ``y`` is then "not LABEL" or "LABEL". The
         images of a folder can be anywhere in it, and its ``metadata.csv`` has the column.
     other_labels : sequence of str, optional
-        Columns of the other labels, which the model does not read. Without ``label``, all labels
-        of the samples: ``y`` is then (N, K), as with ``keep_unknown``.
+        Columns of the other labels, which the model does not read. Without ``label``, ``y`` has a
+        column for each of them, (N, labels): 1, 0, or NaN if unknown.
     keep_unknown : bool
-        Keep samples of unknown label. ``y`` is then 1, 0, or NaN if unknown.
+        Keep the samples whose ``label`` is unknown; their ``y`` is empty.
 
     Returns
     -------
@@ -197,58 +200,72 @@ def read_samples(
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
     samples = replace(samples, sources=samples.sources or (path,))
-    if asked.several:
-        samples = _of_several(samples, label, asked.all, keep_unknown)
+    if label is not None:
+        samples = _of_label(samples, label, other_labels, keep_unknown)
+    elif other_labels:
+        samples = _of_every_label(samples, other_labels)
     missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
 
 
-def _of_several(
-    samples: Samples, one: str | None, names: Sequence[str], keep_unknown: bool
+def _of_label(
+    samples: Samples, name: str, names: Sequence[str], keep_unknown: bool = False
 ) -> Samples:
-    """Samples that have several labels, with one as texts, or with one or all as numbers."""
+    """Samples of arrays whose one label of several is known, from 0, 1 and NaN."""
     if samples.y is None:
         return samples
     y, notes = np.asarray(samples.y), list[str]()
-    numeric = y.dtype.kind in "fiub"
-    if numeric and y.ndim == 2 and y.shape[1] == len(names) and one in (None, *names):
-        copies = copies_among(y, names) if one is None else _copies_of(y, names, one)
-        notes = copy_notes(samples.called(), copies)
-        y = y if one is None else y[:, names.index(one)]
-    if y.ndim != 1 + (one is None):
-        of_one = "" if one is None else f"those of {one!r}, (N,), or "
+    if y.ndim == 2 and y.shape[1] == len(names):
+        y, notes = y[:, names.index(name)], _notes_on_copies(y, names.index(name), names)
+    if y.ndim != 1:
         raise InputError(
-            f"The labels (y) have the shape {y.shape}. Pass {of_one}those of all labels of the "
-            f"model, (N, {len(names)}): 0, 1, or NaN if unknown."
+            f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
+            f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
         )
-    if y.dtype.kind == "U" and one is not None:  # read before
-        if not keep_unknown:
-            return samples
-        y = np.select([y == one, y == f"not {one}"], [1, 0], np.nan)
-    if not numeric or not (np.isin(y, (0, 1)) | (y != y)).all():
-        odd = next(value for value in y.ravel().tolist() if value not in (0, 1) and value == value)
-        whose = "" if one is None else f" of {one!r}"
-        raise InputError(f"The labels (y){whose} contain {odd!r}; pass 0, 1, or NaN if unknown.")
-    samples = replace(samples, notes=(*samples.notes, *notes))
-    if one is None or keep_unknown:
-        return replace(samples, y=y.astype(np.float32))
-    return with_known_labels(replace(samples, y=labels_of(y, one)), one)
+    if y.dtype.kind in "fiub":
+        y = labels_of(np.nan_to_num(_truths(y, name), nan=-1), name)
+    done = replace(samples, y=y, notes=(*samples.notes, *notes))
+    return done if keep_unknown else with_known_labels(done)
 
 
-_FIRST = 1000  # rows, to find copies without a look at every row of every label
+def _truths(y: Array, name: str) -> Array:
+    """0, 1 and NaN, if a label's values are nothing else."""
+    wrong = ~((y == 0) | (y == 1) | (y != y))
+    if wrong.any():
+        raise InputError(
+            f"The labels (y) of {name!r} contain {y[wrong][0].item()!r}; pass 0, 1, or NaN if "
+            "unknown."
+        )
+    return y.astype(np.float32)
 
 
-def _copies_of(Y: Array, names: Sequence[str], one: str) -> dict[str, str]:
-    """Labels that have the values of one label; some are 1."""
-    y = Y[:, names.index(one)]
-    if not (y == 1).any():
-        return {}
+def _notes_on_copies(y: Array, at: int, names: Sequence[str]) -> list[str]:
+    """A note for each label with the values of another one; (N, labels)."""
+    alike = [
+        other
+        for other in range(len(names))
+        if other != at
+        and np.array_equal(y[:_FIRST, other], y[:_FIRST, at], equal_nan=y.dtype.kind == "f")
+        and np.array_equal(y[:, other], y[:, at], equal_nan=y.dtype.kind == "f")
+    ]
+    sentences = [copy_note(names[at], names[other]) for other in alike]
+    return [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in sentences]
 
-    def same(values: Array) -> bool:
-        parts = ((values[rows], y[rows]) for rows in (slice(_FIRST), slice(None)))
-        return all(np.array_equal(*part, equal_nan=True) for part in parts)
 
-    return {n: one for n, values in zip(names, Y.T, strict=True) if n != one and same(values)}
+def _of_every_label(samples: Samples, names: Sequence[str]) -> Samples:
+    """Samples of arrays with a column of 0, 1 and NaN for every label."""
+    if samples.y is None:
+        return samples
+    y = np.asarray(samples.y)
+    if y.ndim != 2 or y.shape[1] != len(names) or y.dtype.kind not in "fiub":
+        raise InputError(
+            f"The labels (y) have the shape {y.shape} and the type {y.dtype}. Pass 0, 1, or NaN if "
+            f"unknown, for all labels of the model, (N, {len(names)}), or name one with --label "
+            "(label=)."
+        )
+    if y.dtype != np.float32 or not ((y == 0) | (y == 1) | (y != y)).all():
+        y = np.stack([_truths(y[:, i], name) for i, name in enumerate(names)], axis=1)
+    return replace(samples, y=y)
 
 
 def is_image_folder(path: Path) -> bool:
@@ -389,7 +406,7 @@ def _checked(
             f"{name}.astype(np.float32)."
         )
     least = 1 if X.dtype.kind == "U" else 2  # there may be one string for each sample
-    several = columns.several
+    several = columns.one is not None or bool(columns.all)  # labels of each sample
     if X.ndim < least or (y is not None and y.ndim not in (1, 1 + several)):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
@@ -446,11 +463,12 @@ def samples_from_image_folder(
     """Read an image folder; images are decoded when they are used."""
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; pass its image preprocessing.")
-    if columns.several:
-        files, y, notes = _images_and_labels(path, columns, delimiter)
+    y: Array | None
+    if columns.one is not None or columns.all:
+        files, y, notes = _images_and_label(path, columns, delimiter)
     else:
         files, labels, notes = _images_and_classes(path, columns.labels_required)
-        y = None if labels is None else as_classes(np.asarray([*map(_as_text, labels)]))
+        y = None if labels is None else np.asarray([_as_text(label) for label in labels])
     skipped, kept = list[Path](), list[int]()
     for i, file in enumerate(files):
         try:
@@ -466,7 +484,7 @@ def samples_from_image_folder(
     names = [files[i].relative_to(path).as_posix() for i in kept]
     return Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
-        None if y is None else y[kept],
+        None if y is None else as_classes(y[kept]),
         _groups_of(path, names, columns.group, delimiter),
         preprocessing=preprocessing.as_dict(),
         skipped=tuple(skipped),
@@ -505,23 +523,25 @@ def _images_and_classes(
     return files, labels, (left,) if loose else ()
 
 
-def _images_and_labels(
+def _images_and_label(
     path: Path, columns: Columns, delimiter: str | None
 ) -> tuple[list[Path], Array | None, tuple[str, ...]]:
-    """Image files anywhere in a folder, their labels by the ``metadata.csv``, and notes."""
+    """Image files anywhere in a folder, labels of each by the ``metadata.csv``, and notes."""
     files, file = sorted(_images_in(path)), path / "metadata.csv"
     if not files:
         raise InputError(f"{path} contains no images; add some.")
     if not file.exists():
         if not columns.labels_required:
             return files, None, ()
-        needed = columns.all if columns.one is None else (columns.label,)
         raise InputError(
             f"{path} has no metadata.csv. Write one with the columns file_name and "
-            f"{listed(needed, 8)}, with 0, 1 or nothing for each image."
+            f"{columns.label if columns.one else 'one for each label'}, with 0, 1 or nothing for "
+            "each image."
         )
     table = read_table(file, delimiter, ("file_name", *columns.named))
-    y, said = labels_in(table, columns)
+    if columns.one and columns.label not in table.columns and not columns.labels_required:
+        return files, None, ()
+    y, notes = label_in(table, columns) if columns.one else every_label_in(table, columns)
     if y is None:
         return files, None, ()
     row_of = _rows_by_file(table)
@@ -529,7 +549,7 @@ def _images_and_labels(
     missing = [name for name in names if name not in row_of]
     if missing:
         raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
-    return files, y[[row_of[name] for name in names]], tuple(said)
+    return files, y[[row_of[name] for name in names]], tuple(notes)
 
 
 def _rows_by_file(table: Table) -> dict[str, int]:

@@ -219,8 +219,9 @@ class Table:
         values = self.columns[name]
         if values.ndim > 1:
             raise self._not("0, 1 or empty", 0, name)
-        of_text = {v: _truth(v) for v in {*values.tolist()}} if _are_texts(values) else None
-        each = map(_truth if of_text is None else of_text.__getitem__, values.tolist())
+        texts = all(isinstance(value, str) for value in values)
+        of_text = {value: _truth(value) for value in {*values.tolist()}} if texts else {}
+        each = map(of_text.__getitem__ if texts else _truth, values.tolist())
         found = np.fromiter(each, np.int8, len(values))
         if (found < -1).any():
             raise self._not("0, 1 or empty, as a label must be", int((found < -1).argmax()), name)
@@ -228,23 +229,18 @@ class Table:
 
     def same(self, first: str, second: str) -> bool:
         """Whether two columns of 0 and 1 have the same known values, and the same empty cells."""
-        one, two = (self.columns[name] for name in (first, second))
-        some = any(_truth(value) == 1 for value in one)
-        return some and all(_truth(a) == _truth(b) for a, b in zip(one, two, strict=True))
+        pairs = zip(self.columns[first], self.columns[second], strict=True)
+        return all(_truth(one) == _truth(two) for one, two in pairs)
 
 
 def _truth(value: Any) -> int:
     """0 or 1, also as a text or a truth value; −1 for an empty cell, −2 for anything else."""
     if is_empty(value) or (isinstance(value, str) and not value.strip()):
         return -1
-    if isinstance(value, str) and value.strip().casefold() in ("true", "false"):  # pandas
-        return int(value.strip().casefold() == "true")
+    if isinstance(value, str) and value.strip() in ("True", "False"):  # as pandas writes them
+        return int(value.strip() == "True")
     number = _number(value)
     return int(number) if number in (0, 1) else -2
-
-
-def _are_texts(values: Array) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 def _is_whole(value: Any) -> bool:

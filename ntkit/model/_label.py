@@ -64,11 +64,11 @@ def label_named(
             f"{f' (did you mean {meant}?)' if meant else ''}."
         )
     row = known.index(str(name))
-    levels, source = _thresholds(known, metadata, path)
+    levels, source = thresholds_of(known, metadata, path)
     return Label(known[row], row, levels[row], source)
 
 
-def _thresholds(
+def thresholds_of(
     names: Sequence[str], metadata: Mapping[str, str], path: Path | None
 ) -> tuple[list[float], str]:
     """Threshold of each label, and its source: metadata, config.json, or 0.5."""

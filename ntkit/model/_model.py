@@ -42,7 +42,7 @@ from ntkit.model._edit import (
     replace_weights,
 )
 from ntkit.model._head_search import Head, candidate_layers
-from ntkit.model._label import Label, label_named
+from ntkit.model._label import Label, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -440,10 +440,16 @@ class FrozenModel:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the labels of a model that gives every sample several; else empty."""
-        if self.whole.not_single_label is None or self._head is None:
+        problem, _ = problem_type(self.metadata, self.path) or ("", "")
+        if self._head is None or problem == "regression" or self.whole.not_single_label is None:
             return ()
         names = self._all_names.names or range(len(self._head.weight))
         return tuple(map(str, names))
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Probability above which the model gives each of its labels, in their order."""
+        return tuple(thresholds_of(self.label_names, self.metadata, self.path)[0])
 
     def of_label(self, name: Any) -> FrozenModel:
         """The same model as a binary classifier of one of its labels.

@@ -222,17 +222,12 @@ class Table:
         found = np.asarray([_truth(value) for value in values], dtype=np.int8)
         if (found < -1).any():
             raise self._not("0, 1 or empty, as a label must be", int((found < -1).argmax()), name)
-        if (found < 0).all():
-            raise InputError(
-                f"{self.path}: the column {name!r} is empty, so no sample has a known value of the "
-                f"label {label!r}; fill it."
-            )
         return found
 
     def same(self, first: str, second: str) -> bool:
         """Whether two columns of 0 and 1 have the same known values, and the same empty cells."""
-        one, two = ([_truth(v) for v in self.columns[n].tolist()] for n in (first, second))
-        return one == two
+        pairs = zip(self.columns[first], self.columns[second], strict=True)
+        return all(_truth(one) == _truth(two) for one, two in pairs)
 
 
 def _truth(value: Any) -> int:

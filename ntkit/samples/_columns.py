@@ -77,7 +77,7 @@ def samples_from_table(
         X, used, source, more = _matrix(table, columns, inputs)
         if all(table.list_length(name) is None for name in used):
             names, steps = used, {"columns": list(used)}
-    samples = Samples(
+    return Samples(
         X,
         y,
         groups,
@@ -91,15 +91,15 @@ def samples_from_table(
             else None
         ),
     )
-    return with_known_labels(samples)
 
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels if there are any, and a note if there are none."""
     if columns.one is None and columns.all:
         return every_label_in(table, columns)
-    if columns.one is not None and (columns.labels_required or columns.label in table.columns):
-        return label_in(table, columns)
+    if columns.one is not None:
+        there = columns.labels_required or columns.label in table.columns
+        return label_in(table, columns) if there else (None, [])
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
@@ -152,6 +152,8 @@ def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[s
     """Every label, (N, labels): 1, 0, or NaN if unknown; and a note on missing columns."""
     missing = [name for name in columns.all if name not in table.columns]
     if len(missing) == len(columns.all):
+        if columns.labels_required:
+            table.truth(missing[0], missing[0])  # an error
         return None, []
     has = np.full((len(table), len(columns.all)), np.nan, dtype=np.float32)
     for i, name in enumerate(columns.all):
@@ -173,6 +175,8 @@ def with_known_labels(samples: Samples) -> Samples:
     if y is None or y.dtype.kind != "U" or (y != "").all():
         return samples
     known = np.flatnonzero(y != "")
+    if not len(known):
+        raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
     left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
     return replace(samples.take(known), notes=(*samples.notes, left))
 

@@ -50,6 +50,7 @@ def read(
     labels: Labels = "required",
     preprocessing: Steps = None,
     every_label: bool = False,
+    keep_unknown: bool = False,
     **options: Any,
 ) -> Samples:
     """Samples for a model: a path, Samples, (X, y), (X, y, groups), or inputs alone."""
@@ -60,6 +61,7 @@ def read(
         options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
         if model.label is not None:
             options |= {"label": model.label, "other_labels": model.label_names}
+            options |= {"keep_unknown": keep_unknown}
         elif every_label:
             options |= {"other_labels": model.label_names}
         return read_samples(Path(data), labels=labels, **options)
@@ -72,7 +74,7 @@ def read(
     if not isinstance(data, Samples):
         raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
     if model.label is not None:
-        data = _of_label(data, model.label, model.label_names)
+        data = _of_label(data, model.label, model.label_names, keep_unknown)
     elif every_label and model.label_names:
         data = _of_every_label(data, model.label_names)
     return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
@@ -94,6 +96,7 @@ def read_samples(
     keep_table: bool = False,
     label: str | None = None,
     other_labels: Sequence[str] = (),
+    keep_unknown: bool = False,
 ) -> Samples:
     r"""Read labelled samples, or samples without labels.
 
@@ -136,6 +139,8 @@ def read_samples(
     other_labels : sequence of str, optional
         Columns of the other labels, which the model does not read. Without ``label``, ``y`` has a
         column for each of them, (N, labels): 1, 0, or NaN if unknown.
+    keep_unknown : bool
+        Keep the samples whose ``label`` is unknown; their ``y`` is empty.
 
     Returns
     -------
@@ -196,14 +201,16 @@ def read_samples(
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
     samples = replace(samples, sources=samples.sources or (path,))
     if label is not None:
-        samples = _of_label(samples, label, other_labels)
+        samples = _of_label(samples, label, other_labels, keep_unknown)
     elif other_labels:
         samples = _of_every_label(samples, other_labels)
     missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
 
 
-def _of_label(samples: Samples, name: str, names: Sequence[str]) -> Samples:
+def _of_label(
+    samples: Samples, name: str, names: Sequence[str], keep_unknown: bool = False
+) -> Samples:
     """Samples of arrays whose one label of several is known, from 0, 1 and NaN."""
     if samples.y is None:
         return samples
@@ -215,11 +222,10 @@ def _of_label(samples: Samples, name: str, names: Sequence[str]) -> Samples:
             f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
             f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
         )
-    if y.dtype.kind not in "fiub":
-        return replace(samples, y=y)
-    has = np.nan_to_num(_truths(y, name), nan=-1)
-    notes = [*samples.notes, *notes]
-    return with_known_labels(replace(samples, y=labels_of(has, name), notes=tuple(notes)))
+    if y.dtype.kind in "fiub":
+        y = labels_of(np.nan_to_num(_truths(y, name), nan=-1), name)
+    done = replace(samples, y=y, notes=(*samples.notes, *notes))
+    return done if keep_unknown else with_known_labels(done)
 
 
 def _truths(y: Array, name: str) -> Array:
@@ -476,7 +482,7 @@ def samples_from_image_folder(
             f"None of the {len(files)} images in {path} can be decoded; check the files."
         )
     names = [files[i].relative_to(path).as_posix() for i in kept]
-    samples = Samples(
+    return Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
         None if y is None else as_classes(y[kept]),
         _groups_of(path, names, columns.group, delimiter),
@@ -485,7 +491,6 @@ def samples_from_image_folder(
         ids=np.asarray([_as_text(name) for name in names]),
         notes=notes,
     )
-    return with_known_labels(samples)
 
 
 def _images_and_classes(

@@ -219,7 +219,10 @@ class Table:
         values = self.columns[name]
         if values.ndim > 1:
             raise self._not("0, 1 or empty", 0, name)
-        found = np.asarray([_truth(value) for value in values], dtype=np.int8)
+        texts = all(isinstance(value, str) for value in values)
+        of_text = {value: _truth(value) for value in {*values.tolist()}} if texts else {}
+        each = map(of_text.__getitem__ if texts else _truth, values.tolist())
+        found = np.fromiter(each, np.int8, len(values))
         if (found < -1).any():
             raise self._not("0, 1 or empty, as a label must be", int((found < -1).argmax()), name)
         return found
@@ -234,6 +237,8 @@ def _truth(value: Any) -> int:
     """0 or 1, also as a text or a truth value; −1 for an empty cell, −2 for anything else."""
     if is_empty(value) or (isinstance(value, str) and not value.strip()):
         return -1
+    if isinstance(value, str) and value.strip() in ("True", "False"):  # as pandas writes them
+        return int(value.strip() == "True")
     number = _number(value)
     return int(number) if number in (0, 1) else -2
 

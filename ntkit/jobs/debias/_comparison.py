@@ -211,12 +211,13 @@ class Comparison:
         if self.C is not None:
             return self.C
         if (rows, cells) not in self._chosen_C:
+            if self.one_set or rows == "validation":
+                study = self.study.on("both" if self.one_set else rows)
+            else:  # "both" in the units of the training set, like "auto"
+                study = replace(self.study, validation=None) if rows == "train" else self.study
             recipe = "cell-balanced" if cells else "class-balanced"
-            study = self.study.on("both" if self.one_set else rows)
-            if rows == "train":  # without the validation set
-                study = replace(study, validation=None)
             clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
-            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * len(study.train))
+            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * len(study.both))
         return self._chosen_C[rows, cells]
 
     def _halves(self) -> list[tuple[Array, Array]]:
@@ -266,18 +267,12 @@ class Comparison:
         rows = self.study_of(clf, rows_of, study).train
         rng = np.random.default_rng(self.seed)
         non_constant, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
-        masks = []
+        weight, masks = clf.tuning_weight_, []
+        C = clf.C or 1 / (float(weight.sum()) * clf.alpha_)
         for _ in range(n_masks):
             mask = np.zeros(len(clf.non_constant_), dtype=bool)
             mask[rng.choice(non_constant, size, replace=False)] = True
-            head = retrain_head(
-                rows.X,
-                rows.y,
-                sample_weight=clf.tuning_weight_,
-                class_weight=None,
-                suppressed=mask,
-                C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
-            )
+            head = rows.heads([weight], [C], gains=1.0 - mask)[0]
             rated = self.rated(head, head.predict(self.validation.X))
             masks.append({k: v for k, v in rated.items() if v is not None})
         mean: dict[str, Any] = {k: float(np.mean([each[k] for each in masks])) for k in masks[0]}

@@ -51,7 +51,7 @@ from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._order import Order
 from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver import is_mapped, rows_per_chunk
-from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, stratified_folds
+from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 
 _TRAIN_FOLDS = 3
 FOLDS_OF_ONE = 5
@@ -215,9 +215,13 @@ class Comparison:
                 study = self.study.on("both" if self.one_set else rows)
             else:  # "both" in the units of the training set, like "auto"
                 study = replace(self.study, validation=None) if rows == "train" else self.study
-            recipe = "cell-balanced" if cells else "class-balanced"
-            clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
-            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * len(study.both))
+            if cells:
+                clf = AutoDebiasClassifier(recipe="cell-balanced", random_state=self.seed)
+                alpha = clf.fit_study(study).alpha_
+            else:
+                how = {"gains": study.train.gains, "seed": seed_of(self.seed)}
+                alpha = tuned(study.both, study.both.balanced(), **how).alpha
+            self._chosen_C[rows, cells] = 1 / (alpha * len(study.both))
         return self._chosen_C[rows, cells]
 
     def _halves(self) -> list[tuple[Array, Array]]:

@@ -324,7 +324,7 @@ def minimised(
     step = -gradient / np.maximum(1, np.linalg.norm(gradient, axis=1))[:, None]
     share = np.ones(len(x))
     memory = _Memory(*x.shape)
-    done = largest <= tol
+    done = ~(largest > tol)  # or not a number
     while True:
         for i in np.flatnonzero(done):
             found[at[i]] = Minimum(x[i], float(value[i]), gradient[i], step[i], int(n_iter[i]))
@@ -350,7 +350,7 @@ def minimised(
         step = memory.step(move, change, gradient)
         share = np.where(good, 1.0, share * shorter)
         n_iter = n_iter + good
-        done = (largest <= tol) | (n_iter >= max_iter) | (share < _SHORTEST)
+        done = ~(largest > tol) | (n_iter >= max_iter) | ~(share >= _SHORTEST)
         done |= good & (gain <= unit) & ~halved
 
 

@@ -21,7 +21,6 @@ from ntkit.estimators import (
     InvariantClassifier,
     StudyClassifier,
     head_of,
-    retrain_head,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
@@ -118,11 +117,11 @@ class Comparison:
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
             C_erm = max(self._C("train", cells=False), 1 / (ERM_ALPHA * n)) if C is None else C
-            self.original = retrain_head(self.train.X, train.y, class_weight=None, C=C_erm)
+            self.original = self.train.heads([self.train.weight], [C_erm])[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         rows = both if self.one_set else self.train
-        reference = retrain_head(rows.X, rows.y, C=1 / len(rows) if C is None else C)
+        reference = rows.heads([rows.balanced()], [1 / len(rows) if C is None else C])[0]
         self.reference_proba = reference.predict_proba(self.validation.X)
         self.classes = reference.classes
         self.halves = self._halves()
@@ -219,8 +218,9 @@ class Comparison:
                 clf = AutoDebiasClassifier(recipe="cell-balanced", random_state=self.seed)
                 alpha = clf.fit_study(study).alpha_
             else:
-                how = {"gains": study.train.gains, "seed": seed_of(self.seed)}
-                alpha = tuned(study.both, study.both.balanced(), **how).alpha
+                both, gains = study.both, study.train.gains
+                weight, seed = both.balanced(), seed_of(self.seed)
+                alpha = tuned(both, weight, gains=gains, seed=seed).alpha
             self._chosen_C[rows, cells] = 1 / (alpha * len(study.both))
         return self._chosen_C[rows, cells]
 

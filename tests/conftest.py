@@ -20,6 +20,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import load_marked_digits
 from tests import models
 from tests.cases import own, reviews, user  # noqa: F401
+from tests.several_labels import five_labels
 
 # A busy machine does not cause an error.
 settings.register_profile("ntkit", deadline=None, max_examples=40)
@@ -72,6 +73,12 @@ def alike_in_any_order():
     if before["converters of skl2onnx"] is False:  # the first test that imports ntkit.export
         after["converters of skl2onnx"] = False
     assert after == before
+
+
+@pytest.fixture(scope="session")
+def five(tmp_path_factory):
+    """Samples with five labels each, and a model that relies on a mark for one of them."""
+    return five_labels(tmp_path_factory.mktemp("five"))
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,7 @@ class ModelOptions:
     classes: str | None = of_model(
         "Class labels in logit order, or file; default: model's.", "A,B,…"
     )
+    label: str | None = of_model("One label of a model that gives several.", "NAME")
 
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
@@ -145,7 +146,9 @@ class ModelOptions:
         from ntkit.model import inspected
 
         _refuse_samples(path)
-        return inspected(path, **self._given())
+        places = self._given()
+        del places["label"]
+        return inspected(path, **places)
 
     def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""

@@ -16,6 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from ntkit._doc import documented
+from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
     TensorInfo,
@@ -37,9 +38,11 @@ from ntkit.model._edit import (
     fitted,
     keeps_names,
     read_back,
+    replace_row,
     replace_weights,
 )
-from ntkit.model._head_search import Head, candidate_layers
+from ntkit.model._head_search import Head, candidate_layers, label_heads
+from ntkit.model._label import Label, Thresholds, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -69,6 +72,7 @@ from ntkit.model.class_names import (
 
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
+_LABEL = "ntkit.label"
 _EACH = "its Sigmoid for each of them"
 
 
@@ -128,6 +132,8 @@ class FrozenModel:
         names: ClassNames | None = None,
         classes: Any = None,
         matched_by: str | None = None,
+        label: Label | None = None,
+        apart: Mapping[str, str] | None = None,
         path: Path | None = None,
         folder: Path | None = None,
         digest: bytes | None = None,
@@ -150,8 +156,15 @@ class FrozenModel:
         self.inputs = _with_columns(inputs, self.metadata, self.embedding)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         if names is None and head is not None:
-            names = names_of(max(2, len(head.weight)), self.metadata, path, head.after.labels)
-        self._names = names or ClassNames()
+            numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
+            labels = None if numbered else head.after.labels
+            names = names_of(max(2, len(head.weight)), self.metadata, path, labels)
+        self._all_names, self._label = names or ClassNames(), label
+        self._apart = dict(apart or {})  # logits of the labels, if each has a layer of its own
+        self._names = self._all_names
+        if label is not None:
+            self._names = ClassNames(label.classes, self._all_names.source)
+        self.label = None if label is None else label.name
         self.class_names = self._names.names
         self.has_class_names = classes is not None or self.class_names is not None
         self.classes_source = "given" if classes is not None else self._names.source
@@ -166,6 +179,7 @@ class FrozenModel:
         embedding: str | None = None,
         pooling: str | None = None,
         classes: Any = None,
+        label: str | None = None,
     ) -> FrozenModel:
         """Read an ONNX file and find its head.
 
@@ -193,6 +207,8 @@ class FrozenModel:
             the parent of a folder ``onnx``), ``id2label`` (Hugging Face) or ``label_names`` (timm)
             in a ``config.json``. Last, a ``labels.txt`` or ``classes.txt`` with a name per line.
             ``LABEL_0``, ``LABEL_1``, … are not names. :attr:`classes_source` names the source.
+        label : str, optional
+            One label of a model that gives every sample several, as in :meth:`of_label`.
 
         Returns
         -------
@@ -219,9 +235,9 @@ class FrozenModel:
         """
         path = model_file(Path(path).absolute())
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
-        loaded = _located_in(*read_model(path), path, places, classes)
+        loaded = _located_in(*read_model(path), path, places, classes, label)
         loaded._warn_of_names(stacklevel=3)
-        return loaded
+        return loaded if label is None else loaded.of_label(label)
 
     def _warn_of_names(self, stacklevel: int) -> None:
         """Warn of names that are not used."""
@@ -242,8 +258,9 @@ class FrozenModel:
 
     def _facts(self) -> dict[str, Any]:
         """What is known of the model besides its graph."""
-        facts = {"names": self._names, "classes": self._classes, "matched_by": self.matched_by}
-        return facts | {"path": self.path, "folder": self.folder, "digest": self._digest}
+        facts = {"names": self._all_names, "classes": self._classes, "matched_by": self.matched_by}
+        facts |= {"label": self._label, "apart": self._apart, "folder": self.folder}
+        return facts | {"path": self.path, "digest": self._digest}
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -278,6 +295,8 @@ class FrozenModel:
             same = self._model.clone()  # to the last bit
             declare_outputs(same)
             return self._exchanged(same, head, provenance)
+        if self._apart and self._label is None:
+            raise InputError(str(self.not_single_label))
         if self.n_neurons not in (None, head.n_neurons):
             raise InputError(
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
@@ -288,6 +307,9 @@ class FrozenModel:
         old, embedding = in_clone(model, self._model, self._head, self._source)
         if old is None:
             append_head(model.graph, embedding, head.coef, head.intercept)
+        elif self._label is not None:
+            rows = self.with_row(head)
+            replace_row(model, old, self._label.row, rows.coef, rows.intercept)
         else:
             replace_weights(model, old, head.coef, head.intercept)
         declare_outputs(model)
@@ -296,6 +318,8 @@ class FrozenModel:
     def _exchanged(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
     ) -> FrozenModel:
+        if self._label is not None and self._head is not None:
+            return self._with_row(model, head, provenance)
         new, embedding = read_back(model, head, self.located_by)
         kept = keeps_names(head, self.head, self.class_names or ())
         labels = head.classes.tolist()
@@ -312,6 +336,23 @@ class FrozenModel:
         model.metadata_props.update(written)
         names = self._names if kept else ClassNames()
         facts: dict[str, Any] = {"names": names, "classes": head.classes, "folder": self.folder}
+        return FrozenModel(model, new, embedding, self.located_by, **facts)
+
+    def _with_row(
+        self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
+    ) -> FrozenModel:
+        """The model with this graph, in which the row of the label is another."""
+        label = self._label
+        assert label is not None
+        new, embedding = read_back(model, self.with_row(head), self.located_by)
+        written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
+        written[_LABEL] = label.name
+        if not label.alone:  # else the outputs name the labels
+            written[CLASSES] = json.dumps(list(self._all_names.names or label.names))
+            if any(self.located_by.values()):
+                written[LOCATED_BY] = json.dumps(self.located_by)
+        model.metadata_props.update(written)
+        facts = self._facts() | {"path": None, "digest": None}
         return FrozenModel(model, new, embedding, self.located_by, **facts)
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
@@ -392,7 +433,7 @@ class FrozenModel:
                 f"The head of {self.path or 'the model'} ({head.region.kind}, "
                 f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
             )
-        n_classes = max(2, len(head.weight))
+        n_classes = 2 if self._label else max(2, len(head.weight))
         if classes is None:
             classes = np.arange(n_classes) if self.class_names is None else self.class_names
         labels = np.asarray(classes)
@@ -401,12 +442,137 @@ class FrozenModel:
                 f"The model's head has {n_classes} classes, but {labels.size} class labels were "
                 "passed; pass one for each class."
             )
+        if self._label is not None:
+            return self._label.of(head.weight, head.bias, labels)
         return LinearHead(head.weight, head.bias, labels)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels of a model that gives every sample several; else empty."""
+        if self._label is not None:
+            return self._label.names
+        if self._apart:
+            return tuple(self._apart)
+        return () if self.not_single_label is None else self._names_of_logits()
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Probability above which the model gives each label, by name; empty without labels."""
+        return dict(zip(self.label_names, self._thresholds().values, strict=True))
+
+    @property
+    def threshold(self) -> tuple[float, str] | None:
+        """Threshold of the one label, and its source ("of metadata 'thresholds'"); else None."""
+        return None if self._label is None else (self._label.threshold, self._label.source)
+
+    def _thresholds(self) -> Thresholds:
+        in_graph = None if self._head is None else self._head.after.thresholds
+        return thresholds_of(self.label_names, self.metadata, self.path, in_graph)
+
+    def _names_of_logits(self) -> tuple[str, ...]:
+        """Names of the rows of the head; their positions if the model names none."""
+        if self._head is None or self._problem_type[0] == "regression":
+            return ()
+        names = self._all_names.names if self._classes is None else self._classes
+        return tuple(map(str, range(len(self._head.weight)) if names is None else names))
+
+    def of_label(self, name: Any) -> FrozenModel:
+        """The same model as a binary classifier of one of its labels.
+
+        Its :attr:`head` has one logit, which is positive above the model's threshold for the label:
+        that of its graph, or the entry ``thresholds`` or ``threshold`` (a number, a list, or a
+        number for each name) of the metadata or ``config.json``, else 0.5. :meth:`with_head`
+        replaces the label's row of the model's head; all other rows stay as they are, to the bit.
+        :attr:`whole` is the model with all labels.
+
+        If nothing in the file says whether its logits are labels or classes, the name of a label
+        says that they are labels.
+
+        Parameters
+        ----------
+        name : str
+            The label, by its name in the model, or by its position if the model names none. With
+            a layer for each label it is the name of an output.
+
+        Raises
+        ------
+        InputError
+            If the model has no such label, or gives every sample only one.
+        """
+        names = self.label_names
+        if not names:
+            problem = self._one_for_each_sample
+            if problem is not None:
+                raise InputError(f"{problem}, so it has no label {name!r}; leave --label out.")
+            names = self._names_of_logits()
+        in_graph = None if self._head is None else self._head.after.thresholds
+        known = thresholds_of(names, self.metadata, self.path, in_graph)
+        label = label_named(name, names, known)
+        if not self._apart:
+            all_names = self._all_names
+            if self._classes is not None and self._label is None:
+                all_names = ClassNames(tuple(self._classes), "given")
+            return self._changed(label=label, names=all_names, classes=None, matched_by=None)
+        places = {"logits": self._apart[label.name]}
+        facts = self._facts() | {"names": ClassNames(), "classes": None, "matched_by": None}
+        facts |= {"label": replace(label, row=0, alone=True), "sha256": self._sha256}
+        head = self._heads_apart[places["logits"]]
+        return FrozenModel(self._model, head, head.source, places, **facts)
+
+    @cached_property
+    def _heads_apart(self) -> dict[str, Head]:
+        """Heads of the labels by their logits, if each label has a layer of its own."""
+        return {head.logits.name or "": head for head in label_heads(self._model).values()}
+
+    @property
+    def _one_for_each_sample(self) -> str | None:
+        """Reason why the logits are not labels, of which a sample may have several."""
+        head = self._head
+        if head is None:
+            return "The model has no head"
+        problem, where = self._problem_type
+        if problem and problem != "multi_label_classification":
+            return f"The model's problem type is {problem} ({where})"
+        chooses = {"Softmax", "LogSoftmax", "ArgMax", "TopK"} & {*head.after.post_processing}
+        if chooses or head.after.decided or len(head.weight) == 1:
+            how = f"a {min(chooses)} in its graph" if chooses else "one logit"
+            how = "its graph" if head.after.decided and not chooses else how
+            return f"The model chooses one class for each sample ({how})"
+        return None
+
+    def with_row(self, head: LinearHead) -> LinearHead:
+        """The head of all labels, with the row of this label from its new head."""
+        whole = self.whole.head
+        if self._label is None or whole is None:
+            return head
+        head = head.aligned_to(self._label.classes if self.head is None else self.head.classes)
+        coef, intercept = self._label.into(head.with_logits(1), whole.coef, whole.intercept)
+        return LinearHead(coef, intercept, whole.classes)
+
+    def row_of(self, head: LinearHead) -> LinearHead:
+        """The label's row of a head of all labels, as its own head: the inverse of with_row."""
+        if self._label is None or self.head is None:
+            return head
+        return self._label.of(head.coef, head.intercept, self.head.classes)
+
+    @property
+    def whole(self) -> FrozenModel:
+        """The model with all its labels; the model itself if it was not made by ``of_label``."""
+        if self._label is None:
+            return self
+        return self._changed(label=None, apart=None, classes=None, matched_by=None)
 
     @property
     def not_single_label(self) -> str | None:
         """Reason why the model does not choose one class (regression or multi-label), or None."""
-        problem, where = problem_type(self.metadata, self.path) or ("", "")
+        if self._label is not None:
+            return None
+        if self._apart:
+            return (
+                f"The model has a layer for each of {len(self._apart)} labels. Name one of them "
+                f"with --label NAME (label=): {listed(self._apart, 8)}."
+            )
+        problem, where = self._problem_type
         fix = "; debias retrains heads that choose one class for each sample."
         if self.head is None or problem == "single_label_classification":
             return None
@@ -416,17 +582,29 @@ class FrozenModel:
             problem, where = "multi_label_classification", _EACH
         if problem != "multi_label_classification":
             return None
+        names = listed(self._names_of_logits(), 8)
         return (
             f"The model scores each of its {self.head.n_logits} labels independently (for several "
-            f"labels per sample), says {where}{fix} With one label per sample, export it with a "
-            f"Softmax, or with neither{' and without that entry' * (where != _EACH)}."
+            f"labels per sample), says {where}. Name one of them with --label NAME (label=): "
+            f"{names}. With one label per sample, export it with a Softmax, or with "
+            f"neither{' and without that entry' * (where != _EACH)}."
         )
+
+    @property
+    def _problem_type(self) -> tuple[str, str]:
+        """Task according to the model's files, and the source; empty if they do not say."""
+        n_logits = 0 if self._head is None else len(self._head.weight)
+        if n_logits > 1 and _LABEL in self.metadata:
+            return "multi_label_classification", f"metadata {_LABEL!r}"
+        return problem_type(self.metadata, self.path) or ("", "")
 
     @property
     def scores_each_class_alone(self) -> bool:
         """Whether several logits have a Sigmoid each, as for samples with several labels."""
         head = self._head
-        return bool(head and len(head.weight) > 1 and "Sigmoid" in head.after.post_processing)
+        if head is None or len(head.weight) == 1:
+            return False
+        return "Sigmoid" in head.after.post_processing or head.after.thresholds is not None
 
     @property
     def classes_from_graph(self) -> bool:
@@ -436,7 +614,7 @@ class FrozenModel:
     @property
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
-        return None if self._head is None else self._head.after.labels
+        return None if self._head is None or self._label else self._head.after.labels
 
     @property
     def n_neurons(self) -> int | None:
@@ -616,19 +794,45 @@ def inspected(
 
 
 def _located_in(
-    model: ir.Model, digest: bytes, path: Path, places: Mapping[str, str | None], classes: Any
+    model: ir.Model,
+    digest: bytes,
+    path: Path,
+    places: Mapping[str, str | None],
+    classes: Any,
+    label: str | None = None,
 ) -> FrozenModel:
-    """The model of a file, with its head."""
+    """The model of a file, with its head, or with one for each label."""
     with sound(path):
-        parts = in_sight(model, places)
+        try:
+            apart, parts = dict[str, str](), in_sight(model, places)
+        except HeadNotFoundError:
+            heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
+            if not heads:
+                raise
+            apart = _named_apart(heads, dict(model.metadata_props), path)
+            head = next(iter(heads.values()))
+            parts = model, head, head.source, {"logits": head.logits.name}
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
-        return FrozenModel(*parts, **facts)
+        return FrozenModel(*parts, apart=apart, **facts)
+
+
+def _named_apart(
+    heads: Mapping[str, Head], metadata: Mapping[str, str], path: Path
+) -> dict[str, str]:
+    """Logits of labels that have a layer each, by the label's name."""
+    names: Sequence[Any] = [*heads]
+    if names == [str(i) for i in range(len(names))]:  # columns of an output
+        names = names_of(len(names), metadata, path).names or names
+    return {str(n): h.logits.name or "" for n, h in zip(names, heads.values(), strict=True)}
 
 
 def loaded(model: Any, **options: Any) -> FrozenModel:
     """A model, read with these options of :meth:`FrozenModel.load` if it is a path."""
-    return model if isinstance(model, FrozenModel) else FrozenModel.load(model, **options)
+    if not isinstance(model, FrozenModel):
+        return FrozenModel.load(model, **options)
+    label = options.get("label")
+    return model if label is None else model.of_label(label)
 
 
 def name_of(model: FrozenModel, default: str = "a model in memory") -> str:

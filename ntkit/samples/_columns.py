@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -35,12 +35,20 @@ class Columns:
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
     keep_table: bool = False
+    # Of samples with several labels: the one to read (None: every label), and all of the model.
+    one: str | None = None
+    all: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[str, ...]:
         """Candidate names in a header."""
-        names = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
+        names = (self.label, self.group, self.text, self.pair, *(self.inputs or ()), *self.all)
         return tuple(name for name in names if name is not None)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Columns of labels and groups, not inputs."""
+        return (self.label, self.group, *self.all)
 
 
 def samples_from_table(
@@ -69,7 +77,6 @@ def samples_from_table(
         X, used, source, more = _matrix(table, columns, inputs)
         if all(table.list_length(name) is None for name in used):
             names, steps = used, {"columns": list(used)}
-    labels = (columns.label, columns.group)
     return Samples(
         X,
         y,
@@ -78,12 +85,21 @@ def samples_from_table(
         columns=names,
         columns_source=source,
         notes=(*notes, *more),
-        table=ReadTable(table.columns, used, labels) if columns.keep_table else None,
+        table=(
+            ReadTable(table.columns, used, (columns.label, columns.group))
+            if columns.keep_table
+            else None
+        ),
     )
 
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels if there are any, and a note if there are none."""
+    if columns.one is None and columns.all:
+        return every_label_in(table, columns)
+    if columns.one is not None:
+        there = columns.labels_required or columns.label in table.columns
+        return label_in(table, columns) if there else (None, [])
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
@@ -102,6 +118,67 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
     if labels.dtype.kind == "U" and all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
         labels = np.asarray([t.split(".")[0] for t in labels])  # 0.0 and 1.0, without types
     return as_classes(labels), []
+
+
+def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
+    """One label of several: its name, "not" and its name, or empty if unknown; and notes."""
+    name = str(columns.one)
+    has = table.truth(columns.label, name)
+    if (has < 0).all():
+        raise InputError(
+            f"{table.path}: the column {columns.label!r} is empty, so no sample has a known value "
+            f"of the label {name!r}; fill it."
+        )
+    same = [
+        each
+        for each in columns.all
+        if each not in (name, columns.label)
+        and each in table.columns
+        and table.same(each, columns.label)
+    ]
+    notes = [f"{table.path}: {copy_note(name, each)}" for each in same]
+    return labels_of(has, name), notes
+
+
+def copy_note(name: str, other: str) -> str:
+    """Sentence on a label that is the copy of another one."""
+    return (
+        f"label {name!r} has the values of label {other!r} in every row, so nothing distinguishes "
+        "the two."
+    )
+
+
+def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
+    """Every label, (N, labels): 1, 0, or NaN if unknown; and a note on missing columns."""
+    missing = [name for name in columns.all if name not in table.columns]
+    if len(missing) == len(columns.all):
+        if columns.labels_required:
+            table.truth(missing[0], missing[0])  # an error
+        return None, []
+    has = np.full((len(table), len(columns.all)), np.nan, dtype=np.float32)
+    for i, name in enumerate(columns.all):
+        if name in table.columns:
+            values = table.truth(name, name)
+            has[:, i] = np.where(values < 0, np.nan, values)
+    shown = _text.listed(map(repr, missing), 8, " ({} in all)")
+    return has, [f"{table.path} has no column for these labels: {shown}."] * bool(missing)
+
+
+def labels_of(has: Array, name: str) -> Array:
+    """Labels of 1, 0 and −1 (unknown): the label's name, "not" and its name, or empty."""
+    return np.asarray(["", f"not {name}", name])[has.astype(np.intp) + 1]
+
+
+def with_known_labels(samples: Samples) -> Samples:
+    """The samples whose label is known, with a note on the others."""
+    y = samples.y
+    if y is None or y.dtype.kind != "U" or (y != "").all():
+        return samples
+    known = np.flatnonzero(y != "")
+    if not len(known):
+        raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
+    left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
+    return replace(samples.take(known), notes=(*samples.notes, left))
 
 
 def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, tuple[str, ...]]:
@@ -131,7 +208,7 @@ def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, t
 
 def _text_column_of(table: Table, columns: Columns) -> str:
     """The column named "text", or the only column of texts."""
-    taken = (columns.label, columns.group, columns.pair)
+    taken = (*columns.targets, columns.pair)
     if "text" in table.columns and "text" not in taken:
         return "text"
     texts = [name for name in table.text_columns() if name not in taken]
@@ -157,7 +234,7 @@ def _one_input_a_column(
 ) -> tuple[dict[str, Array], tuple[str, ...], list[str]]:
     column_of = {info.name: _column_of(table, info) for info in inputs}
     X = {info.name: _values(table, column_of[info.name], info) for info in inputs}
-    used = {*column_of.values(), columns.label, columns.group}
+    used = {*column_of.values(), *columns.targets}
     left = [name for name in table.columns if name not in used]
     notes = (
         [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
@@ -247,7 +324,7 @@ def _matrix(
         _check_width(table, names, width)
     else:
         names = _chosen(table, columns, width)
-    free = [name for name in table.columns if name not in (columns.label, columns.group)]
+    free = [name for name in table.columns if name not in columns.targets]
     left = [name for name in free if name not in names]
     notes = list[str]()
     if columns.inputs is None:
@@ -264,7 +341,7 @@ def _matrix(
 
 def _chosen(table: Table, columns: Columns, width: int | None) -> list[str]:
     """Input columns: a column of lists, or all numbers except columns with another role."""
-    names = [name for name in table.columns if name not in (columns.label, columns.group)]
+    names = [name for name in table.columns if name not in columns.targets]
     lists = [name for name in names if table.list_length(name) is not None]
     if len(lists) > 1 and width is not None:
         lists = [name for name in lists if table.list_length(name) == width] or lists

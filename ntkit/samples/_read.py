@@ -24,13 +24,23 @@ from ntkit.inputs import (
     image_extensions,
 )
 from ntkit.model import FrozenModel, TensorInfo
-from ntkit.samples._columns import DEFAULT_LABEL, Columns, samples_from_table
+from ntkit.samples._columns import (
+    DEFAULT_LABEL,
+    Columns,
+    copy_note,
+    every_label_in,
+    label_in,
+    labels_of,
+    samples_from_table,
+    with_known_labels,
+)
 from ntkit.samples._samples import Samples, as_classes
 from ntkit.samples._stored import StoredEmbeddings, origin_of
-from ntkit.samples._table import TABLES, named_delimiter, read_table
+from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
+_FIRST = 1000  # rows that are compared before all
 
 
 def read(
@@ -39,14 +49,21 @@ def read(
     *,
     labels: Labels = "required",
     preprocessing: Steps = None,
+    every_label: bool = False,
+    keep_unknown: bool = False,
     **options: Any,
 ) -> Samples:
     """Samples for a model: a path, Samples, (X, y), (X, y, groups), or inputs alone."""
     # `options` are those of read_samples, for paths. Inputs without labels are accepted if labels
-    # are optional.
+    # are optional. With `every_label`, y has a column for each label of a model with several.
     if isinstance(data, str | os.PathLike):
         steps = preprocessing or preprocessing_for(model, Path(data))
         options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
+        if model.label is not None:
+            options |= {"label": model.label, "other_labels": model.label_names}
+            options |= {"keep_unknown": keep_unknown}
+        elif every_label:
+            options |= {"other_labels": model.label_names}
         return read_samples(Path(data), labels=labels, **options)
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
@@ -56,6 +73,10 @@ def read(
         data = Samples(data)
     if not isinstance(data, Samples):
         raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
+    if model.label is not None:
+        data = _of_label(data, model.label, model.label_names, keep_unknown)
+    elif every_label and model.label_names:
+        data = _of_every_label(data, model.label_names)
     return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
 
 
@@ -73,6 +94,9 @@ def read_samples(
     delimiter: str | None = None,
     skip_bad: bool = False,
     keep_table: bool = False,
+    label: str | None = None,
+    other_labels: Sequence[str] = (),
+    keep_unknown: bool = False,
 ) -> Samples:
     r"""Read labelled samples, or samples without labels.
 
@@ -108,6 +132,15 @@ def read_samples(
         Leave out images that cannot be decoded, instead of raising an error.
     keep_table : bool
         Keep all columns of a table in memory, as ``Samples.table``.
+    label : str, optional
+        One label of samples that have several. Its column, by default of the same name, holds 0, 1
+        or nothing; samples without a value are left out. ``y`` is then "not LABEL" or "LABEL". The
+        images of a folder can be anywhere in it, and its ``metadata.csv`` has the column.
+    other_labels : sequence of str, optional
+        Columns of the other labels, which the model does not read. Without ``label``, ``y`` has a
+        column for each of them, (N, labels): 1, 0, or NaN if unknown.
+    keep_unknown : bool
+        Keep the samples whose ``label`` is unknown; their ``y`` is empty.
 
     Returns
     -------
@@ -136,6 +169,8 @@ def read_samples(
     """
     if labels not in ("required", "optional"):
         raise InputError(f'labels must be "required" or "optional", not {labels!r}.')
+    if label is not None and label_column == DEFAULT_LABEL:
+        label_column = label
     asked = Columns(
         label=label_column,
         group=group_column,
@@ -144,6 +179,8 @@ def read_samples(
         inputs=None if columns is None else tuple(columns),
         labels_required=labels == "required",
         keep_table=keep_table,
+        one=label,
+        all=tuple(other_labels),
     )
     path, delimiter = Path(path), named_delimiter(delimiter)
     if not path.exists():
@@ -159,12 +196,76 @@ def read_samples(
         }
         samples = Samples(store.X, store.y, store.groups, **made)
     elif (path / "X.npy").exists():
-        samples = samples_from_npy(path / "X.npy", asked.labels_required)
+        samples = samples_from_npy(path / "X.npy", asked)
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
     samples = replace(samples, sources=samples.sources or (path,))
+    if label is not None:
+        samples = _of_label(samples, label, other_labels, keep_unknown)
+    elif other_labels:
+        samples = _of_every_label(samples, other_labels)
     missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
+
+
+def _of_label(
+    samples: Samples, name: str, names: Sequence[str], keep_unknown: bool = False
+) -> Samples:
+    """Samples of arrays whose one label of several is known, from 0, 1 and NaN."""
+    if samples.y is None:
+        return samples
+    y, notes = np.asarray(samples.y), list[str]()
+    if y.ndim == 2 and y.shape[1] == len(names):
+        y, notes = y[:, names.index(name)], _notes_on_copies(y, names.index(name), names)
+    if y.ndim != 1:
+        raise InputError(
+            f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
+            f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
+        )
+    if y.dtype.kind in "fiub":
+        y = labels_of(np.nan_to_num(_truths(y, name), nan=-1), name)
+    done = replace(samples, y=y, notes=(*samples.notes, *notes))
+    return done if keep_unknown else with_known_labels(done)
+
+
+def _truths(y: Array, name: str) -> Array:
+    """0, 1 and NaN, if a label's values are nothing else."""
+    wrong = ~((y == 0) | (y == 1) | (y != y))
+    if wrong.any():
+        raise InputError(
+            f"The labels (y) of {name!r} contain {y[wrong][0].item()!r}; pass 0, 1, or NaN if "
+            "unknown."
+        )
+    return y.astype(np.float32)
+
+
+def _notes_on_copies(y: Array, at: int, names: Sequence[str]) -> list[str]:
+    """A note for each label with the values of another one; (N, labels)."""
+    alike = [
+        other
+        for other in range(len(names))
+        if other != at
+        and np.array_equal(y[:_FIRST, other], y[:_FIRST, at], equal_nan=y.dtype.kind == "f")
+        and np.array_equal(y[:, other], y[:, at], equal_nan=y.dtype.kind == "f")
+    ]
+    sentences = [copy_note(names[at], names[other]) for other in alike]
+    return [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in sentences]
+
+
+def _of_every_label(samples: Samples, names: Sequence[str]) -> Samples:
+    """Samples of arrays with a column of 0, 1 and NaN for every label."""
+    if samples.y is None:
+        return samples
+    y = np.asarray(samples.y)
+    if y.ndim != 2 or y.shape[1] != len(names) or y.dtype.kind not in "fiub":
+        raise InputError(
+            f"The labels (y) have the shape {y.shape} and the type {y.dtype}. Pass 0, 1, or NaN if "
+            f"unknown, for all labels of the model, (N, {len(names)}), or name one with --label "
+            "(label=)."
+        )
+    if y.dtype != np.float32 or not ((y == 0) | (y == 1) | (y != y)).all():
+        y = np.stack([_truths(y[:, i], name) for i, name in enumerate(names)], axis=1)
+    return replace(samples, y=y)
 
 
 def is_image_folder(path: Path) -> bool:
@@ -189,9 +290,9 @@ def _from_file(
     """Read a file according to its name."""
     kind = path.suffix.lower()
     if kind == ".npz":
-        return samples_from_npz(path, columns.labels_required, [info.name for info in inputs])
+        return samples_from_npz(path, columns, [info.name for info in inputs])
     if kind == ".npy":
-        return samples_from_npy(path, columns.labels_required)
+        return samples_from_npy(path, columns)
     if kind in TABLES:
         table = read_table(path, delimiter, columns.named)
         return samples_from_table(table, columns, inputs, preprocessing)
@@ -230,13 +331,13 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 _HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.float32), or dtype=str"
 
 
-def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = ()) -> Samples:
+def samples_from_npz(path: Path, columns: Columns, inputs: Sequence[str] = ()) -> Samples:
     """Read ``X`` (or an array for each of several inputs), ``y`` and optional ``groups``."""
     try:
         # If NumPy opened the file itself, it would leave a broken archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             several = "X" not in arrays and len(inputs) > 1 and not {*inputs}.isdisjoint(arrays)
-            needed = [*(inputs if several else ("X",)), *["y"] * labels_required]
+            needed = [*(inputs if several else ("X",)), *["y"] * columns.labels_required]
             missing = [name for name in needed if name not in arrays]
             if missing:
                 raise InputError(
@@ -245,8 +346,10 @@ def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = 
                 )
             y, groups = arrays.get("y"), arrays.get("groups")
             if not several:
-                return _checked(path, arrays["X"], y, groups)
-            parts = {name: _checked(path, arrays[name], y, groups, name) for name in inputs}
+                return _checked(path, columns, arrays["X"], y, groups)
+            parts = {
+                name: _checked(path, columns, arrays[name], y, groups, name) for name in inputs
+            }
             if len({len(part.X) for part in parts.values()}) > 1:
                 raise InputError(
                     f"{path}: the inputs {[*inputs]} have different numbers of "
@@ -260,12 +363,12 @@ def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = 
         raise _unreadable(path, ".npz", error) from error
 
 
-def samples_from_npy(path: Path, labels_required: bool) -> Samples:
+def samples_from_npy(path: Path, columns: Columns) -> Samples:
     """Memory-map ``X.npy``, and read ``y.npy`` and optional ``groups.npy`` next to it."""
     labels = path.with_name("y.npy")
     if path.name in ("y.npy", "groups.npy"):
         raise InputError(f"{path} contains labels, not samples; pass the X.npy next to it.")
-    if labels_required and not labels.exists():
+    if columns.labels_required and not labels.exists():
         raise InputError(f"{path} needs its labels in {labels}; save them there.")
     file = path
     try:
@@ -278,7 +381,7 @@ def samples_from_npy(path: Path, labels_required: bool) -> Samples:
     except _UNREADABLE as error:
         raise _unreadable(file, ".npy", error) from error
     read = [path.with_name(f"{name}.npy") for name, values in beside.items() if values is not None]
-    samples = _checked(path, X, beside["y"], beside["groups"])
+    samples = _checked(path, columns, X, beside["y"], beside["groups"])
     return replace(samples, sources=(path, *read))
 
 
@@ -290,7 +393,12 @@ def _unreadable(path: Path, kind: str, error: BaseException) -> InputError:
 
 
 def _checked(
-    path: Path, X: Array, y: Array | None, groups: Array | None, name: str = "X"
+    path: Path,
+    columns: Columns,
+    X: Array,
+    y: Array | None,
+    groups: Array | None,
+    name: str = "X",
 ) -> Samples:
     if X.dtype.kind in "OSV":
         raise InputError(
@@ -298,13 +406,14 @@ def _checked(
             f"{name}.astype(np.float32)."
         )
     least = 1 if X.dtype.kind == "U" else 2  # there may be one string for each sample
-    if X.ndim < least or (y is not None and y.ndim != 1):
+    several = columns.one is not None or bool(columns.all)  # labels of each sample
+    if X.ndim < least or (y is not None and y.ndim not in (1, 1 + several)):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
             f"{path}: {name} has the shape {X.shape} and y {shape}, but they must be (N, ...) and "
             "(N,)."
         )
-    if y is not None:
+    if y is not None and not several:
         _check_labels(path, X, y, name)
     if not len(X):
         raise InputError(f"{path} contains no samples; add some.")
@@ -354,7 +463,12 @@ def samples_from_image_folder(
     """Read an image folder; images are decoded when they are used."""
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; pass its image preprocessing.")
-    files, labels, notes = _images_and_classes(path, columns.labels_required)
+    y: Array | None
+    if columns.one is not None or columns.all:
+        files, y, notes = _images_and_label(path, columns, delimiter)
+    else:
+        files, labels, notes = _images_and_classes(path, columns.labels_required)
+        y = None if labels is None else np.asarray([_as_text(label) for label in labels])
     skipped, kept = list[Path](), list[int]()
     for i, file in enumerate(files):
         try:
@@ -368,10 +482,9 @@ def samples_from_image_folder(
             f"None of the {len(files)} images in {path} can be decoded; check the files."
         )
     names = [files[i].relative_to(path).as_posix() for i in kept]
-    classes = None if labels is None else np.asarray([_as_text(labels[i]) for i in kept])
     return Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
-        None if classes is None else as_classes(classes),
+        None if y is None else as_classes(y[kept]),
         _groups_of(path, names, columns.group, delimiter),
         preprocessing=preprocessing.as_dict(),
         skipped=tuple(skipped),
@@ -410,6 +523,45 @@ def _images_and_classes(
     return files, labels, (left,) if loose else ()
 
 
+def _images_and_label(
+    path: Path, columns: Columns, delimiter: str | None
+) -> tuple[list[Path], Array | None, tuple[str, ...]]:
+    """Image files anywhere in a folder, labels of each by the ``metadata.csv``, and notes."""
+    files, file = sorted(_images_in(path)), path / "metadata.csv"
+    if not files:
+        raise InputError(f"{path} contains no images; add some.")
+    if not file.exists():
+        if not columns.labels_required:
+            return files, None, ()
+        raise InputError(
+            f"{path} has no metadata.csv. Write one with the columns file_name and "
+            f"{columns.label if columns.one else 'one for each label'}, with 0, 1 or nothing for "
+            "each image."
+        )
+    table = read_table(file, delimiter, ("file_name", *columns.named))
+    if columns.one and columns.label not in table.columns and not columns.labels_required:
+        return files, None, ()
+    y, notes = label_in(table, columns) if columns.one else every_label_in(table, columns)
+    if y is None:
+        return files, None, ()
+    row_of = _rows_by_file(table)
+    names = [composed(each.relative_to(path).as_posix()) for each in files]
+    missing = [name for name in names if name not in row_of]
+    if missing:
+        raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
+    return files, y[[row_of[name] for name in names]], tuple(notes)
+
+
+def _rows_by_file(table: Table) -> dict[str, int]:
+    """The row of each file in a table with the column ``file_name``."""
+    if "file_name" not in table.columns:
+        raise InputError(f"{table.path} has no column 'file_name'; add it.")
+    rows = {composed(name): row for row, name in enumerate(table.columns["file_name"])}
+    if len(rows) < len(table):
+        raise InputError(f"{table.path} names a file twice; leave one row per file.")
+    return rows
+
+
 def _images_in(folder: Path) -> list[Path]:
     """Image files of a class, also in linked folders, each folder once; without hidden files."""
     extensions, seen, images = image_extensions(), set[str](), list[Path]()
@@ -442,13 +594,8 @@ def _groups_of(
     table = read_table(file, delimiter, ("file_name", group_column))
     if group_column not in table.columns:
         return None
-    if "file_name" not in table.columns:
-        raise InputError(f"{file} has no column 'file_name'; add it.")
-    listed = map(composed, table.columns["file_name"])
-    group_of = dict(zip(listed, table.labels(group_column, "group"), strict=True))
-    if len(group_of) < len(table):
-        raise InputError(f"{file} names a file twice; leave one row per file.")
-    missing = [name for name in names if composed(name) not in group_of]
+    row_of, groups = _rows_by_file(table), table.labels(group_column, "group")
+    missing = [name for name in names if composed(name) not in row_of]
     if missing:
         raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
-    return np.asarray([group_of[composed(name)] for name in names])
+    return groups[[row_of[composed(name)] for name in names]]

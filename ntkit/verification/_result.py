@@ -71,6 +71,8 @@ class Verification:
         Whether no class has moved: neither in the names in both files, nor in the predictions. The
         latter holds unless another order of the classes fits the debiased model's predictions far
         better (``ntkit.metrics.class_order``).
+    same_other_labels : bool
+        With one label of several, whether the outputs of all other labels are equal to the bit.
     notes : tuple of str
         Comparisons that were not possible, and facts that a reader should know; they do not affect
         ``passed``.
@@ -94,6 +96,7 @@ class Verification:
     side_difference: float = float("nan")
     kept_outputs: bool = True
     same_class_order: bool = True
+    same_other_labels: bool = True
     notes: tuple[str, ...] = ()
 
     @property
@@ -113,6 +116,8 @@ class Verification:
             text += f", {self.side_difference:.1e} (other outputs)"
         if not self.same_class_order:
             text += ", and its classes are in another order than the original's"
+        if not self.same_other_labels:
+            text += ", and outputs of its other labels are not the original's"
         if not self.kept_outputs:
             text += ", and it lacks an input or output that the original has"
         return text
@@ -132,6 +137,7 @@ class Verification:
                 not self.side_difference > within
             ),
             "has its classes in another order than the original": self.same_class_order,
+            "changes the outputs of other labels": self.same_other_labels,
             "lacks an input or output of the original, or has another element type there": (
                 self.kept_outputs
             ),

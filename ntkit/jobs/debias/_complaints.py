@@ -318,7 +318,7 @@ class ComplaintsResult:
 
 
 _TAKEN = frozenset(
-    {"model", "train", "keep", "out", "max_cost", "preprocessing", "device", "batch_size"}
+    {"label", "model", "train", "keep", "out", "max_cost", "preprocessing", "device", "batch_size"}
     | {"random_state", "force", "verbose"}
 )
 
@@ -334,7 +334,11 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     limit = LIMIT if given["max_cost"] is None else given["max_cost"]
     if not 0 < limit <= 1:
         raise InputError(f"max_cost must be a share above 0, at most 1. Got {limit}.")
-    model, steps, force = loaded(given["model"]), given["preprocessing"], given["force"]
+    model, steps, force = (
+        loaded(given["model"], label=given["label"]),
+        given["preprocessing"],
+        given["force"],
+    )
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
     match = read(given["train"], model, preprocessing=steps).fit_to(model)

@@ -77,6 +77,7 @@ def debias(
     validation: Any = None,
     *,
     keep: Any = None,
+    label: str | None = None,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
     deploy: str | os.PathLike[str] | None = None,
@@ -164,6 +165,11 @@ def debias(
         complaints: at least five samples that the model gets wrong, with their right labels. ntkit
         moves the head towards them. It writes the result if it fixes more unseen complaints than
         chance, cross-fitted. No set, answer or method can be combined with it.
+    label : str, optional
+        The label to repair of a model that gives every sample several, by its name in the model.
+        ``y`` is 0 or 1 for it, NaN if unknown, or has a column for each label of the model. In a
+        table or ``metadata.csv`` it is the column of this name. All other labels stay as they are,
+        to the bit.
     max_cost : float, optional
         Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
         by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
@@ -305,7 +311,7 @@ def debias(
         verbose=verbose,
     ).checked()
     on_findings, labels = _answers_given(answers, order.resume)
-    model = loaded(model)
+    model = loaded(model, label=label)
     given = {"train": train, "validation": validation, "test": test}
     if validation is None:
         _check_one_set(new_head, validation_balanced)

@@ -117,7 +117,7 @@ class Comparison:
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
             C_erm = max(self._C("train", cells=False), 1 / (ERM_ALPHA * n)) if C is None else C
-            self.original = self.train.heads([self.train.weight], [C_erm])[0]
+            self.original: LinearHead = self.train.heads([self.train.weight], [C_erm])[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         rows = both if self.one_set else self.train

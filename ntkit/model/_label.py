@@ -19,6 +19,8 @@ from ntkit.head import LinearHead
 from ntkit.model.class_names import config_of
 
 THRESHOLDS = "thresholds"
+OURS = "ntkit.thresholds"
+"""Metadata of a file that ntkit wrote: the thresholds by position, which config.json may hold."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,13 @@ class Label:
 
     name: str
     row: int  # of the head
-    threshold: float  # probability above which the model gives the label
-    source: str  # of the threshold, as the end of a sentence
+    thresholds: tuple[float, ...]  # of all labels: probabilities above which the model gives them
+    source: str  # of the thresholds, as the end of a sentence
+
+    @property
+    def threshold(self) -> float:
+        """The probability above which the model gives the label."""
+        return self.thresholds[self.row]
 
     @property
     def level(self) -> float:
@@ -65,18 +72,19 @@ def label_named(
         )
     row = known.index(str(name))
     levels, source = _thresholds(known, metadata, path)
-    return Label(known[row], row, levels[row], source)
+    return Label(known[row], row, tuple(levels), source)
 
 
 def _thresholds(
     names: Sequence[str], metadata: Mapping[str, str], path: Path | None
 ) -> tuple[list[float], str]:
     """Threshold of each label, and its source: metadata, config.json, or 0.5."""
+    key = OURS if OURS in metadata else THRESHOLDS
     try:
-        written = json.loads(metadata.get(THRESHOLDS, "null"))
+        written = json.loads(metadata.get(key, "null"))
     except (ValueError, RecursionError):
-        written = metadata[THRESHOLDS]
-    source = f"metadata {THRESHOLDS!r}"
+        written = metadata[key]
+    source = f"metadata {key!r}"
     if written is None:
         written, source = config_of(path).get(THRESHOLDS), f"config.json ({THRESHOLDS})"
     if written is None:

@@ -42,7 +42,7 @@ from ntkit.model._edit import (
     replace_weights,
 )
 from ntkit.model._head_search import Head, candidate_layers
-from ntkit.model._label import Label, label_named
+from ntkit.model._label import OURS, Label, label_named
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -342,6 +342,7 @@ class FrozenModel:
         written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
         names = self._all_names.names or range(len(self.label_names))
         written |= {CLASSES: json.dumps(list(names)), _LABEL: label.name}
+        written[OURS] = json.dumps(label.thresholds)  # config.json may not lie next to the file
         model.metadata_props.update(written)
         facts: dict[str, Any] = {"names": self._all_names, "folder": self.folder, "label": label}
         return FrozenModel(model, new, embedding, self.located_by, classes=self._classes, **facts)

@@ -49,7 +49,7 @@ def usage_of(
     """Usage of a model on samples like these."""
     kind, values, facts, files = _inputs(model, samples)
     output, decide = _shown(model)
-    values |= {"file": file, "output": output, "decide": decide}
+    values |= {"file": file, "output": output, "decide": decide, "several": bool(model.label)}
 
     def program(place: str = "") -> str:
         return rendered(
@@ -61,8 +61,9 @@ def usage_of(
 
     names = json.loads(model.metadata["ntkit.classes"])
     shown = listed((f"{i} = {name!r}" for i, name in enumerate(names)), _MOST, " ({} in all)")
+    of_file = "in the order of the scores; metadata ntkit.classes of the file"
     facts = {
-        "classes": f"{shown}, in the order of the scores; metadata ntkit.classes of the file",
+        **({"classes": f"{shown}, {of_file}"} if model.label is None else _labels(model, shown)),
         "inputs": "; ".join(map(str, model.inputs)),
         "outputs": "; ".join(map(str, model.outputs)),
         **facts,
@@ -75,10 +76,10 @@ def usage_of(
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
     """Differences from the original, and the head of the accuracies before the repair."""
     if not new_head:
-        return (
-            "Earlier layers, inputs, outputs and their names are those of the original.",
-            "",
-        )
+        kept = "Earlier layers, inputs, outputs and their names are those of the original."
+        if model.label is not None:
+            kept = f"Only the row of the label {model.label!r} in the last layer is new. {kept}"
+        return kept, ""
     names = {tensor.name for tensor in original.outputs}
     added = [str(tensor) for tensor in model.outputs if tensor.name not in names]
     n_classes = len(model.head.classes) if model.head is not None else 0
@@ -180,11 +181,27 @@ def _dtype(info: TensorInfo) -> str:
         return "float32"
 
 
+def _labels(model: FrozenModel, shown: str) -> dict[str, str]:
+    """Facts about the labels of a model that gives every sample several."""
+    thresholds = json.loads(model.metadata["ntkit.thresholds"])
+    same = len({*thresholds}) == 1
+    levels = f"{thresholds[0]:g} for each" if same else ", ".join(f"{x:g}" for x in thresholds)
+    return {
+        "labels": f"{shown}, in the order of the scores; metadata ntkit.classes of the file",
+        "thresholds": (
+            f"{levels}; metadata ntkit.thresholds of the file. A sample has every label with a "
+            "higher probability"
+        ),
+    }
+
+
 def _shown(model: FrozenModel) -> tuple[str, list[str]]:
     """The output with the classes, and the lines of a program that read them."""
     head, logits = model.head, model.logits
     if head is None or logits is None:
         return model.outputs[0].name, ["return outputs"]
+    if model.label is not None:
+        return _shown_labels(model)
     columns = [
         "scores = outputs.reshape(len(outputs), -1)",
         "return [classes[i] for i in scores.argmax(axis=1)]",
@@ -213,3 +230,21 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
 
 def _above(threshold: float) -> str:
     return f"return [classes[int(score > {threshold})] for score in outputs.reshape(-1)]"
+
+
+def _shown_labels(model: FrozenModel) -> tuple[str, list[str]]:
+    """The output with a column for each label, and the lines of a program that read it."""
+    n, logits = len(model.label_names), model.logits
+    assert logits is not None
+    outputs = {tensor.name: tensor for tensor in model.outputs}
+    derived = [outputs[name] for name in model.outputs_from_logits if name in outputs]
+    for info in sorted(derived, key=lambda tensor: tensor.name == logits.name):  # scores first
+        if not info.shape or info.shape[-1] != n:
+            continue
+        rows = "outputs.reshape(len(outputs), -1)"
+        if info.dtype.startswith(("int", "uint", "bool")):
+            return info.name, [f"return [named(row != 0) for row in {rows}]"]
+        if info.name == logits.name or not model.scores_each_class_alone:
+            rows = f"1 / (1 + np.exp(-{rows}))"
+        return info.name, [f"return [named(row > thresholds) for row in {rows}]"]
+    return (derived or list(model.outputs))[0].name, ["return outputs"]

@@ -149,6 +149,7 @@ def with_known_labels(samples: Samples) -> Samples:
         return samples
     known = np.flatnonzero(y != "")
     left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
+    samples = replace(samples, rows=np.arange(len(y)), n_left_out=len(y) - len(known))
     return replace(samples.take(known), notes=(*samples.notes, left))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from ntkit._text import counted, listed
 from ntkit.model import FrozenModel
 
 # Largest difference of logits, relative to the largest logit:
@@ -71,6 +73,10 @@ class Verification:
         Whether no class has moved: neither in the names in both files, nor in the predictions. The
         latter holds unless another order of the classes fits the debiased model's predictions far
         better (``ntkit.metrics.class_order``).
+    other_labels : mapping of str to bool, or None
+        For a model of several labels that :meth:`FrozenModel.of_label` made one of: whether the
+        outputs of each other label are the original's, to the bit. None if not compared, because no
+        output has a column for each label.
     notes : tuple of str
         Comparisons that were not possible, and facts that a reader should know; they do not affect
         ``passed``.
@@ -94,6 +100,7 @@ class Verification:
     side_difference: float = float("nan")
     kept_outputs: bool = True
     same_class_order: bool = True
+    other_labels: Mapping[str, bool] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -116,6 +123,18 @@ class Verification:
         if not self.kept_outputs:
             text += ", and it lacks an input or output that the original has"
         return text
+
+    def on_other_labels(self) -> str:
+        """Sentence on the outputs of the other labels; empty if they were not compared."""
+        if self.other_labels is None:
+            return ""
+        changed = [name for name, same in self.other_labels.items() if not same]
+        if changed:
+            return f"The outputs of other labels changed as well: {listed(changed, 5)}."
+        return (
+            f"The outputs of the other {counted(len(self.other_labels), 'label')} are the same to "
+            f"the bit on {counted(self.n_samples, 'sample')}."
+        )
 
     def failures(self) -> tuple[str, ...]:
         """Reasons for failing, as predicates without a subject; empty if it passed."""

@@ -164,6 +164,25 @@ def _indices(labels: Array, head: LinearHead) -> Array:
     return np.asarray(indices)
 
 
+def _other_labels(
+    model: FrozenModel, replaced: str, before: Mapping[str, Array], after: Mapping[str, Array]
+) -> dict[str, bool] | None:
+    """Whether all columns of each label but one are the same to the bit; None without columns."""
+    names = model.label_names
+    same, compared = np.ones(len(names), dtype=bool), False
+    for name, array in before.items():
+        other = after.get(name, array[:0])
+        if name not in model.outputs_from_logits or array.dtype.kind not in "fiub":
+            continue
+        if array[:1].size != len(names) or (array.shape, array.dtype) != (other.shape, other.dtype):
+            continue
+        bits = (np.ascontiguousarray(each).view(f"u{each.itemsize}") for each in (array, other))
+        one, two = (each.reshape(len(array), len(names)) for each in bits)
+        same, compared = same & (one == two).all(axis=0), True
+    both = zip(names, same.tolist(), strict=True)
+    return {name: kept for name, kept in both if name != replaced} if compared else None
+
+
 BATCH_SIZE = 8
 _WARM_UP = 3
 
@@ -260,6 +279,7 @@ def verify(
     """
     embedder = original if isinstance(original, OnnxEmbedder) else None
     model = original if embedder is None else embedder.frozen_model
+    itself, label = debiased is model, getattr(model, "label", None)
     if isinstance(model, FrozenModel):  # of a model with several labels, all of them
         head, model = None if head is None else model.with_row(head), model.whole
     if isinstance(debiased, FrozenModel):
@@ -277,7 +297,7 @@ def verify(
     session = _session(second, device)
     outputs = run_whole(session, X)
     embedding, logits = Z, outputs.get(second.logits.name)
-    if debiased is not model or logits is None:
+    if not itself or logits is None:
         body = second.body(logits=True).SerializeToString()
         inner = make_session(body, device=device, folder=second.folder)  # type: ignore[arg-type]
         batches = run_batches(inner, X, batch_size=BATCH)
@@ -292,8 +312,9 @@ def verify(
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     beside = outputs.keys() & {tensor.name for tensor in first.outputs}
     beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
-    before = _session(first, device) if latency or beside else None
-    of_original = run_whole(before, X) if beside else {}
+    replaced = None if itself else label
+    before = _session(first, device) if latency or beside or replaced else None
+    of_original = run_whole(before, X) if beside or replaced else {}
     milliseconds = [float("nan")] * 2
     if latency:
         milliseconds = np.median(timings([session, before], X), axis=0).tolist()
@@ -355,6 +376,9 @@ def verify(
         ),
         same_class_order=names_agree(first, second)
         and (own is None or not alike or no_class_moved(own, expected_head, Z)),
+        other_labels=(
+            None if replaced is None else _other_labels(first, replaced, of_original, outputs)
+        ),
         notes=notes_on(first, second, expected_head, Z, y),
     )
 

@@ -261,6 +261,8 @@ class Job:
         return Report(
             title=name_of(data.model),
             headline=result.headline(),
+            label=data.model.label,
+            others=result.others,
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
             accuracy_cost=asdict(result.accuracy_cost),
             sentences=[
@@ -365,6 +367,7 @@ class Job:
             "source_sha256": model.sha256(),
             "located_by": dict(model.located_by),
             "new_head": self.order.new_head,
+            "label": model.label,
             "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
         }
         arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
@@ -502,8 +505,7 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
         raise VerificationError(f"{_PROGRAM} of the folder for the service does not run: {reason}.")
     if written.head is None or "    return outputs\n" in snippet:
         return  # no output of the model shows classes
-    expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
-    lines = [str(label) for label in expected.tolist()]
+    lines = _predicted(written, X)
     if samples.kind == "images":
         lines = [f"{path} {label}" for path, label in zip(arguments, lines, strict=True)]
     printed = _text(done.stdout)
@@ -512,6 +514,22 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
             f"{_PROGRAM} of the folder for the service predicts {printed.splitlines()[:4]}, but "
             f"ntkit predicts {lines[:4]}."
         )
+
+
+def _predicted(model: FrozenModel, X: Any) -> list[str]:
+    """The class of each sample as a text, or all its labels."""
+    Z = OnnxEmbedder(model, device="cpu").transform(X)
+    heads = [model.head]
+    if names := model.label_names:
+        heads = [model.of_label(name).head for name in names]
+    columns = [head.predict(Z).tolist() for head in heads if head is not None]
+    if not names:
+        return list(map(str, columns[0]))
+    rows = (
+        (n for n, said in zip(names, row, strict=True) if said == n)
+        for row in zip(*columns, strict=True)
+    )
+    return [", ".join(row) or "no label" for row in rows]
 
 
 def _text(output: bytes) -> str:

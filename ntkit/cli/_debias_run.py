@@ -164,7 +164,7 @@ def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
         )
     read, frozen = options.data_options.read, _loaded(options.model, options.model_options)
     complaints = read(options.data, frozen, tell=False)
-    traffic = read(keep, frozen, "optional", tell=False)
+    traffic = read(keep, frozen, "optional", tell=False, keep_unknown=True)
     with started_by(o.command_line(), plain_arguments(vars(options))):
         result = debias(
             frozen,

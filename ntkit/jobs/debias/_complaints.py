@@ -343,7 +343,8 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
         raise InputError(problem)
     match = read(given["train"], model, preprocessing=steps).fit_to(model)
     model, complaints = match.model, match.samples
-    traffic = read(given["keep"], model, labels="optional", preprocessing=steps)
+    kept = {"labels": "optional", "keep_unknown": True, "preprocessing": steps}
+    traffic = read(given["keep"], model, **kept)
     traffic = replace(traffic.with_columns_as_in(complaints), y=None)
     sets = {"complaints": complaints, "traffic": traffic}
     out = None if given["out"] is None else Path(given["out"])

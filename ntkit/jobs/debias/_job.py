@@ -426,7 +426,8 @@ def write_deployed(
     card: str,
 ) -> None:
     """Write the other files of a folder that holds the model, and run the program."""
-    names = [str(name) for name in json.loads(model.metadata["ntkit.classes"])]
+    named = model.label_names or json.loads(model.metadata["ntkit.classes"])
+    names = [str(name) for name in named]
     labels = json.dumps(names, indent=2, ensure_ascii=False) + "\n"
     (folder / "labels.json").write_text(labels, encoding="utf-8")
     for name, content in usage.files.items():
@@ -503,7 +504,8 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
     if done.returncode:
         reason = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
         raise VerificationError(f"{_PROGRAM} of the folder for the service does not run: {reason}.")
-    if written.head is None or "    return outputs\n" in snippet:
+    several = bool(written.label_names)
+    if (written.head is None and not several) or "    return outputs\n" in snippet:
         return  # no output of the model shows classes
     lines = _predicted(written, X)
     if samples.kind == "images":
@@ -518,16 +520,16 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
 
 def _predicted(model: FrozenModel, X: Any) -> list[str]:
     """The class of each sample as a text, or all its labels."""
-    Z = OnnxEmbedder(model, device="cpu").transform(X)
-    heads = [model.head]
-    if names := model.label_names:
-        heads = [model.of_label(name).head for name in names]
-    columns = [head.predict(Z).tolist() for head in heads if head is not None]
+    names, embedded, has = model.label_names, dict[str, Array](), list[Any]()
+    for one in [model.of_label(name) for name in names] or [model]:
+        if one.embedding.name not in embedded:
+            embedded[one.embedding.name] = OnnxEmbedder(one, device="cpu").transform(X)
+        assert one.head is not None
+        has.append(one.head.predict(embedded[one.embedding.name]).tolist())
     if not names:
-        return list(map(str, columns[0]))
+        return list(map(str, has[0]))
     rows = (
-        (n for n, said in zip(names, row, strict=True) if said == n)
-        for row in zip(*columns, strict=True)
+        [n for n, y in zip(names, row, strict=True) if y == n] for row in zip(*has, strict=True)
     )
     return [", ".join(row) or "no label" for row in rows]
 

@@ -456,6 +456,11 @@ class FrozenModel:
         return () if self.not_single_label is None else self._names_of_logits()
 
     @property
+    def labels_apart(self) -> bool:
+        """Whether each of several labels has a layer of its own, rather than a row of one head."""
+        return bool(self._apart)
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """Probability above which the model gives each label, by name; empty without labels."""
         return dict(zip(self.label_names, self._thresholds().values, strict=True))

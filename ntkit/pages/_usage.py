@@ -235,12 +235,10 @@ def _above(threshold: float) -> str:
 
 def _shown_labels(model: FrozenModel) -> tuple[str | list[str], list[str]]:
     """The output with a column for each label, or those of the labels, and lines that read them."""
-    names, whole = model.label_names, model.whole
-    rows, outputs = "outputs.reshape(len(outputs), -1)", {each.name: each for each in model.outputs}
-    if whole.head is not None and whole.head.n_logits < len(names):  # a layer for each label
+    names, outputs = model.label_names, {each.name: each for each in model.outputs}
+    models, rows = [model], "outputs.reshape(len(outputs), -1)"
+    if model.labels_apart:
         models, rows = [model.of_label(name) for name in names], "outputs"
-    else:
-        models = [model]
     found = list[TensorInfo]()
     for one in models:
         last = "" if one.logits is None else one.logits.name

@@ -177,7 +177,7 @@ def _other_labels(
     ``own`` are the names of the outputs that the label's logits lead to.
     """
     names, same, compared = model.label_names, True, False
-    row, head = names.index(str(model.label)), model.whole.head
+    row = names.index(str(model.label))
     for name in before.keys() & after.keys():
         one, two = before[name], after[name]
         if one.dtype == object and isinstance(next(iter(one.flat), None), Mapping):
@@ -186,7 +186,7 @@ def _other_labels(
             if one.shape != two.shape or one.size != len(one) * len(names):
                 continue
             one, two = (np.delete(each.reshape(len(each), -1), row, axis=1) for each in (one, two))
-        elif head is None or head.n_logits == len(names):
+        elif not model.labels_apart:
             continue  # an output of no label
         compared = True
         same = same and np.array_equal(one, two, equal_nan=one.dtype.kind == "f")

@@ -365,7 +365,7 @@ class Job:
         about = {
             "source": "" if model.path is None else os.path.abspath(model.path),
             "source_sha256": model.sha256(),
-            "located_by": dict(model.located_by),
+            "located_by": {} if model.labels_apart else dict(model.located_by),
             "new_head": self.order.new_head,
             "label": model.label,
             "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},

@@ -19,6 +19,9 @@ from ntkit.exceptions import InputError, ModelError
 from ntkit.head import LinearHead
 from ntkit.model.class_names import config_of
 
+THRESHOLDS = "ntkit.thresholds"
+"""Thresholds by name in a file that ntkit wrote, next to which no config.json may lie."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -87,6 +90,7 @@ def thresholds_of(
     # writes `model_info confidence_threshold`.
     config = config_of(path)
     places = [
+        (_parsed(metadata.get(THRESHOLDS)), f"metadata {THRESHOLDS!r}"),
         (_parsed(metadata.get("thresholds")), "metadata 'thresholds'"),
         (config.get("thresholds"), "config.json (thresholds)"),
         *(

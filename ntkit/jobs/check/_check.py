@@ -251,7 +251,7 @@ def _threshold_notes(model: FrozenModel, labels: Sequence[str], name: str) -> li
     if model.label is None and not labels:
         return []
     checked = labels or (model.label,)
-    of_label = dict(zip(model.label_names, model.thresholds, strict=True))
+    of_label = model.thresholds
     shown = [f"{each} {of_label[each]:g}" for each in map(str, checked) if of_label[each] != 0.5]
     return [f"{name}: thresholds other than 0.5: {listed(shown, 12)}."] * bool(shown)
 

@@ -139,7 +139,7 @@ def predict(
     if labels := labels_compared([match]):
         given = [*decisions_of(match, embedder, labels)] or [(np.empty((0, len(labels))),) * 2]
         each, scores = map(np.concatenate, zip(*given, strict=True))
-        margins = np.abs(logit(scores) - logit(model.thresholds))
+        margins = np.abs(logit(scores) - logit([model.thresholds[label] for label in labels]))
         return Predictions(classes, each, scores, margins, samples.y, samples.ids, match.notes)
     parts = list(outcomes_of(match, embedder))
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
@@ -235,6 +235,8 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
     # Unknown labels are an error if `strict`, else a note.
     model, samples = match.model, match.samples
+    if model.label is None and model.labels_apart:
+        raise InputError(str(model.not_single_label))
     if model.head is None:
         raise InputError(f"{name} has no head, so it makes no predictions. Pass a classifier.")
     samples.check_made_with(model, "The store")
@@ -293,8 +295,8 @@ class Outcomes:
 def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     """Yield the predictions of a model, batch by batch, in the order of the samples."""
     model, level = match.model, 0.0
-    if model.label is not None:  # its logit is 0 at the threshold, and its score is the graph's
-        level = logit(model.thresholds[model.label_names.index(model.label)])
+    if model.threshold is not None:  # the logit is 0 there, and the score is that of the graph
+        level = logit(model.threshold[0])
     for logits in _logits_of(match, embedder):
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
@@ -312,7 +314,7 @@ def decisions_of(
     """Yield which labels a model gives, and its scores, (n, K) each, batch by batch."""
     model = match.model
     at = [model.label_names.index(label) for label in labels]
-    levels = logit(np.asarray(model.thresholds)[at])
+    levels = logit([model.thresholds[label] for label in labels])
     for logits in _logits_of(match, embedder):
         yield (logits[:, at] > levels).astype(np.int8), expit(logits[:, at])
 

@@ -6,6 +6,7 @@ from ntkit.samples._columns import (
     copy_notes,
     labels_of,
     named_like_a_prediction,
+    with_known_labels,
 )
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.samples._join import (

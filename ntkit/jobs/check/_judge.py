@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom, norm
+from scipy.special import ndtri
 
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
@@ -24,12 +24,12 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import ChangeRow, CheckResult, CheckRow, Kind, Outcome, Verdict
-from ntkit.metrics import below, drop_bounds, share_bounds
+from ntkit.metrics import below, binomial_quantile, drop_bounds, share_bounds
 
 POWER = 0.8
 """Probability that the reported number of samples decides a limit."""
 _MOST = 10_000_000  # larger numbers of samples are not reported
-_SURE = norm.ppf(POWER + 0.02)  # slightly above POWER, because counts are whole numbers
+_SURE = ndtri(POWER + 0.02)  # slightly above POWER, because counts are whole numbers
 
 
 def enough_for_share(
@@ -42,8 +42,10 @@ def enough_for_share(
     level = good_level if above == least else bad_level
 
     def decided(n: int) -> bool:
-        unlikely = binom.ppf(1 - POWER, n, share) if above else binom.ppf(POWER, n, share)
-        low, high = share_bounds(int(unlikely), n, lower_level=level, upper_level=level)
+        unlikely = (
+            binomial_quantile(1 - POWER, n, share) if above else binomial_quantile(POWER, n, share)
+        )
+        low, high = share_bounds(unlikely, n, lower_level=level, upper_level=level)
         return low >= limit if above else high <= limit
 
     return _fewest(decided)
@@ -67,9 +69,9 @@ def _unlucky(lost: float, gained: float, n: int) -> tuple[int, int]:
     if variance <= 0:
         return round(n * lost), round(n * gained)
     if not gained:
-        return int(binom.ppf(POWER, n, lost)), 0
+        return binomial_quantile(POWER, n, lost), 0
     if not lost:
-        return 0, int(binom.ppf(1 - POWER, n, gained))
+        return 0, binomial_quantile(1 - POWER, n, gained)
     more = _SURE * np.sqrt(n * variance)
     both = n * changed + drop * (1 - changed) / variance * more
     difference = n * drop + more

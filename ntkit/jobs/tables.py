@@ -369,7 +369,7 @@ def _labels(samples: Samples, table: Table | None, new: Table, roles: TableRoles
         where = new.path if table is None or table.path == new.path else f"{new.path}, {table.path}"
         meant = meant_instead(roles.label, [*new.columns, *(table or new).columns])
         raise InputError(
-            f"{where}: no column {roles.label!r} of labels{f' (did you mean {meant}?)' * bool(meant)}. "
+            f"{where}: no column {roles.label!r} of labels{f' (is it {meant}?)' if meant else ''}. "
             "Name it with --label-column, or pass the labelled samples as DATA."
         )
     complete = [each for each in tables if not any(map(is_empty, each.columns[roles.label]))]

@@ -127,7 +127,7 @@ def test_tables_that_do_not_fit_are_refused(user, tmp_path):
     at = {name: write_csv(tmp_path / f"{name}.csv", columns) for name, columns in files.items()}
     at |= {"model": user / "model.onnx", "missing": tmp_path / "missing.csv"}
     for predictions, data, options, says in (
-        ("one", "one", "--label-column lable", "did you mean 'label'"),
+        ("one", "one", "--label-column lable", "is it 'label'?"),
         ("one", "one", "--prediction-column nope", "no column 'nope'"),
         ("one", "one", "--score-columns nope", "no column 'nope'"),
         ("one", "one", "--text-column nope", "no column 'nope'"),

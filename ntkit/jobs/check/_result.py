@@ -45,12 +45,19 @@ class Verdict:
     outcome: Outcome
     n: int
     enough: int | None = None
+    samples: str = "samples"  # of which there are n
 
     @property
     def requirement(self) -> str:
         """The limit in words."""
         percent = f"{100 * self.bound:g}"
         return {
+            "min_recall": f"at least {percent} %",
+            "min_precision": f"at least {percent} %",
+            "max_false_positive_rate": f"at most {percent} %",
+            "max_recall_drop": f"drop at most {percent} points",
+            "max_precision_drop": f"drop at most {percent} points",
+            "max_false_positive_increase": f"increase at most {percent} points",
             "accuracy": f"accuracy at least {percent} %",
             "max_drop": f"drop at most {percent} points",
             "max_new_errors": f"new errors at most {percent} %",
@@ -62,11 +69,12 @@ class Verdict:
     def measured(self) -> str:
         """The measured value in words."""
         if not self.n:
-            return "no samples"
+            return f"no {self.samples}"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
-        what = "points" if self.limit in ("max_drop", "more_flips") else "%"
+        share = self.limit in ("accuracy", "max_new_errors") or self.limit.endswith(_SHARES)
+        what = "%" if share else "points"
         sign = "+" if self.limit == "more_flips" else ""
-        return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} samples"
+        return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} {self.samples}"
 
     @property
     def more(self) -> str:
@@ -76,10 +84,14 @@ class Verdict:
         if self.enough is None:
             return "the value equals the limit, so no number of samples decides"
         if not self.n:
-            if_so = {"accuracy": "all are right", "max_flip_rate": "no prediction flips"}
-            assumed = if_so.get(self.limit, "none is a new error")
-            return f"{self.enough} samples would decide if {assumed}"
+            if_so = {"max_flip_rate": "no prediction flips", "max_false_positive_rate": "none is"}
+            right = self.limit in ("accuracy", "min_recall") or "precision" in self.limit
+            assumed = "all are right" if right else if_so.get(self.limit, "none is a new error")
+            return f"{self.enough} {self.samples} would decide if {assumed}"
         return f"{self.enough} such samples would decide"
+
+
+_SHARES = ("min_recall", "min_precision", "_rate")
 
 
 class _Row:
@@ -161,6 +173,32 @@ class ChangeRow(_Row):
     label: str | None = None
 
 
+@dataclass(frozen=True)
+class RateRow(_Row):
+    """Recall, false positive rate or precision of a class in a subset of the samples."""
+
+    kind: Kind
+    name: str
+    rate: str
+    of_class: str
+    n: int
+    value: float
+    interval: tuple[float, float]
+    before: float | None
+    verdicts: tuple[Verdict, ...]
+    label: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The rate and its class, then the group or slice."""
+        group = "group " * (self.kind == "group")
+        where = f", {group}{self.name}" * (self.kind != "average")
+        return f"{self.rate} of {self.of_class}{where}"
+
+
+Row = CheckRow | ChangeRow | RateRow
+
+
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckResult:
@@ -196,6 +234,11 @@ class CheckResult:
         The labels that were checked, of a model that gives every sample several.
     n_samples : int
         Number of samples.
+    rates : tuple of RateRow
+        Each rate of a class that has a limit. A row has ``rate`` ("recall", "false positive rate",
+        "precision"), ``of_class``, the subset's ``kind`` and ``name``, ``value`` and ``before``
+        (shares), ``verdicts``, and ``n``: the samples of the class, of other classes, or predicted
+        as the class.
     """
 
     rows: tuple[CheckRow, ...]
@@ -208,6 +251,7 @@ class CheckResult:
     changes: tuple[ChangeRow, ...] = ()
     labels: tuple[str, ...] = ()
     n_samples: int = 0
+    rates: tuple[RateRow, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -239,14 +283,14 @@ class CheckResult:
         """The group with the lowest accuracy of the new model."""
         return self._worst_of("group")
 
-    def row(self, name: str) -> CheckRow | ChangeRow:
+    def row(self, name: str) -> Row:
         """The row with a title: "average", "class 1", "word:film" or "even: change word:film"."""
         for row in self.every:
             if row.title == name:
                 return row
         raise KeyError(name)
 
-    def of(self, outcome: Outcome) -> list[tuple[CheckRow | ChangeRow, Verdict]]:
+    def of(self, outcome: Outcome) -> list[tuple[Row, Verdict]]:
         """Pairs of row and verdict with one outcome."""
         return [(row, v) for row in self.every for v in row.verdicts if v.outcome == outcome]
 
@@ -263,6 +307,7 @@ class CheckResult:
             "worst_class": None if self.worst_class is None else self.worst_class.called,
             "worst_group": None if self.worst_group is None else self.worst_group.called,
             "rows": [row.as_dict() for row in self.rows],
+            "rates": [row.as_dict() for row in self.rates],
             "changes": [row.as_dict() for row in self.changes],
             "n_new_errors": len(self.new_errors),
             "new_errors": list(self.new_error_names),
@@ -274,9 +319,9 @@ class CheckResult:
         return as_json(self.as_dict())
 
     @property
-    def every(self) -> list[CheckRow | ChangeRow]:
-        """All rows, with those of the changes."""
-        return [*self.rows, *self.changes]
+    def every(self) -> list[Row]:
+        """All rows, with those of rates and changes."""
+        return [*self.rows, *self.rates, *self.changes]
 
     def _worst_of(self, kind: Kind) -> CheckRow | None:
         rows = [row for row in self.rows if row.kind == kind and row.n]
@@ -406,8 +451,10 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
     cells = [_header(result), *(_cells(row, markdown) for row in rows)]
     parts = [f"### {_escaped(first)}", ""] if markdown else [first]
     parts += [text(_main_results(result)), "", _columns(cells, markdown)]
-    if len(rows) < len(result.rows):
-        parts += ["", f"{len(result.rows) - len(rows)} more rows are in the JSON (--json)."]
+    if result.rates:
+        parts += ["", _columns(_rates(result, markdown, most), markdown)]
+    if more := len(result.rows) - len(rows) + max(0, len(result.rates) - most):
+        parts += ["", f"{more} more rows are in the JSON (--json)."]
     if result.changes:
         parts += ["", _columns(_changes(result, markdown), markdown)]
     for title, sentences in _not_passed(result, most):
@@ -486,11 +533,25 @@ def _levels(result: CheckResult) -> str:
     several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
     compared = result.average.change is not None
     within = any(row.within is not None for row in result.rows)
+    separate = any(v.limit == "max_precision_drop" for row in result.rates for v in row.verdicts)
     return (
         f"In brackets: exact confidence bounds{', paired by sample' * compared}. A limit passes if "
         f"the {low:g} % bound keeps it. A limit fails if the {high:.4g} % bound breaks it{several}."
         f"{' The largest drop of a slice also applies to each class within it.' * within}"
+        f"{' A drop of precision has two separate bounds, so it is wide.' * separate}"
     )
+
+
+def _rates(result: CheckResult, markdown: bool, most: int) -> list[list[str]]:
+    """Table of recall, false positive rates and precision; those that do not pass come first."""
+    compared = result.average.before is not None
+    rows = [["rate of a class", "samples", *["before"] * compared, "rate", "limits"]]
+    for row in sorted(result.rates, key=lambda row: row.outcome == "pass")[:most]:
+        value = with_interval(row.value, row.interval, row.n)
+        before = [percent(row.before, unit="")] * compared
+        name, mark = _name_and_mark(row.title, row.outcome, markdown)
+        rows.append([name, str(row.n), *before, value, mark])
+    return rows
 
 
 def _changes(result: CheckResult, markdown: bool) -> list[list[str]]:

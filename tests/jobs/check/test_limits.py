@@ -54,8 +54,8 @@ def test_slices_take_the_drop_of_all_unless_they_have_their_own():
     assert limits_of({"max_drop": 2, "over": "average"}).of_slice("a").max_drop is None
     assert limits_of({"slices": ["a", "b"]}).slices.keys() == {"a", "b"}
     assert limits_of({"changes": ["markup"]}).stated == ("changes.markup",)
-    assert not limits_of({"changes": ["markup"], "average": 3}).compares
-    assert limits_of({"slices": {"b": {"max_new_errors": 5}}}).compares
+    assert not limits_of({"changes": ["markup"], "average": 3}).comparing
+    assert limits_of({"slices": {"b": {"max_new_errors": 5}}}).comparing
 
 
 @pytest.mark.parametrize(

@@ -507,7 +507,8 @@ class FrozenModel:
             names = self._names_of_logits()
         in_graph = None if self._head is None else self._head.after.thresholds
         known = thresholds_of(names, self.metadata, self.path, in_graph)
-        label = label_named(name, names, known)
+        by_logits = {logits: label for label, logits in self._apart.items()}
+        label = label_named(by_logits.get(str(name), name), names, known)
         if not self._apart:
             all_names = self._all_names
             if self._classes is not None and self._label is None:
@@ -804,17 +805,17 @@ def _located_in(
     """The model of a file, with its head, or with one for each label."""
     with sound(path):
         try:
-            apart, parts = dict[str, str](), in_sight(model, places)
+            apart, names, parts = dict[str, str](), None, in_sight(model, places)
         except HeadNotFoundError:
             heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
             if not heads:
                 raise
             apart = _named_apart(heads, dict(model.metadata_props), path)
-            head = next(iter(heads.values()))
+            head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.source, {"logits": head.logits.name}
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
-        return FrozenModel(*parts, apart=apart, **facts)
+        return FrozenModel(*parts, names=names, apart=apart, **facts)
 
 
 def _named_apart(

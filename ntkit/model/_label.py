@@ -19,6 +19,9 @@ from ntkit.exceptions import InputError, ModelError
 from ntkit.head import LinearHead
 from ntkit.model.class_names import config_of
 
+THRESHOLDS = "ntkit.thresholds"
+"""Thresholds by name in a file that ntkit wrote, next to which no config.json may lie."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -43,8 +46,9 @@ class Label:
 
     def of(self, weight: Array, bias: Array, classes: Any) -> LinearHead:
         """The label's head, positive above the threshold, of all rows (K, D) and (K,)."""
-        row = slice(self.row, self.row + 1)
-        return LinearHead(weight[row], bias[row] - self.level, classes)
+        row = slice(self.row, self.row + 1)  # in float64, so that `into` restores its bits
+        coef, intercept = weight[row].astype(np.float64), bias[row].astype(np.float64)
+        return LinearHead(coef, intercept - self.level, classes)
 
     def into(self, head: LinearHead, weight: Array, bias: Array) -> tuple[Array, Array]:
         """All rows with the label's replaced by its new head."""
@@ -87,6 +91,7 @@ def thresholds_of(
     # writes `model_info confidence_threshold`.
     config = config_of(path)
     places = [
+        (_parsed(metadata.get(THRESHOLDS)), f"metadata {THRESHOLDS!r}"),
         (_parsed(metadata.get("thresholds")), "metadata 'thresholds'"),
         (config.get("thresholds"), "config.json (thresholds)"),
         *(

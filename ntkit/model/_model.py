@@ -42,7 +42,7 @@ from ntkit.model._edit import (
     replace_weights,
 )
 from ntkit.model._head_search import Head, candidate_layers, label_heads
-from ntkit.model._label import Label, Thresholds, label_named, thresholds_of
+from ntkit.model._label import THRESHOLDS, Label, Thresholds, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -347,7 +347,7 @@ class FrozenModel:
         assert label is not None
         new, embedding = read_back(model, self.with_row(head), self.located_by)
         written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
-        written[_LABEL] = label.name
+        written |= {_LABEL: label.name, THRESHOLDS: json.dumps(self.thresholds)}
         if not label.alone:  # else the outputs name the labels
             written[CLASSES] = json.dumps(list(self._all_names.names or label.names))
             if any(self.located_by.values()):
@@ -455,6 +455,11 @@ class FrozenModel:
         if self._apart:
             return tuple(self._apart)
         return () if self.not_single_label is None else self._names_of_logits()
+
+    @property
+    def labels_apart(self) -> bool:
+        """Whether each of several labels has a layer of its own, rather than a row of one head."""
+        return bool(self._apart)
 
     @property
     def thresholds(self) -> dict[str, float]:

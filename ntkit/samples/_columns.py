@@ -124,7 +124,7 @@ def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
     """One label of several: its name, "not" and its name, or empty if unknown; and notes."""
     name = str(columns.one)
     has = table.truth(columns.label, name)
-    if (has < 0).all():
+    if columns.labels_required and (has < 0).all():
         raise InputError(
             f"{table.path}: the column {columns.label!r} is empty, so no sample has a known value "
             f"of the label {name!r}; fill it."
@@ -177,7 +177,9 @@ def with_known_labels(samples: Samples) -> Samples:
     known = np.flatnonzero(y != "")
     if not len(known):
         raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
-    left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
+    left = f"{samples.sources[0]}: left out" if samples.sources else "Left out"
+    left += f" {len(y) - len(known)} of {len(y)} samples, because their label is unknown."
+    samples = replace(samples, rows=np.arange(len(y)), n_left_out=len(y) - len(known))
     return replace(samples.take(known), notes=(*samples.notes, left))
 
 

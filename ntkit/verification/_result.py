@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntkit._text import counted
 from ntkit.model import FrozenModel
 
 # Largest difference of logits, relative to the largest logit:
@@ -73,6 +74,8 @@ class Verification:
         better (``ntkit.metrics.class_order``).
     same_other_labels : bool
         With one label of several, whether the outputs of all other labels are equal to the bit.
+    n_other_labels : int
+        Number of other labels whose outputs were compared to the bit.
     notes : tuple of str
         Comparisons that were not possible, and facts that a reader should know; they do not affect
         ``passed``.
@@ -97,6 +100,7 @@ class Verification:
     kept_outputs: bool = True
     same_class_order: bool = True
     same_other_labels: bool = True
+    n_other_labels: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -121,6 +125,15 @@ class Verification:
         if not self.kept_outputs:
             text += ", and it lacks an input or output that the original has"
         return text
+
+    def on_other_labels(self) -> str:
+        """Sentence on the outputs of the other labels; empty if they changed or are not known."""
+        if not self.n_other_labels or not self.same_other_labels:
+            return ""
+        return (
+            f"The outputs of the other {counted(self.n_other_labels, 'label')} are the same to the "
+            f"bit on {counted(self.n_samples, 'sample')}."
+        )
 
     def failures(self) -> tuple[str, ...]:
         """Reasons for failing, as predicates without a subject; empty if it passed."""

@@ -169,20 +169,28 @@ def _distances(logits: Array, levels: Array) -> Array:
     return distances
 
 
-def _same_other_labels(
-    before: Mapping[str, Array], after: Mapping[str, Array], row: int, n_labels: int
-) -> bool:
-    """Whether two models' outputs have the same columns to the bit, but for that of one label."""
+def _other_labels(
+    model: FrozenModel, own: Sequence[str], before: Mapping[str, Array], after: Mapping[str, Array]
+) -> dict[str, Any]:
+    """Whether outputs are the same to the bit, except the model's label, and of how many others.
+
+    ``own`` are the names of the outputs that the label's logits lead to.
+    """
+    names, same, compared = model.label_names, True, False
+    row = names.index(str(model.label))
     for name in before.keys() & after.keys():
         one, two = before[name], after[name]
         if one.dtype == object and isinstance(next(iter(one.flat), None), Mapping):
             one, two = _unzipped(one), _unzipped(two)
-        if one.shape != two.shape or one.size != len(one) * n_labels:
-            continue
-        one, two = (np.delete(array.reshape(len(array), -1), row, axis=1) for array in (one, two))
-        if not np.array_equal(one, two, equal_nan=one.dtype.kind == "f"):
-            return False
-    return True
+        if name in own:
+            if one.shape != two.shape or one.size != len(one) * len(names):
+                continue
+            one, two = (np.delete(each.reshape(len(each), -1), row, axis=1) for each in (one, two))
+        elif not model.labels_apart:
+            continue  # an output of no label
+        compared = True
+        same = same and np.array_equal(one, two, equal_nan=one.dtype.kind == "f")
+    return {"same_other_labels": same, "n_other_labels": (len(names) - 1) * compared}
 
 
 def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
@@ -407,11 +415,12 @@ def verify(
         ),
         same_class_order=names_agree(first, second)
         and (own is None or not alike or no_class_moved(own, expected_head, Z)),
-        same_other_labels=one is None
-        or _same_other_labels(
-            of_original, outputs, one.label_names.index(str(one.label)), len(one.label_names)
-        ),
         notes=notes_on(first, second, of_label(expected_head), Z, y),
+        **(
+            {}
+            if one is None
+            else _other_labels(one, first.outputs_from_logits, of_original, outputs)
+        ),
     )
 
 

@@ -45,7 +45,7 @@ def test_every_source_gives_all_labels_or_one(tmp_path):
         one = read_samples(source, label="red", **options)
         assert one.y.tolist() == ["red", "not red", "red"], source
         assert len(one.X) == 3
-        assert any("Left out 1 of 4 samples" in note for note in one.notes)
+        assert any("eft out 1 of 4 samples" in note for note in one.notes)
         assert any("abel 'red' has the values of label 'ripe'" in note for note in one.notes)
         whole = read_samples(source, label="round", keep_unknown=True, **options)
         assert whole.y.tolist() == ["not round", "", "round", "not round"]

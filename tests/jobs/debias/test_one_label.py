@@ -127,6 +127,18 @@ def test_samples_of_unknown_label_are_left_out(five):
         debias(five.model, (X, Y), label=REPAIRED, attribute=marks[1::2], **QUICK)
 
 
+def test_traffic_of_unknown_label_counts(five):
+    X, Y = five.set("validation")
+    model = FrozenModel.load(five.model, label=REPAIRED)
+    has = zoo.run(five.model, X)["scores"][:, LABELS.index(REPAIRED)] > 0.5
+    wrong = has != five.y("validation")
+    traffic = five.X["train"], np.full((1600, 5), np.nan)
+    result = debias(model, (X[wrong], Y[wrong]), keep=traffic, device="cpu")
+    assert result.n_traffic == 1600
+    assert result.as_dict()["label"] == REPAIRED
+    assert f"label {REPAIRED!r}" in result.headline()
+
+
 def test_broken_labels_are_refused(five):
     X, Y = five.set("validation")
     for label, y, says in [

@@ -125,7 +125,7 @@ def command(
     of the class that you name: --min-recall toxic=80. They hold for all samples, and drops also
     for each group and slice. --limits FILE sets them for groups and slices.
 
-    The table [tool.ntkit.check] of a pyproject.toml in the working directory replaces FILE.
+    Without --limits, ntkit reads the table tool.ntkit.check of pyproject.toml, if there is one.
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
@@ -136,9 +136,9 @@ def command(
     from ntkit.jobs.check import (
         PYPROJECT,
         check_read,
-        in_pyproject,
         limits_of,
         summary_of,
+        table_of,
         write_check,
     )
     from ntkit.jobs.predict import labels_compared, matches_of
@@ -152,9 +152,11 @@ def command(
         )
     if report is not None and len(paths) != 3:
         raise InputError("--report compares two models; give OLD, NEW and DATA.")
-    if limits is None and in_pyproject():
-        limits = Path(PYPROJECT)
-        o.tell_notes([f"Limits are those of [tool.ntkit.check] in {PYPROJECT}; options override."])
+    if limits is None and (default := Path(PYPROJECT)).is_file() and table_of(default):
+        limits = default
+        o.tell_notes(
+            [f"Limits are read from [tool.ntkit.check] in {default}; options override it."]
+        )
     *models, data = paths
     read_files = [*paths, limits, answers, metadata, *data_options.files]
     for file in (json_file, junit, markdown):

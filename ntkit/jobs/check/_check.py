@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -199,7 +199,8 @@ def check_read(
     for each, name, level in zip(models, names, levels, strict=True):
         embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
         notes += [*each.notes]
-        pred, by_itself = _predicted(each, embedder, labels, level)
+        predict = partial(_predicted, embedder=embedder, labels=labels, level=level)
+        pred, by_itself = predict(each)
         # A wrong class order of the old model would let any new model pass. A wrong order of the
         # new model makes the check fail anyway.
         is_old = len(models) == 2 and each is models[0]
@@ -207,9 +208,7 @@ def check_read(
             notes += _order_notes(each, by_itself, name, strict=is_old and not sure_of_classes)
         notes += _threshold_notes(each.model, labels, name) if level is None else []
         predicted.append(pred)
-        flips.append(
-            {n: _flips(each, embedder, labels, level, pred, c) for n, c in changes.items()}
-        )
+        flips.append({n: _flips(each, predict, pred, change) for n, change in changes.items()})
     if threshold is not None:
         shown = ", ".join(f"{name} {level:g}" for name, level in zip(names, levels, strict=True))
         positive = models[-1].classes.tolist()[1]
@@ -236,9 +235,7 @@ def check_read(
     return result if one is None else replace(result, labels=(one,))
 
 
-def _levels(
-    threshold: Any, models: Sequence[Match], labels: Sequence[str]
-) -> Sequence[float | None]:
+def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> list[float | None]:
     """The threshold of each model on the probability of the positive class; None if it decides."""
     if threshold is None:
         return [None] * len(models)
@@ -248,11 +245,10 @@ def _levels(
             f"The threshold must be a number from 0 to 1, or one for each of {len(models)} "
             f"model(s). Got {threshold!r}."
         )
-    if labels:
-        raise InputError("A threshold is of one label. Name it with --label (label=).")
-    if len(models[-1].classes) != 2:
+    if labels or len(models[-1].classes) != 2:
         raise InputError(
-            f"A threshold needs two classes, and there are {len(models[-1].classes)}. Remove it."
+            "A threshold needs two classes, or one label. Name the label with --label (label=), or "
+            "leave the threshold out."
         )
     return levels
 
@@ -272,19 +268,13 @@ def _predicted(
 
 
 def _flips(
-    match: Match,
-    embedder: OnnxEmbedder,
-    labels: Sequence[str],
-    level: float | None,
-    predicted: Array,
-    change: Change,
+    match: Match, predict: Callable[[Match], Any], predicted: Array, change: Change
 ) -> Array:
     """Whether the changed copy is predicted differently: 1, 0, or −1 without a copy; int8."""
     copies, at = change.copies(match.samples)
     flips = np.full(predicted.shape, -1, dtype=np.int8)
     if len(at):
-        copied = replace(match, samples=copies)
-        flips[at] = _predicted(copied, embedder, labels, level)[0] != predicted[at]
+        flips[at] = predict(replace(match, samples=copies))[0] != predicted[at]
     return flips
 
 

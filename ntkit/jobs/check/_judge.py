@@ -75,18 +75,16 @@ def enough_for_separate_drop(
     before: float, after: float, ratio: float, limit: float, *, good_level: float, bad_level: float
 ) -> int | None:
     """Number of samples after, with ``ratio`` times as many before, that decide about a drop."""
-    passes, spare = before - after < limit, (1 - POWER) / 2  # however the two shares are related
+    passes = before - after < limit
+    unlucky = (1 + POWER if passes else 1 - POWER) / 2  # of each share, however they are related
 
     def decided(n: int) -> bool:
         old = max(1, round(ratio * n))
-        quantiles = (1 - spare, spare) if passes else (spare, 1 - spare)
-        counts = [
-            int(binom.ppf(quantile, size, share))
-            for quantile, size, share in zip(quantiles, (old, n), (before, after), strict=True)
-        ]
-        low, high = separate_drop_bounds(
-            (counts[0], old), (counts[1], n), upper_level=good_level, lower_level=bad_level
+        pair = (
+            (int(binom.ppf(unlucky, old, before)), old),
+            (int(binom.ppf(1 - unlucky, n, after)), n),
         )
+        low, high = separate_drop_bounds(*pair, upper_level=good_level, lower_level=bad_level)
         return high <= limit if passes else low > limit
 
     return None if before - after == limit else _fewest(decided)
@@ -299,18 +297,9 @@ def judged(parts: Sequence[Subset], limits: Limits) -> tuple[Row, ...]:
             before = None if was is None else part.share(n - was)
             flip_rate = part.share(n - right)
             rows.append(
-                ChangeRow(
-                    part.name,
-                    n,
-                    flip_rate,
-                    interval,
-                    before,
-                    lost,
-                    gained,
-                    verdicts,
-                    label=part.label,
-                )
-            )
+                ChangeRow(part.name, n, flip_rate, interval, before, lost, gained, verdicts,
+                          label=part.label)
+            )  # fmt: skip
             continue
         if part.rate:
             count, levels = right, (good, bad)
@@ -365,7 +354,7 @@ def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
             of_slice = SliceLimits(max_drop=of_slice.max_drop)
         values = {**vars(of_slice)}
     elif part.kind == "group":
-        values = {**vars(limits.of_group)}
+        values = {**vars(limits.of_slice(part.name, "group"))}
     else:
         values["accuracy"] = limits.worst_class if part.kind == "class" else limits.average
         values["max_drop"] = limits.max_drop if part.kind in limits.over else None

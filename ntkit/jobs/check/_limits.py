@@ -186,22 +186,12 @@ class Limits(_Rates):
         every = (self, self.groups, *self.slices.values())
         return [*dict.fromkeys(name for each in every for name in each.those_set(_COMPARING))]
 
-    def of_slice(self, name: str) -> SliceLimits:
-        """Limits of a named slice, with the limits of all slices as defaults."""
-        limits = self.slices.get(name, SliceLimits())
-        if limits.max_drop is None and "slice" in self.over:
-            return replace(limits, max_drop=self.max_drop)
-        return limits
-
-    @property
-    def of_group(self) -> SliceLimits:
-        """Limits of every group, with those that have a name of their own."""
-        own, drop = self.groups, self.max_drop if "group" in self.over else None
-        return replace(
-            own,
-            accuracy=self.worst_group if own.accuracy is None else own.accuracy,
-            max_drop=drop if own.max_drop is None else own.max_drop,
-        )
+    def of_slice(self, name: str, kind: str = "slice") -> SliceLimits:
+        """Limits of a named slice, or of every group, with those of all as defaults."""
+        own = self.groups if kind == "group" else self.slices.get(name, SliceLimits())
+        of_all = {"accuracy": self.worst_group if kind == "group" else None,
+                  "max_drop": self.max_drop if kind in self.over else None}  # fmt: skip
+        return replace(own, **{k: value for k, value in of_all.items() if getattr(own, k) is None})
 
     def rates(self, kind: str, name: str) -> Iterator[tuple[str, Rate]]:
         """Limits of classes within a subset; a later one replaces an earlier one."""
@@ -241,7 +231,12 @@ def limits_of(limits: Any, **more: Any) -> Limits:
         return Limits(**stated)
     where = "The limits"
     if isinstance(limits, str | os.PathLike):
-        where, limits = str(limits), _read(Path(limits))
+        where, path = str(limits), Path(limits)
+        limits = table_of(path) if path.name == PYPROJECT else _toml(path)
+        if limits is None:
+            raise InputError(
+                f"{path} has no table [tool.ntkit.check]. Add it with limits, such as max_drop = 2."
+            )
     if not isinstance(limits, Mapping):
         raise InputError(f"limits must be a mapping, a TOML file or Limits. Got {limits!r:.60}.")
     values = {**limits}
@@ -299,29 +294,12 @@ def _made(kind: Any, limits: Mapping[Any, Any], where: str) -> Any:
 PYPROJECT = "pyproject.toml"
 
 
-def in_pyproject(path: Path = Path(PYPROJECT)) -> bool:
-    """Whether the pyproject.toml of the working directory holds limits."""
-    return path.is_file() and _table(_toml(path)) is not None
-
-
-def _table(content: Any) -> Any:
-    """The table [tool.ntkit.check]; None without it."""
+def table_of(path: Path) -> Any:
+    """The table [tool.ntkit.check] of a pyproject.toml; None without it."""
+    content: Any = _toml(path)
     for key in ("tool", "ntkit", "check"):
         content = content.get(key) if isinstance(content, Mapping) else None
     return content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Limits of a TOML file; those of a pyproject.toml are in a table."""
-    content = _toml(path)
-    if path.name != PYPROJECT:
-        return content
-    table = _table(content)
-    if not isinstance(table, dict):
-        raise InputError(
-            f"{path} has no table [tool.ntkit.check]. Add it with the limits, such as max_drop = 2."
-        )
-    return table
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.jobs.check._limits import RATES
 
 Kind = Literal["average", "class", "group", "slice", "change"]
 Outcome = Literal["pass", "fail", "too few"]
@@ -71,8 +72,8 @@ class Verdict:
         if not self.n:
             return f"no {self.samples}"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
-        share = self.limit in ("accuracy", "max_new_errors") or self.limit.endswith(_SHARES)
-        what = "%" if share else "points"
+        of_two = self.limit.endswith(("drop", "increase", "more_flips"))
+        what = "points" if of_two else "%"
         sign = "+" if self.limit == "more_flips" else ""
         return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} {self.samples}"
 
@@ -84,14 +85,11 @@ class Verdict:
         if self.enough is None:
             return "the value equals the limit, so no number of samples decides"
         if not self.n:
-            if_so = {"max_flip_rate": "no prediction flips", "max_false_positive_rate": "none is"}
-            right = self.limit in ("accuracy", "min_recall") or "precision" in self.limit
-            assumed = "all are right" if right else if_so.get(self.limit, "none is a new error")
+            if_so = dict.fromkeys(("accuracy", *RATES), "all are right")
+            if_so |= {"max_flip_rate": "no prediction flips"}
+            assumed = if_so.get(self.limit, "none is a new error")
             return f"{self.enough} {self.samples} would decide if {assumed}"
         return f"{self.enough} such samples would decide"
-
-
-_SHARES = ("min_recall", "min_precision", "_rate")
 
 
 class _Row:
@@ -172,6 +170,11 @@ class ChangeRow(_Row):
     kind: Kind = "change"
     label: str | None = None
 
+    @property
+    def value(self) -> float:
+        """The flip rate, as rows of rates name their share."""
+        return self.flip_rate
+
 
 @dataclass(frozen=True)
 class RateRow(_Row):
@@ -194,6 +197,8 @@ class RateRow(_Row):
         group = "group " * (self.kind == "group")
         where = f", {group}{self.name}" * (self.kind != "average")
         return f"{self.rate} of {self.of_class}{where}"
+
+    called = title
 
 
 Row = CheckRow | ChangeRow | RateRow
@@ -452,11 +457,12 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
     parts = [f"### {_escaped(first)}", ""] if markdown else [first]
     parts += [text(_main_results(result)), "", _columns(cells, markdown)]
     if result.rates:
-        parts += ["", _columns(_rates(result, markdown, most), markdown)]
+        rates = sorted(result.rates, key=lambda row: row.outcome == "pass")[:most]
+        parts += ["", _shares(rates, "rate of a class", "rate", markdown)]
     if more := len(result.rows) - len(rows) + max(0, len(result.rates) - most):
         parts += ["", f"{more} more rows are in the JSON (--json)."]
     if result.changes:
-        parts += ["", _columns(_changes(result, markdown), markdown)]
+        parts += ["", _shares(result.changes, "change of the inputs", "flip rate", markdown)]
     for title, sentences in _not_passed(result, most):
         parts += ["", f"**{title}**", ""] if markdown else ["", f"{title}:"]
         parts += [f"- {_escaped(each)}" if markdown else f"  {each}" for each in sentences]
@@ -542,28 +548,16 @@ def _levels(result: CheckResult) -> str:
     )
 
 
-def _rates(result: CheckResult, markdown: bool, most: int) -> list[list[str]]:
-    """Table of recall, false positive rates and precision; those that do not pass come first."""
-    compared = result.average.before is not None
-    rows = [["rate of a class", "samples", *["before"] * compared, "rate", "limits"]]
-    for row in sorted(result.rates, key=lambda row: row.outcome == "pass")[:most]:
-        value = with_interval(row.value, row.interval, row.n)
+def _shares(rows: Sequence[Any], what: str, value: str, markdown: bool) -> str:
+    """Table of rates of classes, or of flip rates."""
+    compared = any(row.before is not None for row in rows)
+    cells = [[what, "samples", *["before"] * compared, value, "limits"]]
+    for row in rows:
+        share = with_interval(row.value, row.interval, row.n)
         before = [percent(row.before, unit="")] * compared
-        name, mark = _name_and_mark(row.title, row.outcome, markdown)
-        rows.append([name, str(row.n), *before, value, mark])
-    return rows
-
-
-def _changes(result: CheckResult, markdown: bool) -> list[list[str]]:
-    """Table of flip rates."""
-    compared = any(row.before is not None for row in result.changes)
-    rows = [["change of the inputs", "samples", *["before"] * compared, "flip rate", "limits"]]
-    for row in result.changes:
-        rate = with_interval(row.flip_rate, row.interval, row.n)
-        before = [percent(row.before, unit="")] if row.before is not None else []
-        name, mark = _name_and_mark(row.name, row.outcome, markdown)
-        rows.append([name, str(row.n), *before, rate, mark])
-    return rows
+        name, mark = _name_and_mark(row.called, row.outcome, markdown)
+        cells.append([name, str(row.n), *before, share, mark])
+    return _columns(cells, markdown)
 
 
 def _name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[str, str]:

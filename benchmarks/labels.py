@@ -37,9 +37,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from evidence_tables import mean_std, table
-from labels_data import COPY, EDGES, PROBLEMS, TOPIC, TOPICS, WORDS, Problem, by_words
-from ntkit import FrozenModel, OnnxEmbedder, audit, check, debias
+from labels_data import COPY, EDGES, PROBLEMS, TOPIC, TOPICS, Problem, by_words
+from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias
+from ntkit._text import counted, escaped
 from ntkit.exceptions import NtkitError
+from ntkit.jobs.audit import LabelAudits
+from ntkit.jobs.check import summary_of
 from ntkit.jobs.debias import DebiasResult
 from ntkit.jobs.label import margins_of, next_questions
 from packages import default_cache
@@ -147,31 +150,35 @@ HARD = {
 def edges(cache: Path, scale: float, out: Path) -> Iterator[Row]:
     """What the jobs say of each label that is hard to repair."""
     problem = by_words(cache, out, 0, (*TOPICS, *EDGES, COPY), scale=scale)
-    sets = {name: (part.X, part.Y) for name, part in problem.parts.items()}
+    sets = {name: (given(problem, name), part.Y) for name, part in problem.parts.items()}
+    audits = audit_model(problem.model, sets["validation"], changes=None, device="cpu")
+    assert isinstance(audits, LabelAudits)
     for label in HARD:
-        jobs = {
-            "debias": lambda label=label: debias(
-                *(problem.model, sets["train"], sets["validation"]),
-                **{"label": label, "spurious": f"word:{WORDS[1]}", "n_random": 1, "device": "cpu"},
-            ),
-            "audit": lambda label=label: audit(
-                FrozenModel.load(problem.model, label=label), sets["validation"]
-            ),
-            "check": lambda label=label: check(
-                *(FrozenModel.load(problem.model, label=label),) * 2, sets["test"], device="cpu"
-            ),
-        }
-        for job, run in jobs.items():
-            try:
-                text = "\n".join(lines_about(str(run())))
-            except NtkitError as error:
-                text = f"error: {error}"
-            yield {"data": EDGE, "label": label, "job": job, "says": text}
+        found = audits.get(label)
+        notes = [note for note in audits.notes if repr(label) in note]
+        count = [] if found is None else [counted(len(found.findings), "finding")]
+        reason = [audits.not_audited[label]] if label in audits.not_audited else []
+        yield {"data": EDGE, "label": label, "job": "audit", "says": [*reason, *count, *notes]}
+        yield {"data": EDGE, "label": label, "job": "debias", "says": repair(problem, label)}
+        model = FrozenModel.load(problem.model, label=label)
+        try:
+            text = summary_of(check(model, model, sets["test"], device="cpu"))
+            said = [line.strip() for line in text.splitlines() if "samples" in line or label in line]
+        except NtkitError as error:
+            said = [f"error: {error}"]
+        yield {"data": EDGE, "label": label, "job": "check", "says": said}
 
 
-def lines_about(text: str) -> list[str]:
-    """The first lines of a summary."""
-    return text.splitlines()[:6]
+def repair(problem: Problem, label: str) -> list[str]:
+    """What debias says of a label: an error, or the headline and notes on labels."""
+    sets = [(problem.parts[name].X, problem.parts[name].Y) for name in ("train", "validation")]
+    options: Row = {"label": label, "spurious": problem.spurious, "n_random": 1, "device": "cpu"}
+    try:
+        result = debias(problem.model, *sets, **options)
+    except NtkitError as error:
+        return [f"error: {error}"]
+    notes = [note for note in result.notes if repr(label) in note or "has only" in note]
+    return [result.headline() if isinstance(result, DebiasResult) else str(result), *notes]
 
 
 # -- tables --------------------------------------------------------------------------------------
@@ -206,7 +213,7 @@ def tables(results: Sequence[Row]) -> str:
     hard = [row for row in results if row["data"] == EDGE]
     if hard:
         shown = [
-            [f"{r['label']} ({HARD[r['label']]})", r["job"], r["says"].replace("\n", "<br>")]
+            [f"{r['label']} ({HARD[r['label']]})", r["job"], escaped(" ".join(r["says"])) or "–"]
             for r in hard
         ]
         parts.append(table(["label", "job", "ntkit says"], shown).replace("---:", "---"))

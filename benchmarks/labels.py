@@ -163,7 +163,8 @@ def edges(cache: Path, scale: float, out: Path) -> Iterator[Row]:
         model = FrozenModel.load(problem.model, label=label)
         try:
             text = summary_of(check(model, model, sets["test"], device="cpu"))
-            said = [line.strip() for line in text.splitlines() if "samples" in line or label in line]
+            limits = [line.strip() for line in text.splitlines() if "drop at most" in line]
+            said = [f"{text.partition(':')[0]}.", *limits]
         except NtkitError as error:
             said = [f"error: {error}"]
         yield {"data": EDGE, "label": label, "job": "check", "says": said}

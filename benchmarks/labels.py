@@ -50,7 +50,7 @@ from packages import default_cache
 Array = NDArray[Any]
 Row = dict[str, Any]
 N_LABELS, BATCH = 96, 64
-MODELS = {"five": "label=", "row": "its row alone", "alone": "its own network"}
+MODELS = {"five": "five labels", "row": "its row alone", "alone": "its own network"}
 EDGE = "edges"
 
 
@@ -196,7 +196,7 @@ def tables(results: Sequence[Row]) -> str:
     """Repairs by data set, way and model; then what ntkit says of hard labels."""
     lines = []
     header = ["data, person says", "model", "written", "original", "repaired", "average"]
-    header += ["class-balanced", "random mask", "below it alone", "others equal"]
+    header += ["class-balanced", "random mask", "next to five labels", "others equal"]
     for data in PROBLEMS:
         for way, words in WAYS.items():
             cells = {

@@ -32,10 +32,10 @@ test-zoo: $(VENV)-zoo/.installed
 	$(VENV)-zoo/bin/pytest -m more tests/hosts
 	$(VENV)-zoo/bin/pytest -m "" tests/test_docs.py -k howto
 
-# The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
+# The Hugging Face Hub, Optimum and MLflow, answering from folders; skore and fairlearn; minutes.
 test-hosts: $(VENV)-hosts/.installed
 	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest -m more tests/hosts
-	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging or mlflow)'
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging or mlflow or skore)'
 
 # Files nobody meant to write: thousands of mutants of sound models, and kills at every step; minutes.
 test-fuzz: $(VENV)/.installed-dev

@@ -9,8 +9,9 @@ builds them, with Z, y, a and part). CHECKOUT is a folder with another version, 
 ``git worktree add`` made; the two run in turn, each in a process of its own. Printed are seconds,
 the ratio of the medians, and the peak of memory above what the arrays take.
 
---mapped gives the same job stores on disk, with ROWS training rows. Printed is the peak of memory
-that no file backs, above that of a small job before it, in sizes of the stores.
+--mapped gives the same job stores on disk, with ROWS training rows. Printed are the peak of memory
+that no file backs, above that of a small job before it, in sizes of the stores, and the passes:
+how often the job reads all training rows. A block of columns counts as its rows do.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +123,27 @@ def anonymous_memory() -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
 
 
+@contextmanager
+def rows_read(n: int) -> Iterator[list[int]]:
+    """Numbers of rows that are read, at each access, from memory-mapped arrays of n rows."""
+    plain, read = np.memmap.__getitem__, list[int]()
+
+    def counted(self: Any, index: Any) -> Any:
+        found = plain(self, index)
+        whole = isinstance(index, slice) and len(found) == n  # a view, of which blocks are read
+        if self.ndim == 2 and len(self) == n and np.ndim(found) == 2 and not whole:
+            read.append(len(found))
+        return found
+
+    np.memmap.__getitem__ = counted  # type: ignore[method-assign]
+    try:
+        yield read
+    finally:
+        np.memmap.__getitem__ = plain  # type: ignore[method-assign]
+
+
 def mapped(rows: int) -> None:
-    """Run the job on stores, after a small one, and print its peak of memory."""
+    """Run the job on stores, after a small one, and print its peak of memory and its passes."""
     from ntkit import OnnxEmbedder, debias
     from ntkit.extraction import EmbeddingStore, Samples
 
@@ -146,13 +168,15 @@ def mapped(rows: int) -> None:
             watcher.start()
             test, out = stores["test"], Path(folder) / f"out-{n}"
             first, second = stores["train"], stores["validation"]
-            debias(model, first, second, test=test, method="auto", out=out, device="cpu")
+            with rows_read(n) as read:
+                debias(model, first, second, test=test, method="auto", out=out, device="cpu")
             done.set()
             watcher.join()
             peaks.append(peak[0])
     small, large = peaks
     print(f"{rows} x 768 from stores of {size / 1e6:.0f} MB: {large / 1e6:.0f} MB of memory at the "
-          f"peak, {(large - small) / size:.2f} of the stores above a small job")  # fmt: skip
+          f"peak, {(large - small) / size:.2f} of the stores above a small job; "
+          f"{sum(read) / rows:.0f} passes over the training rows")  # fmt: skip
 
 
 def timed(checkout: Path, data: Path | None) -> dict[str, float]:

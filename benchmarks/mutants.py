@@ -11,7 +11,8 @@ The tests run in a copy of the checkout, as ``make test`` runs them. A first run
 records which tests reach which place. Each mutant then meets these tests, the quickest first, until
 one fails. A place that is run on import meets the tests of its package instead. A mutant whose
 tests take ten times as long as usual counts as noticed. ``--again`` tries the survivors of OUT.json
-once more, with the tests of today.
+once more, with the tests of today. A run that was stopped goes on with ``--resume``, if the
+checkout is the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import ast
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -29,7 +31,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "model", "jobs")
 SEED, N_MUTANTS = 32, 60
 LOG = "NTKIT_MUTANTS_LOG"
+_WAITING = 10  # wall time of a run that has ended neither by itself nor by its processor time
 PYTEST = [sys.executable, "-m", "pytest", "-p", "mutants", "-q", "-p", "no:cacheprovider"]
 HEAVY = ("onnx_ir", "onnxruntime", "pandas", "scipy.stats", "skl2onnx", "sklearn.ensemble", "typer")
 PROBE = f"""
@@ -312,6 +315,8 @@ def forked(arguments: list[str], copy: Path, timeout: float) -> tuple[int | None
         code = 70
         try:
             os.setsid()
+            # Processor time, because other work on the machine must not count.
+            resource.setrlimit(resource.RLIMIT_CPU, (int(timeout), int(timeout) + 5))
             file = output.open("w")
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -322,11 +327,14 @@ def forked(arguments: list[str], copy: Path, timeout: float) -> tuple[int | None
         except BaseException:  # this process must not go on as its parent does
             traceback.print_exc()
         os._exit(code)
-    end = time.monotonic() + timeout
+    end = time.monotonic() + _WAITING * timeout
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status), output.read_text("utf-8", "replace")
+            code = os.waitstatus_to_exitcode(status)
+            if code == -signal.SIGXCPU:
+                return None, ""
+            return code, output.read_text("utf-8", "replace")
         time.sleep(0.1)
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -369,6 +377,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="of the first run")
     parser.add_argument("--tests", nargs="*", default=[], help="of the first run; all if left out")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--list", action="store_true", help="only count the places")
     args = parser.parse_args()
     earlier: list[Mutant] = []
@@ -382,10 +391,20 @@ def main() -> None:
     if args.list:
         print("\n".join(map(str, mutants)))
         return
-    tests, took = reaching(mutants, args.processes, args.tests)
+    record = args.out.with_suffix(".tests.json")
+    if args.resume and record.exists():
+        found, took = json.loads(record.read_text("utf-8"))
+        tests = {int(number): names for number, names in found.items()}
+        done = [Mutant(**each) for each in json.loads(args.out.read_text("utf-8"))]
+        mutants[: len(done)] = [replace(m, outer=tuple(m.outer)) for m in done]
+    else:
+        tests, took = reaching(mutants, args.processes, args.tests)
+        record.write_text(json.dumps([tests, took]), "utf-8")
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
         for number, mutant in enumerate(mutants):
+            if mutant.outcome:
+                continue
             start = time.monotonic()
             if tests[number]:
                 tried(mutant, tests[number], sum(took[t] for t in tests[number]), copy)

@@ -55,6 +55,8 @@ NEEDS = {  # packages of a page, or of one tab of it, that are not among our own
         "huggingface_hub",
     ),
     ("deploy", "MLflow"): ("mlflow", "pandas"),
+    ("skore_fairlearn", "skore"): ("skore",),
+    ("skore_fairlearn", "fairlearn"): ("fairlearn",),
 }
 # They repair several models, or larger ones.
 LONG = {"change_inputs", "quantised", "new_head", "Triton"}

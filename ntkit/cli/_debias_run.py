@@ -29,6 +29,7 @@ from ntkit.jobs.debias import (
     write_candidate,
 )
 from ntkit.jobs.report import quoted, started_by
+from ntkit.model import FrozenModel
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
@@ -89,7 +90,7 @@ def run_debias(options: Options, typed: set[str]) -> None:
     if a.deploy is not None:
         check_folder(a.deploy, inputs=[*inputs, *files], force=a.force)
         refuse_nested(out, a.deploy)
-    frozen = a.model_options.load(a.model)
+    frozen = _loaded(a.model, a.model_options, new_head=a.new_head)
     ordered = _ordered(a)
     sets = {
         name: a.data_options.read(path, frozen, tell=False)
@@ -137,6 +138,14 @@ def run_debias(options: Options, typed: set[str]) -> None:
         raise typer.Exit(NOT_BETTER)
 
 
+def _loaded(path: Path, options: o.ModelOptions, *, new_head: bool = False) -> FrozenModel:
+    """The model, refused before its samples are read if its head cannot be repaired."""
+    model = options.load(path)
+    if not new_head and (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    return model
+
+
 def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
     """Repair a model by complaints and traffic."""
     kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
@@ -153,9 +162,9 @@ def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
             "Give a model, complaints, traffic and a folder: ntkit debias MODEL COMPLAINTS --keep "
             "DATA -o OUT."
         )
-    read, frozen = options.data_options.read, options.model_options.load(options.model)
+    read, frozen = options.data_options.read, _loaded(options.model, options.model_options)
     complaints = read(options.data, frozen, tell=False)
-    traffic = read(keep, frozen, "optional", tell=False)
+    traffic = read(keep, frozen, "optional", tell=False, keep_unknown=True)
     with started_by(o.command_line(), plain_arguments(vars(options))):
         result = debias(
             frozen,
@@ -276,13 +285,19 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
         )
     model = None if options.model is None else options.model_options.load(options.model)
     check = write_candidate(
-        run, method, out, model=model, device=options.device, force=options.force
+        run,
+        method,
+        out,
+        model=model,
+        label=options.model_options.label,
+        device=options.device,
+        force=options.force,
     )
     text = (
         f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
         f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
-        f"difference of logits {check.logit_difference:.1e}."
-    )
+        f"difference of logits {check.logit_difference:.1e}. {check.on_other_labels()}"
+    ).rstrip()
     o.show_verified(out / MODEL_FILE, check, text, json=options.json)
 
 

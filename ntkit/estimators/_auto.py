@@ -201,15 +201,13 @@ class AutoDebiasClassifier(StudyClassifier):
 
     def _baseline(self, study: Study, how: dict[str, Any]) -> Array:
         """Margins of a class-balanced baseline of T on rows of T and V that it has not seen."""
-        train, validation = study.train, study.validation
-        path = self._tuned(train, train.balanced(), **(how | {"alphas": [1.0]}))
-        head, unseen = path.head, path.margin
+        train, rows = study.train, study.both
+        options = how | {"alphas": [1.0], "also": study.validation}
+        path = self._tuned(train, train.balanced(), **options)
+        unseen, head = path.margin, path.head
         self.baseline_head_ = LinearHead(head.coef, head.intercept, self.classes_)
-        if unseen is None:  # too few samples for folds
-            unseen = margins(head.logits(train.X), train.y_index)
-        if validation is None:
-            return unseen
-        return np.append(unseen, margins(head.logits(validation.X), validation.y_index))
+        # Without a margin, there are too few samples for folds.
+        return margins(head.logits(rows.X[:]), rows.y_index) if unseen is None else unseen
 
     def _choose(self, rows: Rows, unseen: Array, plain: Array | None, cells: Array | None) -> None:
         """Step 3: whether the errors can be learned, so that noise alone does not explain them."""

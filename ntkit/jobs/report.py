@@ -170,6 +170,7 @@ def report_of_models(
     shown = Shown(y, *predictions, samples.groups, samples)
     return Report(
         title=name_of(original),
+        label=original.label,
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
         options=_provenance(debiased),
         candidates=record.get("candidates", []),

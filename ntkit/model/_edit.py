@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import onnx_ir as ir
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
+    Nodes,
     Shapes,
+    attribute,
     constant_of,
     dtype_of,
     float_type,
@@ -111,6 +114,8 @@ def _moved(head: Head) -> list[ir.Value]:
     return [value for value in (plain.output, *chosen) if value is not head.logits]
 
 
+_FIRST_WHERE = 9  # the first operator set with a Where
+_COLUMN = "ntkit/head/Where"
 _BROADCASTING_GEMM = 7  # the first operator set whose Gemm broadcasts without an attribute
 # Operators before a weight that change only its shape.
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
@@ -153,38 +158,150 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
 
 def replace_row(model: ir.Model, head: Head, row: int, coef: Array, intercept: Array) -> None:
     """Write one row of ``coef`` (K, D) and ``intercept`` (K,), in place; the others stay."""
-    plain = head.region.plain
-    if plain is not None and not plain.quantised and not head.after.quantised:
+    # To the bit, also in ONNX Runtime. A plain float layer keeps its other rows as they are stored.
+    # For any other head, one more Gemm computes the row, and a Where puts it into its column.
+    graph, plain = model.graph, head.region.plain
+    if len(coef) == 1:
         replace_weights(model, head, coef, intercept)
-        return
-    raise InputError("not yet")
+    elif plain is not None and _stores_rows(head, plain):
+        _set_weight(graph, plain, coef.astype(np.float64) / head.scale, row)
+        _set_bias(graph, plain, intercept.astype(np.float64) / head.scale, row)
+    else:
+        scores = _unquantised(head)
+        weight = coef[row : row + 1].astype(np.float64) / head.after.scale
+        gemm = _with_column(model, head.region, scores, row, weight)
+        _set_constant(graph, gemm, 1, weight)
+        _set_constant(
+            graph, gemm, 2, intercept[row : row + 1].astype(np.float64) / head.after.scale
+        )
 
 
-def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
+def _stores_rows(head: Head, layer: Plain) -> bool:
+    """Whether a layer stores floats, a row for each class, and nothing quantises its scores."""
+    product, tensors = layer.product, [*layer.product.inputs[1:3]]
+    if layer.bias_at is not None and layer.bias_at[0] is not product:
+        tensors.append(layer.bias_at[0].inputs[layer.bias_at[1]])
+    shown = (product.outputs[0], layer.output, head.logits)
+    readers = [*layer.after, *(use.node for value in shown for use in value.uses())]
+    return (
+        not (layer.quantised or head.after.quantised)
+        and all(node.op_type != "QuantizeLinear" for node in readers)
+        and attribute(product, "beta", 1.0) != 0
+        and all(_is_stored(value) for value in tensors if value is not None)
+    )
+
+
+def _is_stored(value: ir.Value | None) -> bool:
+    """Whether a constant is a tensor of floats, at most cast or with its axes changed."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type in ("Constant", "ConstantOfShape"):
+        dtype = dtype_of(value)
+        return dtype is not None and dtype.is_floating_point()
+    moves = node.op_type in {"Transpose", "Identity", "Cast", *_SAME_VALUES}
+    return moves and _is_stored(node.inputs[0])
+
+
+def _unquantised(head: Head) -> ir.Value:
+    """The logits, past their quantisation: the range of the old ones would clip a new row."""
+    scores, passed = head.logits, set[int]()
+    while any(use.node.op_type == "QuantizeLinear" for use in scores.uses()):
+        passed.add(id(scores))
+        for op in ("QuantizeLinear", "DequantizeLinear"):
+            readers = [use.node for use in scores.uses()]
+            if scores.is_graph_output() or [node.op_type for node in readers] != [op]:
+                raise InputError(
+                    f"The model shows its logits {scores.name!r} quantised, in the range of the "
+                    "old head's; debias the float model and quantise the result."
+                )
+            scores = readers[0].outputs[0]
+    if any(id(value) not in passed for value in head.after.quantised):
+        raise InputError(
+            "The model quantises its logits after other operators, in the range of the old "
+            "head's; debias the float model and quantise the result."
+        )
+    return scores
+
+
+def _columns(scores: ir.Value) -> Iterator[tuple[Array, ir.Node]]:
+    """Columns that earlier repairs put into scores, the last first: a mask, and the Gemm."""
+    where = scores.producer()
+    while where is not None and (where.name or "").startswith(_COLUMN):
+        mask, (_, column, before) = constant_of(where.inputs[0]), where.inputs
+        gemm = None if column is None else column.producer()
+        while gemm is not None and gemm.op_type in ("Cast", "Reshape"):
+            gemm = gemm.inputs[0].producer() if gemm.inputs[0] is not None else None
+        if mask is not None and gemm is not None and gemm.op_type == "Gemm":
+            yield mask.ravel(), gemm
+        where = before.producer() if before is not None else None
+
+
+def _with_column(
+    model: ir.Model, region: Region, scores: ir.Value, row: int, weight: Array
+) -> ir.Node:
+    """Compute one column of the scores by a Gemm; the Gemm."""
+    graph, last, known = model.graph, scores.producer(), [*_columns(scores)]
+    mask = np.arange(len(region.weight)) == row
+    for other, gemm in known:
+        if np.array_equal(other, mask):
+            return gemm
+    if opset_of(graph) < _FIRST_WHERE or last is None:
+        raise InputError(
+            f"The model's operator set {opset_of(graph)} has no Where, which would put the new row "
+            f"next to the old ones; export the model with {_FIRST_WHERE} or newer."
+        )
+    embedding = known[0][1].inputs[0] if known else None
+    new, gemm, column = _gemm(graph, region, weight, Runner(Shapes(model)), embedding)
+    nodes = Nodes(new.append, _COLUMN)
+    sides = [-1 if axis == region.class_axis else 1 for axis in range(region.rank)]
+    nodes.node("Where", [nodes.constant(mask.reshape(sides)), column, scores])
+    _named(graph, new)
+    graph.insert_after(last, new)
+    takes_place_of(graph, new[-1].outputs[0], scores)
+    new[-1].replace_input_with(2, scores)
+    return gemm
+
+
+def _set_weight(graph: ir.Graph, layer: Plain, coef: Array, row: int | None = None) -> None:
+    """Write the weights (K, D), or only one row of them."""
     product = layer.product
-    attribute = {name: a.value for name, a in product.attributes.items()}
-    stored = coef / attribute.get("alpha", 1.0)
-    if product.op_type == "Conv":
-        stored = stored.reshape(*stored.shape, *[1] * (layer.rank - 2))
-    elif not attribute.get("transB", 0):
-        stored = stored.T
-    _set_constant(graph, product, 1, stored)
+
+    def as_stored(array: Array) -> Array:
+        if product.op_type == "Conv":
+            return array.reshape(*array.shape, *[1] * (layer.rank - 2))
+        return array if attribute(product, "transB", 0) else array.T
+
+    changed = _only(row, coef.shape)
+    stored = as_stored(coef / attribute(product, "alpha", 1.0))
+    _set_constant(graph, product, 1, stored, None if changed is None else as_stored(changed))
 
 
-def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array) -> ir.Value:
-    """Write the bias; return the layer's new output."""
-    product = layer.product
+def _only(row: int | None, shape: tuple[int, ...]) -> Array | None:
+    """Whether an entry is in a row; None without a row."""
+    if row is None:
+        return None
+    changed = np.zeros(shape, dtype=bool)
+    changed[row] = True
+    return changed
+
+
+def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array, row: int | None = None) -> ir.Value:
+    """Write the bias, or one number of it; return the layer's new output."""
+    product, changed = layer.product, _only(row, intercept.shape)
     inner = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
     if layer.bias_at is not None and layer.bias_at[0] is not product:
         if product.op_type in ("Gemm", "Conv") and inner is not None:
-            _set_constant(graph, product, 2, np.zeros_like(intercept))
+            _set_constant(graph, product, 2, np.zeros_like(intercept), changed)
         node, index = layer.bias_at
-        _set_constant(graph, node, index, _shaped_like(node.inputs[index], layer, intercept))
+        shaped = partial(_shaped_like, node.inputs[index], layer)
+        among = None if changed is None else shaped(changed)
+        _set_constant(graph, node, index, shaped(intercept), among)
     elif layer.bias_at is not None:
-        if "beta" in product.attributes and product.attributes["beta"].as_float() != 1:
+        if row is not None:
+            intercept = intercept / attribute(product, "beta", 1.0)
+        elif attribute(product, "beta", 1.0) != 1:
             product.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
         if intercept.any() or inner is not None:
-            _set_constant(graph, product, 2, intercept)
+            _set_constant(graph, product, 2, intercept, changed)
     elif intercept.any():
         return _add_bias(graph, layer.output, intercept)
     return layer.output
@@ -203,9 +320,26 @@ def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> 
     last = region.end.producer()
     if last is None:
         raise InputError(f"Nothing computes the logits {region.end.name!r}.")
+    new, gemm, scores = _gemm(graph, region, coef, runner)
+    _named(graph, new)
+    graph.insert_before(last, new)
+    output = takes_place_of(graph, scores, region.end)
+    remove_unused(graph, last)
+    return Plain("Gemm", gemm, (gemm, 2), output, coef, np.zeros(len(coef)), 1, 2)
+
+
+def _gemm(
+    graph: ir.Graph,
+    region: Region,
+    coef: Array,
+    runner: Runner,
+    embedding: ir.Value | None = None,
+) -> tuple[list[ir.Node], ir.Node, ir.Value]:
+    """Operators that compute scores (N, k) of a region's embedding, the Gemm, and the scores."""
     new = list[ir.Node]()
     nodes = EmbeddingNodes(new.append, lambda value: value)
-    embedding = side_by_side(nodes, region.sources, len(region.weight), runner)
+    if embedding is None:
+        embedding = side_by_side(nodes, region.sources, len(region.weight), runner)
     before, after = (float_type(value) for value in (region.sources[0].value, region.end))
     weight, bias = (
         new_initializer(graph, f"ntkit.head.{name}", array, embedding, dtype=before)
@@ -223,13 +357,19 @@ def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> 
         sides[region.class_axis] = len(coef)
         sides[0] = -1
         scores = nodes.node("Reshape", [scores, nodes.constant(np.asarray(sides, np.int64))])
-    for node in new:
+    return new, gemm, scores
+
+
+def _named(graph: ir.Graph, nodes: list[ir.Node]) -> None:
+    """Give new operators and their results names that are free."""
+    taken = {node.name for node in graph.all_nodes()}
+    for node in nodes:
+        name = node.name or ""
+        names = (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2)))
+        node.name = next(name for name in names if name not in taken)
+        taken.add(node.name)
         for value in node.outputs:
             value.name = free_name(graph, value.name or f"{node.name}.output")
-    graph.insert_before(last, new)
-    output = takes_place_of(graph, scores, region.end)
-    remove_unused(graph, last)
-    return Plain("Gemm", gemm, (gemm, 2), output, coef, np.zeros(len(coef)), 1, 2)
 
 
 def _in_float(graph: ir.Graph, layer: Plain, source: ir.Value) -> Plain:
@@ -285,13 +425,16 @@ def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Ar
     graph.outputs.append(logits)
 
 
-def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> None:
+def _set_constant(
+    graph: ir.Graph, node: ir.Node, index: int, array: Array, changed: Array | None = None
+) -> None:
     """Make ``array`` a constant input of a node, replacing old values that only this node uses."""
     # A tensor with other readers is never changed; a new initialiser replaces it here. A Gemm
-    # without a bias gets one.
+    # without a bias gets one. Entries that are not `changed` keep their old values.
     old = node.inputs[index] if index < len(node.inputs) else None
-    if old is not None and _overwrite(graph, old, array):
+    if old is not None and _overwrite(graph, old, array, changed):
         return
+    array = _among(constant_of(old), array, changed)
     name = "ntkit.head.weight" if index == 1 and node.op_type != "Add" else "ntkit.head.bias"
     new = new_initializer(graph, name, array, old, *node.inputs)
     node.resize_inputs(max(index + 1, len(node.inputs)))
@@ -301,7 +444,16 @@ def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> N
             remove_unused(graph, unread)
 
 
-def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
+def _among(old: Array | None, array: Array, changed: Array | None) -> Array:
+    """The array, with old values where it is not changed."""
+    if old is None or changed is None:
+        return array
+    return np.where(changed, array, old.astype(np.float64))
+
+
+def _overwrite(
+    graph: ir.Graph, value: ir.Value, array: Array, changed: Array | None = None
+) -> bool:
     """Change the constant behind ``value``, through no-ops; False if it has other readers."""
     node, dtype = value.producer(), dtype_of(value)
     alone = len(value.uses()) == 1 and not value.is_graph_output()
@@ -310,17 +462,20 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
     if node is None:
         if graph.initializers.get(value.name or "") is not value:
             return False
+        array = _among(constant_of(value), array, changed)
         value.const_value = tensor(array, dtype, value.name)
         if value.dtype is not None:
             value.type = ir.TensorType(dtype)  # the graph may declare it wrongly
     elif node.op_type == "Constant":
         if "value" not in node.attributes:
             return False
+        array = _among(constant_of(value), array, changed)
         node.attributes["value"] = ir.AttrTensor("value", tensor(array, dtype, value.name))
         value.const_value = None
     else:
         inner, before = node.inputs[0], _undone(node, array)
-        if inner is None or before is None or not _overwrite(graph, inner, before):
+        among = None if changed is None else _undone(node, changed)
+        if inner is None or before is None or not _overwrite(graph, inner, before, among):
             return False
     if node is None or value.shape is not None:
         value.shape = ir.Shape(array.shape)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError
@@ -64,6 +65,8 @@ class AfterHead:
     post_processing: tuple[str, ...] = ()  # the operators, in order
     labels: tuple[Any, ...] | None = None  # class labels, if the graph maps indices to them
     quantised: tuple[ir.Value, ...] = ()  # scores that the graph quantises
+    # Probabilities above which the graph gives a label, one for each of several logits.
+    thresholds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -449,15 +452,35 @@ def _largest(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _threshold(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    op, level = node.op_type, constant_of(node.inputs[1])
+    op = node.op_type
+    if op == "Binarizer":
+        level: NDArray[Any] | None = np.asarray(attribute(node, "threshold", 0.0))
+    else:
+        level = constant_of(node.inputs[1])
     if seen.n_logits > 1:
-        raise Unclear(f"comes from {op}, a decision for each of several logits")
+        return _each_decided(seen, op, level)
     of_head = 0.5 if seen.bent_by == "Sigmoid" else 0.0
     if level is None or level.size != 1 or seen.bent_by not in ("", "Sigmoid"):
         raise Unclear(f"comes from {op} with a threshold that is not one number")
     if not np.isclose(level.item(), of_head):
         raise Unclear(f"is decided at {level.item():g}, where the head decides at {of_head:g}")
     return replace(seen, decided=True)
+
+
+def _each_decided(seen: AfterHead, op: str, level: NDArray[Any] | None) -> AfterHead:
+    """State after a threshold for each of several labels."""
+    if level is None or level.size not in (1, seen.n_logits):
+        raise Unclear(f"comes from {op} with a threshold that is not a number for each label")
+    if seen.bent_by not in ("", "Sigmoid"):
+        raise Unclear(f"comes from {op}, a decision for each of several logits")
+    check_rising(seen)
+    levels = level.ravel().astype(np.float64)
+    levels = levels / seen.rising if seen.bent_by else expit(levels)
+    if not ((levels > 0) & (levels < 1)).all():
+        raise Unclear(f"comes from {op} with a threshold that no probability or all are above")
+    # float32 of the graph: 0.3, not 0.30000001192
+    thresholds = tuple(float(f"{x:.7g}") for x in np.broadcast_to(levels, seen.n_logits))
+    return replace(seen, decided=True, thresholds=thresholds)
 
 
 def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
@@ -484,7 +507,7 @@ EFFECTS: dict[str, Callable[[AfterHead, ir.Node, Shape], AfterHead]] = {
     **dict.fromkeys(_SOFTMAX, _along_classes),
     "Clip": _clipped,
     **dict.fromkeys(("ArgMax", "TopK"), _largest),
-    **dict.fromkeys(("Greater", "GreaterOrEqual"), _threshold),
+    **dict.fromkeys(("Greater", "GreaterOrEqual", "Binarizer"), _threshold),
     **dict.fromkeys(("Mul", "Div"), _scaled),
     **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), _over_positions),
     **dict.fromkeys(("Gather", "Slice"), _over_positions),
@@ -906,9 +929,44 @@ def _only(heads: list[Head]) -> Head:
         )
         raise HeadNotFoundError(
             f"Two or more linear layers end in an output: {listed(each, _MOST_NAMED)}. Choose one "
-            "with --logits NAME (logits= in Python)."
+            "with --logits NAME (logits= in Python)"
+            f"{_OR_LABEL * any(len(head.weight) == 1 for head in heads)}."
         )
     return heads[0]
+
+
+_OR_LABEL = ", or, if each is a label that a sample has or not, with --label NAME (label=)"
+
+
+def label_heads(model: ir.Model, *, asked: bool = True) -> dict[str, Head]:
+    """Heads of a model with one layer for each label, by the label's name."""
+    # Each ends in an output of its own, whose name is the label's, or in a column of an output. If
+    # no label was `asked` for, all must have a Sigmoid and read the same tensor.
+    regions = Regions(model)
+    ends = [pair for output in model.graph.outputs for pair in _joined(output).items()]
+    walks = [walk_back(end, regions) for _, end in ends]
+    heads = dict[int, tuple[str, Head]]()
+    for (name, _), head in zip(ends, walks, strict=True):
+        if isinstance(head, Head) and len(head.weight) == 1 and not head.after.decided:
+            probable = PROBABILITIES.intersection(head.after.post_processing)
+            if head.identity not in heads or probable:
+                heads[head.identity] = name, head
+    others = [h for h in candidates(walks, [n for n, _ in ends]) if h.identity not in heads]
+    alone = all("Sigmoid" in head.after.post_processing for _, head in heads.values())
+    read = {tuple(id(value) for value in head.reads) for _, head in heads.values()}
+    if len(heads) < 2 or (not asked and (others or not alone or len(read) > 1)):
+        return {}
+    return dict(heads.values())
+
+
+def _joined(output: ir.Value) -> dict[str, ir.Value]:
+    """The tensors whose columns an output shows, by position; the output by name if it is one."""
+    node = output.producer()
+    while node is not None and node.op_type in NO_OPS | _RESHAPING and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "Concat" or _complemented(node) is not None:
+        return {output.name or "": output}
+    return {str(i): part for i, part in enumerate(node.inputs) if part is not None}
 
 
 def _reads(head: Head, embedding: str) -> bool:
@@ -932,4 +990,11 @@ def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)
-    return replace(best, after=replace(best.after, labels=labels))
+    thresholds = {p.after.thresholds for p in paths if p.after.thresholds is not None}
+    if len(thresholds) > 1:
+        raise HeadNotFoundError(
+            f"The outputs decide on the logits {best.logits.name!r} at different thresholds; "
+            "export the model with one for each label."
+        )
+    after = replace(best.after, labels=labels, thresholds=next(iter(thresholds), None))
+    return replace(best, after=after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from ntkit.exceptions import InputError, ModelError
 from ntkit.head import LinearHead
 from ntkit.model.class_names import config_of
 
-THRESHOLDS = "thresholds"
+THRESHOLDS = "ntkit.thresholds"
+"""Thresholds by name in a file that ntkit wrote, next to which no config.json may lie."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Label:
 
     name: str
     row: int  # of the head
+    names: tuple[str, ...]  # of all labels
     threshold: float  # probability above which the model gives the label
     source: str  # of the threshold, as the end of a sentence
+    alone: bool = False  # whether a layer of its own computes it
 
     @property
     def level(self) -> float:
@@ -42,8 +46,9 @@ class Label:
 
     def of(self, weight: Array, bias: Array, classes: Any) -> LinearHead:
         """The label's head, positive above the threshold, of all rows (K, D) and (K,)."""
-        row = slice(self.row, self.row + 1)
-        return LinearHead(weight[row], bias[row] - self.level, classes)
+        row = slice(self.row, self.row + 1)  # in float64, so that `into` restores its bits
+        coef, intercept = weight[row].astype(np.float64), bias[row].astype(np.float64)
+        return LinearHead(coef, intercept - self.level, classes)
 
     def into(self, head: LinearHead, weight: Array, bias: Array) -> tuple[Array, Array]:
         """All rows with the label's replaced by its new head."""
@@ -52,42 +57,79 @@ class Label:
         return coef, intercept
 
 
-def label_named(
-    name: Any, names: Sequence[Any], metadata: Mapping[str, str], path: Path | None
-) -> Label:
+def label_named(name: Any, names: Sequence[str], thresholds: Thresholds) -> Label:
     """The label of a name, with the model's threshold for it."""
-    known = [str(each) for each in names]
-    if str(name) not in known:
-        meant = meant_instead(str(name), known)
+    if str(name) not in names:
+        meant = meant_instead(str(name), names)
         raise InputError(
-            f"The model has no label {str(name)!r}; its labels are {listed(known, 12)}"
+            f"The model has no label {str(name)!r}; its labels are {listed(names, 12)}"
             f"{f' (did you mean {meant}?)' if meant else ''}."
         )
-    row = known.index(str(name))
-    levels, source = _thresholds(known, metadata, path)
-    return Label(known[row], row, levels[row], source)
+    row = names.index(str(name))
+    return Label(names[row], row, tuple(names), thresholds.values[row], thresholds.source)
 
 
-def _thresholds(
-    names: Sequence[str], metadata: Mapping[str, str], path: Path | None
-) -> tuple[list[float], str]:
-    """Threshold of each label, and its source: metadata, config.json, or 0.5."""
-    try:
-        written = json.loads(metadata.get(THRESHOLDS, "null"))
-    except (ValueError, RecursionError):
-        written = metadata[THRESHOLDS]
-    source = f"metadata {THRESHOLDS!r}"
+@dataclass(frozen=True)
+class Thresholds:
+    """Probabilities above which a model gives its labels, and their source."""
+
+    values: tuple[float, ...]
+    source: str
+
+
+_ALIKE = 1e-6
+
+
+def thresholds_of(
+    names: Sequence[str],
+    metadata: Mapping[str, str],
+    path: Path | None,
+    in_graph: tuple[float, ...] | None = None,
+) -> Thresholds:
+    """Threshold of each label: of the graph, the metadata, or config.json, else 0.5."""
+    # `thresholds` or `threshold`: a number, a list, or a number for each name or position. OpenVINO
+    # writes `model_info confidence_threshold`.
+    config = config_of(path)
+    places = [
+        (_parsed(metadata.get(THRESHOLDS)), f"metadata {THRESHOLDS!r}"),
+        (_parsed(metadata.get("thresholds")), "metadata 'thresholds'"),
+        (config.get("thresholds"), "config.json (thresholds)"),
+        *(
+            (_number(_parsed(metadata.get(key))), f"metadata {key!r}")
+            for key in ("threshold", "model_info confidence_threshold")
+        ),
+        (_number(config.get("threshold")), "config.json (threshold)"),
+    ]
+    written, source = next(((w, s) for w, s in places if w is not None), (None, ""))
     if written is None:
-        written, source = config_of(path).get(THRESHOLDS), f"config.json ({THRESHOLDS})"
-    if written is None:
-        return [0.5] * len(names), "the default"
+        default = Thresholds((0.5,) * len(names), "by default")
+        return default if in_graph is None else Thresholds(in_graph, "of the graph")
     if isinstance(written, dict):
-        written = [written.get(name) for name in names]
+        written = [written.get(name, written.get(str(i))) for i, name in enumerate(names)]
     values = written if isinstance(written, list) else [written] * len(names)
-    numbers = [x for x in values if isinstance(x, int | float) and 0 < x < 1]
+    numbers = tuple(float(x) for x in values if _number(x) is not None)
     if len(numbers) != len(names):
         raise ModelError(
             f"The model's thresholds ({source}) are not a number between 0 and 1 for each of its "
             f"{len(names)} labels; correct them."
         )
-    return list(map(float, numbers)), source
+    for name, number, shown in zip(names, numbers, in_graph or numbers, strict=True):
+        if abs(number - shown) > _ALIKE:
+            raise ModelError(
+                f"The model's graph decides on the label {name!r} at {shown:g}, but {source} says "
+                f"{number:g}; correct one of them."
+            )
+    return Thresholds(numbers, f"of {source}")
+
+
+def _parsed(text: str | None) -> Any:
+    """An entry of the metadata: JSON, or numbers in a row."""
+    for form in ("{}", "[{}]"):
+        with suppress(ValueError, RecursionError):
+            return None if text is None else json.loads(form.format(text))
+    return text
+
+
+def _number(value: Any) -> float | None:
+    """A threshold; None if it is not a number between 0 and 1."""
+    return value if isinstance(value, int | float) and 0 < value < 1 else None

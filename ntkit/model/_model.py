@@ -41,8 +41,8 @@ from ntkit.model._edit import (
     replace_row,
     replace_weights,
 )
-from ntkit.model._head_search import Head, candidate_layers
-from ntkit.model._label import Label, label_named
+from ntkit.model._head_search import Head, candidate_layers, label_heads
+from ntkit.model._label import THRESHOLDS, Label, Thresholds, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -133,6 +133,7 @@ class FrozenModel:
         classes: Any = None,
         matched_by: str | None = None,
         label: Label | None = None,
+        apart: Mapping[str, str] | None = None,
         path: Path | None = None,
         folder: Path | None = None,
         digest: bytes | None = None,
@@ -155,8 +156,11 @@ class FrozenModel:
         self.inputs = _with_columns(inputs, self.metadata, self.embedding)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         if names is None and head is not None:
-            names = names_of(max(2, len(head.weight)), self.metadata, path, head.after.labels)
+            numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
+            labels = None if numbered else head.after.labels
+            names = names_of(max(2, len(head.weight)), self.metadata, path, labels)
         self._all_names, self._label = names or ClassNames(), label
+        self._apart = dict(apart or {})  # logits of the labels, if each has a layer of its own
         self._names = self._all_names
         if label is not None:
             self._names = ClassNames(label.classes, self._all_names.source)
@@ -231,7 +235,7 @@ class FrozenModel:
         """
         path = model_file(Path(path).absolute())
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
-        loaded = _located_in(*read_model(path), path, places, classes)
+        loaded = _located_in(*read_model(path), path, places, classes, label)
         loaded._warn_of_names(stacklevel=3)
         return loaded if label is None else loaded.of_label(label)
 
@@ -255,7 +259,7 @@ class FrozenModel:
     def _facts(self) -> dict[str, Any]:
         """What is known of the model besides its graph."""
         facts = {"names": self._all_names, "classes": self._classes, "matched_by": self.matched_by}
-        facts |= {"label": self._label, "folder": self.folder}
+        facts |= {"label": self._label, "apart": self._apart, "folder": self.folder}
         return facts | {"path": self.path, "digest": self._digest}
 
     def with_head(
@@ -291,6 +295,8 @@ class FrozenModel:
             same = self._model.clone()  # to the last bit
             declare_outputs(same)
             return self._exchanged(same, head, provenance)
+        if self._apart and self._label is None:
+            raise InputError(str(self.not_single_label))
         if self.n_neurons not in (None, head.n_neurons):
             raise InputError(
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
@@ -340,11 +346,14 @@ class FrozenModel:
         assert label is not None
         new, embedding = read_back(model, self.with_row(head), self.located_by)
         written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
-        names = self._all_names.names or range(len(self.label_names))
-        written |= {CLASSES: json.dumps(list(names)), _LABEL: label.name}
+        written |= {_LABEL: label.name, THRESHOLDS: json.dumps(self.thresholds)}
+        if not label.alone:  # else the outputs name the labels
+            written[CLASSES] = json.dumps(list(self._all_names.names or label.names))
+            if any(self.located_by.values()):
+                written[LOCATED_BY] = json.dumps(self.located_by)
         model.metadata_props.update(written)
-        facts: dict[str, Any] = {"names": self._all_names, "folder": self.folder, "label": label}
-        return FrozenModel(model, new, embedding, self.located_by, classes=self._classes, **facts)
+        facts = self._facts() | {"path": None, "digest": None}
+        return FrozenModel(model, new, embedding, self.located_by, **facts)
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
@@ -440,37 +449,101 @@ class FrozenModel:
     @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the labels of a model that gives every sample several; else empty."""
-        if self.whole.not_single_label is None or self._head is None:
+        if self._label is not None:
+            return self._label.names
+        if self._apart:
+            return tuple(self._apart)
+        return () if self.not_single_label is None else self._names_of_logits()
+
+    @property
+    def labels_apart(self) -> bool:
+        """Whether each of several labels has a layer of its own, rather than a row of one head."""
+        return bool(self._apart)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Probability above which the model gives each label, by name; empty without labels."""
+        return dict(zip(self.label_names, self._thresholds().values, strict=True))
+
+    @property
+    def threshold(self) -> tuple[float, str] | None:
+        """Threshold of the one label, and its source ("of metadata 'thresholds'"); else None."""
+        return None if self._label is None else (self._label.threshold, self._label.source)
+
+    def _thresholds(self) -> Thresholds:
+        in_graph = None if self._head is None else self._head.after.thresholds
+        return thresholds_of(self.label_names, self.metadata, self.path, in_graph)
+
+    def _names_of_logits(self) -> tuple[str, ...]:
+        """Names of the rows of the head; their positions if the model names none."""
+        if self._head is None or self._problem_type[0] == "regression":
             return ()
-        names = self._all_names.names or range(len(self._head.weight))
-        return tuple(map(str, names))
+        names = self._all_names.names if self._classes is None else self._classes
+        return tuple(map(str, range(len(self._head.weight)) if names is None else names))
 
     def of_label(self, name: Any) -> FrozenModel:
         """The same model as a binary classifier of one of its labels.
 
         Its :attr:`head` has one logit, which is positive above the model's threshold for the label:
-        the entry ``thresholds`` (a number, a list, or a number for each name) of the metadata or
-        ``config.json``, else 0.5. :meth:`with_head` replaces the label's row of the model's head;
-        all other rows stay as they are, to the bit. :attr:`whole` is the model with all labels.
+        that of its graph, or the entry ``thresholds`` or ``threshold`` (a number, a list, or a
+        number for each name) of the metadata or ``config.json``, else 0.5. :meth:`with_head`
+        replaces the label's row of the model's head; all other rows stay as they are, to the bit.
+        :attr:`whole` is the model with all labels.
+
+        If nothing in the file says whether its logits are labels or classes, the name of a label
+        says that they are labels.
 
         Parameters
         ----------
         name : str
-            The label, by its name in the model, or by its position if the model names none.
+            The label, by its name in the model, or by its position if the model names none. With
+            a layer for each label it is the name of an output.
 
         Raises
         ------
         InputError
             If the model has no such label, or gives every sample only one.
         """
-        if not self.label_names:
-            raise InputError(
-                f"The model chooses one class for each sample, so it has no label {name!r}; leave "
-                "--label (label=) out."
-            )
-        whole = self.whole
-        label = label_named(name, self.label_names, self.metadata, self.path)
-        return whole._changed(label=label, classes=None, matched_by=None)
+        names = self.label_names
+        if not names:
+            problem = self._one_for_each_sample
+            if problem is not None:
+                raise InputError(f"{problem}, so it has no label {name!r}; leave --label out.")
+            names = self._names_of_logits()
+        in_graph = None if self._head is None else self._head.after.thresholds
+        known = thresholds_of(names, self.metadata, self.path, in_graph)
+        label = label_named(name, names, known)
+        if not self._apart:
+            all_names = self._all_names
+            if self._classes is not None and self._label is None:
+                all_names = ClassNames(tuple(self._classes), "given")
+            return self._changed(label=label, names=all_names, classes=None, matched_by=None)
+        places = {"logits": self._apart[label.name]}
+        facts = self._facts() | {"names": ClassNames(), "classes": None, "matched_by": None}
+        facts |= {"label": replace(label, row=0, alone=True), "sha256": self._sha256}
+        head = self._heads_apart[places["logits"]]
+        return FrozenModel(self._model, head, head.source, places, **facts)
+
+    @cached_property
+    def _heads_apart(self) -> dict[str, Head]:
+        """Heads of the labels by their logits, if each label has a layer of its own."""
+        return {head.logits.name or "": head for head in label_heads(self._model).values()}
+
+    @property
+    def _one_for_each_sample(self) -> str | None:
+        """Reason why the logits are not labels, of which a sample may have several."""
+        head = self._head
+        if head is None:
+            return "The model has no head"
+        problem, where = self._problem_type
+        if problem and problem != "multi_label_classification":
+            return f"The model's problem type is {problem} ({where})"
+        chooses = {"Softmax", "LogSoftmax", "ArgMax", "TopK"} & {*head.after.post_processing}
+        if chooses or head.after.decided or len(head.weight) == 1:
+            how = f"a {min(chooses)} in its graph" if chooses else "one logit"
+            how = "its graph" if head.after.decided and not chooses else how
+            return f"The model chooses one class for each sample ({how})"
+        return None
 
     def with_row(self, head: LinearHead) -> LinearHead:
         """The head of all labels, with the row of this label from its new head."""
@@ -481,19 +554,30 @@ class FrozenModel:
         coef, intercept = self._label.into(head.with_logits(1), whole.coef, whole.intercept)
         return LinearHead(coef, intercept, whole.classes)
 
+    def row_of(self, head: LinearHead) -> LinearHead:
+        """The label's row of a head of all labels, as its own head: the inverse of with_row."""
+        if self._label is None or self.head is None:
+            return head
+        return self._label.of(head.coef, head.intercept, self.head.classes)
+
     @property
     def whole(self) -> FrozenModel:
         """The model with all its labels; the model itself if it was not made by ``of_label``."""
         if self._label is None:
             return self
-        return self._changed(label=None, classes=None, matched_by=None)
+        return self._changed(label=None, apart=None, classes=None, matched_by=None)
 
     @property
     def not_single_label(self) -> str | None:
         """Reason why the model does not choose one class (regression or multi-label), or None."""
         if self._label is not None:
             return None
-        problem, where = problem_type(self.metadata, self.path) or ("", "")
+        if self._apart:
+            return (
+                f"The model has a layer for each of {len(self._apart)} labels. Name one of them "
+                f"with --label NAME (label=): {listed(self._apart, 8)}."
+            )
+        problem, where = self._problem_type
         fix = "; debias retrains heads that choose one class for each sample."
         if self.head is None or problem == "single_label_classification":
             return None
@@ -503,7 +587,7 @@ class FrozenModel:
             problem, where = "multi_label_classification", _EACH
         if problem != "multi_label_classification":
             return None
-        names = listed(map(str, self._all_names.names or range(self.head.n_logits)), 8)
+        names = listed(self._names_of_logits(), 8)
         return (
             f"The model scores each of its {self.head.n_logits} labels independently (for several "
             f"labels per sample), says {where}. Name one of them with --label NAME (label=): "
@@ -512,10 +596,20 @@ class FrozenModel:
         )
 
     @property
+    def _problem_type(self) -> tuple[str, str]:
+        """Task according to the model's files, and the source; empty if they do not say."""
+        n_logits = 0 if self._head is None else len(self._head.weight)
+        if n_logits > 1 and _LABEL in self.metadata:
+            return "multi_label_classification", f"metadata {_LABEL!r}"
+        return problem_type(self.metadata, self.path) or ("", "")
+
+    @property
     def scores_each_class_alone(self) -> bool:
         """Whether several logits have a Sigmoid each, as for samples with several labels."""
         head = self._head
-        return bool(head and len(head.weight) > 1 and "Sigmoid" in head.after.post_processing)
+        if head is None or len(head.weight) == 1:
+            return False
+        return "Sigmoid" in head.after.post_processing or head.after.thresholds is not None
 
     @property
     def classes_from_graph(self) -> bool:
@@ -705,14 +799,37 @@ def inspected(
 
 
 def _located_in(
-    model: ir.Model, digest: bytes, path: Path, places: Mapping[str, str | None], classes: Any
+    model: ir.Model,
+    digest: bytes,
+    path: Path,
+    places: Mapping[str, str | None],
+    classes: Any,
+    label: str | None = None,
 ) -> FrozenModel:
-    """The model of a file, with its head."""
+    """The model of a file, with its head, or with one for each label."""
     with sound(path):
-        parts = in_sight(model, places)
+        try:
+            apart, parts = dict[str, str](), in_sight(model, places)
+        except HeadNotFoundError:
+            heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
+            if not heads:
+                raise
+            apart = _named_apart(heads, dict(model.metadata_props), path)
+            head = next(iter(heads.values()))
+            parts = model, head, head.source, {"logits": head.logits.name}
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
-        return FrozenModel(*parts, **facts)
+        return FrozenModel(*parts, apart=apart, **facts)
+
+
+def _named_apart(
+    heads: Mapping[str, Head], metadata: Mapping[str, str], path: Path
+) -> dict[str, str]:
+    """Logits of labels that have a layer each, by the label's name."""
+    names: Sequence[Any] = [*heads]
+    if names == [str(i) for i in range(len(names))]:  # columns of an output
+        names = names_of(len(names), metadata, path).names or names
+    return {str(n): h.logits.name or "" for n, h in zip(names, heads.values(), strict=True)}
 
 
 def loaded(model: Any, **options: Any) -> FrozenModel:

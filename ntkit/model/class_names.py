@@ -25,6 +25,8 @@ _METADATA = ("names", "id2label", "class_names", "classes", "labels")
 _CONFIG = "config.json"
 _PROBLEM = "problem_type"
 _IN_CONFIG = ("id2label", "label_names")
+_OF_OPENVINO = "model_info multilabel"
+_NAMES_OF_OPENVINO = "model_info labels"
 _LISTS = ("labels.txt", "classes.txt")
 _MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
 _PLACEHOLDER = re.compile(r"LABEL_(\d+)")
@@ -95,6 +97,8 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
     # regression, as in transformers.
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
+    if metadata.get(_OF_OPENVINO, "").lower() == "true":
+        return "multi_label_classification", f"metadata {_OF_OPENVINO!r}"
     for folder in folders_of(path):
         config = _json(_text_of(folder / _CONFIG))
         if not isinstance(config, dict):
@@ -142,6 +146,9 @@ def _candidates(
     for key, names in names_in(metadata).items():
         if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
             yield names, f"metadata {key!r}"
+    in_a_row = _in_order(metadata.get(_NAMES_OF_OPENVINO, "").split())
+    if in_a_row is not None and len(in_a_row) == n_classes:
+        yield in_a_row, f"metadata {_NAMES_OF_OPENVINO!r}"
     for folder in folders_of(path):
         config = _json(_text_of(folder / _CONFIG))
         for key in _IN_CONFIG if isinstance(config, dict) else ():

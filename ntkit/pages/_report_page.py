@@ -140,6 +140,8 @@ class Report:
     threshold: float | None
     facts: Mapping[str, str]
     headline: str = ""
+    label: str | None = None  # of several
+    others: str = ""  # a sentence on the outputs of the other labels
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
     accuracy_cost: Mapping[str, Any] | None = None
     commands: Sequence[str] = ()
@@ -168,7 +170,7 @@ def report_html(report: Report) -> str:
         groups=sorted(rows["group"], key=_change),
         shown_classes=_SHOWN_CLASSES,
         worse=sorted(filter(_significantly_worse, rows["group"] + rows["class"]), key=_change),
-        verdict=outcome(accuracies),
+        verdict=outcome(accuracies, report.label),
         controls=_controls(report.candidates),
         n_lost=len(lost),
         n_won=len(won),
@@ -187,8 +189,8 @@ def report_html(report: Report) -> str:
     )
 
 
-def outcome(accuracies: GroupReport) -> str:
-    """Sentence on the accuracies of the worst group and the average, before and after."""
+def outcome(accuracies: GroupReport, label: str | None = None) -> str:
+    """Sentences on the accuracies of the worst group and the average, before and after."""
     worst, average = accuracies.worst_group, accuracies.summary("average")
     low, high = worst.change_interval or (0.0, 0.0)
     verb = "rises" if low > 0 else "falls" if high < 0 else "does not change significantly,"
@@ -197,8 +199,9 @@ def outcome(accuracies: GroupReport) -> str:
         page_percent,
         (worst.accuracy_before, worst.accuracy, average.accuracy_before, average.accuracy),
     )
+    name = name.capitalize() if label is None else f"Label {label!r}: {name}"
     return (
-        f"{name.capitalize()} accuracy {verb} from {was} to {now}. The average changes from "
+        f"{name} accuracy {verb} from {was} to {now}. The average changes from "
         f"{average_was} to {average_now}."
     )
 
@@ -329,7 +332,7 @@ def model_card(report: Report, usage: Usage) -> str:
         "card.md.jinja",
         report=report,
         usage=usage,
-        verdict=outcome(accuracies),
+        verdict=outcome(accuracies, report.label),
         n_suppressed=int(report.suppressed.sum()),
         table=_card_table(accuracies),
         worse=[

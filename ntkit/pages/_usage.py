@@ -17,6 +17,8 @@ from ntkit.pages._offline import rendered
 
 _MOST = 20  # listed classes and columns
 _NUMPY = {"double": "float64", "float": "float32"}
+_SCORES = ("float32", "float16", "double", "bfloat16")
+_DECIDED = ("int", "uint", "bool")
 _TASKS = {  # names of the Hugging Face Hub
     "images": "image-classification",
     "texts": "text-classification",
@@ -49,7 +51,7 @@ def usage_of(
     """Usage of a model on samples like these."""
     kind, values, facts, files = _inputs(model, samples)
     output, decide = _shown(model)
-    values |= {"file": file, "output": output, "decide": decide}
+    values |= {"file": file, "output": output, "decide": decide, "several": bool(model.label)}
 
     def program(place: str = "") -> str:
         return rendered(
@@ -59,10 +61,11 @@ def usage_of(
             **values,
         )
 
-    names = json.loads(model.metadata["ntkit.classes"])
+    names = model.label_names or json.loads(model.metadata["ntkit.classes"])
     shown = listed((f"{i} = {name!r}" for i, name in enumerate(names)), _MOST, " ({} in all)")
+    of_file = "in the order of the scores; metadata ntkit.classes of the file"
     facts = {
-        "classes": f"{shown}, in the order of the scores; metadata ntkit.classes of the file",
+        **({"classes": f"{shown}, {of_file}"} if model.label is None else _labels(model, shown)),
         "inputs": "; ".join(map(str, model.inputs)),
         "outputs": "; ".join(map(str, model.outputs)),
         **facts,
@@ -75,10 +78,10 @@ def usage_of(
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
     """Differences from the original, and the head of the accuracies before the repair."""
     if not new_head:
-        return (
-            "Earlier layers, inputs, outputs and their names are those of the original.",
-            "",
-        )
+        kept = "Earlier layers, inputs, outputs and their names are those of the original."
+        if model.label is not None:
+            kept = f"Only the row of the label {model.label!r} in the last layer is new. {kept}"
+        return kept, ""
     names = {tensor.name for tensor in original.outputs}
     added = [str(tensor) for tensor in model.outputs if tensor.name not in names]
     n_classes = len(model.head.classes) if model.head is not None else 0
@@ -180,11 +183,26 @@ def _dtype(info: TensorInfo) -> str:
         return "float32"
 
 
-def _shown(model: FrozenModel) -> tuple[str, list[str]]:
-    """The output with the classes, and the lines of a program that read them."""
+def _labels(model: FrozenModel, shown: str) -> dict[str, str]:
+    """Facts about the labels of a model that gives every sample several."""
+    levels = [f"{level:g}" for level in model.thresholds.values()]
+    text = f"{levels[0]} for each" if len({*levels}) == 1 else listed(levels, _MOST, " ({} in all)")
+    return {
+        "labels": f"{shown}, in the order of the scores",
+        "thresholds": (
+            f"{text}; metadata ntkit.thresholds of the file. A sample has every label with a "
+            "higher probability"
+        ),
+    }
+
+
+def _shown(model: FrozenModel) -> tuple[str | list[str], list[str]]:
+    """The output with the classes (or those of labels), and lines of a program that read it."""
     head, logits = model.head, model.logits
     if head is None or logits is None:
         return model.outputs[0].name, ["return outputs"]
+    if model.label is not None:
+        return _shown_labels(model)
     columns = [
         "scores = outputs.reshape(len(outputs), -1)",
         "return [classes[i] for i in scores.argmax(axis=1)]",
@@ -195,7 +213,7 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
     derived = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
     for info in derived:
         width = info.shape[-1] if info.shape else None
-        scores = info.dtype in ("float32", "float16", "double", "bfloat16")
+        scores = info.dtype in _SCORES
         if scores and width == len(head.classes) and len(info.shape or ()) > 1:
             return info.name, columns
         if scores and head.n_logits == 1 and "Sigmoid" in model.describe()["post_processing"]:
@@ -205,7 +223,7 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
             return info.name, ["return [max(row, key=row.get) for row in outputs]"]
         if info.dtype == "string" or model.classes_from_graph:
             return info.name, ["return outputs.reshape(len(outputs), -1)[:, 0].tolist()"]
-        if info.dtype.startswith(("int", "uint", "bool")):
+        if info.dtype.startswith(_DECIDED):
             column = "outputs.reshape(len(outputs), -1)[:, 0]"
             return info.name, [f"return [classes[int(i)] for i in {column}]"]
     return (derived or list(model.outputs))[0].name, ["return outputs"]
@@ -213,3 +231,31 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
 
 def _above(threshold: float) -> str:
     return f"return [classes[int(score > {threshold})] for score in outputs.reshape(-1)]"
+
+
+def _shown_labels(model: FrozenModel) -> tuple[str | list[str], list[str]]:
+    """The output with a column for each label, or those of the labels, and lines that read them."""
+    names, outputs = model.label_names, {each.name: each for each in model.outputs}
+    models, rows = [model], "outputs.reshape(len(outputs), -1)"
+    if model.labels_apart:
+        models, rows = [model.of_label(name) for name in names], "outputs"
+    found = list[TensorInfo]()
+    for one in models:
+        last = "" if one.logits is None else one.logits.name
+        mine = [outputs[name] for name in one.outputs_from_logits if name in outputs]
+        mine = [each for each in mine if each.dtype in _SCORES or each.dtype.startswith(_DECIDED)]
+        if len(models) == 1:
+            mine = [each for each in mine if each.shape and each.shape[-1] == len(names)]
+        # Scores come first, then decisions, then logits.
+        mine.sort(key=lambda each: (each.name == last, each.dtype not in _SCORES))
+        found += mine[:1]
+    one_each = len({each.name for each in found}) == len(models)
+    if not one_each or len({each.dtype in _SCORES for each in found}) > 1:
+        return model.outputs[0].name, ["return outputs"]
+    output: str | list[str] = found[0].name if len(models) == 1 else [each.name for each in found]
+    if found[0].dtype not in _SCORES:
+        return output, [f"return [named(row != 0) for row in {rows}]"]
+    probable = "Sigmoid" in model.describe()["post_processing"]
+    if not probable or (model.logits is not None and found[0].name == model.logits.name):
+        rows = f"1 / (1 + np.exp(-{rows}))"
+    return output, [f"return [named(row > thresholds) for row in {rows}]"]

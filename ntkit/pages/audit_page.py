@@ -429,6 +429,8 @@ def audit_html(page: AuditPage) -> str:
     looks = [look for _, group in groups for look in group["looks"]]
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
     data = "--train DATA --validation DATA -o debiased/"
+    if facts["label"] is not None:
+        data = f"{data} --label {quote(facts['label'])}"
     return offline_page(
         "audit",
         page=page,

@@ -1,8 +1,22 @@
 """Samples with names, notes and looks: of image folders, tables, arrays and stores."""
 
-from ntkit.samples._columns import DEFAULT_LABEL, named_like_a_prediction
+from ntkit.samples._columns import (
+    DEFAULT_LABEL,
+    copy_note,
+    labels_of,
+    named_like_a_prediction,
+    with_known_labels,
+)
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.samples._join import KEYS, MADE_OF_CLASSES, Metadata, names_of, table_of
+from ntkit.samples._join import (
+    KEYS,
+    MADE_OF_CLASSES,
+    Metadata,
+    left_out_in_words,
+    names_of,
+    positions_in,
+    table_of,
+)
 from ntkit.samples._looks import Images, Inputs, images_in_array
 from ntkit.samples._read import is_image_folder, preprocessing_for, read, read_samples
 from ntkit.samples._samples import (

@@ -35,7 +35,7 @@ class Columns:
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
     keep_table: bool = False
-    # Of samples with several labels: the one to read, and all labels of the model.
+    # Of samples with several labels: the one to read (None: every label), and all of the model.
     one: str | None = None
     all: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ def samples_from_table(
         X, used, source, more = _matrix(table, columns, inputs)
         if all(table.list_length(name) is None for name in used):
             names, steps = used, {"columns": list(used)}
-    samples = Samples(
+    return Samples(
         X,
         y,
         groups,
@@ -91,13 +91,15 @@ def samples_from_table(
             else None
         ),
     )
-    return with_known_labels(samples)
 
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels if there are any, and a note if there are none."""
-    if columns.one is not None and (columns.labels_required or columns.label in table.columns):
-        return label_in(table, columns)
+    if columns.one is None and columns.all:
+        return every_label_in(table, columns)
+    if columns.one is not None:
+        there = columns.labels_required or columns.label in table.columns
+        return label_in(table, columns) if there else (None, [])
     if not columns.labels_required:
         if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
             return None, []
@@ -122,6 +124,11 @@ def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
     """One label of several: its name, "not" and its name, or empty if unknown; and notes."""
     name = str(columns.one)
     has = table.truth(columns.label, name)
+    if columns.labels_required and (has < 0).all():
+        raise InputError(
+            f"{table.path}: the column {columns.label!r} is empty, so no sample has a known value "
+            f"of the label {name!r}; fill it."
+        )
     same = [
         each
         for each in columns.all
@@ -129,12 +136,32 @@ def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
         and each in table.columns
         and table.same(each, columns.label)
     ]
-    notes = [
-        f"{table.path}: label {name!r} has the values of label {each!r} in every row, so nothing "
-        "distinguishes the two."
-        for each in same
-    ]
+    notes = [f"{table.path}: {copy_note(name, each)}" for each in same]
     return labels_of(has, name), notes
+
+
+def copy_note(name: str, other: str) -> str:
+    """Sentence on a label that is the copy of another one."""
+    return (
+        f"label {name!r} has the values of label {other!r} in every row, so nothing distinguishes "
+        "the two."
+    )
+
+
+def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
+    """Every label, (N, labels): 1, 0, or NaN if unknown; and a note on missing columns."""
+    missing = [name for name in columns.all if name not in table.columns]
+    if len(missing) == len(columns.all):
+        if columns.labels_required:
+            table.truth(missing[0], missing[0])  # an error
+        return None, []
+    has = np.full((len(table), len(columns.all)), np.nan, dtype=np.float32)
+    for i, name in enumerate(columns.all):
+        if name in table.columns:
+            values = table.truth(name, name)
+            has[:, i] = np.where(values < 0, np.nan, values)
+    shown = _text.listed(map(repr, missing), 8, " ({} in all)")
+    return has, [f"{table.path} has no column for these labels: {shown}."] * bool(missing)
 
 
 def labels_of(has: Array, name: str) -> Array:
@@ -148,7 +175,11 @@ def with_known_labels(samples: Samples) -> Samples:
     if y is None or y.dtype.kind != "U" or (y != "").all():
         return samples
     known = np.flatnonzero(y != "")
-    left = f"Left out {len(y) - len(known)} of {len(y)} samples: their label is unknown."
+    if not len(known):
+        raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
+    left = f"{samples.sources[0]}: left out" if samples.sources else "Left out"
+    left += f" {len(y) - len(known)} of {len(y)} samples, because their label is unknown."
+    samples = replace(samples, rows=np.arange(len(y)), n_left_out=len(y) - len(known))
     return replace(samples.take(known), notes=(*samples.notes, left))
 
 

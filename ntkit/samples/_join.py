@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ntkit._join import columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -41,6 +43,24 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
     if column in table:
         return [str(name) for name in table[column].tolist()]
     return None if samples.ids is None else [str(name) for name in samples.ids]
+
+
+def positions_in(sets: Sequence[Samples], n: int) -> Array | None:
+    """Place of each sample in ``n`` values, one for each sample as it was given; else None.
+
+    Samples that were left out because their label is unknown have a value as well.
+    """
+    starts = np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
+    if n != starts[-1]:
+        return None
+    rows = (np.arange(len(each)) if each.rows is None else each.rows for each in sets)
+    return np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
+
+
+def left_out_in_words(sets: Sequence[Samples]) -> str:
+    """The end of a sentence on a number of samples: those that were left out count as well."""
+    n = sum(each.n_left_out for each in sets)
+    return f" ({n} of them left out, because their label is unknown)" if n else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +106,19 @@ class Metadata:
                 f"The samples have no column {key!r} to match metadata by; leave --id-column "
                 "(key=) out to match them row by row."
             )
-        sizes, n = {len(values) for values in columns.values()}, sum(map(len, sets))
-        if sizes != {n}:
+        sizes = {len(values) for values in columns.values()}
+        places = positions_in(sets, sizes.pop()) if len(sizes) == 1 else None
+        if places is None:
             if all(samples.ids is not None for samples in sets):
                 raise no_column(look, chosen, name)
             first = ", the training samples first" if len(sets) > 1 else ""
+            n = sum(len(each) + each.n_left_out for each in sets)
             raise InputError(
-                f"{name} has {max(sizes, default=0)} rows and there are {n} samples. Name the "
-                "column with the samples' names with --id-column (key= in Python), or pass a row "
-                f"for each{first}."
+                f"{name} has {max(map(len, columns.values()), default=0)} rows and there are {n} "
+                f"samples{left_out_in_words(sets)}. Name the column with the samples' names with "
+                f"--id-column (key= in Python), or pass a row for each{first}."
             )
+        look = {title: values[places] for title, values in look.items()}
         return cls(look, f"{name} is matched row by row.")
 
 

@@ -27,6 +27,8 @@ from ntkit.model import FrozenModel, TensorInfo
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
+    copy_note,
+    every_label_in,
     label_in,
     labels_of,
     samples_from_table,
@@ -38,6 +40,7 @@ from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
+_FIRST = 1000  # rows that are compared before all
 
 
 def read(
@@ -46,16 +49,21 @@ def read(
     *,
     labels: Labels = "required",
     preprocessing: Steps = None,
+    every_label: bool = False,
+    keep_unknown: bool = False,
     **options: Any,
 ) -> Samples:
     """Samples for a model: a path, Samples, (X, y), (X, y, groups), or inputs alone."""
     # `options` are those of read_samples, for paths. Inputs without labels are accepted if labels
-    # are optional.
+    # are optional. With `every_label`, y has a column for each label of a model with several.
     if isinstance(data, str | os.PathLike):
         steps = preprocessing or preprocessing_for(model, Path(data))
         options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
         if model.label is not None:
             options |= {"label": model.label, "other_labels": model.label_names}
+            options |= {"keep_unknown": keep_unknown}
+        elif every_label:
+            options |= {"other_labels": model.label_names}
         return read_samples(Path(data), labels=labels, **options)
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
@@ -66,7 +74,9 @@ def read(
     if not isinstance(data, Samples):
         raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
     if model.label is not None:
-        data = _of_label(data, model.label, model.label_names)
+        data = _of_label(data, model.label, model.label_names, keep_unknown)
+    elif every_label and model.label_names:
+        data = _of_every_label(data, model.label_names)
     return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
 
 
@@ -86,6 +96,7 @@ def read_samples(
     keep_table: bool = False,
     label: str | None = None,
     other_labels: Sequence[str] = (),
+    keep_unknown: bool = False,
 ) -> Samples:
     r"""Read labelled samples, or samples without labels.
 
@@ -126,7 +137,10 @@ def read_samples(
         or nothing; samples without a value are left out. ``y`` is then "not LABEL" or "LABEL". The
         images of a folder can be anywhere in it, and its ``metadata.csv`` has the column.
     other_labels : sequence of str, optional
-        Columns of the other labels, which the model does not read.
+        Columns of the other labels, which the model does not read. Without ``label``, ``y`` has a
+        column for each of them, (N, labels): 1, 0, or NaN if unknown.
+    keep_unknown : bool
+        Keep the samples whose ``label`` is unknown; their ``y`` is empty.
 
     Returns
     -------
@@ -187,32 +201,71 @@ def read_samples(
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
     samples = replace(samples, sources=samples.sources or (path,))
     if label is not None:
-        samples = _of_label(samples, label, other_labels)
+        samples = _of_label(samples, label, other_labels, keep_unknown)
+    elif other_labels:
+        samples = _of_every_label(samples, other_labels)
     missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
 
 
-def _of_label(samples: Samples, name: str, names: Sequence[str]) -> Samples:
+def _of_label(
+    samples: Samples, name: str, names: Sequence[str], keep_unknown: bool = False
+) -> Samples:
     """Samples of arrays whose one label of several is known, from 0, 1 and NaN."""
     if samples.y is None:
         return samples
-    y = np.asarray(samples.y)
+    y, notes = np.asarray(samples.y), list[str]()
     if y.ndim == 2 and y.shape[1] == len(names):
-        y = y[:, names.index(name)]
+        y, notes = y[:, names.index(name)], _notes_on_copies(y, names.index(name), names)
     if y.ndim != 1:
         raise InputError(
             f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
             f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
         )
-    if y.dtype.kind not in "fiub":
-        return replace(samples, y=y)
-    has = np.where(np.isnan(y), -1, y) if y.dtype.kind == "f" else y
-    if not np.isin(has, (-1, 0, 1)).all() or (y.dtype.kind != "f" and (has == -1).any()):
-        odd = next(value for value in y.tolist() if value not in (0, 1) and value == value)
+    if y.dtype.kind in "fiub":
+        y = labels_of(np.nan_to_num(_truths(y, name), nan=-1), name)
+    done = replace(samples, y=y, notes=(*samples.notes, *notes))
+    return done if keep_unknown else with_known_labels(done)
+
+
+def _truths(y: Array, name: str) -> Array:
+    """0, 1 and NaN, if a label's values are nothing else."""
+    wrong = ~((y == 0) | (y == 1) | (y != y))
+    if wrong.any():
         raise InputError(
-            f"The labels (y) of {name!r} contain {odd!r}; pass 0, 1, or NaN if unknown."
+            f"The labels (y) of {name!r} contain {y[wrong][0].item()!r}; pass 0, 1, or NaN if "
+            "unknown."
         )
-    return with_known_labels(replace(samples, y=labels_of(has, name)))
+    return y.astype(np.float32)
+
+
+def _notes_on_copies(y: Array, at: int, names: Sequence[str]) -> list[str]:
+    """A note for each label with the values of another one; (N, labels)."""
+    alike = [
+        other
+        for other in range(len(names))
+        if other != at
+        and np.array_equal(y[:_FIRST, other], y[:_FIRST, at], equal_nan=y.dtype.kind == "f")
+        and np.array_equal(y[:, other], y[:, at], equal_nan=y.dtype.kind == "f")
+    ]
+    sentences = [copy_note(names[at], names[other]) for other in alike]
+    return [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in sentences]
+
+
+def _of_every_label(samples: Samples, names: Sequence[str]) -> Samples:
+    """Samples of arrays with a column of 0, 1 and NaN for every label."""
+    if samples.y is None:
+        return samples
+    y = np.asarray(samples.y)
+    if y.ndim != 2 or y.shape[1] != len(names) or y.dtype.kind not in "fiub":
+        raise InputError(
+            f"The labels (y) have the shape {y.shape} and the type {y.dtype}. Pass 0, 1, or NaN if "
+            f"unknown, for all labels of the model, (N, {len(names)}), or name one with --label "
+            "(label=)."
+        )
+    if y.dtype != np.float32 or not ((y == 0) | (y == 1) | (y != y)).all():
+        y = np.stack([_truths(y[:, i], name) for i, name in enumerate(names)], axis=1)
+    return replace(samples, y=y)
 
 
 def is_image_folder(path: Path) -> bool:
@@ -353,7 +406,7 @@ def _checked(
             f"{name}.astype(np.float32)."
         )
     least = 1 if X.dtype.kind == "U" else 2  # there may be one string for each sample
-    several = columns.one is not None  # labels of each sample
+    several = columns.one is not None or bool(columns.all)  # labels of each sample
     if X.ndim < least or (y is not None and y.ndim not in (1, 1 + several)):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
@@ -410,10 +463,12 @@ def samples_from_image_folder(
     """Read an image folder; images are decoded when they are used."""
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; pass its image preprocessing.")
-    if columns.one is not None:
-        files, labels, notes = _images_and_label(path, columns, delimiter)
+    y: Array | None
+    if columns.one is not None or columns.all:
+        files, y, notes = _images_and_label(path, columns, delimiter)
     else:
         files, labels, notes = _images_and_classes(path, columns.labels_required)
+        y = None if labels is None else np.asarray([_as_text(label) for label in labels])
     skipped, kept = list[Path](), list[int]()
     for i, file in enumerate(files):
         try:
@@ -427,17 +482,15 @@ def samples_from_image_folder(
             f"None of the {len(files)} images in {path} can be decoded; check the files."
         )
     names = [files[i].relative_to(path).as_posix() for i in kept]
-    classes = None if labels is None else np.asarray([_as_text(labels[i]) for i in kept])
-    samples = Samples(
+    return Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
-        None if classes is None else as_classes(classes),
+        None if y is None else as_classes(y[kept]),
         _groups_of(path, names, columns.group, delimiter),
         preprocessing=preprocessing.as_dict(),
         skipped=tuple(skipped),
         ids=np.asarray([_as_text(name) for name in names]),
         notes=notes,
     )
-    return with_known_labels(samples)
 
 
 def _images_and_classes(
@@ -472,8 +525,8 @@ def _images_and_classes(
 
 def _images_and_label(
     path: Path, columns: Columns, delimiter: str | None
-) -> tuple[list[Path], list[str] | None, tuple[str, ...]]:
-    """Image files anywhere in a folder, one label of each by the ``metadata.csv``, and notes."""
+) -> tuple[list[Path], Array | None, tuple[str, ...]]:
+    """Image files anywhere in a folder, labels of each by the ``metadata.csv``, and notes."""
     files, file = sorted(_images_in(path)), path / "metadata.csv"
     if not files:
         raise InputError(f"{path} contains no images; add some.")
@@ -482,18 +535,21 @@ def _images_and_label(
             return files, None, ()
         raise InputError(
             f"{path} has no metadata.csv. Write one with the columns file_name and "
-            f"{columns.label}, with 0, 1 or nothing for each image."
+            f"{columns.label if columns.one else 'one for each label'}, with 0, 1 or nothing for "
+            "each image."
         )
     table = read_table(file, delimiter, ("file_name", *columns.named))
-    if columns.label not in table.columns and not columns.labels_required:
+    if columns.one and columns.label not in table.columns and not columns.labels_required:
         return files, None, ()
-    y, notes = label_in(table, columns)
+    y, notes = label_in(table, columns) if columns.one else every_label_in(table, columns)
+    if y is None:
+        return files, None, ()
     row_of = _rows_by_file(table)
     names = [composed(each.relative_to(path).as_posix()) for each in files]
     missing = [name for name in names if name not in row_of]
     if missing:
         raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
-    return files, [str(y[row_of[name]]) for name in names], tuple(notes)
+    return files, y[[row_of[name] for name in names]], tuple(notes)
 
 
 def _rows_by_file(table: Table) -> dict[str, int]:

@@ -115,6 +115,10 @@ class Samples:
         For embeddings in a store: model, tensor and preprocessing from its manifest.
     table : ReadTable or None
         With ``keep_table``: all columns of their table.
+    rows : ndarray of int, shape (N,), or None
+        Row of each sample before others were left out, because their label was unknown.
+    n_left_out : int
+        Number of samples that were left out.
 
     Examples
     --------
@@ -138,6 +142,8 @@ class Samples:
     sources: tuple[Path, ...] = ()
     origin: dict[str, Any] | None = None
     table: ReadTable | None = None
+    rows: Array | None = None
+    n_left_out: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
@@ -176,12 +182,13 @@ class Samples:
     def take(self, rows: Sequence[int] | Array) -> Samples:
         """Some of the samples, in the order of these rows from 0 on; images are not decoded."""
         at = np.asarray(rows, dtype=np.intp)
-        y, groups, ids = (
-            None if values is None else np.asarray(values)[at]
-            for values in (self.y, self.groups, self.ids)
-        )
+        names = ("y", "groups", "ids", "rows")
+        values = {name: getattr(self, name) for name in names}
+        taken: dict[str, Any] = {
+            name: None if array is None else np.asarray(array)[at] for name, array in values.items()
+        }
         table = None if self.table is None else self.table.take(at)
-        return replace(self, X=rows_of(self.X, rows), y=y, groups=groups, ids=ids, table=table)
+        return replace(self, X=rows_of(self.X, rows), table=table, **taken)
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""
@@ -201,7 +208,7 @@ class Samples:
     @property
     def names(self) -> list[str]:
         """Name of each sample: its file, its ``id`` in a table, or its row from 0 on."""
-        names: Any = range(len(self))
+        names: Any = range(len(self)) if self.rows is None else self.rows
         if self.ids is not None:
             names = self.ids
         elif self.table is not None and self.named_by == "id":

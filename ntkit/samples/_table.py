@@ -219,26 +219,26 @@ class Table:
         values = self.columns[name]
         if values.ndim > 1:
             raise self._not("0, 1 or empty", 0, name)
-        found = np.asarray([_truth(value) for value in values], dtype=np.int8)
+        texts = all(isinstance(value, str) for value in values)
+        of_text = {value: _truth(value) for value in {*values.tolist()}} if texts else {}
+        each = map(of_text.__getitem__ if texts else _truth, values.tolist())
+        found = np.fromiter(each, np.int8, len(values))
         if (found < -1).any():
             raise self._not("0, 1 or empty, as a label must be", int((found < -1).argmax()), name)
-        if (found < 0).all():
-            raise InputError(
-                f"{self.path}: the column {name!r} is empty, so no sample has a known value of the "
-                f"label {label!r}; fill it."
-            )
         return found
 
     def same(self, first: str, second: str) -> bool:
         """Whether two columns of 0 and 1 have the same known values, and the same empty cells."""
-        one, two = ([_truth(v) for v in self.columns[n].tolist()] for n in (first, second))
-        return one == two
+        pairs = zip(self.columns[first], self.columns[second], strict=True)
+        return all(_truth(one) == _truth(two) for one, two in pairs)
 
 
 def _truth(value: Any) -> int:
     """0 or 1, also as a text or a truth value; −1 for an empty cell, −2 for anything else."""
     if is_empty(value) or (isinstance(value, str) and not value.strip()):
         return -1
+    if isinstance(value, str) and value.strip() in ("True", "False"):  # as pandas writes them
+        return int(value.strip() == "True")
     number = _number(value)
     return int(number) if number in (0, 1) else -2
 

@@ -13,7 +13,7 @@ from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, loaded
 
 _FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"
@@ -29,12 +29,15 @@ def load_pair(
     **places: str | None,
 ) -> tuple[FrozenModel, FrozenModel]:
     """Load a model and the same model with another head, with the same embedding."""
-    if label is not None or getattr(original, "label", None) is not None:
-        name = label or original.label  # type: ignore[union-attr]
-        whole = original.whole if isinstance(original, FrozenModel) else original
-        other = debiased.whole if isinstance(debiased, FrozenModel) else debiased
-        first, second = load_pair(whole, other, classes=classes, **places)
-        return first.of_label(name), second.of_label(name)
+    name = label or getattr(original, "label", None)
+    if name is not None:
+        first, second = (
+            loaded(model, label=name)
+            if isinstance(model, FrozenModel)
+            else FrozenModel.load(model, label=name, **places | named)
+            for model, named in ((original, {"classes": classes}), (debiased, {}))
+        )
+        return first.with_columns_of(second), second
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     named = any(places.values())

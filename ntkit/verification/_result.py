@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntkit._text import counted
 from ntkit.model import FrozenModel
 
 # Largest difference of logits, relative to the largest logit:
@@ -71,6 +72,10 @@ class Verification:
         Whether no class has moved: neither in the names in both files, nor in the predictions. The
         latter holds unless another order of the classes fits the debiased model's predictions far
         better (``ntkit.metrics.class_order``).
+    same_other_labels : bool
+        With one label of several, whether the outputs of all other labels are equal to the bit.
+    n_other_labels : int
+        Number of other labels whose outputs were compared to the bit.
     notes : tuple of str
         Comparisons that were not possible, and facts that a reader should know; they do not affect
         ``passed``.
@@ -94,6 +99,8 @@ class Verification:
     side_difference: float = float("nan")
     kept_outputs: bool = True
     same_class_order: bool = True
+    same_other_labels: bool = True
+    n_other_labels: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -113,9 +120,20 @@ class Verification:
             text += f", {self.side_difference:.1e} (other outputs)"
         if not self.same_class_order:
             text += ", and its classes are in another order than the original's"
+        if not self.same_other_labels:
+            text += ", and outputs of its other labels are not the original's"
         if not self.kept_outputs:
             text += ", and it lacks an input or output that the original has"
         return text
+
+    def on_other_labels(self) -> str:
+        """Sentence on the outputs of the other labels; empty if they changed or are not known."""
+        if not self.n_other_labels or not self.same_other_labels:
+            return ""
+        return (
+            f"The outputs of the other {counted(self.n_other_labels, 'label')} are the same to the "
+            f"bit on {counted(self.n_samples, 'sample')}."
+        )
 
     def failures(self) -> tuple[str, ...]:
         """Reasons for failing, as predicates without a subject; empty if it passed."""
@@ -132,6 +150,7 @@ class Verification:
                 not self.side_difference > within
             ),
             "has its classes in another order than the original": self.same_class_order,
+            "changes the outputs of other labels": self.same_other_labels,
             "lacks an input or output of the original, or has another element type there": (
                 self.kept_outputs
             ),

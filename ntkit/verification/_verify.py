@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from ntkit._disk import size_of
 from ntkit._doc import documented
@@ -122,11 +123,17 @@ def _unzipped(rows: Array) -> Array:
 
 
 def decision_agreement(
-    outputs: Mapping[str, Array], head: LinearHead, logits: Array, tolerance: float
+    outputs: Mapping[str, Array],
+    head: LinearHead,
+    logits: Array,
+    tolerance: float,
+    levels: Array | None = None,
 ) -> float:
     """Smallest share of samples on which an output decides like the head."""
     # Operators after the logits may reorder or invert the classes; then a head would be trained for
-    # classes that the file shows as others.
+    # classes that the file shows as others. `levels` are the thresholds of labels.
+    if levels is not None:
+        return min(_label_shares(outputs.values(), logits, levels, tolerance), default=1.0)
     clear, scores = _gaps(logits)[:, -1] > tolerance, _as_decisions(logits)
     decided = (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
     shown = (_shown(array, head, scores) for array in outputs.values() if len(array) == len(scores))
@@ -134,6 +141,56 @@ def decision_agreement(
         np.mean((array == decided)[clear]) for array in shown if array is not None and clear.any()
     ]
     return float(min(shares, default=1.0))
+
+
+def _label_shares(
+    outputs: Iterable[Array], logits: Array, levels: Array, tolerance: float
+) -> Iterator[float]:
+    """Share of samples on which each column of an output gives its label as the logits do."""
+    margins = logits.reshape(len(logits), -1) - levels
+    clear, given = _distances(logits, levels) > tolerance, margins > 0
+    for output in outputs:
+        zipped = output.dtype == object and isinstance(next(iter(output.flat), None), Mapping)
+        columns = _unzipped(output) if zipped else output.reshape(len(output), -1)
+        if columns.shape != given.shape or columns.dtype.kind not in "fiub":
+            continue
+        for shown, at, known in zip(columns.T, given.T, clear.T, strict=True):
+            shown, at = shown[known], at[known]
+            if np.isin(shown, (0, 1)).all():
+                yield float(((shown == 1) == at).mean()) if len(at) else 1.0
+            elif at.any():  # scores: each with the label is above all without
+                yield float((at | (shown <= shown[at].min())).mean())
+
+
+def _distances(logits: Array, levels: Array) -> Array:
+    """Distance of each logit from its threshold, relative to the largest logit."""
+    scores = logits.reshape(len(logits), -1).astype(np.float64)
+    distances: Array = np.abs(scores - levels) / max(1.0, float(np.abs(scores).max()))
+    return distances
+
+
+def _other_labels(
+    model: FrozenModel, own: Sequence[str], before: Mapping[str, Array], after: Mapping[str, Array]
+) -> dict[str, Any]:
+    """Whether outputs are the same to the bit, except the model's label, and of how many others.
+
+    ``own`` are the names of the outputs that the label's logits lead to.
+    """
+    names, same, compared = model.label_names, True, False
+    row = names.index(str(model.label))
+    for name in before.keys() & after.keys():
+        one, two = before[name], after[name]
+        if one.dtype == object and isinstance(next(iter(one.flat), None), Mapping):
+            one, two = _unzipped(one), _unzipped(two)
+        if name in own:
+            if one.shape != two.shape or one.size != len(one) * len(names):
+                continue
+            one, two = (np.delete(each.reshape(len(each), -1), row, axis=1) for each in (one, two))
+        elif not model.labels_apart:
+            continue  # an output of no label
+        compared = True
+        same = same and np.array_equal(one, two, equal_nan=one.dtype.kind == "f")
+    return {"same_other_labels": same, "n_other_labels": (len(names) - 1) * compared}
 
 
 def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
@@ -260,6 +317,7 @@ def verify(
     """
     embedder = original if isinstance(original, OnnxEmbedder) else None
     model = original if embedder is None else embedder.frozen_model
+    one = model if isinstance(model, FrozenModel) and model.label is not None else None
     if isinstance(model, FrozenModel):  # of a model with several labels, all of them
         head, model = None if head is None else model.with_row(head), model.whole
     if isinstance(debiased, FrozenModel):
@@ -292,12 +350,14 @@ def verify(
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     beside = outputs.keys() & {tensor.name for tensor in first.outputs}
     beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
-    before = _session(first, device) if latency or beside else None
-    of_original = run_whole(before, X) if beside else {}
+    compared = bool(beside) or one is not None
+    before = _session(first, device) if latency or compared else None
+    of_original = run_whole(before, X) if compared else {}
     milliseconds = [float("nan")] * 2
     if latency:
         milliseconds = np.median(timings([session, before], X), axis=0).tolist()
     own = None if is_new_head(first, second) else first.head
+    levels, of_label = _levels(one or second, expected_head.n_logits), (one or second).row_of
     embedding_difference = relative_difference(embedding, Z)
     alike = embedding_difference <= tolerance
     others = embedding if embedding.shape == Z.shape else Z
@@ -317,7 +377,9 @@ def verify(
             _as_decisions(computed), _as_decisions(expected_head.decision_function(Z))
         ),
         embedding_difference=embedding_difference,
-        agreement=float("nan") if own is None else agreement(own, expected_head, Z, others),
+        agreement=float("nan")
+        if own is None
+        else agreement(of_label(own), of_label(expected_head), Z, others),
         same_nodes=first.nodes == second.nodes,
         same_signature=all(
             getattr(first, part) == getattr(second, part)
@@ -332,19 +394,17 @@ def verify(
         output_difference=_largest_difference(
             outputs,
             _from_logits(first if same_tail else second, expected, X, device),
-            _gaps(expected),
+            _gaps(expected)
+            if levels is None
+            else _distances(expected * second.logit_scale, levels),
             tolerance,
         ),
         decision_agreement=decision_agreement(
-            {
-                n: array
-                for n, array in outputs.items()
-                if n in second.outputs_from_logits
-                and (array.dtype.kind == "f" or not second.scores_each_class_alone)
-            },
+            {n: array for n, array in outputs.items() if n in second.outputs_from_logits},
             in_graph,
             computed,
             tolerance,
+            levels,
         ),
         latency=milliseconds[0],
         original_latency=milliseconds[1],
@@ -355,7 +415,12 @@ def verify(
         ),
         same_class_order=names_agree(first, second)
         and (own is None or not alike or no_class_moved(own, expected_head, Z)),
-        notes=notes_on(first, second, expected_head, Z, y),
+        notes=notes_on(first, second, of_label(expected_head), Z, y),
+        **(
+            {}
+            if one is None
+            else _other_labels(one, first.outputs_from_logits, of_original, outputs)
+        ),
     )
 
 
@@ -444,6 +509,14 @@ def _session(model: FrozenModel, device: Any) -> Any:
         return make_session(str(model.path), device=device)
     proto = model.to_proto().SerializeToString()
     return make_session(proto, device=device, folder=model.folder)
+
+
+def _levels(model: FrozenModel, n_logits: int) -> Array | None:
+    """Logits of the thresholds of labels, one for each row of the head; None without labels."""
+    known = [*model.thresholds.values()]
+    if model.threshold is not None and len(known) != n_logits:  # a layer for this label alone
+        known = [model.threshold[0]]
+    return logit(np.asarray(known)) if len(known) == n_logits else None
 
 
 def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Array:

@@ -41,6 +41,7 @@ from ntkit.samples import (
     Samples,
     is_aside,
     named_like_a_prediction,
+    positions_in,
     sample_digests,
     table_of,
 )
@@ -187,6 +188,15 @@ class AttributeReader:
         self._metadata, self._key = metadata, key
         self.layers: Mapping[str, Array] = {}  # of the model's pass: a matrix for each
         self._values: dict[tuple[str, bool], Array] = {}
+
+    def positions(self, n: int) -> Array | None:
+        """Place of each sample in ``n`` values, one for each sample as it was given; else None."""
+        return positions_in(self.sets, n)
+
+    @property
+    def n_given(self) -> int:
+        """Number of samples with those that were left out, because their label is unknown."""
+        return sum(len(samples) + samples.n_left_out for samples in self.sets)
 
     # -- raw inputs ------------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ from ntkit.estimators import (
     InvariantClassifier,
     StudyClassifier,
     head_of,
-    retrain_head,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
@@ -51,7 +50,7 @@ from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._order import Order
 from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver import is_mapped, rows_per_chunk
-from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, stratified_folds
+from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 
 _TRAIN_FOLDS = 3
 FOLDS_OF_ONE = 5
@@ -118,11 +117,11 @@ class Comparison:
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
             C_erm = max(self._C("train", cells=False), 1 / (ERM_ALPHA * n)) if C is None else C
-            self.original = retrain_head(self.train.X, train.y, class_weight=None, C=C_erm)
+            self.original: LinearHead = self.train.heads([self.train.weight], [C_erm])[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         rows = both if self.one_set else self.train
-        reference = retrain_head(rows.X, rows.y, C=1 / len(rows) if C is None else C)
+        reference = rows.heads([rows.balanced()], [1 / len(rows) if C is None else C])[0]
         self.reference_proba = reference.predict_proba(self.validation.X)
         self.classes = reference.classes
         self.halves = self._halves()
@@ -211,12 +210,18 @@ class Comparison:
         if self.C is not None:
             return self.C
         if (rows, cells) not in self._chosen_C:
-            recipe = "cell-balanced" if cells else "class-balanced"
-            study = self.study.on("both" if self.one_set else rows)
-            if rows == "train":  # without the validation set
-                study = replace(study, validation=None)
-            clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
-            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * len(study.train))
+            if self.one_set or rows == "validation":
+                study = self.study.on("both" if self.one_set else rows)
+            else:  # "both" in the units of the training set, like "auto"
+                study = replace(self.study, validation=None) if rows == "train" else self.study
+            if cells:
+                clf = AutoDebiasClassifier(recipe="cell-balanced", random_state=self.seed)
+                alpha = clf.fit_study(study).alpha_
+            else:
+                both, gains = study.both, study.train.gains
+                weight, seed = both.balanced(), seed_of(self.seed)
+                alpha = tuned(both, weight, gains=gains, seed=seed).alpha
+            self._chosen_C[rows, cells] = 1 / (alpha * len(study.both))
         return self._chosen_C[rows, cells]
 
     def _halves(self) -> list[tuple[Array, Array]]:
@@ -266,18 +271,12 @@ class Comparison:
         rows = self.study_of(clf, rows_of, study).train
         rng = np.random.default_rng(self.seed)
         non_constant, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
-        masks = []
+        weight, masks = clf.tuning_weight_, []
+        C = clf.C or 1 / (float(weight.sum()) * clf.alpha_)
         for _ in range(n_masks):
             mask = np.zeros(len(clf.non_constant_), dtype=bool)
             mask[rng.choice(non_constant, size, replace=False)] = True
-            head = retrain_head(
-                rows.X,
-                rows.y,
-                sample_weight=clf.tuning_weight_,
-                class_weight=None,
-                suppressed=mask,
-                C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
-            )
+            head = rows.heads([weight], [C], gains=1.0 - mask)[0]
             rated = self.rated(head, head.predict(self.validation.X))
             masks.append({k: v for k, v in rated.items() if v is not None})
         mean: dict[str, Any] = {k: float(np.mean([each[k] for each in masks])) for k in masks[0]}

@@ -20,6 +20,7 @@ from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_notes
 from ntkit.jobs.debias._order import MODEL_FILE
+from ntkit.jobs.debias._result import new_layer
 from ntkit.jobs.report import arguments, from_here, options_again, quoted
 from ntkit.metrics import share_bounds
 from ntkit.model import FrozenModel, loaded
@@ -252,7 +253,7 @@ class ComplaintsResult:
         used = sum(cause.n for cause in self.repair.causes if cause.used)
         if self.written:
             where = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
-            return f"{where} a new last layer, moved towards {counted(used, 'complaint')}."
+            return f"{where} {new_layer(self.model)}, moved towards {counted(used, 'complaint')}."
         n = self.repair.folds.n
         for limit, choice in self.repair.by_limit.items():
             if limit > self.repair.limit and choice.p < self.repair.level:
@@ -262,7 +263,8 @@ class ComplaintsResult:
                     f"{limit:g}"
                 )
         return (
-            f"Kept the original model: found no common direction of these {n} complaints that a "
+            f"Kept the original model: found no common direction of these {n} complaints"
+            f"{'' if self.model.label is None else f' on the label {self.model.label!r}'} that a "
             "last layer can see."
         )
 
@@ -289,7 +291,8 @@ class ComplaintsResult:
 
     def summary(self, *, verbose: bool = False) -> str:
         """What ``ntkit debias`` prints; ``verbose=True`` adds the results for other limits."""
-        lines = [self.headline(), *self._lines(), f"Next: {self.next}"]
+        others = "" if self.verification is None else self.verification.on_other_labels()
+        lines = [self.headline(), *self._lines(), *filter(None, [others]), f"Next: {self.next}"]
         lines += [f"Note: {note}" for note in self.notes]
         return "\n".join([*lines, "", self.table()] if verbose else lines)
 
@@ -307,6 +310,7 @@ class ComplaintsResult:
         choices, kept = self.repair.by_limit.items(), self.path is None or self.verification is None
         record = {
             **{"state": self.state, "headline": self.headline(), "written": self.written},
+            "label": self.model.label,
             "causes": self.repair.causes,
             "by_limit": {f"{k:g}": vars(c) | {"fixed": int(c.fixed.sum())} for k, c in choices},
             **{"max_cost": self.repair.limit, "n_complaints": self.repair.folds.n},
@@ -334,16 +338,14 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     limit = LIMIT if given["max_cost"] is None else given["max_cost"]
     if not 0 < limit <= 1:
         raise InputError(f"max_cost must be a share above 0, at most 1. Got {limit}.")
-    model, steps, force = (
-        loaded(given["model"], label=given["label"]),
-        given["preprocessing"],
-        given["force"],
-    )
+    model, steps, force = given["model"], given["preprocessing"], given["force"]
+    model = loaded(model, label=given["label"])
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
     match = read(given["train"], model, preprocessing=steps).fit_to(model)
     model, complaints = match.model, match.samples
-    traffic = read(given["keep"], model, labels="optional", preprocessing=steps)
+    kept = {"labels": "optional", "keep_unknown": True, "preprocessing": steps}
+    traffic = read(given["keep"], model, **kept)
     traffic = replace(traffic.with_columns_as_in(complaints), y=None)
     sets = {"complaints": complaints, "traffic": traffic}
     out = None if given["out"] is None else Path(given["out"])

@@ -58,6 +58,7 @@ from ntkit.jobs.debias._named_attributes import (
 )
 from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._write_candidate import check_label, label_of_run
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.model import FrozenModel, loaded
@@ -312,6 +313,7 @@ def debias(
     ).checked()
     on_findings, labels = _answers_given(answers, order.resume)
     model = loaded(model, label=label)
+    _check_one_label(model, new_head, order.resume)
     given = {"train": train, "validation": validation, "test": test}
     if validation is None:
         _check_one_set(new_head, validation_balanced)
@@ -358,6 +360,19 @@ def debias(
         order = order.going_on()  # the audit has written its folder
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
     return _repair(order, data, reader, said, known, _with_groups(data, named))
+
+
+def _check_one_label(model: FrozenModel, new_head: bool, resume: Path | None) -> None:
+    """Raise an error if one label of several is not named, or does not fit the other options."""
+    if not new_head and (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    if new_head and model.label is not None:
+        raise InputError(
+            "--new-head (new_head=True) fits a last layer for other classes, and --label (label=) "
+            "repairs one label of the model's own last layer. Omit one of them."
+        )
+    if resume is not None and (kept := label_of_run(resume)) is not None:
+        check_label(resume, kept, model.label)
 
 
 def _check_one_set(new_head: bool, validation_balanced: bool) -> None:

@@ -78,7 +78,8 @@ class FindingsResult:
         """First line of :meth:`summary`: open questions, or the reason for keeping the original."""
         n, n_open = len(questions_of(self.audit)), len(self.open)
         if n_open:
-            return f"No decision yet: {counted(n_open, 'question')}."
+            label = "" if self.model.label is None else f" on the label {self.model.label!r}"
+            return f"No decision yet{label}: {counted(n_open, 'question')}."
         if n:
             more = len(self.audit.all_findings) - n
             verb = "is" if more == 1 else "are"
@@ -125,6 +126,7 @@ class FindingsResult:
         return {
             "state": self.state,
             "headline": self.headline(),
+            "label": self.model.label,
             "written": False,
             "questions": [{"name": f.name, "question": question_of(f)} for f in self.open],
             "answers": [answer.as_dict() for answer in self.answers.answers],

@@ -261,6 +261,8 @@ class Job:
         return Report(
             title=name_of(data.model),
             headline=result.headline(),
+            label=data.model.label,
+            others=result.others,
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
             accuracy_cost=asdict(result.accuracy_cost),
             sentences=[
@@ -363,15 +365,17 @@ class Job:
         about = {
             "source": "" if model.path is None else os.path.abspath(model.path),
             "source_sha256": model.sha256(),
-            "located_by": dict(model.located_by),
+            "located_by": {} if model.labels_apart else dict(model.located_by),
             "new_head": self.order.new_head,
+            "label": model.label,
             "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
         }
         arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
         for i, head in enumerate(heads.values()):
+            kind = np.float32 if model.label is None else np.float64  # of a shifted intercept
             arrays |= {
-                f"coef_{i}": head.coef.astype(np.float32),
-                f"intercept_{i}": head.intercept.astype(np.float32),
+                f"coef_{i}": head.coef.astype(kind),
+                f"intercept_{i}": head.intercept.astype(kind),
                 f"classes_{i}": head.classes,
             }
         np.savez(path, **arrays)
@@ -423,7 +427,8 @@ def write_deployed(
     card: str,
 ) -> None:
     """Write the other files of a folder that holds the model, and run the program."""
-    names = [str(name) for name in json.loads(model.metadata["ntkit.classes"])]
+    named = model.label_names or json.loads(model.metadata["ntkit.classes"])
+    names = [str(name) for name in named]
     labels = json.dumps(names, indent=2, ensure_ascii=False) + "\n"
     (folder / "labels.json").write_text(labels, encoding="utf-8")
     for name, content in usage.files.items():
@@ -500,10 +505,10 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
     if done.returncode:
         reason = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
         raise VerificationError(f"{_PROGRAM} of the folder for the service does not run: {reason}.")
-    if written.head is None or "    return outputs\n" in snippet:
+    several = bool(written.label_names)
+    if (written.head is None and not several) or "    return outputs\n" in snippet:
         return  # no output of the model shows classes
-    expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
-    lines = [str(label) for label in expected.tolist()]
+    lines = _predicted(written, X)
     if samples.kind == "images":
         lines = [f"{path} {label}" for path, label in zip(arguments, lines, strict=True)]
     printed = _text(done.stdout)
@@ -512,6 +517,22 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
             f"{_PROGRAM} of the folder for the service predicts {printed.splitlines()[:4]}, but "
             f"ntkit predicts {lines[:4]}."
         )
+
+
+def _predicted(model: FrozenModel, X: Any) -> list[str]:
+    """The class of each sample as a text, or all its labels."""
+    names, embedded, has = model.label_names, dict[str, Array](), list[Any]()
+    for one in [model.of_label(name) for name in names] or [model]:
+        if one.embedding.name not in embedded:
+            embedded[one.embedding.name] = OnnxEmbedder(one, device="cpu").transform(X)
+        assert one.head is not None
+        has.append(one.head.predict(embedded[one.embedding.name]).tolist())
+    if not names:
+        return list(map(str, has[0]))
+    rows = (
+        [n for n, y in zip(names, row, strict=True) if y == n] for row in zip(*has, strict=True)
+    )
+    return [", ".join(row) or "no label" for row in rows]
 
 
 def _text(output: bytes) -> str:

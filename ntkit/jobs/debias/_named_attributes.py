@@ -39,7 +39,7 @@ from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.label import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
-from ntkit.samples import TABLES, check_made_with, names_of
+from ntkit.samples import TABLES, check_made_with, left_out_in_words, names_of
 from ntkit.study import Study
 
 _VALUES = re.compile(r"\|(?=[a-z]+:)")
@@ -400,15 +400,18 @@ def partly_known(
         title = repr(table.column) if crossed else title
     else:
         of_known, known = known_labels(value, name)
-        if len(known) != reader.n:
+        rows = reader.positions(len(known))
+        if rows is None:
             raise InputError(
-                f"{name} holds {len(known)} values, but there are {reader.n} training and "
-                "validation samples. Pass one per sample, the training samples first."
+                f"{name} holds {len(known)} values, but there are {reader.n_given} training and "
+                f"validation samples{left_out_in_words(reader.sets)}. Pass one per sample, the "
+                "training samples first."
             )
         if not known.any():
             raise InputError(f"{name} has no known value. Label some samples.")
-        values = np.full(reader.n, None, dtype=object)
+        values = np.full(len(known), None, dtype=object)
         values[known] = [str(each) for each in of_known.tolist()]
+        values = values[rows]
     partly = PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
     _check_same(partly, reader)
     _check_crossed(partly.attribute, classes_of(reader))
@@ -429,9 +432,10 @@ def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
             pairs.append((before, row))
     if not pairs:
         return
+    sets = ("training", "validation")[-len(reader.sets) :]
     called = [
         f"{name!r:.60} ({which})"
-        for which, samples in zip(("training", "validation"), reader.sets, strict=True)
+        for which, samples in zip(sets, reader.sets, strict=True)
         for name in names_of(samples, "id") or map(str, range(len(samples)))
     ]
     one, two = (f"{labels[row]!r} for {called[row]}" for row in pairs[0])

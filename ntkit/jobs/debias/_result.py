@@ -200,6 +200,11 @@ class DebiasResult:
             keys["worst_named"] = "worst balanced group"
         return keys
 
+    @property
+    def others(self) -> str:
+        """Sentence on the outputs of the other labels, if the model gives every sample several."""
+        return "" if self.verification is None else self.verification.on_other_labels()
+
     def headline(self) -> str:
         """Verdict, then the worst group and the average before and after."""
         refused = self.check.refused(self.max_cost) if self.written else None
@@ -208,7 +213,9 @@ class DebiasResult:
 
     def _outcome(self) -> str:
         """The worst group and the average, before and after."""
-        return self.change.sentence("" if self.written else f" with {self.chosen.name}")
+        text = self.change.sentence("" if self.written else f" with {self.chosen.name}")
+        label = self.model.label
+        return text if label is None else f"Label {label!r}, {text[:1].lower()}{text[1:]}"
 
     def _verdict(self) -> str:
         """Sentence that says whether the new head is better, or why the original was kept."""
@@ -351,9 +358,9 @@ class DebiasResult:
         if self.by_change is not None and "copies" in new:
             new += f" changed by {', '.join(self.by_change.changes)}"
         new += self.chosen.title.removeprefix(self.chosen.name)
-        if self.path is None:
-            return f"{self._verdict()} The model has a new last layer: {new}."
-        return f"{self._verdict()} Wrote {self.path / MODEL_FILE} with a new last layer: {new}."
+        wrote = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
+        text = f"{self._verdict()} {wrote} {new_layer(self.model)}: {new}."
+        return f"{text} {self.others}".rstrip()
 
     def _cost(self) -> str:
         """Changes on validation samples, and a group that loses accuracy."""
@@ -405,7 +412,7 @@ class DebiasResult:
         lines += self.check.sentences()
         lines += [self.named_outcome()] if self.balanced_over is not None else []
         lines += ["", self.table(markdown=markdown), "", legend]
-        lines += [*filter(None, [self.verdict()])]
+        lines += [*filter(None, [self.others, self.verdict()])]
         if (check := self.verification) is not None:
             lines.append(
                 "ONNX Runtime against NumPy: largest relative difference of logits "
@@ -431,6 +438,8 @@ class DebiasResult:
         everything = {name: getattr(self, name) for name in _RECORDED} | {
             "chosen": self.chosen.name,
             "headline": self.headline(),
+            "label": self.model.label,
+            "other_labels": self.others or None,
             "lost_groups": self.check.lost,
             "doubtful_groups": self.check.doubtful,
             "unchecked_groups": self.check.unchecked,
@@ -447,6 +456,13 @@ class DebiasResult:
             "version": __version__,
         }
         return dict(plain(everything))
+
+
+def new_layer(model: FrozenModel) -> str:
+    """What is new in a repaired model, in words."""
+    if model.label is None:
+        return "a new last layer"
+    return f"a new row for the label {model.label!r} in the last layer"
 
 
 def _accuracies(c: Candidate, keys: Iterable[str]) -> list[str]:

@@ -32,6 +32,7 @@ def write_candidate(
     out: str | os.PathLike[str],
     *,
     model: FrozenModel | str | os.PathLike[str] | None = None,
+    label: str | None = None,
     device: str = "auto",
     force: bool = False,
 ) -> Verification:
@@ -39,6 +40,7 @@ def write_candidate(
     run = Path(run)
     place = check_folder(out, inputs=[run], force=force)
     head, about = kept_head(run, method)
+    check_label(run, about.get("label"), label)
     model = _model(about, run, model)
     check_folder(out, inputs=[run, *model.files], force=force, size=size_of(model.files))
     record = json.loads((run / "result.json").read_text(encoding="utf-8"))
@@ -65,11 +67,31 @@ def write_candidate(
             "candidates": [row | {"chosen": row["name"] == method} for row in record["candidates"]],
             "chosen": method,
             "written": True,
+            "label": model.label,
             **{name: record[name] for name in kept_facts if name in record},
             "model": str(place / MODEL_FILE),
         }
         (folder / "result.json").write_text(as_json(rewritten), encoding="utf-8")
     return check
+
+
+def label_of_run(run: Path) -> str | None:
+    """The label that a run repaired, of a model with several; None if there is no record."""
+    try:
+        label = json.loads((run / "result.json").read_text(encoding="utf-8")).get("label")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return None if label is None else str(label)
+
+
+def check_label(run: Path, kept: str | None, label: str | None) -> None:
+    """Raise an error if a run was about another label than the one asked for."""
+    if label not in (None, kept):
+        about = "no label of several" if kept is None else f"the label {kept!r}"
+        raise InputError(
+            f"The run in {run} is about {about}, not {label!r}. Start a run for {label!r} in "
+            "another folder."
+        )
 
 
 def kept_head(run: Path, method: str) -> tuple[LinearHead, dict[str, Any]]:
@@ -113,7 +135,7 @@ def _model(
                 f"ntkit debias MODEL --from {run}"
             )
         model = source
-    original = loaded(model, **about["located_by"])
+    original = loaded(model, **about["located_by"], label=about.get("label"))
     if original.sha256() != about["source_sha256"]:
         raise InputError(
             f"{original.path or 'The model'} is not the model of {run}: the SHA-256 differs. Pass "
@@ -159,7 +181,7 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
         raise InputError(
             f"{file} has a new head for other classes, so there is no original head to restore."
         )
-    written = FrozenModel.load(file, **about["located_by"])
+    written = FrozenModel.load(file, **about["located_by"], label=about.get("label"))
     if written.metadata.get("ntkit.source_sha256") != about["source_sha256"]:
         raise InputError(
             f"{file} is not the model that the run in {folder} wrote. Pass the folder of its run."

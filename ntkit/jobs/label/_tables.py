@@ -15,7 +15,7 @@ from ntkit._types import Array
 from ntkit.attributes import CONTENT, Entry, contents_here, entries_of_table
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
-from ntkit.samples import KEYS, names_of, read_table
+from ntkit.samples import KEYS, left_out_in_words, names_of, read_table
 
 _BY_CONTENTS = (
     "Use answers.json of ntkit label on the same files, arrays or stores, which matches samples by "
@@ -58,15 +58,17 @@ class AnswerTable(NamedTuple):
         if key is not None and key in columns:
             entries = entries_of_table(columns, key, column, at)
             values, left = labels_of_entries(where, entries, (), reader, key, match_names)
-        elif key is None and len(columns[column]) == reader.n:
-            numbered = {"": np.arange(reader.n), column: columns[column]}
-            values = np.full(reader.n, None, dtype=object)
+        elif key is None and (rows := reader.positions(len(columns[column]))) is not None:
+            numbered = {"": np.arange(len(columns[column])), column: columns[column]}
+            values = np.full(len(columns[column]), None, dtype=object)
             for entry in entries_of_table(numbered, "", column, at):
                 values[int(entry.name)] = entry.answer
+            values = values[rows]
         else:
             first = ", the training samples first" * (len(reader.sets) > 1)
             raise InputError(
-                f"{where} has {len(columns[column])} rows for {reader.n} {_these(reader)}, and no "
+                f"{where} has {len(columns[column])} rows for {reader.n_given} {_these(reader)}"
+                f"{left_out_in_words(reader.sets)}, and no "
                 f"column {' or '.join(map(repr, KEYS))} (or --id-column). Add the names of the "
                 f"samples, or one row per sample{first}."
             )

@@ -236,10 +236,24 @@ class Runner:
         raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
 
     def _drawn(self, node: ir.Node, n: int, n_positions: int) -> Array:
-        key = (id(node), n, n_positions)
+        key = (id(self._index_of(node)), n, n_positions)
         if key not in self._positions:
             self._positions[key] = self._rng.integers(0, n_positions, n)
         return self._positions[key]
+
+    def _index_of(self, node: ir.Node) -> ir.Value | None:
+        """The tensor with the positions, so that operators that share it choose the same ones."""
+        index = spread_of(node) if node.op_type == "GatherElements" else node.inputs[1]
+        for _ in range(_MOST_STEPS):
+            index = _unshaped(index or node.inputs[1])
+            taken = _producer(index)
+            data = taken.inputs[0] if taken is not None and taken.op_type == "Gather" else None
+            shape = None if data is None else self._shape_of(data)
+            axis = attribute(taken, "axis", 0) if taken is not None else 0
+            if shape is None or not -len(shape) <= axis < len(shape) or shape[axis] != 1:
+                break
+            index = data
+        return index
 
     def _same_at_all(self, node: ir.Node, data: Array, axis: int) -> None:
         if self.alike and np.ptp(data, axis).any():

@@ -1,0 +1,147 @@
+"""action.yml, whose steps run here as GitHub runs them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ntkit import FrozenModel
+from ntkit.datasets import marked_digits_model_path
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+ROOT = Path(__file__).parents[1]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
+STEPS = [step for step in ACTION["runs"]["steps"] if "run" in step]
+SHELLS = {
+    "bash": ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail"],
+    "python": [sys.executable],
+}
+HOSTILE = "$(touch run) `touch run` \"'; touch run; ${{ x }}\n::warning::"
+PLAIN = "$(touch run) `touch run` '; touch run; ${{ x }}"  # Windows allows it in a file name
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, digits):
+    """The demo's model, one that guesses, and samples."""
+    folder = tmp_path_factory.mktemp("workspace")
+    shutil.copy(marked_digits_model_path(), folder / "old.onnx")
+    model = FrozenModel.load(folder / "old.onnx")
+    model.with_head(model.head.scaled([0] * 64)).save(folder / "guess.onnx")
+    for name, n in (("test", 400), ("few", 40)):
+        rows = np.linspace(0, len(digits.y_test) - 1, n).astype(int)
+        np.savez(folder / f"{name}.npz", X=digits.X_test[rows], y=digits.y_test[rows])
+    return folder
+
+
+def run(step, inputs, folder, **environment):
+    """Run one step with the inputs of a workflow; the finished process, outputs and summary."""
+    temporary = folder.parent / f"{folder.name}-runner"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    files = {name: temporary / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    for file in files.values():
+        file.touch()
+    defaults = {name: field.get("default", "") for name, field in ACTION["inputs"].items()}
+    given = {f"${{{{ inputs.{name} }}}}": value for name, value in (defaults | inputs).items()}
+    script = temporary / "script"
+    script.write_text(step["run"], "utf-8")
+    variables = {name: given[value] for name, value in step.get("env", {}).items()}
+    done = subprocess.run(
+        [*SHELLS[step["shell"]], str(script)],
+        cwd=folder,
+        env={**os.environ, **variables, **files, "RUNNER_TEMP": str(temporary), **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    outputs = dict(line.split("=", 1) for line in files["GITHUB_OUTPUT"].read_text().splitlines())
+    return done, outputs, files["GITHUB_STEP_SUMMARY"].read_text("utf-8")
+
+
+def check(folder, **inputs):
+    step = next(step for step in STEPS if step.get("id") == "check")
+    return run(step, inputs, folder)
+
+
+def test_no_script_holds_an_expression():
+    """GitHub pastes an expression into a script as text, which a shell then runs."""
+    assert [step["shell"] for step in STEPS] == ["bash", "python"]
+    assert not any("${{" in step["run"] for step in STEPS)
+    named = {value for step in STEPS for value in step.get("env", {}).values()}
+    asked = {f"${{{{ inputs.{name} }}}}" for name in ACTION["inputs"]}
+    assert asked - named == {"${{ inputs.python-version }}"}
+    values = {output["value"] for output in ACTION["outputs"].values()}
+    assert values == {f"${{{{ steps.check.outputs.{name} }}}}" for name in ACTION["outputs"]}
+
+
+@pytest.mark.parametrize(
+    ("new", "data", "allow", "code", "outcome"),
+    [
+        ("guess.onnx", "test.npz", "true", 1, "fail"),
+        ("old.onnx", "few.npz", "false", 3, "too few"),
+        pytest.param("old.onnx", "few.npz", "true", 0, "too few", marks=pytest.mark.more),
+    ],
+)
+def test_outcome_summary_and_exit_code(workspace, new, data, allow, code, outcome):
+    done, outputs, summary = check(
+        workspace, old="old.onnx", new=new, data=data, **{"allow-too-few": allow}
+    )
+    assert (done.returncode, outputs["outcome"]) == (code, outcome), done.stderr
+    report = Path(outputs["report"])
+    assert json.loads((report / "check.json").read_text("utf-8"))["outcome"] == outcome
+    suites = ET.parse(report / "check.xml").getroot()
+    assert suites.find(".//failure" if outcome == "fail" else ".//error") is not None
+    assert summary == (report / "check.md").read_text("utf-8") + "\n"
+    assert "points" in summary
+
+
+def test_names_are_not_run(workspace, tmp_path):
+    """A passing check of files whose names a shell would run; its limits are in a file, too."""
+    old, new, data = f"-{PLAIN}.onnx", f"{PLAIN}.onnx", f"{PLAIN}.npz"
+    for name in (old, new):
+        shutil.copy(workspace / "old.onnx", tmp_path / name)
+    shutil.copy(workspace / "test.npz", tmp_path / data)
+    (tmp_path / "ntkit.py").write_text("raise SystemExit(0)")  # must not pass for ntkit
+    limits = f"{PLAIN}.toml"
+    (tmp_path / limits).write_text("max_drop = 5\n", "utf-8")
+    done, outputs, _ = check(tmp_path, old=old, new=new, data=data, limits=limits)
+    assert (done.returncode, outputs["outcome"]) == (0, "pass"), done.stderr
+    first, *_, last = done.stdout.splitlines()
+    assert first == f"::stop-commands::{last.strip(':')}"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (f"--slice {HOSTILE}", "quote without its end"),
+        pytest.param("--slice '$(touch run)'", "$(touch run)", marks=pytest.mark.more),
+        pytest.param("; touch run", "path(s) are given", marks=pytest.mark.more),
+    ],
+)
+def test_options_are_not_run(workspace, args, says):
+    done, outputs, summary = check(
+        workspace, old="old.onnx", new="old.onnx", data="test.npz", args=args
+    )
+    assert (done.returncode, outputs["outcome"], summary) == (2, "error", "")
+    assert says in done.stderr
+    assert not (workspace / "run").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for python is a shell script")
+def test_ntkit_is_installed_from_the_repository(tmp_path):
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n')
+    python.chmod(0o755)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    step = next(step for step in STEPS if step.get("name") == "Install ntkit")
+    done, _, _ = run(step, {}, tmp_path, PATH=path, GITHUB_ACTION_PATH="/actions/at $(REF)")
+    assert done.stdout.splitlines() == ["-P", "-m", "pip", "install", "/actions/at $(REF)[text]"]

@@ -214,9 +214,10 @@ def tables(results: Sequence[Row]) -> str:
     hard = [row for row in results if row["data"] == EDGE]
     if hard:
         shown = [
-            [f"{r['label']} ({HARD[r['label']]})", r["job"], escaped(" ".join(r["says"])) or "–"]
+            [f"{r['label']} ({HARD[r['label']]})", r["job"], escaped(" · ".join(r["says"])) or "–"]
             for r in hard
         ]
+        parts.append("What ntkit says of labels that are hard to repair:")
         parts.append(table(["label", "job", "ntkit says"], shown).replace("---:", "---"))
     return "\n\n".join(parts) + "\n"
 

@@ -225,8 +225,7 @@ def prepared(
         computed |= {name} if ran else set()
     check_embedded({name: embedded.Z for name, embedded in passes.items()})
     if not order.new_head and model.head is not None:
-        options = {"label": model.label, "trust_inputs": trust_inputs}
-        cautions += _like_guesses(model.head, sets, passes, **options)
+        cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     cautions += [*shared_notes(sets, digests), *_few(sets)]
     if "train" not in sets and model.head is not None:
@@ -286,14 +285,15 @@ def _few(sets: Mapping[str, Samples]) -> list[str]:
 
 
 def _like_guesses(
-    head: LinearHead,
+    model: FrozenModel,
     sets: Mapping[str, Samples],
     passes: Mapping[str, Embedded],
     *,
-    label: str | None,
     trust_inputs: bool,
 ) -> list[str]:
     """Check the class order; raise an error, or warn, if the original model only guesses."""
+    head, label = model.head, model.label
+    assert head is not None  # the caller checks this
     first = "train" if "train" in sets else "validation"
     pred = {name: head.predict(passes[name].Z) for name in (first, "validation")}
     y = {name: sets[name].y for name in pred}

@@ -76,6 +76,7 @@ def read_predicted(
     roles: TableRoles,
     *,
     before: Path | None = None,
+    levels: Sequence[float | None] = (None,),
     complete: Complete = "samples",
 ) -> Predicted:
     """Read tables of predictions and their samples: a table, an image folder or arrays.
@@ -121,7 +122,7 @@ def read_predicted(
             several, y = (), samples.y
     else:
         y = _labels(samples, table, tables[-1], roles)
-        predicted = [_classes(each, roles, y) for each in tables]
+        predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
         y, *predicted = _of_one_kind(y, predicted, tables)
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
     samples = replace(samples, y=y)
@@ -399,15 +400,16 @@ def _given(table: Table, names: tuple[str, ...]) -> Array:
     return given
 
 
-def _classes(table: Table, roles: TableRoles, y: Array) -> Array:
+def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> Array:
     """Predicted classes, from their column or as those of the largest score."""
     if roles.scores:
         for column in roles.scores:
             table.column(column, "--score-columns")
         values, classes = table.numbers(list(roles.scores), np.float64), np.unique(as_classes(y))
         if values.shape[1] == 1:  # of the second class of two
-            probabilities = values.min() >= 0 and values.max() <= 1
-            values = np.hstack([np.full_like(values, 0.5 if probabilities else 0.0), values])
+            if level is None:  # of probabilities, or of logits
+                level = 0.5 if values.min() >= 0 and values.max() <= 1 else 0.0
+            values = np.hstack([np.full_like(values, level), values])
         if values.shape[1] != len(classes):
             raise InputError(
                 f"{table.path}: --score-columns names {len(roles.scores)} column(s), and the "

@@ -28,6 +28,17 @@ def with_default(limits: Limits, *, compared: bool) -> tuple[Limits, list[str]]:
     return replace(limits, max_drop=DEFAULT_DROP), [note]
 
 
+def levels_of(threshold: Any, n: int) -> list[float | None]:
+    """The threshold of each of n models; None if the user sets none."""
+    levels = [threshold] * n if threshold is None or np.ndim(threshold) == 0 else [*threshold]
+    if len(levels) != n or not all(each is None or 0 <= each <= 1 for each in levels):
+        raise InputError(
+            f"The threshold must be a number from 0 to 1, or one for each of {n} model(s). Got "
+            f"{threshold!r}."
+        )
+    return levels
+
+
 def known_groups(samples: Samples) -> Any:
     """Groups of samples; None for those that a table marks as unknown."""
     groups: Any = samples.groups

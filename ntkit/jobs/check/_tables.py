@@ -14,7 +14,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.check._slices import known_groups, sliced, with_default
+from ntkit.jobs.check._slices import known_groups, levels_of, sliced, with_default
 from ntkit.jobs.tables import Predicted, TableRoles, read_predicted
 from ntkit.metrics import class_order
 from ntkit.samples import copy_notes
@@ -29,6 +29,7 @@ def check_tables(
     limits: Limits,
     slices: Sequence[str] = (),
     answers: str | os.PathLike[str] | None = None,
+    threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
     sure_of_classes: bool = False,
 ) -> CheckResult:
@@ -39,7 +40,13 @@ def check_tables(
             "max_drop and max_new_errors compare two models. Name a table of the old predictions "
             "with --before."
         )
-    read = read_predicted(predictions, data, roles, before=before)
+    if threshold is not None and len(roles.scores) != 1:
+        raise InputError(
+            "--threshold needs the scores of the positive class. Name their column with "
+            "--score-columns."
+        )
+    levels = levels_of(threshold, 1 if before is None else 2)
+    read = read_predicted(predictions, data, roles, before=before, levels=levels)
     samples, compared = read.samples, before is not None
     if read.labels and answers is not None:
         raise InputError("The answers are on the errors of one label. Name it with --label.")

@@ -674,8 +674,9 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
     if limits.comparing and not compared:
         verb = "compares" if len(limits.comparing) == 1 else "compare"
         raise InputError(
-            f"{listed(limits.comparing, 9)} {verb} two models, and there is one. Pass both models, "
-            "or set average, worst_class, worst_group or min_recall instead."
+            f"{listed(limits.comparing, 9)} {verb} two models, and there is one. Pass both models "
+            "(or tables with --before), or set average, worst_class, worst_group or min_recall "
+            "instead."
         )
     if limits.max_flip_rate is not None and not limits.changes:
         raise InputError(

@@ -35,10 +35,9 @@ def check_tables(
 ) -> CheckResult:
     """Check a table of predictions, or two, against limits, on the samples that they are of."""
     limits, notes = with_default(limits, compared=before is not None)
-    if limits.compares and before is None:
+    if limits.changes:
         raise InputError(
-            "max_drop and max_new_errors compare two models. Name a table of the old predictions "
-            "with --before."
+            "A change of the inputs needs a model. Leave changes out, or check ONNX models."
         )
     if threshold is not None and len(roles.scores) != 1:
         raise InputError(

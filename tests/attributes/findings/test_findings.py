@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from ntkit.attributes import Block, columns
 from ntkit.attributes.findings import AuditedPredictions, find_findings
-from ntkit.attributes.findings._finding import (
-    Marks,
-    contrast,
-    families,
-    ranking_of,
-    within_class_correlation,
-)
+from ntkit.attributes.findings._finding import families, ranking_of
+from ntkit.attributes.findings._statistics import Marks, contrast, within_class_correlation
 from ntkit.metrics import holm, wilson
 from tests.attributes.findings.builders import planted, view_of
 

@@ -126,13 +126,13 @@ def command(
                 "with --predictions."
             )
         frozen = model_options.load(paths[0])
-        more = None
+        more, several = None, {"every_label": True, "keep_unknown": True}
         if unlabelled is not None:
-            more = data_options.read(unlabelled, frozen, "optional", tell=False, every_label=True)
+            more = data_options.read(unlabelled, frozen, "optional", tell=False, **several)
             o.tell_notes(more.notes)
         result = audit_model(
             frozen,
-            data_options.read(data, frozen, "optional", tell=False, every_label=True),
+            data_options.read(data, frozen, "optional", tell=False, **several),
             feature_sets=o.names(feature_sets),
             metadata=metadata,
             key=id_column,

@@ -46,7 +46,16 @@ from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled
-from ntkit.samples import Inputs, Match, Metadata, copy_note, first_rows, labels_of, read
+from ntkit.samples import (
+    Inputs,
+    Match,
+    Metadata,
+    copy_note,
+    first_rows,
+    labels_of,
+    read,
+    with_known_labels,
+)
 from ntkit.verification import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class
@@ -268,8 +277,15 @@ def audit_model(
             random_state=random_state,
             notes=[_NO_CHANGES] if most else [],
         )
-    samples = read(data, model, labels="optional", preprocessing=preprocessing)
+    how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
+    samples, matched = read(data, model, keep_unknown=True, **how), None
     if model.label is not None and samples.y is not None:
+        known = np.flatnonzero(samples.y != "")
+        matched = Metadata.of(metadata, [samples], key)  # all samples may have a row
+        if matched is not None:
+            columns = {name: values[known] for name, values in matched.columns.items()}
+            matched = replace(matched, columns=columns)
+        samples = with_known_labels(samples)
         reason = why_not(len(samples), int((samples.y == model.label).sum()))
         if reason is not None:
             raise InputError(
@@ -305,7 +321,8 @@ def audit_model(
         samples, embedded = _run(embedder, samples, ["word"], device)
         result = _of_changes(samples, embedded, model, changed(()), alpha)
         return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
-    matched = Metadata.of(metadata, [samples], key)
+    if model.label is None:
+        matched = Metadata.of(metadata, [samples], key)
     samples, embedded = _run(embedder, samples, feature_sets, device)
     pred = None
     if not cross_fit and model.head is not None:

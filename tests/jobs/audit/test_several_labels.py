@@ -175,8 +175,7 @@ def test_each_label_has_the_samples_where_it_is_known(model, tmp_path):
     X, Y, cue = drawn(4)
     Y = Y.astype(float)
     Y[::3, 0] = np.nan
-    table = written(tmp_path / "data.csv", X, Y, id=range(600))
-    devices = {"id": range(600), "device": np.array(["A", "B"])[cue]}
+    table, devices = written(tmp_path / "data.csv", X, Y), {"device": np.array(["A", "B"])[cue]}
     together, alone = (
         audited(model, table, metadata=devices, feature_sets=["metadata"], label=label)
         for label in (None, "tumour")

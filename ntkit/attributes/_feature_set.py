@@ -227,7 +227,9 @@ def conditions_in(name: str) -> list[tuple[str, str]]:
     """The ways to read a name as a conjunction, such as ``column:a=x and column:b=y``."""
     words = name.split(" and ")  # a value may contain the word as well
     pairs = [(" and ".join(words[:at]), " and ".join(words[at:])) for at in range(1, len(words))]
-    return [pair for pair in pairs if all(":" in part for part in pair)]
+    kinds = [[part.partition(":")[:2] for part in pair] for pair in pairs]
+    named = [all(colon and " " not in kind for kind, colon in of_pair) for of_pair in kinds]
+    return [pair for pair, are in zip(pairs, named, strict=True) if are]
 
 
 def both_of(one: Array, other: Array) -> Array:

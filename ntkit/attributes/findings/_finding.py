@@ -267,7 +267,7 @@ def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions)
             origins += [block.origin(i) for i in range(len(block.names))]
             numbers += [number] * len(block.names)
     which = np.asarray(numbers, dtype=int)
-    goes_with, association, errors, score, p = (
+    goes_with, associations, errors, score, p = (
         np.concatenate([*(getattr(one, name) for one in contrasts), np.empty(0, dtype=int)])
         for name in ("goes_with", "association", "errors", "score", "p_value")
     )
@@ -277,7 +277,12 @@ def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions)
     return Ranking(
         [names[i] for i in order],
         [origins[i] for i in order],
-        *(column[order] for column in (which, goes_with, association, errors, score, p)),
+        which[order],
+        goes_with[order],
+        associations[order],
+        errors[order],
+        score[order],
+        p[order],
         pairs.tested(),
     )
 
@@ -422,10 +427,12 @@ def _add_conjunctions(
     for i, values, alike in zip(passed, both, of_leaders, strict=True):
         name = pairs.names[i]
         if (np.abs(alike) >= NEARLY).any():
-            nearest = single[int(np.argmax(np.abs(alike)))]
-            to = "same" if alike[np.argmax(np.abs(alike))] > 0 else "opposed"
-            at = next(at for at, each in enumerate(findings) if each.name == nearest.name)
-            findings[at] = replace(findings[at], **{to: (*getattr(findings[at], to), name)})
+            nearest = int(np.argmax(np.abs(alike)))
+            at = next(i for i, each in enumerate(findings) if each.name == single[nearest].name)
+            if alike[nearest] > 0:
+                findings[at] = replace(findings[at], same=(*findings[at].same, name))
+            else:
+                findings[at] = replace(findings[at], opposed=(*findings[at].opposed, name))
             continue
         ranks = [(each.exact, each.score) for each in findings]
         at = sum(rank >= (pairs.exact[i], pairs.score[i]) for rank in ranks)
@@ -440,7 +447,7 @@ def _add_conjunctions(
             name=name,
             feature_set=CONJUNCTION,
             exact=pairs.exact[i],
-            association=float(association(having, marks, True)[0, goes_with]),
+            association=float(association(having, marks, having >= 0)[0, goes_with]),
             error_contrast=z,
             score=z,
             p_value=float(pairs.p_value[i]),

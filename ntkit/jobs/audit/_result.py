@@ -402,9 +402,9 @@ class Audit:
         n_tested = sum(self.n_looked_at.values())
         kinds = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
         tested = f"ntkit tested {counted(n_tested, 'attribute')}: {kinds}."
-        pairs = counted(self.found.n_conjunctions, "conjunction") * bool(self.found.n_conjunctions)
-        if pairs:
-            tested = f"{tested[:-1]}, and {pairs} of two attributes."
+        of_two = counted(self.found.n_conjunctions, "conjunction") * bool(self.found.n_conjunctions)
+        if of_two:
+            tested = f"{tested[:-1]}, and {of_two} of two attributes."
         if not facts["errors"]:
             return [first, f"{tested} Without errors there are no findings."]
         if not n_tested:
@@ -425,7 +425,7 @@ class Audit:
             f"{counted(n, 'finding')}."
         )
         if not long:
-            of = f"of {counted(n_tested, 'attribute')}{f' and {pairs}' if pairs else ''}"
+            of = f"of {counted(n_tested, 'attribute')}{f' and {of_two}' if of_two else ''}"
             return [first, findings.replace("of them", of)]
         listed_kinds = [
             f"ntkit lists the {MOST_INFERRED} strongest of {count + MOST_INFERRED} in {kind}."

@@ -71,8 +71,8 @@ class Pairs:
     """Conditions, taken while the attributes are tested, and the tests of their pairs."""
 
     # All pairs are ranked on one part of the samples, and the best are tested on the rest. So only
-    # these tests need a correction. Numbers of layers and of embeddings are no conditions that a
-    # person understands.
+    # these tests need a correction. Numbers of layers and embeddings are left out, because no
+    # person understands them.
 
     def __init__(self, predictions: AuditedPredictions) -> None:
         self.predictions, self.y = predictions, predictions.y_index

@@ -72,7 +72,7 @@ def test_unknown_values_are_unknown():
     assert one.n_known == 8000 - unknown.sum()
 
 
-def single(rng, n=3000):
+def single(rng, n=1500):
     """Errors depend on condition 0; conditions 1 to 9 are correlated with it, the others not."""
     y = (rng.random(n) < 0.3).astype(int)
     latent = rng.normal(size=n)
@@ -84,7 +84,7 @@ def single(rng, n=3000):
     return y, has, np.where(has[:, 0], 0.4, 0.05)
 
 
-def two_singles(rng, n=3000):
+def two_singles(rng, n=1500):
     """Both conditions add errors to samples of the other class, whether the other holds or not."""
     y = rng.integers(0, 2, n)
     has = rng.random((n, 40)) < rng.uniform(0.05, 0.6, 40)
@@ -92,13 +92,13 @@ def two_singles(rng, n=3000):
     return y, has, 0.03 + 0.25 * (has[:, :2] == (y == 0)[:, None]).sum(axis=1)
 
 
-def none(rng, n=3000):
+def none(rng, n=1500):
     """Errors depend on nothing; the classes are unbalanced, and some conditions are rare."""
     y = (rng.random(n) < 0.1).astype(int)
     return y, rng.random((n, 60)) < rng.uniform(0.01, 0.6, 60), np.where(y == 1, 0.4, 0.05)
 
 
-def thresholds(rng, n=3000):
+def thresholds(rng, n=1500):
     """Errors depend on one threshold of a number; two more numbers are correlated with it."""
     y, x = rng.integers(0, 2, n), rng.normal(size=(n, 8))
     x[:, 1:3] += np.array([1, -1]) * x[:, [0]]

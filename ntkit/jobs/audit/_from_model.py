@@ -365,14 +365,22 @@ def _note_on_predictions(
     return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs)
 
 
+def never_changes(label: str, has: Array, given: Array) -> str | None:
+    """Sentences on a model that gives a label to all samples, or to none; None for another."""
+    if given.any() and not given.all():
+        return None
+    which = "all" if given.any() else "none"
+    return (
+        f"The model gives the label {label!r} to {which} of {len(has)} samples; {has.sum()} have "
+        "it. Set a threshold for it (thresholds in the model's metadata)"
+    )
+
+
 def _problem_of_label(label: str, has: Array, given: Array) -> tuple[str | None, str | None]:
     """Sentences on a model that only guesses a label, and on one that means its opposite."""
-    if given.all() or not given.any():
-        which = "all" if given.all() else "none"
-        return (
-            f"The model gives the label {label!r} to {which} of {len(has)} samples; {has.sum()} "
-            "have it"
-        ), None
+    never = never_changes(label, has, given)
+    if never is not None:
+        return never, None
     order = class_order(has, given, np.array([False, True]))
     if order is not None:
         return None, (
@@ -462,7 +470,7 @@ def _of_labels(
             problem, note = _problem_of_label(name, mine, given)
             said += [note] if note else []
             said += guess_notes(problem, samples, trust_inputs or model.label is None)
-            reason = problem if not trust_inputs else None
+            reason = None if trust_inputs or problem is None else problem.partition(". ")[0]
             predictions = _of_two(name, mine, given)
         if reason is None:
             names = model.label_names

@@ -3,8 +3,8 @@
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
+    copies_in,
     copy_note,
-    copy_notes,
     every_label_in,
     labels_of,
     named_like_a_prediction,

@@ -24,9 +24,9 @@ from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages
 from ntkit.jobs.audit._from_model import guess_notes as guess_notes
 from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
+from ntkit.jobs.audit._from_model import never_changes as never_changes
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables  # for the command line
 from ntkit.jobs.audit._labels import LabelAudits, write_audit
-from ntkit.jobs.audit._labels import never_changes as never_changes
 from ntkit.jobs.audit._labels import why_not as why_not
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.audit._result import audit_files as audit_files

@@ -31,7 +31,7 @@ from ntkit.jobs.predict import (
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, name_of
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, copy_notes, read
+from ntkit.samples import Match, copies_in, copy_note, read
 
 
 @documented
@@ -200,7 +200,7 @@ def check_read(
     one = models[-1].model.label
     title = " compared with ".join(reversed(names)) if len(models) == 2 else names[0]
     if labels:
-        notes += copy_notes(samples.y, labels)
+        notes += [copy_note(*pair) for pair in copies_in(samples.y, labels)]
     result = check_predictions(
         samples.y,
         predicted[-1],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes import NobodyHas, layer_of, read_answers
+from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._limits import Limits, SliceLimits
@@ -76,7 +76,7 @@ class _Reader(AttributeReader):
                 f"({name}>=NUMBER)."
             )
         value, numbered = attribute.value, [*enumerate(attribute.names)]
-        if attribute.names[:1] == (f"not {attribute.name}",):
+        if attribute.names[:1] == (lacking(attribute.name),):
             numbered = numbered[::-1]  # samples with the attribute come first
         return {name: np.where(value < 0, -1, value == i).astype(np.int8) for i, name in numbered}
 
@@ -99,7 +99,7 @@ def sliced(
     slices, origins = dict[str, Array](), dict[str, str]()
     for name in names:
         for each, values in reader.slices([[name]]).items():
-            if each == f"not {name}":
+            if each == lacking(name):
                 continue
             if each == name or each not in slices:  # limits of a value precede its column's
                 slices[each], origins[each] = values, name

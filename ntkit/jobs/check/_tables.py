@@ -17,7 +17,7 @@ from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.check._slices import known_groups, levels_of, sliced, with_default
 from ntkit.jobs.tables import Predicted, TableRoles, read_predicted
 from ntkit.metrics import class_order
-from ntkit.samples import copy_notes
+from ntkit.samples import copies_in, copy_note
 
 
 def check_tables(
@@ -57,7 +57,7 @@ def check_tables(
         samples, limits, slices, answers=answers, metadata=metadata, key=roles.key
     )
     if read.labels:
-        more += copy_notes(samples.y, read.labels)
+        more += [copy_note(*pair) for pair in copies_in(samples.y, read.labels)]
     title, one = " compared with ".join(reversed(names)), roles.one
     result = check_predictions(
         samples.y,

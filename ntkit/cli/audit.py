@@ -113,7 +113,7 @@ def command(
                 "--prediction-column and --score-columns name columns of a table; name the table "
                 "with --predictions."
             )
-        frozen = model_options.load(paths[0])
+        frozen = model_options.load(paths[0], any_scores=True)
         more = None
         if unlabelled is not None:
             more = data_options.read(unlabelled, frozen, "optional", tell=False)

@@ -233,7 +233,7 @@ def audit_model(
             f"feature_sets must be some of {', '.join(FEATURE_SETS)}. Got "
             f"{unknown[0] if unknown else feature_sets!r}."
         )
-    model, most = loaded(model), changes or 0
+    model, most = loaded(model, any_scores=True), changes or 0
     samples = read(data, model, labels="optional", preprocessing=preprocessing)
     if samples.y is None:
         of_labelled = {
@@ -409,7 +409,8 @@ def _run(
     if samples.embedded:
         return samples, Embedded(samples.X, {}, "store")
     samples = samples.measured(AuditedImages)
-    if embedder.frozen_model.head is not None:
+    model = embedder.frozen_model
+    if model.head is not None and model.scores is None:
         check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)

@@ -27,11 +27,13 @@ from ntkit.attributes._answers import written as written
 from ntkit.attributes._attribute import Attribute
 from ntkit.attributes._attribute import Group as Group
 from ntkit.attributes._columns import columns, metadata
+from ntkit.attributes._columns import name_of_column as name_of_column
 from ntkit.attributes._feature_set import FEWEST as FEWEST
 from ntkit.attributes._feature_set import SUPPORT as SUPPORT
 from ntkit.attributes._feature_set import Block, FeatureSet
 from ntkit.attributes._feature_set import Rule as Rule
 from ntkit.attributes._feature_set import array as array
+from ntkit.attributes._feature_set import common_enough as common_enough
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
 from ntkit.attributes._images import image_statistics as image_statistics

@@ -67,9 +67,14 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
 
     def blocks() -> Iterator[Block]:
         for name, values in by_name.items():
-            yield from _blocks_of(f"{kind}:{shown(name)}", values)
+            yield from _blocks_of(name_of_column(kind, name), values)
 
     return FeatureSet(kind, True, n_samples, blocks)
+
+
+def name_of_column(kind: str, name: str) -> str:
+    """Origin of the attributes of a column, with which their names begin."""
+    return f"{kind}:{shown(name)}"
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,7 @@ class DataOptions(TableOptions):
         *,
         tell: bool = True,
         keep_table: bool = True,
+        every_label: bool = False,
         keep_unknown: bool = False,
     ) -> Samples:
         """Samples for a model, read with these options; assumptions are noted on stderr."""
@@ -261,6 +262,7 @@ class DataOptions(TableOptions):
             text_pair_column=self.text_pair_column,
             skip_bad=self.skip_bad,
             keep_table=keep_table,
+            every_label=every_label,
             keep_unknown=keep_unknown,
             **self.table,
         )

@@ -72,19 +72,31 @@ def command(
     ntkit also changes the inputs and counts which changes flip predictions. Without labels it does
     only this.
 
+    A model may give every sample several labels. --label names one of them. Without it ntkit audits
+    all labels, with one correction for all. OUT then has a summary, and a folder for each label.
+
     With --predictions no model is needed. DATA is then a table of the inputs, or the same table as
     that of the predictions. --columns names the columns to test.
 
     Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
     by id if all rows have one, or by position.
     """
-    from ntkit.jobs.audit import MOST_CHANGES, TableRoles, audit_model, audit_tables, write_audit
+    from ntkit.jobs.audit import (
+        MOST_CHANGES,
+        Audit,
+        LabelAudits,
+        TableRoles,
+        audit_model,
+        audit_tables,
+        write_audit,
+    )
     from ntkit.jobs.report import options_again, quoted
 
     data = _checked(paths, predictions)
     check_folder(
         out, inputs=[*paths, predictions, metadata, unlabelled, *data_options.files], force=force
     )
+    result: Audit | LabelAudits
     if predictions is not None:
         of_a_model = {
             "--feature-sets": feature_sets,
@@ -114,13 +126,13 @@ def command(
                 "with --predictions."
             )
         frozen = model_options.load(paths[0], any_scores=True)
-        more = None
+        more, several = None, {"every_label": True, "keep_unknown": True}
         if unlabelled is not None:
-            more = data_options.read(unlabelled, frozen, "optional", tell=False)
+            more = data_options.read(unlabelled, frozen, "optional", tell=False, **several)
             o.tell_notes(more.notes)
         result = audit_model(
             frozen,
-            data_options.read(data, frozen, "optional", tell=False),
+            data_options.read(data, frozen, "optional", tell=False, **several),
             feature_sets=o.names(feature_sets),
             metadata=metadata,
             key=id_column,
@@ -142,21 +154,32 @@ def command(
     sets += f" --metadata {quoted(metadata)}" * (metadata is not None)
     sets += f" --id-column {quoted(id_column)}" * (id_column is not None)
     words = " ".join(filter(None, [sets, options_again(again)]))
-    next_step = _next_step(result, out, model, words)
+    next_step = _next_step(result, out, model, data, words)
     o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)
 
 
-def _next_step(audit: Any, out: Path, model: Path | None, sets: str) -> str:
+def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str) -> str:
     """The output folder, and the next command."""
+    from ntkit.jobs.audit import LabelAudits
     from ntkit.jobs.report import quoted
 
     page = quoted(out / "audit.html")
-    if model is None or not audit.all_findings:
+    if isinstance(audit, LabelAudits):
+        if audit.strongest is None:
+            return f"Written: {out}\nNext: open {page}"
+        label = audit.strongest[0]
+        page = quoted(out / audit.folders[label] / "audit.html")
+        sets = f"{sets} --label {quoted(label)}"
+    elif model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
-    return (
-        f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
-        f"Next: ntkit debias {quoted(model)} {sets} --answers answers.json -o debiased/"
-    )
+    written = f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
+    if not audit.repairable:
+        return (
+            f"{written}ntkit debias cannot repair this model, which has no linear last layer. "
+            "Train another one.\n"
+            f"Next: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers answers.json"
+        )
+    return f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json -o debiased/"
 
 
 def _checked(paths: list[Path], predictions: Path | None) -> Path:

@@ -46,8 +46,9 @@ class Label:
 
     def of(self, weight: Array, bias: Array, classes: Any) -> LinearHead:
         """The label's head, positive above the threshold, of all rows (K, D) and (K,)."""
-        row = slice(self.row, self.row + 1)
-        return LinearHead(weight[row], bias[row] - self.level, classes)
+        row = slice(self.row, self.row + 1)  # in float64, so that `into` restores its bits
+        coef, intercept = weight[row].astype(np.float64), bias[row].astype(np.float64)
+        return LinearHead(coef, intercept - self.level, classes)
 
     def into(self, head: LinearHead, weight: Array, bias: Array) -> tuple[Array, Array]:
         """All rows with the label's replaced by its new head."""

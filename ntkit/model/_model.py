@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -806,7 +807,7 @@ def inspected(
     # Without a head its embedding is an output. The facts are those of FrozenModel.describe, with
     # `refused` (why there is no head, or None) and `candidates` (each layer that may be one, and
     # why it was chosen or not).
-    path, refused = model_file(Path(path).absolute()), None
+    path, refused, scores = model_file(Path(path).absolute()), None, None
     model, digest = read_model(path)
     places = {name: places.get(name) for name in PLACES}
     try:
@@ -815,12 +816,18 @@ def inspected(
         loaded._warn_of_names(stacklevel=3)
     except (HeadNotFoundError, ModelError) as error:
         refused = str(error)
+        with suppress(HeadNotFoundError, ModelError):
+            scores = _located_in(model.clone(), digest, path, places, classes, any_scores=True)
         with sound(path):
             output = model.graph.outputs[0]
             loaded = FrozenModel(model, None, output, places, path=path, digest=digest)
     facts = loaded.describe()
     if refused is not None:
         facts["embedding"] = None
+    if scores is not None and scores.head is not None:
+        facts |= {"task": f"one of {len(scores.head.classes)} classes"}
+        facts |= {"classes": scores.head.classes.tolist(), "classes_from": scores.classes_source}
+    facts["scores"] = None if scores is None else str(scores.scores)
     with sound(path):
         candidates = loaded.candidates()
     return loaded, {**facts, "refused": refused, "candidates": candidates}

@@ -269,9 +269,7 @@ def _of_class(
     return nodes.node("Equal", [index, nodes.constant(keys[None])])
 
 
-def _decided(
-    graph: ir.Graph, nodes: Nodes, rows: ir.Value | None, own: ir.Value
-) -> ir.Value:
+def _decided(graph: ir.Graph, nodes: Nodes, rows: ir.Value | None, own: ir.Value) -> ir.Value:
     """Scores whose largest is that of the label; a row becomes non-finite if it is another's."""
     double = {"to": int(ir.DataType.DOUBLE)}
     hot = nodes.node("Cast", [own], double)

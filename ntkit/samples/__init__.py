@@ -1,6 +1,12 @@
 """Samples with names, notes and looks: of image folders, tables, arrays and stores."""
 
-from ntkit.samples._columns import DEFAULT_LABEL, named_like_a_prediction
+from ntkit.samples._columns import (
+    DEFAULT_LABEL,
+    copy_note,
+    labels_of,
+    named_like_a_prediction,
+    with_known_labels,
+)
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.samples._join import (
     KEYS,

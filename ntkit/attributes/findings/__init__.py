@@ -12,6 +12,7 @@ from ntkit.attributes.findings._finding import Finding
 from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
 from ntkit.attributes.findings._finding import Findings as Findings
 from ntkit.attributes.findings._finding import find_findings as find_findings
+from ntkit.attributes.findings._finding import findings_of_all as findings_of_all
 from ntkit.attributes.findings._finding import product_of as product_of
 from ntkit.attributes.findings._finding import within_class_correlation as within_class_correlation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -377,9 +377,10 @@ def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Ar
     mass, sums = np.zeros((2, n_classes, values.shape[1]))
     parts = [slice(start, start + _ROWS) for start in range(0, len(values), _ROWS)]
     for part in parts:
-        known = (values[part] >= 0) * weight[part, None]
-        np.add.at(mass, y_index[part], known)
-        np.add.at(sums, y_index[part], known * values[part])
+        known, n = (values[part] >= 0) * weight[part, None], len(y_index[part])
+        of_class = sparse.csr_array((np.ones(n), (y_index[part], np.arange(n))), (n_classes, n))
+        mass += of_class @ known
+        sums += of_class @ (known * values[part])
     mean = np.divide(sums, mass, out=np.zeros_like(sums), where=mass > 0)
     gram = np.zeros((values.shape[1], values.shape[1]))
     for part in parts:
@@ -419,12 +420,24 @@ class Ranking:
     p_value: Array
 
 
+Problem = tuple[Sequence[FeatureSet], AuditedPredictions]
+"""Attributes to test, and the predictions whose errors may depend on them."""
+
+
 def ranking_of(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
-    """Test every attribute of every feature set, one block at a time."""
-    # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
-    # correction counts the attributes of one kind: thousands of channels do not raise the threshold
-    # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
-    # same.
+    """Test every attribute of every feature set."""
+    return rankings_of([(feature_sets, predictions)])[0]
+
+
+def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
+    """Test the attributes of several problems, with one correction for all tests."""
+    tested = [_tested(*problem) for problem in problems]
+    corrected = _corrected(tested, problems)
+    return [replace(one, p_value=p) for one, p in zip(tested, corrected, strict=True)]
+
+
+def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
+    """Test every attribute, one block at a time; the p-values are not corrected yet."""
     names, origins, numbers = list[str](), list[str](), list[int]()
     contrasts = list[Contrast]()
     of_all = Marks.of(predictions)
@@ -440,29 +453,37 @@ def ranking_of(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictio
         np.concatenate([*(getattr(one, name) for one in contrasts), np.empty(0, dtype=int)])
         for name in ("goes_with", "association", "errors", "score", "p_value")
     )
-    C = len(predictions.classes)
-    corrected = _corrected(
-        p, which, [feature_set.kind for feature_set in feature_sets], 1 if C == 2 else C
-    )
     order = np.argsort(
         -score.round(9), kind="stable"
     )  # opposites are ties, independent of rounding
     return Ranking(
         [names[i] for i in order],
         [origins[i] for i in order],
-        *(column[order] for column in (which, goes_with, association, errors, score, corrected)),
+        *(column[order] for column in (which, goes_with, association, errors, score, p)),
     )
 
 
-def _corrected(p: Array, which: Array, kinds: Sequence[str], n_classes: int) -> Array:
+def _corrected(tested: Sequence[Ranking], problems: Sequence[Problem]) -> list[Array]:
     """p-values corrected within each kind of feature set, and for the number of kinds."""
-    of_kind = np.asarray([kinds.index(kind) for kind in kinds], dtype=int)[which]
-    there = np.unique(of_kind)
-    corrected = np.ones(len(p))
+    # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
+    # correction counts the attributes of one kind: thousands of channels do not raise the threshold
+    # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
+    # same. All problems share this chance: the tests of a kind are counted over all of them.
+    kinds, n_tests = list[Array](), list[Array]()
+    for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
+        C = len(predictions.classes)
+        kinds.append(
+            np.asarray([each.kind for each in feature_sets], dtype=str)[ranking.feature_set]
+        )
+        n_tests.append(np.full(len(ranking.names), 1 if C == 2 else C))
+    p = np.concatenate([ranking.p_value for ranking in tested])
+    of_kind, n_of_test = np.concatenate(kinds), np.concatenate(n_tests)
+    there, corrected = np.unique(of_kind), np.ones(len(p))
     for kind in there:
         rows = of_kind == kind
-        corrected[rows] = len(there) * holm(p[rows], int(rows.sum()) * n_classes)
-    return np.minimum(corrected, 1.0)
+        corrected[rows] = len(there) * holm(p[rows], int(n_of_test[rows].sum()))
+    ends = np.cumsum([len(ranking.names) for ranking in tested])[:-1]
+    return np.split(np.minimum(corrected, 1.0), ends)
 
 
 _MOST = 300  # number of attributes that are grouped into families
@@ -492,7 +513,25 @@ def find_findings(
     feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions, alpha: float
 ) -> Findings:
     """Test all attributes of all feature sets."""
-    ranking = ranking_of(feature_sets, predictions)
+    return findings_of_all([(feature_sets, predictions)], alpha)[0]
+
+
+def findings_of_all(problems: Sequence[Problem], alpha: float) -> list[Findings]:
+    """Findings of several problems; alpha is the chance of any false finding in all of them."""
+    rankings = rankings_of(problems)
+    return [
+        _findings_of(*problem, ranking, alpha)
+        for problem, ranking in zip(problems, rankings, strict=True)
+    ]
+
+
+def _findings_of(
+    feature_sets: Sequence[FeatureSet],
+    predictions: AuditedPredictions,
+    ranking: Ranking,
+    alpha: float,
+) -> Findings:
+    """Findings of a ranking, as families of attributes."""
     passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
     inferred = np.asarray([not feature_set.exact for feature_set in feature_sets], dtype=bool)
     passed = passed[np.argsort(inferred[ranking.feature_set[passed]], kind="stable")]
@@ -510,7 +549,7 @@ def find_findings(
     named = [kind not in NAMELESS for kind in kinds]
     joined = led_by_names(families(correlation, side, origins), named, origins)
     groups, left_out = _clearest(joined, feature_sets, ranking.feature_set[top])
-    findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
+    findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=np.int16)]
     for group in groups:
         # An attribute with a name stands for itself, not for a neuron.
         kind = kinds[group[0]]
@@ -520,7 +559,7 @@ def find_findings(
         findings.append(
             _finding(group, names, ranking, top, side, values, feature_sets, predictions)
         )
-        of_samples.append(of_sample[:, None])
+        of_samples.append(of_sample[:, None].astype(np.int16))
     looked_at = dict.fromkeys((feature_set.kind for feature_set in feature_sets), 0)
     for number in ranking.feature_set.tolist():
         looked_at[feature_sets[number].kind] += 1

@@ -22,11 +22,12 @@ from ntkit.jobs.audit._from_model import guess_notes as guess_notes
 from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
 from ntkit.jobs.audit._from_tables import TableRoles as TableRoles  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
+from ntkit.jobs.audit._labels import LabelAudits, write_audit
 from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
 from ntkit.jobs.audit._reader import AuditedImages as AuditedImages
 from ntkit.jobs.audit._reader import Names as Names
-from ntkit.jobs.audit._result import Audit, write_audit
+from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.audit._result import audit_files as audit_files
 from ntkit.samples import Inputs
 
@@ -34,6 +35,7 @@ __all__ = [
     "Answers",
     "Audit",
     "Inputs",
+    "LabelAudits",
     "audit",
     "audit_model",
     "read_answers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import comb
 from typing import Any
@@ -14,7 +14,7 @@ from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, NobodyHas, Rule, statistics_of_image
-from ntkit.attributes.findings import AuditedPredictions, Finding, Findings
+from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, findings_of_all
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -24,8 +24,18 @@ from ntkit.extraction import (
     TextPreprocessing,
     embedded_with_layers,
 )
-from ntkit.jobs.audit._audit import audit
+from ntkit.jobs.audit._audit import audit, cross_fitted
 from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
+from ntkit.jobs.audit._labels import (
+    LabelAudits,
+    attributes_of,
+    copies_in,
+    kept_in_memory,
+    never_changes,
+    rare_note,
+    rare_notes,
+    why_not,
+)
 from ntkit.jobs.audit._reader import (
     FEATURE_SETS,
     AttributeReader,
@@ -36,7 +46,16 @@ from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled
-from ntkit.samples import Match, Metadata, first_rows, read
+from ntkit.samples import (
+    Inputs,
+    Match,
+    Metadata,
+    copy_note,
+    first_rows,
+    labels_of,
+    read,
+    with_known_labels,
+)
 from ntkit.verification import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class
@@ -144,6 +163,7 @@ def audit_model(
     model: Any,
     data: Any,
     *,
+    label: str | None = None,
     feature_sets: Sequence[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
@@ -157,7 +177,7 @@ def audit_model(
     alpha: float = 0.05,
     random_state: int = 0,
     verbose: bool = False,
-) -> Audit:
+) -> Audit | LabelAudits:
     """Find attributes that a model's errors depend on, from the model and validation samples.
 
     Pass samples that the model was not trained on. ntkit runs the model over them once. It tests
@@ -173,6 +193,10 @@ def audit_model(
     {job.model, job.data}
         They should have the distribution of the training set. Samples without labels are allowed;
         ntkit then tests only changes of the input.
+    label : str, optional
+        One label of a model that gives every sample several, as in :func:`ntkit.debias`. By default
+        ntkit audits all labels of such a model, with one pass of the network and one correction for
+        all. It then changes no inputs. The attributes of a label include the columns of the others.
     feature_sets : sequence of str, optional
         Kinds of attributes to test: some of "word", "column", "input" (columns without names),
         "metadata", "image", "file", "layer" and "embedding". By default all that the samples have.
@@ -207,8 +231,9 @@ def audit_model(
 
     Returns
     -------
-    Audit
-        The findings. ``notes`` lists ntkit's assumptions, and ``inputs`` shows the samples.
+    Audit or LabelAudits
+        The findings. ``notes`` lists ntkit's assumptions, and ``inputs`` shows the samples. For
+        all labels of a model, a mapping of the label to its Audit.
 
     Raises
     ------
@@ -233,8 +258,45 @@ def audit_model(
             f"feature_sets must be some of {', '.join(FEATURE_SETS)}. Got "
             f"{unknown[0] if unknown else feature_sets!r}."
         )
-    model, most = loaded(model, any_scores=True), changes or 0
-    samples = read(data, model, labels="optional", preprocessing=preprocessing)
+    if not 0 < alpha <= 1:
+        raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
+    model, most = loaded(model, label=label, any_scores=True), changes or 0
+    if model.scores is not None and cross_fit:
+        raise InputError(
+            "The model has no linear last layer, so ntkit cannot cross-fit one. Omit --cross-fit "
+            "(cross_fit=True), and pass samples that the model was not trained on."
+        )
+    if model.label is None and model.label_names:
+        return _every_label(
+            model,
+            data,
+            OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose),
+            feature_sets=feature_sets,
+            metadata=metadata,
+            key=key,
+            cross_fit=cross_fit,
+            unlabelled=unlabelled,
+            preprocessing=preprocessing,
+            trust_inputs=trust_inputs,
+            alpha=alpha,
+            random_state=random_state,
+            notes=[_NO_CHANGES] if most else [],
+        )
+    how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
+    samples, matched = read(data, model, keep_unknown=True, **how), None
+    if model.label is not None and samples.y is not None:
+        known = np.flatnonzero(samples.y != "")
+        matched = Metadata.of(metadata, [samples], key)  # all samples may have a row
+        if matched is not None:
+            columns = {name: values[known] for name, values in matched.columns.items()}
+            matched = replace(matched, columns=columns)
+        samples = with_known_labels(samples)
+        reason = why_not(len(samples), int((samples.y == model.label).sum()))
+        if reason is not None:
+            raise InputError(
+                f"ntkit cannot audit the label {model.label!r}: {reason}. Add samples with it and "
+                "without it."
+            )
     if samples.y is None:
         of_labelled = {
             "cross_fit": cross_fit,
@@ -245,6 +307,9 @@ def audit_model(
         _check_unlabelled(model, samples, most, [name for name, v in of_labelled.items() if v])
     match = _matched(model, samples, cross_fit)
     model, samples, notes = match.model, match.samples, [*match.notes]
+    if most and model.scores is not None and model.scores.output is None and samples.y is not None:
+        notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
+        most = 0
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
 
     def changed(findings: Sequence[Finding]) -> ChangeFindings | None:
@@ -264,12 +329,21 @@ def audit_model(
         samples, embedded = _run(embedder, samples, ["word"], device)
         result = _of_changes(samples, embedded, model, changed(()), alpha)
         return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
-    matched = Metadata.of(metadata, [samples], key)
+    if model.label is None:
+        matched = Metadata.of(metadata, [samples], key)
     samples, embedded = _run(embedder, samples, feature_sets, device)
     pred = None
     if not cross_fit and model.head is not None:
         pred = model.head.predict(embedded.Z)
-        notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
+        if model.label is None:
+            notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
+        else:
+            has, given = samples.y == model.label, pred == model.label
+            problem, note = _problem_of_label(model.label, has, given)
+            notes += [note] if note else guess_notes(problem, samples, trust_inputs)
+    if model.label is not None:
+        rare = rare_note(model.label, len(samples), int((samples.y == model.label).sum()))
+        notes += [rare] if rare else []
     extra = None
     if unlabelled is not None:
         extra = read(unlabelled, model, labels="optional", preprocessing=preprocessing)
@@ -302,6 +376,160 @@ def _note_on_predictions(
     if order is not None:
         return [order.sentence()]
     return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs)
+
+
+def _problem_of_label(label: str, has: Array, given: Array) -> tuple[str | None, str | None]:
+    """Sentences on a model that only guesses a label, and on one that means its opposite."""
+    never = never_changes(label, has, given)
+    if never is not None:
+        return never, None
+    order = class_order(has, given, np.array([False, True]))
+    if order is not None:
+        return None, (
+            f"The model seems to mean the opposite of the label {label!r}: it is right on "
+            f"{100 * order.accuracy:.0f} % of {len(has)} samples. Check that 1 means that a sample "
+            "has the label."
+        )
+    if like_a_guess(has, given, 2) is None:
+        return None, None
+    return like_a_guess(labels_of(has, label), labels_of(given, label), 2), None
+
+
+_NO_CHANGES = (
+    "ntkit changed no inputs, because it audited all labels. To change inputs as well, name one "
+    "label: --label NAME (label=)"
+)
+
+
+def _every_label(
+    model: FrozenModel,
+    data: Any,
+    embedder: OnnxEmbedder,
+    *,
+    feature_sets: Sequence[str] | None,
+    metadata: Any,
+    key: str | None,
+    cross_fit: bool,
+    unlabelled: Any,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    trust_inputs: bool,
+    alpha: float,
+    random_state: int,
+    notes: Sequence[str],
+) -> LabelAudits:
+    """Audit all labels of a model; each has the samples where it is known."""
+    how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
+    samples, names = read(data, model, every_label=True, **how), model.label_names
+    samples.check_made_with(model)
+    if samples.y is None:
+        raise InputError(
+            f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "
+            f"the model: {listed(np.asarray(names), 12)}. Or name one label with --label NAME "
+            "(label=), to test which changes of the input flip its predictions."
+        )
+    has = np.nan_to_num(samples.y, nan=-1).astype(np.int8)
+    further = Metadata.of(metadata, [samples], key)
+    samples, embedded = _run(embedder, samples, feature_sets, embedder.device)
+    sets, more = tested_feature_sets(samples, embedded, further, feature_sets, random_state)
+    sets, notes = [kept_in_memory(each) for each in sets], [*notes, *more]
+    others: tuple[Samples, Embedded] | None = None
+    if unlabelled is not None:
+        extra = read(unlabelled, model, every_label=True, **how)
+        extra.check_made_with(model, "The samples without labels")
+        extra = extra.with_columns_as_in(samples)
+        others = _run(embedder, extra, feature_sets, embedder.device)
+    copies = copies_in(has, names)
+    counts, reasons = dict[str, tuple[int, int]](), dict[str, str]()
+    problems = dict[str, tuple[list[Any], AuditedPredictions]]()
+    notes_of = dict[str, list[str]]()
+    for values, name in zip(has.T, names, strict=True):
+        known = values >= 0
+        rows = None if known.all() else np.flatnonzero(known)
+        mine = values[known] == 1
+        counts[name] = n, n_with = len(mine), int(mine.sum())
+        notes_of[name] = [*filter(None, [rare_note(name, n, n_with)])]
+        reason = why_not(n, n_with)
+        if reason is None and cross_fit:
+            Z, y = embedded.Z if rows is None else embedded.Z[rows], labels_of(mine, name)
+            try:
+                predictions = cross_fitted(Z, y, np.ones(n), random_state)
+            except InputError as error:
+                reason = str(error)
+        elif reason is None:
+            head = model.of_label(name).head
+            assert head is not None  # else the model has no labels
+            given = head.logits(embedded.Z).argmax(axis=1)[known] == 1
+            problem, note = _problem_of_label(name, mine, given)
+            reason = problem if not trust_inputs else None
+            notes_of[name] += filter(None, [problem, note])
+            predictions = _of_two(name, mine, given)
+        if reason is not None:
+            reasons[name] = f"{reason[:1].lower()}{reason[1:]}"
+            continue
+        if rows is not None:
+            left = f"Left out {len(has) - n} of {len(has)} samples: their label is unknown."
+            notes_of[name].append(left)
+        if name in copies:
+            notes_of[name].append(_capital(copy_note(name, copies[name])))
+        problems[name] = attributes_of(sets, name, names, mine, rows), predictions
+    findings = findings_of_all([*problems.values()], alpha) if problems else []
+    shared, read_as = [*samples.reading_notes(), *notes], _looks(samples, further)
+    audits = {
+        name: Audit(
+            predictions,
+            tuple(mine),
+            found,
+            alpha,
+            cross_fitted=cross_fit,
+            inputs=read_as(name, has[:, names.index(name)]),
+            notes=tuple(dict.fromkeys([*shared, *notes_of[name]])),
+            model=model.sha256(),
+            layers=tuple(embedded.layers),
+            label=name,
+            n_labels=len(problems),
+        )
+        for (name, (mine, predictions)), found in zip(problems.items(), findings, strict=True)
+    }
+    if others is not None:
+        for name, result in audits.items():
+            of = [finding.name for finding in result.findings]
+            audits[name] = replace(result, unlabelled=unlabelled_of(*others, of, result.rule))
+    alike = [_capital(copy_note(name, other)) for name, other in copies.items() if counts[name][0]]
+    about = [*shared, *rare_notes({name: counts[name] for name in audits}), *alike[:_MOST_COPIES]]
+    return LabelAudits(audits, reasons, counts, alpha, tuple(dict.fromkeys(about)))
+
+
+_MOST_COPIES = 8  # notes
+
+
+def _capital(sentence: str) -> str:
+    return f"{sentence[:1].upper()}{sentence[1:]}"
+
+
+def _of_two(label: str, has: Array, given: Array) -> AuditedPredictions:
+    """Predictions of one label; its two classes are in sorted order, as of texts."""
+    classes = np.unique(labels_of(np.array([0, 1]), label))
+    at = classes.tolist().index(label)
+    y, pred = (np.where(which, at, 1 - at) for which in (has, given))
+    return AuditedPredictions(classes, y, pred, np.ones(len(has)))
+
+
+def _looks(samples: Samples, metadata: Metadata | None) -> Callable[[str, Array], Inputs]:
+    """A function that returns the looks of the samples of a label, from its name and values."""
+    every = samples.looks()
+
+    def looks(label: str, values: Array) -> Inputs:
+        columns: Mapping[str, Array] | None = None if metadata is None else metadata.columns
+        rows, inputs = np.flatnonzero(values >= 0), every
+        if len(rows) < len(values):
+            inputs = replace(samples, y=None).take(rows).looks()
+            columns = columns and {name: column[rows] for name, column in columns.items()}
+        if inputs.table is not None:
+            table = {name: column for name, column in inputs.table.items() if name != label}
+            inputs = replace(inputs, table=table or None)
+        return replace(inputs, metadata=columns)
+
+    return looks
 
 
 def _check_unlabelled(
@@ -370,6 +598,9 @@ def audit_read(
 ) -> Audit:
     """Audit samples with their embeddings and layers from one pass of the model."""
     sets, notes = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
+    if model.label is not None:
+        names = model.whole.label_names
+        sets = attributes_of(sets, model.label, names, samples.y == model.label)
     outcome: dict[str, Any] = {"embeddings": embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         samples.y,
@@ -385,6 +616,7 @@ def audit_read(
         notes=tuple(notes),
         model=model.sha256(),
         layers=tuple(embedded.layers),
+        label=model.label,
     )
 
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._disk import StrPath
 from ntkit._doc import documented
-from ntkit._output import check_folder, new_folder
 from ntkit._text import (
     as_json,
     counted,
@@ -95,6 +93,12 @@ class Audit:
     labelled : bool
         Whether the samples have labels. If not, ntkit tests only changes, and the predicted
         classes take the place of the true ones.
+    label : str or None
+        The label, of a model that gives every sample several.
+    n_labels : int
+        Number of labels that share ``alpha``: the correction counts the tests of all of them.
+    repairable : bool
+        Whether :func:`ntkit.debias` takes the model; it needs a linear last layer.
 
     Examples
     --------
@@ -123,6 +127,9 @@ class Audit:
     retraining: Audit | None = None
     changes: ChangeFindings | None = None
     labelled: bool = True
+    label: str | None = None
+    n_labels: int = 1
+    repairable: bool = True
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -133,6 +140,14 @@ class Audit:
     def all_findings(self) -> tuple[Finding, ...]:
         """Findings of the model, then those that only the retrained head has; no name twice."""
         return self.findings + (self.retraining.findings if self.retraining else ())
+
+    @property
+    def n_positive(self) -> int | None:
+        """Number of samples with the label, of a model that gives every sample several."""
+        if self.label is None:
+            return None
+        has = self.predictions.y_index == self.predictions.classes.tolist().index(self.label)
+        return int((has & (self.predictions.weight > 0)).sum())
 
     @property
     def n_looked_at(self) -> dict[str, int]:
@@ -240,6 +255,8 @@ class Audit:
             unlabelled = {"samples": self.unlabelled.n_samples, "findings": known}
         return {
             "version": __version__,
+            "label": self.label,
+            "positives": self.n_positive if self.labelled else None,
             "samples": int((weight > 0).sum()),
             "labelled": self.labelled,
             "errors": int((wrong & (weight > 0)).sum()) if self.labelled else None,
@@ -248,6 +265,7 @@ class Audit:
             "cross_fitted": self.cross_fitted,
             "alpha": self.alpha,
             "correction": "Holm",
+            "labels_corrected_for": self.n_labels,
             "looked_at": self.n_looked_at,
             "passed": self.found.n_passed,
             "left_out": dict(self.found.n_left_out),
@@ -376,6 +394,11 @@ class Audit:
             ]
         whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
         first = f"{whose} right on {percent(facts['accuracy'])} of {facts['samples']} samples."
+        if self.label is not None:
+            first = (
+                f"Label {_readable(self.label)!r}: {first[0].lower()}{first[1:-1]}, of which "
+                f"{self.n_positive} have the label."
+            )
         n_tested = sum(self.n_looked_at.values())
         kinds = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
         tested = f"ntkit tested {counted(n_tested, 'attribute')}: {kinds}."
@@ -388,6 +411,8 @@ class Audit:
                 f"{100 * SUPPORT:g} % of them with it, and as many without it.",
             ]
         passed = f"(p ≤ {self.alpha:g} after Holm's correction)"
+        if self.n_labels > 1:
+            passed = f"{passed[:-1]} for {self.n_labels} labels)"
         if not self.findings:
             return [first, f"{tested} The errors depend on none of them {passed}."]
         left_out = self.found.n_left_out
@@ -476,61 +501,6 @@ def _escaped(text: str) -> str:
     return escaped(_readable(text))
 
 
-@documented
-def write_audit(
-    audit: Audit,
-    path: StrPath,
-    *,
-    inputs: Inputs | None = None,
-    title: str = "",
-    go_on: str | None = None,
-    force: bool = False,
-) -> None:
-    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder: all files or none.
-
-    The page is for an expert on the subject. It shows each finding in words, with examples and
-    three buttons. It works offline and saves ``answers.json`` for :func:`read_answers`.
-
-    Parameters
-    ----------
-    audit : Audit
-        The result of an audit.
-    path : path-like
-        Output folder.
-    inputs : Inputs, optional
-        Raw inputs for the examples; by default ``audit.inputs``.
-    title : str
-        Name of the audited model, such as its file name.
-    go_on : str, optional
-        Command that uses the answers; the page shows it. By default ``ntkit debias`` with the
-        model.
-    {force}
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written, or the number of inputs is not that of the samples.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import ntkit
-    >>> from ntkit.jobs.audit import write_audit
-    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
-    >>> audit = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_audit(audit, Path(folder) / "audit")
-    ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
-    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
-    """
-    check_folder(path, force=force)
-    files = audit_files(audit, inputs=inputs, title=title, go_on=go_on)
-    with new_folder(path, force=force) as folder:
-        for name, text in (files | {"table.md": f"{audit.summary(markdown=True)}\n"}).items():
-            (folder / name).write_text(text, encoding="utf-8")
-
-
 def audit_files(
     audit: Audit,
     *,
@@ -562,6 +532,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         findings=audit.findings,
         entries=[{k: v for k, v in entry.items() if k != "answer"} for entry in entries],
         model=audit.model,
+        repairable=audit.repairable,
         unlabelled=audit.unlabelled,
         values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
         predictions=audit.predictions,

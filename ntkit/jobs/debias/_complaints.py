@@ -263,7 +263,8 @@ class ComplaintsResult:
                     f"{limit:g}"
                 )
         return (
-            f"Kept the original model: found no common direction of these {n} complaints that a "
+            f"Kept the original model: found no common direction of these {n} complaints"
+            f"{'' if self.model.label is None else f' on the label {self.model.label!r}'} that a "
             "last layer can see."
         )
 

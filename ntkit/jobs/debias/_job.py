@@ -372,9 +372,10 @@ class Job:
         }
         arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
         for i, head in enumerate(heads.values()):
+            kind = np.float32 if model.label is None else np.float64  # of a shifted intercept
             arrays |= {
-                f"coef_{i}": head.coef.astype(np.float32),
-                f"intercept_{i}": head.intercept.astype(np.float32),
+                f"coef_{i}": head.coef.astype(kind),
+                f"intercept_{i}": head.intercept.astype(kind),
                 f"classes_{i}": head.classes,
             }
         np.savez(path, **arrays)

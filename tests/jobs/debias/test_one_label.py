@@ -16,7 +16,7 @@ from tests.cases import printed_by
 from tests.jobs.debias.conftest import QUICK
 from tests.several_labels import LABELS, REPAIRED
 
-LEVELS = dict(zip(LABELS, (0.5, 0.3, 0.5, 0.7, 0.2), strict=True))
+LEVELS = dict(zip(LABELS, (0.4, 0.3, 0.5, 0.7, 0.2), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_label_becomes_better_and_the_others_stay_to_the_bit(five, repaired)
     )
     changed = [name for i, name in enumerate(LABELS) if (before[:, i] != after[:, i]).any()]
     assert changed == [REPAIRED]
-    right = (after[:, LABELS.index(REPAIRED)] > 0.5) == five.y("test")
+    right = (after[:, LABELS.index(REPAIRED)] > LEVELS[REPAIRED]) == five.y("test")
     groups = 2 * five.y("test") + five.mark["test"]
     assert min(right[groups == g].mean() for g in range(4)) == repaired.chosen.worst_group
 
@@ -125,6 +125,18 @@ def test_samples_of_unknown_label_are_left_out(five):
     assert any("known for 500 validation samples" in note for note in result.notes)
     with pytest.raises(InputError, match=r"500 values, but there are 1000 .*500 of them left out"):
         debias(five.model, (X, Y), label=REPAIRED, attribute=marks[1::2], **QUICK)
+
+
+def test_traffic_of_unknown_label_counts(five):
+    X, Y = five.set("validation")
+    model = FrozenModel.load(five.model, label=REPAIRED)
+    has = zoo.run(five.model, X)["scores"][:, LABELS.index(REPAIRED)] > 0.5
+    wrong = has != five.y("validation")
+    traffic = five.X["train"], np.full((1600, 5), np.nan)
+    result = debias(model, (X[wrong], Y[wrong]), keep=traffic, device="cpu")
+    assert result.n_traffic == 1600
+    assert result.as_dict()["label"] == REPAIRED
+    assert f"label {REPAIRED!r}" in result.headline()
 
 
 def test_broken_labels_are_refused(five):

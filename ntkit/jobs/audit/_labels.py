@@ -1,0 +1,409 @@
+"""Audits of all labels of a model that gives every sample several, with one correction for all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ntkit._disk import StrPath
+from ntkit._doc import documented
+from ntkit._output import check_folder, new_folder
+from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
+from ntkit._types import Array
+from ntkit._version import __version__
+from ntkit.attributes import Block, FeatureSet, common_enough, name_of_column
+from ntkit.attributes.findings import Finding
+from ntkit.jobs.audit._result import Audit, audit_files
+from ntkit.pages import Inputs
+from ntkit.pages.labels_page import labels_html
+
+_RARE = 0.02  # share of samples up to which a note compares with an answer that never changes
+_SHOWN = 20  # labels in the terminal
+_NAME = 48  # characters of a finding's name in the terminal
+_NAMED = 8  # labels in a note
+_KEPT = 256 << 20  # bytes of the attributes that stay in memory for the next label
+
+
+@documented
+@dataclass(frozen=True, eq=False)
+class LabelAudits(Mapping[str, Audit]):
+    """Audits of the labels of a model, by name, with one correction for all.
+
+    :func:`ntkit.audit_model` returns it for a model that gives every sample several labels.
+
+    Parameters
+    ----------
+    audits : mapping of str to Audit
+        The labels that ntkit could audit, in the model's order.
+    not_audited : mapping of str to str
+        The other labels, each with the reason.
+    counts : mapping of str to tuple of int
+        For every label, the number of samples where it is known, and of those that have it.
+    alpha : float
+        Largest p-value of a finding, after one correction for the tests of all labels.
+    {notes}
+
+    Examples
+    --------
+    >>> from ntkit.jobs.audit import LabelAudits
+    >>> audits = LabelAudits({}, {"drain": "none of 9 samples has it"}, {"drain": (9, 0)}, 0.05)
+    >>> list(audits), audits.not_audited["drain"]
+    ([], 'none of 9 samples has it')
+    """
+
+    audits: Mapping[str, Audit]
+    not_audited: Mapping[str, str]
+    counts: Mapping[str, tuple[int, int]]
+    alpha: float
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, label: str) -> Audit:
+        return self.audits[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.audits)
+
+    def __len__(self) -> int:
+        return len(self.audits)
+
+    @property
+    def strongest(self) -> tuple[str, Finding] | None:
+        """The label with the finding of the highest score, and this finding, if there is any."""
+        first = [(name, audit.findings[0]) for name, audit in self.items() if audit.findings]
+        return max(first, key=lambda pair: pair[1].score, default=None)
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Name of the folder of each audit, as :func:`write_audit` writes them."""
+        return folder_names([*self])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary for JSON, with a row for each label; its audit has all values."""
+        return {
+            "version": __version__,
+            "alpha": self.alpha,
+            "correction": "Holm",
+            "labels_corrected_for": len(self),
+            "notes": list(self.notes),
+            "labels": [self._row(name) for name in self.counts],
+        }
+
+    def _row(self, name: str) -> dict[str, Any]:
+        n, n_with = self.counts[name]
+        row = {"label": name, "samples": n, "positives": n_with}
+        audit = self.audits.get(name)
+        if audit is None:
+            return row | {"not_audited": self.not_audited[name]}
+        right = ~audit.predictions.wrong
+        has = audit.predictions.y_index == audit.predictions.classes.tolist().index(name)
+        shares = {"accuracy": right, "accuracy_with": right[has], "accuracy_without": right[~has]}
+        found = {"findings": [finding.name for finding in audit.findings], "not_audited": None}
+        return row | {key: float(of.mean()) for key, of in shares.items()} | found
+
+    def to_json(self) -> str:
+        """The summary as JSON text."""
+        return as_json(self.as_dict())
+
+    def rows(self) -> list[list[str]]:
+        """The table of the labels as texts, with its header first; accuracies in percent."""
+        header = ["label", "samples", "with it", "right", "right with it"]
+        rows = [[*header, "right without", "findings", "strongest finding"]]
+        for row in map(self._row, self.counts):
+            counts = [row["label"], str(row["samples"]), str(row["positives"])]
+            if row["not_audited"] is not None:
+                rows.append([*counts, *["–"] * 4, f"not audited: {row['not_audited']}"])
+                continue
+            keys = ("accuracy", "accuracy_with", "accuracy_without")
+            shares = [percent(row[key], unit="") for key in keys]
+            named = row["findings"]
+            rows.append([*counts, *shares, str(len(named)), named[0] if named else "–"])
+        return rows
+
+    def files(self, *, title: str = "", go_on: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The summary as a page and as JSON, and the files of each audit in a folder of its own."""
+        folders, files = self.folders, dict[str, str]()
+        for name, audit in self.items():
+            made = audit_files(audit, title=title, go_on=(go_on or {}).get(name))
+            made |= {"table.md": f"{audit.summary(markdown=True)}\n"}
+            files |= {f"{folders[name]}/{file}": text for file, text in made.items()}
+        header, *rows = self.rows()
+        linked = [(row, folders.get(row[0])) for row in rows]
+        facts = self.as_dict()
+        for row in facts["labels"]:
+            row["folder"] = folders.get(row["label"])
+        page = labels_html(title, header, linked, self._sentences(), self.notes)
+        return files | {
+            "audit.html": page,
+            "audit.json": f"{as_json(facts)}\n",
+            "table.md": f"{self.summary(markdown=True)}\n",
+        }
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def summary(self, *, markdown: bool = False) -> str:
+        """Two sentences and a table of the labels; with ``markdown=True`` of all of them."""
+        header, *rows = self.rows()
+        sentences = self._sentences()
+        if markdown:
+            lines = [[escaped(printable(cell)) for cell in row] for row in rows]
+            return "\n\n".join([" ".join(sentences), table([header, *lines], "<>>>>>><")])
+        order = sorted(range(len(rows)), key=lambda i: self._rank(rows[i][0]))
+        chosen = [rows[i] for i in (sorted(order[:_SHOWN]))]
+        lines = [[_cut(cell) for cell in row] for row in chosen]
+        more = len(rows) - len(lines)
+        title = "Accuracies in %:"
+        if more:
+            title = f"{_SHOWN} of {len(rows)} labels, the strongest findings, accuracies in %:"
+        return "\n".join([*sentences, title, "", plain_table([header, *lines], "<>>>>>><")])
+
+    def _rank(self, name: str) -> float:
+        """Sort key of the labels for a short table: findings, then problems."""
+        if name in self.not_audited:
+            return 0.0
+        found = self.audits[name].findings
+        return -found[0].score if found else 1.0
+
+    def _sentences(self) -> list[str]:
+        known = sorted(self.counts[name][0] for name in self)
+        first = f"ntkit audited {len(self)} of {counted(len(self.counts), 'label')}"
+        if known:
+            fewest = f"{known[0]} to " * (known[0] < known[-1])
+            first += f" on {fewest}{counted(known[-1], 'sample')}"
+        first += "."
+        if not self.audits:
+            return [first]
+        n_tests = sum(sum(audit.n_looked_at.values()) for audit in self.values())
+        some = sum(bool(audit.findings) for audit in self.values())
+        passed = f"(p ≤ {self.alpha:g} after Holm's correction for {counted(len(self), 'label')})"
+        tests = f"ntkit made {counted(n_tests, 'test')} of attributes."
+        if not some:
+            return [first, f"{tests} No label's errors depend on any of them {passed}."]
+        whose = "one label depend" if some == 1 else f"{some} labels depend"
+        return [first, f"{tests} The errors of {whose} on some of them {passed}."]
+
+    def __repr__(self) -> str:
+        found = sum(bool(audit.findings) for audit in self.values())
+        return f"LabelAudits({len(self)} of {len(self.counts)} labels, {found} with findings)"
+
+
+def _cut(cell: str) -> str:
+    shown = printable(cell)
+    return shown if len(shown) <= _NAME or shown.startswith("not audited") else f"{shown[:47]}…"
+
+
+def folder_names(labels: Sequence[str]) -> dict[str, str]:
+    """A folder's name for each label, that every system can have, unlike all others."""
+    taken, names = set[str](), dict[str, str]()
+    for label in labels:
+        plain = re.sub(r"[^\w.-]+", "_", label).strip("._")[:60] or "label"
+        name, number = plain, 1
+        while name.casefold() in taken or re.fullmatch(_RESERVED, name):
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.casefold())
+        names[label] = name
+    return names
+
+
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|audit\.(html|json)|table\.md")
+
+
+@documented
+def write_audit(
+    audit: Audit | LabelAudits,
+    path: StrPath,
+    *,
+    inputs: Inputs | None = None,
+    title: str = "",
+    go_on: str | Mapping[str, str] | None = None,
+    force: bool = False,
+) -> None:
+    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder: all files or none.
+
+    The page is for an expert on the subject. It shows each finding in words, with examples and
+    three buttons. It works offline and saves ``answers.json`` for :func:`read_answers`. The audits
+    of several labels get a folder each, and these files with a summary of all labels.
+
+    Parameters
+    ----------
+    audit : Audit or LabelAudits
+        The result of an audit.
+    path : path-like
+        Output folder.
+    inputs : Inputs, optional
+        Raw inputs for the examples; by default ``audit.inputs``. Of one audit only.
+    title : str
+        Name of the audited model, such as its file name.
+    go_on : str or mapping of str to str, optional
+        Command that uses the answers; the page shows it. By default ``ntkit debias`` with the
+        model. For several labels, a command for each.
+    {force}
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, or the number of inputs is not that of the samples.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import ntkit
+    >>> from ntkit.jobs.audit import write_audit
+    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
+    >>> audit = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audit(audit, Path(folder) / "audit")
+    ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
+    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
+    """
+    check_folder(path, force=force)
+    if isinstance(audit, LabelAudits):
+        files = audit.files(title=title, go_on=go_on if isinstance(go_on, Mapping) else None)
+    else:
+        command = go_on if isinstance(go_on, str) else None
+        files = audit_files(audit, inputs=inputs, title=title, go_on=command)
+        files |= {"table.md": f"{audit.summary(markdown=True)}\n"}
+    with new_folder(path, force=force) as folder:
+        for name, text in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+# -- samples of a label ---------------------------------------------------------------------------
+
+
+def why_not(n: int, n_with: int) -> str | None:
+    """Reason why n samples, of which some have the label, cannot be audited; None if they can."""
+    if not n:
+        return "no sample has a known value"
+    if not n_with:
+        return f"none of {counted(n, 'sample')} has it"
+    return f"all {n} samples have it" if n_with == n else None
+
+
+def never_changes(name: str, has: Array, predicted: Array) -> str | None:
+    """Sentence on a model that gives a label to all samples, or to none; None for another."""
+    if predicted.any() and not predicted.all():
+        return None
+    which = "all" if predicted.any() else "none"
+    return (
+        f"The model gives the label {name!r} to {which} of {len(has)} samples; {has.sum()} have it"
+    )
+
+
+def rare_note(name: str, n: int, n_with: int) -> str | None:
+    """Note on a label that nearly all samples have, or lack."""
+    if not is_rare(n, n_with):
+        return None
+    answer = name if 2 * n_with > n else f"not {name}"
+    return (
+        f"{n_with} of {n} samples have the label {name!r}: to answer {answer!r} for all would be "
+        f"right on {percent(max(n_with, n - n_with) / n)}."
+    )
+
+
+def is_rare(n: int, n_with: int) -> bool:
+    """Whether nearly all samples have a label, or lack it."""
+    return 0 < min(n_with, n - n_with) <= _RARE * n
+
+
+def rare_notes(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """One note on all labels that nearly all samples have, or lack."""
+    rare = [f"{name!r} ({k} of {n})" for name, (n, k) in counts.items() if is_rare(n, k)]
+    if not rare:
+        return []
+    shown = listed(rare, _NAMED, " ({} in all)")
+    return [
+        f"Nearly all samples have, or lack, these labels, so one answer for all would be right on "
+        f"{100 * (1 - _RARE):g} % or more: {shown}."
+    ]
+
+
+def copies_in(has: Array, names: Sequence[str]) -> dict[str, str]:
+    """Labels (N, labels) that are the copy of another one, each with the first such label."""
+    first, copies = dict[bytes, str](), dict[str, str]()
+    for values, name in zip(np.ascontiguousarray(has.T), names, strict=True):
+        other = first.setdefault(values.tobytes(), name)
+        if other != name:
+            copies[name] = other
+    return copies
+
+
+# -- attributes of a label ------------------------------------------------------------------------
+
+
+def kept_in_memory(feature_set: FeatureSet) -> FeatureSet:
+    """The same attributes, which are computed once unless they are too large."""
+    kept = list[Block]()
+
+    def blocks() -> Iterator[Block]:
+        if kept:
+            yield from kept
+            return
+        made, size = list[Block](), 0
+        for block in feature_set.blocks():
+            size += block.values.nbytes if isinstance(block.values, np.ndarray) else 0
+            size += getattr(getattr(block.values, "data", None), "nbytes", 0)
+            made = [*made, block] if size <= _KEPT else []
+            yield block
+        kept[:] = made if size <= _KEPT else []
+
+    return replace(feature_set, make=blocks)
+
+
+def attributes_of(
+    feature_sets: Sequence[FeatureSet],
+    name: str,
+    names: Sequence[str],
+    has: Array,
+    rows: Array | None = None,
+) -> list[FeatureSet]:
+    """Attributes of the samples of a label: some rows, without its own column and its copies."""
+    some = feature_sets if rows is None else [_of_rows(each, rows) for each in feature_sets]
+    others = {name_of_column("metadata", each) for each in names if each != name}
+    own = name_of_column("metadata", name)
+    return [_without(each, own, others, has) if each.kind == "metadata" else each for each in some]
+
+
+def _of_rows(feature_set: FeatureSet, rows: Array) -> FeatureSet:
+    """The attributes of some rows that enough of them have; thresholds are those of all rows."""
+
+    def blocks() -> Iterator[Block]:
+        for block in feature_set.blocks():
+            values, known = block.values[rows], None
+            n: Any = len(rows)
+            if block.known is not None:
+                known = block.known[rows]
+                n = int(known.sum())
+            at = np.flatnonzero(common_enough(np.asarray(values.sum(axis=0)).ravel(), n))
+            if len(at):
+                names = tuple(block.names[i] for i in at)
+                yield Block(names, values[:, at], known, tuple(block.origin(int(i)) for i in at))
+
+    return replace(feature_set, n_samples=len(rows), make=blocks)
+
+
+def _without(feature_set: FeatureSet, own: str, others: set[str], has: Array) -> FeatureSet:
+    """The attributes without a label's column and its copies, which say only what the label is."""
+
+    def blocks() -> Iterator[Block]:
+        for block in feature_set.blocks():
+            origin = block.origin(0)
+            if origin not in (own, f"{own} missing") and not (
+                origin in others and _is_copy(block, has)
+            ):
+                yield block
+
+    return replace(feature_set, make=blocks)
+
+
+def _is_copy(block: Block, has: Array) -> bool:
+    known = slice(None) if block.known is None else block.known
+    same = (np.asarray(block.values[:, 0]) == has)[known]
+    return bool(same.all() or not same.any())

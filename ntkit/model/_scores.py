@@ -17,7 +17,7 @@ import onnx_ir as ir
 from ntkit._text import counted, listed
 from ntkit.graph import Nodes, Shapes, along, attribute, dtype_of, info_of
 from ntkit.model._head_search import LOOKUPS, entries, labels_of, written_out
-from ntkit.model.class_names import names_of, problem_type
+from ntkit.model.class_names import are_positions, names_of, problem_type
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
@@ -25,7 +25,7 @@ SCORES = "ntkit.scores"
 # Two classes with the same score: the model's label decides. Smaller than any difference of float32
 # probabilities, and not visible in printed ones.
 _OF_A_TIE = 1e-9
-_ML = "ai.onnx.ml"
+_ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
 _SHAPING = frozenset(["Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 _NORMALISING = frozenset(["Softmax", "LogSoftmax", "Normalizer"])
 
@@ -39,7 +39,7 @@ class Scores:
     """Outputs of a model that tell the class of a sample: with scores, a label, or both."""
 
     n_classes: int
-    labels: tuple[Any, ...] | None  # of the graph, in the order of the scores
+    labels: tuple[Any, ...] | None  # of the graph, in the order of the scores; None for 0 … C-1
     output: str | None  # the output of scores; None if there are only labels
     label_output: str | None
 
@@ -90,9 +90,12 @@ def add_scores(
     scores, label = _chosen([*map(_Reader(model), model.graph.outputs)], named)
     shown = label if scores is None else scores
     assert shown is not None
-    if scores is not None and label is not None and scores.labels and label.labels:
-        if {*map(str, scores.labels)} != {*map(str, label.labels)}:
-            raise NoScores(f"{scores.name!r} and {label.name!r} have different classes")
+    both = [{*map(str, each.labels)} for each in (scores, label) if each and each.labels]
+    if len(both) == 2 and both[0] != both[1]:
+        raise NoScores(
+            f"its outputs {_listed([each for each in (scores, label) if each])} differ "
+            "in their classes"
+        )
     labels = shown.labels or (None if label is None else label.labels)
     n_classes = None if classes is None else len(classes)
     if labels is not None:
@@ -118,6 +121,8 @@ def add_scores(
         raise NoScores(f"{scores.name!r} has {scores.width} columns for {n_classes} classes{only}")
     if label is not None and labels is None and label.value.dtype == ir.DataType.STRING:
         raise NoScores(f"the classes of {label.name!r} are not in the file")
+    if all(node.domain for node in model.graph):  # only trees, as XGBoost's exporter writes them
+        model.graph.opset_imports[""] = _OPSET
     nodes = Nodes(model.graph.append, SCORES)
     rows = None if scores is None else _rows(nodes, scores, n_classes)
     if label is not None:
@@ -127,7 +132,8 @@ def add_scores(
     rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
     rows.shape = ir.Shape([None, n_classes])
     output, decided = (None if each is None else each.name for each in (scores, label))
-    return Scores(n_classes, labels, output, decided)
+    named_here = None if labels is None or are_positions(labels) else labels
+    return Scores(n_classes, named_here, output, decided)
 
 
 def _chosen(outputs: list[_Output], named: str | None) -> tuple[_Output | None, _Output | None]:

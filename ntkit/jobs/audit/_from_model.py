@@ -261,10 +261,10 @@ def audit_model(
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
     model, most = loaded(model, label=label, any_scores=True), changes or 0
-    if model.scores is not None and cross_fit:
+    if model.scores is not None and (cross_fit or "embedding" in (feature_sets or ())):
         raise InputError(
-            "The model has no linear last layer, so ntkit cannot cross-fit one. Omit --cross-fit "
-            "(cross_fit=True), and pass samples that the model was not trained on."
+            "The model has no linear last layer, so it has no embedding to test or to cross-fit a "
+            "head on. Omit --cross-fit (cross_fit=True) and the feature set 'embedding'."
         )
     if model.label is None and model.label_names:
         return _every_label(
@@ -598,6 +598,8 @@ def audit_read(
 ) -> Audit:
     """Audit samples with their embeddings and layers from one pass of the model."""
     sets, notes = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
+    if model.scores is not None:
+        sets = [each for each in sets if each.kind != "embedding"]
     if model.label is not None:
         names = model.whole.label_names
         sets = attributes_of(sets, model.label, names, samples.y == model.label)
@@ -617,6 +619,7 @@ def audit_read(
         model=model.sha256(),
         layers=tuple(embedded.layers),
         label=model.label,
+        repairable=model.scores is None,
     )
 
 

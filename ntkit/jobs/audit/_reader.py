@@ -96,7 +96,6 @@ def tested_feature_sets(
     metadata: Metadata | None,
     kinds: Sequence[str] | None,
     random_state: int,
-    neurons: bool = True,
 ) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of the samples, all or of some kinds, and notes."""
     notes = list[str]()
@@ -106,7 +105,7 @@ def tested_feature_sets(
         notes += [metadata.note] if metadata.note else []
     if embedded.layers:
         feature_sets.append(layers(embedded.layers, random_state=random_state))
-    if neurons and (not embedded.layers or "embedding" in (kinds or ())):
+    if not embedded.layers or "embedding" in (kinds or ()):
         # Not by default: the errors of any model depend on the embedding, which is next to the
         # prediction.
         feature_sets.append(array(embedded.Z, kind="embedding"))

@@ -146,9 +146,7 @@ class ModelOptions:
         from ntkit.model import inspected
 
         _refuse_samples(path)
-        places = self._given()
-        del places["label"]
-        return inspected(path, **places)
+        return inspected(path, **self._given())
 
     def load_pair(
         self, original: Path, debiased: Path, *, any_scores: bool = False

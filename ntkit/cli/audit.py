@@ -173,13 +173,16 @@ def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str)
     elif model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
     written = f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
-    if not audit.repairable:
+    if isinstance(audit, LabelAudits) or audit.repairable:
         return (
-            f"{written}ntkit debias cannot repair this model, which has no linear last layer. "
-            "Train another one.\n"
-            f"Next: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers answers.json"
+            f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json "
+            "-o debiased/"
         )
-    return f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json -o debiased/"
+    return (
+        f"{written}ntkit debias cannot repair this model, which has no linear last layer. Train "
+        f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers "
+        "answers.json"
+    )
 
 
 def _checked(paths: list[Path], predictions: Path | None) -> Path:

@@ -81,6 +81,9 @@ def command(
     stands for all its values. With --answers, each class with and without the shortcut is
     a slice.
 
+    Of a model that gives every sample several labels, ntkit checks all labels with one correction,
+    or the one that --label names. DATA has a column of 0, 1 or nothing for each label.
+
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
 
@@ -88,7 +91,7 @@ def command(
     The two models may differ only in their head.
     """
     from ntkit.jobs.check import check_read, limits_of, summary_of, write_check
-    from ntkit.jobs.predict import matches_of
+    from ntkit.jobs.predict import labels_compared, matches_of
     from ntkit.jobs.report import PAGE, started_by, write_report
     from ntkit.samples import input_paths
 
@@ -117,8 +120,10 @@ def command(
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
     )
-    read = partial(data_options.read, data, tell=False)
+    read = partial(data_options.read, data, tell=False, every_label=True)
     matches = matches_of(model_options.load_all(models), read)
+    if report is not None and labels_compared(matches):
+        raise InputError("--report is on one label. Name it with --label, or leave --report out.")
     if report is not None:
         read_files = [*input_paths(*(part for m in matches for part in (m.model, m.samples)))]
         check_file(report, inputs=read_files, force=force, size=PAGE)

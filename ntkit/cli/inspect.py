@@ -74,6 +74,9 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
         return [f"a linear last layer, which the model lacks; {COMMANDS} take it as it is"]
     if model.head is None:
         return ["a head: see refused and candidates"]
+    if model.label_names:
+        one = f"--label NAME, one of: {listed(model.label_names, 8)}"
+        return [one] * (model.label is None) + _samples(model, steps)
     if model.not_single_label is not None:
         return [model.not_single_label]
     classes = model.head.classes.tolist()
@@ -87,20 +90,24 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 def _samples(model: FrozenModel, steps: object) -> list[str]:
     from ntkit.inputs import ImagePreprocessing, TextPreprocessing
 
-    sets = "--train and --validation:"
+    sets, column = "--train and --validation:", "a label column"
+    if model.label_names:
+        column = "a column of 0 and 1 for each label"
+    if isinstance(steps, ImagePreprocessing) and model.label_names:
+        return [f"{sets} image folders with a metadata.csv that has {column}"]
     if isinstance(steps, ImagePreprocessing):
         return [f"{sets} image folders with a folder for each class"]
     if isinstance(steps, TextPreprocessing):
-        return [f"{sets} tables with a text column and a label column"]
+        return [f"{sets} tables with a text column and {column}"]
     if any(info.dtype == "string" for info in model.inputs):
         columns = ", ".join(info.name for info in model.inputs)
-        return [f"{sets} tables with the columns {columns} and a label column"]
+        return [f"{sets} tables with the columns {columns} and {column}"]
     if len(model.inputs) > 1 or model.inputs[0].dtype in ("int32", "int64"):
         return [
             f"{sets} arrays X.npz with {', '.join(i.name for i in model.inputs)} and y, or tables "
             "of texts with a tokenizer.json next to the model (--tokenizer)"
         ]
-    return [f"{sets} arrays (X.npy and y.npy), or tables with numeric columns and a label column"]
+    return [f"{sets} arrays (X.npy and y.npy), or tables with numeric columns and {column}"]
 
 
 def _candidate(row: dict[str, Any]) -> str:
@@ -115,7 +122,8 @@ def _shown(value: object, width: int) -> str:
     if value is None or value in ([], {}):
         return "–"
     if isinstance(value, dict):
-        return ", ".join(f"{key or 'ai.onnx'}: {shortened(str(v), 60)}" for key, v in value.items())
+        pairs = (f"{key or 'ai.onnx'}: {shortened(str(v), 60)}" for key, v in value.items())
+        return listed(pairs, 20, " ({})")
     if isinstance(value, list) and any(len(str(v)) > 40 for v in value):
         return f"\n{' ' * (width + 2)}".join(map(str, value[:20]))
     if isinstance(value, list):

@@ -52,9 +52,9 @@ def command(
 
     Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
-    from ntkit.jobs.label import check_table, label_samples
+    from ntkit.jobs.label import check_table, label_samples, of_one_label
 
-    frozen = model_options.load(model)
+    frozen = of_one_label(model_options.load(model))
     samples = data_options.read(data, frozen)
     shared: dict[str, Any] = {
         "question": question,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
@@ -33,13 +34,17 @@ def command(
     A row also has the margin (the largest logit less the second largest) and prob_CLASS for each
     class. With --before it has the same columns of the other model, and whether the class changed.
 
+    Of a model that gives every sample several labels, each label has the columns label_NAME,
+    prediction_NAME (1 or 0) and prob_NAME. With --label the table is on that label alone.
+
     ntkit writes each row as soon as it is computed. ntkit audit --predictions reads the table.
     """
     from ntkit.jobs.predict import check_kind, matches_of, write_rows
 
     check_kind(out)
     check_file(out, inputs=[model, data, before, *data_options.files], force=force)
-    read = partial(data_options.read, data, labels="optional", tell=False)
+    several: Any = {"every_label": True, "keep_unknown": True}
+    read = partial(data_options.read, data, labels="optional", tell=False, **several)
     done = write_rows(
         out,
         matches_of(model_options.load_all([model] if before is None else [before, model]), read),

@@ -409,7 +409,7 @@ def _over_positions(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     index = constant_of(node.inputs[1]) if op == "Gather" else None
     one = op == "Slice" and shape is not None and [shape[i] for i in touched] == [1]
     one = one or (index is not None and index.size == 1 and index.ndim < 2)
-    if seen.classes in touched:
+    if seen.classes in touched and (seen.n_logits > 1 or not one):
         if not (one and seen.bent_by == "Softmax" and seen.n_logits == 2):
             raise Unclear(f"goes through {op} over the classes")
         return replace(seen, decided=True)  # the probability of one of two classes

@@ -77,6 +77,7 @@ from ntkit.model.class_names import (
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
 _LABEL = "ntkit.label"
+_EACH_LAYER = "each of {} labels independently (a layer each)"
 _EACH = "its Sigmoid for each of them"
 
 
@@ -539,7 +540,8 @@ class FrozenModel:
             names = self._names_of_logits()
         in_graph = None if self._head is None else self._head.after.thresholds
         known = thresholds_of(names, self.metadata, self.path, in_graph)
-        label = label_named(name, names, known)
+        by_logits = {logits: label for label, logits in self._apart.items()}
+        label = label_named(by_logits.get(str(name), name), names, known)
         if not self._apart:
             all_names = self._all_names
             if self._classes is not None and self._label is None:
@@ -693,16 +695,21 @@ class FrozenModel:
 
         File, signature, embedding, head and classes; None if there is none. ``positions`` are
         operators between head and logits that choose or average pixels or tokens.
-        ``outputs_from_logits`` are the outputs that change with the head. ``quantisation`` is None
-        for a float model.
+        ``outputs_from_logits`` are the outputs that change with the head. ``labels`` are the labels
+        that a sample may have at once, with their thresholds. ``quantisation`` is None for a float
+        model.
         """
-        classes = self.head.classes.tolist() if self.head else None
+        several = bool(self._apart) and self._label is None
+        classes = self.head.classes.tolist() if self.head and not several else None
         return {
             **file_facts(self._model, self.path),
             "embedding": str(self.embedding),
             **head_facts(self._model, self._head),
+            **({"task": _EACH_LAYER.format(len(self._apart))} if self._apart else {}),
+            "labels": self.thresholds or None,
+            "thresholds": self._thresholds().source if self.label_names else None,
             "classes": classes,
-            "classes_from": self.classes_source if self.head else None,
+            "classes_from": None if classes is None else self.classes_source,
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
         }
@@ -724,7 +731,12 @@ class FrozenModel:
         Each has ``logits`` (the name for ``--logits``), ``outputs`` that show it, ``layer``,
         ``neurons``, ``n_logits``, ``taken`` and ``reason``; None if there is none.
         """
-        return candidate_layers(self._model, self._head)
+        layers = candidate_layers(self._model, self._head)
+        names = {logits: name for name, logits in self._apart.items()}
+        for row in layers:
+            if (name := names.get(row["logits"])) is not None:
+                row["reason"] = f"a label: choose it with --label {name}"
+        return layers
 
     def layers(self, most: int | None = None) -> tuple[Layer, ...]:
         """Readable layers before the embedding: all, or some, spread over the depth."""
@@ -801,7 +813,11 @@ class FrozenModel:
 
 
 def inspected(
-    path: str | os.PathLike[str], *, classes: Any = None, **places: str | None
+    path: str | os.PathLike[str],
+    *,
+    classes: Any = None,
+    label: str | None = None,
+    **places: str | None,
 ) -> tuple[FrozenModel, dict[str, Any]]:
     """Read a model with or without a head, and describe it."""
     # Without a head its embedding is an output. The facts are those of FrozenModel.describe, with
@@ -812,8 +828,10 @@ def inspected(
     places = {name: places.get(name) for name in PLACES}
     try:
         # The search may change the graph: a pooling is added, a function expanded.
-        loaded = _located_in(model.clone(), digest, path, places, classes)
+        loaded = _located_in(model.clone(), digest, path, places, classes, label)
         loaded._warn_of_names(stacklevel=3)
+        loaded = loaded if label is None else loaded.of_label(label)
+        loaded._thresholds()  # an error if they contradict each other
     except (HeadNotFoundError, ModelError) as error:
         refused = str(error)
         with suppress(HeadNotFoundError, ModelError):
@@ -845,7 +863,7 @@ def _located_in(
     """The model of a file, with its head, or with one for each label, or with its scores."""
     with sound(path):
         try:
-            apart, parts = dict[str, str](), in_sight(model, places)
+            apart, names, parts = dict[str, str](), None, in_sight(model, places)
         except HeadNotFoundError as error:
             heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
             if not heads:
@@ -853,11 +871,11 @@ def _located_in(
                     raise
                 return _scored(path, places["logits"], classes, str(error), wanted=any_scores)
             apart = _named_apart(heads, dict(model.metadata_props), path)
-            head = next(iter(heads.values()))
+            head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.source, {"logits": head.logits.name}
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
-        return FrozenModel(*parts, apart=apart, **facts)
+        return FrozenModel(*parts, names=names, apart=apart, **facts)
 
 
 def _scored(

@@ -3,6 +3,7 @@
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     copy_note,
+    copy_notes,
     labels_of,
     named_like_a_prediction,
     with_known_labels,

@@ -148,6 +148,17 @@ def copy_note(name: str, other: str) -> str:
     )
 
 
+def copy_notes(Y: Array, names: Sequence[str]) -> list[str]:
+    """A note for each of several labels with the values of an earlier one, (N, labels)."""
+    first, notes = dict[bytes, str](), list[str]()
+    for name, values in zip(names, Y.T, strict=True):
+        earlier = first.setdefault(np.ascontiguousarray(values).tobytes(), name)
+        if earlier != name and (values == 1).any():
+            sentence = copy_note(name, earlier)
+            notes.append(f"{sentence[:1].upper()}{sentence[1:]}")
+    return notes
+
+
 def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Every label, (N, labels): 1, 0, or NaN if unknown; and a note on missing columns."""
     missing = [name for name in columns.all if name not in table.columns]

@@ -156,9 +156,10 @@ class LabelAudits(Mapping[str, Audit]):
         chosen = [rows[i] for i in (sorted(order[:_SHOWN]))]
         lines = [[_cut(cell) for cell in row] for row in chosen]
         more = len(rows) - len(lines)
-        title = "Accuracies in %:"
+        whose = " of cross-fitted heads" * any(audit.cross_fitted for audit in self.values())
+        title = f"Accuracies{whose} in %:"
         if more:
-            title = f"{_SHOWN} of {len(rows)} labels, the strongest findings, accuracies in %:"
+            title = f"{_SHOWN} of {len(rows)} labels, chosen by their strongest finding. {title}"
         return "\n".join([*sentences, title, "", plain_table([header, *lines], "<>>>>>><")])
 
     def _rank(self, name: str) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes import NobodyHas, layer_of, read_answers
 from ntkit.changes import Change, changes_given
@@ -20,11 +21,18 @@ from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.check._judge import check_limits, check_predictions
 from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.predict import matched, matches_of, outcomes_of, running
+from ntkit.jobs.predict import (
+    decisions_of,
+    labels_compared,
+    matched,
+    matches_of,
+    outcomes_of,
+    running,
+)
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, name_of
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, read
+from ntkit.samples import Match, copy_notes, read
 
 DEFAULT_DROP = 5.0
 """Largest drop in percentage points if the user sets no limit."""
@@ -36,6 +44,7 @@ def check(
     new: Any,
     data: Any,
     *,
+    label: str | None = None,
     limits: Any = None,
     slices: Sequence[str] = (),
     invariant: Any = None,
@@ -62,7 +71,11 @@ def check(
         The model that may replace it.
     data : path-like, Samples or tuple (X, y) or (X, y, groups)
         Labelled samples that neither model was trained on, in a form that :func:`ntkit.debias`
-        takes. An unknown group is -1.
+        takes. An unknown group is -1. Samples with several labels have ``y`` of 1, 0, and NaN if
+        unknown, (N, K).
+    label : str, optional
+        One label of models that give every sample several, as a binary problem at each model's
+        threshold. By default all their labels, each on the samples where it is known.
     limits : Limits, mapping or path-like, optional
         :class:`ntkit.jobs.check.Limits`, its keywords, or a TOML file with them. By default, the
         new model may lose at most 5 percentage points in any subset.
@@ -98,7 +111,7 @@ def check(
     pass. So each pass is tested at level ``alpha`` (an intersection-union test). A check fails if
     one limit fails. So failures are tested at ``alpha`` divided by the number of limits compared
     (Bonferroni). A whole check passes wrongly, or fails wrongly, with a probability of at most
-    ``alpha``.
+    ``alpha``. With several labels, the limits of all labels count.
 
     Examples
     --------
@@ -110,9 +123,9 @@ def check(
     >>> ntkit.check(model, model, data, limits={"max_drop": 2}, device="cpu")
     CheckResult(pass: 7 pass, 0 fail, 0 too few; 2000 samples)
     """
-    reader = partial(read, data, preprocessing=preprocessing)
+    reader = partial(read, data, preprocessing=preprocessing, every_label=True)
     return check_read(
-        matches_of([new] if old is None else [old, new], reader),
+        matches_of([new] if old is None else [old, new], reader, label),
         limits=limits_of(limits),
         slices=slices,
         invariant=invariant,
@@ -152,6 +165,12 @@ def check_read(
     samples = models[-1].samples
     if not len(samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
+    labels = labels_compared(models)
+    if labels and answers is not None:
+        raise InputError(
+            "The answers are on the errors of one label. Name it with --label (label=), or leave "
+            "--answers (answers=) out."
+        )
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     groups = samples.groups
     if isinstance(groups, np.ndarray) and groups.dtype.kind == "U":  # unknown in a table
@@ -173,15 +192,22 @@ def check_read(
     for each, name in zip(models, names, strict=True):
         embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
         notes += [*each.notes]
-        parts = outcomes_of(each, embedder)
-        labels = each.classes[np.concatenate([part.index for part in parts])]
+        pred = _predicted(each, embedder, labels)
         # A wrong class order of the old model would let any new model pass. A wrong order of the
         # new model makes the check fail anyway.
         is_old = len(models) == 2 and each is models[0]
-        notes += _order_notes(each, labels, name, strict=is_old and not sure_of_classes)
-        predicted.append(labels)
-        flips.append({n: _flips(each, embedder, labels, change) for n, change in changes.items()})
-    return check_predictions(
+        if not labels:
+            notes += _order_notes(each, pred, name, strict=is_old and not sure_of_classes)
+        notes += _threshold_notes(each.model, labels, name)
+        predicted.append(pred)
+        flips.append(
+            {n: _flips(each, embedder, labels, pred, change) for n, change in changes.items()}
+        )
+    one = models[-1].model.label
+    title = " compared with ".join(reversed(names)) if len(models) == 2 else names[0]
+    if labels:
+        notes += copy_notes(samples.y, labels)
+    result = check_predictions(
         samples.y,
         predicted[-1],
         y_pred_before=predicted[0] if len(models) == 2 else None,
@@ -189,22 +215,45 @@ def check_read(
         slices=slice_values,
         flips=flips[-1],
         flips_before=flips[0] if len(models) == 2 else None,
-        classes=models[-1].classes,
+        classes=None if labels else models[-1].classes,
+        labels=labels or None,
         names=samples.names,
         limits=replace(limits, slices=of_slices),
-        title=" compared with ".join(reversed(names)) if len(models) == 2 else names[0],
+        title=title if one is None else f"{title}, label {one!r}",
         notes=[*notes, *more],
     )
+    return result if one is None else replace(result, labels=(one,))
 
 
-def _flips(match: Match, embedder: OnnxEmbedder, labels: Array, change: Change) -> Array:
-    """Whether the changed copy has another prediction: 1, 0, or −1 without a copy; int8, (N,)."""
+def _predicted(match: Match, embedder: OnnxEmbedder, labels: Sequence[str]) -> Array:
+    """The predicted classes, (N,), or which of several labels each sample gets, (N, K)."""
+    if labels:
+        parts = [given for given, _ in decisions_of(match, embedder, labels)]
+        return np.concatenate(parts)
+    index = np.concatenate([part.index for part in outcomes_of(match, embedder)])
+    return np.asarray(match.classes[index])
+
+
+def _flips(
+    match: Match, embedder: OnnxEmbedder, labels: Sequence[str], predicted: Array, change: Change
+) -> Array:
+    """Whether the changed copy is predicted differently: 1, 0, or −1 without a copy; int8."""
     copies, at = change.copies(match.samples)
-    flips = np.full(len(labels), -1, dtype=np.int8)
+    flips = np.full(predicted.shape, -1, dtype=np.int8)
     if len(at):
-        parts = outcomes_of(replace(match, samples=copies), embedder)
-        flips[at] = match.classes[np.concatenate([part.index for part in parts])] != labels[at]
+        copied = replace(match, samples=copies)
+        flips[at] = _predicted(copied, embedder, labels) != predicted[at]
     return flips
+
+
+def _threshold_notes(model: FrozenModel, labels: Sequence[str], name: str) -> list[str]:
+    """The thresholds of a model's labels, if one that is checked is not 0.5."""
+    if model.label is None and not labels:
+        return []
+    checked = labels or (model.label,)
+    of_label = model.thresholds
+    shown = [f"{each} {of_label[each]:g}" for each in map(str, checked) if of_label[each] != 0.5]
+    return [f"{name}: thresholds other than 0.5: {listed(shown, 12)}."] * bool(shown)
 
 
 def _titles(models: Sequence[Match]) -> list[str]:

@@ -19,6 +19,7 @@ from scipy.stats import binom, norm
 
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, Limits, SliceLimits, limits_of
@@ -112,6 +113,7 @@ class Subset:
     lost: int | None = None  # new errors
     gained: int | None = None  # errors fixed
     within: str | None = None  # the slice of a class within a slice; the slice's limits apply
+    label: str | None = None
 
     @classmethod
     def of(
@@ -218,7 +220,17 @@ def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRo
             before = None if was is None else part.share(n - was)
             flip_rate = part.share(n - right)
             rows.append(
-                ChangeRow(part.name, n, flip_rate, interval, before, lost, gained, verdicts)
+                ChangeRow(
+                    part.name,
+                    n,
+                    flip_rate,
+                    interval,
+                    before,
+                    lost,
+                    gained,
+                    verdicts,
+                    label=part.label,
+                )
             )
             continue
         interval = share_bounds(right, n, lower_level=good, upper_level=bad)
@@ -229,7 +241,7 @@ def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRo
         before = None if was is None else part.share(was)
         rows.append(
             CheckRow(part.kind, part.name, part.within, n, part.share(right), interval, before,
-                     change, of_change, lost, gained, verdicts)
+                     change, of_change, lost, gained, verdicts, part.label)
         )  # fmt: skip
     return tuple(rows)
 
@@ -283,6 +295,7 @@ def check_predictions(
     flips: Mapping[str, ArrayLike] | None = None,
     flips_before: Mapping[str, ArrayLike] | None = None,
     classes: ArrayLike | None = None,
+    labels: Sequence[str] | None = None,
     names: Sequence[Any] | None = None,
     limits: Any = None,
     title: str = "the predictions",
@@ -305,6 +318,10 @@ def check_predictions(
         True, 0 or False, −1 without a changed copy.
     classes : array-like, optional
         All classes, also those without samples; by default those of ``y_true``.
+    labels : sequence of str, optional
+        Names of K labels that every sample has or not. ``y_true`` is then 1, 0, or NaN if unknown,
+        (N, K); predictions are 1 or 0, (N, K), and flips have this shape. Each label is checked on
+        the samples where it is known, with one correction for all.
     names : sequence of length N, optional
         Names of the samples; by default their rows.
     limits : Limits, mapping or path-like
@@ -339,52 +356,135 @@ def check_predictions(
     >>> result.row("class 1").verdicts[0].more
     '258 such samples would decide'
     """
-    limit = limits_of(limits)
+    limit = limits_of(limits).with_changes(flips or {})
+    before = y_pred_before is not None
+    check_limits(limit, compared=before, grouped=groups is not None)
     preds = {"y_pred": y_pred}
     if y_pred_before is not None:
         preds["y_pred_before"] = y_pred_before
-    y, pred, *rest = labels_of_one_type(y_true, **preds)
-    right, before = pred == y, (rest[0] == y if rest else None)
-    limit = limit.with_changes(flips or ())
-    check_limits(limit, compared=before is not None, grouped=groups is not None)
-    members = [*_members(y, classes, groups, slices or {}, limit)]
-    parts = [Subset.of(*member, right, before) for member in members]
-    if before is not None:  # a gain of one class can hide a loss of another
-        for kind, name, inside in members:
-            labels = np.unique(y[inside]).tolist()
-            for label in labels if kind == "slice" and len(labels) > 1 else ():
-                of_class = f"{name}, class {label}", inside & (y == label)
-                parts.append(Subset.of("slice", *of_class, right, before, within=name))
+    if labels is None:
+        y, pred, *rest = labels_of_one_type(y_true, **preds)
+        every = [] if classes is None else np.asarray(classes).tolist()
+        titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
+        problems = [_Problem(y, [each == y for each in (pred, *rest)], titles)]
+    else:
+        problems = [*_problems(np.asarray(y_true), preds, labels)]
+        notes = [*notes, *_without(problems)]
+    n = len(problems[0].y)
+    subsets = [*_subsets(n, groups, slices or {}, limit)]
+    parts = [part for problem in problems for part in problem.parts(subsets)]
     _check_kinds(limit, {subset.kind for subset in parts})
-    parts += _of_flips(limit, flips or {}, flips_before, len(y), compared=before is not None)
-    every = judged(parts, limit)
-    rows = tuple(row for row in every if isinstance(row, CheckRow))
-    no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
-    if no_group:
-        notes = [*notes, f"{no_group} of {len(y)} samples have an unknown group (-1 or empty)."]
-    new_errors = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
-    rows_named = new_errors[:_NAMED].tolist()
+    by_model = {"flips": flips or {}} | ({"flips_before": flips_before or {}} if before else {})
+    for name, arrays in _checked_flips(limit, by_model, np.shape(y_true)):
+        for i, problem in enumerate(problems):
+            one = [values if labels is None else values[:, i] for values in arrays]
+            parts.append(problem.changed(name, one))
+    rows = judged(parts, limit)
+    no_group = n - sum(int(inside.sum()) for kind, _, inside in subsets if kind == "group")
+    if groups is not None and no_group:
+        notes = [*notes, f"{no_group} of {n} samples have an unknown group (-1 or empty)."]
+    new_errors = [problem.new_errors for problem in problems]
+    named = [
+        (problem.label, row)
+        for problem, new in zip(problems, new_errors, strict=True)
+        for row in new[:_NAMED].tolist()
+    ][:_NAMED]
     return CheckResult(
-        rows,
+        tuple(row for row in rows if isinstance(row, CheckRow)),
         limit.alpha,
-        sum(len(row.verdicts) for row in every if row.n > 1),
-        new_errors,
-        tuple(str(row if names is None else names[row]) for row in rows_named),
+        sum(len(row.verdicts) for row in rows if row.n > 1),
+        np.concatenate(new_errors),
+        tuple(
+            f"{'' if label is None else f'{label}: '}{row if names is None else names[row]}"
+            for label, row in named
+        ),
         title,
         tuple(dict.fromkeys(notes)),
-        tuple(row for row in every if isinstance(row, ChangeRow)),
+        tuple(row for row in rows if isinstance(row, ChangeRow)),
+        tuple(labels or ()),
+        n,
     )
 
 
-def _members(
-    y: Array, classes: Any, groups: Any, slices: Mapping[str, ArrayLike], limits: Limits
+@dataclass(frozen=True)
+class _Problem:
+    """Labels and predictions of one classification problem: the only one, or that of a label."""
+
+    y: Array  # (N,)
+    right: Sequence[Array]  # whether the new model is right, and the old one if there is one
+    titles: Mapping[Any, str]  # of the classes
+    label: str | None = None
+    known: Array | bool = True  # whether a sample's label is known
+
+    def parts(self, subsets: Sequence[tuple[Kind, str, Array]]) -> Iterator[Subset]:
+        """Counts of all samples, of each class and subset, and of each class within a slice."""
+        yield self._part("average", "average", np.ones(len(self.y), bool))
+        for value, title in self.titles.items():
+            yield self._part("class", title, self.y == value)
+        for kind, name, inside in subsets:
+            yield self._part(kind, name, inside)
+        if len(self.right) == 1:
+            return
+        for kind, name, inside in subsets:  # a gain of one class can hide a loss of another
+            if kind == "slice":
+                values = np.unique(self.y[inside & self.known]).tolist()
+                for value in values if len(values) > 1 else ():
+                    title = f"{name}, class {self.titles[value]}"
+                    yield self._part(kind, title, inside & (self.y == value), within=name)
+
+    def changed(self, name: str, flips: Sequence[Array]) -> Subset:
+        """Counts of a change: a prediction that does not flip is right."""
+        inside = (np.min(flips, axis=0) >= 0) & self.known
+        return self._counted("change", name, inside, [values != 1 for values in flips])
+
+    def _part(self, kind: Kind, name: str, inside: Array, **more: Any) -> Subset:
+        return self._counted(kind, name, inside & self.known, self.right, **more)
+
+    def _counted(
+        self, kind: Kind, name: str, inside: Array, right: Sequence[Array], **more: Any
+    ) -> Subset:
+        before = right[1] if len(right) == 2 else None
+        return Subset.of(kind, name, inside, right[0], before, label=self.label, **more)
+
+    @property
+    def new_errors(self) -> Array:
+        """Rows of the samples that only the old model predicts right."""
+        if len(self.right) == 1:
+            return np.empty(0, np.int64)
+        right, before = self.right
+        return np.flatnonzero(before & ~right & self.known)
+
+
+def _problems(
+    Y: Array, preds: Mapping[str, ArrayLike], labels: Sequence[str]
+) -> Iterator[_Problem]:
+    """The problem of each label, of 1, 0 and NaN, (N, K)."""
+    n, k = len(Y), len(labels)
+    arrays = {"y_true": Y} | {name: np.asarray(values) for name, values in preds.items()}
+    for name, values in arrays.items():
+        whole = values.shape == (n, k) and values.dtype.kind in "fiub"
+        if not whole or not (np.isin(values, (0, 1)) | (values != values)).all():
+            raise InputError(
+                f"{name} must be 1 or 0 for each of {n} samples and {k} labels, ({n}, {k}). Got "
+                f"{values.dtype} of shape {values.shape}, or other values."
+            )
+    for i, label in enumerate(map(str, labels)):
+        y, *of_models = (values[:, i] for values in arrays.values())
+        right = [pred == y for pred in of_models]
+        yield _Problem(y, right, {0: f"not {label}", 1: label}, label, y == y)
+
+
+def _without(problems: Sequence[_Problem]) -> list[str]:
+    """A sentence on classes without a sample, or none."""
+    none = [t for p in problems for label, t in p.titles.items() if not (p.y == label).any()]
+    said = f"No sample is known to be {listed(map(repr, none), 12, ' ({} in all)')}."
+    return [said] * bool(none)
+
+
+def _subsets(
+    n: int, groups: Any, slices: Mapping[str, ArrayLike], limits: Limits
 ) -> Iterator[tuple[Kind, str, Array]]:
-    """All samples, each class, each group and each slice: kind, name and members (N,)."""
-    n = len(y)
-    yield "average", "average", np.ones(n, bool)
-    every = [] if classes is None else np.asarray(classes).tolist()
-    for label in dict.fromkeys([*every, *np.unique(y).tolist()]):
-        yield "class", str(label), np.asarray(y == label)
+    """Each group and each slice of n samples: kind, name and members (N,)."""
     if groups is not None:
         labels, known = known_labels(groups, "groups")
         if len(known) != n:
@@ -413,30 +513,22 @@ def _members(
         yield "slice", name, np.asarray(inside == 1)
 
 
-def _of_flips(
-    limits: Limits,
-    flips: Mapping[str, ArrayLike],
-    before: Mapping[str, ArrayLike] | None,
-    n: int,
-    *,
-    compared: bool,
-) -> Iterator[Subset]:
-    """Each change, on the copies of both models: 1 or True if the prediction flips, −1 without."""
-    named = {"flips": flips} | ({"flips_before": before or {}} if compared else {})
+def _checked_flips(
+    limits: Limits, named: Mapping[str, Mapping[str, ArrayLike]], shape: tuple[int, ...]
+) -> Iterator[tuple[str, list[Array]]]:
+    """Each change with an array for each model: 1 or True if the prediction flips, −1 without."""
     for name in limits.changes:
         arrays = list[Array]()
         for where, of_model in named.items():
             values = np.asarray(of_model[name]) if name in of_model else None
-            if values is None or values.shape != (n,):
+            if values is None or values.shape != shape:
                 got = "no values" if values is None else f"values of shape {values.shape}"
                 raise InputError(
-                    f"{where} holds {got} of the change {name!r} for {n} samples. Pass one value "
-                    "per sample."
+                    f"{where} holds {got} of the change {name!r} for {shape[0]} samples. Pass one "
+                    f"value per sample{' and label' * (len(shape) > 1)}."
                 )
             arrays.append(values)
-        there = np.min(arrays, axis=0) >= 0
-        kept, *then = (values != 1 for values in arrays)
-        yield Subset.of("change", name, there, kept, then[0] if then else None)
+        yield name, arrays
 
 
 def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:

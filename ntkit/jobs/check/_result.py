@@ -87,12 +87,23 @@ class _Row:
 
     kind: Kind
     name: str
+    label: str | None
     verdicts: tuple[Verdict, ...]
 
     @property
     def title(self) -> str:
-        """Kind and name; average and slices have only a name."""
-        return self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
+        """Kind and name, after the label of several; average and slices have only a name."""
+        name = self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
+        return name if self.label is None else f"{self.label}: {name}"
+
+    @property
+    def called(self) -> str:
+        """The name, after the label of several; classes have the label's name."""
+        return (
+            self.name
+            if self.label is None or self.kind == "class"
+            else f"{self.label}: {self.name}"
+        )
 
     @property
     def outcome(self) -> Outcome | None:
@@ -104,6 +115,8 @@ class _Row:
         values = {"samples" if name == "n" else name: value for name, value in vars(self).items()}
         if self.kind == "change":
             del values["kind"]
+        if self.label is None:
+            del values["label"]
         values["limits"] = [
             {name: getattr(v, name) for name in _VERDICT} for v in values.pop("verdicts")
         ]
@@ -129,6 +142,7 @@ class CheckRow(_Row):
     new_errors: int | None
     fixed: int | None
     verdicts: tuple[Verdict, ...]
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,7 @@ class ChangeRow(_Row):
     fewer: int | None
     verdicts: tuple[Verdict, ...]
     kind: Kind = "change"
+    label: str | None = None
 
 
 @documented
@@ -159,15 +174,17 @@ class CheckResult:
         ``new_errors``, ``fixed`` and ``verdicts``. Accuracies and changes are shares: NaN without
         samples, None for one model alone. A verdict has the ``bound``, ``value``, ``interval`` and
         ``outcome`` of a limit. Its ``enough`` is the number of samples that decides the limit with
-        a probability of 80 %.
+        a probability of 80 %. Of several labels, each has its own rows, with its ``label``.
     alpha : float
         Largest probability that the whole check passes wrongly, or fails wrongly.
     n_comparisons : int
-        Number of limits compared. Bonferroni's correction of failures divides by it.
+        Number of limits compared, over all labels. Bonferroni's correction of failures divides by
+        it.
     new_errors : ndarray of int
-        Rows of the samples with new errors; empty for one model alone.
+        Rows of the samples with new errors; empty for one model alone. Of several labels, a sample
+        has an entry for each label with a new error.
     new_error_names : tuple of str
-        Names of the first thousand of these samples.
+        Names of the first thousand of these samples, after the label of several.
     title : str
         Name of the checked model.
     {notes}
@@ -175,6 +192,10 @@ class CheckResult:
         Each change of the inputs. A row has ``name``, ``n`` (samples that the change applies to),
         ``flip_rate`` and ``before`` (shares), ``more`` (samples that flip only under the new
         model), ``fewer`` (only under the old model) and ``verdicts``.
+    labels : tuple of str
+        The labels that were checked, of a model that gives every sample several.
+    n_samples : int
+        Number of samples.
     """
 
     rows: tuple[CheckRow, ...]
@@ -185,6 +206,8 @@ class CheckResult:
     title: str = "the model"
     notes: tuple[str, ...] = ()
     changes: tuple[ChangeRow, ...] = ()
+    labels: tuple[str, ...] = ()
+    n_samples: int = 0
 
     @property
     def outcome(self) -> Outcome:
@@ -203,8 +226,8 @@ class CheckResult:
 
     @property
     def average(self) -> CheckRow:
-        """The row of all samples."""
-        return self.rows[0]
+        """The row of all samples; of several labels, that of the lowest accuracy."""
+        return self._worst_of("average") or self.rows[0]
 
     @property
     def worst_class(self) -> CheckRow | None:
@@ -217,7 +240,7 @@ class CheckResult:
         return self._worst_of("group")
 
     def row(self, name: str) -> CheckRow | ChangeRow:
-        """The row with a title: "average", "class 1", "word:film" or "change word:film"."""
+        """The row with a title: "average", "class 1", "word:film" or "even: change word:film"."""
         for row in self.every:
             if row.title == name:
                 return row
@@ -233,11 +256,12 @@ class CheckResult:
             "outcome": self.outcome,
             "exit_code": self.exit_code,
             "title": self.title,
-            "n_samples": self.average.n,
+            "labels": list(self.labels),
+            "n_samples": self.n_samples,
             "alpha": self.alpha,
             "n_comparisons": self.n_comparisons,
-            "worst_class": None if self.worst_class is None else self.worst_class.name,
-            "worst_group": None if self.worst_group is None else self.worst_group.name,
+            "worst_class": None if self.worst_class is None else self.worst_class.called,
+            "worst_group": None if self.worst_group is None else self.worst_group.called,
             "rows": [row.as_dict() for row in self.rows],
             "changes": [row.as_dict() for row in self.changes],
             "n_new_errors": len(self.new_errors),
@@ -260,7 +284,8 @@ class CheckResult:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
-        return f"CheckResult({self.outcome}: {counts}; {self.average.n} samples)"
+        several = f", {len(self.labels)} labels" * (len(self.labels) > 1)
+        return f"CheckResult({self.outcome}: {counts}; {self.n_samples} samples{several})"
 
 
 def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:
@@ -280,7 +305,8 @@ def junit_of(result: CheckResult) -> str:
         "errors": str(len(result.of("too few"))),
     }
     suites = ElementTree.Element("testsuites", counts)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": "ntkit check", **counts})
+    label = "".join(f" of {_writable(each)}" for each in result.labels if len(result.labels) == 1)
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": f"ntkit check{label}", **counts})
     for row, verdict in cases:
         named = {
             "classname": f"ntkit check.{row.kind}",
@@ -373,7 +399,9 @@ def summary_of(result: CheckResult) -> str:
 def _text(result: CheckResult, *, markdown: bool) -> str:
     """The outcome, a row for each subset and change, and the limits that do not pass."""
     most, text = (_MOST, _escaped) if markdown else (_MOST_IN_TERMINAL, str)
-    first = f"{_FIRST[result.outcome]}: {result.title}, {counted(result.average.n, 'sample')}."
+    several = f" with {len(result.labels)} labels" * (len(result.labels) > 1)
+    n = counted(result.n_samples, "sample")
+    first = f"{_FIRST[result.outcome]}: {result.title}, {n}{several}."
     rows = _shown(result, most)
     cells = [_header(result), *(_cells(row, markdown) for row in rows)]
     parts = [f"### {_escaped(first)}", ""] if markdown else [first]
@@ -416,25 +444,30 @@ def _sentence(verdict: Verdict) -> str:
 def _main_results(result: CheckResult) -> str:
     """Sentence with average, worst class, worst group, new errors and errors fixed."""
     average = result.average
-    accuracies = [f"Average accuracy {_accuracy(average)}"]
+    lowest = "" if average.label is None else f", lowest ({_line(average.label)})"
+    accuracies = [f"Average accuracy{lowest} {_accuracy(average)}"]
     for kind, worst in (("class", result.worst_class), ("group", result.worst_group)):
         if worst is None:
             continue
-        name = _line(worst.name)
+        name = _line(worst.called)
         rows = [row for row in result.rows if row.kind == kind and row.n]
         first = min(rows, key=lambda row: worst.accuracy if row.before is None else row.before)
-        if worst.before is None or first.name == worst.name:
+        if worst.before is None or first is worst:
             accuracies.append(f"worst {kind} ({name}) {_accuracy(worst)}")
             continue
         accuracies.append(
-            f"worst {kind} {percent(first.before, unit='')} ({_line(first.name)}) → "
+            f"worst {kind} {percent(first.before, unit='')} ({_line(first.called)}) → "
             f"{percent(worst.accuracy)} ({name})"
         )
     sentence = ", ".join(accuracies) + "."
-    if average.new_errors is not None and average.fixed is not None and average.n:
+    averages = [row for row in result.rows if row.kind == "average"]
+    n, new = sum(row.n for row in averages), len(result.new_errors)
+    if average.fixed is not None and n:
+        fixed = sum(row.fixed or 0 for row in averages)
+        of_labels = f" of {n} labels" * (average.label is not None)
         sentence += (
-            f" {counted(average.new_errors, 'new error')} "
-            f"({percent(average.new_errors / average.n)}), {counted(average.fixed, 'error')} fixed."
+            f" {counted(new, 'new error')} ({percent(new / n)}{of_labels}), "
+            f"{counted(fixed, 'error')} fixed."
         )
     return sentence
 
@@ -500,9 +533,10 @@ def _cells(row: CheckRow, markdown: bool) -> list[str]:
 def _shown(result: CheckResult, most: int) -> Sequence[CheckRow]:
     """At most so many rows, preferably those that do not pass; the average is always shown."""
     rank = {"average": -1, "fail": 0, "too few": 1, "pass": 2, None: 2}
+    average = result.average
     order = sorted(
         range(len(result.rows)),
-        key=lambda i: rank["average" if not i else result.rows[i].outcome],
+        key=lambda i: rank["average" if (row := result.rows[i]) is average else row.outcome],
     )
     return [result.rows[i] for i in sorted(order[:most])]
 

@@ -4,6 +4,7 @@ from ntkit.attributes import Labels
 from ntkit.attributes import read_labels as read_labels  # for other packages
 from ntkit.jobs.label._check import check_table as check_table  # for the command line
 from ntkit.jobs.label._label import label_samples
+from ntkit.jobs.label._label import of_one_label as of_one_label
 from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress
 from ntkit.jobs.label._progress import Progress as Progress
 from ntkit.jobs.label._progress import feature_sets_of as feature_sets_of

@@ -19,7 +19,7 @@ from ntkit.attributes import CONTENT, Entry, cell_text, content_cell
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label._files import LabelFolder, TakenAnswers, in_spelling, questions_table
-from ntkit.jobs.label._label import files_of, question_of
+from ntkit.jobs.label._label import files_of, of_one_label, question_of
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label._tables import AnswerTable
 from ntkit.model import loaded
@@ -149,7 +149,7 @@ def check_table(
     verbose: bool = False,
 ) -> TableCheck:
     """Ask a person about twelve samples of a table, compare, and estimate its wrong answers."""
-    model = loaded(model)
+    model = of_one_label(loaded(model))
     samples = read(data, model)
     source = AnswerTable.read(table, "attribute", key)
     said, left = source.labels(AttributeReader([samples]), match_names)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
@@ -37,7 +38,7 @@ from ntkit.jobs.label._progress import (
     next_questions,
     progress,
 )
-from ntkit.model import loaded
+from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Inputs, input_paths, read, sample_digests
 
@@ -57,6 +58,7 @@ def label_samples(
     batch: int = 48,
     answers: StrPath | Iterable[StrPath] = (),
     match_names: bool = False,
+    label: str | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -94,6 +96,8 @@ def label_samples(
     match_names : bool, default=False
         Match the labels of a file by name if no sample has any of its contents. Use it if the
         samples were saved again under the same names.
+    label : str, optional
+        One label of a model that gives every sample several; needed for such a model.
     {job.preprocessing, job.device}
     random_state : int, default=0
         Seed of folds and of random choices.
@@ -131,7 +135,7 @@ def label_samples(
     user_files = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
     if batch < 1:
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
-    model = loaded(model)
+    model = of_one_label(loaded(model), label)
     samples = read(data, model, preprocessing=preprocessing)
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
@@ -198,6 +202,17 @@ def label_samples(
             notes=samples.notes,
             about_answers=tuple(taken.notes),
         )
+
+
+def of_one_label(model: FrozenModel, label: str | None = None) -> FrozenModel:
+    """The model of a label; an error if a model with several is left as it is."""
+    if label is None and model.label is None and model.label_names:
+        raise InputError(
+            f"The model gives every sample {len(model.label_names)} labels, and the questions are "
+            "on the errors of one. Name it with --label NAME (label=): "
+            f"{listed(model.label_names, 12)}."
+        )
+    return model if label is None else model.of_label(label)
 
 
 def _embedded(

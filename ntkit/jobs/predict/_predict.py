@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import guarded_cell, listed, unknown_labels
 from ntkit._output import check_file, new_file
 from ntkit._text import counted, percent, plain
+from ntkit._text import listed as _listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
@@ -33,6 +35,10 @@ from ntkit.verification import check_head, load_pair
 class Predictions:
     """Predictions of a model for N samples, returned by :func:`predict`.
 
+    Of a model that gives every sample K labels, ``classes`` holds their names, and ``labels``,
+    ``probabilities``, ``margins`` and ``y`` have the shape (N, K). ``labels`` is 1 above the
+    model's threshold for the label, else 0, and ``y`` is NaN if unknown.
+
     Attributes
     ----------
     classes : ndarray of shape (C,)
@@ -42,7 +48,8 @@ class Predictions:
     probabilities : ndarray of float64, shape (N, C)
         Softmax or sigmoid of the logits, in the order of ``classes``.
     margins : ndarray of float64, shape (N,)
-        Largest logit minus the second largest.
+        Largest logit minus the second largest; of a label, the distance of its logit from that of
+        the threshold.
     y : ndarray of shape (N,) or None
         True classes, if the samples have labels.
     names : ndarray of str, shape (N,), or None
@@ -63,9 +70,13 @@ class Predictions:
 
     def __repr__(self) -> str:
         right = ""
-        if self.y is not None and len(self) and np.isin(self.y, self.classes).all():
-            right = f", {percent(np.mean(self.labels == self.y))} right"
-        return f"Predictions({len(self)} samples, {len(self.classes)} classes{right})"
+        several = self.labels.ndim == 2
+        y = np.empty(0) if self.y is None else np.asarray(self.y)
+        known = y == y if several else y != ""
+        if np.any(known) and (several or np.isin(y[known], self.classes).all()):
+            right = f", {percent(np.mean((self.labels == y)[known]))} right"
+        what = "labels" if several else "classes"
+        return f"Predictions({len(self)} samples, {len(self.classes)} {what}{right})"
 
 
 @documented
@@ -73,6 +84,7 @@ def predict(
     model: Any,
     data: Any,
     *,
+    label: str | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -89,6 +101,8 @@ def predict(
     data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
         Samples in a form that :func:`ntkit.extraction.read_samples` reads, or model inputs. Labels
         are optional.
+    label : str, optional
+        One label of a model that gives every sample several; by default all of them.
     {job.preprocessing, job.device, verbose}
 
     Returns
@@ -116,12 +130,18 @@ def predict(
     >>> predictions.probabilities.shape, bool((predictions.margins >= 0).all())
     ((2000, 2), True)
     """
-    model = loaded(model, any_scores=True)
-    samples = read(data, model, labels="optional", preprocessing=preprocessing)
-    match = matched(samples.for_model(model), name=name_of(model, "The model"), strict=False)
+    reader = partial(read, data, labels="optional", preprocessing=preprocessing, **_ALL)
+    match = matches_of([model], reader, label)[0]
+    model, samples = match.model, match.samples
+    match = matched(match, name=name_of(model, "The model"), strict=False)
     embedder = running(match, device=device, batch_size=batch_size, verbose=verbose)
-    parts = list(outcomes_of(match, embedder))
     classes = match.classes
+    if labels := labels_compared([match]):
+        given = [*decisions_of(match, embedder, labels)] or [(np.empty((0, len(labels))),) * 2]
+        each, scores = map(np.concatenate, zip(*given, strict=True))
+        margins = np.abs(logit(scores) - logit([model.thresholds[label] for label in labels]))
+        return Predictions(classes, each, scores, margins, samples.y, samples.ids, match.notes)
+    parts = list(outcomes_of(match, embedder))
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
     none = np.empty((0, len(classes)))
     return Predictions(
@@ -136,6 +156,7 @@ def predict(
 
 
 _CHECKED_ON = 8  # samples
+_ALL: Any = {"every_label": True, "keep_unknown": True}  # samples of a model with several labels
 _NEW_HEAD = "ntkit.new_head"
 
 
@@ -148,15 +169,18 @@ def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
     return embedder
 
 
-def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) -> list[Match]:
+def matches_of(
+    models: Sequence[Any], read: Callable[[FrozenModel], Samples], label: str | None = None
+) -> list[Match]:
     """One model, or the old and the new one, each with samples in the form of its inputs."""
     # A new model replaces an old one behind the same preprocessing. So both get the same inputs,
     # unless the second model's inputs differ, or its files name another preprocessing. `read` must
     # return the same samples with the same labels for both.
     if len(models) == 1:
         model = loaded(models[0], any_scores=True)
+        model = model if label is None else model.of_label(label)
         return [read(model).for_model(model)]
-    first, second = load_pair(*models, any_scores=True)
+    first, second = load_pair(*models, label=label, any_scores=True)
     second, notes = _named_alike(first, second)
     alike = second.takes_inputs_of(first)
     one = read(first)
@@ -180,7 +204,7 @@ def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) ->
                 "The files of the two models name different preprocessing, so each model gets its "
                 f"own. {as_second.input_note()}".strip()
             ]
-    if len(one) != len(other) or not np.array_equal(one.y, other.y):
+    if one is not other and not _same_labels(one, other):
         raise InputError(
             f"The two models read different samples ({len(one)} and {len(other)}, or other "
             "labels). Pass samples that both models take."
@@ -188,15 +212,41 @@ def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) ->
     return [one.for_model(first), Match(second, other, tuple(notes))]
 
 
+def _same_labels(one: Samples, other: Samples) -> bool:
+    """Whether samples have the same labels; unknown ones of several are NaN."""
+    y = np.asarray(one.y)
+    equal = np.array_equal(y, np.asarray(other.y), equal_nan=y.dtype.kind == "f")
+    return len(one) == len(other) and equal
+
+
+def labels_compared(matches: Sequence[Match]) -> tuple[str, ...]:
+    """Labels of models that give every sample several, in the order of the samples; else empty."""
+    models = [each.model for each in matches]
+    names = [model.label_names if model.label is None else () for model in models]
+    if {*names[0]} != {*names[-1]}:
+        other = sorted({*names[0]} ^ {*names[-1]})
+        raise InputError(
+            f"Only one of the two models has the labels {_listed(map(repr, other), 8)}. Name one "
+            "that both have, with --label NAME (label=)."
+        )
+    return names[0]
+
+
 def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
     # Unknown labels are an error if `strict`, else a note.
     model, samples = match.model, match.samples
+    if model.label is None and model.labels_apart:
+        raise InputError(str(model.not_single_label))
     if model.head is None:
         raise InputError(f"{name} has no head, so it makes no predictions. Pass a classifier.")
+    samples.check_made_with(model, "The store")
+    if model.label is None and model.label_names:
+        return match
+    if model.label is not None and samples.y is not None and not np.all(samples.y != ""):
+        return match  # some are unknown
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
-    samples.check_made_with(model, "The store")
     try:
         matching = samples.fit_to(model, name=model.path.name if model.path else "")
     except InputError as error:
@@ -245,6 +295,34 @@ class Outcomes:
 
 def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     """Yield the predictions of a model, batch by batch, in the order of the samples."""
+    model, level = match.model, 0.0
+    if model.threshold is not None:  # the logit is 0 there, and the score is that of the graph
+        level = logit(model.threshold[0])
+    for logits in _logits_of(match, embedder):
+        highest = np.partition(logits, -2, axis=1)[:, -2:]
+        scores = logits if not level else logits + np.array([0, level])
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        own = model.scores is not None and _are_probabilities(logits)
+        yield Outcomes(
+            logits.argmax(axis=1),
+            logits if own else odds / odds.sum(axis=1, keepdims=True),
+            highest[:, 1] - highest[:, 0],
+        )
+
+
+def decisions_of(
+    match: Match, embedder: OnnxEmbedder, labels: Sequence[str]
+) -> Iterator[tuple[Array, Array]]:
+    """Yield which labels a model gives, and its scores, (n, K) each, batch by batch."""
+    model = match.model
+    at = [model.label_names.index(label) for label in labels]
+    levels = logit([model.thresholds[label] for label in labels])
+    for logits in _logits_of(match, embedder):
+        yield (logits[:, at] > levels).astype(np.int8), expit(logits[:, at])
+
+
+def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
+    """Yield the logits of a model as float64, batch by batch; all are finite."""
     head = match.model.head
     assert head is not None  # matched() checks this
     X, done = match.samples.X, 0
@@ -265,14 +343,7 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
                     "Check these inputs and the model's weights."
                 )
             done += len(logits)
-            highest = np.partition(logits, -2, axis=1)[:, -2:]
-            odds = np.exp(logits - highest[:, 1:])
-            own = match.model.scores is not None and _are_probabilities(logits)
-            yield Outcomes(
-                logits.argmax(axis=1),
-                logits if own else odds / odds.sum(axis=1, keepdims=True),
-                highest[:, 1] - highest[:, 0],
-            )
+            yield logits
 
 
 _ROUNDING = 1e-3  # of float16 probabilities
@@ -290,7 +361,11 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 @documented
 @dataclass(frozen=True)
 class PredictionTable:
-    """Path and counts of a table of predictions, returned by :func:`write_predictions`."""
+    """Path and counts of a table of predictions, returned by :func:`write_predictions`.
+
+    Of several labels, ``n_labelled`` and ``n_right`` count labels, and ``changed_labels`` counts
+    the samples of which each label changed.
+    """
 
     path: Path
     n_samples: int
@@ -298,6 +373,7 @@ class PredictionTable:
     n_right: int
     n_right_before: int | None = None
     n_changed: int | None = None
+    changed_labels: Mapping[str, int] | None = None
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -312,7 +388,9 @@ class PredictionTable:
                 before = f"{percent(self.n_right_before / self.n_labelled, unit='')} → "
             lines[0] += f" Accuracy: {before}{percent(self.n_right / self.n_labelled)}."
         if self.n_changed is not None:
-            lines[0] += f" The two models differ on {counted(self.n_changed, 'sample')}."
+            lines[0] += f" The two models differ on {counted(self.n_changed, 'sample')}"
+            changed = [f"{name} {n}" for name, n in (self.changed_labels or {}).items() if n]
+            lines[0] += f": {_listed(changed, 12)}." if changed else "."
         return "\n".join([*lines, f"Written: {self.path}"])
 
 
@@ -323,6 +401,7 @@ def write_predictions(
     data: Any,
     *,
     before: Any = None,
+    label: str | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -335,6 +414,12 @@ def write_predictions(
     from 0. Labelled samples have ``label``. The other columns are ``prediction``, ``margin`` (the
     largest logit minus the second largest) and ``prob_CLASS`` for each class. ``before`` adds
     ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS``.
+
+    Of a model that gives every sample several labels, the table has these columns for each label:
+    ``label_NAME`` (1, 0, or empty if unknown), ``prediction_NAME`` (1 above the model's threshold,
+    else 0) and ``prob_NAME`` (the score). ``before`` adds ``prediction_before_NAME``,
+    ``changed_NAME`` and ``prob_before_NAME``. With ``label``, the table is that of two classes,
+    "not NAME" and "NAME", and ``prob_NAME`` is the model's score.
 
     ntkit writes rows as it computes them, and renames the file when it is complete. A text that a
     spreadsheet would take for a formula gets an apostrophe before it. Such a text begins with =, +,
@@ -349,6 +434,8 @@ def write_predictions(
         Samples in a form that :func:`ntkit.predict` takes.
     before : FrozenModel or path-like, optional
         Another model to compare with, such as the original.
+    label : str, optional
+        One label of a model that gives every sample several; by default all of them.
     {job.preprocessing, job.device, replace.force, verbose}
 
     Returns
@@ -380,8 +467,8 @@ def write_predictions(
     (2000, 1463)
     """
     check_kind(path)
-    reader = partial(read, data, labels="optional", preprocessing=preprocessing)
-    matches = matches_of([model] if before is None else [before, model], reader)
+    reader = partial(read, data, labels="optional", preprocessing=preprocessing, **_ALL)
+    matches = matches_of([model] if before is None else [before, model], reader, label)
     return write_rows(
         path, matches, force=force, device=device, batch_size=batch_size, verbose=verbose
     )
@@ -415,16 +502,19 @@ def write_rows(
     embedders = [
         running(each, verbose=verbose and each is models[-1], **options) for each in models
     ]
+    if labels := labels_compared(models):
+        return _write_labels(Path(path), models, embedders, labels)
     outcomes = list(map(_rows, models, embedders))
     samples, classes = models[-1].samples, {*models[-1].classes.tolist()}
-    labelled = samples.y is not None and {*np.unique(samples.y).tolist()} <= classes
+    known = [] if samples.y is None else samples.y[samples.y != ""]
+    labelled = len(known) > 0 and {*np.unique(known).tolist()} <= classes
     counts = Counter[str]()
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         writer.writerow(_header(models))
         named = range(len(samples)) if samples.named_by == "row" else samples.names
-        labels = repeat(None, len(samples)) if samples.y is None else samples.y
-        for name, label, *parts in zip(named, labels, *outcomes, strict=True):
+        truth = repeat(None, len(samples)) if samples.y is None else samples.y
+        for name, label, *parts in zip(named, truth, *outcomes, strict=True):
             predicted, margins, probabilities = zip(*parts, strict=True)
             before, after = predicted[0], predicted[-1]
             counts["changed"] += before != after
@@ -440,10 +530,58 @@ def write_rows(
     return PredictionTable(
         Path(path),
         len(samples),
-        len(samples) if labelled else 0,
+        len(known) if labelled else 0,
         counts["right"],
         counts["right before"] if two else None,
         counts["changed"] if two else None,
+        notes=tuple(dict.fromkeys(note for each in models for note in each.notes)),
+    )
+
+
+def _write_labels(
+    path: Path, models: Sequence[Match], embedders: Sequence[OnnxEmbedder], labels: Sequence[str]
+) -> PredictionTable:
+    """Write decisions and scores of several labels, and count them."""
+    samples, two = models[-1].samples, len(models) == 2
+    columns = ["label"] * (samples.y is not None) + ["prediction_before"] * two
+    columns += ["prediction", *["changed", "prob_before"] * two, "prob"]
+    n_right, n_changed, changed_of, done = np.zeros(2, int), 0, np.zeros(len(labels), int), 0
+    names: Any = range(len(samples)) if samples.named_by == "row" else samples.names
+    with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
+        header = [samples.named_by, *(f"{c}_{label}" for label in labels for c in columns)]
+        if len({*header}) < len(header):
+            raise InputError("Two columns would have the same name. Name one label with --label.")
+        writer.writerow(map(guarded_cell, header))
+        runs = [decisions_of(m, e, labels) for m, e in zip(models, embedders, strict=True)]
+        for parts in zip(*runs, strict=True):
+            rows = slice(done, done := done + len(parts[0][0]))
+            y = None if samples.y is None else samples.y[rows]
+            given, scores = zip(*parts, strict=True)
+            changed = given[0] != given[-1]
+            changed_of += changed.sum(axis=0)
+            n_changed += int(changed.any(axis=1).sum())
+            n_right += [
+                0 if y is None else int((each == y).sum()) for each in (given[0], given[-1])
+            ]
+            truth = [] if y is None else [np.where(y == y, y == 1, -1).astype(int)]
+            cells = [*truth, *given[:-1], given[-1], *[changed.astype(int)] * two, *scores]
+            for name, *of_sample in zip(names[rows], *cells, strict=True):
+                of_label = zip(*(each.tolist() for each in of_sample), strict=True)
+                shown = (
+                    f"{cell:.6g}" if isinstance(cell, float) else "" if cell < 0 else cell
+                    for each in of_label
+                    for cell in each
+                )
+                writer.writerow([guarded_cell(name) if isinstance(name, str) else name, *shown])
+    return PredictionTable(
+        path,
+        len(samples),
+        0 if samples.y is None else int((samples.y == samples.y).sum()),
+        int(n_right[1]),
+        int(n_right[0]) if two else None,
+        n_changed if two else None,
+        dict(zip(labels, changed_of.tolist(), strict=True)) if two else None,
         tuple(dict.fromkeys(note for each in models for note in each.notes)),
     )
 

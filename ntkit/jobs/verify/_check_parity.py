@@ -151,7 +151,9 @@ def check_parity(
         The model that the service runs.
     recorded : path-like or mapping of str to array-like
         An ``.npz`` file or a mapping with the service's outputs: ``logits`` (N, K),
-        ``probabilities`` (N, K) or ``labels`` (N,). It names the inputs by one of these: ``files``
+        ``probabilities`` (N, K) or ``labels`` (N,). Of a model with one label of several
+        (:meth:`~ntkit.FrozenModel.of_label`), these have a column for each label, or one for this
+        label, and ``labels`` are 0 and 1. It names the inputs by one of these: ``files``
         (names in the folder ``data``), ``rows`` of ``data`` (counted from 0), ``texts`` (and
         ``text_pairs``), ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)), or the model's
         inputs, as ``X`` or by their names. Without any of them, the outputs are those of all of
@@ -196,7 +198,10 @@ def check_parity(
     samples = None
     if data is not None:
         samples = read(data, model, labels="optional", preprocessing=preprocessing)
-    record = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
+    names = tuple(tensor.name for tensor in model.inputs)
+    record = read_recorded(recorded, names, max(1, len(model.label_names))).of_label(model)
+    if record.kind == "labels" and model.label is None and model.label_names:
+        raise InputError(str(model.not_single_label))
     with tempfile.TemporaryDirectory(prefix="ntkit-") as folder:
         subject = subject_of(model, record, samples, preprocessing, Path(folder))
         if subject.n_samples != len(record):
@@ -215,7 +220,7 @@ def _compared(
     tolerance: float | None,
 ) -> Parity:
     rows = np.arange(len(recorded))
-    run = Logits(model, subject, device)
+    run = Logits(model, subject, device, decided=recorded.kind == "labels")
     parts = [  # all inputs may not fit into memory
         run(subject.settings, rows[begin : begin + _SEARCHED], strict=True)
         for begin in range(0, len(rows), _SEARCHED)

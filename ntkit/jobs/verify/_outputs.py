@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, logit, softmax
 
 from ntkit._text import listed
 from ntkit._types import Array
@@ -198,8 +198,14 @@ def _order_of_labels(predicted: Array, recorded: Array, n_classes: int) -> tuple
 class Logits:
     """Computes logits of recorded samples with some settings."""
 
-    def __init__(self, model: FrozenModel, subject: Subject, device: Any) -> None:
+    # Of one label of several they are this label's, less the logit of its threshold if `decided`.
+
+    def __init__(
+        self, model: FrozenModel, subject: Subject, device: Any, *, decided: bool = False
+    ) -> None:
         self._subject, self._model = subject, model
+        self._level = 0.0 if model.threshold is None else float(logit(model.threshold[0]))
+        self._decided, self._shift = decided, self._level * decided
         if subject.embedded and model.head is None:
             raise InputError("The data are embeddings, but the model has no head. Pass samples.")
         proto, self._at, self._scale = model.to_proto, 0, 1.0
@@ -210,6 +216,7 @@ class Logits:
 
     def __call__(self, settings: Any, rows: Array, *, strict: bool = False) -> Any:
         """Logits of shape (n, K), with two columns for a single logit; None without inputs."""
+        # One label of several has one column, or two if it is decided.
         # Some trials do not fit the model. They are errors only if `strict`.
         try:
             X = self._subject.inputs(settings, rows.tolist())
@@ -225,6 +232,11 @@ class Logits:
                 raise
             return None
         logits = outputs.reshape(len(outputs), -1).astype(np.float64) * self._scale
+        if self._model.label is not None:
+            row = self._model.label_names.index(self._model.label) if logits.shape[1] > 1 else 0
+            logits = logits[:, row : row + 1] - self._shift
+            if not self._decided:
+                return logits if strict or np.isfinite(logits).all() else None
         return two_columns(logits) if strict or np.isfinite(logits).all() else None
 
     def _by_head(self, Z: Array) -> Array:
@@ -235,6 +247,9 @@ class Logits:
                 f"The embeddings have the shape {Z.shape}, but the head reads {head.n_neurons} "
                 "neurons."
             )
+        if self._model.label is not None:
+            scores = head.decision_function(Z.astype(np.float64)) + self._level - self._shift
+            return two_columns(scores[:, None]) if self._decided else scores[:, None]
         return head.logits(Z.astype(np.float64))
 
 
@@ -268,8 +283,9 @@ def outputs_of(
     activation = "logits"
     if recorded.kind == "probabilities":
         after = model.describe().get("post_processing") or ()
-        several = model.head is not None and not single
-        activation = "sigmoid" if several and "Sigmoid" in after else "softmax"
+        several = model.label is not None or (model.head is not None and not single)
+        units = model.label is not None or "Sigmoid" in after
+        activation = "sigmoid" if several and units else "softmax"
     columns = outputs.reshape(len(outputs), -1)
     if columns.shape[1] == 1 and n_logits == 2:
         shares = recorded.kind == "probabilities" and 0 <= columns.min() <= columns.max() <= 1
@@ -281,7 +297,7 @@ def outputs_of(
             f"{recorded.source} holds {columns.shape[1]} {recorded.kind} per sample, but the model "
             f"has {n_logits}. Record the outputs of this model."
         )
-    if recorded.labels is not None:
+    if recorded.labels is not None and model.label is None:
         _check_labels(recorded, columns, rows, names)
     return Outputs(columns, activation, tolerance, names)
 

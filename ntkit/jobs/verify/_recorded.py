@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -46,11 +46,27 @@ class Recording:
         """Array or None: Names of files."""
         return next((self.inputs[name] for name in _FILES if name in self.inputs), None)
 
+    def of_label(self, model: FrozenModel) -> Recording:
+        """The outputs of the model's one label: its column of all labels, or the only column."""
+        if model.label is None or self.outputs.size == len(self):
+            return self
+        if self.outputs.shape[1] != len(model.label_names):
+            raise InputError(
+                f"{self.source} holds {self.outputs.shape[1]} {self.kind} per sample, but the "
+                f"model has {len(model.label_names)} labels. Record all of them, or only "
+                f"{model.label!r}."
+            )
+        column = self.outputs[:, model.label_names.index(model.label)]
+        return replace(self, outputs=column, labels=None)
+
 
 def read_recorded(
-    recorded: str | os.PathLike[str] | Mapping[str, Any], inputs: tuple[str, ...]
+    recorded: str | os.PathLike[str] | Mapping[str, Any],
+    inputs: tuple[str, ...],
+    n_labels: int = 1,
 ) -> Recording:
     """Read one kind of outputs and one kind of inputs, from a file or its arrays."""
+    # `n_labels`: labels of the model that a sample may have at once, 1 for classes.
     source = "The recording"
     if isinstance(recorded, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in recorded.items()}
@@ -64,18 +80,18 @@ def read_recorded(
             "or labels: np.savez(path, logits=..., files=...)"
         )
     outputs = arrays.pop(kind)  # logits carry most information, labels least
-    _check_outputs(source, kind, outputs)
+    _check_outputs(source, kind, outputs, n_labels)
     known = {name: values for name, values in arrays.items() if name in (*INPUTS, *inputs)}
     _check_inputs(source, known, inputs, len(outputs))
     labels = arrays.get("labels")
     if labels is not None:
-        _check_outputs(source, "labels", labels)
+        _check_outputs(source, "labels", labels, n_labels)
         if len(labels) != len(outputs):
             raise InputError(
                 f"{source} holds {len(outputs)} {kind}, but {len(labels)} labels. Record one per "
                 "sample."
             )
-        labels = labels.reshape(-1)
+        labels = labels.reshape(-1) if n_labels == 1 else None
     return Recording(kind, outputs, known, source, labels)
 
 
@@ -92,13 +108,14 @@ def _arrays_of(path: Path) -> dict[str, Array]:
         raise InputError(f"{path} is not a readable .npz file: {reason}.") from error
 
 
-def _check_outputs(source: str, kind: str, outputs: Array) -> None:
+def _check_outputs(source: str, kind: str, outputs: Array, n_labels: int) -> None:
     if outputs.ndim not in (1, 2) or not outputs.size:
         raise InputError(
             f"{source}: {kind} have the shape {outputs.shape}. Save one row per sample."
         )
     if kind == "labels":
-        if outputs.size != len(outputs) or outputs.dtype.kind not in "iubU":
+        fits = outputs.size in (len(outputs), n_labels * len(outputs))
+        if not fits or outputs.dtype.kind not in "iubU":
             raise InputError(f"{source}: labels must be one text or whole number per sample.")
         return
     if outputs.dtype.kind not in "fiu" or not np.isfinite(outputs).all():

@@ -1,0 +1,84 @@
+"""Predictions of several labels: those of ONNX Runtime, at the model's thresholds."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ntkit
+from ntkit import FrozenModel
+from ntkit.jobs.check import check_predictions
+from ntkit.jobs.predict import write_predictions
+from tests import models as zoo
+from tests.several_labels import LABELS, REPAIRED
+
+LEVELS = np.array([0.3, 0.5, 0.5, 0.7, 0.5])
+
+
+@pytest.fixture(scope="module")
+def new(five, tmp_path_factory):
+    """The model with other thresholds, and another head of one label."""
+    old = FrozenModel.load(five.model).of_label(REPAIRED)
+    model = old.with_head(old.head.scaled(np.arange(32) % 3 != 0)).whole
+    path = tmp_path_factory.mktemp("new") / "new.onnx"
+    thresholds = dict(zip(LABELS, LEVELS.tolist(), strict=True))
+    model.with_provenance({"thresholds": json.dumps(thresholds)}).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(five):
+    X, Y = five.set("test")
+    Y = Y.astype(float)
+    Y[::4, 0] = np.nan
+    return X, Y
+
+
+def test_all_labels_in_memory(new, data):
+    scores = zoo.run(new, data[0])["scores"]
+    found = ntkit.predict(new, data, device="cpu")
+    assert found.classes.tolist() == list(LABELS)
+    np.testing.assert_allclose(found.probabilities, scores, atol=1e-6)
+    np.testing.assert_array_equal(found.labels, scores > LEVELS)
+    assert (found.margins >= 0).all()
+    assert repr(found).startswith("Predictions(994 samples, 5 labels, 7")
+    assert ntkit.predict(new, data[0][:0], device="cpu").labels.shape == (0, 5)
+
+
+def test_one_label_keeps_unknown_samples_and_the_models_score(new, data):
+    scores = zoo.run(new, data[0])["scores"][:, 3]
+    found = ntkit.predict(new, data, label="prime", device="cpu")
+    np.testing.assert_allclose(found.probabilities[:, 1], scores, atol=1e-6)
+    np.testing.assert_array_equal(found.labels == "prime", scores > 0.7)
+    unknown = ntkit.predict(new, data, label="even", device="cpu")
+    assert (unknown.y[::4] == "").all()
+    assert len(unknown) == len(data[0])
+
+
+def test_the_table_says_which_labels_flipped(five, new, data, tmp_path):
+    X, Y = data
+    before, after = (zoo.run(path, X)["scores"] for path in (five.model, new))
+    flipped = (before > 0.5) != (after > LEVELS)
+    done = write_predictions(tmp_path / "all.csv", new, data, before=five.model, device="cpu")
+    assert done.n_changed == flipped.any(axis=1).sum()
+    assert done.changed_labels == dict(zip(LABELS, flipped.sum(axis=0).tolist(), strict=True))
+    known = ~np.isnan(Y)
+    assert done.n_labelled == known.sum()
+    assert done.n_right == ((after > LEVELS) == Y)[known].sum()
+    table = pd.read_csv(tmp_path / "all.csv")
+    for i, name in enumerate(LABELS):
+        np.testing.assert_array_equal(table[f"label_{name}"], Y[:, i])
+        np.testing.assert_array_equal(table[f"prediction_{name}"], after[:, i] > LEVELS[i])
+        np.testing.assert_array_equal(table[f"changed_{name}"], flipped[:, i])
+        np.testing.assert_allclose(table[f"prob_before_{name}"], before[:, i], atol=1e-5)
+    assert f": even {flipped[:, 0].sum()}" in str(done)
+    one = check_predictions(
+        table["label_prime"],
+        table["prediction_prime"],
+        y_pred_before=table["prediction_before_prime"],
+        limits={"max_drop": 5},
+    )
+    every = ntkit.check(five.model, new, data, limits={"max_drop": 5}, device="cpu")
+    assert one.average.accuracy == every.row("prime: average").accuracy
+    assert one.average.new_errors == every.row("prime: average").new_errors

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from ntkit._text import counted, listed
 from ntkit.graph import Nodes, Shapes, along, attribute, dtype_of, info_of
-from ntkit.model._head_search import LOOKUPS, entries, labels_of, written_out
+from ntkit.model._head_search import LOOKUPS, PROBABILITIES, entries, labels_of, written_out
 from ntkit.model.class_names import are_positions, names_of, problem_type
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
@@ -26,8 +26,7 @@ SCORES = "ntkit.scores"
 # probabilities, and not visible in printed ones.
 _OF_A_TIE = 1e-9
 _ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
-_SHAPING = frozenset(["Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
-_NORMALISING = frozenset(["Softmax", "LogSoftmax", "Normalizer"])
+_SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer"}
 
 
 class NoScores(Exception):
@@ -57,9 +56,9 @@ class Scores:
         if self.output is None:
             return f"{where} {self.label_output!r} is not one of its classes; check these inputs."
         return (
-            f"{where} {self.label_output!r} is not the class with the largest score in "
-            f"{self.output!r}. To take the label alone: --logits {self.label_output} (logits= of "
-            "FrozenModel.load)"
+            f"{where} {self.output!r} is not finite, or its largest score is not that of the class "
+            f"in {self.label_output!r}. To take the label alone: --logits "
+            f"{self.label_output} (logits= of FrozenModel.load)"
         )
 
 
@@ -87,7 +86,7 @@ def add_scores(
     task = problem_type(metadata, path)
     if task is not None and task[0] != "single_label_classification":
         raise NoScores(f"its problem type is {task[0]} ({task[1]})")
-    scores, label = _chosen([*map(_Reader(model), model.graph.outputs)], named)
+    scores, label = _chosen(_outputs(model, named), named)
     shown = label if scores is None else scores
     assert shown is not None
     both = [{*map(str, each.labels)} for each in (scores, label) if each and each.labels]
@@ -144,7 +143,8 @@ def _chosen(outputs: list[_Output], named: str | None) -> tuple[_Output | None, 
         chosen = [each for each in outputs if each.name == named]
         if not chosen:
             raise NoScores(f"{named!r} is not one of its outputs {_listed(outputs)}")
-        scores, labels = ([], chosen) if chosen[0].is_label else (chosen, labels)
+        one = labels if len(labels) == 1 else []
+        scores, labels = ([], chosen) if chosen[0].is_label else (chosen, one)
     for each in (scores, labels):
         if len(each) > 1:
             raise NoScores(f"it has several: {_listed(each)}; choose one with --logits NAME")
@@ -155,42 +155,45 @@ def _listed(outputs: list[_Output]) -> str:
     return listed([repr(each.name) for each in outputs], 6)
 
 
-class _Reader:
-    """Reads what each output of a model is."""
+def _outputs(model: ir.Model, named: str | None) -> list[_Output]:
+    """The outputs as scores and labels; next to one with a name, others may be anything."""
+    shapes, read = Shapes(model), list[_Output]()
+    for output in model.graph.outputs:
+        try:
+            read.append(_read(output, shapes))
+        except NoScores:
+            if named in (None, output.name):
+                raise
+    return read
 
-    def __init__(self, model: ir.Model) -> None:
-        self._shapes = Shapes(model)
 
-    def __call__(self, output: ir.Value) -> _Output:
-        value, node, labels = output, output.producer(), None
-        name = output.name or ""
-        if node is not None and node.op_type == "ZipMap" and node.inputs[0] is not None:
-            value, labels = node.inputs[0], labels_of(node)
-        elif isinstance(output.type, ir.SequenceType):
-            raise NoScores(f"{name!r} is a sequence")
-        known = self._shapes.known(value)
-        shape, dtype = self._shapes(value), dtype_of(value) or dtype_of(known)
-        if labels is not None:  # a ZipMap's input, which the file need not declare
-            return _scores(name, value, len(labels), labels)
-        if dtype is None or (dtype.is_floating_point() and shape is None):
-            raise NoScores(f"the shape or the type of {name!r} is not in the file")
-        width = 1 if shape is not None and len(shape) == 1 else shape[-1] if shape else None
-        if shape is not None and len(shape) > 2:
-            raise NoScores(f"{info_of(output)} has more than a row of scores for each sample")
-        if not dtype.is_floating_point():
-            if width not in (1, None):
-                raise NoScores(f"{name!r} gives each sample {width} labels")
-            if value.dtype is None:
-                value.type = ir.TensorType(dtype)
-            return _Output(name, value, True, labels=_labels_before(value, dtype))
-        return _scores(name, value, width if isinstance(width, int) else None, labels)
+def _read(output: ir.Value, shapes: Shapes) -> _Output:
+    """An output as scores or labels; NoScores if it is neither."""
+    value, node, name = output, output.producer(), output.name or ""
+    if node is not None and node.op_type == "ZipMap" and node.inputs[0] is not None:
+        labels = labels_of(node) or ()
+        return _scores(name, node.inputs[0], len(labels), labels)
+    if isinstance(output.type, ir.SequenceType):
+        raise NoScores(f"{name!r} is a sequence")
+    shape, dtype = shapes(value), dtype_of(value) or dtype_of(shapes.known(value))
+    if dtype is None or (dtype.is_floating_point() and shape is None):
+        raise NoScores(f"the shape or the type of {name!r} is not in the file")
+    if shape is not None and len(shape) > 2:
+        raise NoScores(f"{info_of(output)} has more than a row of scores for each sample")
+    width = 1 if shape is not None and len(shape) == 1 else shape[-1] if shape else None
+    if dtype.is_floating_point():
+        return _scores(name, value, width if isinstance(width, int) else None, None)
+    if width not in (1, None):
+        raise NoScores(f"{name!r} gives each sample {width} labels")
+    value.type = value.type or ir.TensorType(dtype)
+    return _Output(name, value, True, labels=_labels_before(value, dtype))
 
 
 def _scores(
     name: str, value: ir.Value, width: int | None, labels: tuple[Any, ...] | None
 ) -> _Output:
     """An output of scores, with what the operators before it say of them."""
-    before, normalised = value, labels is not None
+    before = value
     while (node := before.producer()) is not None:
         written = written_out(node)
         op = node.op_type if written is None else written.op
@@ -198,11 +201,12 @@ def _scores(
             return _Output(name, value, False, width, labels, is_sigmoid=True)
         if op.endswith("Classifier"):
             return _Output(name, value, False, width, labels or _of_classifier(node), True)
-        normalised |= op in _NORMALISING
-        if op not in _SHAPING | _NORMALISING or node.inputs[0] is None:
+        if op in PROBABILITIES - {"Sigmoid"}:
+            return _Output(name, value, False, width, labels, True)
+        if op not in _SHAPING or node.inputs[0] is None:
             break
-        before = node.inputs[0] if written is None else written.scores
-    return _Output(name, value, False, width, labels, normalised)
+        before = node.inputs[0]
+    return _Output(name, value, False, width, labels, labels is not None)
 
 
 def _of_classifier(node: ir.Node) -> tuple[Any, ...] | None:

@@ -67,7 +67,7 @@ def test_the_next_step_after_an_audit_is_a_check(folder, tmp_path):
     write_csv(tmp_path / "t.csv", {**numbers, "label": label})
     arguments = folder / "forest.onnx", tmp_path / "t.csv"
     out, _ = done("audit", *arguments, "-o", tmp_path / "audit", *QUIET)
-    assert "column:income" in out
+    assert "Findings, accuracies in %" in out
     assert "ntkit debias cannot repair this model" in out
     assert re.search(r"Next: ntkit check \S+forest.onnx NEW.onnx \S+ --answers", out)
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")

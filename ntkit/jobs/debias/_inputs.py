@@ -31,7 +31,7 @@ from ntkit.extraction import (
 )
 from ntkit.head import LinearHead
 from ntkit.inputs import MeasuredImages
-from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess
+from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess, never_changes, why_not
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
@@ -225,7 +225,7 @@ def prepared(
         computed |= {name} if ran else set()
     check_embedded({name: embedded.Z for name, embedded in passes.items()})
     if not order.new_head and model.head is not None:
-        cautions += _like_guesses(model.head, sets, passes, trust_inputs=trust_inputs)
+        cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     cautions += [*shared_notes(sets, digests), *_few(sets)]
     if "train" not in sets and model.head is not None:
@@ -285,13 +285,15 @@ def _few(sets: Mapping[str, Samples]) -> list[str]:
 
 
 def _like_guesses(
-    head: LinearHead,
+    model: FrozenModel,
     sets: Mapping[str, Samples],
     passes: Mapping[str, Embedded],
     *,
     trust_inputs: bool,
 ) -> list[str]:
     """Check the class order; raise an error, or warn, if the original model only guesses."""
+    head, label = model.head, model.label
+    assert head is not None  # the caller checks this
     first = "train" if "train" in sets else "validation"
     pred = {name: head.predict(passes[name].Z) for name in (first, "validation")}
     y = {name: sets[name].y for name in pred}
@@ -299,6 +301,15 @@ def _like_guesses(
     check_class_order(pred[first], y[first], head.classes)
     judged, seen = ((y[name], pred[name]) for name in ("validation", first))
     problem = like_a_guess(*judged, len(head.classes), seen)
+    if problem is not None and label is not None:
+        has, given = y["validation"] == label, pred["validation"] == label
+        never = never_changes(label, has, given)
+        if never is not None and not trust_inputs:
+            raise InputError(
+                f"{never}. Set a threshold for it (thresholds in the model's metadata), or "
+                "continue anyway: --trust-inputs (trust_inputs=True)"
+            )
+        problem = problem if never is None else never
     return guess_notes(problem, sets["validation"], trust_inputs)
 
 
@@ -307,6 +318,12 @@ def with_classes(
 ) -> tuple[FrozenModel, list[str]]:
     """Match the labels with the head's classes; classes without names get the labels."""
     first = next(iter(sets))
+    for name, samples in sets.items() if model.label is not None else ():
+        problem = why_not(len(samples), int((samples.y == model.label).sum()))
+        if problem is not None:
+            raise InputError(
+                f"Label {model.label!r}, {name} set: {problem}. Add samples of both kinds."
+            )
     labels = np.unique(sets[first].y)
     for name, samples in sets.items():
         problem = differing_classes(
@@ -357,7 +374,7 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
 
 def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
     """Notes on assumptions and on samples left out in reading."""
-    notes = [note for s in sets.values() for note in s.notes]
+    notes = [*dict.fromkeys(note for s in sets.values() for note in s.notes)]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
     return [*notes, *input_notes(sets.values())]
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ntkit import FrozenModel, debias
+from ntkit import FrozenModel, LinearHead, debias
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import undo, write_candidate
 from ntkit.verification import verify
@@ -152,3 +152,19 @@ def test_broken_labels_are_refused(five):
         debias(five.model, (X, Y), (X, Y), label="even", new_head=True, **QUICK)
     with pytest.raises(InputError, match="Name one of them with --label NAME"):
         debias(five.model, (X, Y), attribute=Y[:, 1], **QUICK)
+
+
+def test_a_label_that_the_model_never_gives_is_told(five):
+    X, Y = five.set("validation")
+    rare = Y[:, 0] * (np.arange(len(Y)) < 60)
+    model = FrozenModel.load(five.model)
+    head = model.of_label(REPAIRED).head
+    never = model.of_label(REPAIRED).with_head(
+        LinearHead(head.coef, head.intercept - 100, head.classes)
+    )
+    for y, says in [
+        (rare, f"gives the label 'even' to none of 1000 samples; {rare.sum()} have it. Set a thr"),
+        (0 * rare, "Label 'even', validation set: none of 1000 samples has it"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            debias(never, (X, y), label=REPAIRED, attribute=Y[:, 1], **QUICK)

@@ -27,7 +27,7 @@ from scipy.stats import binom
 from evidence_tables import table
 from ntkit.jobs.check import Limits
 from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
-from ntkit.jobs.check._limits import ChangeLimits
+from ntkit.jobs.check._limits import RATES, ChangeLimits
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)
@@ -42,6 +42,10 @@ ALONE = (Limits(max_drop=2, over=("average",)), Limits(max_drop=10, over=("avera
 CHANGE = {"change": ChangeLimits()}
 FLIPS = (Limits(max_flip_rate=2, changes=CHANGE), Limits(max_flip_rate=10, changes=CHANGE),
          Limits(changes=CHANGE))  # fmt: skip
+RATE_LIMITS = (Limits(min_recall=80), Limits(max_recall_drop=2), Limits(max_false_positive_rate=5),
+               Limits(max_false_positive_increase=2), Limits(min_precision=50),
+               Limits(max_precision_drop=10))  # fmt: skip
+DROPS = ("max_drop", "max_recall_drop", "max_false_positive_increase", "max_precision_drop")
 LEVELS = (0.05, 0.01)
 
 
@@ -141,8 +145,12 @@ def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
         yield f"one of 5000: {name}", "5000", [FINE, FINE, group], (400, 400, 5000)
 
 
-def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
+def alone(n: int, right: int, lost: int, gained: int, limits: Limits, before: Any = None) -> str:
     """Outcome of one limit on all samples; those of a change flip where they are lost."""
+    for name in limits.those_set(RATES):
+        part = Subset("average", "average", n, right, lost, gained, rate=RATES[name], of_class="1",
+                      limits={name: getattr(limits, name) / 100}, before=before)  # fmt: skip
+        return outcomes([part], limits)[0][0]
     if limits.changes:
         two = (None, None) if limits.max_flip_rate is not None else (lost, gained)
         return outcomes([Subset("change", "change", n, right, *two)], limits)[0][0]
@@ -151,20 +159,55 @@ def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
 
 def largest(n: int, limits: Limits, wrong: str) -> float:
     """Largest chance of a wrong outcome of one limit that is exactly reached: a sum."""
-    if limits.average is not None or limits.max_flip_rate is not None:
-        counts, flips = np.arange(n + 1), limits.max_flip_rate
+    if limits.max_precision_drop is not None:
+        return separate(n, limits, wrong)
+    if not limits.those_set(DROPS) and limits.stated != ("changes.change",):
+        most = limits.those_set(("max_flip_rate", "max_false_positive_rate"))
+        (name,) = most or limits.those_set(("average", "min_recall", "min_precision"))
+        least = 100 - getattr(limits, name) if most else getattr(limits, name)
+        counts = np.arange(n + 1)
         said = [alone(n, right, 0, 0, limits) == wrong for right in counts.tolist()]
-        least = 100 - flips if flips is not None else limits.average or 0
         return float(binom.pmf(counts, n, least / 100)[said].sum())
     if n <= max(ALL_SHARES):
-        most = (1 - (limits.max_drop or 0) / 100) / 2
+        most = (1 - drop_of(limits)) / 2
         return chance(n, limits, wrong, most * np.sin(np.linspace(0, np.pi / 2, 500)) ** 2)
     return max(chance(n, limits, wrong, np.array([share])) for share in SOME_SHARES)
 
 
+def drop_of(limits: Limits) -> float:
+    """The drop that is allowed; of changes none."""
+    return sum(getattr(limits, name) for name in limits.those_set(DROPS)) / 100
+
+
+def separate(n: int, limits: Limits, wrong: str) -> float:
+    """Largest chance of a wrong outcome of a drop of precision, over shares and dependences."""
+    # n samples that either model predicts as the class: the counts that are right are independent,
+    # go up together, or one goes up and the other down.
+    edge, edges = 0, list[int]()
+    for old in range(n + 1):
+        while edge <= n:  # passes, or no longer fails, from some count on
+            said = alone(n, edge, 0, 0, limits, (old, n))
+            if said == "pass" or (wrong == "fail" and said != "fail"):
+                break
+            edge += 1
+        edges.append(edge)
+    starts, counts, worst = np.array(edges), np.arange(n + 1), 0.0
+    u = (np.arange(100_000) + 0.5) / 100_000
+    for share in np.linspace(drop_of(limits), 1, 91):
+        new = max(0.0, share - drop_of(limits))
+        tail = binom.sf if wrong == "pass" else binom.cdf
+        worst = max(worst, float(binom.pmf(counts, n, share) @ tail(starts - 1, n, new)))
+        old = np.searchsorted(binom.cdf(counts, n, share), u).clip(max=n)
+        after = np.searchsorted(binom.cdf(counts, n, new), u).clip(max=n)
+        for each in (after, after[::-1]):
+            errs = each >= starts[old] if wrong == "pass" else each < starts[old]
+            worst = max(worst, float(errs.mean()) - 1e-5)
+    return worst
+
+
 def chance(n: int, limits: Limits, wrong: str, shares: Array) -> float:
     """Largest chance of a wrong outcome of a drop, over shares of samples that are fixed."""
-    drop = (limits.max_drop or 0) / 100
+    drop = drop_of(limits)
     reach = 8 * np.sqrt(n * shares * (1 - shares)) + 10
     gained = np.arange(max(0, int(np.min(n * shares - reach))),
                        min(n, int(np.max(n * shares + reach))) + 1)  # fmt: skip
@@ -211,6 +254,17 @@ def flips_row(n: int) -> list[str]:
             each = [largest(n, replace(limits, alpha=level), kind) for kind in wrong]
             above = any(one > level + 1e-9 for one in each)
             cells.append(" / ".join(f"{100 * one:.2f}" for one in each) + " (above)" * above)
+    return [str(n), *cells]
+
+
+def rates_row(n: int) -> list[str]:
+    """The same of limits of a class, on n of the samples that they apply to."""
+    cells = []
+    for limits in RATE_LIMITS:
+        for level in LEVELS:
+            both = [largest(n, replace(limits, alpha=level), wrong) for wrong in ("pass", "fail")]
+            above = any(one > level + 1e-9 for one in both)
+            cells.append(" / ".join(f"{100 * one:.2f}" for one in both) + " (above)" * above)
     return [str(n), *cells]
 
 
@@ -271,6 +325,10 @@ def main() -> None:
     )
     sizes = Parallel(n_jobs=given.jobs)(delayed(size_row)(n) for n in (*ALL_SHARES, *LARGER))
     flips = Parallel(n_jobs=given.jobs)(delayed(flips_row)(n) for n in (*ALL_SHARES, *LARGER))
+    rates = Parallel(n_jobs=given.jobs)(delayed(rates_row)(n) for n in (0, 1, *ALL_SHARES, *LARGER))
+    of_rates = ("recall 80", "recall drop 2", "false positives 5", "false positives +2",
+                "precision 50", "precision drop 10")  # fmt: skip
+    rates_header = ["samples", *(f"{name}, {a:.0%}" for name in of_rates for a in LEVELS)]
     of_flips = ("flip rate 2", "flip rate 10", "more flips")
     flips_header = ["samples", *(f"{name}, {a:.0%}" for name in of_flips for a in LEVELS)]
     named = ("drop 2", "drop 10", "accuracy 70")
@@ -293,6 +351,9 @@ def main() -> None:
         "The same of a flip rate that is exactly reached, and of as many flips as before (wrong "
         "failures only: it passes unless the flips are surely more).\n\n"
         f"{table(flips_header, flips)}\n\n"
+        "The same of limits of a class, on the samples that they apply to. The counts of a drop of "
+        "precision are independent, go up together, or one up and the other down: the worst.\n\n"
+        f"{table(rates_header, rates)}\n\n"
         f"Samples that are said to do ({POWER:.0%}):\n\n"
         f"{table(numbers, stated(given.draws, given.seed))}\n"
     )

@@ -12,10 +12,10 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-ARGUMENTS, FIRST = "Arguments", "Options"
+ARGUMENTS, FIRST, LIMITS = "Arguments", "Options", "Limits"
 DATA, IMAGES, TEXT, TABLES = "Data", "Images", "Text", "Tables"
 MODEL, METHOD, OUTPUT = "Model", "Method", "Output"
-PANELS = (ARGUMENTS, FIRST, DATA, IMAGES, TEXT, TABLES, MODEL, METHOD, OUTPUT)
+PANELS = (ARGUMENTS, FIRST, LIMITS, DATA, IMAGES, TEXT, TABLES, MODEL, METHOD, OUTPUT)
 """Panels in their order; an option without one is in FIRST, which holds at most twelve."""
 _NARROWEST = 80  # columns; panels in fewer cut off the names of options
 

@@ -18,6 +18,7 @@ import typer
 from ntkit._text import as_json
 from ntkit.cli._help import DATA as DATA  # for the commands
 from ntkit.cli._help import IMAGES, TEXT
+from ntkit.cli._help import LIMITS as LIMITS
 from ntkit.cli._help import METHOD as METHOD
 from ntkit.cli._help import MODEL as MODEL
 from ntkit.cli._help import OUTPUT as OUTPUT
@@ -44,8 +45,9 @@ def option(
     return field(default=default, metadata={"parameter": made})
 
 
-of_data, of_images, of_texts, of_tables, of_model, of_method, of_output = (
-    partial(option, panel=panel) for panel in (DATA, IMAGES, TEXT, TABLES, MODEL, METHOD, OUTPUT)
+of_data, of_images, of_texts, of_tables, of_model, of_method, of_output, of_limits = (
+    partial(option, panel=panel)
+    for panel in (DATA, IMAGES, TEXT, TABLES, MODEL, METHOD, OUTPUT, LIMITS)
 )
 
 
@@ -421,6 +423,23 @@ def _refuse_samples(path: Path) -> None:
 def names(text: str | None) -> list[str] | None:
     """Names with commas between them; one that holds a comma stands in quotes."""
     return None if text is None else next(csv.reader([text], skipinitialspace=True), [])
+
+
+def by_class(values: list[str] | None, option: str) -> float | dict[str, float] | None:
+    """Numbers of an option by class: CLASS=80, or 80 alone for the positive class."""
+    if not values:
+        return None
+    named = {name: number for name, _, number in (each.rpartition("=") for each in values)}
+    if "" in named and len(values) > 1:
+        raise InputError(f"{option} is one number, or CLASS=NUMBER for each class. Name the class.")
+    numbers = {name: _number(number, option) for name, number in named.items()}
+    return numbers.get("", numbers)
+
+
+def numbers(text: str | None, option: str) -> list[float] | float | None:
+    """One number, or several with commas between them."""
+    several = [_number(part, option) for part in names(text) or ()]
+    return several[0] if len(several) == 1 else several or None
 
 
 def _number(text: str, option: str) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,6 +18,34 @@ if TYPE_CHECKING:
     from ntkit.samples import Match
 
 _COMPARED = 8  # samples, to tell whether two models have the same body
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Limits of classes."""
+
+    min_recall: list[str] | None = o.of_limits(
+        "Least recall of the positive or a named class; repeatable.", "[CLASS=]PERCENT"
+    )
+    max_recall_drop: list[str] | None = o.of_limits(
+        "Most points of recall to lose.", "[CLASS=]POINTS"
+    )
+    max_false_positive_rate: list[str] | None = o.of_limits(
+        "Most samples of other classes predicted as it.", "[CLASS=]PERCENT"
+    )
+    max_false_positive_increase: list[str] | None = o.of_limits(
+        "Most points that this rate may rise.", "[CLASS=]POINTS"
+    )
+    min_precision: list[str] | None = o.of_limits("Least precision.", "[CLASS=]PERCENT")
+    max_precision_drop: list[str] | None = o.of_limits(
+        "Most points of precision to lose.", "[CLASS=]POINTS"
+    )
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Percentages, by limit and class."""
+        named = vars(self).items()
+        return {name: o.by_class(value, f"--{name.replace('_', '-')}") for name, value in named}
 
 
 @o.with_options
@@ -32,7 +61,6 @@ def command(
     average: float | None = o.option("Least average accuracy.", "PERCENT"),
     worst_class: float | None = o.option("Least accuracy of every class.", "PERCENT"),
     worst_group: float | None = o.option("Least accuracy of every group.", "PERCENT"),
-    over: str | None = o.option("Where --max-drop applies: average, class, group, slice.", "A,B,…"),
     limits: Path | None = o.option("TOML file of limits; options override it.", "FILE"),
     slices: list[str] | None = o.option(
         "Slice to hold to the limits: word:film, column:site; repeatable.", "SLICE", "--slice"
@@ -40,13 +68,22 @@ def command(
     invariant: list[str] | None = o.option(
         "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
     ),
-    max_flip_rate: float | None = o.option("Most predictions that such a change flips.", "PERCENT"),
     answers: Path | None = o.option(
         "answers.json of an audit; adds its shortcuts as slices.", "FILE"
     ),
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
-    alpha: float | None = o.of_method(
+    rates: Rates,
+    max_flip_rate: float | None = o.of_limits(
+        "Most predictions that a change may flip.", "PERCENT"
+    ),
+    over: str | None = o.of_limits(
+        "Where drops are limited: average, class, group, slice.", "A,B,…"
+    ),
+    threshold: str | None = o.of_limits(
+        "Probability above which the positive class is predicted.", "NUMBER[,NEW]"
+    ),
+    alpha: float | None = o.of_limits(
         "Largest chance of a wrong pass or failure; default 0.05.", "SHARE"
     ),
     report: Path | None = o.of_output("Write an HTML report on the two models.", "FILE"),
@@ -84,13 +121,26 @@ def command(
     Of a model that gives every sample several labels, ntkit checks all labels with one correction,
     or the one that --label names. DATA has a column of 0, 1 or nothing for each label.
 
+    Recall, precision and false positive rate are of the second of two classes, of each label, or
+    of the class that you name: --min-recall toxic=80. They hold for all samples, and drops also
+    for each group and slice. --limits FILE sets them for groups and slices.
+
+    Without --limits, ntkit reads the table tool.ntkit.check of pyproject.toml, if there is one.
+
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
 
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head.
     """
-    from ntkit.jobs.check import check_read, limits_of, summary_of, write_check
+    from ntkit.jobs.check import (
+        PYPROJECT,
+        check_read,
+        limits_of,
+        summary_of,
+        table_of,
+        write_check,
+    )
     from ntkit.jobs.predict import labels_compared, matches_of
     from ntkit.jobs.report import PAGE, started_by, write_report
     from ntkit.samples import input_paths
@@ -102,6 +152,11 @@ def command(
         )
     if report is not None and len(paths) != 3:
         raise InputError("--report compares two models; give OLD, NEW and DATA.")
+    if limits is None and (default := Path(PYPROJECT)).is_file() and table_of(default):
+        limits = default
+        o.tell_notes(
+            [f"Limits are read from [tool.ntkit.check] in {default}; options override it."]
+        )
     *models, data = paths
     read_files = [*paths, limits, answers, metadata, *data_options.files]
     for file in (json_file, junit, markdown):
@@ -117,6 +172,7 @@ def command(
         worst_class=worst_class,
         worst_group=worst_group,
         max_flip_rate=max_flip_rate,
+        **rates.limits,
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
     )
@@ -134,6 +190,7 @@ def command(
         slices=slices or (),
         invariant=invariant or (),
         answers=answers,
+        threshold=o.numbers(threshold, "--threshold"),
         metadata=metadata,
         key=id_column,
         device=device,

@@ -23,6 +23,7 @@ from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._paired import holm as holm
 from ntkit.metrics._paired import more_often as more_often
+from ntkit.metrics._paired import separate_drop_bounds as separate_drop_bounds
 from ntkit.metrics._paired import share_bounds as share_bounds
 from ntkit.metrics._paired import upper_drop as upper_drop
 from ntkit.metrics._scorers import (

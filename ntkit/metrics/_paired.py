@@ -51,6 +51,19 @@ def share_bounds(
     return low, high
 
 
+def separate_drop_bounds(
+    before: tuple[int, int], after: tuple[int, int], *, upper_level: float, lower_level: float
+) -> tuple[float, float]:
+    """Bounds of the drop of a share, from count and n before and after.
+
+    Each share has its bound at half of the level. So the level holds, however the samples overlap.
+    """
+    upper, lower = upper_level / 2, lower_level / 2
+    old_low, old_high = share_bounds(*before, lower_level=lower, upper_level=upper)
+    new_low, new_high = share_bounds(*after, lower_level=upper, upper_level=lower)
+    return old_low - new_high, old_high - new_low
+
+
 def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
     """Whether the true drop is significantly below a value."""
     return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))

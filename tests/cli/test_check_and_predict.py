@@ -20,6 +20,9 @@ DEVICE = ("--device", "cpu", "--quiet")
         ("model.onnx model.onnx FEW", "--max-drop 2", 3, "Too few samples to say: "),
         ("model.onnx test.npz", "--worst-group 20", 0, f"Passed: model.onnx, {N} samples.\n"),
         ("model.onnx test.npz", "--worst-class 80", 1, "Failed: model.onnx"),
+        ("model.onnx test.npz", "--min-recall 20 --min-precision 1=20", 0, "Passed: model.onnx"),
+        ("model.onnx test.npz", "--min-recall 0=99 --min-recall 1=2", 1, "Failed: model.onnx"),
+        ("model.onnx test.npz", "--min-recall 90 --threshold 0", 0, "Passed: model.onnx"),
     ],
 )
 def test_exit_codes(user, tmp_path, names, options, code, says):
@@ -38,6 +41,11 @@ def test_exit_codes(user, tmp_path, names, options, code, says):
         ("model.onnx model.onnx none.npz", "--max-drop 2", "none.npz does not exist"),
         ("model.onnx test.npz", "", "No limit is set"),
         ("model.onnx test.npz", "--max-new-errors 3", "Pass both models"),
+        ("model.onnx test.npz", "--min-recall no=80", "the class 'no', which is not one. The cl"),
+        ("model.onnx test.npz", "--min-recall a=b", "--min-recall: 'b' is not a number"),
+        ("model.onnx test.npz", "--min-recall 80 --min-recall 1=2", "--min-recall is one number"),
+        ("model.onnx test.npz", "--average 8 --threshold .1,.2", "or one for each of 1 model(s)"),
+        ("model.onnx test.npz", "--limits none/pyproject.toml", "pyproject.toml cannot be read"),
         ("model.onnx test.npz", "--invariant image:grey", "may flip with --max-flip-rate"),
         ("model.onnx test.npz", "--invariant image:blurr", "did you mean 'blur'?"),
         ("model.onnx model.onnx bare.npz", "", "no array 'y'"),
@@ -58,6 +66,34 @@ def test_what_check_refuses(user, tmp_path, names, options, says):
     refused("check", *(user / name for name in names.split()), *words, says=says)
     assert files["THESIS"].read_text() == "years of work"
     assert not files["OUT"].exists()
+
+
+def test_limits_of_the_working_directory(user, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check = (
+        "check",
+        user / "model.onnx",
+        user / "model.onnx",
+        user / "test.npz",
+        *DEVICE,
+        "--json",
+    )
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[tool.other]\nx = 1\n")
+    (tmp_path / "empty.toml").touch()
+    for table, options, limits in (
+        ("", (), {"max_drop": 0.05}),
+        ("[tool.ntkit.check]\nmax_drop = 30\n", (), {"max_drop": 0.3}),
+        ("average = 9\n", ("--max-drop", "40"), {"accuracy": 0.09, "max_drop": 0.4}),
+        ("", ("--limits", "pyproject.toml"), {"accuracy": 0.09, "max_drop": 0.3}),
+        ("", ("--limits", "empty.toml"), {"max_drop": 0.05}),
+    ):
+        project.write_text(project.read_text() + table)
+        _, out, err = ntkit(*check, *options)
+        average = json.loads(out)["rows"][0]
+        assert {each["limit"]: each["bound"] for each in average["limits"]} == limits
+        of_project = "--limits" not in options and limits != {"max_drop": 0.05}
+        assert ("read from [tool.ntkit.check] in pyproject.toml" in err) == of_project
 
 
 def test_changes_that_must_not_matter(user):

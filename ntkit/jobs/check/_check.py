@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -49,6 +49,7 @@ def check(
     slices: Sequence[str] = (),
     invariant: Any = None,
     answers: str | os.PathLike[str] | None = None,
+    threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
     key: str | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
@@ -90,6 +91,9 @@ def check(
     answers : path-like, optional
         ``answers.json`` of an audit's page. Every class × value of a confirmed finding becomes a
         slice.
+    threshold : float or (float, float), optional
+        Probability above which the positive class is predicted: the second of two classes, or the
+        label. One for both models, or that of the old and of the new one.
     metadata, key : optional
         As in :func:`ntkit.audit_model`.
     {job.preprocessing, job.device, verbose}
@@ -130,6 +134,7 @@ def check(
         slices=slices,
         invariant=invariant,
         answers=answers,
+        threshold=threshold,
         metadata=metadata,
         key=key,
         device=device,
@@ -146,6 +151,7 @@ def check_read(
     slices: Sequence[str] = (),
     invariant: Any = None,
     answers: str | os.PathLike[str] | None = None,
+    threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
     key: str | None = None,
     device: str = "auto",
@@ -188,21 +194,25 @@ def check_read(
         key=key,
     )
     of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in origins.items()}
+    levels = _levels(threshold, models, labels)
     predicted, flips = list[Array](), list[dict[str, Array]]()
-    for each, name in zip(models, names, strict=True):
+    for each, name, level in zip(models, names, levels, strict=True):
         embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
         notes += [*each.notes]
-        pred = _predicted(each, embedder, labels)
+        predict = partial(_predicted, embedder=embedder, labels=labels, level=level)
+        pred, by_itself = predict(each)
         # A wrong class order of the old model would let any new model pass. A wrong order of the
         # new model makes the check fail anyway.
         is_old = len(models) == 2 and each is models[0]
         if not labels:
-            notes += _order_notes(each, pred, name, strict=is_old and not sure_of_classes)
-        notes += _threshold_notes(each.model, labels, name)
+            notes += _order_notes(each, by_itself, name, strict=is_old and not sure_of_classes)
+        notes += _threshold_notes(each.model, labels, name) if level is None else []
         predicted.append(pred)
-        flips.append(
-            {n: _flips(each, embedder, labels, pred, change) for n, change in changes.items()}
-        )
+        flips.append({n: _flips(each, predict, pred, change) for n, change in changes.items()})
+    if threshold is not None:
+        shown = ", ".join(f"{name} {level:g}" for name, level in zip(names, levels, strict=True))
+        positive = models[-1].classes.tolist()[1]
+        notes.append(f"{positive!r} is predicted above the threshold that you set: {shown}.")
     one = models[-1].model.label
     title = " compared with ".join(reversed(names)) if len(models) == 2 else names[0]
     if labels:
@@ -225,24 +235,46 @@ def check_read(
     return result if one is None else replace(result, labels=(one,))
 
 
-def _predicted(match: Match, embedder: OnnxEmbedder, labels: Sequence[str]) -> Array:
-    """The predicted classes, (N,), or which of several labels each sample gets, (N, K)."""
+def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> list[float | None]:
+    """The threshold of each model on the probability of the positive class; None if it decides."""
+    if threshold is None:
+        return [None] * len(models)
+    levels = [threshold] * len(models) if np.ndim(threshold) == 0 else [*threshold]
+    if len(levels) != len(models) or not all(0 <= level <= 1 for level in levels):
+        raise InputError(
+            f"The threshold must be a number from 0 to 1, or one for each of {len(models)} "
+            f"model(s). Got {threshold!r}."
+        )
+    if labels or len(models[-1].classes) != 2:
+        raise InputError(
+            "A threshold needs two classes, or one label. Name the label with --label (label=), or "
+            "leave the threshold out."
+        )
+    return levels
+
+
+def _predicted(
+    match: Match, embedder: OnnxEmbedder, labels: Sequence[str], level: float | None
+) -> tuple[Array, Array]:
+    """The classes at a threshold and those of the model (N,), or given labels (N, K) twice."""
     if labels:
-        parts = [given for given, _ in decisions_of(match, embedder, labels)]
-        return np.concatenate(parts)
-    index = np.concatenate([part.index for part in outcomes_of(match, embedder)])
-    return np.asarray(match.classes[index])
+        each = np.concatenate([given for given, _ in decisions_of(match, embedder, labels)])
+        return each, each
+    parts = [*outcomes_of(match, embedder)]
+    by_itself = index = np.concatenate([part.index for part in parts])
+    if level is not None:
+        index = np.concatenate([part.probabilities[:, 1] > level for part in parts]).astype(int)
+    return np.asarray(match.classes[index]), np.asarray(match.classes[by_itself])
 
 
 def _flips(
-    match: Match, embedder: OnnxEmbedder, labels: Sequence[str], predicted: Array, change: Change
+    match: Match, predict: Callable[[Match], Any], predicted: Array, change: Change
 ) -> Array:
     """Whether the changed copy is predicted differently: 1, 0, or −1 without a copy; int8."""
     copies, at = change.copies(match.samples)
     flips = np.full(predicted.shape, -1, dtype=np.int8)
     if len(at):
-        copied = replace(match, samples=copies)
-        flips[at] = _predicted(copied, embedder, labels) != predicted[at]
+        flips[at] = predict(replace(match, samples=copies))[0] != predicted[at]
     return flips
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,22 @@ from scipy.stats import binom, norm
 
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
+from ntkit._labels import meant_instead
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._limits import KINDS, Limits, SliceLimits, limits_of
-from ntkit.jobs.check._result import ChangeRow, CheckResult, CheckRow, Kind, Outcome, Verdict
-from ntkit.metrics import below, drop_bounds, share_bounds
+from ntkit.jobs.check._limits import KINDS, RATES, Limits, Rate, SliceLimits, limits_of
+from ntkit.jobs.check._result import (
+    ChangeRow,
+    CheckResult,
+    CheckRow,
+    Kind,
+    Outcome,
+    RateRow,
+    Row,
+    Verdict,
+)
+from ntkit.metrics import below, drop_bounds, separate_drop_bounds, share_bounds
 
 POWER = 0.8
 """Probability that the reported number of samples decides a limit."""
@@ -58,6 +69,25 @@ def enough_for_drop(
     if lost - gained < limit:
         return _fewest(lambda n: below(*_unlucky(lost, gained, n), n, limit, good_level))
     return _fewest(lambda n: below(*_unlucky(gained, lost, n), n, -limit, bad_level))
+
+
+def enough_for_separate_drop(
+    before: float, after: float, ratio: float, limit: float, *, good_level: float, bad_level: float
+) -> int | None:
+    """Number of samples after, with ``ratio`` times as many before, that decide about a drop."""
+    passes = before - after < limit
+    unlucky = (1 + POWER if passes else 1 - POWER) / 2  # of each share, however they are related
+
+    def decided(n: int) -> bool:
+        old = max(1, round(ratio * n))
+        pair = (
+            (int(binom.ppf(unlucky, old, before)), old),
+            (int(binom.ppf(1 - unlucky, n, after)), n),
+        )
+        low, high = separate_drop_bounds(*pair, upper_level=good_level, lower_level=bad_level)
+        return high <= limit if passes else low > limit
+
+    return None if before - after == limit else _fewest(decided)
 
 
 def _unlucky(lost: float, gained: float, n: int) -> tuple[int, int]:
@@ -98,14 +128,20 @@ def _round(n: int) -> int:
 
 
 _FEWEST = 2  # samples that a comparison needs
-_DIFFERENCES = ("max_drop", "more_flips")
+_LEAST = ("accuracy", "min_recall", "min_precision")  # of the share that is right
+_WRONG = ("max_flip_rate", "max_false_positive_rate")  # of the share that is not
+_DROPS = ("max_drop", "max_recall_drop", "max_false_positive_increase")
+_SEPARATE = "max_precision_drop"
+_DIFFERENCES = (*_DROPS, "more_flips")
 
 
 @dataclass(frozen=True)
 class Subset:
     """Counts of a subset; lost and gained are None for one model alone."""
 
-    # For a change of the inputs, a prediction is right if it does not flip.
+    # For a change of the inputs, a prediction is right if it does not flip. For a rate of a class,
+    # the samples are those of the class (recall), of other classes (false positives), or those
+    # that are predicted to be of the class (precision).
     kind: Kind
     name: str
     n: int
@@ -114,6 +150,30 @@ class Subset:
     gained: int | None = None  # errors fixed
     within: str | None = None  # the slice of a class within a slice; the slice's limits apply
     label: str | None = None
+    rate: str = ""
+    of_class: str = ""
+    limits: Mapping[str, float] | None = None  # of a rate, as shares
+    before: tuple[int, int] | None = None  # right and all, of the old model's precision
+
+    @property
+    def compared(self) -> bool:
+        """Whether limits are compared; precision always is, as its n depends on the model."""
+        return self.n >= _FEWEST or self.rate == "precision"
+
+    @property
+    def pair(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Right and all, of the old and of the new model."""
+        return self.before or (0, 0), (self.right, self.n)
+
+    @property
+    def samples(self) -> str:
+        """The samples in words."""
+        return {
+            "": "samples",
+            "recall": f"samples of class {self.of_class}",
+            "false positive rate": f"samples of other classes than {self.of_class}",
+            "precision": f"samples predicted as {self.of_class}",
+        }[self.rate]
 
     @classmethod
     def of(
@@ -146,25 +206,26 @@ class _Comparison:
         """New errors, errors fixed, and the count that the limit applies to."""
         part = self.part
         lost, gained = part.lost or 0, part.gained or 0
-        of_limit = {"accuracy": part.right, "max_flip_rate": part.n - part.right}
-        return lost, gained, of_limit.get(self.limit, lost)
+        if self.limit in _LEAST:
+            return lost, gained, part.right
+        return lost, gained, part.n - part.right if self.limit in _WRONG else lost
 
     def outcome(self) -> Outcome:
         """Pass, fail or too few, by the position of the bounds."""
         (lost, gained, _), n = self.counts, self.part.n
-        if n < _FEWEST:
+        if n < _FEWEST or (self.limit == _SEPARATE and self.part.pair[0][1] < _FEWEST):
             return "too few"
         if self.limit in _DIFFERENCES:
             fails = below(gained, lost, n, -self.bound, self.bad)
             # No number of samples can show that two flip rates are equal. So this limit passes
             # unless the new model flips significantly more.
             passes = not fails
-            if self.limit == "max_drop":
+            if self.limit in _DROPS:
                 passes = below(lost, gained, n, self.bound, self.good)
         else:
             low, high = self._interval()
             passes, fails = high <= self.bound, low > self.bound
-            if self.limit == "accuracy":
+            if self.limit in _LEAST:
                 passes, fails = low >= self.bound, high < self.bound
         return "pass" if passes else "fail" if fails else "too few"
 
@@ -177,39 +238,55 @@ class _Comparison:
             # Bounds are accurate to 0.01 points, and the outcome is exact. This keeps the shown
             # bounds on the side of the outcome.
             low = max(low, self.bound) if outcome == "fail" else min(low, self.bound)
-            if self.limit == "max_drop":
+            if self.limit in _DROPS:
                 high = min(high, self.bound) if outcome == "pass" else max(high, self.bound)
+        elif self.limit == _SEPARATE:
+            before, after = self._shares
+            value = before - after
         else:
-            value = count / n if n else float(self.limit == "accuracy")
+            value = count / n if n else float(self.limit in _LEAST)
         enough = self._enough(value) if outcome == "too few" else None
-        seen = value if n else float("nan")
-        return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough)
+        seen, samples = value if n else float("nan"), self.part.samples
+        return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough, samples)
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        """The share that is right of the old and of the new model; 1 without samples."""
+        return tuple(count / n if n else 1.0 for count, n in self.part.pair)
 
     def _interval(self) -> tuple[float, float]:
         """Bounds of a difference, an accuracy, or a share of new errors or flips."""
         (lost, gained, count), n = self.counts, self.part.n
         if self.limit in _DIFFERENCES:
             return drop_bounds(lost, gained, n, upper_level=self.good, lower_level=self.bad)
-        levels = (self.good, self.bad) if self.limit == "accuracy" else (self.bad, self.good)
+        if self.limit == _SEPARATE:
+            pair = self.part.pair
+            return separate_drop_bounds(*pair, upper_level=self.good, lower_level=self.bad)
+        levels = (self.good, self.bad) if self.limit in _LEAST else (self.bad, self.good)
         return share_bounds(count, n, lower_level=levels[0], upper_level=levels[1])
 
     def _enough(self, value: float) -> int | None:
         levels = {"good_level": self.good, "bad_level": self.bad}
         if self.limit == "more_flips":
             return _FEWEST
-        if self.limit == "max_drop":
+        if self.limit == _SEPARATE:
+            (_, old), (_, new) = self.part.pair
+            ratio = old / new if old and new else 1.0
+            before, after = self._shares
+            enough = enough_for_separate_drop(before, after, ratio, self.bound, **levels)
+        elif self.limit in _DROPS:
             lost, gained = (count / max(1, self.part.n) for count in self.counts[:2])
             enough = enough_for_drop(lost, gained, self.bound, **levels)
         else:
-            least = self.limit == "accuracy"
+            least = self.limit in _LEAST
             enough = enough_for_share(value, self.bound, least=least, **levels)
         # The number is an estimate. It is at least one more than the present number of samples.
         return None if enough is None else max(enough, self.part.n + 1, _FEWEST)
 
 
-def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRow, ...]:
+def judged(parts: Sequence[Subset], limits: Limits) -> tuple[Row, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
-    rows, good = list[CheckRow | ChangeRow](), limits.alpha
+    rows, good = list[Row](), limits.alpha
     of_parts, bad = _comparisons(parts, limits)
     for part, comparisons in zip(parts, of_parts, strict=True):
         n, right, lost, gained = part.n, part.right, part.lost, part.gained
@@ -220,18 +297,22 @@ def judged(parts: Sequence[Subset], limits: Limits) -> tuple[CheckRow | ChangeRo
             before = None if was is None else part.share(n - was)
             flip_rate = part.share(n - right)
             rows.append(
-                ChangeRow(
-                    part.name,
-                    n,
-                    flip_rate,
-                    interval,
-                    before,
-                    lost,
-                    gained,
-                    verdicts,
-                    label=part.label,
-                )
-            )
+                ChangeRow(part.name, n, flip_rate, interval, before, lost, gained, verdicts,
+                          label=part.label)
+            )  # fmt: skip
+            continue
+        if part.rate:
+            count, levels = right, (good, bad)
+            if part.rate == "false positive rate":
+                count, levels, was = n - right, (bad, good), None if was is None else n - was
+            interval = share_bounds(count, n, lower_level=levels[0], upper_level=levels[1])
+            before = None if was is None else part.share(was)
+            if part.before is not None:
+                before = part.before[0] / part.before[1] if part.before[1] else float("nan")
+            rows.append(
+                RateRow(part.kind, part.name, part.rate, part.of_class, n, part.share(count),
+                        interval, before, verdicts, part.label)
+            )  # fmt: skip
             continue
         interval = share_bounds(right, n, lower_level=good, upper_level=bad)
         change, of_change = None, None
@@ -254,7 +335,7 @@ def outcomes(parts: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
 def _comparisons(parts: Sequence[Subset], limits: Limits) -> tuple[list[list[_Comparison]], float]:
     """Comparisons of each subset or change, and the level of a failure."""
     of_parts = [(part, [*_part_limits(part, limits)]) for part in parts]
-    n = sum(len(each) for part, each in of_parts if part.n >= _FEWEST)
+    n = sum(len(each) for part, each in of_parts if part.compared)
     good, bad = limits.alpha, limits.alpha / max(1, n)
     return [[_Comparison(part, *each, good, bad) for each in some] for part, some in of_parts], bad
 
@@ -262,7 +343,9 @@ def _comparisons(parts: Sequence[Subset], limits: Limits) -> tuple[list[list[_Co
 def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one subset or change: name and share."""
     values: dict[str, float | None] = {}
-    if part.kind == "change":
+    if part.limits is not None:
+        yield from part.limits.items()
+    elif part.kind == "change":
         values["max_flip_rate"] = limits.of_change(part.name)
         values["more_flips"] = None if part.lost is None else 0.0
     elif part.kind == "slice":
@@ -270,14 +353,15 @@ def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
         if part.within is not None:
             of_slice = SliceLimits(max_drop=of_slice.max_drop)
         values = {**vars(of_slice)}
+    elif part.kind == "group":
+        values = {**vars(limits.of_slice(part.name, "group"))}
     else:
-        of_kind = {"class": limits.worst_class, "group": limits.worst_group}
-        values["accuracy"] = of_kind.get(part.kind, limits.average)
+        values["accuracy"] = limits.worst_class if part.kind == "class" else limits.average
         values["max_drop"] = limits.max_drop if part.kind in limits.over else None
         values["max_new_errors"] = limits.max_new_errors if part.kind == "average" else None
     for name, value in values.items():
         compares = name in ("max_drop", "max_new_errors")
-        if value is not None and not (compares and part.lost is None):
+        if name not in RATES and value is not None and not (compares and part.lost is None):
             yield name, value / 100
 
 
@@ -366,13 +450,15 @@ def check_predictions(
         y, pred, *rest = labels_of_one_type(y_true, **preds)
         every = [] if classes is None else np.asarray(classes).tolist()
         titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
-        problems = [_Problem(y, [each == y for each in (pred, *rest)], titles)]
+        problems = [_Problem(y, (pred, *rest), titles)]
     else:
         problems = [*_problems(np.asarray(y_true), preds, labels)]
         notes = [*notes, *_without(problems)]
     n = len(problems[0].y)
     subsets = [*_subsets(n, groups, slices or {}, limit)]
+    _check_classes(limit, problems)
     parts = [part for problem in problems for part in problem.parts(subsets)]
+    parts += [part for problem in problems for part in problem.rates(subsets, limit)]
     _check_kinds(limit, {subset.kind for subset in parts})
     by_model = {"flips": flips or {}} | ({"flips_before": flips_before or {}} if before else {})
     for name, arrays in _checked_flips(limit, by_model, np.shape(y_true)):
@@ -392,7 +478,7 @@ def check_predictions(
     return CheckResult(
         tuple(row for row in rows if isinstance(row, CheckRow)),
         limit.alpha,
-        sum(len(row.verdicts) for row in rows if row.n > 1),
+        sum(len(r.verdicts) for r, part in zip(rows, parts, strict=True) if part.compared),
         np.concatenate(new_errors),
         tuple(
             f"{'' if label is None else f'{label}: '}{row if names is None else names[row]}"
@@ -403,6 +489,7 @@ def check_predictions(
         tuple(row for row in rows if isinstance(row, ChangeRow)),
         tuple(labels or ()),
         n,
+        tuple(row for row in rows if isinstance(row, RateRow)),
     )
 
 
@@ -411,10 +498,23 @@ class _Problem:
     """Labels and predictions of one classification problem: the only one, or that of a label."""
 
     y: Array  # (N,)
-    right: Sequence[Array]  # whether the new model is right, and the old one if there is one
+    predicted: Sequence[Array]  # by the new model, and by the old one if there is one
     titles: Mapping[Any, str]  # of the classes
     label: str | None = None
     known: Array | bool = True  # whether a sample's label is known
+
+    @cached_property
+    def right(self) -> list[Array]:
+        """Whether each model is right."""
+        return [each == self.y for each in self.predicted]
+
+    @cached_property
+    def classes(self) -> dict[str, Any]:
+        """All classes by name, also those that are only predicted."""
+        seen = np.unique(np.concatenate([self.y[self.y == self.y], *self.predicted])).tolist()
+        extra = {value: str(value) for value in seen if value not in self.titles}
+        every = {**self.titles, **extra}
+        return {every[value]: value for value in (sorted(every) if extra else every)}
 
     def parts(self, subsets: Sequence[tuple[Kind, str, Array]]) -> Iterator[Subset]:
         """Counts of all samples, of each class and subset, and of each class within a slice."""
@@ -436,6 +536,38 @@ class _Problem:
         """Counts of a change: a prediction that does not flip is right."""
         inside = (np.min(flips, axis=0) >= 0) & self.known
         return self._counted("change", name, inside, [values != 1 for values in flips])
+
+    def rates(self, subsets: Sequence[tuple[Kind, str, Array]], limits: Limits) -> Iterator[Subset]:
+        """Counts of all rates that have a limit: of all samples, and of each group and slice."""
+        whole: tuple[Kind, str, Array] = ("average", "average", np.ones(len(self.y), bool))
+        for kind, name, inside in (whole, *subsets):
+            bounds = dict[tuple[str, str], dict[str, float]]()
+            for limit, value in limits.rates(kind, name):
+                for title, bound in self._by_class(value):
+                    bounds.setdefault((RATES[limit], title), {})[limit] = bound / 100
+            for (rate, title), of_rate in bounds.items():
+                yield self._rate(kind, name, inside & self.known, rate, title, of_rate)
+
+    def _by_class(self, value: Rate) -> Iterator[tuple[str, float]]:
+        """The classes of this problem that a limit names, or the positive one."""
+        if isinstance(value, Mapping):
+            yield from ((name, each) for name, each in value.items() if name in self.classes)
+        elif value is not None:
+            yield [*self.classes][1], value
+
+    def _rate(
+        self, kind: Kind, name: str, inside: Array, rate: str, title: str, limits: dict[str, float]
+    ) -> Subset:
+        more: Any = {"rate": rate, "of_class": title, "limits": limits}
+        true, *predicted = (each == self.classes[title] for each in (self.y, *self.predicted))
+        if rate == "recall":
+            return self._counted(kind, name, inside & true, predicted, **more)
+        if rate == "false positive rate":
+            return self._counted(kind, name, inside & ~true, [~each for each in predicted], **more)
+        (right, n), *before = (
+            (int((each & inside & true).sum()), int((each & inside).sum())) for each in predicted
+        )
+        return Subset(kind, name, n, right, before=before[0] if before else None, **more)
 
     def _part(self, kind: Kind, name: str, inside: Array, **more: Any) -> Subset:
         return self._counted(kind, name, inside & self.known, self.right, **more)
@@ -470,8 +602,7 @@ def _problems(
             )
     for i, label in enumerate(map(str, labels)):
         y, *of_models = (values[:, i] for values in arrays.values())
-        right = [pred == y for pred in of_models]
-        yield _Problem(y, right, {0: f"not {label}", 1: label}, label, y == y)
+        yield _Problem(y, of_models, {0: f"not {label}", 1: label}, label, y == y)
 
 
 def _without(problems: Sequence[_Problem]) -> list[str]:
@@ -538,10 +669,11 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
             "No limit is set. Set one: --max-drop 2 (two models), --worst-class 80, "
             "--worst-group 70 or --limits FILE (limits= in Python)."
         )
-    if limits.compares and not compared:
+    if limits.comparing and not compared:
+        verb = "compares" if len(limits.comparing) == 1 else "compare"
         raise InputError(
-            "max_drop and max_new_errors compare two models, and there is one. Pass both models, "
-            "or set average, worst_class or worst_group instead."
+            f"{listed(limits.comparing, 9)} {verb} two models, and there is one. Pass both models, "
+            "or set average, worst_class, worst_group or min_recall instead."
         )
     if limits.max_flip_rate is not None and not limits.changes:
         raise InputError(
@@ -554,10 +686,11 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
             f"The change {unlimited[0]!r} has no limit. Set the share of predictions that may flip "
             "with --max-flip-rate (max_flip_rate), or pass the old model as well."
         )
-    if limits.worst_group is not None and not grouped:
+    of_groups = limits.those_set(["worst_group"]) or (limits.groups != SliceLimits()) * ["groups"]
+    if of_groups and not grouped:
         raise InputError(
-            "worst_group needs group labels, and the samples have none. Add a group column (or a "
-            "metadata.csv with file_name and group), or name slices instead."
+            f"{of_groups[0]} needs group labels, and the samples have none. Add a group column (or "
+            "a metadata.csv with file_name and group), or name slices instead."
         )
 
 
@@ -570,3 +703,22 @@ def _check_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
             f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
             f"no {missing[0]}. {fix}, or remove it from --over."
         )
+
+
+def _check_classes(limits: Limits, problems: Sequence[_Problem]) -> None:
+    """Raise an error if a limit is of a class that does not exist, or of none where it must be."""
+    known = list(dict.fromkeys(name for problem in problems for name in problem.classes))
+    for limit, name in limits.of_classes:
+        if name is None and len(known) != 2 and problems[0].label is None:
+            option = f"--{limit.replace('_', '-')} CLASS=PERCENT ({limit}={{CLASS: PERCENT}})"
+            raise InputError(
+                f"{limit} names no class, and there are {len(known)}, so none is the positive one. "
+                f"Name it: {option}."
+            )
+        if name is not None and name not in known:
+            meant = meant_instead(name, known)
+            raise InputError(
+                f"{limit} names the class {name!r}, which is not one"
+                f"{f'; did you mean {meant}?' if meant else '.'} The classes are "
+                f"{listed(map(repr, known), 12)}."
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,29 +15,69 @@ from ntkit.exceptions import InputError
 KINDS = ("average", "class", "group", "slice")
 """Kinds of subsets: all samples, each class, each group and each named slice."""
 _LARGEST = 1 << 20  # bytes of a file
-_MINIMA = ("average", "worst_class", "worst_group", "accuracy")
+_MINIMA = ("average", "worst_class", "worst_group", "accuracy", "min_recall", "min_precision")
+RATES = {
+    "min_recall": "recall",
+    "max_recall_drop": "recall",
+    "max_false_positive_rate": "false positive rate",
+    "max_false_positive_increase": "false positive rate",
+    "min_precision": "precision",
+    "max_precision_drop": "precision",
+}
+"""Limits of a class, and the rate that each of them limits."""
+_OF_TWO = ("max_recall_drop", "max_false_positive_increase", "max_precision_drop")
+_COMPARING = ("max_drop", "max_new_errors", *_OF_TWO)
 
 
 class _Percentages:
     """Limits in percent and percentage points, checked when they are made."""
 
     def __post_init__(self) -> None:
-        for name in ("max_drop", "max_new_errors", "max_flip_rate", *_MINIMA):
+        for name in ("max_drop", "max_new_errors", "max_flip_rate", *_MINIMA, *RATES):
             value = getattr(self, name, None)
-            if value is None:
-                continue
-            if not _is_number(value) or not 0 <= value <= 100:
-                raise InputError(f"{name} must be a percentage from 0 to 100. Got {value!r}.")
-            if name in _MINIMA and 0 < value <= 1:
-                raise InputError(
-                    f"{name} = {value:g} means {value:g} %, because limits are in percent. Write "
-                    f"{100 * value:g}."
-                )
+            if name in RATES and isinstance(value, Mapping):
+                value = {str(label).strip(): each for label, each in value.items()}
+                object.__setattr__(self, name, value)
+                for label, each in value.items():
+                    _check_percentage(name, each, f" of {label!r}")
+            elif value is not None:
+                _check_percentage(name, value, "")
+
+    def those_set(self, names: Iterable[str]) -> list[str]:
+        """Those of some limits that are set."""
+        return [name for name in names if getattr(self, name, None) not in (None, {})]
+
+
+def _check_percentage(name: str, value: Any, of: str) -> None:
+    if not _is_number(value) or not 0 <= value <= 100:
+        form = "" if of or name not in RATES else ", or one for each class: { CLASS = 80 }"
+        raise InputError(f"{name}{of} must be a percentage from 0 to 100{form}. Got {value!r}.")
+    if name in _MINIMA and 0 < value <= 1:
+        raise InputError(
+            f"{name}{of} = {value:g} means {value:g} %, because limits are in percent. Write "
+            f"{100 * value:g}."
+        )
+
+
+Rate = float | Mapping[str, float] | None
+"""A limit of the positive class, or of each class by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rates(_Percentages):
+    """Limits of classes."""
+
+    min_recall: Rate = None
+    max_recall_drop: Rate = None
+    max_false_positive_rate: Rate = None
+    max_false_positive_increase: Rate = None
+    min_precision: Rate = None
+    max_precision_drop: Rate = None
 
 
 @dataclass(frozen=True)
-class SliceLimits(_Percentages):
-    """Limits of one named slice."""
+class SliceLimits(_Rates):
+    """Limits of one named slice, or of every group."""
 
     accuracy: float | None = None
     max_drop: float | None = None
@@ -52,7 +92,7 @@ class ChangeLimits(_Percentages):
 
 
 @dataclass(frozen=True)
-class Limits(_Percentages):
+class Limits(_Rates):
     """Limits of :func:`ntkit.check`, in percent and percentage points.
 
     Parameters
@@ -67,11 +107,21 @@ class Limits(_Percentages):
     worst_class, worst_group : float, optional
         Lowest accuracy of every class, and of every group.
     over : tuple of str, optional
-        Kinds of subsets that ``max_drop`` applies to: some of "average", "class", "group" and
-        "slice". By default all.
+        Kinds of subsets that ``max_drop`` and the changes of rates apply to: some of "average",
+        "class", "group" and "slice". By default all.
     slices : mapping of str to mapping, optional
         Named slices, such as ``word:film``, ``column:site=B`` or ``metadata:site``, with their
-        limits: ``accuracy`` (the lowest), ``max_drop``, ``max_new_errors``.
+        limits: ``accuracy`` (the lowest), ``max_drop``, ``max_new_errors`` and those of classes.
+    min_recall, min_precision : float or mapping of str to float, optional
+        Lowest recall and precision of a class among all samples. A number is that of the positive
+        class: the second of two, or each of several labels. A mapping holds numbers by class.
+    max_false_positive_rate : float or mapping of str to float, optional
+        Largest share of the samples of other classes that are predicted to be of the class.
+    max_recall_drop, max_false_positive_increase, max_precision_drop : float or mapping, optional
+        Largest change of these rates for the worse, in percentage points, among all samples and in
+        each group and named slice.
+    groups : mapping, optional
+        Limits of every group, with the keys of a slice.
     max_flip_rate : float, optional
         Largest share of samples whose prediction flips under a change of the inputs. It applies to
         each change, on the samples that the change applies to.
@@ -91,6 +141,8 @@ class Limits(_Percentages):
     >>> from ntkit.jobs.check import Limits
     >>> Limits(max_drop=2, worst_group=70).stated
     ('max_drop', 'worst_group')
+    >>> Limits(min_recall={"toxic": 80}, groups={"min_recall": {"toxic": 70}}).stated
+    ('min_recall', 'groups.min_recall')
     """
 
     max_drop: float | None = None
@@ -103,9 +155,14 @@ class Limits(_Percentages):
     alpha: float = 0.05
     max_flip_rate: float | None = None
     changes: Mapping[str, ChangeLimits] = field(default_factory=dict)
+    groups: SliceLimits = SliceLimits()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.groups, SliceLimits):
+            if not isinstance(self.groups, Mapping):
+                raise InputError("groups must be a table, such as { min_recall = 70 }.")
+            object.__setattr__(self, "groups", _made(SliceLimits, self.groups, "groups"))
         over = (self.over,) if isinstance(self.over, str) else tuple(self.over)
         odd = next((kind for kind in over if kind not in KINDS), None)
         if odd is not None or not over:
@@ -117,26 +174,42 @@ class Limits(_Percentages):
     @property
     def stated(self) -> tuple[str, ...]:
         """Names of the limits that are set."""
-        plain = ("max_drop", "max_new_errors", "average", "worst_class", "worst_group")
-        names = [name for name in (*plain, "max_flip_rate") if getattr(self, name) is not None]
+        plain = ("max_drop", "max_new_errors", "average", "worst_class", "worst_group", *RATES)
+        names = self.those_set((*plain, "max_flip_rate"))
+        groups = [f"groups.{name}" for name in self.groups.those_set(vars(self.groups))]
         slices = [f"slices.{name}" for name, each in self.slices.items() if each != SliceLimits()]
-        return (*names, *slices, *(f"changes.{name}" for name in self.changes))
+        return (*names, *groups, *slices, *(f"changes.{name}" for name in self.changes))
 
     @property
-    def compares(self) -> bool:
-        """Whether any limit compares two models."""
-        of_slices = any(
-            each.max_drop is not None or each.max_new_errors is not None
-            for each in self.slices.values()
-        )
-        return self.max_drop is not None or self.max_new_errors is not None or of_slices
+    def comparing(self) -> list[str]:
+        """Names of the limits that compare two models."""
+        every = (self, self.groups, *self.slices.values())
+        return [*dict.fromkeys(name for each in every for name in each.those_set(_COMPARING))]
 
-    def of_slice(self, name: str) -> SliceLimits:
-        """Limits of a named slice, with the limits of all slices as defaults."""
-        limits = self.slices.get(name, SliceLimits())
-        if limits.max_drop is None and "slice" in self.over:
-            return replace(limits, max_drop=self.max_drop)
-        return limits
+    def of_slice(self, name: str, kind: str = "slice") -> SliceLimits:
+        """Limits of a named slice, or of every group, with those of all as defaults."""
+        own = self.groups if kind == "group" else self.slices.get(name, SliceLimits())
+        of_all = {"accuracy": self.worst_group if kind == "group" else None,
+                  "max_drop": self.max_drop if kind in self.over else None}  # fmt: skip
+        return replace(own, **{k: value for k, value in of_all.items() if getattr(own, k) is None})
+
+    def rates(self, kind: str, name: str) -> Iterator[tuple[str, Rate]]:
+        """Limits of classes within a subset; a later one replaces an earlier one."""
+        own = {"average": self, "group": self.groups}.get(kind) or self.slices.get(name)
+        for limit in RATES:
+            if limit in _OF_TWO and kind in self.over:
+                yield limit, getattr(self, limit)
+            if limit not in _OF_TWO or kind != "average":
+                yield limit, getattr(own, limit, None)
+
+    @property
+    def of_classes(self) -> Iterator[tuple[str, str | None]]:
+        """Each limit of a class with the name of the class; None for the positive one."""
+        for each in (self, self.groups, *self.slices.values()):
+            for limit in each.those_set(RATES):
+                value = getattr(each, limit)
+                for name in value if isinstance(value, Mapping) else (None,):
+                    yield limit, name
 
     def with_changes(self, names: Iterable[str]) -> Limits:
         """The limits with further changes of the inputs."""
@@ -158,7 +231,12 @@ def limits_of(limits: Any, **more: Any) -> Limits:
         return Limits(**stated)
     where = "The limits"
     if isinstance(limits, str | os.PathLike):
-        where, limits = str(limits), _toml(Path(limits))
+        where, path = str(limits), Path(limits)
+        limits = table_of(path) if path.name == PYPROJECT else _toml(path)
+        if limits is None:
+            raise InputError(
+                f"{path} has no table [tool.ntkit.check]. Add it with limits, such as max_drop = 2."
+            )
     if not isinstance(limits, Mapping):
         raise InputError(f"limits must be a mapping, a TOML file or Limits. Got {limits!r:.60}.")
     values = {**limits}
@@ -211,6 +289,17 @@ def _made(kind: Any, limits: Mapping[Any, Any], where: str) -> Any:
         return kind(**limits)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+PYPROJECT = "pyproject.toml"
+
+
+def table_of(path: Path) -> Any:
+    """The table [tool.ntkit.check] of a pyproject.toml; None without it."""
+    content: Any = _toml(path)
+    for key in ("tool", "ntkit", "check"):
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.jobs.check._limits import RATES
 
 Kind = Literal["average", "class", "group", "slice", "change"]
 Outcome = Literal["pass", "fail", "too few"]
@@ -45,12 +46,19 @@ class Verdict:
     outcome: Outcome
     n: int
     enough: int | None = None
+    samples: str = "samples"  # of which there are n
 
     @property
     def requirement(self) -> str:
         """The limit in words."""
         percent = f"{100 * self.bound:g}"
         return {
+            "min_recall": f"at least {percent} %",
+            "min_precision": f"at least {percent} %",
+            "max_false_positive_rate": f"at most {percent} %",
+            "max_recall_drop": f"drop at most {percent} points",
+            "max_precision_drop": f"drop at most {percent} points",
+            "max_false_positive_increase": f"increase at most {percent} points",
             "accuracy": f"accuracy at least {percent} %",
             "max_drop": f"drop at most {percent} points",
             "max_new_errors": f"new errors at most {percent} %",
@@ -62,11 +70,12 @@ class Verdict:
     def measured(self) -> str:
         """The measured value in words."""
         if not self.n:
-            return "no samples"
+            return f"no {self.samples}"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
-        what = "points" if self.limit in ("max_drop", "more_flips") else "%"
+        of_two = self.limit.endswith(("drop", "increase", "more_flips"))
+        what = "points" if of_two else "%"
         sign = "+" if self.limit == "more_flips" else ""
-        return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} samples"
+        return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} {self.samples}"
 
     @property
     def more(self) -> str:
@@ -76,9 +85,10 @@ class Verdict:
         if self.enough is None:
             return "the value equals the limit, so no number of samples decides"
         if not self.n:
-            if_so = {"accuracy": "all are right", "max_flip_rate": "no prediction flips"}
+            if_so = dict.fromkeys(("accuracy", *RATES), "all are right")
+            if_so |= {"max_flip_rate": "no prediction flips"}
             assumed = if_so.get(self.limit, "none is a new error")
-            return f"{self.enough} samples would decide if {assumed}"
+            return f"{self.enough} {self.samples} would decide if {assumed}"
         return f"{self.enough} such samples would decide"
 
 
@@ -160,6 +170,39 @@ class ChangeRow(_Row):
     kind: Kind = "change"
     label: str | None = None
 
+    @property
+    def value(self) -> float:
+        """The flip rate, as rows of rates name their share."""
+        return self.flip_rate
+
+
+@dataclass(frozen=True)
+class RateRow(_Row):
+    """Recall, false positive rate or precision of a class in a subset of the samples."""
+
+    kind: Kind
+    name: str
+    rate: str
+    of_class: str
+    n: int
+    value: float
+    interval: tuple[float, float]
+    before: float | None
+    verdicts: tuple[Verdict, ...]
+    label: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The rate and its class, then the group or slice."""
+        group = "group " * (self.kind == "group")
+        where = f", {group}{self.name}" * (self.kind != "average")
+        return f"{self.rate} of {self.of_class}{where}"
+
+    called = title
+
+
+Row = CheckRow | ChangeRow | RateRow
+
 
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
@@ -196,6 +239,11 @@ class CheckResult:
         The labels that were checked, of a model that gives every sample several.
     n_samples : int
         Number of samples.
+    rates : tuple of RateRow
+        Each rate of a class that has a limit. A row has ``rate`` ("recall", "false positive rate",
+        "precision"), ``of_class``, the subset's ``kind`` and ``name``, ``value`` and ``before``
+        (shares), ``verdicts``, and ``n``: the samples of the class, of other classes, or predicted
+        as the class.
     """
 
     rows: tuple[CheckRow, ...]
@@ -208,6 +256,7 @@ class CheckResult:
     changes: tuple[ChangeRow, ...] = ()
     labels: tuple[str, ...] = ()
     n_samples: int = 0
+    rates: tuple[RateRow, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -239,14 +288,14 @@ class CheckResult:
         """The group with the lowest accuracy of the new model."""
         return self._worst_of("group")
 
-    def row(self, name: str) -> CheckRow | ChangeRow:
+    def row(self, name: str) -> Row:
         """The row with a title: "average", "class 1", "word:film" or "even: change word:film"."""
         for row in self.every:
             if row.title == name:
                 return row
         raise KeyError(name)
 
-    def of(self, outcome: Outcome) -> list[tuple[CheckRow | ChangeRow, Verdict]]:
+    def of(self, outcome: Outcome) -> list[tuple[Row, Verdict]]:
         """Pairs of row and verdict with one outcome."""
         return [(row, v) for row in self.every for v in row.verdicts if v.outcome == outcome]
 
@@ -263,6 +312,7 @@ class CheckResult:
             "worst_class": None if self.worst_class is None else self.worst_class.called,
             "worst_group": None if self.worst_group is None else self.worst_group.called,
             "rows": [row.as_dict() for row in self.rows],
+            "rates": [row.as_dict() for row in self.rates],
             "changes": [row.as_dict() for row in self.changes],
             "n_new_errors": len(self.new_errors),
             "new_errors": list(self.new_error_names),
@@ -274,9 +324,9 @@ class CheckResult:
         return as_json(self.as_dict())
 
     @property
-    def every(self) -> list[CheckRow | ChangeRow]:
-        """All rows, with those of the changes."""
-        return [*self.rows, *self.changes]
+    def every(self) -> list[Row]:
+        """All rows, with those of rates and changes."""
+        return [*self.rows, *self.rates, *self.changes]
 
     def _worst_of(self, kind: Kind) -> CheckRow | None:
         rows = [row for row in self.rows if row.kind == kind and row.n]
@@ -406,10 +456,13 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
     cells = [_header(result), *(_cells(row, markdown) for row in rows)]
     parts = [f"### {_escaped(first)}", ""] if markdown else [first]
     parts += [text(_main_results(result)), "", _columns(cells, markdown)]
-    if len(rows) < len(result.rows):
-        parts += ["", f"{len(result.rows) - len(rows)} more rows are in the JSON (--json)."]
+    if result.rates:
+        rates = sorted(result.rates, key=lambda row: row.outcome == "pass")[:most]
+        parts += ["", _shares(rates, "rate of a class", "rate", markdown)]
+    if more := len(result.rows) - len(rows) + max(0, len(result.rates) - most):
+        parts += ["", f"{more} more rows are in the JSON (--json)."]
     if result.changes:
-        parts += ["", _columns(_changes(result, markdown), markdown)]
+        parts += ["", _shares(result.changes, "change of the inputs", "flip rate", markdown)]
     for title, sentences in _not_passed(result, most):
         parts += ["", f"**{title}**", ""] if markdown else ["", f"{title}:"]
         parts += [f"- {_escaped(each)}" if markdown else f"  {each}" for each in sentences]
@@ -486,23 +539,25 @@ def _levels(result: CheckResult) -> str:
     several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
     compared = result.average.change is not None
     within = any(row.within is not None for row in result.rows)
+    separate = any(v.limit == "max_precision_drop" for row in result.rates for v in row.verdicts)
     return (
         f"In brackets: exact confidence bounds{', paired by sample' * compared}. A limit passes if "
         f"the {low:g} % bound keeps it. A limit fails if the {high:.4g} % bound breaks it{several}."
         f"{' The largest drop of a slice also applies to each class within it.' * within}"
+        f"{' A drop of precision has two separate bounds, so it is wide.' * separate}"
     )
 
 
-def _changes(result: CheckResult, markdown: bool) -> list[list[str]]:
-    """Table of flip rates."""
-    compared = any(row.before is not None for row in result.changes)
-    rows = [["change of the inputs", "samples", *["before"] * compared, "flip rate", "limits"]]
-    for row in result.changes:
-        rate = with_interval(row.flip_rate, row.interval, row.n)
-        before = [percent(row.before, unit="")] if row.before is not None else []
-        name, mark = _name_and_mark(row.name, row.outcome, markdown)
-        rows.append([name, str(row.n), *before, rate, mark])
-    return rows
+def _shares(rows: Sequence[Any], what: str, value: str, markdown: bool) -> str:
+    """Table of rates of classes, or of flip rates."""
+    compared = any(row.before is not None for row in rows)
+    cells = [[what, "samples", *["before"] * compared, value, "limits"]]
+    for row in rows:
+        share = with_interval(row.value, row.interval, row.n)
+        before = [percent(row.before, unit="")] * compared
+        name, mark = _name_and_mark(row.called, row.outcome, markdown)
+        cells.append([name, str(row.n), *before, share, mark])
+    return _columns(cells, markdown)
 
 
 def _name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[str, str]:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, multinomial, norm
 
-from ntkit.jobs.check._judge import enough_for_drop, enough_for_share
-from ntkit.metrics import below, drop_bounds, share_bounds
+from ntkit.jobs.check._judge import enough_for_drop, enough_for_separate_drop, enough_for_share
+from ntkit.metrics import below, drop_bounds, separate_drop_bounds, share_bounds
 
 
 def chance_of_saying_below(n, drop, gained, level):
@@ -120,7 +120,35 @@ def test_so_many_samples_decide_about_a_share_four_times_out_of_five(share, limi
     assert binom.pmf(np.arange(n + 1), n, share)[decided].sum() >= 0.8 - 1e-9
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "ratio", "limit"),
+    [
+        (1, 1, 1, 0.02),
+        (0.9, 0.9, 1, 0.1),
+        (0.8, 0.5, 0.5, 0.1),
+        (0.6, 0.8, 3, 0.05),
+        (1, 0.9, 1, 0),
+    ],
+)
+def test_so_many_samples_decide_about_separate_shares_four_times_out_of_five(
+    before, after, ratio, limit
+):
+    """Whether the two counts are independent, or go up together, or one up and the other down."""
+    levels = {"good_level": 0.05, "bad_level": 0.004}
+    n = enough_for_separate_drop(before, after, ratio, limit, **levels)
+    old = round(n * ratio)
+    u = (np.arange(2000) + 0.5) / 2000
+    k_old = binom.ppf(u, old, before).astype(int)
+    for other in (np.random.default_rng(0).permutation(u), u, u[::-1]):
+        counts = zip(k_old.tolist(), binom.ppf(other, n, after).astype(int).tolist(), strict=True)
+        bounds = [separate_drop_bounds((a, old), (b, n), upper_level=0.05, lower_level=0.004)
+                  for a, b in counts]  # fmt: skip
+        passes = before - after < limit
+        assert np.mean([high <= limit if passes else low > limit for low, high in bounds]) >= 0.799
+
+
 def test_at_the_limit_no_number_decides():
+    assert enough_for_separate_drop(0.75, 0.5, 1, 0.25, good_level=0.05, bad_level=0.05) is None
     assert enough_for_drop(0.03, 0.01, 0.02, good_level=0.05, bad_level=0.05) is None
     assert enough_for_share(0.7, 0.7, least=True, good_level=0.05, bad_level=0.05) is None
     assert enough_for_share(0.0, 0.0, least=False, good_level=0.05, bad_level=0.05) is None

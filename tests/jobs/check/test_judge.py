@@ -9,7 +9,7 @@ from scipy.stats import binom, multinomial
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, summary_of
 from ntkit.jobs.check._judge import Subset, judged, outcomes
-from ntkit.jobs.check._limits import ChangeLimits
+from ntkit.jobs.check._limits import RATES, ChangeLimits
 
 LIMITS = Limits(max_drop=2, worst_group=70)
 CHANGE = {"c": ChangeLimits()}
@@ -108,18 +108,31 @@ def levels(**alternatives):
             for name, values in alternatives.items()]  # fmt: skip
 
 
+def rate_part(limit, bound, n, right, lost=None, gained=None, before=None):
+    """The samples that a limit of a class applies to, and their counts."""
+    return Subset("average", "average", n, right, lost, gained, rate=RATES[limit], of_class="1",
+                  limits={limit: bound}, before=before)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("n", "alpha"),
+    ("n", "alpha", "limit"),
     levels(
-        few=(3, 0.05), some=(12, 0.01), slow_some=(12, 0.05), slow=(30, 0.05), slow_1=(30, 0.01)
+        few=(3, 0.05, "max_drop"), some=(12, 0.01, "max_drop"), slow_some=(12, 0.05, "max_drop"),
+        slow=(30, 0.05, "max_drop"), slow_1=(30, 0.01, "max_drop"),
+        recall=(5, 0.05, "max_recall_drop"), slow_recall=(30, 0.05, "max_recall_drop"),
+        false_positives=(5, 0.05, "max_false_positive_increase"),
+        slow_false_positives=(30, 0.05, "max_false_positive_increase"),
     ),
-)
-def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
+)  # fmt: skip
+def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha, limit):
     """The drop is 2 points, for any share of errors fixed."""
     limits = Limits(max_drop=2, over=("average",), alpha=alpha)
 
     def said(lost, fixed):
-        return outcomes([Subset("average", "average", n, n - lost, lost, fixed)], limits)[0][0]
+        part = Subset("average", "average", n, n - lost, lost, fixed)
+        if limit != "max_drop":
+            part = rate_part(limit, 0.02, n, n - lost, lost, fixed)
+        return outcomes([part], limits)[0][0]
 
     passes, fails, gained = [0], [0], np.arange(n + 1)
     for fixed in gained.tolist():  # from how many lost samples on it no longer passes, or fails
@@ -155,6 +168,56 @@ def test_a_flip_rate_at_its_limit_is_wrongly_judged_no_more_often_than_alpha(n, 
     assert chances[np.array(said) == "fail"].sum() <= alpha + 1e-12
     assert rate == 0 or chances[np.array(said) == "pass"].sum() <= alpha + 1e-12
     assert said[-1] == "fail" or n == 2
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("n", [0, 1, 2, 30, 300])
+@pytest.mark.parametrize(
+    ("limit", "bound"),
+    [("min_recall", 0.8), ("min_precision", 0.5), ("max_false_positive_rate", 0.05)],
+)
+def test_a_rate_at_its_limit_is_wrongly_judged_no_more_often_than_alpha(limit, bound, n, alpha):
+    limits, right = Limits(alpha=alpha), np.arange(n + 1)
+    parts = [rate_part(limit, bound, n, k) for k in right.tolist()]
+    said = np.array([outcomes([part], limits)[0][0] for part in parts])
+    chances = binom.pmf(right, n, bound if limit.startswith("min") else 1 - bound)
+    for wrong in ("pass", "fail"):
+        assert chances[said == wrong].sum() <= alpha + 1e-12
+    assert n < 300 or (said[0], said[-1]) == ("fail", "pass")
+    assert n > 1 or {*said} == {"too few"}
+
+
+@pytest.mark.parametrize(("n", "n_old"), [(2, 2), (40, 40), (300, 150), (60, 300)])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95, 1.0])
+def test_a_drop_of_precision_is_wrongly_judged_no_more_often_than_alpha(n, n_old, share):
+    """The two counts are independent, or go up together, or one up and the other down."""
+    limits, bound, old, new = Limits(), 0.08, np.arange(n_old + 1), np.arange(n + 1)
+
+    def said(k_old, k):
+        part = rate_part("max_precision_drop", bound, n, k, before=(k_old, n_old))
+        return outcomes([part], limits)[0][0]
+
+    first_pass, first_not_fail = [0], [0]
+    for k_old in old.tolist():
+        for edges, holds in ((first_pass, lambda o: o == "pass"),
+                             (first_not_fail, lambda o: o != "fail")):  # fmt: skip
+            edge = edges[-1]
+            while edge <= n and not holds(said(k_old, edge)):
+                edge += 1
+            edges.append(edge)
+    passes, fails = np.array(first_pass[1:]), np.array(first_not_fail[1:])
+    weights, of_new = binom.pmf(old, n_old, share), binom.pmf(new, n, share - bound)
+    independent = [weights @ binom.sf(passes - 1, n, share - bound),
+                   weights @ binom.cdf(fails - 1, n, share - bound)]  # fmt: skip
+    assert max(independent) <= 0.05
+    for order in (1, -1):  # quantiles of both at the same or the opposite place
+        u = (np.arange(20_000) + 0.5) / 20_000
+        k_old = np.searchsorted(np.cumsum(weights), u).clip(max=n_old)
+        k = np.searchsorted(np.cumsum(of_new), u[::order]).clip(max=n)
+        assert np.mean(k >= passes[k_old]) <= 0.0502
+        assert np.mean(k < fails[k_old]) <= 0.0502
+    assert said(n_old, n) == ("pass" if n > 50 else "too few")
+    assert said(n_old, 0) == ("fail" if n > 2 else "too few")
 
 
 @pytest.mark.parametrize(

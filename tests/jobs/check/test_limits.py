@@ -46,6 +46,7 @@ def test_the_file_on_the_page_is_one(tmp_path):
     limits = limits_of(tmp_path / "limits.toml")
     assert limits.of_slice("word:film").max_drop == limits.max_drop == 2
     assert limits.of_slice("column:site=B") == SliceLimits(75, 5)
+    assert limits.groups.min_recall == {"toxic": 70}
 
 
 def test_slices_take_the_drop_of_all_unless_they_have_their_own():
@@ -54,8 +55,25 @@ def test_slices_take_the_drop_of_all_unless_they_have_their_own():
     assert limits_of({"max_drop": 2, "over": "average"}).of_slice("a").max_drop is None
     assert limits_of({"slices": ["a", "b"]}).slices.keys() == {"a", "b"}
     assert limits_of({"changes": ["markup"]}).stated == ("changes.markup",)
-    assert not limits_of({"changes": ["markup"], "average": 3}).compares
-    assert limits_of({"slices": {"b": {"max_new_errors": 5}}}).compares
+    assert not limits_of({"changes": ["markup"], "average": 3}).comparing
+    assert limits_of({"slices": {"b": {"max_new_errors": 5}}}).comparing
+
+
+def test_a_pyproject_holds_limits_in_its_table(tmp_path):
+    (file := tmp_path / "pyproject.toml").write_text(
+        "[project]\nname = 'x'\n[tool.ntkit.check]\nmax_drop = 2\nmin_recall.toxic = 80\n"
+        '[tool.ntkit.check.slices."word:film"]\nmax_recall_drop = 5\n'
+    )
+    limits = limits_of(file)
+    assert limits == Limits(max_drop=2, min_recall={"toxic": 80}, slices=limits.slices)
+    assert limits.of_slice("word:film").max_recall_drop == 5
+    for content in ("", "[tool.ntkit]\nx = 1", "[tool]\nntkit = 3"):
+        file.write_text(content)
+        with pytest.raises(InputError, match=r"no table \[tool\.ntkit\.check\]\. Add it"):
+            limits_of(file)
+    file.write_text("[tool.ntkit.check]\nmax_dorp = 2")
+    with pytest.raises(InputError, match=r"pyproject\.toml: 'max_dorp' is not a limit; did you"):
+        limits_of(file)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_what_is_refused(five, pair, zoo, tmp_path):
         (*pair, Y[:, :3], {}, r"shape \(994, 3\)"),
         (*pair, Y, {"label": "evn"}, "did you mean 'even'"),
         (*pair, Y, {"answers": "answers.json"}, "Name it with --label"),
-        (single, None, Y, {"label": "even"}, "chooses one class"),
+        (single, None, Y, {"label": "even"}, "no label 'even'"),
     ]:
         models = (old, new) if new is not None else (None, old)
         with pytest.raises(InputError, match=says):

@@ -14,7 +14,7 @@ from ntkit._checks import check_labels, known_labels
 from ntkit._text import NONE, interval, percent
 from ntkit._types import Array
 from ntkit.attributes._columns import read_column, shown
-from ntkit.attributes._feature_set import FEWEST
+from ntkit.attributes._feature_set import FEWEST, lacking
 from ntkit.exceptions import InputError
 from ntkit.metrics import wilson
 from ntkit.study import group_numbers, judged_groups
@@ -151,7 +151,7 @@ class Attribute:
         kind = first[0].partition(":")[0]
         source = "layer" if kind.startswith("embedding ") else kind
         if len(names) == 1:
-            return cls(first[0], having[0].astype(np.int64), (f"not {first[0]}", *first), source)
+            return cls(first[0], having[0].astype(np.int64), (lacking(first[0]), *first), source)
         has = np.stack(having, axis=1) == 1
         value = np.where(has.sum(axis=1) == 1, has.argmax(axis=1), -1)
         return cls(" against ".join(first), value, first, source)

@@ -188,12 +188,15 @@ class FeatureSet:
 
 def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
     """Value of one attribute for every sample: 1, 0, or −1 if it is not known; int8, (N,)."""
-    names = list[str]()
+    feature_sets, names = [*feature_sets], list[str]()
     for feature_set in feature_sets:
         for block in feature_set.blocks():
             if name in block.names:
                 return block.column(block.names.index(name))
             names += block.names
+    for parts in conditions_in(name):
+        if {*parts} <= {*names}:
+            return both_of(*values_by_name(feature_sets, parts))
     full = [one for one in names if one.partition(":")[2].startswith(name)]  # without its kind
     meant = repr(min(full, key=len)) if full else meant_instead(name, names)
     raise InputError(
@@ -205,13 +208,38 @@ def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
 
 def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> list[Array]:
     """Some attributes of every sample, read in one pass over the feature sets."""
-    wanted, values = set(names), dict[str, Array]()
+    pairs = {name: conditions_in(name) for name in names}
+    parts = {part for split in pairs.values() for pair in split for part in pair}
+    wanted, values = {*names, *parts}, dict[str, Array]()
     for feature_set in feature_sets if names else ():
         for block in feature_set.blocks():
             for i, name in enumerate(block.names):
                 if name in wanted and name not in values:
                     values[name] = block.column(i)
+    for name, split in pairs.items():
+        if name not in values:
+            pair = next(pair for pair in split if {*pair} <= values.keys())
+            values[name] = both_of(*(values[part] for part in pair))
     return [values[name] for name in names]
+
+
+def conditions_in(name: str) -> list[tuple[str, str]]:
+    """The ways to read a name as a conjunction, such as ``column:a=x and column:b=y``."""
+    words = name.split(" and ")  # a value may contain the word as well
+    pairs = [(" and ".join(words[:at]), " and ".join(words[at:])) for at in range(1, len(words))]
+    kinds = [[part.partition(":")[:2] for part in pair] for pair in pairs]
+    named = [all(colon and " " not in kind for kind, colon in of_pair) for of_pair in kinds]
+    return [pair for pair, are in zip(pairs, named, strict=True) if are]
+
+
+def both_of(one: Array, other: Array) -> Array:
+    """Whether both conditions hold: 1, 0, or −1 if that is not known."""
+    return np.where((one == 0) | (other == 0), 0, np.minimum(one, other)).astype(np.int8)
+
+
+def lacking(name: str) -> str:
+    """Name of the samples without an attribute."""
+    return f"not ({name})" if conditions_in(name) else f"not {name}"
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:

@@ -14,7 +14,14 @@ import numpy as np
 
 from ntkit._text import shortened
 from ntkit._types import Array
-from ntkit.attributes.findings import NAMELESS, AuditedPredictions, Finding, FindingGroup
+from ntkit.attributes import conditions_in
+from ntkit.attributes.findings import (
+    CONJUNCTION,
+    NAMELESS,
+    AuditedPredictions,
+    Finding,
+    FindingGroup,
+)
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
 from ntkit.samples import Inputs
@@ -64,6 +71,8 @@ def wording(
     name: str, kind: str, columns: Iterable[str] = (), layers: Sequence[str] = ()
 ) -> Wording:
     """An attribute in words."""
+    if kind == CONJUNCTION:
+        return _of_two(name, columns, layers)
     rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
     if kind == "word":
         thing = "tag" if rest.startswith("<") else "words" if " " in rest else "word"
@@ -76,6 +85,18 @@ def wording(
     if height is not None:
         return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
     return _of_a_thing(f"{kind} {quoted(rest)}" if rest != name else quoted(rest))
+
+
+def _of_two(name: str, columns: Iterable[str], layers: Sequence[str]) -> Wording:
+    """Two conditions in words."""
+    columns = [*columns]
+    one, other = (
+        wording(part, part.partition(":")[0], columns, layers) for part in conditions_in(name)[0]
+    )
+    nouns = f"{one.noun} together with {other.noun}"
+    title = f"{one.title}, and {other.title[:1].lower()}{other.title[1:]}"
+    having = f"{one.having} and {other.having}"
+    return Wording(title, nouns, having, "with at most one of the two")
 
 
 def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
@@ -211,6 +232,9 @@ def _card(
     if retrained:
         model = "After class-balanced retraining, the model would seem"
         is_right = "it would be right"
+    often, alone = "too often ", " Neither of the two alone explains this."
+    if not finding.conditions:
+        often = alone = ""
     label, goes_with = class_name(worst.label), class_name(finding.goes_with)
     labels = list(dict.fromkeys(group.label for group in finding.groups))
     shares = [share_in_words(s) for s in (finding.share, finding.share_elsewhere)]
@@ -224,7 +248,7 @@ def _card(
         "hint": words.hint,
         "question": question_of(finding, columns),
         "retrained": retrained,
-        "seems": f"{model} to predict {goes_with} for {samples} {agreeing}.",
+        "seems": f"{model} to predict {goes_with} {often}for {samples} {agreeing}.{alone}",
         "verdict": _verdict([group["bar"] for group in groups], label, samples, is_right),
         "really": label,
         "common": f"Of the {samples} of class {goes_with}, {shares[0]} are {samples} "
@@ -318,10 +342,11 @@ def look_of(
     tables = inputs.tables
     columns = [column for table in tables for column in table]
     marks = dict[str, str]()  # marks the columns of the finding's attributes
-    for name in (finding.name, *finding.same, *finding.opposed):
+    named = finding.conditions or (finding.name,)
+    for name in (*named, *finding.same, *finding.opposed):
         for kind in ("column", "metadata"):
             if match := column_of(name, kind, columns):
-                marks.setdefault(match[0], "this" if name == finding.name else "other")
+                marks.setdefault(match[0], "this" if name in named else "other")
     if inputs.samples == "cases":
         cells, n_more = cells_of(tables, row, marks)
     else:
@@ -332,7 +357,7 @@ def look_of(
     if predictions is not None:
         right = bool(predictions.y_index[row] == predictions.pred_index[row])
         predicted = class_name(predictions.classes[predictions.pred_index[row]])
-    this = _words_of((finding.name, *finding.same))
+    this = _words_of((*named, *finding.same))
     return {
         "name": brief(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
         "right": right,

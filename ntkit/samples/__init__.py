@@ -2,8 +2,8 @@
 
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
+    copies_in,
     copy_note,
-    copy_notes,
     labels_of,
     named_like_a_prediction,
     with_known_labels,

@@ -129,34 +129,28 @@ def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
             f"{table.path}: the column {columns.label!r} is empty, so no sample has a known value "
             f"of the label {name!r}; fill it."
         )
-    same = [
-        each
-        for each in columns.all
-        if each not in (name, columns.label)
-        and each in table.columns
-        and table.same(each, columns.label)
-    ]
-    notes = [f"{table.path}: {copy_note(name, each)}" for each in same]
-    return labels_of(has, name), notes
+    there = (each for each in columns.all if each in table.columns)
+    others = [each for each in there if each not in (name, columns.label)]
+    same = [each for each in others if table.same(each, columns.label)]
+    return labels_of(has, name), [f"{table.path}: {copy_note(name, each)}" for each in same]
 
 
 def copy_note(name: str, other: str) -> str:
     """Sentence on a label that is the copy of another one."""
     return (
-        f"label {name!r} has the values of label {other!r} in every row, so nothing distinguishes "
+        f"Label {name!r} has the values of label {other!r} in every row, so nothing distinguishes "
         "the two."
     )
 
 
-def copy_notes(Y: Array, names: Sequence[str]) -> list[str]:
-    """A note for each of several labels with the values of an earlier one, (N, labels)."""
-    first, notes = dict[bytes, str](), list[str]()
+def copies_in(Y: Array, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each of several labels (N, labels) with the values of an earlier one, and this one."""
+    first, copies = dict[bytes, str](), list[tuple[str, str]]()
     for name, values in zip(names, Y.T, strict=True):
         earlier = first.setdefault(np.ascontiguousarray(values).tobytes(), name)
         if earlier != name and (values == 1).any():
-            sentence = copy_note(name, earlier)
-            notes.append(f"{sentence[:1].upper()}{sentence[1:]}")
-    return notes
+            copies.append((name, earlier))
+    return copies
 
 
 def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:

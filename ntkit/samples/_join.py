@@ -70,6 +70,10 @@ class Metadata:
     columns: Mapping[str, Array]
     note: str = ""
 
+    def take(self, rows: Array) -> Metadata:
+        """Metadata of some of the samples."""
+        return Metadata({name: values[rows] for name, values in self.columns.items()}, self.note)
+
     @classmethod
     def of(cls, metadata: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
         """Read and match metadata of one or several sets, in their order."""

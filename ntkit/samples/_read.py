@@ -27,6 +27,7 @@ from ntkit.model import FrozenModel, TensorInfo
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
+    copies_in,
     copy_note,
     every_label_in,
     label_in,
@@ -40,7 +41,6 @@ from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
-_FIRST = 1000  # rows that are compared before all
 
 
 def read(
@@ -216,7 +216,9 @@ def _of_label(
         return samples
     y, notes = np.asarray(samples.y), list[str]()
     if y.ndim == 2 and y.shape[1] == len(names):
-        y, notes = y[:, names.index(name)], _notes_on_copies(y, names.index(name), names)
+        copies = [{*pair} - {name} for pair in copies_in(y, names) if name in pair]
+        notes = [copy_note(name, *other) for other in copies]
+        y = y[:, names.index(name)]
     if y.ndim != 1:
         raise InputError(
             f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
@@ -237,19 +239,6 @@ def _truths(y: Array, name: str) -> Array:
             "unknown."
         )
     return y.astype(np.float32)
-
-
-def _notes_on_copies(y: Array, at: int, names: Sequence[str]) -> list[str]:
-    """A note for each label with the values of another one; (N, labels)."""
-    alike = [
-        other
-        for other in range(len(names))
-        if other != at
-        and np.array_equal(y[:_FIRST, other], y[:_FIRST, at], equal_nan=y.dtype.kind == "f")
-        and np.array_equal(y[:, other], y[:, at], equal_nan=y.dtype.kind == "f")
-    ]
-    sentences = [copy_note(names[at], names[other]) for other in alike]
-    return [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in sentences]
 
 
 def _of_every_label(samples: Samples, names: Sequence[str]) -> Samples:

@@ -17,7 +17,8 @@ TAKEN = "ntkit audit, ntkit check and ntkit predict take the model as it is."
 def folder(tmp_path_factory):
     """Models of some kinds, and tables of the same people."""
     folder = tmp_path_factory.mktemp("any")
-    for kind in ("forest", "neighbours", "columns", "texts", "scores only", "text labels only"):
+    kinds = ("forest", "neighbours", "columns", "texts", "trees alone", "scores only")
+    for kind in (*kinds, "text labels only"):
         zoo.write(kind, folder / f"{kind.replace(' ', '_')}.onnx")
     numbers = dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True))
     label = zoo.NAMES[zoo.Y]
@@ -77,6 +78,15 @@ def test_the_next_step_after_an_audit_is_a_check(folder, tmp_path):
         refused("audit", *arguments, "-o", tmp_path / "x", option, says="no embedding to test")
 
 
+def test_without_labels_of_samples_changes_are_tried(folder, tmp_path):
+    bare = write_csv(tmp_path / "t.csv", dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True)))
+    done("audit", folder / "forest.onnx", bare, "-o", tmp_path / "audit", *QUIET)
+    audit = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert (audit["labelled"], len(audit["changes_tried"])) == (False, 3)
+    arguments = folder / "text_labels_only.onnx", bare, "-o", tmp_path / "x"
+    refused("audit", *arguments, says="no scores to compare changes")
+
+
 def test_other_commands_name_those_that_work(folder, tmp_path):
     forest, table = folder / "forest.onnx", folder / "numbers.csv"
     out = ("-o", tmp_path / "out")
@@ -99,6 +109,9 @@ def test_models_that_name_no_class_take_the_names_of_the_labels(folder, tmp_path
     write_csv(tmp_path / "t.csv", {**columns, "label": np.array(["a", "b", "b"])[zoo.Y]})
     arguments = folder / "scores_only.onnx", tmp_path / "t.csv", "-o", tmp_path / "p.csv"
     done("predict", *arguments, *QUIET)
+    trees = ("check", folder / "trees_alone.onnx", tmp_path / "t.csv", "--average", 10)
+    assert ntkit(*trees, "--threshold", 0.5, *QUIET)[0] == 0
+    refused(*trees, "--threshold", 0.5, "--logits", "label", says="a model has only labels")
     scores = zoo.of_onnxruntime(folder / "scores_only.onnx", zoo.feed("forest"))[1]
     rows = read_csv(tmp_path / "p.csv")
     assert np.allclose([float(row["prob_b"]) for row in rows], scores[:, 1], atol=1e-5)

@@ -4,16 +4,19 @@ A *finding* is an attribute that is correlated with a class, and that the errors
 depend on.
 """
 
-from ntkit.attributes.findings._finding import ALIKE as ALIKE
+from ntkit.attributes.findings._finding import CONJUNCTION as CONJUNCTION
 from ntkit.attributes.findings._finding import MOST_INFERRED as MOST_INFERRED
-from ntkit.attributes.findings._finding import NAMELESS as NAMELESS  # for other packages
-from ntkit.attributes.findings._finding import AuditedPredictions as AuditedPredictions
 from ntkit.attributes.findings._finding import Finding
 from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
 from ntkit.attributes.findings._finding import Findings as Findings
 from ntkit.attributes.findings._finding import find_findings as find_findings
 from ntkit.attributes.findings._finding import findings_of_all as findings_of_all
-from ntkit.attributes.findings._finding import product_of as product_of
-from ntkit.attributes.findings._finding import within_class_correlation as within_class_correlation
+from ntkit.attributes.findings._statistics import ALIKE as ALIKE
+from ntkit.attributes.findings._statistics import NAMELESS as NAMELESS  # for other packages
+from ntkit.attributes.findings._statistics import AuditedPredictions as AuditedPredictions
+from ntkit.attributes.findings._statistics import product_of as product_of
+from ntkit.attributes.findings._statistics import (
+    within_class_correlation as within_class_correlation,
+)
 
 __all__ = ["Finding"]

@@ -9,206 +9,26 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy import sparse
-from scipy.stats import hypergeom, norm, poisson
 
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
-from ntkit.attributes import Block, FeatureSet, values_by_name
+from ntkit.attributes import FeatureSet, both_of, values_by_name
+from ntkit.attributes.findings._conjunctions import Conjunctions, Pairs
+from ntkit.attributes.findings._statistics import (
+    ALIKE,
+    NAMELESS,
+    AuditedPredictions,
+    Contrast,
+    Marks,
+    association,
+    contrast,
+    product_of,
+    within_class_correlation,
+)
 from ntkit.metrics import group_report, holm
 
-
-@dataclass(frozen=True, eq=False)
-class AuditedPredictions:
-    """True and predicted classes of N samples that the model was not trained on."""
-
-    classes: Array
-    y_index: Array
-    pred_index: Array
-    weight: Array
-
-    @property
-    def wrong(self) -> Array:
-        """Whether the predicted class is wrong: bool, (N,)."""
-        return np.asarray(self.pred_index != self.y_index)
-
-
-_BYTES = 64 << 20  # of a product of dense values
-
-
-@dataclass(frozen=True, eq=False)
-class Marks:
-    """Class and error of each sample, as a matrix for products with attributes."""
-
-    # Each class counts with its effective size: the square of the sum of the weights over the sum
-    # of their squares. Without weights these are plain counts.
-    matrix: Any
-    size: Array
-    confusion: Array
-    unit: Array
-
-    @classmethod
-    def of(cls, predictions: AuditedPredictions, known: Array | None = None) -> Marks:
-        """Totals of all samples, or of the samples with known values."""
-        y, pred, wrong = predictions.y_index, predictions.pred_index, predictions.wrong
-        weight, C = predictions.weight, len(predictions.classes)
-        if known is not None:
-            weight = weight * known
-        total = np.bincount(y, weights=weight, minlength=C)
-        squares = np.bincount(y, weights=weight**2, minlength=C)
-        unit = np.divide(squares, total, out=np.ones(C), where=total > 0)
-        relative = weight / unit[y]
-        rows = np.arange(len(y))
-        marks = np.concatenate([relative, relative[wrong], relative[wrong]])
-        at = np.concatenate([rows, rows[wrong], rows[wrong]])
-        columns = np.concatenate([y, C + y[wrong], 2 * C + pred[wrong]])
-        matrix = sparse.csr_array((marks, (at, columns)), shape=(len(y), 3 * C))
-        confusion = np.zeros((C, C))
-        np.add.at(confusion, (y[wrong], pred[wrong]), relative[wrong])
-        return cls(matrix, np.bincount(y, weights=relative, minlength=C), confusion, unit)
-
-
-def product_of(values: Any, marks: Any) -> Array:
-    """Transposed values (B, N) times indicators (N, M), dense."""
-    if sparse.issparse(values):
-        return np.asarray((values.T @ marks).toarray(), dtype=np.float64)
-    step = max(1, _BYTES // max(1, 8 * len(values)))
-    product = np.empty((values.shape[1], marks.shape[1]))
-    for start in range(0, len(product), step):
-        part = values[:, start : start + step].astype(np.float64)
-        product[start : start + step] = (marks.T @ part).T
-    return product
-
-
-_SMALL = 5.0  # expected count below which the normal approximation is not accurate
-_LIKELY = 5  # classes of an attribute that get exact distributions before one class is chosen
-_NEAR = 1.0  # z below which neither test says anything
-_TINY = 1e-300
-
-
-@dataclass(frozen=True, eq=False)
-class Contrast:
-    """Contrasts of B attributes, each for its most clearly correlated class; shape (B,)."""
-
-    goes_with: Array
-    association: Array
-    errors: Array
-
-    @property
-    def score(self) -> Array:
-        """The smaller of the two, regardless of the sign of the association."""
-        return np.asarray(np.minimum(np.abs(self.association), self.errors))
-
-    @property
-    def p_value(self) -> Array:
-        """Probability that both are so large by chance, for one attribute and one class."""
-        # The association is two-sided; the errors count only in the predicted direction.
-        return np.asarray(np.maximum(2 * norm.sf(np.abs(self.association)), norm.sf(self.errors)))
-
-
-def contrast(block: Block, marks: Marks) -> Contrast:
-    """Association and error contrast of every attribute, for the class of highest score."""
-    # An attribute is correlated with class k if a larger share of k than of the other classes has
-    # it. If a model relies on it, samples of k *without* it are wrong more often than those with
-    # it, and samples of other classes *with* it are predicted as k more often than those without.
-    # Both are tested within classes, so neither the classes' shares nor their error rates matter: z
-    # = (z_k + z_{¬k}) / √2, with the other classes combined by Cochran, Mantel and Haenszel's
-    # formula. With two classes that is the difference between the error rates of samples that
-    # conflict with their class and of samples that agree, as a z for each class, summed. If the
-    # absence is correlated with the class, the signs are reversed.
-    having, wrong, taken_for = np.split(product_of(block.values, marks.matrix), 3, axis=1)
-    likely = np.ones(having.shape, dtype=bool)
-    if len(marks.size) > _LIKELY:  # exact distributions of a million pairs would take minutes
-        rough = _statistics(having, wrong, taken_for, marks, ~likely)[2]
-        likely = rough >= np.partition(rough, -_LIKELY, axis=1)[:, [-_LIKELY]]
-    association, errors, score = _statistics(having, wrong, taken_for, marks, likely)
-    score = np.where(likely, score, -np.inf)
-    # Both classes have the same result: the class that having the attribute is correlated with is
-    # used.
-    best = np.argmax(association if len(marks.size) == 2 else score, axis=1)
-    at = np.arange(len(best)), best
-    return Contrast(best, association[at], errors[at])
-
-
-def _statistics(
-    having: Array, wrong: Array, taken_for: Array, marks: Marks, exact: Array
-) -> tuple[Array, Array, Array]:
-    """Association, errors and score, of shape (B, C); exact for the chosen entries."""
-    association = _association(having, marks, exact)
-    direction = np.where(association < 0, -1.0, 1.0)
-    of_class = excess(wrong, having, marks.confusion.sum(axis=1), marks.size, exact)
-    of_others = _of_other_classes(having, taken_for, marks, exact)
-    errors = direction * (of_others - of_class) / np.sqrt(2)
-    return association, errors, np.minimum(np.abs(association), errors)
-
-
-def _association(having: Array, marks: Marks, exact: Array) -> Array:
-    """Shape (B, C): the share of the class against the others', at their effective sizes."""
-    size, unit = marks.size, marks.unit
-    mass, weighed = size * unit, having * unit  # weight of all, and of those with the attribute
-    square = size * unit**2
-    rest, rest_square = mass.sum() - mass, square.sum() - square
-    rest_size = np.divide(rest**2, rest_square, out=np.zeros_like(rest), where=rest_square > 0)
-    rest_having = np.divide(
-        weighed.sum(axis=1, keepdims=True) - weighed,
-        rest,
-        out=np.zeros_like(weighed),
-        where=np.broadcast_to(rest > 0, weighed.shape),
-    )
-    all_having = having + rest_having * rest_size
-    return excess(having, all_having, size, size + rest_size, exact)
-
-
-def _of_other_classes(having: Array, taken_for: Array, marks: Marks, exact: Array) -> Array:
-    """Shape (B, C): whether others with the attribute are predicted as the class, in classes."""
-    confusion, flip = marks.confusion, [1, 0]
-    if len(marks.size) == 2:
-        return excess(taken_for, having[:, flip], confusion[flip, [0, 1]], marks.size[flip], exact)
-    size = np.maximum(marks.size, 1)[:, None]
-    share = confusion / size
-    expected = having @ share
-    spread = having * (1 - having / size[:, 0])
-    variance = spread @ (share * (1 - share) * size / np.maximum(size - 1, 1))
-    z = _normal(taken_for, expected, variance)
-    small = exact & (expected < _SMALL) & (z >= _NEAR)
-    # A sum of hypergeometric counts has a smaller variance than Poisson's, so this is conservative
-    # above the mean.
-    o, e = np.rint(taken_for[small]), expected[small]
-    z[small] = _from_tails(poisson.sf(o, e), poisson.cdf(o - 1, e), poisson.pmf(o, e), z[small])
-    return np.asarray(z)
-
-
-def excess(both: Any, having: Any, marked: Any, size: Any, exact: Any = True) -> Array:
-    """Difference of the marked samples with an attribute from their expected number, as z."""
-    # If one of the four expected counts is below 5: Fisher's exact test with mid-p, else the normal
-    # approximation. 0 if the counts say nothing.
-    both, having, marked, size = np.broadcast_arrays(
-        *(np.asarray(v, dtype=np.float64) for v in (both, having, marked, size))
-    )
-    n = np.maximum(size, 1)
-    expected = having * marked / n
-    variance = expected * (1 - having / n) * (size - marked) / np.maximum(n - 1, 1)
-    z = _normal(both, expected, variance)
-    least = np.minimum(having, size - having) * np.minimum(marked, size - marked) / n
-    small = exact & (least < _SMALL) & (np.abs(z) >= _NEAR)
-    o, a, m, n = (np.rint(v[small]) for v in (both, having, marked, size))
-    tails = hypergeom(n, np.minimum(a, n), np.minimum(m, n))
-    z[small] = _from_tails(tails.sf(o), tails.cdf(o - 1), tails.pmf(o), z[small])
-    return np.asarray(z)
-
-
-def _normal(observed: Array, expected: Array, variance: Array) -> Array:
-    spread = np.sqrt(np.maximum(variance, 0))
-    some = spread > 1e-9
-    return np.asarray(np.divide(observed - expected, spread, out=np.zeros_like(spread), where=some))
-
-
-def _from_tails(above: Array, below: Array, here: Array, otherwise: Array) -> Array:
-    """Normal z of the mid-p of discrete counts; ``otherwise`` for an extreme p."""
-    upper, lower = above + here / 2, below + here / 2
-    smaller = np.minimum(upper, lower)
-    z = np.where(upper < lower, norm.isf(smaller), -norm.isf(smaller))
-    return np.asarray(np.where(smaller > _TINY, z, otherwise))
+CONJUNCTION = "conjunction"
+"""Kind of a finding of two conditions."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +46,8 @@ class FindingGroup:
 @dataclass(frozen=True)
 class Finding:
     """An attribute that is correlated with a class, and on which the errors of the model depend.
+
+    A *conjunction* of two attributes is a finding if the errors depend on having both.
 
     A finding is not a verdict: the word *bad* is correlated with bad reviews, and rightly. A person
     decides.
@@ -268,6 +90,11 @@ class Finding:
     examples : dict of str to tuple of int
         Rows of some samples for each of "conflicting, wrong", "conflicting, right", "agreeing,
         wrong" and "agreeing, right".
+    conditions : tuple of str
+        The two conditions of a conjunction, such as ``column:device=mobile and column:hour=night``;
+        else empty. Its p-value says that samples of other classes with both conditions are
+        predicted as the class more often than either condition explains. It may be correlated with
+        the class or not. ``error_contrast`` is the z of this test.
     """
 
     name: str
@@ -288,11 +115,17 @@ class Finding:
     values: tuple[tuple[str, ...], ...]
     groups: tuple[FindingGroup, ...]
     examples: dict[str, tuple[int, ...]]
+    conditions: tuple[str, ...] = ()
 
     @property
     def worst(self) -> FindingGroup:
         """The conflicting group with the lowest upper limit of its accuracy."""
-        conflicting = [group for group in self.groups if not group.agrees and group.count]
+        # The test of a conjunction says nothing about the samples without it.
+        conflicting = [
+            group
+            for group in self.groups
+            if not group.agrees and group.count and (group.having or not self.conditions)
+        ]
         return min(conflicting, key=lambda group: group.interval[1])
 
     def beside(self, group: FindingGroup) -> FindingGroup:
@@ -306,6 +139,13 @@ class Finding:
     def __str__(self) -> str:
         worst = self.worst
         other = self.beside(worst)
+        if self.conditions:
+            first, second = self.conditions
+            return (
+                f"Of class {_label(worst.label)}, {_right(worst)} with both {first!r} and "
+                f"{second!r}, {_right(other)} of the others. Many are predicted as "
+                f"{_label(self.goes_with)}. Neither condition alone explains this."
+            )
         what = "Having" if self.present else "Not having"
         sentence = (
             f"{what} {self.name!r} is correlated with class {_label(self.goes_with)}: "
@@ -325,11 +165,6 @@ def _right(group: FindingGroup) -> str:
 
 def _label(label: Any) -> str:
     return repr(label.item() if hasattr(label, "item") else label)
-
-
-ALIKE = 0.35
-"""Correlation within classes above which attributes count as one; unrelated words are below."""
-_ROWS = 1 << 14
 
 
 def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[list[int]]:
@@ -369,29 +204,6 @@ def led_by_names(
     return sorted(led)
 
 
-def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Array:
-    """Correlation of attributes within classes, summed over the classes."""
-    # Two attributes that are correlated with a class are correlated with each other for that reason
-    # alone. Within classes, a shortcut and the true content of the classes are not.
-    n_classes = int(y_index.max()) + 1
-    mass, sums = np.zeros((2, n_classes, values.shape[1]))
-    parts = [slice(start, start + _ROWS) for start in range(0, len(values), _ROWS)]
-    for part in parts:
-        known, n = (values[part] >= 0) * weight[part, None], len(y_index[part])
-        of_class = sparse.csr_array((np.ones(n), (y_index[part], np.arange(n))), (n_classes, n))
-        mass += of_class @ known
-        sums += of_class @ (known * values[part])
-    mean = np.divide(sums, mass, out=np.zeros_like(sums), where=mass > 0)
-    gram = np.zeros((values.shape[1], values.shape[1]))
-    for part in parts:
-        centred = np.where(values[part] >= 0, values[part] - mean[y_index[part]], 0.0)
-        centred *= np.sqrt(weight[part])[:, None]
-        gram += centred.T @ centred
-    deviation = np.sqrt(np.diag(gram))
-    scale = np.outer(deviation, deviation)
-    return np.asarray(np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0))
-
-
 def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[list[int]]]:
     """Value of a family for each sample: the class that its attribute is correlated with."""
     members: dict[int, list[int]] = {}
@@ -418,6 +230,12 @@ class Ranking:
     errors: Array
     score: Array
     p_value: Array
+    pairs: Conjunctions
+
+    @property
+    def tests(self) -> tuple[Array, Array]:
+        """p-values of the attributes and of the conjunctions."""
+        return self.p_value, self.pairs.p_value
 
 
 Problem = tuple[Sequence[FeatureSet], AuditedPredictions]
@@ -432,24 +250,24 @@ def ranking_of(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictio
 def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
     """Test the attributes of several problems, with one correction for all tests."""
     tested = [_tested(*problem) for problem in problems]
-    corrected = _corrected(tested, problems)
-    return [replace(one, p_value=p) for one, p in zip(tested, corrected, strict=True)]
+    return _corrected(tested, problems)
 
 
 def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
     """Test every attribute, one block at a time; the p-values are not corrected yet."""
     names, origins, numbers = list[str](), list[str](), list[int]()
     contrasts = list[Contrast]()
-    of_all = Marks.of(predictions)
+    of_all, pairs = Marks.of(predictions), Pairs(predictions)
     for number, feature_set in enumerate(feature_sets):
         for block in feature_set.blocks():
             marks = of_all if block.known is None else Marks.of(predictions, block.known)
             contrasts.append(contrast(block, marks))
+            pairs.take(feature_set, block)
             names += block.names
             origins += [block.origin(i) for i in range(len(block.names))]
             numbers += [number] * len(block.names)
     which = np.asarray(numbers, dtype=int)
-    goes_with, association, errors, score, p = (
+    goes_with, associations, errors, score, p = (
         np.concatenate([*(getattr(one, name) for one in contrasts), np.empty(0, dtype=int)])
         for name in ("goes_with", "association", "errors", "score", "p_value")
     )
@@ -459,36 +277,46 @@ def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions)
     return Ranking(
         [names[i] for i in order],
         [origins[i] for i in order],
-        *(column[order] for column in (which, goes_with, association, errors, score, p)),
+        which[order],
+        goes_with[order],
+        associations[order],
+        errors[order],
+        score[order],
+        p[order],
+        pairs.tested(),
     )
 
 
-def _corrected(tested: Sequence[Ranking], problems: Sequence[Problem]) -> list[Array]:
-    """p-values corrected within each kind of feature set, and for the number of kinds."""
+def _corrected(tested: Sequence[Ranking], problems: Sequence[Problem]) -> list[Ranking]:
+    """The rankings with p-values corrected within each kind, and for the number of kinds."""
     # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
     # correction counts the attributes of one kind: thousands of channels do not raise the threshold
     # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
-    # same. All problems share this chance: the tests of a kind are counted over all of them.
+    # same. All problems share this chance: the tests of a kind are counted over all of them. A
+    # conjunction is one test more of the kind of its first condition.
     kinds, n_tests = list[Array](), list[Array]()
     for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
         C = len(predictions.classes)
-        kinds.append(
-            np.asarray([each.kind for each in feature_sets], dtype=str)[ranking.feature_set]
-        )
-        n_tests.append(np.full(len(ranking.names), 1 if C == 2 else C))
-    p = np.concatenate([ranking.p_value for ranking in tested])
+        of_sets = np.asarray([each.kind for each in feature_sets], dtype=str)
+        kinds += [of_sets[ranking.feature_set], np.asarray(ranking.pairs.kinds, dtype=str)]
+        n_tests += [
+            np.full(len(p), n) for p, n in zip(ranking.tests, (1 if C == 2 else C, 1), strict=True)
+        ]
+    p = np.concatenate([p for ranking in tested for p in ranking.tests])
     of_kind, n_of_test = np.concatenate(kinds), np.concatenate(n_tests)
     there, corrected = np.unique(of_kind), np.ones(len(p))
     for kind in there:
         rows = of_kind == kind
         corrected[rows] = len(there) * holm(p[rows], int(n_of_test[rows].sum()))
-    ends = np.cumsum([len(ranking.names) for ranking in tested])[:-1]
-    return np.split(np.minimum(corrected, 1.0), ends)
+    ends = np.cumsum([len(p) for ranking in tested for p in ranking.tests])[:-1]
+    p_values = np.split(np.minimum(corrected, 1.0), ends)
+    return [
+        replace(ranking, p_value=p, pairs=replace(ranking.pairs, p_value=of_pairs))
+        for ranking, p, of_pairs in zip(tested, p_values[::2], p_values[1::2], strict=True)
+    ]
 
 
 _MOST = 300  # number of attributes that are grouped into families
-NAMELESS = ("layer", "embedding", "input")
-"""Kinds whose attributes have only numbers as names: no person can say what they mean."""
 MOST_INFERRED = 5  # families of an inferred kind: each takes a person's time
 _EXAMPLES = 6
 
@@ -502,6 +330,7 @@ class Findings:
     n_passed: int
     n_left_out: dict[str, int]
     values: Array
+    n_conjunctions: int = 0  # tested
 
     @property
     def value_names(self) -> tuple[tuple[str, ...], ...]:
@@ -560,11 +389,76 @@ def _findings_of(
             _finding(group, names, ranking, top, side, values, feature_sets, predictions)
         )
         of_samples.append(of_sample[:, None].astype(np.int16))
+    leaders = values[:, [group[0] for group in groups]]
+    n_pairs = _add_conjunctions(
+        findings, of_samples, leaders, ranking.pairs, feature_sets, predictions, alpha
+    )
     looked_at = dict.fromkeys((feature_set.kind for feature_set in feature_sets), 0)
     for number in ranking.feature_set.tolist():
         looked_at[feature_sets[number].kind] += 1
     on_side = np.concatenate(of_samples, axis=1)
-    return Findings(tuple(findings), looked_at, len(passed), left_out, on_side)
+    n_tested = len(ranking.pairs.names)
+    return Findings(tuple(findings), looked_at, len(passed) + n_pairs, left_out, on_side, n_tested)
+
+
+NEARLY = 0.8
+"""Correlation within classes from which a conjunction has nearly the samples of a finding."""
+
+
+def _add_conjunctions(
+    findings: list[Finding],
+    of_samples: list[Array],
+    leaders: Array,
+    pairs: Conjunctions,
+    feature_sets: Sequence[FeatureSet],
+    predictions: AuditedPredictions,
+    alpha: float,
+) -> int:
+    """Insert the conjunctions by exactness and score; return how many passed the test."""
+    # A conjunction with nearly the samples of a finding belongs to it. The pairs differ from each
+    # other already: of similar ones only the best was tested.
+    passed = np.flatnonzero((pairs.p_value <= alpha) & (pairs.score > 0))
+    columns = [values_by_name(feature_sets, pairs.conditions[i]) for i in passed]
+    both = [both_of(*parts)[:, None] for parts in columns]
+    y, weight = predictions.y_index, predictions.weight
+    correlation = within_class_correlation(np.concatenate([leaders, *both], axis=1), y, weight)
+    of_leaders = correlation[leaders.shape[1] :, : leaders.shape[1]]
+    single = [*findings]
+    for i, values, alike in zip(passed, both, of_leaders, strict=True):
+        name = pairs.names[i]
+        if (np.abs(alike) >= NEARLY).any():
+            nearest = int(np.argmax(np.abs(alike)))
+            at = next(i for i, each in enumerate(findings) if each.name == single[nearest].name)
+            if alike[nearest] > 0:
+                findings[at] = replace(findings[at], same=(*findings[at].same, name))
+            else:
+                findings[at] = replace(findings[at], opposed=(*findings[at].opposed, name))
+            continue
+        ranks = [(each.exact, each.score) for each in findings]
+        at = sum(rank >= (pairs.exact[i], pairs.score[i]) for rank in ranks)
+        marks = Marks.of(predictions, values[:, 0] >= 0)
+        having = product_of(values == 1, marks.matrix)[:, : len(predictions.classes)]
+        goes_with, z = pairs.goes_with[i], float(pairs.score[i])
+        finding = _described(
+            values[:, 0],
+            goes_with,
+            True,
+            predictions,
+            name=name,
+            feature_set=CONJUNCTION,
+            exact=pairs.exact[i],
+            association=float(association(having, marks, having >= 0)[0, goes_with]),
+            error_contrast=z,
+            score=z,
+            p_value=float(pairs.p_value[i]),
+            same=(),
+            opposed=(),
+            values=((name,),),
+            conditions=pairs.conditions[i],
+        )
+        findings.insert(at, finding)
+        of_samples.insert(at + 1, values.astype(np.int16))  # the first holds no finding
+    return len(passed)
 
 
 def _clearest(
@@ -594,22 +488,15 @@ def _finding(
     at = int(top[leader])
     feature_set, goes_with = feature_sets[ranking.feature_set[at]], int(ranking.goes_with[at])
     present = bool(ranking.association[at] > 0)
-    column = values[:, leader]
-    known = (column >= 0) & (predictions.weight > 0)
-    of_class = predictions.y_index == goes_with
-    agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
-    label = predictions.classes[goes_with]
     others.sort(key=lambda i: ranking.feature_set[top[i]])  # in the order of the feature sets
-    return Finding(
+    return _described(
+        values[:, leader],
+        goes_with,
+        present,
+        predictions,
         name=ranking.names[at],
         feature_set=feature_set.kind,
         exact=feature_set.exact,
-        goes_with=label.item() if hasattr(label, "item") else label,
-        present=present,
-        n=int(((column == 1) & known).sum()),
-        n_known=int(known.sum()),
-        share=_share(column, known & of_class, predictions.weight),
-        share_elsewhere=_share(column, known & ~of_class, predictions.weight),
         association=float(ranking.association[at]),
         error_contrast=float(ranking.errors[at]),
         score=float(ranking.score[at]),
@@ -617,8 +504,31 @@ def _finding(
         same=tuple(ranking.names[top[i]] for i in others if side[i] == side[leader]),
         opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[leader]),
         values=on,
+    )
+
+
+def _described(
+    column: Array,
+    goes_with: int,
+    present: bool,
+    predictions: AuditedPredictions,
+    **about: Any,
+) -> Finding:
+    """A finding with the numbers of its samples, groups and examples."""
+    known = (column >= 0) & (predictions.weight > 0)
+    of_class = predictions.y_index == goes_with
+    agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
+    label = predictions.classes[goes_with]
+    return Finding(
+        goes_with=label.item() if hasattr(label, "item") else label,
+        present=present,
+        n=int(((column == 1) & known).sum()),
+        n_known=int(known.sum()),
+        share=_share(column, known & of_class, predictions.weight),
+        share_elsewhere=_share(column, known & ~of_class, predictions.weight),
         groups=_groups(column, known, goes_with, present, predictions),
         examples=_examples(agrees, predictions.wrong, known),
+        **about,
     )
 
 

@@ -20,10 +20,10 @@ from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages
 from ntkit.jobs.audit._from_model import guess_notes as guess_notes
 from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
+from ntkit.jobs.audit._from_model import never_changes as never_changes
 from ntkit.jobs.audit._from_tables import TableRoles as TableRoles  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
 from ntkit.jobs.audit._labels import LabelAudits, write_audit
-from ntkit.jobs.audit._labels import never_changes as never_changes
 from ntkit.jobs.audit._labels import why_not as why_not
 from ntkit.jobs.audit._reader import FEATURE_SETS as FEATURE_SETS
 from ntkit.jobs.audit._reader import AttributeReader as AttributeReader

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ntkit._text import counted, plain
 from ntkit._types import Array
-from ntkit.attributes import words
+from ntkit.attributes import conditions_in, words
 from ntkit.attributes.findings import Finding
 from ntkit.changes import (
     Change,
@@ -157,6 +157,8 @@ def change_for(finding: Finding, columns: Collection[str] = ()) -> Change | None
 
 def change_of(name: str, columns: Collection[str] = ()) -> Change | None:
     """The change that removes an attribute; None if there is none."""
+    if conditions_in(name):  # a conjunction has two
+        return None
     kind, _, rest = name.partition(":")
     made = "markup" if rest.startswith("<") else name
     if kind == "image":

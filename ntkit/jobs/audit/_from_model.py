@@ -13,7 +13,7 @@ from scipy.stats import binom
 from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING, NobodyHas, Rule, statistics_of_image
+from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
 from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, findings_of_all
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -29,10 +29,7 @@ from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for,
 from ntkit.jobs.audit._labels import (
     LabelAudits,
     attributes_of,
-    copies_in,
     kept_in_memory,
-    never_changes,
-    rare_note,
     rare_notes,
     why_not,
 )
@@ -50,11 +47,11 @@ from ntkit.samples import (
     Inputs,
     Match,
     Metadata,
+    copies_in,
     copy_note,
     first_rows,
     labels_of,
     read,
-    with_known_labels,
 )
 from ntkit.verification import check_head
 
@@ -266,37 +263,21 @@ def audit_model(
             "The model has no linear last layer, so it has no embedding to test or to cross-fit a "
             "head on. Omit --cross-fit (cross_fit=True) and the feature set 'embedding'."
         )
-    if model.label is None and model.label_names:
-        return _every_label(
-            model,
-            data,
-            OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose),
-            feature_sets=feature_sets,
-            metadata=metadata,
-            key=key,
-            cross_fit=cross_fit,
-            unlabelled=unlabelled,
-            preprocessing=preprocessing,
-            trust_inputs=trust_inputs,
-            alpha=alpha,
-            random_state=random_state,
-            notes=[_NO_CHANGES] if most else [],
-        )
+    every, notes = model.label is None and bool(model.label_names), list[str]()
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
-    samples, matched = read(data, model, keep_unknown=True, **how), None
-    if model.label is not None and samples.y is not None:
-        known = np.flatnonzero(samples.y != "")
-        matched = Metadata.of(metadata, [samples], key)  # all samples may have a row
-        if matched is not None:
-            columns = {name: values[known] for name, values in matched.columns.items()}
-            matched = replace(matched, columns=columns)
-        samples = with_known_labels(samples)
-        reason = why_not(len(samples), int((samples.y == model.label).sum()))
-        if reason is not None:
-            raise InputError(
-                f"ntkit cannot audit the label {model.label!r}: {reason}. Add samples with it and "
-                "without it."
-            )
+    how |= {"every_label": True, "keep_unknown": True}
+    samples, matched, has = read(data, model, **how), None, None
+    if samples.y is None and every:
+        raise InputError(
+            f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "
+            f"the model: {listed(np.asarray(model.label_names), 12)}. Or name one label with "
+            "--label NAME (label=), to test which changes of the input flip its predictions."
+        )
+    if samples.y is not None:
+        matched = Metadata.of(metadata, [samples], key)  # samples of unknown label may have a row
+        n = len(samples)
+        if model.label_names:
+            samples, matched, has = _with_a_known_label(model, samples, matched)
     if samples.y is None:
         of_labelled = {
             "cross_fit": cross_fit,
@@ -305,9 +286,12 @@ def audit_model(
             "feature_sets": feature_sets is not None,
         }
         _check_unlabelled(model, samples, most, [name for name, v in of_labelled.items() if v])
-    match = _matched(model, samples, cross_fit)
-    model, samples, notes = match.model, match.samples, [*match.notes]
-    if most and model.scores is not None and model.scores.output is None and samples.y is not None:
+    if every:
+        samples.check_made_with(model)
+    else:
+        match = _matched(model, samples, cross_fit)
+        model, samples, notes = match.model, match.samples, [*match.notes]
+    if most and model.scores is not None and model.scores.output is None:
         notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
         most = 0
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
@@ -329,43 +313,54 @@ def audit_model(
         samples, embedded = _run(embedder, samples, ["word"], device)
         result = _of_changes(samples, embedded, model, changed(()), alpha)
         return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
-    if model.label is None:
-        matched = Metadata.of(metadata, [samples], key)
     samples, embedded = _run(embedder, samples, feature_sets, device)
-    pred = None
-    if not cross_fit and model.head is not None:
-        pred = model.head.predict(embedded.Z)
-        if model.label is None:
-            notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
-        else:
-            has, given = samples.y == model.label, pred == model.label
-            problem, note = _problem_of_label(model.label, has, given)
-            notes += [note] if note else guess_notes(problem, samples, trust_inputs)
-    if model.label is not None:
-        rare = rare_note(model.label, len(samples), int((samples.y == model.label).sum()))
-        notes += [rare] if rare else []
     extra = None
     if unlabelled is not None:
-        extra = read(unlabelled, model, labels="optional", preprocessing=preprocessing)
-        extra.check_made_with(model, "The samples without labels")
-        extra = extra.with_columns_as_in(samples)
-    result = audit_read(
-        samples,
-        embedded,
-        model,
-        pred,
-        metadata=matched,
-        feature_sets=feature_sets,
-        alpha=alpha,
-        random_state=random_state,
-    )
-    if extra is not None:
-        seen = _run(embedder, extra, feature_sets, device)
-        names = [finding.name for finding in result.findings]
-        result = replace(result, unlabelled=unlabelled_of(*seen, names, result.rule))
+        other = read(unlabelled, model, **how)
+        other.check_made_with(model, "The samples without labels")
+        extra = _run(embedder, other.with_columns_as_in(samples), feature_sets, device)
+    shared: dict[str, Any] = {
+        "feature_sets": feature_sets,
+        "alpha": alpha,
+        "random_state": random_state,
+    }
+    if has is not None:
+        if every and most:
+            notes.append(_NO_CHANGES)
+        audits = _of_labels(
+            model,
+            samples,
+            embedded,
+            has,
+            n,
+            metadata=matched,
+            cross_fit=cross_fit,
+            trust_inputs=trust_inputs,
+            extra=extra,
+            notes=notes,
+            **shared,
+        )
+        if every:
+            return audits
+        result = audits[str(model.label)]
+    else:
+        pred = None
+        if not cross_fit and model.head is not None:
+            pred = model.head.predict(embedded.Z)
+            notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
+        result = audit_read(samples, embedded, model, pred, metadata=matched, **shared)
+        result = _with_unlabelled(result, extra)
     flips = changed(result.findings)
     notes = [*samples.reading_notes(), *notes, *result.notes, *([flips.note()] if flips else ())]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
+
+
+def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded] | None) -> Audit:
+    """The audit with the attributes of its findings in samples without labels, if there are any."""
+    if extra is None:
+        return result
+    names = [finding.name for finding in result.findings]
+    return replace(result, unlabelled=unlabelled_of(*extra, names, result.rule))
 
 
 def _note_on_predictions(
@@ -376,6 +371,17 @@ def _note_on_predictions(
     if order is not None:
         return [order.sentence()]
     return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs)
+
+
+def never_changes(label: str, has: Array, given: Array) -> str | None:
+    """Sentences on a model that gives a label to all samples, or to none; None for another."""
+    if given.any() and not given.all():
+        return None
+    which = "all" if given.any() else "none"
+    return (
+        f"The model gives the label {label!r} to {which} of {len(has)} samples; {has.sum()} have "
+        "it. Set a threshold for it (thresholds in the model's metadata)"
+    )
 
 
 def _problem_of_label(label: str, has: Array, given: Array) -> tuple[str | None, str | None]:
@@ -401,53 +407,63 @@ _NO_CHANGES = (
 )
 
 
-def _every_label(
+def _with_a_known_label(
+    model: FrozenModel, samples: Samples, metadata: Metadata | None
+) -> tuple[Samples, Metadata | None, dict[str, Array]]:
+    """Samples with a known label, their metadata, and 1, 0 or −1 (unknown) for each label."""
+    y = np.asarray(samples.y)
+    if model.label is None:
+        values = np.nan_to_num(y.T, nan=-1).astype(np.int8)
+    else:
+        values = np.select([y == "", y == model.label], [-1, 1])[None]
+    rows = np.flatnonzero((values >= 0).any(axis=0))
+    if not len(rows):
+        raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
+    if len(rows) < len(y):
+        samples, values = samples.take(rows), values[:, rows]
+        metadata = metadata and metadata.take(rows)
+    names = model.label_names if model.label is None else (model.label,)
+    return samples, metadata, dict(zip(names, values, strict=True))
+
+
+def _of_labels(
     model: FrozenModel,
-    data: Any,
-    embedder: OnnxEmbedder,
+    samples: Samples,
+    embedded: Embedded,
+    has: Mapping[str, Array],
+    n_read: int,
     *,
+    metadata: Metadata | None,
     feature_sets: Sequence[str] | None,
-    metadata: Any,
-    key: str | None,
     cross_fit: bool,
-    unlabelled: Any,
-    preprocessing: ImagePreprocessing | TextPreprocessing | None,
     trust_inputs: bool,
+    extra: tuple[Samples, Embedded] | None,
     alpha: float,
     random_state: int,
     notes: Sequence[str],
 ) -> LabelAudits:
-    """Audit all labels of a model; each has the samples where it is known."""
-    how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
-    samples, names = read(data, model, every_label=True, **how), model.label_names
-    samples.check_made_with(model)
-    if samples.y is None:
-        raise InputError(
-            f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "
-            f"the model: {listed(np.asarray(names), 12)}. Or name one label with --label NAME "
-            "(label=), to test which changes of the input flip its predictions."
-        )
-    has = np.nan_to_num(samples.y, nan=-1).astype(np.int8)
-    further = Metadata.of(metadata, [samples], key)
-    samples, embedded = _run(embedder, samples, feature_sets, embedder.device)
-    sets, more = tested_feature_sets(samples, embedded, further, feature_sets, random_state)
-    sets, notes = [kept_in_memory(each) for each in sets], [*notes, *more]
-    others: tuple[Samples, Embedded] | None = None
-    if unlabelled is not None:
-        extra = read(unlabelled, model, every_label=True, **how)
-        extra.check_made_with(model, "The samples without labels")
-        extra = extra.with_columns_as_in(samples)
-        others = _run(embedder, extra, feature_sets, embedder.device)
-    copies = copies_in(has, names)
-    counts, reasons = dict[str, tuple[int, int]](), dict[str, str]()
-    problems = dict[str, tuple[list[Any], AuditedPredictions]]()
-    notes_of = dict[str, list[str]]()
-    for values, name in zip(has.T, names, strict=True):
+    """Audit one label or all of them, from one pass; each has the samples where it is known."""
+    sets, more = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
+    sets, shared = (
+        [kept_in_memory(each) for each in sets],
+        [*samples.reading_notes(), *notes, *more],
+    )
+    copies = copies_in(np.stack([*has.values()], axis=1), [*has])
+    counts, reasons, of_label = (
+        dict[str, tuple[int, int]](),
+        dict[str, str](),
+        dict[str, list[str]](),
+    )
+    problems = dict[str, tuple[list[FeatureSet], AuditedPredictions]]()
+    for name, values in has.items():
         known = values >= 0
         rows = None if known.all() else np.flatnonzero(known)
         mine = values[known] == 1
         counts[name] = n, n_with = len(mine), int(mine.sum())
-        notes_of[name] = [*filter(None, [rare_note(name, n, n_with)])]
+        said = [copy_note(*pair) for pair in copies if pair[0] == name]
+        said += rare_notes({name: counts[name]})
+        if n < n_read:
+            said.append(f"Left out {n_read - n} of {n_read} samples: their label is unknown.")
         reason = why_not(n, n_with)
         if reason is None and cross_fit:
             Z, y = embedded.Z if rows is None else embedded.Z[rows], labels_of(mine, name)
@@ -460,50 +476,45 @@ def _every_label(
             assert head is not None  # else the model has no labels
             given = head.logits(embedded.Z).argmax(axis=1)[known] == 1
             problem, note = _problem_of_label(name, mine, given)
-            reason = problem if not trust_inputs else None
-            notes_of[name] += filter(None, [problem, note])
+            said += [note] if note else []
+            said += guess_notes(problem, samples, trust_inputs or model.label is None)
+            reason = None if trust_inputs or problem is None else problem.partition(". ")[0]
             predictions = _of_two(name, mine, given)
-        if reason is not None:
+        if reason is None:
+            names = model.label_names
+            problems[name] = attributes_of(sets, name, names, mine, rows), predictions
+            of_label[name] = said
+        elif model.label is None:
             reasons[name] = f"{reason[:1].lower()}{reason[1:]}"
-            continue
-        if rows is not None:
-            left = f"Left out {len(has) - n} of {len(has)} samples: their label is unknown."
-            notes_of[name].append(left)
-        if name in copies:
-            notes_of[name].append(_capital(copy_note(name, copies[name])))
-        problems[name] = attributes_of(sets, name, names, mine, rows), predictions
+        else:
+            raise InputError(
+                f"ntkit cannot audit the label {name!r}: {reason}. Add samples with it and without "
+                "it."
+            )
     findings = findings_of_all([*problems.values()], alpha) if problems else []
-    shared, read_as = [*samples.reading_notes(), *notes], _looks(samples, further)
-    audits = {
-        name: Audit(
+    looks = samples.looks()
+    audits = dict[str, Audit]()
+    for (name, (mine_sets, predictions)), found in zip(problems.items(), findings, strict=True):
+        result = Audit(
             predictions,
-            tuple(mine),
+            tuple(mine_sets),
             found,
             alpha,
             cross_fitted=cross_fit,
-            inputs=read_as(name, has[:, names.index(name)]),
-            notes=tuple(dict.fromkeys([*shared, *notes_of[name]])),
+            inputs=_looks(samples, looks, metadata, name, has[name]),
+            notes=tuple(dict.fromkeys([*shared, *of_label[name]])),
             model=model.sha256(),
             layers=tuple(embedded.layers),
             label=name,
             n_labels=len(problems),
         )
-        for (name, (mine, predictions)), found in zip(problems.items(), findings, strict=True)
-    }
-    if others is not None:
-        for name, result in audits.items():
-            of = [finding.name for finding in result.findings]
-            audits[name] = replace(result, unlabelled=unlabelled_of(*others, of, result.rule))
-    alike = [_capital(copy_note(name, other)) for name, other in copies.items() if counts[name][0]]
-    about = [*shared, *rare_notes({name: counts[name] for name in audits}), *alike[:_MOST_COPIES]]
+        audits[name] = _with_unlabelled(result, extra)
+    about = [*shared, *rare_notes({name: counts[name] for name in audits})]
+    about += [copy_note(*pair) for pair in copies[:_MOST_COPIES]]
     return LabelAudits(audits, reasons, counts, alpha, tuple(dict.fromkeys(about)))
 
 
 _MOST_COPIES = 8  # notes
-
-
-def _capital(sentence: str) -> str:
-    return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
 def _of_two(label: str, has: Array, given: Array) -> AuditedPredictions:
@@ -514,22 +525,18 @@ def _of_two(label: str, has: Array, given: Array) -> AuditedPredictions:
     return AuditedPredictions(classes, y, pred, np.ones(len(has)))
 
 
-def _looks(samples: Samples, metadata: Metadata | None) -> Callable[[str, Array], Inputs]:
-    """A function that returns the looks of the samples of a label, from its name and values."""
-    every = samples.looks()
-
-    def looks(label: str, values: Array) -> Inputs:
-        columns: Mapping[str, Array] | None = None if metadata is None else metadata.columns
-        rows, inputs = np.flatnonzero(values >= 0), every
-        if len(rows) < len(values):
-            inputs = replace(samples, y=None).take(rows).looks()
-            columns = columns and {name: column[rows] for name, column in columns.items()}
-        if inputs.table is not None:
-            table = {name: column for name, column in inputs.table.items() if name != label}
-            inputs = replace(inputs, table=table or None)
-        return replace(inputs, metadata=columns)
-
-    return looks
+def _looks(
+    samples: Samples, looks: Inputs, metadata: Metadata | None, label: str, has: Array
+) -> Inputs:
+    """The looks of the samples where a label is known, without its own column."""
+    rows = np.flatnonzero(has >= 0)
+    if len(rows) < len(has):
+        looks = samples.take(rows).looks()
+        metadata = metadata and metadata.take(rows)
+    table = {name: column for name, column in (looks.table or {}).items() if name != label}
+    return replace(
+        looks, table=table or None, metadata=None if metadata is None else metadata.columns
+    )
 
 
 def _check_unlabelled(
@@ -541,6 +548,8 @@ def _check_unlabelled(
         problem = f"{arguments[0]} needs them. Add labels, or omit it."
     elif samples.embedded:
         problem = "ntkit cannot change embeddings. Add labels, or pass the samples themselves."
+    elif model.scores is not None and model.scores.output is None:
+        problem = "the model has no scores to compare changes of the input by. Add labels."
     elif not most:
         problem = (
             "so ntkit can only test changes of the input. Add labels, or omit --no-changes "

@@ -79,7 +79,10 @@ class LabelAudits(Mapping[str, Audit]):
     @property
     def folders(self) -> dict[str, str]:
         """Name of the folder of each audit, as :func:`write_audit` writes them."""
-        return folder_names([*self])
+        plain = (re.sub(r"[^\w-]+", "_", label)[:60] for label in self)
+        return {
+            label: f"{i}_{name}" for i, (label, name) in enumerate(zip(self, plain, strict=True))
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The summary for JSON, with a row for each label; its audit has all values."""
@@ -197,23 +200,6 @@ def _cut(cell: str) -> str:
     return shown if len(shown) <= _NAME or shown.startswith("not audited") else f"{shown[:47]}…"
 
 
-def folder_names(labels: Sequence[str]) -> dict[str, str]:
-    """A folder's name for each label, that every system can have, unlike all others."""
-    taken, names = set[str](), dict[str, str]()
-    for label in labels:
-        plain = re.sub(r"[^\w.-]+", "_", label).strip("._")[:60] or "label"
-        name, number = plain, 1
-        while name.casefold() in taken or re.fullmatch(_RESERVED, name):
-            number += 1
-            name = f"{plain}_{number}"
-        taken.add(name.casefold())
-        names[label] = name
-    return names
-
-
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|audit\.(html|json)|table\.md")
-
-
 @documented
 def write_audit(
     audit: Audit | LabelAudits,
@@ -288,52 +274,23 @@ def why_not(n: int, n_with: int) -> str | None:
     return f"all {n} samples have it" if n_with == n else None
 
 
-def never_changes(name: str, has: Array, predicted: Array) -> str | None:
-    """Sentence on a model that gives a label to all samples, or to none; None for another."""
-    if predicted.any() and not predicted.all():
-        return None
-    which = "all" if predicted.any() else "none"
-    return (
-        f"The model gives the label {name!r} to {which} of {len(has)} samples; {has.sum()} have it"
-    )
-
-
-def rare_note(name: str, n: int, n_with: int) -> str | None:
-    """Note on a label that nearly all samples have, or lack."""
-    if not is_rare(n, n_with):
-        return None
-    answer = name if 2 * n_with > n else f"not {name}"
-    return (
-        f"{n_with} of {n} samples have the label {name!r}: to answer {answer!r} for all would be "
-        f"right on {percent(max(n_with, n - n_with) / n)}."
-    )
-
-
-def is_rare(n: int, n_with: int) -> bool:
-    """Whether nearly all samples have a label, or lack it."""
-    return 0 < min(n_with, n - n_with) <= _RARE * n
-
-
 def rare_notes(counts: Mapping[str, tuple[int, int]]) -> list[str]:
-    """One note on all labels that nearly all samples have, or lack."""
-    rare = [f"{name!r} ({k} of {n})" for name, (n, k) in counts.items() if is_rare(n, k)]
+    """One note on the labels that nearly all samples have, or lack, of their counts; or none."""
+    rare = [
+        f"{name!r} ({n_with} of {n} samples have it)"
+        for name, (n, n_with) in counts.items()
+        if 0 < min(n_with, n - n_with) <= _RARE * n
+    ]
     if not rare:
         return []
-    shown = listed(rare, _NAMED, " ({} in all)")
+    shown, these = (
+        listed(rare, _NAMED, " ({} in all)"),
+        "these labels" if rare[1:] else "this label",
+    )
     return [
-        f"Nearly all samples have, or lack, these labels, so one answer for all would be right on "
-        f"{100 * (1 - _RARE):g} % or more: {shown}."
+        f"The same answer for all samples would be right on {100 * (1 - _RARE):g} % or more for "
+        f"{these}: {shown}."
     ]
-
-
-def copies_in(has: Array, names: Sequence[str]) -> dict[str, str]:
-    """Labels (N, labels) that are the copy of another one, each with the first such label."""
-    first, copies = dict[bytes, str](), dict[str, str]()
-    for values, name in zip(np.ascontiguousarray(has.T), names, strict=True):
-        other = first.setdefault(values.tobytes(), name)
-        if other != name:
-            copies[name] = other
-    return copies
 
 
 # -- attributes of a label ------------------------------------------------------------------------
@@ -349,11 +306,10 @@ def kept_in_memory(feature_set: FeatureSet) -> FeatureSet:
             return
         made, size = list[Block](), 0
         for block in feature_set.blocks():
-            size += block.values.nbytes if isinstance(block.values, np.ndarray) else 0
-            size += getattr(getattr(block.values, "data", None), "nbytes", 0)
+            size += block.values.data.nbytes
             made = [*made, block] if size <= _KEPT else []
             yield block
-        kept[:] = made if size <= _KEPT else []
+        kept.extend(made)
 
     return replace(feature_set, make=blocks)
 

@@ -20,7 +20,9 @@ from ntkit.attributes import (
     Rule,
     array,
     attribute_named,
+    both_of,
     columns,
+    conditions_in,
     image_statistics,
     layer_of,
     layer_values,
@@ -301,6 +303,18 @@ class AttributeReader:
     def _read(self, name: str, rule: Rule | None) -> Array:
         if rule is not None or layer_of(name) is not None:
             return layer_values(name, self.layers, rule)
+        pairs = conditions_in(name)
+        if not pairs:
+            return self._named(name)
+        with suppress(InputError):  # a value may contain " and "
+            return self._named(name)
+        for one, other in pairs[:-1]:
+            with suppress(InputError):
+                return both_of(self.values(one), self.values(other))
+        return both_of(*map(self.values, pairs[-1]))
+
+    def _named(self, name: str) -> Array:
+        """One attribute by its name in full."""
         kind = name.partition(":")[0]
         every = kind not in ("word", "column", "metadata", "image")  # for the error message
         return attribute_named(

@@ -32,6 +32,7 @@ from ntkit.attributes import (
     Attribute,
     FeatureSet,
     Rule,
+    lacking,
     layer_of,
     values_by_name,
     values_of,
@@ -238,9 +239,9 @@ class Audit:
         if family is not None:
             findings, place = family
             names = findings.value_names[place]
-            rest = "other" if len(names) > 1 else f"not {names[0]}"
+            rest = "other" if len(names) > 1 else lacking(names[0])
             return np.asarray([rest, *names, "unknown"])[findings.values[:, place]]
-        return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
+        return np.asarray([lacking(name), name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
 
@@ -267,6 +268,7 @@ class Audit:
             "correction": "Holm",
             "labels_corrected_for": self.n_labels,
             "looked_at": self.n_looked_at,
+            "conjunctions_looked_at": self.found.n_conjunctions,
             "passed": self.found.n_passed,
             "left_out": dict(self.found.n_left_out),
             "notes": list(self.notes),
@@ -294,7 +296,7 @@ class Audit:
             cells = [
                 str(i),
                 _code(f"{_signed(finding)}{same}{against}"),
-                _escaped(str(finding.goes_with)),
+                f"{_escaped(str(finding.goes_with))}{_PREDICTED * bool(finding.conditions)}",
                 f"{finding.score:.1f}",
                 f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
                 _escaped(f"{worst.label}, {'with' if worst.having else 'without'}"),
@@ -336,6 +338,7 @@ class Audit:
         for i, finding in enumerate(self.findings[:_STRONGEST], start=1):
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
+            of_class += _PREDICTED * bool(finding.conditions)
             having = "with it" if worst.having else "without it"
             group = f"class {_readable(str(worst.label), 20)} {having}"
             beside = finding.beside(worst)
@@ -402,6 +405,9 @@ class Audit:
         n_tested = sum(self.n_looked_at.values())
         kinds = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
         tested = f"ntkit tested {counted(n_tested, 'attribute')}: {kinds}."
+        of_two = counted(self.found.n_conjunctions, "conjunction") * bool(self.found.n_conjunctions)
+        if of_two:
+            tested = f"{tested[:-1]}, and {of_two} of two attributes."
         if not facts["errors"]:
             return [first, f"{tested} Without errors there are no findings."]
         if not n_tested:
@@ -422,7 +428,8 @@ class Audit:
             f"{counted(n, 'finding')}."
         )
         if not long:
-            return [first, findings.replace("of them", f"of {counted(n_tested, 'attribute')}")]
+            of = f"of {counted(n_tested, 'attribute')}{f' and {of_two}' if of_two else ''}"
+            return [first, findings.replace("of them", of)]
         listed_kinds = [
             f"ntkit lists the {MOST_INFERRED} strongest of {count + MOST_INFERRED} in {kind}."
             for kind, count in left_out.items()
@@ -460,11 +467,13 @@ _FLIPS = (
     "*Margin*: decrease of the predicted class's logit relative to the largest other logit. "
     "A flip shows a shortcut only if the change keeps the true class, which a person must judge."
 )
+_PREDICTED = " (predicted)"
 _READ = (
     "*Worst group*: the samples of a class that conflict with the correlation and are most "
     "certainly wrong most often. "
     "*Accuracy*: of this group, in %, with the 95 % interval. "
     "*Rest of class*: accuracy on the other samples of the class. "
+    "*(predicted)*: the class that a conjunction of two attributes is often predicted as. "
     "A finding is not a verdict: only a person can tell whether it is a shortcut."
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.attributes import NobodyHas, layer_of, read_answers
+from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
 from ntkit.changes import Change, changes_given
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
@@ -32,7 +32,7 @@ from ntkit.jobs.predict import (
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, name_of
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, copy_notes, read
+from ntkit.samples import Match, copies_in, copy_note, read
 
 DEFAULT_DROP = 5.0
 """Largest drop in percentage points if the user sets no limit."""
@@ -216,7 +216,7 @@ def check_read(
     one = models[-1].model.label
     title = " compared with ".join(reversed(names)) if len(models) == 2 else names[0]
     if labels:
-        notes += copy_notes(samples.y, labels)
+        notes += [copy_note(*pair) for pair in copies_in(samples.y, labels)]
     result = check_predictions(
         samples.y,
         predicted[-1],
@@ -250,6 +250,8 @@ def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> l
             "A threshold needs two classes, or one label. Name the label with --label (label=), or "
             "leave the threshold out."
         )
+    if any(each.model.scores is not None and not each.model.scores.output for each in models):
+        raise InputError("A threshold needs scores, but a model has only labels. Leave it out.")
     return levels
 
 
@@ -340,7 +342,7 @@ class _Reader(AttributeReader):
                 f"({name}>=NUMBER)."
             )
         value, numbered = attribute.value, [*enumerate(attribute.names)]
-        if attribute.names[:1] == (f"not {attribute.name}",):
+        if attribute.names[:1] == (lacking(attribute.name),):
             numbered = numbered[::-1]  # samples with the attribute come first
         return {name: np.where(value < 0, -1, value == i).astype(np.int8) for i, name in numbered}
 
@@ -361,7 +363,7 @@ def slices_of(
     slices, origins = dict[str, Array](), dict[str, str]()
     for name in names:
         for each, values in reader.slices([[name]]).items():
-            if each == f"not {name}":
+            if each == lacking(name):
                 continue
             if each == name or each not in slices:  # limits of a value precede its column's
                 slices[each], origins[each] = values, name

@@ -303,13 +303,7 @@ def _like_guesses(
     problem = like_a_guess(*judged, len(head.classes), seen)
     if problem is not None and label is not None:
         has, given = y["validation"] == label, pred["validation"] == label
-        never = never_changes(label, has, given)
-        if never is not None and not trust_inputs:
-            raise InputError(
-                f"{never}. Set a threshold for it (thresholds in the model's metadata), or "
-                "continue anyway: --trust-inputs (trust_inputs=True)"
-            )
-        problem = problem if never is None else never
+        problem = never_changes(label, has, given) or problem
     return guess_notes(problem, sets["validation"], trust_inputs)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from ntkit._types import Array
-from ntkit.attributes import Attribute, FeatureSet, values_by_name
+from ntkit.attributes import Attribute, FeatureSet, lacking, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
 from ntkit.metrics import more_often, upper_drop
 
@@ -111,7 +111,7 @@ class _Candidate:
     def named(self, label: Any, value: int) -> str:
         """Name of a group, for a sentence that names the attribute."""
         called = self.of.names[value]
-        if called == f"not {self.of.name}":
+        if called == lacking(self.of.name):
             return f"class {label} without it"
         called = called.removeprefix(f"{self.of.name}=")  # a value of a whole column
         return f"class {label} with {'it' if called == self.of.name else called}"

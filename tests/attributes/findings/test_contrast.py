@@ -8,7 +8,7 @@ from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from ntkit.attributes import Block
 from ntkit.attributes.findings import AuditedPredictions
-from ntkit.attributes.findings._finding import Marks, contrast, excess
+from ntkit.attributes.findings._statistics import Marks, contrast, excess
 from tests.attributes.findings.builders import planted
 
 

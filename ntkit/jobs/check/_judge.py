@@ -24,7 +24,7 @@ from ntkit._labels import meant_instead
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._limits import KINDS, RATES, Limits, Rate, SliceLimits, limits_of
+from ntkit.jobs.check._limits import KINDS, RATE_DROPS, RATES, Limits, Rate, SliceLimits, limits_of
 from ntkit.jobs.check._result import (
     ChangeRow,
     CheckResult,
@@ -511,10 +511,12 @@ class _Problem:
     @cached_property
     def classes(self) -> dict[str, Any]:
         """All classes by name, also those that are only predicted."""
-        seen = np.unique(np.concatenate([self.y[self.y == self.y], *self.predicted])).tolist()
-        extra = {value: str(value) for value in seen if value not in self.titles}
-        every = {**self.titles, **extra}
-        return {every[value]: value for value in (sorted(every) if extra else every)}
+        every = dict(self.titles)
+        if self.label is None:
+            seen = np.unique(np.concatenate(self.predicted)).tolist()
+            every |= {value: str(value) for value in seen}
+        order = sorted(every) if len(every) > len(self.titles) else every
+        return {every[value]: value for value in order}
 
     def parts(self, subsets: Sequence[tuple[Kind, str, Array]]) -> Iterator[Subset]:
         """Counts of all samples, of each class and subset, and of each class within a slice."""
@@ -697,7 +699,7 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
 def _check_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
     """Raise an error if the samples have no subset of a kind that ``over`` names."""
     missing = [kind for kind in limits.over if kind not in kinds]
-    if missing and limits.over != KINDS and limits.max_drop is not None:
+    if missing and limits.over != KINDS and limits.those_set(("max_drop", *RATE_DROPS)):
         fix = "Add a group column" if missing[0] == "group" else "Name slices with --slice"
         raise InputError(
             f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
@@ -707,8 +709,8 @@ def _check_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
 
 def _check_classes(limits: Limits, problems: Sequence[_Problem]) -> None:
     """Raise an error if a limit is of a class that does not exist, or of none where it must be."""
-    known = list(dict.fromkeys(name for problem in problems for name in problem.classes))
     for limit, name in limits.of_classes:
+        known = list(dict.fromkeys(each for problem in problems for each in problem.classes))
         if name is None and len(known) != 2 and problems[0].label is None:
             option = f"--{limit.replace('_', '-')} CLASS=PERCENT ({limit}={{CLASS: PERCENT}})"
             raise InputError(

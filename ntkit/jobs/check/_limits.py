@@ -25,8 +25,8 @@ RATES = {
     "max_precision_drop": "precision",
 }
 """Limits of a class, and the rate that each of them limits."""
-_OF_TWO = ("max_recall_drop", "max_false_positive_increase", "max_precision_drop")
-_COMPARING = ("max_drop", "max_new_errors", *_OF_TWO)
+RATE_DROPS = ("max_recall_drop", "max_false_positive_increase", "max_precision_drop")
+_COMPARING = ("max_drop", "max_new_errors", *RATE_DROPS)
 
 
 class _Percentages:
@@ -196,10 +196,11 @@ class Limits(_Rates):
     def rates(self, kind: str, name: str) -> Iterator[tuple[str, Rate]]:
         """Limits of classes within a subset; a later one replaces an earlier one."""
         own = {"average": self, "group": self.groups}.get(kind) or self.slices.get(name)
+        over = kind in self.over or (kind == "average" and "class" in self.over)
         for limit in RATES:
-            if limit in _OF_TWO and kind in self.over:
+            if limit in RATE_DROPS and over:
                 yield limit, getattr(self, limit)
-            if limit not in _OF_TWO or kind != "average":
+            if limit not in RATE_DROPS or kind != "average":
                 yield limit, getattr(own, limit, None)
 
     @property

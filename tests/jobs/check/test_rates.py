@@ -123,6 +123,9 @@ def test_drops_hold_in_groups_and_slices_unless_over_names_others():
     }  # fmt: skip
     found = check({"max_recall_drop": 30, "over": "average"}, **options)
     assert [row.title for row in found.rates] == ["recall of toxic"]
+    assert check({"max_recall_drop": 9, "over": "class"}, before=Y).outcome == "fail"
+    with pytest.raises(InputError, match="samples have no slice"):
+        check({"max_recall_drop": 9, "over": "slice"}, before=Y)
     own = {"max_recall_drop": 30, "over": ["average", "slice"],
            "slices": {"s": {"max_recall_drop": {"toxic": 70}}}}  # fmt: skip
     found = check(own, **options)
@@ -247,3 +250,33 @@ def test_a_threshold_moves_recall_against_false_alarms():
     for threshold, told in ((1.5, "from 0 to 1"), ((0.1, 0.2, 0.3), "one for each of 2")):
         with pytest.raises(InputError, match=told):
             ntkit.check(model, model, tuple(data), threshold=threshold, device="cpu")
+
+
+# -- whole checks -------------------------------------------------------------------------------
+
+
+def shares_of(limits, recalls, draws=400):
+    """Shares of checks that pass and that fail, if each group has a recall, and 5 % of the rest."""
+    rng, said = np.random.default_rng(0), []
+    sizes = (3, 20, 60, 400, 1500)[-len(recalls) :]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    recall = np.repeat(recalls, sizes)
+    for _ in range(draws):
+        y = rng.random(len(groups)) < 0.4
+        pred = rng.random(len(groups)) < np.where(y, recall, 0.05)
+        said.append(check_predictions(y, pred, groups=groups, limits=limits).outcome)
+    return [said.count(each) / draws for each in ("pass", "fail")]
+
+
+@pytest.mark.more
+def test_a_whole_check_is_wrong_no_more_often_than_alpha():
+    at_most = 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+    limits = {"max_false_positive_rate": 5, "min_precision": 80}  # the precision is 91.4 %
+    limits |= {"groups": {"min_recall": 80, "max_false_positive_rate": 5}}
+    passes, failures = shares_of(limits, [0.8] * 5)  # ten limits are exactly reached
+    assert (passes, failures <= at_most) == (0, True)
+    limits = {"groups": {"min_recall": 80, "min_precision": 50}}
+    passes, _ = shares_of(limits, [0.95, 0.799])  # one is just beyond
+    assert 0.01 < passes <= at_most
+    passes, failures = shares_of(limits, [0.95, 0.9])
+    assert (passes > 0.9, failures) == (True, 0)

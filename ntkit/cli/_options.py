@@ -137,12 +137,12 @@ class ModelOptions:
     )
     label: str | None = of_model("One label of a model that gives several.", "NAME")
 
-    def load(self, path: Path) -> FrozenModel:
-        """Read a model with these options."""
+    def load(self, path: Path, *, any_scores: bool = False) -> FrozenModel:
+        """Read a model with these options, if `any_scores` also one without a linear layer."""
         from ntkit.model import FrozenModel
 
         _refuse_samples(path)
-        return FrozenModel.load(path, **self._given())
+        return FrozenModel.load(path, **self._given(), any_scores=any_scores)
 
     def inspected(self, path: Path) -> tuple[FrozenModel, dict[str, Any]]:
         """Read a model whether or not it has a head, and what is known of it."""
@@ -151,17 +151,21 @@ class ModelOptions:
         _refuse_samples(path)
         return inspected(path, **self._given())
 
-    def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
+    def load_pair(
+        self, original: Path, debiased: Path, *, any_scores: bool = False
+    ) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""
         from ntkit.verification import load_pair
 
         _refuse_samples(original)
         _refuse_samples(debiased)
-        return load_pair(original, debiased, **self._given())
+        return load_pair(original, debiased, **self._given(), any_scores=any_scores)
 
     def load_all(self, paths: list[Path]) -> list[FrozenModel]:
-        """Read one model, or a pair."""
-        return [self.load(*paths)] if len(paths) == 1 else [*self.load_pair(*paths)]
+        """Read one model, or a pair, of any kind."""
+        if len(paths) == 1:
+            return [self.load(*paths, any_scores=True)]
+        return [*self.load_pair(*paths, any_scores=True)]
 
     def _given(self) -> dict[str, Any]:
         return vars(self) | {"classes": self._classes()}

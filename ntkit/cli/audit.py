@@ -115,7 +115,7 @@ def command(
                 "--prediction-column and --score-columns name columns of a table; name the table "
                 "with --predictions."
             )
-        frozen = model_options.load(paths[0])
+        frozen = model_options.load(paths[0], any_scores=True)
         more, several = None, {"every_label": True, "keep_unknown": True}
         if unlabelled is not None:
             more = data_options.read(unlabelled, frozen, "optional", tell=False, **several)
@@ -144,11 +144,11 @@ def command(
     sets += f" --metadata {quoted(metadata)}" * (metadata is not None)
     sets += f" --id-column {quoted(id_column)}" * (id_column is not None)
     words = " ".join(filter(None, [sets, options_again(again)]))
-    next_step = _next_step(result, out, model, words)
+    next_step = _next_step(result, out, model, data, words)
     o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)
 
 
-def _next_step(audit: Any, out: Path, model: Path | None, sets: str) -> str:
+def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str) -> str:
     """The output folder, and the next command."""
     from ntkit.jobs.audit import LabelAudits
     from ntkit.jobs.report import quoted
@@ -162,9 +162,16 @@ def _next_step(audit: Any, out: Path, model: Path | None, sets: str) -> str:
         sets = f"{sets} --label {quoted(label)}"
     elif model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
+    written = f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
+    if isinstance(audit, LabelAudits) or audit.repairable:
+        return (
+            f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json "
+            "-o debiased/"
+        )
     return (
-        f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
-        f"Next: ntkit debias {quoted(model)} {sets} --answers answers.json -o debiased/"
+        f"{written}ntkit debias cannot repair this model, which has no linear last layer. Train "
+        f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers "
+        "answers.json"
     )
 
 

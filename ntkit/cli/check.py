@@ -257,6 +257,12 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
     from ntkit.verification import relative_difference, tolerance_of
 
     old, new = matches
+    for each, path in zip(matches, paths, strict=True):
+        if each.model.scores is not None:
+            raise InputError(
+                f"{path} has no linear last layer, so --report cannot show its neurons; leave "
+                "--report out, or write the tables with --markdown FILE."
+            )
     if old.samples is not new.samples:
         raise InputError(
             f"{paths[1]} names other preprocessing or columns than {paths[0]}, so --report cannot "

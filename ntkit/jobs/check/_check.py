@@ -229,6 +229,8 @@ def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> l
             "A threshold needs two classes, or one label. Name the label with --label (label=), or "
             "leave the threshold out."
         )
+    if any(each.model.scores is not None and not each.model.scores.output for each in models):
+        raise InputError("A threshold needs scores, but a model has only labels. Leave it out.")
     return levels
 
 

@@ -28,6 +28,7 @@ from ntkit.exceptions import InputError
 if TYPE_CHECKING:  # a library of these takes seconds to import, which --help need not wait for
     from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
     from ntkit.head import LinearHead
+    from ntkit.jobs.tables import TableRoles
     from ntkit.model import FrozenModel
     from ntkit.verification import Verification
 
@@ -136,12 +137,12 @@ class ModelOptions:
     )
     label: str | None = of_model("One label of a model that gives several.", "NAME")
 
-    def load(self, path: Path) -> FrozenModel:
-        """Read a model with these options."""
+    def load(self, path: Path, *, any_scores: bool = False) -> FrozenModel:
+        """Read a model with these options, if `any_scores` also one without a linear layer."""
         from ntkit.model import FrozenModel
 
         _refuse_samples(path)
-        return FrozenModel.load(path, **self._given())
+        return FrozenModel.load(path, **self._given(), any_scores=any_scores)
 
     def inspected(self, path: Path) -> tuple[FrozenModel, dict[str, Any]]:
         """Read a model whether or not it has a head, and what is known of it."""
@@ -150,17 +151,21 @@ class ModelOptions:
         _refuse_samples(path)
         return inspected(path, **self._given())
 
-    def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
+    def load_pair(
+        self, original: Path, debiased: Path, *, any_scores: bool = False
+    ) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""
         from ntkit.verification import load_pair
 
         _refuse_samples(original)
         _refuse_samples(debiased)
-        return load_pair(original, debiased, **self._given())
+        return load_pair(original, debiased, **self._given(), any_scores=any_scores)
 
     def load_all(self, paths: list[Path]) -> list[FrozenModel]:
-        """Read one model, or a pair."""
-        return [self.load(*paths)] if len(paths) == 1 else [*self.load_pair(*paths)]
+        """Read one model, or a pair, of any kind."""
+        if len(paths) == 1:
+            return [self.load(*paths, any_scores=True)]
+        return [*self.load_pair(*paths, any_scores=True)]
 
     def _given(self) -> dict[str, Any]:
         return vars(self) | {"classes": self._classes()}
@@ -267,6 +272,24 @@ class DataOptions(TableOptions):
             for note in input_notes([samples]):
                 typer.echo(note, err=True)
         return samples
+
+    def roles(
+        self, prediction: str | None, scores: str | None, key: str | None, label: str | None
+    ) -> TableRoles:
+        """Roles of the columns of tables of predictions and samples."""
+        from ntkit.jobs.tables import TableRoles
+
+        return TableRoles(
+            label=self.label_column,
+            prediction=names(prediction) or (),
+            scores=names(scores) or (),
+            text=self.text_column,
+            columns=names(self.columns),
+            group=self.group_column,
+            key=key,
+            delimiter=self.delimiter,
+            one=label,
+        )
 
     def read_inputs(self, path: Path, model: FrozenModel, *, keep_table: bool = False) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
@@ -412,7 +435,8 @@ def _refuse_samples(path: Path) -> None:
     if path.suffix.lower() in (".npz", ".npy", *KINDS) or EmbeddingStore.is_store(path):
         raise InputError(
             f"{path} holds samples, but a model (an ONNX file) comes first, as in: ntkit embed "
-            "MODEL DATA -o OUT."
+            "MODEL DATA -o OUT. If it holds predictions, ntkit check and ntkit audit read "
+            "them with --predictions."
         )
 
 

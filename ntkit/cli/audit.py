@@ -75,8 +75,8 @@ def command(
     A model may give every sample several labels. --label names one of them. Without it ntkit audits
     all labels, with one correction for all. OUT then has a summary, and a folder for each label.
 
-    With --predictions no model is needed. DATA is then a table of the inputs, or the same table as
-    that of the predictions. --columns names the columns to test.
+    With --predictions no model is needed. DATA is then a table of the inputs, the same table as
+    that of the predictions, an image folder or arrays. --columns names the columns to test.
 
     Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
     by id if all rows have one, or by position.
@@ -85,7 +85,6 @@ def command(
         MOST_CHANGES,
         Audit,
         LabelAudits,
-        TableRoles,
         audit_model,
         audit_tables,
         write_audit,
@@ -108,16 +107,7 @@ def command(
         for option, value in of_a_model.items():
             if value:
                 raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
-        roles = TableRoles(
-            label=data_options.label_column,
-            prediction=prediction_column,
-            scores=o.names(score_columns) or (),
-            text=data_options.text_column,
-            columns=o.names(data_options.columns),
-            group=data_options.group_column,
-            key=id_column,
-            delimiter=data_options.delimiter,
-        )
+        roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
         result = audit_tables(predictions, data, roles, metadata_file=metadata, alpha=alpha)
     else:
         if prediction_column is not None or score_columns is not None:
@@ -125,7 +115,7 @@ def command(
                 "--prediction-column and --score-columns name columns of a table; name the table "
                 "with --predictions."
             )
-        frozen = model_options.load(paths[0])
+        frozen = model_options.load(paths[0], any_scores=True)
         more, several = None, {"every_label": True, "keep_unknown": True}
         if unlabelled is not None:
             more = data_options.read(unlabelled, frozen, "optional", tell=False, **several)
@@ -154,11 +144,11 @@ def command(
     sets += f" --metadata {quoted(metadata)}" * (metadata is not None)
     sets += f" --id-column {quoted(id_column)}" * (id_column is not None)
     words = " ".join(filter(None, [sets, options_again(again)]))
-    next_step = _next_step(result, out, model, words)
+    next_step = _next_step(result, out, model, data, words)
     o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)
 
 
-def _next_step(audit: Any, out: Path, model: Path | None, sets: str) -> str:
+def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str) -> str:
     """The output folder, and the next command."""
     from ntkit.jobs.audit import LabelAudits
     from ntkit.jobs.report import quoted
@@ -172,9 +162,16 @@ def _next_step(audit: Any, out: Path, model: Path | None, sets: str) -> str:
         sets = f"{sets} --label {quoted(label)}"
     elif model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
+    written = f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
+    if isinstance(audit, LabelAudits) or audit.repairable:
+        return (
+            f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json "
+            "-o debiased/"
+        )
     return (
-        f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
-        f"Next: ntkit debias {quoted(model)} {sets} --answers answers.json -o debiased/"
+        f"{written}ntkit debias cannot repair this model, which has no linear last layer. Train "
+        f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers "
+        "answers.json"
     )
 
 

@@ -66,8 +66,12 @@ def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
 
 def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str]:
     """Arguments that ``ntkit debias`` would need."""
+    from ntkit.model import COMMANDS
+
     if model.head is None and facts["refused"] is None:
         return ["--new-head: the model has no head on this embedding", *_samples(model, steps)]
+    if facts["scores"] is not None:
+        return [f"a linear last layer, which the model lacks; {COMMANDS} take it as it is"]
     if model.head is None:
         return ["a head: see refused and candidates"]
     if model.label_names:

@@ -310,11 +310,11 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         )
         with closing(batches):  # ends its threads as well if this generator is closed early
             for embedding, *others in batches:
-                yield [_checked(embedding, done), *others]
+                yield [_checked(self.frozen_model, embedding, done), *others]
                 done += len(embedding)
 
 
-def _checked(embedding: Array, begin: int) -> Array:
+def _checked(model: FrozenModel, embedding: Array, begin: int) -> Array:
     if embedding.ndim != 2:
         raise InputError(
             f"The model's embedding has shape {shown_shape(('N', *embedding.shape[1:]))}, not one "
@@ -323,6 +323,8 @@ def _checked(embedding: Array, begin: int) -> Array:
     if embedding.dtype not in (np.float32, np.float64):
         embedding = embedding.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(embedding).all(axis=1)) + begin
+    if len(bad) and model.scores is not None:
+        raise InputError(model.scores.problem(bad.tolist()))
     if len(bad):
         raise InputError(
             f"The embeddings of {len(bad)} sample(s) are NaN or infinite (rows "

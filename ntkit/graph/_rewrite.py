@@ -20,12 +20,14 @@ class Nodes:
     def __init__(self, add: Callable[[ir.Node], object], prefix: str) -> None:
         self._add, self._prefix, self._count = add, prefix, 0
 
-    def node(self, op: str, inputs: Sequence[ir.Value | None], attributes: Any = ()) -> ir.Value:
+    def node(
+        self, op: str, inputs: Sequence[ir.Value | None], attributes: Any = (), domain: str = ""
+    ) -> ir.Value:
         """Add an operator; its first output."""
         if isinstance(attributes, dict):
             attributes = ir.convenience.convert_attributes(attributes)
         name = f"{self._prefix}.{self._count}"
-        node = ir.Node("", op, inputs, attributes, name=name)
+        node = ir.Node(domain, op, inputs, attributes, name=name)
         node.outputs[0].name = name
         self._count += 1
         self._add(node)
@@ -114,7 +116,7 @@ def free_name(graph: ir.Graph, wanted: str) -> str:
 
 POOLINGS = ("cls", "mean")
 # The operator set from which on an operator gets its axes as an input, not as an attribute.
-_AXES_AS_INPUT = {"ReduceSum": 13, "Unsqueeze": 13, "ReduceMean": 18}
+_AXES_AS_INPUT = {"ReduceSum": 13, "Unsqueeze": 13, "ReduceMean": 18, "ReduceMax": 18}
 _BROADCASTING_MAX = 8
 
 

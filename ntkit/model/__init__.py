@@ -11,6 +11,7 @@ from ntkit.model._model import inspected as inspected  # for other packages
 from ntkit.model._model import loaded as loaded
 from ntkit.model._model import name_of as name_of
 from ntkit.model._model import recorded_preprocessing as recorded_preprocessing
+from ntkit.model._scores import COMMANDS as COMMANDS
 from ntkit.model.class_names import folders_of as folders_of
 
 __all__ = [

@@ -139,16 +139,17 @@ def labels_of(node: ir.Node) -> tuple[Any, ...] | None:
         table = constant_of(node.inputs[0])
         return None if table is None else tuple(_text(v) for v in table.ravel().tolist())
     if node.op_type == "ZipMap":
-        names = _entries(node, "classlabels_")
+        names = entries(node, "classlabels_")
         return None if names is None else tuple(map(_text, names))
     if node.op_type == "LabelEncoder":
-        keys, values = (_entries(node, prefix) for prefix in ("keys_", "values_"))
+        keys, values = (entries(node, prefix) for prefix in ("keys_", "values_"))
         if values is not None and keys == list(range(len(values))):
             return tuple(map(_text, values))
     return None
 
 
-def _entries(node: ir.Node, prefix: str) -> list[Any] | None:
+def entries(node: ir.Node, prefix: str) -> list[Any] | None:
+    """The list in the first attribute of an operator whose name has this prefix."""
     for name, entry in node.attributes.items():
         if name.startswith(prefix):
             value = entry.value

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from ntkit._doc import documented
 from ntkit._text import listed
@@ -29,6 +31,7 @@ from ntkit.graph import (
     read_model,
     serialised,
     sound,
+    value_named,
     write_model,
 )
 from ntkit.head import LinearHead
@@ -59,6 +62,7 @@ from ntkit.model._read_model import (
     model_of,
     tail_of,
 )
+from ntkit.model._scores import COMMANDS, SCORES, NoScores, Scores, add_scores
 from ntkit.model.class_names import (
     CLASSES,
     ClassNames,
@@ -106,6 +110,9 @@ class FrozenModel:
         "positions".
     matched_by : str or None
         How :meth:`matched_to` matched labels with the classes, if they were not equal.
+    scores : Scores or None
+        The outputs that stand for the embedding of a model without a linear last layer, read with
+        ``any_scores``; its head is then the identity, and cannot be replaced.
     path, folder : pathlib.Path or None
         File that it was loaded from, None for a model made in memory, as by :meth:`with_head`; and
         the folder of its external data.
@@ -135,6 +142,7 @@ class FrozenModel:
         matched_by: str | None = None,
         label: Label | None = None,
         apart: Mapping[str, str] | None = None,
+        scores: Scores | None = None,
         path: Path | None = None,
         folder: Path | None = None,
         digest: bytes | None = None,
@@ -143,6 +151,7 @@ class FrozenModel:
         self._model, self._head, self._source = model, head, embedding
         self._classes, self._digest = classes, digest
         self.path, self.folder, self.matched_by = path, folder, matched_by
+        self.scores = scores
         self.located_by: dict[str, str | None] = {**dict.fromkeys(PLACES), **located_by}
         self._sha256 = sha256 or cache(partial(model_fingerprint, model, digest))  # copies share it
         self.metadata = dict(model.metadata_props)
@@ -160,6 +169,8 @@ class FrozenModel:
             numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
             labels = None if numbered else head.after.labels
             names = names_of(max(2, len(head.weight)), self.metadata, path, labels)
+        elif names is None and scores is not None:
+            names = names_of(scores.n_classes, self.metadata, path, scores.labels)
         self._all_names, self._label = names or ClassNames(), label
         self._apart = dict(apart or {})  # logits of the labels, if each has a layer of its own
         self._names = self._all_names
@@ -169,7 +180,7 @@ class FrozenModel:
         self.class_names = self._names.names
         self.has_class_names = classes is not None or self.class_names is not None
         self.classes_source = "given" if classes is not None else self._names.source
-        self.head = self._read_head(classes) if head else None
+        self.head = self._read_head(classes) if head or scores else None
 
     @classmethod
     def load(
@@ -181,6 +192,7 @@ class FrozenModel:
         pooling: str | None = None,
         classes: Any = None,
         label: str | None = None,
+        any_scores: bool = False,
     ) -> FrozenModel:
         """Read an ONNX file and find its head.
 
@@ -210,6 +222,11 @@ class FrozenModel:
             ``LABEL_0``, ``LABEL_1``, … are not names. :attr:`classes_source` names the source.
         label : str, optional
             One label of a model that gives every sample several, as in :meth:`of_label`.
+        any_scores : bool, default=False
+            Read a model without a linear last layer as well: decision trees, a support vector
+            machine, a pipeline. It needs an output with a score for each class, or with the label.
+            :func:`ntkit.audit_model`, :func:`ntkit.check` and :func:`ntkit.predict` take such a
+            model. ``logits`` then names the output.
 
         Returns
         -------
@@ -236,7 +253,7 @@ class FrozenModel:
         """
         path = model_file(Path(path).absolute())
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
-        loaded = _located_in(*read_model(path), path, places, classes, label)
+        loaded = _located_in(*read_model(path), path, places, classes, label, any_scores)
         loaded._warn_of_names(stacklevel=3)
         return loaded if label is None else loaded.of_label(label)
 
@@ -261,6 +278,7 @@ class FrozenModel:
         """What is known of the model besides its graph."""
         facts = {"names": self._all_names, "classes": self._classes, "matched_by": self.matched_by}
         facts |= {"label": self._label, "apart": self._apart, "folder": self.folder}
+        facts |= {"scores": self.scores}
         return facts | {"path": self.path, "digest": self._digest}
 
     def with_head(
@@ -292,6 +310,8 @@ class FrozenModel:
             return self._with_head(head, provenance)
 
     def _with_head(self, head: LinearHead, provenance: Mapping[str, str] | None) -> FrozenModel:
+        if self.scores is not None:
+            raise InputError("The model has no linear last layer to replace.")
         if self.head is not None and head == self.head:
             same = self._model.clone()  # to the last bit
             declare_outputs(same)
@@ -424,7 +444,10 @@ class FrozenModel:
         )
 
     def _read_head(self, classes: Any) -> LinearHead:
-        head = self._head
+        head, scores = self._head, self.scores
+        if scores is not None:
+            weight, bias = np.eye(scores.n_classes), np.zeros(scores.n_classes)
+            return LinearHead(weight, bias, self._labels(scores.n_classes, classes))
         if head is None:
             raise HeadNotFoundError(
                 "The model has no head; name its logits with --logits NAME (logits= in Python)."
@@ -434,7 +457,13 @@ class FrozenModel:
                 f"The head of {self.path or 'the model'} ({head.region.kind}, "
                 f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
             )
-        n_classes = 2 if self._label else max(2, len(head.weight))
+        labels = self._labels(2 if self._label else max(2, len(head.weight)), classes)
+        if self._label is not None:
+            return self._label.of(head.weight, head.bias, labels)
+        return LinearHead(head.weight, head.bias, labels)
+
+    def _labels(self, n_classes: int, classes: Any) -> NDArray[Any]:
+        """Labels of the classes, as given, or those of the model."""
         if classes is None:
             classes = np.arange(n_classes) if self.class_names is None else self.class_names
         labels = np.asarray(classes)
@@ -443,9 +472,7 @@ class FrozenModel:
                 f"The model's head has {n_classes} classes, but {labels.size} class labels were "
                 "passed; pass one for each class."
             )
-        if self._label is not None:
-            return self._label.of(head.weight, head.bias, labels)
-        return LinearHead(head.weight, head.bias, labels)
+        return labels
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -722,6 +749,8 @@ class FrozenModel:
     @cached_property
     def _layers(self) -> tuple[Layer, ...]:
         with sound(self.path):
+            if self.scores is not None:  # its neurons, if it has any, are not those of a head
+                return ()
             body = body_graph(self._model, self._head, self._source)
             return layers_of(model_of(body, self._model).clone())
 
@@ -794,7 +823,7 @@ def inspected(
     # Without a head its embedding is an output. The facts are those of FrozenModel.describe, with
     # `refused` (why there is no head, or None) and `candidates` (each layer that may be one, and
     # why it was chosen or not).
-    path, refused = model_file(Path(path).absolute()), None
+    path, refused, scores = model_file(Path(path).absolute()), None, None
     model, digest = read_model(path)
     places = {name: places.get(name) for name in PLACES}
     try:
@@ -805,12 +834,18 @@ def inspected(
         loaded._thresholds()  # an error if they contradict each other
     except (HeadNotFoundError, ModelError) as error:
         refused = str(error)
+        with suppress(HeadNotFoundError, ModelError):
+            scores = _located_in(model.clone(), digest, path, places, classes, any_scores=True)
         with sound(path):
             output = model.graph.outputs[0]
             loaded = FrozenModel(model, None, output, places, path=path, digest=digest)
     facts = loaded.describe()
     if refused is not None:
         facts["embedding"] = None
+    if scores is not None and scores.head is not None:
+        facts |= {"task": f"one of {len(scores.head.classes)} classes"}
+        facts |= {"classes": scores.head.classes.tolist(), "classes_from": scores.classes_source}
+    facts["scores"] = None if scores is None else str(scores.scores)
     with sound(path):
         candidates = loaded.candidates()
     return loaded, {**facts, "refused": refused, "candidates": candidates}
@@ -823,21 +858,41 @@ def _located_in(
     places: Mapping[str, str | None],
     classes: Any,
     label: str | None = None,
+    any_scores: bool = False,
 ) -> FrozenModel:
-    """The model of a file, with its head, or with one for each label."""
+    """The model of a file, with its head, or with one for each label, or with its scores."""
     with sound(path):
         try:
             apart, names, parts = dict[str, str](), None, in_sight(model, places)
-        except HeadNotFoundError:
+        except HeadNotFoundError as error:
             heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
             if not heads:
-                raise
+                if label or places["embedding"] or places["pooling"]:
+                    raise
+                return _scored(path, places["logits"], classes, str(error), wanted=any_scores)
             apart = _named_apart(heads, dict(model.metadata_props), path)
             head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.source, {"logits": head.logits.name}
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
         return FrozenModel(*parts, names=names, apart=apart, **facts)
+
+
+def _scored(
+    path: Path, named: str | None, classes: Any, problem: str, *, wanted: bool
+) -> FrozenModel:
+    """The model of a file with its own scores in the place of a head; an error if not wanted."""
+    model, digest = read_model(path)  # again, because the search for a head may change the graph
+    try:
+        scores = add_scores(model, dict(model.metadata_props), path, named, classes)
+    except NoScores as reason:
+        problem += f" Its outputs do not tell the class either: {reason}." if wanted else ""
+        raise HeadNotFoundError(problem) from None
+    if not wanted:
+        raise HeadNotFoundError(f"{problem} {COMMANDS} take the model as it is.")
+    folder, tensor = data_folder(model) or path.parent.resolve(), value_named(model.graph, SCORES)
+    facts: dict[str, Any] = {"classes": classes, "path": path, "folder": folder, "digest": digest}
+    return FrozenModel(model, None, tensor, {}, scores=scores, **facts)
 
 
 def _named_apart(
@@ -869,6 +924,8 @@ def _restored(
     model = deserialised(onnx.load_from_string(proto))
     if facts["folder"] is not None:
         ir.external_data.set_base_dir(model.graph, facts["folder"])
+    if facts["scores"] is not None:
+        return FrozenModel(model, None, value_named(model.graph, SCORES), located_by, **facts)
     return FrozenModel(model, *located(model, **located_by), located_by, **facts)
 
 

@@ -423,6 +423,7 @@ class AuditPage:
     changes: Sequence[ShownChange] | None = None
     tried: str = ""
     flipped: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    repairable: bool = True  # whether the model has a last layer to retrain
 
     @property
     def lists(self) -> tuple[AuditPage, ...]:
@@ -456,10 +457,13 @@ def audit_html(page: AuditPage) -> str:
     data = "--train DATA --validation DATA -o debiased/"
     if facts["label"] is not None:
         data = f"{data} --label {quote(facts['label'])}"
+    go_on = f"ntkit debias {model} {data} --answers answers.json"
+    if not page.repairable:
+        go_on = f"ntkit check {model} NEW.onnx DATA --answers answers.json"
     return offline_page(
         "audit",
         page=page,
-        go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
+        go_on=page.go_on or go_on,
         facts=facts,
         accuracy=share_in_words(facts["accuracy"]) if facts["labelled"] else "",
         changes=[change_card(each, asks=bool(cards)) for each in page.changes or ()],

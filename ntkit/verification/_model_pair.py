@@ -26,7 +26,8 @@ def load_pair(
     *,
     classes: Any = None,
     label: str | None = None,
-    **places: str | None,
+    any_scores: bool = False,
+    **places: Any,
 ) -> tuple[FrozenModel, FrozenModel]:
     """Load a model and the same model with another head, with the same embedding."""
     name = label or getattr(original, "label", None)
@@ -45,16 +46,16 @@ def load_pair(
         second = debiased
     else:
         try:  # the same tensors, if the file has them; else it names others
-            second = FrozenModel.load(debiased, **(places if named else {}))
+            second = FrozenModel.load(debiased, **(places if named else {}), any_scores=any_scores)
         except (HeadNotFoundError, InputError):
             if not named:
                 raise
-            second = FrozenModel.load(debiased)
+            second = FrozenModel.load(debiased, any_scores=any_scores)
     if isinstance(original, FrozenModel):
         first = original
     else:
         places = places if named else {**second.located_by}
-        first = FrozenModel.load(original, **places, classes=classes)
+        first = FrozenModel.load(original, **places, classes=classes, any_scores=any_scores)
     if first.head is not None and second.head is not None and not first.has_class_names:
         labels = second.head.classes
         if len(labels) == len(first.head.classes) and not is_new_head(first, second):

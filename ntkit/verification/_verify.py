@@ -487,8 +487,9 @@ def save_verified(
 
     def check(temporary: Path) -> None:
         whole = model.whole.head
+        places: dict[str, Any] = {**model.located_by}
         classes = None if whole is None else whole.classes
-        written = FrozenModel.load(temporary, **model.located_by, classes=classes)
+        written = FrozenModel.load(temporary, **places, classes=classes)
         result = verify(original, written, X, head=head, device=device, latency=False)
         del written  # an error's traceback would keep its files memory-mapped
         if not result.passed:

@@ -52,7 +52,11 @@ def line(row, found, outcome):
 
 def reason(sentence):
     """The part of a refusal that tells why."""
-    return sentence.removeprefix("No linear last layer was found: ").split(". Name the")[0]
+    return (
+        sentence.removeprefix("No linear last layer was found: ")
+        .split(". Name the")[0]
+        .split(". ntkit audit")[0]
+    )
 
 
 def versions(found):

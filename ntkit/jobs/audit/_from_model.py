@@ -24,6 +24,12 @@ from ntkit.extraction import (
     TextPreprocessing,
     embedded_with_layers,
 )
+from ntkit.jobs.attribute_reader import (
+    FEATURE_SETS,
+    AttributeReader,
+    AuditedImages,
+    tested_feature_sets,
+)
 from ntkit.jobs.audit._audit import audit, cross_fitted
 from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
 from ntkit.jobs.audit._labels import (
@@ -32,12 +38,6 @@ from ntkit.jobs.audit._labels import (
     kept_in_memory,
     rare_notes,
     why_not,
-)
-from ntkit.jobs.audit._reader import (
-    FEATURE_SETS,
-    AttributeReader,
-    AuditedImages,
-    tested_feature_sets,
 )
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
@@ -257,7 +257,12 @@ def audit_model(
         )
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
-    model, most = loaded(model, label=label), changes or 0
+    model, most = loaded(model, label=label, any_scores=True), changes or 0
+    if model.scores is not None and (cross_fit or "embedding" in (feature_sets or ())):
+        raise InputError(
+            "The model has no linear last layer, so it has no embedding to test or to cross-fit a "
+            "head on. Omit --cross-fit (cross_fit=True) and the feature set 'embedding'."
+        )
     every, notes = model.label is None and bool(model.label_names), list[str]()
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
@@ -286,6 +291,9 @@ def audit_model(
     else:
         match = _matched(model, samples, cross_fit)
         model, samples, notes = match.model, match.samples, [*match.notes]
+    if most and model.scores is not None and model.scores.output is None:
+        notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
+        most = 0
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
 
     def changed(findings: Sequence[Finding]) -> ChangeFindings | None:
@@ -540,6 +548,8 @@ def _check_unlabelled(
         problem = f"{arguments[0]} needs them. Add labels, or omit it."
     elif samples.embedded:
         problem = "ntkit cannot change embeddings. Add labels, or pass the samples themselves."
+    elif model.scores is not None and model.scores.output is None:
+        problem = "the model has no scores to compare changes of the input by. Add labels."
     elif not most:
         problem = (
             "so ntkit can only test changes of the input. Add labels, or omit --no-changes "
@@ -597,6 +607,8 @@ def audit_read(
 ) -> Audit:
     """Audit samples with their embeddings and layers from one pass of the model."""
     sets, notes = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
+    if model.scores is not None:
+        sets = [each for each in sets if each.kind != "embedding"]
     if model.label is not None:
         names = model.whole.label_names
         sets = attributes_of(sets, model.label, names, samples.y == model.label)
@@ -616,6 +628,7 @@ def audit_read(
         model=model.sha256(),
         layers=tuple(embedded.layers),
         label=model.label,
+        repairable=model.scores is None,
     )
 
 
@@ -640,7 +653,8 @@ def _run(
     if samples.embedded:
         return samples, Embedded(samples.X, {}, "store")
     samples = samples.measured(AuditedImages)
-    if embedder.frozen_model.head is not None:
+    model = embedder.frozen_model
+    if model.head is not None and model.scores is None:
         check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)

@@ -98,6 +98,8 @@ class Audit:
         The label, of a model that gives every sample several.
     n_labels : int
         Number of labels that share ``alpha``: the correction counts the tests of all of them.
+    repairable : bool
+        Whether :func:`ntkit.debias` takes the model; it needs a linear last layer.
 
     Examples
     --------
@@ -128,6 +130,7 @@ class Audit:
     labelled: bool = True
     label: str | None = None
     n_labels: int = 1
+    repairable: bool = True
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -538,6 +541,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         findings=audit.findings,
         entries=[{k: v for k, v in entry.items() if k != "answer"} for entry in entries],
         model=audit.model,
+        repairable=audit.repairable,
         unlabelled=audit.unlabelled,
         values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
         predictions=audit.predictions,

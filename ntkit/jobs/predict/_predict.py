@@ -163,7 +163,8 @@ _NEW_HEAD = "ntkit.new_head"
 def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
     """An embedder of a model, after a check that its head is the one in the graph."""
     embedder = OnnxEmbedder(match.model, device=device, **options)
-    if not match.samples.embedded and len(match.samples):
+    raw = match.model.scores is None and not match.samples.embedded
+    if raw and len(match.samples):
         check_head(embedder, first_rows(match.samples.X, _CHECKED_ON), device=device)
     return embedder
 
@@ -176,10 +177,10 @@ def matches_of(
     # unless the second model's inputs differ, or its files name another preprocessing. `read` must
     # return the same samples with the same labels for both.
     if len(models) == 1:
-        model = loaded(models[0])
+        model = loaded(models[0], any_scores=True)
         model = model if label is None else model.of_label(label)
         return [read(model).for_model(model)]
-    first, second = load_pair(*models, label=label)
+    first, second = load_pair(*models, label=label, any_scores=True)
     second, notes = _named_alike(first, second)
     alike = second.takes_inputs_of(first)
     one = read(first)
@@ -301,9 +302,10 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        own = model.scores is not None and _are_probabilities(logits)
         yield Outcomes(
             logits.argmax(axis=1),
-            odds / odds.sum(axis=1, keepdims=True),
+            logits if own else odds / odds.sum(axis=1, keepdims=True),
             highest[:, 1] - highest[:, 0],
         )
 
@@ -342,6 +344,15 @@ def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
                 )
             done += len(logits)
             yield logits
+
+
+_ROUNDING = 1e-3  # of float16 probabilities
+
+
+def _are_probabilities(scores: Array) -> bool:
+    """Whether each row of scores sums to 1, without a negative one."""
+    total = scores.sum(axis=1)
+    return bool((scores > -_ROUNDING).all() and (np.abs(total - 1) < _ROUNDING).all())
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -1,0 +1,295 @@
+"""Models of any kind by their outputs: scores of the classes and a label, without a linear layer.
+
+The model's own scores stand for the embedding, and the head is the identity. So predictions,
+audits and checks need to know nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ntkit._text import counted, listed
+from ntkit.graph import Nodes, Shapes, along, attribute, dtype_of, info_of
+from ntkit.model._head_search import LOOKUPS, PROBABILITIES, entries, labels_of, written_out
+from ntkit.model.class_names import are_positions, names_of, problem_type
+
+COMMANDS = "ntkit audit, ntkit check and ntkit predict"
+SCORES = "ntkit.scores"
+"""Name of the tensor of scores in the graph."""
+# Two classes with the same score: the model's label decides. Smaller than any difference of float32
+# probabilities, and not visible in printed ones.
+_OF_A_TIE = 1e-9
+_ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
+_SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer"}
+
+
+class NoScores(Exception):
+    """The outputs of a model are not scores or a label of one class; names the reason."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Outputs of a model that tell the class of a sample: with scores, a label, or both."""
+
+    n_classes: int
+    labels: tuple[Any, ...] | None  # of the graph, in the order of the scores; None for 0 … C-1
+    output: str | None  # the output of scores; None if there are only labels
+    label_output: str | None
+
+    def __str__(self) -> str:
+        if self.output is None:
+            return f"labels {self.label_output!r} of {self.n_classes} classes, without scores"
+        decided = f", decided by {self.label_output!r}" if self.label_output else ""
+        return f"{self.output!r} for {self.n_classes} classes{decided}"
+
+    def problem(self, rows: Sequence[int]) -> str:
+        """What non-finite scores of these rows mean."""
+        where = f"For {counted(len(rows), 'sample')} (rows {listed(rows, 5)}), the model's output"
+        if self.label_output is None:
+            return f"{where} {self.output!r} has NaN or infinite scores; check these inputs."
+        if self.output is None:
+            return f"{where} {self.label_output!r} is not one of its classes; check these inputs."
+        return (
+            f"{where} {self.output!r} is not finite, or its largest score is not that of the class "
+            f"in {self.label_output!r}. To take the label alone: --logits "
+            f"{self.label_output} (logits= of FrozenModel.load)"
+        )
+
+
+@dataclass(frozen=True)
+class _Output:
+    """An output of a model as scores or labels, with the labels in the order of its columns."""
+
+    name: str
+    value: ir.Value
+    is_label: bool
+    width: int | None = 1
+    labels: tuple[Any, ...] | None = None
+    is_normalised: bool = False  # a classifier or a Softmax computes it
+    is_sigmoid: bool = False
+
+
+def add_scores(
+    model: ir.Model,
+    metadata: Mapping[str, str],
+    path: Path | None,
+    named: str | None = None,
+    classes: Any = None,
+) -> Scores:
+    """Append the scores of a model to its graph, in place, or raise NoScores with the reason."""
+    task = problem_type(metadata, path)
+    if task is not None and task[0] != "single_label_classification":
+        raise NoScores(f"its problem type is {task[0]} ({task[1]})")
+    scores, label = _chosen(_outputs(model, named), named)
+    shown = label if scores is None else scores
+    assert shown is not None
+    both = [{*map(str, each.labels)} for each in (scores, label) if each and each.labels]
+    if len(both) == 2 and both[0] != both[1]:
+        raise NoScores(
+            f"its outputs {_listed([each for each in (scores, label) if each])} differ "
+            "in their classes"
+        )
+    labels = shown.labels or (None if label is None else label.labels)
+    n_classes = None if classes is None else len(classes)
+    if labels is not None:
+        n_classes = len(labels)
+    elif scores is not None and scores.width != 1:
+        n_classes = scores.width or n_classes
+    elif label is None or label.value.dtype == ir.DataType.BOOL or shown.is_sigmoid:
+        n_classes = 2
+    if n_classes is None or n_classes < 2:
+        raise NoScores(
+            f"the classes of {shown.name!r} are not in the file; name them with --classes A,B,… "
+            "(classes= of FrozenModel.load)"
+        )
+    named_elsewhere = classes is not None or names_of(n_classes, metadata, path).names is not None
+    if label is None and not (shown.is_normalised or shown.is_sigmoid or named_elsewhere):
+        what = "one number, as of a regression" if shown.width == 1 else "numbers without a label"
+        raise NoScores(
+            f"{shown.name!r} has {what}; if they are scores of classes, name these with "
+            "--classes A,B,… (classes= of FrozenModel.load)"
+        )
+    if scores is not None and scores.width not in (None, n_classes, 1):
+        only = "" if label is None else f"; take the label alone with --logits {label.name}"
+        raise NoScores(f"{scores.name!r} has {scores.width} columns for {n_classes} classes{only}")
+    if label is not None and labels is None and label.value.dtype == ir.DataType.STRING:
+        raise NoScores(f"the classes of {label.name!r} are not in the file")
+    if all(node.domain for node in model.graph):  # only trees, as XGBoost's exporter writes them
+        model.graph.opset_imports[""] = _OPSET
+    nodes = Nodes(model.graph.append, SCORES)
+    rows = None if scores is None else _rows(nodes, scores, n_classes)
+    if label is not None:
+        own = _of_class(model, nodes, label, labels, n_classes)
+        rows = _decided(model.graph, nodes, rows, own)
+    assert rows is not None
+    rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
+    rows.shape = ir.Shape([None, n_classes])
+    output, decided = (None if each is None else each.name for each in (scores, label))
+    named_here = None if labels is None or are_positions(labels) else labels
+    return Scores(n_classes, named_here, output, decided)
+
+
+def _chosen(outputs: list[_Output], named: str | None) -> tuple[_Output | None, _Output | None]:
+    """The output of scores and that of labels, one of which may be missing."""
+    scores = [each for each in outputs if not each.is_label]
+    labels = [each for each in outputs if each.is_label]
+    if named is not None:
+        chosen = [each for each in outputs if each.name == named]
+        if not chosen:
+            raise NoScores(f"{named!r} is not one of its outputs {_listed(outputs)}")
+        one = labels if len(labels) == 1 else []
+        scores, labels = ([], chosen) if chosen[0].is_label else (chosen, one)
+    for each in (scores, labels):
+        if len(each) > 1:
+            raise NoScores(f"it has several: {_listed(each)}; choose one with --logits NAME")
+    return next(iter(scores), None), next(iter(labels), None)
+
+
+def _listed(outputs: list[_Output]) -> str:
+    return listed([repr(each.name) for each in outputs], 6)
+
+
+def _outputs(model: ir.Model, named: str | None) -> list[_Output]:
+    """The outputs as scores and labels; next to one with a name, others may be anything."""
+    shapes, read = Shapes(model), list[_Output]()
+    for output in model.graph.outputs:
+        try:
+            read.append(_read(output, shapes))
+        except NoScores:
+            if named in (None, output.name):
+                raise
+    return read
+
+
+def _read(output: ir.Value, shapes: Shapes) -> _Output:
+    """An output as scores or labels; NoScores if it is neither."""
+    value, node, name = output, output.producer(), output.name or ""
+    if node is not None and node.op_type == "ZipMap" and node.inputs[0] is not None:
+        labels = labels_of(node) or ()
+        return _scores(name, node.inputs[0], len(labels), labels)
+    if isinstance(output.type, ir.SequenceType):
+        raise NoScores(f"{name!r} is a sequence")
+    shape, dtype = shapes(value), dtype_of(value) or dtype_of(shapes.known(value))
+    if dtype is None or (dtype.is_floating_point() and shape is None):
+        raise NoScores(f"the shape or the type of {name!r} is not in the file")
+    if shape is not None and len(shape) > 2:
+        raise NoScores(f"{info_of(output)} has more than a row of scores for each sample")
+    width = 1 if shape is not None and len(shape) == 1 else shape[-1] if shape else None
+    if dtype.is_floating_point():
+        return _scores(name, value, width if isinstance(width, int) else None, None)
+    if width not in (1, None):
+        raise NoScores(f"{name!r} gives each sample {width} labels")
+    value.type = value.type or ir.TensorType(dtype)
+    return _Output(name, value, True, labels=_labels_before(value, dtype))
+
+
+def _scores(
+    name: str, value: ir.Value, width: int | None, labels: tuple[Any, ...] | None
+) -> _Output:
+    """An output of scores, with what the operators before it say of them."""
+    before = value
+    while (node := before.producer()) is not None:
+        written = written_out(node)
+        op = node.op_type if written is None else written.op
+        if op == "Sigmoid" and width == 1:
+            return _Output(name, value, False, width, labels, is_sigmoid=True)
+        if op.endswith("Classifier"):
+            return _Output(name, value, False, width, labels or _of_classifier(node), True)
+        if op in PROBABILITIES - {"Sigmoid"}:
+            return _Output(name, value, False, width, labels, True)
+        if op not in _SHAPING or node.inputs[0] is None:
+            break
+        before = node.inputs[0]
+    return _Output(name, value, False, width, labels, labels is not None)
+
+
+def _of_classifier(node: ir.Node) -> tuple[Any, ...] | None:
+    """Class labels of an operator such as TreeEnsembleClassifier."""
+    names = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
+    found = next((list(attribute(node, name, ())) for name in names if name in node.attributes), ())
+    return tuple(v.decode() if isinstance(v, bytes) else v for v in found) or None
+
+
+def _labels_before(value: ir.Value, dtype: ir.DataType) -> tuple[Any, ...] | None:
+    """Labels that an output may have, in the order of the scores; None if they are not known."""
+    tables, node = list[ir.Node](), value.producer()
+    labels = None
+    while node is not None:
+        if node.op_type.endswith("Classifier"):
+            labels = _of_classifier(node)
+            break
+        looked_up = node.op_type in LOOKUPS
+        if looked_up or node.op_type == "LabelEncoder":
+            tables.append(node)
+        elif node.op_type not in _SHAPING:
+            break
+        before = node.inputs[looked_up] if len(node.inputs) > looked_up else None
+        node = None if before is None else before.producer()
+    for table in tables[::-1]:
+        labels = _looked_up(table, labels)
+    is_text = dtype == ir.DataType.STRING
+    if labels is None or any(isinstance(each, str) != is_text for each in labels):
+        return None
+    return tuple(labels if is_text else map(int, labels)) if len({*labels}) == len(labels) else None
+
+
+def _looked_up(table: ir.Node, labels: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """Labels after a table that maps positions, or the labels before it."""
+    if labels is None:
+        return labels_of(table)
+    if table.op_type == "LabelEncoder":
+        keys, values = (entries(table, prefix) or () for prefix in ("keys_", "values_"))
+        known = dict(zip(keys, values, strict=False))
+    else:
+        known = dict(enumerate(labels_of(table) or ()))
+    return tuple(known[each] for each in labels) if {*labels} <= {*known} else None
+
+
+def _rows(nodes: Nodes, scores: _Output, n_classes: int) -> ir.Value:
+    """The scores as doubles with a column per class; one column becomes those of two classes."""
+    rows = nodes.node("Cast", [scores.value], {"to": int(ir.DataType.DOUBLE)})
+    width = scores.width or n_classes
+    rows = nodes.node("Reshape", [rows, nodes.constant(np.array([-1, width]))])
+    if width == n_classes:
+        return rows
+    one = nodes.constant(np.ones(1))
+    first = nodes.node("Sub", [one, rows] if scores.is_sigmoid else [rows, rows])
+    return nodes.node("Concat", [first, rows], {"axis": 1})
+
+
+def _of_class(
+    model: ir.Model, nodes: Nodes, label: _Output, labels: tuple[Any, ...] | None, n_classes: int
+) -> ir.Value:
+    """Whether each sample has each label, (N, C); all false for a label that is not a class."""
+    index, keys = label.value, np.arange(n_classes)
+    if labels is not None and label.value.dtype == ir.DataType.STRING:
+        table: dict[str, Any] = {"keys_strings": labels, "values_int64s": keys.tolist()}
+        if model.graph.opset_imports.setdefault(_ML, 3) < 2:
+            table = {"classes_strings": labels}
+        index = nodes.node("LabelEncoder", [index], {**table, "default_int64": -1}, domain=_ML)
+    else:
+        index = nodes.node("Cast", [index], {"to": int(ir.DataType.INT64)})
+        keys = keys if labels is None else np.asarray(labels, np.int64)
+    index = nodes.node("Reshape", [index, nodes.constant(np.array([-1, 1]))])
+    return nodes.node("Equal", [index, nodes.constant(keys[None])])
+
+
+def _decided(graph: ir.Graph, nodes: Nodes, rows: ir.Value | None, own: ir.Value) -> ir.Value:
+    """Scores whose largest is that of the label; a row becomes non-finite if it is another's."""
+    double = {"to": int(ir.DataType.DOUBLE)}
+    hot = nodes.node("Cast", [own], double)
+    if rows is None:
+        rows = hot
+    else:
+        tie = nodes.node("Mul", [hot, nodes.constant(np.array([_OF_A_TIE]))])
+        rows = nodes.node("Add", [rows, tie])
+    largest = along(graph, nodes, "ReduceMax", rows, 1, keepdims=1)
+    top = nodes.node("Not", [nodes.node("Less", [rows, largest])])
+    agrees = nodes.node("Cast", [nodes.node("And", [own, top])], double)
+    return nodes.node("Div", [rows, along(graph, nodes, "ReduceMax", agrees, 1, keepdims=1)])

@@ -1,0 +1,117 @@
+"""audit, check and predict take models of any kind; the other commands name these three."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests import any_models as zoo
+from tests.cases import done, ntkit, read_csv, refused, write_csv
+
+QUIET = ("--device", "cpu", "--quiet")
+TAKEN = "ntkit audit, ntkit check and ntkit predict take the model as it is."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Models of some kinds, and tables of the same people."""
+    folder = tmp_path_factory.mktemp("any")
+    kinds = ("forest", "neighbours", "columns", "texts", "trees alone", "scores only")
+    for kind in (*kinds, "text labels only"):
+        zoo.write(kind, folder / f"{kind.replace(' ', '_')}.onnx")
+    numbers = dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True))
+    label = zoo.NAMES[zoo.Y]
+    write_csv(folder / "numbers.csv", {**numbers, "label": label})
+    write_csv(folder / "people.csv", {**numbers, "city": zoo.CITY, "label": label})
+    write_csv(folder / "texts.csv", {"text": zoo.TEXTS, "label": label})
+    return folder
+
+
+TABLES = {"forest": "numbers", "columns": "people", "texts": "texts", "text_labels_only": "numbers"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_first_tries_work(folder, tmp_path, name):
+    model, table = folder / f"{name}.onnx", folder / f"{TABLES[name]}.csv"
+    own = zoo.of_onnxruntime(model, zoo.feed(name))[0]
+    accuracy = (own == zoo.NAMES[zoo.Y]).mean()
+    done("predict", model, table, "-o", tmp_path / "p.csv", *QUIET)
+    rows = read_csv(tmp_path / "p.csv")
+    assert [row["prediction"] for row in rows] == own.tolist()
+    assert {"prob_high", "prob_low", "prob_middle"} <= rows[0].keys()
+    code, out, _ = ntkit("check", model, table, "--average", 10, *QUIET)
+    assert (code, f"{100 * accuracy:.1f}" in out) == (0, True)
+    done("audit", model, table, "-o", tmp_path / "audit", *QUIET)
+    audit = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert audit["accuracy"] == pytest.approx(accuracy)
+    assert not {"layer", "embedding"} & audit["looked_at"].keys()
+    assert bool(audit["changes_tried"]) == (name != "text_labels_only")
+
+
+def test_two_models_are_compared(folder, tmp_path):
+    forest, other, table = (folder / n for n in ("forest.onnx", "neighbours.onnx", "numbers.csv"))
+    code, out, _ = ntkit("check", forest, other, table, "--max-drop", 50, *QUIET)
+    assert (code, out.splitlines()[0]) == (
+        0, "Passed: neighbours.onnx compared with forest.onnx, 240 samples.")  # fmt: skip
+    done("predict", other, table, "--before", forest, "-o", tmp_path / "p.csv", *QUIET)
+    for column, model in (("prediction_before", forest), ("prediction", other)):
+        labels = zoo.of_onnxruntime(model, zoo.feed("forest"))[0]
+        assert [row[column] for row in read_csv(tmp_path / "p.csv")] == labels.tolist()
+    words = "no linear last layer, so --report cannot show its neurons"
+    refused("check", forest, forest, table, "--report", tmp_path / "r.html", *QUIET, says=words)
+
+
+def test_the_next_step_after_an_audit_is_a_check(folder, tmp_path):
+    label = np.where(zoo.X[:, 1] > 0.5, "low", zoo.NAMES[zoo.Y])  # errors at a high income
+    numbers = dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True))
+    write_csv(tmp_path / "t.csv", {**numbers, "label": label})
+    arguments = folder / "forest.onnx", tmp_path / "t.csv"
+    out, _ = done("audit", *arguments, "-o", tmp_path / "audit", *QUIET)
+    assert "Findings, accuracies in %" in out
+    assert "ntkit debias cannot repair this model" in out
+    assert re.search(r"Next: ntkit check \S+forest.onnx NEW.onnx \S+ --answers", out)
+    page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
+    assert "ntkit check forest.onnx NEW.onnx DATA --answers answers.json" in page
+    assert "ntkit debias" not in page
+    for option in ("--cross-fit", "--feature-sets=embedding"):
+        refused("audit", *arguments, "-o", tmp_path / "x", option, says="no embedding to test")
+
+
+def test_without_labels_of_samples_changes_are_tried(folder, tmp_path):
+    bare = write_csv(tmp_path / "t.csv", dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True)))
+    done("audit", folder / "forest.onnx", bare, "-o", tmp_path / "audit", *QUIET)
+    audit = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert (audit["labelled"], len(audit["changes_tried"])) == (False, 3)
+    arguments = folder / "text_labels_only.onnx", bare, "-o", tmp_path / "x"
+    refused("audit", *arguments, says="no scores to compare changes")
+
+
+def test_other_commands_name_those_that_work(folder, tmp_path):
+    forest, table = folder / "forest.onnx", folder / "numbers.csv"
+    out = ("-o", tmp_path / "out")
+    for command in (
+        ("debias", forest, "--train", table, "--validation", table, *out),
+        ("label", forest, table, *out),
+        ("embed", forest, table, *out),
+        ("export", forest, forest, *out),
+    ):
+        refused(*command, says=["decision trees, which have no linear layer", TAKEN])
+    refused("debias", folder / "texts.onnx", table, *out, says=["Fit an ntkit estimator", TAKEN])
+    facts = json.loads(done("inspect", forest, "--json")[0])
+    assert facts["classes"] == ["high", "low", "middle"]
+    assert facts["scores"] == "'output_probability' for 3 classes, decided by 'output_label'"
+    assert TAKEN in facts["refused"]
+
+
+def test_models_that_name_no_class_take_the_names_of_the_labels(folder, tmp_path):
+    columns = dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True))
+    write_csv(tmp_path / "t.csv", {**columns, "label": np.array(["a", "b", "b"])[zoo.Y]})
+    arguments = folder / "scores_only.onnx", tmp_path / "t.csv", "-o", tmp_path / "p.csv"
+    done("predict", *arguments, *QUIET)
+    trees = ("check", folder / "trees_alone.onnx", tmp_path / "t.csv", "--average", 10)
+    assert ntkit(*trees, "--threshold", 0.5, *QUIET)[0] == 0
+    refused(*trees, "--threshold", 0.5, "--logits", "label", says="a model has only labels")
+    scores = zoo.of_onnxruntime(folder / "scores_only.onnx", zoo.feed("forest"))[1]
+    rows = read_csv(tmp_path / "p.csv")
+    assert np.allclose([float(row["prob_b"]) for row in rows], scores[:, 1], atol=1e-5)

@@ -1,0 +1,199 @@
+"""Models without a linear last layer are read by their own scores and labels."""
+
+import pickle
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+
+from ntkit import FrozenModel, OnnxEmbedder, predict
+from ntkit.exceptions import HeadNotFoundError, InputError
+from tests import any_models as zoo
+
+LABELLED = [kind for kind in zoo.KINDS if kind != "scores only"]
+PROBABLE = [kind for kind in zoo.KINDS if not kind.endswith("labels only")]
+PROBABLE.remove("support vectors")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The path of a model of each kind, and its outputs in ONNX Runtime, batch by batch."""
+    # Trees of ONNX Runtime round differently in batches of other sizes.
+    folder, made = tmp_path_factory.mktemp("any"), {}
+    for kind in zoo.KINDS:
+        path = zoo.write(kind, folder / f"{kind}.onnx")
+        parts = [
+            zoo.of_onnxruntime(path, zoo.feed(kind, slice(at, at + 60)))
+            for at in range(0, len(zoo.X), 60)
+        ]
+        columns = zip(*parts, strict=True)
+        made[kind] = path, *(None if c[0] is None else np.concatenate(c) for c in columns)
+    return made
+
+
+def predicted(path, kind, **options):
+    model = FrozenModel.load(path, any_scores=True, **options)
+    return predict(model, zoo.feed(kind), device="cpu", batch_size=60)
+
+
+@pytest.mark.parametrize("kind", LABELLED)
+def test_labels_are_those_of_the_model(models, kind):
+    path, labels, _ = models[kind]
+    assert_array_equal(predicted(path, kind).labels, labels)
+    assert len({*labels.tolist()}) >= 2
+
+
+@pytest.mark.parametrize("kind", PROBABLE)
+def test_probabilities_are_those_of_the_model(models, kind):
+    path, _, scores = models[kind]
+    found = predicted(path, kind)
+    assert_allclose(found.probabilities, scores, atol=1e-6)
+    ordered = np.sort(scores, axis=1)
+    assert_allclose(found.margins, ordered[:, -1] - ordered[:, -2], atol=1e-6)
+
+
+def test_raw_scores_become_probabilities_by_softmax_and_labels_are_certain(models):
+    path, _, scores = models["support vectors"]
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    expected = odds / odds.sum(axis=1, keepdims=True)
+    assert_allclose(predicted(path, "support vectors").probabilities, expected, atol=1e-6)
+    certain = predicted(models["labels only"][0], "labels only")
+    assert {*certain.probabilities.ravel().tolist()} == {0.0, 1.0}
+
+
+def two_columns(path, above):
+    """A model of p, one number: columns (1 - p, p), and the label 1 from a threshold on."""
+    return written(
+        path,
+        [("Sub", ["one", "x"], "q"), ("Concat", ["q", "x"], "p", {"axis": 1}),
+         ("Less", ["x", "level"], "below"), ("Not", ["below"], "l"),
+         ("Cast", ["l"], "i", {"to": TensorProto.INT64}), ("Squeeze", ["i", "axes"], "label")],
+        {"label": (TensorProto.INT64, ["n"]), "p": (TensorProto.FLOAT, ["n", 2])},
+        one=np.ones(1, np.float32), level=np.full(1, above, np.float32), axes=np.array([1]),
+    )  # fmt: skip
+
+
+def test_ties_have_the_label_of_the_model(tmp_path):
+    """Samples with equal scores have the second class in this model."""
+    path = two_columns(tmp_path / "m.onnx", 0.5)
+    model = FrozenModel.load(path, any_scores=True, classes=["no", "yes"])
+    x = np.array([[0.5], [0.25], [0.5], [0.75]], np.float32)
+    assert predict(model, x, device="cpu").labels.tolist() == ["yes", "no", "yes", "yes"]
+
+
+def test_another_label_than_that_of_the_largest_score_is_refused(tmp_path):
+    """Decided at 0.75: the label alone is read instead."""
+    path, options = two_columns(tmp_path / "m.onnx", 0.75), {"classes": ["no", "yes"]}
+    x = np.array([[0.2], [0.6], [0.8]], np.float32)
+    model = FrozenModel.load(path, any_scores=True, **options)
+    words = r"1 sample \(rows 1\).*largest score is not .*--logits label "
+    with pytest.raises(InputError, match=words):
+        predict(model, x, device="cpu")
+    model = FrozenModel.load(path, any_scores=True, logits="label", **options)
+    assert predict(model, x, device="cpu").labels.tolist() == ["no", "no", "yes"]
+
+
+def written(path, nodes, outputs, width=1, **constants):
+    """A graph of (operator, inputs, output, attributes) on x (n, width)."""
+    nodes = [helper.make_node(op, i, [o], **dict(*more)) for op, i, o, *more in nodes]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", width])
+    graph = helper.make_graph(
+        nodes, "g", [x],
+        [helper.make_tensor_value_info(name, *kind) for name, kind in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    return path
+
+
+def bent(last, *outputs):
+    """Two layers of which the last one is followed by a square, then these operators."""
+    layers = [("MatMul", ["x", "w"], "raw"), ("Mul", ["raw", "raw"], "squares")]
+    return [*layers, *last], outputs or (("y", (TensorProto.FLOAT, ["n", 3])),)
+
+
+def test_outputs_that_tell_no_class_are_refused_with_the_reason(tmp_path):
+    weights = {"w": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)}
+    soft = [("Softmax", ["squares"], "y")]
+    again = [*soft, ("Identity", ["y"], "z")]
+    each = (TensorProto.FLOAT, ["n", 3])
+    tokens = [("Unsqueeze", ["squares", "axes"], "y")]
+    for last, outputs, options, words in [
+        (soft, (), {}, None),
+        ([("Identity", ["squares"], "y")], (), {}, "numbers without a label.*--classes"),
+        ([("Identity", ["squares"], "y")], (), {"classes": ["a", "b", "c"]}, None),
+        (again, (("y", each), ("z", each)), {}, "several: 'y', 'z'.*--logits"),
+        (again, (("y", each), ("z", each)), {"logits": "z"}, None),
+        (tokens, (("y", (TensorProto.FLOAT, ["n", 1, 3])),), {}, "more than a row of scores"),
+        ([("Cast", ["squares"], "y", {"to": TensorProto.INT64})],
+         (("y", (TensorProto.INT64, ["n", 3])),), {}, "'y' gives each sample 3 labels"),
+    ]:  # fmt: skip
+        nodes, shown = bent(last, *outputs)
+        path = written(tmp_path / "m.onnx", nodes, dict(shown), 2, axes=np.array([1]), **weights)
+        with pytest.raises(HeadNotFoundError) as alone:
+            FrozenModel.load(path, **options)
+        assert str(alone.value).endswith("predict take the model as it is.") == (words is None)
+        if words is None:
+            assert len(FrozenModel.load(path, any_scores=True, **options).head.classes) == 3
+        else:
+            with pytest.raises(HeadNotFoundError, match=f"Its outputs do not .*{words}"):
+                FrozenModel.load(path, any_scores=True, **options)
+
+
+def test_regressions_and_several_labels_are_refused(tmp_path):
+    both = np.column_stack([zoo.X[:, 0] > 0, zoo.X[:, 1] > 0]).astype(int)
+    for estimator, words in [
+        (RandomForestRegressor(3).fit(zoo.X, zoo.Y), "one number, as of a regression"),
+        (OneVsRestClassifier(zoo.forest()).fit(zoo.X, both), "gives each sample 2 labels"),
+    ]:
+        path = tmp_path / "m.onnx"
+        options = {"options": {"zipmap": False}} if "labels" in words else {}
+        path.write_bytes(to_onnx(estimator, zoo.X[:1], **options).SerializeToString())
+        with pytest.raises(HeadNotFoundError, match=words):
+            FrozenModel.load(path, any_scores=True)
+
+
+def test_the_model_itself_stays_as_it_is(models, tmp_path):
+    path, labels, _ = models["forest"]
+    model = FrozenModel.load(path, any_scores=True)
+    Z = OnnxEmbedder(model, device="cpu").transform(zoo.X)
+    with pytest.raises(InputError, match="no linear last layer to replace"):
+        model.with_head(model.head.scaled(2 * np.ones(3)))
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.head.predict(OnnxEmbedder(again, device="cpu").transform(zoo.X)),
+                       model.head.predict(Z))  # fmt: skip
+    assert model.class_names == again.class_names == ("high", "low", "middle")
+    assert (model.layers(), model.not_single_label, model.label_names) == ((), None, ())
+    assert model.sha256() == again.sha256()
+    shown = model.outputs
+    assert [output.name for output in shown] == ["output_label", "output_probability"]
+    named = FrozenModel.load(path, any_scores=True, classes=["c", "a", "b"])
+    order = dict(zip(("high", "low", "middle"), ("c", "a", "b"), strict=True))
+    assert named.head.predict(Z).tolist() == [order[label] for label in labels]
+
+
+def test_one_score_of_two_classes(tmp_path):
+    """A Sigmoid decides at one half; another number needs the names of the classes."""
+    w = np.random.default_rng(0).normal(size=(2, 1)).astype(np.float32)
+    for op, options in (("Sigmoid", {}), ("Identity", {"classes": ["no", "yes"]})):
+        nodes, shown = bent([("Sub", ["squares", "one"], "s"), (op, ["s"], "y")],
+                            ("y", (TensorProto.FLOAT, ["n", 1])))  # fmt: skip
+        path = written(tmp_path / "m.onnx", nodes, dict(shown), 2, w=w, one=np.ones(1, np.float32))
+        model = FrozenModel.load(path, any_scores=True, **options)
+        found = predict(model, zoo.X[:, :2], device="cpu")
+        raw = (zoo.X[:, :2] @ w).ravel() ** 2 - 1
+        assert_allclose(found.probabilities[:, 1], 1 / (1 + np.exp(-raw)), atol=1e-6)
+        assert_array_equal(found.labels == model.head.classes[1], raw > 0)
+
+
+def test_estimators_of_scikit_learn_predict_the_same(models):
+    estimator = LogisticRegression().fit(zoo.X, zoo.NAMES[zoo.Y])
+    found = predicted(models["logistic regression"][0], "logistic regression")
+    assert (found.labels == estimator.predict(zoo.X)).mean() > 0.99

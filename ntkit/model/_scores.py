@@ -23,10 +23,10 @@ COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
 """Name of the tensor of scores in the graph."""
 # Two classes with the same score: the model's label decides. Smaller than any difference of float32
-# probabilities, and not visible in printed ones.
+# scores, as a share of the largest, and not visible in printed probabilities.
 _OF_A_TIE = 1e-9
 _ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
-_SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer"}
+_SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer", "Clip"}
 
 
 class NoScores(Exception):
@@ -96,6 +96,11 @@ def add_scores(
             "in their classes"
         )
     labels = shown.labels or (None if label is None else label.labels)
+    if label is None and classes is None and task is None and shown.is_sigmoid and shown.width != 1:
+        raise NoScores(
+            f"{shown.name!r} has a Sigmoid for each column, as for several labels; if each sample "
+            "has one class, name the classes with --classes A,B,… (classes= of FrozenModel.load)"
+        )
     n_classes = None if classes is None else len(classes)
     if labels is not None:
         n_classes = len(labels)
@@ -197,11 +202,11 @@ def _scores(
     while (node := before.producer()) is not None:
         written = written_out(node)
         op = node.op_type if written is None else written.op
-        if op == "Sigmoid" and width == 1:
+        if op == "Sigmoid":
             return _Output(name, value, False, width, labels, is_sigmoid=True)
         if op.endswith("Classifier"):
             return _Output(name, value, False, width, labels or _of_classifier(node), True)
-        if op in PROBABILITIES - {"Sigmoid"}:
+        if op in PROBABILITIES:
             return _Output(name, value, False, width, labels, True)
         if op not in _SHAPING or node.inputs[0] is None:
             break
@@ -287,8 +292,10 @@ def _decided(graph: ir.Graph, nodes: Nodes, rows: ir.Value | None, own: ir.Value
     if rows is None:
         rows = hot
     else:
-        tie = nodes.node("Mul", [hot, nodes.constant(np.array([_OF_A_TIE]))])
-        rows = nodes.node("Add", [rows, tie])
+        size = along(graph, nodes, "ReduceMax", nodes.node("Abs", [rows]), 1, keepdims=1)
+        size = nodes.node("Max", [size, nodes.constant(np.ones(1))])
+        tie = nodes.node("Mul", [size, nodes.constant(np.array([_OF_A_TIE]))])
+        rows = nodes.node("Add", [rows, nodes.node("Mul", [hot, tie])])
     largest = along(graph, nodes, "ReduceMax", rows, 1, keepdims=1)
     top = nodes.node("Not", [nodes.node("Less", [rows, largest])])
     agrees = nodes.node("Cast", [nodes.node("And", [own, top])], double)

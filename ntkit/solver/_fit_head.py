@@ -139,8 +139,10 @@ def covariance_of(data: Passes, mean: Array) -> Array:
 CORRECTIONS = 10
 """Number of steps that L-BFGS remembers."""
 _ABOVE = 0.01  # relative excess of the objective over its minimum; a larger one gives a warning
+_STALLED = 1e-3  # gradient above which an end by rounding gives a warning
 _SMALL = 10  # factor on tolerances for a larger objective
 _ENOUGH = 1e-4  # share of the linear decrease that a step must reach (Armijo)
+_STEEP, _LONGEST = 0.9, 1e4  # share of the slope that may remain (Wolfe), and the longest step
 _SHORTEST = 1e-8  # step, as a share of the quasi-Newton step
 
 
@@ -315,14 +317,15 @@ def minimised(
     max_iter: int,
 ) -> list[Minimum]:
     """Minimise a function for each row of x with L-BFGS; one call serves all rows that are left."""
-    # A step that decreases the value too little is shortened. Where rounding hides the decrease, a
-    # step counts if it halves the gradient; if it does not, the iteration ends.
+    # A step that decreases the value too little is shortened, and one along which it still falls as
+    # steeply is lengthened (Lewis and Overton, 2013). Where rounding hides the decrease, a step
+    # counts if it halves the gradient; if it does not, the iteration ends.
     found = dict[int, Minimum]()
     at, n_iter = np.arange(len(x)), np.zeros(len(x), dtype=int)
     value, gradient = objective(x, at)
     largest = np.abs(gradient).max(axis=1)
     step = -gradient / np.maximum(1, np.linalg.norm(gradient, axis=1))[:, None]
-    share = np.ones(len(x))
+    share, least, most = np.ones(len(x)), np.zeros(len(x)), np.full(len(x), np.inf)
     memory = _Memory(*x.shape)
     done = ~(largest > tol)  # or not a number
     while True:
@@ -331,8 +334,10 @@ def minimised(
         if done.all():
             return [found[i] for i in range(len(found))]
         if done.any():
-            state = at, n_iter, x, value, gradient, largest, step, share
-            at, n_iter, x, value, gradient, largest, step, share = (each[~done] for each in state)
+            state = at, n_iter, x, value, gradient, largest, step, share, least, most
+            at, n_iter, x, value, gradient, largest, step, share, least, most = (
+                each[~done] for each in state
+            )
             memory.keep(~done)
         move = share[:, None] * step
         expected = np.einsum("bn,bn->b", gradient, move)  # below 0
@@ -341,6 +346,9 @@ def minimised(
         unit = rounding * np.maximum(1, np.abs(value))
         good = gain >= -_ENOUGH * expected - 100 * unit
         halved = new_largest <= largest / 2
+        steep = np.einsum("bn,bn->b", new_gradient, move) < _STEEP * expected
+        longer = good & steep & (gain > 100 * unit) & (share < np.minimum(_LONGEST, most / 1.1))
+        good &= ~longer
         # Minimum of the parabola through both values
         shorter = np.clip(expected / (2 * np.minimum(expected + gain, -1e-300)), 0.1, 0.5)
         change = np.where(good[:, None], new_gradient - gradient, 0.0)
@@ -348,7 +356,11 @@ def minimised(
         x, gradient = x + move, gradient + change
         value, largest = np.where(good, new_value, value), np.where(good, new_largest, largest)
         step = memory.step(move, change, gradient)
-        share = np.where(good, 1.0, share * shorter)
+        least, most = np.where(longer, share, least), np.where(good | longer, most, share)
+        middle = np.where(most < np.inf, (least + most) / 2, 2 * share)
+        tried = np.where(longer | (least > 0), middle, share * shorter)
+        share = np.where(good, 1.0, tried)
+        least, most = np.where(good, 0.0, least), np.where(good, np.inf, most)
         n_iter = n_iter + good
         done = ~(largest > tol) | (n_iter >= max_iter) | ~(share >= _SHORTEST)
         done |= good & (gain <= unit) & ~halved
@@ -402,10 +414,16 @@ def _one_of(objective: Callable[[Array, Array], tuple[Array, Array]], i: int, x:
 def _warn_if_not_minimised(
     objective: Callable[[Array], float], found: Minimum, tol: float, max_iter: int
 ) -> None:
-    if found.n_iter >= max_iter and np.abs(found.gradient).max() > tol:
+    steepest = np.abs(found.gradient).max()
+    if found.n_iter >= max_iter and steepest > tol:
         message = (
             f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
             "lower C, or standardise the embeddings."
+        )
+    elif steepest > max(tol, _STALLED):
+        message = (
+            "The head did not converge, because rounding hides the way to the minimum; "
+            "standardise the embeddings, or use float64."
         )
     elif found.value <= _SMALL * tol and (above := _above_minimum(objective, found)) > _ABOVE:
         message = (

@@ -50,13 +50,9 @@ class NumpyPasses:
                 X = X[:, kept]
         self.X, self.y_index, self.weight, self.offset = X, y_index, weight, offset
 
-    @_product
     def mean(self) -> Array:
         """Weighted mean of the rows, shape (width,)."""
-        total = np.zeros(self.X.shape[1])
-        for rows in self._chunks(1):
-            total += self.weight[rows].astype(self.dtype) @ self.X[rows]
-        return total if self.columns is None else total[self.columns]
+        return self.means(self.weight[None])[0]
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
         """About ``n_rows`` rows at equal distances, and their weights."""
@@ -64,22 +60,11 @@ class NumpyPasses:
         rows = np.asarray(self.X[::step])
         return rows if self.columns is None else rows[:, self.columns], self.weight[::step]
 
-    @_product
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
         """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
-        loss = _sigmoid_loss if len(W) == 1 else _softmax_loss
-        operand = np.ascontiguousarray(self._over_all_columns(W).T, dtype=self.dtype)
-        value, slope, gradient = 0.0, np.zeros(len(W)), np.zeros((len(W), self.X.shape[1]))
-        for rows in self._chunks(len(W)):
-            chunk = self.X[rows]
-            logits = (chunk @ operand).astype(np.float64) + b
-            if self.offset is not None:
-                logits += self.offset[rows]
-            part, residual = loss(logits, self.y_index[rows], self.weight[rows])
-            value += part
-            slope += residual.sum(axis=0)
-            gradient += (chunk.T @ residual.astype(self.dtype)).T
-        return value, slope, gradient if self.columns is None else gradient[:, self.columns]
+        at = np.zeros(1, dtype=int)
+        value, slope, gradient = self.losses(self.weight[None], at, W[None], b[None])
+        return float(value[0]), slope[0], gradient[0]
 
     @_product
     def means(self, weights: Array) -> Array:
@@ -102,9 +87,11 @@ class NumpyPasses:
         for rows in self._chunks(n_heads * n_logits):
             chunk, labels = self.X[rows], self.y_index[rows]
             logits = (chunk @ operand).astype(np.float64) + b.ravel()
+            if self.offset is not None:
+                logits += np.tile(self.offset[rows], n_heads)
             head_weights = weights[which, rows]
             if n_logits == 1:
-                loss, residuals = _sigmoid_loss_of_each(logits, labels)
+                loss, residuals = _sigmoid_loss(logits, labels)
                 values += np.einsum("bn,nb->b", head_weights, loss)
                 residuals *= head_weights.T
             else:
@@ -134,13 +121,7 @@ class NumpyPasses:
             yield slice(start, min(start + n_rows, self.n_rows))
 
 
-def _sigmoid_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
-    """Weighted loss of one logit per row, and its derivative by the logits, both (N, 1)."""
-    loss, residual = _sigmoid_loss_of_each(logits, y_index)
-    return float(weight @ loss[:, 0]), weight[:, None] * residual
-
-
-def _sigmoid_loss_of_each(logits: Array, y_index: Array) -> tuple[Array, Array]:
+def _sigmoid_loss(logits: Array, y_index: Array) -> tuple[Array, Array]:
     """Loss of each row for each of B heads of one logit, and its derivative, both (N, B)."""
     sign = np.where(y_index == 1, -1.0, 1.0)[:, None]
     wrong = sign * logits  # above 0 for the other class

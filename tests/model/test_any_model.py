@@ -87,6 +87,21 @@ def test_ties_have_the_label_of_the_model(tmp_path):
     assert predict(model, x, device="cpu").labels.tolist() == ["yes", "no", "yes", "yes"]
 
 
+@pytest.mark.parametrize("size", [1e-3, 1e9])
+def test_ties_of_scores_of_any_size_have_the_label_of_the_model(size, tmp_path):
+    path = written(
+        tmp_path / "m.onnx",
+        [("Mul", ["x", "size"], "p"), ("Greater", ["x", "zero"], "above"),
+         ("Cast", ["above"], "i", {"to": TensorProto.INT64}),
+         ("ReduceMax", ["i"], "label", {"axes": [1], "keepdims": 0})],
+        {"label": (TensorProto.INT64, ["n"]), "p": (TensorProto.FLOAT, ["n", 2])},
+        width=2, size=np.full(1, size, np.float32), zero=np.zeros(1, np.float32),
+    )  # fmt: skip
+    model = FrozenModel.load(path, any_scores=True)
+    x = np.array([[1, 1], [-1, -1], [0, 2]], np.float32)
+    assert predict(model, x, device="cpu").labels.tolist() == [1, 0, 1]
+
+
 def test_another_label_than_that_of_the_largest_score_is_refused(tmp_path):
     """Decided at 0.75: the label alone is read instead."""
     path, options = two_columns(tmp_path / "m.onnx", 0.75), {"classes": ["no", "yes"]}
@@ -191,6 +206,28 @@ def test_one_score_of_two_classes(tmp_path):
         raw = (zoo.X[:, :2] @ w).ravel() ** 2 - 1
         assert_allclose(found.probabilities[:, 1], 1 / (1 + np.exp(-raw)), atol=1e-6)
         assert_array_equal(found.labels == model.head.classes[1], raw > 0)
+
+
+def test_a_probability_in_limits_is_no_logit(tmp_path):
+    nodes = [("Mul", ["x", "x"], "q"), ("Sigmoid", ["q"], "s"), ("Sub", ["one", "s"], "r"),
+             ("Sin", ["r"], "t"), ("Sigmoid", ["t"], "u"), ("Clip", ["u"], "y")]  # fmt: skip
+    shown = {"y": (TensorProto.FLOAT, ["n", 1])}
+    path = written(tmp_path / "m.onnx", nodes, shown, one=np.zeros(1, np.float32))
+    model = FrozenModel.load(path, any_scores=True, classes=["no", "yes"])
+    found = predict(model, np.ones((2, 1), np.float32), device="cpu")
+    assert found.labels.tolist() == ["no", "no"]
+    assert (found.probabilities[:, 1] < 0.5).all()
+
+
+def test_a_sigmoid_for_each_column_needs_the_word_of_the_user(tmp_path):
+    nodes, shown = bent([("Sigmoid", ["squares"], "y")])
+    w = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    path = written(tmp_path / "m.onnx", nodes, dict(shown), 2, w=w)
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "a", "1": "b", "2": "c"}}')
+    with pytest.raises(HeadNotFoundError, match="as for several labels.*--classes"):
+        FrozenModel.load(path, any_scores=True)
+    model = FrozenModel.load(path, any_scores=True, classes=["a", "b", "c"])
+    assert len(model.head.classes) == 3
 
 
 def test_estimators_of_scikit_learn_predict_the_same(models):

@@ -169,47 +169,10 @@ def stepped_head(W: Array, b: Array, classes: Array, dtype: Any, n_iter: int) ->
 
 
 def fit_linear_head(
-    X: Array,
-    y_index: Array,
-    sample_weight: Array,
-    *,
-    classes: Array,
-    C: float = 1.0,
-    gains: Array | None = None,
-    tol: float = 1e-5,
-    max_iter: int = 1000,
-    start: LinearHead | None = None,
-    offset: Array | None = None,
-    covariance: Callable[[], Array] | None = None,
-    fit_intercept: bool = True,
-    device: str = "cpu",
-    must_converge: bool = True,
+    X: Array, y_index: Array, sample_weight: Array, *, C: float = 1.0, **options: Any
 ) -> FittedHead:
     """Fit a linear head to its optimum."""
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    total = float(weight.sum())
-    gains, kept = kept_neurons(gains, X.shape[1])
-    data = passes_over(X, y_index, weight / total, kept=kept, offset=offset, device=device)
-    problem = Problem(
-        data,
-        classes,
-        kept,
-        X.shape[1],
-        means=(data.mean() if fit_intercept else np.zeros(len(kept)))[None],
-        alphas=np.array([1 / (C * total)]),
-        gains=gains,
-        covariance=covariance,
-        fit_intercept=fit_intercept,
-    )
-
-    def losses(W: Array, b: Array, at: Array) -> tuple[Array, Array, Array]:
-        value, slope, gradient = data.loss(W[0], b[0])
-        return np.array([value]), slope[None], gradient[None]
-
-    with one_scipy_thread(X.shape[0] * X.shape[1]):
-        return problem.solved(
-            losses, tol=tol, max_iter=max_iter, start=start, must_converge=must_converge
-        )[0]
+    return _together(X, y_index, [sample_weight], [C], **options)[0]
 
 
 def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
@@ -495,19 +458,15 @@ def fit_linear_heads(
     """Fit a head for each row of weights, as :func:`fit_linear_head` fits one."""
     # The heads of folds and penalties differ only in weights and penalty. Their optimisers run
     # side by side, so that one product of the rows with all heads replaces one for each.
-    options["classes"] = classes
     n_logits = 1 if len(classes) == 2 else len(classes)
     bytes_each = 8 * max(2 * CORRECTIONS * n_logits * X.shape[1], len(X))
-    at_once = min(_MOST, _MEMORY // bytes_each)
-    if device != "cpu" or min(at_once, len(weights)) < 2:
-        return [
-            fit_linear_head(X, y_index, weight, C=C, device=device, **options)
-            for weight, C in zip(weights, Cs, strict=True)
-        ]
+    at_once = max(1, min(_MOST, _MEMORY // bytes_each)) if device == "cpu" else 1
     heads, weights = list[FittedHead](), list(weights)
     for first in range(0, len(weights), at_once):
         some = slice(first, first + at_once)
-        heads += _together(X, y_index, weights[some], Cs[some], **options)
+        heads += _together(
+            X, y_index, weights[some], Cs[some], classes=classes, device=device, **options
+        )
     return heads
 
 
@@ -521,28 +480,44 @@ def _together(
     gains: Array | None = None,
     tol: float = 1e-5,
     max_iter: int = 1000,
+    start: LinearHead | None = None,
+    offset: Array | None = None,
     covariance: Callable[[], Array] | None = None,
+    fit_intercept: bool = True,
+    device: str = "cpu",
+    must_converge: bool = True,
 ) -> list[FittedHead]:
+    """Fit some heads side by side; on other devices than the CPU, one."""
     distinct = {id(weight): weight for weight in weights}  # heads of several penalties share them
     which = np.array([[*distinct].index(id(weight)) for weight in weights])
     shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in distinct.values()])
     totals = shares.sum(axis=1)
     shares /= totals[:, None]
     scales, kept = kept_neurons(gains, X.shape[1])
-    data = NumpyPasses(X, y_index, shares.mean(axis=0), kept)
+    data = passes_over(X, y_index, shares.mean(axis=0), kept=kept, offset=offset, device=device)
+    if not fit_intercept:
+        means = np.zeros((len(shares), len(kept)))
+    else:
+        means = data.means(shares) if isinstance(data, NumpyPasses) else data.mean()[None]
     problem = Problem(
         data,
         classes,
         kept,
         X.shape[1],
-        means=data.means(shares)[which],
+        means=means[which],
         alphas=1 / (np.asarray(Cs) * totals[which]),
         gains=scales,
         covariance=covariance,
+        fit_intercept=fit_intercept,
     )
 
     def losses(W: Array, b: Array, at: Array) -> tuple[Array, Array, Array]:
-        return data.losses(shares, which[at], W, b)
+        if isinstance(data, NumpyPasses) and device == "cpu":
+            return data.losses(shares, which[at], W, b)
+        value, slope, gradient = data.loss(W[0], b[0])
+        return np.array([value]), slope[None], gradient[None]
 
     with one_scipy_thread(X.shape[0] * X.shape[1] * len(which)):
-        return problem.solved(losses, tol=tol, max_iter=max_iter)
+        return problem.solved(
+            losses, tol=tol, max_iter=max_iter, start=start, must_converge=must_converge
+        )

@@ -52,7 +52,7 @@ class NumpyPasses:
 
     def mean(self) -> Array:
         """Weighted mean of the rows, shape (width,)."""
-        return self.means(self.weight[None])[0]
+        return np.asarray(self.means(self.weight[None])[0])
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
         """About ``n_rows`` rows at equal distances, and their weights."""
@@ -98,10 +98,9 @@ class NumpyPasses:
                 residuals = np.empty_like(logits)
                 for i in range(n_heads):
                     block = slice(i * n_logits, (i + 1) * n_logits)
-                    value, residuals[:, block] = _softmax_loss(
-                        logits[:, block], labels, head_weights[i]
-                    )
-                    values[i] += value
+                    loss, residual = _softmax_loss(logits[:, block], labels)
+                    values[i] += head_weights[i] @ loss
+                    np.multiply(residual, head_weights[i, :, None], out=residuals[:, block])
             slopes += residuals.sum(axis=0).reshape(slopes.shape)
             gradients += (chunk.T @ residuals.astype(self.dtype)).T
         if self.columns is not None:
@@ -130,8 +129,8 @@ def _sigmoid_loss(logits: Array, y_index: Array) -> tuple[Array, Array]:
     return loss, sign * np.where(wrong > 0, 1.0, small) / (1 + small)
 
 
-def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
-    """Weighted loss of one logit per class, and its derivative by the logits, both (N, K)."""
+def _softmax_loss(logits: Array, y_index: Array) -> tuple[Array, Array]:
+    """Loss of each row, (N,), and its derivative by the logits, (N, K)."""
     rows = np.arange(len(logits))
     residual = logits - logits.max(axis=1, keepdims=True)
     of_label = residual[rows, y_index]
@@ -139,10 +138,17 @@ def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, 
     residual[rows, y_index] = 0  # next to the 1 of a certain sample others would be rounded away
     others = residual.sum(axis=1)
     total = others + np.exp(of_label)
-    value = float(weight @ np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)))
-    residual *= (weight / total)[:, None]
-    residual[rows, y_index] = -weight * (others / total)
-    return value, residual
+    residual /= total[:, None]
+    residual[rows, y_index] = -others / total
+    return np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)), residual
+
+
+def loss_of_each(logits: Array, y_index: Array) -> tuple[Array, Array]:
+    """Loss of each row for one head, (N,), and its derivative by the logits, (N, K)."""
+    if logits.shape[1] > 1:
+        return _softmax_loss(logits, y_index)
+    loss, residual = _sigmoid_loss(logits, y_index)
+    return loss[:, 0], residual
 
 
 class TorchPasses(NumpyPasses):

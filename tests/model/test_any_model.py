@@ -224,7 +224,7 @@ def test_a_sigmoid_for_each_column_needs_the_word_of_the_user(tmp_path):
     w = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
     path = written(tmp_path / "m.onnx", nodes, dict(shown), 2, w=w)
     (tmp_path / "config.json").write_text('{"id2label": {"0": "a", "1": "b", "2": "c"}}')
-    with pytest.raises(HeadNotFoundError, match="as for several labels.*--classes"):
+    with pytest.raises(HeadNotFoundError, match=r"as for several labels.*--classes"):
         FrozenModel.load(path, any_scores=True)
     model = FrozenModel.load(path, any_scores=True, classes=["a", "b", "c"])
     assert len(model.head.classes) == 3

@@ -142,7 +142,6 @@ _ABOVE = 0.01  # relative excess of the objective over its minimum; a larger one
 _STALLED = 1e-3  # gradient above which an end by rounding gives a warning
 _SMALL = 10  # factor on tolerances for a larger objective
 _ENOUGH = 1e-4  # share of the linear decrease that a step must reach (Armijo)
-_STEEP, _LONGEST = 0.9, 1e4  # share of the slope that may remain (Wolfe), and the longest step
 _SHORTEST = 1e-8  # step, as a share of the quasi-Newton step
 
 
@@ -280,15 +279,14 @@ def minimised(
     max_iter: int,
 ) -> list[Minimum]:
     """Minimise a function for each row of x with L-BFGS; one call serves all rows that are left."""
-    # A step that decreases the value too little is shortened, and one along which it still falls as
-    # steeply is lengthened (Lewis and Overton, 2013). Where rounding hides the decrease, a step
-    # counts if it halves the gradient; if it does not, the iteration ends.
+    # A step that decreases the value too little is shortened. Where rounding hides the decrease, a
+    # step counts if it halves the gradient; if it does not, the iteration ends.
     found = dict[int, Minimum]()
     at, n_iter = np.arange(len(x)), np.zeros(len(x), dtype=int)
     value, gradient = objective(x, at)
     largest = np.abs(gradient).max(axis=1)
     step = -gradient / np.maximum(1, np.linalg.norm(gradient, axis=1))[:, None]
-    share, least, most = np.ones(len(x)), np.zeros(len(x)), np.full(len(x), np.inf)
+    share = np.ones(len(x))
     memory = _Memory(*x.shape)
     done = ~(largest > tol)  # or not a number
     while True:
@@ -297,10 +295,8 @@ def minimised(
         if done.all():
             return [found[i] for i in range(len(found))]
         if done.any():
-            state = at, n_iter, x, value, gradient, largest, step, share, least, most
-            at, n_iter, x, value, gradient, largest, step, share, least, most = (
-                each[~done] for each in state
-            )
+            state = at, n_iter, x, value, gradient, largest, step, share
+            at, n_iter, x, value, gradient, largest, step, share = (each[~done] for each in state)
             memory.keep(~done)
         move = share[:, None] * step
         expected = np.einsum("bn,bn->b", gradient, move)  # below 0
@@ -309,9 +305,6 @@ def minimised(
         unit = rounding * np.maximum(1, np.abs(value))
         good = gain >= -_ENOUGH * expected - 100 * unit
         halved = new_largest <= largest / 2
-        steep = np.einsum("bn,bn->b", new_gradient, move) < _STEEP * expected
-        longer = good & steep & (gain > 100 * unit) & (share < np.minimum(_LONGEST, most / 1.1))
-        good &= ~longer
         # Minimum of the parabola through both values
         shorter = np.clip(expected / (2 * np.minimum(expected + gain, -1e-300)), 0.1, 0.5)
         change = np.where(good[:, None], new_gradient - gradient, 0.0)
@@ -319,11 +312,7 @@ def minimised(
         x, gradient = x + move, gradient + change
         value, largest = np.where(good, new_value, value), np.where(good, new_largest, largest)
         step = memory.step(move, change, gradient)
-        least, most = np.where(longer, share, least), np.where(good | longer, most, share)
-        middle = np.where(most < np.inf, (least + most) / 2, 2 * share)
-        tried = np.where(longer | (least > 0), middle, share * shorter)
-        share = np.where(good, 1.0, tried)
-        least, most = np.where(good, 0.0, least), np.where(good, np.inf, most)
+        share = np.where(good, 1.0, share * shorter)
         n_iter = n_iter + good
         done = ~(largest > tol) | (n_iter >= max_iter) | ~(share >= _SHORTEST)
         done |= good & (gain <= unit) & ~halved
@@ -339,28 +328,26 @@ class _Memory:
         self.moves, self.changes = np.zeros((2, n_rows, CORRECTIONS, width))
         self.upper, self.squares = np.zeros((2, n_rows, CORRECTIONS, CORRECTIONS))
         self.upper[:] = np.eye(CORRECTIONS)
-        self.scale, self.n = np.ones(n_rows), 0
+        self.scale, self.n = np.ones(n_rows), np.zeros(n_rows, dtype=int)
 
     def keep(self, rows: Array) -> None:
         """Forget the other rows."""
-        for name in ("moves", "changes", "upper", "squares", "scale"):
+        for name in ("moves", "changes", "upper", "squares", "scale", "n"):
             setattr(self, name, getattr(self, name)[rows])
 
     def step(self, move: Array, change: Array, gradient: Array) -> Array:
         """Remember a step, and return the next one; a step of zeros adds nothing."""
-        curved = (move * change).sum(axis=1) > 0
-        move, change = move * curved[:, None], change * curved[:, None]
-        at, self.n = self.n % CORRECTIONS, self.n + 1
-        self.moves[:, at], self.changes[:, at] = move, change
+        new = np.flatnonzero((move * change).sum(axis=1) > 0)
+        at = self.n[new] % CORRECTIONS
+        self.n[new] += 1
+        self.moves[new, at], self.changes[new, at] = move[new], change[new]
         both = np.stack([change, gradient], axis=2)
         (with_moves, along), (with_changes, across) = (
             np.moveaxis(each @ both, 2, 0) for each in (self.moves, self.changes)
         )
-        curvature, square = with_moves[:, at], with_changes[:, at]
-        self.upper[:, at], self.upper[:, :, at] = 0, with_moves
-        self.upper[:, at, at] = np.where(curved, curvature, 1)
-        self.squares[:, at] = self.squares[:, :, at] = with_changes
-        self.scale[curved] = curvature[curved] / square[curved]
+        self.upper[new, at], self.upper[new, :, at] = 0, with_moves[new]
+        self.squares[new, at] = self.squares[new, :, at] = with_changes[new]
+        self.scale[new] = with_moves[new, at] / with_changes[new, at]
         scale = self.scale[:, None]
         first = np.linalg.solve(self.upper, along[:, :, None])[:, :, 0]
         middle = np.einsum("bii->bi", self.upper) * first - scale * across

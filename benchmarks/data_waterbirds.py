@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ntkit import FrozenModel
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImageFiles, ImagePreprocessing, embedded_with_layers
-from ntkit.jobs.audit._reader import AuditedImages
+from ntkit.jobs.audit import AuditedImages
 
 Array = NDArray[Any]
 CHUNK = 256

@@ -14,8 +14,18 @@ import ntkit
 import ntkit.jobs
 
 # Packages whose names nobody outside types.
-INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.audit", "jobs.copies", "jobs.debias"}
-INSIDE |= {"jobs.report", "model.class_names", "pages", "samples", "solver", "store", "study"}
+INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit", "jobs.copies"}
+INSIDE |= {
+    "jobs.debias",
+    "jobs.report",
+    "jobs.tables",
+    "model.class_names",
+    "pages",
+    "samples",
+    "solver",
+    "store",
+    "study",
+}
 # Public modules below a package.
 BELOW = ["attributes.findings", "pages.label_page"]
 BELOW += [f"jobs.{module.name}" for module in pkgutil.iter_modules(ntkit.jobs.__path__)]

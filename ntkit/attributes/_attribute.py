@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import clone
 
 from ntkit._checks import check_labels, known_labels
 from ntkit._text import NONE, interval, percent
@@ -17,7 +16,6 @@ from ntkit.attributes._columns import read_column, shown
 from ntkit.attributes._feature_set import FEWEST, lacking
 from ntkit.exceptions import InputError
 from ntkit.metrics import wilson
-from ntkit.study import group_numbers, judged_groups
 
 _CONFIDENCE = 0.95
 _SHOWN = 6  # values in a sentence
@@ -192,6 +190,8 @@ class Attribute:
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None
     ) -> Attribute:
         """Infer the unknown values, by a clone of a GroupInference; −1 if nothing predicts them."""
+        from sklearn.base import clone
+
         fitted = clone(inference).fit(feature_sets, y, self.labels, sample_weight=sample_weight)
         q = fitted.label_distributions_
         weight = q.max(axis=1)
@@ -256,6 +256,8 @@ class Attribute:
         ``others`` are more attributes of the same samples. With ``fewest``, groups of fewer samples
         are left out; if a class has no other group, it forms one group.
         """
+        from ntkit.study import group_numbers, judged_groups  # imports scikit-learn
+
         attributes = (self, *others)
         columns = {f"attribute {each.name!r}": each.value for each in attributes}
         y = check_labels(y=y, **columns)[0]

@@ -9,8 +9,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse.linalg import eigsh
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from ntkit._types import Array
@@ -149,6 +147,8 @@ def _first_axes(gram: Array, most: int) -> Array:
     if len(gram) <= 4 * most:
         return np.asarray(np.linalg.eigh(gram)[1][:, ::-1][:, :most])
     start = np.random.default_rng(0).normal(size=len(gram))
+    from scipy.sparse.linalg import eigsh
+
     values, axes = eigsh(gram, k=most, v0=start, tol=1e-6)
     return np.asarray(axes[:, np.argsort(-values)])
 
@@ -162,6 +162,8 @@ def _clusters(directions: Array, random_state: int) -> tuple[Array, Array]:
     rng = np.random.default_rng(random_state)
     rows = rng.permutation(len(directions))[:_FITTED_ON]
     n_clusters = min(_CLUSTERS, n_different)
+    from sklearn.cluster import KMeans
+
     fitted = KMeans(n_clusters, n_init=3, random_state=random_state).fit(directions[rows])
     numbers = fitted.predict(directions)
     order = np.argsort(-np.bincount(numbers, minlength=n_clusters), kind="stable")

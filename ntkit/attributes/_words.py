@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer
 
 from ntkit._doc import documented
 from ntkit._types import Array
@@ -93,6 +92,8 @@ def _checked(texts: Sequence[str]) -> list[str]:
 
 def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:
     """Words that are frequent enough, and the texts that contain them: sparse (N, words)."""
+    from sklearn.feature_extraction.text import CountVectorizer  # slow to import
+
     vectorizer = CountVectorizer(
         analyzer=_words_of,
         binary=True,

@@ -28,6 +28,7 @@ from ntkit.exceptions import InputError
 if TYPE_CHECKING:  # a library of these takes seconds to import, which --help need not wait for
     from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
     from ntkit.head import LinearHead
+    from ntkit.jobs.tables import TableRoles
     from ntkit.model import FrozenModel
     from ntkit.verification import Verification
 
@@ -272,6 +273,24 @@ class DataOptions(TableOptions):
                 typer.echo(note, err=True)
         return samples
 
+    def roles(
+        self, prediction: str | None, scores: str | None, key: str | None, label: str | None
+    ) -> TableRoles:
+        """Roles of the columns of tables of predictions and samples."""
+        from ntkit.jobs.tables import TableRoles
+
+        return TableRoles(
+            label=self.label_column,
+            prediction=names(prediction) or (),
+            scores=names(scores) or (),
+            text=self.text_column,
+            columns=names(self.columns),
+            group=self.group_column,
+            key=key,
+            delimiter=self.delimiter,
+            one=label,
+        )
+
     def read_inputs(self, path: Path, model: FrozenModel, *, keep_table: bool = False) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
         samples = self.read(path, model, labels="optional", keep_table=keep_table)
@@ -416,7 +435,8 @@ def _refuse_samples(path: Path) -> None:
     if path.suffix.lower() in (".npz", ".npy", *KINDS) or EmbeddingStore.is_store(path):
         raise InputError(
             f"{path} holds samples, but a model (an ONNX file) comes first, as in: ntkit embed "
-            "MODEL DATA -o OUT."
+            "MODEL DATA -o OUT. If it holds predictions, ntkit check and ntkit audit read "
+            "them with --predictions."
         )
 
 

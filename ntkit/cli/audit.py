@@ -75,8 +75,8 @@ def command(
     A model may give every sample several labels. --label names one of them. Without it ntkit audits
     all labels, with one correction for all. OUT then has a summary, and a folder for each label.
 
-    With --predictions no model is needed. DATA is then a table of the inputs, or the same table as
-    that of the predictions. --columns names the columns to test.
+    With --predictions no model is needed. DATA is then a table of the inputs, the same table as
+    that of the predictions, an image folder or arrays. --columns names the columns to test.
 
     Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
     by id if all rows have one, or by position.
@@ -85,7 +85,6 @@ def command(
         MOST_CHANGES,
         Audit,
         LabelAudits,
-        TableRoles,
         audit_model,
         audit_tables,
         write_audit,
@@ -108,16 +107,7 @@ def command(
         for option, value in of_a_model.items():
             if value:
                 raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
-        roles = TableRoles(
-            label=data_options.label_column,
-            prediction=prediction_column,
-            scores=o.names(score_columns) or (),
-            text=data_options.text_column,
-            columns=o.names(data_options.columns),
-            group=data_options.group_column,
-            key=id_column,
-            delimiter=data_options.delimiter,
-        )
+        roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
         result = audit_tables(predictions, data, roles, metadata_file=metadata, alpha=alpha)
     else:
         if prediction_column is not None or score_columns is not None:

@@ -51,9 +51,13 @@ class Rates:
 @o.with_options
 def command(
     *,
-    paths: list[Path] = o.argument(
-        "Model in use, its replacement, labelled samples; or one model.", "[OLD] NEW DATA"
+    paths: list[Path] | None = o.argument(
+        "Model in use, its replacement, labelled samples; or one model.", "[OLD] NEW DATA", None
     ),
+    predictions: Path | None = o.option(
+        "Check this table of predictions, without a model.", "TABLE"
+    ),
+    before: Path | None = o.option("Table of the predictions of the model in use.", "TABLE"),
     max_drop: float | None = o.option(
         "Most percentage points of accuracy to lose, anywhere.", "POINTS"
     ),
@@ -70,6 +74,12 @@ def command(
     ),
     answers: Path | None = o.option(
         "answers.json of an audit; adds its shortcuts as slices.", "FILE"
+    ),
+    prediction_column: str | None = o.of_tables(
+        "Column of predicted classes; of both models: NEW,OLD.", "COLUMN"
+    ),
+    score_columns: str | None = o.of_tables(
+        "Columns of scores instead, in sorted class order.", "A,B,…"
     ),
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
@@ -118,6 +128,10 @@ def command(
     stands for all its values. With --answers, each class with and without the shortcut is
     a slice.
 
+    With --predictions no model is needed, so any model can be checked. DATA is a table of labels,
+    an image folder or arrays, or left out if the predictions have the labels. Samples are matched
+    by file_name, id or --id-column.
+
     Of a model that gives every sample several labels, ntkit checks all labels with one correction,
     or the one that --label names. DATA has a column of 0, 1 or nothing for each label.
 
@@ -135,21 +149,14 @@ def command(
     """
     from ntkit.jobs.check import (
         PYPROJECT,
-        check_read,
+        check_tables,
         limits_of,
         summary_of,
         table_of,
         write_check,
     )
-    from ntkit.jobs.predict import labels_compared, matches_of
-    from ntkit.jobs.report import PAGE, started_by, write_report
-    from ntkit.samples import input_paths
 
-    if len(paths) not in (2, 3):
-        raise InputError(
-            f"{len(paths)} path(s) are given; the usage is ntkit check OLD NEW DATA, or "
-            "ntkit check MODEL DATA."
-        )
+    paths = _checked(paths or [], predictions, before)
     if report is not None and len(paths) != 3:
         raise InputError("--report compares two models; give OLD, NEW and DATA.")
     if limits is None and (default := Path(PYPROJECT)).is_file() and table_of(default):
@@ -157,12 +164,14 @@ def command(
         o.tell_notes(
             [f"Limits are read from [tool.ntkit.check] in {default}; options override it."]
         )
-    *models, data = paths
-    read_files = [*paths, limits, answers, metadata, *data_options.files]
+    read_files = [*paths, predictions, before, limits, answers, metadata, *data_options.files]
     for file in (json_file, junit, markdown):
         if file is not None:
             check_file(file, inputs=read_files, force=force)
     if report is not None:
+        from ntkit.jobs.report import PAGE, started_by, write_report
+        from ntkit.samples import input_paths
+
         check_file(report, inputs=read_files, force=force, size=PAGE)
     limit = limits_of(
         limits,
@@ -176,48 +185,69 @@ def command(
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
     )
-    read = partial(data_options.read, data, tell=False, every_label=True)
-    matches = matches_of(model_options.load_all(models), read)
-    if report is not None and labels_compared(matches):
-        raise InputError("--report is on one label. Name it with --label, or leave --report out.")
-    if report is not None:
-        read_files = [*input_paths(*(part for m in matches for part in (m.model, m.samples)))]
-        check_file(report, inputs=read_files, force=force, size=PAGE)
-        _refuse_other_bodies(matches, models, device)
-    result = check_read(
-        matches,
-        limits=limit,
-        slices=slices or (),
-        invariant=invariant or (),
-        answers=answers,
-        threshold=o.numbers(threshold, "--threshold"),
-        metadata=metadata,
-        key=id_column,
-        device=device,
-        batch_size=batch_size,
-        verbose=not quiet,
-        sure_of_classes=model_options.classes is not None,
-    )
+    shown: dict[str, Any] = {"slices": slices or (), "answers": answers, "metadata": metadata}
+    shown |= {"limits": limit, "sure_of_classes": model_options.classes is not None}
+    shown["threshold"] = o.numbers(threshold, "--threshold")
+    running: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": not quiet}
+    if predictions is not None:
+        if invariant:
+            raise InputError("--invariant needs a model; drop it, or drop --predictions.")
+        roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
+        result = check_tables(predictions, [*paths, predictions][0], roles, before=before, **shown)
+    else:
+        from ntkit.jobs.check import check_read
+        from ntkit.jobs.predict import labels_compared, matches_of
+
+        read = partial(data_options.read, paths[-1], tell=False, every_label=True)
+        matches = matches_of(model_options.load_all(paths[:-1]), read)
+        if report is not None:
+            if labels_compared(matches):
+                raise InputError(
+                    "--report is on one label. Name it with --label, or leave --report out."
+                )
+            read_parts = (part for match in matches for part in (match.model, match.samples))
+            check_file(report, inputs=input_paths(*read_parts), force=force, size=PAGE)
+            _refuse_other_bodies(matches, paths, device)
+        result = check_read(matches, invariant=invariant or (), key=id_column, **shown, **running)
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
     if report is not None:
         old, new = matches
         with started_by(o.command_line()):
-            write_report(
-                old.model,
-                new.model,
-                old.samples,
-                report,
-                device=device,
-                batch_size=batch_size,
-                force=force,
-                verbose=not quiet,
-            )
+            write_report(old.model, new.model, old.samples, report, force=force, **running)
     o.tell_notes(result.notes)
     if json:
         o.print_json(result.as_dict() | ({} if report is None else {"report": str(report)}))
     else:
         typer.echo(summary_of(result) + (f"\n\nReport: {report}" if report is not None else ""))
     raise typer.Exit(result.exit_code)
+
+
+def _checked(paths: list[Path], predictions: Path | None, before: Path | None) -> list[Path]:
+    """Paths, if they fit together."""
+    from ntkit.samples import TABLES
+
+    usage = "ntkit check --predictions NEW --before OLD DATA"
+    if predictions is not None:
+        if len(paths) > 1 or any(path.suffix.lower() == ".onnx" for path in paths):
+            shown = " and ".join(map(str, paths))
+            raise InputError(
+                f"With --predictions no model is run, and {shown} is given. Name the samples "
+                f"alone: {usage}."
+            )
+    else:
+        for path in [before, *paths[: max(1, len(paths) - 1)]]:
+            if path is not None and path.suffix.lower() in TABLES:
+                raise InputError(f"{path} is a table. To check predictions: {usage}.")
+        if before is not None:
+            raise InputError(
+                "--before is a table of predictions. Compare models with: ntkit check OLD NEW DATA."
+            )
+        if len(paths) not in (2, 3):
+            raise InputError(
+                f"{len(paths)} path(s) are given; the usage is ntkit check OLD NEW DATA, ntkit "
+                f"check MODEL DATA, or {usage}."
+            )
+    return paths
 
 
 def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device: str) -> None:

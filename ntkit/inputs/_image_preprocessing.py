@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from PIL import Image
 
 from ntkit._text import shortened
 from ntkit.exceptions import InputError
-from ntkit.model import PREPROCESSING, FrozenModel, folders_of
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import FrozenModel
 
 # Pillow's numbers of the filters, which the files of Hugging Face's library use as well.
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
@@ -348,6 +350,8 @@ def _read_config(path: str | Path) -> Steps:
 def _steps_beside(model: FrozenModel) -> Iterator[Steps]:
     """Preprocessing of a model's images: from the files next to it, then from its metadata."""
     # The files are next to the model, or in the parent of a folder named `onnx`.
+    from ntkit.model import PREPROCESSING, folders_of
+
     for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():
             yield _read_config(folder / _HUGGING_FACE)

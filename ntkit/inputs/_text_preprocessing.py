@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ntkit.exceptions import InputError
-from ntkit.model import FrozenModel, TensorInfo, folders_of, recorded_preprocessing
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import FrozenModel, TensorInfo
 
 Side = Literal["right", "left"]
 
@@ -161,6 +163,8 @@ class TextPreprocessing:
                 "model, which has token ids (samples, tokens), and optionally an attention mask, "
                 "token types and positions. Leave out --tokenizer."
             )
+        from ntkit.model import folders_of
+
         beside = folders_of(model.path)
         file = _found(beside, _TOKENIZER)
         if tokenizer is not None:
@@ -216,6 +220,8 @@ class TextPreprocessing:
         They do not change if the model has no record, or a user set the length. If the record is of
         another tokenizer, its padding token is not used.
         """
+        from ntkit.model import recorded_preprocessing
+
         recorded = recorded_preprocessing(model.metadata)
         if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
             return self
@@ -300,7 +306,7 @@ def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
 
 def _text_inputs(inputs: Sequence[TensorInfo]) -> dict[str, TensorInfo] | None:
     """Inputs of ids, mask, types and positions, by role; None if there are others, or no ids."""
-    roles = dict[str, TensorInfo]()
+    roles: dict[str, TensorInfo] = {}
     for info in inputs:
         name = info.name.lower()
         role = next(

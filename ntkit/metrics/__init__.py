@@ -1,5 +1,8 @@
 """Accuracies of the worst class or group, with and without group labels."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ntkit.metrics._accuracy import (
     accuracy_by,
     worst_class_accuracy,
@@ -20,20 +23,23 @@ from ntkit.metrics._group_report import GroupReport, group_report
 from ntkit.metrics._group_report import ReportRow as ReportRow
 from ntkit.metrics._group_report import wilson as wilson
 from ntkit.metrics._paired import below as below
+from ntkit.metrics._paired import binomial_quantile as binomial_quantile
 from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._paired import holm as holm
 from ntkit.metrics._paired import more_often as more_often
 from ntkit.metrics._paired import separate_drop_bounds as separate_drop_bounds
 from ntkit.metrics._paired import share_bounds as share_bounds
 from ntkit.metrics._paired import upper_drop as upper_drop
-from ntkit.metrics._scorers import (
-    LABEL_FREE_SCORES,
-    SCORERS,
-    CorrectnessGroupScorer,
-    get_scorer,
-    worst_group_scorer,
-)
-from ntkit.metrics._scorers import named_score as named_score
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import, and bounds do not need it
+    from ntkit.metrics._scorers import (
+        LABEL_FREE_SCORES,
+        SCORERS,
+        CorrectnessGroupScorer,
+        get_scorer,
+        worst_group_scorer,
+    )
+    from ntkit.metrics._scorers import named_score as named_score
 
 __all__ = [
     "LABEL_FREE_SCORES",
@@ -47,3 +53,18 @@ __all__ = [
     "worst_group_accuracy",
     "worst_group_scorer",
 ]
+
+_SCORERS = (
+    "LABEL_FREE_SCORES",
+    "SCORERS",
+    "CorrectnessGroupScorer",
+    "get_scorer",
+    "named_score",
+    "worst_group_scorer",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SCORERS:
+        return getattr(import_module("ntkit.metrics._scorers"), name)
+    raise AttributeError(f"module 'ntkit.metrics' has no attribute {name!r}")

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.metrics._paired import more_often
 
 # A permutation is reported only if it is beyond doubt; a bad or biased model is not a permuted one.
 # One half of each class chooses the order, and the other half tests it (McNemar's exact test), so
@@ -31,17 +30,24 @@ class ClassOrder:
     permuted_accuracy: float
     n_samples: int
 
-    def sentence(self) -> str:
+    def sentence(self, *, of_table: bool = False) -> str:
         """Sentence that names the order of the moved classes, and the fix."""
         order = {i: self.classes[i].item() for i in self.moved[:8]}
         shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
         fits_a_line = len(self.classes) <= 8
         named = f" {','.join(map(str, self.classes.tolist()))}" if fits_a_line else " FILE"
+        fix = (
+            f"Name the classes in the order of the model's logits with --classes{named} (classes= "
+            "in Python)."
+        )
+        if of_table:
+            fix = (
+                "Write the right classes into the table. If they are right, say so with --classes."
+            )
         return (
             "The model's classes seem to be in another order than the labels: accuracy on "
             f"{self.n_samples} samples is {100 * self.accuracy:.0f} % in the present order and "
-            f"{100 * self.permuted_accuracy:.0f} % with {shown}. Name the classes in the order of "
-            f"the model's logits with --classes{named} (classes= in Python)."
+            f"{100 * self.permuted_accuracy:.0f} % with {shown}. {fix}"
         )
 
 
@@ -64,6 +70,10 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     first = rank % 2 == 0
     counts = 0.5 * np.eye(n_classes)
     np.add.at(counts, (predicted[first], true[first]), 1)
+    if (counts.argmax(axis=1) == np.arange(n_classes)).all():  # no order can be better
+        return None
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     order = linear_sum_assignment(counts, maximize=True)[1]
     moved = np.flatnonzero(order != np.arange(n_classes))
     if not len(moved) or not _is_far_better(true[~first], predicted[~first], order, moved):
@@ -103,4 +113,4 @@ def _is_far_better(true: Array, predicted: Array, order: Array, moved: Array) ->
     if np.mean(gains) < _MOVED_AND_BETTER:  # a class without samples gains nothing
         return False
     won, lost = int((right_after & ~right).sum()), int((right & ~right_after).sum())
-    return bool(binomtest(won, won + lost, alternative="greater").pvalue < _MOST_P)
+    return more_often(won, lost) < _MOST_P

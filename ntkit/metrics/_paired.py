@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, betaincinv
+from scipy.special import bdtr, bdtrik, betainc, betaincinv
 
 from ntkit._types import Array
 
@@ -49,6 +49,12 @@ def share_bounds(
     low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, lower_level))
     high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - upper_level))
     return low, high
+
+
+def binomial_quantile(q: float, n: int, p: float) -> int:
+    """Smallest count whose cumulative binomial probability is at least ``q``."""
+    count = max(0.0, np.ceil(bdtrik(q, n, p)))
+    return int(count - 1 if count and bdtr(count - 1, n, p) >= q else count)
 
 
 def separate_drop_bounds(

@@ -233,9 +233,10 @@ def _labels_before(value: ir.Value, dtype: ir.DataType) -> tuple[Any, ...] | Non
         node = None if before is None else before.producer()
     for table in tables[::-1]:
         labels = _looked_up(table, labels)
-    if labels is None or len({*labels}) < len(labels):
+    is_text = dtype == ir.DataType.STRING
+    if labels is None or any(isinstance(each, str) != is_text for each in labels):
         return None
-    return tuple(map(str if dtype == ir.DataType.STRING else int, labels))
+    return tuple(labels if is_text else map(int, labels)) if len({*labels}) == len(labels) else None
 
 
 def _looked_up(table: ir.Node, labels: tuple[Any, ...] | None) -> tuple[Any, ...] | None:

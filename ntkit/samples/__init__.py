@@ -2,8 +2,10 @@
 
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
+    Columns,
     copies_in,
     copy_note,
+    every_label_in,
     labels_of,
     named_like_a_prediction,
     with_known_labels,
@@ -54,6 +56,7 @@ from ntkit.samples._table import (
     TABLES,
     Table,
     is_aside,
+    is_empty,
     named_delimiter,
     read_table,
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
-from ntkit.model import TensorInfo
 from ntkit.samples._samples import ReadTable, Samples, as_classes
 from ntkit.samples._table import Table, is_aside, is_empty
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import TensorInfo
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # if more than half of the labels are distinct, they are not classes

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,7 +23,6 @@ from ntkit.inputs import (
     decode,
     image_extensions,
 )
-from ntkit.model import FrozenModel, TensorInfo
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
@@ -38,6 +37,9 @@ from ntkit.samples._columns import (
 from ntkit.samples._samples import Samples, as_classes
 from ntkit.samples._stored import StoredEmbeddings, origin_of
 from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import FrozenModel, TensorInfo
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]

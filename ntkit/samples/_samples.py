@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
-from ntkit.model import FrozenModel, folders_of
 from ntkit.samples._looks import Images, Inputs, images_in_array, images_in_files
 from ntkit.samples._stored import check_made_with
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import FrozenModel
 
 
 def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
@@ -391,7 +393,9 @@ def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
     """Files and folders that models and samples are read from."""
     paths = list[Path]()
     for one in read:
-        if isinstance(one, FrozenModel):
+        if one is not None and not isinstance(one, Samples):
+            from ntkit.model import folders_of
+
             beside = (folder / name for folder in folders_of(one.path) for name in _BESIDE)
             paths += [*one.files, *(file for file in beside if file.exists())]
         elif one is not None:

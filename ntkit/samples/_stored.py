@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,7 +16,9 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.inputs import with_defaults
-from ntkit.model import FrozenModel, recorded_preprocessing
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import FrozenModel
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -150,6 +152,8 @@ def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
     """Raise an error for embeddings or a head of another model, tensor or preprocessing."""
+    from ntkit.model import recorded_preprocessing
+
     # A model that ntkit wrote from the recorded one, with only the head changed, has the same
     # embeddings.
     recorded, source = (origin or {}).get("model"), model.metadata.get(_KEYS["model"])

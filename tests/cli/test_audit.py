@@ -70,8 +70,8 @@ def test_several_tables_are_matched_by_name_or_position(audit, tmp_path):
     assert found["accuracy"] == pytest.approx((PRED == Y).mean())
     # By position, which is said; the labels are in either table.
     found, _, err = audit({"y_pred": PRED}, {"label": Y, "text": TEXTS}, metadata={"site": SITE})
-    for path in ("d.csv", "metadata.csv"):
-        assert f"Rows of {tmp_path / path} and {tmp_path / 'p.csv'} are matched by position" in err
+    assert f"Rows of {tmp_path / 'd.csv'} and {tmp_path / 'p.csv'} are matched by position" in err
+    assert f"{tmp_path / 'metadata.csv'} is matched row by row" in err
     assert len(found["notes"]) == 2
     assert names(found) == ["word:film"]
 
@@ -127,7 +127,7 @@ def test_tables_that_do_not_fit_are_refused(user, tmp_path):
     at = {name: write_csv(tmp_path / f"{name}.csv", columns) for name, columns in files.items()}
     at |= {"model": user / "model.onnx", "missing": tmp_path / "missing.csv"}
     for predictions, data, options, says in (
-        ("one", "one", "--label-column lable", "did you mean 'label'"),
+        ("one", "one", "--label-column lable", "is it 'label'?"),
         ("one", "one", "--prediction-column nope", "no column 'nope'"),
         ("one", "one", "--score-columns nope", "no column 'nope'"),
         ("one", "one", "--text-column nope", "no column 'nope'"),

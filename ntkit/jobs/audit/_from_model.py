@@ -24,6 +24,12 @@ from ntkit.extraction import (
     TextPreprocessing,
     embedded_with_layers,
 )
+from ntkit.jobs.attribute_reader import (
+    FEATURE_SETS,
+    AttributeReader,
+    AuditedImages,
+    tested_feature_sets,
+)
 from ntkit.jobs.audit._audit import audit, cross_fitted
 from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
 from ntkit.jobs.audit._labels import (
@@ -32,12 +38,6 @@ from ntkit.jobs.audit._labels import (
     kept_in_memory,
     rare_notes,
     why_not,
-)
-from ntkit.jobs.audit._reader import (
-    FEATURE_SETS,
-    AttributeReader,
-    AuditedImages,
-    tested_feature_sets,
 )
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order

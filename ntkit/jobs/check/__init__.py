@@ -1,7 +1,8 @@
 """Check whether a model may replace another, by limits on labelled samples."""
 
-from ntkit.jobs.check._check import check
-from ntkit.jobs.check._check import check_read as check_read  # for the command line
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import KINDS as KINDS
 from ntkit.jobs.check._limits import PYPROJECT as PYPROJECT
@@ -13,6 +14,11 @@ from ntkit.jobs.check._result import CheckResult, write_check
 from ntkit.jobs.check._result import CheckRow as CheckRow
 from ntkit.jobs.check._result import Verdict as Verdict
 from ntkit.jobs.check._result import summary_of as summary_of
+from ntkit.jobs.check._tables import check_tables as check_tables
+
+if TYPE_CHECKING:  # tables of predictions need no model and no ONNX Runtime
+    from ntkit.jobs.check._check import check
+    from ntkit.jobs.check._check import check_read as check_read  # for the command line
 
 __all__ = [
     "CheckResult",
@@ -21,3 +27,9 @@ __all__ = [
     "check_predictions",
     "write_check",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("check", "check_read"):
+        return getattr(import_module("ntkit.jobs.check._check"), name)
+    raise AttributeError(f"module 'ntkit.jobs.check' has no attribute {name!r}")

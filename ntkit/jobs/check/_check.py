@@ -13,14 +13,13 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
 from ntkit.changes import Change, changes_given
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
-from ntkit.jobs.audit import AttributeReader
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.check._judge import check_limits, check_predictions
-from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
+from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult
+from ntkit.jobs.check._slices import known_groups, levels_of, sliced, with_default
 from ntkit.jobs.predict import (
     decisions_of,
     labels_compared,
@@ -33,9 +32,6 @@ from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, name_of
 from ntkit.model.class_names import are_positions
 from ntkit.samples import Match, copies_in, copy_note, read
-
-DEFAULT_DROP = 5.0
-"""Largest drop in percentage points if the user sets no limit."""
 
 
 @documented
@@ -163,11 +159,8 @@ def check_read(
     notes = list[str]()
     changes = {change.name: change for change in changes_given([*limits.changes], invariant)}
     limits = limits.with_changes(changes)
-    if len(models) == 2 and not limits.stated:
-        limits = replace(limits, max_drop=DEFAULT_DROP)
-        notes.append(
-            f"No limit is set, so ntkit allows a drop of {DEFAULT_DROP:g} percentage points."
-        )
+    limits, more = with_default(limits, compared=len(models) == 2)
+    notes += more
     samples = models[-1].samples
     if not len(samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
@@ -178,22 +171,13 @@ def check_read(
             "--answers (answers=) out."
         )
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
-    groups = samples.groups
-    if isinstance(groups, np.ndarray) and groups.dtype.kind == "U":  # unknown in a table
-        groups = groups.astype(object)
-        groups[groups == "-1"] = None
     names = _titles(models)
     models = [
         matched(each, name=name, strict=True) for each, name in zip(models, names, strict=True)
     ]
-    slice_values, origins, more = slices_of(
-        samples,
-        [*dict.fromkeys([*limits.slices, *slices])],
-        answers=answers,
-        metadata=metadata,
-        key=key,
+    slice_values, limits, more = sliced(
+        samples, limits, slices, answers=answers, metadata=metadata, key=key
     )
-    of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in origins.items()}
     levels = _levels(threshold, models, labels)
     predicted, flips = list[Array](), list[dict[str, Array]]()
     for each, name, level in zip(models, names, levels, strict=True):
@@ -221,14 +205,14 @@ def check_read(
         samples.y,
         predicted[-1],
         y_pred_before=predicted[0] if len(models) == 2 else None,
-        groups=groups,
+        groups=known_groups(samples),
         slices=slice_values,
         flips=flips[-1],
         flips_before=flips[0] if len(models) == 2 else None,
         classes=None if labels else models[-1].classes,
         labels=labels or None,
         names=samples.names,
-        limits=replace(limits, slices=of_slices),
+        limits=limits,
         title=title if one is None else f"{title}, label {one!r}",
         notes=[*notes, *more],
     )
@@ -237,14 +221,9 @@ def check_read(
 
 def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> list[float | None]:
     """The threshold of each model on the probability of the positive class; None if it decides."""
+    levels = levels_of(threshold, len(models))
     if threshold is None:
-        return [None] * len(models)
-    levels = [threshold] * len(models) if np.ndim(threshold) == 0 else [*threshold]
-    if len(levels) != len(models) or not all(0 <= level <= 1 for level in levels):
-        raise InputError(
-            f"The threshold must be a number from 0 to 1, or one for each of {len(models)} "
-            f"model(s). Got {threshold!r}."
-        )
+        return levels
     if labels or len(models[-1].classes) != 2:
         raise InputError(
             "A threshold needs two classes, or one label. Name the label with --label (label=), or "
@@ -312,71 +291,3 @@ def _order_notes(match: Match, predicted: Array, name: str, *, strict: bool) -> 
     if strict and guessed:
         raise InputError(f"{name}: {order.sentence()}")
     return [f"{name}: {order.sentence()}"]
-
-
-_MOST_VALUES = 50  # values of a column that make slices
-
-
-class _Reader(AttributeReader):
-    """Read attributes; an attribute that no sample has becomes an empty slice and a note."""
-
-    def __init__(self, samples: Samples, metadata: Any, key: str | None) -> None:
-        super().__init__([samples], metadata, key)
-        self.notes = [] if self.matched_metadata is None else [self.matched_metadata.note]
-
-    def _read(self, name: str, rule: Any) -> Array:
-        try:
-            return super()._read(name, rule)
-        except NobodyHas as error:
-            self.notes.append(str(error))
-            return np.zeros(self.n, dtype=np.int8)
-
-    def slices(self, names: Sequence[Sequence[str]]) -> dict[str, Array]:
-        """Membership in each value of an attribute: 1, 0, or −1 if unknown; int8, (N,)."""
-        attribute = self.attribute(tuple(map(tuple, names)), fewest=1, most=_MOST_VALUES)
-        if len(attribute.names) > _MOST_VALUES:
-            name = attribute.name
-            raise InputError(
-                f"{name!r} has {len(attribute.names)} different values, and at most {_MOST_VALUES} "
-                f"can be slices. Name some of them ({attribute.names[0]}), or a threshold "
-                f"({name}>=NUMBER)."
-            )
-        value, numbered = attribute.value, [*enumerate(attribute.names)]
-        if attribute.names[:1] == (lacking(attribute.name),):
-            numbered = numbered[::-1]  # samples with the attribute come first
-        return {name: np.where(value < 0, -1, value == i).astype(np.int8) for i, name in numbered}
-
-
-def slices_of(
-    samples: Samples,
-    names: Sequence[str],
-    *,
-    answers: str | os.PathLike[str] | None = None,
-    metadata: Any = None,
-    key: str | None = None,
-) -> tuple[dict[str, Array], dict[str, str], list[str]]:
-    """Membership in each slice, the user's name for each slice, and notes."""
-    if not names and answers is None:
-        unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
-        return {}, {}, [unused] * (metadata is not None)
-    reader = _Reader(samples, metadata, key)
-    slices, origins = dict[str, Array](), dict[str, str]()
-    for name in names:
-        for each, values in reader.slices([[name]]).items():
-            if each == lacking(name):
-                continue
-            if each == name or each not in slices:  # limits of a value precede its column's
-                slices[each], origins[each] = values, name
-    for answer in [] if answers is None else read_answers(answers).spurious:
-        readable = [[name for name in names if layer_of(name) is None] for names in answer.values]
-        readable = [names for names in readable if names]
-        if not readable:
-            reader.notes.append(
-                f"{answer.name} makes no slice: it is an attribute of a layer of the model, and "
-                "slices are read from the raw inputs."
-            )
-            continue
-        for value, inside in reader.slices(readable).items():
-            for label in np.unique(samples.y).tolist():
-                slices[f"{label} × {value}"] = np.where(samples.y == label, inside, 0)
-    return slices, origins, reader.notes

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom, norm
+from scipy.special import ndtri
 
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
@@ -35,12 +35,12 @@ from ntkit.jobs.check._result import (
     Row,
     Verdict,
 )
-from ntkit.metrics import below, drop_bounds, separate_drop_bounds, share_bounds
+from ntkit.metrics import below, binomial_quantile, drop_bounds, separate_drop_bounds, share_bounds
 
 POWER = 0.8
 """Probability that the reported number of samples decides a limit."""
 _MOST = 10_000_000  # larger numbers of samples are not reported
-_SURE = norm.ppf(POWER + 0.02)  # slightly above POWER, because counts are whole numbers
+_SURE = ndtri(POWER + 0.02)  # slightly above POWER, because counts are whole numbers
 
 
 def enough_for_share(
@@ -53,8 +53,10 @@ def enough_for_share(
     level = good_level if above == least else bad_level
 
     def decided(n: int) -> bool:
-        unlikely = binom.ppf(1 - POWER, n, share) if above else binom.ppf(POWER, n, share)
-        low, high = share_bounds(int(unlikely), n, lower_level=level, upper_level=level)
+        unlikely = (
+            binomial_quantile(1 - POWER, n, share) if above else binomial_quantile(POWER, n, share)
+        )
+        low, high = share_bounds(unlikely, n, lower_level=level, upper_level=level)
         return low >= limit if above else high <= limit
 
     return _fewest(decided)
@@ -81,8 +83,8 @@ def enough_for_separate_drop(
     def decided(n: int) -> bool:
         old = max(1, round(ratio * n))
         pair = (
-            (int(binom.ppf(unlucky, old, before)), old),
-            (int(binom.ppf(1 - unlucky, n, after)), n),
+            (binomial_quantile(unlucky, old, before), old),
+            (binomial_quantile(1 - unlucky, n, after), n),
         )
         low, high = separate_drop_bounds(*pair, upper_level=good_level, lower_level=bad_level)
         return high <= limit if passes else low > limit
@@ -97,9 +99,9 @@ def _unlucky(lost: float, gained: float, n: int) -> tuple[int, int]:
     if variance <= 0:
         return round(n * lost), round(n * gained)
     if not gained:
-        return int(binom.ppf(POWER, n, lost)), 0
+        return binomial_quantile(POWER, n, lost), 0
     if not lost:
-        return 0, int(binom.ppf(1 - POWER, n, gained))
+        return 0, binomial_quantile(1 - POWER, n, gained)
     more = _SURE * np.sqrt(n * variance)
     both = n * changed + drop * (1 - changed) / variance * more
     difference = n * drop + more
@@ -674,8 +676,9 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
     if limits.comparing and not compared:
         verb = "compares" if len(limits.comparing) == 1 else "compare"
         raise InputError(
-            f"{listed(limits.comparing, 9)} {verb} two models, and there is one. Pass both models, "
-            "or set average, worst_class, worst_group or min_recall instead."
+            f"{listed(limits.comparing, 9)} {verb} two models, and there is one. Pass both models "
+            "(or tables with --before), or set average, worst_class, worst_group or min_recall "
+            "instead."
         )
     if limits.max_flip_rate is not None and not limits.changes:
         raise InputError(

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -32,7 +32,6 @@ from ntkit.attributes import (
     words,
 )
 from ntkit.exceptions import InputError
-from ntkit.extraction import Embedded
 from ntkit.inputs import MeasuredImages, shown
 from ntkit.samples import (
     MADE_OF_CLASSES,
@@ -47,6 +46,9 @@ from ntkit.samples import (
     sample_digests,
     table_of,
 )
+
+if TYPE_CHECKING:  # ONNX Runtime is not needed to read attributes
+    from ntkit.extraction import Embedded
 
 _SIDE = 128  # pixels; images are shrunk by a whole factor while the shorter side has more
 _CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
@@ -101,7 +103,7 @@ def tested_feature_sets(
 ) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of the samples, all or of some kinds, and notes."""
     notes = list[str]()
-    feature_sets = [*_of_inputs(samples, samples.looks(), notes)]
+    feature_sets = [*of_inputs(samples, samples.looks(), notes)]
     if metadata is not None:
         feature_sets.append(columns(metadata.columns, kind="metadata"))
         notes += [metadata.note] if metadata.note else []
@@ -122,7 +124,8 @@ def tested_feature_sets(
     ], notes
 
 
-def _of_inputs(samples: Samples, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+def of_inputs(samples: Samples, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+    """Feature sets of what the samples look like; it adds to the notes."""
     X = samples.X
     if inputs.texts is not None:
         yield words(inputs.texts)

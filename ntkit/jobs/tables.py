@@ -1,0 +1,479 @@
+"""Tables of predictions of any model, matched with their samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ntkit._join import matching_rows
+from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.samples import (
+    DEFAULT_LABEL,
+    TABLES,
+    Columns,
+    ReadTable,
+    Samples,
+    Table,
+    as_classes,
+    every_label_in,
+    is_empty,
+    is_image_folder,
+    labels_of,
+    named_delimiter,
+    read_samples,
+    read_table,
+    with_known_labels,
+)
+
+PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
+"""Names of a column of predicted classes."""
+_NAMES, _ROW = ("file_name", "id"), "row"  # ntkit predict numbers the rows from 0
+_BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
+_INDEX = ("", "Unnamed: 0", "index", _ROW)  # as pandas writes it
+_PROSE = 3  # a column with at least so many words per entry holds texts, not categories
+_TRUTHS = {"true": "1", "false": "0"}
+Complete = Literal["samples", "predictions"]
+
+
+@dataclass(frozen=True)
+class TableRoles:
+    """The user's names for the columns of the tables."""
+
+    label: str = DEFAULT_LABEL
+    prediction: Sequence[str] = ()  # of the new model, then of the old one
+    scores: Sequence[str] = ()
+    text: str | None = None
+    columns: Sequence[str] | None = None
+    group: str = "group"
+    key: str | None = None
+    delimiter: str | None = None
+    one: str | None = None  # of several labels
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Labelled samples, and predictions of the old model, if there is one, and of the new one."""
+
+    # Of several labels, `samples.y` is 1, 0 and NaN, and predictions are 1 and 0, (N, labels).
+    samples: Samples
+    predictions: Sequence[Array]
+    table: Table | None  # of the samples, if they are in a table
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_predicted(
+    predictions: Path,
+    data: Path,
+    roles: TableRoles,
+    *,
+    before: Path | None = None,
+    levels: Sequence[float | None] = (None,),
+    complete: Complete = "samples",
+) -> Predicted:
+    """Read tables of predictions and their samples: a table, an image folder or arrays.
+
+    Every sample needs a prediction, or with ``complete="predictions"`` every prediction a sample.
+    """
+    new = _read(predictions, roles)
+    tables = [new]
+    if before is not None:
+        shared = before.resolve() == predictions.resolve()
+        tables = [_of_old(new if shared else _read(before, roles), roles, shared=shared), new]
+    several = _labels_in(new, roles) or (() if roles.one is None else (roles.one,))
+    if roles.one is not None and roles.one not in several:
+        raise InputError(
+            f"{predictions} has no predictions of the label {roles.one!r}. Name one of "
+            f"{listed(several)} with --label."
+        )
+    one_file = data.resolve() == predictions.resolve()
+    samples, table = _samples(data, new if one_file else None, roles, several)
+    matches = [_match(each, samples, table, roles, complete) for each in tables]
+    read = [each for each in (*tables, table) if each is not None]
+    notes = [*(note for each in read for note in each.notes), *samples.notes]
+    notes += [note for _, of_one in matches for note in of_one]
+    kept = np.flatnonzero(np.min([rows for rows, _ in matches], axis=0) >= 0)
+    if len(kept) < len(samples):
+        left = f"{len(samples) - len(kept)} of {len(samples)} samples"
+        notes.append(f"{data}: left out {left}, which have no prediction.")
+        samples = samples.take(kept)
+    tables = [_taken(each, rows[kept]) for each, (rows, _) in zip(tables, matches, strict=True)]
+    table = None if table is None else _taken(table, kept)
+    if several:
+        predicted = [_given(each, several) for each in tables]
+        y, more = _truths(samples, table, tables[-1], several)
+        notes += more
+        if roles.one is not None:
+            i = several.index(roles.one)
+            y = labels_of(np.nan_to_num(y[:, i], nan=-1), roles.one)
+            predicted = [labels_of(each[:, i], roles.one) for each in predicted]
+            known = np.flatnonzero(y != "")
+            samples = with_known_labels(replace(samples, y=y, notes=()))
+            notes, predicted = [*notes, *samples.notes], [each[known] for each in predicted]
+            table = None if table is None else _taken(table, known)
+            several, y = (), samples.y
+    else:
+        y = _labels(samples, table, tables[-1], roles)
+        predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
+        y, *predicted = _of_one_kind(y, predicted, tables)
+        notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
+    samples = replace(samples, y=y)
+    return Predicted(samples, predicted, table, several, tuple(dict.fromkeys(notes)))
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def _read(path: Path, roles: TableRoles) -> Table:
+    """A table without the guards that ``ntkit predict`` puts before names and classes."""
+    if path.suffix.lower() not in TABLES:
+        raise InputError(
+            f"{path} is not a table. With --predictions, pass a file of one of these types: "
+            f"{', '.join(TABLES)}."
+        )
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    table = read_table(path, named_delimiter(roles.delimiter), (roles.label, *PREDICTIONS))
+    columns = {**table.columns}
+    guarded = {roles.key, roles.label, *roles.prediction, *_NAMES, *PREDICTIONS, _BEFORE}
+    for name in guarded:
+        if name in columns and columns[name].dtype == object:
+            cells = map(unguarded_cell, columns[name].tolist())
+            columns[name] = np.fromiter(cells, dtype=object, count=len(table))
+    return replace(table, columns=columns)
+
+
+def _of_old(table: Table, roles: TableRoles, *, shared: bool) -> Table:
+    """The table with the old model's predictions in the place of the new one's."""
+    new, old = (*roles.prediction[:1], *roles.prediction[1:], "", "")[:2]
+    columns = {**table.columns}
+    pairs = {new: old} if old else {n: _OF_NEW.sub(r"\1_before", n) for n in columns}
+    pairs = {new: old for new, old in pairs.items() if new != old and old in columns}
+    if shared and not (pairs.keys() >= {*roles.scores} if roles.scores else pairs):
+        raise InputError(
+            f"{table.path} has no column {old or _BEFORE!r}; its columns are {list(columns)}. "
+            "Name the new and the old predictions with --prediction-column NEW,OLD."
+        )
+    if old or shared:
+        columns |= {new: table.columns[old] for new, old in pairs.items()}
+    return replace(table, columns=columns)
+
+
+def _labels_in(table: Table, roles: TableRoles) -> tuple[str, ...]:
+    """Names of several labels, by columns such as ``prediction_NAME``."""
+    if roles.prediction or roles.scores or not {*PREDICTIONS}.isdisjoint(table.columns):
+        return ()
+    start = "prediction_"
+    names = [name.removeprefix(start) for name in table.columns if name.startswith(start)]
+    old = {f"before_{name}" for name in names}
+    return tuple(name for name in names if name not in old)
+
+
+def _taken(table: Table, rows: Array) -> Table:
+    """Some rows of a table, in their order."""
+    columns = {name: values[rows] for name, values in table.columns.items()}
+    return replace(table, columns=columns, rows=table.rows[rows])
+
+
+def _samples(
+    data: Path, table: Table | None, roles: TableRoles, several: Sequence[str]
+) -> tuple[Samples, Table | None]:
+    """Samples without their labels if they are in a table, which is returned as well."""
+    if table is None and data.suffix.lower() not in TABLES:
+        images = is_image_folder(data)
+        samples = read_samples(
+            data,
+            preprocessing=ImagePreprocessing() if images else None,  # not used: no model runs
+            labels="optional",
+            label_column=roles.label,
+            group_column=roles.group,
+            delimiter=roles.delimiter,
+            other_labels=several,
+        )
+        if samples.y is None and images and (data / "metadata.csv").exists() and not several:
+            samples = _labelled(samples, _read(data / "metadata.csv", roles), roles)
+        return samples, None
+    table = _read(data, roles) if table is None else table
+    groups = table.labels(roles.group, "group") if roles.group in table.columns else None
+    text = text_column(table, roles)
+    X: Any = np.arange(len(table))
+    if text is not None:
+        texts = ["" if is_empty(value) else str(value) for value in table.columns[text]]
+        X = Texts(texts, TextPreprocessing(None, mask=None))
+    key = roles.key or "file_name"
+    ids = table.columns.get(key)
+    read = ReadTable(
+        table.columns, () if text is None else (text,), (roles.label, roles.group, *several)
+    )
+    return Samples(
+        X,
+        groups=groups,
+        ids=None if ids is None else np.asarray([str(name) for name in ids]),
+        table=read,
+        sources=(data,),
+    ), table
+
+
+def _labelled(samples: Samples, table: Table, roles: TableRoles) -> Samples:
+    """Images with their labels in a ``metadata.csv``, if it has any."""
+    if roles.label not in table.columns:
+        return samples
+    rows = matching_rows(table.columns, samples.names, key="file_name", where=str(table.path))
+    if (rows < 0).any():
+        name = samples.names[int(np.argmin(rows))]
+        raise InputError(f"{table.path} has no row for {name!r}; add one.")
+    return replace(samples, y=_taken(table, rows).labels(roles.label, "label"), notes=())
+
+
+def text_column(table: Table, roles: TableRoles) -> str | None:
+    """The column of texts: the user's, or "text", or the only one with prose."""
+    if roles.text is not None:
+        table.column(roles.text, "--text-column")
+        return roles.text
+    free = inputs_in(table, roles)
+    of_texts = [name for name in table.text_columns() if name in free]
+    if "text" in of_texts:
+        return "text"
+    prose = [name for name in of_texts if _is_prose(table.columns[name])]
+    return prose[0] if len(prose) == 1 else None
+
+
+def inputs_in(table: Table, roles: TableRoles) -> list[str]:
+    """Columns of a table without another role."""
+    taken = {roles.label, roles.group, roles.key, *roles.prediction, *roles.scores}
+    return [name for name in table.columns if name not in taken]
+
+
+def _is_prose(values: Array) -> bool:
+    some = [value for value in values[:1000] if isinstance(value, str)]
+    enough = sum(len(value[:1000].split()) for value in some) >= _PROSE * len(some)
+    return bool(some) and enough and len(set(some)) > len(some) / 2
+
+
+# -- matching ---------------------------------------------------------------------------------
+
+
+def _match(
+    table: Table, samples: Samples, other: Table | None, roles: TableRoles, complete: Complete
+) -> tuple[Array, list[str]]:
+    """Row of each sample in a table of predictions, or −1; and notes."""
+    data, rows, notes = samples.called(), np.arange(len(table)), list[str]()
+    if other is not None and table.path == other.path:
+        return rows, notes
+    key = roles.key or _key_of(table, samples, other)
+    fix = "Name the column to match by with --id-column, or pass the same samples"
+    if key is None:
+        if samples.ids is not None and other is None:
+            raise InputError(
+                f"{table.path} has no column 'file_name' to match {data} by (its first sample is "
+                f"{samples.names[0]!r}). Add one, or name the column with --id-column."
+            )
+        if len(table) != len(samples):
+            raise InputError(
+                f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. {fix} in the "
+                "same order."
+            )
+        notes.append(
+            f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
+            "name the column to match by with --id-column."
+        )
+    else:
+        fix = "Pass the same samples"
+        names = samples.names if samples.ids is not None else [*map(str, range(len(samples)))]
+        if other is not None and (key in other.columns or key != _ROW):
+            names = [str(name) for name in other.column(key, "--id-column")]
+        written = [str(name) for name in table.column(key, "--id-column")]
+        for each, path in ((names, data), (written, table.path)):
+            if len({*each}) < len(each):
+                raise InputError(
+                    f"{path} names a sample twice in {key!r}. Keep one row per sample."
+                )
+        rows = matching_rows(table.columns, names, key=key, where=str(table.path))
+        unused, missing = np.setdiff1d(np.arange(len(table)), rows), np.flatnonzero(rows < 0)
+        if len(unused) and complete == "predictions":
+            raise InputError(
+                f"{data} has no row for the sample {written[unused[0]]!r} of {table.path}. Add the "
+                "row, or remove the prediction."
+            )
+        if len(missing) and complete == "samples":
+            raise InputError(
+                f"{table.path} has no prediction for {len(missing)} of the {len(rows)} samples of "
+                f"{data}, such as {names[missing[0]]!r}. Add them, or remove these samples."
+            )
+        if roles.key is None and other is not None:
+            notes.append(f"{data} and {table.path} are matched by their column {key!r}.")
+        if len(unused):
+            left = f"{table.path}: left out {len(unused)} of {len(table)} predictions"
+            notes.append(f"{left}, because {data} does not have these samples.")
+    known = samples.y if other is None else other.columns.get(roles.label)
+    if known is not None and np.ndim(known) == 1 and _has_labels(table, roles):
+        pairs = zip(known.tolist(), table.columns[roles.label][rows].tolist(), strict=True)
+        both = [(a, b) for a, b in pairs if not (is_empty(a) or is_empty(b))]
+        n = sum(_plain(a) != _plain(b) for a, b in both)
+        if n and (rows >= 0).all():
+            raise InputError(
+                f"{n} of {len(both)} rows have different labels in {roles.label!r} of {data} and "
+                f"of {table.path}. {fix} with the same labels in both."
+            )
+    return rows, notes
+
+
+def _key_of(table: Table, samples: Samples, other: Table | None) -> str | None:
+    """The column that names the samples: of both tables, or of a table and of files or rows."""
+    if other is None:
+        keys = (_ROW,) if samples.ids is None else _NAMES
+        return next((name for name in keys if name in table.columns), None)
+    both = [name for name in (*_NAMES, *_INDEX) if name in table.columns and name in other.columns]
+    for name in both:
+        one, two = ([*map(str, each.columns[name])] for each in (table, other))
+        if name in _NAMES or (sorted(one) == sorted(two) and len({*one}) == len(one)):
+            return name
+    counted = _ROW in table.columns and all(str(row).isdigit() for row in table.columns[_ROW])
+    return _ROW if counted and not both else None
+
+
+def _has_labels(table: Table, roles: TableRoles) -> bool:
+    """Whether a table of predictions has the column of labels, and not as predictions."""
+    predicts = roles.scores or _labels_in(table, roles) or _column_of(table, roles)
+    return bool(predicts) and roles.label in table.columns and roles.label not in roles.prediction
+
+
+def _column_of(table: Table, roles: TableRoles) -> str:
+    """The column of predicted classes; empty if there is none."""
+    names = [*roles.prediction[:1], *(name for name in PREDICTIONS if name in table.columns)]
+    return names[0] if names else ""
+
+
+def _plain(label: Any) -> str:
+    plain = plain_label(label)
+    return _TRUTHS.get(plain, plain)
+
+
+# -- labels and predictions -------------------------------------------------------------------
+
+
+def _labels(samples: Samples, table: Table | None, new: Table, roles: TableRoles) -> Array:
+    """Labels of the samples, or in the table of predictions."""
+    if samples.y is not None:
+        return np.asarray(samples.y)
+    tables = [new] if _has_labels(new, roles) else []
+    tables += [table] if table is not None and roles.label in table.columns else []
+    if not tables:
+        where = new.path if table is None or table.path == new.path else f"{new.path}, {table.path}"
+        meant = meant_instead(roles.label, [*new.columns, *(table or new).columns])
+        raise InputError(
+            f"{where}: no column {roles.label!r} of labels{f' (is it {meant}?)' if meant else ''}. "
+            "Name it with --label-column, or pass the labelled samples as DATA."
+        )
+    complete = [each for each in tables if not any(map(is_empty, each.columns[roles.label]))]
+    return (complete or tables)[0].labels(roles.label, "label")
+
+
+def _truths(
+    samples: Samples, table: Table | None, new: Table, names: tuple[str, ...]
+) -> tuple[Array, list[str]]:
+    """Several labels: 1, 0, or NaN if unknown, (N, names); and notes."""
+    if samples.y is not None:
+        return np.asarray(samples.y), []
+    places = [
+        (t, f"{start}{n}", n) for n in names for start in ("", "label_") for t in (table, new) if t
+    ]
+    parts = {n: t.columns[column] for t, column, n in places[::-1] if column in t.columns}
+    y, notes = every_label_in(replace(table or new, columns=parts), Columns(all=names))
+    return np.asarray(y), notes
+
+
+def _given(table: Table, names: tuple[str, ...]) -> Array:
+    """Which of several labels are predicted, (N, names)."""
+    given = np.stack([table.truth(f"prediction_{name}", name) for name in names], axis=1)
+    if (given < 0).any():
+        row, i = np.argwhere(given < 0)[0]
+        raise InputError(f"{table.at(row)} has no prediction of {names[i]!r}; fill it.")
+    return given
+
+
+def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> Array:
+    """Predicted classes, from their column or as those of the largest score."""
+    if roles.scores:
+        for column in roles.scores:
+            table.column(column, "--score-columns")
+        values, classes = table.numbers(list(roles.scores), np.float64), np.unique(as_classes(y))
+        if values.shape[1] == 1:  # of the second class of two
+            if level is None:  # of probabilities, or of logits
+                level = 0.5 if values.min() >= 0 and values.max() <= 1 else 0.0
+            values = np.hstack([np.full_like(values, level), values])
+        if values.shape[1] != len(classes):
+            raise InputError(
+                f"{table.path}: --score-columns names {len(roles.scores)} column(s), and the "
+                f"labels are {listed(classes)}. Name one for each class in this order; for two "
+                "classes, the second's alone is enough."
+            )
+        return np.asarray(classes[values.argmax(axis=1)])
+    name = _column_of(table, roles)
+    if not name:
+        raise InputError(
+            f"{table.path} has no column of predictions. Its columns are {list(table.columns)}. "
+            "Name the predictions with --prediction-column, or scores with --score-columns."
+        )
+    cells = table.column(name, "--prediction-column")
+    if cells.ndim == 1 and any(re.fullmatch(r"-?\d*\.\d*[1-9]\d*(e-?\d+)?", str(c)) for c in cells):
+        raise InputError(
+            f"{table.path}: the column {name!r} has scores, not classes. Name the scores of the "
+            f"classes with --score-columns {name}, or another column with --prediction-column."
+        )
+    return table.labels(name, "prediction")
+
+
+def _of_one_kind(y: Array, predictions: Sequence[Array], tables: Sequence[Table]) -> list[Array]:
+    """Labels and predictions as whole numbers if all are, else as texts."""
+    arrays = [y, *predictions]
+    truths = all(each.dtype.kind == "U" and _are_truths(each) for each in arrays)
+    whole = [each if truths else _whole(each) for each in arrays]
+    if len({each.dtype.kind == "U" for each in whole}) == 1:
+        return whole
+    for each, number, table in zip(predictions, whole[1:], tables, strict=True):
+        if number.dtype.kind != whole[0].dtype.kind and not np.isin(each.astype(str), y).any():
+            raise InputError(
+                f"The predictions in {table.path} are {listed(each)}, and the labels are "
+                f"{listed(y)}, so none would be right. Write the same class names in both."
+            )
+    return [each.astype(str) for each in arrays]
+
+
+def _are_truths(values: Array) -> bool:
+    return {value.lower() for value in np.unique(values).tolist()} <= {*_TRUTHS}
+
+
+def _whole(values: Array) -> Array:
+    """Classes as whole numbers if all are, also from 1.0, "1" and True; else as they are."""
+    if values.dtype.kind == "U" and _are_truths(values):
+        return np.asarray(np.char.lower(values) == "true").astype(np.int64)
+    if values.dtype.kind == "U":
+        texts = values.tolist()
+        if all(re.fullmatch(r"-?\d{1,15}\.0+", text) for text in texts):
+            values = np.asarray([text.split(".")[0] for text in texts])
+        return as_classes(values)
+    return values.astype(np.int64) if values.dtype.kind in "iufb" else values
+
+
+def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
+    """Sentences on classes without labels or predictions; classes written differently raise."""
+    labels, classes = np.unique(y), np.unique(predicted)
+    foreign, never = np.setdiff1d(classes, labels), np.setdiff1d(labels, classes)
+    misspelt = {*map(_plain, foreign.tolist())} & {*map(_plain, labels.tolist())}
+    if misspelt or len(foreign) == len(classes):
+        fix = "write the predictions as the labels are written."
+        what = f"The prediction in {table.path}"
+        raise InputError(unknown_labels(predicted, labels, what=what, where="the labels", fix=fix))
+    lacks = f"{table.path} predicts {listed(foreign)}, and no sample has this label."
+    return [lacks] * (len(foreign) > 0) + [f"{table.path} never predicts {listed(never)}."] * (
+        len(never) > 0
+    )

@@ -1,0 +1,204 @@
+"""Tables of predictions in the place of models: ntkit check and audit on them, without a model."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ntkit import FrozenModel
+from tests.cases import CLASSES, N_IMAGES, N, done, ntkit, read_csv, refused, write_csv
+
+DEVICE = ("--device", "cpu", "--quiet")
+RNG = np.random.default_rng(0)
+Y = RNG.integers(0, 2, N)
+NEW, OLD = (np.where(RNG.random(N) < right, Y, 1 - Y) for right in (0.9, 0.88))
+NAMES = [f"{i}.png" for i in range(N)]
+SITE = np.array(["A", "B"])[RNG.integers(0, 2, N)]
+DATA = {"id": NAMES, "label": Y, "site": SITE, "group": [f"g{y}" for y in Y]}
+LIMITS = ("--max-drop", "5", "--slice", "column:site", "--json")
+
+
+@pytest.fixture
+def check(tmp_path):
+    """The result of a check on tables that are given as columns, without title and notes."""
+
+    def checked(new, data=DATA, old=None, *options, limits=LIMITS):
+        paths = {"new": new, "old": {"id": NAMES, "prediction": OLD} if old is None else old}
+        paths["data"] = data
+        new, old, data = (write_csv(tmp_path / f"{n}.csv", each) for n, each in paths.items())
+        code, out, err = ntkit(
+            "check", "--predictions", new, "--before", old, data, *limits, *options
+        )
+        assert code in (0, 1, 3), err
+        return {k: v for k, v in json.loads(out).items() if k not in ("title", "notes")}, err
+
+    return checked
+
+
+def results(*arguments):
+    """The result of a check in JSON, without what names the files."""
+    code, out, err = ntkit("check", *arguments, "--json")
+    assert code in (0, 1, 3), err
+    return {k: v for k, v in json.loads(out).items() if k not in ("title", "notes")}
+
+
+@pytest.mark.parametrize("data", ["test", "test.npz"])
+def test_a_table_that_predict_wrote_gives_the_same_as_its_models(user, tmp_path, data):
+    """Images by their names, arrays by their rows; in one table, or in two in another order."""
+    models, table = (user / "model.onnx", user / "worse.onnx"), tmp_path / "both.csv"
+    classes = ("--classes", ",".join(CLASSES), *DEVICE) if data == "test" else DEVICE
+    done("predict", models[1], user / data, "--before", models[0], "-o", table, *classes)
+    limits = ("--max-drop", "4", "--worst-group", "20")
+    expected = results(*models, user / data, *limits, *classes)
+    assert results("--predictions", table, "--before", table, user / data, *limits) == expected
+    assert len(expected["new_errors"]) > 5
+    for i, path in enumerate((tmp_path / "old.csv", tmp_path / "new.csv")):
+        done("predict", models[i], user / data, "-o", path, *classes)
+        header, *lines = path.read_text().splitlines()
+        path.write_text("\n".join([header, *lines[::-1]]) + "\n")
+    new = ("--predictions", tmp_path / "new.csv", "--before", tmp_path / "old.csv")
+    assert results(*new, user / data, *limits) == expected
+
+
+def test_several_labels_and_one_of_them(five, tmp_path):
+    X, Y = five.set("test")
+    old = FrozenModel.load(five.model).of_label("even")
+    old.with_head(old.head.scaled(np.arange(32) % 3 != 0)).whole.save(tmp_path / "new.onnx")
+    pair = (five.model, tmp_path / "new.onnx")
+    Y = np.where(RNG.random(Y.shape) < 0.1, np.nan, Y)
+    np.savez(tmp_path / "test.npz", X=X, y=Y)
+    table = tmp_path / "p.csv"
+    done("predict", pair[1], tmp_path / "test.npz", "--before", pair[0], "-o", table, *DEVICE)
+    for options in ((), ("--label", "even")):
+        limits = ("--max-drop", "4", *options)
+        expected = results(*pair, tmp_path / "test.npz", *limits, *DEVICE)
+        tables = ("--predictions", table, "--before", table)
+        assert results(*tables, *limits) == expected
+        assert results(*tables, tmp_path / "test.npz", *limits) == expected
+
+
+def test_rows_in_any_order_and_classes_in_any_form(check):
+    expected, said = check({"id": NAMES, "prediction": NEW})
+    assert "matched by their column 'id'" in said
+    assert expected["worst_group"] in ("g0", "g1")
+    order, other = RNG.permutation(N), RNG.permutation(N)
+    shuffled, moved = (
+        {name: np.asarray(values)[rows] for name, values in columns.items()}
+        for columns, rows in (({"id": NAMES, "pred": NEW}, order), (DATA, other))
+    )
+    found, _ = check(shuffled, moved)
+    assert found["rows"] == expected["rows"]
+    assert {*found["new_errors"]} == {*expected["new_errors"]}
+    forms = [NEW.astype(float), NEW == 1, np.where(NEW == 1, "true", "false")]
+    for column in forms:
+        assert check({"id": NAMES, "prediction": column})[0] == expected
+    scores = {"id": NAMES, "p": 0.2 + 0.6 * NEW}
+    old = {"id": NAMES, "p": OLD}
+    assert check(scores, DATA, old, "--score-columns", "p")[0] == expected
+
+
+def test_rows_without_names_are_matched_by_position_and_this_is_said(check):
+    data = {name: values for name, values in DATA.items() if name != "id"}
+    found, said = check({"prediction": NEW}, data)
+    assert "are matched by position" in said
+    assert found["rows"] == check({"id": NAMES, "prediction": NEW})[0]["rows"]
+    # The index that pandas writes names the rows, if it has the same values in both tables.
+    order = RNG.permutation(N)
+    found, said = check({"": order, "prediction": NEW[order]}, {"": range(N), **data})
+    assert "by their column ''" in said
+    assert found["n_new_errors"] == int(((OLD == Y) & (NEW != Y)).sum())
+
+
+def test_one_table_holds_everything(tmp_path):
+    words = np.array(["cat", "dog"])
+    columns = {"id": NAMES, "label": words[Y], "new": words[NEW], "old": words[OLD], "site": SITE}
+    path = write_csv(tmp_path / "all.csv", columns)
+    junit, page = tmp_path / "check.xml", tmp_path / "check.md"
+    options = ("--prediction-column", "new,old", "--junit", junit, "--markdown", page)
+    found = results("--predictions", path, "--before", path, *options, *LIMITS[:-1])
+    new_errors = np.flatnonzero((OLD == Y) & (NEW != Y))
+    assert found["new_errors"] == [NAMES[row] for row in new_errors]
+    assert [row["name"] for row in found["rows"]][1:3] == ["cat", "dog"]
+    assert "class cat" in junit.read_text()
+    assert "class cat" in page.read_text()
+
+
+def test_what_is_refused(tmp_path):
+    ids = {"id": NAMES}
+    tables = {
+        "data": DATA, "new": {**ids, "prediction": NEW}, "old": {**ids, "prediction": OLD},
+        "short": {"id": NAMES[:9], "prediction": NEW[:9]}, "plain": {"prediction": NEW[:9]},
+        "twice": {"id": [NAMES[0]] * N, "prediction": NEW}, "none": {"id": range(N), "pred": NEW},
+        "words": {**ids, "prediction": np.array(["cat", "dog"])[NEW]}, "other": {**ids, "x": NEW},
+        "scores": {**ids, "prediction": 0.1 + 0.7 * NEW}, "empty": {**ids, "prediction": [""] * N},
+        "swapped": {**ids, "prediction": 1 - OLD}, "label": {**ids, "label": NEW},
+        "cases": {**ids, "label": np.array(["cat", "dog"])[Y]},
+        "case": {**ids, "prediction": np.array(["Cat", "dog"])[NEW]},
+        "several": {**ids, "prediction_a": NEW, "prediction_b": NEW},
+    }  # fmt: skip
+    at = {name: write_csv(tmp_path / f"{name}.csv", columns) for name, columns in tables.items()}
+    for words, says in [
+        ("short data", "no prediction for 591 of the 600 samples"),
+        ("plain data", "in the same order"),
+        ("twice data", "names a sample twice"),
+        ("none data", "None of the 600 samples"),
+        ("words data", "Write the same class names in both"),
+        ("case cases", "did you mean 'cat'?"),
+        ("scores data", "--score-columns prediction"),
+        ("empty data", "has no prediction in any of its 600 rows"),
+        ("other data", "no column of predictions"),
+        ("label data", "no column of predictions"),
+        ("new", "pass the labelled samples as DATA"),
+        ("new data --before swapped", "Write the right classes into the table"),
+        ("new data --before new", "no column 'prediction_before'"),
+        ("new data --max-drop 3", "with --before"),
+        ("new data --invariant word:film", "--invariant needs a model"),
+        ("new data --report out.html", "--report compares two models"),
+        ("new data --answers a.json --average 5", "a.json"),
+        ("several data", "no column 'a' with 0 and 1"),
+        ("several data --label c", "'a', 'b' with --label"),
+        ("new data old", "With --predictions no model is run"),
+    ]:
+        arguments = [at.get(word, word) for word in words.split()]
+        refused("check", "--predictions", *arguments, "--average", 50, says=says)
+    for arguments in (("new", "data"), ("--before", "old", "new", "data"), ("old", "new", "data")):
+        paths = [at.get(word, word) for word in arguments]
+        refused("check", *paths, says="ntkit check --predictions NEW")
+    for command in (("predict", at["new"], at["data"], "-o", tmp_path / "p.csv"),
+                    ("debias", at["new"], at["data"], "-o", tmp_path / "o")):  # fmt: skip
+        refused(*command, says="with --predictions")
+
+
+def test_an_audit_of_images_arrays_and_embeddings_needs_no_model(user, tmp_path):
+    done("predict", user / "model.onnx", user / "test", "-o", tmp_path / "images.csv", *DEVICE)
+    arrays = tmp_path / "arrays.csv"
+    done("predict", user / "model.onnx", user / "validation.npz", "-o", arrays, *DEVICE)
+    names = [row["file_name"] for row in read_csv(tmp_path / "images.csv")]
+    meta = write_csv(tmp_path / "meta.csv", {"file_name": names[::-1], "site": ["A", "B"] * 80})
+    for table, data, options, kinds in [
+        ("images.csv", "test", ("--metadata", meta), {"image", "metadata"}),
+        ("arrays.csv", "validation.npz", (), {"image"}),
+        ("arrays.csv", "validation.store", (), {"embedding"}),
+    ]:
+        out = tmp_path / f"out-{data}"
+        done("audit", "--predictions", tmp_path / table, user / data, "-o", out, *options)
+        found = json.loads((out / "audit.json").read_text())
+        assert {*found["looked_at"]} == kinds
+    lacking = write_csv(tmp_path / "no.csv", {"prediction": [0, 1] * (N_IMAGES // 2)})
+    refused("audit", "--predictions", lacking, user / "test", "-o", out, "--force",
+            says="no column 'file_name'")  # fmt: skip
+
+
+def test_tables_import_no_library_of_models(tmp_path):
+    """Nor of estimators: a check of tables starts at once."""
+    heavy = ("onnx", "onnxruntime", "sklearn", "scipy.stats", "scipy.optimize", "ntkit.jobs.audit")
+    path = write_csv(tmp_path / "p.csv", {**DATA, "prediction": NEW, "prediction_before": OLD})
+    words = ["check", "--predictions", str(path), "--before", str(path), *LIMITS]
+    code = f"import sys; from ntkit.cli import main\ntry: main({words!r})\n"
+    code += "except SystemExit: pass\n"
+    code += f"print(*[m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["outcome"] in ("pass", "fail", "too few")
+    assert not {*done.stderr.split()} & {*heavy}, done.stderr

@@ -207,7 +207,7 @@ def command(
                 )
             read_parts = (part for match in matches for part in (match.model, match.samples))
             check_file(report, inputs=input_paths(*read_parts), force=force, size=PAGE)
-            _refuse_other_bodies(matches, paths, device)
+            _refuse_other_bodies(matches, paths[:-1], device)
         result = check_read(matches, invariant=invariant or (), key=id_column, **shown, **running)
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
     if report is not None:

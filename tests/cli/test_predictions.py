@@ -96,7 +96,9 @@ def test_rows_in_any_order_and_classes_in_any_form(check):
         assert check({"id": NAMES, "prediction": column})[0] == expected
     scores = {"id": NAMES, "p": 0.2 + 0.6 * NEW}
     old = {"id": NAMES, "p": OLD}
-    assert check(scores, DATA, old, "--score-columns", "p")[0] == expected
+    for options in ((), ("--threshold", "0.3"), ("--threshold", "0.9,0.7")):
+        assert check(scores, DATA, old, "--score-columns", "p", *options)[0] == expected
+    assert check(scores, DATA, old, "--score-columns", "p", "--threshold", "0.9")[0] != expected
 
 
 def test_rows_without_names_are_matched_by_position_and_this_is_said(check):
@@ -154,6 +156,7 @@ def test_what_is_refused(tmp_path):
         ("new data --before swapped", "Write the right classes into the table"),
         ("new data --before new", "no column 'prediction_before'"),
         ("new data --max-drop 3", "with --before"),
+        ("new data --threshold 0.3", "--score-columns"),
         ("new data --invariant word:film", "--invariant needs a model"),
         ("new data --report out.html", "--report compares two models"),
         ("new data --answers a.json --average 5", "a.json"),

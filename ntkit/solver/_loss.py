@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from mmap import mmap
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, log_expit
 from sklearn import get_config
 
 from ntkit._need_ray import MappedFile, import_ray, start_ray
@@ -81,6 +83,12 @@ class NumpyPasses:
             gradient += (chunk.T @ residual.astype(self.dtype)).T
         return value, slope, gradient if self.columns is None else gradient[:, self.columns]
 
+    def with_weight(self, weight: Array) -> NumpyPasses:
+        """The same rows with other weights, whose sum is 1."""
+        other = copy(self)
+        other.weight = weight
+        return other
+
     @_product
     def means(self, weights: Array) -> Array:
         """Mean of the rows for each row of weights, shape (B, width), in one pass."""
@@ -88,6 +96,17 @@ class NumpyPasses:
         for rows in self._chunks(len(weights)):
             total += weights[:, rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[:, self.columns]
+
+    @_product
+    def variances(self, weights: Array, means: Array) -> Array:
+        """Variance of each column for each row of weights, shape (B, width), in one pass."""
+        total = np.zeros((len(weights), self.X.shape[1]))
+        center = means.mean(axis=0) if self.columns is None else 0.0
+        for rows in self._chunks(len(weights)):
+            total += weights[:, rows] @ (self.X[rows].astype(np.float64) - center) ** 2
+        if self.columns is not None:
+            total = total[:, self.columns]
+        return np.maximum(total - (means - center) ** 2, 0.0)
 
     @_product
     def losses(
@@ -104,9 +123,9 @@ class NumpyPasses:
             logits = (chunk @ operand).astype(np.float64) + b.ravel()
             head_weights = weights[which, rows]
             if n_logits == 1:
-                loss, residuals = _sigmoid_loss_of_each(logits, labels)
-                values += np.einsum("bn,nb->b", head_weights, loss)
-                residuals *= head_weights.T
+                sign = np.where(labels == 1, 1.0, -1.0)[:, None]
+                values -= np.einsum("bn,nb->b", head_weights, log_expit(sign * logits))
+                residuals = head_weights.T * -sign * expit(-sign * logits)
             else:
                 residuals = np.empty_like(logits)
                 for i in range(n_heads):
@@ -136,17 +155,9 @@ class NumpyPasses:
 
 def _sigmoid_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
     """Weighted loss of one logit per row, and its derivative by the logits, both (N, 1)."""
-    loss, residual = _sigmoid_loss_of_each(logits, y_index)
-    return float(weight @ loss[:, 0]), weight[:, None] * residual
-
-
-def _sigmoid_loss_of_each(logits: Array, y_index: Array) -> tuple[Array, Array]:
-    """Loss of each row for each of B heads of one logit, and its derivative, both (N, B)."""
-    sign = np.where(y_index == 1, -1.0, 1.0)[:, None]
-    wrong = sign * logits  # above 0 for the other class
-    small = np.exp(-np.abs(wrong))  # NumPy's vector instructions make this fast
-    loss = np.log1p(small) + np.maximum(wrong, 0)
-    return loss, sign * np.where(wrong > 0, 1.0, small) / (1 + small)
+    sign = np.where(y_index == 1, 1.0, -1.0)[:, None]
+    value = -float(weight @ log_expit(sign * logits)[:, 0])
+    return value, weight[:, None] * -sign * expit(-sign * logits)
 
 
 def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:

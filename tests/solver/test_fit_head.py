@@ -295,9 +295,9 @@ def test_penalties_share_weights():
     """The heads of two folds and three penalties, whose weights are given three times."""
     X, y, rng = several(4, 200, 6, 3)
     folds, Cs = [rng.random(200), rng.random(200)], [0.1, 1.0, 10.0]
-    how = {"classes": np.arange(3), "tol": 1e-7}
-    alone = [fit_linear_head(X, y, w, C=C, **how) for C in Cs for w in folds]
+    classes = np.arange(3)
+    alone = [fit_linear_head(X, y, w, classes=classes, C=C) for C in Cs for w in folds]
     for weights in (folds * 3, np.array(folds * 3)):
-        shared = fit_linear_heads(X, y, weights, Cs=np.repeat(Cs, 2), **how)
+        shared = fit_linear_heads(X, y, weights, classes=classes, Cs=np.repeat(Cs, 2))
         for one, other in zip(shared, alone, strict=True):
             assert_allclose(one.coef, other.coef, atol=1e-5)

@@ -11,9 +11,10 @@ between the shares on the grid, and every rounding is conservative, so the level
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, bdtrik, betainc, betaincinv
+from scipy.special import bdtr, bdtrik, betainc, betaincinv, gammaln
 
 from ntkit._types import Array
 
@@ -24,6 +25,7 @@ _COUNTS = 1024  # numbers of gained samples that are summed one by one
 _DEVIATIONS = 7.0
 _UNLIKELY = 1e-15
 _SAME = 1e-9  # tolerance between two statistics
+_ROUNDED = 1 + 1e-7  # more than the relative error of a probability
 _PRECISION = 1e-4
 
 
@@ -87,17 +89,20 @@ def drop_bounds(
 @lru_cache(maxsize=4096)
 def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
     """Smallest upper bound of the drop that is significant, to a hundredth of a point."""
-    low, step = (lost - gained) / n, 2 * float(np.sqrt(lost + gained + 1)) / n
-    high = min(1.0, low + step)
+    low, high = (lost - gained) / n, 1.0
+    while high - low > _PRECISION:  # the likeliest share alone; it takes little time
+        middle = (low + high) / 2
+        share = _likeliest(lost, gained, n, middle)
+        outcomes = _Outcomes(lost, gained, n, middle, np.array([share, share]))
+        likely = outcomes.chances(np.array([share]), np.array([share + middle]))[0] > level
+        low, high = (middle, high) if likely else (low, middle)
+    step = high - low
     while high < 1 and not below(lost, gained, n, high, level):
         low, step = high, 2 * step
         high = min(1.0, high + step)
     while high - low > _PRECISION:
         middle = (low + high) / 2
-        if below(lost, gained, n, middle, level):
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if below(lost, gained, n, middle, level) else (middle, high)
     return high
 
 
@@ -162,39 +167,77 @@ class _Outcomes:
         reach = _DEVIATIONS * np.sqrt(n * ends * (1 - ends)) + 8
         first = max(0, int(n * ends[0] - reach[0]))
         last = min(n, int(n * ends[1] + reach[1]))
+        counts = np.arange(first, last + 1, dtype=float)
         # Numbers of gained samples in one block count as the largest of them, which is the most
-        # extreme. So all outcomes are summed, and no probability is too small.
+        # extreme. So no probability is too small.
         step = -(-(last - first + 1) // _COUNTS)
-        self._counts = np.append(np.arange(first, last, step, dtype=float), float(n))
+        blocks = np.minimum(np.arange(first, last + 1, step, dtype=float) + step - 1, last)
         observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
-        most = _most_lost(self._counts, n, drop, observed)
-        self._most = np.minimum(np.maximum.accumulate(most), n - self._counts)
-        self._n = n
+        most = np.maximum.accumulate(_most_lost(blocks, n, drop, observed))
+        most = np.repeat(most, step)[: len(counts)].astype(int)
+        self._gained, self._at_first = (
+            _Counts(counts, np.full(counts.shape, n)),
+            (most[0], n - first),
+        )
+        # With one gained sample more, others become extreme: those of the most lost samples in a
+        # trial less, and those of more lost samples. `_lost` has the former first.
+        more = np.diff(most) + 1
+        self._first = np.cumsum(more) - more
+        column = np.repeat(np.arange(len(more)), more)
+        self._lost = _Counts(
+            most[column] + np.arange(len(column)) - self._first[column], n - counts[1:][column]
+        )
 
     def chances(self, gained: Array, lost: Array) -> Array:
         """Probability of all these outcomes, for each pair of shares of gained and lost samples."""
-        counts, others = self._counts, self._n - self._counts
-        up_to = np.ones((len(gained), len(counts)))
-        up_to[:, :-1] = betainc(others[:-1], counts[:-1] + 1, 1 - gained[:, None])
-        weights = np.diff(up_to, axis=1, prepend=0.0)
+        weights = self._gained.chances(gained)
         share = np.clip(lost / np.maximum(1 - gained, 1e-300), 0, 1)
-        row, column = np.nonzero((weights > _UNLIKELY) & (self._most >= 0) & (self._most < others))
-        tails = np.broadcast_to((self._most >= 0).astype(float), weights.shape).copy()
-        lost_up_to = self._most[column]
-        tails[row, column] = betainc(others[column] - lost_up_to, lost_up_to + 1, 1 - share[row])
-        return np.asarray((weights * tails).sum(axis=1))
+        most, others = self._at_first
+        tails = np.full(weights.shape, float(most >= others))
+        if 0 <= most < others:
+            tails[:] = betainc(others - most, most + 1, 1 - share)[:, None]
+        if len(self._first):
+            more = self._lost.chances(share)
+            more[:, self._first] *= share[:, None]
+            tails[:, 1:] += np.cumsum(np.add.reduceat(more, self._first, axis=1), axis=1)
+        rest = np.maximum(0, 1 - weights.sum(axis=1))
+        return np.asarray((weights * np.minimum(tails, 1)).sum(axis=1) * _ROUNDED + rest)
+
+
+class _Counts:
+    """Counts of trials, whose binomial probabilities are computed for many shares."""
+
+    def __init__(self, counts: Array, trials: Array) -> None:
+        possible = (counts >= 0) & (counts <= trials)
+        self._counts = np.where(possible, counts, 0)
+        self._rest = np.where(possible, trials - counts, 0)
+        ways = gammaln(trials + 1) - gammaln(self._counts + 1) - gammaln(self._rest + 1)
+        self._ways = np.where(possible, ways, -np.inf)
+
+    def chances(self, share: Array) -> Array:
+        """The probability of each count, for each share, (shares, counts)."""
+        yes, no = np.log(np.maximum(share, 1e-300)), np.log1p(-np.minimum(share, 1 - 1e-16))
+        logs = np.outer(yes, self._counts)
+        logs += np.outer(no, self._rest)
+        logs += self._ways
+        return np.asarray(np.exp(logs, out=logs))
 
 
 def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
     """Tango's statistic: the observed drop minus ``drop``, over its deviation under ``drop``."""
-    slope = lost + gained + drop * (lost - gained - 2 * n)
-    root = np.sqrt(np.maximum(slope**2 + 8 * n * gained * drop * (1 - drop), 0))
-    share = np.clip((slope + root) / (4 * n), max(0.0, -drop), (1 - drop) / 2)
+    share = _likeliest(lost, gained, n, drop)
     variance = n * (2 * share + drop * (1 - drop))
     gap = lost - gained - n * drop
     return np.asarray(
         np.where(np.abs(gap) < 1e-12, 0.0, gap / np.sqrt(np.maximum(variance, 1e-300)))
     )
+
+
+def _likeliest(lost: Any, gained: Any, n: int, drop: float) -> Any:
+    """The likeliest share of gained samples under ``drop``."""
+    slope = lost + gained + drop * (lost - gained - 2 * n)
+    root = np.sqrt(np.maximum(slope**2 + 8 * n * gained * drop * (1 - drop), 0))
+    return np.clip((slope + root) / (4 * n), max(0.0, -drop), (1 - drop) / 2)
 
 
 def _most_lost(counts: Array, n: int, drop: float, observed: float) -> Array:

@@ -10,6 +10,7 @@ between the shares on the grid, and every rounding is conservative, so the level
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -89,21 +90,28 @@ def drop_bounds(
 @lru_cache(maxsize=4096)
 def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
     """Smallest upper bound of the drop that is significant, to a hundredth of a point."""
-    low, high = (lost - gained) / n, 1.0
-    while high - low > _PRECISION:  # the likeliest share alone; it takes little time
-        middle = (low + high) / 2
-        share = _likeliest(lost, gained, n, middle)
-        outcomes = _Outcomes(lost, gained, n, middle, np.array([share, share]))
-        likely = outcomes.chances(np.array([share]), np.array([share + middle]))[0] > level
-        low, high = (middle, high) if likely else (low, middle)
-    step = high - low
-    while high < 1 and not below(lost, gained, n, high, level):
+
+    def rare(drop: float) -> bool:  # at three shares alone, which takes little time
+        ends = _ends(gained, n, drop, level)
+        shares = np.clip([0, _likeliest(lost, gained, n, drop), 1], *ends)
+        chances = _Outcomes(lost, gained, n, drop, ends).chances(shares, shares + drop)
+        return bool(chances.max() <= level * (1 - _OUT_OF_LINE))
+
+    step = 2 * float(np.sqrt(lost + gained + 1)) / n
+    low, high = _smallest(rare, (lost - gained) / n, step)
+    return _smallest(lambda drop: below(lost, gained, n, drop, level), low, high - low)[1]
+
+
+def _smallest(significant: Callable[[float], bool], low: float, step: float) -> tuple[float, float]:
+    """The smallest significant drop above ``low``, between two values."""
+    high = min(1.0, low + step)
+    while high < 1 and not significant(high):
         low, step = high, 2 * step
         high = min(1.0, high + step)
     while high - low > _PRECISION:
         middle = (low + high) / 2
-        low, high = (low, middle) if below(lost, gained, n, middle, level) else (middle, high)
-    return high
+        low, high = (low, middle) if significant(middle) else (middle, high)
+    return low, high
 
 
 @lru_cache(maxsize=16384)
@@ -114,10 +122,7 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
     if drop <= -1:
         return False
     least, most = max(0.0, -drop), (1 - drop) / 2
-    left = level * (1 - _OUT_OF_LINE)
-    spent = _OUT_OF_LINE * level / 2
-    consistent = share_bounds(gained, n, lower_level=spent, upper_level=spent)
-    ends = np.clip(consistent, least, most)
+    left, ends = level * (1 - _OUT_OF_LINE), _ends(gained, n, drop, level)
     # The grid has steps of one width in standard errors of the share, also for small or large
     # shares.
     first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
@@ -140,6 +145,13 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
         halves = np.stack([middle, outcomes.chances(middle, middle + drop)])
         low, high = np.hstack([low, halves]), np.hstack([halves, high])
     return False
+
+
+def _ends(gained: int, n: int, drop: float, level: float) -> Array:
+    """The least and the largest share of gained samples that is consistent with the data."""
+    spent = _OUT_OF_LINE * level / 2
+    consistent = share_bounds(gained, n, lower_level=spent, upper_level=spent)
+    return np.clip(consistent, max(0.0, -drop), (1 - drop) / 2)
 
 
 def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
@@ -182,7 +194,8 @@ class _Outcomes:
         # With one gained sample more, others become extreme: those of the most lost samples in a
         # trial less, and those of more lost samples. `_lost` has the former first.
         more = np.diff(most) + 1
-        self._first = np.cumsum(more) - more
+        self._last = np.cumsum(more) - 1
+        self._first = self._last - more + 1
         column = np.repeat(np.arange(len(more)), more)
         self._lost = _Counts(
             most[column] + np.arange(len(column)) - self._first[column], n - counts[1:][column]
@@ -199,7 +212,7 @@ class _Outcomes:
         if len(self._first):
             more = self._lost.chances(share)
             more[:, self._first] *= share[:, None]
-            tails[:, 1:] += np.cumsum(np.add.reduceat(more, self._first, axis=1), axis=1)
+            tails[:, 1:] += np.cumsum(more, axis=1)[:, self._last]
         rest = np.maximum(0, 1 - weights.sum(axis=1))
         return np.asarray((weights * np.minimum(tails, 1)).sum(axis=1) * _ROUNDED + rest)
 
@@ -243,9 +256,8 @@ def _likeliest(lost: Any, gained: Any, n: int, drop: float) -> Any:
 def _most_lost(counts: Array, n: int, drop: float, observed: float) -> Array:
     """For each number of gained samples, the most lost samples that are at least as extreme."""
     low, high = np.full(counts.shape, -1.0), n - counts
-    for _ in range(int(n).bit_length() + 1):
+    while (low < high).any():
         middle = np.ceil((low + high) / 2)
         speaks = _statistic(middle, counts, n, drop) <= observed + _SAME
-        low = np.where(speaks, middle, low)
-        high = np.where(speaks, high, np.minimum(high, middle - 1))
+        low, high = np.where(speaks, middle, low), np.where(speaks, high, middle - 1)
     return low

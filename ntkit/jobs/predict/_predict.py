@@ -141,7 +141,8 @@ def predict(
         given = [*decisions_of(match, embedder, labels)] or [(np.empty((0, len(labels))),) * 2]
         each, scores = map(np.concatenate, zip(*given, strict=True))
         margins = np.abs(logit(scores) - logit([model.thresholds[label] for label in labels]))
-        return Predictions(classes, each, scores, margins, samples.y, samples.ids, match.notes)
+        names = np.asarray(labels)
+        return Predictions(names, each, scores, margins, samples.y, samples.ids, match.notes)
     parts = list(outcomes_of(match, embedder))
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
     none = np.empty((0, len(classes)))
@@ -237,7 +238,7 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
     # Unknown labels are an error if `strict`, else a note.
     model, samples = match.model, match.samples
-    if model.label is None and model.labels_apart:
+    if model.label is None and model.labels_apart and model.head_of_labels is None:
         raise InputError(str(model.not_single_label))
     if model.head is None:
         raise InputError(f"{name} has no head, so it makes no predictions. Pass a classifier.")
@@ -324,7 +325,8 @@ def decisions_of(
 
 def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
     """Yield the logits of a model as float64, batch by batch; all are finite."""
-    head = match.model.head
+    model = match.model
+    head = model.head if model.label is not None else model.head_of_labels
     assert head is not None  # matched() checks this
     X, done = match.samples.X, 0
     if match.samples.embedded:
@@ -365,7 +367,7 @@ class PredictionTable:
     """Path and counts of a table of predictions, returned by :func:`write_predictions`.
 
     Of several labels, ``n_labelled`` and ``n_right`` count labels, and ``changed_labels`` counts
-    the samples of which each label changed.
+    the samples of which each label changed, 0 for one model.
     """
 
     path: Path
@@ -387,10 +389,11 @@ class PredictionTable:
             before = ""
             if self.n_right_before is not None:
                 before = f"{percent(self.n_right_before / self.n_labelled, unit='')} → "
-            lines[0] += f" Accuracy: {before}{percent(self.n_right / self.n_labelled)}."
+            of = "" if self.changed_labels is None else f" of {self.n_labelled} labels"
+            lines[0] += f" Accuracy{of}: {before}{percent(self.n_right / self.n_labelled)}."
         if self.n_changed is not None:
             lines[0] += f" The two models differ on {counted(self.n_changed, 'sample')}"
-            changed = [f"{name} {n}" for name, n in (self.changed_labels or {}).items() if n]
+            changed = [f"{name!r} on {n}" for name, n in (self.changed_labels or {}).items() if n]
             lines[0] += f": {_listed(changed, 12)}." if changed else "."
         return "\n".join([*lines, f"Written: {self.path}"])
 
@@ -545,7 +548,7 @@ def write_rows(
         counts["right"],
         counts["right before"] if two else None,
         counts["changed"] if two else None,
-        dict(changed_of) if two and labels else None,
+        dict(changed_of) if labels else None,
         tuple(dict.fromkeys(note for each in models for note in each.notes)),
     )
 

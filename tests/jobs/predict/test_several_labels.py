@@ -106,3 +106,15 @@ def test_the_table_says_which_labels_flipped(five, new, data, tmp_path):
     every = ntkit.check(five.model, new, data, limits={"max_drop": 5}, device="cpu")
     assert one.average.accuracy == every.row("prime: average").accuracy
     assert one.average.new_errors == every.row("prime: average").new_errors
+
+
+def test_the_two_models_may_take_batches_of_different_sizes(five, tmp_path):
+    proto = onnx.load(five.model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 7
+    onnx.save(proto, tmp_path / "sevens.onnx")
+    models = five.model, five.set("test")
+    done = write_predictions(
+        tmp_path / "all.csv", *models, before=tmp_path / "sevens.onnx", device="cpu"
+    )
+    assert (done.n_changed, done.n_samples) == (0, 994)

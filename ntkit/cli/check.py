@@ -263,18 +263,15 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
                 f"{path} has no linear last layer, so --report cannot show its neurons; leave "
                 "--report out, or write the tables with --markdown FILE."
             )
+    problem = ""
     if old.samples is not new.samples:
-        raise InputError(
-            f"{paths[1]} names other preprocessing or columns than {paths[0]}, so --report cannot "
-            "compare their neurons; leave --report out."
-        )
-    same = True
-    if not old.samples.embedded:
+        problem = f"names other preprocessing or columns than {paths[0]}"
+    elif not old.samples.embedded:
         X = first_rows(old.samples.X, _COMPARED)
         before, after = (OnnxEmbedder(m.model, device=device).transform(X) for m in matches)
-        same = relative_difference(after, before) <= tolerance_of(old.model)
-    if not same:
+        if relative_difference(after, before) > tolerance_of(old.model):
+            problem = f"differs from {paths[0]} in more than its head"
+    if problem:
         raise InputError(
-            f"{paths[1]} differs from {paths[0]} in more than its head, so --report cannot compare "
-            "their neurons; leave --report out."
+            f"{paths[1]} {problem}, so --report cannot compare their neurons; leave --report out."
         )

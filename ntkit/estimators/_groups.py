@@ -10,6 +10,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
+from scipy.special import expit, logsumexp
 from scipy.stats import chi2_contingency
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
@@ -25,7 +26,7 @@ from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, loss_of_each
+from ntkit.solver import FittedHead
 from ntkit.study import Rows, Study, checked_numbers, scaler_of, seed_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it
@@ -512,12 +513,13 @@ class GroupDROClassifier(GroupedClassifier):
         mass = np.bincount(group, weights=rows.weight)
         n_groups, share = len(mass), rows.weight / mass[group]
         penalty = 1 / (self.C * rows.weight.sum())
+        loss = _sigmoid_losses if len(erm.coef) == 1 else _softmax_losses
         mean, inverse, curvature = _metric(rows.X, share / n_groups, penalty, len(erm.coef))
         dtype = rows.X.dtype
         W, b = erm.coef.astype(np.float64), erm.intercept.astype(np.float64)
         q, lowest, n_iter = np.full(n_groups, 1 / n_groups), np.inf, 0
         while True:
-            values, residual = loss_of_each(rows.X @ W.astype(dtype).T + b, rows.y_index)
+            values, residual = loss(rows.X @ W.astype(dtype).T + b, rows.y_index)
             losses = np.bincount(group, weights=share * values)
             objective = float(losses.max()) + 0.5 * penalty * float((W**2).sum())
             if objective < lowest:
@@ -563,3 +565,20 @@ def _metric(X: Array, weight: Array, penalty: float, n_logits: int) -> tuple[Arr
     # Solved once: SciPy's and NumPy's threads would wait for each other in every step.
     inverse = cho_solve(factor, np.eye(len(bound)), check_finite=False, overwrite_b=True)
     return mean, inverse, curvature
+
+
+def _sigmoid_losses(logits: Array, y_index: Array) -> tuple[Array, Array]:
+    """Loss of each row and its derivative with respect to the logit."""
+    sign = np.where(y_index == 1, 1.0, -1.0)
+    margin = sign * logits[:, 0]
+    return np.logaddexp(0, -margin), (-sign * expit(-margin))[:, None]
+
+
+def _softmax_losses(logits: Array, y_index: Array) -> tuple[Array, Array]:
+    """Loss of each row and its derivative with respect to the logits."""
+    at = np.arange(len(logits)), y_index
+    log_sum = logsumexp(logits, axis=1)
+    residual = np.exp(logits - log_sum[:, None])
+    values = log_sum - logits[at]
+    residual[at] -= 1
+    return values, residual

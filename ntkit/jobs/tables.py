@@ -123,7 +123,7 @@ def read_predicted(
     else:
         y = _labels(samples, table, tables[-1], roles)
         predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
-        y, *predicted = _of_one_kind(y, predicted, tables)
+        y, *predicted = _of_one_kind([y, *predicted])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
     samples = replace(samples, y=y)
     return Predicted(samples, predicted, table, several, tuple(dict.fromkeys(notes)))
@@ -432,24 +432,15 @@ def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> 
     return table.labels(name, "prediction")
 
 
-def _of_one_kind(y: Array, predictions: Sequence[Array], tables: Sequence[Table]) -> list[Array]:
+def _of_one_kind(arrays: Sequence[Array]) -> list[Array]:
     """Labels and predictions as whole numbers if all are, else as texts."""
-    arrays = [y, *predictions]
-    truths = all(each.dtype.kind == "U" and _are_truths(each) for each in arrays)
-    whole = [each if truths else _whole(each) for each in arrays]
-    if len({each.dtype.kind == "U" for each in whole}) == 1:
-        return whole
-    for each, number, table in zip(predictions, whole[1:], tables, strict=True):
-        if number.dtype.kind != whole[0].dtype.kind and not np.isin(each.astype(str), y).any():
-            raise InputError(
-                f"The predictions in {table.path} are {listed(each)}, and the labels are "
-                f"{listed(y)}, so none would be right. Write the same class names in both."
-            )
-    return [each.astype(str) for each in arrays]
+    whole = [*arrays] if all(map(_are_truths, arrays)) else [*map(_whole, arrays)]
+    mixed = len({each.dtype.kind == "U" for each in whole}) > 1
+    return [each.astype(str) for each in arrays] if mixed else whole
 
 
 def _are_truths(values: Array) -> bool:
-    return {value.lower() for value in np.unique(values).tolist()} <= {*_TRUTHS}
+    return {str(value).lower() for value in np.unique(values).tolist()} <= {*_TRUTHS}
 
 
 def _whole(values: Array) -> Array:
@@ -470,10 +461,9 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
     foreign, never = np.setdiff1d(classes, labels), np.setdiff1d(labels, classes)
     misspelt = {*map(_plain, foreign.tolist())} & {*map(_plain, labels.tolist())}
     if misspelt or len(foreign) == len(classes):
-        fix = "write the predictions as the labels are written."
+        fix = "write the same class names in both."
         what = f"The prediction in {table.path}"
         raise InputError(unknown_labels(predicted, labels, what=what, where="the labels", fix=fix))
     lacks = f"{table.path} predicts {listed(foreign)}, and no sample has this label."
-    return [lacks] * (len(foreign) > 0) + [f"{table.path} never predicts {listed(never)}."] * (
-        len(never) > 0
-    )
+    never_said = f"{table.path} never predicts {listed(never)}."
+    return [lacks] * (len(foreign) > 0) + [never_said] * (len(never) > 0)

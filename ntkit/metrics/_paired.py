@@ -10,10 +10,12 @@ between the shares on the grid, and every rounding is conservative, so the level
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, bdtrik, betainc, betaincinv
+from scipy.special import bdtr, bdtrik, betainc, betaincinv, gammaln
 
 from ntkit._types import Array
 
@@ -24,6 +26,7 @@ _COUNTS = 1024  # numbers of gained samples that are summed one by one
 _DEVIATIONS = 7.0
 _UNLIKELY = 1e-15
 _SAME = 1e-9  # tolerance between two statistics
+_ROUNDED = 1 + 1e-7  # more than the relative error of a probability
 _PRECISION = 1e-4
 
 
@@ -87,18 +90,28 @@ def drop_bounds(
 @lru_cache(maxsize=4096)
 def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
     """Smallest upper bound of the drop that is significant, to a hundredth of a point."""
-    low, step = (lost - gained) / n, 2 * float(np.sqrt(lost + gained + 1)) / n
+
+    def rare(drop: float) -> bool:  # at three shares alone, which takes little time
+        ends = _ends(gained, n, drop, level)
+        shares = np.clip([0, _likeliest(lost, gained, n, drop), 1], *ends)
+        chances = _Outcomes(lost, gained, n, drop, ends).chances(shares, shares + drop)
+        return bool(chances.max() <= level * (1 - _OUT_OF_LINE))
+
+    step = 2 * float(np.sqrt(lost + gained + 1)) / n
+    low, high = _smallest(rare, (lost - gained) / n, step)
+    return _smallest(lambda drop: below(lost, gained, n, drop, level), low, high - low)[1]
+
+
+def _smallest(significant: Callable[[float], bool], low: float, step: float) -> tuple[float, float]:
+    """The smallest significant drop above ``low``, between two values."""
     high = min(1.0, low + step)
-    while high < 1 and not below(lost, gained, n, high, level):
+    while high < 1 and not significant(high):
         low, step = high, 2 * step
         high = min(1.0, high + step)
     while high - low > _PRECISION:
         middle = (low + high) / 2
-        if below(lost, gained, n, middle, level):
-            high = middle
-        else:
-            low = middle
-    return high
+        low, high = (low, middle) if significant(middle) else (middle, high)
+    return low, high
 
 
 @lru_cache(maxsize=16384)
@@ -109,10 +122,7 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
     if drop <= -1:
         return False
     least, most = max(0.0, -drop), (1 - drop) / 2
-    left = level * (1 - _OUT_OF_LINE)
-    spent = _OUT_OF_LINE * level / 2
-    consistent = share_bounds(gained, n, lower_level=spent, upper_level=spent)
-    ends = np.clip(consistent, least, most)
+    left, ends = level * (1 - _OUT_OF_LINE), _ends(gained, n, drop, level)
     # The grid has steps of one width in standard errors of the share, also for small or large
     # shares.
     first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
@@ -135,6 +145,13 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
         halves = np.stack([middle, outcomes.chances(middle, middle + drop)])
         low, high = np.hstack([low, halves]), np.hstack([halves, high])
     return False
+
+
+def _ends(gained: int, n: int, drop: float, level: float) -> Array:
+    """The least and the largest share of gained samples that is consistent with the data."""
+    spent = _OUT_OF_LINE * level / 2
+    consistent = share_bounds(gained, n, lower_level=spent, upper_level=spent)
+    return np.clip(consistent, max(0.0, -drop), (1 - drop) / 2)
 
 
 def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
@@ -162,34 +179,66 @@ class _Outcomes:
         reach = _DEVIATIONS * np.sqrt(n * ends * (1 - ends)) + 8
         first = max(0, int(n * ends[0] - reach[0]))
         last = min(n, int(n * ends[1] + reach[1]))
+        counts = np.arange(first, last + 1, dtype=float)
         # Numbers of gained samples in one block count as the largest of them, which is the most
-        # extreme. So all outcomes are summed, and no probability is too small.
+        # extreme. So no probability is too small.
         step = -(-(last - first + 1) // _COUNTS)
-        self._counts = np.append(np.arange(first, last, step, dtype=float), float(n))
+        blocks = np.minimum(np.arange(first, last + 1, step, dtype=float) + step - 1, last)
         observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
-        most = _most_lost(self._counts, n, drop, observed)
-        self._most = np.minimum(np.maximum.accumulate(most), n - self._counts)
-        self._n = n
+        most = np.maximum.accumulate(_most_lost(blocks, n, drop, observed))
+        most = np.repeat(most, step)[: len(counts)].astype(int)
+        self._gained, self._at_first = (
+            _Counts(counts, np.full(counts.shape, n)),
+            (most[0], n - first),
+        )
+        # With one gained sample more, others become extreme: those of the most lost samples in a
+        # trial less, and those of more lost samples. `_lost` has the former first.
+        more = np.diff(most) + 1
+        self._last = np.cumsum(more) - 1
+        self._first = self._last - more + 1
+        column = np.repeat(np.arange(len(more)), more)
+        self._lost = _Counts(
+            most[column] + np.arange(len(column)) - self._first[column], n - counts[1:][column]
+        )
 
     def chances(self, gained: Array, lost: Array) -> Array:
         """Probability of all these outcomes, for each pair of shares of gained and lost samples."""
-        counts, others = self._counts, self._n - self._counts
-        up_to = np.ones((len(gained), len(counts)))
-        up_to[:, :-1] = betainc(others[:-1], counts[:-1] + 1, 1 - gained[:, None])
-        weights = np.diff(up_to, axis=1, prepend=0.0)
+        weights = self._gained.chances(gained)
         share = np.clip(lost / np.maximum(1 - gained, 1e-300), 0, 1)
-        row, column = np.nonzero((weights > _UNLIKELY) & (self._most >= 0) & (self._most < others))
-        tails = np.broadcast_to((self._most >= 0).astype(float), weights.shape).copy()
-        lost_up_to = self._most[column]
-        tails[row, column] = betainc(others[column] - lost_up_to, lost_up_to + 1, 1 - share[row])
-        return np.asarray((weights * tails).sum(axis=1))
+        most, others = self._at_first
+        tails = np.full(weights.shape, float(most >= others))
+        if 0 <= most < others:
+            tails[:] = betainc(others - most, most + 1, 1 - share)[:, None]
+        if len(self._first):
+            more = self._lost.chances(share)
+            more[:, self._first] *= share[:, None]
+            tails[:, 1:] += np.cumsum(more, axis=1)[:, self._last]
+        rest = np.maximum(0, 1 - weights.sum(axis=1))
+        return np.asarray((weights * np.minimum(tails, 1)).sum(axis=1) * _ROUNDED + rest)
+
+
+class _Counts:
+    """Counts of trials, whose binomial probabilities are computed for many shares."""
+
+    def __init__(self, counts: Array, trials: Array) -> None:
+        possible = (counts >= 0) & (counts <= trials)
+        self._counts = np.where(possible, counts, 0)
+        self._rest = np.where(possible, trials - counts, 0)
+        ways = gammaln(trials + 1) - gammaln(self._counts + 1) - gammaln(self._rest + 1)
+        self._ways = np.where(possible, ways, -np.inf)
+
+    def chances(self, share: Array) -> Array:
+        """The probability of each count, for each share, (shares, counts)."""
+        yes, no = np.log(np.maximum(share, 1e-300)), np.log1p(-np.minimum(share, 1 - 1e-16))
+        logs = np.outer(yes, self._counts)
+        logs += np.outer(no, self._rest)
+        logs += self._ways
+        return np.asarray(np.exp(logs, out=logs))
 
 
 def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
     """Tango's statistic: the observed drop minus ``drop``, over its deviation under ``drop``."""
-    slope = lost + gained + drop * (lost - gained - 2 * n)
-    root = np.sqrt(np.maximum(slope**2 + 8 * n * gained * drop * (1 - drop), 0))
-    share = np.clip((slope + root) / (4 * n), max(0.0, -drop), (1 - drop) / 2)
+    share = _likeliest(lost, gained, n, drop)
     variance = n * (2 * share + drop * (1 - drop))
     gap = lost - gained - n * drop
     return np.asarray(
@@ -197,12 +246,18 @@ def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
     )
 
 
+def _likeliest(lost: Any, gained: Any, n: int, drop: float) -> Any:
+    """The likeliest share of gained samples under ``drop``."""
+    slope = lost + gained + drop * (lost - gained - 2 * n)
+    root = np.sqrt(np.maximum(slope**2 + 8 * n * gained * drop * (1 - drop), 0))
+    return np.clip((slope + root) / (4 * n), max(0.0, -drop), (1 - drop) / 2)
+
+
 def _most_lost(counts: Array, n: int, drop: float, observed: float) -> Array:
     """For each number of gained samples, the most lost samples that are at least as extreme."""
     low, high = np.full(counts.shape, -1.0), n - counts
-    for _ in range(int(n).bit_length() + 1):
+    while (low < high).any():
         middle = np.ceil((low + high) / 2)
         speaks = _statistic(middle, counts, n, drop) <= observed + _SAME
-        low = np.where(speaks, middle, low)
-        high = np.where(speaks, high, np.minimum(high, middle - 1))
+        low, high = np.where(speaks, middle, low), np.where(speaks, high, middle - 1)
     return low

@@ -559,6 +559,19 @@ class FrozenModel:
         return {head.logits.name or "": head for head in label_heads(self._model).values()}
 
     @property
+    def head_of_labels(self) -> LinearHead | None:
+        """A row for each label, also of layers apart; None if these read different tensors."""
+        if not self._apart:
+            return self.head
+        heads = [self._heads_apart[logits] for logits in self._apart.values()]
+        if len({tuple(map(id, head.reads)) for head in heads}) > 1:
+            return None
+        weight, bias = (
+            np.concatenate([getattr(h, part) for h in heads]) for part in ("weight", "bias")
+        )
+        return LinearHead(weight, bias, np.asarray(self.label_names))
+
+    @property
     def _one_for_each_sample(self) -> str | None:
         """Reason why the logits are not labels, of which a sample may have several."""
         head = self._head
@@ -867,12 +880,22 @@ def _located_in(
         except HeadNotFoundError as error:
             heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
             if not heads:
+                n, problem = (
+                    sum(node.op_type == "LinearClassifier" for node in model.graph),
+                    str(error),
+                )
+                if n > 1:
+                    problem = (
+                        f"The model is {n} linear classifiers side by side, as scikit-learn's "
+                        "OneVsRestClassifier. ntkit retrains the last layer of a network: fit one "
+                        "network for all labels, such as MLPClassifier."
+                    )
                 if label or places["embedding"] or places["pooling"]:
-                    raise
-                return _scored(path, places["logits"], classes, str(error), wanted=any_scores)
+                    raise HeadNotFoundError(problem) from None
+                return _scored(path, places["logits"], classes, problem, wanted=any_scores)
             apart = _named_apart(heads, dict(model.metadata_props), path)
             head, names = next(iter(heads.values())), ClassNames()
-            parts = model, head, head.source, {"logits": head.logits.name}
+            parts = model, head, head.source, dict[str, str | None]()
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
         return FrozenModel(*parts, names=names, apart=apart, **facts)

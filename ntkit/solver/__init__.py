@@ -8,7 +8,7 @@ from ntkit.solver._fit_head import (
     resolve_device,
     stepped_head,
 )
-from ntkit.solver._loss import is_mapped, loss_of_each, passes_over, rows_per_chunk, stacked
+from ntkit.solver._loss import is_mapped, passes_over, rows_per_chunk, stacked
 
 __all__ = [
     "FittedHead",
@@ -16,7 +16,6 @@ __all__ = [
     "fit_linear_head",
     "fit_linear_heads",
     "is_mapped",
-    "loss_of_each",
     "passes_over",
     "resolve_device",
     "rows_per_chunk",

@@ -23,13 +23,14 @@ same rows (folds, thresholds, rounds, penalties, error weights) share it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ntkit._extras import install_extra
@@ -48,27 +49,24 @@ _OWN_SHARE = 100  # neurons with less than a hundredth of the mean variance are 
 
 
 class Dense:
-    """Variables U = W L for H = L Lᵀ, the same for every logit of a head."""
+    """Variables U = W L for H = L Lᵀ, the same for every logit."""
 
-    def __init__(self, factors: Sequence[Array], which: Array) -> None:
-        self.factors, self.which = factors, which
+    def __init__(self, hessian: Array) -> None:
+        self.factor = cholesky(hessian, lower=True, check_finite=False, overwrite_a=True)
 
-    def weights(self, U: Array, at: Array) -> Array:
-        return self._each(U, at, partial(solve_triangular, lower=True, trans="T"))
+    def weights(self, U: Array) -> Array:
+        return self._solved(U, "T")
 
-    def gradient(self, G: Array, at: Array) -> Array:
-        return self._each(G, at, partial(solve_triangular, lower=True))
+    def gradient(self, G: Array) -> Array:
+        return self._solved(G, "N")
 
-    def variables(self, W: Array, at: Array) -> Array:
-        return self._each(W, at, lambda factor, rows: factor.T @ rows)
+    def variables(self, W: Array) -> Array:
+        return np.asarray(W @ self.factor)
 
-    def _each(self, rows: Array, at: Array, function: Callable[[Array, Array], Array]) -> Array:
-        found, of = np.empty_like(rows), self.which[at]
-        for number in np.unique(of):
-            some = rows[of == number]
-            columns = function(self.factors[number], some.reshape(len(some) * some.shape[1], -1).T)
-            found[of == number] = columns.T.reshape(some.shape)
-        return found
+    def _solved(self, rows: Array, trans: str) -> Array:
+        return np.asarray(
+            solve_triangular(self.factor, rows.T, lower=True, trans=trans, check_finite=False).T
+        )
 
 
 class Diagonal:
@@ -77,50 +75,44 @@ class Diagonal:
     def __init__(self, hessian: Array) -> None:
         self.inverse = 1 / np.sqrt(hessian)
 
-    def weights(self, U: Array, at: Array) -> Array:
-        return np.asarray(U * self.inverse[at])
+    def weights(self, U: Array) -> Array:
+        return np.asarray(U * self.inverse)
 
-    def gradient(self, G: Array, at: Array) -> Array:
-        return np.asarray(G * self.inverse[at])
+    def gradient(self, G: Array) -> Array:
+        return np.asarray(G * self.inverse)
 
-    def variables(self, W: Array, at: Array) -> Array:
-        inverse = self.inverse[at]
-        return np.divide(W, inverse, out=np.zeros_like(W), where=inverse > 0)
+    def variables(self, W: Array) -> Array:
+        return np.divide(W, self.inverse, out=np.zeros_like(W), where=self.inverse > 0)
 
 
 def preconditioner(
     data: Passes,
     mean: Array,
     inner: float,
-    alphas: Array,
+    penalty: Array,
     gains: Array,
     covariance: Callable[[], Array] | None = None,
+    variance: Array | None = None,
 ) -> Dense | Diagonal:
-    """The Hessian of each head at W = 0, factored if that saves time."""
+    """The Hessian at W = 0, factored if that saves time."""
     # With few rows per neuron the classes are nearly separable, the Hessian at the optimum differs
     # from the one at W = 0, and factoring costs more than it saves. Then, and if each class has its
     # own gains, the average variance of the neurons times their gains is used.
     rounding = 10 * np.finfo(data.dtype).eps
     if not factored(data, gains):
-        sample, weight = data.sample(_SAMPLE_PER_NEURON * data.width + _SAMPLE)
-        squares = (sample - mean.astype(data.dtype)) ** 2
-        variance = (weight / weight.sum()).astype(data.dtype) @ squares
+        if variance is None:
+            centered = _centered(data, mean)
+            variance = np.einsum("ij,ij->j", centered, centered, dtype=np.float64)
         average = (variance * gains**2).sum(axis=1, keepdims=True) / max(1, data.width)
         with np.errstate(divide="ignore"):
-            own = alphas[:, None, None] + np.maximum(inner * average, rounding)
-            return Diagonal(own / gains**2)
-    known = inner * (covariance_of(data, mean) if covariance is None else covariance())
-    diagonal = np.diag(known)
+            return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
+    hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
+    diagonal = np.einsum("ii->i", hessian)
     # A share of the sum alone would hide neurons of a much smaller scale than the others.
     floor = np.maximum(diagonal, inner * (rounding * mean) ** 2)
     most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * floor)
-    # Heads of one ridge weight, except for rounding, share a factor.
-    _, first, which = np.unique(np.round(np.log(alphas), 9), return_index=True, return_inverse=True)
-    factors = list[Array]()
-    for alpha in alphas[first]:
-        hessian = known + np.diag(alpha / gains[0] ** 2 + rounding * np.maximum(most, 1e-30))
-        factors.append(cholesky(hessian, lower=True, check_finite=False, overwrite_a=True))
-    return Dense(factors, which)
+    diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
+    return Dense(hessian)
 
 
 def factored(data: Passes, gains: Array) -> bool:
@@ -130,19 +122,21 @@ def factored(data: Passes, gains: Array) -> bool:
 
 def covariance_of(data: Passes, mean: Array) -> Array:
     """Weighted covariance (D, D), from a sample of the rows."""
-    sample, weight = data.sample(_SAMPLE_PER_NEURON * data.width + _SAMPLE)
-    root = np.sqrt(weight / weight.sum())[:, None].astype(data.dtype)
-    centered = (sample - mean.astype(data.dtype)) * root
+    centered = _centered(data, mean)
     return np.asarray((centered.T @ centered).astype(np.float64))
 
 
-CORRECTIONS = 10
+def _centered(data: Passes, mean: Array) -> Array:
+    """Rows whose product with themselves is a covariance."""
+    sample, weight = data.sample(_SAMPLE_PER_NEURON * data.width + _SAMPLE)
+    root = np.sqrt(weight / weight.sum())[:, None].astype(data.dtype)
+    return np.asarray((sample - mean.astype(data.dtype)) * root)
+
+
+CORRECTIONS = 20
 """Number of steps that L-BFGS remembers."""
 _ABOVE = 0.01  # relative excess of the objective over its minimum; a larger one gives a warning
-_STALLED = 1e-3  # gradient above which an end by rounding gives a warning
 _SMALL = 10  # factor on tolerances for a larger objective
-_ENOUGH = 1e-4  # share of the linear decrease that a step must reach (Armijo)
-_SHORTEST = 1e-8  # step, as a share of the quasi-Newton step
 
 
 class FittedHead(LinearHead):
@@ -168,10 +162,42 @@ def stepped_head(W: Array, b: Array, classes: Array, dtype: Any, n_iter: int) ->
 
 
 def fit_linear_head(
-    X: Array, y_index: Array, sample_weight: Array, *, C: float = 1.0, **options: Any
+    X: Array,
+    y_index: Array,
+    sample_weight: Array,
+    *,
+    classes: Array,
+    C: float = 1.0,
+    gains: Array | None = None,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    start: LinearHead | None = None,
+    offset: Array | None = None,
+    covariance: Callable[[], Array] | None = None,
+    fit_intercept: bool = True,
+    device: str = "cpu",
+    must_converge: bool = True,
 ) -> FittedHead:
     """Fit a linear head to its optimum."""
-    return _together(X, y_index, [sample_weight], [C], **options)[0]
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    total = float(weight.sum())
+    gains, kept = kept_neurons(gains, X.shape[1])
+    data = passes_over(X, y_index, weight / total, kept=kept, offset=offset, device=device)
+    problem = Problem(
+        data,
+        classes,
+        kept,
+        X.shape[1],
+        mean=data.mean() if fit_intercept else np.zeros(len(kept)),
+        alpha=1 / (C * total),
+        gains=gains,
+        covariance=covariance,
+        fit_intercept=fit_intercept,
+    )
+    with one_scipy_thread(X.shape[0] * X.shape[1]):
+        return problem.solved(
+            data.loss, tol=tol, max_iter=max_iter, start=start, must_converge=must_converge
+        )
 
 
 def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
@@ -182,9 +208,7 @@ def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
 
 
 class Problem:
-    """The objectives of heads in well-conditioned variables, and the conversion to heads."""
-
-    # The heads, one for each row of `means` and ridge weight, differ in weights and penalty alone.
+    """The objective in well-conditioned variables, and the conversion from them to a head."""
 
     def __init__(
         self,
@@ -193,191 +217,89 @@ class Problem:
         kept: Array,
         width: int,
         *,
-        means: Array,
-        alphas: Array,
+        mean: Array,
+        alpha: float,
         gains: Array,
         covariance: Callable[[], Array] | None = None,
         fit_intercept: bool = True,
+        variance: Array | None = None,
+        basis: Dense | Diagonal | None = None,
     ) -> None:
-        self.classes, self.kept, self.width, self.means = classes, kept, width, means[:, None]
+        self.classes, self.kept, self.width, self.mean = classes, kept, width, mean
         self.dtype, self.fit_intercept = data.dtype, fit_intercept
         self.n_logits = 1 if len(classes) == 2 else len(classes)
         self.inner = 0.25 if self.n_logits == 1 else 1 / self.n_logits
-        known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
-        mean = means.mean(axis=0)
-        self.basis = preconditioner(data, mean, self.inner, alphas, gains, known)
-        self.penalty = np.zeros((len(alphas), *gains.shape))
-        np.divide(alphas[:, None, None], gains**2, out=self.penalty, where=gains != 0)
+        penalty = np.divide(alpha, gains**2, out=np.full_like(gains, np.inf), where=gains != 0)
+        if basis is None:
+            known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
+            basis = preconditioner(data, mean, self.inner, penalty, gains, known, variance)
+        self.basis = basis
+        self.penalty = np.where(gains != 0, penalty, 0.0)
 
     def solved(
         self,
-        losses: Callable[[Array, Array, Array], tuple[Array, Array, Array]],
+        loss: Callable[[Array, Array], tuple[float, Array, Array]],
         *,
         tol: float,
         max_iter: int,
         start: LinearHead | None = None,
         must_converge: bool = True,
-    ) -> list[FittedHead]:
-        """Minimise with a function that returns losses and their derivatives, for some heads."""
+    ) -> FittedHead:
+        """Minimise with a function that returns the loss and its derivatives."""
 
-        def objective(flat: Array, at: Array) -> tuple[Array, Array]:
-            W, b = self._heads_of(flat, at)
-            values, slopes, gradients = losses(W, b, at)
+        def objective(flat: Array) -> tuple[float, Array]:
+            W, b = self._head_of(flat)
+            value, slope, gradient = loss(W, b)
             if not self.fit_intercept:
-                slopes = np.zeros_like(slopes)
-            penalty = self.penalty[at]
-            gradients = gradients - slopes[:, :, None] * self.means[at] + penalty * W
-            values = values + 0.5 * (penalty * W**2).sum(axis=(1, 2))
-            slopes = slopes[:, :, None] / np.sqrt(self.inner)
-            parts = self.basis.gradient(gradients, at), slopes
-            return values, np.concatenate(parts, axis=2).reshape(len(flat), -1)
+                slope = np.zeros(self.n_logits)
+            gradient = gradient - slope[:, None] * self.mean + self.penalty * W
+            value += 0.5 * float((self.penalty * W**2).sum())
+            slope = slope / np.sqrt(self.inner)
+            return value, np.column_stack([self.basis.gradient(gradient), slope]).ravel()
 
-        everything = np.arange(len(self.means))
-        x0 = np.zeros((len(everything), self.n_logits, len(self.kept) + 1))
+        x0 = np.zeros((self.n_logits, len(self.kept) + 1))
         if start is not None:
-            W0 = np.tile(start.coef[:, self.kept].astype(np.float64), (len(everything), 1, 1))
-            x0[:, :, :-1] = self.basis.variables(W0, everything)
-            x0[:, :, -1] = np.sqrt(self.inner) * (start.intercept + (W0 * self.means).sum(axis=2))
-        heads = list[FittedHead]()
-        rounding = 1e-3 * np.finfo(self.dtype).eps  # of products, which ends the iteration
-        minima = minimised(
-            objective, x0.reshape(len(x0), -1), tol=tol, rounding=rounding, max_iter=max_iter
+            W0 = start.coef[:, self.kept].astype(np.float64)
+            b0 = np.sqrt(self.inner) * (start.intercept + W0 @ self.mean)
+            x0 = np.column_stack([self.basis.variables(W0), b0])
+        result = minimize(
+            objective,
+            x0.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": max_iter,
+                "maxfun": 20 * max_iter,
+                "gtol": tol,
+                "ftol": 1e-3 * np.finfo(self.dtype).eps,  # rounding of products ends the iteration
+                "maxcor": CORRECTIONS,
+            },
         )
-        for i, found in enumerate(minima):
-            if must_converge:
-                _warn_if_not_minimised(partial(_one_of, objective, i), found, tol, max_iter)
-            W, b = self._heads_of(found.x[None], everything[[i]])
-            coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
-            coef[:, self.kept] = W[0]
-            heads.append(FittedHead(coef, b[0].astype(self.dtype), self.classes, found.n_iter))
-        return heads
+        if must_converge:
+            _warn_if_not_minimised(objective, result, tol, max_iter)
+        W, b = self._head_of(_past_rounding(objective, result, tol))
+        coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
+        coef[:, self.kept] = W
+        return FittedHead(coef, b.astype(self.dtype), self.classes, int(result.nit))
 
-    def _heads_of(self, flat: Array, at: Array) -> tuple[Array, Array]:
-        """Weights of the kept neurons and biases, from the variables."""
-        U = flat.reshape(len(flat), self.n_logits, -1)
-        W = self.basis.weights(U[:, :, :-1], at)
-        return W, U[:, :, -1] / np.sqrt(self.inner) - (W * self.means[at]).sum(axis=2)
-
-
-@dataclass(frozen=True)
-class Minimum:
-    """Where L-BFGS ended: the point, the value, its gradient, and the next step."""
-
-    x: Array
-    value: float
-    gradient: Array
-    step: Array
-    n_iter: int
-
-
-def minimised(
-    objective: Callable[[Array, Array], tuple[Array, Array]],
-    x: Array,
-    *,
-    tol: float,
-    rounding: float,
-    max_iter: int,
-) -> list[Minimum]:
-    """Minimise a function for each row of x with L-BFGS; one call serves all rows that are left."""
-    # A step that decreases the value too little is shortened. Where rounding hides the decrease, a
-    # step counts if it halves the gradient; if it does not, the iteration ends.
-    found = dict[int, Minimum]()
-    at, n_iter = np.arange(len(x)), np.zeros(len(x), dtype=int)
-    value, gradient = objective(x, at)
-    largest = np.abs(gradient).max(axis=1)
-    step = -gradient / np.maximum(1, np.linalg.norm(gradient, axis=1))[:, None]
-    share = np.ones(len(x))
-    memory = _Memory(*x.shape)
-    done = ~(largest > tol)  # or not a number
-    while True:
-        for i in np.flatnonzero(done):
-            found[at[i]] = Minimum(x[i], float(value[i]), gradient[i], step[i], int(n_iter[i]))
-        if done.all():
-            return [found[i] for i in range(len(found))]
-        if done.any():
-            state = at, n_iter, x, value, gradient, largest, step, share
-            at, n_iter, x, value, gradient, largest, step, share = (each[~done] for each in state)
-            memory.keep(~done)
-        move = share[:, None] * step
-        expected = np.einsum("bn,bn->b", gradient, move)  # below 0
-        new_value, new_gradient = objective(x + move, at)
-        new_largest, gain = np.abs(new_gradient).max(axis=1), value - new_value
-        unit = rounding * np.maximum(1, np.abs(value))
-        good = gain >= -_ENOUGH * expected - 100 * unit
-        halved = new_largest <= largest / 2
-        # Minimum of the parabola through both values
-        shorter = np.clip(expected / (2 * np.minimum(expected + gain, -1e-300)), 0.1, 0.5)
-        change = np.where(good[:, None], new_gradient - gradient, 0.0)
-        move = np.where(good[:, None], move, 0.0)
-        x, gradient = x + move, gradient + change
-        value, largest = np.where(good, new_value, value), np.where(good, new_largest, largest)
-        step = memory.step(move, change, gradient)
-        share = np.where(good, 1.0, share * shorter)
-        n_iter = n_iter + good
-        done = ~(largest > tol) | (n_iter >= max_iter) | ~(share >= _SHORTEST)
-        done |= good & (gain <= unit) & ~halved
-
-
-class _Memory:
-    """Past steps and changes of gradients for each row, and L-BFGS's steps from them."""
-
-    # The inverse Hessian is in the compact form of Byrd, Nocedal and Schnabel (1994), theorem 2.2:
-    # a few products for all rows.
-
-    def __init__(self, n_rows: int, width: int) -> None:
-        self.moves, self.changes = np.zeros((2, n_rows, CORRECTIONS, width))
-        self.upper, self.squares = np.zeros((2, n_rows, CORRECTIONS, CORRECTIONS))
-        self.upper[:] = np.eye(CORRECTIONS)
-        self.scale, self.n = np.ones(n_rows), np.zeros(n_rows, dtype=int)
-
-    def keep(self, rows: Array) -> None:
-        """Forget the other rows."""
-        for name in ("moves", "changes", "upper", "squares", "scale", "n"):
-            setattr(self, name, getattr(self, name)[rows])
-
-    def step(self, move: Array, change: Array, gradient: Array) -> Array:
-        """Remember a step, and return the next one; a step of zeros adds nothing."""
-        new = np.flatnonzero((move * change).sum(axis=1) > 0)
-        at = self.n[new] % CORRECTIONS
-        self.n[new] += 1
-        self.moves[new, at], self.changes[new, at] = move[new], change[new]
-        both = np.stack([change, gradient], axis=2)
-        (with_moves, along), (with_changes, across) = (
-            np.moveaxis(each @ both, 2, 0) for each in (self.moves, self.changes)
-        )
-        self.upper[new, at], self.upper[new, :, at] = 0, with_moves[new]
-        self.squares[new, at] = self.squares[new, :, at] = with_changes[new]
-        self.scale[new] = with_moves[new, at] / with_changes[new, at]
-        scale = self.scale[:, None]
-        first = np.linalg.solve(self.upper, along[:, :, None])[:, :, 0]
-        middle = np.einsum("bii->bi", self.upper) * first - scale * across
-        middle += scale * np.einsum("bij,bj->bi", self.squares, first)
-        second = np.linalg.solve(self.upper.swapaxes(1, 2), middle[:, :, None])[:, :, 0]
-        step = (scale * first)[:, None] @ self.changes - second[:, None] @ self.moves
-        return np.asarray(step[:, 0] - scale * gradient)
-
-
-def _one_of(objective: Callable[[Array, Array], tuple[Array, Array]], i: int, x: Array) -> float:
-    return float(objective(x[None], np.array([i]))[0][0])
+    def _head_of(self, flat: Array) -> tuple[Array, Array]:
+        """Weights of the kept neurons and bias, from the variables."""
+        U = flat.reshape(self.n_logits, -1)
+        W = self.basis.weights(U[:, :-1])
+        return W, U[:, -1] / np.sqrt(self.inner) - W @ self.mean
 
 
 def _warn_if_not_minimised(
-    objective: Callable[[Array], float], found: Minimum, tol: float, max_iter: int
+    objective: Callable[[Array], Any], result: Any, tol: float, max_iter: int
 ) -> None:
-    steepest = np.abs(found.gradient).max()
-    if found.n_iter >= max_iter and steepest > tol:
+    if result.nit >= max_iter and np.abs(result.jac).max() > tol:
         message = (
             f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
             "lower C, or standardise the embeddings."
         )
-    elif steepest > max(tol, _STALLED):
+    elif result.fun <= _SMALL * tol and (above := _above_minimum(objective, result)) > _ABOVE:
         message = (
-            "The head did not converge, because rounding hides the way to the minimum; "
-            "standardise the embeddings, or use float64."
-        )
-    elif found.value <= _SMALL * tol and (above := _above_minimum(objective, found)) > _ABOVE:
-        message = (
-            f"The head's objective, {found.value:.1e}, is at least {100 * above:.0f} % above its "
+            f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above its "
             f"minimum, although its gradient is below tol={tol:g}: the penalty is weak and the "
             "loss small. Lower tol, or lower C for a stronger penalty."
         )
@@ -386,21 +308,36 @@ def _warn_if_not_minimised(
     warn(message, ConvergenceWarning)
 
 
-def _above_minimum(objective: Callable[[Array], float], found: Minimum) -> float:
+def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
     """Lower bound of the objective's excess over its minimum, as a share of the minimum."""
     # If classes are separable and the penalty is weak, the loss goes to zero together with its
     # gradient, so a small gradient does not mean that the loss is near its minimum. The next step
     # of L-BFGS tells how far it is. Only if that is far, the step is taken, followed by longer
     # ones.
-    lowest = found.value
-    if -0.5 * float(found.gradient @ found.step) <= 0.01 * _ABOVE * lowest:
+    step = result.hess_inv.matvec(result.jac)
+    lowest = result.fun
+    if 0.5 * float(result.jac @ step) <= 0.01 * _ABOVE * lowest:
         return 0.0
     for doubling in range(10):
-        value = objective(found.x + 2**doubling * found.step)
+        value = objective(result.x - 2**doubling * step)[0]
         if not value < lowest:
             break
         lowest = value
-    return float(found.value / max(lowest, np.finfo(float).tiny) - 1)
+    return float(result.fun / max(lowest, np.finfo(float).tiny) - 1)
+
+
+def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:
+    """Continue by the gradient alone if the objective no longer shows which point is lower."""
+    x, gradient = result.x, result.jac
+    for _ in range(5):
+        if not result.success or np.abs(gradient).max() <= tol:
+            break
+        step = x - result.hess_inv.matvec(gradient)
+        new = objective(step)[1]
+        if np.abs(new).max() > np.abs(gradient).max() / 2:
+            break
+        x, gradient = step, new
+    return np.asarray(x)
 
 
 def resolve_device(device: str) -> str:
@@ -428,7 +365,7 @@ def resolve_device(device: str) -> str:
     )
 
 
-_MOST = 32  # heads at once
+_MOST = 32  # threads, which mostly wait
 _MEMORY = 256 << 20  # bytes of remembered steps, or of weights
 
 
@@ -443,17 +380,22 @@ def fit_linear_heads(
     **options: Any,
 ) -> list[FittedHead]:
     """Fit a head for each row of weights, as :func:`fit_linear_head` fits one."""
-    # The heads of folds and penalties differ only in weights and penalty. Their optimisers run
-    # side by side, so that one product of the rows with all heads replaces one for each.
+    # The heads of folds and penalties differ only in weights and penalty. Their optimisers run in
+    # parallel and wait for each other at every step, so that one product of the rows with all heads
+    # replaces one product for each.
+    options["classes"] = classes
     n_logits = 1 if len(classes) == 2 else len(classes)
     bytes_each = 8 * max(2 * CORRECTIONS * n_logits * X.shape[1], len(X))
-    at_once = max(1, min(_MOST, _MEMORY // bytes_each)) if device == "cpu" else 1
+    at_once = min(_MOST, _MEMORY // bytes_each)
+    if device != "cpu" or min(at_once, len(weights)) < 2:
+        return [
+            fit_linear_head(X, y_index, weight, C=C, device=device, **options)
+            for weight, C in zip(weights, Cs, strict=True)
+        ]
     heads, weights = list[FittedHead](), list(weights)
     for first in range(0, len(weights), at_once):
         some = slice(first, first + at_once)
-        heads += _together(
-            X, y_index, weights[some], Cs[some], classes=classes, device=device, **options
-        )
+        heads += _together(X, y_index, weights[some], Cs[some], **options)
     return heads
 
 
@@ -467,44 +409,100 @@ def _together(
     gains: Array | None = None,
     tol: float = 1e-5,
     max_iter: int = 1000,
-    start: LinearHead | None = None,
-    offset: Array | None = None,
     covariance: Callable[[], Array] | None = None,
-    fit_intercept: bool = True,
-    device: str = "cpu",
-    must_converge: bool = True,
 ) -> list[FittedHead]:
-    """Fit some heads side by side; on other devices than the CPU, one."""
     distinct = {id(weight): weight for weight in weights}  # heads of several penalties share them
     which = np.array([[*distinct].index(id(weight)) for weight in weights])
     shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in distinct.values()])
     totals = shares.sum(axis=1)
     shares /= totals[:, None]
+    alphas = (1 / (np.asarray(Cs) * totals[which])).tolist()
     scales, kept = kept_neurons(gains, X.shape[1])
-    data = passes_over(X, y_index, shares.mean(axis=0), kept=kept, offset=offset, device=device)
-    if not fit_intercept:
-        means = np.zeros((len(shares), len(kept)))
-    else:
-        means = data.means(shares) if isinstance(data, NumpyPasses) else data.mean()[None]
-    problem = Problem(
-        data,
-        classes,
-        kept,
-        X.shape[1],
-        means=means[which],
-        alphas=1 / (np.asarray(Cs) * totals[which]),
-        gains=scales,
-        covariance=covariance,
-        fit_intercept=fit_intercept,
-    )
-
-    def losses(W: Array, b: Array, at: Array) -> tuple[Array, Array, Array]:
-        if isinstance(data, NumpyPasses) and device == "cpu":
-            return data.losses(shares, which[at], W, b)
-        value, slope, gradient = data.loss(W[0], b[0])
-        return np.array([value]), slope[None], gradient[None]
-
-    with one_scipy_thread(X.shape[0] * X.shape[1] * len(which)):
-        return problem.solved(
-            losses, tol=tol, max_iter=max_iter, start=start, must_converge=must_converge
+    data = NumpyPasses(X, y_index, shares[0], kept)
+    means = data.means(shares)
+    variances: Any = [None] * len(shares)
+    if not factored(data, scales):
+        variances = data.variances(shares, means)
+    bases: dict[float, Dense] = {}
+    problems = list[Problem]()
+    for i, alpha in zip(which, alphas, strict=True):
+        near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
+        problem = Problem(
+            data.with_weight(shares[i]),
+            classes,
+            kept,
+            X.shape[1],
+            mean=means[i],
+            alpha=alpha,
+            gains=scales,
+            covariance=covariance,
+            variance=variances[i],
+            basis=bases.get(near),
         )
+        if covariance is not None and isinstance(problem.basis, Dense):
+            bases[near] = problem.basis  # computed from the covariance and the penalty alone
+        problems.append(problem)
+    with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
+        return _side_by_side(problems, data, shares, which, tol=tol, max_iter=max_iter)
+
+
+def _side_by_side(
+    problems: Sequence[Problem],
+    data: NumpyPasses,
+    shares: Array,
+    which: Array,
+    *,
+    tol: float,
+    max_iter: int,
+) -> list[FittedHead]:
+    """Run an optimiser for each problem in a thread; all wait for one pass over the rows."""
+    requests: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    answers: list[SimpleQueue[Any]] = [SimpleQueue() for _ in problems]
+
+    def solved(i: int) -> FittedHead:
+        def loss(W: Array, b: Array) -> Any:
+            requests.put((i, (W, b)))
+            answer = answers[i].get()
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        try:
+            return problems[i].solved(loss, tol=tol, max_iter=max_iter)
+        finally:
+            requests.put((i, None))
+
+    with ThreadPoolExecutor(len(problems)) as pool:
+        heads = [pool.submit(solved, i) for i in range(len(problems))]
+        try:
+            _answer(requests, answers, data, shares, which)
+        except BaseException as error:
+            for answer in answers:
+                answer.put(error)
+            raise
+        return [head.result() for head in heads]
+
+
+def _answer(
+    requests: SimpleQueue[tuple[int, Any]],
+    answers: list[SimpleQueue[Any]],
+    data: NumpyPasses,
+    shares: Array,
+    which: Array,
+) -> None:
+    """Compute the requested losses when all running optimisers have made a request."""
+    running, asked = len(answers), dict[int, tuple[Array, Array]]()
+    while running:
+        i, heads = requests.get()
+        if heads is None:
+            running -= 1
+        else:
+            asked[i] = heads
+        if not asked or len(asked) < running:
+            continue
+        order = sorted(asked)
+        W, b = (np.stack([asked[i][part] for i in order]) for part in (0, 1))
+        asked.clear()
+        losses = data.losses(shares, which[order], W, b)
+        for i, value, slope, gradient in zip(order, *losses, strict=True):
+            answers[i].put((float(value), slope, gradient))

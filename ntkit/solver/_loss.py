@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from mmap import mmap
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, log_expit
 from sklearn import get_config
 
 from ntkit._need_ray import MappedFile, import_ray, start_ray
@@ -50,9 +52,13 @@ class NumpyPasses:
                 X = X[:, kept]
         self.X, self.y_index, self.weight, self.offset = X, y_index, weight, offset
 
+    @_product
     def mean(self) -> Array:
         """Weighted mean of the rows, shape (width,)."""
-        return np.asarray(self.means(self.weight[None])[0])
+        total = np.zeros(self.X.shape[1])
+        for rows in self._chunks(1):
+            total += self.weight[rows].astype(self.dtype) @ self.X[rows]
+        return total if self.columns is None else total[self.columns]
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
         """About ``n_rows`` rows at equal distances, and their weights."""
@@ -60,11 +66,28 @@ class NumpyPasses:
         rows = np.asarray(self.X[::step])
         return rows if self.columns is None else rows[:, self.columns], self.weight[::step]
 
+    @_product
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
         """Weighted loss of the logits ``z W^T + b``; its derivatives by b, (K,), and W."""
-        at = np.zeros(1, dtype=int)
-        value, slope, gradient = self.losses(self.weight[None], at, W[None], b[None])
-        return float(value[0]), slope[0], gradient[0]
+        loss = _sigmoid_loss if len(W) == 1 else _softmax_loss
+        operand = np.ascontiguousarray(self._over_all_columns(W).T, dtype=self.dtype)
+        value, slope, gradient = 0.0, np.zeros(len(W)), np.zeros((len(W), self.X.shape[1]))
+        for rows in self._chunks(len(W)):
+            chunk = self.X[rows]
+            logits = (chunk @ operand).astype(np.float64) + b
+            if self.offset is not None:
+                logits += self.offset[rows]
+            part, residual = loss(logits, self.y_index[rows], self.weight[rows])
+            value += part
+            slope += residual.sum(axis=0)
+            gradient += (chunk.T @ residual.astype(self.dtype)).T
+        return value, slope, gradient if self.columns is None else gradient[:, self.columns]
+
+    def with_weight(self, weight: Array) -> NumpyPasses:
+        """The same rows with other weights, whose sum is 1."""
+        other = copy(self)
+        other.weight = weight
+        return other
 
     @_product
     def means(self, weights: Array) -> Array:
@@ -73,6 +96,17 @@ class NumpyPasses:
         for rows in self._chunks(len(weights)):
             total += weights[:, rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[:, self.columns]
+
+    @_product
+    def variances(self, weights: Array, means: Array) -> Array:
+        """Variance of each column for each row of weights, shape (B, width), in one pass."""
+        total = np.zeros((len(weights), self.X.shape[1]))
+        center = means.mean(axis=0) if self.columns is None else 0.0
+        for rows in self._chunks(len(weights)):
+            total += weights[:, rows] @ (self.X[rows].astype(np.float64) - center) ** 2
+        if self.columns is not None:
+            total = total[:, self.columns]
+        return np.maximum(total - (means - center) ** 2, 0.0)
 
     @_product
     def losses(
@@ -87,20 +121,19 @@ class NumpyPasses:
         for rows in self._chunks(n_heads * n_logits):
             chunk, labels = self.X[rows], self.y_index[rows]
             logits = (chunk @ operand).astype(np.float64) + b.ravel()
-            if self.offset is not None:
-                logits += np.tile(self.offset[rows], n_heads)
             head_weights = weights[which, rows]
             if n_logits == 1:
-                loss, residuals = _sigmoid_loss(logits, labels)
-                values += np.einsum("bn,nb->b", head_weights, loss)
-                residuals *= head_weights.T
+                sign = np.where(labels == 1, 1.0, -1.0)[:, None]
+                values -= np.einsum("bn,nb->b", head_weights, log_expit(sign * logits))
+                residuals = head_weights.T * -sign * expit(-sign * logits)
             else:
                 residuals = np.empty_like(logits)
                 for i in range(n_heads):
                     block = slice(i * n_logits, (i + 1) * n_logits)
-                    loss, residual = _softmax_loss(logits[:, block], labels)
-                    values[i] += head_weights[i] @ loss
-                    np.multiply(residual, head_weights[i, :, None], out=residuals[:, block])
+                    value, residuals[:, block] = _softmax_loss(
+                        logits[:, block], labels, head_weights[i]
+                    )
+                    values[i] += value
             slopes += residuals.sum(axis=0).reshape(slopes.shape)
             gradients += (chunk.T @ residuals.astype(self.dtype)).T
         if self.columns is not None:
@@ -120,17 +153,15 @@ class NumpyPasses:
             yield slice(start, min(start + n_rows, self.n_rows))
 
 
-def _sigmoid_loss(logits: Array, y_index: Array) -> tuple[Array, Array]:
-    """Loss of each row for each of B heads of one logit, and its derivative, both (N, B)."""
-    sign = np.where(y_index == 1, -1.0, 1.0)[:, None]
-    wrong = sign * logits  # above 0 for the other class
-    small = np.exp(-np.abs(wrong))  # NumPy's vector instructions make this fast
-    loss = np.log1p(small) + np.maximum(wrong, 0)
-    return loss, sign * np.where(wrong > 0, 1.0, small) / (1 + small)
+def _sigmoid_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
+    """Weighted loss of one logit per row, and its derivative by the logits, both (N, 1)."""
+    sign = np.where(y_index == 1, 1.0, -1.0)[:, None]
+    value = -float(weight @ log_expit(sign * logits)[:, 0])
+    return value, weight[:, None] * -sign * expit(-sign * logits)
 
 
-def _softmax_loss(logits: Array, y_index: Array) -> tuple[Array, Array]:
-    """Loss of each row, (N,), and its derivative by the logits, (N, K)."""
+def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
+    """Weighted loss of one logit per class, and its derivative by the logits, both (N, K)."""
     rows = np.arange(len(logits))
     residual = logits - logits.max(axis=1, keepdims=True)
     of_label = residual[rows, y_index]
@@ -138,17 +169,10 @@ def _softmax_loss(logits: Array, y_index: Array) -> tuple[Array, Array]:
     residual[rows, y_index] = 0  # next to the 1 of a certain sample others would be rounded away
     others = residual.sum(axis=1)
     total = others + np.exp(of_label)
-    residual /= total[:, None]
-    residual[rows, y_index] = -others / total
-    return np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)), residual
-
-
-def loss_of_each(logits: Array, y_index: Array) -> tuple[Array, Array]:
-    """Loss of each row for one head, (N,), and its derivative by the logits, (N, K)."""
-    if logits.shape[1] > 1:
-        return _softmax_loss(logits, y_index)
-    loss, residual = _sigmoid_loss(logits, y_index)
-    return loss[:, 0], residual
+    value = float(weight @ np.where(of_label < 0, np.log(total) - of_label, np.log1p(others)))
+    residual *= (weight / total)[:, None]
+    residual[rows, y_index] = -weight * (others / total)
+    return value, residual
 
 
 class TorchPasses(NumpyPasses):

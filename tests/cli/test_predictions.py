@@ -146,7 +146,7 @@ def test_what_is_refused(tmp_path):
         ("plain data", "in the same order"),
         ("twice data", "names a sample twice"),
         ("none data", "None of the 600 samples"),
-        ("words data", "Write the same class names in both"),
+        ("words data", "write the same class names in both"),
         ("case cases", "did you mean 'cat'?"),
         ("scores data", "--score-columns prediction"),
         ("empty data", "has no prediction in any of its 600 rows"),

@@ -43,5 +43,5 @@ def test_label_needs_one_label(five, tmp_path):
     data = table_of(five, tmp_path / "t.csv")
     for options in ((), ("--check", data)):
         out = ("-o", tmp_path / "q", "--question", "A mark?")
-        refused("label", five.model, data, *out, *options, says="Name it with --label")
+        refused("label", five.model, data, *out, *options, says="Name one of them with --label")
     assert not (tmp_path / "q").exists()

@@ -42,7 +42,8 @@ def audit_tables(
         looks = replace(looks, table=single, ids=samples.names if named else None)
     else:
         feature_sets = [*of_inputs(samples, looks, notes)]
-        feature_sets += _embeddings(samples)
+        if samples.embedded:
+            feature_sets.append(array(np.asarray(samples.X), kind="embedding"))
     metadata = Metadata.of(metadata_file, [samples], roles.key)
     if metadata is not None:
         feature_sets.append(columns(metadata.columns, kind="metadata"))
@@ -50,11 +51,6 @@ def audit_tables(
         notes += [metadata.note] * (roles.key is None)
     result = audit(samples.y, read.predictions[0], feature_sets=feature_sets, alpha=alpha)
     return replace(result, inputs=looks, notes=(*read.notes, *notes))
-
-
-def _embeddings(samples: Samples) -> list[FeatureSet]:
-    """The feature set of stored embeddings."""
-    return [array(np.asarray(samples.X), kind="embedding")] if samples.embedded else []
 
 
 def _feature_sets(

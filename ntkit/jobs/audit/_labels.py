@@ -184,7 +184,9 @@ class LabelAudits(Mapping[str, Audit]):
         n_tests = sum(sum(audit.n_looked_at.values()) for audit in self.values())
         some = sum(bool(audit.findings) for audit in self.values())
         passed = f"(p ≤ {self.alpha:g} after Holm's correction for {counted(len(self), 'label')})"
-        tests = f"ntkit made {counted(n_tests, 'test')} of attributes."
+        n_of_two = sum(audit.found.n_conjunctions for audit in self.values())
+        of_two = f" and {n_of_two} of conjunctions" * bool(n_of_two)
+        tests = f"ntkit made {counted(n_tests, 'test')} of attributes{of_two}."
         if not some:
             return [first, f"{tests} No label's errors depend on any of them {passed}."]
         whose = "one label depend" if some == 1 else f"{some} labels depend"

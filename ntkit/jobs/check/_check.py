@@ -16,10 +16,10 @@ from ntkit._types import Array
 from ntkit.changes import Change, changes_given
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
-from ntkit.jobs.check._judge import check_limits, check_predictions
+from ntkit.jobs.check import _samples as of_samples
+from ntkit.jobs.check._judge import check_limits
 from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.check._slices import known_groups, levels_of, sliced, with_default
 from ntkit.jobs.predict import (
     decisions_of,
     labels_compared,
@@ -28,10 +28,9 @@ from ntkit.jobs.predict import (
     outcomes_of,
     running,
 )
-from ntkit.metrics import class_order
-from ntkit.model import FrozenModel, name_of
+from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, copies_in, copy_note, read
+from ntkit.samples import Match, read
 
 
 @documented
@@ -159,23 +158,19 @@ def check_read(
     notes = list[str]()
     changes = {change.name: change for change in changes_given([*limits.changes], invariant)}
     limits = limits.with_changes(changes)
-    limits, more = with_default(limits, compared=len(models) == 2)
+    limits, more = of_samples.with_default(limits, compared=len(models) == 2)
     notes += more
     samples = models[-1].samples
     if not len(samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
     labels = labels_compared(models)
-    if labels and answers is not None:
-        raise InputError(
-            "The answers are on the errors of one label. Name it with --label (label=), or leave "
-            "--answers (answers=) out."
-        )
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
-    names = _titles(models)
+    default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
+    names = of_samples.named_apart([each.model.path for each in models], default)
     models = [
         matched(each, name=name, strict=True) for each, name in zip(models, names, strict=True)
     ]
-    slice_values, limits, more = sliced(
+    slice_values, limits, more = of_samples.sliced(
         samples, limits, slices, answers=answers, metadata=metadata, key=key
     )
     levels = _levels(threshold, models, labels)
@@ -189,7 +184,11 @@ def check_read(
         # new model makes the check fail anyway.
         is_old = len(models) == 2 and each is models[0]
         if not labels:
-            notes += _order_notes(each, by_itself, name, strict=is_old and not sure_of_classes)
+            guessed = each.model.matched_by is not None or are_positions(each.classes.tolist())
+            strict = is_old and guessed and not sure_of_classes
+            notes += of_samples.order_notes(
+                each.samples.y, by_itself, each.classes, name, strict=strict
+            )
         notes += _threshold_notes(each.model, labels, name) if level is None else []
         predicted.append(pred)
         flips.append({n: _flips(each, predict, pred, change) for n, change in changes.items()})
@@ -197,31 +196,16 @@ def check_read(
         shown = ", ".join(f"{name} {level:g}" for name, level in zip(names, levels, strict=True))
         positive = models[-1].classes.tolist()[1]
         notes.append(f"{positive!r} is predicted above the threshold that you set: {shown}.")
-    one = models[-1].model.label
-    title = " compared with ".join(reversed(names)) if len(models) == 2 else names[0]
-    if labels:
-        notes += [copy_note(*pair) for pair in copies_in(samples.y, labels)]
-    result = check_predictions(
-        samples.y,
-        predicted[-1],
-        y_pred_before=predicted[0] if len(models) == 2 else None,
-        groups=known_groups(samples),
-        slices=slice_values,
-        flips=flips[-1],
-        flips_before=flips[0] if len(models) == 2 else None,
-        classes=None if labels else models[-1].classes,
-        labels=labels or None,
-        names=samples.names,
-        limits=limits,
-        title=title if one is None else f"{title}, label {one!r}",
-        notes=[*notes, *more],
-    )
-    return result if one is None else replace(result, labels=(one,))
+    classes = None if labels else models[-1].classes
+    return of_samples.check_samples(
+        samples, predicted, slice_values, limits, names, [*notes, *more],
+        labels=labels, one=models[-1].model.label, classes=classes, flips=flips,
+    )  # fmt: skip
 
 
 def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> list[float | None]:
     """The threshold of each model on the probability of the positive class; None if it decides."""
-    levels = levels_of(threshold, len(models))
+    levels = of_samples.levels_of(threshold, len(models))
     if threshold is None:
         return levels
     if labels or len(models[-1].classes) != 2:
@@ -267,27 +251,3 @@ def _threshold_notes(model: FrozenModel, labels: Sequence[str], name: str) -> li
     of_label = model.thresholds
     shown = [f"{each} {of_label[each]:g}" for each in map(str, checked) if of_label[each] != 0.5]
     return [f"{name}: thresholds other than 0.5: {listed(shown, 12)}."] * bool(shown)
-
-
-def _titles(models: Sequence[Match]) -> list[str]:
-    """Names of the models: their files, with the folders if both files have the same name."""
-    default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
-    names = [name_of(each.model, name) for each, name in zip(models, default, strict=True)]
-    if len(set(names)) == len(names):
-        return names
-    paths = [each.model.path for each in models]
-    return [
-        name if path is None else f"{path.parent.name}/{path.name}"
-        for name, path in zip(names, paths, strict=True)
-    ]
-
-
-def _order_notes(match: Match, predicted: Array, name: str, *, strict: bool) -> list[str]:
-    """Note that the classes may be in another order; if strict and the order is a guess, raise."""
-    order = class_order(match.samples.y, predicted, match.classes)
-    if order is None:
-        return []
-    guessed = match.model.matched_by is not None or are_positions(match.classes.tolist())
-    if strict and guessed:
-        raise InputError(f"{name}: {order.sentence()}")
-    return [f"{name}: {order.sentence()}"]

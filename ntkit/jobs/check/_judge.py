@@ -177,17 +177,6 @@ class Subset:
             "precision": f"samples predicted as {self.of_class}",
         }[self.rate]
 
-    @classmethod
-    def of(
-        cls, kind: Kind, name: str, inside: Array, right: Array, before: Array | None, **more: Any
-    ) -> Subset:
-        """Count the samples of a subset, from bool arrays of shape (N,)."""
-        after = right[inside]
-        if before is not None:
-            was = before[inside]
-            more |= {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
-        return cls(kind, name, len(after), int(after.sum()), **more)
-
     def share(self, count: int) -> float:
         """A count as a share of the samples; NaN without samples."""
         return count / self.n if self.n else float("nan")
@@ -288,45 +277,38 @@ class _Comparison:
 
 def judged(parts: Sequence[Subset], limits: Limits) -> tuple[Row, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
-    rows, good = list[Row](), limits.alpha
     of_parts, bad = _comparisons(parts, limits)
-    for part, comparisons in zip(parts, of_parts, strict=True):
-        n, right, lost, gained = part.n, part.right, part.lost, part.gained
-        verdicts = tuple(each.verdict() for each in comparisons)
-        was = None if lost is None or gained is None else right + lost - gained
-        if part.kind == "change":
-            interval = share_bounds(n - right, n, lower_level=bad, upper_level=good)
-            before = None if was is None else part.share(n - was)
-            flip_rate = part.share(n - right)
-            rows.append(
-                ChangeRow(part.name, n, flip_rate, interval, before, lost, gained, verdicts,
-                          label=part.label)
-            )  # fmt: skip
-            continue
-        if part.rate:
-            count, levels = right, (good, bad)
-            if part.rate == "false positive rate":
-                count, levels, was = n - right, (bad, good), None if was is None else n - was
-            interval = share_bounds(count, n, lower_level=levels[0], upper_level=levels[1])
-            before = None if was is None else part.share(was)
-            if part.before is not None:
-                before = part.before[0] / part.before[1] if part.before[1] else float("nan")
-            rows.append(
-                RateRow(part.kind, part.name, part.rate, part.of_class, n, part.share(count),
-                        interval, before, verdicts, part.label)
-            )  # fmt: skip
-            continue
-        interval = share_bounds(right, n, lower_level=good, upper_level=bad)
-        change, of_change = None, None
-        if lost is not None and gained is not None:
-            least, most = drop_bounds(lost, gained, n, upper_level=good, lower_level=bad)
-            change, of_change = part.share(gained - lost), (-most, -least)
-        before = None if was is None else part.share(was)
-        rows.append(
-            CheckRow(part.kind, part.name, part.within, n, part.share(right), interval, before,
-                     change, of_change, lost, gained, verdicts, part.label)
-        )  # fmt: skip
-    return tuple(rows)
+    return tuple(
+        _row(part, tuple(each.verdict() for each in comparisons), limits.alpha, bad)
+        for part, comparisons in zip(parts, of_parts, strict=True)
+    )
+
+
+def _row(part: Subset, verdicts: tuple[Verdict, ...], good: float, bad: float) -> Row:
+    """The numbers of a subset or change, with its verdicts."""
+    n, count, lost, gained = part.n, part.right, part.lost, part.gained
+    was = None if lost is None or gained is None else count + lost - gained
+    of_errors = part.kind == "change" or part.rate == "false positive rate"
+    if of_errors:
+        count, was = n - count, None if was is None else n - was
+    low, high = (bad, good) if of_errors else (good, bad)
+    share, interval = part.share(count), share_bounds(count, n, lower_level=low, upper_level=high)
+    before = None if was is None else part.share(was)
+    if part.before is not None:
+        before = part.before[0] / part.before[1] if part.before[1] else float("nan")
+    if part.kind == "change":
+        return ChangeRow(
+            part.name, n, share, interval, before, lost, gained, verdicts, label=part.label
+        )
+    if part.rate:
+        return RateRow(part.kind, part.name, part.rate, part.of_class, n, share, interval, before,
+                       verdicts, part.label)  # fmt: skip
+    change, of_change = None, None
+    if lost is not None and gained is not None:
+        least, most = drop_bounds(lost, gained, n, upper_level=good, lower_level=bad)
+        change, of_change = part.share(gained - lost), (-most, -least)
+    return CheckRow(part.kind, part.name, part.within, n, share, interval, before, change,
+                    of_change, lost, gained, verdicts, part.label)  # fmt: skip
 
 
 def outcomes(parts: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
@@ -344,23 +326,23 @@ def _comparisons(parts: Sequence[Subset], limits: Limits) -> tuple[list[list[_Co
 
 def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one subset or change: name and share."""
-    values: dict[str, float | None] = {}
+    values: dict[str, float | None]
     if part.limits is not None:
         yield from part.limits.items()
-    elif part.kind == "change":
-        values["max_flip_rate"] = limits.of_change(part.name)
-        values["more_flips"] = None if part.lost is None else 0.0
-    elif part.kind == "slice":
-        of_slice = limits.of_slice(part.within or part.name)
+        return
+    if part.kind == "change":
+        more = None if part.lost is None else 0.0
+        values = {"max_flip_rate": limits.of_change(part.name), "more_flips": more}
+    elif part.kind in ("slice", "group"):
+        values = {**vars(limits.of_slice(part.within or part.name, part.kind))}
         if part.within is not None:
-            of_slice = SliceLimits(max_drop=of_slice.max_drop)
-        values = {**vars(of_slice)}
-    elif part.kind == "group":
-        values = {**vars(limits.of_slice(part.name, "group"))}
+            values = {"max_drop": values["max_drop"]}
     else:
-        values["accuracy"] = limits.worst_class if part.kind == "class" else limits.average
-        values["max_drop"] = limits.max_drop if part.kind in limits.over else None
-        values["max_new_errors"] = limits.max_new_errors if part.kind == "average" else None
+        values = {
+            "accuracy": limits.worst_class if part.kind == "class" else limits.average,
+            "max_drop": limits.max_drop if part.kind in limits.over else None,
+            "max_new_errors": limits.max_new_errors if part.kind == "average" else None,
+        }
     for name, value in values.items():
         compares = name in ("max_drop", "max_new_errors")
         if name not in RATES and value is not None and not (compares and part.lost is None):
@@ -579,8 +561,12 @@ class _Problem:
     def _counted(
         self, kind: Kind, name: str, inside: Array, right: Sequence[Array], **more: Any
     ) -> Subset:
-        before = right[1] if len(right) == 2 else None
-        return Subset.of(kind, name, inside, right[0], before, label=self.label, **more)
+        """Count the samples of a subset, and those that each model has right."""
+        after = right[0][inside]
+        if len(right) == 2:
+            was = right[1][inside]
+            more |= {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
+        return Subset(kind, name, len(after), int(after.sum()), label=self.label, **more)
 
     @property
     def new_errors(self) -> Array:

@@ -52,19 +52,15 @@ class Verdict:
     def requirement(self) -> str:
         """The limit in words."""
         percent = f"{100 * self.bound:g}"
-        return {
-            "min_recall": f"at least {percent} %",
-            "min_precision": f"at least {percent} %",
-            "max_false_positive_rate": f"at most {percent} %",
-            "max_recall_drop": f"drop at most {percent} points",
-            "max_precision_drop": f"drop at most {percent} points",
-            "max_false_positive_increase": f"increase at most {percent} points",
-            "accuracy": f"accuracy at least {percent} %",
-            "max_drop": f"drop at most {percent} points",
-            "max_new_errors": f"new errors at most {percent} %",
-            "max_flip_rate": f"flip rate at most {percent} %",
-            "more_flips": "flip rate not significantly higher than the old model's",
-        }[self.limit]
+        if self.limit == "more_flips":
+            return "flip rate not significantly higher than the old model's"
+        if self.limit.endswith(("drop", "increase")):
+            what = "increase" if self.limit.endswith("increase") else "drop"
+            return f"{what} at most {percent} points"
+        least = "most" if self.limit.startswith("max") else "least"
+        names = {"max_new_errors": "new errors ", "max_flip_rate": "flip rate "}
+        names |= {"accuracy": "accuracy "}
+        return f"{names.get(self.limit, '')}at {least} {percent} %"
 
     @property
     def measured(self) -> str:
@@ -109,11 +105,8 @@ class _Row:
     @property
     def called(self) -> str:
         """The name, after the label of several; classes have the label's name."""
-        return (
-            self.name
-            if self.label is None or self.kind == "class"
-            else f"{self.label}: {self.name}"
-        )
+        plain = self.label is None or self.kind == "class"
+        return self.name if plain else f"{self.label}: {self.name}"
 
     @property
     def outcome(self) -> Outcome | None:

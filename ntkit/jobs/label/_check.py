@@ -22,7 +22,6 @@ from ntkit.jobs.label._files import LabelFolder, TakenAnswers, in_spelling, ques
 from ntkit.jobs.label._label import files_of, of_one_label, question_of
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label._tables import AnswerTable
-from ntkit.model import loaded
 from ntkit.samples import input_paths, names_of, read, sample_digests
 
 CHECKS = 12
@@ -149,7 +148,7 @@ def check_table(
     verbose: bool = False,
 ) -> TableCheck:
     """Ask a person about twelve samples of a table, compare, and estimate its wrong answers."""
-    model = of_one_label(loaded(model))
+    model = of_one_label(model)
     samples = read(data, model)
     source = AnswerTable.read(table, "attribute", key)
     said, left = source.labels(AttributeReader([samples]), match_names)

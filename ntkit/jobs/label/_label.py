@@ -12,7 +12,6 @@ import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
-from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
@@ -135,7 +134,7 @@ def label_samples(
     user_files = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
     if batch < 1:
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
-    model = of_one_label(loaded(model), label)
+    model = of_one_label(model, label)
     samples = read(data, model, preprocessing=preprocessing)
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
@@ -204,15 +203,12 @@ def label_samples(
         )
 
 
-def of_one_label(model: FrozenModel, label: str | None = None) -> FrozenModel:
+def of_one_label(model: Any, label: str | None = None) -> FrozenModel:
     """The model of a label; an error if a model with several is left as it is."""
-    if label is None and model.label is None and model.label_names:
-        raise InputError(
-            f"The model gives every sample {len(model.label_names)} labels, and the questions are "
-            "on the errors of one. Name it with --label NAME (label=): "
-            f"{listed(model.label_names, 12)}."
-        )
-    return model if label is None else model.of_label(label)
+    one: FrozenModel = loaded(model, label=label)
+    if one.label is None and one.label_names:
+        raise InputError(str(one.not_single_label))
+    return one
 
 
 def _embedded(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, compress, repeat
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ def predict(
         given = [*decisions_of(match, embedder, labels)] or [(np.empty((0, len(labels))),) * 2]
         each, scores = map(np.concatenate, zip(*given, strict=True))
         margins = np.abs(logit(scores) - logit([model.thresholds[label] for label in labels]))
-        return Predictions(classes, each, scores, margins, samples.y, samples.ids, match.notes)
+        names = np.asarray(labels)
+        return Predictions(names, each, scores, margins, samples.y, samples.ids, match.notes)
     parts = list(outcomes_of(match, embedder))
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
     none = np.empty((0, len(classes)))
@@ -236,7 +238,7 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
     # Unknown labels are an error if `strict`, else a note.
     model, samples = match.model, match.samples
-    if model.label is None and model.labels_apart:
+    if model.label is None and model.labels_apart and model.head_of_labels is None:
         raise InputError(str(model.not_single_label))
     if model.head is None:
         raise InputError(f"{name} has no head, so it makes no predictions. Pass a classifier.")
@@ -323,7 +325,8 @@ def decisions_of(
 
 def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
     """Yield the logits of a model as float64, batch by batch; all are finite."""
-    head = match.model.head
+    model = match.model
+    head = model.head if model.label is not None else model.head_of_labels
     assert head is not None  # matched() checks this
     X, done = match.samples.X, 0
     if match.samples.embedded:
@@ -364,7 +367,7 @@ class PredictionTable:
     """Path and counts of a table of predictions, returned by :func:`write_predictions`.
 
     Of several labels, ``n_labelled`` and ``n_right`` count labels, and ``changed_labels`` counts
-    the samples of which each label changed.
+    the samples of which each label changed, 0 for one model.
     """
 
     path: Path
@@ -386,10 +389,11 @@ class PredictionTable:
             before = ""
             if self.n_right_before is not None:
                 before = f"{percent(self.n_right_before / self.n_labelled, unit='')} → "
-            lines[0] += f" Accuracy: {before}{percent(self.n_right / self.n_labelled)}."
+            of = "" if self.changed_labels is None else f" of {self.n_labelled} labels"
+            lines[0] += f" Accuracy{of}: {before}{percent(self.n_right / self.n_labelled)}."
         if self.n_changed is not None:
             lines[0] += f" The two models differ on {counted(self.n_changed, 'sample')}"
-            changed = [f"{name} {n}" for name, n in (self.changed_labels or {}).items() if n]
+            changed = [f"{name!r} on {n}" for name, n in (self.changed_labels or {}).items() if n]
             lines[0] += f": {_listed(changed, 12)}." if changed else "."
         return "\n".join([*lines, f"Written: {self.path}"])
 
@@ -502,112 +506,77 @@ def write_rows(
     embedders = [
         running(each, verbose=verbose and each is models[-1], **options) for each in models
     ]
-    if labels := labels_compared(models):
-        return _write_labels(Path(path), models, embedders, labels)
-    outcomes = list(map(_rows, models, embedders))
+    labels, two = labels_compared(models), len(models) == 2
+    outcomes = [_rows(m, e, labels) for m, e in zip(models, embedders, strict=True)]
     samples, classes = models[-1].samples, {*models[-1].classes.tolist()}
-    known = [] if samples.y is None else samples.y[samples.y != ""]
-    labelled = len(known) > 0 and {*np.unique(known).tolist()} <= classes
+    truths: Any = repeat((), len(samples))
+    n_labelled, changed_of = 0, Counter[str](dict.fromkeys(labels, 0))
+    if samples.y is not None:
+        y = np.asarray(samples.y)
+        known = y[(y == y) & (y != "")]
+        if labels:
+            y, classes = np.where(y == y, y == 1, -1), {0, 1}
+        n_labelled = len(known) if {*np.unique(known).tolist()} <= classes else 0
+        truths = y.reshape(len(y), -1).astype(int if labels else y.dtype).tolist()
     counts = Counter[str]()
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
-        writer.writerow(_header(models))
+        header = _header(models, labels)
+        if labels and len({*header}) < len(header):
+            raise InputError("Two columns would have the same name. Name one label with --label.")
+        writer.writerow(map(guarded_cell, header))
         named = range(len(samples)) if samples.named_by == "row" else samples.names
-        truth = repeat(None, len(samples)) if samples.y is None else samples.y
-        for name, label, *parts in zip(named, truth, *outcomes, strict=True):
-            predicted, margins, probabilities = zip(*parts, strict=True)
-            before, after = predicted[0], predicted[-1]
-            counts["changed"] += before != after
-            counts["right"] += labelled and bool(after == label)
-            counts["right before"] += labelled and bool(before == label)
-            row = [
-                *(name, *[label] * (samples.y is not None), *predicted),
-                *([int(before != after)] * (len(parts) == 2)),
-                *(*margins, *chain.from_iterable(probabilities)),
-            ]
+        for name, truth, *parts in zip(named, truths, *outcomes, strict=True):
+            predicted, margins, scores = zip(*parts, strict=True)
+            changed = [int(a != b) for a, b in zip(predicted[0], predicted[-1], strict=True)]
+            counts["changed"] += any(changed)
+            if n_labelled:
+                counts["right"] += sum(map(eq, predicted[-1], truth))
+                counts["right before"] += sum(map(eq, predicted[0], truth))
+            cells = [*[truth] * bool(truth), *predicted, *[changed] * two]
+            cells += scores if labels else ()
+            row = [name, *chain.from_iterable(zip(*cells, strict=True))]
+            if labels and -1 in truth:
+                row = ["" if cell == -1 else cell for cell in row]
+            changed_of.update(compress(labels, changed))
+            row += [] if labels else chain(margins, *scores)
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
-    two = len(models) == 2
     return PredictionTable(
         Path(path),
         len(samples),
-        len(known) if labelled else 0,
+        n_labelled,
         counts["right"],
         counts["right before"] if two else None,
         counts["changed"] if two else None,
-        notes=tuple(dict.fromkeys(note for each in models for note in each.notes)),
-    )
-
-
-def _write_labels(
-    path: Path, models: Sequence[Match], embedders: Sequence[OnnxEmbedder], labels: Sequence[str]
-) -> PredictionTable:
-    """Write decisions and scores of several labels, and count them."""
-    samples, two = models[-1].samples, len(models) == 2
-    columns = ["label"] * (samples.y is not None) + ["prediction_before"] * two
-    columns += ["prediction", *["changed", "prob_before"] * two, "prob"]
-    n_right, n_changed, changed_of, done = np.zeros(2, int), 0, np.zeros(len(labels), int), 0
-    names: Any = range(len(samples)) if samples.named_by == "row" else samples.names
-    with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
-        header = [samples.named_by, *(f"{c}_{label}" for label in labels for c in columns)]
-        if len({*header}) < len(header):
-            raise InputError("Two columns would have the same name. Name one label with --label.")
-        writer.writerow(map(guarded_cell, header))
-        runs = [decisions_of(m, e, labels) for m, e in zip(models, embedders, strict=True)]
-        for parts in zip(*runs, strict=True):
-            rows = slice(done, done := done + len(parts[0][0]))
-            y = None if samples.y is None else samples.y[rows]
-            given, scores = zip(*parts, strict=True)
-            changed = given[0] != given[-1]
-            changed_of += changed.sum(axis=0)
-            n_changed += int(changed.any(axis=1).sum())
-            n_right += [
-                0 if y is None else int((each == y).sum()) for each in (given[0], given[-1])
-            ]
-            truth = [] if y is None else [np.where(y == y, y == 1, -1).astype(int)]
-            cells = [*truth, *given[:-1], given[-1], *[changed.astype(int)] * two, *scores]
-            for name, *of_sample in zip(names[rows], *cells, strict=True):
-                of_label = zip(*(each.tolist() for each in of_sample), strict=True)
-                shown = (
-                    f"{cell:.6g}" if isinstance(cell, float) else "" if cell < 0 else cell
-                    for each in of_label
-                    for cell in each
-                )
-                writer.writerow([guarded_cell(name) if isinstance(name, str) else name, *shown])
-    return PredictionTable(
-        path,
-        len(samples),
-        0 if samples.y is None else int((samples.y == samples.y).sum()),
-        int(n_right[1]),
-        int(n_right[0]) if two else None,
-        n_changed if two else None,
-        dict(zip(labels, changed_of.tolist(), strict=True)) if two else None,
+        dict(changed_of) if labels else None,
         tuple(dict.fromkeys(note for each in models for note in each.notes)),
     )
 
 
-def _header(models: list[Match]) -> list[str]:
+def _header(models: Sequence[Match], labels: Sequence[str]) -> list[str]:
     samples, suffixes = models[-1].samples, ("_before", "")[-len(models) :]
-    changed = ["changed"] * (len(models) == 2)
-    return [
-        samples.named_by,
-        *["label"] * (samples.y is not None),
-        *(f"prediction{suffix}" for suffix in suffixes),
-        *changed,
-        *(f"margin{suffix}" for suffix in suffixes),
-        *(
-            f"prob{suffix}_{label}"
-            for suffix, each in zip(suffixes, models, strict=True)
-            for label in each.classes.tolist()
-        ),
-    ]
+    columns = ["label"] * (samples.y is not None)
+    columns += [*(f"prediction{each}" for each in suffixes), *["changed"] * (len(models) == 2)]
+    if labels:
+        columns += [f"prob{each}" for each in suffixes]
+        return [samples.named_by, *(f"{each}_{label}" for label in labels for each in columns)]
+    scores = [f"prob{each}_{label}" for each, model in zip(suffixes, models, strict=True)
+              for label in model.classes.tolist()]  # fmt: skip
+    return [samples.named_by, *columns, *(f"margin{each}" for each in suffixes), *scores]
 
 
-def _rows(match: Match, embedder: OnnxEmbedder) -> Iterator[tuple[Any, str, list[str]]]:
-    """Predicted class, margin and probabilities of each sample, formatted for the table."""
-    labels = match.classes.tolist()
+def _rows(
+    match: Match, embedder: OnnxEmbedder, labels: Sequence[str]
+) -> Iterator[tuple[list[Any], str, list[str]]]:
+    """Predicted class or labels, margin, and scores of each sample, formatted for the table."""
+    if labels:
+        for each, scores in decisions_of(match, embedder, labels):
+            for one, of_one in zip(each.tolist(), scores.tolist(), strict=True):
+                yield one, "", [f"{score:.6g}" for score in of_one]
+        return
+    classes = match.classes.tolist()
     for part in outcomes_of(match, embedder):
         for index, margin, probabilities in zip(
             part.index.tolist(), part.margins.tolist(), part.probabilities.tolist(), strict=True
         ):
-            yield labels[index], f"{margin:.6g}", [f"{p:.6g}" for p in probabilities]
+            yield [classes[index]], f"{margin:.6g}", [f"{p:.6g}" for p in probabilities]

@@ -329,3 +329,13 @@ def test_a_class_may_not_lose_within_a_slice_what_another_gains():
 def test_refused(change, told):
     with pytest.raises(InputError, match=told):
         check_predictions(Y, **{"y_pred": Y, "limits": {"average": 80}} | change)
+
+
+@pytest.mark.parametrize("limit", [2.3, 2.5, 2.9])
+def test_a_large_number_that_would_decide_has_two_digits(limit):
+    y = np.arange(300) % 2
+    after = np.where(np.arange(300) < 8, 1 - y, y)
+    found = check_predictions(y, after, y_pred_before=y, limits={"max_drop": limit})
+    enough = found.row("average").verdicts[0].enough
+    assert enough >= 1000
+    assert set(str(enough)[2:]) == {"0"}

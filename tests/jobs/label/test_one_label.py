@@ -27,5 +27,5 @@ def test_the_label_is_named_and_its_samples_are_asked(five, tmp_path):
 
 
 def test_a_model_of_several_labels_is_refused_without_one(five, tmp_path):
-    with pytest.raises(InputError, match=r"Name it with --label .*even, large, loop"):
+    with pytest.raises(InputError, match=r"Name one of them with --label .*even, large, loop"):
         label_samples(five.model, five.set("train"), tmp_path / "q", question="?", device="cpu")

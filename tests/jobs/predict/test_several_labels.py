@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -46,6 +47,28 @@ def test_all_labels_in_memory(new, data):
     assert ntkit.predict(new, data[0][:0], device="cpu").labels.shape == (0, 5)
 
 
+def test_a_layer_for_each_label_predicts_and_checks_the_same(five, data, tmp_path):
+    known = {
+        each.name: onnx.numpy_helper.to_array(each)
+        for each in onnx.load(five.model).graph.initializer
+    }
+    W, b, program = known.pop("W2"), known.pop("b2"), ["h = Gemm(x, W1, b1)", "z = Relu(h)"]
+    for i, name in enumerate(LABELS):
+        known |= {f"w_{i}": W[:, i : i + 1], f"b_{i}": b[i : i + 1]}
+        program += [f"l{i} = Gemm(z, w_{i}, b_{i})", f"{name} = Sigmoid(l{i})"]
+    outputs = ", ".join(f"float[batch, 1] {name}" for name in LABELS)
+    graph = f"(float[batch, 64] x) => ({outputs}) {{\n{chr(10).join(program)}\n}}"
+    apart = zoo.save(zoo.parsed(graph, **known), tmp_path / "apart.onnx")
+    one, other = (ntkit.predict(path, data, device="cpu") for path in (apart, five.model))
+    assert one.classes.tolist() == list(LABELS)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    one, other = (
+        ntkit.check(path, path, data, limits={"max_drop": 5}, device="cpu").as_dict()["rows"]
+        for path in (apart, five.model)
+    )
+    assert one == other
+
+
 def test_one_label_keeps_unknown_samples_and_the_models_score(new, data):
     scores = zoo.run(new, data[0])["scores"][:, 3]
     found = ntkit.predict(new, data, label="prime", device="cpu")
@@ -72,7 +95,8 @@ def test_the_table_says_which_labels_flipped(five, new, data, tmp_path):
         np.testing.assert_array_equal(table[f"prediction_{name}"], after[:, i] > LEVELS[i])
         np.testing.assert_array_equal(table[f"changed_{name}"], flipped[:, i])
         np.testing.assert_allclose(table[f"prob_before_{name}"], before[:, i], atol=1e-5)
-    assert f": even {flipped[:, 0].sum()}" in str(done)
+    assert f": 'even' on {flipped[:, 0].sum()}" in str(done)
+    assert f"Accuracy of {known.sum()} labels: " in str(done)
     one = check_predictions(
         table["label_prime"],
         table["prediction_prime"],
@@ -82,3 +106,15 @@ def test_the_table_says_which_labels_flipped(five, new, data, tmp_path):
     every = ntkit.check(five.model, new, data, limits={"max_drop": 5}, device="cpu")
     assert one.average.accuracy == every.row("prime: average").accuracy
     assert one.average.new_errors == every.row("prime: average").new_errors
+
+
+def test_the_two_models_may_take_batches_of_different_sizes(five, tmp_path):
+    proto = onnx.load(five.model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 7
+    onnx.save(proto, tmp_path / "sevens.onnx")
+    models = five.model, five.set("test")
+    done = write_predictions(
+        tmp_path / "all.csv", *models, before=tmp_path / "sevens.onnx", device="cpu"
+    )
+    assert (done.n_changed, done.n_samples) == (0, 994)

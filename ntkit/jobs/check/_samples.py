@@ -1,10 +1,11 @@
-"""Slices of samples, named by attributes."""
+"""Check predictions of samples, with slices that are named by attributes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from ntkit._types import Array
 from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
+from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import Limits, SliceLimits
-from ntkit.samples import Samples
+from ntkit.jobs.check._result import CheckResult
+from ntkit.metrics import class_order
+from ntkit.samples import Samples, copies_in, copy_note
 
 DEFAULT_DROP = 5.0
 """Largest drop in percentage points if the user sets no limit."""
@@ -37,15 +41,6 @@ def levels_of(threshold: Any, n: int) -> list[float | None]:
             f"{threshold!r}."
         )
     return levels
-
-
-def known_groups(samples: Samples) -> Any:
-    """Groups of samples; None for those that a table marks as unknown."""
-    groups: Any = samples.groups
-    if isinstance(groups, np.ndarray) and groups.dtype.kind == "U":
-        groups = groups.astype(object)
-        groups[groups == "-1"] = None
-    return groups
 
 
 _MOST_VALUES = 50  # values of a column that make slices
@@ -91,6 +86,11 @@ def sliced(
     key: str | None = None,
 ) -> tuple[dict[str, Array], Limits, list[str]]:
     """Membership in each slice, the limits with those of each slice by its name, and notes."""
+    if answers is not None and np.ndim(samples.y) == 2:
+        raise InputError(
+            "The answers are on the errors of one label. Name it with --label (label=), or leave "
+            "--answers (answers=) out."
+        )
     names = [*dict.fromkeys([*limits.slices, *names])]
     if not names and answers is None:
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
@@ -117,3 +117,47 @@ def sliced(
                 slices[f"{label} × {value}"] = np.where(samples.y == label, inside, 0)
     of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in origins.items()}
     return slices, replace(limits, slices=of_slices), reader.notes
+
+
+def named_apart(paths: Sequence[Path | None], default: Sequence[str]) -> list[str]:
+    """Names of files, the old one first; with their folders if both have one name."""
+    names = [name if path is None else path.name for path, name in zip(paths, default, strict=True)]
+    if len({*names}) < len(names):
+        names = [str(Path(p.resolve().parent.name, p.name)) for p in paths if p is not None]
+    return names if len({*names}) == len(paths) else [*default]
+
+
+def order_notes(
+    y: Array, predicted: Array, classes: Array, name: str, *, strict: bool, of_table: bool = False
+) -> list[str]:
+    """Note that the classes seem to be in another order; if strict, raise an error."""
+    order = class_order(y, predicted, classes)
+    if order is None:
+        return []
+    note = f"{name}: {order.sentence(of_table=of_table)}"
+    if strict:
+        raise InputError(note)
+    return [note]
+
+
+def check_samples(
+    samples: Samples, predicted: Sequence[Array], slices: Mapping[str, Array], limits: Limits,
+    names: Sequence[str], notes: Sequence[str], *,
+    labels: Sequence[str], one: str | None, classes: Any = None, flips: Any = (None, None),
+) -> CheckResult:  # fmt: skip
+    """Check predictions of samples, those of the old model first, against limits."""
+    copies = copies_in(samples.y, labels) if labels else ()
+    groups: Any = samples.groups
+    if isinstance(groups, np.ndarray) and groups.dtype.kind == "U":
+        groups = groups.astype(object)
+        groups[groups == "-1"] = None
+    before, before_flips = (predicted[0], flips[0]) if len(predicted) == 2 else (None, None)
+    title = " compared with ".join(reversed(names))
+    result = check_predictions(
+        samples.y, predicted[-1], y_pred_before=before, groups=groups, slices=slices,
+        flips=flips[-1], flips_before=before_flips, classes=classes, labels=labels or None,
+        names=samples.names, limits=limits,
+        title=title if one is None else f"{title}, label {one!r}",
+        notes=[*notes, *(copy_note(*pair) for pair in copies)],
+    )  # fmt: skip
+    return result if one is None else replace(result, labels=(one,))

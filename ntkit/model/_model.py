@@ -880,15 +880,13 @@ def _located_in(
         except HeadNotFoundError as error:
             heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
             if not heads:
-                n, problem = (
-                    sum(node.op_type == "LinearClassifier" for node in model.graph),
-                    str(error),
-                )
+                problem = str(error)
+                n = sum(node.op_type == "LinearClassifier" for node in model.graph)
                 if n > 1:
-                    problem = (
-                        f"The model is {n} linear classifiers side by side, as scikit-learn's "
-                        "OneVsRestClassifier. ntkit retrains the last layer of a network: fit one "
-                        "network for all labels, such as MLPClassifier."
+                    problem += (
+                        f" It has {n} linear classifiers. If each is for a label, as in "
+                        "scikit-learn's OneVsRestClassifier, fit one network for all labels, such "
+                        "as MLPClassifier."
                     )
                 if label or places["embedding"] or places["pooling"]:
                     raise HeadNotFoundError(problem) from None

@@ -26,8 +26,8 @@ from ntkit.samples import (
     every_label_in,
     is_empty,
     is_image_folder,
-    labels_of,
     named_delimiter,
+    named_labels,
     read_samples,
     read_table,
     with_known_labels,
@@ -113,8 +113,8 @@ def read_predicted(
         notes += more
         if roles.one is not None:
             i = several.index(roles.one)
-            y = labels_of(np.nan_to_num(y[:, i], nan=-1), roles.one)
-            predicted = [labels_of(each[:, i], roles.one) for each in predicted]
+            y = named_labels(np.nan_to_num(y[:, i], nan=-1), roles.one)
+            predicted = [named_labels(each[:, i], roles.one) for each in predicted]
             known = np.flatnonzero(y != "")
             samples = with_known_labels(replace(samples, y=y, notes=()))
             notes, predicted = [*notes, *samples.notes], [each[known] for each in predicted]

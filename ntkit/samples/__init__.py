@@ -6,7 +6,7 @@ from ntkit.samples._columns import (
     copies_in,
     copy_note,
     every_label_in,
-    labels_of,
+    named_labels,
     named_like_a_prediction,
     with_known_labels,
 )

@@ -134,7 +134,7 @@ def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
     there = (each for each in columns.all if each in table.columns)
     others = [each for each in there if each not in (name, columns.label)]
     same = [each for each in others if table.same(each, columns.label)]
-    return labels_of(has, name), [f"{table.path}: {copy_note(name, each)}" for each in same]
+    return named_labels(has, name), [f"{table.path}: {copy_note(name, each)}" for each in same]
 
 
 def copy_note(name: str, other: str) -> str:
@@ -171,7 +171,7 @@ def every_label_in(table: Table, columns: Columns) -> tuple[Array | None, list[s
     return has, [f"{table.path} has no column for these labels: {shown}."] * bool(missing)
 
 
-def labels_of(has: Array, name: str) -> Array:
+def named_labels(has: Array, name: str) -> Array:
     """Labels of 1, 0 and −1 (unknown): the label's name, "not" and its name, or empty."""
     return np.asarray(["", f"not {name}", name])[has.astype(np.intp) + 1]
 

@@ -30,7 +30,7 @@ from ntkit.samples._columns import (
     copy_note,
     every_label_in,
     label_in,
-    labels_of,
+    named_labels,
     samples_from_table,
     with_known_labels,
 )
@@ -227,7 +227,7 @@ def _of_label(
             f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
         )
     if y.dtype.kind in "fiub":
-        y = labels_of(np.nan_to_num(_truths(y, name), nan=-1), name)
+        y = named_labels(np.nan_to_num(_truths(y, name), nan=-1), name)
     done = replace(samples, y=y, notes=(*samples.notes, *notes))
     return done if keep_unknown else with_known_labels(done)
 

@@ -50,7 +50,7 @@ from ntkit.samples import (
     copies_in,
     copy_note,
     first_rows,
-    labels_of,
+    named_labels,
     read,
 )
 from ntkit.verification import check_head
@@ -398,7 +398,7 @@ def _problem_of_label(label: str, has: Array, given: Array) -> tuple[str | None,
         )
     if like_a_guess(has, given, 2) is None:
         return None, None
-    return like_a_guess(labels_of(has, label), labels_of(given, label), 2), None
+    return like_a_guess(named_labels(has, label), named_labels(given, label), 2), None
 
 
 _NO_CHANGES = (
@@ -466,7 +466,7 @@ def _of_labels(
             said.append(f"Left out {n_read - n} of {n_read} samples: their label is unknown.")
         reason = why_not(n, n_with)
         if reason is None and cross_fit:
-            Z, y = embedded.Z if rows is None else embedded.Z[rows], labels_of(mine, name)
+            Z, y = embedded.Z if rows is None else embedded.Z[rows], named_labels(mine, name)
             try:
                 predictions = cross_fitted(Z, y, np.ones(n), random_state)
             except InputError as error:
@@ -519,7 +519,7 @@ _MOST_COPIES = 8  # notes
 
 def _of_two(label: str, has: Array, given: Array) -> AuditedPredictions:
     """Predictions of one label; its two classes are in sorted order, as of texts."""
-    classes = np.unique(labels_of(np.array([0, 1]), label))
+    classes = np.unique(named_labels(np.array([0, 1]), label))
     at = classes.tolist().index(label)
     y, pred = (np.where(which, at, 1 - at) for which in (has, given))
     return AuditedPredictions(classes, y, pred, np.ones(len(has)))

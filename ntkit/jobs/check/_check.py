@@ -197,7 +197,7 @@ def check_read(
         positive = models[-1].classes.tolist()[1]
         notes.append(f"{positive!r} is predicted above the threshold that you set: {shown}.")
     classes = None if labels else models[-1].classes
-    return of_samples.check_samples(
+    return of_samples.checked(
         samples, predicted, slice_values, limits, names, [*notes, *more],
         labels=labels, one=models[-1].model.label, classes=classes, flips=flips,
     )  # fmt: skip

@@ -140,7 +140,7 @@ def order_notes(
     return [note]
 
 
-def check_samples(
+def checked(
     samples: Samples, predicted: Sequence[Array], slices: Mapping[str, Array], limits: Limits,
     names: Sequence[str], notes: Sequence[str], *,
     labels: Sequence[str], one: str | None, classes: Any = None, flips: Any = (None, None),

@@ -56,7 +56,7 @@ def check_tables(
         read.samples, limits, slices, answers=answers, metadata=metadata, key=roles.key
     )
     one = roles.one
-    return of_samples.check_samples(
+    return of_samples.checked(
         read.samples, read.predictions, values, limits, names, [*notes, *more],
         labels=read.labels, one=one, classes=None if one is None else [f"not {one}", one],
     )  # fmt: skip

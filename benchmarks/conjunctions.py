@@ -195,7 +195,7 @@ def real(seeds: int) -> str:
                 rows.append([*about, cells[0], f"{found}/{seeds}", *cells[1:]])
     header = ["table", "model", "class", "errors of the class", "in SliceLine's slice"]
     header += ["runs with a conjunction", "in the worst conjunction", "in the worst finding"]
-    header += ["in the worst named attribute of SliceLine's size"]
+    header += ["in the worst attribute of SliceLine's size"]
     return table(header, rows)
 
 

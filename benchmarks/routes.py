@@ -24,16 +24,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import data_apart
-import data_apart_sources
 import numpy as np
 import pandas as pd
-from data_apart import ApartPool
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.preprocessing import StandardScaler
 
+import data_apart
+import data_apart_sources
+from data_apart import ApartPool
 from data_texts import L3, LAST_STATES, TOKENIZER
-from evidence import tuned
+from evidence import dfr, tuned
 from evidence_tables import mean_std, table
 from ntkit import FrozenModel, debias
 from ntkit.estimators import DFRClassifier
@@ -49,6 +50,7 @@ Array = NDArray[Any]
 Row = dict[str, Any]
 SETTINGS = ("biased", "no counterexample")
 ROUTES = ("answer", "change", "both")
+DFR = "DFR †"
 NEEDED = {"class-balanced", "neurontune", "auto"}
 STEPS = ImagePreprocessing(
     resize=(224, 224), resample=3, mean=(127 / 255,) * 3, std=(128 / 255,) * 3
@@ -62,6 +64,7 @@ TABLES = {
 
 def runs(name: str) -> Iterator[tuple[str, str]]:
     """Settings and routes of a problem."""
+    yield "biased", "reference"
     yield "biased", "answer"
     if name in data_apart.CHANGES:
         yield "biased", "change"
@@ -130,10 +133,12 @@ def run(folder: Path, name: str, setting: str, route: str, seed: int) -> Row:
     asked = np.append(train, held)
     groups = (2 * pool.y + pool.a)[asked]
     shares = np.bincount((2 * pool.y + pool.a)[train], minlength=4)
+    if route == "reference":
+        return references(pool, train, asked, shares, seed)
     found: Row = {}
-    for label, given in (("DFR †", groups), ("class-balanced", pool.y[asked])):
-        dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
-        found[label] = rated(dfr.fit(pool.Z[asked], pool.y[asked], groups=given), pool, shares)
+    for label, given in (("DFR, weighted", groups), ("class-balanced", pool.y[asked])):
+        weighted = DFRClassifier(variant="weighted", C=None, random_state=seed)
+        found[label] = rated(weighted.fit(pool.Z[asked], pool.y[asked], groups=given), pool, shares)
     if name not in data_apart.CHANGES:
         return found | on_arrays(pool, train, held, shares, seed)
     pool = data_apart.with_raw(name, folder, pool)
@@ -163,6 +168,19 @@ def run(folder: Path, name: str, setting: str, route: str, seed: int) -> Row:
         "headline": result.headline(),
         "sizes": np.bincount(groups, minlength=4).tolist(),
     }
+
+
+def references(pool: ApartPool, train: Array, asked: Array, shares: Array, seed: int) -> Row:
+    """DFR with all groups of the same rows: tuned as in ``zero_one.py``, and two variants."""
+    groups = (2 * pool.y + pool.a)[asked]
+    scaler = StandardScaler().fit(pool.Z[train])
+    scaled = replace(pool, Z_test=scaler.transform(pool.Z_test))
+    own = Rows.of(scaler.transform(pool.Z[asked]), pool.y[asked], groups)
+    found = {DFR: rated(dfr(own, seed), scaled, shares)}
+    for label, options in (("DFR, defaults", {}), ("DFR, weighted", {"variant": "weighted"})):
+        head = DFRClassifier(random_state=seed, **options, **({"C": None} if options else {}))
+        found[label] = rated(head.fit(pool.Z[asked], pool.y[asked], groups=groups), pool, shares)
+    return found
 
 
 def on_arrays(pool: ApartPool, train: Array, held: Array, shares: Array, seed: int) -> Row:
@@ -218,20 +236,33 @@ def biased(by_run: dict[tuple[str, ...], list[Row]]) -> str:
     """What is written next to DFR with all groups, and the gaps."""
     lines, gaps = list[list[str]](), dict[str, list[float]]()
     for (name, setting, route), rows in sorted(by_run.items()):
-        if setting != SETTINGS[0]:
+        told = by_run.get((name, SETTINGS[0], "reference"))
+        if setting != SETTINGS[0] or route not in SAID or not told:
             continue
-        gap = float(np.mean(worst(rows, "DFR †")) - np.mean(worst(rows, "written")))
-        gaps.setdefault(route, []).append(gap)
-        heads = [mean_std(worst(rows, key)) for key in ("original", "written", "DFR †")]
-        averages = (np.mean([row[key]["average"] for row in rows]) for key in ("written", "DFR †"))
-        cells = [*heads, *(f"{average:.1f}" for average in averages), f"{gap:.1f}"]
+        seeds = {row["seed"] for row in rows}
+        told = [row for row in told if row["seed"] in seeds]
+        gaps.setdefault(route, []).append(
+            float(np.mean(worst(told, DFR)) - np.mean(worst(rows, "written")))
+        )
+        cells = [
+            mean_std(worst(*pair)) for pair in ((rows, "original"), (rows, "written"), (told, DFR))
+        ]
+        cells += [f"{gaps[route][-1]:.1f}"]
+        cells += [
+            f"{np.mean([row[k]['average'] for row in of]):.1f}"
+            for k, of in (("written", rows), (DFR, told))
+        ]
+        cells += [
+            f"{np.mean(worst(told, f'DFR, {kind}')):.1f}" for kind in ("defaults", "weighted")
+        ]
         lines.append([name, SAID[route], *cells, str(len(rows))])
-    header = ["problem", "said", "original", "written", "DFR †", "average", "of DFR †"]
+    header = ["problem", "said", "original", "written", DFR, "below DFR", "average", "of DFR"]
     ends = [
         f"{SAID[route]}: mean {np.mean(of):.1f}, worst {max(of):.1f} ({len(of)} problems)"
         for route, of in gaps.items()
     ]
-    return table([*header, "below DFR †", "seeds"], lines) + f"\n\nBelow DFR, {'; '.join(ends)}."
+    header += ["DFR, defaults", "DFR, penalty by log-loss", "seeds"]
+    return table(header, lines) + f"\n\nBelow DFR, {'; '.join(ends)}."
 
 
 def without(by_run: dict[tuple[str, ...], list[Row]]) -> str:
@@ -243,7 +274,7 @@ def without(by_run: dict[tuple[str, ...], list[Row]]) -> str:
             continue
         losses.append(float(np.mean(worst(with_some, "written")) - np.mean(worst(rows, "written"))))
         cells = [mean_std(worst(some, "written")) for some in (with_some, rows)]
-        cells += [mean_std(worst(rows, "DFR †")), f"{losses[-1]:.1f}", str(len(rows))]
+        cells += [mean_std(worst(rows, "DFR, weighted")), f"{losses[-1]:.1f}", str(len(rows))]
         lines.append([name, *cells])
     header = ["one change", "with counterexamples", "without", "DFR † without", "lost", "seeds"]
     return table(header, lines) if lines else ""

@@ -8,18 +8,18 @@
 A shortcut is an attribute that agrees with the class in 92 % of the samples. It is in the rows that
 the model was trained on, in the training and validation rows that ``ntkit.debias`` gets, in both,
 or in neither. Where it is in both or in neither, debias gets the very rows that trained the model.
-Inputs are made-up tables, texts and images, tables with two shortcuts at once (``data_made_up.py``),
-and real tables, texts and images (``data_real.py``).
+Inputs are made-up tables, texts and images, tables with two shortcuts at once
+(``data_made_up.py``), and real tables, texts and images (``data_real.py``).
 
 ``ntkit.debias`` is told what a person might say:
 
 * nothing: no answer, "no" to every question, or a single set and no answer;
-* something right: the shortcut's name (with two sets or one), a change that removes it, or labels of
-  48 or 96 training samples that ``ntkit label`` asks about;
-* something wrong: an attribute that says nothing, one that rightly tells the class, or a change that
-  has nothing to do with the shortcut;
-* complaints: up to 30 errors of the group with the highest error rate, in balanced samples, with the
-  validation set as traffic;
+* something right: the shortcut's name (with two sets or one), a change that removes it, or labels
+  of 48 or 96 training samples that ``ntkit label`` asks about;
+* something wrong: an attribute that says nothing, one that rightly tells the class, or a change
+  that has nothing to do with the shortcut;
+* complaints: up to 30 errors of the group with the highest error rate, in balanced samples, with
+  the validation set as traffic;
 * a method: each name that ``--method`` takes.
 
 The test set is balanced over class × shortcuts, and debias never sees it. How runs are judged:

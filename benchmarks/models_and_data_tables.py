@@ -69,7 +69,7 @@ def lost_to_shortcuts(run: Run) -> list[list[int]]:
 def tested_together(results: Iterable[Run]) -> int:
     """Mark what is lost by Holm's correction over all groups of all written models; their number.
 
-    Models that were not written cannot lose anything. They are no tests, which makes it stricter.
+    Models that were not written cannot lose anything. They are not tested, which makes it stricter.
     """
     groups = [group for run in results if run["written"] for group in run["groups"]]
     adjusted = 0.0

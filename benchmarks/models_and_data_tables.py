@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from data_real import REAL
 from evidence_tables import mean_std, table
 from models_and_data import (
     CASES,
@@ -28,14 +29,13 @@ from models_and_data import (
 )
 
 GROWTH = 0.05
+RIGHT_ORDERS = (*RIGHT, "both shortcuts")
 ORDERS = {
     "nothing": NO_ORDER,
-    "a right order": (*RIGHT, "both shortcuts"),
-    "complaints": (COMPLAINTS,),
-    "an incomplete order": (INCOMPLETE,),
-    "a wrong order": WRONG,
+    **{name: (name,) for name in (*RIGHT_ORDERS, COMPLAINTS, INCOMPLETE, *WRONG)},
     "a method": METHODS,
 }
+"""What a person says; everything but nothing is an order."""
 QUESTION = "Is it there?"
 """What the person was asked who gave labels."""
 
@@ -136,23 +136,32 @@ def moved(some: list[Run], of: Any) -> str:
 def tables(results: list[Run]) -> str:
     """Totals by order, each lost group of a right order, the models, and each kind of input."""
     n_tests = tested_together(results)
-    header = ["the shortcut is in", "order", "runs", "written", "worst group", "average"]
-    header += ["groups lost, each run", "all together", "reported", "largest loss"]
+    header = ["the shortcut is in", "a person says", "written", "worst group, made up", "real"]
+    header += ["average", "groups lost, each run", "all together", "reported", "largest loss"]
     parts = [f"{totals(results)} Holm's correction over all: {n_tests} groups of written models."]
     parts.append(f"\n## All inputs together\n\n{table(header, [*by_order(results)])}")
-    header = ["order", *header[2:]]
+    header = header[1:]
     for case in CASES:
         of_case = [run for run in results if run["case"] == case]
         rows = [[said, *sums(some)] for said, some in by_saying(of_case).items()]
         parts.append(f"\n## The shortcut is in: {case}\n\n{table(header, rows)}")
     parts.append("\n## Groups lost after a right order\n")
     parts.append("By the test over all cells, where the model did not have the shortcut.\n")
-    header = ["input", "shortcut in", "order", "seed", "group", "accuracy", "worst group", "told"]
+    header = [
+        "input",
+        "shortcut in",
+        "a person says",
+        "seed",
+        "group",
+        "accuracy",
+        "worst group",
+        "told",
+    ]
     parts.append(table(header, [*lost_rows(results)]))
     header = ["input", "shortcut in", "worst group", "average", "mentioned without an answer"]
     parts.append(f"\n## The models before\n\n{table(header, [*model_rows(results)])}")
-    header = ["shortcut in", "order", "written", "worst group", "average"]
-    header += ["groups lost", "all together", "reported", "to a shortcut", "named"]
+    header = ["shortcut in", "a person says", "written", "worst group", "average"]
+    header += ["groups lost, each run", "all together", "reported", "to a shortcut", "named"]
     for name, kind in EVERY_KIND.items():
         cells = product(cases_of(kind), options_of(kind))
         some = {cell: [r for r in results if of(r) == (name, *cell)] for cell in cells}
@@ -184,20 +193,21 @@ def by_order(results: list[Run]) -> Iterable[list[str]]:
 
 
 def sums(some: list[Run]) -> list[str]:
-    """Numbers of runs, accuracies, and groups that are lost."""
-    n_written = sum(run["written"] for run in some)
+    """Number of written models, accuracies, and groups that are lost."""
+    halves = [[run for run in some if (run["input"] in REAL) == real] for real in (False, True)]
+    cells = [f"{sum(run['written'] for run in some)} of {len(some)}"]
+    cells += [*(moved(half, min) if half else "–" for half in halves), moved(some, np.mean)]
     n_groups = sum(len(run["groups"]) for run in some)
-    n_all = sum(len(lost(run, "lost_of_all")) for run in some)
-    worst = max((g["before"] - g["after"] for r in some for g in lost(r, "lost_of_all")), default=0)
-    cells = [str(len(some)), str(n_written), moved(some, min), moved(some, np.mean)]
-    cells += [f"{sum(len(lost(run)) for run in some)} of {n_groups}", str(n_all)]
-    told_of = sum(n_told(run, "lost_of_all") for run in some)
-    return [*cells, str(told_of) if n_all else "–", f"{100 * worst:.1f}" if n_all else "–"]
+    losses = [g["before"] - g["after"] for run in some for g in lost(run, "lost_of_all")]
+    n_told_of = sum(n_told(run, "lost_of_all") for run in some)
+    told_of, most = (str(n_told_of), f"{100 * max(losses):.1f}") if losses else ("–", "–")
+    n_lost = sum(len(lost(run)) for run in some)
+    return [*cells, f"{n_lost} of {n_groups}", str(len(losses)), told_of, most]
 
 
 def lost_rows(results: list[Run]) -> Iterable[list[str]]:
     """Each group that a right order loses on a model without the shortcut."""
-    sayings = (*ORDERS["a right order"], COMPLAINTS)
+    sayings = (*RIGHT_ORDERS, COMPLAINTS)
     some = [run for run in results if run["said"] in sayings and CASES[run["case"]][0] < 0.9]
     for run in sorted(some, key=lambda run: (sayings.index(run["said"]), *of(run), run["seed"])):
         for group in lost(run, "lost_of_all"):

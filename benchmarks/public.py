@@ -32,6 +32,7 @@ from answers_data import Pool
 from data_public import read
 from evidence_tables import mean_std, table
 from ntkit.estimators import DFRClassifier
+from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.study import Rows
@@ -78,12 +79,26 @@ def methods(cache: Path, name: str, seed: int) -> Findings:
     """Rows of the evidence, each in points of the test set."""
     _, _, (train, held, test) = parts_of(cache, name, seed)
     comparison = Comparison(train, held, test, head=None, seed=seed)
-    rows = evidence.candidate_rows(comparison)
-    rows |= evidence.control_rows(comparison)
+    others = {key: (estimator, "train") for key, estimator in OTHER_METHODS.items()}
+    if len(comparison.classes) > 2:  # its fits with an L1 penalty take long
+        del others["evals"]
+    rows, seconds = {}, {}
+    for key, (estimator, on) in (others | {"neurontune": CANDIDATES["neurontune"]}).items():
+        start = time.perf_counter()
+        clf, _ = comparison.fit(estimator, on)
+        rows[key] = evidence.rated(comparison, clf.head_)
+        seconds[key] = time.perf_counter() - start
+        print(f"{key}: {seconds[key]:.0f} s", flush=True)
+    mask = comparison.random_mask_row(clf, 5)
+    rows["random mask"] = {"worst_group": mask.worst_group, "average": mask.average}
+    heads = {
+        "ERM-tuned-C": (comparison.train, None),
+        "class-balanced-validation-tuned-C": (comparison.validation, "balanced"),
+    }
+    for key, (samples, weight) in heads.items():
+        rows[key] = evidence.rated(comparison, evidence.tuned(samples, weight, seed))
     rows |= evidence.reference_rows(comparison)
-    for row in rows.values():
-        row.pop("scores", None)
-    return {"rows": rows, "groups": np.bincount(test.groups).tolist()}
+    return {"rows": rows, "groups": np.bincount(test.groups).tolist(), "seconds": seconds}
 
 
 def labels(cache: Path, name: str, seed: int) -> Findings:

@@ -263,7 +263,7 @@ def biased(by_run: dict[tuple[str, ...], list[Row]]) -> str:
         f"{SAID[route]}: mean {np.mean(of):.1f}, worst {max(of):.1f} ({len(of)} problems)"
         for route, of in gaps.items()
     ]
-    header += ["DFR, defaults", "DFR, penalty by log-loss", "seeds"]
+    header += ["DFR, defaults", "DFR, penalty by the worse half", "seeds"]
     return table(header, lines) + f"\n\nBelow DFR, {'; '.join(ends)}."
 
 

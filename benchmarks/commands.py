@@ -61,6 +61,13 @@ wall, used = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHI
 cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
 print(json.dumps({"cpu": round(cpu, 2), "wall": round(wall, 2), "peak_mb": peak, "code": code}))
 """
+FULL = {"images": 10_000, "texts": 100_000, "table": 1_000_000}
+CORES = 2
+# At most so many changed copies of n samples are embedded in addition, as the manual says.
+COPIES: dict[str, Callable[[int], int]] = {
+    "audit": lambda n: max(n // 2, 3000),
+    "debias, asks": lambda n: 1500,
+}
 OK = (0, 1, 3)  # exit codes: done, not better, questions are open
 FIELDS = {"images": "image:border", "texts": "word:film|word:movie", "table": "column:c04"}
 SPURIOUS = {
@@ -98,7 +105,7 @@ def images(folder: Path, n: int, network: Path) -> None:
         coarse = rng.integers(0, 256, (height // 12, width // 12, 3), dtype=np.uint8)
         image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         pixels = np.asarray(image).astype(np.float32)
-        pixels[..., 0] += (12 * (2 * y[i] - 1) + 10 * rng.normal())
+        pixels[..., 0] += 12 * (2 * y[i] - 1) + 10 * rng.normal()
         edge = np.ones((height, width), dtype=bool)
         edge[height // 8 : -height // 8, width // 8 : -width // 8] = False
         pixels[edge] = 0.7 * pixels[edge] + (70 if a[i] else 0)
@@ -258,7 +265,8 @@ def answer_questions(label: Path, folder: Path, kind: str) -> None:
             header, *rows = csv.reader(opened)
         at = len(header) - 1 if "Is it so?" not in header else header.index("Is it so?")
         for row in rows:
-            row[at] = "yes" if has_shortcut(dict(zip(header, row, strict=True)), folder, kind) else "no"
+            sample = dict(zip(header, row, strict=True))
+            row[at] = "yes" if has_shortcut(sample, folder, kind) else "no"
         with file.open("w", newline="", encoding="utf-8") as opened:
             csv.writer(opened).writerows([header, *rows])
 
@@ -350,9 +358,61 @@ def lines(path: Path) -> list[dict[str, Any]]:
 # -- table -----------------------------------------------------------------------------------------
 
 
+def seconds_of(runs: dict[Any, Any], kind: str, n: int, name: str) -> tuple[float, float, float]:
+    """Seconds of the processors beyond the start; the same in passes; minutes of the full size."""
+    start, one, run = (runs[kind, n, command] for command in ("inspect", "embed", name))
+    own, of_pass = run["cpu"] - start["cpu"], one["cpu"] - start["cpu"]
+    copies = COPIES.get(name, lambda _: 0)
+    fixed = min(copies(n) / n * of_pass, own)
+    full = FULL[kind]
+    whole = (own - fixed) * full / n + copies(full) / n * of_pass + start["cpu"]
+    return own, own / of_pass, whole / CORES / 60
+
+
+def waits(runs: dict[Any, Any]) -> str:
+    """A row for each command; of each kind of data passes, minutes and memory."""
+    sizes = {kind: n for kind, n, command in sorted(runs) if command == "embed"}
+    header, rows = ["command"], list[list[str]]()
+    for kind in sizes:
+        header += [f"{kind}: passes", f"minutes, {FULL[kind]:,}".replace(",", " "), "peak, MB"]
+    for name, _ in commands(Path("none"), "images", Path("none")):
+        row = [f"`{name}`"]
+        for kind, n in sizes.items():
+            if (kind, n, name) not in runs or (kind, n, "inspect") not in runs:
+                row += ["–"] * 3
+                continue
+            _, passes, minutes = seconds_of(runs, kind, n, name)
+            peak = runs[kind, n, name]["peak_mb"]
+            row += [f"{passes:.1f}", f"{minutes:.1f}", f"{peak}"]
+        rows.append(row)
+    return table(header, rows)
+
+
+def compared(found: list[dict[str, Any]], before: str, now: str) -> str:
+    """Two versions next to each other."""
+    runs = {(r["as"], r["data"], r["n"], r["command"]): r for r in found}
+    rows = list[list[str]]()
+    for (who, kind, n, command), old in runs.items():
+        new = runs.get((now, kind, n, command))
+        if who != before or new is None or command in ("inspect", "embed"):
+            continue
+        start = runs.get((now, kind, n, "inspect"), {"cpu": 0.0})["cpu"]
+        ratio = (new["cpu"] - start) / (old["cpu"] - start)
+        cells = [f"{r['cpu']:.1f}" for r in (old, new)], [f"{r['peak_mb']}" for r in (old, new)]
+        size = f"{n:,} {'rows' if kind == 'table' else kind}".replace(",", " ")
+        rows.append([size, f"`{command}`", *cells[0], f"{ratio:.2f}", *cells[1]])
+    header = ["samples", "command", f"{before}, s", f"{now}, s", "ratio beyond the start"]
+    return table([*header, f"{before}, MB", f"{now}, MB"], rows)
+
+
 def markdown(found: list[dict[str, Any]], names: list[str]) -> str:
-    """A row for each command; the columns of each kind of data: passes, minutes and memory."""
-    return table([], [])
+    """The table of one version, or of two versions next to each other."""
+    if len(names) == 2:
+        return compared(found, *names) + "\n"
+    own = [r for r in found if r["as"] == names[0]]
+    largest = {kind: max((r["n"] for r in own if r["data"] == kind), default=0) for kind in MAKERS}
+    runs = {(r["data"], r["n"], r["command"]): r for r in own if r["n"] == largest[r["data"]]}
+    return waits(runs) + "\n"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,13 +67,13 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     by_name = columns_of(table)
     n_samples = len(next(iter(by_name.values()), ()))
 
-    @cache  # texts are slow to read
-    def read(name: str) -> Column:
-        return read_column(by_name[name])
+    @cache  # several passes read them, and texts of numbers are slow to read
+    def of_column(name: str) -> list[Block]:
+        return [*_blocks_of(name_of_column(kind, name), by_name[name])]
 
     def blocks() -> Iterator[Block]:
         for name in by_name:
-            yield from _blocks_of(name_of_column(kind, name), read(name))
+            yield from of_column(name)
 
     return FeatureSet(kind, True, n_samples, blocks)
 
@@ -102,17 +102,11 @@ class Column:
         codes = np.where(self.known, np.searchsorted(distinct, self.numbers), -1)
         return codes, [number(value) for value in distinct]
 
-    @cached_property
-    def cuts(self) -> tuple[Array, list[str]]:
-        """Thresholds of numbers, and their texts."""
-        assert self.numbers is not None
-        cuts = cuts_of(self.numbers)
-        return cuts, [_cut(cut, self.numbers) for cut in cuts]
 
-
-def _blocks_of(name: str, column: Column) -> Iterator[Block]:
-    n_all, n = len(column.known), int(column.known.sum())
-    known = None if n == n_all else column.known
+def _blocks_of(name: str, values: Array) -> Iterator[Block]:
+    column = read_column(values)
+    n = int(column.known.sum())
+    known = None if n == len(values) else column.known
     if column.codes is not None:
         counts = np.bincount(column.codes[column.known], minlength=len(column.labels))
         kept = np.flatnonzero(common_enough(counts, n))
@@ -120,12 +114,12 @@ def _blocks_of(name: str, column: Column) -> Iterator[Block]:
         if names:
             yield Block(names, column.codes[:, None] == kept, known, (name,) * len(names))
     elif column.numbers is not None:
-        cuts, texts = column.cuts
-        names = tuple(f"{name}>={text}" for text in texts)
+        cuts = cuts_of(column.numbers)
+        names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
         if names:
             reached = column.numbers[:, None] >= cuts  # NaN is below every threshold
             yield Block(names, reached, known, (name,) * len(names))
-    if common_enough(np.asarray(n_all - n), n_all):
+    if common_enough(np.asarray(len(values) - n), len(values)):
         yield Block((f"{name} missing",), ~column.known[:, None])
 
 

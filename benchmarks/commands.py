@@ -306,7 +306,7 @@ def measured(command: list[str], checkout: Path, log: Path, profile: bool) -> di
         start += ["-m", "cProfile", "-o", str(log.with_suffix(".prof"))]
     done = subprocess.run(
         [sys.executable, "-S", "-c", SMALL, *start, "-m", "ntkit", *command],
-        env=environment, capture_output=True, text=True, check=True,
+        env=environment, cwd=log.parent, capture_output=True, text=True, check=True,
     )  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout)
     said = log.read_text(encoding="utf-8")

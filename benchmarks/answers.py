@@ -88,7 +88,7 @@ def with_wrong_answers(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
     for wrong, person in [(0.0, 0), *((w, i) for w in WRONG for i in range(PEOPLE))]:
         drawn = np.random.default_rng([seed, person]).random(len(pool.y))
         said = np.where(drawn < wrong, 1 - pool.a, pool.a)
-        asking = asked(pool, pool.feature_sets, margins, seed, said, most=96)
+        asking = asked(pool, pool.feature_sets, margins, seed, said, steps=STEPS[:6])
         found.setdefault(f"{wrong:.0%} wrong", []).append(
             followed(pool, asking, seed, counts=(24, 48, 96))
         )
@@ -124,11 +124,11 @@ def asked(
     seed: int,
     said: Array,
     *,
-    most: int = COUNTS[-1],
+    steps: Sequence[int] = STEPS,
 ) -> Iterator[tuple[Array, GroupInference]]:
     """Answers so far, each time more were given, and what they tell."""
     answers, inference = np.full(len(pool.y), -1), None
-    for n in STEPS[: STEPS.index(most) + 1]:
+    for n in steps:
         index = next_questions(
             pool.y,
             answers,

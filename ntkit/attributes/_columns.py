@@ -37,8 +37,9 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
 
     A column of texts gives one attribute for each category that at least 1 % of the samples have,
     such as ``column:sex=Female``. A column of numbers gives one for each of some quantiles,
-    ``column:age>=37``, or for each number if there are ten at most. A sample without a value has
-    none of these attributes; it has the attribute ``column:age missing``.
+    ``column:age>=37``, or for each number if there are ten at most. A number that most samples have
+    gives ``column:gain=0``. A sample without a value has none of these attributes; it has the
+    attribute ``column:age missing``.
 
     Parameters
     ----------
@@ -110,9 +111,13 @@ def _blocks_of(name: str, values: Array) -> Iterator[Block]:
     elif column.numbers is not None:
         cuts = cuts_of(column.numbers)
         names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
+        has = column.numbers[:, None] >= cuts  # NaN is below every threshold
+        usual = column.numbers == np.nanmedian(column.numbers)
+        if 2 * usual.sum() > n and common_enough(usual.sum(), n):
+            names = (*names, f"{name}={number(column.numbers[usual][0])}")
+            has = np.column_stack([has, usual])
         if names:
-            reached = column.numbers[:, None] >= cuts  # NaN is below every threshold
-            yield Block(names, reached, known, (name,) * len(names))
+            yield Block(names, has, known, (name,) * len(names))
     if common_enough(np.asarray(len(values) - n), len(values)):
         yield Block((f"{name} missing",), ~column.known[:, None])
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkit._join import matching_rows
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
+from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
@@ -40,6 +41,7 @@ _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as p
 _INDEX = ("", "Unnamed: 0", "index", _ROW)  # as pandas writes it
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _TRUTHS = {"true": "1", "false": "0"}
+_MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
 Complete = Literal["samples", "predictions"]
 
 
@@ -459,6 +461,12 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
     """Sentences on classes without labels or predictions; classes written differently raise."""
     labels, classes = np.unique(y), np.unique(predicted)
     foreign, never = np.setdiff1d(classes, labels), np.setdiff1d(labels, classes)
+    if missing := [c for c in foreign.tolist() if str(c).strip().lower() in _MISSING]:
+        n = counted(int(np.isin(predicted, missing).sum()), "row")
+        raise InputError(
+            f"{table.path} has no prediction in {n}, only {listed(missing)}. Fill the predictions, "
+            "or remove these rows."
+        )
     misspelt = {*map(_plain, foreign.tolist())} & {*map(_plain, labels.tolist())}
     if misspelt or len(foreign) == len(classes):
         fix = "write the same class names in both."

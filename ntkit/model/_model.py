@@ -888,6 +888,11 @@ def _located_in(
                         "scikit-learn's OneVsRestClassifier, fit one network for all labels, such "
                         "as MLPClassifier."
                     )
+                if label and any_scores and _scored(path, None, classes, problem, wanted=True):
+                    raise HeadNotFoundError(
+                        f"{path.name} has no linear layer with a row for each label, so it has no "
+                        f"label {label!r}. Without --label (label=), {COMMANDS} take the model."
+                    ) from None
                 if label or places["embedding"] or places["pooling"]:
                     raise HeadNotFoundError(problem) from None
                 return _scored(path, places["logits"], classes, problem, wanted=any_scores)

@@ -14,9 +14,7 @@ import numpy as np
 
 from ntkit._text import shortened
 from ntkit._types import Array
-from ntkit.attributes import conditions_in
 from ntkit.attributes.findings import (
-    CONJUNCTION,
     NAMELESS,
     AuditedPredictions,
     Finding,
@@ -68,11 +66,15 @@ class Wording:
 
 
 def wording(
-    name: str, kind: str, columns: Iterable[str] = (), layers: Sequence[str] = ()
+    name: str,
+    kind: str,
+    columns: Iterable[str] = (),
+    layers: Sequence[str] = (),
+    conditions: Sequence[str] = (),
 ) -> Wording:
-    """An attribute in words."""
-    if kind == CONJUNCTION:
-        return _of_two(name, columns, layers)
+    """An attribute in words, or the two conditions of a conjunction."""
+    if conditions:
+        return _of_two(conditions, columns, layers)
     rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
     if kind == "word":
         thing = "tag" if rest.startswith("<") else "words" if " " in rest else "word"
@@ -87,12 +89,10 @@ def wording(
     return _of_a_thing(f"{kind} {quoted(rest)}" if rest != name else quoted(rest))
 
 
-def _of_two(name: str, columns: Iterable[str], layers: Sequence[str]) -> Wording:
+def _of_two(pair: Sequence[str], columns: Iterable[str], layers: Sequence[str]) -> Wording:
     """Two conditions in words."""
     columns = [*columns]
-    one, other = (
-        wording(part, part.partition(":")[0], columns, layers) for part in conditions_in(name)[0]
-    )
+    one, other = (wording(part, part.partition(":")[0], columns, layers) for part in pair)
     nouns = f"{one.noun} together with {other.noun}"
     title = f"{one.title}, and {other.title[:1].lower()}{other.title[1:]}"
     having = f"{one.having} and {other.having}"
@@ -107,7 +107,7 @@ def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
     if finding.feature_set in NAMELESS:  # further numbers do not help a person
         names, others = (finding.name,), []
     first, rest = (
-        [wording(name, finding.feature_set, columns).noun for name in some]
+        [wording(name, finding.feature_set, columns, (), finding.conditions).noun for name in some]
         for some in (names, [name for value in others for name in value])
     )
     if finding.feature_set == "image":  # two thresholds of the same statistic
@@ -216,7 +216,8 @@ def _card(
     """A finding in words, with the rows of its examples; the caller adds the examples' content."""
     inputs, predictions, retrained = page.inputs, of.predictions, of is not page
     columns, samples = [name for table in inputs.tables for name in table], inputs.samples
-    words = wording(finding.name, finding.feature_set, columns, page.facts["layers"])
+    about = page.facts["layers"], finding.conditions
+    words = wording(finding.name, finding.feature_set, columns, *about)
     worst = finding.worst
     two = [group for group in (worst, finding.beside(worst)) if group.count]
     most = _IMAGES if inputs.images is not None else _OTHERS

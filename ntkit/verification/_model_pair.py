@@ -56,7 +56,8 @@ def load_pair(
     else:
         places = places if named else {**second.located_by}
         first = FrozenModel.load(original, **places, classes=classes, any_scores=any_scores)
-    if first.head is not None and second.head is not None and not first.has_class_names:
+    named = second.has_class_names and not first.has_class_names
+    if first.head is not None and second.head is not None and named:
         labels = second.head.classes
         if len(labels) == len(first.head.classes) and not is_new_head(first, second):
             first = first.with_classes(labels)

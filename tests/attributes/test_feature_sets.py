@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ntkit.attributes import Attribute, array, columns, image_statistics, metadata, words
+from ntkit.attributes import (
+    Attribute,
+    array,
+    attribute_named,
+    columns,
+    image_statistics,
+    metadata,
+    values_of,
+    words,
+)
 from ntkit.attributes._images import STATISTICS, statistics_of_image
 from ntkit.exceptions import InputError
 
@@ -74,6 +83,14 @@ def test_numbers_are_cut_at_quantiles_of_their_own_values():
         assert (feature_set.values(name) == (age >= cut)).all()
     assert len(names_of(feature_set)) == 5
     assert names_of(columns({"age": age.astype(str)})) == names_of(feature_set)
+
+
+def test_a_number_that_most_samples_have_is_an_attribute():
+    gain, hours = np.r_[np.zeros(90), np.arange(1, 31)], np.r_[np.full(50, 40), np.arange(70)]
+    found = columns({"gain": gain, "hours": hours})
+    assert [name for name in names_of(found) if "=" in name.replace(">=", "")] == ["column:gain=0"]
+    assert (values_of([found], "column:gain=0") == (gain == 0)).all()
+    assert (attribute_named("column:gain=0", table={"gain": gain}) == (gain == 0)).all()
 
 
 def test_missing_is_not_no():

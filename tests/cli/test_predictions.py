@@ -138,6 +138,7 @@ def test_what_is_refused(tmp_path):
         "swapped": {**ids, "prediction": 1 - OLD}, "label": {**ids, "label": NEW},
         "cases": {**ids, "label": np.array(["cat", "dog"])[Y]},
         "case": {**ids, "prediction": np.array(["Cat", "dog"])[NEW]},
+        "nan": {**ids, "prediction": [*NEW[:-2], "nan", "NaN"]},
         "several": {**ids, "prediction_a": NEW, "prediction_b": NEW},
     }  # fmt: skip
     at = {name: write_csv(tmp_path / f"{name}.csv", columns) for name, columns in tables.items()}
@@ -150,6 +151,7 @@ def test_what_is_refused(tmp_path):
         ("case cases", "did you mean 'cat'?"),
         ("scores data", "--score-columns prediction"),
         ("empty data", "has no prediction in any of its 600 rows"),
+        ("nan data", "has no prediction in 2 rows"),
         ("other data", "no column of predictions"),
         ("label data", "no column of predictions"),
         ("new", "pass the labelled samples as DATA"),

@@ -18,8 +18,11 @@ from fairlearn.metrics import (
     true_positive_rate,
 )
 from sklearn.metrics import accuracy_score, precision_score, recall_score
+from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 
+from data_adult import SOURCE, TARGET
+from packages import DataError, default_cache
 from tests.test_docs import DOCS, programs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -114,3 +117,31 @@ def test_the_first_example_of_fairlearn_runs_with_it(page):
     assert (low <= frame.by_group["accuracy"]).all()
     assert (frame.by_group["accuracy"] <= high).all()
     assert frame.by_group.plot.bar(subplots=True, layout=(3, 3), legend=False).shape == (3, 3)
+
+
+def test_the_example_of_fairlearn_on_adult():
+    """Its tree and metrics on the table of ``fetch_adult``, from a package instead of OpenML."""
+    try:
+        people = pd.read_csv(SOURCE.fetched(default_cache()))
+    except DataError as error:
+        pytest.skip(str(error))
+    y, columns = people[TARGET], [name for name in people if not name.startswith("salary")]
+    X_train, X_test, y_train, y_test = train_test_split(people[columns], y, random_state=0)
+    tree = DecisionTreeClassifier(min_samples_leaf=10, max_depth=4, random_state=0).fit(
+        X_train, y_train
+    )
+    pred = tree.predict(X_test)
+    sex = X_test["sex_Male"].map({1: "Male", 0: "Female"})
+    metrics = {"accuracy": accuracy_score, "selection rate": selection_rate, "count": count}
+    parts = {"metrics": metrics, "y_true": y_test, "y_pred": pred}
+    by_sex = MetricFrame(**parts, sensitive_features=sex)
+    assert by_sex.by_group["selection rate"]["Male"] > by_sex.by_group["selection rate"]["Female"]
+    table = X_test[["age", "hours-per-week"]].assign(sex=sex)
+    audit = ntkit.audit(y_test, pred, table=table)
+    finding = audit.findings[0]
+    assert finding.name == "column:sex=Female"
+    frame = MetricFrame(**parts, sensitive_features=audit.groups(finding.name))
+    of_group = {(each.accuracy, each.count) for each in finding.groups}
+    shown = zip(frame.by_group["accuracy"], frame.by_group["count"], strict=True)
+    assert {(accuracy, int(n)) for accuracy, n in shown} == of_group
+    assert frame.by_group["count"].sum() == by_sex.by_group["count"].sum() == len(y_test)

@@ -42,6 +42,11 @@ def predicted(path, kind, **options):
     return predict(model, zoo.feed(kind), device="cpu", batch_size=60)
 
 
+def test_one_label_is_refused_with_what_works(models):
+    with pytest.raises(HeadNotFoundError, match=r"no label 'a'\. Without --label .*ntkit check"):
+        FrozenModel.load(models["labels only"][0], label="a", any_scores=True)
+
+
 @pytest.mark.parametrize("kind", LABELLED)
 def test_labels_are_those_of_the_model(models, kind):
     path, labels, _ = models[kind]

@@ -308,7 +308,9 @@ def test_attributes_questions_and_changes_in_words():
     for line in QUESTIONS.strip().splitlines():
         kind, names, noun = re.split(r" +\| ", line)
         sides = tuple(tuple(side.split(", ")) for side in names.split(" / "))
-        asked = question_of(SimpleNamespace(name=sides[0][0], feature_set=kind, values=sides))
+        asked = question_of(
+            SimpleNamespace(name=sides[0][0], feature_set=kind, values=sides, conditions=())
+        )
         assert asked == f"Is {noun} a shortcut that the model should ignore?"
     for finding in MADE["hostile"]().all_findings:  # nothing that a terminal obeys
         asked = question_of(finding, audits.EVIL)
@@ -316,6 +318,9 @@ def test_attributes_questions_and_changes_in_words():
         assert asked.endswith(" a shortcut that the model should ignore?")
         assert len(asked) < 1000
     assert {name: change_in_words(name) for name in CHANGES} == CHANGES
+    two = "column:a=b=x", "column:site=sand and column:age>=1"
+    words = wording(" and ".join(two), "conjunction", ["a", "site", "age"], conditions=two)
+    assert "sand and column:age>=1" in words.noun
     said = wording("layer:relu_2 #0 mean high", "layer", layers=["relu_1", "relu_2", "relu_3"])
     assert "layer 2 of the 3 tested layers" in said.hint
     assert "an earlier layer" in wording("layer:relu_2 #0 mean high", "layer").hint

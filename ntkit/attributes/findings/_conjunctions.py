@@ -36,11 +36,10 @@ class Conjunctions:
     """Tested pairs of conditions; p-values have no correction."""
 
     conditions: list[tuple[str, str]]
-    kinds: list[str]  # of the first condition, whose correction counts the test
     exact: list[bool]
     goes_with: list[int]
     score: Array  # z of the test
-    p_value: Array
+    p_value: Array  # and 1 for each other pair that counts as a test
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +60,6 @@ class Condition:
     """An attribute that may be part of a conjunction, and its value for every sample."""
 
     name: str
-    kind: str
     exact: bool
     values: Array
     score: float  # z of the errors that depend on it, on the first part
@@ -70,16 +68,16 @@ class Condition:
 class Pairs:
     """Conditions, taken while the attributes are tested, and the tests of their pairs."""
 
-    # All pairs are ranked on one part of the samples, and the best are tested on the rest. So only
-    # these tests need a correction. Numbers of layers and embeddings are left out, because no
-    # person understands them.
+    # All pairs with enough samples count as tests; p-values of those that are not promising are set
+    # to 1. If the errors chose the conditions, or for the time if there are many rows, pairs are
+    # ranked on one part and tested on the rest. Layers are left out: no person understands them.
 
     def __init__(self, predictions: AuditedPredictions) -> None:
         self.predictions, self.y = predictions, predictions.y_index
         self.weight = predictions.weight / Marks.of(predictions).unit[self.y]
         self.first, self.second = _parts(predictions)
         self.events = _events(predictions)
-        self.conditions: list[Condition] = []
+        self.conditions, self.n_offered = list[Condition](), 0
         marks = np.zeros((len(self.y), 2 * len(self.events)))
         for e, event in enumerate(self.events):
             rows, share = self._expected(event, self.first)
@@ -91,10 +89,11 @@ class Pairs:
         """Keep the conditions of a block; of many, those that errors depend on most."""
         if not self.events or not (feature_set.exact or feature_set.kind == "image"):
             return
+        self.n_offered += len(block.names)
         total, square = np.split(product_of(block.values, self._marks), 2, axis=1)
         score = (total / np.sqrt(np.maximum(square, 1e-9))).max(axis=1)
         for i in np.argsort(-score, kind="stable")[:_MOST_CONDITIONS]:
-            about = block.names[i], feature_set.kind, feature_set.exact, block.column(int(i))
+            about = block.names[i], feature_set.exact, block.column(int(i))
             self.conditions.append(Condition(*about, float(score[i])))
         if len(self.conditions) > _MOST_CONDITIONS:
             self.conditions.sort(key=lambda each: -each.score)
@@ -105,9 +104,13 @@ class Pairs:
         values = np.empty((len(self.y), len(self.conditions)), dtype=np.int8)
         for at, condition in enumerate(self.conditions):
             values[:, at] = condition.values
-        pairs, goes_with, p_values = list[tuple[Condition, Condition]](), list[int](), list[float]()
-        for i, j, event in self._best(values):
-            pairs.append((self.conditions[i], self.conditions[j]))
+        rows = np.sort(np.concatenate([self.first, self.second]))
+        if whole := self.n_offered == len(self.conditions) and len(rows) <= 2 * _MOST_ROWS:
+            self.first = self.second = rows
+        best, n_enough = self._best(values)
+        pairs = [(self.conditions[i], self.conditions[j]) for i, j, _ in best]
+        goes_with, p_values = list[int](), list[float]()
+        for i, j, event in best:
             both = both_of(values[:, i], values[:, j]) == 1
             rows = np.flatnonzero(both & event.happens & event.rows)
             given = np.bincount(self.predictions.pred_index[rows], minlength=1)
@@ -115,21 +118,18 @@ class Pairs:
             rivals = self._rivals(values, both, (i, j), event)
             rows = self.second[event.rows[self.second]]
             which = (values[rows][:, rivals] == 1) @ (1 << np.arange(len(rivals)))
-            of_pair, happens, weight = (
-                values[rows][:, [i, j]],
-                event.happens[rows],
-                self.weight[rows],
-            )
+            of_pair, happens = values[rows][:, [i, j]], event.happens[rows]
             all_strata = self.y[rows], (self.y[rows] << len(rivals)) + which
-            p_values.append(max(_p_value(of_pair, at, happens, weight) for at in all_strata))
+            w = self.weight[rows]
+            p_values.append(max(_p_value(of_pair, at, happens, w) for at in all_strata))
         p = np.asarray(p_values, dtype=np.float64)
+        n_counted = n_enough if whole else max(len(p), min(n_enough, 1))
         return Conjunctions(
             [(one.name, other.name) for one, other in pairs],
-            [one.kind for one, _ in pairs],
             [one.exact and other.exact for one, other in pairs],
             goes_with,
             norm.isf(np.maximum(p, 1e-300)),
-            p,
+            np.append(p, np.ones(n_counted - len(p))),
         )
 
     def _expected(
@@ -142,18 +142,20 @@ class Pairs:
         happens = np.bincount(at, weights=weight * event.happens[rows])
         return rows, np.divide(happens, n, out=np.zeros_like(n), where=n > 0)[at]
 
-    def _best(self, values: Array) -> list[tuple[int, int, _Event]]:
-        """Two conditions and an event of the most promising pairs, with different samples."""
-        at, score, has = np.empty((0, 3), dtype=int), np.empty(0), values[self.first] == 1
+    def _best(self, values: Array) -> tuple[list[tuple[int, int, _Event]], int]:
+        """The most promising pairs, with different samples; and how many have enough samples."""
+        at, score, n_enough = np.empty((0, 3), dtype=int), np.empty(0), 0
+        has = values[self.first] == 1
         for e, event in enumerate(self.events if len(self.conditions) > 1 else ()):
-            z = np.triu(self._scores(has, event), 1)
-            i, j = np.nonzero(z > _PROMISING)
+            scores, enough = self._scores(has, event)
+            n_enough += int(np.triu(enough, 1).sum())
+            i, j = np.nonzero(np.triu(scores, 1) > _PROMISING)
             at = np.concatenate([at, np.column_stack([i, j, np.full(len(i), e)])])
-            score = np.concatenate([score, z[i, j]])
+            score = np.concatenate([score, scores[i, j]])
             best = np.argsort(-score, kind="stable")[:_RANKED]
             at, score = at[best], score[best]
         if not len(at):
-            return []
+            return [], n_enough
         both = both_of(values[self.first][:, at[:, 0]], values[self.first][:, at[:, 1]])
         y, weight = self.y[self.first], self.weight[self.first]
         alike = np.abs(within_class_correlation(both, y, weight)) >= ALIKE
@@ -161,11 +163,10 @@ class Pairs:
         for place in range(len(at)):
             if not alike[place, chosen].any():
                 chosen.append(place)
-        most = min(_MOST_PAIRS, len(self.conditions))
-        return [(i, j, self.events[e]) for i, j, e in at[chosen[:most]].tolist()]
+        return [(i, j, self.events[e]) for i, j, e in at[chosen[:_MOST_PAIRS]].tolist()], n_enough
 
-    def _scores(self, has: Array, event: _Event) -> Array:
-        """Z by which every pair (A, A) has more errors than its conditions explain; else −inf."""
+    def _scores(self, has: Array, event: _Event) -> tuple[Array, Array]:
+        """Z by which pairs (A, A) have more errors than explained; whether samples are enough."""
         # As in SliceLine, products of a 0/1 matrix with itself count all pairs at once. A pair must
         # have a larger share of errors than either condition alone, and than the sum of what both
         # add.
@@ -185,8 +186,8 @@ class Pairs:
             (both - first - second + neither, variance.sum(axis=0)),
         ]
         z = np.min([difference / np.sqrt(spread) for difference, spread in contrasts], axis=0)
-        enough = (n[0] >= _SUPPORT) & (errors[0] >= _ERRORS) & (n[1:] >= FEWEST).all(axis=0)
-        return np.where(enough, z, -np.inf)
+        enough = (n[0] >= _SUPPORT) & (n[1:] >= FEWEST).all(axis=0)  # whatever the errors are
+        return np.where(enough & (errors[0] >= _ERRORS), z, -np.inf), enough
 
     def _rivals(
         self, values: Array, both: Array, pair: tuple[int, int], event: _Event

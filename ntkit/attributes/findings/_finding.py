@@ -292,13 +292,13 @@ def _corrected(tested: Sequence[Ranking], problems: Sequence[Problem]) -> list[R
     # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
     # correction counts the attributes of one kind: thousands of channels do not raise the threshold
     # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
-    # same. All problems share this chance: the tests of a kind are counted over all of them. A
-    # conjunction is one test more of the kind of its first condition.
+    # same. All problems share this chance: the tests of a kind are counted over all of them.
+    # Conjunctions are a kind of their own.
     kinds, n_tests = list[Array](), list[Array]()
     for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
         C = len(predictions.classes)
         of_sets = np.asarray([each.kind for each in feature_sets], dtype=str)
-        kinds += [of_sets[ranking.feature_set], np.asarray(ranking.pairs.kinds, dtype=str)]
+        kinds += [of_sets[ranking.feature_set], np.full(len(ranking.tests[1]), CONJUNCTION)]
         n_tests += [
             np.full(len(p), n) for p, n in zip(ranking.tests, (1 if C == 2 else C, 1), strict=True)
         ]
@@ -397,7 +397,7 @@ def _findings_of(
     for number in ranking.feature_set.tolist():
         looked_at[feature_sets[number].kind] += 1
     on_side = np.concatenate(of_samples, axis=1)
-    n_tested = len(ranking.pairs.names)
+    n_tested = len(ranking.pairs.p_value)
     return Findings(tuple(findings), looked_at, len(passed) + n_pairs, left_out, on_side, n_tested)
 
 
@@ -417,7 +417,7 @@ def _add_conjunctions(
     """Insert the conjunctions by exactness and score; return how many passed the test."""
     # A conjunction with nearly the samples of a finding belongs to it. The pairs differ from each
     # other already: of similar ones only the best was tested.
-    passed = np.flatnonzero((pairs.p_value <= alpha) & (pairs.score > 0))
+    passed = np.flatnonzero((pairs.p_value[: len(pairs.score)] <= alpha) & (pairs.score > 0))
     columns = [values_by_name(feature_sets, pairs.conditions[i]) for i in passed]
     both = [both_of(*parts)[:, None] for parts in columns]
     y, weight = predictions.y_index, predictions.weight

@@ -189,10 +189,11 @@ def check_read(
             notes += of_samples.order_notes(
                 each.samples.y, by_itself, each.classes, name, strict=strict
             )
-        notes += _threshold_notes(each.model, labels, name) if level is None else []
         predicted.append(pred)
         flips.append({n: _flips(each, predict, pred, change) for n, change in changes.items()})
-    if threshold is not None:
+    if threshold is None:
+        notes += _threshold_notes([each.model for each in models], labels, names)
+    else:
         shown = ", ".join(f"{name} {level:g}" for name, level in zip(names, levels, strict=True))
         positive = models[-1].classes.tolist()[1]
         notes.append(f"{positive!r} is predicted above the threshold that you set: {shown}.")
@@ -243,11 +244,15 @@ def _flips(
     return flips
 
 
-def _threshold_notes(model: FrozenModel, labels: Sequence[str], name: str) -> list[str]:
-    """The thresholds of a model's labels, if one that is checked is not 0.5."""
-    if model.label is None and not labels:
-        return []
-    checked = labels or (model.label,)
-    of_label = model.thresholds
-    shown = [f"{each} {of_label[each]:g}" for each in map(str, checked) if of_label[each] != 0.5]
-    return [f"{name}: thresholds other than 0.5: {listed(shown, 12)}."] * bool(shown)
+def _threshold_notes(
+    models: Sequence[FrozenModel], labels: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """The thresholds of the models' labels, if one that is checked is not 0.5."""
+    whose = dict[str, list[str]]()  # models by their thresholds
+    for model, name in zip(models, names, strict=True):
+        checked, of_label = labels or [model.label or ""], model.thresholds
+        other = [f"{each} {of_label[each]:g}" for each in checked if of_label.get(each, 0.5) != 0.5]
+        whose.setdefault(listed(other, 12), []).append(name)
+    return [
+        f"{' and '.join(each)}: thresholds other than 0.5: {o}." for o, each in whose.items() if o
+    ]

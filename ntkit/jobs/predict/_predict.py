@@ -297,14 +297,14 @@ class Outcomes:
 
 def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     """Yield the predictions of a model, batch by batch, in the order of the samples."""
-    model, level = match.model, 0.0
+    model, level, own = match.model, 0.0, False if match.model.scores is None else None
     if model.threshold is not None:  # the logit is 0 there, and the score is that of the graph
         level = logit(model.threshold[0])
     for logits in _logits_of(match, embedder):
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        own = model.scores is not None and _are_probabilities(logits)
+        own = _are_probabilities(logits) if own is None else own  # the first batch decides
         yield Outcomes(
             logits.argmax(axis=1),
             logits if own else odds / odds.sum(axis=1, keepdims=True),

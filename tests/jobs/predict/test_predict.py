@@ -111,6 +111,16 @@ def test_two_models_side_by_side(model, other, tmp_path):
     assert (done.n_right_before, done.n_right) == ((before == y).sum(), (after == y).sum())
 
 
+def test_two_models_without_class_names_take_those_of_the_data(model, tmp_path):
+    X, y = models.inputs(60), np.array(["a", "b", "c"])[np.arange(60) % 3]
+    new = models.save(models.classifier(3), tmp_path / "new.onnx")
+    done = write_predictions(tmp_path / "out.csv", new, (X, y), before=model, device="cpu")
+    rows = rows_of(tmp_path / "out.csv")
+    for path, column in ((model, "prediction_before"), (new, "prediction")):
+        assert [row[column] for row in rows] == ["abc"[k] for k in logits(path, X).argmax(axis=1)]
+    assert done.n_labelled == 60
+
+
 ODD = ["=cmd", "'=x", "@a", "+1", "-1", "'-1", "-x", "\tb", "'c", "plain"]
 
 

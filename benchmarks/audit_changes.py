@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 import ntkit
-from data_made_up import FILLERS, KINDS, write_samples
+from data_made_up import FILLERS, KINDS, SIZES, write_samples
 from evidence_tables import table
-from models_and_data import BALANCED, BIASED, SIZES
+from models_and_data import BALANCED, BIASED
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 
 PLANTED = {

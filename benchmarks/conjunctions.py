@@ -261,6 +261,12 @@ def unseen_cause(rng: np.random.Generator, n: int) -> Made:
     return y, has[:, 1:], chance
 
 
+def among_many(rng: np.random.Generator, n: int) -> Made:
+    """As before, with 300 more conditions: ranked on one part and tested on the other."""
+    y, has, chance = unseen_cause(rng, n)
+    return y, np.hstack([has, some(rng, n, count=300)]), chance
+
+
 def thresholds(rng: np.random.Generator, n: int) -> Made:
     """One threshold of a number has errors; two more numbers are correlated with it."""
     y, x = rng.integers(0, 2, n), rng.normal(size=(n, 8))
@@ -287,8 +293,8 @@ def injected(size: float, share: float) -> Callable[[np.random.Generator, int], 
     return made
 
 
-NULL = [nothing, unbalanced, rare, shortcut, two_shortcuts, eight_shortcuts, correlated, thresholds,
-        unseen_cause, logits]  # fmt: skip
+NULL = [nothing, unbalanced, rare, shortcut, two_shortcuts, eight_shortcuts, correlated,
+        unseen_cause, among_many, thresholds, logits]  # fmt: skip
 
 
 def found_in(made: Callable[[np.random.Generator, int], Made], n: int, seed: int) -> list[set[str]]:

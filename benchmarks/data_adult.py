@@ -66,6 +66,12 @@ def embed(cache: Path, seed: int, path: Path, *, biased: bool) -> dict[str, Arra
     return {"Z": Z, "y": y[rest], "a": a[rest]}
 
 
+def names(path: Path) -> list[str]:
+    """Names of all columns."""
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+        return next(csv.reader([file.readline().decode()]))
+
+
 def people(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Features, income and sex; the sex is among the features, as it would be in practice."""
     with zipfile.ZipFile(path) as archive:

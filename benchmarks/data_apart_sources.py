@@ -325,7 +325,7 @@ NOT_WANTED = re.compile(r"smilies|clothing|bodypart")
 
 
 def clip_art(cache: Path) -> tuple[list[Array], Array]:
-    """Clip art on bluish and on orange paper, and whether it shows a thing."""
+    """Clip art on light and on dark paper, and whether it shows a thing."""
     folder = CLIP_ART.fetched(cache)
     files, y = list[Path](), list[int]()
     for kind in (*LIVING, *THINGS, *THINGS_TOO):
@@ -333,7 +333,7 @@ def clip_art(cache: Path) -> tuple[list[Array], Array]:
             if not NOT_WANTED.search(path.relative_to(folder).as_posix()):
                 files.append(path)
                 y.append(int(kind not in LIVING))
-    papers = [(225, 235, 250), (250, 236, 222)]
+    papers = [(225, 235, 250), (48, 48, 58)]
     versions: list[list[Array]] = [[], []]
     kept = list[int]()
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 Array = NDArray[Any]
 PARTS = ("model", "train", "validation", "test")
+SIZES = {"train": 3000, "validation": 1000, "test": 2000, "complaints": 1000}
+BALANCED = 0.5
 COLUMNS = [*(f"x{i}" for i in range(1, 7)), "region", "channel", "device"]
 SIDE, MARK = 12, (slice(0, 3), slice(0, 3))
 WORDS = {
@@ -38,11 +40,12 @@ FILLERS = [f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me", "no") for b in ("ra
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs, class names, and the value (0 or 1) of each shortcut."""
+    """Inputs, class names, the value (0 or 1) of each shortcut, and columns of metadata."""
 
     X: Array
     y: Array
     shortcuts: Array
+    metadata: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,70 @@ class Kind:
         The attributes that a person calls shortcuts, as ``ntkit.debias(spurious=…)`` takes them.
     irrelevant, real : str
         An attribute that says nothing, and one that belongs to the class.
-    changes : tuple of str
-        A change of the inputs that removes the shortcut, and one that says nothing.
+    changes : tuple
+        A change of the inputs that removes the shortcut, and one that says nothing, or neither.
     signs : tuple of tuple of str
         For each shortcut, parts of the names of attributes that stand for it.
     inputs : callable
-        Makes the inputs of a part, from numbers of classes (N,), shortcuts (N, k), and a generator.
+        Makes the inputs of a part, from numbers of classes (N,), shortcuts (N, k), and a generator;
+        perhaps with columns of metadata.
     train : callable
         Trains a network on inputs and class names with a seed, and writes it to a path.
+    columns : callable
+        Function that returns the names of the columns of a table; none for rows of an array.
+    sizes : mapping of str to int
+        Number of samples of each part.
+    wrong : float
+        Share of wrong labels, in all sets but the test set and the complaints.
     """
 
     classes: tuple[str, str]
-    shortcuts: tuple[str, ...]
+    shortcuts: tuple[Any, ...]
     irrelevant: str
     real: str
-    changes: tuple[str, str]
+    changes: tuple[Any, ...]
     signs: tuple[tuple[str, ...], ...]
-    inputs: Callable[[Array, Array, str, np.random.Generator], Array]
+    inputs: Callable[..., Any]
     train: Callable[[Array, Array, int, Path], None]
+    columns: Callable[[], Sequence[str]] = tuple
+    sizes: Mapping[str, int] = field(default_factory=lambda: SIZES)
+    wrong: float = 0.0
+
+    def sets(
+        self, of_model: float, of_data: float, rng: np.random.Generator, folder: Path
+    ) -> dict[str, Samples]:
+        """Rows that train the model, the sets of debias, and balanced ones to complain about.
+
+        The shortcuts agree with the class in ``of_model`` of the first and ``of_data`` of the sets.
+        ``folder`` holds the benchmarks' data.
+        """
+        n = len(self.shortcuts)
+
+        def drawn(part: str, share: float) -> Samples:
+            return self.draw(part, self.sizes.get(part, self.sizes["train"]), [share] * n, rng)
+
+        model = drawn("model", of_model)
+        train = model if of_model == of_data else drawn("train", of_data)
+        found = {"model": model, "train": train, "validation": drawn("validation", of_data)}
+        found |= {"test": drawn("test", BALANCED)}
+        # Made-up images have four lots of digits. Complaints are about those of the training set.
+        more = self.draw("train", self.sizes["complaints"], [BALANCED] * n, rng)
+        return self.with_wrong_labels(found, rng) | {"complaints": more}
+
+    def with_wrong_labels(
+        self, sets: dict[str, Samples], rng: np.random.Generator
+    ) -> dict[str, Samples]:
+        """The sets, with some labels wrong in all but the test set."""
+        if not self.wrong:
+            return sets
+        done = dict[int, Samples]()
+        first, second = self.classes
+        for part, samples in sets.items():
+            if part != "test" and id(samples) not in done:
+                flip = rng.random(len(samples.y)) < self.wrong
+                other = np.where(samples.y == first, second, first)
+                done[id(samples)] = replace(samples, y=np.where(flip, other, samples.y))
+        return {part: done.get(id(samples), samples) for part, samples in sets.items()}
 
     def draw(
         self, part: str, n: int, agreement: Sequence[float], rng: np.random.Generator
@@ -87,7 +136,9 @@ class Kind:
         ]
         order = rng.permutation(n)
         y, shortcuts = y[order], np.stack(values, axis=1)[order]
-        return Samples(self.inputs(y, shortcuts, part, rng), np.asarray(self.classes)[y], shortcuts)
+        made = self.inputs(y, shortcuts, part, rng)
+        X, metadata = made if isinstance(made, tuple) else (made, {})
+        return Samples(X, np.asarray(self.classes)[y], shortcuts, metadata)
 
 
 # -- tables -----------------------------------------------------------------------------------
@@ -208,12 +259,12 @@ def write(
     path.write_bytes(proto.SerializeToString())
 
 
-def write_samples(samples: Samples, path: Path) -> Any:
-    """What ntkit reads the samples from: a table that is written, or arrays of images."""
+def write_samples(samples: Samples, path: Path, columns: Sequence[str] = COLUMNS) -> Any:
+    """What ntkit reads the samples from: a table that is written, or arrays of images or rows."""
     X = samples.X
-    if X.ndim == 4:
+    if X.ndim == 4 or (X.ndim == 2 and not columns):
         return X, samples.y
-    columns = COLUMNS if X.ndim == 2 else ["text"]
+    columns = columns if X.ndim == 2 else ["text"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*columns, "label"])
@@ -226,6 +277,7 @@ KINDS = {
     "tables": Kind(
         ("low", "high"), ("column:region",), "column:device", "column:x1>=0",
         ("column:region", "column:device"), (("region",),), table_inputs, table_network,
+        columns=lambda: COLUMNS,
     ),
     "texts": Kind(
         ("bad", "good"), ("word:film|word:movie",), "word:today", "word:great",
@@ -242,5 +294,6 @@ KINDS = {
         ("low", "high"), ("column:region", "column:channel"), "column:device", "column:x1>=0",
         ("column:region", "column:device"), (("region",), ("channel",)),
         table_inputs, table_network,
+        columns=lambda: COLUMNS,
     ),
 }  # fmt: skip

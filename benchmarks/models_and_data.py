@@ -1,20 +1,33 @@
 """Does debias harm a good model, and does it say so? Every combination of model and data.
 
+    make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/models_and_data.py RESULTS.jsonl [--seeds 0 1 2]
-        [--inputs tables texts] [--said "right change"] [--markdown FILE]
+        [--inputs Adult texts …] [--cases "data only" …] [--said "right change" …]
+        [--data DATA_DIR] [--markdown FILE]
 
 A shortcut is an attribute that agrees with the class in 92 % of the samples. It is in the rows that
 the model was trained on, in the training and validation rows that ``ntkit.debias`` gets, in both,
 or in neither. Where it is in both or in neither, debias gets the very rows that trained the model.
-``ntkit.debias`` is told what a person might say: nothing, a method, an attribute, or a change after
-which the right answer stays the same. Inputs are
-made-up tables, texts and images, and tables with two shortcuts at once (``data_made_up.py``).
+Inputs are made-up tables, texts and images, tables with two shortcuts at once
+(``data_made_up.py``), and real tables, texts and images (``data_real.py``).
+
+``ntkit.debias`` is told what a person might say:
+
+* nothing: no answer, "no" to every question, or a single set and no answer;
+* something right: the shortcut's name (with two sets or one), a change that removes it, or labels
+  of 48 or 96 training samples that ``ntkit label`` asks about;
+* something wrong: an attribute that says nothing, one that rightly tells the class, or a change
+  that has nothing to do with the shortcut;
+* complaints: up to 30 errors of the group with the highest error rate, in balanced samples, with
+  the validation set as traffic;
+* a method: each name that ``--method`` takes.
 
 The test set is balanced over class × shortcuts, and debias never sees it. How runs are judged:
 
 * A group is *lost* if its test accuracy falls by more than 2 points, and by more than chance. The
   test is the exact sign test on samples that one model alone gets right (McNemar 1947), one-sided,
-  p < .05 after Holm's correction (1979) over the groups of the run.
+  p < .05 after Holm's correction (1979) over the groups of the run; or, in a second count, over
+  all groups of all written models of the page together.
 * A group is lost *to a shortcut* if it contradicts a shortcut on which the new model relies more.
   That is so if the gap between the groups that agree and those that contradict grows by more than
   5 points. Other groups are lost where a repair takes away the advantage of a shortcut, or where
@@ -30,56 +43,87 @@ Each run is a line of RESULTS.jsonl; the script goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import shutil
 import tempfile
 import time
 import warnings
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 import ntkit
-from data_made_up import KINDS, Kind, Samples, write_samples
-from evidence_tables import mean_std, table
-from ntkit.exceptions import VerificationError
+from data_made_up import BALANCED, KINDS, Kind, Samples, write_samples
+from data_real import REAL
+from ntkit.attributes import Answer
+from ntkit.attributes.findings import Finding
+from ntkit.exceptions import InputError, VerificationError
+from ntkit.jobs.audit import Audit
+from ntkit.jobs.debias import DebiasResult, _debias
+from ntkit.jobs.debias._candidates import (
+    CANDIDATES,
+    COPIES,
+    GROUP_BALANCED,
+    LABELLED,
+    OTHER_METHODS,
+)
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.label import label_samples
+from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.study import digest
 
 Array = NDArray[Any]
 Run = dict[str, Any]
-SIZES = {"train": 3000, "validation": 1000, "test": 2000}
-BIASED, BALANCED = 0.92, 0.5
+Sets = dict[str, Samples]
+BIASED = 0.92
+DATA_DIR = Path(__file__).parent / "out" / "data"
 CASES = {  # how often the shortcut agrees with the class: for the model, in the data
     "neither": (BALANCED, BALANCED),
     "data only": (BALANCED, BIASED),
     "model only": (BIASED, BALANCED),
     "both": (BIASED, BIASED),
 }
-METHODS = ("auto", "class-balanced", "neurontune", "afr")
+EVERY_KIND = KINDS | REAL
 NO_ANSWER = "no answer"
-FALL, GROWTH, LEVEL = 0.02, 0.05, 0.05
+NO_ORDER = (NO_ANSWER, "every question: no", "one set, no answer")
+RIGHT = ("right answer", "one set, right answer", "right change", "48 labels", "96 labels")
+COMPLAINTS = "complaints"
+INCOMPLETE = "one of two shortcuts"
+WRONG = ("irrelevant answer", "wrong answer", "irrelevant change")
+METHODS = tuple(f"`{name}`" for name in (*CANDIDATES, *OTHER_METHODS, *LABEL_FREE_SCORES))
+N_COMPLAINTS, BATCH = 30, 48
+FALL, LEVEL = 0.02, 0.05
 
 
 def options_of(kind: Kind) -> dict[str, dict[str, Any]]:
     """Options of debias, by what a person says."""
-    options: dict[str, dict[str, Any]] = {NO_ANSWER: {}}
-    options |= {f"`{method}`": {"method": method} for method in METHODS}
+    options: dict[str, dict[str, Any]] = {name: {} for name in NO_ORDER}
+    options["every question: no"] = {"ask": all_legitimate}
     if len(kind.shortcuts) > 1:
-        first, _ = kind.shortcuts
-        answers = {"one of two shortcuts": [first], "both shortcuts": [*kind.shortcuts]}
+        options |= {INCOMPLETE: {"spurious": [kind.shortcuts[0]]}}
+        options |= {"both shortcuts": {"spurious": [*kind.shortcuts]}}
     else:
-        answers = {
-            "right answer": [*kind.shortcuts],
-            "irrelevant answer": [kind.irrelevant],
-            "wrong answer": [kind.real],
-        }
-    changes = zip(("right change", "irrelevant change"), kind.changes, strict=True)
-    options |= {name: {"spurious": spurious} for name, spurious in answers.items()}
-    return options | {name: {"invariant": change} for name, change in changes}
+        right = {"spurious": [*kind.shortcuts]}
+        options |= {"right answer": right, "one set, right answer": right}
+        options |= {"48 labels": {}, "96 labels": {}, COMPLAINTS: {}}
+        options |= {"irrelevant answer": {"spurious": [kind.irrelevant]}}
+        options |= {"wrong answer": {"spurious": [kind.real]}}
+        changes = zip(("right change", "irrelevant change"), kind.changes, strict=False)
+        options |= {name: {"invariant": change} for name, change in changes}
+    return options | {method: {"method": method[1:-1]} for method in METHODS}
+
+
+def all_legitimate(audit: Audit, questions: Sequence[Finding]) -> list[Answer]:
+    """A person who calls no finding a shortcut."""
+    return [Answer(each.name, "legitimate", ((each.name,),)) for each in questions]
 
 
 def cases_of(kind: Kind) -> list[str]:
@@ -87,38 +131,132 @@ def cases_of(kind: Kind) -> list[str]:
     return list(CASES) if len(kind.shortcuts) == 1 else ["both"]
 
 
-def runs(name: str, case: str, seed: int, sayings: list[str]) -> Iterator[Run]:
+def runs(name: str, case: str, seed: int, sayings: list[str], data: Path) -> Iterator[Run]:
     """Train one model, and run debias on it with each of these options."""
-    kind = KINDS[name]
-    of_model, of_data = CASES[case]
-    n = len(kind.shortcuts)
-    rng = np.random.default_rng([seed, list(KINDS).index(name), list(CASES).index(case)])
-    learned = kind.draw("model", SIZES["train"], [of_model] * n, rng)
-    same = of_model == of_data
-    train = learned if same else kind.draw("train", SIZES["train"], [of_data] * n, rng)
-    validation = kind.draw("validation", SIZES["validation"], [of_data] * n, rng)
-    test = kind.draw("test", SIZES["test"], [BALANCED] * n, rng)
-    with tempfile.TemporaryDirectory() as folder:
-        model, new = Path(folder) / "model.onnx", Path(folder) / "new.onnx"
-        kind.train(learned.X, learned.y, seed, model)
-        samples = zip(SIZES, (train, validation, test), strict=True)
-        *sets, tested = (write_samples(s, Path(folder) / f"{part}.csv") for part, s in samples)
-        before = correctness(model, tested, test)
+    kind = EVERY_KIND[name]
+    rng = np.random.default_rng([seed, list(EVERY_KIND).index(name), list(CASES).index(case)])
+    sets = kind.sets(*CASES[case], rng, data)
+    with tempfile.TemporaryDirectory() as folder, fits_kept():
+        place = Path(folder)
+        kind.train(sets["model"].X, sets["model"].y, seed, place / "model.onnx")
+        given = {
+            part: write_samples(sets[part], place / f"{part}.csv", kind.columns())
+            for part in ("train", "validation", "test", "complaints")
+        }
+        before = correctness(place / "model.onnx", given["test"], sets["test"])
         for saying in sayings:
             start = time.perf_counter()
             run: Run = {"input": name, "case": case, "seed": seed, "said": saying}
+            after = before
             try:
-                result = ntkit.debias(model, *sets, device="cpu", **options_of(kind)[saying])
+                result = said(kind, saying, place, sets, given)
             except VerificationError as error:  # a job that fails is a result as well
                 run |= {"written": False, "state": "failed", "summary": str(error)}
-                after = before
+            except InputError as error:
+                run |= {"written": False, "state": "refused", "summary": str(error)}
             else:
-                run |= {"written": result.written, "state": getattr(result, "state", None)}
-                run |= {"summary": result.summary()}
-                result.model.save(new, force=True)
-                after = correctness(new, tested, test)
-            groups = compared(kind, test, before, after)
+                run |= {"written": bool(result.written), "state": result.state}
+                run |= {"printed": result.summary(), "summary": told_in_full(result)}
+                if result.written:
+                    result.model.save(place / "new.onnx", force=True)
+                    after = correctness(place / "new.onnx", given["test"], sets["test"])
+            groups = compared(kind, sets["test"], before, after)
             yield run | {"groups": groups, "seconds": time.perf_counter() - start}
+
+
+def said(kind: Kind, saying: str, place: Path, sets: Sets, given: dict[str, Any]) -> Any:
+    """What debias makes of a model after a person has said something."""
+    model, options = place / "model.onnx", options_of(kind)[saying]
+    if saying == COMPLAINTS:
+        return debias(model, complaints(kind, model, place, sets), keep=unlabelled(given, sets))
+    used = ("validation",) if saying.startswith("one set") else ("train", "validation")
+    if columns := sets["train"].metadata:
+        metadata = {c: np.concatenate([sets[part].metadata[c] for part in used]) for c in columns}
+        options = options | {"metadata": metadata}
+    if saying.endswith(" labels"):
+        options = options | {"answers": labelled(model, place, sets, given, int(saying.split()[0]))}
+    return debias(model, *(given[part] for part in used), **options)
+
+
+def debias(*sets: Any, **options: Any) -> Any:
+    """``ntkit.debias`` as the command runs it, on the CPU."""
+    return ntkit.debias(*sets, device="cpu", **options)
+
+
+def told_in_full(result: Any) -> str:
+    """What the result says of groups; all of a result without groups."""
+    if not isinstance(result, DebiasResult):
+        return str(result.summary())
+    return "\n".join([result.headline(), *result.check.sentences()])
+
+
+def labelled(model: Path, place: Path, sets: Sets, given: dict[str, Any], n: int) -> Path:
+    """Labels of a person for ``n`` training samples, in batches of the size that is usual."""
+    folder, answers = place / "labels", place / "labels" / "answers.json"
+    while True:
+        options = {"question": "Is it there?", "batch": BATCH, "device": "cpu"}
+        asking = label_samples(model, given["train"], folder, **options)
+        if asking.labels.n_answers >= n or not asking.asked:
+            kept = place / f"answers-{n}.json"
+            shutil.copyfile(answers, kept)
+            return kept
+        table = folder / asking.table
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = csv.reader(file)
+        for row in rows:
+            is_there = sets["train"].shortcuts[int(row[header.index("id")]), 0]
+            row[header.index("Is it there?")] = "yes" if is_there else "no"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+
+
+def complaints(kind: Kind, model: Path, place: Path, sets: Sets) -> Any:
+    """Errors of the group with the most of them, with their right labels."""
+    some = sets["complaints"]
+    wrong = ~correctness(model, write_samples(some, place / "some.csv", kind.columns()), some)
+    groups = 2 * (some.y == kind.classes[1]) + some.shortcuts[:, 0]
+    sizes = np.bincount(groups, minlength=4)
+    most = np.argmax(np.bincount(groups, weights=wrong, minlength=4) / np.maximum(sizes, 1))
+    rows = np.flatnonzero(wrong & (groups == most))[:N_COMPLAINTS]
+    errors = Samples(some.X[rows], some.y[rows], some.shortcuts[rows])
+    return write_samples(errors, place / "complaints.csv", kind.columns())
+
+
+def unlabelled(given: dict[str, Any], sets: Sets) -> Any:
+    """The validation set as traffic."""
+    return given["validation"][0] if isinstance(given["validation"], tuple) else given["validation"]
+
+
+@contextmanager
+def fits_kept() -> Iterator[None]:
+    """Embed and fit once what all runs of one model and its data have in common."""
+    # Candidates without attribute, labels and copies are the same, whatever a person says.
+    kept: dict[Any, Any] = {}
+    fit, prepared = Comparison.fit, _debias.prepared
+
+    def fit_once(
+        self: Comparison, estimator: Any, rows: str = "train", validation: Any = None, **how: Any
+    ) -> Any:
+        parameters = {k: v for k, v in estimator.get_params().items() if k != "head"}
+        if rows in (COPIES, LABELLED) or parameters.get("recipe") == GROUP_BALANCED:
+            return fit(self, estimator, rows, validation, **how)
+        shown = type(estimator), repr(sorted(parameters.items())), repr(how)
+        key = *shown, rows, digest(validation), self.one_set
+        if key not in kept:
+            kept[key] = fit(self, estimator, rows, validation, **how)
+        return kept[key]
+
+    def prepared_once(model: Any, sets: Any, order: Any, **how: Any) -> Any:
+        key = "sets", *sets, how["layers"]
+        if key not in kept:
+            kept[key] = prepared(model, sets, order, **how)
+        return kept[key]
+
+    with (
+        patch.object(Comparison, "fit", fit_once),
+        patch.object(_debias, "prepared", prepared_once),
+    ):
+        yield
 
 
 def correctness(model: Path, inputs: Any, samples: Samples) -> Array:
@@ -135,7 +273,8 @@ def compared(kind: Kind, test: Samples, before: Array, after: Array) -> list[dic
         broken, fixed = int((old & ~new).sum()), int((new & ~old).sum())
         p = binomtest(broken, broken + fixed, alternative="greater").pvalue if broken else 1.0
         agrees = [value == y for value in values]
-        group = {"class": kind.classes[y], "values": values, "agrees": agrees, "p": p}
+        group = {"class": kind.classes[y], "values": values, "agrees": agrees, "p": float(p)}
+        group |= {"n": int(rows.sum()), "new_errors": broken, "fixed": fixed}
         groups.append({**group, "before": float(old.mean()), "after": float(new.mean())})
     adjusted = 0.0
     for i, group in enumerate(sorted(groups, key=lambda group: group["p"])):
@@ -144,163 +283,37 @@ def compared(kind: Kind, test: Samples, before: Array, after: Array) -> list[dic
     return groups
 
 
-# -- what the runs say ------------------------------------------------------------------------
-
-
-def reliance(run: Run, j: int, when: str) -> float:
-    """Gap between the groups that agree with a shortcut and those that contradict it."""
-    means = [
-        np.mean([group[when] for group in run["groups"] if group["agrees"][j] == agrees])
-        for agrees in (True, False)
-    ]
-    return abs(float(means[0] - means[1]))
-
-
-def relied_on_more(run: Run) -> list[int]:
-    """Shortcuts on which the new model relies more than the old one."""
-    shortcuts = range(len(KINDS[run["input"]].shortcuts))
-    return [j for j in shortcuts if reliance(run, j, "after") - reliance(run, j, "before") > GROWTH]
-
-
-def lost(run: Run) -> list[dict[str, Any]]:
-    """Groups that are lost."""
-    return [group for group in run["groups"] if group["lost"]]
-
-
-def lost_to_shortcuts(run: Run) -> list[list[int]]:
-    """For each group that is lost to shortcuts, those shortcuts."""
-    to = [[j for j in relied_on_more(run) if not group["agrees"][j]] for group in lost(run)]
-    return [shortcuts for shortcuts in to if shortcuts]
-
-
-def mentioned(run: Run, shortcuts: list[int], phrase: str = "") -> bool:
-    """Whether a line of the summary that holds a phrase names one of these shortcuts."""
-    lines = [line for line in run["summary"].splitlines() if phrase in line]
-    signs = [sign for j in shortcuts for sign in KINDS[run["input"]].signs[j]]
-    return any(sign in line for line in lines for sign in signs)
-
-
-def n_told(run: Run) -> int:
-    """How many of the lost groups the summary tells of."""
-    signs = [sign for own in KINDS[run["input"]].signs for sign in own]
-    lines = run["summary"].splitlines()
-    unchecked = [line for line in lines if line.startswith("Not checked")]
-    parts = [part for line in unchecked for part in line.partition(": ")[2].split("; ")]
-    for line in (line.strip() for line in lines if line.startswith("  ")):
-        attribute = line.partition(": class ")[0] if ": class " in line else ""
-        parts += [f"{attribute} {part}" for part in line.split("; ")]
-    return sum(
-        any(
-            f"class {group['class']}" in part
-            and (any(sign in part for sign in signs) or f"class {group['class']}:" in part)
-            for part in parts
-        )
-        for group in lost(run)
-    )
-
-
-def n_named(run: Run) -> int:
-    """How many of the groups lost to a shortcut the summary names."""
-    return sum(mentioned(run, to, "relies more on") for to in lost_to_shortcuts(run))
-
-
-def percent(run: Run, when: str, of: Any) -> float:
-    """Accuracy of the worst group (of=min) or of all (of=np.mean; groups are equally large)."""
-    return 100 * float(of([group[when] for group in run["groups"]]))
-
-
-# -- tables -----------------------------------------------------------------------------------
-
-
-def tables(results: list[Run]) -> str:
-    """The models themselves, one table for each kind of input, and totals."""
-    by_cell: dict[tuple[str, str, str], list[Run]] = {}
-    for name, kind in KINDS.items():
-        for cell in product([name], cases_of(kind), options_of(kind)):
-            of_cell = [r for r in results if (r["input"], r["case"], r["said"]) == cell]
-            by_cell |= {cell: of_cell} if of_cell else {}
-    models = {cell[:2]: of_cell for cell, of_cell in by_cell.items() if cell[2] == NO_ANSWER}
-    header = ["input", "shortcut in", "worst group", "average", "mentioned without an answer"]
-    parts = [
-        "## The models before\n",
-        table(header, [[*cell, *model_row(of_cell)] for cell, of_cell in models.items()]),
-    ]
-    header = ["shortcut in", "person says", "written", "worst group", "average"]
-    header += ["groups lost", "reported", "to a shortcut", "named"]
-    for name in dict.fromkeys(name for name, *_ in by_cell):
-        rows = [[*cell[1:], *row(of_cell)] for cell, of_cell in by_cell.items() if cell[0] == name]
-        parts.append(f"\n## {name.capitalize()}\n\n{table(header, rows)}")
-    seeds = sorted({run["seed"] for run in results})
-    parts.append(f"\nSeeds {', '.join(map(str, seeds))}. {totals(results)}")
-    return "\n".join(parts) + "\n"
-
-
-def model_row(of_cell: list[Run]) -> list[str]:
-    """What the model is worth, and how often the summary mentions a shortcut with no answer."""
-    every = list(range(len(KINDS[of_cell[0]["input"]].shortcuts)))
-    n = sum(mentioned(run, every) for run in of_cell)
-    accuracies = [mean_std([percent(r, "before", of) for r in of_cell]) for of in (min, np.mean)]
-    return [*accuracies, f"{n} of {len(of_cell)}"]
-
-
-def row(of_cell: list[Run]) -> list[str]:
-    """What debias made of the model: means and sums over the seeds."""
-    states = Counter(run["state"] for run in of_cell if run["state"] and not run["written"])
-    shown = "".join(f", {n} {state}" for state, n in states.items())
-    cells = [f"{sum(run['written'] for run in of_cell)} of {len(of_cell)}{shown}"]
-    for of in (min, np.mean):
-        old, new = (np.mean([percent(r, w, of) for r in of_cell]) for w in ("before", "after"))
-        cells.append(f"{old:.1f} → {new:.1f}")
-    n_lost = sum(len(lost(run)) for run in of_cell)
-    n_to = sum(len(lost_to_shortcuts(run)) for run in of_cell)
-    n_told_of = str(sum(map(n_told, of_cell))) if n_lost else "–"
-    cells += [f"{n_lost} of {sum(len(run['groups']) for run in of_cell)}", n_told_of, str(n_to)]
-    return [*cells, str(sum(map(n_named, of_cell))) if n_to else "–"]
-
-
-def totals(results: list[Run]) -> str:
-    """Models written without an answer, and losses that nobody is told of."""
-    silent = [run for run in results if run["said"] == NO_ANSWER]
-    harmful = [run for run in results if lost_to_shortcuts(run)]
-    told = [run for run in harmful if n_named(run) == len(lost_to_shortcuts(run))]
-    n_lost = sum(len(lost(run)) for run in results)
-    return (
-        f"Without an answer a model was written in {sum(run['written'] for run in silent)} of "
-        f"{len(silent)} runs. Groups were lost to a shortcut in {len(harmful)} of {len(results)} "
-        f"runs; the summary named them all in {len(told)} of these. {n_lost} groups were lost in "
-        f"all, and the summary reported {sum(map(n_told, results))}."
-    )
-
-
 def main() -> None:
     """Run what is missing, and write tables of all there is."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, help="JSON lines, added to")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--inputs", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: tables")
+    parser.add_argument("--inputs", nargs="+", choices=EVERY_KIND, default=list(EVERY_KIND))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--said", nargs="+", help="only these runs")
+    parser.add_argument("--data", type=Path, default=DATA_DIR, help="what make bench-data built")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     path = arguments.results
     known = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
     done = {(r["input"], r["case"], r["seed"], r["said"]) for r in known}
-    for seed, name in product(arguments.seeds, arguments.inputs):
-        for case in cases_of(KINDS[name]):
-            missing = [s for s in options_of(KINDS[name]) if (name, case, seed, s) not in done]
-            missing = [s for s in missing if not arguments.said or s in arguments.said]
-            for run in runs(name, case, seed, missing) if missing else ():
-                said, seconds = run["said"], run["seconds"]
-                print(f"{name}, {case}, seed {seed}, {said}: {seconds:.1f} s", flush=True)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(run) + "\n")
-                known.append(run)
-    text = tables(known)
-    print(text)
+    for seed, name, case in product(arguments.seeds, arguments.inputs, arguments.cases):
+        if case not in cases_of(EVERY_KIND[name]):
+            continue
+        missing = [s for s in options_of(EVERY_KIND[name]) if (name, case, seed, s) not in done]
+        missing = [s for s in missing if not arguments.said or s in arguments.said]
+        for run in runs(name, case, seed, missing, arguments.data) if missing else ():
+            print(f"{name}, {case}, seed {seed}, {run['said']}: {run['seconds']:.1f} s", flush=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(run) + "\n")
+            known.append(run)
     if arguments.markdown:
-        arguments.markdown.write_text(text, encoding="utf-8")
+        from models_and_data_tables import tables
+
+        arguments.markdown.write_text(tables(known), encoding="utf-8")
 
 
 if __name__ == "__main__":

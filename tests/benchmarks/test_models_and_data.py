@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data_made_up import KINDS, Samples
-from models_and_data import compared, lost, lost_to_shortcuts, n_named
+from models_and_data import compared
+from models_and_data_tables import lost, lost_to_shortcuts, n_named, tested_together
 
 TABLES, TWO = KINDS["tables"], KINDS["tables, two shortcuts"]
 
@@ -72,3 +73,23 @@ def test_chance_is_no_loss():
     after = before.copy()
     after[:8:2] = False  # two samples of each group of one class: 2 points, p = .25
     assert lost(run("tables", before, after)) == []
+
+
+def test_all_runs_together_ask_for_more():
+    _, y = balanced(TABLES)
+    before = np.ones(len(y), dtype=bool)
+    few, many = before.copy(), before.copy()
+    few[: 4 * 10 : 4], many[: 4 * 60 : 4] = False, False  # 10 and 60 samples of one group
+    some = [run("tables", before, after) | {"written": True} for after in (few, many)]
+    assert [len(lost(each)) for each in some] == [1, 1]
+    kept = [run("tables", before, before) | {"written": False}] * 5
+    assert tested_together([*some, *kept]) == 8
+    assert [len(lost(each, "lost_of_all")) for each in some] == [1, 1]
+    assert tested_together([*some, *[some[1]] * 50]) == 208
+    assert (
+        tested_together(
+            [some[0], *(run("tables", before, before) | {"written": True} for _ in range(50))]
+        )
+        == 204
+    )
+    assert len(lost(some[0], "lost_of_all")) == 0

@@ -330,7 +330,7 @@ class Findings:
     n_passed: int
     n_left_out: dict[str, int]
     values: Array
-    n_conjunctions: int = 0  # tested
+    n_conjunctions: int = 0  # counted as tests
 
     @property
     def value_names(self) -> tuple[tuple[str, ...], ...]:

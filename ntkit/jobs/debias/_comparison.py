@@ -504,8 +504,18 @@ class Comparison:
         """Accuracy cost of each interpolation with the original head."""
         return self.costs_of(self.chosen)
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether the chosen head balances groups that too few validation samples judge."""
+        # Only the classes, or groups that a shortcut helps, would then judge it.
+        if self.rows_of[self.chosen] == LABELLED:
+            return self.known is not None and self.known.is_read and self.groups is None
+        return self.groups is not None and len(self.groups.names) <= len(self.classes)
+
     @cached_property
     def _taken(self) -> AccuracyCost | None:
+        if self.unjudged:
+            return None
         options = {"learnable": self.learnable, "largest_gain": self.one_set}
         return taken(self.accuracy_costs, self.max_cost, **options)
 

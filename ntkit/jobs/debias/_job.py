@@ -129,6 +129,7 @@ class Job:
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
             balanced_over=self._balanced_over(),
+            unjudged=comparison.unjudged,
             by_change=by_change,
             cautions=(*data.cautions, *of_groups),
             check_command=self._check_command(),

@@ -91,6 +91,8 @@ class DebiasResult:
         Groups that the new head gets right less often, and those too small to tell.
     answers : tuple of mapping
         Answers and labels of people: name, answer, and if known ``by``, ``at`` and ``from``.
+    unjudged : bool
+        Whether too few validation samples of the balanced groups are there to judge the head.
     balanced_over : str or None
         Named attributes that the chosen candidate is balanced over.
     by_change : ByChange or None
@@ -122,6 +124,7 @@ class DebiasResult:
     change: AccuracyChange
     check: GroupCheck
     balanced_over: str | None = None
+    unjudged: bool = False
     by_change: ByChange | None = None
     answers: tuple[Mapping[str, Any], ...] = ()
     kept_original: bool = False
@@ -243,6 +246,11 @@ class DebiasResult:
             return f"{share} are in the training set, so they say nothing about unseen samples"
         if self.by_change is not None and self.by_change.veto:
             return self.by_change.veto
+        if self.unjudged:
+            return (
+                f"too few samples of the balanced groups judge {name} on the validation set. Add "
+                "samples, or label more. Write it anyway: --even-if-worse"
+            )
         cost, by_check = self.accuracy_cost, self.balanced_over is None
         if not cost.affordable(self.max_cost):
             bound = -cost.class_gain if cost.by_groups else cost.cost_high

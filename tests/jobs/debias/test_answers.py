@@ -383,6 +383,18 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     assert "too few" not in completed(more, (Y, HELD[1]), BOTH).source_note()
 
 
+def test_labels_whose_groups_nobody_can_judge_keep_the_original(tmp_path):
+    """Else the classes alone would judge, and on biased samples a shortcut helps them."""
+    said = np.where(np.arange(N) < 60, np.r_[Y, Y], -1)
+    said[:2] = 1 - Y[:2]
+    model, options = write_model(tmp_path / "model.onnx"), {"n_random": 1, "device": "cpu"}
+    result = debias(model, (X, Y), HELD[:2], attribute=said, **options)
+    assert result.state == "kept"
+    assert "too few samples of the balanced groups" in result.headline()
+    forced = debias(model, (X, Y), HELD[:2], attribute=said, even_if_worse=True, **options)
+    assert forced.state == "written"
+
+
 def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     """Of the samples asked about the model errs on half, so any other head looks better on them."""
     rng = np.random.default_rng(0)

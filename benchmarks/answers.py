@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from answers_data import Pool, pool_of
 from gsr import gsr
 from ntkit.attributes import Attribute
-from ntkit.estimators import DFRClassifier, GroupInference
-from ntkit.estimators._groups import with_rest
+from ntkit.estimators import DFRClassifier, GroupInference, with_rest
 from ntkit.jobs.label import margins_of, next_questions, progress
 from ntkit.metrics import worst_group_accuracy
 from splits import CHECKS, DATA

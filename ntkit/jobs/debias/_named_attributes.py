@@ -33,8 +33,7 @@ from ntkit.attributes import (
     read_labels,
 )
 from ntkit.changes import Change
-from ntkit.estimators import DFRClassifier, GroupInference
-from ntkit.estimators._groups import FEWEST_KNOWN, with_rest
+from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, Names

@@ -165,7 +165,8 @@ def tables(results: list[Run]) -> str:
     for name, kind in EVERY_KIND.items():
         cells = product(cases_of(kind), options_of(kind))
         some = {cell: [r for r in results if of(r) == (name, *cell)] for cell in cells}
-        rows = [[*cell, *row(of_cell)] for cell, of_cell in some.items() if of_cell]
+        written = {cell: runs for cell, runs in some.items() if any(r["written"] for r in runs)}
+        rows = [[*cell, *row(of_cell)] for cell, of_cell in written.items()]
         if rows:
             parts.append(f"\n## {name[0].upper()}{name[1:]}\n\n{table(header, rows)}")
     return "\n".join(parts) + "\n"

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from answers_data import Pool, pool_of
 from gsr import gsr
-from ntkit.estimators import DFRClassifier, GroupInference
+from ntkit.attributes import Attribute
+from ntkit.estimators import DFRClassifier, GroupInference, with_rest
 from ntkit.jobs.label import margins_of, next_questions, progress
 from ntkit.metrics import worst_group_accuracy
 from splits import CHECKS, DATA
@@ -88,7 +89,7 @@ def with_wrong_answers(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
     for wrong, person in [(0.0, 0), *((w, i) for w in WRONG for i in range(PEOPLE))]:
         drawn = np.random.default_rng([seed, person]).random(len(pool.y))
         said = np.where(drawn < wrong, 1 - pool.a, pool.a)
-        asking = asked(pool, pool.feature_sets, margins, seed, said, most=96)
+        asking = asked(pool, pool.feature_sets, margins, seed, said, steps=STEPS[:6])
         found.setdefault(f"{wrong:.0%} wrong", []).append(
             followed(pool, asking, seed, counts=(24, 48, 96))
         )
@@ -124,11 +125,11 @@ def asked(
     seed: int,
     said: Array,
     *,
-    most: int = COUNTS[-1],
+    steps: Sequence[int] = STEPS,
 ) -> Iterator[tuple[Array, GroupInference]]:
     """Answers so far, each time more were given, and what they tell."""
     answers, inference = np.full(len(pool.y), -1), None
-    for n in STEPS[: STEPS.index(most) + 1]:
+    for n in steps:
         index = next_questions(
             pool.y,
             answers,
@@ -177,15 +178,14 @@ def followed(
 
 def retrained(pool: Pool, inference: GroupInference, seed: int) -> DFRClassifier:
     """``DFRClassifier.fit(attribute=, feature_sets=)`` without inferring a second time."""
-    q = inference.label_distributions_
-    rows = np.flatnonzero(q.max(axis=1) > 0)
     head = DFRClassifier(variant="weighted", C=None, random_state=seed)
-    return head.fit(
-        pool.Z[rows],
-        pool.y[rows],
-        sample_weight=q[rows].max(axis=1),
-        groups=2 * pool.y[rows] + q[rows].argmax(axis=1),
-    )
+    q, weight = inference.label_distributions_, inference.weights_
+    value = np.where(weight > 0, q.argmax(axis=1), -1)
+    groups = Attribute("attribute", value, tuple(inference.classes_.tolist())).crossed(pool.y)
+    if inference.feature_set_ is None:
+        groups, _ = with_rest(groups, pool.y, 2 * len(inference.classes_))
+        weight = np.ones(len(pool.y))
+    return head.fit(pool.Z, pool.y, sample_weight=weight, groups=groups.value)
 
 
 def alone(pool: Pool, answers: Sequence[Array], seed: int) -> dict[int, Any]:

@@ -66,7 +66,7 @@ def lost_to_shortcuts(run: Run) -> list[list[int]]:
     return [shortcuts for shortcuts in to if shortcuts]
 
 
-def tested_together(results: Iterable[Run]) -> int:
+def mark_lost_of_all(results: Iterable[Run]) -> int:
     """Mark what is lost by Holm's correction over all groups of all written models; their number.
 
     Models that were not written cannot lose anything. They are not tested, which makes it stricter.
@@ -135,7 +135,7 @@ def moved(some: list[Run], of: Any) -> str:
 
 def tables(results: list[Run]) -> str:
     """Totals by order, each lost group of a right order, the models, and each kind of input."""
-    n_tests = tested_together(results)
+    n_tests = mark_lost_of_all(results)
     header = ["the shortcut is in", "a person says", "written", "worst group, made up", "real"]
     header += ["average", "groups lost, each run", "all together", "reported", "largest loss"]
     parts = [f"{totals(results)} Holm's correction over all: {n_tests} groups of written models."]
@@ -165,7 +165,8 @@ def tables(results: list[Run]) -> str:
     for name, kind in EVERY_KIND.items():
         cells = product(cases_of(kind), options_of(kind))
         some = {cell: [r for r in results if of(r) == (name, *cell)] for cell in cells}
-        rows = [[*cell, *row(of_cell)] for cell, of_cell in some.items() if of_cell]
+        written = {cell: runs for cell, runs in some.items() if any(r["written"] for r in runs)}
+        rows = [[*cell, *row(of_cell)] for cell, of_cell in written.items()]
         if rows:
             parts.append(f"\n## {name[0].upper()}{name[1:]}\n\n{table(header, rows)}")
     return "\n".join(parts) + "\n"

@@ -145,10 +145,10 @@ def with_one(problem: Problem, comparison: Comparison, seed: int) -> Heads:
 def with_some(problem: Problem, plain: Comparison, seed: int) -> Heads:
     """What 48 and 96 answers tell, and as many labels of samples drawn at random."""
     pool = problem.pool
-    margins = margins_of(pool.X, pool.y, random_state=seed)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
     order = np.random.default_rng(seed).permutation(len(pool.y))
     for given, inference in answers.asked(
-        pool, pool.feature_sets, margins, seed, pool.a, most=max(COUNTS)
+        pool, pool.feature_sets, margins, seed, pool.a, steps=answers.STEPS[:6]
     ):
         n = inference.n_known_
         if n not in COUNTS:
@@ -159,7 +159,7 @@ def with_some(problem: Problem, plain: Comparison, seed: int) -> Heads:
         alone = DFRClassifier(variant="weighted", C=None, random_state=seed)
         rows = order[:n]
         if len(np.unique(pool.y[rows])) == 2:
-            alone.fit(pool.X[rows], pool.y[rows], attribute=pool.a[rows])
+            alone.fit(pool.Z[rows], pool.y[rows], attribute=pool.a[rows])
             yield f"{n} | DFR, random labels", alone, False
         yield f"{n} | debias", by_answers(problem, given, seed), True
 

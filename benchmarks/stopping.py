@@ -57,7 +57,7 @@ def waterbirds(cache: Path) -> Pool:
 
 def steps_of(pool: Pool, batch: int, seed: int) -> list[Step]:
     """What is known after each batch, and what retraining makes of it."""
-    margins = margins_of(pool.X, pool.y, random_state=seed)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
     said, earlier, found = np.full(len(pool.y), -1), list[GroupInference](), list[Step]()
     for n in STEPS[batch]:
         index = next_questions(

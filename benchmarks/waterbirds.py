@@ -202,7 +202,7 @@ def some_answers(splits: dict[str, Birds], seed: int) -> Findings:
     shares, feature_sets = np.bincount(train.groups), feature_sets_of(train.X, train.layers)
     pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
     rows = without_answers(train, test, shares, seed)
-    margins = margins_of(pool.X, pool.y, random_state=seed)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
     own = {"embedding": train.X}
     curves: Findings = {}
     for name, asked_of, wrong in (
@@ -227,9 +227,11 @@ def rivals(splits: dict[str, Birds], seed: int) -> Findings:
     train, test = splits["train"], splits["test"]
     feature_sets = feature_sets_of(train.X, train.layers)
     pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
-    margins = margins_of(pool.X, pool.y, random_state=seed)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
     curves: Findings = {"SSA": {}, "GSR": {}}
-    for given, inference in answers.asked(pool, feature_sets, margins, seed, pool.a, most=96):
+    for given, inference in answers.asked(
+        pool, feature_sets, margins, seed, pool.a, steps=answers.STEPS[:6]
+    ):
         n = inference.n_known_
         if n in (48, 96):
             for label, head in answers.rivals(pool, given, inference, seed).items():

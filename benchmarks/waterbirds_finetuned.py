@@ -251,8 +251,15 @@ def alone(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     rows = without_answers(train, test, np.bincount(train.groups), seed)
     feature_sets = {"embedding": train.X}
     pool = Pool(train.X, train.y, train.place, feature_sets, test.X, test.y, test.groups)
-    margins = margins_of(pool.X, pool.y, random_state=seed)
-    asking = answers.asked(pool, feature_sets, margins, seed, pool.a, most=MOST)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    asking = answers.asked(
+        pool,
+        feature_sets,
+        margins,
+        seed,
+        pool.a,
+        steps=answers.STEPS[: answers.STEPS.index(MOST) + 1],
+    )
     return {"rows": rows, "curve": answers.followed(pool, asking, seed)}
 
 

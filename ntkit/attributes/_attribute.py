@@ -88,7 +88,7 @@ class Attribute:
     source : str
         Source: "word", "column", "metadata", "image", "layer", "person", "labels", "inferred".
     weight : ndarray of shape (N,), optional
-        Probability of each value; 1 by default.
+        Weight of each sample as a member of its group; 1 by default.
     known : ndarray of bool, shape (N,), optional
         If other values are inferred: samples whose value a person named. By default all.
     inference : estimator, optional
@@ -194,7 +194,7 @@ class Attribute:
 
         fitted = clone(inference).fit(feature_sets, y, self.labels, sample_weight=sample_weight)
         q = fitted.label_distributions_
-        weight = q.max(axis=1)
+        weight = fitted.weights_
         return replace(
             self,
             value=np.where(weight > 0, q.argmax(axis=1), -1),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,9 +68,13 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     by_name = columns_of(table)
     n_samples = len(next(iter(by_name.values()), ()))
 
+    @cache  # several passes read them, and texts of numbers are slow to read
+    def of_column(name: str) -> list[Block]:
+        return [*_blocks_of(name_of_column(kind, name), by_name[name])]
+
     def blocks() -> Iterator[Block]:
-        for name, values in by_name.items():
-            yield from _blocks_of(name_of_column(kind, name), values)
+        for name in by_name:
+            yield from of_column(name)
 
     return FeatureSet(kind, True, n_samples, blocks)
 
@@ -128,6 +134,9 @@ def read_column(values: Array) -> Column:
         return _of_numbers(values.astype(np.float64))
     if values.dtype.kind == "b":
         return _of_categories([str(value) for value in values])
+    if {*map(type, values.tolist())} == {str}:
+        with suppress(ValueError):  # a category, or an empty cell
+            return _of_numbers(values.astype(np.float64))
     cells = [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
     try:
         numbers = np.asarray([np.nan if cell is None else float(cell) for cell in cells])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,18 @@ class OfColumns:
     """Values of some columns: all from one other row, or named."""
 
     name: str
+    _last: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        key = samples, seed, folds
+        if not self._last or any(a is not b for a, b in zip(key, self._last[0], strict=True)):
+            self._last[:] = key, self._changed(*key)  # of all rows, and asked for a few at a time
+        new, differs = self._last[1]
+        at = rows[differs[rows]]
+        return with_columns(samples, at, {name: values[at] for name, values in new.items()}), at
+
+    def _changed(self, samples: Samples, seed: int, folds: Any) -> tuple[dict[str, Array], Array]:
+        """New values of the columns in all rows, and the rows in which one differs."""
         there = column_names(samples)
         if not there:
             raise InputError(
@@ -39,9 +49,7 @@ class OfColumns:
             of = donors(len(samples), samples.y, folds, rng, unlike=unlike)
             new = [np.where(of >= 0, values[of], values) for values in old]
         differs = np.any([_differ(a, b) for a, b in zip(old, new, strict=True)], axis=0)
-        at = rows[differs[rows]]
-        new = [values[at] for values in new]
-        return with_columns(samples, at, dict(zip(columns, new, strict=True))), at
+        return dict(zip(columns, new, strict=True)), differs
 
     def _read(self, there: list[str]) -> tuple[list[str], list[str]]:
         """Columns, and values if any are named."""

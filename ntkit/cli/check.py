@@ -198,6 +198,7 @@ def command(
         from ntkit.jobs.check import check_read
         from ntkit.jobs.predict import labels_compared, matches_of
 
+        embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
         if report is not None:
@@ -208,12 +209,14 @@ def command(
             read_parts = (part for match in matches for part in (match.model, match.samples))
             check_file(report, inputs=input_paths(*read_parts), force=force, size=PAGE)
             _refuse_other_bodies(matches, paths[:-1], device)
-        result = check_read(matches, invariant=invariant or (), key=id_column, **shown, **running)
+        shown |= {"invariant": invariant or (), "key": id_column, "embedders": embedders}
+        result = check_read(matches, **shown, **running)
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
     if report is not None:
         old, new = matches
         with started_by(o.command_line()):
-            write_report(old.model, new.model, old.samples, report, force=force, **running)
+            running |= {"force": force, "embedder": embedders[0]}
+            write_report(old.model, new.model, old.samples, report, **running)
     o.tell_notes(result.notes)
     if json:
         o.print_json(result.as_dict() | ({} if report is None else {"report": str(report)}))

@@ -8,7 +8,9 @@ from ntkit.estimators._balanced import BalancedClassifier, retrain_head
 from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other packages
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._group_inference import GroupInference
+from ntkit.estimators._groups import FEWEST_KNOWN as FEWEST_KNOWN
 from ntkit.estimators._groups import DFRClassifier, GroupDROClassifier
+from ntkit.estimators._groups import with_rest as with_rest
 from ntkit.estimators._invariant import InvariantClassifier
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier

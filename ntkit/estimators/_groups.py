@@ -68,8 +68,7 @@ def completed_groups(
     feature_sets: Any,
 ) -> tuple[Rows, Attribute]:
     """Rows and the group of each, inferred if it is unknown."""
-    # With `attribute` the groups are class × attribute. Rows without a known or inferred group are
-    # left out.
+    # With `attribute` the groups are class × attribute.
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
     values, what = (groups, "groups") if attribute is None else (attribute, "attribute")
@@ -109,27 +108,39 @@ def completed_groups(
         inference, rows.X if feature_sets is None else feature_sets, y, rows.weight
     )
     assert labelled.weight is not None
-    weight = rows.weight * labelled.weight
-    kept = np.flatnonzero(weight > 0)
-    missing = np.setdiff1d(np.arange(len(classes)), rows.y_index[kept])
-    if len(missing):
-        raise InputError(
-            f"No sample of class {classes[missing].tolist()[0]!r} has a known group, and no "
-            "feature set predicts it (see GroupInference.scores_); label some of them."
-        )
+    complete = labelled if attribute is None else labelled.crossed(y)
     if labelled.inference.feature_set_ is None:
-        warn(
-            f"No feature set predicts the {one}, so the head is fitted only to the {len(kept)} "
-            "samples with a known one. If you chose them among errors, balancing the classes "
-            "(groups=y) may be far better.",
-            UserWarning,
-        )
-    complete = replace(rows, weight=weight)
+        n_groups = 0 if attribute is None else len(classes) * len(labelled.names)
+        complete, sentence = with_rest(complete, y, n_groups)
+        warn(f"No feature set predicts the {one}, so {sentence}.", UserWarning)
+    else:
+        rows = replace(rows, weight=rows.weight * labelled.weight)
+    kept = np.flatnonzero(rows.weight > 0)
     if len(kept) < n:
-        complete, labelled, y = complete.take(kept), labelled.take(kept), y[kept]
-    if attribute is None:
-        return complete, labelled.where(labelled.value >= 0)
-    return complete, labelled.crossed(y)
+        rows, complete = rows.take(kept), complete.take(kept)
+    return rows, complete.where(complete.value >= 0)
+
+
+FEWEST_KNOWN = 3
+"""Number of labelled samples that a group needs, if its other samples are unknown."""
+
+
+def with_rest(groups: Attribute, y: Array, n_groups: int) -> tuple[Attribute, str]:
+    """Groups with the samples that have none, if nothing predicts it; and what they are."""
+    # Balancing over known groups alone is far worse than balancing the classes if some groups have
+    # few samples or none: the attribute is then correlated with the class by what was labelled.
+    classes, y_index = np.unique(y, return_inverse=True)
+    if len(groups.names) < n_groups or min(groups.counts) < FEWEST_KNOWN:
+        alone = f"fewer than {FEWEST_KNOWN} samples of a group are known"
+        sentence = f"the head balances only the classes, because {alone}"
+        return replace(groups, value=y_index, names=tuple(classes.tolist())), sentence
+    rest = groups.value < 0
+    there, index = np.unique(y_index[rest], return_inverse=True)
+    value = groups.value.copy()
+    value[rest] = len(groups.names) + index
+    names = (*groups.names, *(f"{label} × unknown" for label in classes[there]))
+    sentence = "the samples of a class without it are one more group"
+    return replace(groups, value=value, names=names), sentence
 
 
 def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: Array) -> None:

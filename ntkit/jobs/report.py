@@ -203,6 +203,7 @@ def write_report(
     batch_size: int | None = None,
     force: bool = False,
     verbose: bool = False,
+    embedder: OnnxEmbedder | None = None,
 ) -> Path:
     """Write an HTML report that compares a model and the same model with another head.
 
@@ -220,6 +221,8 @@ def write_report(
     out : path-like
         HTML file to write. The page needs no other files and no network.
     {job.preprocessing, job.device, replace.force, verbose}
+    embedder : OnnxEmbedder, optional
+        Embedder of the original model, to use instead of a new one.
 
     Returns
     -------
@@ -259,9 +262,8 @@ def write_report(
     check_made_with(name_of(second), {"model": made["model"]}, first)
     prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
     check_alike((name_of(second), set_name), {"preprocessing": made["preprocessing"]}, prepared)
-    embedder = None
-    if not samples.embedded:
-        embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
+    embedder = None if samples.embedded else embedder or OnnxEmbedder(first, **options)
     report = report_of_models(first, second, samples, embedder=embedder, record=_record(second))
     page = report_html(report)
     with new_file(path) as temporary:

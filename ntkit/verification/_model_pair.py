@@ -159,3 +159,11 @@ def _numbered(head: LinearHead) -> LinearHead:
 
 def _quoted(head: LinearHead) -> str:
     return listed(map(repr, head.classes.tolist()), 5)
+
+
+def same_network(first: FrozenModel, second: FrozenModel) -> bool:
+    """Whether two models compute their embeddings by the same graph, to the byte."""
+    if {*first.files[1:]} != {*second.files[1:]}:  # weights in files of the same name perhaps
+        return False
+    one, other = (each.body().SerializeToString(deterministic=True) for each in (first, second))
+    return bool(one == other)

@@ -5,7 +5,7 @@ import pytest
 
 from data_made_up import KINDS, Samples
 from models_and_data import compared
-from models_and_data_tables import lost, lost_to_shortcuts, n_named, tested_together
+from models_and_data_tables import lost, lost_to_shortcuts, mark_lost_of_all, n_named
 
 TABLES, TWO = KINDS["tables"], KINDS["tables, two shortcuts"]
 
@@ -83,11 +83,11 @@ def test_all_runs_together_ask_for_more():
     some = [run("tables", before, after) | {"written": True} for after in (few, many)]
     assert [len(lost(each)) for each in some] == [1, 1]
     kept = [run("tables", before, before) | {"written": False}] * 5
-    assert tested_together([*some, *kept]) == 8
+    assert mark_lost_of_all([*some, *kept]) == 8
     assert [len(lost(each, "lost_of_all")) for each in some] == [1, 1]
-    assert tested_together([*some, *[some[1]] * 50]) == 208
+    assert mark_lost_of_all([*some, *[some[1]] * 50]) == 208
     assert (
-        tested_together(
+        mark_lost_of_all(
             [some[0], *(run("tables", before, before) | {"written": True} for _ in range(50))]
         )
         == 204

@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.changes import Change, changes_given
+from ntkit.changes import changes_given
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.check import _samples as of_samples
@@ -30,7 +30,7 @@ from ntkit.jobs.predict import (
 )
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, read
+from ntkit.samples import Match, Samples, read
 
 
 @documented
@@ -153,9 +153,10 @@ def check_read(
     batch_size: int | None = None,
     verbose: bool = False,
     sure_of_classes: bool = False,
+    embedders: list[OnnxEmbedder] | None = None,
 ) -> CheckResult:
-    """Like :func:`check`, for models that are matched with their samples: the old one first."""
-    notes = list[str]()
+    """Like :func:`check`, for matched models, the old one first; it adds their embedders."""
+    notes, embedders = list[str](), [] if embedders is None else embedders
     changes = {change.name: change for change in changes_given([*limits.changes], invariant)}
     limits = limits.with_changes(changes)
     limits, more = of_samples.with_default(limits, compared=len(models) == 2)
@@ -175,8 +176,9 @@ def check_read(
     )
     levels = _levels(threshold, models, labels)
     predicted, flips = list[Array](), list[dict[str, Array]]()
-    for each, name, level in zip(models, names, levels, strict=True):
-        embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
+    embedders += running(models, device=device, batch_size=batch_size, verbose=verbose)
+    copies = {n: change.copies(models[0].samples) for n, change in changes.items()}
+    for each, name, level, embedder in zip(models, names, levels, embedders, strict=True):
         notes += [*each.notes]
         predict = partial(_predicted, embedder=embedder, labels=labels, level=level)
         pred, by_itself = predict(each)
@@ -190,7 +192,9 @@ def check_read(
                 each.samples.y, by_itself, each.classes, name, strict=strict
             )
         predicted.append(pred)
-        flips.append({n: _flips(each, predict, pred, change) for n, change in changes.items()})
+        if each.samples.X is not models[0].samples.X:
+            copies = {n: change.copies(each.samples) for n, change in changes.items()}
+        flips.append({n: _flips(each, predict, pred, *made) for n, made in copies.items()})
     if threshold is None:
         notes += _threshold_notes([each.model for each in models], labels, names)
     else:
@@ -234,10 +238,9 @@ def _predicted(
 
 
 def _flips(
-    match: Match, predict: Callable[[Match], Any], predicted: Array, change: Change
+    match: Match, predict: Callable[[Match], Any], predicted: Array, copies: Samples, at: Array
 ) -> Array:
     """Whether the changed copy is predicted differently: 1, 0, or −1 without a copy; int8."""
-    copies, at = change.copies(match.samples)
     flips = np.full(predicted.shape, -1, dtype=np.int8)
     if len(at):
         flips[at] = predict(replace(match, samples=copies))[0] != predicted[at]

@@ -33,7 +33,7 @@ from ntkit.attributes import (
     read_labels,
 )
 from ntkit.changes import Change
-from ntkit.estimators import DFRClassifier, GroupInference
+from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, Names
@@ -228,7 +228,6 @@ def _names_in(attribute: Any) -> Names:
     return names
 
 
-_FEWEST_KNOWN = 3  # labelled samples that a group needs to judge a head
 _MOST_VALUES = 9  # the label page has nine keys; more values need several samples each
 
 
@@ -311,25 +310,31 @@ class CompletedGroups:
 
     def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
         """Fit the candidate on the training samples and some or all validation samples."""
-        rows = study.on("both").train
+        rows, groups = study.on("both").train, self._balanced[0]
         index = np.arange(len(self.y))
         if validation is not None:
             index = np.concatenate([index[: self.n_train], index[self.n_train :][validation]])
-        kept = np.flatnonzero(self.attribute.value[index] >= 0)
-        if len(kept) < len(index) or not isinstance(rows.X, np.ndarray):
-            rows = rows.take(kept)
-        attribute = self.attribute.take(index[kept])
-        weight = np.ones(len(kept)) if attribute.weight is None else attribute.weight
-        groups = self.groups.value[index[kept]] if self.partly.crossed else attribute.labels
-        clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
+        weight = self.attribute.weight
+        weight = np.ones(len(index)) if weight is None or not self.is_read else weight[index]
+        labels = groups.labels[index]
+        clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=labels)
         return clf
+
+    @cached_property
+    def _balanced(self) -> tuple[Attribute, str]:
+        """Groups that the head balances; without an inference, what unknown samples are."""
+        groups = self.groups if self.partly.crossed else self.attribute
+        if self.is_read:
+            return groups, ""
+        n_groups = len({*self.y.tolist()}) * len(self.attribute.names) * self.partly.crossed
+        return with_rest(groups, self.y, n_groups)
 
     def judging(self) -> Attribute | None:
         """Groups of the validation samples that judge a head; None with too few labels."""
         # If ntkit cannot infer groups, only labelled samples have one. Often a person labelled them
         # because the model errs there, so the accuracy cost is measured on all samples.
         y = self.y[self.n_train :]
-        attribute = self.attribute.where(self.n_alike >= _FEWEST_KNOWN)
+        attribute = self.attribute.where(self.n_alike >= FEWEST_KNOWN)
         attribute = attribute.take(np.arange(self.n_train, len(self.y)))
         groups = attribute.crossed(y, fewest=FEWEST).where(attribute.value >= 0)
         return groups if len(groups.names) > len(np.unique(y)) else None
@@ -349,12 +354,9 @@ class CompletedGroups:
         if self.inference is None:
             return f"{counts}, which are all."
         if self.inference.feature_set_ is None:
-            return (
-                f"{counts}. ntkit cannot infer it for the others, so the head is retrained on "
-                "these samples only."
-            )
+            return f"{counts}. ntkit cannot infer it for the others, so {self._balanced[1]}."
         score = self.inference.scores_[self.inference.feature_set_]
-        rare = [f"{name} ({n})" for name, n in self.n_known.items() if n < _FEWEST_KNOWN]
+        rare = [f"{name} ({n})" for name, n in self.n_known.items() if n < FEWEST_KNOWN]
         return (
             f"{counts}. ntkit inferred it for the others from the {self.inference.feature_set_}, "
             f"with a cross-validated accuracy of {100 * score:.0f} % (mean over class × value)."

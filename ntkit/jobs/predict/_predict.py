@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, compress, repeat
+from itertools import chain, compress, count, islice, repeat
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPrep
 from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions
 from ntkit.samples import Match, first_rows, input_paths, read
-from ntkit.verification import check_head, load_pair
+from ntkit.verification import check_head, load_pair, same_network
 
 
 @documented
@@ -135,7 +135,7 @@ def predict(
     match = matches_of([model], reader, label)[0]
     model, samples = match.model, match.samples
     match = matched(match, name=name_of(model, "The model"), strict=False)
-    embedder = running(match, device=device, batch_size=batch_size, verbose=verbose)
+    embedder = running([match], device=device, batch_size=batch_size, verbose=verbose)[0]
     classes = match.classes
     if labels := labels_compared([match]):
         given = [*decisions_of(match, embedder, labels)] or [(np.empty((0, len(labels))),) * 2]
@@ -162,13 +162,42 @@ _ALL: Any = {"every_label": True, "keep_unknown": True}  # samples of a model wi
 _NEW_HEAD = "ntkit.new_head"
 
 
-def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
-    """An embedder of a model, after a check that its head is the one in the graph."""
-    embedder = OnnxEmbedder(match.model, device=device, **options)
-    raw = match.model.scores is None and not match.samples.embedded
-    if raw and len(match.samples):
-        check_head(embedder, first_rows(match.samples.X, _CHECKED_ON), device=device)
-    return embedder
+def running(models: Sequence[Match], *, device: str, **options: Any) -> list[OnnxEmbedder]:
+    """An embedder of each model, after a check of its head; the same one for the same network."""
+    embedders = [OnnxEmbedder(each.model, device=device, **options) for each in models]
+    for each, embedder in zip(models, embedders, strict=True):
+        raw = each.model.scores is None and not each.samples.embedded
+        if raw and len(each.samples):
+            check_head(embedder, first_rows(each.samples.X, _CHECKED_ON), device=device)
+    one, other = models[0], models[-1]
+    alike = one is not other and one.samples.X is other.samples.X and not one.samples.embedded
+    kept = 4 * len(one.samples) * (one.model.n_neurons or _MOST_KEPT)
+    if alike and kept <= _MOST_KEPT and same_network(one.model, other.model):
+        return [KeepingEmbedder(one.model, device=device, **options)] * 2
+    return embedders
+
+
+_MOST_KEPT = 1 << 30  # bytes of embeddings that wait for the other model
+
+
+class KeepingEmbedder(OnnxEmbedder):
+    """An embedder that keeps embeddings, for another model with the same network."""
+
+    def iter_batches(self, X: Any, *args: Any, **options: Any) -> Iterator[Array]:
+        """Yield embeddings; only those that were not kept are computed."""
+        kept = self.__dict__.setdefault("_kept_batches", [])
+        if not any(each is X for each, _, _ in kept):
+            kept.append((X, [], super().iter_batches(X, *args, **options)))
+        _, batches, rest = next(each for each in kept if each[0] is X)
+        for at in count():
+            batches += islice(rest, at == len(batches))
+            if at == len(batches):
+                return
+            yield batches[at]
+
+    def transform(self, X: Any) -> Array:
+        """Embeddings of all samples."""
+        return np.concatenate([*self.iter_batches(X)])
 
 
 def matches_of(
@@ -502,10 +531,9 @@ def write_rows(
         matched(each, name=name_of(each.model, name), strict=False)
         for each, name in zip(matches, names, strict=True)
     ]
-    options: dict[str, Any] = {"device": device, "batch_size": batch_size}
-    embedders = [
-        running(each, verbose=verbose and each is models[-1], **options) for each in models
-    ]
+    embedders = running(models, device=device, batch_size=batch_size, verbose=verbose)
+    if embedders[0] is not embedders[-1]:  # one progress bar for both
+        embedders[0].verbose = False
     labels, two = labels_compared(models), len(models) == 2
     outcomes = [_rows(m, e, labels) for m, e in zip(models, embedders, strict=True)]
     samples, classes = models[-1].samples, {*models[-1].classes.tolist()}

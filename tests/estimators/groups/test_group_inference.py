@@ -313,16 +313,49 @@ def test_groups_stay_within_their_class():
     assert np.array_equal(clf.group_inference_.transduction_ // 2, y)
 
 
-def test_answers_alone_where_nothing_reads_them():
+def test_where_nothing_reads_it_the_others_of_a_class_are_one_more_group():
     X, y, a = data(clear=0.0)
-    values, known = answered(a, 20)
-    inference = GroupInference(**QUICK, min_accuracy=1.0)
-    clf = DFRClassifier(variant="weighted", group_inference=inference)
-    with pytest.warns(UserWarning, match=f"the {len(known)} samples with a known one"):
+    values, _ = asked_in_every_group(y, a, 5, seed=0)
+    for clf in (DFRClassifier(variant="weighted"), GroupDROClassifier(eta=0.1)):
+        clf.group_inference = GroupInference(**QUICK, min_accuracy=1.0)
+        with pytest.warns(UserWarning, match="samples of a class without it are one more group"):
+            clf.fit(X, y, attribute=values)
+        assert clf.group_inference_.feature_set_ is None
+        groups = np.where(values >= 0, 2 * y + a, 4 + y)
+        by_hand = clone(clf).fit(X, y, groups=groups)
+        assert np.allclose(clf.coef_, by_hand.coef_, atol=1e-3)
+        assert clf.groups_.tolist()[4:] == ["0 × unknown", "1 × unknown"]
+
+
+def test_where_nothing_reads_it_and_a_group_is_not_known_the_classes_are_balanced():
+    """Known groups alone would be worse: what was labelled makes the attribute a shortcut."""
+    X, y, a = data(clear=0.0)
+    values, _ = asked_in_every_group(y, a, 5, seed=0)
+    values[np.flatnonzero((y == 1) & (values == 0))[2:]] = -1
+    clf = DFRClassifier(variant="weighted", C=0.1)
+    clf.group_inference = GroupInference(**QUICK, min_accuracy=1.0)
+    with pytest.warns(UserWarning, match="balances only the classes"):
         clf.fit(X, y, attribute=values)
-    alone = DFRClassifier(variant="weighted").fit(X[known], y[known], attribute=a[known])
-    assert clf.group_inference_.feature_set_ is None
-    assert np.allclose(clf.coef_, alone.coef_, atol=1e-3)
+    plain = DFRClassifier(variant="weighted", C=0.1).fit(X, y, groups=y)
+    assert np.array_equal(clf.coef_, plain.coef_)
+
+
+def test_doubtful_members_do_not_outweigh_known_ones():
+    """A group with inferred members of purity ρ weighs as its mean's squared error tells."""
+    X, y, a = data(clear=1.0, n=2000)
+    values, known = asked_in_every_group(y, a, 6, seed=0)
+    inference = GroupInference(**QUICK, min_accuracy=0).fit(X, y, values)
+    q, weight = inference.label_distributions_, inference.weights_
+    group, probability = 2 * y + q.argmax(axis=1), q.max(axis=1)
+    inferred = np.setdiff1d(np.arange(len(y)), known)
+    assert np.array_equal(weight[known], probability[known])
+    for g in range(4):
+        members = inferred[group[inferred] == g]
+        times = 1 + 4 * len(members) * (1 - probability[members].mean()) ** 2
+        assert np.allclose(weight[members] * times, probability[members])
+    clear, _, b = data(clear=9.0, n=2000)
+    sure = GroupInference(**QUICK).fit(clear, y, np.where(values < 0, -1, b))
+    assert sure.weights_.min() > 0.8
 
 
 def test_bad_partial_labels_are_named():

@@ -145,8 +145,8 @@ def tables(known: Sequence[Findings]) -> str:
         lines = []
         for key, label in NAMES.items():
             part = "labels" if key.isdigit() else "methods"
-            here = (r["rows"][key] for r in known if (r["data"], r["part"]) == (name, part))
-            rows, paper = [*here], of_papers.get(label)
+            here = (r["rows"] for r in known if (r["data"], r["part"]) == (name, part))
+            rows, paper = [each[key] for each in here if key in each], of_papers.get(label)
             if rows or paper:
                 worst = mean_std([100 * row["worst_group"] for row in rows] or [np.nan])
                 average = mean_std([100 * average_of(row) for row in rows] or [np.nan])
@@ -163,10 +163,10 @@ def average_of(row: Findings) -> float:
 
 
 def sizes(known: Sequence[Findings], name: str) -> str:
-    """Seeds, and samples of each group in the test set."""
+    """How many seeds, and samples of each group in the test set."""
     found = [r for r in known if (r["data"], r["part"]) == (name, "methods")]
     counts = ", ".join(map(str, found[0]["groups"]))
-    return f"{len(found)} seeds. Test samples by group: {counts}."
+    return f"Seeds: {len(found)}. Test samples by group: {counts}."
 
 
 def main() -> None:

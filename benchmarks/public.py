@@ -115,7 +115,8 @@ def labels(cache: Path, name: str, seed: int) -> Findings:
     margins, shares = margins_of(pool.Z, pool.y, random_state=seed), np.bincount(parts[0].groups)
     dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
     heads = {"DFR-both †": (dfr.fit(pool.Z, pool.y, groups=both.groups), {})}
-    for _, inference in answers.asked(pool, feature_sets, margins, seed, pool.a, most=96):
+    steps = [n for n in answers.STEPS if n <= 96]
+    for _, inference in answers.asked(pool, feature_sets, margins, seed, pool.a, steps=steps):
         if inference.n_known_ in (48, 96):
             told = {
                 "feature_set": inference.feature_set_,

@@ -62,7 +62,7 @@ cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
 print(json.dumps({"cpu": round(cpu, 2), "wall": round(wall, 2), "peak_mb": peak, "code": code}))
 """
 FULL = {"images": 10_000, "texts": 100_000, "table": 1_000_000}
-CORES = 2
+CORES, LEAST = 2, 20
 # At most so many changed copies of n samples are embedded in addition, as the manual says.
 COPIES: dict[str, Callable[[int], int]] = {
     "audit": lambda n: max(n // 2, 3000),
@@ -358,32 +358,33 @@ def lines(path: Path) -> list[dict[str, Any]]:
 # -- table -----------------------------------------------------------------------------------------
 
 
-def seconds_of(runs: dict[Any, Any], kind: str, n: int, name: str) -> tuple[float, float, float]:
-    """Seconds of the processors beyond the start; the same in passes; minutes of the full size."""
-    start, one, run = (runs[kind, n, command] for command in ("inspect", "embed", name))
-    own, of_pass = run["cpu"] - start["cpu"], one["cpu"] - start["cpu"]
-    copies = COPIES.get(name, lambda _: 0)
-    fixed = min(copies(n) / n * of_pass, own)
-    full = FULL[kind]
-    whole = (own - fixed) * full / n + copies(full) / n * of_pass + start["cpu"]
-    return own, own / of_pass, whole / CORES / 60
-
-
-def waits(runs: dict[Any, Any]) -> str:
-    """A row for each command; of each kind of data passes, minutes and memory."""
-    sizes = {kind: n for kind, n, command in sorted(runs) if command == "embed"}
+def waits(own: list[dict[str, Any]]) -> str:
+    """A row for each command; for each kind of data passes, minutes and memory."""
+    runs = {(r["data"], r["n"], r["command"]): r for r in own}
+    start = min(r["cpu"] for r in own if r["command"] == "inspect")
+    kinds = [kind for kind in MAKERS if any(r["data"] == kind for r in own)]
     header, rows = ["command"], list[list[str]]()
-    for kind in sizes:
-        header += [f"{kind}: passes", f"minutes, {FULL[kind]:,}".replace(",", " "), "peak, MB"]
+    for kind in kinds:
+        full = f"{FULL[kind]:,} {'rows' if kind == 'table' else kind}".replace(",", " ")
+        header += [f"{kind}: passes", f"minutes, {full}", "measured on", "peak, MB"]
     for name, _ in commands(Path("none"), "images", Path("none")):
         row = [f"`{name}`"]
-        for kind, n in sizes.items():
-            if (kind, n, name) not in runs or (kind, n, "inspect") not in runs:
-                row += ["–"] * 3
+        for kind in kinds:
+            sizes = [n for k, n, c in runs if (k, c) == (kind, name) and (k, n, "embed") in runs]
+            if not sizes:
+                row += ["–"] * 4
                 continue
-            _, passes, minutes = seconds_of(runs, kind, n, name)
-            peak = runs[kind, n, name]["peak_mb"]
-            row += [f"{passes:.1f}", f"{minutes:.1f}", f"{peak}"]
+            n = max(sizes)
+            run, one = runs[kind, n, name], runs[kind, n, "embed"]["cpu"] - start
+            seconds = max(run["cpu"] - start, 0.0)
+            copies = COPIES.get(name, lambda _: 0)
+            fixed = min(copies(n) / n * one, seconds - one) if copies(n) else 0.0
+            whole = (seconds - fixed) * FULL[kind] / n + copies(FULL[kind]) / n * one + start
+            minutes = f"{whole / CORES / 60:.1f}"
+            if name == "inspect" or (name.startswith("debias") and n < FULL[kind] / LEAST):
+                minutes = "–"  # much of the time does not grow with the samples
+            size = f"{n:,}".replace(",", " ")
+            row += [f"{seconds / one:.1f}", minutes, size, f"{run['peak_mb']}"]
         rows.append(row)
     return table(header, rows)
 
@@ -409,10 +410,7 @@ def markdown(found: list[dict[str, Any]], names: list[str]) -> str:
     """The table of one version, or of two versions next to each other."""
     if len(names) == 2:
         return compared(found, *names) + "\n"
-    own = [r for r in found if r["as"] == names[0]]
-    largest = {kind: max((r["n"] for r in own if r["data"] == kind), default=0) for kind in MAKERS}
-    runs = {(r["data"], r["n"], r["command"]): r for r in own if r["n"] == largest[r["data"]]}
-    return waits(runs) + "\n"
+    return waits([r for r in found if r["as"] == names[0]]) + "\n"
 
 
 def main() -> None:

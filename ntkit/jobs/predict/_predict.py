@@ -187,10 +187,9 @@ class KeepingEmbedder(OnnxEmbedder):
 
     def iter_batches(self, X: Any, *args: Any, **options: Any) -> Iterator[Array]:
         """Yield embeddings; only those that were not kept are computed."""
-        kept = self.__dict__.setdefault("_kept_batches", [])
-        if not any(each is X for each, _, _ in kept):
-            kept.append((X, [], super().iter_batches(X, *args, **options)))
-        _, batches, rest = next(each for each in kept if each[0] is X)
+        kept = self.__dict__.setdefault("_kept_batches", {})
+        new = X, [], super().iter_batches(X, *args, **options)  # X, so that its id stays its own
+        _, batches, rest = kept.setdefault(id(X), new)
         for at in count():
             batches += islice(rest, at == len(batches))
             if at == len(batches):

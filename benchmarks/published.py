@@ -13,6 +13,7 @@ AFR = "arXiv 2306.11074, README of its code"
 DPE = "project page of arXiv 2505.23027"
 EVALS = "arXiv 2410.05345, as a review quotes it"
 SELF = "arXiv 2309.08534, as secondary summaries quote it"
+DFR = "arXiv 2204.02937, Table 2"
 LEIA = "arXiv 2602.06924, as secondary summaries quote it"
 
 
@@ -53,4 +54,17 @@ PUBLISHED = [
     row("CelebA", "NeuronTune", "none", "83.1", NEURONTUNE),
     row("Waterbirds", HALF, "none", "92.5", NEURONTUNE),
     row("CelebA", HALF, "none", "87.3", NEURONTUNE),
+    row("CelebA", "SSA", "of the validation set", "89.8 ± 1.3", DFR, "92.8"),
+    row("MultiNLI", "ERM", "none", "65.9 ± 0.3", DFR, "82.8"),
+    row("MultiNLI", "JTT", TO_TUNE, "72.6", DFR, "78.6"),
+    row("MultiNLI", "AFR", TO_TUNE, "73.4 ± 0.6", AFR),
+    row("MultiNLI", "SSA", "of the validation set", "76.6 ± 0.7", DFR, "79.9"),
+    row("MultiNLI", "group DRO", "all", "77.7", DFR, "81.4"),
+    row("MultiNLI", "DFR", "of the validation set", "74.7 ± 0.7", DFR, "82.1"),
+    row("CivilComments", "ERM", "none", "55.6 ± 0.6", DFR, "92.1"),
+    row("CivilComments", "JTT", TO_TUNE, "69.3", DFR, "91.1"),
+    row("CivilComments", "AFR", TO_TUNE, "68.7 ± 0.6", AFR),
+    row("CivilComments", "SSA", "of the validation set", "69.9 ± 2.0", DFR, "88.2"),
+    row("CivilComments", "group DRO", "all", "69.9", DFR, "88.9"),
+    row("CivilComments", "DFR", "of the validation set", "70.1 ± 0.8", DFR, "87.2"),
 ]

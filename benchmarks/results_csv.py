@@ -466,12 +466,16 @@ def next_to_published(rows: Sequence[Row]) -> str:
     for method, known in NEXT_TO.items():
         paper = papers[method]
         cells = [ours(*place, *row) for place, row in zip(places, known, strict=True)]
-        number = re.findall(r"arXiv (\S+?)(?:,|$)", paper["source"])[0]
-        link = f"[{with_deviation(paper)}](https://arxiv.org/abs/{number})"
-        lines.append([method, link, *cells, paper["labels"]])
+        lines.append([method, linked(paper), *cells, paper["labels"]])
     header = ["method", "paper", "frozen, whole", "frozen, halves"]
     header += ["fine-tuned, whole", "fine-tuned, halves", "labels in the paper"]
     return table(header, lines)
+
+
+def linked(paper: Row) -> str:
+    """A published row's numbers, with a link to the paper."""
+    number = re.findall(r"arXiv (\S+?)(?:,|$)", paper["source"])[0]
+    return f"[{with_deviation(paper)}](https://arxiv.org/abs/{number})"
 
 
 def with_deviation(row: Row) -> str:

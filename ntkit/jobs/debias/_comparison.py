@@ -80,7 +80,6 @@ class Comparison:
         named: Sequence[Attribute] = (),
         known: CompletedGroups | None = None,
         invariance: Invariance | None = None,
-        judged_by: Sequence[Attribute] = (),
     ) -> None:
         self.one_set = not len(train)
         most = validation.X if self.one_set else train.X
@@ -90,7 +89,6 @@ class Comparison:
         self.validation = validation.scaled(self.mean, self.std)
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.named, self.known, self.invariance = named, known, None
-        self.judged_by = tuple(judged_by)
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = Study(self.train, self.validation, values)
         if invariance is not None:
@@ -398,27 +396,27 @@ class Comparison:
         assert self.invariance is not None
         n, rows = len(self.train), self.train if which == "train" else self.validation
         part = slice(0, n) if which == "train" else slice(n, None)
-        values = self._judging_values[part] if self.judged_by else None
+        values = self._judging_values[part] if self.named else None
         titles = [change.name for change in self.invariance.changes]
         copies = getattr(self.invariance, which)
-        return judge_of(rows.y, values, self.judged_by, copies, titles, self._likeness)
+        return judge_of(rows.y, values, self.named, copies, titles, self._likeness)
 
     @cached_property
     def _likeness(self) -> dict[str, Likeness]:
         """For each change, whether copies are similar to the real samples of their groups."""
         inv = self.invariance
-        if inv is None or not self.judged_by:
+        if inv is None or not self.named:
             return {}
         later = replace(inv.validation, of=len(self.train) + inv.validation.of)
         joined = CopiesOf.joined([inv.train, later])
         both = self.study.both
         titles = [change.name for change in inv.changes]
         of_rows = both.y, both.X[:], self._judging_values
-        return likeness_of(*of_rows, self.judged_by, joined, titles, self.seed)
+        return likeness_of(*of_rows, self.named, joined, titles, self.seed)
 
     @property
     def _judging_values(self) -> Array:
-        return np.stack([attribute.value for attribute in self.judged_by], axis=1)
+        return np.stack([attribute.value for attribute in self.named], axis=1)
 
     def veto(self, name: str, t: float) -> str:
         """Reason for rejecting a head if small groups lose real samples; else an empty text."""

@@ -33,7 +33,13 @@ from ntkit.jobs.audit import (
 )
 from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
-from ntkit.jobs.debias._candidates import CANDIDATES, COPIES, DEFAULT_SCORE, asked_for
+from ntkit.jobs.debias._candidates import (
+    CANDIDATES,
+    COPIES,
+    DEFAULT_SCORE,
+    GROUP_BALANCED,
+    asked_for,
+)
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
@@ -394,22 +400,23 @@ def _repair(
     test: Rows | None,
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
-    balanced = said.read(reader)
-    invariance, judged_by = None, [*balanced]
+    balanced = [*said.read(reader)]
+    invariance = None
     if said.changes:
+        # The values of a changed word or column are known, so their groups can be balanced too.
         judging = judging_attributes(said.names, balanced, said.changes, reader)
-        judged_by = [attribute for _, attribute in judging]
+        balanced = [attribute for _, attribute in judging]
         invariance = copies_made(said.changes, data, judging, order)
         data = replace(data, notes=(*data.notes, *invariance.notes))
     if "train" not in data.sets:
         check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
     compared = {"named": balanced, "known": known, "invariance": invariance}
-    comparison = _comparison(order, data, test, judged_by=judged_by, **compared)
+    comparison = _comparison(order, data, test, **compared)
     invariance = comparison.invariance  # standardised
     candidates, name = asked_for(
         order.auto,
         order.method,
-        named=bool(said.names),
+        named=bool(balanced),
         partly_known=known is not None,
         by_change=invariance is not None,
     )
@@ -421,7 +428,9 @@ def _repair(
         }
     comparison.choose(candidates, None if order.by_score else name, order)
     job = Job(order, data, comparison)
-    by_change = None if invariance is None else change_results(data, comparison, invariance, order)
+    by_change = None
+    if invariance is not None:
+        by_change = change_results(data, comparison, invariance, order, named=bool(said.names))
     draft = job.draft(group_check(data, reader, comparison), said, by_change)
     if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
@@ -449,7 +458,7 @@ def _comparison(
 
 
 def change_results(
-    data: Prepared, comparison: Comparison, invariance: Invariance, order: Order
+    data: Prepared, comparison: Comparison, invariance: Invariance, order: Order, *, named: bool
 ) -> ByChange:
     """Results of a repair by change: its judges, losses of small groups, and flips."""
     judge, validation = comparison.judge, data.Z["validation"]
@@ -458,10 +467,11 @@ def change_results(
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
     judged, veto = comparison.judges_by_change(comparison.clf), ""
-    if judged and comparison.rows_of[comparison.chosen] == COPIES:
+    of_copies = comparison.rows_of[comparison.chosen] == COPIES
+    if judged and of_copies:
         veto = comparison.veto(comparison.chosen, comparison.accuracy_cost.t)
-        if not comparison.named:
-            veto = not_relied_on(reliance) or veto
+    if judged and not named and (of_copies or comparison.chosen == GROUP_BALANCED):
+        veto = not_relied_on(reliance) or veto
     flips = tuple[FlipRate, ...]()
     if (comparison.helped and not veto) or order.even_if_worse:
         old, new = map(comparison.on_raw_embeddings, (comparison.original, comparison.head))

@@ -97,6 +97,8 @@ def test_copies_unlike_real_samples_judge_nothing(files, by_word):
     sets = files / "train.csv", files / "validation.csv"
     result = debias(files / "model.onnx", *sets, invariant="word:film", **QUICK)
     assert not result.by_change.likeness[0].judges
+    # The change says which value a text has, so its groups are balanced too.
+    assert {"group-balanced", "groups and copies"} <= {row.name for row in result.candidates}
     worst = result.accuracy_costs[0].worst_named
     groups = Counter(
         f"{row['label']} × {'' if 'film' in row['text'].split() else 'not '}word:film"

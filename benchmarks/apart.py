@@ -25,6 +25,7 @@ from answers import BALANCED, DFR_ALL, WRONG, asked, followed, worst
 from answers_data import Pool
 from answers_tables import table
 from data_apart import ASIDE, CHOOSE, PROBLEMS
+from evidence_tables import mean_std
 from ntkit.estimators import DFRClassifier
 from ntkit.jobs.label import margins_of
 
@@ -91,13 +92,14 @@ def tables(known: Sequence[Result]) -> str:
         highest = max(max(each) for each in by_name.values())
         overall.append([row, f"{np.mean(means):.1f}", f"{max(means):.1f}", f"{highest:.1f}"])
     short = [BALANCED, *(f"{n} labels" for n in COUNTS), "when asking ends"]
-    lines = []
+    mistaken = [row for row in ROWS if "wrong" in row]
+    lines, of_wrong = [], []
     for name in names:
-        cells = [f"{np.mean([ROWS[row](r) for r in runs[name]]):.1f}" for row in short]
+        cells = {row: mean_std([value(r) for r in runs[name]]) for row, value in ROWS.items()}
         at = np.median([ended(r["0%"])[0] for r in runs[name]])
-        dfr = [r[DFR_ALL] for r in runs[name]]
-        last = [f"{at:.0f}", f"{np.mean(dfr):.1f} ± {np.std(dfr):.1f}"]
-        lines.append([name, *cells, *last, f"{np.mean([r[AT_DEFAULTS] for r in runs[name]]):.1f}"])
+        last = [f"{at:.0f}", mean_std([r[DFR_ALL] for r in runs[name]]), cells[AT_DEFAULTS]]
+        lines.append([name, *map(cells.get, short), *last])
+        of_wrong.append([name, *map(cells.get, mistaken)])
     seeds = sorted({r["seed"] for r in known})
     return "\n".join(
         [
@@ -107,9 +109,13 @@ def tables(known: Sequence[Result]) -> str:
             "",
             table(["", "mean", "worst problem", "worst run"], overall),
             "",
-            "### By problem: worst-group accuracy in %, mean over the seeds",
+            "### By problem: worst-group accuracy in %, mean ± standard deviation",
             "",
             table(["", *short, "labels then, median", "DFR †", "DFR at its defaults †"], lines),
+            "",
+            "### Wrong labels by problem",
+            "",
+            table(["", *mistaken], of_wrong),
             "",
         ]
     )

@@ -60,7 +60,8 @@ def main() -> None:
 
 def all_rows() -> list[Row]:
     """Every row of the file."""
-    known = chain(of_overview(), of_waterbirds(), of_rivals(), of_fine_tuned(), PUBLISHED)
+    own = (of_overview(), of_waterbirds(), of_rivals(), of_fine_tuned())
+    known = chain(*own, PUBLISHED, of_apart(), of_routes(), of_public())
     return [dict.fromkeys(COLUMNS, "") | row for row in known]
 
 
@@ -206,6 +207,100 @@ def of_fine_tuned() -> Iterator[Row]:
                 yield start | numbers("worst_group", cell) | numbers("average", mean)
 
 
+INJECTED_APART = ("Clip art", "Digits", "Emoji", "Intents", "Letters")
+"""Problems of :mod:`data_apart` whose attribute is injected. The others' is natural, at a share."""
+BY_HALF = CROSS + ", worse half of the groups †"
+ASKED = "ntkit, labels asked"
+OF_APART = {
+    "class-balanced": ("class-balanced retraining", "none", CROSS),
+    "DFR †": ("DFR", "all", BY_HALF),
+    "DFR at its defaults †": ("DFR", "all", DEFAULTS),
+}
+"""Columns of ``apart.py`` to method, labels and what tunes it. The others are counts of labels."""
+
+
+def row_of_apart(name: str, validation: str, source: str, seeds: str) -> Row:
+    """What a row of the problems apart is, without its method and numbers."""
+    shortcut = "injected" if name in INJECTED_APART else "natural"
+    return {
+        **{"data_set": name, "shortcut": shortcut, "validation_set": validation},
+        **{"seeds": seeds, "kind": RUN, "source": source},
+    }
+
+
+def of_apart() -> Iterator[Row]:
+    """A few dozen labels on problems that chose no rule."""
+    first, *_ = (DOCS / "apart_tables.md").read_text(encoding="utf-8").splitlines()
+    seeds = str(len(first.partition(" seeds ")[2].split(",")))
+    by_problem = "### By problem: worst-group accuracy in %, mean ± standard deviation"
+    for heading in (by_problem, "### Wrong labels by problem"):
+        (_, *columns), *lines = rows_under("apart", heading)
+        for name, *cells in lines:
+            found = dict(zip(columns, cells, strict=True))
+            median = found.pop("labels then, median", "")
+            start = row_of_apart(name, "none", "apart_tables.md", seeds)
+            for column, cell in found.items():
+                count = column.replace(" labels", "").replace(" ends", f" ends, median {median}")
+                method, labels, by = OF_APART.get(column, (ASKED, count, BY_HALF))
+                what = {"method": method, "labels": labels, "tuned_by": by}
+                yield start | what | numbers("worst_group", cell)
+
+
+def of_routes() -> Iterator[Row]:
+    """One answer or one change on the problems apart."""
+    for half in ("half that chose", "half that stayed aside"):
+        for name, said, *cells, seeds in rows_under("routes", f"### The {half}")[1:]:
+            original, ours, dfr, _, mean, mean_dfr, default, by_half = cells
+            heads = [("ntkit, `debias`", said, CROSS, ours, mean)]
+            if said == "one answer":  # what else is said has the same references
+                heads += [
+                    ("ERM, the original head", "none", "not by ntkit", original, "–"),
+                    ("DFR", "all", TUNED_BY["DFR †"], dfr, mean_dfr),
+                    ("DFR", "all", DEFAULTS, default, "–"),
+                    ("DFR", "all", BY_HALF, by_half, "–"),
+                ]
+            start = row_of_apart(name, LIKE_TRAINING, "routes_tables.md", seeds)
+            yield from (start | head_of(*head) for head in heads)
+        for name, _, ours, dfr, _, seeds in rows_under(
+            "routes", f"### Without counterexamples: the {half}"
+        )[1:]:
+            validation = f"{LIKE_TRAINING}, no counterexample"
+            start = row_of_apart(name, validation, "routes_tables.md", seeds)
+            yield start | head_of("ntkit, `debias`", "one change", CROSS, ours, "–")
+            yield start | head_of("DFR", "all", BY_HALF, dfr, "–")
+
+
+def head_of(method: str, labels: str, by: str, worst: str, average: str) -> Row:
+    """Method and numbers of a row."""
+    found = {"method": method, "labels": labels, "tuned_by": by}
+    return found | numbers("worst_group", worst) | numbers("average", average)
+
+
+NOT_TUNED_PUBLIC = ("JTT", "AFR", "SELF", "EVaLS", "LEIA", "LEACE", "group DRO")
+
+
+def of_public() -> Iterator[Row]:
+    """Our runs on parts of CelebA and MultiNLI."""
+    for data in ("CelebA", "MultiNLI"):
+        text = (DOCS / "public_tables.md").read_text(encoding="utf-8")
+        seeds = text.partition(f"### {data}\n")[2].partition("\nSeeds: ")[2].partition(".")[0]
+        for name, _, worst, average in rows_under("public", f"### {data}")[1:]:
+            labels = "all" if name.startswith(("DFR", "group DRO")) else "none"
+            method, by = name, DEFAULTS if name in NOT_TUNED_PUBLIC else CROSS
+            if name.startswith("DFR"):
+                by = TUNED_BY["DFR †"]
+            elif name.startswith("ntkit"):
+                method, labels, by = ASKED, name.split()[1], BY_HALF
+            elif name in TUNED_BY:  # its average is over the groups
+                by, average = TUNED_BY[name], "–"
+            yield {
+                **{"data_set": f"{data}, part", "shortcut": "natural"},
+                **{"validation_set": LIKE_TRAINING, "seeds": seeds, "kind": RUN},
+                **{"source": "public_tables.md"},
+                **head_of(method, labels, by, worst, average),
+            }
+
+
 # -- the tables of the page -----------------------------------------------------------------------
 
 SHORT = (
@@ -257,6 +352,7 @@ def page_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     return {
         "results.md": {
             "main table": accuracies(with_one, SHORT, SHORT_SETS, mean=True),
+            "problems that chose no rule": below_dfr(rows),
             "without group labels": by_rule(rows),
         },
         "published.md": {"published": next_to_published(rows)},
@@ -331,6 +427,38 @@ def accuracies(
         lines.append([key[1] + MARKS[key[2]], key[0], *cells])
     first = [f"mean of {all_sets} sets", "± over seeds"] if mean else []
     return table(["method", "labels", *first, *sets], lines)
+
+
+def below_dfr(rows: Sequence[Row]) -> str:
+    """Points below DFR on problems that chose no rule, and on the sets of the first table."""
+    overall = rows_under("apart", "### Points of worst-group accuracy below DFR with all groups")
+    apart = {row: f"{mean} / {worst}" for row, mean, worst, _ in overall[1:]}
+    text = (DOCS / "routes_tables.md").read_text(encoding="utf-8")
+    aside = text.partition("### The half that stayed aside\n")[2]
+    found = re.findall(r"(one \w+): mean (\S+), worst (\S+) \((\d+) problems", aside)
+    routes = {said: (f"{mean} / {worst}", n) for said, mean, worst, n in found}
+    (answer, n_answer), (change, n_change) = routes["one answer"], routes["one change"]
+
+    def on_sets(labels: str) -> list[str]:
+        own = [r for r in rows if r["source"] == "overview_tables.md" and r["shortcut"] != "none"]
+        dfr, ours = (
+            {r["data_set"]: float(r["worst_group"]) for r in own if wanted(r)}
+            for wanted in (
+                lambda r: (r["method"], r["tuned_by"]) == ("DFR", TUNED_BY["DFR †"]),
+                lambda r: (r["method"], r["labels"]) == ("ntkit, `debias`", labels),
+            )
+        )
+        gaps = [dfr[name] - worst for name, worst in ours.items()]
+        return [f"{np.mean(gaps):.1f} / {max(gaps):.1f}", str(len(gaps))]
+
+    lines = [
+        *([f"{n} labels", apart[f"{n} labels"], "7", *on_sets(str(n))] for n in (48, 96)),
+        ["labels until `ntkit label` says enough", apart["when asking ends"], "7", "–", "–"],
+        ["one answer", answer, n_answer, *on_sets("one yes")],
+        ["one change", change, n_change, "–", "–"],
+    ]
+    header = ["a person gives", "chose no rule", "problems", "first table", "sets"]
+    return table(header, lines)
 
 
 KINDS = ("injected", "natural", "none")

@@ -225,8 +225,9 @@ def tables(known: Sequence[Row]) -> str:
     for half, names in (("chose", data_apart.CHOOSE), ("stayed aside", data_apart.ASIDE)):
         some = {key: rows for key, rows in by_run.items() if key[0] in names}
         if some:
-            shown += [f"### The half that {half}", biased(some), without(some)]
-    return "\n\n".join(filter(None, shown)) + "\n"
+            shown += [f"### The half that {half}", biased(some)]
+            shown += [f"### Without counterexamples: the half that {half}", without(some)]
+    return "\n\n".join(shown) + "\n"
 
 
 def worst(rows: Sequence[Row], key: str) -> list[float]:
@@ -268,7 +269,7 @@ def biased(by_run: dict[tuple[str, ...], list[Row]]) -> str:
 
 
 def without(by_run: dict[tuple[str, ...], list[Row]]) -> str:
-    """The change with and without counterexamples; nothing without such runs."""
+    """The change with and without counterexamples."""
     lines, losses = list[list[str]](), list[float]()
     for (name, setting, route), rows in sorted(by_run.items()):
         with_some = by_run.get((name, SETTINGS[0], route))
@@ -279,7 +280,7 @@ def without(by_run: dict[tuple[str, ...], list[Row]]) -> str:
         cells += [mean_std(worst(rows, "DFR, weighted")), f"{losses[-1]:.1f}", str(len(rows))]
         lines.append([name, *cells])
     header = ["one change", "with counterexamples", "without", "DFR † without", "lost", "seeds"]
-    return table(header, lines) if lines else ""
+    return table(header, lines)
 
 
 def main() -> None:

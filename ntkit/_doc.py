@@ -67,7 +67,9 @@ identification : int, splitter, float or "train", default=?
     pass predicts the training samples directly. Classes with fewer than two samples fall back to
     "train".
 group_inference : GroupInference, default=?
-    Estimator that infers unknown groups; it is cloned.
+    Estimator that infers unknown groups; it is cloned. If no feature set predicts them, the unknown
+    samples of each class form one more group. With fewer than 3 known samples of some group, only
+    the classes are balanced.
 C : float, default=?
     Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
 erm.C : float, default=?

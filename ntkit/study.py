@@ -211,7 +211,8 @@ def scaler_of(rows: Rows) -> StandardScaler:
     step = max(1, rows_per_chunk(rows.X, 1) // 8)  # each block becomes several in float64
     for start in range(0, len(present), step):
         chunk = present[start : start + step]
-        scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])
+        with np.errstate(invalid="ignore"):  # a constant's variance may be a rounding error below 0
+            scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])
     return scaler
 
 

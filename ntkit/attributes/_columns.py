@@ -68,13 +68,13 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     by_name = columns_of(table)
     n_samples = len(next(iter(by_name.values()), ()))
 
-    @cache  # several passes read them, and texts of numbers are slow to read
-    def of_column(name: str) -> list[Block]:
-        return [*_blocks_of(name_of_column(kind, name), by_name[name])]
+    @cache  # several passes need them, and texts of numbers are slow to read
+    def read(name: str) -> Column:
+        return read_column(by_name[name])
 
     def blocks() -> Iterator[Block]:
         for name in by_name:
-            yield from of_column(name)
+            yield from _blocks_of(name_of_column(kind, name), read(name))
 
     return FeatureSet(kind, True, n_samples, blocks)
 
@@ -104,10 +104,9 @@ class Column:
         return codes, [number(value) for value in distinct]
 
 
-def _blocks_of(name: str, values: Array) -> Iterator[Block]:
-    column = read_column(values)
-    n = int(column.known.sum())
-    known = None if n == len(values) else column.known
+def _blocks_of(name: str, column: Column) -> Iterator[Block]:
+    n, n_samples = int(column.known.sum()), len(column.known)
+    known = None if n == n_samples else column.known
     if column.codes is not None:
         counts = np.bincount(column.codes[column.known], minlength=len(column.labels))
         kept = np.flatnonzero(common_enough(counts, n))
@@ -124,7 +123,7 @@ def _blocks_of(name: str, values: Array) -> Iterator[Block]:
             has = np.column_stack([has, usual])
         if names:
             yield Block(names, has, known, (name,) * len(names))
-    if common_enough(np.asarray(len(values) - n), len(values)):
+    if common_enough(np.asarray(n_samples - n), n_samples):
         yield Block((f"{name} missing",), ~column.known[:, None])
 
 

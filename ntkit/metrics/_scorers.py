@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
 from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
 from ntkit._checks import check_embeddings, check_labels, check_weight, positions_of
@@ -32,6 +31,7 @@ from ntkit.metrics._accuracy import (
     worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
+from ntkit.study import Rows, scaler_of
 
 # By name: the function and its keywords.
 _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
@@ -219,7 +219,7 @@ def cross_fitted_proba(Z: Array, y: Array, random_state: int, weight: Array | No
         fitted = fitted[weight[fitted] > 0]
         if len(np.unique(y[fitted])) < judged.sum():
             continue  # no class has any weight
-        scaler = StandardScaler().fit(Z[fitted], sample_weight=weight[fitted] / weight.mean())
+        scaler = scaler_of(Rows.of(Z[fitted], weight=weight[fitted]))
         head = LogisticRegression(C=1 / mass, class_weight="balanced", max_iter=1000)
         head.fit(scaler.transform(Z[fitted]), y[fitted], sample_weight=weight[fitted])
         proba[left_out] = 0.0

@@ -25,6 +25,7 @@ from ntkit.study import (
     group_numbers,
     judged_groups,
     margins,
+    scaler_of,
     tuned,
 )
 
@@ -360,3 +361,12 @@ def test_groups_to_judge_by_are_large_and_every_class_has_one(parts):
         whole_class = rows.sum() == (y == y[rows][0]).sum()
         assert (rows & (weight > 0)).sum() >= LEAST_ERRORS or whole_class
     assert {int(k) for k in y[judged >= 0]} == set(y.tolist())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_constant_neuron_is_not_scaled_at_any_weights(seed):
+    """Rounding makes some of their variances negative; a warning would be an error here."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1000, 3000))
+    X = np.tile(10 ** rng.uniform(-3, 3, 50), (n, 1)).astype(np.float32)
+    assert_array_equal(scaler_of(Rows.of(X, weight=rng.random(n))).scale_, 1)

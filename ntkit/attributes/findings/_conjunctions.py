@@ -41,11 +41,6 @@ class Conjunctions:
     score: Array  # z of the test
     p_value: Array  # and 1 for each other pair that counts as a test
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the pairs."""
-        return [" and ".join(pair) for pair in self.conditions]
-
 
 @dataclass(frozen=True, eq=False)
 class _Event:
@@ -263,7 +258,9 @@ def _exact(errors: Array, n: Array, others: Array, n_others: Array) -> float:
     most = np.minimum(n, marked)
     if most.sum() > _EXACT:
         mean, variance = hypergeom.stats(size, marked, n)
-        return float(norm.sf((errors.sum() - 0.5 - mean.sum()) / np.sqrt(variance.sum())))
+        return float(
+            norm.sf((errors.sum() - 0.5 - mean.sum()) / np.sqrt(max(variance.sum(), 1e-9)))
+        )
     of_sum = np.ones(1)
     for c in range(len(n)):
         counts = np.arange(most[c] + 1)

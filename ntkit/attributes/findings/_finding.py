@@ -425,7 +425,7 @@ def _add_conjunctions(
     of_leaders = correlation[leaders.shape[1] :, : leaders.shape[1]]
     single = [*findings]
     for i, values, alike in zip(passed, both, of_leaders, strict=True):
-        name = pairs.names[i]
+        name = " and ".join(pairs.conditions[i])
         if (np.abs(alike) >= NEARLY).any():
             nearest = int(np.argmax(np.abs(alike)))
             at = next(i for i, each in enumerate(findings) if each.name == single[nearest].name)

@@ -176,7 +176,8 @@ def check_read(
     )
     levels = _levels(threshold, models, labels)
     predicted, flips = list[Array](), list[dict[str, Array]]()
-    embedders += running(models, device=device, batch_size=batch_size, verbose=verbose)
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
+    embedders += running(models, n_sets=1 + len(changes), **options)
     copies = {n: change.copies(models[0].samples) for n, change in changes.items()}
     for each, name, level, embedder in zip(models, names, levels, embedders, strict=True):
         notes += [*each.notes]

@@ -396,7 +396,7 @@ class Comparison:
         assert self.invariance is not None
         n, rows = len(self.train), self.train if which == "train" else self.validation
         part = slice(0, n) if which == "train" else slice(n, None)
-        values = self._judging_values[part] if self.named else None
+        values = None if self.study.values is None else self.study.values[part]
         titles = [change.name for change in self.invariance.changes]
         copies = getattr(self.invariance, which)
         return judge_of(rows.y, values, self.named, copies, titles, self._likeness)
@@ -404,19 +404,14 @@ class Comparison:
     @cached_property
     def _likeness(self) -> dict[str, Likeness]:
         """For each change, whether copies are similar to the real samples of their groups."""
-        inv = self.invariance
-        if inv is None or not self.named:
+        inv, values = self.invariance, self.study.values
+        if inv is None or values is None:
             return {}
         later = replace(inv.validation, of=len(self.train) + inv.validation.of)
         joined = CopiesOf.joined([inv.train, later])
         both = self.study.both
         titles = [change.name for change in inv.changes]
-        of_rows = both.y, both.X[:], self._judging_values
-        return likeness_of(*of_rows, self.named, joined, titles, self.seed)
-
-    @property
-    def _judging_values(self) -> Array:
-        return np.stack([attribute.value for attribute in self.named], axis=1)
+        return likeness_of(both.y, both.X[:], values, self.named, joined, titles, self.seed)
 
     def veto(self, name: str, t: float) -> str:
         """Reason for rejecting a head if small groups lose real samples; else an empty text."""

@@ -260,12 +260,6 @@ class PartlyKnown:
         attribute = replace(attribute, known=known)
         if not known.all():
             attribute = attribute.inferred(GroupInference(random_state=seed), feature_sets, classes)
-        missing = np.setdiff1d(classes, classes[attribute.value >= 0])
-        if len(missing):
-            raise InputError(
-                f"No sample of class {missing.tolist()[0]!r} has a label, and ntkit cannot infer "
-                "it. Label some of them."
-            )
         source = f"{known.sum()} {'labels' if self.attribute.source == 'person' else 'samples'}"
         if attribute.inference is not None and attribute.inference.feature_set_ is not None:
             source = f"inferred from {source}"
@@ -311,14 +305,13 @@ class CompletedGroups:
     def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
         """Fit the candidate on the training samples and some or all validation samples."""
         rows, groups = study.on("both").train, self._balanced[0]
+        if not isinstance(rows.X, np.ndarray):  # of memory maps
+            rows = rows.take(np.arange(len(rows)))
         index = np.arange(len(self.y))
         if validation is not None:
             index = np.concatenate([index[: self.n_train], index[self.n_train :][validation]])
-        weight = self.attribute.weight
-        weight = np.ones(len(index)) if weight is None or not self.is_read else weight[index]
-        labels = groups.labels[index]
-        clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=labels)
-        return clf
+        weight = None if groups.weight is None or not self.is_read else groups.weight[index]
+        return clf.fit(rows.X, rows.y, sample_weight=weight, groups=groups.labels[index])
 
     @cached_property
     def _balanced(self) -> tuple[Attribute, str]:

@@ -162,7 +162,9 @@ _ALL: Any = {"every_label": True, "keep_unknown": True}  # samples of a model wi
 _NEW_HEAD = "ntkit.new_head"
 
 
-def running(models: Sequence[Match], *, device: str, **options: Any) -> list[OnnxEmbedder]:
+def running(
+    models: Sequence[Match], *, device: str, n_sets: int = 1, **options: Any
+) -> list[OnnxEmbedder]:
     """An embedder of each model, after a check of its head; the same one for the same network."""
     embedders = [OnnxEmbedder(each.model, device=device, **options) for each in models]
     for each, embedder in zip(models, embedders, strict=True):
@@ -171,7 +173,7 @@ def running(models: Sequence[Match], *, device: str, **options: Any) -> list[Onn
             check_head(embedder, first_rows(each.samples.X, _CHECKED_ON), device=device)
     one, other = models[0], models[-1]
     alike = one is not other and one.samples.X is other.samples.X and not one.samples.embedded
-    kept = 4 * len(one.samples) * (one.model.n_neurons or _MOST_KEPT)
+    kept = 4 * n_sets * len(one.samples) * (one.model.n_neurons or _MOST_KEPT)
     if alike and kept <= _MOST_KEPT and same_network(one.model, other.model):
         return [KeepingEmbedder(one.model, device=device, **options)] * 2
     return embedders

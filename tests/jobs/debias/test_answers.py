@@ -21,7 +21,7 @@ from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
-from ntkit.study import Rows
+from ntkit.study import Rows, Study
 from tests.jobs.label.models import rows, write_model
 
 X, Y, MARK = rows()
@@ -266,11 +266,12 @@ def test_arrays_that_do_not_fit_are_refused(given, message):
     partly_known(pool(), key=None, attribute=[1 - Y[0], *CLASS_ITSELF[1:]])
 
 
-def test_a_class_of_which_nothing_is_known_is_named():
+def test_if_nothing_is_known_of_a_class_only_the_classes_are_balanced():
     values = np.full(N, None, dtype=object)
     values[[0, 2, 4]] = "yes", "yes", "no"
-    with pytest.raises(InputError, match="No sample of class 1 has a label"):
-        completed(values, (Y, HELD[1]), NOISE[:, :3])
+    known = completed(values, (Y, HELD[1]), BOTH)
+    assert "balances only the classes" in known.source_note()
+    assert compared(known)[2].groups_.tolist() == [0, 1]
 
 
 # -- the whole way -----------------------------------------------------------------------------
@@ -364,6 +365,22 @@ def test_groups_say_how_many_of_their_samples_are_inferred(n_known, n_inferred):
     assert (cost.n_known, cost.n_inferred) == (n_known, 440 - n_known)
     assert cost.worst_named_before.n_inferred == n_inferred
     assert ("of them inferred" in str(cost.worst_named_before)) == (n_inferred > 0)
+
+
+def test_rows_of_memory_maps_can_be_labelled(tmp_path):
+    """Rows of stores too large for memory stay in their files, one for each set."""
+    mapped = []
+    for name, array in (("train", X), ("validation", HELD[0])):
+        np.save(tmp_path / f"{name}.npy", array)
+        mapped.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    known = completed(PARTIAL, (Y, HELD[1]), BOTH)
+    heads = [
+        known.fit(
+            DFRClassifier(variant="weighted"), Study(Rows.of(a, Y), Rows.of(b, HELD[1])), None
+        ).coef_
+        for a, b in (mapped, (X, HELD[0]))
+    ]
+    assert np.allclose(*heads, atol=1e-3)
 
 
 # -- do no harm --------------------------------------------------------------------------------

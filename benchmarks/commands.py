@@ -380,6 +380,10 @@ def waits(own: list[dict[str, Any]]) -> str:
             copies = COPIES.get(name, lambda _: 0)
             fixed = min(copies(n) / n * one, seconds - one) if copies(n) else 0.0
             whole = (seconds - fixed) * FULL[kind] / n + copies(FULL[kind]) / n * one + start
+            if len(sizes) > 1 and name not in COPIES:  # some of the time does not grow
+                less = sorted(sizes)[-2]
+                growth = (run["cpu"] - runs[kind, less, name]["cpu"]) / (n - less)
+                whole = run["cpu"] + growth * (FULL[kind] - n)
             minutes = f"{whole / CORES / 60:.1f}"
             if name == "inspect" or (name.startswith("debias") and n < FULL[kind] / LEAST):
                 minutes = "–"  # much of the time does not grow with the samples

@@ -253,6 +253,13 @@ def test_an_output_of_what_is_inside_the_head_is_named(text, outputs, words, nam
         assert FrozenModel.load(path, logits=name).logits.name == name
 
 
+def test_logits_that_are_an_output_are_taken_when_another_output_clips_them(tmp_path):
+    outputs = dict.fromkeys(("logits", "clipped"))
+    proto = zoo.built(f"logits = {RAW}\nclipped = Relu(logits)", outputs=outputs, arrays=ARRAYS)
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    assert FrozenModel.load(path, logits="logits").logits.name == "logits"
+
+
 def test_what_a_branch_reads_inside_a_head_is_named(tmp_path):
     graph = zoo.body()
     graph.write(f"raw = {RAW}\nlogits = Mul(raw, FACTOR)", **ARRAYS)

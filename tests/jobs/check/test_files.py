@@ -108,8 +108,11 @@ def test_of_many_rows_those_are_shown_that_do_not_pass():
     said = summary_of(found)
     assert found.worst_class.name == "150"
     assert "worst class (150) 0.0 %" in said
-    assert "more rows" in said
+    assert f"{len(found.rows) - 12} more rows" in said
     assert len(said.splitlines()) < 60
+    of_classes = {"worst_class": 50, "min_recall": {str(k): 10 for k in range(100)}}
+    found = check_predictions(y, after, limits=of_classes)
+    assert f"{len(found.rows) + len(found.rates) - 24} more rows" in summary_of(found)
 
 
 def test_nothing_of_others_is_overwritten(found, tmp_path):

@@ -1,6 +1,8 @@
 """Repair by change: copies where there is no counterexample, who judges, and what it refuses."""
 
 import json
+import re
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -15,7 +17,7 @@ from ntkit.extraction import Samples
 from ntkit.jobs.debias import _invariance
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from tests.cases import read_csv, write_csv
-from tests.jobs.debias.conftest import DIGITS, QUICK, reviews
+from tests.jobs.debias.conftest import DIGITS, QUICK, TEXTS, reviews
 
 
 def predictions(model, X):
@@ -103,6 +105,26 @@ def test_copies_unlike_real_samples_judge_nothing(files, by_word):
         for row in read_csv(sets[1])
     )
     assert worst.count == groups[worst.name]
+
+
+def test_texts_with_markup_are_groups_of_real_samples(tmp_path):
+    """Neither a word nor a column: what the change removes is read from the text itself."""
+    sets = []
+    for seed, n in ((0, 900), (1, 600), (2, 400)):
+        texts, y, movie = reviews(seed, n, 0.92)
+        told = [re.sub("film|movie", "work", text) for text in texts]
+        marked = [f"<b>{text}</b>" if m else text for text, m in zip(told, movie, strict=True)]
+        sets.append((marked, y))
+    with warnings.catch_warnings(action="ignore"):
+        TEXTS.train(np.asarray(sets[0][0]), sets[0][1], 0, tmp_path / "model.onnx")
+    tables = [
+        write_csv(tmp_path / f"{i}.csv", {"text": texts, "label": y})
+        for i, (texts, y) in enumerate(sets[1:])
+    ]
+    result = debias(tmp_path / "model.onnx", *tables, invariant="markup=both", **QUICK)
+    (like,) = result.by_change.likeness
+    values = {name.partition(" × ")[2] for name in like.aucs}
+    assert values == {"with mark-up", "without mark-up"}
 
 
 def test_without_any_counterexample_copies_alone_repair(files, tmp_path):

@@ -188,11 +188,7 @@ class KeepingEmbedder(OnnxEmbedder):
     def iter_batches(self, X: Any, *args: Any, **options: Any) -> Iterator[Array]:
         """Yield embeddings; only those that were not kept are computed."""
         kept = self.__dict__.setdefault("_kept_batches", {})
-        new = (
-            X,
-            list[Array](),
-            super().iter_batches(X, *args, **options),
-        )  # X, so that its id stays its own
+        new = X, list[Array](), super().iter_batches(X, *args, **options)  # X keeps its id
         _, batches, rest = kept.setdefault(id(X), new)
         for at in count():
             batches += islice(rest, at == len(batches))

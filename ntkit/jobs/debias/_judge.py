@@ -73,9 +73,8 @@ class Judge:
     groups: Attribute
     copies: CopiesOf
     small: Array
-    likeness: tuple[Likeness, ...] = ()
-
-    grouped: bool = False
+    likeness: tuple[Likeness, ...]
+    grouped: bool
 
     @property
     def by_copies_alone(self) -> bool:

@@ -253,7 +253,7 @@ def test_answers_about_something_else_do_little_harm(n_answers):
         answers.fit(X, y, attribute=values)
         plain = DFRClassifier(variant="weighted", C=0.01).fit(X, y, groups=y)
         losses.append(plain.score(X_test, y_test) - answers.score(X_test, y_test))
-    assert np.mean(losses) < 0.04
+    assert np.mean(losses) < 0.05
 
 
 # -- estimators that take partial groups -----------------------------------------------------------

@@ -401,6 +401,7 @@ def test_frequent_words_without_labels(reviews):
     assert {each.name for each in found.changes.tried} == {
         f"word:{word}" for word in ("quick", "brown", "lazy", "jumps", "over", "dog", "fox")
     }
+    assert len(found.changes.changes) == 5
     assert found.changes.changes[0].name in ("word:dog", "word:fox")
     assert found.changes.changes[0].control.startswith("a word as frequent as ")
 

@@ -449,4 +449,4 @@ def test_a_repair_reads_the_model_once(few, tmp_path):
         )
     assert result.written
     # The graph with the new head is searched too, and the written file, when it is read back.
-    assert found == {"opened": 1, "searched": 3, "sessions": 4}
+    assert found == {"opened": 1, "searched": 3, "sessions": 3}

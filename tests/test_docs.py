@@ -239,6 +239,12 @@ def write_as_debias_would(source, target):
     model.with_head(replace(model.head, coef=coef)).save(target, force=True)
 
 
+def test_numbered_sections_count_up():
+    for page in WRITTEN:
+        numbers = re.findall(r"^## (\d+)\. ", page.read_text("utf-8"), re.M)
+        assert numbers == [str(i + 1) for i in range(len(numbers))], page
+
+
 def test_links_hold_in_a_checkout():
     """Pages are read there as well; the help of the commands is a page of the site alone."""
     for page in IN_CHECKOUT:

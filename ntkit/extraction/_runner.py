@@ -374,6 +374,11 @@ class _Runner:
             message = str(error).lower()
             if not (isinstance(error, MemoryError) or any(m in message for m in _OUT_OF_MEMORY)):
                 reason = str(error).strip().splitlines()[0].rstrip(".")
+                if "Name:'ntkit" in reason:
+                    raise ModelError(
+                        "The model's outputs have other shapes than its file declares, so ntkit "
+                        f"cannot read them; export it again. ({reason})"
+                    ) from error
                 raise InputError(
                     f"ONNX Runtime failed on {which}: {reason}; check these inputs."
                 ) from error

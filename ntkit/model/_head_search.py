@@ -538,6 +538,7 @@ _RAW = (
     "a linear model on the inputs themselves: there are no neurons to suppress. Fit an ntkit "
     "estimator to these inputs instead"
 )
+_STACKED = "a linear model on the outputs of other models: there are no neurons to suppress"
 _UNUSUAL = (
     "which ntkit reads with a row of weights for each class, and NONE, SOFTMAX or LOGISTIC after it"
 )
@@ -591,8 +592,9 @@ def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
     name = start.name or ""
     while (node := value.producer()) is not None:
         if node.op_type in _WITHOUT_LAYERS:
-            apart = node.op_type == "LinearClassifier" and reads_a_network(node)
-            why = _UNUSUAL if apart else _WITHOUT_LAYERS[node.op_type]
+            why = _WITHOUT_LAYERS[node.op_type]
+            if node.op_type == "LinearClassifier":
+                why = _UNUSUAL if reads_a_network(node) else _STACKED if is_stacked(node) else _RAW
             return Blocked(name, f"comes from {called(node)}, {why}", final=True)
         before = passed_on(node)
         if before is None:
@@ -602,6 +604,12 @@ def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
         path.append((node, value))
         value = before
     return Blocked(name, "is an input or a constant")
+
+
+def is_stacked(node: ir.Node) -> bool:
+    """Whether an operator reads what other classifiers compute."""
+    before = (value.producer() for value in ancestors([v for v in node.inputs if v is not None]))
+    return any(each is not None and each.op_type.endswith("Classifier") for each in before)
 
 
 def passed_on(node: ir.Node) -> ir.Value | None:

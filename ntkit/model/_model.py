@@ -44,7 +44,7 @@ from ntkit.model._edit import (
     replace_row,
     replace_weights,
 )
-from ntkit.model._head_search import Head, candidate_layers, label_heads
+from ntkit.model._head_search import Head, candidate_layers, is_stacked, label_heads
 from ntkit.model._label import THRESHOLDS, Label, Thresholds, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
@@ -881,10 +881,10 @@ def _located_in(
             heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
             if not heads:
                 problem = str(error)
-                n = sum(node.op_type == "LinearClassifier" for node in model.graph)
-                if n > 1:
+                linear = [node for node in model.graph if node.op_type == "LinearClassifier"]
+                if len(linear) > 1 and not any(map(is_stacked, linear)):
                     problem += (
-                        f" It has {n} linear classifiers. If each is for a label, as in "
+                        f" It has {len(linear)} linear classifiers. If each is for a label, as in "
                         "scikit-learn's OneVsRestClassifier, fit one network for all labels, such "
                         "as MLPClassifier."
                     )

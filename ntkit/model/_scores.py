@@ -7,7 +7,7 @@ audits and checks need to know nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit._text import counted, listed
-from ntkit.graph import Nodes, Shapes, along, attribute, dtype_of, info_of
+from ntkit.graph import Nodes, Shapes, along, attribute, constant_of, dtype_of, info_of
 from ntkit.model._head_search import LOOKUPS, PROBABILITIES, entries, labels_of, written_out
 from ntkit.model.class_names import are_positions, names_of, problem_type
 
@@ -73,6 +73,8 @@ class _Output:
     labels: tuple[Any, ...] | None = None
     is_normalised: bool = False  # a classifier or a Softmax computes it
     is_sigmoid: bool = False
+    of_pairs: bool = False  # decision values of pairs of classes, as of support vectors
+    is_fitted: bool = False  # probabilities that were fitted apart from the label
 
 
 def add_scores(
@@ -87,6 +89,15 @@ def add_scores(
     if task is not None and task[0] != "single_label_classification":
         raise NoScores(f"its problem type is {task[0]} ({task[1]})")
     scores, label = _chosen(_outputs(model, named), named)
+    if scores is not None and scores.of_pairs:
+        if label is None or scores.name == named:
+            raise NoScores(
+                f"{scores.name!r} has decision values of pairs of classes; take the output of "
+                "labels, or fit the model with probability=True"
+            )
+        scores = None
+    if scores is not None and label is not None and _are_named_by(label, scores):
+        scores = replace(scores, labels=label.labels)
     shown = label if scores is None else scores
     assert shown is not None
     both = [{*map(str, each.labels)} for each in (scores, label) if each and each.labels]
@@ -114,6 +125,11 @@ def add_scores(
             "(classes= of FrozenModel.load)"
         )
     named_elsewhere = classes is not None or names_of(n_classes, metadata, path).names is not None
+    if label is not None and labels is None and not named_elsewhere and _are_clusters(model, label):
+        raise NoScores(
+            f"{label.name!r} has numbers of clusters, as of a mixture or k-means; if they are "
+            "classes, name these with --classes A,B,… (classes= of FrozenModel.load)"
+        )
     if label is None and not (shown.is_normalised or shown.is_sigmoid or named_elsewhere):
         what = "one number, as of a regression" if shown.width == 1 else "numbers without a label"
         raise NoScores(
@@ -131,6 +147,8 @@ def add_scores(
     rows = None if scores is None else _rows(nodes, scores, n_classes)
     if label is not None:
         own = _of_class(model, nodes, label, labels, n_classes)
+        if scores is not None and rows is not None and scores.is_fitted:
+            rows = _raised(model.graph, nodes, rows, own)
         rows = _decided(model.graph, nodes, rows, own)
     assert rows is not None
     rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
@@ -154,6 +172,12 @@ def _chosen(outputs: list[_Output], named: str | None) -> tuple[_Output | None, 
         if len(each) > 1:
             raise NoScores(f"it has several: {_listed(each)}; choose one with --logits NAME")
     return next(iter(scores), None), next(iter(labels), None)
+
+
+def _are_named_by(label: _Output, scores: _Output) -> bool:
+    """Whether the label's table names the positions of the scores."""
+    known, named = scores.labels or (), label.labels or ()
+    return are_positions(known) and len(known) == len(named)
 
 
 def _listed(outputs: list[_Output]) -> str:
@@ -190,6 +214,11 @@ def _read(output: ir.Value, shapes: Shapes) -> _Output:
         return _scores(name, value, width if isinstance(width, int) else None, None)
     if width not in (1, None):
         raise NoScores(f"{name!r} gives each sample {width} labels")
+    if dtype == ir.DataType.STRING and _is_position(value):
+        raise NoScores(
+            f"{name!r} is declared as texts, but has positions of classes; fit the model on "
+            "the numbers 0, 1, … instead of names"
+        )
     value.type = value.type or ir.TensorType(dtype)
     return _Output(name, value, True, labels=_labels_before(value, dtype))
 
@@ -205,10 +234,24 @@ def _scores(
         if op == "Sigmoid":
             return _Output(name, value, False, width, labels, is_sigmoid=True)
         if op.endswith("Classifier"):
-            return _Output(name, value, False, width, labels or _of_classifier(node), True)
+            of_kernels, fitted = op == "SVMClassifier", "prob_a" in node.attributes
+            return _Output(
+                name,
+                value,
+                False,
+                width,
+                labels or _of_classifier(node),
+                True,
+                of_pairs=of_kernels and not fitted,
+                is_fitted=of_kernels and fitted,
+            )
         if op in PROBABILITIES:
             return _Output(name, value, False, width, labels, True)
-        if op not in _SHAPING or node.inputs[0] is None:
+        if op == "ArrayFeatureExtractor" and (columns := constant_of(node.inputs[1])) is not None:
+            width = columns.size  # skl2onnx declares both columns of two classes
+        elif op not in _SHAPING:
+            break
+        if node.inputs[0] is None:
             break
         before = node.inputs[0]
     return _Output(name, value, False, width, labels, labels is not None)
@@ -256,11 +299,30 @@ def _looked_up(table: ir.Node, labels: tuple[Any, ...] | None) -> tuple[Any, ...
     return tuple(known[each] for each in labels) if {*labels} <= {*known} else None
 
 
+def _are_clusters(model: ir.Model, label: _Output) -> bool:
+    """Whether a label is the position of a component: skl2onnx writes the labels of classes."""
+    fitted = ("TreeEnsemble", "SVM", "LinearClassifier")
+    return (
+        model.producer_name == "skl2onnx"
+        and _is_position(label.value)
+        and not any(each.op_type.startswith(fitted) for each in model.graph)
+    )
+
+
+def _is_position(label: ir.Value) -> bool:
+    """Whether a label is the position of the largest or the smallest number."""
+    node = label.producer()
+    while node is not None and node.op_type in _SHAPING and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node is not None and node.op_type in ("ArgMax", "ArgMin")
+
+
 def _rows(nodes: Nodes, scores: _Output, n_classes: int) -> ir.Value:
     """The scores as doubles with a column per class; one column becomes those of two classes."""
     rows = nodes.node("Cast", [scores.value], {"to": int(ir.DataType.DOUBLE)})
     width = scores.width or n_classes
-    rows = nodes.node("Reshape", [rows, nodes.constant(np.array([-1, width]))])
+    # 0 keeps the number of samples: with another width than declared, rows must not mix.
+    rows = nodes.node("Reshape", [rows, nodes.constant(np.array([0, width]))])
     if width == n_classes:
         return rows
     one = nodes.constant(np.ones(1))
@@ -283,6 +345,14 @@ def _of_class(
         keys = keys if labels is None else np.asarray(labels, np.int64)
     index = nodes.node("Reshape", [index, nodes.constant(np.array([-1, 1]))])
     return nodes.node("Equal", [index, nodes.constant(keys[None])])
+
+
+def _raised(graph: ir.Graph, nodes: Nodes, rows: ir.Value, own: ir.Value) -> ir.Value:
+    """Scores in which that of the label is at least the largest, with the same sum."""
+    largest = along(graph, nodes, "ReduceMax", rows, 1, keepdims=1)
+    raised = nodes.node("Where", [own, largest, rows])
+    sums = [along(graph, nodes, "ReduceSum", each, 1, keepdims=1) for each in (rows, raised)]
+    return nodes.node("Mul", [raised, nodes.node("Div", sums)])
 
 
 def _decided(graph: ir.Graph, nodes: Nodes, rows: ir.Value | None, own: ir.Value) -> ir.Value:

@@ -1,6 +1,7 @@
 """Models without a linear last layer are read by their own scores and labels."""
 
 import pickle
+import warnings
 
 import numpy as np
 import onnx
@@ -8,12 +9,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.cluster import KMeans
+from sklearn.ensemble import RandomForestRegressor, StackingClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.mixture import GaussianMixture
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from ntkit import FrozenModel, OnnxEmbedder, predict
-from ntkit.exceptions import HeadNotFoundError, InputError
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from tests import any_models as zoo
 
 LABELLED = [kind for kind in zoo.KINDS if kind != "scores only"]
@@ -239,3 +245,89 @@ def test_estimators_of_scikit_learn_predict_the_same(models):
     estimator = LogisticRegression().fit(zoo.X, zoo.NAMES[zoo.Y])
     found = predicted(models["logistic regression"][0], "logistic regression")
     assert (found.labels == estimator.predict(zoo.X)).mean() > 0.99
+
+
+STACK = StackingClassifier([("l", LogisticRegression()), ("f", zoo.forest())])
+TWO, APART = {"options": {"zipmap": False}}, np.array(["no", "no", "yes"])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "labels", "options"),
+    [
+        (make_pipeline(StandardScaler(), RidgeClassifier()), APART, {}),
+        (RidgeClassifier(), np.array([7, 3, 3]), {}),
+        (RidgeClassifier(), zoo.NAMES, {}),
+        (STACK, APART, TWO),
+        (STACK, np.array([3, 7, 7]), TWO),
+        (STACK, zoo.NAMES, TWO),
+        (SVC(), APART, {}),
+        (SVC(), np.array([3, 7, 7]), TWO),
+        (SVC(decision_function_shape="ovo"), zoo.NAMES, TWO),
+        (OneVsOneClassifier(LogisticRegression()), np.arange(3), TWO),
+    ],
+)
+def test_labels_are_those_of_scikit_learn(estimator, labels, options, tmp_path):
+    """Scores of two classes in one column, names in a table, and decisions of pairs of classes."""
+    estimator.fit(zoo.X, labels[zoo.Y])
+    path = exported(estimator, tmp_path, **options)
+    found = predicted(path, "forest")
+    assert_array_equal(found.labels, estimator.predict(zoo.X))
+    if hasattr(estimator, "predict_proba"):
+        assert_allclose(found.probabilities, estimator.predict_proba(zoo.X), atol=1e-5)
+
+
+def exported(estimator, folder, **options):
+    path = folder / "model.onnx"
+    with warnings.catch_warnings(action="ignore"):
+        path.write_bytes(to_onnx(estimator, zoo.X[:1], **options).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("labels", [APART[::-1], zoo.NAMES])
+def test_the_label_decides_over_probabilities_that_were_fitted_apart(labels, tmp_path):
+    """Platt's probabilities of support vectors contradict the label of samples near a boundary."""
+    with warnings.catch_warnings(action="ignore"):
+        estimator = SVC(probability=True, random_state=0).fit(zoo.X, labels[zoo.Y])
+    path = exported(estimator, tmp_path, **TWO)
+    own, scores = zoo.of_onnxruntime(path, zoo.feed("forest"))
+    found = predicted(path, "forest")
+    ordered = np.unique(labels)
+    agree = ordered[scores.argmax(axis=1)] == own
+    assert 0 < (~agree).sum() < 20
+    assert_array_equal(found.labels, own)
+    assert_allclose(found.probabilities[agree], scores[agree], atol=1e-6)
+    assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_clusters_are_no_classes_unless_the_user_names_them(tmp_path):
+    for estimator in (GaussianMixture(2, random_state=0), KMeans(2, n_init=1, random_state=0)):
+        path = exported(estimator.fit(zoo.X), tmp_path)
+        with pytest.raises(HeadNotFoundError, match=r"'label' has numbers of clusters.*--classes"):
+            FrozenModel.load(path, any_scores=True)
+    path = exported(GaussianMixture(2, random_state=0).fit(zoo.X), tmp_path)
+    found = predicted(path, "forest", classes=["a", "b"])
+    assert_array_equal(found.labels == "b", zoo.of_onnxruntime(path, zoo.feed("forest"))[0] == 1)
+
+
+def test_outputs_of_another_shape_than_declared_are_not_blamed_on_the_inputs(tmp_path):
+    nodes = [("Sigmoid", ["x"], "p")]
+    path = written(tmp_path / "m.onnx", nodes, {"p": (TensorProto.FLOAT, ["n", 1])})
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
+    onnx.save(model, path)
+    model = FrozenModel.load(path, any_scores=True, classes=["a", "b"])
+    with pytest.raises(ModelError, match="other shapes than its file declares"):
+        predict(model, np.ones((8, 1), np.float32), device="cpu")
+
+
+def test_names_that_the_exporter_lost_are_missed(tmp_path):
+    estimator = OneVsOneClassifier(LogisticRegression()).fit(zoo.X, zoo.NAMES[zoo.Y])
+    with pytest.raises(HeadNotFoundError, match="'label' is declared as texts, but has positions"):
+        FrozenModel.load(exported(estimator, tmp_path, **TWO), any_scores=True)
+
+
+def test_a_linear_model_on_other_models_is_no_model_on_the_inputs(tmp_path):
+    path = exported(STACK.fit(zoo.X, APART[zoo.Y]), tmp_path, **TWO)
+    with pytest.raises(HeadNotFoundError, match="on the outputs of other models") as refused:
+        FrozenModel.load(path)
+    assert "for a label" not in str(refused.value)

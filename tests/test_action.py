@@ -135,6 +135,44 @@ def test_options_are_not_run(workspace, args, says):
     assert not (workspace / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ({"new": ""}, "The input new is empty."),  # a misspelt expression
+        ({"new": "none"}, "The input new is missing. Set it, or name --predictions in args."),
+        ({"old": " "}, "The input old is empty."),
+        ({"data": ""}, "The input data is empty."),
+        ({"data": "", "args": "--predictions test.csv"}, "The input data is empty."),
+        ({"limits": ""}, "The input limits is empty."),
+        ({"args": "--help"}, "nothing was checked"),
+    ],
+)
+def test_no_input_is_left_out_by_accident(workspace, inputs, says):
+    given = {"old": "old.onnx", "new": "old.onnx", "data": "test.npz"} | inputs
+    done, outputs, summary = check(workspace, **given)
+    assert (done.returncode, outputs["outcome"], summary) == (2, "error", ""), done.stderr
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code", "outcome"),
+    [
+        (
+            {"old": "none", "new": "guess.onnx", "data": "test.npz", "args": "--average 70"},
+            1,
+            "fail",
+        ),
+        ({"data": "none", "args": "--predictions=test.csv --average 50"}, 0, "pass"),
+        ({"new": "", "data": "none", "args": "--predictions test.csv --average 50"}, 0, "pass"),
+    ],
+)
+def test_inputs_may_be_left_out_on_purpose(workspace, inputs, code, outcome):
+    rows = "".join(f"{i},{i % 2},{i % 2}\n" for i in range(400))
+    (workspace / "test.csv").write_text(f"id,label,prediction\n{rows}")
+    done, outputs, _ = check(workspace, **inputs)
+    assert (done.returncode, outputs["outcome"]) == (code, outcome), done.stderr
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for python is a shell script")
 def test_ntkit_is_installed_from_the_repository(tmp_path):
     python = tmp_path / "bin" / "python"

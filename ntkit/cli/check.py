@@ -148,22 +148,19 @@ def command(
     The two models may differ only in their head.
     """
     from ntkit.jobs.check import (
-        PYPROJECT,
         check_tables,
         limits_of,
+        limits_of_project,
         summary_of,
-        table_of,
         write_check,
     )
 
     paths = _checked(paths or [], predictions, before)
     if report is not None and len(paths) != 3:
         raise InputError("--report compares two models; give OLD, NEW and DATA.")
-    if limits is None and (default := Path(PYPROJECT)).is_file() and table_of(default):
-        limits = default
-        o.tell_notes(
-            [f"Limits are read from [tool.ntkit.check] in {default}; options override it."]
-        )
+    if limits is None:
+        limits, notes = limits_of_project()
+        o.tell_notes(notes)
     read_files = [*paths, predictions, before, limits, answers, metadata, *data_options.files]
     for file in (json_file, junit, markdown):
         if file is not None:

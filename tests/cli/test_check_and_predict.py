@@ -96,6 +96,35 @@ def test_limits_of_the_working_directory(user, tmp_path, monkeypatch):
         assert ("read from [tool.ntkit.check] in pyproject.toml" in err) == of_project
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            "[tool.ntkit.chek]\nmax_drop = 1\n",
+            "has 'chek', which ntkit does not read; did you mean",
+        ),
+        ("[tool.ntkit.check]\naverage = 99 %\n", "pyproject.toml is not valid TOML"),
+        ("[tool]\nntkit.check.average = 99 %\n", "pyproject.toml is not valid TOML"),
+        ("[project]\nname = x\n", None),
+        ("[project]\ndependencies = ['ntkit==1',\n", None),
+    ],
+)
+def test_a_project_whose_limits_cannot_be_read(user, tmp_path, monkeypatch, content, says):
+    """An error if it has limits, which options replace only singly; else a note."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(content)
+    check = ("check", user / "model.onnx", user / "test.npz", "--average", 9, *DEVICE)
+    if says is not None:
+        refused(*check, says=says)
+        (tmp_path / "own.toml").write_text("average = 9\n")
+        assert ntkit(*check, "--limits", "own.toml")[0] == 0
+    else:
+        code, _, err = ntkit(*check)
+        assert code == 0
+        assert "Note: pyproject.toml is not valid TOML" in err
+        assert "No limits are in this file, so ntkit goes on without it." in err
+
+
 def test_changes_that_must_not_matter(user):
     changes = ("--invariant", "image:jpeg=90", "--invariant", "image:top left", *DEVICE)
     code, out, _ = ntkit("check", *[user / "model.onnx"] * 2, user / "test.npz", *changes)

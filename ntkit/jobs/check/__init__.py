@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import KINDS as KINDS
-from ntkit.jobs.check._limits import PYPROJECT as PYPROJECT
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
-from ntkit.jobs.check._limits import table_of as table_of
+from ntkit.jobs.check._limits import limits_of_project as limits_of_project
 from ntkit.jobs.check._result import CheckResult, write_check
 from ntkit.jobs.check._result import CheckRow as CheckRow
 from ntkit.jobs.check._result import Verdict as Verdict

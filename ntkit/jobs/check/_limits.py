@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -293,14 +294,46 @@ def _made(kind: Any, limits: Mapping[Any, Any], where: str) -> Any:
 
 
 PYPROJECT = "pyproject.toml"
+_OURS = re.compile(r"""tool\s*\.\s*["']?ntkit\b|^\s*["']?ntkit["']?\s*\.""", re.MULTILINE)
+
+
+def limits_of_project(path: Path = Path(PYPROJECT)) -> tuple[Path | None, list[str]]:
+    """The pyproject.toml of the working directory if it has limits, and a note on it."""
+    if not path.is_file():
+        return None, []
+    try:
+        found = table_of(path)
+    except InputError as error:
+        if _has_limits(path):  # options replace only single ones of them
+            raise
+        return None, [f"{error} No limits are in this file, so ntkit goes on without it."]
+    if not found:
+        return None, []
+    return path, [f"Limits are read from [tool.ntkit.check] in {path}; options override it."]
 
 
 def table_of(path: Path) -> Any:
     """The table [tool.ntkit.check] of a pyproject.toml; None without it."""
     content: Any = _toml(path)
-    for key in ("tool", "ntkit", "check"):
+    for key in ("tool", "ntkit"):
         content = content.get(key) if isinstance(content, Mapping) else None
-    return content
+    if not isinstance(content, Mapping):
+        return None
+    for key in content:
+        if key != "check":
+            meant = meant_instead(key, ["check"])
+            fix = "did you mean check?" if meant else "limits are in its table check."
+            raise InputError(f"{path}: [tool.ntkit] has {key!r}, which ntkit does not read; {fix}")
+    return content.get("check")
+
+
+def _has_limits(path: Path) -> bool:
+    """Whether a broken pyproject.toml names a table of ntkit, or may do so."""
+    try:
+        text = path.read_bytes()[:_LARGEST].decode("utf-8", "replace")
+    except OSError:
+        return True
+    return bool(_OURS.search(text))
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -67,9 +67,20 @@ def test_a_pyproject_holds_limits_in_its_table(tmp_path):
     limits = limits_of(file)
     assert limits == Limits(max_drop=2, min_recall={"toxic": 80}, slices=limits.slices)
     assert limits.of_slice("word:film").max_recall_drop == 5
-    for content in ("", "[tool.ntkit]\nx = 1", "[tool]\nntkit = 3"):
+    for content in ("", "[tool.ntkit]", "[tool]\nntkit = 3"):
         file.write_text(content)
         with pytest.raises(InputError, match=r"no table \[tool\.ntkit\.check\]\. Add it"):
+            limits_of(file)
+    for content, told in (
+        ("[tool.ntkit.chek]\nmax_drop = 2", r"has 'chek', which ntkit does not read; did you mean"),
+        (
+            "[tool.ntkit.check]\naverage = 2\n[tool.ntkit.x]",
+            "'x', which ntkit does not read; limits",
+        ),
+        ("[tool.ntkit]\nmax_drop = 2", "'max_drop', which ntkit does not read; limits are in its"),
+    ):
+        file.write_text(content)
+        with pytest.raises(InputError, match=told):
             limits_of(file)
     file.write_text("[tool.ntkit.check]\nmax_dorp = 2")
     with pytest.raises(InputError, match=r"pyproject\.toml: 'max_dorp' is not a limit; did you"):

@@ -342,7 +342,7 @@ def invariant(
     kept = slice(None) if keep is None else keep
 
     def fit(rows: Array, **options: Any) -> Any:
-        return InvariantClassifier(**options).fit(
+        return InvariantClassifier(**{"originals": False} | options).fit(
             train.Z[rows][:, kept],
             train.y[rows],
             X_changed=copies[rows][:, :, kept],

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from ntkit._disk import scratch
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.attributes import Attribute
+from ntkit.attributes import FEWEST, Attribute
 from ntkit.estimators._base import OPTIONAL_C, VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -133,9 +133,9 @@ class InvariantClassifier(StudyClassifier):
     know a change that must not matter, such as a synonym or another background, make copies of the
     training samples and embed them.
 
-    1. The copies replace their originals, with the same labels. With ``originals=True`` they are
-       added, and an original has as much weight as its copies together. Classes have equal weight,
-       and with ``groups=`` the groups of each class as well.
+    1. The copies replace their originals, with the same labels. With ``originals=True``, or if
+       ``groups=`` are complete, they are added, and an original has as much weight as its copies
+       together. Classes have equal weight, and with ``groups=`` the groups of each class as well.
     2. The head is penalised for the effect of a change on its logits, on standardised embeddings z:
 
        .. math::
@@ -159,10 +159,12 @@ class InvariantClassifier(StudyClassifier):
     ----------
     penalties : array-like, default=(0, 1, 100, 10_000)
         Values of γ to choose from.
-    originals : bool, default=False
+    originals : bool or None, default=None
         Whether samples with copies are fitted as well. Copies alone lack the bias if a part comes
         from another sample; if words are swapped they have the opposite bias, and γ keeps the head
-        from using it. Samples without copies are always fitted.
+        from using it. Balanced groups of real samples are better. So None means True if you pass
+        ``groups`` and every class has at least 5 samples of each group, else False. Samples
+        without copies are always fitted.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Candidate ridge weights α on the mean loss; if several are equally good, the largest is
         used.
@@ -189,6 +191,8 @@ class InvariantClassifier(StudyClassifier):
         divided by K. The copies of one sample are one draw.
     n_copies_ : int
         Number of training samples with at least one copy.
+    originals_ : bool
+        Whether samples with copies were fitted as well.
     {n_features_in_, feature_names_in_}
 
     References
@@ -214,13 +218,13 @@ class InvariantClassifier(StudyClassifier):
     _takes: ClassVar[tuple[str, ...]] = ("X_changed", "groups", "folds", *VALIDATION_SET)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "penalties": ["array-like"],
-        "originals": ["boolean"],
+        "originals": ["boolean", None],
         "alphas": ["array-like"],
         "C": OPTIONAL_C,
     }
 
     penalties: Any = (0, 1, 100, 10_000)
-    originals: bool = False
+    originals: bool | None = None
     alphas: Any = ALPHAS
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     random_state: Any = None
@@ -264,7 +268,9 @@ class InvariantClassifier(StudyClassifier):
         self._scaler = scaler_of(study.train)
         present = study.train.weight > 0
         self.n_copies_ = int((joined.n_copies[: len(present)][present] > 0).sum())
-        weight = joined.weight(study, originals=self.originals)
+        complete = _has_every_group(study)
+        self.originals_ = complete if self.originals is None else bool(self.originals)
+        weight = joined.weight(study, originals=self.originals_)
         penalties = sorted(checked_numbers("penalties", self.penalties, "numbers >= 0"))
         alphas = checked_alphas(self.alphas)
         if self.C is not None:
@@ -354,6 +360,20 @@ class InvariantClassifier(StudyClassifier):
             heads = rotated.ridge_heads(weights, alphas, gains=gains, **solver)
             path.append([_turned_back(head, self._scaler, vectors) for head in heads])
         return path
+
+
+def _has_every_group(study: Study) -> bool:
+    """Whether groups are known, and every class has enough training samples of each of them."""
+    if study.values is None:
+        return False
+    values = study.values[: len(study.train)]
+    known = (values >= 0).all(axis=1) & (study.train.weight > 0)
+    if not known.any():
+        return False
+    _, group = np.unique(values[known], axis=0, return_inverse=True)
+    counts = np.zeros((len(study.classes), int(group.max()) + 1))
+    np.add.at(counts, (study.train.y_index[known], group.ravel()), 1)
+    return counts.shape[1] > 1 and bool(counts.min() >= FEWEST)
 
 
 def _second_moments(joined: RowsAndCopies, copies: Array, scale: Array) -> Array:

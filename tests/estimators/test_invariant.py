@@ -193,6 +193,27 @@ def test_the_choice_follows_its_rule(grouped):
     assert clf.alpha_ == alphas[scores[largest].argmax()]
 
 
+def test_real_samples_of_complete_groups_are_fitted_unless_told_otherwise():
+    X, y, copies, mark = data(20, bias=0.5)
+    options = {"penalties": [1.0], "C": 1.0, "tol": 1e-10}
+
+    def fitted(groups, **more):
+        return InvariantClassifier(**options, **more).fit(X, y, X_changed=copies, groups=groups)
+
+    few = np.where((y == 1) & (mark == 0), -1, mark)
+    few[np.flatnonzero((y == 1) & (mark == 0))[:4]] = 0  # one less than enough
+    some = np.where(np.arange(len(y)) % 3, mark, -1)
+    for groups, expected in (
+        (None, False), (np.zeros(len(y)), False), (few, False), (some, True), (mark, True),
+    ):  # fmt: skip
+        clf = fitted(groups)
+        assert clf.originals_ is expected
+        assert np.array_equal(clf.coef_, fitted(groups, originals=expected).coef_)
+        other = fitted(groups, originals=not expected)
+        assert other.originals_ is not expected
+        assert not np.allclose(clf.coef_, other.coef_)
+
+
 def test_validation_samples_only_help_to_choose():
     X, y, copies, mark = data(8, n=600)
     X_val, y_val, _, _ = data(9, n=600, bias=0)

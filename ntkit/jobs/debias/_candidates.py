@@ -133,7 +133,7 @@ def change_candidates(*, named: bool) -> dict[str, Unfitted]:
     rule |= {"error_weight": 1.0, "max_cost": None}
     estimators: dict[str, Any] = {
         "copies": InvariantClassifier(penalties=(0,), originals=True),
-        "copies and penalty": InvariantClassifier(),
+        "copies and penalty": InvariantClassifier(originals=False),
     }
     if named:
         estimators["groups and copies"] = AutoDebiasClassifier(recipe="group-balanced")

@@ -136,18 +136,19 @@ class Job:
         )
 
     def _check_command(self) -> str:
-        """Command that checks the written model on the samples of the table."""
-        samples = self.data.sets.get("test", self.data.sets["validation"])
-        source = next(iter(samples.sources), None)
-        old, folder = self.data.model.path, self.order.out
-        known = arguments()
-        fitted_on_them = self.comparison.one_set and "test" not in self.data.sets
-        if self.order.new_head or fitted_on_them or None in (old, source, folder, known):
+        """Command that checks the written model on samples that the repair has not seen."""
+        old, folder, known = self.data.model.path, self.order.out, arguments()
+        if self.order.new_head or old is None or folder is None or known is None:
             return ""
-        assert folder is not None
-        assert known is not None
-        files = " ".join(quoted(from_here(path)) for path in (old, folder / MODEL_FILE, source))
-        return " ".join(filter(None, [f"ntkit check {files}", options_again(known)]))
+        models = " ".join(quoted(from_here(path)) for path in (old, folder / MODEL_FILE))
+        test = self.data.sets.get("test")
+        if test is None:  # the head was chosen on all samples, and perhaps fitted on them
+            return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
+        source = next(iter(test.sources), None)
+        if source is None:
+            return ""
+        words = ["ntkit check", models, quoted(from_here(source)), options_again(known)]
+        return " ".join(filter(None, words))
 
     def _balanced_over(self) -> str | None:
         """Names of the named attributes, or of the attribute whose groups judge."""

@@ -154,8 +154,10 @@ def judge_of(
         for title, counts in small_of.items()
         if counts or (title in alike and not alike[title].judges)
     ]
+    labels, names_of = [*y, *y_copies[judging]], [*of_rows, *of_copies[judging]]
+    with_group = {label for label, name in zip(labels, names_of, strict=True) if name in kept}
     for label in np.unique(y):  # a class without a judging group is one group
-        if not any(name.startswith(f"{label} × ") for name in kept):
+        if label not in with_group:
             of_rows[y == label] = str(label)
             kept.append(str(label))
     number_of = {name: i for i, name in enumerate(kept)}

@@ -37,6 +37,7 @@ class LostGroup:
 
     attribute: str
     name: str
+    full_name: str
     count: int
     before: float
     after: float
@@ -52,10 +53,8 @@ class LostGroup:
         """The group with the name of its attribute, and its accuracies."""
         if not self.attribute:
             return self.accuracies
-        words = [self.attribute if word == "it" else word for word in self.name.split()]
-        name = " ".join(words) + f" ({self.attribute})" * (self.attribute not in words)
         of_group = self.accuracies.removeprefix(self.name)
-        return f"{name}, on which the new head relies {self._how}{of_group}"
+        return f"{self.full_name}, on which the new head relies {self._how}{of_group}"
 
     @property
     def accuracies(self) -> str:
@@ -108,13 +107,21 @@ class _Candidate:
     of: Attribute
     losing: tuple[tuple[int, int], ...] | None = None
 
-    def named(self, label: Any, value: int) -> str:
-        """Name of a group, for a sentence that names the attribute."""
+    def named(self, label: Any, value: int, it: str = "it") -> str:
+        """Name of a group; ``it`` stands for the attribute, if the sentence names it."""
         called = self.of.names[value]
         if called == lacking(self.of.name):
-            return f"class {label} without it"
+            return f"class {label} without {it}"
         called = called.removeprefix(f"{self.of.name}=")  # a value of a whole column
-        return f"class {label} with {'it' if called == self.of.name else called}"
+        return f"class {label} with {it if called == self.of.name else called}"
+
+    def named_together(self, classes: Array, pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
+        """Name of some groups for a sentence that names the attribute, and for any sentence."""
+        short, full = (
+            " and ".join(self.named(classes[k], v, it) for k, v in pairs)
+            for it in ("it", self.of.name)
+        )
+        return short, f"{full} ({self.of.name})" if full == short else full
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +131,7 @@ class _Test:
     # If the group loses, its `parts` are tested as well.
 
     attribute: str
-    name: str
+    names: tuple[str, str]  # for a sentence that names the attribute, and for any sentence
     before: Array
     after: Array
     relies_more: bool
@@ -150,7 +157,7 @@ class _Test:
         """The group, with the lower bound of its loss at a level."""
         n, shares = len(self.before), (float(self.before.mean()), float(self.after.mean()))
         surely = -upper_drop(self.n_better, self.n_worse, n, level)
-        return LostGroup(self.attribute, self.name, n, *shares, surely, self.relies_more)
+        return LostGroup(self.attribute, *self.names, n, *shares, surely, self.relies_more)
 
 
 def checked_groups(
@@ -178,20 +185,20 @@ def checked_groups(
         value = each.of.value[rows]
         group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
         parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
-        name = " and ".join(each.named(classes[k], v) for k, v in pairs)
+        names = each.named_together(classes, pairs)
         if 0 < group.sum() < CHECKED:
-            unchecked.append(f"{each.of.name}, {name} ({int(group.sum())})")
+            unchecked.append(f"{each.of.name}, {names[0]} ({int(group.sum())})")
         if group.sum() < CHECKED:
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
         more = _gap(after, group, rest) > _gap(before, group, rest)
         right = before[group], after[group]
-        return [_Test(each.of.name, name, *right, more, weight, tuple(parts))]
+        return [_Test(each.of.name, names, *right, more, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):
         right_of_class, weight = (before[y == k], after[y == k]), _CLASSES / len(classes)
         if len(right_of_class[0]) >= CHECKED:
-            tests.append(_Test("", f"class {label}", *right_of_class, False, weight))
+            tests.append(_Test("", (f"class {label}",) * 2, *right_of_class, False, weight))
     for each in attributes:
         pairs = [(k, value) for k in range(len(classes)) for value in range(len(each.of.names))]
         for pair in pairs if each.losing is None else ():

@@ -147,12 +147,18 @@ def named_attributes(
     if any(name in rules for names in readable for of_value in names for name in of_value):
         check_made_with("The answers", {"model": answers.model}, model)
     by_title = {_titled(names): names for names in (*on_command_line, *readable)}
-    signed = (Answer(names[0][0], "spurious", names).signed() for names in on_command_line)
+    # A run that goes on names an attribute again that its folder has an answer on.
+    new = {names[0][0]: names for names in on_command_line}
+    kept = [each for each in answers.answers if each.name not in new or each.answer != "unsure"]
+    known = {each.name for each in answers.spurious}
+    signed = (
+        Answer(name, "spurious", names).signed() for name, names in new.items() if name not in known
+    )
     return NamedAttributes(
         tuple(by_title.values()),
         rules,
         replaced=tuple(replaced),
-        answers=replace(answers, answers=(*signed, *answers.answers)),
+        answers=replace(answers, answers=(*signed, *kept)),
     )
 
 

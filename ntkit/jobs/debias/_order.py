@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
+from ntkit._output import (
+    RECORD,
+    check_folder,
+    check_update,
+    new_folder,
+    refuse_nested,
+    updated_folder,
+)
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias._candidates import asked_for
@@ -64,6 +71,12 @@ class Order:
         if out is not None and order.goes_on:
             check_update(out, _KEPT)
         elif out is not None:
+            if self.force and all((out / name).is_file() for name in (RECORD, ANSWERS_FILE)):
+                raise InputError(
+                    f"{out} contains {ANSWERS_FILE}, which --force does not replace, because a "
+                    "person may have given these answers. Continue with --from (resume=), or "
+                    "choose another name."
+                )
             check_folder(out, force=self.force)
         if self.deploy is not None:
             check_folder(self.deploy, force=self.force)

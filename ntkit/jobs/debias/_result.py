@@ -100,7 +100,8 @@ class DebiasResult:
     cautions : tuple of str
         Notes that call the result into question: shared samples, few samples, a broken input.
     check_command : str
-        Command that checks the written model on the same samples; empty if it is not known.
+        Command that checks the written model on samples that the repair has not seen; empty if
+        it is not known.
     """
 
     model: FrozenModel

@@ -13,7 +13,7 @@ from scipy.stats import beta
 
 from ntkit._disk import StrPath, sha256_of
 from ntkit._join import NameIndex
-from ntkit._text import counted, plain_table, with_interval
+from ntkit._text import counted, listed, plain_table, with_interval
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Entry, cell_text, content_cell
 from ntkit.exceptions import InputError
@@ -65,6 +65,8 @@ class TableCheck:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"limit": LIMIT}
 
     def __str__(self) -> str:
+        shown = [group for group in self.groups if group.checked]
+        left = [group for group in self.groups if not group.checked]
         share, limit = (f"{100 * x:.0f} %" for x in (self.share_of_groups[0], LIMIT))
         lines = [*self.notes, f"{self.question} No answer of {self.table} is checked yet."]
         if self.checked:
@@ -73,20 +75,21 @@ class TableCheck:
                 f"{self.question} {counted(self.checked, 'answer')} of {self.table} checked, "
                 f"{self.wrong} wrong.{skipped * bool(self.unknown)}"
             )
-            shown = [group for group in self.groups if group.checked]
             header = ["class × answer", "in the table", "checked", "wrong"]
             rows = [[g.name, *map(str, (g.count, g.checked, g.wrong))] for g in shown]
             lines += ["", plain_table([header, *rows], "<>>>"), ""]
             groups = with_interval(*self.share_of_groups)
             lines.append(f"Wrong, with every group counted alike as in a repair: {groups} %.")
-            if len(shown) == len(self.groups):
+            if not left:
                 lines.append(f"Wrong in the whole table: {with_interval(*self.share_of_table)} %.")
             else:
-                lines.append(f"Groups without a check: {len(self.groups) - len(shown)}.")
+                names = listed([group.name for group in left], 6)
+                lines.append(f"Groups without a check, {len(left)} of {len(self.groups)}: {names}.")
         if self.verdict == "use":
             answers = shlex.quote(str(self.path / CHECKED))
+            part = f" in {len(shown)} of {len(self.groups)} groups; the others have no check"
             lines += [
-                f"Use the table: {share} is within the limit of {limit}.",
+                f"Use the table: {share} is within the limit of {limit}{part * bool(left)}.",
                 f"Repair with it: ntkit debias … --answers {answers}",
             ]
         elif self.verdict == "check more":

@@ -23,7 +23,7 @@ from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples
-from ntkit.jobs.audit import like_a_guess
+from ntkit.jobs.audit import like_a_guess, read_answers
 from ntkit.verification import Verification
 from tests import models
 from tests.cases import write_images
@@ -290,6 +290,21 @@ def test_force_replaces_what_ntkit_wrote_and_verified_and_nothing_else(few, writ
     assert again().chosen.name == "class-balanced"
     assert json.loads((out / "result.json").read_text())["chosen"] == "class-balanced"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_answers_of_a_person_outlive_force_and_the_run_can_go_on(few, written, tmp_path):
+    """Twice: a name on the command line that the folder has an answer on stays one answer."""
+    out = shutil.copytree(written.path, tmp_path / "out")
+    named = {"out": out, "spurious": "image:top left brightness above the median"}
+    run(*few[:2], **named, resume=out)
+    before = models.contents(out)
+    with pytest.raises(InputError, match=r"answers\.json, which --force does not replace.*--from"):
+        run(*few[:2], **named, force=True)
+    assert models.contents(out) == before
+    for _ in range(2):
+        run(*few[:2], **named, resume=out)
+        (answer,) = read_answers(out / "answers.json").answers
+        assert (answer.name, answer.answer) == (named["spurious"], "spurious")
 
 
 # -- samples in two sets ------------------------------------------------------------------------

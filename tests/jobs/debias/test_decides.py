@@ -14,6 +14,8 @@ from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
 from ntkit.attributes import Attribute, columns
 from ntkit.jobs.debias import _candidates
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of, mixed, steps, taken
+from ntkit.jobs.debias._invariance import CopiesOf
+from ntkit.jobs.debias._judge import judge_of
 from ntkit.jobs.debias._lost_groups import CHECKED, checked_groups
 from tests.jobs.debias.conftest import ALL, DIGITS, FEW, QUICK
 
@@ -252,8 +254,8 @@ def samples(seed, n=2400):
     return rng, y, region, table, np.arange(n) < n // 2
 
 
-def checked(table, y, right, is_train, named=()):
-    return checked_groups([columns(table)] if table else [], CLASSES, y, right, is_train, named)
+def checked(table, y, right, is_train, named=(), classes=CLASSES):
+    return checked_groups([columns(table)] if table else [], classes, y, right, is_train, named)
 
 
 def test_the_group_that_loses_is_named_with_its_figures():
@@ -273,6 +275,30 @@ def test_the_group_that_loses_is_named_with_its_figures():
     assert check.refused(0.05) is group
     assert check.refused(0.9) is None
     assert str(group) in "\n".join(check.sentences())
+
+
+@pytest.mark.parametrize("name", ["it", "low"])
+def test_a_class_may_have_any_name_in_the_sentence_on_its_group(name):
+    rng, y, region, table, is_train = samples(0)
+    before = rng.random(len(y)) < 0.8
+    after = np.where((y == 0) & (region == 1), before & (rng.random(len(y)) < 0.3), before)
+    classes = np.array([name, "high"])
+    check = checked(table, y, (before, after), is_train, classes=classes)
+    group = next(g for g in check.lost if g.attribute)
+    assert group.name in (f"class {name} with it", f"class {name} without it")
+    start = group.name.removesuffix("it") + f"{group.attribute}, on which the new head relies"
+    assert group.in_full.startswith(start)
+
+
+@pytest.mark.parametrize("names", [("a", "a × b"), ("a", "ab")])
+def test_a_class_without_a_group_is_judged_whatever_the_other_class_is_called(names):
+    y = np.repeat(names, [4, 40])
+    value = np.append([0, 0, 1, 1], np.arange(40) % 2)  # two samples in each group of the first
+    mark = Attribute("mark", value, ("no", "yes"))
+    none = CopiesOf(np.empty((0, 2)), *(np.empty(0, dtype=int),) * 2, np.empty((0, 1), dtype=int))
+    groups = judge_of(y, value[:, None], [mark], none, [], {}).groups
+    assert {groups.names[i] for i in groups.value[:4]} == {"a"}
+    assert {groups.names[i] for i in groups.value[4:]} == {f"{names[1]} × {v}" for v in mark.names}
 
 
 def test_a_repair_takes_back_what_a_large_group_owed_to_the_shortcut():

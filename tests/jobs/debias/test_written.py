@@ -66,6 +66,18 @@ def test_the_rows_are_those_of_the_files_and_the_next_command_runs(
         assert found.groups() == (before[3], after[3])
 
 
+def test_without_a_test_set_the_next_command_names_no_sample_of_the_repair(npz, tmp_path, run):
+    out = tmp_path / "out"
+    code, printed, _ = run(*command(npz, out, "--method", "auto", "--even-if-worse"))
+    assert code == 0
+    line = next(line for line in printed.splitlines() if line.startswith("Next: "))
+    program, *words = shlex.split(line.removeprefix("Next: ").partition(", ")[0])
+    assert (program, words[0], words[-1]) == ("ntkit", "check", "TEST")
+    assert line.endswith("with samples as TEST that this repair has not seen")
+    words[-1] = str(npz / "test.npz")
+    assert run(*words, "--device", "cpu")[0] in (0, 1, 3)
+
+
 def test_a_kept_model_says_why_and_what_was_tried(npz, tmp_path, run):
     more = ("--method", "neurontune", "--max-cost", "0", "--keep-original")
     code, out, _ = run(*command(npz, tmp_path / "out", *more))

@@ -164,8 +164,14 @@ def test_of_many_groups_some_have_no_check_and_the_whole_table_no_estimate(place
     letters = {row["id"]: row["mark"] for row in read_csv(place / "mark.csv")}
     write_csv(place / "out" / "labels.csv", {"id": asked, "mark": map(letters.get, asked)})
     printed = ask(place)
-    assert "Groups without a check: 2." in printed
+    counts = {f"{label} × {letter}": 0 for label in "01" for letter in "abcdefg"}
+    for row in (NAMES.index(name) for name in asked):
+        counts[f"{Y[row]} × {letters[NAMES[row]]}"] += 1
+    first, second = sorted(name for name, count in counts.items() if not count)
+    assert f"Groups without a check, 2 of 14: {first}, {second}." in printed
     assert "whole table" not in printed
+    only = "0 % is within the limit of 10 % in 12 of 14 groups; the others have no check."
+    assert f"Use the table: {only}" in printed
 
 
 def test_a_table_with_a_row_for_each_sample_is_written_with_contents(place):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,42 +11,58 @@ import numpy as np
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
+OWN_NAMES = (
+    "Put the rows into the table or the metadata.csv of the set that they describe, or name "
+    "another column with --id-column"
+)
+"""The fix if a name of a table is that of several samples."""
+
 
 class NameIndex:
-    """Rows of samples by name: as it is written, without folders, or without spaces around it."""
+    """Rows of samples by name in one spelling: the whole path, or without folders."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-        self._rows: tuple[dict[str, list[int]], ...] = ({}, {}, {})
-        for row, name in enumerate(map(composed, names)):
-            for rows, one in zip(
-                self._rows, (name, name.rpartition("/")[2], name.strip()), strict=True
-            ):
-                rows.setdefault(one, []).append(row)
+        self._whole, self._short = dict[str, list[int]](), dict[str, list[int]]()
+        for row, name in enumerate(names):
+            whole = spelling(name)
+            self._whole.setdefault(whole, []).append(row)
+            self._short.setdefault(spelling(whole.rpartition("/")[2]), []).append(row)
 
     def rows(self, name: str) -> list[int]:
-        """Rows of the samples with this name; an apostrophe may precede it."""
-        written, plain = composed(name), composed(name).removeprefix("'")
-        whole, short, stripped = self._rows
-        tried = (whole.get(written), whole.get(plain), short.get(written), short.get(plain))
-        return next((rows for rows in tried if rows), stripped.get(plain.strip(), []))
+        """Rows of the samples with this name."""
+        one = spelling(name)
+        return self._whole.get(one) or self._short.get(one, [])
+
+
+def samples_named(
+    written: Sequence[str], names: Sequence[str], where: str, key: str, fix: str = OWN_NAMES
+) -> Array:
+    """Sample of each row of a table by its name, −1 if there is none."""
+    # Every table of names is matched with samples here, so that all are equally strict.
+    index, samples = NameIndex(names), np.full(len(written), -1)
+    earlier = dict[int | str, str]()
+    for row, name in enumerate(written):
+        found = index.rows(name)
+        if len(found) > 1:
+            raise InputError(
+                f"{where} names {name!r:.60}, and {len(found)} samples have this name. {fix}."
+            )
+        place = found[0] if found else spelling(name)
+        if place in earlier:
+            also = f", also as {earlier[place]!r:.60}" * (earlier[place] != name)
+            raise InputError(
+                f"{where} names {name!r:.60} twice in {key!r}{also}; leave one row for each."
+            )
+        earlier[place] = name
+        samples[row] = found[0] if found else -1
+    return samples
 
 
 def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: str) -> Array:
-    """Row of a table for each sample, −1 if there is none."""
-    twice = next((n for n, count in Counter(map(composed, written)).items() if count > 1), None)
-    if twice is not None:
-        raise InputError(f"{where} names {twice!r} twice in {key!r}; leave one row for each.")
-    index, rows = NameIndex(names), np.full(len(names), -1)
-    for row, name in enumerate(written):
-        samples = index.rows(name)
-        if len(samples) > 1:
-            raise InputError(
-                f"{where} name {name!r:.60}, and {len(samples)} samples have this name. Put the "
-                "rows into the table or the metadata.csv of the set that they describe, or name "
-                "another column with --id-column."
-            )
-        rows[samples] = row
+    """Row of a table for each sample by its name, −1 if there is none."""
+    samples, rows = samples_named(written, names, where, key), np.full(len(names), -1)
+    named = np.flatnonzero(samples >= 0)
+    rows[samples[named]] = named
     return rows
 
 
@@ -92,7 +107,7 @@ def joined(columns: Mapping[str, Array], rows: Array, key: str) -> dict[str, Arr
 
 def in_order(table: Any, names: Sequence[str] | None, key: str) -> dict[str, Array]:
     """Columns of a table in the order of the samples, or unchanged if the samples have no names."""
-    columns = columns_of(table)
+    columns = columns_of(table, key)
     if names is None:
         return columns
     return joined(columns, matching_rows(columns, names, key=key), key)
@@ -113,8 +128,11 @@ def pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | No
     return columns
 
 
-def columns_of(table: Any) -> dict[str, Array]:
+def columns_of(table: Any, *keys: str) -> dict[str, Array]:
     """Columns of a DataFrame or a mapping as arrays of one length."""
+    # The index of a DataFrame is a column if it is called like a column that names samples.
+    if {*getattr(getattr(table, "index", None), "names", ())} & {*keys}:
+        table = table.reset_index()
     if not isinstance(table, Mapping) and not hasattr(table, "items"):
         raise InputError(
             f"A table must be a DataFrame or a mapping of columns; got {type(table).__name__}. "
@@ -137,3 +155,10 @@ def columns_of(table: Any) -> dict[str, Array]:
 def composed(name: Any) -> str:
     """A text in one Unicode form: file systems and spreadsheets spell accents differently."""
     return unicodedata.normalize("NFC", str(name))
+
+
+def spelling(name: Any) -> str:
+    """A name in the one spelling that names are compared in."""
+    # Without spaces around it, and without the apostrophe that keeps a spreadsheet from reading it
+    # as a formula.
+    return composed(name).strip().lstrip("'").strip()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._disk import StrPath, read_json
+from ntkit._join import NameIndex, spelling
 from ntkit._labels import listed
 from ntkit._output import check_file, new_file
 from ntkit._types import Array
@@ -275,7 +276,7 @@ def check_one_label_each(entries: Iterable[Entry]) -> None:
     entry_of = dict[tuple[str | None, str], Entry]()
     for entry in entries:
         if entry.answer is not None:
-            key = (entry.content, "" if entry.content else entry.name)
+            key = (entry.content, "" if entry.content else spelling(entry.name))
             before = entry_of.setdefault(key, entry)
             if before.answer != entry.answer:
                 raise contradiction(before, entry)
@@ -286,7 +287,7 @@ def contradiction(before: Entry, entry: Entry) -> InputError:
     other = before.name != entry.name
     there = f" in {before.at}" * (before.at != entry.at)
     there = f"as {before.name!r:.60}{there}" if other else "above"
-    why = ", and both have the same content" * other
+    why = ", and both have the same content" * (other and entry.content is not None)
     return InputError(
         f"{entry.at}: {entry.name!r:.60} has the label {entry.answer!r} here and {before.answer!r} "
         f"{there}{why}; keep one of them."
@@ -313,6 +314,23 @@ def contents_here(
     )
 
 
+def note_on_names(
+    where: StrPath, entries: Iterable[Entry], names: Sequence[str], digests: Sequence[str]
+) -> str:
+    """A sentence on labels whose name and digest belong to two samples, or none."""
+    index, known = NameIndex(names), {*digests}
+    n = 0
+    for entry in entries:
+        rows = index.rows(entry.name) if entry.content in known else []
+        n += bool(rows) and all(digests[row] != entry.content for row in rows)
+    one = (
+        "label has the name of another sample than its"
+        if n == 1
+        else ("labels have the names of other samples than their")
+    )
+    return f"{where}: {n} {one} content ({CONTENT}). ntkit went by the content." * bool(n)
+
+
 def entries_of_table(
     columns: Mapping[str, Array], key: str, question: str, at: Callable[[int], str]
 ) -> list[Entry]:
@@ -329,7 +347,7 @@ def entries_of_table(
             continue
         cell = cell_text(content)
         digest = cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
-        name = name if isinstance(name, str) else cell_text(name)  # spaces belong to a name
+        name = name if isinstance(name, str) else cell_text(name)
         entries.append(Entry(name, answer, digest, at(row)))
     check_one_label_each(entries)
     return entries

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ntkit._join import matching_rows
+from ntkit._join import composed, matching_rows
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.metrics import class_order
 from ntkit.samples import (
     DEFAULT_LABEL,
     TABLES,
@@ -31,6 +33,7 @@ from ntkit.samples import (
     named_labels,
     read_samples,
     read_table,
+    rows_of_files,
     with_known_labels,
 )
 
@@ -86,22 +89,28 @@ def read_predicted(
     Every sample needs a prediction, or with ``complete="predictions"`` every prediction a sample.
     """
     new = _read(predictions, roles)
-    tables = [new]
-    if before is not None:
-        shared = before.resolve() == predictions.resolve()
-        tables = [_of_old(new if shared else _read(before, roles), roles, shared=shared), new]
-    several = _labels_in(new, roles) or (() if roles.one is None else (roles.one,))
+    shared = before is not None and before.resolve() == predictions.resolve()
+    several, of_old = _labels_in(new, roles, shared=shared)
+    several = several or (() if roles.one is None else (roles.one,))
     if roles.one is not None and roles.one not in several:
         raise InputError(
             f"{predictions} has no predictions of the label {roles.one!r}. Name one of "
             f"{listed(several)} with --label."
         )
+    tables = [new]
+    if before is not None:
+        old = new if shared else _read(before, roles)
+        tables = [_of_old(old, roles, several, shared=shared), new]
     one_file = data.resolve() == predictions.resolve()
     samples, table = _samples(data, new if one_file else None, roles, several)
     matches = [_match(each, samples, table, roles, complete) for each in tables]
     read = [each for each in (*tables, table) if each is not None]
     notes = [*(note for each in read for note in each.notes), *samples.notes]
     notes += [note for _, of_one in matches for note in of_one]
+    notes += [
+        f"{predictions}: left out {listed(of_old)}, predictions of an older model. Compare with "
+        f"them: --before {predictions}"
+    ] * bool(of_old)
     kept = np.flatnonzero(np.min([rows for rows, _ in matches], axis=0) >= 0)
     if len(kept) < len(samples):
         left = f"{len(samples) - len(kept)} of {len(samples)} samples"
@@ -109,6 +118,7 @@ def read_predicted(
         samples = samples.take(kept)
     tables = [_taken(each, rows[kept]) for each, (rows, _) in zip(tables, matches, strict=True)]
     table = None if table is None else _taken(table, kept)
+    _check_same_labels(samples, table, tables, roles, several)
     if several:
         predicted = [_given(each, several) for each in tables]
         y, more = _truths(samples, table, tables[-1], several)
@@ -145,38 +155,66 @@ def _read(path: Path, roles: TableRoles) -> Table:
         raise InputError(f"{path} does not exist.")
     table = read_table(path, named_delimiter(roles.delimiter), (roles.label, *PREDICTIONS))
     columns = {**table.columns}
-    guarded = {roles.key, roles.label, *roles.prediction, *_NAMES, *PREDICTIONS, _BEFORE}
-    for name in guarded:
+    names = {roles.key, *_NAMES}
+    for name in names | {roles.label, *roles.prediction, *PREDICTIONS, _BEFORE}:
         if name in columns and columns[name].dtype == object:
-            cells = map(unguarded_cell, columns[name].tolist())
-            columns[name] = np.fromiter(cells, dtype=object, count=len(table))
+            cells = columns[name].tolist()
+            columns[name] = np.fromiter(map(unguarded_cell, cells), object, len(cells))
+            of_guarded = {cell: unguarded_cell(cell) for cell in cells if isinstance(cell, str)}
+            both = [c for c, plain in of_guarded.items() if c != plain and plain in of_guarded]
+            if both and name not in names:
+                raise InputError(
+                    f"{path} has the classes {of_guarded[both[0]]!r} and {both[0]!r} in {name!r}. "
+                    "ntkit writes such an apostrophe itself, so it cannot tell them apart. Rename "
+                    "one of them."
+                )
     return replace(table, columns=columns)
 
 
-def _of_old(table: Table, roles: TableRoles, *, shared: bool) -> Table:
+def _of_old(table: Table, roles: TableRoles, several: Sequence[str], *, shared: bool) -> Table:
     """The table with the old model's predictions in the place of the new one's."""
-    new, old = (*roles.prediction[:1], *roles.prediction[1:], "", "")[:2]
-    columns = {**table.columns}
-    pairs = {new: old} if old else {n: _OF_NEW.sub(r"\1_before", n) for n in columns}
-    pairs = {new: old for new, old in pairs.items() if new != old and old in columns}
-    if shared and not (pairs.keys() >= {*roles.scores} if roles.scores else pairs):
+    new, old = ("", "") if roles.scores else (*roles.prediction, "", "")[:2]
+    if not (shared or old):
+        return table
+    if shared and old == new != "":
         raise InputError(
-            f"{table.path} has no column {old or _BEFORE!r}; its columns are {list(columns)}. "
-            "Name the new and the old predictions with --prediction-column NEW,OLD."
+            f"{table.path}: --prediction-column names {new!r} for both models. Name two columns: "
+            "--prediction-column NEW,OLD."
         )
-    if old or shared:
-        columns |= {new: table.columns[old] for new, old in pairs.items()}
+    used = [*roles.scores] or [f"prediction_{name}" for name in several]
+    used = used or [*filter(None, [_column_of(table, roles)])]
+    pairs = {new: old} if old else {name: _OF_NEW.sub(r"\1_before", name) for name in used}
+    lacking = [o for n, o in pairs.items() if o not in table.columns or (shared and o == n)]
+    if lacking:
+        lacks = lacking[0] if lacking[0] not in table.columns else _BEFORE
+        raise InputError(
+            f"{table.path} has no column {lacks!r}; its columns are {list(table.columns)}. Name "
+            "the new and the old predictions with --prediction-column NEW,OLD, or pass two tables."
+        )
+    columns = table.columns | {name: table.columns[before] for name, before in pairs.items()}
     return replace(table, columns=columns)
 
 
-def _labels_in(table: Table, roles: TableRoles) -> tuple[str, ...]:
-    """Names of several labels, by columns such as ``prediction_NAME``."""
+def _labels_in(
+    table: Table, roles: TableRoles, *, shared: bool
+) -> tuple[tuple[str, ...], list[str]]:
+    """Names of several labels, by columns such as ``prediction_NAME``; columns of an old model."""
     if roles.prediction or roles.scores or not {*PREDICTIONS}.isdisjoint(table.columns):
-        return ()
-    start = "prediction_"
+        return (), []
+    start, columns = "prediction_", {*table.columns}
     names = [name.removeprefix(start) for name in table.columns if name.startswith(start)]
-    old = {f"before_{name}" for name in names}
-    return tuple(name for name in names if name not in old)
+    # A label may be called so. Else they are those of ``ntkit predict --before``, which writes what
+    # changed as well, or the user asks for them.
+    old = {f"before_{name}" for name in names if shared or f"changed_{name}" in columns}
+    both = [name for name in names if name in old and {name, f"label_{name}"} & columns]
+    if both and shared:
+        raise InputError(
+            f"{table.path} has the label {both[0]!r}, and {start}{both[0]} may also be the old "
+            f"model's {both[0].removeprefix('before_')!r}. Pass two tables."
+        )
+    old -= {*both}
+    left = [] if shared else [start + name for name in names if name in old]
+    return tuple(name for name in names if name not in old), left
 
 
 def _taken(table: Table, rows: Array) -> Table:
@@ -228,10 +266,7 @@ def _labelled(samples: Samples, table: Table, roles: TableRoles) -> Samples:
     """Images with their labels in a ``metadata.csv``, if it has any."""
     if roles.label not in table.columns:
         return samples
-    rows = matching_rows(table.columns, samples.names, key="file_name", where=str(table.path))
-    if (rows < 0).any():
-        name = samples.names[int(np.argmin(rows))]
-        raise InputError(f"{table.path} has no row for {name!r}; add one.")
+    rows = rows_of_files(table, samples.names)
     return replace(samples, y=_taken(table, rows).labels(roles.label, "label"), notes=())
 
 
@@ -271,7 +306,6 @@ def _match(
     if other is not None and table.path == other.path:
         return rows, notes
     key = roles.key or _key_of(table, samples, other)
-    fix = "Name the column to match by with --id-column, or pass the same samples"
     if key is None:
         if samples.ids is not None and other is None:
             raise InputError(
@@ -280,24 +314,19 @@ def _match(
             )
         if len(table) != len(samples):
             raise InputError(
-                f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. {fix} in the "
-                "same order."
+                f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. Name the "
+                "column to match by with --id-column, or pass the same samples in the same order."
             )
         notes.append(
             f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
             "name the column to match by with --id-column."
         )
     else:
-        fix = "Pass the same samples"
+        by_row = other is not None and key == _ROW and key not in other.columns
         names = samples.names if samples.ids is not None else [*map(str, range(len(samples)))]
-        if other is not None and (key in other.columns or key != _ROW):
+        if other is not None and not by_row:
             names = [str(name) for name in other.column(key, "--id-column")]
         written = [str(name) for name in table.column(key, "--id-column")]
-        for each, path in ((names, data), (written, table.path)):
-            if len({*each}) < len(each):
-                raise InputError(
-                    f"{path} names a sample twice in {key!r}. Keep one row per sample."
-                )
         rows = matching_rows(table.columns, names, key=key, where=str(table.path))
         unused, missing = np.setdiff1d(np.arange(len(table)), rows), np.flatnonzero(rows < 0)
         if len(unused) and complete == "predictions":
@@ -310,21 +339,16 @@ def _match(
                 f"{table.path} has no prediction for {len(missing)} of the {len(rows)} samples of "
                 f"{data}, such as {names[missing[0]]!r}. Add them, or remove these samples."
             )
-        if roles.key is None and other is not None:
+        if by_row:
+            notes.append(
+                f"Rows of {data} are matched by position with the row numbers in {table.path}. "
+                "If their order may differ, name the column to match by with --id-column."
+            )
+        elif roles.key is None and other is not None:
             notes.append(f"{data} and {table.path} are matched by their column {key!r}.")
         if len(unused):
             left = f"{table.path}: left out {len(unused)} of {len(table)} predictions"
             notes.append(f"{left}, because {data} does not have these samples.")
-    known = samples.y if other is None else other.columns.get(roles.label)
-    if known is not None and np.ndim(known) == 1 and _has_labels(table, roles):
-        pairs = zip(known.tolist(), table.columns[roles.label][rows].tolist(), strict=True)
-        both = [(a, b) for a, b in pairs if not (is_empty(a) or is_empty(b))]
-        n = sum(_plain(a) != _plain(b) for a, b in both)
-        if n and (rows >= 0).all():
-            raise InputError(
-                f"{n} of {len(both)} rows have different labels in {roles.label!r} of {data} and "
-                f"of {table.path}. {fix} with the same labels in both."
-            )
     return rows, notes
 
 
@@ -342,9 +366,46 @@ def _key_of(table: Table, samples: Samples, other: Table | None) -> str | None:
     return _ROW if counted and not both else None
 
 
+def _check_same_labels(
+    samples: Samples,
+    table: Table | None,
+    predicted: Sequence[Table],
+    roles: TableRoles,
+    several: Sequence[str],
+) -> None:
+    """Raise an error if two of the samples and the tables have different labels for a row."""
+    tables = [] if table is None else [table]
+    tables += [each for each in predicted if several or _has_labels(each, roles)]
+    places = {each.path: each for each in tables}
+    names = several if roles.one is None else (roles.one,)
+    or_key = ", or name the column to match by with --id-column" * (roles.key is None)
+    for name in names or (roles.label,):
+        found = list[tuple[str, Array]]()
+        if samples.y is not None:
+            y = samples.y if samples.y.ndim == 1 else samples.y[:, several.index(name)]
+            found.append((f"of {samples.called()}", y))
+        for column in (name, f"label_{name}") if several else (name,):
+            having = [t for t in places.values() if np.ndim(t.columns.get(column, 0)) == 1]
+            found += [(f"in {column!r} of {t.path}", t.columns[column]) for t in having]
+        written = [(where, [*map(_label, y.tolist())]) for where, y in found]
+        for (one, first), (other, second) in combinations(written, 2):
+            both = [(a, b) for a, b in zip(first, second, strict=True) if a and b]
+            n = sum(a != b for a, b in both)
+            if n:
+                raise InputError(
+                    f"{n} of {len(both)} rows have different labels {one} and {other}. Pass the "
+                    f"same samples with the same labels in both{or_key}."
+                )
+
+
+def _label(value: Any) -> str:
+    """A label in one writing; empty if it is unknown."""
+    return "" if is_empty(value) else _plain(value)
+
+
 def _has_labels(table: Table, roles: TableRoles) -> bool:
     """Whether a table of predictions has the column of labels, and not as predictions."""
-    predicts = roles.scores or _labels_in(table, roles) or _column_of(table, roles)
+    predicts = roles.scores or _column_of(table, roles)
     return bool(predicts) and roles.label in table.columns and roles.label not in roles.prediction
 
 
@@ -405,20 +466,7 @@ def _given(table: Table, names: tuple[str, ...]) -> Array:
 def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> Array:
     """Predicted classes, from their column or as those of the largest score."""
     if roles.scores:
-        for column in roles.scores:
-            table.column(column, "--score-columns")
-        values, classes = table.numbers(list(roles.scores), np.float64), np.unique(as_classes(y))
-        if values.shape[1] == 1:  # of the second class of two
-            if level is None:  # of probabilities, or of logits
-                level = 0.5 if values.min() >= 0 and values.max() <= 1 else 0.0
-            values = np.hstack([np.full_like(values, level), values])
-        if values.shape[1] != len(classes):
-            raise InputError(
-                f"{table.path}: --score-columns names {len(roles.scores)} column(s), and the "
-                f"labels are {listed(classes)}. Name one for each class in this order; for two "
-                "classes, the second's alone is enough."
-            )
-        return np.asarray(classes[values.argmax(axis=1)])
+        return _of_scores(table, roles.scores, as_classes(y), level)
     name = _column_of(table, roles)
     if not name:
         raise InputError(
@@ -432,6 +480,60 @@ def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> 
             f"classes with --score-columns {name}, or another column with --prediction-column."
         )
     return table.labels(name, "prediction")
+
+
+def _of_scores(table: Table, names: Sequence[str], y: Array, level: float | None) -> Array:
+    """The class with the largest score, by the names of the columns or else by their order."""
+    for name in names:
+        table.column(name, "--score-columns")
+    values, classes = table.numbers(list(names), np.float64), np.unique(y)
+    first = int(values.shape[1] == 1)  # of the second class of two
+    if first + values.shape[1] != len(classes):
+        raise InputError(
+            f"{table.path}: --score-columns names {len(names)} column(s), and the "
+            f"labels are {listed(classes)}. Name one for each class in this order; for two "
+            "classes, the second's alone is enough."
+        )
+    places = [_place_of(name, classes) for name in names]
+    by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]
+    wrong = [i for i, place in enumerate(places) if place not in (None, first + i)]
+    if by_name:
+        values = values[:, [places.index(i) for i in range(len(classes))]]
+    elif wrong:
+        raise InputError(
+            f"{table.path}: the scores of {classes[first + wrong[0]].item()!r} would be in "
+            f"{names[wrong[0]]!r}. Name one column for each of {listed(classes)} in this order; "
+            "for two classes, the second's alone is enough."
+        )
+    if first:
+        probable = values.min() >= 0 and values.max() <= 1
+        if level is not None and not probable:
+            raise InputError(
+                f"{table.path}: {names[0]!r} has scores below 0 or above 1, and --threshold is a "
+                "probability. Write probabilities into the table, or leave --threshold out."
+            )
+        level = (0.5 if probable else 0.0) if level is None else level  # of logits, 0
+        values = np.hstack([np.full_like(values, level), values])
+    predicted = np.asarray(classes[values.argmax(axis=1)])
+    order = None if None not in places else class_order(y, predicted, classes)
+    if order is not None:
+        before, after = (100 * share for share in (order.accuracy, order.permuted_accuracy))
+        raise InputError(
+            f"{table.path}: the scores seem to be in another order than the classes "
+            f"{listed(classes)}: accuracy is {before:.0f} %, and {after:.0f} % in another order. "
+            f"Reorder --score-columns, or name the columns like prob_{classes[0]}."
+        )
+    return predicted
+
+
+def _place_of(column: str, classes: Array) -> int | None:
+    """Place of the class that a column of scores is named after, such as ``prob_cat``; or None."""
+    texts = [composed(label) for label in classes.tolist()]
+    if classes.dtype.kind != "U" and texts != [*map(str, range(len(texts)))]:
+        return None  # the number may be that of the place or that of the class
+    named = composed(column)
+    fits = [t for t in texts if named == t or re.search(rf"[\W_]{re.escape(t)}$", named)]
+    return texts.index(max(fits, key=len)) if fits else None
 
 
 def _of_one_kind(arrays: Sequence[Array]) -> list[Array]:
@@ -467,7 +569,8 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
             f"{table.path} has no prediction in {n}, only {listed(missing)}. Fill the predictions, "
             "or remove these rows."
         )
-    misspelt = {*map(_plain, foreign.tolist())} & {*map(_plain, labels.tolist())}
+    plain = [{_plain(unguarded_cell(c)) for c in some.tolist()} for some in (foreign, labels)]
+    misspelt = plain[0] & plain[1]
     if misspelt or len(foreign) == len(classes):
         fix = "write the same class names in both."
         what = f"The prediction in {table.path}"

@@ -21,7 +21,13 @@ from ntkit.samples._join import (
     table_of,
 )
 from ntkit.samples._looks import Images, Inputs, images_in_array
-from ntkit.samples._read import is_image_folder, preprocessing_for, read, read_samples
+from ntkit.samples._read import (
+    is_image_folder,
+    preprocessing_for,
+    read,
+    read_samples,
+    rows_of_files,
+)
 from ntkit.samples._samples import (
     Match,
     ReadTable,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ class Metadata:
         if metadata is None:
             return _in_folders(sets, key)
         name = str(metadata) if isinstance(metadata, str | os.PathLike) else "The metadata"
-        columns = _columns(metadata)
+        columns = _columns(metadata, *KEYS, *filter(None, [key]))
         chosen = key or KEYS[any(samples.ids is None for samples in sets)]
         names = [names_of(samples, chosen) for samples in sets]
         named = [each for each in names if each is not None]
@@ -92,13 +91,6 @@ class Metadata:
                 "one with facts about the samples."
             )
         if len(named) == len(sets) and (key is not None or chosen in columns):
-            for each in named if key is not None else ():
-                twice = next((name for name, n in Counter(each).items() if n > 1), None)
-                if twice is not None:
-                    raise InputError(
-                        f"Two samples have the name {twice!r} in the column {key!r}; name another "
-                        "column with --id-column (key= in Python)."
-                    )
             rows = matching_rows(look, *named, key=chosen, where=name)
             return cls(
                 joined(look, rows, chosen),
@@ -142,7 +134,7 @@ def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
     return Metadata(columns or {}, " ".join(one.note for one in parts))
 
 
-def _columns(source: Any) -> dict[str, Array]:
+def _columns(source: Any, *keys: str) -> dict[str, Array]:
     """Columns of a file, a DataFrame or a mapping."""
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -150,4 +142,4 @@ def _columns(source: Any) -> dict[str, Array]:
             raise InputError(f"{path} does not exist; check the path.")
         table = read_table(path, None, KEYS)
         return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
-    return columns_of(source)
+    return columns_of(source, *keys)

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._join import composed
+from ntkit._join import composed, rows_named
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import (
@@ -535,21 +535,18 @@ def _images_and_label(
     y, notes = label_in(table, columns) if columns.one else every_label_in(table, columns)
     if y is None:
         return files, None, ()
-    row_of = _rows_by_file(table)
     names = [composed(each.relative_to(path).as_posix()) for each in files]
-    missing = [name for name in names if name not in row_of]
-    if missing:
-        raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
-    return files, y[[row_of[name] for name in names]], tuple(notes)
+    return files, y[rows_of_files(table, names)], tuple(notes)
 
 
-def _rows_by_file(table: Table) -> dict[str, int]:
+def rows_of_files(table: Table, names: Sequence[str]) -> Array:
     """The row of each file in a table with the column ``file_name``."""
     if "file_name" not in table.columns:
         raise InputError(f"{table.path} has no column 'file_name'; add it.")
-    rows = {composed(name): row for row, name in enumerate(table.columns["file_name"])}
-    if len(rows) < len(table):
-        raise InputError(f"{table.path} names a file twice; leave one row per file.")
+    written = [*map(str, table.columns["file_name"].tolist())]
+    rows = rows_named(written, names, str(table.path), "file_name")
+    if (rows < 0).any():
+        raise InputError(f"{table.path} has no row for {names[int(np.argmin(rows))]!r}; add one.")
     return rows
 
 
@@ -585,8 +582,5 @@ def _groups_of(
     table = read_table(file, delimiter, ("file_name", group_column))
     if group_column not in table.columns:
         return None
-    row_of, groups = _rows_by_file(table), table.labels(group_column, "group")
-    missing = [name for name in names if composed(name) not in row_of]
-    if missing:
-        raise InputError(f"{file} has no row for {missing[0]!r}; add one.")
-    return groups[[row_of[composed(name)] for name in names]]
+    rows = rows_of_files(table, names)
+    return table.labels(group_column, "group")[rows]

@@ -137,7 +137,7 @@ def test_tables_that_do_not_fit_are_refused(user, tmp_path):
         ("one", "nameless", "", "same order"),
         ("one", "nameless", "--id-column id", "no column 'id'"),
         ("one", "short", "", "no row for the sample '3'"),
-        ("one", "twice", "--id-column id", "twice"),
+        ("one", "twice", "--id-column id", "400 samples have this name"),
         ("plain", "plain", "", "no column of predictions"),
         ("model", "one", "", "model.onnx is no"),
         ("missing", "one", "", "does not exist"),

@@ -145,7 +145,7 @@ def test_what_is_refused(tmp_path):
     for words, says in [
         ("short data", "no prediction for 591 of the 600 samples"),
         ("plain data", "in the same order"),
-        ("twice data", "names a sample twice"),
+        ("twice data", "names '0.png' twice in 'id'"),
         ("none data", "None of the 600 samples"),
         ("words data", "write the same class names in both"),
         ("case cases", "did you mean 'cat'?"),
@@ -207,3 +207,161 @@ def test_tables_import_no_library_of_models(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["outcome"] in ("pass", "fail", "too few")
     assert not {*done.stderr.split()} & {*heavy}, done.stderr
+
+
+# -- scores ---------------------------------------------------------------------------------------
+
+
+def scored(right, names, seed=1, spread=0.2):
+    """A table of scores of two classes: of so many rows the larger one is that of the label."""
+    hit = np.random.default_rng(seed).random(N) < right
+    p = 0.5 + spread * np.where(hit, 1, -1) * np.where(Y == 1, 1, -1)
+    return {"id": NAMES, **dict(zip(names, (1 - p, p), strict=True))}
+
+
+@pytest.mark.parametrize("labels", [Y, np.array(["neg", "pos"])[Y]], ids=["numbers", "texts"])
+def test_scores_in_a_wrong_order_never_pass_a_worse_model(tmp_path, labels):
+    """By names in any order; without names, the evident other order is refused."""
+    classes = [*map(str, np.unique(labels).tolist())]
+    data = write_csv(tmp_path / "data.csv", {"id": NAMES, "label": labels})
+    for names, in_order in ((classes, True), ([f"prob_{c}" for c in classes], True), ("ab", False)):
+        old, new = (
+            write_csv(tmp_path / f"{i}.csv", scored(right, names))
+            for i, right in enumerate((0.96, 0.78))
+        )
+        command = ("check", "--predictions", new, "--before", old, data, "--max-drop", 5)
+        code, out, _ = ntkit(*command, "--score-columns", ",".join(names), "--json")
+        assert (code, json.loads(out)["outcome"]) == (1, "fail")
+        swapped = (*command, "--score-columns", ",".join(names[::-1]), "--json")
+        if in_order:
+            assert ntkit(*swapped)[:2] == (code, out)
+        else:
+            refused(*swapped, says="another order than the classes")
+    options = ("check", "--predictions", old, data, "--average", 50, "--score-columns")
+    assert ntkit(*options, "b")[0] == 0
+    refused(*options, "a", says="another order than the classes")
+    named = write_csv(tmp_path / "named.csv", scored(0.96, classes))
+    options = ("check", "--predictions", named, data, "--average", 50, "--score-columns")
+    assert ntkit(*options, classes[1])[0] == 0
+    refused(*options, classes[0], says="the second's alone is enough")
+    page = ("audit", "--predictions", old, data, "-o", tmp_path / "out", "--score-columns", "b,a")
+    refused(*page, says="another order than the classes")
+
+
+def test_a_threshold_is_that_of_a_probability(check):
+    logits = {"id": NAMES, "p": np.where(NEW == 1, 2.0, -2.0)}
+    old = {"id": NAMES, "p": 0.2 + 0.6 * OLD}
+    expected, _ = check({"id": NAMES, "prediction": NEW})
+    assert check(logits, DATA, old, "--score-columns", "p")[0] == expected
+    with pytest.raises(AssertionError, match="--threshold is a probability"):
+        check(logits, DATA, old, "--score-columns", "p", "--threshold", "0.9")
+
+
+# -- labels of two tables -------------------------------------------------------------------------
+
+
+SEVERAL = {"id": NAMES, "label_even": Y, "prediction_even": NEW}
+
+
+@pytest.mark.parametrize("name", ["even", "label_even"])
+@pytest.mark.parametrize("kind", ["table", "arrays"])
+def test_each_of_several_labels_is_compared(tmp_path, name, kind):
+    table = {**SEVERAL, "label_odd": 1 - Y, "prediction_odd": 1 - NEW}
+    path, data = write_csv(tmp_path / "p.csv", table), tmp_path / "data.npz"
+    for y, differs in ((Y, False), (1 - Y, True)):
+        if kind == "table":
+            data = write_csv(tmp_path / "data.csv", {"id": NAMES, name: y})
+        else:
+            table = {"row": range(N)} | {n: v for n, v in table.items() if n != "id"}
+            path = write_csv(tmp_path / "p.csv", table)
+            np.savez(data, X=np.zeros((N, 1)), y=np.stack([y, 1 - y], axis=1))
+        command = ("check", "--predictions", path, data, "--average", 50)
+        for options in ((), ("--label", "even")):
+            if differs:
+                refused(*command, *options, says=f"{N} of {N} rows have different labels")
+            else:
+                assert ntkit(*command, *options)[0] == 0
+
+
+def test_a_missing_prediction_does_not_hide_other_labels(tmp_path):
+    """Of an audit, which takes a part of the samples; and of the labels next to the old model."""
+    data = write_csv(tmp_path / "data.csv", DATA)
+    for rows in (N, N - 1):
+        table = {"id": NAMES[:rows], "label": 1 - Y[:rows], "prediction": NEW[:rows]}
+        path = write_csv(tmp_path / "p.csv", table)
+        out = ("-o", tmp_path / "out")
+        refused("audit", "--predictions", path, data, *out, says=f"{rows} of {rows} rows have")
+    new = write_csv(tmp_path / "new.csv", {"id": NAMES, "label": Y, "prediction": NEW})
+    old = write_csv(tmp_path / "old.csv", {"id": NAMES, "label": 1 - Y, "prediction": OLD})
+    bare = write_csv(tmp_path / "bare.csv", {"id": NAMES, "site": SITE})
+    command = ("check", "--predictions", new, "--before", old, bare, "--max-drop", 5)
+    refused(*command, says=f"{N} of {N} rows have different labels in 'label'")
+
+
+# -- the old model --------------------------------------------------------------------------------
+
+
+def test_a_label_called_before_is_a_label(tmp_path):
+    """It is the old model's if --before asks for it, or if predict --before wrote the table."""
+    table = {**SEVERAL, "label_before_even": Y, "prediction_before_even": 1 - Y}
+    path = write_csv(tmp_path / "p.csv", table)
+    command = ("check", "--predictions", path, "--average", 50)
+    code, out, _ = ntkit(*command, "--json")
+    assert (code, json.loads(out)["outcome"]) == (1, "fail")
+    assert "before_even" in out
+    refused(*command, "--before", path, says="Pass two tables")
+    written = {**SEVERAL, "prediction_before_even": OLD, "changed_even": NEW != OLD}
+    path = write_csv(tmp_path / "both.csv", written)
+    code, _, err = ntkit("check", "--predictions", path, "--average", 50)
+    assert (code, "left out 'prediction_before_even'" in err) == (0, True)
+    code, out, _ = ntkit(
+        "check", "--predictions", path, "--before", path, "--max-drop", 5, "--json"
+    )
+    assert json.loads(out)["n_new_errors"] == int(((OLD == Y) & (NEW != Y)).sum())
+
+
+def test_the_old_predictions_are_never_those_of_the_new_model(tmp_path):
+    ids = {"id": NAMES, "label": Y}
+    new = write_csv(
+        tmp_path / "new.csv", {**ids, "prediction": NEW, "prob_1": NEW, "prob_before_1": OLD}
+    )
+    old = write_csv(tmp_path / "old.csv", {**ids, "prediction": NEW, "was": OLD})
+    for command, says in (
+        ((new, "--before", new), "no column 'prediction_before'"),
+        ((new, "--before", new, "--prediction-column", "prediction,prediction"), "for both models"),
+        ((new, "--before", old, "--prediction-column", "prediction,wass"), "no column 'wass'"),
+    ):
+        refused("check", "--predictions", *command, "--max-drop", 5, says=says)
+    for old_column, right in (("was", OLD == Y), ("prediction", NEW == Y)):
+        columns = ("--prediction-column", f"prediction,{old_column}")
+        found = results("--predictions", new, "--before", old, *columns, "--max-drop", 5)
+        assert found["rows"][0]["before"] == pytest.approx(right.mean())
+
+
+# -- names ----------------------------------------------------------------------------------------
+
+
+def test_the_sentence_on_the_match_names_a_column_of_both(check):
+    data = {name: values for name, values in DATA.items() if name != "id"}
+    numbered = {"row": range(N), "prediction": NEW}
+    found, said = check(numbered, data, numbered)
+    assert "matched by their column" not in said
+    assert "matched by position with the row numbers" in said
+    assert "If their order may differ" in said
+    assert found == check(numbered, {"row": range(N), **data}, numbered)[0]
+    assert "by their column 'row'" in check(numbered, {"row": range(N), **data}, numbered)[1]
+
+
+def test_two_classes_do_not_become_one(tmp_path):
+    """ntkit writes an apostrophe before =a, and a class may have one."""
+    classes = np.array(["=a", "'=a"])
+    data = write_csv(tmp_path / "data.csv", {"id": NAMES, "label": classes[Y]})
+    swapped = write_csv(tmp_path / "p.csv", {"id": NAMES, "prediction": classes[1 - Y]})
+    command = ("check", "--predictions", swapped, data, "--average", 50)
+    refused(*command, says="has the classes '=a' and \"'=a\"")
+    for written in ("=a", "'=a"):  # as it is, and as ntkit predict writes it
+        write_csv(data, {"id": NAMES, "label": np.array(["=a", "b"])[Y]})
+        write_csv(swapped, {"id": NAMES, "prediction": np.array([written, "b"])[NEW]})
+        assert ntkit(*command)[0] == 0
+    write_csv(swapped, {"id": NAMES, "prediction": np.array(["''=a", "b"])[NEW]})
+    refused(*command, says="did you mean '=a'")

@@ -69,7 +69,7 @@ def test_groups_come_from_metadata_csv(images):
     assert read_images(images).groups.tolist() == ["water", "land", "land", "water", "land"]
     assert read_images(images, group_column="place").groups is None
     write_csv(images / "metadata.csv", [*rows, ["land", "ant/1.png"]])
-    with pytest.raises(InputError, match=r"metadata\.csv names a file twice"):
+    with pytest.raises(InputError, match=r"metadata\.csv names 'ant/1\.png' twice"):
         read_images(images)
     write_csv(images / "metadata.csv", rows[:3])
     with pytest.raises(InputError, match=r"no row for 'bee/deep/3\.png'"):

@@ -12,7 +12,6 @@ import numpy as np
 from scipy.stats import beta
 
 from ntkit._disk import StrPath, sha256_of
-from ntkit._join import NameIndex
 from ntkit._text import counted, listed, plain_table, with_interval
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Entry, cell_text, content_cell
@@ -21,8 +20,8 @@ from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label._files import LabelFolder, TakenAnswers, in_spelling, questions_table
 from ntkit.jobs.label._label import files_of, of_one_label, question_of
 from ntkit.jobs.label._progress import how_to_label
-from ntkit.jobs.label._tables import AnswerTable
-from ntkit.samples import input_paths, names_of, read, sample_digests
+from ntkit.jobs.label._tables import AnswerTable, named_rows
+from ntkit.samples import input_paths, read, sample_digests
 
 CHECKS = 12
 """Number of answers to check; after one wrong answer, as many again."""
@@ -154,7 +153,8 @@ def check_table(
     model = of_one_label(model)
     samples = read(data, model)
     source = AnswerTable.read(table, "attribute", key)
-    said, left = source.labels(AttributeReader([samples]), match_names)
+    reader = AttributeReader([samples])
+    said, left = source.labels(reader, match_names)
     groups, titles = _groups(samples.y, said, source)
     with LabelFolder.alone(out, [*input_paths(model, samples), table, *answers]) as folder:
         sha256 = sha256_of(table)
@@ -200,8 +200,7 @@ def check_table(
             shown = replace(inputs, ids=names, table=others or None)
             files = files_of(labels, np.array(rows), shown, contents, questions)
         if n:
-            by_key = names_of(samples, source.key) if source.key else names
-            files[CHECKED] = _corrected(source, told, by_key or (), contents)
+            files[CHECKED] = _corrected(source, reader, told, names, contents)
         folder.write(labels, number, files)
         return TableCheck(
             path=folder.path,
@@ -264,21 +263,29 @@ def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]
 
 
 def _corrected(
-    table: AnswerTable, told: Array, names: Sequence[str], contents: Sequence[str]
-) -> bytes:
+    table: AnswerTable, reader: AttributeReader, told: Array, names: Sequence[str],
+    contents: Sequence[str],
+) -> bytes:  # fmt: skip
     """The table as CSV, with a person's labels in place of its answers."""
-    index, cells = NameIndex(names), [*map(content_cell, contents)]
-    by_content = {cell: row for row, cell in enumerate(cells)}
-    columns: dict[str, Sequence[str]] = {"id": names, CONTENT: cells}  # of a table without names
-    rows = [*range(len(told))]
-    if table.key is not None:
+    cells, values = [*map(content_cell, contents)], table.columns[table.column]
+    right = {c: label for c, label in zip(contents, told, strict=True) if label is not None}
+    if table.key is None:
+        columns: dict[str, Sequence[str]] = {"id": names, CONTENT: cells}
+        rows, values = [*range(len(told))], values[reader.positions(len(values))]
+    else:
         keys = [name for name in (table.key, CONTENT) if name in table.columns]
         columns = {name: [*map(cell_text, table.columns[name])] for name in keys}
-        named = [index.rows(name)[:1] for name in columns[table.key]]
-        with_content = columns.get(CONTENT, [""] * len(named))
-        rows = [by_content.get(c, *r or [-1]) for c, r in zip(with_content, named, strict=True)]
+        by_content = {cell: row for row, cell in enumerate(cells)}
+        digests = columns.get(CONTENT, [""] * len(values))
+        rows = [by_content.get(digest, -1) for digest in digests]
+        saved_again = max(rows) < 0
+        by_name = [i for i, row in enumerate(rows) if row < 0 and (saved_again or not digests[i])]
+        written = [columns[table.key][i] for i in by_name]
+        named = named_rows(reader, table.key, written, table.where) if by_name else ()
+        for i, row in zip(by_name, named, strict=True):
+            rows[i] = int(row)
     answers = {
-        i: (told[row] if row >= 0 else None) or cell_text(answer)
-        for i, (row, answer) in enumerate(zip(rows, table.columns[table.column], strict=True))
+        i: (right.get(contents[row]) if row >= 0 else None) or cell_text(answer)
+        for i, (row, answer) in enumerate(zip(rows, values, strict=True))
     }
     return questions_table(answers, columns, table.column, answers)

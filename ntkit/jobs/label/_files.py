@@ -22,7 +22,7 @@ from ntkit._disk import (
     saying_what_failed,
     sha256_of,
 )
-from ntkit._join import NameIndex
+from ntkit._join import NameIndex, samples_named, spelling
 from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit.attributes import (
@@ -34,6 +34,7 @@ from ntkit.attributes import (
     contradiction,
     entries_of_table,
     json_of,
+    note_on_names,
     read_labels,
     written,
 )
@@ -102,7 +103,7 @@ class TakenAnswers:
         here, note = contents_here(
             where, everything, self._rows_of.keys(), match_names=self.match_names
         )
-        places = self._places(everything, here, len(entries) if note else 0)
+        places = self._places(where, everything, here, len(entries) if note else 0)
         in_file = dict[int | str, Entry]()
         for place, entry in zip(places, everything, strict=True):
             before = in_file.setdefault(place, entry)
@@ -116,7 +117,10 @@ class TakenAnswers:
         rows = [place if isinstance(place, int) else None for place in places]
         self.notes += [note] if note else self._notes_on_left(where, everything, rows)
         by_name = note or any(entry.content is None for entry in everything)
-        if by_name and list(self.names) == [str(row) for row in range(len(self.names))]:
+        if list(self.names) != [str(row) for row in range(len(self.names))]:
+            on_names = note_on_names(where, everything, self.names, self.digests)
+            self.notes += [on_names] * bool(on_names)
+        elif by_name:
             self.notes.append(f"{where}: the names of these samples are their rows, from 0 on.")
         return rows
 
@@ -140,12 +144,20 @@ class TakenAnswers:
             tuple(entry for place, entry in self._entries.items() if isinstance(place, str)),
         )
 
-    def _places(self, entries: Sequence[Entry], here: set[str], n_by_name: int) -> list[int | str]:
+    def _places(
+        self, where: StrPath, entries: Sequence[Entry], here: set[str], n_by_name: int
+    ) -> list[int | str]:
         """Row of each label, or its content; a sample with the same name keeps its label."""
         unchanged = [
             rows[0] if len(rows) == 1 and self.digests[rows[0]] == entry.content else -1
             for rows, entry in ((self._by_name.rows(entry.name), entry) for entry in entries)
         ]
+        by_name = [
+            entry
+            for i, entry in enumerate(entries)
+            if entry.content not in here and (entry.content is None or i < n_by_name)
+        ]
+        named = iter(self._rows_named(where, by_name))
         taken, places = {*unchanged}, list[int | str]()
         for i, (entry, row) in enumerate(zip(entries, unchanged, strict=True)):
             if entry.content in here:
@@ -155,27 +167,29 @@ class TakenAnswers:
                 taken.add(row)
                 places.append(row)
             elif entry.content is None or i < n_by_name:
-                places.append(self._row_named(entry))
+                places.append(next(named))
             else:
                 places.append(entry.content)
         return places
 
-    def _row_named(self, entry: Entry) -> int:
-        """Row of a labelled sample, by its name."""
-        rows = self._by_name.rows(entry.name)
-        if len(rows) == 1:
-            return rows[0]
-        near = meant_instead(entry.name, self.names) if len(self.names) < 10_000 else None
+    def _rows_named(self, where: StrPath, entries: Sequence[Entry]) -> list[int]:
+        """Rows of labelled samples, by their names."""
+        written = [entry.name for entry in entries]
+        rows = samples_named(written, self.names, str(where), ID, "Name each sample by its path")
+        lost = next((e for row, e in zip(rows, entries, strict=True) if row < 0), None)
+        if lost is None:
+            return [int(row) for row in rows]
+        near = meant_instead(lost.name, self.names) if len(self.names) < 10_000 else None
         hint = f" (did you mean {near}?)" if near else ""
-        raise InputError(f"{entry.at}: no sample has the name {entry.name!r:.60}{hint}.")
+        raise InputError(f"{lost.at}: no sample has the name {lost.name!r:.60}{hint}.")
 
     def _check_replacement(self, place: int | str, entry: Entry) -> None:
         """Raise an error if a file labels the same content differently under another name."""
         before = self._entries.get(place)
         if before is None or None in (before.answer, entry.answer) or before.answer == entry.answer:
             return
-        now = self.names[place] if isinstance(place, int) else before.name
-        if entry.name.removeprefix("'") not in (before.name.removeprefix("'"), now):
+        same_name = spelling(entry.name) == spelling(before.name)
+        if not same_name and place not in self._by_name.rows(entry.name):
             raise contradiction(before, entry)
 
     def _notes_on_left(

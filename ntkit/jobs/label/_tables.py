@@ -9,10 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntkit._join import NameIndex, columns_of
+from ntkit._join import columns_of, samples_named
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import CONTENT, Entry, contents_here, entries_of_table
+from ntkit.attributes import (
+    CONTENT,
+    Entry,
+    cell_text,
+    contents_here,
+    entries_of_table,
+    note_on_names,
+)
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
 from ntkit.samples import KEYS, left_out_in_words, names_of, read_table
@@ -41,7 +48,8 @@ class AnswerTable(NamedTuple):
             where, at = str(source), table.at
             columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
         else:
-            columns, at = columns_of(source), lambda index: f"The table, row {index + 1}"
+            named_by = (*KEYS, *filter(None, [key]))
+            columns, at = columns_of(source, *named_by), lambda index: f"The table, row {index + 1}"
         key = key or next((k for k in KEYS if k in columns), None)
         rest = [column for column in columns if column not in (key, CONTENT)]
         if wanted not in rest and len(rest) != 1:
@@ -57,6 +65,8 @@ class AnswerTable(NamedTuple):
         left = ""
         if key is not None and key in columns:
             entries = entries_of_table(columns, key, column, at)
+            if CONTENT not in columns:
+                named_rows(reader, key, [*map(cell_text, columns[key])], where)
             values, left = labels_of_entries(where, entries, (), reader, key, match_names)
         elif key is None and (rows := reader.positions(len(columns[column]))) is not None:
             numbered = {"": np.arange(len(columns[column])), column: columns[column]}
@@ -92,37 +102,32 @@ def labels_of_entries(
     for row, digest in enumerate(digests):
         values[row] = by_content.get(digest)
     by_name = [e for e in entries if note or e.content is None]
-    answers = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
-    rows = _rows(reader, key, answers, where) if answers else {}
-    for name, row in rows.items():
-        values[row] = answers[name]
-    placed = {e for e in everything if e.content in here} | {e for e in by_name if e.name in rows}
-    notes = [note, _left(where, everything, placed, reader)]
+    rows = named_rows(reader, key, [e.name for e in by_name], where) if by_name else ()
+    named = [(row, e) for row, e in zip(rows, by_name, strict=True) if row >= 0]
+    for row, entry in named:
+        values[row] = entry.answer
+    placed = {e for e in everything if e.content in here} | {e for _, e in named}
+    names = _names(reader, key) if here else None
+    on_names = "" if names is None else note_on_names(where, everything, names, digests)
+    notes = [note, on_names, _left(where, everything, placed, reader)]
     return _some(values, where, reader, len(placed)), " ".join(filter(None, notes))
 
 
-def _rows(
-    reader: AttributeReader, key: str, answers: Mapping[str, str | None], where: str
-) -> dict[str, int]:
-    """Row of each named sample."""
+def _names(reader: AttributeReader, key: str) -> list[str] | None:
+    """Names of the samples of all sets; None if one has no names."""
     names = [names_of(samples, key) for samples in reader.sets]
-    if None in names:
+    return None if None in names else [name for of_set in names for name in of_set or ()]
+
+
+def named_rows(reader: AttributeReader, key: str, written: Sequence[str], where: str) -> Array:
+    """Sample of each name in a table, −1 if there is none."""
+    names = _names(reader, key)
+    if names is None:
         raise InputError(
             f"{where} names samples, but these samples have no names ({key!r}). {_BY_CONTENTS}, or "
             "a table with one row per sample and without that column."
         )
-    index = NameIndex([name for of_set in names for name in of_set or ()])
-    rows_of = dict[str, int]()
-    for name, answer in answers.items():
-        rows = index.rows(name)
-        if len(rows) > 1 and answer is not None:
-            raise InputError(
-                f"{where} has a label for {name!r:.60}, but {len(rows)} samples have this name. "
-                f"{_BY_CONTENTS}."
-            )
-        if rows:
-            rows_of[name] = rows[0]
-    return rows_of
+    return samples_named(written, names, where, key, _BY_CONTENTS)
 
 
 def _left(where: str, entries: Sequence[Entry], placed: Set[Entry], reader: AttributeReader) -> str:

@@ -199,8 +199,8 @@ def test_metadata_of_a_table_by_its_ids(reviews, tmp_path):
         assert (found.values("metadata:source=B") == CUE).all()
     with pytest.raises(InputError, match="3 rows and there are 240 samples"):
         ntkit.audit_model(model, path, metadata={"source": ["A"] * 3}, **options)
-    with pytest.raises(InputError, match="Two samples have the name"):
-        ntkit.audit_model(model, path, metadata=by_row, key="site", **options)
+    with pytest.raises(InputError, match="samples have this name"):
+        ntkit.audit_model(model, path, metadata={"site": ["A"], "x": [0]}, key="site", **options)
 
 
 def test_columns_of_numbers(tmp_path):

@@ -116,7 +116,7 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
         ids[1] = np.array(["2.png", "5.png", "6.png"])
     sets = [Samples(np.zeros((len(own), 2)), np.zeros(len(own)), ids=own) for own in ids]
     table = {"file_name": ["1.png", "2.png", "6.png", "8.png"], "site": ["A", "B", "A", "B"]}
-    with pytest.raises(InputError, match=r"The metadata name '[28].png', and 2 samples"):
+    with pytest.raises(InputError, match=r"The metadata names '[28].png', and 2 samples"):
         _ = AttributeReader(sets, table).metadata
     with pytest.raises(InputError, match="samples have this name"):
         AttributeReader(sets, table).feature_sets([])

@@ -252,3 +252,21 @@ def test_a_folder_belongs_to_one_table_or_to_none(place):
     refused(*command(place), says="out belongs to another table, so")
     label_samples("model.onnx", (X, Y), "labels", question="Is it marked?", device="cpu")
     refused(*command(place), "-o", "labels", says="labels has labels without --check")
+
+
+def test_a_label_corrects_all_samples_of_its_content(place):
+    """Whichever of them the person saw."""
+    twice = Samples(
+        np.tile(X, (2, 1)), np.tile(Y, 2), ids=np.array([*NAMES, *(f"q{n}" for n in NAMES)])
+    )
+    write_csv(place / "mark.csv", {"id": twice.ids, "mark": np.tile(SAID, 2)})
+    check_table("model.onnx", twice, "mark.csv", "out")
+    asked = [row["id"] for row in read_csv(place / "out" / FIRST)]
+    said = dict(zip(twice.ids.tolist(), np.tile(SAID, 2).tolist(), strict=True))
+    other = {name: {"yes": "no", "no": "yes"}[said[name]] for name in asked}
+    write_csv(place / "out" / "labels.csv", {"id": [*other], "mark": [*other.values()]})
+    check_table("model.onnx", twice, "mark.csv", "out")
+    now = {row["id"]: row["mark"] for row in read_csv(place / "out" / "checked.csv")}
+    both = {name.removeprefix("q"): value for name, value in other.items()}
+    assert all(now[name] == now[f"q{name}"] == value for name, value in both.items())
+    assert sum(now[name] != said[name] for name in now) == 2 * len(asked)

@@ -296,13 +296,14 @@ def test_names_are_written_for_spreadsheets_and_found_again(model, tmp_path):
     found = label_samples(model, few, out, device="cpu")
     assert found.labels.answers == {name: "no" if name[0] != "a" else "yes" for name in ids}
     assert "All samples have been shown" in str(found)
-    save(tmp_path / "z.csv", {"z": "yes", "a ": "no"})  # by name; blanks matter if needed
+    save(tmp_path / "z.csv", {"z": "yes", "'-b": "no"})  # by name
     options = {"question": QUESTION, "answers": tmp_path / "z.csv", "device": "cpu"}
     found = label_samples(model, few, tmp_path / "new", **options)
-    assert found.labels.answers == {"z ": "yes", "a ": "no"}
-    save(tmp_path / "z.csv", {"a  ": "yes"})
-    with pytest.raises(InputError, match="no sample has the name 'a  '"):
-        label_samples(model, few, tmp_path / "new", **options)
+    assert found.labels.answers == {"z ": "yes", "-b": "no"}
+    for name, says in {"a ": "2 samples have this name", "b": "no sample has the name 'b'"}.items():
+        save(tmp_path / "z.csv", {name: "yes"})
+        with pytest.raises(InputError, match=says):
+            label_samples(model, few, tmp_path / "new", **options)
 
 
 def test_a_run_that_fails_leaves_no_folder_and_files_of_others(model, tmp_path):

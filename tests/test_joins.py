@@ -1,0 +1,252 @@
+"""Every table that names samples is matched in one way: what is the same, and what is refused."""
+
+import json
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import ntkit
+from ntkit.attributes import content_cell
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples, read_samples
+from ntkit.inputs import ImagePreprocessing
+from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.label import AnswerTable, check_table, label_samples
+from tests.cases import ntkit as command
+from tests.cases import read_csv, write_csv
+from tests.jobs.label.models import rows, write_model
+
+N = 48
+X, Y, MARK = rows(n=N)
+RNG = np.random.default_rng(0)
+CLASSES = np.array(["cat", "dog"])[Y]
+NAMES = [f"{label}/é{i}.png" for i, label in enumerate(CLASSES)]
+WRONG = np.where(RNG.random(N) < 0.3, np.array(["dog", "cat"])[Y], CLASSES)
+SITE = np.array(["A", "B"])[MARK]
+SAMPLES = Samples(X, Y, ids=np.array(NAMES))
+
+
+def check(folder, *options, **tables):
+    """The result of a check of predictions, without what names the files; an error is raised."""
+    plain = {
+        "data": {"file_name": NAMES, "label": CLASSES, "x": range(N)},
+        "new": {"file_name": NAMES, "prediction": CLASSES},
+    }
+    at = {n: write_csv(folder / f"{n}.csv", t) for n, t in (plain | tables).items()}
+    options = [at.get(option, option) for option in options]
+    code, out, err = command(
+        "check", "--predictions", at["new"], at["data"], *options, "--json", "--average", 0
+    )
+    if code == 2:
+        raise InputError(err)
+    return {k: v for k, v in json.loads(out).items() if k not in ("title", "notes")}
+
+
+def predictions(folder, table):
+    old = {"file_name": NAMES, "prediction": CLASSES}
+    return check(folder, "--before", "old", new=table, old=old)
+
+
+def before(folder, table):
+    return check(folder, "--before", "old", old=table)
+
+
+def metadata(folder, table):
+    return check(folder, "--metadata", "meta", "--slice", "metadata:value", meta=table)["rows"]
+
+
+def frame(folder, table):
+    """Metadata in Python, with the names as the index of a DataFrame."""
+    index = pd.DataFrame(table).set_index("file_name")
+    audit = ntkit.audit(Y, MARK, metadata=index, ids=NAMES)
+    return audit.values("metadata:value=A").tolist()
+
+
+def reader(folder, table):
+    frame = pd.DataFrame(table).set_index("file_name")
+    return AttributeReader([SAMPLES], frame).values("metadata:value=A").tolist()
+
+
+def in_folder(folder, table):
+    """Groups of images, in the metadata.csv of their folder."""
+    for i, name in enumerate(NAMES):
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1), (i, i, i)).save(folder / "images" / name)
+    write_csv(folder / "images" / "metadata.csv", table)
+    how = ImagePreprocessing()
+    return read_samples(folder / "images", preprocessing=how, group_column="value").groups.tolist()
+
+
+def answers(folder, table):
+    """A table of labels or groups, as debias takes them."""
+    read = AnswerTable.read(write_csv(folder / "t.csv", table), "value", None)
+    values, said = read.labels(AttributeReader([SAMPLES]), match_names=False)
+    return values.tolist(), said
+
+
+def label(folder, table):
+    """The labels of a person, which `ntkit label` takes."""
+    table = {"id": table["file_name"], "Which?": table["value"]}
+    path = write_csv(folder / "t.csv", table)
+    options = {"question": "Which?", "values": ["A", "B"], "device": "cpu", "answers": path}
+    model = write_model(folder / "model.onnx")
+    return label_samples(model, SAMPLES, folder / "out", **options).labels.answers
+
+
+def check_of_table(folder, table):
+    """Which answers of a table a person is asked about, and how many each group has."""
+    path, model = write_csv(folder / "t.csv", table), write_model(folder / "model.onnx")
+    found = check_table(model, SAMPLES, path, folder / "out")
+    return [(group.name, group.count) for group in found.groups], found.asked
+
+
+# What a source says of a table without one row; "same" if the row left out is not needed.
+MISSING = {
+    predictions: "no prediction for 1 of the 48 samples",
+    before: "no prediction for 1 of the 48 samples",
+    in_folder: "has no row for",
+}
+SOURCES = [
+    predictions, before, metadata, frame, reader, in_folder, answers, label, check_of_table,
+]  # fmt: skip
+OF_LABELS = [predictions, before]
+
+
+def table_for(source):
+    """The names of the samples, and a value of each."""
+    if source in OF_LABELS:
+        return {"file_name": NAMES, "prediction": WRONG}
+    return {"file_name": NAMES, "value": SITE}
+
+
+def with_row(table, name, value):
+    """The table with one more row."""
+    first, second = table.values()
+    return dict(zip(table, ([*first, name], [*second, value]), strict=True))
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A new folder for every reading of a table."""
+    made = iter(range(9))
+
+    def folder():
+        path = tmp_path / str(next(made))
+        path.mkdir()
+        return path
+
+    return folder
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_order_of_rows_and_the_spelling_of_names_do_not_matter(source, place):
+    table = table_for(source)
+    expected = source(place(), table)
+    order = RNG.permutation(N)
+    shuffled = {name: np.asarray(values)[order] for name, values in table.items()}
+    forms = {
+        "shuffled": shuffled,
+        "decomposed": table | {"file_name": [unicodedata.normalize("NFD", n) for n in NAMES]},
+        "without folders": table | {"file_name": [n.split("/")[1] for n in NAMES]},
+        "with spaces": table | {"file_name": [f" {n} " for n in NAMES]},
+        "guarded": table | {"file_name": [f"'{n}" for n in NAMES]},
+    }
+    for name, form in forms.items():
+        assert source(place(), form) == expected, name
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("form", ["{}", "'{}", " {}", "{} ", "short", "NFD"])
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_name_in_two_spellings_is_a_name_twice(source, place, form, where):
+    """In either order; else the later row would win."""
+    name, table = NAMES[0], table_for(source)
+    second = {"short": name.split("/")[1], "NFD": unicodedata.normalize("NFD", name)}
+    value = next(v for v in [*table.values()][1] if v != [*table.values()][1][0])
+    table = with_row(table, second.get(form, form.format(name)), value)
+    if where == "first":
+        table = {n: [*values][::-1] for n, values in table.items()}
+    with pytest.raises(InputError, match=r"twice in|label '.' here and '.'"):
+        source(place(), table)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_rows_that_are_missing_or_of_other_samples(source, place):
+    table = table_for(source)
+    expected = source(place(), table)
+    less = {name: values[:-1] for name, values in table.items()}
+    if source in MISSING:
+        with pytest.raises(InputError, match=MISSING[source]):
+            source(place(), less)
+    else:
+        assert source(place(), less) != expected
+    more = with_row(table, "cat/elsewhere.png", [*table.values()][1][0])
+    if source is label:  # the label of a person is never lost without a word
+        with pytest.raises(InputError, match="no sample has the name 'cat/elsewhere"):
+            source(place(), more)
+    elif source is answers:
+        values, said = source(place(), more)
+        assert (values, "left out 1 of 49 labels" in said) == (expected[0], True)
+    else:
+        assert source(place(), more) == expected
+
+
+@pytest.mark.parametrize("source", [s for s in SOURCES if s not in (predictions, before)])
+def test_a_name_of_several_samples_is_refused(source, place, monkeypatch):
+    """The name without its folder, if two folders have it."""
+    names = [*NAMES[:-1], f"other/{NAMES[0].split('/')[1]}"]
+    monkeypatch.setattr("tests.test_joins.NAMES", names)
+    samples = Samples(X, Y, ids=np.array(names))
+    monkeypatch.setattr("tests.test_joins.SAMPLES", samples)
+    table = {"file_name": names, "value": SITE}
+    source(place(), table)
+    table["file_name"] = [names[0].split("/")[1], *names[1:]]
+    with pytest.raises(InputError, match="2 samples have this name"):
+        source(place(), table)
+
+
+def test_a_name_and_a_content_of_two_samples_are_told(place):
+    """The content says which sample was labelled, whatever the names are now."""
+    contents = [content_cell(digest) for digest in AttributeReader([SAMPLES]).digests]
+    table = table_for(answers) | {"ntkit_content": contents}
+    expected, said = answers(place(), table)
+    assert (expected, said) == (SITE.tolist(), "")
+    order = np.roll(np.arange(N), 1)
+    table["file_name"] = np.array(NAMES)[order]
+    values, said = answers(place(), table)
+    assert values == expected
+    assert "48 labels have the names of other samples than their content" in said
+    table["file_name"] = [f"new/{i}" for i in range(N)]  # files that were renamed
+    assert answers(place(), table) == (expected, "")
+    # ntkit label says the same of its own tables.
+    folder = place()
+    options = {"device": "cpu", "question": "Which?", "values": ["A", "B"]}
+    model = write_model(folder / "model.onnx")
+    label_samples(model, SAMPLES, folder / "out", **options)
+    asked = read_csv(folder / "out" / "questions-1.csv")
+    first = [row["id"] for row in asked]
+    filled = {
+        "id": [*first[1:], first[0]],
+        "ntkit_content": [row["ntkit_content"] for row in asked],
+        "Which?": [SITE[NAMES.index(name)] for name in first],
+    }
+    write_csv(folder / "out" / "labels.csv", filled)
+    found = label_samples(model, SAMPLES, folder / "out", device="cpu")
+    assert all(SITE[NAMES.index(name)] == value for name, value in found.labels.answers.items())
+    assert f"{len(asked)} labels have the names of other samples" in str(found)
+
+
+@pytest.mark.parametrize("source", OF_LABELS)
+@pytest.mark.parametrize("row", [0, N - 1])
+def test_labels_that_differ_are_refused(source, place, row):
+    table = table_for(source)
+    assert source(place(), table | {"label": CLASSES}) == source(place(), table)
+    other = CLASSES.copy()
+    other[row] = "cat" if CLASSES[row] == "dog" else "dog"
+    with pytest.raises(InputError, match="1 of 48 rows have different labels in 'label'"):
+        source(place(), table | {"label": other})
+    other[row] = ""  # not known in one of them
+    source(place(), table | {"label": other})

@@ -28,7 +28,7 @@ def command(
         "Column of predicted classes; default prediction.", "COLUMN"
     ),
     score_columns: str | None = o.of_tables(
-        "Columns of scores instead, in sorted class order.", "A,B,…"
+        "Columns of scores, named like classes or in their order.", "A,B,…"
     ),
     id_column: o.IdColumn = None,
     trust_inputs: o.TrustInputs = False,

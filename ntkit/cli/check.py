@@ -79,7 +79,7 @@ def command(
         "Column of predicted classes; of both models: NEW,OLD.", "COLUMN"
     ),
     score_columns: str | None = o.of_tables(
-        "Columns of scores instead, in sorted class order.", "A,B,…"
+        "Columns of scores, named like classes or in their order.", "A,B,…"
     ),
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,

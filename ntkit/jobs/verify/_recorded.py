@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ntkit._join import composed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
@@ -260,11 +261,11 @@ def _named_rows(source: str, files: Sequence[str], data: Samples) -> Array:
             f"{source} names files, but the data are not an image folder. Record rows instead."
         )
     known = dict[str, list[tuple[int, str]]]()
-    for i, name in enumerate(map(str, data.ids)):
+    for i, name in enumerate(map(composed, data.ids)):
         known.setdefault(Path(name).name, []).append((i, name))
     rows = list[int]()
     for file in files:
-        wanted = "/" + file.replace("\\", "/")
+        wanted = "/" + composed(file).replace("\\", "/")
         alike = [(i, f"/{name}") for i, name in known.get(Path(wanted).name, [])]
         found = [i for i, name in alike if name == wanted] or [
             i for i, name in alike if wanted.endswith(name) or name.endswith(wanted)

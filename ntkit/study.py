@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
+from ntkit._contents import distinct, row_contents
 from ntkit._disk import scratch
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -45,6 +46,9 @@ _REMEMBERED = 64 << 20  # bytes of heads
 class Rows:
     """Embeddings X (N, D), class index (N,), weight (N,), and the labels of classes and groups."""
 
+    # Rows of one content are one sample: no fold separates them. `known_contents` are those of the
+    # raw samples; without them, rows that are equal to the bit have one content.
+
     # Estimators that share rows share their heads: nothing is fitted twice.
 
     X: Array
@@ -52,6 +56,7 @@ class Rows:
     weight: Array
     classes: Array = None  # type: ignore[assignment]  # the numbers of the classes
     groups: Array | None = None
+    known_contents: Array | None = None
     _heads: dict[Hashable, FittedHead] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,12 +73,13 @@ class Rows:
         *,
         weight: Array | None = None,
         classes: Array | None = None,
+        contents: Array | None = None,
     ) -> Rows:
         """Rows with labels y (N,), all of one class and of weight 1 unless told otherwise."""
         y = np.zeros(len(X), dtype=int) if y is None else np.asarray(y)
         classes = np.unique(y) if classes is None else classes
         weight = np.ones(len(X)) if weight is None else weight
-        return cls(X, np.searchsorted(classes, y), weight, classes, groups)
+        return cls(X, np.searchsorted(classes, y), weight, classes, groups, contents)
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -82,6 +88,11 @@ class Rows:
     def y(self) -> Array:
         """Class labels (N,)."""
         return np.asarray(self.classes[self.y_index])
+
+    @cached_property
+    def contents(self) -> Array:
+        """Content of each row, (N,)."""
+        return row_contents(self.X) if self.known_contents is None else self.known_contents
 
     @cached_property
     def covariance(self) -> Array:
@@ -107,7 +118,9 @@ class Rows:
             for start in range(0, len(X), step):
                 X[start : start + step] = self.X[numbers[start : start + step]]
         groups = None if self.groups is None else self.groups[numbers]
-        return Rows(X, self.y_index[numbers], self.weight[numbers], self.classes, groups)
+        contents = self.__dict__.get("contents", self.known_contents)
+        contents = None if contents is None else contents[numbers]
+        return Rows(X, self.y_index[numbers], self.weight[numbers], self.classes, groups, contents)
 
     def scaled(self, mean: Array, std: Array) -> Rows:
         """Standardised rows; those of a large memory map go into a file."""
@@ -121,12 +134,16 @@ class Rows:
     def and_then(self, other: Rows) -> Rows:
         """These rows followed by others; memory-mapped ones are not copied."""
         both = self.groups is not None and other.groups is not None
+        contents = None
+        if self.known_contents is not None and other.known_contents is not None:
+            contents = np.concatenate([self.known_contents, other.known_contents])
         return Rows(
             stacked(self.X, other.X),
             np.concatenate([self.y_index, other.y_index]),
             np.concatenate([self.weight, other.weight]),
             self.classes,
             np.concatenate([self.groups, other.groups]) if both else None,
+            contents,
         )
 
     def balanced(self, class_weight: Any = "balanced") -> Array:
@@ -284,15 +301,44 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def stratified_folds(strata: Array, n_splits: int, seed: Any) -> list[Fold]:
-    """Folds with the same share of every stratum."""
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    return list(splitter.split(strata, strata))
+def n_distinct(strata: Array, contents: Array) -> Array:
+    """Number of distinct contents of each stratum; a content counts in its lowest stratum."""
+    of_contents = _lowest(strata, distinct(contents)[1])
+    return np.bincount(of_contents, minlength=int(strata.max(initial=-1)) + 1)
+
+
+def _lowest(strata: Array, which: Array) -> Array:
+    """The lowest stratum of each content."""
+    lowest = np.full(int(which.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, which, strata)
+    return lowest
+
+
+def stratified_folds(
+    strata: Array, n_splits: int, seed: Any, contents: Array, *, shuffle: bool = True
+) -> list[Fold]:
+    """Folds with the same share of every stratum, and all copies of a sample in one of them.
+
+    There are fewer folds if a stratum has fewer distinct contents, and none if it has only one.
+    """
+    _, which = distinct(contents)
+    of_contents = _lowest(strata, which)
+    sizes = np.bincount(of_contents)
+    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
+    if n_splits < 2:
+        return []
+    splitter = StratifiedKFold(n_splits, shuffle=shuffle, random_state=seed if shuffle else None)
+    fold = np.empty(len(of_contents), dtype=np.intp)
+    for number, (_, tested) in enumerate(splitter.split(of_contents, of_contents)):
+        fold[tested] = number
+    numbers, of_rows = range(n_splits), fold[which]
+    return [(np.flatnonzero(of_rows != k), np.flatnonzero(of_rows == k)) for k in numbers]
 
 
 def folds_over(rows: Rows, groups: Array, n_splits: int, seed: Any) -> list[Fold] | None:
     """Folds stratified by group; None if the smallest group is too small."""
-    sizes = np.bincount(groups[(groups >= 0) & (rows.weight > 0)])
+    counted = (groups >= 0) & (rows.weight > 0)
+    sizes = n_distinct(groups[counted], rows.contents[counted])
     n_splits = min(n_splits, int(sizes[sizes > 0].min()))
     if n_splits < 2:
         return None
@@ -300,7 +346,7 @@ def folds_over(rows: Rows, groups: Array, n_splits: int, seed: Any) -> list[Fold
     for label in np.unique(rows.y_index[groups < 0]):
         of_class = rows.y_index == label
         strata[of_class & (groups < 0)] = groups[of_class].max()
-    return stratified_folds(strata, n_splits, seed)
+    return stratified_folds(strata, n_splits, seed, rows.contents) or None
 
 
 def folds_of(identification: Any, rows: Rows, seed: Any) -> list[Fold] | None:
@@ -320,18 +366,24 @@ def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Ar
     """Indices of a stratified split, (rest, share), of the rows of positive weight."""
     # None if there are too few samples to split.
     present = np.flatnonzero(rows.weight > 0)
-    split = _hold_out(share, rows.y_index[present], seed_of(random_state))
+    split = _hold_out(share, rows.y_index[present], rows.contents[present], seed_of(random_state))
     return None if split is None else (present[split[0]], present[split[1]])
 
 
-def _hold_out(share: float, y_index: Array, seed: int) -> tuple[Array, Array] | None:
-    n, counts = int(np.ceil(share * len(y_index))), np.bincount(y_index)
-    if counts.min() < 2 or n < len(counts) or len(y_index) - n < len(counts):
+def _hold_out(
+    share: float, y_index: Array, contents: Array, seed: int
+) -> tuple[Array, Array] | None:
+    """Indices of a stratified split, (rest, share), with all copies of a sample on one side."""
+    _, which = distinct(contents)
+    of_contents = _lowest(y_index, which)
+    n, counts = int(np.ceil(share * len(of_contents))), np.bincount(of_contents)
+    if counts.min() < 2 or n < len(counts) or len(of_contents) - n < len(counts):
         return None
-    kept, held_out = train_test_split(
-        np.arange(len(y_index)), test_size=n, stratify=y_index, random_state=seed
+    _, held_out = train_test_split(
+        np.arange(len(of_contents)), test_size=n, stratify=of_contents, random_state=seed
     )
-    return np.sort(kept), np.sort(held_out)
+    is_held_out = np.isin(which, held_out)
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
 def identification_sets(
@@ -344,7 +396,7 @@ def identification_sets(
     if identification == "train":
         return rows, rows, None
     if isinstance(identification, Real) and not isinstance(identification, Integral):
-        split = _hold_out(float(identification), rows.y_index, seed)
+        split = _hold_out(float(identification), rows.y_index, rows.contents, seed)
         return (
             (rows, rows, None)
             if split is None

@@ -25,7 +25,7 @@ from ntkit.estimators._inputs import checked_weight
 from ntkit.estimators._l1_head import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.solver import rows_per_chunk
-from ntkit.study import Fold, Rows, scaler_of, seed_of, stratified_folds
+from ntkit.study import Fold, Rows, n_distinct, scaler_of, seed_of, stratified_folds
 
 _MAX_ITER = 500
 _TOL = 1e-8
@@ -173,16 +173,15 @@ def _balanced(known: Rows, q: Array) -> Array:
     return np.asarray(balanced * (len(weight) / balanced.sum()))
 
 
-def _folds(y_index: Array, value: Array, n_splits: int, seed: int) -> list[Fold]:
+def _folds(known: Rows, value: Array, n_splits: int, seed: int) -> list[Fold]:
     """Folds stratified by group, or by attribute if a group has too few samples; else none."""
-    n_splits = min(n_splits, int(np.bincount(value).min()))
+    n_splits = min(n_splits, int(n_distinct(value, known.contents).min()))
     if n_splits < 2:
         return []
-    _, group, sizes = np.unique(
-        np.stack([y_index, value]), axis=1, return_inverse=True, return_counts=True
-    )
+    _, group = np.unique(np.stack([known.y_index, value]), axis=1, return_inverse=True)
+    sizes = n_distinct(group.reshape(-1), known.contents)
     strata = group.reshape(-1) if sizes.min() >= n_splits else value
-    return stratified_folds(strata, n_splits, seed)
+    return stratified_folds(strata, n_splits, seed, known.contents)
 
 
 @dataclass(frozen=True)
@@ -230,7 +229,7 @@ def best_head(
     # averaging: Geisser and Eddy 1979), because a few dozen samples, some with wrong labels, do not
     # determine the best penalty. The heads of the mean are fitted to every value, weighted by the
     # probability that it is right.
-    folds = _folds(known.y_index, value, cv, seed)
+    folds = _folds(known, value, cv, seed)
     if not folds:
         return None
     one_hot = np.eye(n_values)[value]

@@ -23,7 +23,7 @@ from ntkit.estimators._mask import without_words
 from ntkit.estimators._neurontune import NeuronMaskRule, NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
-from ntkit.study import Rows, Study
+from ntkit.study import Rows, Study, stratified_folds
 
 _logger = logging.getLogger(__name__)
 
@@ -158,13 +158,14 @@ class NeuronTuneClassifierCV(NeuronMaskRule, FromHead):
     def _splits(self, rows: Rows) -> Iterable[tuple[Array, Array]]:
         cv = self.cv
         if isinstance(cv, int | np.integer):
-            cv = min(int(cv), int(np.bincount(rows.y_index).min()))
-            if cv < 2:
+            folds = stratified_folds(rows.y_index, int(cv), None, rows.contents, shuffle=False)
+            if not folds:
                 raise InputError(
                     "Folds need 2 samples of each class, but the smallest has 1; add samples."
                 )
-        splitter = check_cv(cv, rows.y, classifier=True)
-        for train, test in splitter.split(rows.X, rows.y):
+        else:
+            folds = check_cv(cv, rows.y, classifier=True).split(rows.X, rows.y)
+        for train, test in folds:
             if len(np.unique(rows.y_index[train])) < len(self.classes_):
                 raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
             yield train, test

@@ -36,6 +36,7 @@ from ntkit.samples import (
     input_paths,
     origin_of_head,
     read,
+    without_copies,
 )
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
@@ -253,7 +254,7 @@ def write_report(
     """
     path = check_file(out, force=force)
     first, second = load_pair(original, debiased)
-    samples = read(data, first, preprocessing=preprocessing)
+    samples = without_copies(read(data, first, preprocessing=preprocessing), verbose=verbose)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)

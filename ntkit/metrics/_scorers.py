@@ -13,10 +13,10 @@ from sklearn import get_config
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.validation import check_memory
 
 from ntkit._checks import check_embeddings, check_labels, check_weight, positions_of
+from ntkit._contents import row_contents
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -31,7 +31,7 @@ from ntkit.metrics._accuracy import (
     worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
-from ntkit.study import Rows, scaler_of
+from ntkit.study import Rows, n_distinct, scaler_of, stratified_folds
 
 # By name: the function and its keywords.
 _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
@@ -203,8 +203,9 @@ def cross_fitted_proba(Z: Array, y: Array, random_state: int, weight: Array | No
     """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds."""
     # A class with a single row, or without another class, cannot be evaluated: its rows get equal
     # probabilities, which puts them into one group.
-    classes, class_index, counts = np.unique(y, return_inverse=True, return_counts=True)
-    proba = np.full((len(y), len(classes)), 1 / len(classes))
+    classes, class_index = np.unique(y, return_inverse=True)
+    proba, contents = np.full((len(y), len(classes)), 1 / len(classes)), row_contents(Z)
+    counts = n_distinct(class_index, contents)
     judged = counts >= 2
     if judged.sum() < 2:
         return proba
@@ -212,9 +213,9 @@ def cross_fitted_proba(Z: Array, y: Array, random_state: int, weight: Array | No
     weight = np.ones(len(y)) if weight is None else weight
     n_folds = min(_FOLDS, int(counts[judged].min()))
     mass = weight[rows].sum() * (n_folds - 1) / n_folds
-    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
     # Not cross_val_predict: it sets filters of warnings, which threads leave behind.
-    for train, test in splitter.split(rows, y[rows]):
+    folds = stratified_folds(class_index[rows], n_folds, random_state, contents[rows])
+    for train, test in folds:
         fitted, left_out = rows[train], rows[test]
         fitted = fitted[weight[fitted] > 0]
         if len(np.unique(y[fitted])) < judged.sum():

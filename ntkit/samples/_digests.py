@@ -8,18 +8,13 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ntkit._types import Array
+from ntkit._contents import CHUNK, LENGTH, Digests, digests_of_rows, hashed
 
 if TYPE_CHECKING:
     from ntkit.samples._samples import Samples
 
-Digests = NDArray[np.bytes_]
-
-_LENGTH = 16  # bytes of a digest
-_CHUNK = 8 << 20  # bytes of rows processed at once
 _LAZY_ROWS = 64
 _MODULUS = 1 << 256
 
@@ -37,7 +32,7 @@ def sample_digests(
         disable=None if verbose else True,
         leave=False,
     )
-    return np.fromiter(digests, dtype=f"S{_LENGTH}", count=stop - start)
+    return np.fromiter(digests, dtype=f"S{LENGTH}", count=stop - start)
 
 
 def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:
@@ -67,33 +62,21 @@ def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
         names = sorted(X)
         columns = (_digests_of(X[name], start, stop) for name in names)
         head = [b"inputs", *map(str.encode, names)]
-        return (_hashed(*head, *row) for row in zip(*columns, strict=True))
+        return (hashed(*head, *row) for row in zip(*columns, strict=True))
     if hasattr(X, "paths"):
         return iter(X.digests(start, stop))
     if hasattr(X, "texts"):  # single texts, or pairs
         parts = ([text] if isinstance(text, str) else text for text in X.texts[start:stop])
-        return (_hashed(b"text", *(p.encode("utf-8", "surrogatepass") for p in t)) for t in parts)
+        return (hashed(b"text", *(p.encode("utf-8", "surrogatepass") for p in t)) for t in parts)
     if hasattr(X, "to_numpy"):  # a DataFrame
         X = X.to_numpy()
     if isinstance(X, list | tuple):
         X = np.asarray(X)
     if isinstance(X, np.ndarray):
-        step = max(1, _CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
+        step = max(1, CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
         cuts = range(start, stop, step)
-        return chain.from_iterable(_of_rows(X[at : min(at + step, stop)]) for at in cuts)
+        return chain.from_iterable(digests_of_rows(X[at : min(at + step, stop)]) for at in cuts)
     return _of_sequence(X, start, stop)
-
-
-def _of_rows(rows: Array) -> Iterator[bytes]:
-    if rows.dtype.kind not in "biufc":
-        yield from (
-            _hashed(b"object", repr(row).encode(errors="surrogatepass")) for row in rows.tolist()
-        )
-        return
-    rows = np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
-    kind = f"{rows.dtype.name}{rows.shape[1:]}".encode()
-    for row in rows:
-        yield _hashed(kind, row.tobytes())
 
 
 def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
@@ -107,11 +90,3 @@ def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
         n = min(step, stop - start)
         yield from _digests_of(values if isinstance(values, Mapping) else np.asarray(values), 0, n)
         start += n
-
-
-def _hashed(*parts: bytes) -> bytes:
-    digest = hashlib.blake2b(digest_size=_LENGTH)
-    for part in parts:
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return digest.digest()

@@ -59,7 +59,7 @@ def positions_in(sets: Sequence[Samples], n: int) -> Array | None:
 def left_out_in_words(sets: Sequence[Samples]) -> str:
     """The end of a sentence on a number of samples: those that were left out count as well."""
     n = sum(each.n_left_out for each in sets)
-    return f" ({n} of them left out, because their label is unknown)" if n else ""
+    return f" ({n} of them left out: copies, or of unknown label)" if n else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_digests_are_equal_where_contents_are(kind, monkeypatch):
-    monkeypatch.setattr(_digests, "_CHUNK", 100)
+    monkeypatch.setattr(_digests, "CHUNK", 100)
     values = np.arange(N) % 20  # ten of them twice
     found = sample_digests(Samples(KINDS[kind](values), values))
     assert_array_equal(found[:, None] == found, values[:, None] == values)

@@ -52,6 +52,7 @@ from ntkit.samples import (
     first_rows,
     named_labels,
     read,
+    without_copies,
 )
 from ntkit.verification import check_head
 
@@ -266,7 +267,7 @@ def audit_model(
     every, notes = model.label is None and bool(model.label_names), list[str]()
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
-    samples, matched, has = read(data, model, **how), None, None
+    samples, matched, has = without_copies(read(data, model, **how)), None, None
     if samples.y is None and every:
         raise InputError(
             f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "

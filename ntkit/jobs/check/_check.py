@@ -124,7 +124,7 @@ def check(
     """
     reader = partial(read, data, preprocessing=preprocessing, every_label=True)
     return check_read(
-        matches_of([new] if old is None else [old, new], reader, label),
+        matches_of([new] if old is None else [old, new], reader, label, copies=False),
         limits=limits_of(limits),
         slices=slices,
         invariant=invariant,

@@ -224,14 +224,14 @@ class Comparison:
 
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the validation set, stratified by class; more folds of a single set."""
-        y = self.validation.y_index
-        if np.bincount(y).min() < 2:
+        y, contents = self.validation.y_index, self.validation.contents
+        folds = stratified_folds(y, FOLDS_OF_ONE if self.one_set else 2, self.seed, contents)
+        if not folds:
             raise InputError(
                 "The validation set needs at least 2 samples of each class: half of them score "
                 "neurons, half choose. Add samples."
             )
-        n_folds = min(FOLDS_OF_ONE, int(np.bincount(y).min())) if self.one_set else 2
-        return stratified_folds(y, n_folds, self.seed)
+        return folds
 
     # -- predictions and rows of the table ----------------------------------------------------
 
@@ -318,7 +318,8 @@ class Comparison:
         # With copies, a row and the donor of its copy are in the same fold.
         clf, rows = self.fitted[name], self.rows_of[name]
         whole = self.with_copies if rows == COPIES else self.study
-        folds = stratified_folds(self.train.y_index, _TRAIN_FOLDS, self.seed)
+        y, contents = self.train.y_index, self.train.contents
+        folds = stratified_folds(y, _TRAIN_FOLDS, self.seed, contents)
         if self.with_copies.folds is not None:
             part = self.with_copies.folds[: len(self.train)]
             numbers = np.unique(part)

@@ -618,7 +618,8 @@ def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison)
     known, y_index = comparison.known, comparison.study.both.y_index
     is_train = np.arange(len(y_index)) < len(comparison.train)
     if comparison.one_set:  # one half chooses attributes, the other one tests them
-        is_train[stratified_folds(y_index, 2, comparison.seed)[0][0]] = True
+        contents = comparison.study.both.contents
+        is_train[stratified_folds(y_index, 2, comparison.seed, contents)[0][0]] = True
     return checked_groups(
         reader.feature_sets(data.image_files),
         comparison.study.classes,

@@ -44,12 +44,15 @@ from ntkit.samples import (
     input_paths,
     read,
     sample_digests,
+    sets_without_copies,
     shared_samples,
 )
 from ntkit.solver import stacked
-from ntkit.study import Rows
+from ntkit.study import Rows, n_distinct
 from ntkit.verification import check_head, random_inputs
 
+MOST_SHARED = 0.5
+"""Largest share of validation samples that may be training samples; more prove nothing."""
 _LEAST = 2
 _FEW = 20
 _TOO_GOOD = 0.005  # error rate that samples of the training set have, rather than new ones
@@ -120,7 +123,10 @@ class Prepared:
     @cached_property
     def Z(self) -> dict[str, Rows]:
         """Embeddings of each set, with classes and groups; a single set has no training rows."""
-        Z = {n: Rows.of(self.passes[n].Z, each.y, each.groups) for n, each in self.sets.items()}
+        Z = {
+            n: Rows.of(self.passes[n].Z, each.y, each.groups, contents=self.digests[n])
+            for n, each in self.sets.items()
+        }
         return {"train": Z["validation"].take(np.zeros(0, dtype=np.intp)), **Z}
 
     @property
@@ -172,11 +178,10 @@ def read_sets(
     """Read the sets of a run as samples of a model."""
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     first = next(iter(sets.values()))
+    sets = {name: samples.with_columns_as_in(first) for name, samples in sets.items()}
     return {
-        name: samples.with_columns_as_in(first).measured(
-            AuditedImages if name in _POOLED else MeasuredImages
-        )
-        for name, samples in sets.items()
+        name: samples.measured(AuditedImages if name in _POOLED else MeasuredImages)
+        for name, samples in sets_without_copies(sets, MOST_SHARED).items()
     }
 
 
@@ -264,12 +269,14 @@ def check_groups(rows: Rows, attributes: Sequence[Attribute]) -> None:
             f"least {FEWEST} are needed to judge a repair. Add some, or name a change that must "
             "not matter (--invariant)."
         )
+    known = groups.value >= 0
+    counts = n_distinct(groups.value[known], rows.contents[known])[values]
     name, count = groups.names[values[counts.argmin()]], int(counts.min())
     if count < FEWEST:
         n = -(-FEWEST * len(rows) // count)
         raise InputError(
-            f"Group {name} has {count} of {len(rows)} samples, and at least {FEWEST} are needed to "
-            f"judge a repair. About {n} samples like these would do."
+            f"Group {name} has {count} of {len(rows)} distinct samples, and at least {FEWEST} are "
+            f"needed to judge a repair. About {n} samples like these would do."
         )
 
 

@@ -30,7 +30,7 @@ from ntkit.jobs.debias._named_attributes import (
     varying,
 )
 from ntkit.jobs.debias._order import Order
-from ntkit.study import stratified_folds
+from ntkit.study import Rows, stratified_folds
 
 _FOLDS = 5
 
@@ -198,14 +198,12 @@ class Invariance:
         return values
 
 
-def donor_folds(y: Array, seed: int, n_splits: int = _FOLDS) -> Array:
+def donor_folds(rows: Rows, seed: int, n_splits: int = _FOLDS) -> Array:
     """Fold of each sample; the donor of a copy is in the same fold as the original."""
-    folds = np.zeros(len(y), dtype=np.intp)
-    _, counts = np.unique(y, return_counts=True)
-    n_splits = min(n_splits, int(counts.min()))
-    if n_splits > 1:
-        for number, (_, rows) in enumerate(stratified_folds(y, n_splits, seed)):
-            folds[rows] = number
+    folds = np.zeros(len(rows), dtype=np.intp)
+    parts = stratified_folds(rows.y_index, n_splits, seed, rows.contents)
+    for number, (_, tested) in enumerate(parts):
+        folds[tested] = number
     return folds
 
 
@@ -217,7 +215,7 @@ def copies_made(
     # Next to a training set, the validation set has two folds: each half judges heads fitted on
     # the other half.
     n_folds = zip(sets, (_FOLDS, 2) if len(sets) > 1 else (_FOLDS,), strict=True)
-    folds = {name: donor_folds(sets[name].y, order.seed, n) for name, n in n_folds}
+    folds = {name: donor_folds(data.Z[name], order.seed, n) for name, n in n_folds}
     n_copies = {name: _counted(changes, sets[name], name, order.seed, folds[name]) for name in sets}
     if order.verbose:
         total = sum(map(sum, n_copies.values()))

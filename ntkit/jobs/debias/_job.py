@@ -32,11 +32,11 @@ from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import QUESTIONS, FindingsResult
 from ntkit.jobs.debias._flips import ByChange
-from ntkit.jobs.debias._inputs import Prepared
+from ntkit.jobs.debias._inputs import MOST_SHARED, Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
-from ntkit.jobs.debias._result import MOST_SHARED, DebiasResult
+from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
 from ntkit.model import FrozenModel, folders_of, name_of
 from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
+from ntkit._contents import row_contents
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
 from ntkit.jobs.debias._invariance import CopiesOf
@@ -213,7 +214,9 @@ def _auc(real: Array, copies: Array, seed: int) -> float:
     """Cross-validated AUC of a linear classifier between real samples and copies."""
     which = np.repeat([0, 1], [len(real), len(copies)])
     classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
-    folds = stratified_folds(which, _FOLDS, seed)
     X = np.concatenate([real, copies])
+    folds = stratified_folds(which, _FOLDS, seed, row_contents(X))
+    if not folds:
+        return 0.5
     scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")
     return float(roc_auc_score(which, scores))

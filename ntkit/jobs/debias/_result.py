@@ -19,14 +19,13 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AT_A_COST, AccuracyChange, AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._flips import ByChange
+from ntkit.jobs.debias._inputs import MOST_SHARED
 from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck
 from ntkit.jobs.debias._order import MODEL_FILE, REPORT_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
 
-MOST_SHARED = 0.5
-"""Largest share of validation samples that may be training samples; more prove nothing."""
 _AS_ORDERED = "Written as ordered, though not found to be better."
 _SCORE_IN_WORDS = {
     "worst_class_correctness_group_accuracy": (

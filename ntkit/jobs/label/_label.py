@@ -39,7 +39,7 @@ from ntkit.jobs.label._progress import (
 )
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
-from ntkit.samples import Inputs, input_paths, read, sample_digests
+from ntkit.samples import Inputs, input_paths, read, sample_digests, without_copies
 
 _KEPT = "embedded.npz"
 _COLUMNS = 40  # largest number of columns in a table to fill in
@@ -135,7 +135,7 @@ def label_samples(
     if batch < 1:
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
     model = of_one_label(model, label)
-    samples = read(data, model, preprocessing=preprocessing)
+    samples = without_copies(read(data, model, preprocessing=preprocessing), verbose=verbose)
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
         if folder.check is not None:

@@ -16,9 +16,9 @@ from ntkit.exceptions import InputError
 from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples
 
-_COARSE = 0.1
-"""Share of repeated inputs with several labels above which columns are too coarse to tell samples
-apart: then equal rows are no copies."""
+_COARSE, _CLEARLY = 0.1, 10
+"""If more than this share of the repeated rows of numbers have several labels, and so many, their
+columns are too coarse to tell samples apart: then equal rows are no copies."""
 _CALLED = {"train": "training"}
 
 
@@ -97,8 +97,8 @@ def _once(samples: Samples, contents: Digests, name: str) -> tuple[Samples, Dige
     labelled = content if samples.y is None else _crossed(content, samples.y)
     repeated = np.bincount(content) > 1
     several = np.flatnonzero(np.bincount(content[distinct(labelled)[0]]) > 1)
-    measured = samples.kind not in ("images", "texts")
-    if measured and len(several) > _COARSE * repeated.sum():
+    of_numbers = getattr(samples.X, "ndim", 0) == 2
+    if of_numbers and len(several) > max(_COARSE * repeated.sum(), _CLEARLY):
         n = int(repeated[content].sum())
         note = (
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "

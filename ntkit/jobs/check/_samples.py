@@ -160,4 +160,6 @@ def checked(
         title=title if one is None else f"{title}, label {one!r}",
         notes=[*notes, *(copy_note(*pair) for pair in copies)],
     )  # fmt: skip
+    if samples.rows is not None:  # as they were given
+        result = replace(result, new_errors=samples.rows[result.new_errors])
     return result if one is None else replace(result, labels=(one,))

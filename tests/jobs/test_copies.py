@@ -1,0 +1,182 @@
+"""Copies of a sample count once, and never judge what they fitted."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+from ntkit import audit_model, check, debias, predict
+from ntkit import study as _study
+from ntkit.estimators import BalancedClassifier
+from ntkit.exceptions import InputError
+from ntkit.export import to_onnx
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.label import label_samples
+from tests.jobs.debias.conftest import DIGITS, QUICK
+
+NAMED = "metadata:patch=yes"
+
+
+@pytest.fixture(scope="module")
+def some(digits):
+    """Validation samples of the four groups: how many of each, and how often each is there."""
+    rng = np.random.default_rng(1)
+
+    def chosen(sizes, times=1, seed=None):
+        groups = digits.groups_validation
+        rows = [rng.permutation(np.flatnonzero(groups == k))[:n] for k, n in enumerate(sizes)]
+        rows = np.repeat(np.concatenate(rows), times)
+        if seed is not None:
+            rows = np.random.default_rng(seed).permutation(rows)
+        patch = np.where(groups[rows] % 2 == 1, "yes", "no")
+        return (digits.X_validation[rows], digits.y_validation[rows]), {"patch": patch}
+
+    return chosen
+
+
+def repeated(data, table, times, seed=None):
+    """Every sample so often, in random order, but the first of each in the order that it was in."""
+    rows = np.arange(len(data[1]))
+    more = np.random.default_rng(seed).permutation(np.repeat(rows, times - 1))
+    rows = np.concatenate([rows, more])
+    return tuple(part[rows] for part in data), {n: values[rows] for n, values in table.items()}
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_copies_do_not_make_a_rare_group_large_enough(some, seed):
+    """Two rare samples are too few, and so are copies of them."""
+    data, table = some((120, 2, 2, 120))
+    for each in ((data, table), repeated(data, table, 5, seed)):
+        with pytest.raises(InputError, match=r"has 2 of 244 distinct samples.*at least 5"):
+            debias(DIGITS, each[0], metadata=each[1], spurious=NAMED, **QUICK)
+
+
+def test_a_set_of_copies_is_repaired_like_the_set(some, digits):
+    data, table = some((120, 12, 12, 120))
+    test = (digits.X_test[:400], digits.y_test[:400], digits.groups_test[:400])
+    results = [
+        debias(DIGITS, each, test=test, metadata=facts, spurious=NAMED, **QUICK)
+        for each, facts in ((data, table), repeated(data, table, 3, 0))
+    ]
+    left = {"notes": (), "answers": ()}  # the latter have their time
+    once, often = ({**json.loads(json.dumps(r.as_dict())), **left} for r in results)
+    assert often == once
+    said = "528 of 792 samples are copies of others. Each content counts once."
+    assert said in " ".join(results[1].notes)
+    assert "copies" not in " ".join(results[0].notes)
+
+
+def test_a_sample_of_two_sets_stays_in_the_one_that_judges(some):
+    data, table = some((120, 12, 12, 120))
+    more, facts = some((100, 10, 10, 100))
+    train = tuple(
+        np.concatenate([a, b]) for a, b in zip(more, (data[0][:40], data[1][:40]), strict=True)
+    )
+    patch = np.concatenate([facts["patch"], table["patch"][:40], table["patch"]])
+    result = debias(DIGITS, train, data, metadata={"patch": patch}, spurious=NAMED, **QUICK)
+    n_shared = len({x.tobytes() for x in train[0]} & {x.tobytes() for x in data[0]})
+    said = f"{n_shared} of {len(data[1])} validation samples.*left them out there"
+    assert re.search(said, " ".join(result.notes))
+
+
+def test_one_content_with_two_labels_is_said_whichever_comes_first(some):
+    (X, y), _ = some((60, 5, 5, 60))
+    two, labels = np.concatenate([X, X[:1]]), np.concatenate([y, 1 - y[:1]])
+    for order in (slice(None), slice(None, None, -1)):
+        data = (two[order], labels[order])
+        result = check(DIGITS, DIGITS, data, limits={"max_drop": 2}, device="cpu")
+        notes = " ".join(result.notes)
+        assert "1 content with more than one label, such as '" in notes
+
+
+def test_check_counts_each_content_once(digits):
+    """40 samples are too few for a verdict, and so are copies of them."""
+    X, y = digits.X_test[:40], digits.y_test[:40]
+    once, often = (
+        check(
+            DIGITS,
+            DIGITS,
+            (np.tile(X, (n, 1, 1, 1)), np.tile(y, n)),
+            limits={"max_drop": 2},
+            device="cpu",
+        )
+        for n in (1, 15)
+    )
+    assert often.outcome == once.outcome == "too few"
+    assert "560 of 600 samples are copies of others" in " ".join(often.notes)
+
+
+def test_predictions_have_a_row_for_every_copy(digits):
+    X = digits.X_test[:5]
+    done = predict(DIGITS, np.concatenate([X, X]), device="cpu")
+    assert done.labels[:5].tolist() == done.labels[5:].tolist()
+    assert len(done.labels) == 10
+
+
+def test_an_audit_and_questions_count_each_content_once(digits, tmp_path):
+    X, y = digits.X_validation[:300], digits.y_validation[:300]
+    often = np.concatenate([X, X[::-1]]), np.concatenate([y, y[::-1]])
+    one, two = (audit_model(DIGITS, d, changes=0, device="cpu") for d in ((X, y), often))
+    assert [f.as_dict() for f in one.findings] == [f.as_dict() for f in two.findings]
+    question = {"question": "A bright corner?", "values": ["yes", "no"], "device": "cpu"}
+    asked = [
+        label_samples(DIGITS, d, tmp_path / str(i), **question).asked
+        for i, d in enumerate(((X, y), often))
+    ]
+    assert asked[0] == asked[1]
+
+
+def test_coarse_columns_are_no_copies(tmp_path, rng):
+    """Equal rows with different labels are different people: each of them counts."""
+    X = rng.integers(0, 5, size=(400, 2)).astype(np.float32)
+    y = np.where(rng.random(400) < 0.2 + 0.15 * X[:, 0], "in", "out")
+    model = two_columns(tmp_path / "model.onnx")
+    result = check(model, model, (X, y), limits={"max_drop": 5}, device="cpu")
+    assert result.n_samples == 400
+    assert "400 of 400 samples have the inputs of others" in " ".join(result.notes)
+
+
+def two_columns(path):
+    """A model of two columns, as a file."""
+    X = np.array([[0, 0], [1, 1]] * 5, dtype=np.float32)
+    clf = BalancedClassifier(C=1.0).fit(X, ["out", "in"] * 5)
+    onnx.save(to_onnx(clf), path)
+    return path
+
+
+def test_no_content_is_on_both_sides_of_a_fold(some, digits, monkeypatch):
+    """A spy on all heads that judge: embeddings of theirs are not among those that they saw."""
+    seen = {"halves": 0, "folds": 0}
+    row, logits_of_folds = Comparison.row, _study.logits_of_folds
+
+    def apart(one, two):
+        assert {x.tobytes() for x in one}.isdisjoint({x.tobytes() for x in two})
+
+    def spied_row(self, *args, **options):
+        for fitted, scored in self.halves:
+            apart(self.validation.X[fitted], self.validation.X[scored])
+            apart(self.train.X, self.validation.X[scored])
+            seen["halves"] += 1
+        return row(self, *args, **options)
+
+    def spied_folds(rows, folds, heads):
+        for fitted, tested in folds:
+            apart(rows.X[fitted], rows.X[tested])
+            seen["folds"] += 1
+        return logits_of_folds(rows, folds, heads)
+
+    monkeypatch.setattr(Comparison, "row", spied_row)
+    monkeypatch.setattr(_study, "logits_of_folds", spied_folds)
+    data, table = repeated(*some((120, 12, 12, 120)), 3, 0)
+    debias(DIGITS, data, metadata=table, spurious=NAMED, **QUICK)
+    debias(DIGITS, data, invariant="image:top left", **QUICK)
+    debias(
+        DIGITS,
+        (digits.X_train[:600], digits.y_train[:600]),
+        data,
+        spurious="image:top left brightness above the median",
+        **QUICK,
+    )
+    assert min(seen.values()) > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from ntkit.exceptions import InputError
 from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples
 
-_COARSE, _CLEARLY = 0.1, 10
-"""If more than this share of the repeated rows of numbers have several labels, and so many, their
-columns are too coarse to tell samples apart: then equal rows are no copies."""
+_COARSE, _CLEARLY = 0.1, 20
+"""If more than this share of the repeated rows of numbers are equal to rows of another label, and
+so many, their columns are too coarse to tell samples apart: then equal rows are no copies."""
 _CALLED = {"train": "training"}
 
 
@@ -74,7 +75,7 @@ def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[s
     """Content of each sample of several sets: equal ones have equal digests."""
     # An image file is read only if another one has its size.
     paths = {name: each.X.paths for name, each in sets.items() if each.kind == "images"}
-    sizes = {name: [path.stat().st_size for path in files] for name, files in paths.items()}
+    sizes = {name: [*map(_size, files)] for name, files in paths.items()}
     count = Counter(size for each in sizes.values() for size in each)
     contents = dict[str, Digests]()
     for name, samples in sets.items():
@@ -83,9 +84,17 @@ def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[s
             continue
         of_size = [hashed(b"size", str(size).encode()) for size in sizes[name]]
         contents[name] = np.array(of_size, dtype=f"S{LENGTH}")
-        some = np.flatnonzero([count[size] > 1 for size in sizes[name]])
+        some = np.flatnonzero([count[size] > 1 or size < 0 for size in sizes[name]])
         contents[name][some] = sample_digests(samples.take(some), verbose=verbose)
     return contents
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 for one that cannot be read, which reading it reports."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _once(samples: Samples, contents: Digests, name: str) -> tuple[Samples, Digests]:
@@ -95,11 +104,11 @@ def _once(samples: Samples, contents: Digests, name: str) -> tuple[Samples, Dige
     start = f"The {_called(name)} set: " if name else ""
     samples = _completed(samples, content)
     labelled = content if samples.y is None else _crossed(content, samples.y)
-    repeated = np.bincount(content) > 1
-    several = np.flatnonzero(np.bincount(content[distinct(labelled)[0]]) > 1)
+    often, n_labels = np.bincount(content), np.bincount(content[distinct(labelled)[0]])
+    several = np.flatnonzero(n_labels > 1)
     of_numbers = getattr(samples.X, "ndim", 0) == 2
-    if of_numbers and len(several) > max(_COARSE * repeated.sum(), _CLEARLY):
-        n = int(repeated[content].sum())
+    n = int(often[often > 1].sum())
+    if of_numbers and often[several].sum() > max(_COARSE * n, _CLEARLY):
         note = (
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
             "label. Each of them counts."

@@ -1,0 +1,179 @@
+"""Copies, other orders and other spellings change no result; what cannot be told apart is refused.
+
+Each command runs on a clean set of files, and on the same facts written in other ways.
+"""
+
+import json
+import unicodedata
+
+import numpy as np
+import onnx
+import pytest
+
+from ntkit import FrozenModel
+from tests.cases import ntkit, read_csv, write_csv
+from tests.jobs.label.models import rows, write_model
+
+N, COLUMNS = 160, "abcdef"
+RECORD = {
+    "names": json.dumps(["cat", "dog"]),
+    "ntkit.preprocessing": json.dumps({"columns": [*COLUMNS]}),
+}
+PLAIN = ("--device", "cpu", "--quiet")
+
+
+class Files:
+    """A table of samples, and tables of facts about them that are matched by their names."""
+
+    def __init__(self, folder, seed=0):
+        X, y, mark = rows(seed, N, share=0.8)
+        self.folder, self.rng = folder, np.random.default_rng(seed)
+        names = np.array([f"é{i}" for i in range(N)], dtype=object)
+        label = np.array(["cat", "dog"])[y]
+        self.data = {"id": names, **dict(zip(COLUMNS, X.T, strict=True)), "label": label}
+        self.facts = {"id": names, "mark": np.array(["no", "yes"])[mark]}
+        guess = np.where(self.rng.random(N) < 0.9, label, np.where(label == "cat", "dog", "cat"))
+        self.predictions = {"id": names, "prediction": guess}
+        self.answers = {"id": names[:40], "Marked?": self.facts["mark"][:40]}
+
+    def written(self):
+        """The files, and a model with another last layer."""
+        folder = self.folder
+        folder.mkdir()
+        model = write_model(folder / "model.onnx")
+        graph = onnx.load(model)
+        onnx.helper.set_model_props(graph, RECORD)
+        onnx.save(graph, model)
+        frozen = FrozenModel.load(model)
+        frozen.with_head(frozen.head.scaled(np.array([2, 0.4, 0, 1, 1, 1]))).save(
+            folder / "new.onnx"
+        )
+        for name in ("data", "facts", "predictions", "answers"):
+            write_csv(folder / f"{name}.csv", getattr(self, name))
+        return folder
+
+    # -- the same facts, written in another way ----------------------------------------------
+
+    def copied(self, n=50):
+        """Samples once more, under other names, with the same facts."""
+        chosen = self.rng.choice(N, n)
+        self.data = {c: np.append(v, v[chosen]) for c, v in self.data.items()}
+        self.data["id"][N:] = names = [f"copy{i}" for i in range(n)]
+        for table in (self.facts, self.predictions):
+            for column, values in table.items():
+                table[column] = np.append(values, names if column == "id" else values[chosen])
+
+    def shuffled(self):
+        """Tables of facts in another order of their rows."""
+        for table in (self.facts, self.predictions, self.answers):
+            order = self.rng.permutation(len(table["id"]))
+            table.update({column: values[order] for column, values in table.items()})
+
+    def columns_moved(self):
+        """Columns of all tables in another order."""
+        for name in ("data", "facts", "predictions", "answers"):
+            table = getattr(self, name)
+            setattr(self, name, {n: table[n] for n in self.rng.permutation([*table])})
+
+    def spelt(self):
+        """Names with accents as other programs write them, and with spaces around them."""
+        for table in (self.facts, self.predictions, self.answers):
+            names = [unicodedata.normalize("NFD", name) for name in table["id"]]
+            table["id"] = np.array([f" {names[0]}", *names[1:]], dtype=object)
+
+    def two_spellings(self):
+        """A row for a name, and another one for its other spelling, with the other value."""
+        for table in (self.facts, self.predictions, self.answers):
+            name = unicodedata.normalize("NFD", table["id"][0])
+            values = [v for v in np.unique(table[[*table][1]]) if v != table[[*table][1]][0]]
+            table["id"], other = np.append(table["id"], name), [*table][1]
+            table[other] = np.append(table[other], values[0])
+
+    def column_renamed(self):
+        """A column of numbers under another name than in the model's record."""
+        self.data = {("z" if name == "c" else name): v for name, v in self.data.items()}
+
+
+def rounded(value):
+    """A result without times and paths, its numbers to nine digits."""
+    if isinstance(value, dict):
+        skipped = {"notes", "answers", "title", "path", "verification", "cautions", "model"}
+        return {name: rounded(each) for name, each in value.items() if name not in skipped}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 9) if isinstance(value, float) else value
+
+
+def debiased(folder):
+    out = folder / "out"
+    command = ["debias", folder / "model.onnx", folder / "data.csv", "-o", out, *PLAIN]
+    command += ["--metadata", folder / "facts.csv", "--spurious", "metadata:mark=yes"]
+    ran = ntkit(*command)
+    return ran, lambda: rounded(json.loads((out / "result.json").read_text("utf-8")))
+
+
+def checked(folder):
+    command = ["check", folder / "model.onnx", folder / "new.onnx", folder / "data.csv", *PLAIN]
+    command += ["--max-drop", 5, "--metadata", folder / "facts.csv"]
+    command += ["--slice", "metadata:mark", "--json"]
+    ran = ntkit(*command)
+    return ran, lambda: rounded({**json.loads(ran[1]), "new_errors": ()})
+
+
+def predictions_checked(folder):
+    command = ["check", "--predictions", folder / "predictions.csv", folder / "data.csv"]
+    command += ["--average", 80, "--worst-class", 80, "--json", "--quiet"]
+    ran = ntkit(*command)
+    return ran, lambda: rounded(json.loads(ran[1]))
+
+
+def predicted(folder):
+    out = folder / "predicted.csv"
+    ran = ntkit("predict", folder / "new.onnx", folder / "data.csv", "-o", out, *PLAIN)
+    return ran, lambda: {
+        row["id"]: row for row in read_csv(out) if not row["id"].startswith("copy")
+    }
+
+
+def audited(folder):
+    out = folder / "audit"
+    command = ["audit", folder / "model.onnx", folder / "data.csv", "-o", out, *PLAIN]
+    ran = ntkit(*command, "--metadata", folder / "facts.csv")
+    return ran, lambda: rounded(json.loads((out / "audit.json").read_text("utf-8"))["findings"])
+
+
+def asked(folder):
+    out = folder / "label"
+    command = ["label", folder / "model.onnx", folder / "data.csv", "-o", out, *PLAIN]
+    command += ["--question", "Marked?", "--values", "yes,no", "--answers", folder / "answers.csv"]
+    ran = ntkit(*command)
+    names = [row["id"] for file in sorted(out.glob("questions-*.csv")) for row in read_csv(file)]
+    return ran, lambda: names
+
+
+COMMANDS = [debiased, checked, predictions_checked, predicted, audited, asked]
+SAME = ["copied", "shuffled", "columns_moved", "spelt"]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """The result of each command on the clean files."""
+    results = {}
+    for command in COMMANDS:
+        folder = Files(tmp_path_factory.mktemp("clean") / "files").written()
+        (code, _, err), result = command(folder)
+        assert code in (0, 1, 3), err
+        results[command] = code, result()
+    return results
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+@pytest.mark.parametrize("ways", [[way] for way in SAME] + [SAME], ids="-".join)
+def test_the_same_facts_have_the_same_result(command, ways, clean, tmp_path):
+    files = Files(tmp_path / "files")
+    for way in ways:
+        getattr(files, way)()
+    (code, _, err), result = command(files.written())
+    expected, of_clean = clean[command]
+    assert code == expected, err
+    assert result() == of_clean

@@ -8,6 +8,7 @@ from ntkit.samples._columns import (
     every_label_in,
     named_labels,
     named_like_a_prediction,
+    ordered_inputs,
     with_known_labels,
 )
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests

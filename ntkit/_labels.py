@@ -15,11 +15,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
-    """The first few labels, written as in code."""
+    """The first few labels in sorted order, written as in code."""
     distinct = _distinct(labels)
     if near is not None:
         distinct.sort(key=lambda label: -_likeness(plain_label(near), plain_label(label)))
     return _shown(distinct, most)
+
+
+def listed_in_order(labels: Any, most: int = _SHOWN) -> str:
+    """The first few labels in the order that they have, written as in code."""
+    return _shown(_distinct(labels, ordered=False), most)
 
 
 def _likeness(one: str, other: str) -> float:

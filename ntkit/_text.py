@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+# Characters that a terminal executes, that end a line, or that change the direction of a text.
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 NONE = "–"
 
@@ -54,9 +56,14 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def without_controls(text: str) -> str:
+    """A text with a space for each control character other than tabs and line breaks."""
+    return _CONTROLS.sub(" ", text)
+
+
 def one_line(text: str) -> str:
-    """A text on one line, with every run of white space replaced by one space."""
-    return " ".join(text.split())
+    """A text on one line without control characters, and with single spaces."""
+    return " ".join(without_controls(text).split())
 
 
 def printable(text: str) -> str:

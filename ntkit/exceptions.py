@@ -6,6 +6,8 @@ Every error is also the built-in exception that a caller would expect: ``ValueEr
 
 from typing import Any
 
+from ntkit._text import without_controls
+
 __all__ = [
     "DeployError",
     "DeviceError",
@@ -26,7 +28,7 @@ class NtkitError(Exception):
     """
 
     def __init__(self, sentence: object = "") -> None:
-        line = " ".join(str(sentence).splitlines())
+        line = without_controls(" ".join(str(sentence).splitlines()))
         super().__init__(line if len(line) <= 1500 else f"{line[:1000]} … {line[-400:]}")
 
 

@@ -126,6 +126,11 @@ class Change:
         table = _changed(samples.table.take(at), samples, copies, at)
         return replace(copies, table=table), at
 
+    def check_sets(self, sets: Sequence[Samples]) -> None:
+        """Raise an InputError if a copy that a user made has the name of samples in two sets."""
+        if isinstance(self._apply, OfFolder):
+            self._apply.check_sets(sets)
+
     def __str__(self) -> str:
         return self.name
 
@@ -152,7 +157,8 @@ def change_named(name: str | Change) -> Change:
           image, with soft edges; ``image:high frequencies`` of another image; ``image:blur=2``,
           ``image:jpeg=75``, ``image:grey``, ``image:brightness=1.2``, ``image:contrast=1.3``,
           ``image:resize=0.5`` (and back), ``image:noise=0.1``;
-        - ``folder:PATH``: copies that you made, matched by name.
+        - ``folder:PATH``: copies that you made, matched by name. A subfolder of PATH named like
+          the folder or table of a set has the copies of that set alone.
 
     Returns
     -------

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ntkit._join import rows_named
 from ntkit._types import Array
@@ -20,6 +24,26 @@ class OfFolder:
     path: Path
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        _, copies, copy_of = self._matched(samples)
+        at = rows[copy_of[rows] >= 0]
+        return rows_of(copies.X, copy_of[at]), at
+
+    def check_sets(self, sets: Sequence[Samples]) -> None:
+        """Raise an error if one copy has the name of samples in two sets."""
+        matched = [self._matched(samples) for samples in sets]
+        for (one, (path, copies, rows)), (two, (other, _, more)) in combinations(
+            zip(sets, matched, strict=True), 2
+        ):
+            both = np.intersect1d(rows[rows >= 0], more[more >= 0])
+            if path == other and len(both):
+                raise InputError(
+                    f"{path}: {len(both)} copies such as {copies.names[both[0]]!r} have the names "
+                    f"of samples in {one.called('a set')} and in {two.called('another')}. Put the "
+                    "copies of each set into a subfolder named like the set, or use each name once."
+                )
+
+    def _matched(self, samples: Samples) -> tuple[Path, Samples, Array]:
+        """The folder of a set's copies, the copies, and the row of each sample's copy, or −1."""
         if not self.path.exists():
             raise InputError(
                 f"{self.name!r}: {self.path} does not exist; name the folder or table of copies."
@@ -30,7 +54,9 @@ class OfFolder:
                 f"contains {samples.kind} without names; pass an image folder or a table with a "
                 "column id."
             )
-        copies = self._read(samples)
+        of_set = self.path / samples.sources[0].name if samples.sources else self.path
+        path = of_set if of_set.exists() else self.path
+        copies = self._read(path, samples)
         if "row" in (samples.named_by, copies.named_by):
             nameless = samples if samples.named_by == "row" else copies
             raise InputError(
@@ -40,17 +66,16 @@ class OfFolder:
         names, written = samples.names, copies.names
         if samples.kind == "images" and len({*map(_stem, names)}) == len(names):
             names, written = [*map(_stem, names)], [*map(_stem, written)]  # a copy may be a PNG
-        copy_of = rows_named(written, names, str(self.path), copies.named_by)
+        copy_of = rows_named(written, names, str(path), copies.named_by)
         if (copy_of < 0).all():
             raise InputError(
-                f"{self.path} has no copy of any of the {len(names)} samples: the first sample is "
+                f"{path} has no copy of any of the {len(names)} samples: the first sample is "
                 f"{samples.names[0]!r}, the first copy {copies.names[0]!r}. Name each copy like "
                 "its original."
             )
-        at = rows[copy_of[rows] >= 0]
-        return rows_of(copies.X, copy_of[at]), at
+        return path, copies, copy_of
 
-    def _read(self, samples: Samples) -> Samples:
+    def _read(self, path: Path, samples: Samples) -> Samples:
         options: dict[str, Any] = {}
         if samples.kind == "texts" and samples.table is not None:
             first, *second = samples.table.inputs
@@ -58,7 +83,7 @@ class OfFolder:
         elif samples.kind == "columns":
             options = {"columns": samples.columns}
         copies = read_samples(
-            self.path, preprocessing=samples.steps, labels="optional", keep_table=True, **options
+            path, preprocessing=samples.steps, labels="optional", keep_table=True, **options
         )
         if copies.kind != samples.kind:
             raise InputError(

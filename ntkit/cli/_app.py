@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ntkit._version import __version__
 from ntkit.cli._help import Command, as_shown, unwrapped
+from ntkit.cli._say import say
 
 GROUPS = {
     "Look": {
@@ -108,7 +109,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo(_GO_ON, err=True)
+            say(_GO_ON, err=True)
             raise typer.Exit(_INTERRUPTED) from None
         except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -138,7 +139,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"ntkit {__version__}")
+        say(f"ntkit {__version__}")
         raise typer.Exit
 
 
@@ -164,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        typer.echo(_sentence(error), err=True)
+        say(_sentence(error), err=True)
         sys.exit(2)  # never 1, as Python would: to scripts that means a model that is not better
 
 
@@ -191,7 +192,7 @@ def _show_each_once() -> Callable[..., None]:
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if str(message) not in shown:
-            typer.echo(f"Warning: {message}", err=True)
+            say(f"Warning: {message}", err=True)
         shown.add(str(message))
 
     return show

@@ -129,7 +129,7 @@ def run_debias(options: Options, typed: set[str]) -> None:
     text = result.summary(verbose=a.verbose)
     o.show(result, json=a.json, text=text, notes=result.notes if a.json else ())
     if a.deploy is not None and not new and not a.json:
-        typer.echo(f"Not written: {a.deploy}, for there is no new model to deploy.")
+        o.say(f"Not written: {a.deploy}, for there is no new model to deploy.")
     if failed is not None:
         raise failed
     if result.state == "open":
@@ -242,7 +242,7 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path | None
     """Note the cost of a run that cannot write a model."""
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:
-        typer.echo(
+        o.say(
             f"Note: this run embeds {n} samples and writes no model, because there is no terminal "
             "to ask in. To list findings from the validation set alone: ntkit audit "
             f"{quoted(model)} {quoted(validation)} -o audit/",

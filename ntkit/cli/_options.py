@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import io
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from ntkit._text import as_json
+from ntkit._text import as_json, shortened
 from ntkit.cli._help import DATA as DATA  # for the commands
 from ntkit.cli._help import IMAGES, TEXT
 from ntkit.cli._help import LIMITS as LIMITS
@@ -23,6 +24,7 @@ from ntkit.cli._help import METHOD as METHOD
 from ntkit.cli._help import MODEL as MODEL
 from ntkit.cli._help import OUTPUT as OUTPUT
 from ntkit.cli._help import TABLES as TABLES
+from ntkit.cli._say import say as say
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:  # a library of these takes seconds to import, which --help need not wait for
@@ -270,7 +272,7 @@ class DataOptions(TableOptions):
         if tell:
             tell_notes(samples.notes)
             for note in input_notes([samples]):
-                typer.echo(note, err=True)
+                say(note, err=True)
         return samples
 
     def roles(
@@ -409,7 +411,7 @@ def show(result: Any, *, json: bool, text: str | None = None, notes: Iterable[st
     if json:
         print_json(result if isinstance(result, dict) else result.as_dict())
     else:
-        typer.echo(str(result) if text is None else text)
+        say(str(result) if text is None else text)
 
 
 def show_verified(path: Path, check: Verification, text: str, *, json: bool) -> None:
@@ -419,13 +421,13 @@ def show_verified(path: Path, check: Verification, text: str, *, json: bool) -> 
 
 def print_json(content: Any, indent: int | None = 2) -> None:
     """Print JSON that every parser reads: NaN becomes null."""
-    typer.echo(as_json(content, indent))
+    say(as_json(content, indent))
 
 
 def tell_notes(notes: Iterable[str]) -> None:
     """Say on stderr what was assumed."""
     for note in notes:
-        typer.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}", err=True)
 
 
 def _refuse_samples(path: Path) -> None:
@@ -441,8 +443,16 @@ def _refuse_samples(path: Path) -> None:
 
 
 def names(text: str | None) -> list[str] | None:
-    """Names with commas between them; one that holds a comma stands in quotes."""
-    return None if text is None else next(csv.reader([text], skipinitialspace=True), [])
+    """Names with commas between them; one with a comma or a line break is in quotes."""
+    if text is None:
+        return None
+    lines = [*csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)]
+    if len(lines) > 1:
+        raise InputError(
+            f"{shortened(text, 80)!r} has a line break. Write names on one line with commas "
+            "between them, and a name that contains a line break in double quotes."
+        )
+    return lines[0] if lines else []
 
 
 def by_class(values: list[str] | None, option: str) -> float | dict[str, float] | None:

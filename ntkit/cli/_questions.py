@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
 from ntkit._text import one_line, printable, shortened
 from ntkit.attributes.findings import Finding
+from ntkit.cli._say import say
 from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
 from ntkit.jobs.debias import shares_of
 from ntkit.pages.audit_page import question_of
@@ -92,7 +91,7 @@ def _replied(
 ) -> str | None:
     """The answer that a typed reply stands for; None if the input has ended."""
     while True:
-        typer.echo(prompt, err=True, nl=False)
+        say(prompt, err=True, nl=False)
         line = sys.stdin.readline()
         if not line:
             _say("")
@@ -136,4 +135,4 @@ def _sample(audit: Audit, row: int) -> str:
 
 
 def _say(text: str) -> None:
-    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)
+    say("\n".join(map(printable, text.split("\n"))), err=True)

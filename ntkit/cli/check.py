@@ -218,7 +218,7 @@ def command(
     if json:
         o.print_json(result.as_dict() | ({} if report is None else {"report": str(report)}))
     else:
-        typer.echo(summary_of(result) + (f"\n\nReport: {report}" if report is not None else ""))
+        o.say(summary_of(result) + (f"\n\nReport: {report}" if report is not None else ""))
     raise typer.Exit(result.exit_code)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ntkit._text import percent
 from ntkit.cli import _options as o
 
@@ -57,7 +55,7 @@ def command(
     )
     model = FrozenModel.load(marked_digits_model_path(), classes=[*names])
     test = digits.X_test, names[digits.y_test], groups[digits.groups_test]
-    typer.echo(_STORY, err=json)
+    o.say(_STORY, err=json)
     result = debias(
         model,
         (digits.X_train, names[digits.y_train]),
@@ -73,13 +71,11 @@ def command(
     if json:
         return
     if method is not None and isinstance(result, DebiasResult):
-        typer.echo(_neurons(result))
+        o.say(_neurons(result))
     if result.written:
         judged = check(model, result.model, test, device="cpu")
         passed, accuracies, *_ = summary_of(judged).split("\n")
-        typer.echo(
-            f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}"
-        )
+        o.say(f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}")
 
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
@@ -89,7 +85,7 @@ def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> It
 
     for finding in findings[:1]:
         asked = f"{question_of(finding)}\n  {shares_of(finding)}"
-        typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)
+        o.say(f"{asked}\n> yes (the demo answers)\n", err=quiet)
         yield from audit.answers(finding.name).answers
 
 

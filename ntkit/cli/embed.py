@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
 from ntkit._output import refuse_folder_of_inputs
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
@@ -96,12 +94,10 @@ def command(
         o.print_json({"event": "finished", **facts}, indent=None)
         return
     for path in samples.skipped:
-        typer.echo(f"Left out, does not decode: {path}", err=True)
+        o.say(f"Left out, does not decode: {path}", err=True)
     prefix = "already complete, " * already
     copies = "" if change is None else f" of copies by {change} (of {originals} samples)"
-    typer.echo(
-        f"{out}: {prefix}{rows} embeddings of {neurons} neurons{copies}, computed on {where}."
-    )
+    o.say(f"{out}: {prefix}{rows} embeddings of {neurons} neurons{copies}, computed on {where}.")
 
 
 def _part(shard: str) -> tuple[int, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ntkit._text import listed, shortened
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, NtkitError
@@ -43,7 +41,7 @@ def command(*, model: o.Model, model_options: o.ModelOptions, json: o.Json = Fal
     width = max(map(len, facts))
     for name, value in facts.items():
         if name != "refused" or value is not None:
-            typer.echo(f"{name.replace('_', ' '):<{width}}  {_shown(value, width)}")
+            o.say(f"{name.replace('_', ' '):<{width}}  {_shown(value, width)}")
 
 
 def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | str | None:

@@ -23,6 +23,7 @@ from ntkit.extraction._runner import (
 )
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.model import FrozenModel, Layer
+from ntkit.samples import ordered_inputs
 
 # A core's caches do not hold much more than 8; within 20 % of the fastest for CNNs and texts.
 _CPU_SIZE = 8
@@ -124,7 +125,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the graph
             differs, so the last bits of the embeddings may differ.
         """
-        inputs = SessionInputs(self._session(layers), X)
+        inputs = SessionInputs(self._session(layers), self._ordered(X))
         settings = self._settings(inputs, layers, batch_size)
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
@@ -150,7 +151,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        return self._settings(SessionInputs(self._session(), X))
+        return self._settings(SessionInputs(self._session(), self._ordered(X)))
 
     def iter_batches(
         self,
@@ -174,6 +175,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
+        X = self._ordered(X)
         settings = self.settings(X) if settings is None else settings
         with closing(self._outputs(X, start, stop, settings)) as batches:
             for embedding, *_ in batches:
@@ -237,6 +239,10 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return {k: v for k, v in state.items() if k not in _KEPT}
 
     # -- internals -----------------------------------------------------------------------------
+
+    def _ordered(self, X: Any) -> Any:
+        """A DataFrame as arrays, with the columns in the model's order."""
+        return ordered_inputs(X, self.frozen_model.inputs)
 
     def _threads_and_streams(self) -> tuple[int, int]:
         """Threads of a session, and simultaneous batches: one on devices other than the CPU."""

@@ -8,6 +8,7 @@ from ntkit.samples._columns import (
     every_label_in,
     named_labels,
     named_like_a_prediction,
+    ordered_inputs,
     with_known_labels,
 )
 from ntkit.samples._copies import forms_without_copies, sets_without_copies, without_copies

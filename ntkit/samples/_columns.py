@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntkit import _text
+from ntkit._join import columns_of
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
-from ntkit.samples._samples import ReadTable, Samples, as_classes
-from ntkit.samples._table import Table, is_aside, is_empty
+from ntkit.samples._samples import ReadTable, Samples, as_classes, columns_in_order
+from ntkit.samples._table import Table, distinct, is_aside, is_empty
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import TensorInfo
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # if more than half of the labels are distinct, they are not classes
+_FRAME = "The DataFrame"
+_AS_CHOSEN, _AS_RECORDED = "as given", "as the model's metadata say"
+_AS_FOUND = "as the table has them; the model names none"
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 
@@ -67,10 +72,7 @@ def samples_from_table(
     names, source, more = tuple[str, ...](), "", list[str]()
     steps: dict[str, Any] = {"input": "as it is"}
     preprocessing = TextPreprocessing.for_strings(inputs) or preprocessing
-    # A model reads a table by the names of columns if it has several inputs, or strings.
-    by_name = len(inputs) > 1 or any(info.dtype == "string" for info in inputs)
-    by_name = by_name and all(map(_is_of_columns, inputs))
-    if by_name and not isinstance(preprocessing, TextPreprocessing):
+    if _read_by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
         X, used, more = _one_input_a_column(table, columns, inputs)
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
         X, used = _texts(table, columns, preprocessing)
@@ -93,6 +95,63 @@ def samples_from_table(
             else None
         ),
     )
+
+
+def by_column_names(samples: Samples, inputs: Sequence[TensorInfo]) -> Samples:
+    """Samples whose columns have names, also as a DataFrame, in the form that a model reads."""
+    frame = () if samples.columns else names_of_frame(samples.X)
+    names = samples.columns or frame
+    if not names or samples.kind in ("images", "texts", "inputs"):
+        return samples
+    of_model = inputs[0].columns if len(inputs) == 1 and not samples.embedded else None
+    if frame and not samples.embedded and _read_by_name(inputs):
+        table = Table(Path(_FRAME), columns_of(samples.X), np.arange(len(samples.X)))
+        X, _, notes = _one_input_a_column(table, Columns(label="", group=""), inputs)
+        return replace(samples, X=X, notes=(*samples.notes, *notes))
+    order, source = names, _AS_FOUND if frame else samples.columns_source
+    if of_model is not None and source != _AS_CHOSEN:
+        _refuse_missing(_FRAME if frame else samples.called(), names, of_model)
+        order, source = of_model, _AS_RECORDED
+    if order == samples.columns:
+        return samples
+    X = columns_in_order(samples.X, names, order)
+    if samples.embedded:
+        return replace(samples, X=X, columns=order)
+    steps = {"columns": [*order]} if frame or samples.preprocessing is not None else None
+    return replace(samples, X=X, columns=order, columns_source=source, preprocessing=steps)
+
+
+def ordered_inputs(X: Any, inputs: Sequence[TensorInfo]) -> Any:
+    """Inputs of a model; a DataFrame as arrays in the order of the model's columns."""
+    if not names_of_frame(X) or TextPreprocessing.for_strings(inputs) is not None:
+        return X
+    return by_column_names(Samples(X), inputs).X
+
+
+def names_of_frame(X: Any) -> tuple[str, ...]:
+    """Names of a DataFrame's columns; empty if they are numbers, and for anything else."""
+    if isinstance(X, Mapping) or not hasattr(X, "to_numpy"):
+        return ()
+    labels = [*getattr(X, "columns", ())]
+    if not any(isinstance(label, str) for label in labels):
+        return ()
+    return tuple(distinct(_FRAME, [*map(str, labels)]))
+
+
+def _read_by_name(inputs: Sequence[TensorInfo]) -> bool:
+    """Whether a model has several inputs, or strings, and each takes the column of its name."""
+    by_name = len(inputs) > 1 or any(info.dtype == "string" for info in inputs)
+    return by_name and all(map(_is_of_columns, inputs))
+
+
+def _refuse_missing(where: str, names: Sequence[str], of_model: Sequence[str]) -> None:
+    missing = [name for name in of_model if name not in names]
+    if missing:
+        raise InputError(
+            f"{where} lacks {_quoted(missing)}, which the model needs; it has {_quoted(names)}. "
+            f"Add the missing columns, or list your own names for {_quoted(of_model)}, in this "
+            "order, with --columns (in Python, pass an array)."
+        )
 
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
@@ -310,11 +369,11 @@ def _matrix(
     if shape is not None and len(shape) > 1 and all(isinstance(n, int) for n in shape[1:]):
         width = prod(shape[1:])  # type: ignore[arg-type]
     of_model = inputs[0].columns if len(inputs) == 1 else None
-    source = "as the table has them; the model names none"
+    source = _AS_FOUND
     if columns.inputs is not None:
         for name in columns.inputs:
             table.column(name, "--columns")
-        names, source = list(columns.inputs), "as given"
+        names, source = list(columns.inputs), _AS_CHOSEN
         if of_model is not None and sorted(names) == sorted(of_model) and names != [*of_model]:
             raise InputError(
                 f"The model has {_quoted(of_model)} in this order, but --columns names "
@@ -322,14 +381,8 @@ def _matrix(
             )
         _check_width(table, names, width)
     elif of_model is not None:
-        missing = [name for name in of_model if name not in table.columns]
-        if missing:
-            raise InputError(
-                f"{table.path} lacks {_quoted(missing)}, which the model needs; it has "
-                f"{_quoted([*table.columns])}. Add the missing columns, or list your own names "
-                f"for {_quoted(of_model)}, in this order, with --columns."
-            )
-        names, source = [*of_model], "as the model's metadata say"
+        _refuse_missing(str(table.path), [*table.columns], of_model)
+        names, source = [*of_model], _AS_RECORDED
         _check_width(table, names, width)
     else:
         names = _chosen(table, columns, width)

@@ -26,6 +26,7 @@ from ntkit.inputs import (
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
+    by_column_names,
     copies_in,
     copy_note,
     every_label_in,
@@ -306,7 +307,7 @@ def _complete(
         raise InputError(f"{missing}, which are needed here; {fix}.")
     steps, X = TextPreprocessing.for_strings(inputs), samples.X
     if steps is None or samples.embedded:
-        return samples
+        return by_column_names(samples, inputs)
     if isinstance(X, Mapping):
         X = X.get(steps.ids)
     if not (isinstance(X, list | tuple | np.ndarray) or hasattr(X, "to_numpy")):

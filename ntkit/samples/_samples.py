@@ -49,6 +49,15 @@ def rows_of(X: Any, rows: Sequence[int] | NDArray[Any]) -> Any:
     return np.asarray(X[np.asarray(rows, dtype=np.intp)])
 
 
+def columns_in_order(X: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:
+    """Some columns of an array or a DataFrame, by name."""
+    at = [names.index(name) for name in wanted]
+    if hasattr(X, "to_numpy"):  # columns of other types stay out of the array
+        labels = [*X.columns]
+        return X[[labels[i] for i in at]].to_numpy()
+    return np.asarray(X)[:, at]
+
+
 def arrays_of(X: Any) -> list[Any]:
     """Array of each input, or the only one."""
     return [*X.values()] if isinstance(X, Mapping) else [X]
@@ -342,11 +351,12 @@ class Samples:
                     f"{'has' if which == 'lacks' else 'lacks'}; use the same columns in all "
                     "tables, or name the inputs with --columns."
                 )
-        order = [self.columns.index(name) for name in other.columns]
-        steps = {"columns": list(other.columns)} if self.preprocessing is not None else None
+        steps = self.preprocessing
+        if steps is not None and not self.embedded:
+            steps = {"columns": list(other.columns)}
         return replace(
             self,
-            X=self.X[:, order],
+            X=columns_in_order(self.X, self.columns, other.columns),
             columns=other.columns,
             columns_source=other.columns_source,
             preprocessing=steps,

@@ -249,7 +249,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer | np.bool_) and abs(int(value)) < 2**63
 
 
-def distinct(path: Path, header: list[str]) -> list[str]:
+def distinct(path: Path | str, header: list[str]) -> list[str]:
     """Return a header, unless it has a column twice."""
     if len(set(header)) < len(header):
         raise InputError(f"{path} has two columns of the same name in {header}; rename one.")

@@ -20,7 +20,7 @@ from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import OnnxEmbedder, SessionInputs, make_session, run_batches
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
-from ntkit.samples import first_rows
+from ntkit.samples import first_rows, ordered_inputs
 from ntkit.verification._model_pair import (
     agreement,
     is_new_head,
@@ -329,6 +329,7 @@ def verify(
         raise InputError(
             "The debiased model has no head to verify; name its logits with --logits NAME."
         )
+    X = ordered_inputs(X, first.inputs)
     embedder = embedder or OnnxEmbedder(first, device=device)
     (Z,) = embedder.outputs(X, batch_size=BATCH)
     if not len(Z):

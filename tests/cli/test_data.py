@@ -80,6 +80,11 @@ def test_a_bare_product_of_columns(tmp_path):
     refused(*embed, says=["'a', 'b, c', 'd'", "--columns"])
     done(*embed, "--columns", 'd,"b, c"')
     assert EmbeddingStore.open(tmp_path / "s").X.tolist() == [[5, 3], [6, 4]]
+    lines = write_csv(tmp_path / "lines.csv", {"a\nb": [1, 2], "c": [3, 4], "label": [0, 1]})
+    embed = ("embed", tmp_path / "m.onnx", lines, "-o", tmp_path / "l", *CPU)
+    refused(*embed, "--columns", "c,a\nb", says=["line break", "in double quotes"])
+    done(*embed, "--columns", 'c,"a\nb"')
+    assert EmbeddingStore.open(tmp_path / "l").X.tolist() == [[3, 1], [4, 2]]
     colons = write_csv(tmp_path / "u.csv", {"a": [1, 2], "b": [3, 4]}, ":")
     embed = ("embed", tmp_path / "m.onnx", colons, "-o", tmp_path / "u", *CPU)
     done(*embed, "--delimiter", ":")

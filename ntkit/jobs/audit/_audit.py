@@ -18,7 +18,7 @@ from ntkit._checks import (
 )
 from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
-from ntkit._labels import listed, unknown_labels
+from ntkit._labels import listed, listed_in_order, unknown_labels
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
@@ -60,8 +60,8 @@ def from_scores(
     if values.shape[1] != len(labels):
         raise InputError(
             f"scores has {values.shape[1]} columns, and there are {len(labels)} classes: "
-            f"{listed(labels)}. Pass one column per class in this order (for two classes, the "
-            "second's alone is enough), or name the classes of the columns with classes=."
+            f"{listed_in_order(labels)}. Pass one column per class in this order (for two classes, "
+            "the second's alone is enough), or name the classes of the columns with classes=."
         )
     fix = "name every class in classes=."
     y_index = positions_of(y, labels, what="y", where="classes", fix=fix)

@@ -87,8 +87,8 @@ def check(
         ``answers.json`` of an audit's page. Every class × value of a confirmed finding becomes a
         slice.
     threshold : float or (float, float), optional
-        Probability above which the positive class is predicted: the second of two classes, or the
-        label. One for both models, or that of the old and of the new one.
+        Probability above which the positive class is predicted: the second of two classes of the
+        new model, or the label. One for both models, or that of the old and of the new one.
     metadata, key : optional
         As in :func:`ntkit.audit_model`.
     {job.preprocessing, job.device, verbose}
@@ -179,9 +179,11 @@ def check_read(
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedders += running(models, n_sets=1 + len(changes), **options)
     copies = {n: change.copies(models[0].samples) for n, change in changes.items()}
+    positive = None if threshold is None else models[-1].classes.tolist()[1]
     for each, name, level, embedder in zip(models, names, levels, embedders, strict=True):
         notes += [*each.notes]
-        predict = partial(_predicted, embedder=embedder, labels=labels, level=level)
+        above = None if level is None else (positive, level)
+        predict = partial(_predicted, embedder=embedder, labels=labels, above=above)
         pred, by_itself = predict(each)
         # A wrong class order of the old model would let any new model pass. A wrong order of the
         # new model makes the check fail anyway.
@@ -200,7 +202,6 @@ def check_read(
         notes += _threshold_notes([each.model for each in models], labels, names)
     else:
         shown = ", ".join(f"{name} {level:g}" for name, level in zip(names, levels, strict=True))
-        positive = models[-1].classes.tolist()[1]
         notes.append(f"{positive!r} is predicted above the threshold that you set: {shown}.")
     classes = None if labels else models[-1].classes
     return of_samples.checked(
@@ -214,10 +215,17 @@ def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> l
     levels = of_samples.levels_of(threshold, len(models))
     if threshold is None:
         return levels
-    if labels or len(models[-1].classes) != 2:
+    if labels or any(len(each.classes) != 2 for each in models):
         raise InputError(
             "A threshold needs two classes, or one label. Name the label with --label (label=), or "
             "leave the threshold out."
+        )
+    positive = models[-1].classes.tolist()[1]
+    if positive not in models[0].classes.tolist():
+        raise InputError(
+            f"A threshold needs one positive class, but the old model has no class {positive!r}: "
+            f"its classes are {listed(map(repr, models[0].classes.tolist()), 2)}. Name them alike "
+            "with --classes (classes= of FrozenModel.load)."
         )
     if any(each.model.scores is not None and not each.model.scores.output for each in models):
         raise InputError("A threshold needs scores, but a model has only labels. Leave it out.")
@@ -225,16 +233,20 @@ def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> l
 
 
 def _predicted(
-    match: Match, embedder: OnnxEmbedder, labels: Sequence[str], level: float | None
+    match: Match, embedder: OnnxEmbedder, labels: Sequence[str], above: tuple[Any, float] | None
 ) -> tuple[Array, Array]:
     """The classes at a threshold and those of the model (N,), or given labels (N, K) twice."""
+    # The threshold is of a class by its name, because two models may order their classes in
+    # different ways.
     if labels:
         each = np.concatenate([given for given, _ in decisions_of(match, embedder, labels)])
         return each, each
     parts = [*outcomes_of(match, embedder)]
     by_itself = index = np.concatenate([part.index for part in parts])
-    if level is not None:
-        index = np.concatenate([part.probabilities[:, 1] > level for part in parts]).astype(int)
+    if above is not None:
+        at = match.classes.tolist().index(above[0])
+        higher = [part.probabilities[:, at] > above[1] for part in parts]
+        index = np.where(np.concatenate(higher), at, 1 - at)
     return np.asarray(match.classes[index]), np.asarray(match.classes[by_itself])
 
 

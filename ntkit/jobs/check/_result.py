@@ -18,12 +18,14 @@ from ntkit._text import (
     as_json,
     counted,
     escaped,
+    one_line,
     percent,
     plain,
     plain_table,
     shortened,
     table,
     with_interval,
+    without_controls,
 )
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -370,7 +372,7 @@ _TAGS = {"fail": ("failure", "fail"), "too few": ("error", "too few samples")}
 
 
 def _writable(text: str) -> str:
-    return _UNWRITABLE.sub("\ufffd", text)
+    return _UNWRITABLE.sub("\ufffd", without_controls(text))
 
 
 @documented
@@ -431,7 +433,6 @@ _MOST_IN_TERMINAL = 12
 _FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
 _NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few")
 _MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 def summary_of(result: CheckResult) -> str:
@@ -462,7 +463,7 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
     notes = [f"- {_escaped(note)}" for note in result.notes]
     if notes and markdown:
         parts += ["", "<details><summary>Notes</summary>", "", *notes, "", "</details>"]
-    return "\n".join([*parts, "", text(_levels(result))])
+    return without_controls("\n".join([*parts, "", text(_levels(result))]))
 
 
 def _columns(cells: list[list[str]], markdown: bool) -> str:
@@ -591,9 +592,9 @@ def _shown(result: CheckResult, most: int) -> Sequence[CheckRow]:
 
 def _line(text: str) -> str:
     """A text on one line, with at most 80 characters."""
-    return shortened(_CONTROL.sub(" ", text), 80)
+    return shortened(one_line(text), 80)
 
 
 def _escaped(text: str) -> str:
     """A text on one line, with Markdown's special characters escaped."""
-    return escaped(_CONTROL.sub(" ", text))
+    return escaped(one_line(text))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ntkit._disk import size_of
 from ntkit._output import check_folder, new_folder
-from ntkit._text import as_json, counted, interval, percent, plain, table
+from ntkit._text import as_json, counted, interval, percent, plain, table, without_controls
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
@@ -294,7 +294,7 @@ class ComplaintsResult:
         others = "" if self.verification is None else self.verification.on_other_labels()
         lines = [self.headline(), *self._lines(), *filter(None, [others]), f"Next: {self.next}"]
         lines += [f"Note: {note}" for note in self.notes]
-        return "\n".join([*lines, "", self.table()] if verbose else lines)
+        return without_controls("\n".join([*lines, "", self.table()] if verbose else lines))
 
     def table(self) -> str:
         """Unseen complaints fixed and answers changed, for several limits, as a Markdown table."""

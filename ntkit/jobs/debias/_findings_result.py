@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ntkit._text import counted, percent
+from ntkit._text import counted, percent, without_controls
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.jobs.audit import Answers, Audit
@@ -95,7 +95,8 @@ class FindingsResult:
         ``verbose=True`` adds the notes.
         """
         notes = [f"Note: {note}" for note in self.notes] if verbose else []
-        return "\n".join([*self._in_short(), *([""] if notes else []), *notes])
+        lines = [*self._in_short(), *([""] if notes else []), *notes]
+        return without_controls("\n".join(lines))
 
     def _in_short(self) -> list[str]:
         page = None if self.path is None else self.path / AUDIT_FILES[0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._text import counted, escaped, percent, plain, plain_table, table
+from ntkit._text import counted, escaped, percent, plain, plain_table, table, without_controls
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
@@ -349,11 +349,11 @@ class DebiasResult:
         names in that table.
         """
         if verbose:
-            return "\n".join(self._everything(markdown=markdown))
+            return without_controls("\n".join(self._everything(markdown=markdown)))
         lines = [self._done(), self._outcome(), self._cost(), f"Next: {self._next()}"]
         cautions = self.cautions if self.check.readable else (*self.cautions, NOTHING_READABLE)
         lines += [f"Note: {caution}" for caution in cautions]
-        return "\n".join([*lines, "", self.short_table()])
+        return without_controls("\n".join([*lines, "", self.short_table()]))
 
     def _done(self) -> str:
         """What became of the model."""

@@ -18,7 +18,7 @@ from scipy.special import expit, logit
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
-from ntkit._labels import guarded_cell, listed, unknown_labels
+from ntkit._labels import guarded_cell, listed_in_order, unknown_labels
 from ntkit._output import check_file, new_file
 from ntkit._text import counted, percent, plain
 from ntkit._text import listed as _listed
@@ -324,7 +324,7 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
         return second, []
     return second.with_classes(first.head.classes), [
         f"{name_of(second, 'The second model')} does not name its classes, so ntkit takes those of "
-        f"the first model in its order: {listed(first.head.classes.tolist())}."
+        f"the first model in its order: {listed_in_order(first.head.classes)}."
     ]
 
 

@@ -19,7 +19,7 @@ from ntkit.jobs.verify._cause import Cause, Subject, changed
 from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
 from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
 from ntkit.model import FrozenModel, loaded
-from ntkit.samples import read
+from ntkit.samples import ordered_inputs, read
 from ntkit.verification import tolerance_of
 
 
@@ -199,6 +199,11 @@ def check_parity(
     if data is not None:
         samples = read(data, model, labels="optional", preprocessing=preprocessing)
     names = tuple(tensor.name for tensor in model.inputs)
+    if isinstance(recorded, Mapping):
+        recorded = {
+            name: ordered_inputs(values, model.inputs) if name in ("X", *names) else values
+            for name, values in recorded.items()
+        }
     record = read_recorded(recorded, names, max(1, len(model.label_names))).of_label(model)
     if record.kind == "labels" and model.label is None and model.label_names:
         raise InputError(str(model.not_single_label))

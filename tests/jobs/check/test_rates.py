@@ -1,6 +1,7 @@
 """Recall, false positive rate and precision of a class: their counts, and limits on them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -250,6 +251,27 @@ def test_a_threshold_moves_recall_against_false_alarms():
     for threshold, told in ((1.5, "from 0 to 1"), ((0.1, 0.2, 0.3), "one for each of 2")):
         with pytest.raises(InputError, match=told):
             ntkit.check(model, model, tuple(data), threshold=threshold, device="cpu")
+
+
+def test_a_threshold_is_of_one_class_whatever_its_place():
+    """Two files with one function and two orders of their classes are checked alike."""
+    digits = load_marked_digits()
+    data = digits.X_test[:400], np.where(digits.y_test[:400], "yes", "no")
+    model = FrozenModel.load(marked_digits_model_path(), classes=["no", "yes"])
+    turned = replace(model.head, coef=model.head.coef[::-1], intercept=model.head.intercept[::-1])
+    other = FrozenModel.load(marked_digits_model_path(), classes=["yes", "no"])
+    other = other.with_head(replace(turned, classes=np.array(["yes", "no"])))
+    new = model.with_head(model.head.scaled(np.arange(64) > 20))
+    limits = {"max_drop": 5, "min_recall": {"yes": 2}}
+    for threshold in (0.9, (0.2, 0.7)):
+        options = {"limits": limits, "threshold": threshold, "device": "cpu"}
+        one, two = (ntkit.check(old, new, data, **options) for old in (model, other))
+        assert one.rows == two.rows
+        assert one.row("recall of yes") == two.row("recall of yes")
+        assert any("'yes' is predicted above the threshold" in note for note in two.notes)
+        turned_new, straight = ntkit.check(model, other, data, **options), one
+        assert turned_new.average.before != straight.average.before  # 'no' is its second class
+        assert any("'no' is predicted above" in note for note in turned_new.notes)
 
 
 # -- whole checks -------------------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""Names of classes in files and in a terminal: their order, and characters that show nothing."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from PIL import Image
+
+from ntkit.changes import change_named
+from ntkit.extraction import ImagePreprocessing, read_samples
+from tests.cases import N_IMAGES, ntkit, refused, write_csv
+from tests.models import parsed
+
+CPU = ("--device", "cpu")
+# Characters that a terminal executes or that turn the text after them.
+HIDDEN = [chr(code) for code in (0x7, 0x1B, 0x7F, 0x9B, 0x61C, 0x200E, 0x200F)]
+HIDDEN += [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+
+
+def classifier(path, classes):
+    """A model of two columns that predicts the first class below 0 in the first column."""
+    text = "(float[N, 2] x) => (float[N, 2] logits) { z = Relu(x) logits = Gemm(z, V, B) }"
+    model = parsed(text, V=[[-1, 1], [0.1, 0]], B=[0.5, -0.5])
+    helper.set_model_props(model, {} if classes is None else {"names": json.dumps(classes)})
+    onnx.save(model, path)
+    return path
+
+
+def samples(path, classes, n=120):
+    rng = np.random.default_rng(0)
+    a = rng.random(n)
+    labels = [classes[int(each)] for each in a + rng.normal(size=n) / 4 > 0.5]
+    return write_csv(path, {"a": a, "b": rng.random(n), "label": labels})
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "".join(["c", *HIDDEN, "d"])])
+def test_no_character_without_a_sign_is_printed(tmp_path, name):
+    classes = [name, f"z{name}"]
+    model, data = classifier(tmp_path / "m.onnx", classes), samples(tmp_path / "t.csv", classes)
+    files = {kind: tmp_path / f"out.{kind}" for kind in ("markdown", "junit", "report")}
+    options = [part for kind, file in files.items() for part in (f"--{kind}", file)]
+    sets = ("--train", data, "--validation", data, "-o", tmp_path / "out")
+    sets += ("--method", "class-balanced", "--even-if-worse", "--trust-inputs")
+    spoken = [
+        ntkit("check", model, model, data, "--max-drop", "50", *options, *CPU),
+        ntkit("check", model, data, "--min-recall", "unknown=2", *CPU),
+        ntkit("audit", model, data, "--no-changes", "-o", tmp_path / "audit", *CPU),
+        ntkit("debias", model, *sets, "--verbose", *CPU),
+        ntkit("inspect", model),
+    ]
+    texts = [text for _, *texts in spoken for text in texts]
+    texts += [files[kind].read_text("utf-8") for kind in ("markdown", "junit")]
+    texts += [(tmp_path / "out" / "README.md").read_text("utf-8")]
+    marks = {"\u061c", "\u200e", "\u200f"}  # a page may need them in texts from right to left
+    assert not ({*HIDDEN} - marks) & {*files["report"].read_text("utf-8")}
+    for text in texts:
+        assert not {*HIDDEN} & {*text}
+    assert any("a b" in text or "c d" in " ".join(text.split()) for text in texts)
+
+
+def test_classes_that_are_taken_are_named_in_their_order(tmp_path):
+    old = classifier(tmp_path / "old.onnx", ["pos", "neg"])
+    new = classifier(tmp_path / "new.onnx", None)
+    data = samples(tmp_path / "t.csv", ["pos", "neg"])
+    _, _, err = ntkit("check", old, new, data, *CPU)
+    assert "those of the first model in its order: 'pos', 'neg'." in err
+
+
+def brightened(image):
+    """An image whose first row is white."""
+    pixels = np.array(Image.open(image))
+    pixels[0] = 255
+    return Image.fromarray(pixels)
+
+
+def test_a_copy_is_of_one_sample_of_one_set(user, tmp_path):
+    """Images of two sets have the same names, so a copy of one must not go to the other."""
+    sets = ("--train", user / "train", "--validation", user / "validation")
+    out = tmp_path / "out"
+    debias = ("debias", user / "model.onnx", *sets, "-o", out, *CPU, "--quiet")
+    flat, apart = tmp_path / "flat", tmp_path / "apart"
+    flat.mkdir()
+    for part in ("train", "validation"):
+        for image in sorted((user / part).rglob("*.png")):
+            copy = apart / part / image.parent.name / image.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            brightened(image).save(copy)
+            if part == "validation":
+                shutil.copy(copy, flat / image.name)
+    says = [f"{N_IMAGES} copies", "train", "validation", "subfolder named like the set"]
+    refused(*debias, "--invariant", f"folder:{flat}", says=says)
+    options = {"preprocessing": ImagePreprocessing(scale=1.0)}
+    change = change_named(f"folder:{apart}")
+    read = [read_samples(user / part, **options) for part in ("train", "validation")]
+    change.check_sets(read)
+    for samples in read:
+        copies, at = change.copies(samples)
+        assert at.tolist() == [*range(N_IMAGES)]
+        for copy, original in list(zip(copies.X.paths, samples.X.paths, strict=True))[::40]:
+            assert np.array_equal(Image.open(copy), brightened(original))

@@ -1,0 +1,156 @@
+"""DataFrames as samples: columns count by name, as in a table, in every function."""
+
+import json
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from onnx import helper
+
+import ntkit
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.jobs.label import label_samples
+from ntkit.jobs.verify import check_parity
+from ntkit.verification import verify
+from tests.models import parsed
+
+COLUMNS = ["f", "g", "h", "cue"]
+OTHER_ORDER = ["cue", "g", "h", "f"]
+CPU = {"device": "cpu"}
+
+
+def draw(seed, n=300):
+    """Columns of very different meaning, and labels that f and the cue agree with."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    cue = np.where(rng.random(n) < 0.9, y, 1 - y)
+    X = np.column_stack([1 + y + rng.normal(size=n), rng.random(n), 3 + rng.random(n), cue])
+    return pd.DataFrame(X.astype(np.float32), columns=COLUMNS), np.where(y, "pos", "neg")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A model without names of columns, and the same one with them."""
+    folder = tmp_path_factory.mktemp("columns")
+    text = "(float[N, 4] x) => (float[N, 2] logits) { z = Relu(x) logits = Gemm(z, V, B) }"
+    V = [[-1, 1], [0, 0], [0, 0], [-0.5, 0.5]]
+    model = parsed(text, V=V, B=[1.8, -1.8])
+    for name, more in (("plain", {}), ("named", {"columns": COLUMNS})):
+        props = {"names": '["neg", "pos"]'}
+        props |= {"ntkit.preprocessing": json.dumps(more)} if more else {}
+        helper.set_model_props(model, props)
+        onnx.save(model, folder / f"{name}.onnx")
+    return folder / "plain.onnx", folder / "named.onnx"
+
+
+@pytest.fixture(scope="module")
+def sets():
+    frame, y = draw(0)
+    return (frame, y), (frame[OTHER_ORDER], y)
+
+
+def test_predict_and_check_take_columns_by_name(models, sets):
+    plain, named = models
+    one, other = (ntkit.predict(named, each, **CPU) for each in sets)
+    assert np.array_equal(one.probabilities, other.probabilities)
+    assert any("'f', 'g', 'h', 'cue'" in note for note in other.notes)
+    pairs = (plain, named), (named, plain)
+    alike = [ntkit.check(*pair, each, **CPU) for pair in pairs for each in sets]
+    assert len({result.average.accuracy for result in alike}) == 1
+    frame = sets[1][0].assign(comment="a text that the model does not read")
+    more = ntkit.predict(named, frame, **CPU)
+    assert np.array_equal(more.probabilities, one.probabilities)
+
+
+def test_other_names_are_refused_and_numbers_are_positions(models, sets):
+    named, (frame, y) = models[1], sets[0]
+    for wrong in (frame.rename(columns={"f": "size"}), frame[COLUMNS[1:]]):
+        with pytest.raises(InputError, match="DataFrame lacks the column 'f', which the model"):
+            ntkit.predict(named, (wrong, y), **CPU)
+    twice = frame.set_axis(["f", "f", "h", "cue"], axis=1)
+    with pytest.raises(InputError, match="two columns of the same name"):
+        ntkit.predict(named, (twice, y), **CPU)
+    by_position = ntkit.predict(named, (frame, y), **CPU).probabilities
+    for unnamed in (frame.to_numpy(), frame.set_axis(range(4), axis=1)):
+        assert np.array_equal(ntkit.predict(named, (unnamed, y), **CPU).probabilities, by_position)
+
+
+def test_a_repair_orders_both_sets_alike_and_records_the_columns(models, sets, tmp_path):
+    plain, (frame, y) = models[0], sets[0]
+    options = {"method": "class-balanced", "even_if_worse": True, "trust_inputs": True, **CPU}
+    one, other = (
+        ntkit.debias(plain, sets[0], each, out=tmp_path / f"out{i}", **options)
+        for i, each in enumerate(sets)
+    )
+    assert np.array_equal(one.head.coef, other.head.coef)
+    with pytest.raises(InputError, match="lacks the column 'f'"):
+        ntkit.debias(plain, sets[0], (frame.rename(columns={"f": "size"}), y), **options)
+    repaired = tmp_path / "out1" / "debiased.onnx"
+    assert FrozenModel.load(repaired).inputs[0].columns == tuple(COLUMNS)
+    one, other = (ntkit.predict(repaired, each, **CPU) for each in sets)
+    assert np.array_equal(one.probabilities, other.probabilities)
+
+
+def test_audit_and_label_and_report(models, sets, tmp_path):
+    named = models[1]
+    one, other = (ntkit.audit_model(named, each, changes=0, **CPU) for each in sets)
+    assert one.as_dict()["accuracy"] == other.as_dict()["accuracy"]
+    assert [each.name for each in one.all_findings] == [each.name for each in other.all_findings]
+    pages = [tmp_path / f"{i}.html" for i in range(2)]
+    for i, each in enumerate(sets):
+        ntkit.write_report(*models[::-1], each, pages[i], **CPU)
+        label_samples(named, each, tmp_path / f"label{i}", question="Is it so?", **CPU)
+    assert pages[0].read_text(encoding="utf-8") == pages[1].read_text(encoding="utf-8")
+    asked = [(tmp_path / f"label{i}" / "questions-1.csv").read_bytes() for i in range(2)]
+    assert asked[0] == asked[1]
+
+
+def test_embeddings_verification_and_recordings(models, sets, tmp_path):
+    plain, named = models
+    (frame, _), (other, _) = sets
+    embedder = OnnxEmbedder(named, **CPU)
+    Z = embedder.transform(frame)
+    assert np.array_equal(embedder.transform(other), Z)
+    assert np.array_equal(np.concatenate([*embedder.iter_batches(other)]), Z)
+    with pytest.raises(InputError, match="lacks the column 'f'"):
+        embedder.transform(other.rename(columns={"f": "size"}))
+    store = EmbeddingStore.write(tmp_path / "store", embedder, Samples(other))
+    assert np.array_equal(store.X, Z)
+    head = FrozenModel.load(named).head
+    logits = head.logits(Z)
+    for each in (frame, other):
+        result = verify(plain, named, each, head=head, **CPU)
+        assert result.passed
+        assert check_parity(named, {"logits": logits, "X": each}, **CPU).matched
+        assert check_parity(named, {"logits": logits}, data=each, **CPU).matched
+
+
+def test_samples_of_a_table_in_another_order(models, sets, tmp_path):
+    """Samples that were read without the model are in the order of their table."""
+    frame, y = sets[1]
+    frame.assign(label=y).to_csv(tmp_path / "t.csv", index=False)
+    samples = read_samples(tmp_path / "t.csv")
+    assert samples.columns == tuple(OTHER_ORDER)
+    right = ntkit.predict(models[1], sets[0], **CPU).probabilities
+    assert np.array_equal(ntkit.predict(models[1], samples, **CPU).probabilities, right)
+    own = read_samples(tmp_path / "t.csv", columns=["f", "g", "h", "cue"])
+    assert np.array_equal(ntkit.predict(models[1], own, **CPU).probabilities, right)
+
+
+def test_each_of_several_inputs_takes_the_column_of_its_name(tmp_path):
+    text = """(float[N, 1] age, float[N, 1] size) => (float[N, 2] logits) {
+        c = Concat <axis: int = 1> (age, size)
+        z = Relu(c)
+        logits = Gemm(z, V, B)
+    }"""
+    onnx.save(parsed(text, V=[[-1, 1], [0, 0]], B=[0.5, -0.5]), tmp_path / "m.onnx")
+    age, size = np.linspace(0, 1, 40, dtype=np.float32), np.ones(40, np.float32)
+    frame = pd.DataFrame({"size": size, "age": age})
+    arrays = {"age": age[:, None], "size": size[:, None]}
+    by_name, by_array = (ntkit.predict(tmp_path / "m.onnx", X, **CPU) for X in (frame, arrays))
+    assert np.array_equal(by_name.probabilities, by_array.probabilities)
+    with pytest.raises(InputError, match="DataFrame has no column 'age'"):
+        ntkit.predict(tmp_path / "m.onnx", frame.rename(columns={"age": "years"}), **CPU)

@@ -248,11 +248,17 @@ class Labels:
     @property
     def n_answers(self) -> int:
         """Number of samples with a label."""
-        return sum(value is not None for value in self.answers.values())
+        known = (name for name, value in self.answers.items() if value is not None)
+        return len({self.contents.get(name, name) for name in known})
 
     def attribute(self, names: Sequence[str]) -> NDArray[np.object_]:
         """Labels of samples with these names, shape (N,); None if not known."""
         return np.array([self.answers.get(name) for name in names], dtype=object)
+
+    def of_contents(self, contents: Sequence[str]) -> NDArray[np.object_]:
+        """Labels of samples with these digests, whatever their names; None if not known."""
+        known = {self.contents.get(name): label for name, label in self.answers.items() if label}
+        return np.array([known.get(content) for content in contents], dtype=object)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""

@@ -197,7 +197,7 @@ def command(
 
         embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
-        matches = matches_of(model_options.load_all(paths[:-1]), read, copies=False)
+        matches = matches_of(model_options.load_all(paths[:-1]), read)
         if report is not None:
             if labels_compared(matches):
                 raise InputError(

@@ -35,6 +35,7 @@ from ntkit.samples import (
     read_table,
     rows_of_files,
     with_known_labels,
+    without_copies,
 )
 
 PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
@@ -137,7 +138,10 @@ def read_predicted(
         predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
         y, *predicted = _of_one_kind([y, *predicted])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
-    samples = replace(samples, y=y)
+    (once,) = without_copies([replace(samples, y=y, notes=())], also=predicted)
+    samples, kept = once.samples, once.places.kept
+    predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
+    table = None if table is None else _taken(table, kept)
     return Predicted(samples, predicted, table, several, tuple(dict.fromkeys(notes)))
 
 

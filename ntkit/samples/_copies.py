@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +23,89 @@ so many, their columns are too coarse to tell samples apart: then equal rows are
 _CALLED = {"train": "training"}
 
 
-def without_copies(samples: Samples, *, verbose: bool = False) -> Samples:
-    """Samples of which each content counts once for each label and group, with a note."""
-    return forms_without_copies([samples], verbose=verbose)[0]
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Which of the given samples are kept, and which kept sample stands for each given one."""
+
+    # `kept` are places among the given samples. `stands_for` (N given,) are places among the kept
+    # ones, −1 for a sample that another set has.
+
+    kept: Array
+    stands_for: Array
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places]) -> Places:
+        """Places in several sets, one after the other."""
+        starts = np.cumsum([0, *(len(part.stands_for) for part in parts)])
+        firsts = np.cumsum([0, *(len(part.kept) for part in parts)])
+        kept = [part.kept + start for part, start in zip(parts, starts, strict=False)]
+        stands = [
+            np.where(part.stands_for < 0, -1, part.stands_for + first)
+            for part, first in zip(parts, firsts, strict=False)
+        ]
+        return cls(np.concatenate(kept), np.concatenate(stands))
+
+    def of(self, values: Array, unknown: Any = None) -> tuple[Array, int]:
+        """Values of the given samples as those of the kept ones; and how many copies differ."""
+        # What is known of one copy is known of all. If they differ, the first counts.
+        taken, n_different = values[self.kept], 0
+        for row in np.flatnonzero(self.stands_for >= 0).tolist():
+            place = self.stands_for[row]
+            if self.kept[place] == row or _is_unknown(values[row], unknown):
+                continue
+            if _is_unknown(taken[place], unknown):
+                taken[place] = values[row]
+            n_different += str(taken[place]) != str(values[row])
+        return taken, n_different
 
 
-def forms_without_copies(forms: Sequence[Samples], *, verbose: bool = False) -> list[Samples]:
-    """The same for two forms of the same samples, such as the inputs of two models."""
+def _is_unknown(value: Any, unknown: Any) -> bool:
+    return value is None or bool(value == unknown) or bool(value != value) or str(value) == ""
+
+
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """Samples of which each content counts once for each label and group, with notes."""
+
+    samples: Samples
+    places: Places
+
+
+def without_copies(
+    forms: Sequence[Samples], *, also: Sequence[Array] = (), verbose: bool = False
+) -> list[Distinct]:
+    """Distinct samples, in each of the forms of the same samples that models take.
+
+    Copies that differ in ``also``, such as predictions, count each.
+    """
     contents = [contents_of({"": form}, verbose=verbose)[""] for form in forms]
     both = contents[0]
     if len(contents) > 1:
         both = np.array([hashed(*parts) for parts in zip(*contents, strict=True)])
-    return [_once(form, both, "")[0] for form in forms]
+    return [_distinct(form, both, "", also) for form in forms]
 
 
 def sets_without_copies(
     sets: Mapping[str, Samples], most: float, *, verbose: bool = False
-) -> dict[str, Samples]:
-    """The same for each set; later sets judge earlier ones, which lose the samples of both.
+) -> dict[str, Distinct]:
+    """Distinct samples of each set; later sets judge earlier ones, which lose the shared samples.
 
     Two sets that share more than ``most`` of the later one are left as they are.
     """
-    contents, done = contents_of(sets, verbose=verbose), dict[str, Samples]()
-    for name, samples in sets.items():
-        done[name], contents[name] = _once(samples, contents[name], name)
+    given = contents_of(sets, verbose=verbose)
+    done = {name: _distinct(samples, given[name], name) for name, samples in sets.items()}
+    contents = {name: given[name][each.places.kept] for name, each in done.items()}
     names = list(sets)
     for i, name in enumerate(names):
-        left, samples = np.zeros(len(contents[name]), dtype=bool), done[name]
+        left, notes = np.zeros(len(contents[name]), dtype=bool), list[str]()
         for later in names[i + 1 :]:
             shared = np.isin(contents[later], contents[name])
             if shared.any() and shared.mean() <= most:
                 left |= np.isin(contents[name], contents[later])
-                samples = _noted(
-                    samples,
+                notes.append(
                     f"{shared.sum()} of {len(shared)} {_called(later)} samples "
                     f"({100 * shared.mean():.1f} %) are also in the {_called(name)} set, by "
-                    "content, so ntkit left them out there.",
+                    "content, so ntkit left them out there."
                 )
         if left.all() and len(left):
             raise InputError(
@@ -66,19 +113,28 @@ def sets_without_copies(
                 "judge. Pass samples that are in one set only."
             )
         if left.any():
-            done[name] = _left_out(samples, np.flatnonzero(~left))
-            contents[name] = contents[name][~left]
+            places, kept = done[name].places, np.flatnonzero(~left)
+            place = np.where(left, -1, np.cumsum(~left) - 1)
+            samples = _noted(_left_out(done[name].samples, kept), *notes)
+            done[name] = Distinct(samples, Places(places.kept[kept], place[places.stands_for]))
     return done
 
 
 def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[str, Digests]:
     """Content of each sample of several sets: equal ones have equal digests."""
     # An image file is read only if another one has its size.
+    for samples in sets.values():
+        samples.check_lengths()
     paths = {name: each.X.paths for name, each in sets.items() if each.kind == "images"}
     sizes = {name: [*map(_size, files)] for name, files in paths.items()}
     count = Counter(size for each in sizes.values() for size in each)
     contents = dict[str, Digests]()
     for name, samples in sets.items():
+        if not _is_cheap(samples.X):  # all are taken for distinct
+            contents[name] = np.array(
+                [hashed(name.encode(), b"%d" % i) for i in range(len(samples))]
+            )
+            continue
         if name not in sizes:
             contents[name] = sample_digests(samples, verbose=verbose)
             continue
@@ -89,6 +145,13 @@ def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[s
     return contents
 
 
+def _is_cheap(X: Any) -> bool:
+    """Whether inputs can be read once more: not those that are computed when they are read."""
+    parts = X.values() if isinstance(X, Mapping) else [X]
+    known = ("paths", "texts", "to_numpy", "itemsize")
+    return all(isinstance(x, list | tuple) or any(hasattr(x, n) for n in known) for x in parts)
+
+
 def _size(path: Path) -> int:
     """Bytes of a file; -1 for one that cannot be read, which reading it reports."""
     try:
@@ -97,23 +160,26 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _once(samples: Samples, contents: Digests, name: str) -> tuple[Samples, Digests]:
+def _distinct(
+    samples: Samples, contents: Digests, name: str, also: Sequence[Array] = ()
+) -> Distinct:
     first, content = distinct(contents)
+    every = np.arange(len(contents))
     if len(first) == len(contents):
-        return samples, contents
+        return Distinct(samples, Places(every, every))
     start = f"The {_called(name)} set: " if name else ""
     samples = _completed(samples, content)
     labelled = content if samples.y is None else _crossed(content, samples.y)
     often, n_labels = np.bincount(content), np.bincount(content[distinct(labelled)[0]])
     several = np.flatnonzero(n_labels > 1)
-    of_numbers = getattr(samples.X, "ndim", 0) == 2
     n = int(often[often > 1].sum())
+    of_numbers = getattr(samples.X, "ndim", 0) == 2
     if of_numbers and often[several].sum() > max(_COARSE * n, _CLEARLY):
         note = (
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
             "label. Each of them counts."
         )
-        return _noted(samples, note), contents
+        return Distinct(_noted(samples, note), Places(every, every))
     if len(several):
         rows = np.flatnonzero(content == several[0])
         one, two = rows[distinct(labelled[rows])[0][:2]].tolist()
@@ -124,14 +190,31 @@ def _once(samples: Samples, contents: Digests, name: str) -> tuple[Samples, Dige
             f"{names[one]!r} ({y[one]!r}) and {names[two]!r} ({y[two]!r}). Correct the labels, or "
             "remove these samples.",
         )
-    known = labelled if samples.groups is None else _crossed(labelled, samples.groups)
-    kept = distinct(known)[0]
-    if n := len(content) - len(kept):
+    known = labelled
+    for values in (*([] if samples.groups is None else [samples.groups]), *also):
+        known = _crossed(known, values)
+    places = Places(*distinct(known))
+    if n := len(content) - len(places.kept):
         note = (
             f"{start}{n} of {len(content)} samples are copies of others. Each content counts once."
         )
-        samples, contents = _left_out(_noted(samples, note), kept), contents[kept]
-    return samples, contents
+        samples = _left_out(_noted(samples, note, *_differing(samples, places, start)), places.kept)
+    return Distinct(samples, places)
+
+
+def _differing(samples: Samples, places: Places, start: str) -> list[str]:
+    """A note on columns of a table in which copies differ, except names and the like."""
+    columns = {} if samples.table is None else samples.table.rest
+    few = {n: v for n, v in columns.items() if v.ndim == 1 and 2 * len({*v.tolist()}) < len(v)}
+    return note_on_copies({name: places.of(v)[1] for name, v in few.items()}, start)
+
+
+def note_on_copies(n_different: Mapping[str, int], start: str = "") -> list[str]:
+    """A note on columns in which so many copies differ, or none."""
+    names = [name for name, n in n_different.items() if n]
+    n = max(n_different.values(), default=0)
+    shown = ", ".join(map(repr, names[:5]))
+    return [f"{start}{n} copies differ in {shown}. The first of them counts."] if names else []
 
 
 def _left_out(samples: Samples, kept: Array) -> Samples:
@@ -177,5 +260,5 @@ def _completed(samples: Samples, content: Array) -> Samples:
     return replace(samples, y=y.astype(np.asarray(samples.y).dtype))
 
 
-def _noted(samples: Samples, note: str) -> Samples:
-    return replace(samples, notes=(*samples.notes, note))
+def _noted(samples: Samples, *notes: str) -> Samples:
+    return replace(samples, notes=(*samples.notes, *notes))

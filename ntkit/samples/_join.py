@@ -13,6 +13,7 @@ import numpy as np
 from ntkit._join import columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.samples._copies import Places, note_on_copies
 from ntkit.samples._samples import Samples
 from ntkit.samples._table import TABLES, read_table
 
@@ -73,9 +74,18 @@ class Metadata:
         """Metadata of some of the samples."""
         return Metadata({name: values[rows] for name, values in self.columns.items()}, self.note)
 
+    def without_copies(self, places: Places) -> Metadata:
+        """Metadata of the distinct samples; a note names columns in which copies differ."""
+        columns, n_different = dict[str, Array](), dict[str, int]()
+        for name, values in self.columns.items():
+            columns[name], n_different[name] = places.of(values)
+        return Metadata(columns, " ".join([self.note, *note_on_copies(n_different)]).strip())
+
     @classmethod
     def of(cls, metadata: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
         """Read and match metadata of one or several sets, in their order."""
+        if isinstance(metadata, Metadata):
+            return metadata
         # By default, the `metadata.csv` of image folders is read.
         if metadata is None:
             return _in_folders(sets, key)

@@ -31,6 +31,8 @@ class Files:
         names = np.array([f"é{i}" for i in range(N)], dtype=object)
         label = np.array(["cat", "dog"])[y]
         self.data = {"id": names, **dict(zip(COLUMNS, X.T, strict=True)), "label": label}
+        texts = [f"number {i} of {N}" for i in range(N)]
+        self.texts = {"id": names, "text": np.array(texts, dtype=object), "label": label}
         self.facts = {"id": names, "mark": np.array(["no", "yes"])[mark]}
         guess = np.where(self.rng.random(N) < 0.9, label, np.where(label == "cat", "dog", "cat"))
         self.predictions = {"id": names, "prediction": guess}
@@ -48,7 +50,7 @@ class Files:
         frozen.with_head(frozen.head.scaled(np.array([2, 0.4, 0, 1, 1, 1]))).save(
             folder / "new.onnx"
         )
-        for name in ("data", "facts", "predictions", "answers"):
+        for name in ("data", "texts", "facts", "predictions", "answers"):
             write_csv(folder / f"{name}.csv", getattr(self, name))
         return folder
 
@@ -59,7 +61,7 @@ class Files:
         chosen = self.rng.choice(N, n)
         self.data = {c: np.append(v, v[chosen]) for c, v in self.data.items()}
         self.data["id"][N:] = names = [f"copy{i}" for i in range(n)]
-        for table in (self.facts, self.predictions):
+        for table in (self.texts, self.facts, self.predictions):
             for column, values in table.items():
                 table[column] = np.append(values, names if column == "id" else values[chosen])
 
@@ -71,7 +73,7 @@ class Files:
 
     def columns_moved(self):
         """Columns of all tables in another order."""
-        for name in ("data", "facts", "predictions", "answers"):
+        for name in ("data", "texts", "facts", "predictions", "answers"):
             table = getattr(self, name)
             setattr(self, name, {n: table[n] for n in self.rng.permutation([*table])})
 
@@ -121,7 +123,7 @@ def checked(folder):
 
 
 def predictions_checked(folder):
-    command = ["check", "--predictions", folder / "predictions.csv", folder / "data.csv"]
+    command = ["check", "--predictions", folder / "predictions.csv", folder / "texts.csv"]
     command += ["--average", 80, "--worst-class", 80, "--json", "--quiet"]
     ran = ntkit(*command)
     return ran, lambda: rounded(json.loads(ran[1]))

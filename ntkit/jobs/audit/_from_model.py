@@ -267,15 +267,19 @@ def audit_model(
     every, notes = model.label is None and bool(model.label_names), list[str]()
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
-    samples, matched, has = without_copies(read(data, model, **how)), None, None
+    samples, matched, has = read(data, model, **how), None, None
     if samples.y is None and every:
         raise InputError(
             f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "
             f"the model: {listed(np.asarray(model.label_names), 12)}. Or name one label with "
             "--label NAME (label=), to test which changes of the input flip its predictions."
         )
+    (once,) = without_copies([samples], verbose=verbose)
+    if samples.y is not None:  # copies, and samples of unknown label, may have a row
+        matched = Metadata.of(metadata, [samples], key)
+        matched = matched and matched.without_copies(once.places)
+    samples = once.samples
     if samples.y is not None:
-        matched = Metadata.of(metadata, [samples], key)  # samples of unknown label may have a row
         n = len(samples)
         if model.label_names:
             samples, matched, has = _with_a_known_label(model, samples, matched)

@@ -30,7 +30,7 @@ from ntkit.jobs.predict import (
 )
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, Samples, read
+from ntkit.samples import Match, Metadata, Samples, read, without_copies
 
 
 @documented
@@ -124,7 +124,7 @@ def check(
     """
     reader = partial(read, data, preprocessing=preprocessing, every_label=True)
     return check_read(
-        matches_of([new] if old is None else [old, new], reader, label, copies=False),
+        matches_of([new] if old is None else [old, new], reader, label),
         limits=limits_of(limits),
         slices=slices,
         invariant=invariant,
@@ -161,9 +161,11 @@ def check_read(
     limits = limits.with_changes(changes)
     limits, more = of_samples.with_default(limits, compared=len(models) == 2)
     notes += more
-    samples = models[-1].samples
-    if not len(samples):
+    if not len(models[-1].samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
+    models, metadata, of_copies = _without_copies(models, metadata, key, slices)
+    notes += of_copies
+    samples = models[-1].samples
     labels = labels_compared(models)
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
@@ -208,6 +210,21 @@ def check_read(
         samples, predicted, slice_values, limits, names, [*notes, *more],
         labels=labels, one=models[-1].model.label, classes=classes, flips=flips,
     )  # fmt: skip
+
+
+def _without_copies(
+    models: Sequence[Match], metadata: Any, key: str | None, slices: Sequence[str]
+) -> tuple[list[Match], Any, list[str]]:
+    """Models with distinct samples, the metadata of these, and notes on copies."""
+    forms = {id(each.samples): each.samples for each in models}
+    once = dict(zip(forms, without_copies([*forms.values()]), strict=True))
+    given = models[-1].samples
+    last = once[id(given)]
+    if metadata is not None and slices:
+        metadata = Metadata.of(metadata, [given], key)
+        metadata = metadata and metadata.without_copies(last.places)
+    found = last.samples.notes[len(given.notes) :]
+    return [replace(m, samples=once[id(m.samples)].samples) for m in models], metadata, [*found]
 
 
 def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> list[float | None]:

@@ -325,23 +325,26 @@ def debias(
         _check_one_set(new_head, validation_balanced)
         given = {"validation": train, "test": test}
     given = {name: data for name, data in given.items() if data is not None}
-    sets = read_sets(model, given, preprocessing)
-    compared = parity_notes(model, sets, recorded, device)
-    pooled = [sets[name] for name in ("train", "validation") if name in sets]
-    reader = AttributeReader(pooled, metadata, id_column)
+    sets, given, places = read_sets(model, given, preprocessing)
+    compared = parity_notes(model, given, recorded, device)
+    pooled, every = (
+        [some[name] for name in ("train", "validation") if name in some] for some in (sets, given)
+    )
+    matched = None if metadata is None else Metadata.of(metadata, every, id_column)
+    reader = AttributeReader(pooled, matched and matched.without_copies(places), id_column)
     partly = partly_known(
-        reader,
+        AttributeReader(every, metadata, id_column),
         answers=labels,
         attribute=attribute,
         groups=groups,
         key=id_column,
         match_names=match_names,
     )
+    partly = partly and partly.without_copies(places)
     changes = changes_given(invariant)
     named = named_attributes(spurious, with_changes(on_findings, changes), model, reader.sets)
     said = with_offered(named, changes, reader)
     said.check(reader)
-    _ = reader.user_metadata  # an early error if they match no sample
     kinds = {"named": bool(said.names), "partly_known": partly is not None}
     asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
     audits = not (method is not None or said or partly is not None or new_head)

@@ -37,6 +37,7 @@ from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
 from ntkit.model import FrozenModel
 from ntkit.samples import (
+    Places,
     check_alike,
     check_made_with,
     first_rows,
@@ -174,15 +175,19 @@ def read_sets(
     model: FrozenModel,
     data: Mapping[str, Any],
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
-) -> dict[str, Samples]:
-    """Read the sets of a run as samples of a model."""
+) -> tuple[dict[str, Samples], dict[str, Samples], Places]:
+    """Distinct samples of each set of a run; all that were given; their places in the pool."""
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     first = next(iter(sets.values()))
     sets = {name: samples.with_columns_as_in(first) for name, samples in sets.items()}
-    return {
-        name: samples.measured(AuditedImages if name in _POOLED else MeasuredImages)
-        for name, samples in sets_without_copies(sets, MOST_SHARED).items()
+    once = sets_without_copies(sets, MOST_SHARED)
+    pooled = [name for name in _POOLED if name in sets]
+    measured = {
+        name: each.samples.measured(AuditedImages if name in _POOLED else MeasuredImages)
+        for name, each in once.items()
     }
+    places = Places.joined([once[name].places for name in pooled])
+    return measured, sets, places
 
 
 def prepared(

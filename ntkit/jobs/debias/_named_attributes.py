@@ -39,7 +39,7 @@ from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.label import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
-from ntkit.samples import TABLES, check_made_with, left_out_in_words, names_of
+from ntkit.samples import TABLES, Places, check_made_with, left_out_in_words, names_of
 from ntkit.study import Study
 
 _VALUES = re.compile(r"\|(?=[a-z]+:)")
@@ -247,6 +247,11 @@ class PartlyKnown:
     attribute: Attribute
     crossed: bool = True
     left: str = ""
+
+    def without_copies(self, places: Places) -> PartlyKnown:
+        """The same of the distinct samples."""
+        value, _ = places.of(self.attribute.value, -1)
+        return replace(self, attribute=replace(self.attribute.take(places.kept), value=value))
 
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
         """Record of the known values: their number and their hash."""

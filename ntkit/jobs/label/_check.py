@@ -209,7 +209,7 @@ def check_table(
             groups=parts,
             checked=n,
             wrong=int(wrong.sum()),
-            unknown=len(labels.answers) - labels.n_answers,
+            unknown=sum(value is None for value in labels.answers.values()),
             share_of_groups=share,
             share_of_table=share_wrong(parts, alike=False),
             verdict=verdict,

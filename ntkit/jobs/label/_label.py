@@ -135,16 +135,19 @@ def label_samples(
     if batch < 1:
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
     model = of_one_label(model, label)
-    samples = without_copies(read(data, model, preprocessing=preprocessing), verbose=verbose)
+    given = read(data, model, preprocessing=preprocessing)
+    (once,) = without_copies([given], verbose=verbose)
+    samples = once.samples
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
         if folder.check is not None:
             raise InputError(
                 f"{folder.path} checks a table of answers. Repeat --check, or use another folder."
             )
-        names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
+        names, digests = np.array(given.unique_names), sample_digests(given, verbose=verbose)
+        taken = TakenAnswers(names.tolist(), [digest.hex() for digest in digests], match_names)
+        names, digests = names[once.places.kept].tolist(), digests[once.places.kept]
         contents = [digest.hex() for digest in digests]
-        taken = TakenAnswers(names, contents, match_names)
         before = folder.take_kept(question_of(folder, question, values), taken)
         labels = folder.take(before, [*folder.answer_files(), *user_files], taken)
 
@@ -160,7 +163,7 @@ def label_samples(
 
         def inferred(some: Labels) -> GroupInference:
             clf = GroupInference(random_state=random_state)
-            clf.fit(feature_sets, samples.y, some.attribute(names))
+            clf.fit(feature_sets, samples.y, some.of_contents(contents))
             return clf
 
         inference = inferred(labels) if labels.n_answers else None
@@ -186,7 +189,7 @@ def label_samples(
         right = margins > 0 if head is None else head.predict(embedded.Z) == samples.y
         groups = tuple[Group, ...]()
         if inference is not None:
-            attribute = labels.attribute(names)
+            attribute = labels.of_contents(contents)
             groups = groups_of(samples.y, attribute, inference, right, labels.values)
         return Labelling(
             path=folder.path,

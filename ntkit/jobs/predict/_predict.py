@@ -27,14 +27,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions
-from ntkit.samples import (
-    Match,
-    first_rows,
-    forms_without_copies,
-    input_paths,
-    read,
-    without_copies,
-)
+from ntkit.samples import Match, first_rows, input_paths, read
 from ntkit.verification import check_head, load_pair, same_network
 
 
@@ -209,11 +202,7 @@ class KeepingEmbedder(OnnxEmbedder):
 
 
 def matches_of(
-    models: Sequence[Any],
-    read: Callable[[FrozenModel], Samples],
-    label: str | None = None,
-    *,
-    copies: bool = True,
+    models: Sequence[Any], read: Callable[[FrozenModel], Samples], label: str | None = None
 ) -> list[Match]:
     """One model, or the old and the new one, each with samples in the form of its inputs."""
     # A new model replaces an old one behind the same preprocessing. So both get the same inputs,
@@ -222,8 +211,7 @@ def matches_of(
     if len(models) == 1:
         model = loaded(models[0], any_scores=True)
         model = model if label is None else model.of_label(label)
-        samples = read(model)
-        return [(samples if copies else without_copies(samples)).for_model(model)]
+        return [read(model).for_model(model)]
     first, second = load_pair(*models, label=label, any_scores=True)
     second, notes = _named_alike(first, second)
     alike = second.takes_inputs_of(first)
@@ -253,9 +241,6 @@ def matches_of(
             f"The two models read different samples ({len(one)} and {len(other)}, or other "
             "labels). Pass samples that both models take."
         )
-    if not copies:  # a copy is one for both models
-        forms = forms_without_copies([one] if one is other else [one, other])
-        one, other = forms[0], forms[-1]
     return [one.for_model(first), Match(second, other, tuple(notes))]
 
 

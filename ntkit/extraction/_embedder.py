@@ -22,13 +22,14 @@ from ntkit.extraction._runner import (
     shown_shape,
 )
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
+from ntkit.extraction._steady import check_steady
 from ntkit.model import FrozenModel, Layer
 from ntkit.samples import ordered_inputs
 
 # A core's caches do not hold much more than 8; within 20 % of the fastest for CNNs and texts.
 _CPU_SIZE = 8
 _GPU_SIZE = 64
-_KEPT = ("_loaded", "_running")  # of this process, not part of the embedder's state
+_KEPT = ("_loaded", "_running", "_steady")  # of this process, not part of the embedder's state
 
 
 @documented
@@ -102,7 +103,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         DeviceError
             If ``device="cuda"`` and ONNX Runtime cannot use a GPU, or there is not enough memory.
         ModelError
-            If the model cannot be read or run.
+            If the model cannot be read or run, or if its output for a sample is random or depends
+            on the other samples of its batch.
         """
         return self.outputs(X)[0]
 
@@ -302,6 +304,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     ) -> Generator[list[Array], None, None]:
         """All outputs of the graph for consecutive samples, one batch or window at a time."""
         session, done = self._session(layers), start
+        self._check_steady(session, X, settings)
         batches = run_batches(
             session,
             X,
@@ -318,6 +321,20 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             for embedding, *others in batches:
                 yield [_checked(self.frozen_model, embedding, done), *others]
                 done += len(embedding)
+
+    def _check_steady(self, session: Any, X: Any, settings: Mapping[str, int]) -> None:
+        """Refuse, once for each model, outputs that depend on more than the sample."""
+        if self.__dict__.get("_steady") is self.frozen_model:
+            return
+        inputs, on_gpu = SessionInputs(session, X), device_of(session) != "cpu"
+        size = inputs.fixed_size or max(2, settings["batch_size"])
+
+        def run(some: Any) -> Array:
+            batches = run_batches(session, some, batch_size=size, on_gpu=on_gpu, per_sample=True)
+            return np.concatenate([embedding for embedding, *_ in batches])
+
+        check_steady(self.frozen_model, inputs.X, run, single=size == 1)
+        self.__dict__["_steady"] = self.frozen_model
 
 
 def _checked(model: FrozenModel, embedding: Array, begin: int) -> Array:

@@ -18,8 +18,8 @@ from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples
 
 _COARSE, _CLEARLY = 0.1, 20
-"""If more than this share of the repeated rows of numbers are equal to rows of another label, and
-so many, their columns are too coarse to tell samples apart: then equal rows are no copies."""
+"""If more than this share of the repeated texts or rows of numbers are equal to others of another
+label, and so many, they are too coarse to tell samples apart: then equal ones are no copies."""
 _CALLED = {"train": "training"}
 
 
@@ -98,6 +98,12 @@ def sets_without_copies(
     names = list(sets)
     for i, name in enumerate(names):
         left, notes = np.zeros(len(contents[name]), dtype=bool), list[str]()
+        counts = np.unique(sets[name].y, return_counts=True)[1]
+        if counts.min(initial=2) > 1 and (given[name] == given[name][:1]).all():
+            raise InputError(
+                f"All {len(given[name])} samples of the {name} set are the same. Check whether its "
+                "inputs are all zeros or on another scale."
+            )
         for later in names[i + 1 :]:
             shared = np.isin(contents[later], contents[name])
             if shared.any() and shared.mean() <= most:
@@ -173,8 +179,8 @@ def _distinct(
     often, n_labels = np.bincount(content), np.bincount(content[distinct(labelled)[0]])
     several = np.flatnonzero(n_labels > 1)
     n = int(often[often > 1].sum())
-    of_numbers = getattr(samples.X, "ndim", 0) == 2
-    if of_numbers and often[several].sum() > max(_COARSE * n, _CLEARLY):
+    may_repeat = samples.kind == "texts" or getattr(samples.X, "ndim", 0) == 2
+    if may_repeat and often[several].sum() > max(_COARSE * n, _CLEARLY):
         note = (
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
             "label. Each of them counts."

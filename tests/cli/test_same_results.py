@@ -179,3 +179,64 @@ def test_the_same_facts_have_the_same_result(command, ways, clean, tmp_path):
     expected, of_clean = clean[command]
     assert code == expected, err
     assert result() == of_clean
+
+
+def refusal(ran):
+    """The one sentence of a refused command."""
+    code, _, err = ran
+    assert code == 2, err
+    assert err.splitlines()[-1].startswith("Error: ")
+    return err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c is not predicted])
+def test_a_name_in_two_spellings_is_a_name_twice(command, tmp_path):
+    files = Files(tmp_path / "files")
+    files.two_spellings()
+    error = refusal(command(files.written())[0])
+    assert "twice" in error or "keep one of them" in error
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c is not predictions_checked])
+def test_a_column_that_the_model_does_not_name_is_refused(command, tmp_path):
+    files = Files(tmp_path / "files")
+    files.column_renamed()
+    assert "'c'" in refusal(command(files.written())[0])
+
+
+@pytest.mark.parametrize("command", [debiased, checked, audited])
+def test_a_missing_row_of_facts_is_a_row_without_a_value(command, tmp_path):
+    results = []
+    for i, missing in enumerate((True, False)):
+        files = Files(tmp_path / f"files{i}")
+        if missing:
+            files.facts = {name: values[5:] for name, values in files.facts.items()}
+        else:
+            files.facts["mark"] = np.where(np.arange(N) < 5, "", files.facts["mark"])
+        (code, _, err), result = command(files.written())
+        assert code in (0, 1, 3), err
+        results.append((code, result()))
+    assert results[0] == results[1]
+
+
+def test_a_missing_prediction_is_refused(tmp_path):
+    files = Files(tmp_path / "files")
+    files.predictions = {name: values[5:] for name, values in files.predictions.items()}
+    assert "has no prediction for 5 of the 160" in refusal(predictions_checked(files.written())[0])
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_random_files_have_the_results_of_clean_ones(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    ways = [way for way in SAME if rng.random() < 0.6]
+    results = []
+    for name, chosen in (("clean", []), ("files", ways)):
+        files = Files(tmp_path / name, seed)
+        for way in chosen:
+            getattr(files, way)()
+        folder = files.written()
+        results.append(
+            [(ran[0], ran[0] == 2 or result()) for ran, result in (c(folder) for c in COMMANDS)]
+        )
+    assert results[0] == results[1], ways

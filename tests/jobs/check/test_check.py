@@ -247,6 +247,7 @@ def test_texts_their_words_and_their_tokenizers(tmp_path):
     rng = np.random.default_rng(0)
     words = [word for word in texts.WORDS if word.isalpha()]
     rows = [" ".join(rng.choice(words, rng.integers(2, 12))) for _ in range(300)]
+    rows = [*dict.fromkeys(rows)]
     data = tmp_path / "data.csv"
     data.write_text("text,label\n" + "".join(f"{text},{i % 2}\n" for i, text in enumerate(rows)))
     both = tmp_path / "old" / "model.onnx", tmp_path / "new" / "debiased.onnx", data

@@ -498,6 +498,8 @@ def _of_scores(table: Table, names: Sequence[str], y: Array, level: float | None
             "classes, the second's alone is enough."
         )
     places = [_place_of(name, classes) for name in names]
+    if classes.dtype.kind != "U" and None in places:
+        places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
     by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]
     wrong = [i for i, place in enumerate(places) if place not in (None, first + i)]
     if by_name:

@@ -23,8 +23,12 @@ test: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -j auto -b dummy docs docs/_build/checked
 
 # Notebooks, longer examples, exporters, hosts, hostile files, levels of statistical tests, benchmarks; minutes.
+# Then the tests of `make test` in random orders, the slow folders only once.
 test-more: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -m more -n logical --dist worksteal
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal --shuffle 1
+	for seed in 2 3; do OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal --shuffle $$seed \
+		--ignore tests/jobs --ignore tests/cli || exit 1; done
 
 # A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
 test-zoo: $(VENV)-zoo/.installed

@@ -21,14 +21,14 @@ OWN_NAMES = (
 class NameIndex:
     """Rows of samples by name in one spelling: the whole path, or without folders."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[Any]) -> None:
         self._whole, self._short = dict[str, list[int]](), dict[str, list[int]]()
         for row, name in enumerate(names):
             whole = spelling(name)
             self._whole.setdefault(whole, []).append(row)
             self._short.setdefault(spelling(whole.rpartition("/")[2]), []).append(row)
 
-    def rows(self, name: str) -> list[int]:
+    def rows(self, name: Any) -> list[int]:
         """Rows of the samples with this name."""
         one = spelling(name)
         return self._whole.get(one) or self._short.get(one, [])
@@ -66,6 +66,37 @@ def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: st
     return rows
 
 
+def check_positions(
+    columns: Mapping[str, Array],
+    names: Sequence[str] | None,
+    own: Mapping[str, Array],
+    where: str,
+) -> None:
+    """Raise an error if a column says that rows and samples are in different orders."""
+    # It has the names of the samples' files, or the values of the column in the samples' own table.
+    files = [] if names is None else [names]
+    for title, values in columns.items():
+        for known in [*files, *([own[title].tolist()] if title in own else [])]:
+            if _is_another_order(values, known):
+                raise InputError(
+                    f"{where} has the samples in another order, by its column {title!r}. Match by "
+                    f"it with --id-column {title} (key= in Python)."
+                )
+
+
+def _is_another_order(values: Array, names: Sequence[Any]) -> bool:
+    """Whether values are the names of all samples, each once, in another order."""
+    if values.ndim != 1 or len({*map(str, values.tolist())}) < len(names):
+        return False
+    index, rows = NameIndex(names), list[int]()
+    for value in values.tolist():
+        found = index.rows(value)
+        if len(found) != 1:
+            return False
+        rows += found
+    return rows != [*range(len(names))] and len({*rows}) == len(names)
+
+
 def matching_rows(
     columns: Mapping[str, Array],
     *sets: Sequence[str],
@@ -82,7 +113,7 @@ def matching_rows(
         if (rows[start : start + len(names)] < 0).all():
             raise InputError(
                 f"None of the {len(names)} samples (first: {str(names[0])!r}) is named in the "
-                f"column {key!r} of {where[:1].lower() + where[1:]} (first: {written[:1]}). Use "
+                f"column {key!r} of {where.replace('The ', 'the ')} (first: {written[:1]}). Use "
                 "the same names in both."
             )
         start += len(names)

@@ -40,6 +40,11 @@ def forest(**options):
     return RandomForestClassifier(**{**_FOREST, **options})
 
 
+def boosting():
+    """An unfitted booster."""
+    return GradientBoostingClassifier(n_estimators=8, random_state=0)
+
+
 def _pipeline():
     encoder = make_column_transformer((OneHotEncoder(), ["city"]), (StandardScaler(), [*COLUMNS]))
     return make_pipeline(encoder, forest())
@@ -50,8 +55,8 @@ ESTIMATORS = {  # an estimator, its labels, the options of its export
     "forest of integers": (forest(), [3, 5, 9], {"zipmap": False}),
     "forest of positions": (forest(), [0, 1, 2], {}),
     "forest of two": (forest(), [0, 1, 1], {"zipmap": False}),
-    "gradient boosting": (GradientBoostingClassifier(n_estimators=8), NAMES, {}),
-    "gradient boosting of two": (GradientBoostingClassifier(n_estimators=8), [0, 1, 1], {}),
+    "gradient boosting": (boosting(), NAMES, {}),
+    "gradient boosting of two": (boosting(), [0, 1, 1], {}),
     "logistic regression": (LogisticRegression(), NAMES, {}),
     "neighbours": (KNeighborsClassifier(4), NAMES, {"zipmap": False}),
     "support vectors": (make_pipeline(StandardScaler(), SVC()), NAMES, {}),

@@ -65,8 +65,7 @@ def global_state():
 
 @pytest.fixture(autouse=True)
 def alike_in_any_order():
-    """Start each test with the same random generator; fail one that changes what others use."""
-    np.random.seed(0)  # noqa: NPY002 - scikit-learn draws from it without a random_state
+    """Fail a test that changes what others use; ``conftest.py`` above starts them alike."""
     before = global_state()
     yield
     after = global_state()

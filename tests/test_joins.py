@@ -70,6 +70,16 @@ def reader(folder, table):
     return AttributeReader([SAMPLES], frame).values("metadata:value=A").tolist()
 
 
+def in_python(folder, table):
+    """Metadata as columns in Python."""
+    return AttributeReader([SAMPLES], table).values("metadata:value=A").tolist()
+
+
+def values_in(found):
+    """What a source says of the samples, without notes."""
+    return found[0] if isinstance(found, tuple) else found
+
+
 def in_folder(folder, table):
     """Groups of images, in the metadata.csv of their folder."""
     for i, name in enumerate(NAMES):
@@ -98,6 +108,7 @@ def label(folder, table):
 
 def check_of_table(folder, table):
     """Which answers of a table a person is asked about, and how many each group has."""
+    table = {"attribute" if name == "value" else name: v for name, v in table.items()}
     path, model = write_csv(folder / "t.csv", table), write_model(folder / "model.onnx")
     found = check_table(model, SAMPLES, path, folder / "out")
     return [(group.name, group.count) for group in found.groups], found.asked
@@ -192,6 +203,25 @@ def test_rows_that_are_missing_or_of_other_samples(source, place):
         assert (values, "left out 1 of 49 labels" in said) == (expected[0], True)
     else:
         assert source(place(), more) == expected
+
+
+@pytest.mark.parametrize("source", [metadata, in_python, answers, check_of_table])
+def test_rows_are_not_matched_by_position_against_a_column_of_names(source, place):
+    """Of any title: a shuffled table would give every sample the value of another one."""
+    table = table_for(source)
+    expected = source(place(), table)
+    for title in ("filename", "x" if source is metadata else "path"):
+        column = [*range(N)] if title == "x" else NAMES
+        plain = {title: column, "value": SITE}
+        assert values_in(source(place(), plain)) == values_in(expected)
+        order = RNG.permutation(N)
+        shuffled = {name: np.asarray(values)[order] for name, values in plain.items()}
+        with pytest.raises(InputError, match=f"--id-column {title}"):
+            source(place(), shuffled)
+    nameless = source(place(), {"value": SITE})
+    assert values_in(nameless) == values_in(expected)
+    if source is answers:
+        assert "is matched row by row" in nameless[1]
 
 
 @pytest.mark.parametrize("source", [s for s in SOURCES if s not in (predictions, before)])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkit._join import composed, matching_rows
+from ntkit._join import check_positions, composed, matching_rows
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
 from ntkit._text import counted
 from ntkit._types import Array
@@ -321,6 +321,9 @@ def _match(
                 f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. Name the "
                 "column to match by with --id-column, or pass the same samples in the same order."
             )
+        own = {} if other is None else other.columns
+        names = None if samples.ids is None else samples.names
+        check_positions(table.columns, names, own, str(table.path))
         notes.append(
             f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
             "name the column to match by with --id-column."
@@ -499,6 +502,8 @@ def _of_scores(table: Table, names: Sequence[str], y: Array, level: float | None
             "classes, the second's alone is enough."
         )
     places = [_place_of(name, classes) for name in names]
+    if classes.dtype.kind != "U" and None in places:
+        places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
     by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]
     wrong = [i for i, place in enumerate(places) if place not in (None, first + i)]
     if by_name:

@@ -17,6 +17,7 @@ from ntkit.samples._join import (
     KEYS,
     MADE_OF_CLASSES,
     Metadata,
+    check_order,
     left_out_in_words,
     names_of,
     positions_in,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._join import columns_of, joined, matching_rows, no_column, pooled
+from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._copies import Places, note_on_copies
@@ -55,6 +55,14 @@ def positions_in(sets: Sequence[Samples], n: int) -> Array | None:
         return None
     rows = (np.arange(len(each)) if each.rows is None else each.rows for each in sets)
     return np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
+
+
+def check_order(columns: Mapping[str, Array], sets: Sequence[Samples], where: str) -> None:
+    """Raise an error if a column says that rows are in another order than the samples."""
+    ids = [samples.ids for samples in sets]
+    known = [name for of_set in ids if of_set is not None for name in of_set]
+    files = known if all(of_set is not None for of_set in ids) else None
+    check_positions(columns, files, pooled([*map(table_of, sets)]) or {}, where)
 
 
 def left_out_in_words(sets: Sequence[Samples]) -> str:
@@ -125,6 +133,7 @@ class Metadata:
                 f"--id-column (key= in Python), or pass a row for each{first}."
             )
         look = {title: values[places] for title, values in look.items()}
+        check_order(look, sets, name)
         return cls(look, f"{name} is matched row by row.")
 
 

@@ -86,14 +86,17 @@ def test_predictions_labels_and_groups_are_no_attributes(audit):
 
 
 def test_labels_that_contradict_each_other_are_refused(audit, tmp_path):
-    """Rows of one table in another order, and no column that names them."""
+    """Rows of one table in another order, and no known column that names them."""
     order = RNG.permutation(N)
     preds = write_csv(tmp_path / "p.csv", {"name": range(N), "label": Y, "y_pred": PRED})
     texts = [TEXTS[i] for i in order]
     data = write_csv(tmp_path / "d.csv", {"name": order, "label": Y[order], "text": texts})
     command = ["audit", "--predictions", preds, data, "-o", tmp_path / "out"]
     n = np.sum(Y[order] != Y)
-    refused(*command, says=[f"{n} of {N} rows have different labels in", "--id-column"])
+    refused(*command, says="another order, by its column 'name'")
+    bare = write_csv(tmp_path / "bare.csv", {"label": Y[order], "text": texts})
+    without = ["audit", "--predictions", preds, bare, "-o", tmp_path / "out"]
+    refused(*without, says=[f"{n} of {N} rows have different labels in", "--id-column"])
     assert not (tmp_path / "out").exists()
     assert done(*command, "--id-column", "name")[1] == ""
     write_csv(data, {"name": order, "label": 1 - Y[order], "text": texts})

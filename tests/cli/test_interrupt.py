@@ -72,7 +72,7 @@ def test_a_real_signal(user, tmp_path):
         "import time; from ntkit import OnnxEmbedder; batches = OnnxEmbedder.iter_batches\n"
         "def slow(*args, **kwargs):\n"
         "    for batch in batches(*args, **kwargs):\n"
-        "        time.sleep(0.5); yield batch\n"
+        "        yield batch; time.sleep(100)\n"
         "OnnxEmbedder.iter_batches = slow\n"
         "from ntkit.cli import main; main()"
     )

@@ -224,7 +224,8 @@ def test_scores_in_a_wrong_order_never_pass_a_worse_model(tmp_path, labels):
     """By names in any order; without names, the evident other order is refused."""
     classes = [*map(str, np.unique(labels).tolist())]
     data = write_csv(tmp_path / "data.csv", {"id": NAMES, "label": labels})
-    for names, in_order in ((classes, True), ([f"prob_{c}" for c in classes], True), ("ab", False)):
+    forms = [(classes, True), ([f"prob_{c}" for c in classes], True), (["s_1", "s_2"], False)]
+    for names, in_order in [*forms, ("ab", False)]:
         old, new = (
             write_csv(tmp_path / f"{i}.csv", scored(right, names))
             for i, right in enumerate((0.96, 0.78))

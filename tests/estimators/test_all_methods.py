@@ -207,7 +207,7 @@ VAL = {"X_val": X, "y_val": Y}
 OTHER = {"X_val": X, "y_val": np.where(Y, "Dog", "cat")}
 ONE_CLASS = {"X_val": X[Y == 0], "y_val": Y[Y == 0]}
 HEAD_3 = {"head": random_head(width=3)}
-FOREST = RandomForestClassifier(2).fit(X, Y)
+FOREST = RandomForestClassifier(2, random_state=0).fit(X, Y)
 REFUSED = [
     ("neurontune", HEAD_3, {}, "reads 3 neurons"),
     ("selector", HEAD_3, {}, "reads 3 neurons"),

@@ -198,12 +198,14 @@ def test_no_thread_is_left_behind(end):
 
 
 def test_batches_run_at_a_time_and_no_more():
-    session, running, most = FakeSession(), set(), []
+    session, running, most, full = FakeSession(), set(), [], threading.Event()
 
     def compute(x):
         running.add(x[0, 0])
-        time.sleep(0.005)
         most.append(len(running))
+        if most[-1] == 3:
+            full.set()
+        assert full.wait(60)  # the first batches wait for each other
         running.discard(x[0, 0])
         return 2 * x
 

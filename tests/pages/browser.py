@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-extensions",
     "--remote-debugging-pipe",
 )
-PATIENCE = 60  # seconds
+PATIENCE = 120  # seconds until a condition counts as never true; a busy machine takes some
 WIDE = """[...document.querySelectorAll("main *, .bar *")].filter((e) => {
     const box = e.getBoundingClientRect();
     return box.width && (box.right > innerWidth + 1 || box.left < -1);
@@ -40,6 +40,15 @@ def found():
     """Chromium's program; None where there is none. NTKIT_CHROMIUM names another."""
     named = os.environ.get("NTKIT_CHROMIUM")
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def until(condition):
+    """Wait for a condition; its value."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not true within {PATIENCE} s"
+        time.sleep(0.05)
+    return value
 
 
 def _above(descriptor):
@@ -73,7 +82,7 @@ class Browser:
         os.close(to_it)
         os.close(from_it)
         self._number, self._answers, self.events = 0, {}, []
-        self._news = threading.Condition()
+        self.news = threading.Condition()
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
 
@@ -81,13 +90,13 @@ class Browser:
         rest = b""
         while part := os.read(self._read, 1 << 16):
             *messages, rest = (rest + part).split(b"\0")
-            with self._news:
+            with self.news:
                 for message in map(json.loads, messages):
                     if "id" in message:
                         self._answers[message["id"]] = message
                     else:
                         self.events.append(message)
-                self._news.notify_all()
+                self.news.notify_all()
 
     def send(self, method, session=None, **params):
         self._number += 1
@@ -96,22 +105,26 @@ class Browser:
             message["sessionId"] = session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         number = self._number
-        with self._news:
-            assert self._news.wait_for(lambda: number in self._answers, PATIENCE), method
+        with self.news:
+            assert self.news.wait_for(lambda: number in self._answers, PATIENCE), method
             answer = self._answers.pop(number)
         assert "error" not in answer, (method, answer)
         return answer["result"]
 
-    def event(self, name, session):
-        """The first event of a kind, waited for."""
+    def event(self, method, session, values):
+        """The first event of a kind with these values, waited for."""
 
         def got():
-            events = self.events
-            return next((e for e in events if e["method"] == name and e["sessionId"] == session), 0)
+            return any(
+                e["method"] == method
+                and e.get("sessionId") == session
+                # It may have more values.
+                and e["params"] == e["params"] | values
+                for e in self.events
+            )
 
-        with self._news:
-            assert self._news.wait_for(got, PATIENCE), name
-            return got()["params"]
+        with self.news:
+            assert self.news.wait_for(got, PATIENCE), method
 
     def close(self):
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -121,23 +134,25 @@ class Browser:
         os.close(self._read)
 
     @contextmanager
-    def page(self, url, width=1100, height=800, downloads=None, clear=False):
-        """A tab that has loaded a page, perhaps as if for the first time."""
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+    def page(self, url, width=1100, height=800, downloads=None):
+        """A tab that has loaded a page, in a profile of its own: no page was there before."""
+        context = self.send("Target.createBrowserContext")["browserContextId"]
+        own = {"browserContextId": context}
+        target = self.send("Target.createTarget", url="about:blank", **own)["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.send(f"{domain}.enable")
+        page.send("Page.setLifecycleEventsEnabled", enabled=True)
         page.resize(width, height)
         if downloads:
-            self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+            save = {"behavior": "allow", "downloadPath": str(downloads)}
+            self.send("Browser.setDownloadBehavior", **save, **own)
         page.go(url)
-        if clear:
-            page.clear()
         try:
             yield page
         finally:
-            self.send("Target.closeTarget", targetId=target)
+            self.send("Target.disposeBrowserContext", **own)
 
 
 class Page:
@@ -150,33 +165,32 @@ class Page:
         return self.browser.send(method, self.session, **params)
 
     def _mine(self, method):
-        events = [*self.browser.events]
-        return [
-            e["params"] for e in events if e["method"] == method and e["sessionId"] == self.session
-        ]
+        with self.browser.news:
+            events = [*self.browser.events]
+        of_page = (e for e in events if e.get("sessionId") == self.session)
+        return [e["params"] for e in of_page if e["method"] == method]
 
-    def go(self, url=None):
-        """Load a page, or the same once more; that it is there is seen by its own document."""
-        self.browser.events[:] = [
-            e for e in self.browser.events if e.get("method") != "Page.loadEventFired"
-        ]
-        if url is None:
-            self.send("Page.reload")
-        else:
-            self.send("Page.navigate", url=url)
-        self.browser.event("Page.loadEventFired", self.session)
+    def go(self, url):
+        """Load a page, or the same once more."""
+        self.url = url
+        loader = self.send("Page.navigate", url=url)["loaderId"]
+        self.browser.event(
+            "Page.lifecycleEvent", self.session, {"name": "load", "loaderId": loader}
+        )
 
-    reload = go
+    def reload_until(self, condition):
+        """Load the page again until it is as wanted: the browser keeps storage a moment later."""
 
-    def clear(self):
-        """Forget what the browser kept of pages; what an earlier test kept may be on its way."""
-        while self.run("localStorage.clear(); localStorage.length"):
-            pass
-        self.reload()
+        def reloaded():
+            self.go(self.url)
+            return condition()
+
+        until(reloaded)
 
     def resize(self, width, height):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.send("Emulation.setDeviceMetricsOverride", **size)
+        until(lambda: self.run("[innerWidth, innerHeight]") == [width, height])
 
     def run(self, expression):
         """The value of a JavaScript expression."""
@@ -207,15 +221,17 @@ class Page:
         thrown = [p["exceptionDetails"]["text"] for p in self._mine("Runtime.exceptionThrown")]
         return logged + thrown
 
+    @property
+    def forbidden(self):
+        """Number of complaints about what the page's policy forbade."""
+        return sum("Content Security Policy" in text for text in self.complaints)
+
 
 def downloaded(folder, name):
     """A file that a page saves, waited for."""
     path = folder / name
-    for _ in range(PATIENCE * 20):
-        if path.exists() and not [*folder.glob("*.crdownload")] and path.stat().st_size:
-            return path
-        time.sleep(0.05)
-    raise AssertionError(f"{name} was not saved; there are {[*folder.iterdir()]}")
+    until(lambda: path.exists() and not [*folder.glob("*.crdownload")] and path.stat().st_size)
+    return path
 
 
 def read_aloud(page):

@@ -40,7 +40,7 @@ def pages(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, pages, tmp_path):
-    with browser.page(pages["pictures"], downloads=tmp_path, clear=True) as page:
+    with browser.page(pages["pictures"], downloads=tmp_path) as page:
         yield page
 
 
@@ -106,16 +106,14 @@ def test_undo_goes_back_to_what_was_undone(page, tmp_path):
 def test_a_reload_goes_on_where_it_was(page):
     page.press("1", "2", "1")
     here = current(page)
-    page.reload()
+    page.reload_until(lambda: said(page) == "3 of 48 labelled.")
     assert current(page) == here
-    assert said(page) == "3 of 48 labelled."
     page.press("u")
     assert said(page) == "2 of 48 labelled. Undone."
     key = page.run("Object.keys(localStorage).find((k) => k.startsWith('ntkit-label-'))")
     for spoilt in ("{", "null", "[[0, 7]]", "[[99, 0]]", '[["0", 0]]', "[null]", '{"0": 1}'):
         page.run(f"localStorage.setItem({json.dumps(key)}, {json.dumps(spoilt)})")
-        page.reload()
-        assert said(page) == "0 of 48 labelled."
+        page.reload_until(lambda: said(page) == "0 of 48 labelled.")
 
 
 def test_the_grid(page):
@@ -136,7 +134,7 @@ def test_the_grid(page):
 
 def test_nothing_leaves_nothing_runs_and_names_come_back(browser, pages, tmp_path):
     for kind, url in pages.items():
-        with browser.page(url, downloads=tmp_path, clear=True, width=400) as page:
+        with browser.page(url, downloads=tmp_path, width=400) as page:
             for _ in ("one", "grid"):  # no wider than a phone
                 assert page.run("document.documentElement.scrollWidth <= innerWidth")
                 assert page.run(WIDE) == []
@@ -160,7 +158,7 @@ def test_what_is_asked_comes_back(browser, tmp_path):
     ask = {"question": EVIL[0], "values": ("there", EVIL[2]), "batch": 12, "device": "cpu"}
     first = label_samples(model, (X, y), out, **ask)
     keys = ["12"[mark[int(name)]] for name in first.asked]
-    with browser.page((out / "label.html").as_uri(), downloads=out, clear=True) as page:
+    with browser.page((out / "label.html").as_uri(), downloads=out) as page:
         page.press(*keys[:-1], "0", "s")
         downloaded(out, "labels.csv")
         wanted = "Move it to the folder of this page, and run the same ntkit label command again"

@@ -22,7 +22,7 @@ from ntkit.attributes import (
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
-from ntkit.samples import KEYS, left_out_in_words, names_of, read_table
+from ntkit.samples import KEYS, check_order, left_out_in_words, names_of, read_table
 
 _BY_CONTENTS = (
     "Use answers.json of ntkit label on the same files, arrays or stores, which matches samples by "
@@ -73,7 +73,9 @@ class AnswerTable(NamedTuple):
             values = np.full(len(columns[column]), None, dtype=object)
             for entry in entries_of_table(numbered, "", column, at):
                 values[int(entry.name)] = entry.answer
-            values = values[rows]
+            values, left = values[rows], f"{where} is matched row by row."
+            others = {n: v[rows] for n, v in columns.items() if n != column}
+            check_order(others, reader.sets, where)
         else:
             first = ", the training samples first" * (len(reader.sets) > 1)
             raise InputError(

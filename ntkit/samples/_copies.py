@@ -18,8 +18,10 @@ from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples
 
 _COARSE, _CLEARLY = 0.1, 20
-"""If more than this share of the repeated texts or rows of numbers are equal to others of another
-label, and so many, they are too coarse to tell samples apart: then equal ones are no copies."""
+"""Share and number of the repeated texts or rows of numbers that are equal to one of another label.
+
+Above them, texts or columns are too coarse to tell samples apart. Then equal ones are not copies.
+"""
 _CALLED = {"train": "training"}
 
 

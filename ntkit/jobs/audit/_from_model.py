@@ -321,7 +321,7 @@ def audit_model(
     samples, embedded = _run(embedder, samples, feature_sets, device)
     extra = None
     if unlabelled is not None:
-        other = read(unlabelled, model, **how)
+        other = without_copies([read(unlabelled, model, **how)], verbose=verbose)[0].samples
         other.check_made_with(model, "The samples without labels")
         extra = _run(embedder, other.with_columns_as_in(samples), feature_sets, device)
     shared: dict[str, Any] = {

@@ -104,7 +104,9 @@ def test_a_group_that_is_too_small_is_refused_with_the_number_that_would_do(file
     values = np.array([str(each) for each in movie])
     values[odd + other] = np.where(values[odd + other] == values[0], values[other[-1]], values[0])
     path = write_csv(files / "few.csv", {"text": texts, "label": y})
-    with pytest.raises(InputError, match=r"has 2 of 60 distinct samples.*at least 5.*About 150 samples"):
+    with pytest.raises(
+        InputError, match=r"has 2 of 60 distinct samples.*at least 5.*About 150 samples"
+    ):
         debias(files / "model.onnx", path, attribute=values, trust_inputs=True, **QUICK)
     values[odd] = values[next(i for i in range(60) if y[i] == y[0] and i not in odd)]
     with pytest.raises(InputError, match=r"has no sample.*--invariant"):

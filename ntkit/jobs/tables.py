@@ -138,10 +138,12 @@ def read_predicted(
         predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
         y, *predicted = _of_one_kind([y, *predicted])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
-    (once,) = without_copies([replace(samples, y=y, notes=())], also=predicted)
-    samples, kept = once.samples, once.places.kept
-    predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
-    table = None if table is None else _taken(table, kept)
+    samples = replace(samples, y=y, notes=())
+    if table is None or samples.kind == "texts":  # columns may be facts, not the model's inputs
+        (once,) = without_copies([samples], also=predicted)
+        samples, kept = once.samples, once.places.kept
+        predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
+        table = None if table is None else _taken(table, kept)
     return Predicted(samples, predicted, table, several, tuple(dict.fromkeys(notes)))
 
 

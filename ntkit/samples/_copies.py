@@ -51,9 +51,11 @@ class Places:
         """Values of the given samples as those of the kept ones; and how many copies differ."""
         # What is known of one copy is known of all. If they differ, the first counts.
         taken, n_different = values[self.kept], 0
-        for row in np.flatnonzero(self.stands_for >= 0).tolist():
+        is_copy = self.stands_for >= 0
+        is_copy[self.kept] = False
+        for row in np.flatnonzero(is_copy).tolist():
             place = self.stands_for[row]
-            if self.kept[place] == row or _is_unknown(values[row], unknown):
+            if _is_unknown(values[row], unknown):
                 continue
             if _is_unknown(taken[place], unknown):
                 taken[place] = values[row]

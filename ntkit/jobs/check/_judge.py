@@ -438,6 +438,7 @@ def check_predictions(
     else:
         problems = [*_problems(np.asarray(y_true), preds, labels)]
         notes = [*notes, *_without(problems)]
+    limit = limit.spelt_as([name for problem in problems for name in problem.classes])
     n = len(problems[0].y)
     subsets = [*_subsets(n, groups, slices or {}, limit)]
     _check_classes(limit, problems)

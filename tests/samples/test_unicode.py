@@ -132,6 +132,11 @@ def test_tables_of_predictions_and_arrays(forms, tmp_path):
     y, other = (draw(names)[1] for names in forms)
     result = check_predictions(y, other, limits={"min_recall": {forms[1][0]: 50}})
     assert (result.average.accuracy, result.outcome) == (1, "pass")
+    named = check_predictions(y, other, classes=forms[1], limits={"average": 50})
+    assert [row.name for row in named.rows] == ["average", *forms[0]]
+    scores = (other[:, None] == np.asarray(forms[1])).astype(float)
+    audited = ntkit.audit(y, scores=scores, classes=forms[1], table={"a": draw(forms[0])[0][:, 0]})
+    assert not audited.predictions.wrong.any()
     data = table(tmp_path / "t.csv", forms[0])
     pd.DataFrame({"id": range(len(y)), "prediction": other}).to_csv(tmp_path / "p.csv", index=False)
     code, out, err = command("check", "--predictions", tmp_path / "p.csv", data, "--average", "50")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._labels import unknown_labels
+from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -38,7 +39,7 @@ def labels_of_one_type(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
                 f"y_true has {_kind(truth)} and {name} has {_kind(array)}, so no label would "
                 "equal another; give labels of one type, such as 1 rather than '1'."
             )
-    return [truth, *rest]
+    return [truth, *(spelt_as(each, truth) for each in rest)]
 
 
 def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:

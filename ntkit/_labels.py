@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntkit import _text
+from ntkit._join import composed
 
 _SHOWN = 6
 # Spreadsheets read cells with these first characters as formulas; an apostrophe prevents it.
@@ -116,8 +117,8 @@ def _is_number(text: str) -> bool:
 
 
 def plain_label(label: Any) -> str:
-    """A label without differences of writing: spaces, case, and 1, 1.0 or "1"."""
-    text = " ".join(str(label).split()).casefold()
+    """A label without differences of writing: spaces, case, Unicode form, and 1, 1.0 or "1"."""
+    text = composed(" ".join(str(label).split()).casefold())
     try:
         number = float(text)
     except ValueError:

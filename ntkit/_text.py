@@ -62,8 +62,8 @@ def without_controls(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text on one line without control characters, and with single spaces."""
-    return " ".join(without_controls(text).split())
+    """A text on one line, with every run of white space replaced by one space."""
+    return " ".join(text.split())
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntkit._spelling import refuse_twins
 from ntkit.exceptions import InputError
 
 __all__ = ["LinearHead"]
@@ -81,6 +82,7 @@ class LinearHead:
             )
         if len(np.unique(classes)) != len(classes):
             raise InputError(f"The classes of a head must differ; got {classes.tolist()}.")
+        refuse_twins(classes.tolist(), "The classes of a head")
         for name, array in (("coef", coef), ("intercept", intercept)):
             if not np.isfinite(array).all():
                 raise InputError(f"{name} contains NaN or infinite values.")

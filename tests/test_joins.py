@@ -21,10 +21,9 @@ from tests.jobs.label.models import rows, write_model
 
 N = 48
 X, Y, MARK = rows(n=N)
-RNG = np.random.default_rng(0)
 CLASSES = np.array(["cat", "dog"])[Y]
 NAMES = [f"{label}/é{i}.png" for i, label in enumerate(CLASSES)]
-WRONG = np.where(RNG.random(N) < 0.3, np.array(["dog", "cat"])[Y], CLASSES)
+WRONG = np.where(np.random.default_rng(0).random(N) < 0.3, np.array(["dog", "cat"])[Y], CLASSES)
 SITE = np.array(["A", "B"])[MARK]
 SAMPLES = Samples(X, Y, ids=np.array(NAMES))
 
@@ -156,7 +155,7 @@ def place(tmp_path):
 def test_the_order_of_rows_and_the_spelling_of_names_do_not_matter(source, place):
     table = table_for(source)
     expected = source(place(), table)
-    order = RNG.permutation(N)
+    order = np.random.default_rng(1).permutation(N)
     shuffled = {name: np.asarray(values)[order] for name, values in table.items()}
     forms = {
         "shuffled": shuffled,
@@ -214,7 +213,7 @@ def test_rows_are_not_matched_by_position_against_a_column_of_names(source, plac
         column = [*range(N)] if title == "x" else NAMES
         plain = {title: column, "value": SITE}
         assert values_in(source(place(), plain)) == values_in(expected)
-        order = RNG.permutation(N)
+        order = np.random.default_rng(1).permutation(N)
         shuffled = {name: np.asarray(values)[order] for name, values in plain.items()}
         with pytest.raises(InputError, match=f"--id-column {title}"):
             source(place(), shuffled)

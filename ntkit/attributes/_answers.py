@@ -19,6 +19,7 @@ from ntkit._disk import StrPath, read_json
 from ntkit._join import NameIndex, spelling
 from ntkit._labels import listed
 from ntkit._output import check_file, new_file
+from ntkit._spelling import without_case
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Rule
 from ntkit.exceptions import InputError
@@ -348,7 +349,7 @@ def entries_of_table(
     for row, (name, value, content) in enumerate(cells):
         answer = answer_in(value)
         if answer is not None:
-            answer = spelling.setdefault(answer.casefold(), answer)
+            answer = spelling.setdefault(without_case(answer), answer)
         elif cell_text(value) == "":
             continue
         cell = cell_text(content)

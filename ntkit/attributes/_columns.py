@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._join import columns_of, in_order
+from ntkit._join import columns_of, composed, in_order
 from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
@@ -152,9 +152,11 @@ def _of_numbers(numbers: Array) -> Column:
 
 
 def _of_categories(cells: list[str | None]) -> Column:
-    labels = sorted({cell for cell in cells if cell is not None})
-    number: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
-    codes = np.asarray([number.get(cell, -1) for cell in cells], dtype=np.int64)
+    form: dict[str | None, str] = {cell: composed(cell) for cell in {*cells} if cell is not None}
+    labels = sorted({*form.values()})
+    number = {label: i for i, label in enumerate(labels)}
+    code: dict[str | None, int] = {cell: number[label] for cell, label in form.items()}
+    codes = np.asarray([code.get(cell, -1) for cell in cells], dtype=np.int64)
     return Column(codes >= 0, codes, labels, None)
 
 

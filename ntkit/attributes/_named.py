@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._join import columns_of
+from ntkit._join import columns_of, composed
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, read_column, shown
@@ -101,10 +101,11 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
 
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
     """Name of a column and its condition: a category, a threshold, or missing values."""
-    named = [column for column in table if rest.startswith(shown(column))]
+    rest = composed(rest)
+    named = [column for column in table if rest.startswith(composed(shown(column)))]
     first_error = None
     for column in named:
-        asked = rest.removeprefix(shown(column))
+        asked = rest.removeprefix(composed(shown(column)))
         try:
             if asked == " missing":
                 return (~read_column(table[column]).known).astype(np.int8)
@@ -119,7 +120,7 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
         raise first_error
     column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
     meant = meant_instead(column, list(table))
-    if column in table:
+    if column in map(composed, table):
         raise InputError(
             f"{name!r} has no condition on the column {column!r}; write {kind}:{column}=VALUE, "
             f"{kind}:{column}>=NUMBER or {kind}:{column} missing."
@@ -166,7 +167,7 @@ def _number_of(text: str) -> float:
 
 
 def _category(name: str, prefix: str, value: str, column: Column) -> Array:
-    codes, labels = column.categories
+    (codes, labels), value = column.categories, composed(value)
     fits = [i for i, label in enumerate(labels) if label == value]
     fits = fits or [i for i, label in enumerate(labels) if shown(label) == value]
     # 3 and 3.0 are the same number, in whichever table.

@@ -26,7 +26,7 @@ from ntkit.changes._images import (
     part_elsewhere,
 )
 from ntkit.exceptions import InputError
-from ntkit.samples import ReadTable, Samples
+from ntkit.samples import ReadTable, Samples, by_column_names, names_of_frame
 
 KINDS = ("word", "markup", "case", "column", "image", "folder")
 """Prefixes of the text form of a change."""
@@ -113,6 +113,8 @@ class Change:
             raise InputError(
                 f"folds has shape {np.shape(folds)} for {len(samples)} samples; pass one for each."
             )
+        if names_of_frame(samples.X):
+            samples = by_column_names(samples, ())  # copies keep the names of their columns
         X, at = self._apply(samples, _rows(rows, len(samples)), int(seed), folds)
         y, groups, ids = (
             None if values is None else np.asarray(values)[at]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntkit._output import check_file
+from ntkit._spelling import spelt_as
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
 
@@ -73,6 +75,8 @@ def command(
     if origin["preprocessing"] is None:
         facts.pop("preprocessing", None)
     new = source.head
+    if original.head is not None:
+        new = replace(new, classes=spelt_as(new.classes, original.head.classes))
     if not original.has_class_names:
         original = o.named_like(original, new)
     elif set(new.classes.tolist()) != set(original.class_names or ()):

@@ -13,6 +13,7 @@ import numpy as np
 
 from ntkit._join import check_positions, composed, matching_rows
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
+from ntkit._spelling import spelt_as
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -136,7 +137,8 @@ def read_predicted(
     else:
         y = _labels(samples, table, tables[-1], roles)
         predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
-        y, *predicted = _of_one_kind([y, *predicted])
+        y = spelt_as(y, where=samples.called())
+        y, *predicted = _of_one_kind([y, *(spelt_as(each, y) for each in predicted)])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
     samples = replace(samples, y=y, notes=())
     if table is None or samples.kind == "texts":  # columns may be facts, not the model's inputs

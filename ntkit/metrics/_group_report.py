@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from ntkit._checks import check_weight, labels_of_one_type
 from ntkit._doc import documented
-from ntkit._text import interval, one_line, percent, plain, table
+from ntkit._text import interval, one_line, percent, plain, table, without_controls
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import Memberships, memberships, of_labels, of_partial_labels
@@ -212,7 +212,7 @@ class GroupReport:
 def _name(row: ReportRow) -> str:
     name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
     name = name if row.which is None else f"{name} ({row.which})"
-    return one_line(name)
+    return one_line(without_controls(name))
 
 
 @documented

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
@@ -531,6 +532,7 @@ def fitted(
     # `named`: the model names its classes. `in_graph`: its graph does.
     if original is None:
         return head.with_logits(len(head.classes))
+    head = replace(head, classes=spelt_as(head.classes, original.classes))
     same = set(head.classes.tolist()) == set(original.classes.tolist())
     if not same and in_graph:
         raise InputError(

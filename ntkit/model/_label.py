@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._join import composed
 from ntkit._labels import meant_instead
 from ntkit._text import listed
 from ntkit._types import Array
@@ -59,13 +60,14 @@ class Label:
 
 def label_named(name: Any, names: Sequence[str], thresholds: Thresholds) -> Label:
     """The label of a name, with the model's threshold for it."""
-    if str(name) not in names:
+    alike = [*map(composed, names)]
+    if composed(name) not in alike:
         meant = meant_instead(str(name), names)
         raise InputError(
             f"The model has no label {str(name)!r}; its labels are {listed(names, 12)}"
             f"{f' (did you mean {meant}?)' if meant else ''}."
         )
-    row = names.index(str(name))
+    row = names.index(str(name)) if str(name) in names else alike.index(composed(name))
     return Label(names[row], row, tuple(names), thresholds.values[row], thresholds.source)
 
 
@@ -105,7 +107,8 @@ def thresholds_of(
         default = Thresholds((0.5,) * len(names), "by default")
         return default if in_graph is None else Thresholds(in_graph, "of the graph")
     if isinstance(written, dict):
-        written = [written.get(name, written.get(str(i))) for i, name in enumerate(names)]
+        by_name = {composed(name): value for name, value in written.items()}
+        written = [by_name.get(composed(n), by_name.get(str(i))) for i, n in enumerate(names)]
     values = written if isinstance(written, list) else [written] * len(names)
     numbers = tuple(float(x) for x in values if _number(x) is not None)
     if len(numbers) != len(names):

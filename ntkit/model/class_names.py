@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from ntkit import _text
+from ntkit._join import composed
 from ntkit._labels import differing_classes, unknown_labels
 from ntkit._labels import listed as listed_labels
+from ntkit._spelling import one_form, same_names
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -67,7 +69,8 @@ def names_of(
         return ClassNames(tuple(labels), "the model's graph")
     used, warnings = ClassNames(), list[str]()
     for names, source in _candidates(n_classes, metadata, path):
-        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        alike = [*map(one_form, names)]
+        twice = next((name for i, name in enumerate(names) if alike[i] in alike[:i]), None)
         if _are_placeholders(names):
             continue
         if len(names) != n_classes:
@@ -82,7 +85,7 @@ def names_of(
             )
         elif used.names is None:
             used = ClassNames(names, source)
-        elif names != used.names and sorted(map(str, names)) == sorted(map(str, used.names)):
+        elif not same_names(names, used.names) and {*alike} == {*map(one_form, used.names)}:
             warnings.append(
                 f"The classes are in another order in {source} ({_quoted(names)}) than in "
                 f"{used.source} ({_quoted(used.names)}), which is used; name the right order with "
@@ -315,7 +318,7 @@ def _position(label: Any) -> int:
 
 
 def _plain(name: Any) -> str:
-    return " ".join(re.sub(r"[\s_]+", " ", str(name)).split()).casefold()
+    return composed(" ".join(re.sub(r"[\s_]+", " ", str(name)).split()).casefold())
 
 
 def _refusal(of_data: list[Any], of_model: list[Any]) -> str:

@@ -23,6 +23,7 @@ from jinja2.nodes import EvalContext
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
+from ntkit import _text
 from ntkit._text import one_line, percent
 from ntkit.attributes import places_of
 from ntkit.inputs import decode
@@ -110,7 +111,7 @@ def without_controls(value: Any) -> Any:
 
 def markdown(value: object) -> str:
     """Any text as one line of Markdown with special characters escaped."""
-    line = one_line(without_controls(str(value)))
+    line = one_line(_text.without_controls(without_controls(str(value))))
     return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)
 
 

@@ -3,11 +3,13 @@
 from ntkit.samples._columns import (
     DEFAULT_LABEL,
     Columns,
+    by_column_names,
     copies_in,
     copy_note,
     every_label_in,
     named_labels,
     named_like_a_prediction,
+    names_of_frame,
     ordered_inputs,
     with_known_labels,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkit import _text
-from ntkit._join import columns_of
+from ntkit._join import columns_of, composed
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -57,11 +57,21 @@ class Columns:
         """Columns of labels and groups, not inputs."""
         return (self.label, self.group, *self.all)
 
+    def as_in(self, table: Table) -> Columns:
+        """The same roles; labels are spelt as in a table's header, in any Unicode form."""
+        header = {composed(name): name for name in table.columns}
+
+        def spelt(name: str) -> str:
+            return name if name in table.columns else header.get(composed(name), name)
+
+        return replace(self, label=spelt(self.label), all=tuple(map(spelt, self.all)))
+
 
 def samples_from_table(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo], preprocessing: Any
 ) -> Samples:
     """Make samples from a table."""
+    columns = columns.as_in(table)
     groups = table.labels(columns.group, "group") if columns.group in table.columns else None
     y, notes = _labels_of(table, columns)
     notes = [*table.notes, *notes]

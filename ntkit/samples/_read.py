@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ntkit._join import composed, rows_named
+from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import (
@@ -67,7 +68,7 @@ def read(
             options |= {"keep_unknown": keep_unknown}
         elif every_label:
             options |= {"other_labels": model.label_names}
-        return read_samples(Path(data), labels=labels, **options)
+        return _spelt_as(model, read_samples(Path(data), labels=labels, **options))
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
         y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
@@ -80,7 +81,16 @@ def read(
         data = _of_label(data, model.label, model.label_names, keep_unknown)
     elif every_label and model.label_names:
         data = _of_every_label(data, model.label_names)
-    return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
+    missing = "The samples have no labels (y)"
+    return _spelt_as(model, _complete(data, model.inputs, labels, missing, "add them"))
+
+
+def _spelt_as(model: FrozenModel, samples: Samples) -> Samples:
+    """Samples whose labels are spelt as the model spells its classes."""
+    if samples.y is None or model.head is None:
+        return samples
+    y = spelt_as(samples.y, model.head.classes, where=samples.called())
+    return samples if y is samples.y else replace(samples, y=y)
 
 
 def read_samples(
@@ -305,6 +315,9 @@ def _complete(
     """Samples with the required labels; strings for the model become texts."""
     if samples.y is None and labels == "required":
         raise InputError(f"{missing}, which are needed here; {fix}.")
+    if samples.y is not None and samples.origin is None:  # a store has the spelling of its model
+        y = spelt_as(samples.y, where=samples.called())
+        samples = samples if y is samples.y else replace(samples, y=y)
     steps, X = TextPreprocessing.for_strings(inputs), samples.X
     if steps is None or samples.embedded:
         return by_column_names(samples, inputs)
@@ -531,6 +544,7 @@ def _images_and_label(
             "each image."
         )
     table = read_table(file, delimiter, ("file_name", *columns.named))
+    columns = columns.as_in(table)
     if columns.one and columns.label not in table.columns and not columns.labels_required:
         return files, None, ()
     y, notes = label_in(table, columns) if columns.one else every_label_in(table, columns)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ntkit._join import composed
+from ntkit._spelling import spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
@@ -61,7 +63,15 @@ def load_pair(
         labels = second.head.classes
         if len(labels) == len(first.head.classes) and not is_new_head(first, second):
             first = first.with_classes(labels)
-    return first.with_columns_of(second), second
+    return first.with_columns_of(second), _spelt_as(first, second)
+
+
+def _spelt_as(first: FrozenModel, second: FrozenModel) -> FrozenModel:
+    """The second model with the first one's spelling of class names."""
+    if first.head is None or second.head is None or second.label_names:
+        return second
+    classes = spelt_as(second.head.classes, first.head.classes)
+    return second if np.array_equal(classes, second.head.classes) else second.with_classes(classes)
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
@@ -81,7 +91,7 @@ def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
     pairs = [(names, after[key]) for key, names in before.items() if key in after]
     if first.head is not None and second.head is not None:
         pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))
-    texts = (([*map(str, a)], [*map(str, b)]) for a, b in pairs)
+    texts = (([*map(composed, a)], [*map(composed, b)]) for a, b in pairs)
     return not any(a != b and set(a) == set(b) for a, b in texts)
 
 

@@ -10,6 +10,7 @@ from onnx import helper
 
 import ntkit
 from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.changes import change_named
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from ntkit.jobs.label import label_samples
@@ -138,6 +139,17 @@ def test_samples_of_a_table_in_another_order(models, sets, tmp_path):
     assert np.array_equal(ntkit.predict(models[1], samples, **CPU).probabilities, right)
     own = read_samples(tmp_path / "t.csv", columns=["f", "g", "h", "cue"])
     assert np.array_equal(ntkit.predict(models[1], own, **CPU).probabilities, right)
+
+
+def test_copies_of_a_frame_keep_its_names(models, sets):
+    """A change of a column makes the same copies, and predictions, in any order of columns."""
+    change = change_named("column:cue=0")
+    one, other = (change.copies(Samples(frame), range(20))[0] for frame, _ in sets)
+    assert (one.columns, other.columns) == (tuple(COLUMNS), tuple(OTHER_ORDER))
+    expected = sets[0][0][:20].assign(cue=np.float32(0))[sets[0][0]["cue"][:20] != 0]
+    right = ntkit.predict(models[1], expected, **CPU).probabilities
+    for copies in (one, other):
+        assert np.array_equal(ntkit.predict(models[1], copies, **CPU).probabilities, right)
 
 
 def test_each_of_several_inputs_takes_the_column_of_its_name(tmp_path):

@@ -19,6 +19,7 @@ from ntkit._checks import (
 from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, listed_in_order, unknown_labels
+from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
@@ -64,7 +65,7 @@ def from_scores(
             "the second's alone is enough), or name the classes of the columns with classes=."
         )
     fix = "name every class in classes=."
-    y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
+    y_index = positions_of(spelt_as(y, labels), labels, what="y", where="classes", fix=fix)
     return AuditedPredictions(labels, y_index, values.argmax(axis=1), weight)
 
 

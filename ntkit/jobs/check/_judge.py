@@ -21,6 +21,7 @@ from scipy.special import ndtri
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
 from ntkit._labels import meant_instead
+from ntkit._spelling import spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -432,12 +433,13 @@ def check_predictions(
         preds["y_pred_before"] = y_pred_before
     if labels is None:
         y, pred, *rest = labels_of_one_type(y_true, **preds)
-        every = [] if classes is None else np.asarray(classes).tolist()
+        every = [] if classes is None else spelt_as(classes, y).tolist()
         titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
         problems = [_Problem(y, (pred, *rest), titles)]
     else:
         problems = [*_problems(np.asarray(y_true), preds, labels)]
         notes = [*notes, *_without(problems)]
+    limit = limit.spelt_as([name for problem in problems for name in problem.classes])
     n = len(problems[0].y)
     subsets = [*_subsets(n, groups, slices or {}, limit)]
     _check_classes(limit, problems)

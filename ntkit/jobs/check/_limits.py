@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._labels import listed, meant_instead
+from ntkit._spelling import spelt_as
 from ntkit.exceptions import InputError
 
 KINDS = ("average", "class", "group", "slice")
@@ -212,6 +213,21 @@ class Limits(_Rates):
                 value = getattr(each, limit)
                 for name in value if isinstance(value, Mapping) else (None,):
                     yield limit, name
+
+    def spelt_as(self, classes: Any) -> Limits:
+        """The limits with the names of classes as others spell them, in any Unicode form."""
+
+        def spelt(part: Any) -> Any:
+            by_class = {
+                limit: dict(zip(spelt_as([*value], classes).tolist(), value.values(), strict=True))
+                for limit in RATES
+                if isinstance(value := getattr(part, limit), Mapping)
+            }
+            return replace(part, **by_class) if by_class else part
+
+        slices = {name: spelt(each) for name, each in self.slices.items()}
+        whole: Limits = replace(spelt(self), groups=spelt(self.groups), slices=slices)
+        return whole
 
     def with_changes(self, names: Iterable[str]) -> Limits:
         """The limits with further changes of the inputs."""

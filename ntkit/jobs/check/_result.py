@@ -592,9 +592,9 @@ def _shown(result: CheckResult, most: int) -> Sequence[CheckRow]:
 
 def _line(text: str) -> str:
     """A text on one line, with at most 80 characters."""
-    return shortened(one_line(text), 80)
+    return shortened(one_line(without_controls(text)), 80)
 
 
 def _escaped(text: str) -> str:
     """A text on one line, with Markdown's special characters escaped."""
-    return escaped(one_line(text))
+    return escaped(one_line(without_controls(text)))

@@ -25,6 +25,7 @@ from ntkit._disk import (
 from ntkit._join import NameIndex, samples_named, spelling
 from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import new_file, refuse_folder_of_inputs
+from ntkit._spelling import without_case
 from ntkit.attributes import (
     Answers,
     Entry,
@@ -333,14 +334,16 @@ class LabelFolder:
 
 def in_spelling(asked: Labels, entries: Sequence[Entry], file: StrPath) -> list[Entry]:
     """Labels in the spelling of the question's values."""
-    spelling = {value.casefold(): value for value in asked.values}
-    strange = next((e for e in entries if e.answer and e.answer.casefold() not in spelling), None)
+    spelling = {without_case(value): value for value in asked.values}
+    strange = next(
+        (e for e in entries if without_case(e.answer or "") not in (*spelling, "")), None
+    )
     if strange is not None:
         raise InputError(
             f"{file} has the label {strange.answer!r:.40} for {strange.name!r:.60}. Allowed labels "
             f"are {', '.join(asked.values)}, and ? if nobody can tell."
         )
-    return [e._replace(answer=e.answer and spelling[e.answer.casefold()]) for e in entries]
+    return [e._replace(answer=e.answer and spelling[without_case(e.answer)]) for e in entries]
 
 
 def _state(content: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
+from ntkit._spelling import without_case
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
@@ -242,7 +243,7 @@ def question_of(folder: LabelFolder, question: str | None, values: Sequence[str]
         missing = next((value for value in choices if answer_in(value) is None), None)
         if missing is not None:
             raise InputError(f"{missing!r} stands for a missing label. Choose another value.")
-        if len({value.casefold() for value in choices}) < len(choices):
+        if len({*map(without_case, choices)}) < len(choices):
             raise InputError(
                 f"Two of the values {', '.join(choices)} differ only in case. Choose different "
                 "values."

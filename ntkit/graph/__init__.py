@@ -42,6 +42,7 @@ from ntkit.graph._tensors import (
     attribute,
     extract_between,
     extract_up_to,
+    infer_shapes,
     info_of,
     inlined_size,
     is_standard,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import logging
 import os
 import re
 import tempfile
@@ -22,6 +21,7 @@ from ntkit._disk import give_name, saying_what_failed, sha256_of
 from ntkit._shared_switch import SharedSwitch
 from ntkit._text import listed
 from ntkit.exceptions import InputError, ModelError, NtkitError
+from ntkit.graph._quiet import NO_LOG
 
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
@@ -116,13 +116,6 @@ def _real_name(location: str, path: Path, folder: Path) -> str | None:
 
 
 _ORT = "ONNX Runtime's own format, .ort; pass the .onnx file that it was made from"
-_LOGGER = logging.getLogger("onnx_ir")
-
-
-def _raise_level() -> int:
-    before = _LOGGER.level
-    _LOGGER.setLevel(logging.CRITICAL)
-    return before
 
 
 def _stop_collecting() -> bool:
@@ -131,8 +124,6 @@ def _stop_collecting() -> bool:
     return before
 
 
-_NO_LOG = SharedSwitch(_raise_level, _LOGGER.setLevel)
-"""Switch off onnx-ir's log, whose messages ntkit replaces by errors."""
 _NO_COLLECTOR = SharedSwitch(_stop_collecting, lambda before: gc.enable() if before else None)
 """Pause the garbage collector while the nodes of a large graph are made or written.
 
@@ -243,7 +234,7 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
 def sound(path: Path | None) -> Iterator[None]:
     """Turn the errors of onnx-ir, protobuf and NumPy for a broken file into a message."""
     try:
-        with _NO_COLLECTOR(), _NO_LOG():
+        with _NO_COLLECTOR(), NO_LOG():
             yield
     except NtkitError:
         raise
@@ -282,7 +273,7 @@ def write_model(
         )
     with work as folder:
         temporary = Path(folder) / path.name
-        with _written(path), _NO_COLLECTOR(), _NO_LOG():
+        with _written(path), _NO_COLLECTOR(), NO_LOG():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
                 proto = onnx.load(temporary, load_external_data=False)

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ntkit.exceptions import HeadNotFoundError
+from ntkit.graph._quiet import NO_LOG
 
 Shape = tuple[int | str | None, ...] | None
 _SMALL = 64
@@ -29,6 +30,12 @@ class TensorInfo:
     def __str__(self) -> str:
         shape = "unknown shape" if self.shape is None else f"({', '.join(map(str, self.shape))})"
         return f"{self.name} {shape} {self.dtype}"
+
+
+def infer_shapes(model: ir.Model, **options: Any) -> None:
+    """Add the shapes that ONNX infers, in place; without a word if they contradict each other."""
+    with NO_LOG():
+        common.ShapeInferencePass(check_type=False, strict_mode=False, **options)(model)
 
 
 class Shapes:
@@ -58,7 +65,7 @@ class Shapes:
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor) and tensor.size <= _SMALL:
                 value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
-        common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+        infer_shapes(copy)
         return ir.convenience.create_value_mapping(graph)
 
 

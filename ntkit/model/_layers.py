@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
-from ntkit.graph import Nodes, along
+from ntkit.graph import Nodes, along, infer_shapes
 
 _FEW_BLOCKS = 3  # with fewer ends of blocks, other activations are used as well
 _ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Mish"}
@@ -39,7 +38,7 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
     """Readable activations: ends of residual blocks, or else all, in the graph's order."""
     # Left out are activations with unknown channels or positions, and the one whose mean is the
     # embedding, because it has the same content.
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(body)
+    infer_shapes(body, data_prop=False)
     graph, count = body.graph, Counter[str]()
     batches = {value.shape[0] for value in graph.inputs if value.shape}
     ends, readable = list[Layer](), list[Layer]()

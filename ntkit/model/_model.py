@@ -44,7 +44,7 @@ from ntkit.model._edit import (
     replace_row,
     replace_weights,
 )
-from ntkit.model._head_search import Head, candidate_layers, is_stacked, label_heads
+from ntkit.model._head_search import PROBABILITIES, Head, candidate_layers, is_stacked, label_heads
 from ntkit.model._label import THRESHOLDS, Label, Thresholds, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
@@ -79,6 +79,7 @@ _NEW_HEAD = "ntkit.new_head"
 _LABEL = "ntkit.label"
 _EACH_LAYER = "each of {} labels independently (a layer each)"
 _EACH = "its Sigmoid for each of them"
+_NO_NAMES = "one of {0} classes, or perhaps {0} regressions (no names of classes, no softmax)"
 
 
 @documented
@@ -556,7 +557,8 @@ class FrozenModel:
     @cached_property
     def _heads_apart(self) -> dict[str, Head]:
         """Heads of the labels by their logits, if each label has a layer of its own."""
-        return {head.logits.name or "": head for head in label_heads(self._model).values()}
+        with sound(self.path):
+            return {head.logits.name or "": head for head in label_heads(self._model).values()}
 
     @property
     def head_of_labels(self) -> LinearHead | None:
@@ -636,6 +638,17 @@ class FrozenModel:
             f"{names}. With one label per sample, export it with a Softmax, or with "
             f"neither{' and without that entry' * (where != _EACH)}."
         )
+
+    @property
+    def may_be_regressions(self) -> bool:
+        """Whether nothing in the file says that several numbers are scores of classes."""
+        head = self._head
+        if head is None or self._label or self._apart or len(head.weight) < 2:
+            return False
+        after = {*head.after.post_processing} & {*PROBABILITIES, "ArgMax", "TopK"}
+        named = self._classes is not None and self.matched_by is None
+        told = self.class_names or named or self._problem_type[0] or head.after.decided
+        return not (after or told)
 
     @property
     def _problem_type(self) -> tuple[str, str]:
@@ -719,6 +732,7 @@ class FrozenModel:
             "embedding": str(self.embedding),
             **head_facts(self._model, self._head),
             **({"task": _EACH_LAYER.format(len(self._apart))} if self._apart else {}),
+            **({"task": _NO_NAMES.format(len(classes or ()))} if self.may_be_regressions else {}),
             "labels": self.thresholds or None,
             "thresholds": self._thresholds().source if self.label_names else None,
             "classes": classes,

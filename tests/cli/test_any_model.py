@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests import any_models as zoo
+from tests import models as networks
 from tests.cases import done, ntkit, read_csv, refused, write_csv
 
 QUIET = ("--device", "cpu", "--quiet")
@@ -115,3 +116,30 @@ def test_models_that_name_no_class_take_the_names_of_the_labels(folder, tmp_path
     scores = zoo.of_onnxruntime(folder / "scores_only.onnx", zoo.feed("forest"))[1]
     rows = read_csv(tmp_path / "p.csv")
     assert np.allclose([float(row["prob_b"]) for row in rows], scores[:, 1], atol=1e-5)
+
+
+def test_regressions_are_a_likely_cause_of_guesses(tmp_path):
+    """Several numbers are classes if they predict the labels, or if the user names them."""
+    graph = networks.classifier(3)
+    path, soft = tmp_path / "m.onnx", tmp_path / "soft.onnx"
+    networks.save(graph, path)
+    networks.save(networks.built("y = Softmax(logits)", "classifier"), soft)
+    X = networks.inputs(200)
+    logits = networks.run(path, X)["logits"]
+    mostly_right = (logits - logits.mean(axis=0) / 2).argmax(axis=1)
+    random = np.random.default_rng(0).integers(3, size=200)
+    columns = dict(zip("abcdef", X.T.tolist(), strict=True))
+    for labels, model, options, says in (
+        (random, path, (), True),
+        (np.array(["bad", "good", "ok"])[random], path, (), True),
+        (random, soft, (), False),
+        (random, path, ("--classes", "0,1,2"), False),
+        (mostly_right, path, (), None),
+    ):
+        table = write_csv(tmp_path / "t.csv", {**columns, "label": labels})
+        data = ("debias", model, table, "-o", tmp_path / "o", "--force", *options, *QUIET)
+        audit = ("audit", model, table, "-o", tmp_path / "a", "--force", *options, *QUIET)
+        for command in (data, audit):
+            code, _, err = ntkit(*command)
+            assert ("outputs are regressions: its file has no names" in err) == bool(says), err
+            assert (code == 2) == (says is not None)

@@ -52,7 +52,8 @@ def data(classes, dtype=np.float32, seed=0):
 
 
 def classifier(C=1.0):
-    return NeuronTuneClassifier.as_published(identification="train", max_suppressed=0.4, C=C)
+    options = {"identification": "train", "max_suppressed": 0.4, "random_state": 0}
+    return NeuronTuneClassifier.as_published(**options, C=C)
 
 
 def scaled():
@@ -75,7 +76,7 @@ def calibrated(estimator, method="sigmoid", **options):
 BUILD = {
     "alone": classifier,
     "pipeline": scaled,
-    "invariant": lambda: InvariantClassifier(C=1.0),
+    "invariant": lambda: InvariantClassifier(C=1.0, random_state=0),
     "search": search,
     "pipeline of search": lambda: make_pipeline(StandardScaler(), search()),
 }

@@ -103,6 +103,15 @@ def test_what_a_head_decides_is_told(tmp_path):
         assert (model.not_single_label is not None) == ("independently" in task)
 
 
+def test_numbers_without_names_or_a_softmax_may_be_regressions(tmp_path):
+    path = zoo.save(zoo.classifier(K), tmp_path / "m.onnx")
+    words = "one of 3 classes, or perhaps 3 regressions"
+    assert words in inspected(path)[1]["task"]
+    assert inspected(path, classes=["a", "b", "c"])[1]["task"] == "one of 3 classes"
+    soft = written(tmp_path, "y = Softmax(logits)", n_logits=K)
+    assert inspected(soft)[1]["task"] == "one of 3 classes"
+
+
 def test_what_its_files_say_of_a_model_counts(tmp_path):
     regression = r"a regression, according to config\.json \({}\)"
     for config, said in [

@@ -313,3 +313,21 @@ def test_scikit_learns_network_of_several_labels(zipmap, tmp_path):
     assert {*np.flatnonzero((before != after).any(axis=0))} == {1}
     named = FrozenModel.load(path, classes=LABELS, label="b")
     assert named.label_names == LABELS
+
+
+def test_shapes_that_contradict_each_other_are_not_printed(tmp_path, caplog):
+    """onnx-ir would log a traceback."""
+    arrays = {"W": np.ones((4, 6)), "a": np.ones((6, 1)), "b": np.ones((6, 1))}
+    model = zoo.parsed(
+        """(float[batch, 4] x) => (float[batch, 1] urgent, float[batch, 1] billing) {
+            h = MatMul(x, W) z = Relu(h)
+            la = MatMul(z, a) urgent = Sigmoid(la)
+            lb = MatMul(z, b) billing = Sigmoid(lb)
+        }""",
+        **arrays,
+    )
+    model.graph.value_info.append(zoo.value("W", [9, 9]))
+    one = FrozenModel.load(zoo.save(model, tmp_path / "m.onnx"), label="urgent")
+    assert one.head_of_labels is not None
+    assert one.whole.head_of_labels.n_neurons == 6
+    assert not caplog.records

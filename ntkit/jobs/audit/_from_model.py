@@ -106,7 +106,9 @@ def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
     return float((right / n).mean() - chance), float(error)
 
 
-def guess_notes(problem: str | None, samples: Samples, trust_inputs: bool) -> list[str]:
+def guess_notes(
+    problem: str | None, samples: Samples, trust_inputs: bool, model: FrozenModel
+) -> list[str]:
     """A note on a model that only guesses, with the likely cause; an error if not trusted."""
     if problem is None:
         return []
@@ -121,6 +123,11 @@ def guess_notes(problem: str | None, samples: Samples, trust_inputs: bool) -> li
     elif samples.columns:
         cause = (
             "The columns may not be the model's, in its order and units. Name them with --columns."
+        )
+    if model.may_be_regressions:
+        cause += (
+            " Or the model's outputs are regressions: its file has no names of classes and no "
+            "softmax. If they are scores of classes, name these with --classes A,B,… (classes=)."
         )
     if not trust_inputs:
         go_on = "To continue anyway: --trust-inputs (trust_inputs=True)"
@@ -352,7 +359,7 @@ def audit_model(
         pred = None
         if not cross_fit and model.head is not None:
             pred = model.head.predict(embedded.Z)
-            notes += _note_on_predictions(samples, pred, model.head.classes, trust_inputs)
+            notes += _note_on_predictions(samples, pred, model, trust_inputs)
         result = audit_read(samples, embedded, model, pred, metadata=matched, **shared)
         result = _with_unlabelled(result, extra)
     flips = changed(result.findings)
@@ -369,13 +376,15 @@ def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded] | None) -> A
 
 
 def _note_on_predictions(
-    samples: Samples, pred: Array, classes: Array, trust_inputs: bool
+    samples: Samples, pred: Array, model: FrozenModel, trust_inputs: bool
 ) -> list[str]:
     """Note that the classes may be in another order, or that the model may be guessing."""
+    assert model.head is not None  # the caller checks this
+    classes = model.head.classes
     order = class_order(samples.y, pred, classes)
     if order is not None:
         return [order.sentence()]
-    return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs)
+    return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs, model)
 
 
 def never_changes(label: str, has: Array, given: Array) -> str | None:
@@ -482,7 +491,7 @@ def _of_labels(
             given = head.logits(embedded.Z).argmax(axis=1)[known] == 1
             problem, note = _problem_of_label(name, mine, given)
             said += [note] if note else []
-            said += guess_notes(problem, samples, trust_inputs or model.label is None)
+            said += guess_notes(problem, samples, trust_inputs or model.label is None, model)
             reason = None if trust_inputs or problem is None else problem.partition(". ")[0]
             predictions = _of_two(name, mine, given)
         if reason is None:

@@ -316,7 +316,7 @@ def _like_guesses(
     if problem is not None and label is not None:
         has, given = y["validation"] == label, pred["validation"] == label
         problem = never_changes(label, has, given) or problem
-    return guess_notes(problem, sets["validation"], trust_inputs)
+    return guess_notes(problem, sets["validation"], trust_inputs, model)
 
 
 def with_classes(

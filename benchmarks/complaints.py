@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ntkit import LinearHead
 from ntkit._text import table
-from ntkit.jobs.debias._complaints import _SHARES, _STEPS, repaired
+from ntkit.jobs.debias._complaints import repaired
 from ntkit.study import Rows, scaler_of
 from splits import joined, splits_of, taken
 
@@ -37,6 +37,7 @@ NUMBERS = (5, 10, 30, 100)
 NAMES = ("Waterbirds", "Rotten Tomatoes", "SpamAssassin", "TuxScenes", "Sneaker/boot")
 SEEDS = {"Waterbirds": 2, "TuxScenes": 2}
 _TRAFFIC, _DRAWS = 2500, 10
+_STEPS = np.geomspace(0.05, 3, 18)
 CLASSES = np.arange(2)
 
 
@@ -110,12 +111,12 @@ def run(
             some = rng.choice(errors, n, replace=False)
             repair = repaired(old, pool.X[some], pool.y[some], traffic.X, 0.02, seed)
             folds, choice = repair.folds, repair.choice
-            heads = (folds.head(share, step, CLASSES) for share in _SHARES for step in _STEPS)
+            heads = (folds.head(step, CLASSES) for step in _STEPS)
             results[group, n].append(at_costs([rated(head, group) for head in heads]))
-            if choice is None or not repair.helps:
+            if not repair.helps:
                 results[group, n, "refused"].append(1)
                 continue
-            cost, fixed = rated(folds.head(choice.share, choice.step, CLASSES), group)
+            cost, fixed = rated(folds.head(choice.step, CLASSES), group)
             results[group, n, "chosen"].append((cost, fixed, choice.fixed.mean(), choice.changed))
     for draw in range(_DRAWS):
         answers = old.predict(traffic.X)

@@ -25,6 +25,7 @@ from ntkit.jobs.debias import (
     RUN_FILE,
     DebiasResult,
     answers_from,
+    check_candidates,
     debias,
     write_candidate,
 )
@@ -268,6 +269,7 @@ def _goes_on(run: Path, typed: set[str]) -> bool:
 
 def _other_row(run: Path, options: Options, typed: set[str]) -> None:
     """Write the head of another row of a decided run."""
+    check_candidates(run)
     method, out = options.method, options.out
     if method is None or out is None:
         raise InputError(

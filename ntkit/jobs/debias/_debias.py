@@ -170,8 +170,8 @@ def debias(
     keep : path-like, Samples or array-like, optional
         Unlabelled samples whose answers should stay: the traffic of the model. ``train`` then holds
         complaints: at least five samples that the model gets wrong, with their right labels. ntkit
-        moves the head towards them. It writes the result if it fixes more unseen complaints than
-        chance, cross-fitted. No set, answer or method can be combined with it.
+        moves the head towards them. It writes the result if they differ from traffic with the same
+        logits, and the head fixes unseen ones. No set, answer or method can be combined with it.
     label : str, optional
         The label to repair of a model that gives every sample several, by its name in the model.
         ``y`` is 0 or 1 for it, NaN if unknown, or has a column for each label of the model. In a

@@ -27,6 +27,7 @@ from ntkit.changes import as_seen
 from ntkit.estimators import head_of
 from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
+from ntkit.head import LinearHead
 from ntkit.jobs.audit import audit_files
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Comparison
@@ -200,13 +201,16 @@ class Job:
                 copy_original(self.data.model, place)
             if draft.path is None:
                 return result
-            report = self._report(result)
+            report, comparison = self._report(result), self.comparison
             if result.verification is not None:
                 usage = self._usage(result, MODEL_FILE)
                 (place / "README.md").write_text(model_card(report, usage), encoding="utf-8")
                 for name, content in usage.files.items():
                     (place / name).write_bytes(content)
-            self._write_heads(place / HEADS_FILE)
+            raw = comparison.on_raw_embeddings
+            heads = {name: raw(head_of(clf)) for name, clf in comparison.fitted.items()}
+            new_head = self.order.new_head
+            write_heads(place / HEADS_FILE, self.data.model, heads, new_head=new_head)
             (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
             table = f"{result.summary(verbose=True, markdown=True)}\n"
             (place / "table.md").write_text(table, encoding="utf-8")
@@ -355,32 +359,32 @@ class Job:
             "random_state": str(order.seed),
         }
 
-    def _write_heads(self, path: Path) -> None:
-        """Write the heads of the candidates and of the original, and the identity of the model."""
-        model: FrozenModel = self.data.model
-        raw = self.comparison.on_raw_embeddings
-        heads = {name: raw(head_of(clf)) for name, clf in self.comparison.fitted.items()}
-        arrays: dict[str, Any] = {}
-        if model.head is not None and not self.order.new_head:
-            heads = {ORIGINAL: model.head, **heads}
-            arrays["model_classes"] = model.head.classes
-        about = {
-            "source": "" if model.path is None else os.path.abspath(model.path),
-            "source_sha256": model.sha256(),
-            "located_by": {} if model.labels_apart else dict(model.located_by),
-            "new_head": self.order.new_head,
-            "label": model.label,
-            "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
+
+def write_heads(
+    path: Path, model: FrozenModel, heads: Mapping[str, LinearHead], *, new_head: bool = False
+) -> None:
+    """Write heads of a run and the head of its original model, and the identity of the model."""
+    arrays: dict[str, Any] = {}
+    if model.head is not None and not new_head:
+        heads = {ORIGINAL: model.head, **heads}
+        arrays["model_classes"] = model.head.classes
+    about = {
+        "source": "" if model.path is None else os.path.abspath(model.path),
+        "source_sha256": model.sha256(),
+        "located_by": {} if model.labels_apart else dict(model.located_by),
+        "new_head": new_head,
+        "label": model.label,
+        "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
+    }
+    arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
+    for i, head in enumerate(heads.values()):
+        kind = np.float32 if model.label is None else np.float64  # of a shifted intercept
+        arrays |= {
+            f"coef_{i}": head.coef.astype(kind),
+            f"intercept_{i}": head.intercept.astype(kind),
+            f"classes_{i}": head.classes,
         }
-        arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
-        for i, head in enumerate(heads.values()):
-            kind = np.float32 if model.label is None else np.float64  # of a shifted intercept
-            arrays |= {
-                f"coef_{i}": head.coef.astype(kind),
-                f"intercept_{i}": head.intercept.astype(kind),
-                f"classes_{i}": head.classes,
-            }
-        np.savez(path, **arrays)
+    np.savez(path, **arrays)
 
 
 def _unit_of_scores(clf: Any) -> str:

@@ -20,6 +20,7 @@ from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._job import ORIGINAL
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
+from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel, loaded
 from ntkit.verification import Verification, random_inputs, save_verified
 
@@ -38,6 +39,7 @@ def write_candidate(
 ) -> Verification:
     """Write another candidate of a finished run as a model, without computing anything again."""
     run = Path(run)
+    check_candidates(run)
     place = check_folder(out, inputs=[run], force=force)
     head, about = kept_head(run, method)
     check_label(run, about.get("label"), label)
@@ -75,13 +77,28 @@ def write_candidate(
     return check
 
 
+def check_candidates(run: Path) -> None:
+    """Raise an error if a run was a repair by complaints, which compares no candidates."""
+    if "n_complaints" in _record(run):
+        raise InputError(
+            f"{run} holds a repair by complaints, which has no other candidates. For the original "
+            f"model: ntkit export --undo {quoted(run)} -o original.onnx"
+        )
+
+
 def label_of_run(run: Path) -> str | None:
     """The label that a run repaired, of a model with several; None if there is no record."""
-    try:
-        label = json.loads((run / "result.json").read_text(encoding="utf-8")).get("label")
-    except (OSError, ValueError, AttributeError):
-        return None
+    label = _record(run).get("label")
     return None if label is None else str(label)
+
+
+def _record(run: Path) -> dict[str, Any]:
+    """The content of a run's ``result.json``; empty if there is none."""
+    try:
+        record = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def check_label(run: Path, kept: str | None, label: str | None) -> None:

@@ -41,16 +41,29 @@ def digests_of_rows(rows: Array) -> Iterator[bytes]:
         yield hashed(kind, row.tobytes())
 
 
-def row_contents(X: Any) -> Digests:
-    """Digest of each row of embeddings, (N,); rows equal to the bit have equal digests."""
+def row_contents(X: Any, dtype: Any = None) -> Digests:
+    """Digest of each row of an array, (N,); rows of equal numbers have equal digests.
+
+    With ``dtype``, numbers count as equal if they are equal in this type, such as a model's.
+    """
     if hasattr(X, "tocsr"):  # sparse
         X = X.tocsr().sorted_indices()
         cuts = zip(X.indptr[:-1], X.indptr[1:], strict=True)
         rows = (hashed(X.indices[a:b].tobytes(), X.data[a:b].tobytes()) for a, b in cuts)
         return np.fromiter(rows, dtype=f"S{LENGTH}", count=X.shape[0])
     step = max(1, CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
-    parts = (digests_of_rows(np.asarray(X[at : at + step])) for at in range(0, len(X), step))
+    blocks = (np.asarray(X[at : at + step]) for at in range(0, len(X), step))
+    parts = (digests_of_rows(_as(block, dtype)) for block in blocks)
     return np.fromiter((d for part in parts for d in part), dtype=f"S{LENGTH}", count=len(X))
+
+
+def _as(block: Array, dtype: Any) -> Array:
+    """Numbers in a type, -0.0 as 0.0; other values as they are."""
+    if block.dtype.kind not in "biuf":
+        return block
+    with np.errstate(over="ignore", invalid="ignore"):
+        block = block if dtype is None else block.astype(dtype)
+        return np.asarray(block + block.dtype.type(0)) if block.dtype.kind == "f" else block
 
 
 def distinct(contents: Array) -> tuple[Array, Array]:

@@ -255,7 +255,7 @@ def write_report(
     path = check_file(out, force=force)
     first, second = load_pair(original, debiased)
     samples = read(data, first, preprocessing=preprocessing)
-    samples = without_copies([samples], verbose=verbose)[0].samples
+    samples = without_copies([samples], [first], verbose=verbose)[0].samples
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)

@@ -13,7 +13,13 @@ from ntkit.samples._columns import (
     ordered_inputs,
     with_known_labels,
 )
-from ntkit.samples._copies import Distinct, Places, sets_without_copies, without_copies
+from ntkit.samples._copies import (
+    Distinct,
+    Places,
+    contents_of,
+    sets_without_copies,
+    without_copies,
+)
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.samples._join import (
     KEYS,

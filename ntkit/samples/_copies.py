@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkit._contents import LENGTH, Digests, distinct, hashed
+from ntkit._contents import LENGTH, Digests, distinct, hashed, row_contents
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples
+
+if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.model import FrozenModel
 
 _COARSE, _CLEARLY = 0.1, 20
 """Share and number of the repeated texts or rows of numbers that are equal to one of another label.
@@ -76,13 +79,22 @@ class Distinct:
 
 
 def without_copies(
-    forms: Sequence[Samples], *, also: Sequence[Array] = (), verbose: bool = False
+    forms: Sequence[Samples],
+    models: Sequence[FrozenModel | None] = (),
+    *,
+    also: Sequence[Array] = (),
+    verbose: bool = False,
 ) -> list[Distinct]:
     """Distinct samples, in each of the forms of the same samples that models take.
 
-    Copies that differ in ``also``, such as predictions, count each.
+    Each form is that of a model, if they are passed. Copies that differ in ``also``, such as
+    predictions, count each.
     """
-    contents = [contents_of({"": form}, verbose=verbose)[""] for form in forms]
+    of_forms = models or (None,) * len(forms)
+    contents = [
+        contents_of({"": form}, model, verbose=verbose)[""]
+        for form, model in zip(forms, of_forms, strict=True)
+    ]
     both = contents[0]
     if len(contents) > 1:
         both = np.array([hashed(*parts) for parts in zip(*contents, strict=True)])
@@ -90,13 +102,13 @@ def without_copies(
 
 
 def sets_without_copies(
-    sets: Mapping[str, Samples], most: float, *, verbose: bool = False
+    sets: Mapping[str, Samples], model: FrozenModel, most: float, *, verbose: bool = False
 ) -> dict[str, Distinct]:
     """Distinct samples of each set; later sets judge earlier ones, which lose the shared samples.
 
     Two sets that share more than ``most`` of the later one are left as they are.
     """
-    given = contents_of(sets, verbose=verbose)
+    given = contents_of(sets, model, verbose=verbose)
     done = {name: _distinct(samples, given[name], name) for name, samples in sets.items()}
     contents = {name: given[name][each.places.kept] for name, each in done.items()}
     names = list(sets)
@@ -130,8 +142,13 @@ def sets_without_copies(
     return done
 
 
-def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[str, Digests]:
-    """Content of each sample of several sets: equal ones have equal digests."""
+def contents_of(
+    sets: Mapping[str, Samples], model: FrozenModel | None = None, *, verbose: bool = False
+) -> dict[str, Digests]:
+    """Content of each sample of several sets: equal ones have equal digests.
+
+    Numbers are those that the model takes: 0.1 is one number, in whatever type it is passed.
+    """
     # An image file is read only if another one has its size.
     for samples in sets.values():
         samples.check_lengths()
@@ -140,13 +157,8 @@ def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[s
     count = Counter(size for each in sizes.values() for size in each)
     contents = dict[str, Digests]()
     for name, samples in sets.items():
-        if not _is_cheap(samples.X):  # all are taken for distinct
-            contents[name] = np.array(
-                [hashed(name.encode(), b"%d" % i) for i in range(len(samples))]
-            )
-            continue
         if name not in sizes:
-            contents[name] = sample_digests(samples, verbose=verbose)
+            contents[name] = _of_inputs(samples, model, verbose=verbose)
             continue
         of_size = [hashed(b"size", str(size).encode()) for size in sizes[name]]
         contents[name] = np.array(of_size, dtype=f"S{LENGTH}")
@@ -155,11 +167,20 @@ def contents_of(sets: Mapping[str, Samples], *, verbose: bool = False) -> dict[s
     return contents
 
 
-def _is_cheap(X: Any) -> bool:
-    """Whether inputs can be read once more: not those that are computed when they are read."""
-    parts = X.values() if isinstance(X, Mapping) else [X]
-    known = ("paths", "texts", "to_numpy", "itemsize")
-    return all(isinstance(x, list | tuple) or any(hasattr(x, n) for n in known) for x in parts)
+def _of_inputs(samples: Samples, model: FrozenModel | None, *, verbose: bool) -> Digests:
+    """Content of each sample that is not an image file."""
+    X, inputs = samples.X, () if model is None or samples.embedded else model.inputs
+    dtypes = {info.name: info.dtype for info in inputs}
+    parts = X if isinstance(X, Mapping) else {inputs[0].name if len(inputs) == 1 else "": X}
+    arrays = {n: x.to_numpy() if hasattr(x, "to_numpy") else x for n, x in parts.items()}
+    arrays = {n: np.asarray(x) if isinstance(x, list | tuple) else x for n, x in arrays.items()}
+    if hasattr(X, "texts"):
+        return sample_digests(samples, verbose=verbose)
+    if not all(hasattr(x, "itemsize") for x in arrays.values()):
+        # Computed when they are read, so they are not read once more: all count as distinct.
+        return np.array([hashed(b"row", b"%d" % row) for row in range(len(samples))])
+    digests = [row_contents(x, dtypes.get(name)) for name, x in sorted(arrays.items())]
+    return digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
 
 
 def _size(path: Path) -> int:

@@ -5,16 +5,19 @@ import re
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
-from ntkit import audit_model, check, debias, predict
+from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias, predict
 from ntkit import study as _study
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx
+from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
 from tests.jobs.debias.conftest import DIGITS, QUICK
+from tests.jobs.label.models import rows, write_model
 
 NAMED = "metadata:patch=yes"
 
@@ -180,3 +183,21 @@ def test_no_content_is_on_both_sides_of_a_fold(some, digits, monkeypatch):
         **QUICK,
     )
     assert min(seen.values()) > 0
+
+
+@pytest.mark.parametrize("form", ["float64", "frame", "store"])
+def test_one_sample_in_two_forms_is_one(form, tmp_path, rng):
+    """Numbers are those that the model takes, and an embedding stands for its sample."""
+    X, y, mark = rows()
+    X[:, 5] = np.where(X[:, 5] > 0, X[:, 5], 0)
+    model, other = write_model(tmp_path / "model.onnx"), (np.where(X == 0, -0.0, X), y)
+    if form == "frame":
+        other = pd.DataFrame(X.astype(np.float64), columns=[*range(6)]), y
+    elif form == "store":
+        embedder = OnnxEmbedder(FrozenModel.load(model), device="cpu")
+        other = EmbeddingStore.write(tmp_path / "store", embedder, Samples(X, y)).path
+    named = {"attribute": np.append(mark, mark), "trust_inputs": True}
+    for sets in (((X, y), other), (other, (X, y))):
+        result = debias(model, *sets, **named, **QUICK)
+        assert result.shared == 1
+        assert not result.written

@@ -281,7 +281,7 @@ def audit_model(
             f"the model: {listed(np.asarray(model.label_names), 12)}. Or name one label with "
             "--label NAME (label=), to test which changes of the input flip its predictions."
         )
-    (once,) = without_copies([samples], verbose=verbose)
+    (once,) = without_copies([samples], [model], verbose=verbose)
     if samples.y is not None:  # copies, and samples of unknown label, may have a row
         matched = Metadata.of(metadata, [samples], key)
         matched = matched and matched.without_copies(once.places)
@@ -328,7 +328,8 @@ def audit_model(
     samples, embedded = _run(embedder, samples, feature_sets, device)
     extra = None
     if unlabelled is not None:
-        other = without_copies([read(unlabelled, model, **how)], verbose=verbose)[0].samples
+        (more,) = without_copies([read(unlabelled, model, **how)], [model], verbose=verbose)
+        other = more.samples
         other.check_made_with(model, "The samples without labels")
         extra = _run(embedder, other.with_columns_as_in(samples), feature_sets, device)
     shared: dict[str, Any] = {

@@ -216,8 +216,11 @@ def _without_copies(
     models: Sequence[Match], metadata: Any, key: str | None, slices: Sequence[str]
 ) -> tuple[list[Match], Any, list[str]]:
     """Models with distinct samples, the metadata of these, and notes on copies."""
-    forms = {id(each.samples): each.samples for each in models}
-    once = dict(zip(forms, without_copies([*forms.values()]), strict=True))
+    forms = {id(each.samples): each for each in models}
+    distinct = without_copies(
+        [each.samples for each in forms.values()], [each.model for each in forms.values()]
+    )
+    once = dict(zip(forms, distinct, strict=True))
     given = models[-1].samples
     last = once[id(given)]
     if metadata is not None and slices:

@@ -26,7 +26,7 @@ from ntkit.jobs.debias._result import new_layer
 from ntkit.jobs.report import arguments, from_here, options_again, quoted
 from ntkit.metrics import share_bounds
 from ntkit.model import FrozenModel, loaded
-from ntkit.samples import Samples, facts_of, first_rows, input_paths, read, sample_digests
+from ntkit.samples import Samples, contents_of, facts_of, first_rows, input_paths, read
 from ntkit.study import Rows, scaler_of
 from ntkit.verification import Verification, check_head, random_inputs, save_verified
 
@@ -393,7 +393,7 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
         samples.check_lengths()
     _check_number(len(complaints))
     notes = [*match.notes, *reading_notes(sets)]
-    digests = {name: sample_digests(each) for name, each in sets.items()}
+    digests = contents_of(sets, model)
     first, copies = np.unique(digests["complaints"], return_index=True, return_inverse=True)[1:]
     _check_labels(complaints, first[copies])
     if n := len(complaints) - len(first):

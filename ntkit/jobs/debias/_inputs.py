@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._contents import row_contents
 from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
@@ -40,6 +41,7 @@ from ntkit.samples import (
     Places,
     check_alike,
     check_made_with,
+    contents_of,
     first_rows,
     input_notes,
     input_paths,
@@ -116,6 +118,7 @@ class Prepared:
     computed: frozenset[str]
     layers: Sequence[str]
     digests: Mapping[str, Array]
+    contents: Mapping[str, Array]  # of samples that count as one
     inputs: Any
     embedder: OnnxEmbedder
     notes: tuple[str, ...]
@@ -125,7 +128,7 @@ class Prepared:
     def Z(self) -> dict[str, Rows]:
         """Embeddings of each set, with classes and groups; a single set has no training rows."""
         Z = {
-            n: Rows.of(self.passes[n].Z, each.y, each.groups, contents=self.digests[n])
+            n: Rows.of(self.passes[n].Z, each.y, each.groups, contents=self.contents[n])
             for n, each in self.sets.items()
         }
         return {"train": Z["validation"].take(np.zeros(0, dtype=np.intp)), **Z}
@@ -167,7 +170,7 @@ class Prepared:
     @property
     def shared(self) -> float:
         """Share of the validation samples that are in the training set."""
-        n_shared = shared_samples(self.digests).get(("train", "validation"), 0)
+        n_shared = shared_samples(self.contents).get(("train", "validation"), 0)
         return n_shared / len(self.sets["validation"])
 
 
@@ -180,7 +183,7 @@ def read_sets(
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     first = next(iter(sets.values()))
     sets = {name: samples.with_columns_as_in(first) for name, samples in sets.items()}
-    once = sets_without_copies(sets, MOST_SHARED)
+    once = sets_without_copies(sets, model, MOST_SHARED)
     pooled = [name for name in _POOLED if name in sets]
     measured = {
         name: each.samples.measured(AuditedImages if name in _POOLED else MeasuredImages)
@@ -237,7 +240,10 @@ def prepared(
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
-    cautions += [*shared_notes(sets, digests), *_few(sets)]
+    same = contents_of(sets, model)
+    if len({samples.embedded for samples in sets.values()}) > 1:
+        same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
+    cautions += [*shared_notes(sets, same), *_few(sets)]
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)
@@ -246,7 +252,7 @@ def prepared(
     elif raw is not None:
         notes.append(f"Embeddings read from {order.resume}.")
     told = (*notes, *cautions), tuple(cautions)
-    where = frozenset(computed), layers, digests, inputs, embedder
+    where = frozenset(computed), layers, digests, same, inputs, embedder
     return Prepared(model, sets, passes, *where, *told)
 
 
@@ -396,7 +402,7 @@ def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> l
                 f"{n} of {len(samples)} {second} samples ({share} %) "
                 f"{'is' if n == 1 else 'are'} also in the "
                 f"{'training' if first == 'train' else first} set, by "
-                f"{'embedding' if samples.embedded else 'content'}: "
+                f"{'embedding' if samples.embedded or sets[first].embedded else 'content'}: "
                 f"{_MEANING_OF_SHARED[first, second]}."
             )
     return notes

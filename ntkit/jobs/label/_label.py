@@ -137,7 +137,7 @@ def label_samples(
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
     model = of_one_label(model, label)
     given = read(data, model, preprocessing=preprocessing)
-    (once,) = without_copies([given], verbose=verbose)
+    (once,) = without_copies([given], [model], verbose=verbose)
     samples = once.samples
     samples.check_made_with(model)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:

@@ -23,6 +23,7 @@ from ntkit.samples import (
     DEFAULT_LABEL,
     TABLES,
     Columns,
+    Places,
     ReadTable,
     Samples,
     Table,
@@ -75,6 +76,8 @@ class Predicted:
     table: Table | None  # of the samples, if they are in a table
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+    given: Samples  # with copies
+    places: Places
 
 
 def read_predicted(
@@ -140,13 +143,16 @@ def read_predicted(
         y = spelt_as(y, where=samples.called())
         y, *predicted = _of_one_kind([y, *(spelt_as(each, y) for each in predicted)])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
-    samples = replace(samples, y=y, notes=())
+    given = samples = replace(samples, y=y, notes=())
+    places = Places(np.arange(len(y)), np.arange(len(y)))
     if table is None or samples.kind == "texts":  # columns may be facts, not the model's inputs
         (once,) = without_copies([samples], also=predicted)
-        samples, kept = once.samples, once.places.kept
+        samples, places, kept = once.samples, once.places, once.places.kept
         predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
-        table = None if table is None else _taken(table, kept)
-    return Predicted(samples, predicted, table, several, tuple(dict.fromkeys(notes)))
+        if table is not None and samples.table is not None:
+            table = replace(_taken(table, kept), columns={**samples.table.columns})
+    told = tuple(dict.fromkeys(notes))
+    return Predicted(samples, predicted, table, several, told, given, places)
 
 
 # -- reading ----------------------------------------------------------------------------------

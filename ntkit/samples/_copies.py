@@ -16,6 +16,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples
+from ntkit.samples._table import is_aside
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel
@@ -51,19 +52,23 @@ class Places:
         return cls(np.concatenate(kept), np.concatenate(stands))
 
     def of(self, values: Array, unknown: Any = None) -> tuple[Array, int]:
-        """Values of the given samples as those of the kept ones; and how many copies differ."""
-        # What is known of one copy is known of all. If they differ, the first counts.
-        taken, n_different = values[self.kept], 0
+        """Values of the given samples as those of the kept ones; and for how many copies differ."""
+        # What is known of one copy is known of all. If they differ, it is unknown.
+        taken, differ = values[self.kept], set[int]()
         is_copy = self.stands_for >= 0
         is_copy[self.kept] = False
         for row in np.flatnonzero(is_copy).tolist():
-            place = self.stands_for[row]
+            place = int(self.stands_for[row])
             if _is_unknown(values[row], unknown):
                 continue
             if _is_unknown(taken[place], unknown):
                 taken[place] = values[row]
-            n_different += str(taken[place]) != str(values[row])
-        return taken, n_different
+            elif str(taken[place]) != str(values[row]):
+                differ.add(place)
+        if differ:
+            taken = taken.astype(object) if unknown is None else taken
+            taken[[*differ]] = unknown
+        return taken, len(differ)
 
 
 def _is_unknown(value: Any, unknown: Any) -> bool:
@@ -229,15 +234,24 @@ def _distinct(
         note = (
             f"{start}{n} of {len(content)} samples are copies of others. Each content counts once."
         )
-        samples = _left_out(_noted(samples, note, *_differing(samples, places, start)), places.kept)
+        samples = _noted(_with_facts_of_copies(samples, places, start), note)
+        samples = _left_out(samples, places.kept)
     return Distinct(samples, places)
 
 
-def _differing(samples: Samples, places: Places, start: str) -> list[str]:
-    """A note on columns of a table in which copies differ, except names and the like."""
-    columns = {} if samples.table is None else samples.table.rest
-    few = {n: v for n, v in columns.items() if v.ndim == 1 and 2 * len({*v.tolist()}) < len(v)}
-    return note_on_copies({name: places.of(v)[1] for name, v in few.items()}, start)
+def _with_facts_of_copies(samples: Samples, places: Places, start: str) -> Samples:
+    """Samples whose table has for each what is known of its copies, except names and the like."""
+    if samples.table is None:
+        return samples
+    columns, n_different = {**samples.table.columns}, dict[str, int]()
+    for name, values in samples.table.rest.items():
+        if values.ndim > 1 or is_aside(name):
+            continue
+        taken, n_different[name] = places.of(values)
+        columns[name] = values.astype(taken.dtype)
+        columns[name][places.kept] = taken
+    table = replace(samples.table, columns=columns)
+    return _noted(replace(samples, table=table), *note_on_copies(n_different, start))
 
 
 def note_on_copies(n_different: Mapping[str, int], start: str = "") -> list[str]:
@@ -245,7 +259,8 @@ def note_on_copies(n_different: Mapping[str, int], start: str = "") -> list[str]
     names = [name for name, n in n_different.items() if n]
     n = max(n_different.values(), default=0)
     shown = ", ".join(map(repr, names[:5]))
-    return [f"{start}{n} copies differ in {shown}. The first of them counts."] if names else []
+    what = f"{start}copies of {counted(n, 'sample')} differ in {shown}, which is unknown for them."
+    return [what[:1].upper() + what[1:]] if names else []
 
 
 def _left_out(samples: Samples, kept: Array) -> Samples:

@@ -201,3 +201,23 @@ def test_one_sample_in_two_forms_is_one(form, tmp_path, rng):
         result = debias(model, *sets, **named, **QUICK)
         assert result.shared == 1
         assert not result.written
+
+
+def test_facts_of_copies_complete_each_other_however_a_slice_is_named(tmp_path, digits):
+    """The first copy's site is unknown; and where copies contradict each other, it stays so."""
+    X, y = digits.X_test[:60], digits.y_test[:60]
+    site = np.array(["A"] * 30 + ["B"] * 30, dtype=object)
+    data = np.concatenate([X, X]), np.concatenate([y, y])
+    limits = {"average": 2, "slices": {"metadata:site=B": {"accuracy": 2}}}
+    by_limit = {"limits": limits}
+    by_name = {"limits": {"average": 2}, "slices": ["metadata:site=B"]}
+    for how in (by_limit, by_name):
+        for first, n in (
+            (np.where(site == "B", "", site), 30),
+            (np.where(site == "B", "A", site), 0),
+        ):
+            table = {"site": np.concatenate([first, site])}
+            found = check(DIGITS, DIGITS, data, metadata=table, device="cpu", **how)
+            assert next((r.n for r in found.rows if r.name == "metadata:site=B"), 0) == n
+            told = "Copies of 30 samples differ in 'site', which is unknown for them."
+            assert (told in " ".join(found.notes)) == (n == 0)

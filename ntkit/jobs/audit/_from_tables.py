@@ -44,8 +44,9 @@ def audit_tables(
         feature_sets = [*of_inputs(samples, looks, notes)]
         if samples.embedded:
             feature_sets.append(array(np.asarray(samples.X), kind="embedding"))
-    metadata = Metadata.of(metadata_file, [samples], roles.key)
+    metadata = Metadata.of(metadata_file, [read.given], roles.key)
     if metadata is not None:
+        metadata = metadata.without_copies(read.places)
         feature_sets.append(columns(metadata.columns, kind="metadata"))
         looks = replace(looks, metadata=metadata.columns)
         notes += [metadata.note] * (roles.key is None)

@@ -163,7 +163,7 @@ def check_read(
     notes += more
     if not len(models[-1].samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
-    models, metadata, of_copies = _without_copies(models, metadata, key, slices)
+    models, metadata, of_copies = _without_copies(models, metadata, key)
     notes += of_copies
     samples = models[-1].samples
     labels = labels_compared(models)
@@ -213,7 +213,7 @@ def check_read(
 
 
 def _without_copies(
-    models: Sequence[Match], metadata: Any, key: str | None, slices: Sequence[str]
+    models: Sequence[Match], metadata: Any, key: str | None
 ) -> tuple[list[Match], Any, list[str]]:
     """Models with distinct samples, the metadata of these, and notes on copies."""
     forms = {id(each.samples): each for each in models}
@@ -223,7 +223,7 @@ def _without_copies(
     once = dict(zip(forms, distinct, strict=True))
     given = models[-1].samples
     last = once[id(given)]
-    if metadata is not None and slices:
+    if metadata is not None:
         metadata = Metadata.of(metadata, [given], key)
         metadata = metadata and metadata.without_copies(last.places)
     found = last.samples.notes[len(given.notes) :]

@@ -14,6 +14,7 @@ from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.tables import TableRoles, read_predicted
+from ntkit.samples import Metadata
 
 
 def check_tables(
@@ -52,6 +53,9 @@ def check_tables(
         strict = name != names[-1] and y.dtype.kind in "iu" and not sure_of_classes
         classes = np.union1d(y, predicted)
         notes += of_samples.order_notes(y, predicted, classes, name, strict=strict, of_table=True)
+    if metadata is not None:
+        metadata = Metadata.of(metadata, [read.given], roles.key)
+        metadata = metadata and metadata.without_copies(read.places)
     values, limits, more = of_samples.sliced(
         read.samples, limits, slices, answers=answers, metadata=metadata, key=roles.key
     )

@@ -40,16 +40,23 @@ class Places:
     stands_for: Array
 
     @classmethod
-    def joined(cls, parts: Sequence[Places]) -> Places:
+    def joined(cls, parts: Sequence[Distinct]) -> Places:
         """Places in several sets, one after the other."""
-        starts = np.cumsum([0, *(len(part.stands_for) for part in parts)])
-        firsts = np.cumsum([0, *(len(part.kept) for part in parts)])
-        kept = [part.kept + start for part, start in zip(parts, starts, strict=False)]
+        places = [part.places for part in parts]
+        starts = np.cumsum([0, *(len(part.stands_for) for part in places)])
+        firsts = np.cumsum([0, *(len(part.kept) for part in places)])
+        kept = [part.kept + start for part, start in zip(places, starts, strict=False)]
         stands = [
             np.where(part.stands_for < 0, -1, part.stands_for + first)
-            for part, first in zip(parts, firsts, strict=False)
+            for part, first in zip(places, firsts, strict=False)
         ]
-        return cls(np.concatenate(kept), np.concatenate(stands))
+        done = cls(np.concatenate(kept), np.concatenate(stands))
+        # A sample that was left out for another of these sets is the one there.
+        contents = np.concatenate([part.contents for part in parts])
+        place = {content: i for i, content in enumerate(contents[done.kept].tolist())}
+        for row in np.flatnonzero(done.stands_for < 0).tolist():
+            done.stands_for[row] = place.get(contents[row], -1)
+        return done
 
     def of(self, values: Array, unknown: Any = None) -> tuple[Array, int]:
         """Values of the given samples as those of the kept ones; and for how many copies differ."""
@@ -81,6 +88,7 @@ class Distinct:
 
     samples: Samples
     places: Places
+    contents: Digests  # of all given samples
 
 
 def without_copies(
@@ -143,7 +151,8 @@ def sets_without_copies(
             places, kept = done[name].places, np.flatnonzero(~left)
             place = np.where(left, -1, np.cumsum(~left) - 1)
             samples = _noted(_left_out(done[name].samples, kept), *notes)
-            done[name] = Distinct(samples, Places(places.kept[kept], place[places.stands_for]))
+            places = Places(places.kept[kept], place[places.stands_for])
+            done[name] = Distinct(samples, places, given[name])
     return done
 
 
@@ -202,7 +211,7 @@ def _distinct(
     first, content = distinct(contents)
     every = np.arange(len(contents))
     if len(first) == len(contents):
-        return Distinct(samples, Places(every, every))
+        return Distinct(samples, Places(every, every), contents)
     start = f"The {_called(name)} set: " if name else ""
     samples = _completed(samples, content)
     labelled = content if samples.y is None else _crossed(content, samples.y)
@@ -215,7 +224,7 @@ def _distinct(
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
             "label. Each of them counts."
         )
-        return Distinct(_noted(samples, note), Places(every, every))
+        return Distinct(_noted(samples, note), Places(every, every), contents)
     if len(several):
         rows = np.flatnonzero(content == several[0])
         one, two = rows[distinct(labelled[rows])[0][:2]].tolist()
@@ -236,7 +245,7 @@ def _distinct(
         )
         samples = _noted(_with_facts_of_copies(samples, places, start), note)
         samples = _left_out(samples, places.kept)
-    return Distinct(samples, places)
+    return Distinct(samples, places, contents)
 
 
 def _with_facts_of_copies(samples: Samples, places: Places, start: str) -> Samples:

@@ -62,7 +62,7 @@ def test_texts_are_shown_and_read_by_their_words(tmp_path):
     save(tmp_path / "o" / "labels.csv", answers)
     told = json.loads(done(*ask, "--json")[0])
     assert told["feature_set"] in ("words", "embedding")
-    assert told["n_answers"] == 48
+    assert told["n_answers"] == len({row["text"] for row in asked}) == len(asked)
     groups = {f"{label} × {value}" for label in ("bad", "good") for value in ("fox", "other")}
     assert {group["name"] for group in told["groups"]} == groups
     # The same rows in another order, many of them of one text.
@@ -70,7 +70,7 @@ def test_texts_are_shown_and_read_by_their_words(tmp_path):
     moved = [texts[i] for i in order]
     write_csv(data, {"review": moved, "label": classes[order]})
     told = json.loads(done(*ask, "--json")[0])
-    assert (told["n_answers"], told["n_new"]) == (48, 0)
+    assert (told["n_answers"], told["n_new"]) == (len(asked), 0)
     answers = read_labels(tmp_path / "o" / "answers.json").answers
     assert all(("fox" in moved[int(n)]) == (value == "fox") for n, value in answers.items())
 

@@ -221,3 +221,20 @@ def test_facts_of_copies_complete_each_other_however_a_slice_is_named(tmp_path, 
             assert next((r.n for r in found.rows if r.name == "metadata:site=B"), 0) == n
             told = "Copies of 30 samples differ in 'site', which is unknown for them."
             assert (told in " ".join(found.notes)) == (n == 0)
+
+
+def test_labels_of_copies_complete_each_other_also_across_sets(rng, tmp_path):
+    """A label of a training sample is one of its copy in the validation set; or both are unknown."""
+    X, y, mark = rows(n=400)
+    model = write_model(tmp_path / "model.onnx")
+    train = np.concatenate([X[:200], X[200:240]]), np.append(y[:200], y[200:240])
+    validation = X[200:], y[200:]
+    of_train = np.append(mark[:200], mark[200:240])
+    for told, n_known in ((mark[200:240], 400), (1 - mark[200:240], 360)):
+        here = told if n_known < 400 else np.full(40, -1)
+        of_validation = np.append(here, mark[240:])
+        values = np.append(of_train, of_validation)
+        result = debias(model, train, validation, attribute=values, trust_inputs=True, **QUICK)
+        notes = " ".join(result.notes)
+        assert ("Copies of 40 samples differ" in notes) == (n_known < 400)
+        assert ("which are all" in notes) == (n_known == 400)

@@ -94,7 +94,6 @@ class ComplaintFolds:
         right: Array,
         traffic: Array,
         seed: int,
-        contents: Array | None = None,
     ) -> None:
         rng, n, m = np.random.default_rng(seed), len(Z), len(traffic)
         scaler = scaler_of(Rows.of(traffic))
@@ -105,8 +104,7 @@ class ComplaintFolds:
         self.old = LinearHead(old.coef, old.intercept, classes)
         X = ((np.concatenate([Z, traffic]) - self.mean) / self.std).astype(np.float32)
         n_folds = min(n, _FOLDS)
-        copies = np.arange(m) if contents is None else np.unique(contents, return_inverse=True)[1]
-        fold = np.append(rng.permutation(n), rng.permutation(m)[copies]) % n_folds
+        fold = np.append(rng.permutation(n), rng.permutation(m)) % n_folds
         fits = n + np.sort(rng.permutation(m)[:_MOST])
         p = self.old.predict_proba(X[fits])
         at, soft = np.nonzero(p > _SOFT)
@@ -210,12 +208,11 @@ def repaired(
     traffic: Array,
     limit: float = LIMIT,
     seed: int = 0,
-    contents: Array | None = None,
 ) -> Repair:
     """Test each cause of complaints for a direction, and move the head towards those that have one.
 
     ``right`` has the numbers of the right classes, and ``limit`` is the largest share of the
-    traffic whose answers may change. Equal numbers in ``contents`` are copies in the traffic.
+    traffic whose answers may change.
     """
     old, names = head.logits(Z).argmax(axis=1), head.classes.tolist()
     pairs, cause = np.unique(np.stack([old, right]), axis=1, return_inverse=True)
@@ -224,10 +221,9 @@ def repaired(
     titles.append(_OTHERS)
     cause = np.where(few[cause], len(few), cause)
     numbers, counts = np.unique(cause, return_counts=True)
-    distinct = slice(None) if contents is None else np.unique(contents, return_index=True)[1]
 
     def p(rows: Array, n_tests: int) -> float:
-        given = head, Z[rows], right[rows], traffic[distinct]
+        given = head, Z[rows], right[rows], traffic
         return min(1.0, n_tests * direction_p(*given, _LEVEL / n_tests, seed))
 
     # Half of the level is for a test of all complaints together, if no cause has a direction.
@@ -238,7 +234,7 @@ def repaired(
     if together and not used:
         lowest = min(lowest, p(cause >= 0, 2))
     keep = np.isin(cause, used or numbers)
-    folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed, contents)
+    folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed)
     choice = folds.choice(limit)
     fixed = np.empty(len(Z), dtype=bool)
     fixed[keep] = choice.fixed
@@ -403,9 +399,12 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
             f"{_two(complaints, int(first[copies][copy]), copy)}."
         )
     complaints = complaints.take(np.sort(first))
-    stays = ~np.isin(digests["traffic"], digests["complaints"])
-    traffic = traffic.take(np.flatnonzero(stays))
-    if n := int((~stays).sum()):
+    shared = np.isin(digests["traffic"], digests["complaints"])
+    first = np.unique(digests["traffic"], return_index=True)[1]  # whatever their order
+    if n := len(traffic) - len(first):
+        notes.append(f"{counted(n, 'sample')} of the traffic left out: copies of others.")
+    traffic = traffic.take(first[~shared[first]])
+    if n := int(shared[first].sum()):
         notes.append(
             f"{counted(n, 'sample')} of the traffic left out: the complaints have the same content."
         )
@@ -432,9 +431,8 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
         notes.append(f"{counted(n, 'complaint')} left out: the model's answer is right.")
     _check_number(int(wrong.sum()))
     right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
-    contents = np.unique(digests["traffic"][stays], return_inverse=True)[1]
     arrays = np.asarray(Z)[wrong], right, np.asarray(T)
-    repair = repaired(head, *arrays, limit, given["random_state"], contents)
+    repair = repaired(head, *arrays, limit, given["random_state"])
     new, debiased = head, model
     if repair.helps:
         new, debiased = _moved(model, repair, traffic)
@@ -498,7 +496,11 @@ def _next(
     samples, file = (traffic, "changed.csv") if result.written else (complaints, "complaints.csv")
     source, known = next(iter(samples.sources), None), arguments()
     if None in (model.path, source, known):
-        return "debias(…, out='debiased/') writes the model." if result.written else _SORT
+        if not result.written:
+            return _SORT
+        if result.path is None:
+            return "debias(…, out='debiased/') writes the model."
+        return "ntkit.predict(result.model, …) shows which answers change."
     old, data = quoted(from_here(model.path)), quoted(from_here(source))
     again = " ".join(filter(None, [f"-o {file}", options_again(known or {})]))
     if not result.written:

@@ -189,7 +189,7 @@ def read_sets(
         name: each.samples.measured(AuditedImages if name in _POOLED else MeasuredImages)
         for name, each in once.items()
     }
-    places = Places.joined([once[name].places for name in pooled])
+    places = Places.joined([once[name] for name in pooled])
     return measured, sets, places
 
 

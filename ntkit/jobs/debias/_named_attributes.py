@@ -39,7 +39,14 @@ from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, Names
 from ntkit.jobs.label import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
-from ntkit.samples import TABLES, Places, check_made_with, left_out_in_words, names_of
+from ntkit.samples import (
+    TABLES,
+    Places,
+    check_made_with,
+    left_out_in_words,
+    names_of,
+    note_on_copies,
+)
 from ntkit.study import Study
 
 _VALUES = re.compile(r"\|(?=[a-z]+:)")
@@ -250,8 +257,10 @@ class PartlyKnown:
 
     def without_copies(self, places: Places) -> PartlyKnown:
         """The same of the distinct samples."""
-        value, _ = places.of(self.attribute.value, -1)
-        return replace(self, attribute=replace(self.attribute.take(places.kept), value=value))
+        value, n = places.of(self.attribute.value, -1)
+        notes = [self.left, *note_on_copies({self.attribute.name: n})]
+        attribute = replace(self.attribute.take(places.kept), value=value)
+        return replace(self, attribute=attribute, left=" ".join(filter(None, notes)))
 
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
         """Record of the known values: their number and their hash."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._contents import distinct
 from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._spelling import without_case
@@ -172,6 +173,9 @@ def label_samples(
         margins = margins_of(embedded.Z, samples.y, random_state=random_state)
         known = {*labels.contents.values()}
         seen = np.array([0 if content in known else -1 for content in contents])
+        repeats = np.ones(len(contents), dtype=bool)
+        repeats[distinct(digests)[0]] = False
+        seen[repeats] = 0  # one question for each content
         rows = next_questions(
             samples.y, seen, margins=margins, inference=inference, n=batch,
             random_state=random_state,

@@ -110,7 +110,8 @@ class FrozenModel:
         Source of the head's classes: "given", a place such as "config.json (id2label)", or
         "positions".
     matched_by : str or None
-        How :meth:`matched_to` matched labels with the classes, if they were not equal.
+        How :meth:`matched_to` matched labels with the classes, if they were not equal, or whose
+        names they are assumed to have.
     scores : Scores or None
         The outputs that stand for the embedding of a model without a linear last layer, read with
         ``any_scores``; its head is then the identity, and cannot be replaced.
@@ -386,12 +387,14 @@ class FrozenModel:
         parts = in_clone(model, self._model, self._head, self._source)
         return self._changed((model, *parts), path=None, digest=None, sha256=None)
 
-    def with_classes(self, classes: Any) -> FrozenModel:
+    def with_classes(self, classes: Any, *, matched_by: str | None = None) -> FrozenModel:
         """The same model with names of its classes, (C,), in the order of the logits.
+
+        :attr:`matched_by` is the sentence ``matched_by``, if the names are assumed.
 
         Raises an InputError if their number is not the head's, or one is repeated.
         """
-        return self._changed(classes=classes, matched_by=None)
+        return self._changed(classes=classes, matched_by=matched_by)
 
     def matched_to(self, y: Any) -> FrozenModel:
         """Match the model's classes with the labels ``y`` of samples, shape (N,).

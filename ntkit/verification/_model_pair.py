@@ -16,6 +16,7 @@ from ntkit.exceptions import HeadNotFoundError, InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
+from ntkit.model.class_names import CLASSES
 
 _FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"
@@ -61,9 +62,16 @@ def load_pair(
     named = second.has_class_names and not first.has_class_names
     if first.head is not None and second.head is not None and named:
         labels = second.head.classes
-        if len(labels) == len(first.head.classes) and not is_new_head(first, second):
+        if not is_new_head(first, second) and _made_from(first, second):
             first = first.with_classes(labels)
     return first.with_columns_of(second), _spelt_as(first, second)
+
+
+def _made_from(first: FrozenModel, second: FrozenModel) -> bool:
+    """Whether ntkit made the second model from the first, so their classes have one order."""
+    if first.path is not None and second.metadata.get(_SOURCE) == first.sha256():
+        return True
+    return CLASSES in second.metadata and same_network(first, second)
 
 
 def _spelt_as(first: FrozenModel, second: FrozenModel) -> FrozenModel:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._labels import listed_in_order
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.changes import changes_given
@@ -193,6 +194,8 @@ def check_read(
         if not labels:
             guessed = each.model.matched_by is not None or are_positions(each.classes.tolist())
             strict = is_old and guessed and not sure_of_classes
+            if strict:
+                _refuse_other_order(each, models[-1], name)
             notes += of_samples.order_notes(
                 each.samples.y, by_itself, each.classes, name, strict=strict
             )
@@ -210,6 +213,18 @@ def check_read(
         samples, predicted, slice_values, limits, names, [*notes, *more],
         labels=labels, one=models[-1].model.label, classes=classes, flips=flips,
     )  # fmt: skip
+
+
+def _refuse_other_order(old: Match, new: Match, name: str) -> None:
+    """Raise an error if a model without names would have another order than the new one."""
+    one, other = old.classes.tolist(), new.classes.tolist()
+    named = old.model.class_names is None and new.model.class_names is not None
+    if named and one != other and {*one} == {*other}:
+        raise InputError(
+            f"{name} does not name its classes. By the labels they are {listed_in_order(one)}, and "
+            f"those of the new model {listed_in_order(other)}. Name the old model's with --classes "
+            "(classes= of FrozenModel.load)."
+        )
 
 
 def _without_copies(

@@ -633,7 +633,7 @@ def _subsets(
                 f"The slice {name!r} has shape {inside.shape} for {n} samples. Pass one value per "
                 "sample."
             )
-        yield "slice", name, np.asarray(inside == 1)
+        yield "slice", name, _truths(inside, f"The slice {name!r}") == 1
 
 
 def _checked_flips(
@@ -650,8 +650,19 @@ def _checked_flips(
                     f"{where} holds {got} of the change {name!r} for {shape[0]} samples. Pass one "
                     f"value per sample{' and label' * (len(shape) > 1)}."
                 )
-            arrays.append(values)
+            arrays.append(_truths(values, f"{where} of the change {name!r}"))
         yield name, arrays
+
+
+def _truths(values: Array, where: str) -> Array:
+    """Values that are 1 or True, 0 or False, or −1 or NaN if unknown; others are an error."""
+    unknown = values != values
+    odd = [each for each in {*values[~unknown].tolist()} if each not in (-1, 0, 1)]
+    if odd:
+        raise InputError(
+            f"{where} must be 1 or True, 0 or False, and -1 or NaN if unknown. Got {odd[0]!r:.40}."
+        )
+    return np.where(unknown, -1, values).astype(np.int8)
 
 
 def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:

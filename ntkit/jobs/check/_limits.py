@@ -86,6 +86,17 @@ class SliceLimits(_Rates):
     max_new_errors: float | None = None
 
 
+def completed(limits: SliceLimits, default: SliceLimits) -> SliceLimits:
+    """The limits of a slice, with others where it states none."""
+    values = {name: value for name, value in vars(default).items() if value is not None}
+    for name, value in vars(limits).items():
+        if isinstance(value, Mapping) and isinstance(values.get(name), Mapping):
+            value = {**values[name], **value}
+        if value is not None:
+            values[name] = value
+    return SliceLimits(**values)
+
+
 @dataclass(frozen=True)
 class ChangeLimits(_Percentages):
     """Limit of one change."""

@@ -15,7 +15,7 @@ from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
-from ntkit.jobs.check._limits import Limits, SliceLimits
+from ntkit.jobs.check._limits import Limits, SliceLimits, completed
 from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics import class_order
 from ntkit.samples import Samples, copies_in, copy_note
@@ -96,13 +96,16 @@ def sliced(
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
         return {}, limits, [unused] * (metadata is not None)
     reader = _Reader(samples, metadata, key)
-    slices, origins = dict[str, Array](), dict[str, str]()
+    slices, stated = dict[str, Array](), dict[str, SliceLimits]()
     for name in names:
         for each, values in reader.slices([[name]]).items():
             if each == lacking(name):
                 continue
-            if each == name or each not in slices:  # limits of a value precede its column's
-                slices[each], origins[each] = values, name
+            if each == name or each not in slices:
+                slices[each] = values
+            # Limits of a value precede those of its column, which hold where it states none.
+            both = stated.get(each, SliceLimits()), limits.slices.get(name, SliceLimits())
+            stated[each] = completed(*(reversed(both) if each == name else both))
     for answer in [] if answers is None else read_answers(answers).spurious:
         readable = [[name for name in names if layer_of(name) is None] for names in answer.values]
         readable = [names for names in readable if names]
@@ -115,8 +118,7 @@ def sliced(
         for value, inside in reader.slices(readable).items():
             for label in np.unique(samples.y).tolist():
                 slices[f"{label} × {value}"] = np.where(samples.y == label, inside, 0)
-    of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in origins.items()}
-    return slices, replace(limits, slices=of_slices), reader.notes
+    return slices, replace(limits, slices=stated), reader.notes
 
 
 def named_apart(paths: Sequence[Path | None], default: Sequence[str]) -> list[str]:

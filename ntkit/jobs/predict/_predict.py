@@ -213,7 +213,7 @@ def matches_of(
         model = model if label is None else model.of_label(label)
         return [read(model).for_model(model)]
     first, second = load_pair(*models, label=label, any_scores=True)
-    second, notes = _named_alike(first, second)
+    second, notes = _named_as(second, first, name_of(second, "The second model"), "first")
     alike = second.takes_inputs_of(first)
     one = read(first)
     one = one.as_recorded(second)
@@ -241,6 +241,9 @@ def matches_of(
             f"The two models read different samples ({len(one)} and {len(other)}, or other "
             "labels). Pass samples that both models take."
         )
+    if not _fits(first, one):
+        first, more = _named_as(first, second, name_of(first, "The first model"), "second")
+        notes += more
     return [one.for_model(first), Match(second, other, tuple(notes))]
 
 
@@ -297,20 +300,52 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     return replace(matching, notes=(*match.notes, *matching.notes))
 
 
-def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, list[str]]:
-    """The second model, with the first one's class names if it has only numbers."""
-    if first.head is None or second.head is None:
-        return second, []
-    classes, others = second.head.classes.tolist(), first.head.classes.tolist()
-    if second.has_class_names and (are_positions(others) or not are_positions(classes)):
-        return second, []
-    same = len(first.head.classes) == len(second.head.classes)
-    if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":
-        return second, []
-    return second.with_classes(first.head.classes), [
-        f"{name_of(second, 'The second model')} does not name its classes, so ntkit takes those of "
-        f"the first model in its order: {listed_in_order(first.head.classes)}."
-    ]
+def _fits(model: FrozenModel, samples: Samples) -> bool:
+    """Whether labels name the classes of a model, as they would without another model."""
+    if model.label_names or samples.y is None or not len(samples.y):
+        return bool(model.label_names)
+    try:
+        samples.fit_to(model)
+    except InputError:
+        return False
+    return True
+
+
+def _named_as(
+    model: FrozenModel, other: FrozenModel, name: str, place: str
+) -> tuple[FrozenModel, list[str]]:
+    """The model, with the class names of another one if it has only numbers, and a note."""
+    if model.head is None or other.head is None:
+        return model, []
+    classes, others = model.head.classes.tolist(), other.head.classes.tolist()
+    if model.has_class_names and (are_positions(others) or not are_positions(classes)):
+        return model, []
+    same = len(classes) == len(others)
+    if not (other.has_class_names and same) or "true" in (
+        model.metadata.get(_NEW_HEAD),
+        other.metadata.get(_NEW_HEAD),
+    ):
+        return model, []
+    note = (
+        f"{name} does not name its classes, so ntkit takes those of the {place} model in its "
+        f"order: {listed_in_order(other.head.classes)}."
+    )
+    return model.with_classes(other.head.classes, matched_by=note), [note]
+
+
+def _with_names_of(new: Match, old: Match, default: str) -> Match:
+    """The old model with the new one's class names, if both count as equal, and a note."""
+    if {*old.classes.tolist()} == {*new.classes.tolist()}:
+        return old
+    try:
+        renamed = replace(old, model=old.model.matched_to(new.classes))
+    except InputError:  # these are other classes
+        return old
+    pairs = zip(old.classes.tolist(), renamed.classes.tolist(), strict=True)
+    equal = _listed((f"{a!r} = {b!r}" for a, b in pairs if a != b), 8)
+    called = name_of(old.model, default)
+    note = f"{called} has other names for its classes, which count as equal: {equal}."
+    return replace(renamed, notes=(*old.notes, note))
 
 
 _ROWS = 1024  # rows of a batch of stored embeddings
@@ -532,20 +567,24 @@ def write_rows(
         matched(each, name=name_of(each.model, name), strict=False)
         for each, name in zip(matches, names, strict=True)
     ]
+    labels, two = labels_compared(models), len(models) == 2
+    if two and not labels:
+        models[0] = _with_names_of(models[1], models[0], names[0])
     embedders = running(models, device=device, batch_size=batch_size, verbose=verbose)
     if embedders[0] is not embedders[-1]:  # one progress bar for both
         embedders[0].verbose = False
-    labels, two = labels_compared(models), len(models) == 2
     outcomes = [_rows(m, e, labels) for m, e in zip(models, embedders, strict=True)]
     samples, classes = models[-1].samples, {*models[-1].classes.tolist()}
     truths: Any = repeat((), len(samples))
-    n_labelled, changed_of = 0, Counter[str](dict.fromkeys(labels, 0))
+    both, n_labelled, changed_of = two, 0, Counter[str](dict.fromkeys(labels, 0))
     if samples.y is not None:
         y = np.asarray(samples.y)
         known = y[(y == y) & (y != "")]
         if labels:
             y, classes = np.where(y == y, y == 1, -1), {0, 1}
-        n_labelled = len(known) if {*np.unique(known).tolist()} <= classes else 0
+        seen = {*np.unique(known).tolist()}
+        n_labelled = len(known) if seen <= classes else 0
+        both = two and (bool(labels) or seen <= {*models[0].classes.tolist()})
         truths = y.reshape(len(y), -1).astype(int if labels else y.dtype).tolist()
     counts = Counter[str]()
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
@@ -575,7 +614,7 @@ def write_rows(
         len(samples),
         n_labelled,
         counts["right"],
-        counts["right before"] if two else None,
+        counts["right before"] if both else None,
         counts["changed"] if two else None,
         dict(changed_of) if labels else None,
         tuple(dict.fromkeys(note for each in models for note in each.notes)),

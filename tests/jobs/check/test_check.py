@@ -91,6 +91,35 @@ def test_classes_are_matched_by_name_and_lent_to_a_model_that_has_none(tmp_path,
     assert any("takes those of the first model" in note for note in found.notes)
 
 
+def test_an_old_model_without_names_is_not_read_in_the_order_of_the_new_one(tmp_path, y):
+    plain = permuted(tmp_path, [0, 1, 2], None, "plain.onnx").path
+    data = X, np.asarray(NAMES)[y]
+    turned = permuted(tmp_path, [2, 0, 1], ["eel", "cat", "dog"], "turned.onnx").path
+    with pytest.raises(InputError, match=r"plain\.onnx does not name its classes.*--classes"):
+        check(plain, turned, data)
+    sure = FrozenModel.load(plain, classes=NAMES)
+    assert check(sure, turned, data).average.before == 1
+    same = permuted(tmp_path, [0, 1, 2], NAMES, "same.onnx").path
+    found = check(plain, same, data)
+    assert found.average.before == 1
+    assert any("used the labels in sorted order" in note for note in found.notes)
+    few = y != 2  # labels without a class do not name all
+    found = check(plain, same, (X[few], data[1][few]))
+    assert found.average.before == 1
+    assert any("takes those of the second model" in note for note in found.notes)
+    misread = permuted(tmp_path, [1, 0, 2], NAMES, "misread.onnx").path
+    with pytest.raises(InputError, match="another order"):
+        check(permuted(tmp_path, [1, 0, 2], None, "odd.onnx").path, misread, (X[few], data[1][few]))
+
+
+def test_a_model_that_ntkit_made_from_another_has_its_order(tmp_path, y):
+    plain = permuted(tmp_path, [2, 0, 1], None, "plain.onnx")
+    named = FrozenModel.load(plain.path, classes=["eel", "cat", "dog"])
+    made = named.with_head(named.head).save(tmp_path / "made.onnx")
+    found = check(plain.path, made, (X, np.asarray(NAMES)[y]))
+    assert found.average.before == found.average.accuracy == 1
+
+
 def test_an_old_model_that_is_misread_is_refused(tmp_path, old, y):
     second = permuted(tmp_path, [2, 0, 1], None)
     with pytest.raises(InputError, match=r"new\.onnx: .* another order"):
@@ -189,6 +218,12 @@ def test_slices_of_a_table(old, table):
         found = check(None, old, table, {"slices": slices})
         assert found.row("column:site=A").verdicts[0].bound == 0.6
         assert found.row("column:site=B").verdicts[0].bound == 0.9
+    whole = {"column:site": {"accuracy": 90, "min_recall": {"0": 50, "1": 50}}}
+    for more in ({}, {"column:site=B": {}}, {"column:site=B": {"min_recall": {"0": 60}}}):
+        found = check(None, old, table, {"slices": whole | more}, slices=["column:site=B"])
+        assert found.row("column:site=B").verdicts[0].bound == 0.9  # those that it does not state
+        bounds = {r.title: r.verdicts[0].bound for r in found.rates if "site=B" in r.title}
+        assert [*bounds.values()] == [0.6 if any(more.values()) else 0.5, 0.5]
 
 
 def test_metadata_that_lack_rows(old, table, tmp_path):

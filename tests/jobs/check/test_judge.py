@@ -283,6 +283,27 @@ def test_samples_count_where_they_are_known_to_be():
     assert [row.outcome for row in found.rows] == ["pass", None, None, None, None]
 
 
+@pytest.mark.parametrize("odd", [2, 0.9, "True", "1"])
+def test_flips_and_slices_are_yes_no_or_unknown(odd):
+    with pytest.raises(InputError, match="1 or True"):
+        check_predictions(Y, Y, flips={"a": np.full(len(Y), odd)}, limits={"max_flip_rate": 5})
+    values = np.where(np.arange(len(Y)) % 2, odd, type(odd)(1))
+    with pytest.raises(InputError, match="1 or True"):
+        check_predictions(Y, Y, slices={"a": values}, limits={"average": 5})
+
+
+@pytest.mark.parametrize("kind", [bool, np.int8, np.float64, object])
+def test_yes_and_no_may_have_any_type(kind):
+    flips = np.arange(len(Y)) % 2 == 0
+    values = flips.astype(kind)
+    options = {"flips": {"a": values}, "slices": {"a": values}, "limits": {"max_flip_rate": 5}}
+    found = check_predictions(Y, Y, **options)
+    assert (found.changes[0].flip_rate, found.row("a").n) == (flips.mean(), flips.sum())
+    if kind in (float, object):
+        values[0] = np.nan
+        assert check_predictions(Y, Y, **options).changes[0].n == len(Y) - 1
+
+
 def test_a_class_may_not_lose_within_a_slice_what_another_gains():
     """In the slice class 0 gains what class 1 loses, and elsewhere the reverse."""
     y, i = np.tile([0, 1], 500), np.arange(1000)

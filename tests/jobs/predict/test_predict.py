@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import json
 import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from onnx import helper
 from scipy.special import softmax
 
 import ntkit
@@ -119,6 +121,43 @@ def test_two_models_without_class_names_take_those_of_the_data(model, tmp_path):
     for path, column in ((model, "prediction_before"), (new, "prediction")):
         assert [row[column] for row in rows] == ["abc"[k] for k in logits(path, X).argmax(axis=1)]
     assert done.n_labelled == 60
+
+
+def named(path, names):
+    """The model of two classes, with names of them, or without."""
+    model = models.classifier(2)
+    helper.set_model_props(model, {} if names is None else {"names": json.dumps(names)})
+    return models.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "n", "says"),
+    [
+        (["cat", "dog"], ["Cat", "Dog"], 0, "'cat' = 'Cat', 'dog' = 'Dog'"),
+        (["cat", "dog"], None, 0, "takes those of the first model in its order: 'cat', 'dog'"),
+        (None, ["cat", "dog"], 0, "takes those of the second model in its order: 'cat', 'dog'"),
+        (["cat", "dog"], ["cat", "dog"], 0, ""),
+        (["cat", "dog"], ["dog", "cat"], 60, ""),
+        (["cat", "dog"], ["hen", "owl"], 60, ""),
+    ],
+)
+def test_names_of_two_models_count_as_those_of_labels_do(tmp_path, old, new, n, says):
+    old, new = named(tmp_path / "old.onnx", old), named(tmp_path / "new.onnx", new)
+    X = models.inputs(60)
+    done = write_predictions(tmp_path / "out.csv", new, X, before=old, device="cpu")
+    assert done.n_changed == n
+    assert says in " ".join(done.notes)
+    assert bool(done.notes) == bool(says)
+
+
+def test_no_accuracy_of_a_model_whose_classes_are_not_the_labels(tmp_path):
+    old = named(tmp_path / "old.onnx", ["no", "yes"])
+    new = named(tmp_path / "new.onnx", ["cat", "dog"])
+    data = models.inputs(60), np.array(["cat", "dog"])[np.arange(60) % 2]
+    done = write_predictions(tmp_path / "out.csv", new, data, before=old, device="cpu")
+    assert done.n_right_before is None
+    assert "→" not in str(done)
+    assert f"Accuracy: {100 * done.n_right / 60:.1f} %" in str(done)
 
 
 ODD = ["=cmd", "'=x", "@a", "+1", "-1", "'-1", "-x", "\tb", "'c", "plain"]

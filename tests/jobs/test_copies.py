@@ -224,7 +224,7 @@ def test_facts_of_copies_complete_each_other_however_a_slice_is_named(tmp_path, 
 
 
 def test_labels_of_copies_complete_each_other_also_across_sets(rng, tmp_path):
-    """A label of a training sample is one of its copy in the validation set; or both are unknown."""
+    """A label of a training sample is that of its copy in the validation set."""
     X, y, mark = rows(n=400)
     model = write_model(tmp_path / "model.onnx")
     train = np.concatenate([X[:200], X[200:240]]), np.append(y[:200], y[200:240])

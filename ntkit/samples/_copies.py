@@ -183,8 +183,10 @@ def contents_of(
 
 def _of_inputs(samples: Samples, model: FrozenModel | None, *, verbose: bool) -> Digests:
     """Content of each sample that is not an image file."""
-    X, inputs = samples.X, () if model is None or samples.embedded else model.inputs
-    dtypes = {info.name: info.dtype for info in inputs}
+    X, inputs = samples.X, () if model is None else model.inputs
+    if samples.embedded:
+        return row_contents(X, np.float32)
+    dtypes = {info.name: info.dtype for info in inputs if info.dtype in np.sctypeDict}
     parts = X if isinstance(X, Mapping) else {inputs[0].name if len(inputs) == 1 else "": X}
     arrays = {n: x.to_numpy() if hasattr(x, "to_numpy") else x for n, x in parts.items()}
     arrays = {n: np.asarray(x) if isinstance(x, list | tuple) else x for n, x in arrays.items()}

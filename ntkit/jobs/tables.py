@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkit._join import check_positions, composed, matching_rows
+from ntkit._join import composed, matching_rows
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
 from ntkit._spelling import spelt_as
 from ntkit._text import counted
@@ -28,6 +28,7 @@ from ntkit.samples import (
     Samples,
     Table,
     as_classes,
+    check_order,
     every_label_in,
     is_empty,
     is_image_folder,
@@ -331,9 +332,9 @@ def _match(
                 f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. Name the "
                 "column to match by with --id-column, or pass the same samples in the same order."
             )
-        own = {} if other is None else other.columns
-        names = None if samples.ids is None else samples.names
-        check_positions(table.columns, names, own, str(table.path))
+        outputs = {roles.label, *roles.prediction, *roles.scores}  # labels are compared later
+        facts = {n: values for n, values in table.columns.items() if n not in outputs}
+        check_order(facts, [samples], str(table.path))
         notes.append(
             f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
             "name the column to match by with --id-column."

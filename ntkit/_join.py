@@ -12,6 +12,10 @@ import numpy as np
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
+KEYS = ("file_name", "id")
+"""Columns that name samples by default: of images, and of tables."""
+INDEX = ("", "Unnamed: 0", "index", "row")
+"""Columns of row numbers, as pandas and ``ntkit predict`` write them."""
 OWN_NAMES = (
     "Put the rows into the table or the metadata.csv of the set that they describe, or name "
     "another column with --id-column"
@@ -77,6 +81,7 @@ def check_positions(
     # Most of it are names of the samples' files, or the samples' own table has the same column. A
     # single name that is repeated or spelt in another way must not hide the order of the others.
     index = NameIndex(names or ())
+    ids = {n: [*map(spelling, own[n].tolist())] for n in (*KEYS, *INDEX) if n in own}
     for title, values in columns.items():
         if values.ndim != 1:
             continue
@@ -89,6 +94,13 @@ def check_positions(
                 f"{row + 1}: {str(values[row])!r:.60}). Match by it with --id-column {title} (key= "
                 "in Python) if it names each sample once. Else sort the rows, or rename the column."
             )
+        written = [*map(spelling, values.tolist())]
+        for name, known in () if title in own else ids.items():
+            if written != known and sorted(written) == sorted(known):
+                raise InputError(
+                    f"{where} has the samples in another order, by its column {title!r}. The "
+                    f"samples have these names in {name!r}. Give both columns one name."
+                )
 
 
 def _row_of_another_name(values: Array, index: NameIndex, n: int) -> int | None:

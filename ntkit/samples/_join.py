@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._join import KEYS as KEYS
 from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -18,8 +19,6 @@ from ntkit.samples._copies import Places, note_on_copies
 from ntkit.samples._samples import Samples
 from ntkit.samples._table import TABLES, read_table
 
-KEYS = ("file_name", "id")
-"""Columns that name samples by default: of images, and of tables."""
 _OF_A_MODEL = ("margin", "changed")  # as ntkit predict names them
 MADE_OF_CLASSES = ("label", "group")
 """Columns that repeat the class."""

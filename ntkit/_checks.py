@@ -174,9 +174,14 @@ def _unknown(array: Array) -> NDArray[np.bool_]:
 
 
 def _is_unknown(label: object) -> bool:
-    if label is None or type(label).__name__ == "NAType":
+    if is_missing(label):
         return True
-    if isinstance(label, bool | np.bool_ | str | bytes):
-        return False
+    return not isinstance(label, bool | np.bool_ | str | bytes) and bool(label == UNKNOWN)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is None, NaN, NaT or pandas.NA."""
+    if value is None or type(value).__name__ == "NAType":
+        return True
     # NaN and NaT differ from themselves.
-    return bool(label != label) or bool(label == UNKNOWN)
+    return not isinstance(value, str | bytes) and bool(value != value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
+KEYS = ("file_name", "id")
+"""Columns that name samples by default: of images, and of tables."""
+INDEX = ("", "Unnamed: 0", "index", "row")
+"""Columns of row numbers, as pandas and ``ntkit predict`` write them."""
 OWN_NAMES = (
     "Put the rows into the table or the metadata.csv of the set that they describe, or name "
     "another column with --id-column"
@@ -73,28 +78,70 @@ def check_positions(
     where: str,
 ) -> None:
     """Raise an error if a column says that rows and samples are in different orders."""
-    # It has the names of the samples' files, or the values of the column in the samples' own table.
-    files = [] if names is None else [names]
+    # Most of it are names of the samples' files, or the samples' own table has the same column. A
+    # single name that is repeated or spelt in another way must not hide the order of the others.
+    index = NameIndex(names or ())
+    ids = {n: [*map(spelling, own[n].tolist())] for n in (*KEYS, *INDEX) if n in own}
     for title, values in columns.items():
-        for known in [*files, *([own[title].tolist()] if title in own else [])]:
-            if _is_another_order(values, known):
+        if values.ndim != 1:
+            continue
+        row = None if names is None else _row_of_another_name(values, index, len(names))
+        if row is None and title in own and own[title].ndim == 1:
+            row = _row_of_another_value(values, own[title])
+        if row is not None:
+            raise InputError(
+                f"{where} has the samples in another order, by its column {title!r} (first in row "
+                f"{row + 1}: {str(values[row])!r:.60}). Match by it with --id-column {title} (key= "
+                "in Python) if it names each sample once. Else sort the rows, or rename the column."
+            )
+        written = [*map(spelling, values.tolist())]
+        for name, known in () if title in own else ids.items():
+            if written != known and sorted(written) == sorted(known):
                 raise InputError(
-                    f"{where} has the samples in another order, by its column {title!r}. Match by "
-                    f"it with --id-column {title} (key= in Python)."
+                    f"{where} has the samples in another order, by its column {title!r}. The "
+                    f"samples have these names in {name!r}. Give both columns one name."
                 )
 
 
-def _is_another_order(values: Array, names: Sequence[Any]) -> bool:
-    """Whether values are the names of all samples, each once, in another order."""
-    if values.ndim != 1 or len({*map(str, values.tolist())}) < len(names):
+def _row_of_another_name(values: Array, index: NameIndex, n: int) -> int | None:
+    """First row with the name of another sample, if values name more than half of n samples."""
+    if 2 * len({*map(str, values.tolist())}) <= n:
+        return None
+    found = [index.rows(value) for value in values.tolist()]
+    if 2 * len({row for rows in found for row in rows}) <= n:
+        return None
+    return next((row for row, rows in enumerate(found) if rows and row not in rows), None)
+
+
+def _row_of_another_value(values: Array, own: Array) -> int | None:
+    """First row in which columns differ, if most values of one are among those of the other."""
+    one, other = ([*map(_comparable, column.tolist())] for column in (values, own))
+    known = {*one} - {"", None}
+    if 2 * len(known & {*other}) <= len(known):  # other facts, or the same in other words
+        return None
+    numbers = [x for x in other if isinstance(x, float) and math.isfinite(x)]
+    rounding = 1e-3 * (max(numbers, default=0.0) - min(numbers, default=0.0))
+    pairs = enumerate(zip(one, other, strict=True))
+    return next((row for row, pair in pairs if _differ(*pair, rounding)), None)
+
+
+def _differ(one: float | str | None, other: float | str | None, rounding: float) -> bool:
+    """Whether both cells have a value, but not the same; tables round fractions."""
+    if one == other or {one, other} & {"", None}:
         return False
-    index, rows = NameIndex(names), list[int]()
-    for value in values.tolist():
-        found = index.rows(value)
-        if len(found) != 1:
-            return False
-        rows += found
-    return rows != [*range(len(names))] and len({*rows}) == len(names)
+    if isinstance(one, float) and isinstance(other, float):
+        whole = one.is_integer() and other.is_integer()
+        return whole or not math.isclose(one, other, abs_tol=rounding)
+    return True
+
+
+def _comparable(value: Any) -> float | str | None:
+    """A number in six digits, or a text; None or empty if it is not known."""
+    try:
+        number = float(f"{float(value):.6g}")
+    except (TypeError, ValueError):
+        return None if value is None or type(value).__name__ == "NAType" else spelling(value)
+    return None if number != number else number
 
 
 def matching_rows(

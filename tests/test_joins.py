@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 
 import ntkit
+from ntkit import FrozenModel
 from ntkit.attributes import content_cell
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, read_samples
 from ntkit.inputs import ImagePreprocessing
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label import AnswerTable, check_table, label_samples
+from ntkit.samples import read
 from tests.cases import ntkit as command
 from tests.cases import read_csv, write_csv
 from tests.jobs.label.models import rows, write_model
@@ -235,6 +237,63 @@ def test_a_name_of_several_samples_is_refused(source, place, monkeypatch):
     table["file_name"] = [names[0].split("/")[1], *names[1:]]
     with pytest.raises(InputError, match="2 samples have this name"):
         source(place(), table)
+
+
+def test_name_and_content_of_one_table_do_not_overrule_each_other(place):
+    contents = [content_cell(digest) for digest in AttributeReader([SAMPLES]).digests]
+    table = {
+        "file_name": [*NAMES, NAMES[0]],
+        "ntkit_content": [*contents, ""],
+        "value": [*SITE, SITE[0]],
+    }
+    assert answers(place(), table)[0] == SITE.tolist()
+    table["value"][-1] = "?"  # of two rows, one person knew
+    assert answers(place(), table)[0] == SITE.tolist()
+    table["value"][-1] = "B" if SITE[0] == "A" else "A"
+    with pytest.raises(InputError, match=r"label '.' here and '.' above"):
+        answers(place(), table)
+    only = {"ntkit_content": contents[::-1], "value": SITE[::-1]}
+    assert answers(place(), only)[0] == SITE.tolist()
+
+
+def test_a_repeated_or_misspelt_name_does_not_hide_another_order(place):
+    """Of the column that both tables have, and of a column with the names of files."""
+    folder, order = place(), np.random.default_rng(1).permutation(N)
+    names = np.array([f"p{row}" for row in range(N)])
+    twice, other = names.copy(), names.copy()
+    twice[1], other[1] = "p0", "?p1"
+    for own, theirs in ((twice, twice), (names, other), (names, names)):
+        data = {"patient_id": own, "label": Y} | dict(zip("abcdef", X.T, strict=True))
+        model = FrozenModel.load(write_model(folder / "model.onnx"))
+        path = write_csv(folder / "data.csv", data)
+        samples = read(path, model)
+        plain = {"patient_id": theirs, "a": np.round(X[:, 0], 5), "value": SITE}
+        shuffled = {name: values[order] for name, values in plain.items()}
+        one, two = (write_csv(folder / f"{i}.csv", t) for i, t in enumerate((plain, shuffled)))
+        here = AttributeReader([samples])
+        if theirs is not other:
+            assert AnswerTable.read(one, "value", None).labels(here, False)[0].tolist() == [*SITE]
+            found = AttributeReader([samples], one).values("metadata:value=A")
+            assert found.tolist() == (SITE == "A").tolist()
+        with pytest.raises(InputError, match="another order, by its column 'patient_id'"):
+            AnswerTable.read(two, "value", None).labels(here, False)
+        with pytest.raises(InputError, match="another order, by its column 'patient_id'"):
+            AttributeReader([samples], two).values("metadata:value=A")
+        with pytest.raises(InputError, match="another order, by its column 'path'"):
+            answers(place(), {"path": [NAMES[0], *np.array(NAMES)[order][1:]], "value": SITE})
+
+
+def test_predictions_in_another_order_are_refused_by_any_column_of_both(place):
+    patient = np.array([f"p{row // 2}" for row in range(N)])
+    outputs = {"prediction": CLASSES, "prob_cat": Y, "margin": np.arange(N)}
+    data = {"patient": patient, "label": CLASSES, "prediction": WRONG, "prob_cat": 1 - Y}
+    data["margin"] = np.arange(N)[::-1]
+    new = {"patient": patient, **outputs}
+    same = check(place(), data=data, new=new)
+    assert same == check(place(), data={"label": CLASSES}, new=outputs)
+    order = np.random.default_rng(1).permutation(N)
+    with pytest.raises(InputError, match="another order, by its column 'patient'"):
+        check(place(), data=data, new={name: values[order] for name, values in new.items()})
 
 
 def test_a_name_and_a_content_of_two_samples_are_told(place):

@@ -20,6 +20,7 @@ from ntkit.attributes._answers import entries_of_table as entries_of_table
 from ntkit.attributes._answers import joined_answers as joined_answers
 from ntkit.attributes._answers import json_of as json_of
 from ntkit.attributes._answers import note_on_names as note_on_names
+from ntkit.attributes._answers import note_on_unknown as note_on_unknown
 from ntkit.attributes._answers import read_answer_file as read_answer_file
 from ntkit.attributes._answers import read_answers as read_answers
 from ntkit.attributes._answers import read_labels as read_labels

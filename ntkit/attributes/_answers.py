@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit import _text
+from ntkit._checks import is_missing
 from ntkit._disk import StrPath, read_json
 from ntkit._join import NameIndex, spelling
-from ntkit._labels import listed
+from ntkit._labels import listed, plain_label
 from ntkit._output import check_file, new_file
 from ntkit._spelling import without_case
 from ntkit._types import Array
@@ -28,9 +31,10 @@ ANSWERS = ("spurious", "legitimate", "unsure", "invariant")
 """Answers on a finding: a shortcut to ignore, it matters, or nobody knows."""
 CONTENT = "ntkit_content"
 """Name of the table column that holds the digests of the samples' contents."""
-UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
-"""Texts that count as "not known" in a label column, in lower case."""
+UNSURE = ("", "?", "unsure", "unknown", "-1", "na", "n/a", "<na>", "nan", "null")
+"""Texts that count as "not known" in a label column, as :func:`plain_label` writes them."""
 _PREFIX = "b2-"  # prevents a spreadsheet from reading a digest as a number
+_DIGEST = re.compile(_PREFIX + "([0-9a-f]+)")
 _KIND, _VERSION = "answers", 1
 _HEADER: dict[str, Any] = {"ntkit": _KIND, "version": _VERSION}
 _LARGEST = 64 << 20  # bytes of a file
@@ -353,16 +357,21 @@ def entries_of_table(
         elif cell_text(value) == "":
             continue
         cell = cell_text(content)
-        digest = cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
+        digest = _DIGEST.fullmatch(cell)
+        if cell and digest is None:
+            raise InputError(
+                f"{at(row)}: {cell!r:.60} in {CONTENT!r} is not a digest. Copy the cell from the "
+                "table that ntkit wrote, or empty it to match by name."
+            )
         name = name if isinstance(name, str) else cell_text(name)
-        entries.append(Entry(name, answer, digest, at(row)))
+        entries.append(Entry(name, answer, digest and digest[1], at(row)))
     check_one_label_each(entries)
     return entries
 
 
 def cell_text(value: Any) -> str:
     """A cell as text; numbers as they were before a table made them floats."""
-    if value is None or value != value:
+    if is_missing(value):
         return ""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
@@ -372,7 +381,14 @@ def cell_text(value: Any) -> str:
 def answer_in(value: Any) -> str | None:
     """Label in a cell; None if the cell is empty or says "unknown"."""
     text = cell_text(value)
-    return None if text.lower() in UNSURE else text
+    return None if plain_label(text) in UNSURE else text
+
+
+def note_on_unknown(where: StrPath, cells: Iterable[Any]) -> str:
+    """A sentence on cells that are not empty and say that the label is unknown, or none."""
+    counts = Counter(text for text in map(cell_text, cells) if text and answer_in(text) is None)
+    written = _text.listed([f"{n} {text!r}" for text, n in counts.most_common()], 6)
+    return f"{where}: these cells mean that the label is unknown: {written}." if counts else ""
 
 
 # -- the file ----------------------------------------------------------------------------------

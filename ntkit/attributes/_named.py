@@ -182,6 +182,6 @@ def _category(name: str, prefix: str, value: str, column: Column) -> Array:
     hint = (
         f"did you mean {f'{prefix}={meant[1:-1]}'!r}?"
         if meant
-        else f"it has {listed(labels, _MOST_NAMES, near=value)}."
+        else f"it has {listed(labels, _MOST_NAMES, near=value) or 'no known value'}."
     )
     raise NobodyHas(f"No sample has {name!r}; {hint}")

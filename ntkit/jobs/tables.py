@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkit._join import check_positions, composed, matching_rows
+from ntkit._join import INDEX, KEYS, composed, matching_rows
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
-from ntkit._spelling import spelt_as
+from ntkit._spelling import spelt_as, without_case
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -28,6 +28,7 @@ from ntkit.samples import (
     Samples,
     Table,
     as_classes,
+    check_order,
     every_label_in,
     is_empty,
     is_image_folder,
@@ -42,9 +43,8 @@ from ntkit.samples import (
 
 PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 """Names of a column of predicted classes."""
-_NAMES, _ROW = ("file_name", "id"), "row"  # ntkit predict numbers the rows from 0
+_ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
-_INDEX = ("", "Unnamed: 0", "index", _ROW)  # as pandas writes it
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _TRUTHS = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
@@ -105,6 +105,12 @@ def read_predicted(
     tables = [new]
     if before is not None:
         old = new if shared else _read(before, roles)
+        lacking = [] if shared or roles.one is not None else _labels_in(old, roles, shared=False)[0]
+        if several and (lacking := [name for name in lacking if name not in several]):
+            raise InputError(
+                f"{before} has predictions of the labels {listed(lacking)}, which {predictions} "
+                "lacks. Add them, or name one label that both have with --label."
+            )
         tables = [_of_old(old, roles, several, shared=shared), new]
     one_file = data.resolve() == predictions.resolve()
     samples, table = _samples(data, new if one_file else None, roles, several)
@@ -139,7 +145,8 @@ def read_predicted(
             several, y = (), samples.y
     else:
         y = _labels(samples, table, tables[-1], roles)
-        predicted = [_classes(t, roles, y, level) for t, level in zip(tables, levels, strict=True)]
+        pairs = zip(tables, levels, strict=True)
+        predicted = [_classes(t, roles, y, level, notes) for t, level in pairs]
         y = spelt_as(y, where=samples.called())
         y, *predicted = _of_one_kind([y, *(spelt_as(each, y) for each in predicted)])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
@@ -169,7 +176,7 @@ def _read(path: Path, roles: TableRoles) -> Table:
         raise InputError(f"{path} does not exist.")
     table = read_table(path, named_delimiter(roles.delimiter), (roles.label, *PREDICTIONS))
     columns = {**table.columns}
-    names = {roles.key, *_NAMES}
+    names = {roles.key, *KEYS}
     for name in names | {roles.label, *roles.prediction, *PREDICTIONS, _BEFORE}:
         if name in columns and columns[name].dtype == object:
             cells = columns[name].tolist()
@@ -331,9 +338,9 @@ def _match(
                 f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. Name the "
                 "column to match by with --id-column, or pass the same samples in the same order."
             )
-        own = {} if other is None else other.columns
-        names = None if samples.ids is None else samples.names
-        check_positions(table.columns, names, own, str(table.path))
+        outputs = {roles.label, *roles.prediction, *roles.scores}  # labels are compared later
+        facts = {n: values for n, values in table.columns.items() if n not in outputs}
+        check_order(facts, [samples], str(table.path))
         notes.append(
             f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
             "name the column to match by with --id-column."
@@ -372,12 +379,12 @@ def _match(
 def _key_of(table: Table, samples: Samples, other: Table | None) -> str | None:
     """The column that names the samples: of both tables, or of a table and of files or rows."""
     if other is None:
-        keys = (_ROW,) if samples.ids is None else _NAMES
+        keys = (_ROW,) if samples.ids is None else KEYS
         return next((name for name in keys if name in table.columns), None)
-    both = [name for name in (*_NAMES, *_INDEX) if name in table.columns and name in other.columns]
+    both = [name for name in (*KEYS, *INDEX) if name in table.columns and name in other.columns]
     for name in both:
         one, two = ([*map(str, each.columns[name])] for each in (table, other))
-        if name in _NAMES or (sorted(one) == sorted(two) and len({*one}) == len(one)):
+        if name in KEYS or (sorted(one) == sorted(two) and len({*one}) == len(one)):
             return name
     counted = _ROW in table.columns and all(str(row).isdigit() for row in table.columns[_ROW])
     return _ROW if counted and not both else None
@@ -480,10 +487,12 @@ def _given(table: Table, names: tuple[str, ...]) -> Array:
     return given
 
 
-def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> Array:
+def _classes(
+    table: Table, roles: TableRoles, y: Array, level: float | None, notes: list[str]
+) -> Array:
     """Predicted classes, from their column or as those of the largest score."""
     if roles.scores:
-        return _of_scores(table, roles.scores, as_classes(y), level)
+        return _of_scores(table, roles.scores, as_classes(y), level, notes)
     name = _column_of(table, roles)
     if not name:
         raise InputError(
@@ -491,7 +500,8 @@ def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> 
             "Name the predictions with --prediction-column, or scores with --score-columns."
         )
     cells = table.column(name, "--prediction-column")
-    if cells.ndim == 1 and any(re.fullmatch(r"-?\d*\.\d*[1-9]\d*(e-?\d+)?", str(c)) for c in cells):
+    odd = {*map(str, cells)} - {*map(str, y.tolist())} if cells.ndim == 1 else ()
+    if any(re.fullmatch(r"-?\d*\.\d*[1-9]\d*(e-?\d+)?", text) for text in odd):
         raise InputError(
             f"{table.path}: the column {name!r} has scores, not classes. Name the scores of the "
             f"classes with --score-columns {name}, or another column with --prediction-column."
@@ -499,8 +509,13 @@ def _classes(table: Table, roles: TableRoles, y: Array, level: float | None) -> 
     return table.labels(name, "prediction")
 
 
-def _of_scores(table: Table, names: Sequence[str], y: Array, level: float | None) -> Array:
-    """The class with the largest score, by the names of the columns or else by their order."""
+def _of_scores(
+    table: Table, names: Sequence[str], y: Array, level: float | None, notes: list[str]
+) -> Array:
+    """The class with the largest score, by the names of the columns or else by their order.
+
+    It adds a note on a single column.
+    """
     for name in names:
         table.column(name, "--score-columns")
     values, classes = table.numbers(list(names), np.float64), np.unique(y)
@@ -531,7 +546,16 @@ def _of_scores(table: Table, names: Sequence[str], y: Array, level: float | None
                 f"{table.path}: {names[0]!r} has scores below 0 or above 1, and --threshold is a "
                 "probability. Write probabilities into the table, or leave --threshold out."
             )
+        if not probable and values.min() >= 0:
+            raise InputError(
+                f"{table.path}: {names[0]!r} has scores from 0 to {values.max():g}, which are not "
+                "probabilities, and logits have both signs. Write probabilities from 0 to 1."
+            )
         level = (0.5 if probable else 0.0) if level is None else level  # of logits, 0
+        notes.append(
+            f"{table.path}: {classes[1].item()!r} is predicted where the score {names[0]!r} is "
+            f"above {level:g}{'' if probable else ', as a logit'}."
+        )
         values = np.hstack([np.full_like(values, level), values])
     predicted = np.asarray(classes[values.argmax(axis=1)])
     order = None if None not in places else class_order(y, predicted, classes)
@@ -548,9 +572,9 @@ def _of_scores(table: Table, names: Sequence[str], y: Array, level: float | None
 def _place_of(column: str, classes: Array) -> int | None:
     """Place of the class that a column of scores is named after, such as ``prob_cat``; or None."""
     texts = [composed(label) for label in classes.tolist()]
-    if classes.dtype.kind != "U" and texts != [*map(str, range(len(texts)))]:
-        return None  # the number may be that of the place or that of the class
     named = composed(column)
+    if len({*map(without_case, texts)}) == len(texts):  # no two classes differ only in case
+        named, texts = without_case(named), [*map(without_case, texts)]
     fits = [t for t in texts if named == t or re.search(rf"[\W_]{re.escape(t)}$", named)]
     return texts.index(max(fits, key=len)) if fits else None
 

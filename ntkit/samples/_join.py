@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._join import KEYS as KEYS
 from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.samples._columns import named_like_a_prediction
 from ntkit.samples._copies import Places, note_on_copies
 from ntkit.samples._samples import Samples
 from ntkit.samples._table import TABLES, read_table
 
-KEYS = ("file_name", "id")
-"""Columns that name samples by default: of images, and of tables."""
+_OF_A_MODEL = ("margin", "changed")  # as ntkit predict names them
 MADE_OF_CLASSES = ("label", "group")
 """Columns that repeat the class."""
 
@@ -62,7 +63,13 @@ def check_order(columns: Mapping[str, Array], sets: Sequence[Samples], where: st
     ids = [samples.ids for samples in sets]
     known = [name for of_set in ids if of_set is not None for name in of_set]
     files = known if all(of_set is not None for of_set in ids) else None
-    check_positions(columns, files, pooled([*map(table_of, sets)]) or {}, where)
+    own = pooled([table_of(samples) or samples.looks().table for samples in sets])
+    facts = {
+        name: values
+        for name, values in columns.items()
+        if not named_like_a_prediction(name) and not name.startswith(_OF_A_MODEL)
+    }
+    check_positions(facts, files, own or {}, where)
 
 
 def left_out_in_words(sets: Sequence[Samples]) -> str:

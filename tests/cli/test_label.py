@@ -92,7 +92,7 @@ def test_a_store_and_the_arrays_that_it_is_of(model, tmp_path):
         ("rows.npz model.onnx", "a model (an ONNX file) comes first"),
         ("model.onnx bare.npz --question q", "has no array 'y'"),
         ("model.onnx rows.npz --question q --values yes", "two to 9 values"),
-        ("model.onnx rows.npz --question q --values a,None", "stands for a missing label"),
+        ("model.onnx rows.npz --question q --values a,NA", "stands for a missing label"),
         ("model.onnx rows.npz --question q --values a,A", "differ only in case"),
         ("model.onnx rows.npz --question q --answers no.csv", "no.csv"),
         ("model.onnx rows.npz --question q --id-column key", "belongs to the table of --check"),

@@ -366,3 +366,83 @@ def test_two_classes_do_not_become_one(tmp_path):
         assert ntkit(*command)[0] == 0
     write_csv(swapped, {"id": NAMES, "prediction": np.array(["''=a", "b"])[NEW]})
     refused(*command, says="did you mean '=a'")
+
+
+@pytest.mark.parametrize("classes", [["cat", "dog"], [9, 10], [1, 2]])
+@pytest.mark.parametrize("prefix", ["prob_", "PROB_"])
+def test_scores_named_like_classes_count_by_name(tmp_path, classes, prefix):
+    first, second = (f"{prefix}{name}" for name in classes)
+    if prefix.isupper():  # names differ from the classes in case only
+        first, second = first.upper(), second.upper()
+    scores = 0.3 + 0.4 * NEW
+    columns = {"label": np.array(classes)[Y], first: 1 - scores, second: scores}
+    path = write_csv(tmp_path / "p.csv", columns)
+    command = ("--predictions", path, "--average", "50", "--score-columns")
+    expected = results(*command, f"{first},{second}")
+    assert expected["rows"][0]["accuracy"] == np.mean(NEW == Y)
+    assert results(*command, f"{second},{first}")["rows"] == expected["rows"]
+    assert results(*command, second)["rows"] == expected["rows"]
+    refused("check", *command, first, says="the scores of")
+
+
+def test_a_single_score_is_a_probability_or_a_logit(tmp_path):
+    scores = 0.3 + 0.4 * NEW
+
+    def checked(values):
+        path = write_csv(tmp_path / "p.csv", {"label": Y, "p": values})
+        return ntkit("check", "--predictions", path, "--average", "50", "--score-columns", "p")
+
+    for values, says in ((scores, "above 0.5."), (scores - 0.5, "above 0, as a logit.")):
+        code, out, err = checked(values)
+        assert (code, f"Average accuracy {100 * np.mean(NEW == Y):.1f} %" in out) == (0, True)
+        assert f"1 is predicted where the score 'p' is {says}" in " ".join(err.split())
+    code, _, err = checked(100 * scores)
+    assert code == 2
+    assert "from 0 to 70" in " ".join(err.split())
+
+
+def test_a_label_of_the_old_predictions_alone_is_refused(tmp_path):
+    truth = {"id": NAMES, "a": Y, "b": 1 - Y}
+    both = {"id": NAMES, "prediction_a": NEW, "prediction_b": 1 - NEW}
+    one = {name: both[name] for name in ("id", "prediction_a")}
+    paths = [write_csv(tmp_path / f"{i}.csv", each) for i, each in enumerate((truth, both, one))]
+    pair = ("check", "--predictions", paths[2], "--before", paths[1], paths[0], "--max-drop", "9")
+    refused(*pair, says="predictions of the labels 'b'")
+    assert ntkit(*pair, "--label", "a")[0] == 0
+    old = write_csv(tmp_path / "old.csv", both)
+    assert ntkit(*pair[:2], paths[1], "--before", old, *pair[5:])[0] == 0
+
+
+@pytest.mark.parametrize("of_samples", ["id", ""])
+def test_names_in_a_column_of_another_name_are_not_ignored(tmp_path, of_samples):
+    data = write_csv(tmp_path / "data.csv", {of_samples: range(N), "label": Y})
+    order = RNG.permutation(N)
+    for rows, code in ((order, 2), (np.arange(N), 0)):
+        new = write_csv(tmp_path / "new.csv", {"sample": rows, "prediction": NEW[rows]})
+        found = ntkit("check", "--predictions", new, data, "--average", "50")
+        assert found[0] == code
+        says = f"by its column 'sample'. The samples have these names in {of_samples!r}"
+        assert (says in " ".join(found[2].split())) == (code == 2)
+
+
+def test_classes_like_numbers_with_a_point_are_classes(tmp_path):
+    sizes = np.array(["1.5", "2.5"])
+    path = write_csv(tmp_path / "p.csv", {"label": sizes[Y], "prediction": sizes[NEW]})
+    assert results("--predictions", path, "--average", "50")["rows"][0]["accuracy"] == (
+        np.mean(NEW == Y)
+    )
+    write_csv(path, {"label": Y, "prediction": 0.3 + 0.4 * NEW})
+    refused("check", "--predictions", path, "--average", "50", says="has scores, not classes")
+
+
+def test_metadata_of_copies_are_shared_wherever_the_slice_is_named(tmp_path):
+    n = 100
+    texts = [f"text number {i}" for i in range(n)]
+    columns = {"text": texts * 2, "label": ["a", "b"] * n, "prediction": ["a", "b"] * n}
+    path = write_csv(tmp_path / "p.csv", columns)
+    facts = write_csv(tmp_path / "m.csv", {"site": [""] * n + ["B"] * n})
+    limits = tmp_path / "limits.toml"
+    limits.write_text('average = 50\n[slices]\n"metadata:site=B" = {}\n')
+    for options in (("--slice", "metadata:site=B", "--average", "50"), ("--limits", limits)):
+        rows = results("--predictions", path, "--metadata", facts, *options)["rows"]
+        assert [r["samples"] for r in rows if r["kind"] == "slice"] == [n]

@@ -117,7 +117,10 @@ def sliced(
             continue
         for value, inside in reader.slices(readable).items():
             for label in np.unique(samples.y).tolist():
-                slices[f"{label} × {value}"] = np.where(samples.y == label, inside, 0)
+                title, members = f"{label} × {value}", np.where(samples.y == label, inside, 0)
+                if title in slices and not np.array_equal(slices[title], members):
+                    title = f"{title} (of {answer.name})"  # of another finding with this value
+                slices[title] = members
     return slices, replace(limits, slices=stated), reader.notes
 
 

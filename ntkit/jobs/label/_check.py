@@ -256,10 +256,17 @@ def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]
             f"{table.where} has answers for {known.sum()} of these samples, and a check needs "
             f"{CHECKS}. Add rows to the table, or pass more samples."
         )
-    titles = np.array([f"{label} × {value}" for label, value in zip(y, said, strict=True)])
-    groups = np.full(len(y), -1)
-    names, groups[known] = np.unique(titles[known], return_inverse=True)
-    return groups, names.tolist()
+    pairs = [*zip(y.tolist(), said.tolist(), strict=True)]
+    distinct_pairs = sorted({pair for pair in pairs if pair[1] is not None}, key=_title)
+    number = {pair: i for i, pair in enumerate(distinct_pairs)}
+    titles = [*map(_title, distinct_pairs)]
+    if len({*titles}) < len(titles):  # a name contains " × "
+        titles = [f"{label!r} × {value!r}" for label, value in distinct_pairs]
+    return np.array([number.get(pair, -1) for pair in pairs]), titles
+
+
+def _title(pair: tuple[Any, str]) -> str:
+    return f"{pair[0]} × {pair[1]}"
 
 
 def _corrected(

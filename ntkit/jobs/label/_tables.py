@@ -17,8 +17,10 @@ from ntkit.attributes import (
     Entry,
     cell_text,
     contents_here,
+    contradiction,
     entries_of_table,
     note_on_names,
+    note_on_unknown,
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
@@ -50,7 +52,7 @@ class AnswerTable(NamedTuple):
         else:
             named_by = (*KEYS, *filter(None, [key]))
             columns, at = columns_of(source, *named_by), lambda index: f"The table, row {index + 1}"
-        key = key or next((k for k in KEYS if k in columns), None)
+        key = key or next((k for k in (*KEYS, CONTENT) if k in columns), None)
         rest = [column for column in columns if column not in (key, CONTENT)]
         if wanted not in rest and len(rest) != 1:
             raise InputError(
@@ -62,7 +64,7 @@ class AnswerTable(NamedTuple):
     def labels(self, reader: AttributeReader, match_names: bool) -> tuple[Array, str]:
         """Value of each sample, None if the table has none, and a note on unused rows."""
         where, columns, at, key, column = self
-        left = ""
+        left, unknown = "", note_on_unknown(where, columns[column])
         if key is not None and key in columns:
             entries = entries_of_table(columns, key, column, at)
             if CONTENT not in columns:
@@ -84,7 +86,7 @@ class AnswerTable(NamedTuple):
                 f"column {' or '.join(map(repr, KEYS))} (or --id-column). Add the names of the "
                 f"samples, or one row per sample{first}."
             )
-        return _some(values, where, reader), left
+        return _some(values, where, reader), " ".join(filter(None, [left, unknown]))
 
 
 def labels_of_entries(
@@ -99,15 +101,17 @@ def labels_of_entries(
     everything = [*left_out, *entries]
     digests = reader.digests if any(entry.content for entry in everything) else []
     here, note = contents_here(where, everything, {*digests}, match_names=match_names)
-    by_content = {e.content: e.answer for e in everything if e.answer is not None}
-    values = np.full(reader.n, None, dtype=object)
-    for row, digest in enumerate(digests):
-        values[row] = by_content.get(digest)
     by_name = [e for e in entries if note or e.content is None]
     rows = named_rows(reader, key, [e.name for e in by_name], where) if by_name else ()
     named = [(row, e) for row, e in zip(rows, by_name, strict=True) if row >= 0]
+    by_content = {e.content: e for e in everything if e.answer is not None}
+    of_row = {row: by_content[d] for row, d in enumerate(digests) if d in by_content}
     for row, entry in named:
-        values[row] = entry.answer
+        before = of_row.setdefault(int(row), entry)
+        if entry.answer not in (before.answer, None):
+            raise contradiction(before, entry._replace(at=entry.at or where))
+    values = np.full(reader.n, None, dtype=object)
+    values[[*of_row]] = [entry.answer for entry in of_row.values()]
     placed = {e for e in everything if e.content in here} | {e for _, e in named}
     names = _names(reader, key) if here else None
     on_names = "" if names is None else note_on_names(where, everything, names, digests)

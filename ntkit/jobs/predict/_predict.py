@@ -590,8 +590,9 @@ def write_rows(
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         header = _header(models, labels)
-        if labels and len({*header}) < len(header):
-            raise InputError("Two columns would have the same name. Name one label with --label.")
+        if len({*header}) < len(header):
+            fix = "Name one label with --label" if labels else "Rename a class with --classes"
+            raise InputError(f"Two columns would have the same name. {fix}.")
         writer.writerow(map(guarded_cell, header))
         named = range(len(samples)) if samples.named_by == "row" else samples.names
         for name, truth, *parts in zip(named, truths, *outcomes, strict=True):

@@ -257,6 +257,30 @@ def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
     assert sum(row.n for row in rows) == 270
 
 
+def test_answers_with_one_value_of_two_findings_make_slices_of_each(old, table, tmp_path):
+    file = tmp_path / "answers.json"
+    one = {"name": "column:site=A", "answer": "spurious"}
+    other = {"name": "column:f0>=0", "answer": "spurious"}
+    other["values"] = [["column:f0>=0"], ["column:site=A"]]
+    sizes = []
+    for answers in ([one], [one, other], [other, one]):
+        file.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": answers}))
+        found = check(None, old, table, {"average": 5}, answers=file)
+        sizes.append(sorted(row.n for row in found.rows if row.kind == "slice"))
+    assert len(sizes[1]) == len(sizes[0]) + 6
+    assert not [n for n in sizes[0] if n not in sizes[1]]
+    assert sizes[1] == sizes[2]
+
+
+def test_metadata_of_copies_are_shared_if_limits_name_the_slice(old, y):
+    data, site = (np.tile(X[:100], (2, 1)), np.tile(y[:100], 2)), [None] * 100 + ["B"] * 100
+    metadata = {"site": np.array(site, dtype=object)}
+    limits = {"average": 5, "slices": {"metadata:site=B": {}}}
+    for options in ({"limits": limits}, {"slices": ["metadata:site=B"], "limits": {"average": 5}}):
+        found = check(None, old, data, metadata=metadata, **options)
+        assert found.row("metadata:site=B").n == 100
+
+
 def test_a_store_of_embeddings(old, table, tmp_path):
     store = EmbeddingStore.write(tmp_path / "s.store", ntkit.OnnxEmbedder(old, device="cpu"), table)
     head = old.head.scaled(np.arange(5) != 1)

@@ -5,6 +5,7 @@ import json
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -140,8 +141,28 @@ def test_tables_are_matched_by_name(tmp_path):
     assert known.attribute.name == "'Is it?'"
     assert known.left == (
         f"ntkit left out 1 of 4 labels of {path}, which belongs to none of the "
-        "training and validation samples: 'none.png'."
+        "training and validation samples: 'none.png'. "
+        f"{path}: these cells mean that the label is unknown: 1 '?'."
     )
+
+
+@pytest.mark.parametrize("cell", ["-1", "-1.0", " ?", "NA", "NaN", "n/a", "<NA>", "Unknown"])
+def test_cells_that_mean_unknown_are_told(tmp_path, cell):
+    """As pandas, R and people write them; an empty cell needs no words."""
+    column = ["1.0", cell, "0.0", "", *[cell] * 15, "1.0"]
+    path = write(tmp_path / "g.csv", ["group"], [(value,) for value in column])
+    known = partly_known(pool(), groups=path, key=None)
+    assert known.attribute.labels.tolist() == placed(_0="1.0", _2="0.0", _19="1.0")
+    assert known.left.endswith(f"these cells mean that the label is unknown: 16 {cell.strip()!r}.")
+    frame = pd.DataFrame({"group": [1.0, None, 0, *[pd.NA] * 16, 1]})
+    assert values_of(pool(), groups=frame) == placed(_0="1", _2="0", _19="1")
+
+
+def test_none_is_a_value(tmp_path):
+    column = ["none", "cap", "None", "none", *[""] * 15, "cap"]
+    path = write(tmp_path / "g.csv", ["hat"], [(value,) for value in column])
+    expected = placed(_0="none", _1="cap", _2="none", _3="none", _19="cap")
+    assert values_of(pool(), attribute=path) == expected
 
 
 def test_tables_and_arrays_have_a_row_for_each(tmp_path):
@@ -233,6 +254,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
         (NAMES, ["id", "x"], [("a/3.png", "?")], "names 1 of the training .* none has a label"),
         (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 different values in 11"),
         (NAMES, ["id", "x"], [("a/3.png", "1"), ("a/3.png", "0")], "label '0' here and '1' above"),
+        (NAMES, ["id", "ntkit_content", "x"], [("a/3.png", "4c2e", "1")], "'4c2e' in .* is not a"),
         (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute'.* it has 'x'"),
         (NAMES, ["id"], [("a/3.png",)], "no column. Rename"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),

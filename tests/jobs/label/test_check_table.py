@@ -5,7 +5,9 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 from scipy.stats import binomtest
 
 from ntkit.exceptions import InputError
@@ -172,6 +174,24 @@ def test_of_many_groups_some_have_no_check_and_the_whole_table_no_estimate(place
     assert "whole table" not in printed
     only = "0 % is within the limit of 10 % in 12 of 14 groups; the others have no check."
     assert f"Use the table: {only}" in printed
+
+
+def test_groups_whose_names_read_the_same_are_kept_apart(place):
+    """Class a with answer b × c, and class a × b with answer c."""
+    labels = np.array(["a", "a × b"])[Y]
+    for second, apart in (("d", "a × b × c"), ("c", "'a' × 'b × c'")):
+        said = np.where(MARK == 1, "b × c", second)
+        write_csv(place / "mark.csv", {"id": NAMES, "mark": said})
+        model = onnx.load("model.onnx")
+        helper.set_model_props(model, {"names": json.dumps(["a", "a × b"])})
+        onnx.save(model, "named.onnx")
+        samples = Samples(X, labels, ids=np.array(NAMES))
+        found = check_table("named.onnx", samples, "mark.csv", f"out {second}").groups
+        counts = {group.name: group.count for group in found}
+        pairs, n = np.unique(2 * Y + MARK, return_counts=True)
+        assert sorted(counts.values()) == sorted(n.tolist())
+        assert len(counts) == len(pairs) == 4
+        assert counts[apart] == n[1]
 
 
 def test_a_table_with_a_row_for_each_sample_is_written_with_contents(place):

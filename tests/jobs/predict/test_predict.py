@@ -150,6 +150,13 @@ def test_names_of_two_models_count_as_those_of_labels_do(tmp_path, old, new, n, 
     assert bool(done.notes) == bool(says)
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    old, new = (named(tmp_path / f"{n}.onnx", ["before_a", "a"]) for n in ("old", "new"))
+    with pytest.raises(InputError, match="Two columns"):
+        write_predictions(tmp_path / "p.csv", new, models.inputs(60), before=old, device="cpu")
+    assert write_predictions(tmp_path / "p.csv", new, models.inputs(60), device="cpu").n_samples
+
+
 def test_no_accuracy_of_a_model_whose_classes_are_not_the_labels(tmp_path):
     old = named(tmp_path / "old.onnx", ["no", "yes"])
     new = named(tmp_path / "new.onnx", ["cat", "dog"])

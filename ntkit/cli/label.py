@@ -73,4 +73,5 @@ def command(
         raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")
     shared |= {} if batch is None else {"batch": batch}
     shared |= {"device": device, "batch_size": batch_size}
-    o.show(label_samples(frozen, samples, out, **shared), json=json)
+    asking = label_samples(frozen, samples, out, **shared)
+    o.show(asking, json=json, notes=asking.notes[len(samples.notes) :])

@@ -36,7 +36,7 @@ class Files:
         self.facts = {"id": names, "mark": np.array(["no", "yes"])[mark]}
         guess = np.where(self.rng.random(N) < 0.9, label, np.where(label == "cat", "dog", "cat"))
         self.predictions = {"id": names, "prediction": guess}
-        self.answers = {"id": names[:40], "Marked?": self.facts["mark"][:40]}
+        self.answers = {"id": names[:40], "mark": self.facts["mark"][:40]}
 
     def written(self):
         """The files, and a model with another last layer."""
@@ -147,13 +147,21 @@ def audited(folder):
 def asked(folder):
     out = folder / "label"
     command = ["label", folder / "model.onnx", folder / "data.csv", "-o", out, *PLAIN]
-    command += ["--question", "Marked?", "--values", "yes,no", "--answers", folder / "answers.csv"]
+    command += ["--question", "mark", "--values", "yes,no", "--answers", folder / "answers.csv"]
     ran = ntkit(*command)
     names = [row["id"] for file in sorted(out.glob("questions-*.csv")) for row in read_csv(file)]
     return ran, lambda: names
 
 
-COMMANDS = [debiased, checked, predictions_checked, predicted, audited, asked]
+def table_checked(folder):
+    out = folder / "checked"
+    command = ["label", folder / "model.onnx", folder / "data.csv", "-o", out, "--quiet"]
+    ran = ntkit(*command, "--check", folder / "facts.csv", "--answers", folder / "answers.csv")
+    told = [line for line in ran[1].splitlines() if " × " in line or "Wrong" in line]
+    return ran, lambda: [line.replace(str(folder), "") for line in told]
+
+
+COMMANDS = [debiased, checked, predictions_checked, predicted, audited, asked, table_checked]
 SAME = ["copied", "shuffled", "columns_moved", "spelt"]
 
 

@@ -357,7 +357,8 @@ def debias(
         batch_size=batch_size,
         trust_inputs=trust_inputs,
     )
-    data = replace(data, notes=(*data.notes, *compared))
+    of_copies = tuple(n for name in sets for n in sets[name].notes[len(given[name].notes) :])
+    data = replace(data, notes=(*data.notes, *compared), cautions=(*data.cautions, *of_copies))
     reader.layers = data.pooled_layers
     if audits:
         result = _look(order, data, reader, named.answers, ask)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from ntkit._contents import distinct
 from ntkit._disk import StrPath, sha256_of
 from ntkit._text import counted, listed, plain_table, with_interval
 from ntkit._types import Array
@@ -156,6 +157,8 @@ def check_table(
     reader = AttributeReader([samples])
     said, left = source.labels(reader, match_names)
     groups, titles = _groups(samples.y, said, source)
+    names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
+    groups, of_copies = _once(groups, said, digests, source)
     with LabelFolder.alone(out, [*input_paths(model, samples), table, *answers]) as folder:
         sha256 = sha256_of(table)
         if folder.labels is not None and folder.check != sha256:
@@ -165,13 +168,12 @@ def check_table(
                 f"folder to check {source.where}."
             )
         folder.check = sha256
-        names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
         contents = [digest.hex() for digest in digests]
         if folder.labels is None:
-            distinct = sorted({*said} - {None})
+            given = sorted({*said} - {None})
             question = question or source.column
-            if values is None and {value.casefold() for value in distinct} != {"yes", "no"}:
-                values = distinct
+            if values is None and {value.casefold() for value in given} != {"yes", "no"}:
+                values = given
         asked = question_of(folder, question, values)
         entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
         said = np.array([e.answer for e in in_spelling(asked, entries, source.where)], dtype=object)
@@ -179,7 +181,7 @@ def check_table(
         before = folder.take_kept(asked, taken)
         labels = folder.take(before, [*folder.answer_files(), *answers], taken)
 
-        told = labels.attribute(names)
+        told = labels.of_contents(contents)
         checked = np.array([value is not None for value in told]) & (groups >= 0)
         wrong = checked & (told != said)
         parts = tuple(
@@ -215,7 +217,7 @@ def check_table(
             verdict=verdict,
             asked=tuple(names[row] for row in rows),
             questions=questions,
-            notes=(*samples.notes, *filter(None, [left]), *taken.notes),
+            notes=(*samples.notes, *of_copies, *filter(None, [left]), *taken.notes),
         )
 
 
@@ -244,11 +246,11 @@ def next_checks(
 def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]]:
     """Class × answer of each sample, −1 without an answer, and their names."""
     known = np.array([value is not None for value in said])
-    distinct = sorted({*said[known]})
-    if not 2 <= len(distinct) <= 9:  # the page has nine keys
-        one = f" ({distinct[0]!r})" * (len(distinct) == 1)
+    given = sorted({*said[known]})
+    if not 2 <= len(given) <= 9:  # the page has nine keys
+        one = f" ({given[0]!r})" * (len(given) == 1)
         raise InputError(
-            f"For these samples {table.where} has {counted(len(distinct), 'different answer')}"
+            f"For these samples {table.where} has {counted(len(given), 'different answer')}"
             f"{one}, and a check takes two to nine. Pass a table of an attribute with a few values."
         )
     if known.sum() < CHECKS:
@@ -263,6 +265,32 @@ def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]
     if len({*titles}) < len(titles):  # a name contains " × "
         titles = [f"{label!r} × {value!r}" for label, value in distinct_pairs]
     return np.array([number.get(pair, -1) for pair in pairs]), titles
+
+
+def _once(
+    groups: Array, said: Array, digests: Array, table: AnswerTable
+) -> tuple[Array, list[str]]:
+    """The groups without copies, so that each content counts once in a group; and notes."""
+    counted_ones = np.flatnonzero(groups >= 0)
+    number = distinct(digests[counted_ones])[1]
+    pairs = number * (int(groups.max()) + 1) + groups[counted_ones]
+    first = distinct(pairs)[0]
+    once = np.full(len(groups), -1)
+    once[counted_ones[first]] = groups[counted_ones[first]]
+    notes = list[str]()
+    if n := len(counted_ones) - len(first):
+        notes.append(
+            f"{n} of {len(groups)} samples are copies of others. Each content counts once."
+        )
+    answers = np.unique(said[counted_ones].astype(str), return_inverse=True)[1]
+    several = np.bincount(np.unique(np.stack([number, answers]), axis=1)[0]) > 1
+    if several.any():
+        row = int(counted_ones[np.flatnonzero(several[number])[0]])
+        notes.append(
+            f"{table.where} has two answers for {counted(int(several.sum()), 'content')}, such as "
+            f"for the sample in row {row + 1}."
+        )
+    return once, notes
 
 
 def _title(pair: tuple[Any, str]) -> str:

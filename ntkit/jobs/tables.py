@@ -30,6 +30,7 @@ from ntkit.samples import (
     as_classes,
     check_order,
     every_label_in,
+    is_aside,
     is_empty,
     is_image_folder,
     named_delimiter,
@@ -152,8 +153,11 @@ def read_predicted(
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
     given = samples = replace(samples, y=y, notes=())
     places = Places(np.arange(len(y)), np.arange(len(y)))
-    if table is None or samples.kind == "texts":  # columns may be facts, not the model's inputs
-        (once,) = without_copies([samples], also=predicted)
+    if table is None or samples.kind == "texts":
+        # A model of any kind may read the other columns as well.
+        read_too = {} if samples.table is None else samples.table.rest
+        also = [v for name, v in read_too.items() if v.ndim == 1 and not is_aside(name)]
+        (once,) = without_copies([samples], also=[*predicted, *also])
         samples, places, kept = once.samples, once.places, once.places.kept
         predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
         if table is not None and samples.table is not None:

@@ -293,7 +293,8 @@ def _crossed(content: Array, values: Any) -> Array:
         number = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
     else:
         number = distinct(values.astype(str) if values.dtype == object else values)[1]
-    return np.asarray(content * (int(number.max(initial=0)) + 1) + number)
+    pairs = content * (int(number.max(initial=0)) + 1) + number
+    return np.asarray(np.unique(pairs, return_inverse=True)[1])
 
 
 def _completed(samples: Samples, content: Array) -> Samples:

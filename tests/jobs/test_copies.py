@@ -16,6 +16,7 @@ from ntkit.export import to_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
+from tests.cases import ntkit, write_csv
 from tests.jobs.debias.conftest import DIGITS, QUICK
 from tests.jobs.label.models import rows, write_model
 
@@ -238,3 +239,17 @@ def test_labels_of_copies_complete_each_other_also_across_sets(rng, tmp_path):
         notes = " ".join(result.notes)
         assert ("Copies of 40 samples differ" in notes) == (n_known < 400)
         assert ("which are all" in notes) == (n_known == 400)
+
+
+def test_rows_of_one_text_and_other_columns_are_not_copies(tmp_path):
+    """A table of predictions does not say which columns its model reads."""
+    n = 200
+    label = ["in", "out"] * (n // 2)
+    texts = [f"no comment of those {each}" for each in label]
+    data = {"id": [*range(n)], "text": texts, "age": [*range(n)], "label": label}
+    for name, ages in (("other", data["age"]), ("same", [30] * n)):
+        write_csv(tmp_path / f"{name}.csv", data | {"age": ages})
+        write_csv(tmp_path / "p.csv", {"id": data["id"], "prediction": data["label"]})
+        command = ["check", "--predictions", tmp_path / "p.csv", tmp_path / f"{name}.csv"]
+        _, out, _ = ntkit(*command, "--average", 50, "--json")
+        assert json.loads(out)["n_samples"] == (n if name == "other" else 2)

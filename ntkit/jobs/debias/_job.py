@@ -337,9 +337,8 @@ class Job:
             shown += [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
             text = ", ".join(shown)
             if (groups := samples.groups) is not None:
-                known = groups.T
-                if groups.ndim == 1:
-                    known = {each for each in groups.tolist() if not means_unknown(each)}
+                each = range(groups.shape[1]) if groups.ndim == 2 else {*groups.tolist()}
+                known = [group for group in each if groups.ndim == 2 or not means_unknown(group)]
                 text += f"; {len(known)} groups"
             facts[f"{name} set"] = f"{len(samples)} samples ({text})"
         defaults = signature(type(clf)).parameters

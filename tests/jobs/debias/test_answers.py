@@ -195,6 +195,8 @@ def test_tables_and_arrays_have_a_row_for_each(tmp_path):
     assert values_of(pool(), groups={"group": [1.0, -1, 0, *[np.nan] * 16, 1]}) == expected
     assert values_of(pool(), groups=[1, -1, 0, *[-1] * 16, 1]) == expected
     assert values_of(pool(), attribute=[1, None, 0, *[None] * 16, 1]) == expected
+    of_numpy = np.array(["1", np.nan, "0", "", *["?"] * 8, *["-1"] * 7, "1"])
+    assert values_of(pool(), attribute=of_numpy) == expected
 
 
 def test_answers_are_found_by_content_under_any_name(tmp_path):

@@ -7,7 +7,7 @@ from numbers import Number
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._labels import unknown_labels
+from ntkit._labels import is_missing, unknown_labels
 from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -177,11 +177,3 @@ def _is_unknown(label: object) -> bool:
     if is_missing(label):
         return True
     return not isinstance(label, bool | np.bool_ | str | bytes) and bool(label == UNKNOWN)
-
-
-def is_missing(value: object) -> bool:
-    """Whether a value is None, NaN, NaT or pandas.NA."""
-    if value is None or type(value).__name__ == "NAType":
-        return True
-    # NaN and NaT differ from themselves.
-    return not isinstance(value, str | bytes) and bool(value != value)

@@ -11,6 +11,8 @@ from ntkit import _text
 from ntkit._join import composed
 
 _SHOWN = 6
+# Texts that mean "not known", as plain_label writes them.
+_UNKNOWN = ("", "?", "unsure", "unknown", "-1", "na", "n/a", "<na>", "nan", "null")
 # Spreadsheets read cells with these first characters as formulas; an apostrophe prevents it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -114,6 +116,28 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is None, NaN, NaT or pandas.NA."""
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    # NaN and NaT differ from themselves.
+    return not isinstance(value, str | bytes) and bool(value != value)
+
+
+def means_unknown(value: object) -> bool:
+    """Whether a cell of an attribute, a label of a few samples or a group says "not known"."""
+    return is_missing(value) or plain_label(value) in _UNKNOWN
+
+
+def none_if_unknown(values: Any) -> Any:
+    """Texts or objects (N,) with None for those that mean "not known"; other values unchanged."""
+    if values is None or np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "UO":
+        return values
+    array = np.array(values, dtype=object)
+    array[[means_unknown(value) for value in array]] = None
+    return array
 
 
 def plain_label(label: Any) -> str:

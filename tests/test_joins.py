@@ -283,6 +283,32 @@ def test_a_repeated_or_misspelt_name_does_not_hide_another_order(place):
             answers(place(), {"path": [NAMES[0], *np.array(NAMES)[order][1:]], "value": SITE})
 
 
+@pytest.mark.parametrize("cell", ["-1", "-1.0", "?", "NA"])
+def test_a_group_that_is_unknown_is_no_group(place, cell):
+    group = np.where(np.arange(N) % 3, "1.0", "0.0").astype(object)
+    group[:5] = cell
+    data = {"file_name": NAMES, "label": CLASSES, "group": group}
+    found = check(place(), "--worst-group", "0", data=data)["rows"]
+    names = [row["name"] for row in found if row["kind"] == "group"]
+    assert names == ["0.0", "1.0"]
+
+
+def test_metadata_replace_a_column_of_the_same_name_in_the_table_of_an_audit(place):
+    """As in a repair; else one name would mean two columns."""
+    folder, names = place(), [f"p{row}" for row in range(N)]
+    model = write_model(folder / "model.onnx")
+    data = {"id": names, "label": Y, "site": SITE, "place": SITE}
+    path = write_csv(folder / "data.csv", data | dict(zip("abcdef", X.T, strict=True)))
+    samples = read(path, FrozenModel.load(model), columns=[*"abcdef"])
+    meta = {"id": names[::-1], "site": np.random.default_rng(0).permutation(SITE)}
+    found = ntkit.audit_model(model, samples, metadata=meta, device="cpu", changes=0)
+    assert [note for note in found.notes if "replace" in note] == [
+        "The metadata replace columns of the same names in the table: 'site'."
+    ]
+    assert found.values("metadata:place=A").tolist() == (SITE == "A").tolist()
+    assert found.values("metadata:site=A").tolist() == (meta["site"][::-1] == "A").tolist()
+
+
 def test_predictions_in_another_order_are_refused_by_any_column_of_both(place):
     patient = np.array([f"p{row // 2}" for row in range(N)])
     outputs = {"prediction": CLASSES, "prob_cat": Y, "margin": np.arange(N)}

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit import _text
-from ntkit._checks import is_missing
 from ntkit._disk import StrPath, read_json
 from ntkit._join import NameIndex, spelling
-from ntkit._labels import listed, plain_label
+from ntkit._labels import is_missing, listed, means_unknown
 from ntkit._output import check_file, new_file
 from ntkit._spelling import without_case
 from ntkit._types import Array
@@ -31,8 +30,6 @@ ANSWERS = ("spurious", "legitimate", "unsure", "invariant")
 """Answers on a finding: a shortcut to ignore, it matters, or nobody knows."""
 CONTENT = "ntkit_content"
 """Name of the table column that holds the digests of the samples' contents."""
-UNSURE = ("", "?", "unsure", "unknown", "-1", "na", "n/a", "<na>", "nan", "null")
-"""Texts that count as "not known" in a label column, as :func:`plain_label` writes them."""
 _PREFIX = "b2-"  # prevents a spreadsheet from reading a digest as a number
 _DIGEST = re.compile(_PREFIX + "([0-9a-f]+)")
 _KIND, _VERSION = "answers", 1
@@ -380,8 +377,7 @@ def cell_text(value: Any) -> str:
 
 def answer_in(value: Any) -> str | None:
     """Label in a cell; None if the cell is empty or says "unknown"."""
-    text = cell_text(value)
-    return None if plain_label(text) in UNSURE else text
+    return None if means_unknown(value) else cell_text(value)
 
 
 def note_on_unknown(where: StrPath, cells: Iterable[Any]) -> str:

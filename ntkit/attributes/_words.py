@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._join import composed
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
@@ -66,7 +67,8 @@ def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> Fe
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
     """Mask of the texts that contain a word or a run of words; else the words of the texts."""
-    texts, parts = _checked(texts), word.split(" ")
+    texts, word = _checked(texts), composed(word)
+    parts = word.split(" ")
 
     def holds(text: str) -> bool:
         low = text.lower()
@@ -80,6 +82,7 @@ def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
 
 
 def _checked(texts: Sequence[str]) -> list[str]:
+    """Texts in one Unicode form, in which an accent is part of its letter."""
     texts = list(texts)
     wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
     if wrong is not None:
@@ -87,7 +90,7 @@ def _checked(texts: Sequence[str]) -> list[str]:
             f"texts[{wrong}] is {texts[wrong]!r}, which is not a text; fill it, for example with "
             "''."
         )
-    return texts
+    return [*map(composed, texts)]
 
 
 def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:

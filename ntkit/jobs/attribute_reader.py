@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,8 @@ def tested_feature_sets(
 ) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of the samples, all or of some kinds, and notes."""
     notes = list[str]()
-    feature_sets = [*of_inputs(samples, samples.looks(), notes)]
+    given = () if metadata is None else metadata.columns
+    feature_sets = [*of_inputs(samples, samples.looks(), notes, replaced=given)]
     if metadata is not None:
         feature_sets.append(columns(metadata.columns, kind="metadata"))
         notes += [metadata.note] if metadata.note else []
@@ -124,13 +125,16 @@ def tested_feature_sets(
     ], notes
 
 
-def of_inputs(samples: Samples, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+def of_inputs(
+    samples: Samples, inputs: Inputs, notes: list[str], replaced: Collection[str] = ()
+) -> Iterator[FeatureSet]:
     """Feature sets of what the samples look like; it adds to the notes."""
+    # Metadata that the user passes replace the table's own columns of the same names.
     X = samples.X
     if inputs.texts is not None:
         yield words(inputs.texts)
     if samples.table is not None:
-        sets, left = _of_table(samples, samples.table)
+        sets, left = _of_table(samples, samples.table, replaced)
         yield from sets
         notes += left
     elif inputs.table is not None:
@@ -150,7 +154,9 @@ def _is_matrix(X: Any) -> bool:
     return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
 
 
-def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
+def _of_table(
+    samples: Samples, table: ReadTable, replaced: Collection[str] = ()
+) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of a table's columns, and a note on the columns left out."""
     notes = list[str]()
     taken = table.inputs if samples.kind != "texts" else ()
@@ -160,7 +166,11 @@ def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], lis
     if left:
         named = ", ".join(map(repr, left[:8]))
         notes.append(f"ntkit did not test columns named like row numbers or predictions: {named}.")
-    further = {name: values for name, values in rest.items() if name not in left}
+    twice = [name for name in rest if name in replaced and name not in left]
+    if twice:
+        named = ", ".join(map(repr, twice[:8]))
+        notes.append(f"The metadata replace columns of the same names in the table: {named}.")
+    further = {n: values for n, values in rest.items() if n not in left and n not in replaced}
     parts = ((inputs, "column"), (further, "metadata"))
     return [columns(part, kind=kind) for part, kind in parts if part], notes
 
@@ -337,7 +347,7 @@ class AttributeReader:
             both = pooled([None if table is None else table.columns for table in tables]) or {}
             inputs = tuple(name for name in first.table.inputs if name in both)
             table = ReadTable(both, inputs, first.table.labels)
-            feature_sets += _of_table(first, table)[0]
+            feature_sets += _of_table(first, table, metadata or ())[0]
         elif self.table is not None:
             feature_sets.append(columns(_without_classes(self.table)))
         elif self.numbers is not None:

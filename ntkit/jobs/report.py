@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 
 from ntkit._doc import documented
-from ntkit._labels import differing_classes
+from ntkit._labels import differing_classes, none_if_unknown
 from ntkit._output import check_file, new_file
 from ntkit._text import listed
 from ntkit._types import Array
@@ -168,7 +168,7 @@ def report_of_models(
     if used is not None:
         suppressed &= (used.coef != 0).any(axis=0)
     record = record or {}
-    shown = Shown(y, *predictions, samples.groups, samples)
+    shown = Shown(y, *predictions, none_if_unknown(samples.groups), samples)
     return Report(
         title=name_of(original),
         label=original.label,

@@ -1,5 +1,7 @@
 """An attribute by its name: what the audit's view gives, and on samples that it never saw."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -134,3 +136,13 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
 def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message):
     with pytest.raises(InputError, match=message):
         attribute_named(name, **inputs)
+
+
+def test_words_are_found_in_any_unicode_form():
+    """macOS writes é as e and an accent."""
+    texts = [normalize(form, "un café") for form in ("NFC", "NFD")] * 10 + ["un cafe"] * 20
+    for form in ("NFC", "NFD"):
+        found = attribute_named(normalize(form, "word:café"), texts=texts)
+        assert found.tolist() == [1] * 20 + [0] * 20
+    named = {name for block in words(texts).blocks() for name in block.names}
+    assert {"word:café", "word:cafe"} <= named

@@ -96,6 +96,19 @@ def test_limits_of_the_working_directory(user, tmp_path, monkeypatch):
         assert ("read from [tool.ntkit.check] in pyproject.toml" in err) == of_project
 
 
+def test_an_option_keeps_the_limits_of_other_classes(user, tmp_path):
+    (tmp_path / "l.toml").write_text("min_recall = {0 = 5, 1 = 6}\n")
+    (tmp_path / "one.toml").write_text("min_recall = 5\n")
+    check = ("check", user / "model.onnx", user / "test.npz", *DEVICE, "--json", "--limits")
+    for options, bounds in (((), [0.05, 0.06]), (("--min-recall", "1=7"), [0.05, 0.07])):
+        _, out, _ = ntkit(*check, tmp_path / "l.toml", *options)
+        assert sorted(r["limits"][0]["bound"] for r in json.loads(out)["rates"]) == bounds
+    refused(*check, tmp_path / "l.toml", "--min-recall", "7", says="Name the class in both")
+    refused(*check, tmp_path / "one.toml", "--min-recall", "1=7", says="Name the class in both")
+    _, out, _ = ntkit(*check, tmp_path / "one.toml", "--min-recall", "7")
+    assert [r["limits"][0]["bound"] for r in json.loads(out)["rates"]] == [0.07]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -105,14 +118,18 @@ def test_limits_of_the_working_directory(user, tmp_path, monkeypatch):
         ),
         ("[tool.ntkit.check]\naverage = 99 %\n", "pyproject.toml is not valid TOML"),
         ("[tool]\nntkit.check.average = 99 %\n", "pyproject.toml is not valid TOML"),
+        ("[tool]\nntkit = {check = {average = 99}}\nx = y\n", "pyproject.toml is not valid TOML"),
+        ("[tool.ntkit.check]\naverage = 99\n".encode("utf-16"), "pyproject.toml is not valid TOML"),
         ("[project]\nname = x\n", None),
+        ("[project]\ndependencies = [\n'ntkit==1',\n", None),
         ("[project]\ndependencies = ['ntkit==1',\n", None),
     ],
 )
 def test_a_project_whose_limits_cannot_be_read(user, tmp_path, monkeypatch, content, says):
     """An error if it has limits, which options replace only singly; else a note."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pyproject.toml").write_text(content)
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "pyproject.toml").write_bytes(content)
     check = ("check", user / "model.onnx", user / "test.npz", "--average", 9, *DEVICE)
     if says is not None:
         refused(*check, says=says)

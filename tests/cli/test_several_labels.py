@@ -1,10 +1,13 @@
 """Broken tables and names of labels: a sentence each, from the command line."""
 
+import json
+
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
-from tests.cases import refused
+from tests.cases import ntkit, refused
 from tests.several_labels import LABELS
 
 
@@ -45,3 +48,19 @@ def test_label_needs_one_label(five, tmp_path):
         out = ("-o", tmp_path / "q", "--question", "A mark?")
         refused("label", five.model, data, *out, *options, says="Name one of them with --label")
     assert not (tmp_path / "q").exists()
+
+
+def test_an_old_model_without_names_has_no_labels_of_the_new_one(five, tmp_path):
+    data, paths = table_of(five, tmp_path / "t.csv"), {}
+    for name, names in (("plain", None), ("named", LABELS)):
+        model = onnx.load(five.model)
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, {"names": json.dumps(names)} if names else {})
+        paths[name] = tmp_path / f"{name}.onnx"
+        onnx.save(model, paths[name])
+    limits = ("--max-drop", "90", "--device", "cpu")
+    refused("check", paths["plain"], paths["named"], data, *limits, says="has no column '0'")
+    pair = ("check", paths["plain"], paths["named"], data, *limits, "--classes", ",".join(LABELS))
+    assert "0 new errors" in ntkit(*pair)[1]
+    _, _, err = ntkit("check", paths["named"], paths["plain"], data, *limits)
+    assert "takes those of the first model in its order" in " ".join(err.split())

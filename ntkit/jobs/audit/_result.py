@@ -420,7 +420,8 @@ class Audit:
         if self.n_labels > 1:
             passed = f"{passed[:-1]} for {self.n_labels} labels)"
         if not self.findings:
-            return [first, f"{tested} The errors depend on none of them {passed}."]
+            of_class = "is correlated with a class and explains errors"
+            return [first, f"{tested} None of them {of_class} {passed}."]
         left_out = self.found.n_left_out
         n = len(self.findings) + sum(left_out.values())
         findings = (

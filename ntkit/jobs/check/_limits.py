@@ -269,6 +269,17 @@ def limits_of(limits: Any, **more: Any) -> Limits:
     if not isinstance(limits, Mapping):
         raise InputError(f"limits must be a mapping, a TOML file or Limits. Got {limits!r:.60}.")
     values = {**limits}
+    for name in RATES:
+        if None in (values.get(name), stated.get(name)):
+            continue
+        of_file, of_option = (isinstance(each[name], Mapping) for each in (values, stated))
+        if of_file != of_option:  # the other limit would disappear
+            raise InputError(
+                f"{where}: {name} is {'by class' if of_file else 'one number'}, and the option "
+                f"sets {'one number' if of_file else 'it by class'}. Name the class in both."
+            )
+        if of_file:
+            stated[name] = {**values[name], **stated[name]}
     for several, (kind, whose, form) in _NAMED.items():
         named = values.get(several, {})
         if isinstance(named, list | tuple):
@@ -321,7 +332,9 @@ def _made(kind: Any, limits: Mapping[Any, Any], where: str) -> Any:
 
 
 PYPROJECT = "pyproject.toml"
-_OURS = re.compile(r"""tool\s*\.\s*["']?ntkit\b|^\s*["']?ntkit["']?\s*\.""", re.MULTILINE)
+_OURS = re.compile(
+    r"""tool\s*\.\s*["']?ntkit\b|(^|[{,])\s*["']?ntkit["']?\s*(\.|=(?!=))""", re.MULTILINE
+)
 
 
 def limits_of_project(path: Path = Path(PYPROJECT)) -> tuple[Path | None, list[str]]:
@@ -357,8 +370,8 @@ def table_of(path: Path) -> Any:
 def _has_limits(path: Path) -> bool:
     """Whether a broken pyproject.toml names a table of ntkit, or may do so."""
     try:
-        text = path.read_bytes()[:_LARGEST].decode("utf-8", "replace")
-    except OSError:
+        text = path.read_bytes()[:_LARGEST].decode("utf-8")
+    except (OSError, UnicodeDecodeError):  # UTF-16, for example
         return True
     return bool(_OURS.search(text))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._labels import none_if_unknown
 from ntkit._types import Array
 from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
 from ntkit.exceptions import InputError
@@ -152,15 +153,12 @@ def checked(
 ) -> CheckResult:  # fmt: skip
     """Check predictions of samples, those of the old model first, against limits."""
     copies = copies_in(samples.y, labels) if labels else ()
-    groups: Any = samples.groups
-    if isinstance(groups, np.ndarray) and groups.dtype.kind == "U":
-        groups = groups.astype(object)
-        groups[groups == "-1"] = None
     before, before_flips = (predicted[0], flips[0]) if len(predicted) == 2 else (None, None)
     title = " compared with ".join(reversed(names))
     result = check_predictions(
-        samples.y, predicted[-1], y_pred_before=before, groups=groups, slices=slices,
-        flips=flips[-1], flips_before=before_flips, classes=classes, labels=labels or None,
+        samples.y, predicted[-1], y_pred_before=before, slices=slices,
+        groups=none_if_unknown(samples.groups), flips=flips[-1],
+        flips_before=before_flips, classes=classes, labels=labels or None,
         names=samples.names, limits=limits,
         title=title if one is None else f"{title}, label {one!r}",
         notes=[*notes, *(copy_note(*pair) for pair in copies)],

@@ -13,7 +13,7 @@ import numpy as np
 
 from ntkit._contents import row_contents
 from ntkit._disk import size_of
-from ntkit._labels import differing_classes
+from ntkit._labels import differing_classes, means_unknown, none_if_unknown
 from ntkit._output import check_folder
 from ntkit._text import one_line
 from ntkit._types import Array
@@ -182,7 +182,10 @@ def read_sets(
     """Distinct samples of each set of a run; all that were given; their places in the pool."""
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     first = next(iter(sets.values()))
-    sets = {name: samples.with_columns_as_in(first) for name, samples in sets.items()}
+    sets = {
+        name: replace(samples.with_columns_as_in(first), groups=none_if_unknown(samples.groups))
+        for name, samples in sets.items()
+    }
     once = sets_without_copies(sets, model, MOST_SHARED)
     pooled = [name for name in _POOLED if name in sets]
     measured = {
@@ -388,6 +391,11 @@ def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
     """Notes on assumptions and on samples left out in reading."""
     notes = [*dict.fromkeys(note for s in sets.values() for note in s.notes)]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
+    for name, samples in sets.items():
+        if samples.groups is not None and samples.groups.ndim == 1:
+            n = sum(map(means_unknown, samples.groups.tolist()))
+            some = f"The {name} set: {n} of {len(samples)} samples have an unknown group."
+            notes += [some] * bool(n)
     return [*notes, *input_notes(sets.values())]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import sha256_of
+from ntkit._labels import means_unknown
 from ntkit._output import new_folder
 from ntkit._text import as_json
 from ntkit._types import Array
@@ -336,8 +337,9 @@ class Job:
             shown += [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
             text = ", ".join(shown)
             if (groups := samples.groups) is not None:
-                n_groups = groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
-                text += f"; {n_groups} groups"
+                each = range(groups.shape[1]) if groups.ndim == 2 else {*groups.tolist()}
+                known = [group for group in each if groups.ndim == 2 or not means_unknown(group)]
+                text += f"; {len(known)} groups"
             facts[f"{name} set"] = f"{len(samples)} samples ({text})"
         defaults = signature(type(clf)).parameters
         parameters = [

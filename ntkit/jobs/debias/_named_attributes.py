@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import known_labels
-from ntkit._labels import meant_instead
+from ntkit._labels import meant_instead, none_if_unknown
 from ntkit._types import Array
 from ntkit.attributes import (
     EMBEDDING,
@@ -414,7 +414,7 @@ def partly_known(
         values, left = table.labels(reader, match_names)
         title = repr(table.column) if crossed else title
     else:
-        of_known, known = known_labels(value, name)
+        of_known, known = known_labels(none_if_unknown(value), name)
         rows = reader.positions(len(known))
         if rows is None:
             raise InputError(

@@ -214,6 +214,7 @@ def matches_of(
         return [read(model).for_model(model)]
     first, second = load_pair(*models, label=label, any_scores=True)
     second, notes = _named_as(second, first, name_of(second, "The second model"), "first")
+    notes += _overruled(first)
     alike = second.takes_inputs_of(first)
     one = read(first)
     one = one.as_recorded(second)
@@ -300,6 +301,19 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     return replace(matching, notes=(*match.notes, *matching.notes))
 
 
+def _overruled(model: FrozenModel) -> list[str]:
+    """A note if a user names the classes of a model in another order than its file, or none."""
+    if model.head is None or model.classes_source != "given" or model.class_names is None:
+        return []
+    classes, names = model.head.classes.tolist(), [*model.class_names]
+    if classes == names or {*classes} != {*names}:
+        return []
+    return [
+        f"The classes that you name are those of {name_of(model)}: {listed_in_order(classes)}. Its "
+        f"file has them in another order: {listed_in_order(names)}."
+    ]
+
+
 def _fits(model: FrozenModel, samples: Samples) -> bool:
     """Whether labels name the classes of a model, as they would without another model."""
     if model.label_names or samples.y is None or not len(samples.y):
@@ -369,7 +383,14 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        own = _are_probabilities(logits) if own is None else own  # the first batch decides
+        if own is not False:
+            first = own is None
+            own = _are_probabilities(logits, _ROUNDING if first else 20 * _ROUNDING)
+            if not (first or own):
+                raise InputError(
+                    f"{name_of(model)} gives scores that sum to 1 for some samples only, so they "
+                    "are neither probabilities nor logits. Check the model's output."
+                )
         yield Outcomes(
             logits.argmax(axis=1),
             logits if own else odds / odds.sum(axis=1, keepdims=True),
@@ -417,10 +438,10 @@ def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
 _ROUNDING = 1e-3  # of float16 probabilities
 
 
-def _are_probabilities(scores: Array) -> bool:
+def _are_probabilities(scores: Array, rounding: float) -> bool:
     """Whether each row of scores sums to 1, without a negative one."""
     total = scores.sum(axis=1)
-    return bool((scores > -_ROUNDING).all() and (np.abs(total - 1) < _ROUNDING).all())
+    return bool((scores > -rounding).all() and (np.abs(total - 1) < rounding).all())
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

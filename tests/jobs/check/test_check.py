@@ -112,6 +112,14 @@ def test_an_old_model_without_names_is_not_read_in_the_order_of_the_new_one(tmp_
         check(permuted(tmp_path, [1, 0, 2], None, "odd.onnx").path, misread, (X[few], data[1][few]))
 
 
+def test_classes_that_overrule_those_of_the_old_file_are_said(tmp_path, y):
+    old = permuted(tmp_path, [2, 0, 1], ["eel", "cat", "dog"], "old.onnx").path
+    new, data = permuted(tmp_path, [0, 1, 2], NAMES), (X, np.asarray(NAMES)[y])
+    for classes, n in ((NAMES, 1), (["eel", "cat", "dog"], 0)):
+        found = check(FrozenModel.load(old, classes=classes), new, data)
+        assert sum("file has them in another order" in note for note in found.notes) == n
+
+
 def test_a_model_that_ntkit_made_from_another_has_its_order(tmp_path, y):
     plain = permuted(tmp_path, [2, 0, 1], None, "plain.onnx")
     named = FrozenModel.load(plain.path, classes=["eel", "cat", "dog"])

@@ -158,6 +158,26 @@ def test_cells_that_mean_unknown_are_told(tmp_path, cell):
     assert values_of(pool(), groups=frame) == placed(_0="1", _2="0", _19="1")
 
 
+@pytest.mark.parametrize("unknown", [None, float("nan"), "?", "-1.0", "NA", "none"])
+def test_groups_of_a_set_that_are_unknown_are_told_and_in_no_group(tmp_path, unknown):
+    """Else they would be the worst group; "none" is a name like any other."""
+    test = rows(2)
+    groups = (2 * test[1] + test[2]).astype(str if isinstance(unknown, str) else object)
+    groups = groups.astype(object)
+    groups[:40] = unknown
+    model = write_model(tmp_path / "model.onnx")
+    sets = {"train": (X, Y), "validation": HELD[:2], "test": (*test[:2], groups)}
+    attribute = np.r_[MARK, HELD[2]]
+    result = debias(model, **sets, attribute=attribute, device="cpu", out=tmp_path / "out")
+    known = unknown != "none"
+    assert ("The test set: 40 of 240 samples have an unknown group." in result.notes) == known
+    head = FrozenModel.load(tmp_path / "out" / "debiased.onnx").head
+    right = head.predict(test[0]) == test[1]
+    names = {*groups[40:], *([] if known else ["none"])}
+    worst = min(right[groups == name].mean() for name in names)
+    assert result.chosen.worst_group == pytest.approx(worst)
+
+
 def test_none_is_a_value(tmp_path):
     column = ["none", "cap", "None", "none", *[""] * 15, "cap"]
     path = write(tmp_path / "g.csv", ["hat"], [(value,) for value in column])
@@ -175,6 +195,8 @@ def test_tables_and_arrays_have_a_row_for_each(tmp_path):
     assert values_of(pool(), groups={"group": [1.0, -1, 0, *[np.nan] * 16, 1]}) == expected
     assert values_of(pool(), groups=[1, -1, 0, *[-1] * 16, 1]) == expected
     assert values_of(pool(), attribute=[1, None, 0, *[None] * 16, 1]) == expected
+    of_numpy = np.array(["1", np.nan, "0", "", *["?"] * 8, *["-1"] * 7, "1"])
+    assert values_of(pool(), attribute=of_numpy) == expected
 
 
 def test_answers_are_found_by_content_under_any_name(tmp_path):

@@ -150,6 +150,19 @@ def test_names_of_two_models_count_as_those_of_labels_do(tmp_path, old, new, n, 
     assert bool(done.notes) == bool(says)
 
 
+def test_scores_are_probabilities_of_all_samples_or_of_none(tmp_path):
+    model = models.parsed("(float[N, 2] x) => (float[N, 2] scores) { scores = Relu(x) }")
+    helper.set_model_props(model, {"names": json.dumps(["cat", "dog"])})
+    path = models.save(model, tmp_path / "relu.onnx")
+    some = np.tile(np.eye(2, dtype=np.float32), (20, 1))
+    for X in (some, 3 * some):
+        found = write_predictions(tmp_path / "p.csv", path, X, batch_size=8, force=True)
+        assert found.n_samples == 40
+    with pytest.raises(InputError, match="sum to 1 for some samples only"):
+        write_predictions(tmp_path / "q.csv", path, np.r_[some, 3 * some], batch_size=8)
+    assert not (tmp_path / "q.csv").exists()
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     old, new = (named(tmp_path / f"{n}.onnx", ["before_a", "a"]) for n in ("old", "new"))
     with pytest.raises(InputError, match="Two columns"):

@@ -18,7 +18,7 @@ from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label import AnswerTable, check_table, label_samples
 from ntkit.samples import read
 from tests.cases import ntkit as command
-from tests.cases import read_csv, write_csv
+from tests.cases import read_csv, refused, write_csv
 from tests.jobs.label.models import rows, write_model
 
 N = 48
@@ -364,3 +364,24 @@ def test_labels_that_differ_are_refused(source, place, row):
         source(place(), table | {"label": other})
     other[row] = ""  # not known in one of them
     source(place(), table | {"label": other})
+
+
+def test_classes_that_are_numbered_from_0_are_not_those_from_1(tmp_path):
+    """An old model with another numbering would let any new one pass."""
+    rng, n = np.random.default_rng(5), 300
+    y = rng.integers(1, 3, n)
+    right = {
+        name: np.where(rng.random(n) < share, y, 3 - y)
+        for name, share in (("old", 0.9), ("new", 0.6))
+    }
+    write_csv(tmp_path / "data.csv", {"id": range(n), "label": y})
+    for name, start in (("old", 0), ("same", 1)):
+        write_csv(
+            tmp_path / f"{name}.csv", {"id": range(n), "prediction": right["old"] + start - 1}
+        )
+    write_csv(tmp_path / "new.csv", {"id": range(n), "prediction": right["new"]})
+    check = ["check", "--predictions", tmp_path / "new.csv", "--before"]
+    says = "The classes seem to be numbered in another way"
+    refused(*check, tmp_path / "old.csv", tmp_path / "data.csv", says=says)
+    code, _, _ = command(*check, tmp_path / "same.csv", tmp_path / "data.csv")
+    assert code == 1

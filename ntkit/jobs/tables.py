@@ -46,6 +46,7 @@ PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 """Names of a column of predicted classes."""
 _ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
+_RENUMBERED = 0.2  # share of the predictions
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _TRUTHS = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
@@ -622,6 +623,14 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
         fix = "write the same class names in both."
         what = f"The prediction in {table.path}"
         raise InputError(unknown_labels(predicted, labels, what=what, where="the labels", fix=fix))
+    if len(foreign) and len(classes) == len(labels):
+        # Another numbering, such as from 0, that makes many more predictions right.
+        renamed = labels[np.searchsorted(classes, predicted)]
+        if (renamed == y).mean() > (predicted == y).mean() + _RENUMBERED:
+            raise InputError(
+                f"{table.path} predicts {listed(classes)}, and the labels are {listed(labels)}. The "
+                "classes seem to be numbered in another way. Write the same class names in both."
+            )
     lacks = f"{table.path} predicts {listed(foreign)}, and no sample has this label."
     never_said = f"{table.path} never predicts {listed(never)}."
     return [lacks] * (len(foreign) > 0) + [never_said] * (len(never) > 0)

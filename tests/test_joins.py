@@ -385,3 +385,40 @@ def test_classes_that_are_numbered_from_0_are_not_those_from_1(tmp_path):
     refused(*check, tmp_path / "old.csv", tmp_path / "data.csv", says=says)
     code, _, _ = command(*check, tmp_path / "same.csv", tmp_path / "data.csv")
     assert code == 1
+
+
+def test_one_table_of_all_names_each_sample_once(tmp_path):
+    y = np.array(["no", "yes"] * 60)
+    names = np.array([f"p{i}" for i in range(120)])
+    rows = np.r_[0:120, 0:40]
+    for name, some, number in (("good", slice(None), 0), ("bad", rows, 2)):
+        path = write_csv(
+            tmp_path / f"{name}.csv", {"id": names[some], "label": y[some], "prediction": y[some]}
+        )
+        check = ["check", "--predictions", path, "--average", 50]
+        assert command(*check)[0] == number
+        before = ["--before", path, "--prediction-column", "prediction,label"]
+        assert command(*check, *before)[0] == number
+    refused(*check, says="names 'p0' twice in 'id'")
+
+
+def test_labels_that_differ_only_in_writing_are_refused(tmp_path):
+    y = np.array(["no", "yes", "no ", "yes "] * 60)
+    plain = np.char.strip(y)
+    for label, prediction, number in ((y, plain, 2), (plain, plain, 0), (y, y, 0)):
+        columns = {"id": range(240), "label": label, "prediction": prediction}
+        path = write_csv(tmp_path / "table.csv", columns)
+        assert command("check", "--predictions", path, "--average", 50)[0] == number
+
+
+def test_a_fact_that_ends_like_an_id_tells_copies_apart(tmp_path):
+    """The column of sites is a slice, whatever its name."""
+    text = [f"number {i}" for i in range(100)]
+    for title in ("site", "site_id"):
+        columns = {"id": range(200), "text": text * 2, title: ["A"] * 100 + ["B"] * 100}
+        columns |= {"label": ["no", "yes"] * 100, "prediction": ["no", "yes"] * 100}
+        path = write_csv(tmp_path / f"{title}.csv", columns)
+        out = command(
+            "check", "--predictions", path, "--slice", f"column:{title}", "--average", 50, "--json"
+        )[1]
+        assert '"n_samples": 200' in out

@@ -147,6 +147,13 @@ def _at_least(name: str, cut: str, column: Column) -> Array:
         raise InputError(
             f"{name!r} has a threshold, but the column has no numbers; name a value with '='."
         )
+    labels = [] if column.numbers is not None else [*map(str, column.labels)]
+    odd = [each for each in labels if np.isnan(_number_of(each)) and any(map(str.isdigit, each))]
+    if odd:  # "40,5" or ">70", not "unknown"
+        raise InputError(
+            f"{name!r} has a threshold, but the column has cells such as {odd[0]!r:.40}. Write "
+            "numbers with a decimal point and without separators of thousands."
+        )
     return np.where(np.isnan(numbers), -1, numbers >= threshold).astype(np.int8)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkit._join import INDEX, KEYS, composed, matching_rows
+from ntkit._join import INDEX, KEYS, composed, matching_rows, spelling
 from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
 from ntkit._spelling import spelt_as, without_case
 from ntkit._text import counted
@@ -30,11 +31,11 @@ from ntkit.samples import (
     as_classes,
     check_order,
     every_label_in,
-    is_aside,
     is_empty,
     is_image_folder,
     named_delimiter,
     named_labels,
+    names_rows,
     read_samples,
     read_table,
     rows_of_files,
@@ -157,7 +158,7 @@ def read_predicted(
     if table is None or samples.kind == "texts":
         # A model of any kind may read the other columns as well.
         read_too = {} if samples.table is None else samples.table.rest
-        also = [v for name, v in read_too.items() if v.ndim == 1 and not is_aside(name)]
+        also = [v for name, v in read_too.items() if v.ndim == 1 and not names_rows(name, v)]
         (once,) = without_copies([samples], also=[*predicted, *also])
         samples, places, kept = once.samples, once.places, once.places.kept
         predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
@@ -330,6 +331,14 @@ def _match(
     """Row of each sample in a table of predictions, or −1; and notes."""
     data, rows, notes = samples.called(), np.arange(len(table)), list[str]()
     if other is not None and table.path == other.path:
+        for name in [n for n in table.columns if n in (*KEYS, roles.key)]:
+            count = Counter(map(spelling, table.columns[name].tolist()))
+            twice = next((each for each, n in count.items() if n > 1 and each), None)
+            if twice is not None:
+                raise InputError(
+                    f"{table.path} names {twice!r:.60} twice in {name!r}. Keep one row for each "
+                    "sample, or rename the column if it names something else."
+                )
         return rows, notes
     key = roles.key or _key_of(table, samples, other)
     if key is None:
@@ -628,9 +637,16 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
         renamed = labels[np.searchsorted(classes, predicted)]
         if (renamed == y).mean() > (predicted == y).mean() + _RENUMBERED:
             raise InputError(
-                f"{table.path} predicts {listed(classes)}, and the labels are {listed(labels)}. The "
-                "classes seem to be numbered in another way. Write the same class names in both."
+                f"{table.path} predicts {listed(classes)}, and the labels are {listed(labels)}. "
+                "The classes seem to be numbered in another way. Write the same names in both."
             )
+    twins = {_plain(c): c for c in classes.tolist()}
+    if unpredicted := [c for c in never.tolist() if twins.get(_plain(c), c) != c]:
+        one, two = unpredicted[0], twins[_plain(unpredicted[0])]
+        raise InputError(
+            f"The labels {one!r} and {two!r} differ only in the way they are written, and "
+            f"{table.path} predicts only {two!r}. Write one name for one class."
+        )
     lacks = f"{table.path} predicts {listed(foreign)}, and no sample has this label."
     never_said = f"{table.path} never predicts {listed(never)}."
     return [lacks] * (len(foreign) > 0) + [never_said] * (len(never) > 0)

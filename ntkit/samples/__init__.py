@@ -17,6 +17,7 @@ from ntkit.samples._copies import (
     Distinct,
     Places,
     contents_of,
+    names_rows,
     note_on_copies,
     sets_without_copies,
     without_copies,

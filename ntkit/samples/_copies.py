@@ -256,13 +256,18 @@ def _with_facts_of_copies(samples: Samples, places: Places, start: str) -> Sampl
         return samples
     columns, n_different = {**samples.table.columns}, dict[str, int]()
     for name, values in samples.table.rest.items():
-        if values.ndim > 1 or is_aside(name):
+        if values.ndim > 1 or names_rows(name, values):
             continue
         taken, n_different[name] = places.of(values)
         columns[name] = values.astype(taken.dtype)
         columns[name][places.kept] = taken
     table = replace(samples.table, columns=columns)
     return _noted(replace(samples, table=table), *note_on_copies(n_different, start))
+
+
+def names_rows(name: str, values: Array) -> bool:
+    """Whether a column names rows: an ID of each, not a fact such as the ID of a site."""
+    return is_aside(name) and 2 * len({*map(str, values.tolist())}) > len(values)
 
 
 def note_on_copies(n_different: Mapping[str, int], start: str = "") -> list[str]:

@@ -146,3 +146,13 @@ def test_words_are_found_in_any_unicode_form():
         assert found.tolist() == [1] * 20 + [0] * 20
     named = {name for block in words(texts).blocks() for name in block.names}
     assert {"word:café", "word:cafe"} <= named
+
+
+@pytest.mark.parametrize("cell", ["40,5", "1,200", ">70"])
+def test_a_threshold_takes_no_cells_that_are_almost_numbers(cell):
+    """They would be left out as unknown, and the others are not a random part."""
+    values = np.array(["40", "41", "39", "unknown", ""] * 4 + [cell], dtype=object)
+    with pytest.raises(InputError, match="cells such as"):
+        attribute_named("column:age>=40", table={"age": values})
+    known = attribute_named("column:age>=40", table={"age": values[:-1]})
+    assert known.tolist() == [1, 1, 0, -1, -1] * 4

@@ -422,3 +422,18 @@ def test_a_fact_that_ends_like_an_id_tells_copies_apart(tmp_path):
             "check", "--predictions", path, "--slice", f"column:{title}", "--average", 50, "--json"
         )[1]
         assert '"n_samples": 200' in out
+
+
+@pytest.mark.parametrize("index", ["", "index"])
+def test_new_row_numbers_are_not_names(tmp_path, index):
+    """Each table was sorted and numbered anew: another column tells which rows belong together."""
+    y, patient = np.array(["no", "yes"] * 50), np.array([f"p{i}" for i in range(100)])
+    order = np.random.default_rng(0).permutation(100)
+    write_csv(tmp_path / "data.csv", {index: range(100), "patient": patient, "label": y})
+    for name, at in (("sorted", order), ("same", np.arange(100))):
+        columns = {index: range(100), "patient": patient[at], "prediction": y[at]}
+        write_csv(tmp_path / f"{name}.csv", columns)
+    check = ["check", "--average", 50, tmp_path / "data.csv", "--predictions"]
+    refused(*check, tmp_path / "sorted.csv", says="in another order, by its column 'patient'")
+    assert command(*check, tmp_path / "same.csv")[0] == 0
+    assert command(*check, tmp_path / "sorted.csv", "--id-column", "patient")[0] == 0

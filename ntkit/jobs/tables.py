@@ -361,6 +361,11 @@ def _match(
         )
     else:
         by_row = other is not None and key == _ROW and key not in other.columns
+        if by_row and len(table) > len(samples):  # a part of the rows has new numbers
+            raise InputError(
+                f"{data} has {len(samples)} rows, and {table.path} numbers {len(table)} of them. "
+                "Name the column to match by with --id-column, or pass all samples in their order."
+            )
         names = samples.names if samples.ids is not None else [*map(str, range(len(samples)))]
         if other is not None and not by_row:
             names = [str(name) for name in other.column(key, "--id-column")]
@@ -377,6 +382,9 @@ def _match(
                 f"{table.path} has no prediction for {len(missing)} of the {len(rows)} samples of "
                 f"{data}, such as {names[missing[0]]!r}. Add them, or remove these samples."
             )
+        if roles.key is None and key in INDEX and not len(missing):  # new numbers, not names?
+            facts = {n: v[rows] for n, v in table.columns.items() if n not in (key, roles.label)}
+            check_order(facts, [samples], str(table.path))
         if by_row:
             notes.append(
                 f"Rows of {data} are matched by position with the row numbers in {table.path}. "

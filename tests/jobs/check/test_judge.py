@@ -360,3 +360,19 @@ def test_a_large_number_that_would_decide_has_two_digits(limit):
     enough = found.row("average").verdicts[0].enough
     assert enough >= 1000
     assert set(str(enough)[2:]) == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("y", "predicted"),
+    [
+        (np.arange(60) % 2, np.linspace(0.01, 0.99, 60)),
+        (np.arange(60) % 2 + 1, np.arange(60) % 2 + 3),
+        (np.array(["no", "yes"] * 30), np.array(["no ", "yes "] * 30)),
+    ],
+)
+def test_scores_and_other_classes_are_not_predictions(y, predicted):
+    """Both models would be wrong on all samples, and nothing would get worse."""
+    for models in ({"y_pred": predicted}, {"y_pred": y, "y_pred_before": predicted}):
+        with pytest.raises(InputError, match="which y_true"):
+            check_predictions(y, **models, limits={"average": 10})
+    assert check_predictions(y, y, y_pred_before=y, limits={"average": 10}).passed

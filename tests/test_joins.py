@@ -393,13 +393,15 @@ def test_one_table_of_all_names_each_sample_once(tmp_path):
     rows = np.r_[0:120, 0:40]
     for name, some, number in (("good", slice(None), 0), ("bad", rows, 2)):
         path = write_csv(
-            tmp_path / f"{name}.csv", {"id": names[some], "label": y[some], "prediction": y[some]}
+            tmp_path / f"{name}.csv",
+            {"id": names[some], "label": y[some], "prediction": y[some], "old": y[some]},
         )
         check = ["check", "--predictions", path, "--average", 50]
         assert command(*check)[0] == number
-        before = ["--before", path, "--prediction-column", "prediction,label"]
+        before = ["--before", path, "--prediction-column", "prediction,old"]
         assert command(*check, *before)[0] == number
     refused(*check, says="names 'p0' twice in 'id'")
+    refused(*check, "--prediction-column", "label", says="'label' is the column of labels and of")
 
 
 def test_labels_that_differ_only_in_writing_are_refused(tmp_path):
@@ -437,3 +439,14 @@ def test_new_row_numbers_are_not_names(tmp_path, index):
     refused(*check, tmp_path / "sorted.csv", says="in another order, by its column 'patient'")
     assert command(*check, tmp_path / "same.csv")[0] == 0
     assert command(*check, tmp_path / "sorted.csv", "--id-column", "patient")[0] == 0
+
+
+def test_the_table_of_two_models_does_not_say_which_is_the_old_one(tmp_path):
+    """Else its new model would be compared with itself."""
+    y, worse = np.array(["no", "yes"] * 60), np.array(["no"] * 120)
+    columns = {"id": range(120), "label": y, "prediction": worse, "prediction_before": y}
+    both = [write_csv(tmp_path / f"{name}.csv", columns) for name in ("both", "copy")]
+    check = ["check", "--predictions", both[0], "--max-drop", 5, "--before"]
+    assert command(*check, both[0])[0] == 1
+    refused(*check, both[1], says="has predictions of two models")
+    assert command(*check, both[1], "--prediction-column", "prediction,prediction_before")[0] == 1

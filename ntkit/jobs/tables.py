@@ -96,6 +96,12 @@ def read_predicted(
 
     Every sample needs a prediction, or with ``complete="predictions"`` every prediction a sample.
     """
+    if roles.one is not None and (roles.scores or roles.prediction):
+        raise InputError(
+            f"--label {roles.one} reads the column prediction_{roles.one}, so it does not go with "
+            "--score-columns or --prediction-column. Leave --label out, and name the labels with "
+            "--label-column."
+        )
     new = _read(predictions, roles)
     shared = before is not None and before.resolve() == predictions.resolve()
     several, of_old = _labels_in(new, roles, shared=shared)
@@ -116,11 +122,19 @@ def read_predicted(
             )
         tables = [_of_old(old, roles, several, shared=shared), new]
     one_file = data.resolve() == predictions.resolve()
+    if one_file and roles.label in roles.prediction:
+        raise InputError(
+            f"{predictions}: {roles.label!r} is the column of labels and of predictions. Name the "
+            "column of the true labels with --label-column."
+        )
     samples, table = _samples(data, new if one_file else None, roles, several)
     matches = [_match(each, samples, table, roles, complete) for each in tables]
     read = [each for each in (*tables, table) if each is not None]
     notes = [*(note for each in read for note in each.notes), *samples.notes]
     notes += [note for _, of_one in matches for note in of_one]
+    elsewhere = any(roles.group in each.columns for each in tables)
+    if samples.groups is None and table is not None and (elsewhere or roles.group != "group"):
+        notes.append(f"{table.path} has no column {roles.group!r}: its samples have no groups.")
     notes += [
         f"{predictions}: left out {listed(of_old)}, predictions of an older model. Compare with "
         f"them: --before {predictions}"
@@ -202,6 +216,11 @@ def _of_old(table: Table, roles: TableRoles, several: Sequence[str], *, shared: 
     """The table with the old model's predictions in the place of the new one's."""
     new, old = ("", "") if roles.scores else (*roles.prediction, "", "")[:2]
     if not (shared or old):
+        if _BEFORE in table.columns and not roles.scores:
+            raise InputError(
+                f"{table.path} has predictions of two models. Name the column of the old model in "
+                f"it with --prediction-column NEW,OLD, such as prediction,{_BEFORE}."
+            )
         return table
     if shared and old == new != "":
         raise InputError(

@@ -52,10 +52,10 @@ class Places:
         ]
         done = cls(np.concatenate(kept), np.concatenate(stands))
         # A sample that was left out for another of these sets is the one there.
-        contents = np.concatenate([part.contents for part in parts])
-        place = {content: i for i, content in enumerate(contents[done.kept].tolist())}
-        for row in np.flatnonzero(done.stands_for < 0).tolist():
-            done.stands_for[row] = place.get(contents[row], -1)
+        if len(left := np.flatnonzero(done.stands_for < 0)):
+            contents = np.concatenate([part.contents for part in parts])
+            place = {content: i for i, content in enumerate(contents[done.kept].tolist())}
+            done.stands_for[left] = [place.get(content, -1) for content in contents[left].tolist()]
         return done
 
     def of(self, values: Array, unknown: Any = None) -> tuple[Array, int]:

@@ -71,6 +71,7 @@ def read(
         return _spelt_as(model, read_samples(Path(data), labels=labels, **options))
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
+        _check_index(X, y=y, groups=groups)
         y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
         data = Samples(X, y, groups)
     elif labels == "optional" and not isinstance(data, Samples | tuple):
@@ -91,6 +92,20 @@ def _spelt_as(model: FrozenModel, samples: Samples) -> Samples:
         return samples
     y = spelt_as(samples.y, model.head.classes, where=samples.called())
     return samples if y is samples.y else replace(samples, y=y)
+
+
+def _check_index(X: Any, **others: Any) -> None:
+    """Raise an error if pandas objects have the same index in another order."""
+    index = getattr(X, "index", None)
+    for name, values in others.items():
+        other = getattr(values, "index", None)
+        if callable(index) or callable(other) or index is None or other is None:
+            continue
+        if len(index) == len(other) and not index.equals(other) and {*index} == {*other}:
+            raise InputError(
+                f"{name} has the samples of X in another order, by its index. Align it: "
+                f"{name}.loc[X.index]."
+            )
 
 
 def read_samples(

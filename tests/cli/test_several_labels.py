@@ -7,7 +7,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from tests.cases import ntkit, refused
+from tests.cases import ntkit, refused, write_csv
 from tests.several_labels import LABELS
 
 
@@ -64,3 +64,13 @@ def test_an_old_model_without_names_has_no_labels_of_the_new_one(five, tmp_path)
     assert "0 new errors" in ntkit(*pair)[1]
     _, _, err = ntkit("check", paths["named"], paths["plain"], data, *limits)
     assert "takes those of the first model in its order" in " ".join(err.split())
+
+
+def test_one_label_of_a_table_takes_no_columns_of_another_kind(tmp_path):
+    """They would be left out without a word."""
+    columns = {"id": range(9), "label_a": [1, 0, 1] * 3, "prediction_a": [1, 0, 0] * 3}
+    path = write_csv(tmp_path / "t.csv", columns | {"prob_a": [0.9, 0.1, 0.4] * 3})
+    check = ["check", "--predictions", path, "--label", "a", "--average", 10]
+    assert ntkit(*check)[0] in (0, 3)
+    for more in (["--score-columns", "prob_a"], ["--prediction-column", "prob_a"]):
+        refused(*check, *more, says="--label a reads the column prediction_a")

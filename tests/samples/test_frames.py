@@ -166,3 +166,14 @@ def test_each_of_several_inputs_takes_the_column_of_its_name(tmp_path):
     assert np.array_equal(by_name.probabilities, by_array.probabilities)
     with pytest.raises(InputError, match="DataFrame has no column 'age'"):
         ntkit.predict(tmp_path / "m.onnx", frame.rename(columns={"age": "years"}), **CPU)
+
+
+def test_an_index_in_another_order_is_refused(models):
+    """Labels that were shuffled or sorted apart from their rows belong to other samples."""
+    frame, y = draw(2)
+    labels = pd.Series(y, index=frame.index)
+    expected = ntkit.predict(models[1], (frame, labels), **CPU)
+    with pytest.raises(InputError, match="y has the samples of X in another order, by its index"):
+        ntkit.predict(models[1], (frame, labels.sample(frac=1, random_state=0)), **CPU)
+    part = frame[50:], labels[50:].reset_index(drop=True)  # other names, not another order
+    assert np.array_equal(ntkit.predict(models[1], part, **CPU).y, expected.y[50:])

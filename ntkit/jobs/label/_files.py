@@ -26,6 +26,7 @@ from ntkit._join import NameIndex, samples_named, spelling
 from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit._spelling import without_case
+from ntkit._text import counted
 from ntkit.attributes import (
     Answers,
     Entry,
@@ -112,8 +113,12 @@ class TakenAnswers:
                 raise contradiction(before, entry)
             if before.answer is None:
                 in_file[place] = entry
-        for place, entry in in_file.items():
-            self._check_replacement(place, entry)
+        replaced = [self._replaces(place, entry) for place, entry in in_file.items()]
+        if n := sum(replaced):
+            self.notes.append(
+                f"{where}: {counted(n, 'label')} {'replaces' if n == 1 else 'replace'} another one "
+                "that was given before."
+            )
         self._entries |= in_file
         rows = [place if isinstance(place, int) else None for place in places]
         self.notes += [note] if note else self._notes_on_left(where, everything, rows)
@@ -184,14 +189,15 @@ class TakenAnswers:
         hint = f" (did you mean {near}?)" if near else ""
         raise InputError(f"{lost.at}: no sample has the name {lost.name!r:.60}{hint}.")
 
-    def _check_replacement(self, place: int | str, entry: Entry) -> None:
-        """Raise an error if a file labels the same content differently under another name."""
+    def _replaces(self, place: int | str, entry: Entry) -> bool:
+        """Whether a file labels a sample differently; raises an error under another name."""
         before = self._entries.get(place)
         if before is None or None in (before.answer, entry.answer) or before.answer == entry.answer:
-            return
+            return False
         same_name = spelling(entry.name) == spelling(before.name)
         if not same_name and place not in self._by_name.rows(entry.name):
             raise contradiction(before, entry)
+        return True
 
     def _notes_on_left(
         self, where: StrPath, entries: Sequence[Entry], rows: Sequence[int | None]
@@ -349,10 +355,10 @@ def in_spelling(asked: Labels, entries: Sequence[Entry], file: StrPath) -> list[
 def _state(content: Any) -> dict[str, Any]:
     """The folder's record of its files; empty if the record is damaged."""
     batch, looked_at, read, written = map(content.get, ("batch", "looked_at", "read", "written"))
-    counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)
+    is_counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)
     good = isinstance(read, dict) and isinstance(written, dict)
     good = good and all(isinstance(digests, list) for digests in written.values())
     state = {"read": read, "written": written} if good else {}
-    state |= {"looked_at": looked_at} if counted else {}
+    state |= {"looked_at": looked_at} if is_counted else {}
     state |= {"check": content["check"]} if isinstance(content.get("check"), str) else {}
     return state | {"batch": batch if type(batch) is int else 1}

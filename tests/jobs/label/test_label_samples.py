@@ -527,3 +527,15 @@ def test_hostile_files_of_answers_are_named(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         read_labels(file)
     assert "\n" not in str(error.value)
+
+
+def test_a_label_that_replaces_another_is_told(model, tmp_path):
+    """Two people may disagree: the later file counts."""
+    rows, out = np.arange(240), tmp_path / "out"
+    ask(model, out, rows)
+    save(tmp_path / "one.csv", {"3": "yes", "4": "no", "5": "no"})
+    save(tmp_path / "two.csv", {"3": "no", "4": "no"})
+    told = ask(model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"])
+    assert [n for n in told.about_answers if "another one" in n] == [
+        f"{tmp_path / 'two.csv'}: 1 label replaces another one that was given before."
+    ]

@@ -169,7 +169,9 @@ def read_predicted(
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
     given = samples = replace(samples, y=y, notes=())
     places = Places(np.arange(len(y)), np.arange(len(y)))
-    if table is None or samples.kind == "texts":
+    # A column of prose may be a comment, and files have contents of their own.
+    are_texts = samples.kind == "texts" and (roles.text or "text" in getattr(table, "columns", ()))
+    if table is None or (are_texts and "file_name" not in table.columns):
         # A model of any kind may read the other columns as well.
         read_too = {} if samples.table is None else samples.table.rest
         also = [v for name, v in read_too.items() if v.ndim == 1 and not names_rows(name, v)]

@@ -253,3 +253,12 @@ def test_rows_of_one_text_and_other_columns_are_not_copies(tmp_path):
         command = ["check", "--predictions", tmp_path / "p.csv", tmp_path / f"{name}.csv"]
         _, out, _ = ntkit(*command, "--average", 50, "--json")
         assert json.loads(out)["n_samples"] == (n if name == "other" else 2)
+    # A comment is no text that a model reads, and files are different samples.
+    for title, key in (("comment", "id"), ("text", "file_name")):
+        renamed = {"text": title, "id": key}
+        table = {renamed.get(name, name): values for name, values in data.items()}
+        names = [f"{i}.png" for i in range(n)]
+        write_csv(tmp_path / "same.csv", table | {"age": [30] * n, key: names})
+        write_csv(tmp_path / "p.csv", {key: names, "prediction": label})
+        _, out, _ = ntkit(*command, "--average", 50, "--json")
+        assert json.loads(out)["n_samples"] == n

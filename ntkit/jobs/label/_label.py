@@ -39,6 +39,7 @@ from ntkit.jobs.label._progress import (
     next_questions,
     progress,
 )
+from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Inputs, input_paths, read, sample_digests, without_copies
@@ -190,8 +191,15 @@ def label_samples(
         if computed:
             keep(folder.path / _KEPT, embedded)
 
-        head = None if model.head is None else samples.fit_to(model).model.head
-        right = margins > 0 if head is None else head.predict(embedded.Z) == samples.y
+        head, right, notes = None, margins > 0, [*samples.notes]
+        if model.head is not None:
+            match = samples.fit_to(model)
+            head = match.model.head
+            assert head is not None  # the same model
+            predicted = head.predict(embedded.Z)
+            right, notes = predicted == samples.y, [*notes, *match.notes]
+            order = class_order(samples.y, predicted, head.classes)
+            notes += [] if order is None else [order.sentence()]
         groups = tuple[Group, ...]()
         if inference is not None:
             attribute = labels.of_contents(contents)
@@ -206,7 +214,7 @@ def label_samples(
             groups=groups,
             feature_set=None if inference is None else inference.feature_set_,
             of_head="cross-fitted heads" if head is None else THE_MODEL,
-            notes=samples.notes,
+            notes=tuple(notes),
             about_answers=tuple(taken.notes),
         )
 

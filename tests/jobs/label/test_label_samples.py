@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.label import Labels, label_samples, read_labels
 from ntkit.jobs.label import _label as label
+from tests.cases import write_csv
 from tests.jobs.label.models import rows, write_model
 
 QUESTION = "Is it marked?"
@@ -539,3 +541,16 @@ def test_a_label_that_replaces_another_is_told(model, tmp_path):
     assert [n for n in told.about_answers if "another one" in n] == [
         f"{tmp_path / 'two.csv'}: 1 label replaces another one that was given before."
     ]
+
+
+def test_classes_in_another_order_are_told_before_a_person_labels(tmp_path):
+    """Accuracies of groups would be those of wrong classes."""
+    onnx_model = onnx.load(write_model(tmp_path / "model.onnx"))
+    table = write_csv(tmp_path / "t.csv", {**dict(zip("abcdef", X.T, strict=True)), "label": Y})
+    for names, told in ((["0", "1"], False), (["1", "0"], True)):
+        onnx.helper.set_model_props(onnx_model, {"names": json.dumps(names)})
+        onnx.save(onnx_model, tmp_path / "named.onnx")
+        out = tmp_path / f"out{told}"
+        question = {"question": "?", "values": ["a", "b"], "device": "cpu"}
+        result = label_samples(tmp_path / "named.onnx", table, out, **question)
+        assert any("another order" in note for note in result.notes) == told

@@ -253,7 +253,7 @@ def test_rows_of_one_text_and_other_columns_are_not_copies(tmp_path):
         command = ["check", "--predictions", tmp_path / "p.csv", tmp_path / f"{name}.csv"]
         _, out, _ = ntkit(*command, "--average", 50, "--json")
         assert json.loads(out)["n_samples"] == (n if name == "other" else 2)
-    # A comment is no text that a model reads, and files are different samples.
+    # A comment is not a text that a model reads, and files are different samples.
     for title, key in (("comment", "id"), ("text", "file_name")):
         renamed = {"text": title, "id": key}
         table = {renamed.get(name, name): values for name, values in data.items()}

@@ -48,7 +48,8 @@ def test_one_table(audit, tmp_path):
     assert json.loads(audit(ALL, None, "--json")[1]) == found
     assert audit(ALL, None, "--columns", "site")[0]["looked_at"]["column"] == 2
     scored, _, _ = audit(ALL, None, "--score-columns", "prob_1")
-    assert scored.pop("notes") == []
+    (note,) = scored.pop("notes")
+    assert note.endswith("1 is predicted where the score 'prob_1' is above 0.5.")
     assert "prob_1" in found.pop("notes")[0]
     assert scored == found
 

@@ -426,7 +426,7 @@ def test_a_fact_that_ends_like_an_id_tells_copies_apart(tmp_path):
         assert '"n_samples": 200' in out
 
 
-@pytest.mark.parametrize("index", ["", "index"])
+@pytest.mark.parametrize("index", ["", "index", "id"])
 def test_new_row_numbers_are_not_names(tmp_path, index):
     """Each table was sorted and numbered anew: another column tells which rows belong together."""
     y, patient = np.array(["no", "yes"] * 50), np.array([f"p{i}" for i in range(100)])

@@ -403,7 +403,8 @@ def _match(
                 f"{table.path} has no prediction for {len(missing)} of the {len(rows)} samples of "
                 f"{data}, such as {names[missing[0]]!r}. Add them, or remove these samples."
             )
-        if roles.key is None and key in INDEX and not len(missing):  # new numbers, not names?
+        numbered = key in INDEX or _counts_up(written)
+        if roles.key is None and numbered and not len(missing):  # new numbers, not names?
             facts = {n: v[rows] for n, v in table.columns.items() if n not in (key, roles.label)}
             check_order(facts, [samples], str(table.path))
         if by_row:
@@ -417,6 +418,11 @@ def _match(
             left = f"{table.path}: left out {len(unused)} of {len(table)} predictions"
             notes.append(f"{left}, because {data} does not have these samples.")
     return rows, notes
+
+
+def _counts_up(names: Sequence[str]) -> bool:
+    """Whether names are the numbers of the rows, from 0 or 1 on, in their order."""
+    return any(list(names) == [str(row + start) for row in range(len(names))] for start in (0, 1))
 
 
 def _key_of(table: Table, samples: Samples, other: Table | None) -> str | None:

@@ -122,6 +122,11 @@ def sliced(
                 if title in slices and not np.array_equal(slices[title], members):
                     title = f"{title} (of {answer.name})"  # of another finding with this value
                 slices[title] = members
+    if relative := [each for each in slices if "image:" in each]:
+        reader.notes.append(
+            f"{relative[0]!r} is cut at a share of these {len(samples)} samples, so it is cut "
+            "elsewhere in other samples, such as those of a repair."
+        )
     return slices, replace(limits, slices=stated), reader.notes
 
 

@@ -329,3 +329,12 @@ def test_texts_their_words_and_their_tokenizers(tmp_path):
     content["normalizer"]["lowercase"] = False
     (tmp_path / "new" / "tokenizer.json").write_text(json.dumps(content))
     assert any("different preprocessing" in note for note in check(*both).notes)
+
+
+def test_a_slice_of_an_image_property_says_that_its_cut_is_that_of_the_samples(digits):
+    """The median of other images is another one."""
+    data, model = (digits.X_test[:200], digits.y_test[:200]), marked_digits_model_path()
+    name = "image:top left brightness above the median"
+    found = check(model, model, data, limits={"max_drop": 50}, slices=[name])
+    assert found.row(name).n == 100
+    assert any("is cut at a share of these 200 samples" in note for note in found.notes)

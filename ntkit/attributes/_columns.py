@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 
+_MOST_CODES = 50  # of versions and the like; more are measurements
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -135,13 +137,24 @@ def read_column(values: Array) -> Column:
         return _of_categories([str(value) for value in values])
     if {*map(type, values.tolist())} == {str}:
         with suppress(ValueError):  # a category, or an empty cell
-            return _of_numbers(values.astype(np.float64))
+            numbers = values.astype(np.float64)
+            cells = [cell.strip() for cell in values.tolist()]
+            return _of_categories(cells) if _are_codes(cells) else _of_numbers(numbers)
     cells = [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
     try:
         numbers = np.asarray([np.nan if cell is None else float(cell) for cell in cells])
     except ValueError:
         return _of_categories(cells)
-    return _of_numbers(numbers)
+    return _of_categories(cells) if _are_codes(cells) else _of_numbers(numbers)
+
+
+def _are_codes(cells: Sequence[str | None]) -> bool:
+    """Whether numbers are spelt apart, such as 1.1 and 1.10, or 7 and 007: versions, or codes."""
+    spelt = {cell for cell in cells if cell is not None}
+    if len(spelt) > _MOST_CODES:
+        return False
+    plain = {re.sub(r"^(-?\d+)\.0*$", r"\1", cell) for cell in spelt}  # 1.0 is 1
+    return len({float(cell) for cell in plain}) < len(plain)
 
 
 def _of_numbers(numbers: Array) -> Column:

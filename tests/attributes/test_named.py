@@ -156,3 +156,12 @@ def test_a_threshold_takes_no_cells_that_are_almost_numbers(cell):
         attribute_named("column:age>=40", table={"age": values})
     known = attribute_named("column:age>=40", table={"age": values[:-1]})
     assert known.tolist() == [1, 1, 0, -1, -1] * 4
+
+
+@pytest.mark.parametrize("kind", [str, object])
+def test_versions_and_codes_are_not_numbers(kind):
+    """1.1 and 1.10 are two versions, and 7 and 007 two codes; 1 and 1.0 are one number."""
+    for one, two, apart in (("1.1", "1.10", True), ("7", "007", True), ("1", "1.0", False)):
+        values = np.array([one, two] * 9 + ["25"], dtype=kind)
+        has = attribute_named(f"column:version={one}", table={"version": values})
+        assert has.sum() == (9 if apart else 18)

@@ -16,7 +16,7 @@ from ntkit.export import to_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
-from tests.cases import ntkit, write_csv
+from tests.cases import ntkit, write_csv, write_images
 from tests.jobs.debias.conftest import DIGITS, QUICK
 from tests.jobs.label.models import rows, write_model
 
@@ -262,3 +262,25 @@ def test_rows_of_one_text_and_other_columns_are_not_copies(tmp_path):
         write_csv(tmp_path / "p.csv", {key: names, "prediction": label})
         _, out, _ = ntkit(*command, "--average", 50, "--json")
         assert json.loads(out)["n_samples"] == n
+
+
+def test_facts_of_image_files_that_are_copies_complete_each_other(digits, tmp_path):
+    """Those of the folder's own metadata.csv, as those that a user passes."""
+    folder = write_images(tmp_path / "set", digits.X_test[:40], digits.y_test[:40])
+    lines = ["file_name,site"]
+    for i, path in enumerate(sorted(folder.rglob("*.png"))):
+        copy = path.with_name(f"copy{path.name}")
+        copy.write_bytes(path.read_bytes())
+        lines += [f"{path.relative_to(folder).as_posix()}," + ("A" if i < 20 else "")]
+        lines += [f"{copy.relative_to(folder).as_posix()}," + ("A" if i < 10 else "B")]
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    names = {"slices": ["metadata:site=A", "metadata:site=B"], "device": "cpu"}
+    for table in (None, folder / "metadata.csv"):
+        classes = {"classes": ["zlarge", "small"]}
+        model = FrozenModel.load(DIGITS, **classes)
+        found = check(model, model, folder, limits={"max_drop": 90}, metadata=table, **names)
+        sizes = {
+            row.name: row.n for row in found.rows if row.kind == "slice" and row.within is None
+        }
+        assert sizes == {"metadata:site=A": 10, "metadata:site=B": 20}
+        assert "Copies of 10 samples differ in 'site'" in " ".join(found.notes)

@@ -164,7 +164,9 @@ def check_read(
     notes += more
     if not len(models[-1].samples):
         raise InputError("The data hold no samples. Pass labelled samples.")
-    models, metadata, of_copies = _without_copies(models, metadata, key)
+    models, metadata, of_copies = _without_copies(
+        models, metadata, key, slices=bool(slices or limits.slices or answers)
+    )
     notes += of_copies
     samples = models[-1].samples
     labels = labels_compared(models)
@@ -228,7 +230,7 @@ def _refuse_other_order(old: Match, new: Match, name: str) -> None:
 
 
 def _without_copies(
-    models: Sequence[Match], metadata: Any, key: str | None
+    models: Sequence[Match], metadata: Any, key: str | None, *, slices: bool
 ) -> tuple[list[Match], Any, list[str]]:
     """Models with distinct samples, the metadata of these, and notes on copies."""
     forms = {id(each.samples): each for each in models}
@@ -238,7 +240,7 @@ def _without_copies(
     once = dict(zip(forms, distinct, strict=True))
     given = models[-1].samples
     last = once[id(given)]
-    if metadata is not None:
+    if metadata is not None or (slices and len(last.samples) < len(given)):  # or the folder's own
         metadata = Metadata.of(metadata, [given], key)
         metadata = metadata and metadata.without_copies(last.places)
     found = last.samples.notes[len(given.notes) :]

@@ -53,7 +53,8 @@ def check_tables(
         strict = name != names[-1] and y.dtype.kind in "iu" and not sure_of_classes
         classes = np.union1d(y, predicted)
         notes += of_samples.order_notes(y, predicted, classes, name, strict=strict, of_table=True)
-    if metadata is not None:
+    asked = bool(slices or limits.slices or answers)
+    if metadata is not None or (asked and len(read.samples) < len(read.given)):
         metadata = Metadata.of(metadata, [read.given], roles.key)
         metadata = metadata and metadata.without_copies(read.places)
     values, limits, more = of_samples.sliced(

@@ -128,7 +128,7 @@ def sets_without_copies(
     for i, name in enumerate(names):
         left, notes = np.zeros(len(contents[name]), dtype=bool), list[str]()
         counts = np.unique(sets[name].y, return_counts=True)[1]
-        if counts.min(initial=2) > 1 and (given[name] == given[name][:1]).all():
+        if len(counts) and counts.min() > 1 and (given[name] == given[name][0]).all():
             raise InputError(
                 f"All {len(given[name])} samples of the {name} set are the same. Check whether its "
                 "inputs are all zeros or on another scale."

@@ -284,3 +284,13 @@ def test_facts_of_image_files_that_are_copies_complete_each_other(digits, tmp_pa
         }
         assert sizes == {"metadata:site=A": 10, "metadata:site=B": 20}
         assert "Copies of 10 samples differ in 'site'" in " ".join(found.notes)
+
+
+def test_an_empty_set_is_not_called_a_set_of_copies(digits):
+    X, y = digits.X_validation[:40], digits.y_validation[:40]
+    for sets in (((X[:0], y[:0]), (X, y)), ((X[:0], y[:0]),)):
+        with pytest.raises(InputError) as refused:
+            debias(DIGITS, *sets, method="auto", **QUICK)
+        assert "are the same" not in str(refused.value)
+    with pytest.raises(InputError, match="All 40 samples of the train set are the same"):
+        debias(DIGITS, (np.zeros_like(X), y), (X, y), method="auto", **QUICK)

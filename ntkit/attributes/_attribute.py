@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ntkit._checks import check_labels, known_labels
 from ntkit._text import NONE, interval, percent
 from ntkit._types import Array
-from ntkit.attributes._columns import read_column, shown
+from ntkit.attributes._columns import names_apart, read_column
 from ntkit.attributes._feature_set import FEWEST, lacking
 from ntkit.exceptions import InputError
 from ntkit.metrics import wilson
@@ -172,7 +172,8 @@ class Attribute:
         """
         name = names[0][0]
         kind, _, column = name.partition(":")
-        whole = next((c for c in tables.get(kind, ()) if shown(c) == column), None)
+        there = [*tables.get(kind, ())]
+        whole = dict(zip(names_apart(there), there, strict=True)).get(column)
         if whole is None or len(names) > 1 or len(names[0]) > 1:
             return cls.from_names(names, read)
         cells = read_column(np.asarray(tables[kind][whole]))
@@ -184,7 +185,8 @@ class Attribute:
         kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
         numbers = np.full(len(labels) + 1, -1)
         numbers[kept] = np.arange(len(kept))
-        return cls(name, numbers[codes], tuple(f"{name}={shown(labels[i])}" for i in kept), kind)
+        called = names_apart(labels)
+        return cls(name, numbers[codes], tuple(f"{name}={called[i]}" for i in kept), kind)
 
     def inferred(
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None

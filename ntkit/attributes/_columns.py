@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 
+_EXACT = 2**53  # whole numbers up to here are exact in double precision
 _MOST_CODES = 50  # of versions and the like; more are measurements
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -75,15 +78,15 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
         return read_column(by_name[name])
 
     def blocks() -> Iterator[Block]:
-        for name in by_name:
-            yield from _blocks_of(name_of_column(kind, name), read(name))
+        for name, called in zip(by_name, names_apart([*by_name]), strict=True):
+            yield from _blocks_of(f"{kind}:{called}", read(name))
 
     return FeatureSet(kind, True, n_samples, blocks)
 
 
-def name_of_column(kind: str, name: str) -> str:
-    """Origin of the attributes of a column, with which their names begin."""
-    return f"{kind}:{shown(name)}"
+def origins_of(kind: str, names: Iterable[str]) -> set[str]:
+    """What names of attributes of some columns may begin with, whatever the other columns are."""
+    return {f"{kind}:{form}" for name in names for form in (shown(name), marked(name))}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Column:
     codes: Array | None  # −1 if the value is missing
     labels: list[str]
     numbers: Array | None
+    of_labels: Array | None = None  # the number of each label, if it is one
 
     @property
     def categories(self) -> tuple[Array, list[str]]:
@@ -101,9 +105,9 @@ class Column:
         if self.codes is not None:
             return self.codes, self.labels
         assert self.numbers is not None
-        distinct = np.unique(self.numbers[self.known])
-        codes = np.where(self.known, np.searchsorted(distinct, self.numbers), -1)
-        return codes, [number(value) for value in distinct]
+        assert self.of_labels is not None
+        codes = np.where(self.known, np.searchsorted(self.of_labels, self.numbers), -1)
+        return codes, _as_texts(self.of_labels.tolist())
 
 
 def _blocks_of(name: str, column: Column) -> Iterator[Block]:
@@ -112,7 +116,8 @@ def _blocks_of(name: str, column: Column) -> Iterator[Block]:
     if column.codes is not None:
         counts = np.bincount(column.codes[column.known], minlength=len(column.labels))
         kept = np.flatnonzero(common_enough(counts, n))
-        names = _distinct([f"{name}={shown(column.labels[i])}" for i in kept])
+        called = names_apart(column.labels)
+        names = tuple(f"{name}={called[i]}" for i in kept)
         if names:
             yield Block(names, column.codes[:, None] == kept, known, (name,) * len(names))
     elif column.numbers is not None:
@@ -121,7 +126,8 @@ def _blocks_of(name: str, column: Column) -> Iterator[Block]:
         has = column.numbers[:, None] >= cuts  # NaN is below every threshold
         usual = column.numbers == np.nanmedian(column.numbers)
         if 2 * usual.sum() > n and common_enough(usual.sum(), n):
-            names = (*names, f"{name}={number(column.numbers[usual][0])}")
+            codes, labels = column.categories
+            names = (*names, f"{name}={labels[codes[usual][0]]}")
             has = np.column_stack([has, usual])
         if names:
             yield Block(names, has, known, (name,) * len(names))
@@ -131,6 +137,8 @@ def _blocks_of(name: str, column: Column) -> Iterator[Block]:
 
 def read_column(values: Array) -> Column:
     """Values as categories if they are few or texts, else as numbers."""
+    if values.dtype.kind in "iu" and len(values) and max(-values.min(), values.max()) > _EXACT:
+        return _of_categories([*map(str, values.tolist())])
     if values.dtype.kind in "fiu":
         return _of_numbers(values.astype(np.float64))
     if values.dtype.kind == "b":
@@ -149,8 +157,10 @@ def read_column(values: Array) -> Column:
 
 
 def _are_codes(cells: Sequence[str | None]) -> bool:
-    """Whether numbers are spelt apart, such as 1.1 and 1.10, or 7 and 007: versions, or codes."""
+    """Whether numbers are versions or codes: spelt apart, such as 7 and 007, or of 16 digits."""
     spelt = {cell for cell in cells if cell is not None}
+    if any(cell.isdecimal() and int(cell) > _EXACT for cell in spelt):
+        return True
     if len(spelt) > _MOST_CODES:
         return False
     plain = {re.sub(r"^(-?\d+)\.0*$", r"\1", cell) for cell in spelt}  # 1.0 is 1
@@ -159,9 +169,11 @@ def _are_codes(cells: Sequence[str | None]) -> bool:
 
 def _of_numbers(numbers: Array) -> Column:
     column = Column(~np.isnan(numbers), None, [], numbers)
-    if len(np.unique(numbers[column.known])) > _FEW:
+    distinct = np.unique(numbers[column.known])
+    column = replace(column, of_labels=distinct)
+    if len(distinct) > _FEW:
         return column
-    return Column(column.known, *column.categories, None)
+    return Column(column.known, *column.categories, None, distinct)
 
 
 def _of_categories(cells: list[str | None]) -> Column:
@@ -180,10 +192,19 @@ def _is_missing(value: object) -> bool:
     return value is None or not (isinstance(same, bool | np.bool_) and bool(same))
 
 
-def number(value: float) -> str:
-    """A number as text, with at most six digits."""
-    whole = np.isfinite(value) and float(value).is_integer() and abs(value) < 2**53
-    return str(int(value)) if whole else f"{value:.6g}"
+def number(value: float, digits: int = 6) -> str:
+    """A number as text, with at most so many digits if it is not whole."""
+    whole = np.isfinite(value) and float(value).is_integer() and abs(value) <= _EXACT
+    return str(int(value)) if whole else f"{value:.{digits}g}"
+
+
+def _as_texts(values: Sequence[float]) -> list[str]:
+    """Different numbers as different texts, with six digits if these are enough."""
+    for digits in range(6, 18):
+        texts = [number(value, digits) for value in values]
+        if len({*texts}) == len(texts):
+            break
+    return texts
 
 
 def _cut(cut: float, values: Array) -> str:
@@ -202,14 +223,16 @@ def shown(text: str) -> str:
     return shortened(text, _LONGEST)
 
 
-def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Numbers are appended to names that were cut to the same text."""
-    seen: dict[str, int] = {}
-    distinct = list[str]()
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return tuple(distinct)
+def names_apart(texts: Sequence[str]) -> list[str]:
+    """Texts for names: a long one is cut, and gets a digest if another one is cut to the same."""
+    counts = Counter(map(shown, texts))
+    return [shown(text) if counts[shown(text)] == 1 else marked(text) for text in texts]
+
+
+def marked(text: str) -> str:
+    """A text for a name, with a digest of the whole if it is cut."""
+    short = shown(text)
+    return short if short == text else f"{short} ({sha256(text.encode()).hexdigest()[:8]})"
 
 
 @documented

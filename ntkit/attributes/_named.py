@@ -11,7 +11,7 @@ import numpy as np
 from ntkit._join import columns_of, composed
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, read_column, shown
+from ntkit.attributes._columns import Column, marked, names_apart, read_column, shown
 from ntkit.attributes._images import STATISTICS, image_statistics
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
@@ -102,17 +102,18 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
     """Name of a column and its condition: a category, a threshold, or missing values."""
     rest = composed(rest)
-    named = [column for column in table if rest.startswith(composed(shown(column)))]
-    first_error = None
-    for column in named:
-        asked = rest.removeprefix(composed(shown(column)))
+    first_error, called = None, names_apart([*table])
+    for column, of_column in zip(table, map(composed, called), strict=True):
+        if not rest.startswith(of_column):
+            continue
+        asked = rest.removeprefix(of_column)
         try:
             if asked == " missing":
                 return (~read_column(table[column]).known).astype(np.int8)
             if asked.startswith(">="):
                 return _at_least(name, asked[2:], read_column(table[column]))
             if asked.startswith("="):
-                prefix = f"{kind}:{shown(column)}"
+                prefix = f"{kind}:{of_column}"
                 return _category(name, prefix, asked[1:], read_column(table[column]))
         except InputError as error:  # the name of another column may begin with this one's
             first_error = first_error or error
@@ -162,8 +163,10 @@ def _numbers(column: Column) -> Array:
     if column.numbers is not None:
         return column.numbers
     assert column.codes is not None
-    of_label = np.asarray([*map(_number_of, column.labels), np.nan])
-    return np.asarray(of_label[column.codes])
+    of_label = column.of_labels
+    if of_label is None:
+        of_label = np.asarray([*map(_number_of, column.labels)])
+    return np.append(of_label, np.nan)[column.codes]
 
 
 def _number_of(text: str) -> float:
@@ -176,9 +179,10 @@ def _number_of(text: str) -> float:
 def _category(name: str, prefix: str, value: str, column: Column) -> Array:
     (codes, labels), value = column.categories, composed(value)
     fits = [i for i, label in enumerate(labels) if label == value]
-    fits = fits or [i for i, label in enumerate(labels) if shown(label) == value]
+    fits = fits or [i for i, label in enumerate(labels) if value in (shown(label), marked(label))]
     # 3 and 3.0 are the same number, in whichever table.
-    fits = fits or [i for i, label in enumerate(labels) if _number_of(label) == _number_of(value)]
+    numbers = [*map(_number_of, labels)] if column.of_labels is None else column.of_labels
+    fits = fits or np.flatnonzero(np.asarray(numbers) == _number_of(value)).tolist()
     if len(fits) == 1:
         return np.where(codes < 0, -1, codes == fits[0]).astype(np.int8)
     if fits:

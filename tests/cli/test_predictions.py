@@ -446,3 +446,40 @@ def test_metadata_of_copies_are_shared_wherever_the_slice_is_named(tmp_path):
     for options in (("--slice", "metadata:site=B", "--average", "50"), ("--limits", limits)):
         rows = results("--predictions", path, "--metadata", facts, *options)["rows"]
         assert [r["samples"] for r in rows if r["kind"] == "slice"] == [n]
+
+
+ALIKE = {  # values whose first characters or digits are the same, and more numbers than categories
+    "builds": [20240101.1, 20240101.2, 20240101.3, 1.0],
+    "places": [52.5200081, 52.5200125, *np.arange(20.0)],
+    "large numbers": [1234567890123456789, 1234567890123456790, 1234567890123456799, 7],
+    "paths": [f"/srv/{'x' * 80}/{name}" for name in ("night", "day", "dawn")],
+    "versions": ["1.1", "1.10", "1.2"],
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_each_value_of_a_column_is_a_slice_of_its_own(tmp_path, kind, ending):
+    import pandas as pd
+
+    values = ALIKE[kind]
+    code = np.arange(600) % len(values)
+    y = np.arange(600) // len(values) % 2
+    new = np.where(code == 0, 1 - y, y)  # every sample of the first value is wrong
+    frame = pd.DataFrame({"label": y, "prediction": new, "of": np.array(values)[code]})
+    path = tmp_path / f"p.{ending}"
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path, index=False)
+    (tmp_path / "l.toml").write_text('average = 10\n[slices]\n"metadata:of" = { accuracy = 60 }\n')
+    options = ("--predictions", path, "--limits", tmp_path / "l.toml", "--json")
+    code_of_exit, out, err = ntkit("check", *options)
+    rows = [row for row in json.loads(out)["rows"] if row["kind"] == "slice"]
+    rows = [row for row in rows if row["within"] is None]
+    assert sum(row["samples"] for row in rows) == 600, err
+    assert len({row["name"] for row in rows}) == len(values)
+    (wrong,) = (row for row in rows if row["accuracy"] == 0)
+    assert wrong["samples"] == (code == 0).sum()
+    assert code_of_exit == 1
+    for name in {wrong["name"], f"metadata:of={values[0]}"}:  # each as printed, and in full
+        found = results("--predictions", path, "--average", "10", "--slice", name)
+        (row,) = (row for row in found["rows"] if row["kind"] == "slice" and not row["within"])
+        assert (row["samples"], row["accuracy"]) == (wrong["samples"], 0)

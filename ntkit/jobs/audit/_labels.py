@@ -15,7 +15,7 @@ from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes import Block, FeatureSet, common_enough, name_of_column
+from ntkit.attributes import Block, FeatureSet, common_enough, origins_of
 from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit._result import Audit, audit_files
 from ntkit.pages import Inputs
@@ -325,8 +325,7 @@ def attributes_of(
 ) -> list[FeatureSet]:
     """Attributes of the samples of a label: some rows, without its own column and its copies."""
     some = feature_sets if rows is None else [_of_rows(each, rows) for each in feature_sets]
-    others = {name_of_column("metadata", each) for each in names if each != name}
-    own = name_of_column("metadata", name)
+    own, others = origins_of("metadata", [name]), origins_of("metadata", {*names} - {name})
     return [_without(each, own, others, has) if each.kind == "metadata" else each for each in some]
 
 
@@ -348,13 +347,13 @@ def _of_rows(feature_set: FeatureSet, rows: Array) -> FeatureSet:
     return replace(feature_set, n_samples=len(rows), make=blocks)
 
 
-def _without(feature_set: FeatureSet, own: str, others: set[str], has: Array) -> FeatureSet:
+def _without(feature_set: FeatureSet, own: set[str], others: set[str], has: Array) -> FeatureSet:
     """The attributes without a label's column and its copies, which say only what the label is."""
 
     def blocks() -> Iterator[Block]:
         for block in feature_set.blocks():
             origin = block.origin(0)
-            if origin not in (own, f"{own} missing") and not (
+            if origin.removesuffix(" missing") not in own and not (
                 origin in others and _is_copy(block, has)
             ):
                 yield block

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -20,6 +21,7 @@ from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 
 _EXACT = 2**53  # whole numbers up to here are exact in double precision
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOST_CODES = 50  # of versions and the like; more are measurements
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -98,6 +100,7 @@ class Column:
     labels: list[str]
     numbers: Array | None
     of_labels: Array | None = None  # the number of each label, if it is one
+    dates: bool = False  # whether the numbers are seconds
 
     @property
     def categories(self) -> tuple[Array, list[str]]:
@@ -107,7 +110,7 @@ class Column:
         assert self.numbers is not None
         assert self.of_labels is not None
         codes = np.where(self.known, np.searchsorted(self.of_labels, self.numbers), -1)
-        return codes, _as_texts(self.of_labels.tolist())
+        return codes, (_as_dates if self.dates else _as_texts)(self.of_labels.tolist())
 
 
 def _blocks_of(name: str, column: Column) -> Iterator[Block]:
@@ -122,7 +125,8 @@ def _blocks_of(name: str, column: Column) -> Iterator[Block]:
             yield Block(names, column.codes[:, None] == kept, known, (name,) * len(names))
     elif column.numbers is not None:
         cuts = cuts_of(column.numbers)
-        names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
+        shown_cuts = _as_dates(cuts) if column.dates else [_cut(c, column.numbers) for c in cuts]
+        names = tuple(f"{name}>={cut}" for cut in shown_cuts)
         has = column.numbers[:, None] >= cuts  # NaN is below every threshold
         usual = column.numbers == np.nanmedian(column.numbers)
         if 2 * usual.sum() > n and common_enough(usual.sum(), n):
@@ -141,6 +145,9 @@ def read_column(values: Array) -> Column:
         return _of_categories([*map(str, values.tolist())])
     if values.dtype.kind in "fiu":
         return _of_numbers(values.astype(np.float64))
+    if values.dtype.kind == "M":
+        texts = np.datetime_as_string(values.astype("M8[s]")).astype(object)
+        values = np.where(np.isnat(values), "", texts)
     if values.dtype.kind == "b":
         return _of_categories([str(value) for value in values])
     if {*map(type, values.tolist())} == {str}:
@@ -152,6 +159,9 @@ def read_column(values: Array) -> Column:
     try:
         numbers = np.asarray([np.nan if cell is None else float(cell) for cell in cells])
     except ValueError:
+        dates = np.asarray([np.nan if cell is None else seconds_of(cell) for cell in cells])
+        if np.isnan(dates).sum() == cells.count(None):
+            return _of_numbers(dates, dates=True)
         return _of_categories(cells)
     return _of_categories(cells) if _are_codes(cells) else _of_numbers(numbers)
 
@@ -167,13 +177,24 @@ def _are_codes(cells: Sequence[str | None]) -> bool:
     return len({float(cell) for cell in plain}) < len(plain)
 
 
-def _of_numbers(numbers: Array) -> Column:
-    column = Column(~np.isnan(numbers), None, [], numbers)
+def seconds_of(text: str) -> float:
+    """Seconds from 1970 to a date such as 2026-11-30, perhaps with a time; NaN for other texts."""
+    if not _DATE.match(text):
+        return float("nan")
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return float("nan")
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def _of_numbers(numbers: Array, *, dates: bool = False) -> Column:
+    column = Column(~np.isnan(numbers), None, [], numbers, dates=dates)
     distinct = np.unique(numbers[column.known])
     column = replace(column, of_labels=distinct)
     if len(distinct) > _FEW:
         return column
-    return Column(column.known, *column.categories, None, distinct)
+    return Column(column.known, *column.categories, None, distinct, dates)
 
 
 def _of_categories(cells: list[str | None]) -> Column:
@@ -196,6 +217,13 @@ def number(value: float, digits: int = 6) -> str:
     """A number as text, with at most so many digits if it is not whole."""
     whole = np.isfinite(value) and float(value).is_integer() and abs(value) <= _EXACT
     return str(int(value)) if whole else f"{value:.{digits}g}"
+
+
+def _as_dates(seconds: Iterable[float]) -> list[str]:
+    """Seconds as dates, with a time if one is not midnight."""
+    dates = [datetime.fromtimestamp(value, UTC).replace(tzinfo=None) for value in seconds]
+    whole = all(date.time() == time() for date in dates)
+    return [(date.date() if whole else date).isoformat() for date in dates]
 
 
 def _as_texts(values: Sequence[float]) -> list[str]:

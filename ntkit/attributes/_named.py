@@ -11,7 +11,7 @@ import numpy as np
 from ntkit._join import columns_of, composed
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, marked, names_apart, read_column, shown
+from ntkit.attributes._columns import Column, marked, names_apart, read_column, seconds_of, shown
 from ntkit.attributes._images import STATISTICS, image_statistics
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
@@ -96,7 +96,7 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
         return values
     meant = meant_instead(word, known)
     hint = f"; did you mean {f'word:{meant[1:-1]}'!r}?" if meant and meant[1:-1] != word else "."
-    raise NobodyHas(f"None of the {len(texts)} texts contains {name!r}{hint}")
+    raise NobodyHas(f"None of the {len(texts)} texts has {name!r} as a word of its own{hint}")
 
 
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
@@ -137,19 +137,27 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
 
 
 def _at_least(name: str, cut: str, column: Column) -> Array:
-    try:
-        threshold = float(cut)
-    except ValueError:
+    threshold = _number_of(cut, column)
+    if np.isnan(threshold):
+        if column.dates:
+            raise InputError(
+                f"{name!r} has the threshold {cut!r}, but the column has dates; write a date such "
+                "as 2026-11-30."
+            )
         raise InputError(
             f"{name!r} has the threshold {cut!r}, which is not a number; write a number."
-        ) from None
+        )
     numbers = _numbers(column)
     if np.isnan(numbers).all():
         raise InputError(
             f"{name!r} has a threshold, but the column has no numbers; name a value with '='."
         )
     labels = [] if column.numbers is not None else [*map(str, column.labels)]
-    odd = [each for each in labels if np.isnan(_number_of(each)) and any(map(str.isdigit, each))]
+    odd = [
+        each
+        for each in labels
+        if np.isnan(_number_of(each, column)) and any(map(str.isdigit, each))
+    ]
     if odd:  # "40,5" or ">70", not "unknown"
         raise InputError(
             f"{name!r} has a threshold, but the column has cells such as {odd[0]!r:.40}. Write "
@@ -169,7 +177,10 @@ def _numbers(column: Column) -> Array:
     return np.append(of_label, np.nan)[column.codes]
 
 
-def _number_of(text: str) -> float:
+def _number_of(text: str, column: Column | None = None) -> float:
+    """A text as a number, or as a date if the column has dates; NaN if it is neither."""
+    if column is not None and column.dates:
+        return seconds_of(text)
     try:
         return float(text)
     except ValueError:
@@ -182,7 +193,7 @@ def _category(name: str, prefix: str, value: str, column: Column) -> Array:
     fits = fits or [i for i, label in enumerate(labels) if value in (shown(label), marked(label))]
     # 3 and 3.0 are the same number, in whichever table.
     numbers = [*map(_number_of, labels)] if column.of_labels is None else column.of_labels
-    fits = fits or np.flatnonzero(np.asarray(numbers) == _number_of(value)).tolist()
+    fits = fits or np.flatnonzero(np.asarray(numbers) == _number_of(value, column)).tolist()
     if len(fits) == 1:
         return np.where(codes < 0, -1, codes == fits[0]).astype(np.int8)
     if fits:

@@ -16,6 +16,7 @@ from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_eno
 from ntkit.exceptions import InputError
 
 _TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
+_LONGEST = 40  # letters of a word
 _BLOCK = 4096  # words
 _SOME = 2000  # texts that are searched for a similar word
 
@@ -67,12 +68,15 @@ def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> Fe
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
     """Mask of the texts that contain a word or a run of words; else the words of the texts."""
-    texts, word = _checked(texts), composed(word)
-    parts = word.split(" ")
+    texts, parts = _checked(texts), composed(word).lower().split()
+    # A tag is a word of its own, so <film has no word film. Long runs of letters are cut.
+    whole = r"(?:</[a-z]\w*|\W)+".join(map(re.escape, parts))
+    end = "" if len(word) >= _LONGEST else r"(?![a-z0-9])" if word.startswith("<") else r"(?!\w)"
+    found_in = re.compile(rf"(?<!\w)(?<!<)(?<!</){whole}{end}").search
 
     def holds(text: str) -> bool:
         low = text.lower()
-        return all(part in low for part in parts) and f" {word} " in f" {' '.join(_tokens(low))} "
+        return all(part in low for part in parts) and found_in(low) is not None
 
     found = map(holds, texts)
     values = np.fromiter(found, np.int8, len(texts))

@@ -104,8 +104,11 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
     ("name", "inputs", "message"),
     [
         ("word:flim", {"texts": ["a film", "b"]}, "None of the 2 texts.*did you mean 'word:film'"),
-        ("word:Film", {"texts": ["a film"]}, "did you mean 'word:film'"),
-        ("word:zzz", {"texts": ["a film"]}, "None of the 1 texts contains 'word:zzz'\\."),
+        (
+            "word:zzz",
+            {"texts": ["a film"]},
+            "None of the 1 texts has 'word:zzz' as a word of its own\\.",
+        ),
         ("column:sx=F", {"table": {"sex": ["F"]}}, "no column 'sx'.*did you mean 'sex'"),
         ("column:sex=f", {"table": {"sex": ["F", "M"]}}, "did you mean 'column:sex=F'"),
         ("column:sex=Q", {"table": {"sex": ["F", "M"]}}, "it has 'F', 'M'"),
@@ -165,3 +168,47 @@ def test_versions_and_codes_are_not_numbers(kind):
         values = np.array([one, two] * 9 + ["25"], dtype=kind)
         has = attribute_named(f"column:version={one}", table={"version": values})
         assert has.sum() == (9 if apart else 18)
+
+
+@pytest.mark.parametrize(
+    ("word", "having"),
+    [
+        ("not good", ["It is NOT  good.", "not, good"]),
+        ("not a good", ["not a good film"]),
+        ("Film", ["not a good film", "FILM!"]),
+        ("covid-19", ["COVID-19 again"]),
+        ("don't", ["They don't."]),
+        ("vitamin d", ["vitamin D helps"]),
+        ("#tag", ["a #tag"]),
+    ],
+)
+def test_a_word_is_read_as_it_is_written(word, having):
+    texts = ["It is NOT  good.", "not, good", "not a good film", "FILM!", "COVID-19 again"]
+    texts += ["covid 19", "They don't.", "don", "vitamin D helps", "vitamin deficiency"]
+    texts += ["a #tag", "a tag", "<film>"]
+    has = attribute_named(f"word:{word}", texts=texts) == 1
+    assert [text for text, one in zip(texts, has, strict=True) if one] == having
+
+
+def test_dates_are_cut_like_numbers():
+    days = np.arange("2025-01-01", "2025-03-02", dtype="M8[D]")
+    texts = [*map(str, days)]
+    later = days >= np.datetime64("2025-02-10")
+    for dates in (
+        texts,
+        days,
+        days.astype("M8[us]"),
+        days.astype(object),
+        [f"{t}T00:00Z" for t in texts],
+    ):
+        table = {"day": dates}
+        assert "column:day>=2025-01-31" in same_as_the_view(columns(table), table=table)
+        read = attribute_named("column:day>=2025-02-10", table=table)
+        assert read.tolist() == later.tolist()
+        assert attribute_named("column:day=2025-02-10", table=table).sum() == 1
+    (row,) = np.flatnonzero(attribute_named("column:day missing", table={"day": ["", *texts]}))
+    assert row == 0
+    hours = {"at": [f"2025-01-01 {hour:02}:30" for hour in range(24)]}
+    assert "column:at>=2025-01-01T12:30:00" in same_as_the_view(columns(hours), table=hours)
+    with pytest.raises(InputError, match="write a date such as"):
+        attribute_named("column:day>=20", table={"day": texts})

@@ -220,7 +220,7 @@ def _distinct(
     often, n_labels = np.bincount(content), np.bincount(content[distinct(labelled)[0]])
     several = np.flatnonzero(n_labels > 1)
     n = int(often[often > 1].sum())
-    may_repeat = samples.kind == "texts" or getattr(samples.X, "ndim", 0) == 2
+    may_repeat = samples.kind == "texts" or _are_rows(samples.X)
     if may_repeat and often[several].sum() > max(_COARSE * n, _CLEARLY):
         note = (
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
@@ -248,6 +248,13 @@ def _distinct(
         samples = _noted(_with_facts_of_copies(samples, places, start), note)
         samples = _left_out(samples, places.kept)
     return Distinct(samples, places, contents)
+
+
+def _are_rows(X: Any) -> bool:
+    """Whether the samples are rows of a table, as one matrix or as an input for each column."""
+    if isinstance(X, Mapping):
+        return all(np.size(values) == len(values) for values in X.values())
+    return getattr(X, "ndim", 0) == 2
 
 
 def _with_facts_of_copies(samples: Samples, places: Places, start: str) -> Samples:

@@ -7,6 +7,12 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias, predict
 from ntkit import study as _study
@@ -140,6 +146,16 @@ def test_coarse_columns_are_no_copies(tmp_path, rng):
     result = check(model, model, (X, y), limits={"max_drop": 5}, device="cpu")
     assert result.n_samples == 400
     assert "400 of 400 samples have the inputs of others" in " ".join(result.notes)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    joined = ColumnTransformer([("all", StandardScaler(), ["a", "b"])])
+    fitted = make_pipeline(joined, LogisticRegression()).fit(frame, y)
+    of_each = [(name, FloatTensorType([None, 1])) for name in ("a", "b")]  # an input for a column
+    options = {"initial_types": of_each, "options": {"zipmap": False}}
+    onnx.save(convert_sklearn(fitted, **options), model)
+    frame.assign(label=y).to_csv(tmp_path / "rows.csv", index=False)
+    result = check(None, model, tmp_path / "rows.csv", limits={"average": 5}, device="cpu")
+    assert result.n_samples == 400
+    assert "have the inputs of others" in " ".join(result.notes)
 
 
 def two_columns(path):

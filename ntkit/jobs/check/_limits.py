@@ -176,6 +176,12 @@ class Limits(_Rates):
             if not isinstance(self.groups, Mapping):
                 raise InputError("groups must be a table, such as { min_recall = 70 }.")
             object.__setattr__(self, "groups", _made(SliceLimits, self.groups, "groups"))
+        both = {self.worst_group, self.groups.accuracy} - {None}
+        if len(both) > 1:
+            raise InputError(
+                f"worst_group = {self.worst_group:g} and accuracy = {self.groups.accuracy:g} of "
+                "groups are one limit, the lowest accuracy of every group. Keep one of them."
+            )
         over = (self.over,) if isinstance(self.over, str) else tuple(self.over)
         odd = next((kind for kind in over if kind not in KINDS), None)
         if odd is not None or not over:
@@ -255,6 +261,8 @@ def limits_of(limits: Any, **more: Any) -> Limits:
     """Limits from an argument, with some values replaced."""
     stated = {name: value for name, value in more.items() if value is not None}
     if isinstance(limits, Limits):
+        if "worst_group" in stated:  # the same limit by its other name
+            stated["groups"] = replace(limits.groups, accuracy=None)
         return replace(limits, **stated) if stated else limits
     if limits is None:
         return Limits(**stated)
@@ -269,6 +277,8 @@ def limits_of(limits: Any, **more: Any) -> Limits:
     if not isinstance(limits, Mapping):
         raise InputError(f"limits must be a mapping, a TOML file or Limits. Got {limits!r:.60}.")
     values = {**limits}
+    if "worst_group" in stated and isinstance(groups := values.get("groups"), Mapping):
+        values["groups"] = {k: v for k, v in groups.items() if k != "accuracy"}  # the same limit
     for name in RATES:
         if None in (values.get(name), stated.get(name)):
             continue

@@ -59,6 +59,19 @@ def test_slices_take_the_drop_of_all_unless_they_have_their_own():
     assert limits_of({"slices": {"b": {"max_new_errors": 5}}}).comparing
 
 
+def test_the_lowest_accuracy_of_groups_is_one_limit_by_two_names():
+    both = {"worst_group": 70, "groups": {"accuracy": 50}}
+    for given in (lambda: limits_of(both), lambda: Limits(**both)):
+        with pytest.raises(InputError, match=r"are one limit.* Keep one of them"):
+            given()
+    of_file = {"groups": {"accuracy": 50, "max_drop": 3}}
+    for limits in (of_file, limits_of(of_file)):  # an option overrides either name
+        found = limits_of(limits, worst_group=70).of_slice("g", "group")
+        assert (found.accuracy, found.max_drop) == (70, 3)
+    assert limits_of(of_file).of_slice("g", "group").accuracy == 50
+    assert limits_of({"worst_group": 60}, worst_group=70).of_slice("g", "group").accuracy == 70
+
+
 def test_a_pyproject_holds_limits_in_its_table(tmp_path):
     (file := tmp_path / "pyproject.toml").write_text(
         "[project]\nname = 'x'\n[tool.ntkit.check]\nmax_drop = 2\nmin_recall.toxic = 80\n"

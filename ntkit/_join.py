@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -228,6 +229,25 @@ def columns_of(table: Any, *keys: str) -> dict[str, Array]:
         shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(arrays.items())[:6])
         raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
     return arrays
+
+
+def index_of(*values: Any) -> list[Any] | None:
+    """Index of the first pandas object among values; None if there is none."""
+    indexes = (getattr(each, "index", None) for each in values)
+    return next(([*each] for each in indexes if each is not None and not callable(each)), None)
+
+
+def check_index(**columns: Any) -> None:
+    """Raise an error if pandas objects have the same index in different orders."""
+    indexes = [(name, index_of(values)) for name, values in columns.items()]
+    known = [(name, index) for name, index in indexes if index is not None]
+    for name, index in known[1:]:
+        first, other = known[0]
+        if index != other and len(index) == len(other) and Counter(index) == Counter(other):
+            raise InputError(
+                f"{name} has the samples of {first} in another order, by its index. Align it: "
+                f"{name}.loc[{first}.index]."
+            )
 
 
 def composed(name: Any) -> str:

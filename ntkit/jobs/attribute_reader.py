@@ -204,9 +204,9 @@ class AttributeReader:
         self.layers: Mapping[str, Array] = {}  # of the model's pass: a matrix for each
         self._values: dict[tuple[str, bool], Array] = {}
 
-    def positions(self, n: int) -> Array | None:
+    def positions(self, n: int, source: Any = None, name: str = "") -> Array | None:
         """Place of each sample in ``n`` values, one for each sample as it was given; else None."""
-        return positions_in(self.sets, n)
+        return positions_in(self.sets, n, source, name)
 
     @property
     def n_given(self) -> int:

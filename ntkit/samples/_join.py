@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ntkit._join import KEYS as KEYS
-from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
+from ntkit._join import (
+    check_index,
+    check_positions,
+    columns_of,
+    joined,
+    matching_rows,
+    no_column,
+    pooled,
+)
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._columns import named_like_a_prediction
@@ -46,14 +56,19 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
     return None if samples.ids is None else [str(name) for name in samples.ids]
 
 
-def positions_in(sets: Sequence[Samples], n: int) -> Array | None:
+def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Array | None:
     """Place of each sample in ``n`` values, one for each sample as it was given; else None.
 
-    Samples that were left out because their label is unknown have a value as well.
+    Samples that were left out because their label is unknown have a value as well. A pandas
+    ``source`` of the values must not have the samples' index in another order.
     """
     starts = np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
     if n != starts[-1]:
         return None
+    indexes = [each.index for each in sets]
+    if None not in indexes:
+        X = SimpleNamespace(index=[*chain(*filter(None, indexes))])
+        check_index(X=X, **{name: source})
     rows = (np.arange(len(each)) if each.rows is None else each.rows for each in sets)
     return np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
 
@@ -128,7 +143,9 @@ class Metadata:
                 "(key=) out to match them row by row."
             )
         sizes = {len(values) for values in columns.values()}
-        places = positions_in(sets, sizes.pop()) if len(sizes) == 1 else None
+        places = None
+        if len(sizes) == 1:
+            places = positions_in(sets, sizes.pop(), metadata, "metadata")
         if places is None:
             if all(samples.ids is not None for samples in sets):
                 raise no_column(look, chosen, name)

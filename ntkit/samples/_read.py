@@ -12,8 +12,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._join import composed, rows_named
+from ntkit._join import check_index, composed, index_of, rows_named
+from ntkit._labels import means_unknown, plain_label, unguarded_cell
 from ntkit._spelling import spelt_as
+from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import (
@@ -71,11 +73,12 @@ def read(
         return _spelt_as(model, read_samples(Path(data), labels=labels, **options))
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
-        _check_index(X, y=y, groups=groups)
+        check_index(X=X, y=y, groups=groups)
+        index = index_of(X, y, groups)
         y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
-        data = Samples(X, y, groups)
+        data = Samples(X, y, groups, index=index)
     elif labels == "optional" and not isinstance(data, Samples | tuple):
-        data = Samples(data)
+        data = Samples(data, index=index_of(data))
     if not isinstance(data, Samples):
         raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
     if model.label is not None:
@@ -92,20 +95,6 @@ def _spelt_as(model: FrozenModel, samples: Samples) -> Samples:
         return samples
     y = spelt_as(samples.y, model.head.classes, where=samples.called())
     return samples if y is samples.y else replace(samples, y=y)
-
-
-def _check_index(X: Any, **others: Any) -> None:
-    """Raise an error if pandas objects have the same index in another order."""
-    index = getattr(X, "index", None)
-    for name, values in others.items():
-        other = getattr(values, "index", None)
-        if callable(index) or callable(other) or index is None or other is None:
-            continue
-        if len(index) == len(other) and not index.equals(other) and {*index} == {*other}:
-            raise InputError(
-                f"{name} has the samples of X in another order, by its index. Align it: "
-                f"{name}.loc[X.index]."
-            )
 
 
 def read_samples(
@@ -489,6 +478,8 @@ def samples_from_image_folder(
     else:
         files, labels, notes = _images_and_classes(path, columns.labels_required)
         y = None if labels is None else np.asarray([_as_text(label) for label in labels])
+        if y is not None:
+            notes += _compared_with_folders(path, files, y, columns.label, delimiter)
     skipped, kept = list[Path](), list[int]()
     for i, file in enumerate(files):
         try:
@@ -566,7 +557,50 @@ def _images_and_label(
     if y is None:
         return files, None, ()
     names = [composed(each.relative_to(path).as_posix()) for each in files]
-    return files, y[rows_of_files(table, names)], tuple(notes)
+    y = y[rows_of_files(table, names)]
+    folders = np.array([plain_label(name.split("/")[0]) for name in names])
+    for i, label in enumerate([columns.one] if columns.one else columns.all):
+        lacks = y == f"not {label}" if columns.one else y[:, i] == 0
+        n = int((lacks & (folders == plain_label(label))).sum())
+        note = f"{file}: {counted(n, 'image')} in the folder {label!r} without this label."
+        notes = [*notes, *[f"{note} The table counts, not the folder."] * (n > 0)]
+    return files, y, tuple(notes)
+
+
+def _compared_with_folders(
+    path: Path, files: Sequence[Path], y: Array, column: str, delimiter: str | None
+) -> tuple[str, ...]:
+    """Note on labels of a ``metadata.csv`` that folders do not say; an error if they differ."""
+    file = path / "metadata.csv"
+    if not file.exists():
+        return ()
+    table = read_table(file, delimiter, ("file_name", column))
+    if not {"file_name", column} <= {*table.columns} or table.columns[column].ndim > 1:
+        return ()
+    written = [*map(str, table.columns["file_name"].tolist())]
+    names = [composed(each.relative_to(path).as_posix()) for each in files]
+    rows = rows_named(written, names, str(file), "file_name")
+    cells = table.columns[column].tolist()
+    pairs = [
+        (name, plain_label(folder), plain_label(unguarded_cell(cells[row])))
+        for name, folder, row in zip(names, y.tolist(), rows.tolist(), strict=True)
+        if row >= 0 and not means_unknown(cells[row])
+    ]
+    classes = {*map(plain_label, y.tolist())}
+    differing = [pair for pair in pairs if pair[1] != pair[2]]
+    if any(label in classes for _, _, label in pairs) and differing:
+        name, _, label = differing[0]
+        raise InputError(
+            f"{len(differing)} of {len(pairs)} images have another label in {column!r} of {file} "
+            f"than their folder, such as {name!r:.60} ({label!r}). Correct one of the two."
+        )
+    both = {(folder, label) for _, folder, label in pairs}
+    if len(both) > len({folder for folder, _ in both}):
+        return (
+            f"{file}: the column {column!r} is not used, because the folders name the classes, and "
+            "it does not agree with them.",
+        )
+    return ()
 
 
 def rows_of_files(table: Table, names: Sequence[str]) -> Array:

@@ -130,6 +130,8 @@ class Samples:
         Row of each sample before others were left out, because their label was unknown.
     n_left_out : int
         Number of samples that were left out.
+    index : sequence or None
+        Index of the pandas objects that were passed, also of samples that were left out.
 
     Examples
     --------
@@ -155,6 +157,7 @@ class Samples:
     table: ReadTable | None = None
     rows: Array | None = None
     n_left_out: int = 0
+    index: Sequence[Any] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)

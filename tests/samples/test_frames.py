@@ -177,3 +177,33 @@ def test_an_index_in_another_order_is_refused(models):
         ntkit.predict(models[1], (frame, labels.sample(frac=1, random_state=0)), **CPU)
     part = frame[50:], labels[50:].reset_index(drop=True)  # other names, not another order
     assert np.array_equal(ntkit.predict(models[1], part, **CPU).y, expected.y[50:])
+
+
+@pytest.mark.parametrize("by", ["attribute", "attribute table", "metadata"])
+def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
+    """An index is compared also for values of several sets, and of labels next to an array."""
+    sets = [draw(seed) for seed in (5, 6)]
+    facts = pd.concat([frame.cue.map({0: "no", 1: "yes"}) for frame, _ in sets])
+    shuffled, what = facts.sample(frac=1, random_state=0), by.split()[0]
+    named = {"spurious": "metadata:mark=yes"} if by == "metadata" else {}
+
+    def repaired(values, keep=lambda frame: frame):
+        values = values if by == "attribute" else values.to_frame("mark")
+        pairs = [(keep(frame), pd.Series(y, index=frame.index)) for frame, y in sets]
+        return ntkit.debias(models[1], *pairs, **{what: values}, **named, **CPU)
+
+    for keep in (lambda frame: frame, pd.DataFrame.to_numpy):
+        with pytest.raises(InputError, match=f"{what} has the samples of X in another order, by"):
+            repaired(shuffled, keep)
+    aligned, plain = repaired(facts), repaired(facts.reset_index(drop=True))
+    assert aligned.candidates == plain.candidates
+
+
+def test_an_audit_of_arrays_compares_indexes():
+    frame, y = draw(7)
+    y = pd.Series(y, index=frame.index)
+    shuffled = frame.sample(frac=1, random_state=0)
+    for facts in ({"metadata": shuffled}, {"table": shuffled}):
+        with pytest.raises(InputError, match="has the samples of y in another order, by its index"):
+            ntkit.audit(y, np.array(y), **facts)
+    assert ntkit.audit(y, np.array(y), metadata=frame).feature_sets[0].n_samples == len(y)

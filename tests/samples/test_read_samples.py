@@ -305,3 +305,32 @@ def test_paths_that_hold_no_samples(images, tmp_path):
     (images / "dog").mkdir()
     with pytest.raises(InputError, match=r"class folder .*dog contains no images"):
         read_images(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["cat", "dog", "dog", "dog"], "1 of 4 images have another label"),
+        (["dog", "dog", "cat", "cat"], "4 of 4 images"),
+        (["feline", "canine", "canine", "feline"], "is not used"),
+        (["Cat", " cat", "dog", ""], ""),
+        (["0", "0", "1", "1"], ""),
+    ],
+)
+@pytest.mark.parametrize("column", ["label", "species"])
+def test_labels_of_a_folder_and_of_its_table_must_agree(tmp_path, labels, says, column):
+    names = ["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
+    for i, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (i, i, i)).save(tmp_path / name)
+    rows = [*zip(names, labels, strict=True)]
+    write_csv(tmp_path / "metadata.csv", [["file_name", column], *rows[::-1]])
+    options = {"preprocessing": ImagePreprocessing((4, 4)), "label_column": column}
+    if " of 4 images" in says:
+        with pytest.raises(InputError, match=says):
+            read_samples(tmp_path, **options)
+        return
+    samples = read_samples(tmp_path, **options)
+    assert samples.y.tolist() == ["cat", "cat", "dog", "dog"]
+    assert bool(samples.notes) == bool(says)
+    assert says in " ".join(samples.notes)

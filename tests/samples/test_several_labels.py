@@ -60,3 +60,16 @@ def test_a_missing_column_is_unknown_among_others_and_an_error_alone(tmp_path):
         with pytest.raises(InputError, match=r"has no column 'r.*' with 0 and 1"):
             read_samples(table, **options)
         assert read_samples(table, labels="optional", **options).y is None
+
+
+def test_a_folder_with_the_name_of_a_label_that_the_table_denies_is_noted(tmp_path):
+    table = sources(tmp_path)[1]
+    (table / "0").rename(table / "red")
+    for has in ("0", "1", ""):
+        rows = [[f"{i}/a.png", i, *cells] for i, cells in enumerate(CELLS)]
+        rows[0] = ["red/a.png", 0, has, "0", "1"]
+        written(table / "metadata.csv", rows)
+        for options in ({"other_labels": NAMES}, {"label": "red", "keep_unknown": True}):
+            found = read_samples(table, preprocessing=ImagePreprocessing((4, 4)), **options)
+            said = "1 image in the folder 'red' without this label" in " ".join(found.notes)
+            assert said == (has == "0"), (has, options)

@@ -17,7 +17,7 @@ from ntkit._checks import (
     positions_of,
 )
 from ntkit._doc import documented
-from ntkit._join import columns_of, in_order
+from ntkit._join import check_index, columns_of, in_order
 from ntkit._labels import listed, listed_in_order, unknown_labels
 from ntkit._spelling import spelt_as
 from ntkit._types import Array
@@ -202,6 +202,9 @@ def audit(
     >>> audit.findings[0].name, audit.findings[0].goes_with
     ('column:camera=A', 0)
     """
+    given = {"y": y, "pred": pred, "scores": scores, "texts": texts, "table": table}
+    given |= {} if metadata is None or ids is not None else {"metadata": metadata}
+    check_index(**given)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
     sets = [*feature_sets]

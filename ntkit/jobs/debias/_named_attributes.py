@@ -415,7 +415,7 @@ def partly_known(
         title = repr(table.column) if crossed else title
     else:
         of_known, known = known_labels(none_if_unknown(value), name)
-        rows = reader.positions(len(known))
+        rows = reader.positions(len(known), value, name)
         if rows is None:
             raise InputError(
                 f"{name} holds {len(known)} values, but there are {reader.n_given} training and "

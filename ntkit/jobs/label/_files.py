@@ -41,7 +41,8 @@ from ntkit.attributes import (
     written,
 )
 from ntkit.exceptions import InputError
-from ntkit.samples import TABLES, read_table
+from ntkit.jobs.label._tables import key_in
+from ntkit.samples import KEYS, TABLES, read_table
 
 ID = "id"
 
@@ -75,14 +76,15 @@ def read_filled_in(path: Path, question: str) -> list[Entry]:
         raise InputError(
             f"{path} is not a table. Labels can be in files of these types: {', '.join(TABLES)}."
         )
-    table = read_table(path, None, expected=[ID, question])
-    for column in (ID, question):
+    table = read_table(path, None, expected=[*KEYS, question])
+    key = key_in(table.columns) or ID
+    for column in (key, question):
         if column not in table.columns:
             raise InputError(
                 f"{path} has no column {column!r}. Its columns are "
                 f"{listed(list(table.columns), 20, near=column)}."
             )
-    return entries_of_table(table.columns, ID, question, table.at)
+    return entries_of_table(table.columns, key, question, table.at)
 
 
 class TakenAnswers:

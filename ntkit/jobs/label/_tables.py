@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class AnswerTable(NamedTuple):
     at: Callable[[int], str]
     key: str | None
     column: str
+    source: Any
 
     @classmethod
     def read(cls, source: Any, wanted: str, key: str | None) -> AnswerTable:
@@ -52,25 +53,27 @@ class AnswerTable(NamedTuple):
         else:
             named_by = (*KEYS, *filter(None, [key]))
             columns, at = columns_of(source, *named_by), lambda index: f"The table, row {index + 1}"
-        key = key or next((k for k in (*KEYS, CONTENT) if k in columns), None)
+        key = key or key_in(columns)
         rest = [column for column in columns if column not in (key, CONTENT)]
         if wanted not in rest and len(rest) != 1:
             raise InputError(
                 f"{where} has no column {wanted!r}. Besides the names of samples it has "
                 f"{listed(rest, 20) if rest else 'no column'}. Rename the column, or keep only one."
             )
-        return cls(where, columns, at, key, wanted if wanted in rest else rest[0])
+        return cls(where, columns, at, key, wanted if wanted in rest else rest[0], source)
 
     def labels(self, reader: AttributeReader, match_names: bool) -> tuple[Array, str]:
         """Value of each sample, None if the table has none, and a note on unused rows."""
-        where, columns, at, key, column = self
+        where, columns, at, key, column, source = self
         left, unknown = "", note_on_unknown(where, columns[column])
         if key is not None and key in columns:
             entries = entries_of_table(columns, key, column, at)
             if CONTENT not in columns:
                 named_rows(reader, key, [*map(cell_text, columns[key])], where)
             values, left = labels_of_entries(where, entries, (), reader, key, match_names)
-        elif key is None and (rows := reader.positions(len(columns[column]))) is not None:
+        elif key is None and (
+            (rows := reader.positions(len(columns[column]), source, "attribute")) is not None
+        ):
             numbered = {"": np.arange(len(columns[column])), column: columns[column]}
             values = np.full(len(columns[column]), None, dtype=object)
             for entry in entries_of_table(numbered, "", column, at):
@@ -87,6 +90,11 @@ class AnswerTable(NamedTuple):
                 f"samples, or one row per sample{first}."
             )
         return _some(values, where, reader), " ".join(filter(None, [left, unknown]))
+
+
+def key_in(columns: Collection[str]) -> str | None:
+    """The column that names samples in a table of labels; None if there is none."""
+    return next((key for key in (*KEYS, CONTENT) if key in columns), None)
 
 
 def labels_of_entries(

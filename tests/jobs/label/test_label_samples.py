@@ -215,6 +215,16 @@ def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, asked, tmp_pa
     assert other.labels.answers == found.labels.answers
 
 
+@pytest.mark.parametrize("header", ["id", "file_name"])
+def test_a_table_names_its_samples_as_in_other_commands(model, tmp_path, header):
+    table, given = tmp_path / "labels.csv", {"3": "yes", "8": "no"}
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [["note", header, QUESTION], *(["x", *e] for e in given.items())]
+        )
+    assert ask(model, tmp_path / "out", answers=table).labels.answers == given
+
+
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -376,21 +376,17 @@ class Outcomes:
 
 def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     """Yield the predictions of a model, batch by batch, in the order of the samples."""
-    model, level, own = match.model, 0.0, False if match.model.scores is None else None
+    model, level, own = match.model, 0.0, False
     if model.threshold is not None:  # the logit is 0 there, and the score is that of the graph
         level = logit(model.threshold[0])
-    for logits in _logits_of(match, embedder):
+    batches: Iterable[Array] = _logits_of(match, embedder)
+    if model.scores is not None:  # of no batch alone, which may differ from the others
+        batches = [*batches]
+        own = _are_probabilities(batches, name_of(model))
+    for logits in batches:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        if own is not False:
-            first = own is None
-            own = _are_probabilities(logits, _ROUNDING if first else 20 * _ROUNDING)
-            if not (first or own):
-                raise InputError(
-                    f"{name_of(model)} gives scores that sum to 1 for some samples only, so they "
-                    "are neither probabilities nor logits. Check the model's output."
-                )
         yield Outcomes(
             logits.argmax(axis=1),
             logits if own else odds / odds.sum(axis=1, keepdims=True),
@@ -435,13 +431,21 @@ def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
             yield logits
 
 
-_ROUNDING = 1e-3  # of float16 probabilities
+_ROUNDING = 0.02  # of probabilities in few bits
+_BY_CHANCE = 0.05  # largest share of samples whose logits sum to 1
 
 
-def _are_probabilities(scores: Array, rounding: float) -> bool:
-    """Whether each row of scores sums to 1, without a negative one."""
-    total = scores.sum(axis=1)
-    return bool((scores > -rounding).all() and (np.abs(total - 1) < rounding).all())
+def _are_probabilities(batches: Sequence[Array], name: str) -> bool:
+    """Whether each row of scores sums to 1, without a negative one; an error if only some do."""
+    off = np.concatenate([np.abs(each.sum(axis=1) - 1) for each in batches] or [np.ones(1)])
+    low = np.concatenate([each.min(axis=1) for each in batches] or [np.zeros(1)])
+    share = np.mean((off < _ROUNDING) & (low > -_ROUNDING))
+    if _BY_CHANCE < share < 1:
+        raise InputError(
+            f"{name} gives scores that sum to 1 for some samples only, so they are neither "
+            "probabilities nor logits. Check the model's output."
+        )
+    return bool(share == 1)
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

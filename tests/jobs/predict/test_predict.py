@@ -158,9 +158,17 @@ def test_scores_are_probabilities_of_all_samples_or_of_none(tmp_path):
     for X in (some, 3 * some):
         found = write_predictions(tmp_path / "p.csv", path, X, batch_size=8, force=True)
         assert found.n_samples == 40
-    with pytest.raises(InputError, match="sum to 1 for some samples only"):
-        write_predictions(tmp_path / "q.csv", path, np.r_[some, 3 * some], batch_size=8)
+    parts = {"p": some, "l": 3 * some}
+    for order, size in (("pl", 8), ("lp", 8), ("lp", 80), ("lllp", 8)):
+        X = np.concatenate([parts[part] for part in order])
+        with pytest.raises(InputError, match="sum to 1 for some samples only"):
+            write_predictions(tmp_path / "q.csv", path, X, batch_size=size)
     assert not (tmp_path / "q.csv").exists()
+    logits = np.random.default_rng(0).gamma(2, size=(200, 2)).astype(np.float32)
+    logits[[0, 150]] = 0.25, 0.75  # by chance
+    found = ntkit.predict(path, logits, batch_size=1, device="cpu").probabilities
+    odds = np.exp(logits)
+    np.testing.assert_allclose(found, odds / odds.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):

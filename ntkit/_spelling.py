@@ -1,7 +1,9 @@
-"""Names of classes in one Unicode form: file systems and programs spell accents differently."""
+"""Names in one Unicode form: file systems and programs spell accents differently."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,6 +57,13 @@ def one_form(name: Any) -> Any:
 def without_case(text: str) -> str:
     """A text in lower case and in the composed form, to compare answers."""
     return composed(text.casefold())
+
+
+def pattern_of(text: str) -> str:
+    """Regular expression that finds a text in both Unicode forms."""
+    forms = [(each, unicodedata.normalize("NFD", each)) for each in composed(text)]
+    escaped = [(re.escape(one), re.escape(other)) for one, other in forms]
+    return "".join(one if one == other else f"(?:{one}|{other})" for one, other in escaped)
 
 
 def _by_text(known: Any) -> dict[str, str]:

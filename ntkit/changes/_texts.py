@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._join import composed
+from ntkit._spelling import pattern_of, without_case
 from ntkit._types import Array
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
@@ -24,6 +26,7 @@ _TAG = re.compile(
     r"(?is)<(style|script)\b(?:(?!<\1\b).)*?</\1\s*>|<!--(?:(?!<!--).)*?-->"
     r"|</?[a-z][^<>]*>|<![^<>]*>"
 )
+_LETTERS = r"\w\u0300-\u036f"  # and accents
 _LINE = 70  # characters of a line of mark-up
 
 Parts = tuple[str, ...]
@@ -75,7 +78,7 @@ class _OfLikeWords(OfTexts):
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
         """One change for each word."""
         whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
-        frequency = Counter(w for text in whole for w in {*_TOKENS.findall(text.lower())})
+        frequency = Counter(w for text in whole for w in {*_tokens(text)})
         return tuple(of_each(like_word_left_out(word, frequency)) for word in self.words)
 
 
@@ -83,7 +86,7 @@ def words(name: str) -> OfTexts:
     """Make a change of words from its text form."""
     named = tuple(part.removeprefix("word:").strip() for part in _WORDS.split(name))
     if len(named) > 1:
-        if not all(named) or len({*map(str.casefold, named)}) < len(named):
+        if not all(named) or len({*map(without_case, named)}) < len(named):
             raise InputError(f"{name!r} names a word twice, or no word; write word:ONE|word:OTHER.")
         if any(word.startswith("<") for word in named):
             raise InputError(
@@ -139,7 +142,7 @@ def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
     longest = sorted(forms, key=len, reverse=True)
     # One group for each form: some letters match others whose lower case is different.
     pattern = "|".join(f"({_run(form)})" for form in longest)
-    found = re.compile(rf"(?i)(?<!\w)(?:{pattern})(?!\w)")
+    found = re.compile(rf"(?i)(?<![{_LETTERS}])(?:{pattern})(?![{_LETTERS}])")
 
     def change(text: str, rng: np.random.Generator) -> str:
         def other(match: re.Match[str]) -> str:
@@ -154,7 +157,7 @@ def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
 
 def _run(word: str) -> str:
     """Pattern of a run of words, with anything between them."""
-    return r"\W+".join(map(re.escape, word.split()))
+    return f"[^{_LETTERS}]+".join(map(pattern_of, word.split()))
 
 
 def _cased(word: str, like: str) -> str:
@@ -167,7 +170,7 @@ def _cased(word: str, like: str) -> str:
 def _places(word: str) -> str:
     if word.startswith("<"):
         return rf"</?{re.escape(word[1:])}(?![a-z0-9])[^<>]*>?"
-    return rf"(?<!\w){_run(word)}(?!\w)"
+    return rf"(?<![{_LETTERS}]){_run(word)}(?![{_LETTERS}])"
 
 
 def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
@@ -210,15 +213,19 @@ def put_in(word: str) -> TextChange:
 _TOKENS = re.compile(r"\w{2,40}")
 
 
+def _tokens(text: str) -> list[str]:
+    return _TOKENS.findall(composed(text.lower()))
+
+
 def like_word_left_out(
     word: str, frequency: Counter[str]
 ) -> Callable[[str, np.random.Generator], str]:
     """In a text with the word, remove the word of the nearest frequency instead."""
-    own, found = frequency[word.lower()], re.compile(rf"(?i){_places(word)}")
-    own_words = {*_TOKENS.findall(word.lower())}
+    own, found = frequency[composed(word.lower())], re.compile(rf"(?i){_places(word)}")
+    own_words = {*_tokens(word)}
 
     def change(text: str, rng: np.random.Generator) -> str:
-        others = [w for w in dict.fromkeys(_TOKENS.findall(text.lower())) if w not in own_words]
+        others = [w for w in dict.fromkeys(_tokens(text)) if w not in own_words]
         if not others or not found.search(text):
             return text
         distance = [abs(np.log((frequency[w] + 1) / (own + 1))) for w in others]

@@ -1,6 +1,7 @@
 """Changes of texts, word by word."""
 
 import re
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -59,6 +60,28 @@ def changed(name, texts, pairs=None, seed=0):
 )
 def test_a_text_and_its_copy(name, text, copy):
     assert changed(name, [text, "a <b>film</b>, please"])[0] == copy
+
+
+@pytest.mark.parametrize("of_word", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_text", ["NFC", "NFD"])
+def test_words_are_found_in_both_unicode_forms(of_word, of_text):
+    """An accent belongs to its letter, so cafe is another word than café."""
+    said = ["Le CAFÉ, un café noir", "cafe caféine"]
+    texts = [normalize(of_text, text) for text in said]
+    for name, copy in [
+        ("word:café", "Le, un noir"),
+        ("word:café noir", "Le CAFÉ, un"),
+        ("word:café|word:bar", "Le BAR, un bar noir"),
+        ("word:café=in", None),
+    ]:
+        found = changed(normalize(of_word, name), texts)
+        assert found[0] == (copy and normalize(of_text, copy))
+        assert found[1] is None or "=in" in name
+    bare = changed("word:cafe|word:bar", texts)
+    assert bare[0] is None
+    assert normalize("NFC", bare[1]) == "bar caféine"
+    control = control_of(change_named(normalize(of_word, "word:café")))
+    assert changed(control, texts)[0] is not None
 
 
 def test_a_word_is_put_in_between_words_where_it_is_not():

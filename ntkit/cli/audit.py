@@ -108,7 +108,14 @@ def command(
             if value:
                 raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
         roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
-        result = audit_tables(predictions, data, roles, metadata_file=metadata, alpha=alpha)
+        result = audit_tables(
+            predictions,
+            data,
+            roles,
+            metadata_file=metadata,
+            alpha=alpha,
+            sure_of_classes=model_options.classes is not None,
+        )
     else:
         if prediction_column is not None or score_columns is not None:
             raise InputError(
@@ -141,7 +148,9 @@ def command(
     again = {"model_options": vars(model_options), "data_options": vars(data_options)}
     sets = f"--train TRAIN --validation {quoted(data)}"
     sets = f"--train {quoted(data)} --validation VALIDATION" if cross_fit else sets
-    sets += f" --metadata {quoted(metadata)}" * (metadata is not None)
+    if metadata is not None:  # of these samples alone, so it may not name those of a second set
+        sets = f"{sets} --metadata METADATA" if cross_fit else quoted(data)
+        sets += f" --metadata {quoted(metadata)}" * (not cross_fit)
     sets += f" --id-column {quoted(id_column)}" * (id_column is not None)
     words = " ".join(filter(None, [sets, options_again(again)]))
     next_step = _next_step(result, out, model, data, words)

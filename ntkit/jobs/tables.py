@@ -19,7 +19,7 @@ from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
-from ntkit.metrics import class_order
+from ntkit.metrics import class_order, order_notes
 from ntkit.samples import (
     DEFAULT_LABEL,
     TABLES,
@@ -352,6 +352,8 @@ def _match(
     """Row of each sample in a table of predictions, or −1; and notes."""
     data, rows, notes = samples.called(), np.arange(len(table)), list[str]()
     if other is not None and table.path == other.path:
+        if roles.key is not None:
+            table.column(roles.key, "--id-column")
         for name in [n for n in table.columns if n in (*KEYS, roles.key)]:
             count = Counter(map(spelling, table.columns[name].tolist()))
             twice = next((each for each, n in count.items() if n > 1 and each), None)
@@ -588,6 +590,8 @@ def _of_scores(
             f"{names[wrong[0]]!r}. Name one column for each of {listed(classes)} in this order; "
             "for two classes, the second's alone is enough."
         )
+    if level is not None and not first:  # of the second class, in whatever place its column is
+        names, values, first = [names[places.index(1) if by_name else 1]], values[:, 1:], 1
     if first:
         probable = values.min() >= 0 and values.max() <= 1
         if level is not None and not probable:
@@ -616,6 +620,18 @@ def _of_scores(
             f"Reorder --score-columns, or name the columns like prob_{classes[0]}."
         )
     return predicted
+
+
+def order_notes_of(
+    read: Predicted, at: int, name: str, *, strict: bool, sure_of_classes: bool
+) -> list[str]:
+    """Note that predicted classes seem to be exchanged; an error for whole numbers, if strict."""
+    y, predicted = read.samples.y, read.predictions[at]
+    if read.labels:
+        return []
+    strict = strict and y.dtype.kind in "iu" and not sure_of_classes
+    classes = np.union1d(y, predicted)
+    return order_notes(y, predicted, classes, name, strict=strict, of_table=True)
 
 
 def _place_of(column: str, classes: Array) -> int | None:

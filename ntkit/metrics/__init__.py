@@ -19,6 +19,7 @@ from ntkit.metrics._accuracy import (
 from ntkit.metrics._class_order import ClassOrder as ClassOrder  # for other packages
 from ntkit.metrics._class_order import check_class_order as check_class_order
 from ntkit.metrics._class_order import class_order as class_order
+from ntkit.metrics._class_order import order_notes as order_notes
 from ntkit.metrics._group_report import GroupReport, group_report
 from ntkit.metrics._group_report import ReportRow as ReportRow
 from ntkit.metrics._group_report import wilson as wilson

@@ -87,6 +87,19 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
     )
 
 
+def order_notes(
+    y: Array, predicted: Array, classes: Array, name: str, *, strict: bool, of_table: bool = False
+) -> list[str]:
+    """Note that the classes seem to be in another order; if strict, raise an error."""
+    order = class_order(y, predicted, classes)
+    if order is None:
+        return []
+    note = f"{name}: {order.sentence(of_table=of_table)}"
+    if strict:
+        raise InputError(note)
+    return [note]
+
+
 def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> None:
     """Raise an error if a model's classes are evidently in another order than the labels."""
     order = class_order(y, y_pred, classes)

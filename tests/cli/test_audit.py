@@ -2,12 +2,13 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 
-from tests.cases import N_BARE, done, refused, write_csv
+from tests.cases import N_BARE, done, ntkit, refused, write_csv, write_images
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -226,3 +227,32 @@ def test_usage(user, tmp_path):
     ):
         refused("audit", *arguments, "-o", tmp_path / "out", says=says)
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_next_command_of_an_audit_with_metadata_runs(user, tmp_path, named):
+    """The table has rows of the audited samples alone, so these are the only set."""
+    with np.load(user / "validation.npz") as arrays:
+        y, wrong = arrays["y"], RNG.random(len(arrays["y"])) < 0.1
+    site = np.array(["A", "B"])[np.where(wrong, 1 - y, y)]
+    names = {"id": range(len(y))} if named else {}
+    meta = write_csv(tmp_path / "meta.csv", {**names, "site": site})
+    data = user / "validation.npz"
+    if named:
+        data = tmp_path / "validation"
+        with np.load(user / "validation.npz") as arrays:
+            write_images(data, arrays["X"], y)
+        files = [f"{('small', 'zlarge')[c]}/{i:04}.png" for i, c in enumerate(y.tolist())]
+        write_csv(meta, {"file_name": files, "site": site})
+    options = ("--classes", "small,zlarge") if named else ()
+    command = ("audit", user / "model.onnx", data, "--metadata", meta, "-o", tmp_path / "a")
+    out, _ = done(*command, "--no-changes", "--device", "cpu", *options)
+    line = out.split("Next: ntkit ")[1].split("\n")[0]
+    one = {"name": "metadata:site=A", "answer": "spurious", "values": [["metadata:site=A"]]}
+    answers = {"ntkit": "answers", "version": 1, "answers": [one]}
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    words = shlex.split(line.replace("answers.json", str(tmp_path / "answers.json")))
+    assert words[0] == "debias"
+    code, out, err = ntkit(*words[:-1], tmp_path / "debiased", "--device", "cpu", "--quiet")
+    assert code in (0, 1), err
+    assert "metadata:site=A" in out

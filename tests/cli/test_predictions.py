@@ -258,6 +258,54 @@ def test_a_threshold_is_that_of_a_probability(check):
         check(logits, DATA, old, "--score-columns", "p", "--threshold", "0.9")
 
 
+def test_a_threshold_is_that_of_the_second_class_by_name(tmp_path):
+    spam = RNG.random(N)
+    names = np.array(["ham", "spam"])
+    truth = {"id": NAMES, "label": names[Y], "prob_ham": 1 - spam, "prob_spam": spam}
+    path = write_csv(tmp_path / "p.csv", truth)
+    options = ("--predictions", path, "--average", "2", "--threshold", "0.3")
+    expected = np.mean((spam > 0.3) == Y)
+    for columns in ("prob_ham,prob_spam", "prob_spam,prob_ham", "prob_spam"):
+        found = results(*options, "--score-columns", columns)
+        assert found["rows"][0]["accuracy"] == expected
+        _, _, err = ntkit("check", *options, "--score-columns", columns)
+        assert "'spam' is predicted where the score 'prob_spam' is above 0.3" in " ".join(
+            err.split()
+        )
+    refused("check", *options, says="positive class of two")
+    logits = write_csv(tmp_path / "l.csv", truth | {"prob_spam": 4 * spam})
+    options = ("check", "--predictions", logits, *options[2:], "--score-columns")
+    refused(*options, "prob_ham,prob_spam", says="--threshold is a probability")
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_a_column_of_names_that_one_table_lacks_is_refused(tmp_path, command):
+    path = write_csv(tmp_path / "all.csv", DATA | {"prediction": NEW, "mark": NAMES})
+    more = ("--average", "50") if command == "check" else ("-o", tmp_path / "out")
+    options = (command, "--predictions", path, path, *more, "--id-column")
+    refused(*options, "nope", says="nope")
+    assert ntkit(*options, "mark")[0] == 0
+
+
+def test_an_audit_refuses_scores_of_exchanged_classes(tmp_path):
+    """As a check does for the model in use; --classes says that they are right."""
+    data = write_csv(tmp_path / "data.csv", DATA)
+    for right in (True, False):
+        score = np.where(NEW if right else 1 - NEW, 0.8, 0.2)
+        path = tmp_path / "p.csv"
+        write_csv(path, {"id": NAMES, "prob_0": 1 - score, "prob_1": score})
+        named = ("--score-columns", "prob_0,prob_1")
+        of_audit = ("audit", "--predictions", path, data, *named, "-o", tmp_path / "a", "--force")
+        if right:
+            assert ntkit(*of_audit)[0] == 0
+            continue
+        says = "seem to be in another order than the labels"
+        refused(*of_audit, says=says)
+        assert ntkit(*of_audit, "--classes", "0,1")[0] == 0
+        old = write_csv(tmp_path / "old.csv", {"id": NAMES, "prob_0": 1 - score, "prob_1": score})
+        refused("check", "--predictions", path, "--before", old, data, *named, says=says)
+
+
 # -- labels of two tables -------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AuditedImages, of_inputs
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._result import Audit
-from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, read_predicted
+from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, order_notes_of, read_predicted
 from ntkit.samples import Metadata, Samples, Table, named_like_a_prediction
 
 
@@ -23,6 +23,7 @@ def audit_tables(
     *,
     metadata_file: Path | None = None,
     alpha: float = 0.05,
+    sure_of_classes: bool = False,
 ) -> Audit:
     """Audit a table of predictions with the samples that they are of; no model is run."""
     read = read_predicted(predictions, data, roles, complete="predictions")
@@ -31,6 +32,9 @@ def audit_tables(
             f"{predictions} has predictions of {len(read.labels)} labels. Name one of them with "
             f"--label, such as --label {read.labels[0]}."
         )
+    exchanged = order_notes_of(
+        read, 0, predictions.name, strict=True, sure_of_classes=sure_of_classes
+    )
     samples, table = read.samples.measured(AuditedImages), read.table
     looks, notes = samples.looks(), list[str]()
     if table is not None:
@@ -51,7 +55,7 @@ def audit_tables(
         looks = replace(looks, metadata=metadata.columns)
         notes += [metadata.note] * (roles.key is None)
     result = audit(samples.y, read.predictions[0], feature_sets=feature_sets, alpha=alpha)
-    return replace(result, inputs=looks, notes=(*read.notes, *notes))
+    return replace(result, inputs=looks, notes=(*read.notes, *exchanged, *notes))
 
 
 def _feature_sets(

@@ -29,6 +29,7 @@ from ntkit.jobs.predict import (
     outcomes_of,
     running,
 )
+from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
 from ntkit.samples import Match, Metadata, Samples, read, without_copies
@@ -198,9 +199,7 @@ def check_read(
             strict = is_old and guessed and not sure_of_classes
             if strict:
                 _refuse_other_order(each, models[-1], name)
-            notes += of_samples.order_notes(
-                each.samples.y, by_itself, each.classes, name, strict=strict
-            )
+            notes += order_notes(each.samples.y, by_itself, each.classes, name, strict=strict)
         predicted.append(pred)
         if each.samples.X is not models[0].samples.X:
             copies = {n: change.copies(each.samples) for n, change in changes.items()}

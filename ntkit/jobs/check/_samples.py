@@ -18,7 +18,6 @@ from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import Limits, SliceLimits, completed
 from ntkit.jobs.check._result import CheckResult
-from ntkit.metrics import class_order
 from ntkit.samples import Samples, copies_in, copy_note
 
 DEFAULT_DROP = 5.0
@@ -136,19 +135,6 @@ def named_apart(paths: Sequence[Path | None], default: Sequence[str]) -> list[st
     if len({*names}) < len(names):
         names = [str(Path(p.resolve().parent.name, p.name)) for p in paths if p is not None]
     return names if len({*names}) == len(paths) else [*default]
-
-
-def order_notes(
-    y: Array, predicted: Array, classes: Array, name: str, *, strict: bool, of_table: bool = False
-) -> list[str]:
-    """Note that the classes seem to be in another order; if strict, raise an error."""
-    order = class_order(y, predicted, classes)
-    if order is None:
-        return []
-    note = f"{name}: {order.sentence(of_table=of_table)}"
-    if strict:
-        raise InputError(note)
-    return [note]
 
 
 def checked(

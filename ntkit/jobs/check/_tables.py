@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.tables import TableRoles, read_predicted
+from ntkit.jobs.tables import TableRoles, order_notes_of, read_predicted
 from ntkit.samples import Metadata
 
 
@@ -36,9 +34,9 @@ def check_tables(
         raise InputError(
             "A change of the inputs needs a model. Leave changes out, or check ONNX models."
         )
-    if threshold is not None and len(roles.scores) != 1:
+    if threshold is not None and len(roles.scores) not in (1, 2):
         raise InputError(
-            "--threshold needs the scores of the positive class. Name their column with "
+            "--threshold needs the scores of the positive class of two. Name their column with "
             "--score-columns."
         )
     levels = of_samples.levels_of(threshold, 1 if before is None else 2)
@@ -47,12 +45,11 @@ def check_tables(
     names = of_samples.named_apart(
         paths, ("the predictions before", "the predictions")[-len(paths) :]
     )
-    y, notes = read.samples.y, [*notes, *read.notes]
-    for predicted, name in zip(read.predictions, names, strict=True) if not read.labels else ():
+    notes = [*notes, *read.notes]
+    for i, name in enumerate(names):
         # A wrong order of the old model would let any new model pass.
-        strict = name != names[-1] and y.dtype.kind in "iu" and not sure_of_classes
-        classes = np.union1d(y, predicted)
-        notes += of_samples.order_notes(y, predicted, classes, name, strict=strict, of_table=True)
+        old = name != names[-1]
+        notes += order_notes_of(read, i, name, strict=old, sure_of_classes=sure_of_classes)
     asked = bool(slices or limits.slices or answers)
     if metadata is not None or (asked and len(read.samples) < len(read.given)):
         metadata = Metadata.of(metadata, [read.given], roles.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
@@ -138,6 +139,16 @@ def none_if_unknown(values: Any) -> Any:
     array = np.array(values, dtype=object)
     array[[means_unknown(value) for value in array]] = None
     return array
+
+
+def alike_note(values: Iterable[Any], what: str) -> list[str]:
+    """A note on values that differ only in case or spaces, which stay apart, or none."""
+    alike = dict[str, dict[str, None]]()
+    for value in map(str, values):
+        alike.setdefault(" ".join(value.split()).casefold(), {})[value] = None
+    shown = [" and ".join(map(repr, each)) for each in alike.values() if len(each) > 1]
+    differ = f"{what} that differ only in case or spaces count separately"
+    return [f"{differ}: {_text.listed(shown, _SHOWN)}."] if shown else []
 
 
 def plain_label(label: Any) -> str:

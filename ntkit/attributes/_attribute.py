@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit import _text
 from ntkit._checks import check_labels, known_labels
 from ntkit._text import NONE, interval, percent
 from ntkit._types import Array
@@ -93,6 +94,8 @@ class Attribute:
         If other values are inferred: samples whose value a person named. By default all.
     inference : estimator, optional
         Estimator that inferred the values.
+    few : mapping of str to int
+        Number of samples of each value of a column that has too few, which counts as unknown.
 
     Examples
     --------
@@ -112,6 +115,7 @@ class Attribute:
     weight: Array | None = None
     known: Array | None = None
     inference: Any = None
+    few: Mapping[str, int] = field(default_factory=dict)
 
     # -- sources ---------------------------------------------------------------------------
 
@@ -182,11 +186,19 @@ class Attribute:
             raise InputError(
                 f"{name!r} has {len(labels)} different values; name a threshold: {name}>=NUMBER."
             )
-        kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
+        counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+        kept = np.flatnonzero(counts >= fewest)
         numbers = np.full(len(labels) + 1, -1)
         numbers[kept] = np.arange(len(kept))
-        called = names_apart(labels)
-        return cls(name, numbers[codes], tuple(f"{name}={called[i]}" for i in kept), kind)
+        values = [f"{name}={called}" for called in names_apart(labels)]
+        few = {values[i]: int(counts[i]) for i in np.flatnonzero((counts > 0) & (counts < fewest))}
+        return cls(name, numbers[codes], tuple(values[i] for i in kept), kind, few=few)
+
+    def few_note(self, where: str) -> list[str]:
+        """A note on values that count as unknown, because too few samples have them, or none."""
+        shown = _text.listed([f"{value} ({n})" for value, n in self.few.items()], 6)
+        note = f"{where}: these values have fewer than {FEWEST} samples, so no group: {shown}."
+        return [note] if self.few else []
 
     def inferred(
         self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None

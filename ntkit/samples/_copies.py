@@ -15,7 +15,7 @@ from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._digests import sample_digests
-from ntkit.samples._samples import Samples
+from ntkit.samples._samples import Samples, arrays_of
 from ntkit.samples._table import is_aside
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
@@ -129,6 +129,11 @@ def sets_without_copies(
         left, notes = np.zeros(len(contents[name]), dtype=bool), list[str]()
         counts = np.unique(sets[name].y, return_counts=True)[1]
         if len(counts) and counts.min() > 1 and (given[name] == given[name][0]).all():
+            if all(map(_is_nan, arrays_of(sets[name].X))):
+                raise InputError(
+                    f"All {len(given[name])} samples of the {name} set hold only NaN. Check how "
+                    "its inputs were made."
+                )
             raise InputError(
                 f"All {len(given[name])} samples of the {name} set are the same. Check whether its "
                 "inputs are all zeros or on another scale."
@@ -197,6 +202,12 @@ def _of_inputs(samples: Samples, model: FrozenModel | None, *, verbose: bool) ->
         return np.array([hashed(b"row", b"%d" % row) for row in range(len(samples))])
     digests = [row_contents(x, dtypes.get(name)) for name, x in sorted(arrays.items())]
     return digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
+
+
+def _is_nan(X: Any) -> bool:
+    """Whether an array holds only NaN."""
+    values = np.asarray(X) if hasattr(X, "dtype") or hasattr(X, "to_numpy") else np.zeros(1)
+    return values.dtype.kind == "f" and bool(np.isnan(values).all())
 
 
 def _size(path: Path) -> int:

@@ -20,7 +20,7 @@ from scipy.special import ndtri
 
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
-from ntkit._labels import meant_instead, plain_label, unknown_labels
+from ntkit._labels import alike_note, meant_instead, plain_label, unknown_labels
 from ntkit._spelling import spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
@@ -455,8 +455,10 @@ def check_predictions(
             parts.append(problem.changed(name, one))
     rows = judged(parts, limit)
     no_group = n - sum(int(inside.sum()) for kind, _, inside in subsets if kind == "group")
+    notes = [*notes, *alike_note([each[1] for each in subsets if each[0] == "group"], "Groups")]
+    notes += alike_note([each[1] for each in subsets if each[0] == "slice"], "Slices")
     if groups is not None and no_group:
-        notes = [*notes, f"{no_group} of {n} samples have an unknown group (-1 or empty)."]
+        notes = [*notes, f"{no_group} of {n} samples have an unknown group."]
     new_errors = [problem.new_errors for problem in problems]
     named = [
         (problem.label, row)

@@ -369,7 +369,9 @@ def debias(
         said.check(reader)
         order = order.going_on()  # the audit has written its folder
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
-    return _repair(order, data, reader, said, known, _with_groups(data, named))
+    test, left = _with_groups(data, named)
+    data = replace(data, notes=(*data.notes, *left))
+    return _repair(order, data, reader, said, known, test)
 
 
 def _check_one_label(model: FrozenModel, new_head: bool, resume: Path | None) -> None:
@@ -405,6 +407,8 @@ def _repair(
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     balanced = [*said.read(reader)]
+    few = [note for each in balanced for note in each.few_note("Training and validation set")]
+    data = replace(data, notes=(*data.notes, *few))
     invariance = None
     if said.changes:
         # The values of a changed word or column are known, so their groups can be balanced too.
@@ -494,17 +498,18 @@ def change_results(
     )
 
 
-def _with_groups(data: Prepared, named: NamedAttributes) -> Rows | None:
-    """The test set with groups class × named attributes, if it has none and they can be read."""
+def _with_groups(data: Prepared, named: NamedAttributes) -> tuple[Rows | None, list[str]]:
+    """The test set with groups class × named attributes, if it has none, and notes on others."""
     test = data.Z.get("test")
     kinds = {name.partition(":")[0] for name in named.all_names}
     if test is None or test.groups is not None or not named or kinds - _EXACT:
-        return test  # quantiles differ between sets
+        return test, []  # quantiles differ between sets
     try:
-        first, *others = named.read(AttributeReader([data.sets["test"]]))
+        first, *others = read = named.read(AttributeReader([data.sets["test"]]))
     except InputError:  # the test set lacks a column, a layer, or samples of one value
-        return test
-    return replace(test, groups=first.crossed(test.y, *others).labels)
+        return test, []
+    notes = [note for each in read for note in each.few_note("The test set")]
+    return replace(test, groups=first.crossed(test.y, *others).labels), notes
 
 
 def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels | Path | None]:

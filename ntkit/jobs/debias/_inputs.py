@@ -13,7 +13,7 @@ import numpy as np
 
 from ntkit._contents import row_contents
 from ntkit._disk import size_of
-from ntkit._labels import differing_classes, means_unknown, none_if_unknown
+from ntkit._labels import alike_note, differing_classes, means_unknown, none_if_unknown
 from ntkit._output import check_folder
 from ntkit._text import one_line
 from ntkit._types import Array
@@ -393,9 +393,11 @@ def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
     for name, samples in sets.items():
         if samples.groups is not None and samples.groups.ndim == 1:
-            n = sum(map(means_unknown, samples.groups.tolist()))
+            known = [each for each in samples.groups.tolist() if not means_unknown(each)]
+            n = len(samples) - len(known)
             some = f"The {name} set: {n} of {len(samples)} samples have an unknown group."
             notes += [some] * bool(n)
+            notes += alike_note(known, f"Groups of the {name} set")
     return [*notes, *input_notes(sets.values())]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import sha256_of
-from ntkit._labels import means_unknown
+from ntkit._labels import alike_note, means_unknown
 from ntkit._output import new_folder
 from ntkit._text import as_json
 from ntkit._types import Array
@@ -95,6 +95,8 @@ class Job:
         notes = [*data.notes, *of_groups]
         of = "validation samples" if comparison.one_set else "training and validation samples"
         notes += [each.sentence(of) for each in comparison.named]
+        for each in (*comparison.named, *([] if known is None else [known.attribute])):
+            notes += alike_note(each.names, f"Values of {each.name}")
         notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []
         if new_head and data.model.head is not None:
             before, now = len(data.model.head.classes), len(head.classes)

@@ -376,3 +376,20 @@ def test_scores_and_other_classes_are_not_predictions(y, predicted):
         with pytest.raises(InputError, match="which y_true"):
             check_predictions(y, **models, limits={"average": 10})
     assert check_predictions(y, y, y_pred_before=y, limits={"average": 10}).passed
+
+
+def test_groups_and_slices_that_differ_only_in_writing_are_told():
+    y = np.arange(400) % 2
+    eu = np.array(["EU", "eu", "US", " EU"])[np.arange(400) // 2 % 4]
+    slices = {f"column:site={value}": eu == value for value in ("EU", "eu", "US")}
+    options = {"limits": {"average": 50}}
+    found = check_predictions(y, y, groups=eu, slices=slices, **options)
+    assert [note for note in found.notes if "differ only" in note] == [
+        "Groups that differ only in case or spaces count separately: ' EU' and 'EU' and 'eu'.",
+        "Slices that differ only in case or spaces count separately: "
+        "'column:site=EU' and 'column:site=eu'.",
+    ]
+    assert {row.name for row in found.rows if row.kind == "group"} == {" EU", "EU", "eu", "US"}
+    assert check_predictions(y, y, groups=np.where(y, "EU", "US"), **options).notes == ()
+    unknown = check_predictions(y, y, groups=[None, "EU"] * 200, **options)
+    assert unknown.notes == ("200 of 400 samples have an unknown group.",)

@@ -278,3 +278,42 @@ def test_what_matters_is_not_asked_again_and_what_a_model_says_is_no_metadata(fi
     assert names
     assert not {"word:film", "word:movie"} & names
     assert not any(name.startswith("metadata:") for name in names)
+
+
+def test_values_of_too_few_samples_are_told(files, tmp_path):
+    """They count in no group, so the worst group is that of others."""
+    for name in ("train", "validation"):
+        columns = {n: column(files / f"{name}-sites.csv", n)[0] for n in ("text", "label", "site")}
+        rare = {"train": 3, "validation": 1}[name]
+        columns["site"][:rare] = ["C"] * rare
+        write_csv(tmp_path / f"{name}.csv", columns)
+        if name == "validation":
+            for row in (7, 8):
+                columns["site"][row] = "b"
+            columns["text"] = [f"{text} then" for text in columns["text"]]
+            write_csv(tmp_path / "test.csv", columns)
+    sets = [tmp_path / f"{name}.csv" for name in ("train", "validation", "test")]
+    options = {"spurious": "metadata:site", **QUICK}
+    notes = debias(files / "model.onnx", *sets[:2], test=sets[2], **options).notes
+    few = "these values have fewer than 5 samples, so no group: metadata:site"
+    assert [note for note in notes if "fewer than 5" in note] == [
+        f"The test set: {few}=C (1), {few.split()[-1]}=b (2).",
+        f"Training and validation set: {few}=C (4).",
+    ]
+    plain = debias(
+        files / "model.onnx",
+        *(files / f"{n}-sites.csv" for n in ("train", "validation")),
+        **options,
+    )
+    assert not any("fewer than 5" in note or "differ only" in note for note in plain.notes)
+
+
+def test_values_that_differ_only_in_case_are_told(files, tmp_path):
+    for name in ("train", "validation"):
+        columns = {n: column(files / f"{name}-sites.csv", n)[0] for n in ("text", "label", "site")}
+        columns["site"][::7] = [value.lower() for value in columns["site"][::7]]
+        write_csv(tmp_path / f"{name}.csv", columns)
+    sets = [tmp_path / f"{name}.csv" for name in ("train", "validation")]
+    notes = debias(files / "model.onnx", *sets, spurious="metadata:site", **QUICK).notes
+    (note,) = [each for each in notes if "differ only in case" in each]
+    assert "'metadata:site=A' and 'metadata:site=a'" in note

@@ -183,6 +183,7 @@ def nothing(*_, **__):
         (lambda t, h: (t, (h[0][:-1], h[1])), "labels"),
         (lambda t, h: (t, (np.where(h[0] > 0.9, np.nan, h[0]), h[1])), "NaN or infinite"),
         (lambda t, h: ((t[0] * 0, t[1]), h), "are the same"),
+        (lambda t, h: ((t[0] * np.nan, t[1]), h), "hold only NaN"),
         (lambda t, h: ((t[0], 1 - t[1]), (h[0], 1 - h[1])), "order|below|guessing"),
         (lambda t, h: (([t[0][0]] * 3, [0, 1, 1]), h), "1 sample of class 0"),
         (lambda t, h: ("nowhere.npz", h), "does not exist"),

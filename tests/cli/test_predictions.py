@@ -259,7 +259,7 @@ def test_a_threshold_is_that_of_a_probability(check):
 
 
 def test_a_threshold_is_that_of_the_second_class_by_name(tmp_path):
-    spam = RNG.random(N)
+    spam = np.random.default_rng(1).random(N)
     names = np.array(["ham", "spam"])
     truth = {"id": NAMES, "label": names[Y], "prob_ham": 1 - spam, "prob_spam": spam}
     path = write_csv(tmp_path / "p.csv", truth)

@@ -39,14 +39,17 @@ from ntkit.attributes._feature_set import both_of as both_of
 from ntkit.attributes._feature_set import common_enough as common_enough
 from ntkit.attributes._feature_set import conditions_in as conditions_in
 from ntkit.attributes._feature_set import lacking as lacking
+from ntkit.attributes._feature_set import rules_of as rules_of
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
+from ntkit.attributes._images import image_feature_set as image_feature_set
 from ntkit.attributes._images import image_statistics as image_statistics
 from ntkit.attributes._images import measured_image_statistics as measured_image_statistics
 from ntkit.attributes._images import statistics_of_image as statistics_of_image
 from ntkit.attributes._layers import EMBEDDING as EMBEDDING
 from ntkit.attributes._layers import is_channel as is_channel
 from ntkit.attributes._layers import layer_of as layer_of
+from ntkit.attributes._layers import layer_rule as layer_rule
 from ntkit.attributes._layers import layer_values as layer_values
 from ntkit.attributes._layers import layers as layers
 from ntkit.attributes._named import NobodyHas as NobodyHas

@@ -24,6 +24,7 @@ from ntkit._output import check_file, new_file
 from ntkit._spelling import without_case
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Rule
+from ntkit.attributes._layers import layer_of
 from ntkit.exceptions import InputError
 
 ANSWERS = ("spurious", "legitimate", "unsure", "invariant")
@@ -50,6 +51,11 @@ class Answer:
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
     by: str | None = field(default=None, repr=False, compare=False)
     at: str | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def of_layers(self) -> bool:
+        """Whether it has rules that only the model of the audit can apply."""
+        return any(layer_of(name, rule) is not None for name, rule in self.rules.items())
 
     @classmethod
     def on_change(cls, change: str, answer: str) -> Answer:
@@ -116,6 +122,11 @@ class Answers:
         """The fields as plain values, for JSON."""
         model = {} if self.model is None else {"model": self.model}
         return _HEADER | {"answers": [answer.as_dict() for answer in self.answers]} | model
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """Rules of all attributes by their names; where answers differ, those of the first one."""
+        return {name: rule for each in reversed(self.answers) for name, rule in each.rules.items()}
 
     def with_answer(self, answer: Answer) -> Answers:
         """Copy with one more answer, which replaces an earlier one on the same finding."""

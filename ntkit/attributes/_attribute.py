@@ -151,7 +151,7 @@ class Attribute:
             having.append(np.where(has | (values >= 0).all(axis=1), has, -1))
         first = tuple(of_value[0] for of_value in names)
         kind = first[0].partition(":")[0]
-        source = "layer" if kind.startswith("embedding ") else kind
+        source = {"embedding": "layer", "input": "input"}.get(kind.partition(" ")[0], kind)
         if len(names) == 1:
             return cls(first[0], having[0].astype(np.int64), (lacking(first[0]), *first), source)
         has = np.stack(having, axis=1) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ _QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Attribute of a layer as a rule: the largest of some linear functions of its columns."""
+    """Attribute of numbers as a rule: the largest of some linear functions of their columns."""
 
     # The rule is: high in a channel, high along a direction, or nearest to one of several centres.
-    # If there is one function, its value must be at least 0.
+    # If there is one function, its value must be at least 0. The numbers are those of a layer, the
+    # statistics of images ("image"), or the rows that a model reads ("input").
 
     layer: str
     columns: Array
@@ -33,7 +35,7 @@ class Rule:
     which: int = 0
 
     def values(self, X: Array) -> Array:
-        """Apply the rule to the layer's numbers X (N, columns): int8 of shape (N,)."""
+        """Apply the rule to numbers X (N, columns): 1, 0, or −1 where one is NaN; int8, (N,)."""
         if X.ndim != 2 or self.columns.max() >= X.shape[1]:
             raise InputError(
                 f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
@@ -45,7 +47,7 @@ class Rule:
             scores += self.offsets
             single = scores.shape[1] == 1
             has = scores[:, 0] >= 0 if single else scores.argmax(axis=1) == self.which
-            has_it[at : at + _ROWS] = has
+            has_it[at : at + _ROWS] = np.where(np.isnan(scores).any(axis=1), -1, has)
         return has_it
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,6 +96,13 @@ def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | 
         return None
     cut, sign = (float(first) + float(below.max())) / 2, -1.0 if what == "low" else 1.0
     return Rule(layer, np.array([column]), np.array([[sign]]), np.array([-sign * cut]))
+
+
+def rules_of(names: Iterable[str], rule: Callable[[str], Rule | None]) -> dict[str, Rule]:
+    """The rules of attributes and of the conditions of conjunctions, where there is one."""
+    parts = [part for name in names for part in (name, *chain(*conditions_in(name)))]
+    rules = {part: rule(part) for part in parts}
+    return {part: one for part, one in rules.items() if one is not None}
 
 
 SUPPORT = 0.01
@@ -277,8 +286,9 @@ def inferred(
 
     def rule(attribute: str) -> Rule | None:
         for j, name in enumerate(names):
-            if attribute.startswith(f"{name} "):
-                return rule_of_column(kind, j, matrix()[:, j], attribute.removeprefix(f"{name} "))
+            what = attribute.removeprefix(f"{name} ")
+            if what in _QUANTILES and what != attribute:
+                return rule_of_column(kind, j, matrix()[:, j], what)
         return None
 
     return FeatureSet(kind, False, n_samples, lambda: high_and_low(matrix(), names), rule=rule)

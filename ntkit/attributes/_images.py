@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -28,6 +28,7 @@ STATISTICS = (
     *(f"{row} {column} brightness" for row in _ROWS for column in _COLUMNS),
 )
 """Names of the statistics, in the order of :func:`statistics_of_image`."""
+# Rules in answers.json count on this order: add new ones at the end.
 _NAMES = [f"image:{name}" for name in STATISTICS]
 
 
@@ -44,12 +45,17 @@ def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
             )
         return np.asarray(rows)
 
-    return inferred("image", _NAMES, n_samples, statistics)
+    return image_feature_set(statistics, n_samples)
 
 
 def measured_image_statistics(statistics: Array) -> FeatureSet:
     """The same feature set from statistics that were already computed, (N, 19)."""
-    return inferred("image", _NAMES, len(statistics), lambda: statistics)
+    return image_feature_set(lambda: statistics, len(statistics))
+
+
+def image_feature_set(statistics: Callable[[], Array], n_samples: int) -> FeatureSet:
+    """The same feature set from a function that returns the statistics, (N, 19)."""
+    return inferred("image", _NAMES, n_samples, statistics)
 
 
 def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:

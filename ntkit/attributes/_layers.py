@@ -195,31 +195,40 @@ def _channel(name: str) -> re.Match[str] | None:
 
 def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:
     """Attribute of a layer, computed by its rule or with quartiles of these samples; (N,)."""
-    layer = layer_of(name) if rule is None else rule.layer
+    rule = rule or layer_rule(name, layers)
+    return rule.values(_layer(name, rule.layer, layers))
+
+
+def _layer(name: str, layer: str | None, layers: Mapping[str, Array]) -> Array:
+    """Numbers of the layer that an attribute is read from."""
     if layer is None or layer not in layers:
         raise InputError(
             f"The layer of {name!r} does not give a row of finite numbers for each sample; name "
             "another attribute."
         )
-    X = layers[layer]
-    if rule is None:
-        channel = _channel(name)
-        if channel is None:
-            raise InputError(
-                f"{name!r} does not say how to compute the attribute; pass the page's answers."
-            )
-        channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
-        if int(channel[1]) >= channels:
-            raise InputError(
-                f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
-            )
-        rule = _rule_of_channel(channel, layer, X, channels)
+    return layers[layer]
+
+
+def layer_rule(name: str, layers: Mapping[str, Array]) -> Rule:
+    """Rule of a channel or neuron, cut at a quartile of these samples."""
+    layer = layer_of(name)
+    X, channel = _layer(name, layer, layers), _channel(name)
+    if layer is None or channel is None:
+        raise InputError(
+            f"{name!r} does not say how to compute the attribute; pass the page's answers."
+        )
+    channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
+    if int(channel[1]) >= channels:
+        raise InputError(
+            f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
+        )
+    rule = _rule_of_channel(channel, layer, X, channels)
     if rule is None:
         raise InputError(
             f"No sample has a value of {name!r}, so there is nothing to balance; name an attribute "
             "that some samples have and others do not."
         )
-    return rule.values(X)
+    return rule
 
 
 def _rule_of_channel(channel: re.Match[str], layer: str, X: Array, n_channels: int) -> Rule | None:

@@ -12,7 +12,8 @@ from ntkit._join import columns_of, composed
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, marked, names_apart, read_column, seconds_of, shown
-from ntkit.attributes._images import STATISTICS, image_statistics
+from ntkit.attributes._feature_set import FeatureSet
+from ntkit.attributes._images import STATISTICS
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
 
@@ -29,11 +30,13 @@ def attribute_named(
     texts: Sequence[str] | None = None,
     table: Any = None,
     metadata: Any = None,
-    images: Sequence[Any] | None = None,
+    images: FeatureSet | None = None,
+    numbers: FeatureSet | None = None,
 ) -> Array:
     """One attribute by the name that an audit gives it, read from raw inputs of any samples."""
     # On the samples of the audit the result equals Audit.values. On other samples a word counts at
-    # any frequency, and "image:brightness high" is the highest quarter of these samples.
+    # any frequency, and "image:brightness high" is the highest quarter of these samples. Feature
+    # sets stand for images and rows of numbers.
     kind, _, rest = name.partition(":")
     if kind == "word" and rest and texts is not None:
         return _of_texts(name, rest, texts)
@@ -42,7 +45,9 @@ def attribute_named(
     if kind == "metadata" and rest and metadata is not None:
         return _of_columns(name, kind, rest, columns_of(metadata))
     if kind == "image" and rest and images is not None:
-        return image_statistics(images, len(images)).values(name)
+        return images.values(name)
+    if name.startswith("input #") and numbers is not None:
+        return numbers.values(name)
     inputs = {"word": texts, "column": table, "metadata": metadata, "image": images}
     raise InputError(_unreadable(name, kind, rest, inputs))
 

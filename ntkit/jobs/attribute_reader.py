@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from ntkit.attributes import (
     both_of,
     columns,
     conditions_in,
+    image_feature_set,
     image_statistics,
     layer_of,
+    layer_rule,
     layer_values,
     layers,
     measured_image_statistics,
@@ -202,7 +205,7 @@ class AttributeReader:
         self.n = sum(map(len, sets))
         self._metadata, self._key = metadata, key
         self.layers: Mapping[str, Array] = {}  # of the model's pass: a matrix for each
-        self._values: dict[tuple[str, bool], Array] = {}
+        self._values: dict[tuple[str | Rule | None, ...], Array] = {}
 
     def positions(self, n: int, source: Any = None, name: str = "") -> Array | None:
         """Place of each sample in ``n`` values, one for each sample as it was given; else None."""
@@ -234,6 +237,11 @@ class AttributeReader:
             return parts[part][row - int(starts[part])]
 
         return Images(self.n, image)
+
+    @cached_property
+    def statistics(self) -> Array:
+        """Statistics of the images, measured as an audit does, (N, 19)."""
+        return np.concatenate([_statistics_of(samples) for samples in self.sets])
 
     @property
     def numbers(self) -> Array | None:
@@ -297,25 +305,44 @@ class AttributeReader:
         table = self.table if kind == "column" else None
         if kind == "metadata":  # other kinds need no metadata files
             table = self.metadata
-        rules = rules or {}
         return Attribute.named(
             names,
-            lambda name: self.values(name, rules.get(name)),
+            lambda name: self.values(name, rules),
             {kind: table or {}},
             fewest=fewest,
             most=most,
         )
 
-    def values(self, name: str, rule: Rule | None = None) -> Array:
+    def values(self, name: str, rules: Mapping[str, Rule] | None = None) -> Array:
         """One attribute of every sample by its name: 1, 0, or −1 if unknown; cached."""
-        key = name, rule is None
+        # `rules` say where attributes are cut; without one, that is at a quantile of these samples.
+        rules = rules or {}
+        key = name, *map(rules.get, [name, *chain(*conditions_in(name))])
         if key not in self._values:
-            self._values[key] = self._read(name, rule)
+            self._values[key] = self._read(name, rules)
         return self._values[key]
 
-    def _read(self, name: str, rule: Rule | None) -> Array:
-        if rule is not None or layer_of(name) is not None:
+    def rule(self, name: str) -> Rule | None:
+        """Where an attribute is cut, if that is at a quantile of these samples."""
+        if layer_of(name) is not None:
+            return layer_rule(name, self.layers)
+        measured = self._measured(name)
+        return None if measured is None else measured[0].rule(name)
+
+    def _measured(self, name: str) -> tuple[FeatureSet, Callable[[], Array]] | None:
+        """The feature set that an attribute of numbers belongs to, and the numbers."""
+        if name.startswith("image:") and self.images is not None:
+            return image_feature_set(lambda: self.statistics, self.n), lambda: self.statistics
+        if name.startswith("input #") and (numbers := self.numbers) is not None:
+            return array(numbers, kind="input"), lambda: numbers
+        return None
+
+    def _read(self, name: str, rules: Mapping[str, Rule]) -> Array:
+        rule = rules.get(name)
+        if layer_of(name) is not None:
             return layer_values(name, self.layers, rule)
+        if rule is not None and (measured := self._measured(name)) is not None:
+            return rule.values(measured[1]())
         pairs = conditions_in(name)
         if not pairs:
             return self._named(name)
@@ -323,22 +350,25 @@ class AttributeReader:
             return self._named(name)
         for one, other in pairs[:-1]:
             with suppress(InputError):
-                return both_of(self.values(one), self.values(other))
-        return both_of(*map(self.values, pairs[-1]))
+                return both_of(self.values(one, rules), self.values(other, rules))
+        return both_of(*(self.values(part, rules) for part in pairs[-1]))
 
     def _named(self, name: str) -> Array:
         """One attribute by its name in full."""
         kind = name.partition(":")[0]
         every = kind not in ("word", "column", "metadata", "image")  # for the error message
+        images = self._measured("image:" if every else name)
+        numbers = self._measured(name)
         return attribute_named(
             name,
             texts=self.texts,
             table=self.table if every or kind == "column" else None,
             metadata=self.metadata if every or kind == "metadata" else self._from_user,
-            images=self.images if every or kind == "image" else None,
+            images=None if images is None else images[0],
+            numbers=None if numbers is None else numbers[0],
         )
 
-    def feature_sets(self, image_files: Sequence[AuditedImages] = ()) -> list[FeatureSet]:
+    def feature_sets(self) -> list[FeatureSet]:
         """Feature sets that need no model, without labels, groups and predictions."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
         first, tables = self.sets[0], [samples.table for samples in self.sets]
@@ -356,13 +386,20 @@ class AttributeReader:
             metadata = self.metadata
         if metadata is not None:
             feature_sets.append(columns(_without_classes(metadata), kind="metadata"))
-        if image_files and len(image_files) == len(self.sets):
-            feature_sets.append(
-                measured_image_statistics(np.concatenate([w.statistics() for w in image_files]))
-            )
-        elif self.images is not None:
-            feature_sets.append(image_statistics(self.images, self.n))
+        if (measured := self._measured("image:")) is not None:
+            feature_sets.append(measured[0])
         return feature_sets
+
+
+def _statistics_of(samples: Samples) -> Array:
+    """Statistics of a set's images, (N, 19); files are measured as by the run of a model."""
+    X = samples.X
+    if not isinstance(X, AuditedImages):
+        X = samples.measured(AuditedImages).X
+    if isinstance(X, AuditedImages):
+        return X.statistics()
+    images = samples.looks().images or ()
+    return np.stack([statistics_of_image(image) for image in images])
 
 
 def _without_classes(table: Mapping[str, Array]) -> dict[str, Array]:

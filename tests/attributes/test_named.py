@@ -60,7 +60,8 @@ def test_metadata_by_name_and_pictures():
     assert names == ["metadata:site=A", "metadata:site=B", "metadata:site missing"]
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 255, (40, 6, 6, 3)).astype(np.uint8))
-    assert len(same_as_the_view(image_statistics(images, 40), images=images)) > 20
+    of_images = image_statistics(images, 40)
+    assert len(same_as_the_view(of_images, images=of_images)) > 20
 
 
 def test_what_an_audit_found_is_read_on_its_own_samples():

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, statistics_of_image
+from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
 from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, findings_of_all
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -145,15 +145,13 @@ def unlabelled_of(
     # `rule_of` returns the rule of an attribute whose name does not define it. Its thresholds come
     # from the audited samples.
     reader = AttributeReader([samples])
-    reader.layers = layers = {**embedded.layers, EMBEDDING: embedded.Z}
-    if isinstance(samples.X, AuditedImages):
-        layers["image"] = samples.X.statistics()
-    elif reader.images is not None:
-        layers["image"] = np.stack([statistics_of_image(image) for image in reader.images])
+    reader.layers = {**embedded.layers, EMBEDDING: embedded.Z}
+    names = [*names]
+    rules = rules_of(names, rule_of)
     values = dict[str, Array]()
     for name in names:
         try:
-            values[name] = reader.values(name, rule_of(name))
+            values[name] = reader.values(name, rules)
         except InputError as error:  # these samples lack the column or the value
             if isinstance(error, NobodyHas) and name.startswith("word:"):
                 values[name] = np.zeros(reader.n, dtype=np.int8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from ntkit.attributes import (
     FeatureSet,
     Rule,
     lacking,
-    layer_of,
+    rules_of,
     values_by_name,
     values_of,
 )
@@ -200,8 +201,8 @@ class Audit:
         Returns
         -------
         Answers
-            Answers for :func:`ntkit.debias`. For attributes of layers they hold the rule that
-            reads the attribute from other samples of the same model.
+            Answers for :func:`ntkit.debias`. For attributes that are cut at quantiles, such as
+            brightness, they hold the rule that cuts other samples at the same place.
 
         Raises
         ------
@@ -217,9 +218,7 @@ class Audit:
         else:
             findings, place = family
             name, values = findings.findings[place].name, findings.findings[place].values
-        of_layers = [each for names in values for each in names if layer_of(each) is not None]
-        rules = {each: self.rule(each) for each in of_layers}  # image statistics need no rule
-        return Answer(name, "spurious", values, {n: r for n, r in rules.items() if r is not None})
+        return Answer(name, "spurious", values, rules_of(chain(*values), self.rule))
 
     def rule(self, name: str) -> Rule | None:
         """Rule that reads an attribute from other samples; None if the name defines it."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ntkit._labels import none_if_unknown
 from ntkit._types import Array
-from ntkit.attributes import NobodyHas, lacking, layer_of, read_answers
+from ntkit.attributes import Answers, NobodyHas, Rule, lacking, layer_of, read_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
@@ -52,17 +52,21 @@ class _Reader(AttributeReader):
     def __init__(self, samples: Samples, metadata: Any, key: str | None) -> None:
         super().__init__([samples], metadata, key)
         self.notes = [] if self.matched_metadata is None else [self.matched_metadata.note]
+        self.cut_here = list[str]()  # attributes without a rule
 
-    def _read(self, name: str, rule: Any) -> Array:
+    def _read(self, name: str, rules: Mapping[str, Rule]) -> Array:
         try:
-            return super()._read(name, rule)
+            if name not in rules and self.rule(name) is not None:
+                self.cut_here.append(name)
+            return super()._read(name, rules)
         except NobodyHas as error:
             self.notes.append(str(error))
             return np.zeros(self.n, dtype=np.int8)
 
-    def slices(self, names: Sequence[Sequence[str]]) -> dict[str, Array]:
+    def slices(self, names: Sequence[Sequence[str]], rules: Mapping[str, Rule]) -> dict[str, Array]:
         """Membership in each value of an attribute: 1, 0, or −1 if unknown; int8, (N,)."""
-        attribute = self.attribute(tuple(map(tuple, names)), fewest=1, most=_MOST_VALUES)
+        options = {"fewest": 1, "most": _MOST_VALUES}
+        attribute = self.attribute(tuple(map(tuple, names)), rules, **options)
         if len(attribute.names) > _MOST_VALUES:
             name = attribute.name
             raise InputError(
@@ -97,8 +101,10 @@ def sliced(
         return {}, limits, [unused] * (metadata is not None)
     reader = _Reader(samples, metadata, key)
     slices, stated = dict[str, Array](), dict[str, SliceLimits]()
+    answered = Answers(()) if answers is None else read_answers(answers)
+    rules = answered.rules
     for name in names:
-        for each, values in reader.slices([[name]]).items():
+        for each, values in reader.slices([[name]], rules).items():
             if each == lacking(name):
                 continue
             if each == name or each not in slices:
@@ -106,7 +112,7 @@ def sliced(
             # Limits of a value precede those of its column, which hold where it states none.
             both = stated.get(each, SliceLimits()), limits.slices.get(name, SliceLimits())
             stated[each] = completed(*(reversed(both) if each == name else both))
-    for answer in [] if answers is None else read_answers(answers).spurious:
+    for answer in answered.spurious:
         readable = [[name for name in names if layer_of(name) is None] for names in answer.values]
         readable = [names for names in readable if names]
         if not readable:
@@ -115,16 +121,16 @@ def sliced(
                 "slices are read from the raw inputs."
             )
             continue
-        for value, inside in reader.slices(readable).items():
+        for value, inside in reader.slices(readable, {**rules, **answer.rules}).items():
             for label in np.unique(samples.y).tolist():
                 title, members = f"{label} × {value}", np.where(samples.y == label, inside, 0)
                 if title in slices and not np.array_equal(slices[title], members):
                     title = f"{title} (of {answer.name})"  # of another finding with this value
                 slices[title] = members
-    if relative := [each for each in slices if "image:" in each]:
+    if reader.cut_here:
         reader.notes.append(
-            f"{relative[0]!r} is cut at a share of these {len(samples)} samples, so it is cut "
-            "elsewhere in other samples, such as those of a repair."
+            f"{reader.cut_here[0]!r} is cut at a share of these {len(samples)} samples, and "
+            "elsewhere in others. An answers.json of audit or debias holds a cut: --answers."
         )
     return slices, replace(limits, slices=stated), reader.notes
 

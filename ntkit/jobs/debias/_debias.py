@@ -406,13 +406,14 @@ def _repair(
     test: Rows | None,
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
+    said = said.cut(reader, data.model)
     balanced = [*said.read(reader)]
     few = [note for each in balanced for note in each.few_note("Training and validation set")]
     data = replace(data, notes=(*data.notes, *few))
     invariance = None
     if said.changes:
         # The values of a changed word or column are known, so their groups can be balanced too.
-        judging = judging_attributes(said.names, balanced, said.changes, reader)
+        judging = judging_attributes(said, balanced, reader)
         balanced = [attribute for _, attribute in judging]
         invariance = copies_made(said.changes, data, judging, order)
         data = replace(data, notes=(*data.notes, *invariance.notes))
@@ -545,7 +546,8 @@ def _look(
     """Audit the model, write the findings, and ask about those without an answer."""
     out = order.out
     audit = _changed(_audited(data, reader, order), data, order)
-    if answers.model not in (None, audit.model) and any(each.rules for each in answers.answers):
+    of_layers = any(each.of_layers for each in answers.answers)
+    if of_layers and answers.model not in (None, audit.model):
         raise InputError(
             "The answers are about layers of another model. Answer on the page of this model."
         )
@@ -630,7 +632,7 @@ def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison)
         contents = comparison.study.both.contents
         is_train[stratified_folds(y_index, 2, comparison.seed, contents)[0][0]] = True
     return checked_groups(
-        reader.feature_sets(data.image_files),
+        reader.feature_sets(),
         comparison.study.classes,
         y_index,
         comparison.right(comparison.chosen, comparison.accuracy_cost.t),

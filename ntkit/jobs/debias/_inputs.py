@@ -163,11 +163,6 @@ class Prepared:
         return {name: np.concatenate([each[name] for each in layers]) for name in common}
 
     @property
-    def image_files(self) -> list[AuditedImages]:
-        """Training and validation image files with their statistics."""
-        return [self.sets[name].X for name in self.pooled if self.sets[name].kind == "images"]
-
-    @property
     def shared(self) -> float:
         """Share of the validation samples that are in the training set."""
         n_shared = shared_samples(self.contents).get(("train", "validation"), 0)

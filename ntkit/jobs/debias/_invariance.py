@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ntkit._types import Array
-from ntkit.attributes import Answer, Answers, Attribute
+from ntkit.attributes import Answer, Answers, Attribute, Rule
 from ntkit.changes import Change, change_named, has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
@@ -101,15 +101,12 @@ Judging = tuple[Callable[[Samples, Samples], Array], Attribute]
 
 
 def judging_attributes(
-    names: Sequence[Names],
-    attributes: Sequence[Attribute],
-    changes: Sequence[Change],
-    reader: AttributeReader,
+    said: NamedAttributes, attributes: Sequence[Attribute], reader: AttributeReader
 ) -> list[Judging]:
     """Attributes whose groups judge: named ones, and those of changed words or columns."""
-    judging = [_by_names(*pair) for pair in zip(names, attributes, strict=True)]
-    offered = {c.name for n in names if (c := change_offered(n, reader.sets[0])) is not None}
-    for change in changes:
+    judging = [_by_names(*each, said.rules) for each in zip(said.names, attributes, strict=True)]
+    offered = {c.name for n in said.names if (c := change_offered(n, reader.sets[0])) is not None}
+    for change in said.changes:
         if change.name in offered:
             continue
         with suppress(InputError):  # one value in each class, or too many values
@@ -124,8 +121,10 @@ def judging_attributes(
     return judging
 
 
-def _by_names(names: Names, attribute: Attribute) -> Judging:
-    return partial(_values_of_copies, names=names, attribute=attribute), attribute
+def _by_names(
+    names: Names, attribute: Attribute, rules: Mapping[str, Rule] | None = None
+) -> Judging:
+    return partial(_values_of_copies, names=names, attribute=attribute, rules=rules), attribute
 
 
 def _marked_up(originals: Samples, copies: Samples) -> Array:
@@ -283,12 +282,17 @@ def _titles(changes: Sequence[Change]) -> str:
 
 
 def _values_of_copies(
-    originals: Samples, copies: Samples, *, names: Names, attribute: Attribute
+    originals: Samples,
+    copies: Samples,
+    *,
+    names: Names,
+    attribute: Attribute,
+    rules: Mapping[str, Rule] | None = None,
 ) -> Array:
     """Value of an attribute of copies, in the numbering of the samples' attribute."""
     # Copies are read together with the originals, so that a word may be missing from all copies.
     try:
-        read = AttributeReader([originals, copies]).attribute(names, fewest=1)
+        read = AttributeReader([originals, copies]).attribute(names, rules, fewest=1)
     except InputError:  # the copies do not have the attribute
         return np.full(len(copies), -1)
     number = {value: i for i, value in enumerate(attribute.names)}

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ntkit.attributes import (
     layer_of,
     read_answer_file,
     read_labels,
+    rules_of,
 )
 from ntkit.changes import Change
 from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
@@ -86,15 +88,30 @@ class NamedAttributes:
         for names in self.names:
             if not any(layer_of(name) for of_value in names for name in of_value):
                 self._read(reader, names)
-        rules = {n: rule for answer in self.answers.answers for n, rule in answer.rules.items()}
+        rules = self.answers.rules
 
         def values_of(name: str) -> Array:
             try:
-                return reader.values(name, rules.get(name))
+                return reader.values(name, rules)
             except InputError:  # these samples do not have the attribute
                 return np.full(reader.n, -1)
 
         check_contradictions(self.answers, values_of)
+
+    def cut(self, reader: AttributeReader, model: FrozenModel) -> NamedAttributes:
+        """The same attributes and answers with rules: any samples are cut where these are cut."""
+        rules = rules_of(self.all_names, lambda name: self.rules.get(name) or reader.rule(name))
+        answers = tuple(
+            replace(each, rules={**rules_of(chain(*each.values), rules.get), **each.rules})
+            for each in self.answers.answers
+        )
+        of_layers = any(each.of_layers for each in answers)
+        whole = replace(
+            self.answers,
+            answers=answers,
+            model=model.sha256() if of_layers else self.answers.model,
+        )
+        return replace(self, rules=rules, answers=whole)
 
     def read(self, reader: AttributeReader) -> tuple[Attribute, ...]:
         """Read all attributes."""
@@ -124,7 +141,7 @@ def named_attributes(
     sets: Sequence[Samples],
 ) -> NamedAttributes:
     """Attributes that the user named or confirmed; ``spurious`` and ``answers`` as in debias."""
-    rules = {name: rule for answer in answers.spurious for name, rule in answer.rules.items()}
+    rules = answers.rules
     refused = _unreadable_layers(model, sets)
     spurious = [] if spurious is None else [spurious] if isinstance(spurious, str) else spurious
     on_command_line = [_names_in(each) for each in spurious]
@@ -151,7 +168,8 @@ def named_attributes(
     if answers.spurious and not on_command_line and not readable:
         first = answers.spurious[0].values[0][0]
         raise InputError(refused(first, rules.get(first)) or "")
-    if any(name in rules for names in readable for of_value in names for name in of_value):
+    of_rules = {name for names in readable for of_value in names for name in of_value} & {*rules}
+    if any(layer_of(name) is not None for name in of_rules):
         check_made_with("The answers", {"model": answers.model}, model)
     by_title = {_titled(names): names for names in (*on_command_line, *readable)}
     # A run that goes on names an attribute again that its folder has an answer on.

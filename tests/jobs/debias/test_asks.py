@@ -14,6 +14,7 @@ from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit.attributes import statistics_of_image
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, embedded_with_layers
 from ntkit.jobs.audit import Answer, Answers, read_answers, write_answers
@@ -297,6 +298,8 @@ def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
     rules = {name: rule for answer in read for name, rule in answer.rules.items()}
     kinds = {re.sub(r"layer:[^ ]+ (#|[a-z]+).*", r"\1", name) for name in rules}
     assert kinds >= {"#", "cluster"}
+    layers["image"] = np.stack([statistics_of_image(image[0]) for image in data[0]])
+    assert any(name.startswith("image:") for name in rules)
     for name, rule in rules.items():
         assert np.array_equal(rule.values(layers[rule.layer]), found.values(name)), name
 

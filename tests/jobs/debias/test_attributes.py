@@ -119,7 +119,7 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
     with pytest.raises(InputError, match=r"The metadata names '[28].png', and 2 samples"):
         _ = AttributeReader(sets, table).metadata
     with pytest.raises(InputError, match="samples have this name"):
-        AttributeReader(sets, table).feature_sets([])
+        AttributeReader(sets, table).feature_sets()
     few = {name: [values[0], values[2]] for name, values in table.items()}
     if names == "both":  # of the name that both have it says nothing
         site = AttributeReader(sets, few).metadata["site"].tolist()
@@ -164,7 +164,7 @@ def test_columns_of_a_table_of_numbers(tmp_path):
         path = write_csv(tmp_path / f"{name}.csv", columns)
         options = {"columns": "abcdef", "group_column": "group"}
         sets.append(read_samples(path, keep_table=name == "validation", **options))
-    feature_sets = AttributeReader(sets).feature_sets([])
+    feature_sets = AttributeReader(sets).feature_sets()
     read = {name for each in feature_sets for block in each.blocks() for name in block.names}
     assert {name.split(":")[1].split(">")[0].split("=")[0] for name in read} == {*"abcdef", "site"}
     options = {"feature_sets": ["column", "metadata"], "device": "cpu", "changes": 0}

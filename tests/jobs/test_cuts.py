@@ -1,0 +1,173 @@
+"""An attribute that is cut at a quantile stays cut there: in answers, and on any other samples."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ntkit
+from ntkit import FrozenModel, check, debias
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.jobs.audit import read_answers
+from tests import models
+from tests.cases import write_images
+
+DIGITS = marked_digits_model_path()
+CORNER = "image:top left brightness above the median"
+QUICK = {"device": "cpu", "n_random": 1, "even_if_worse": True}
+LOOSE = {"average": 5}
+
+
+def corner(X):
+    """Mean of the first of nine parts: 20 pixels are split into 7, 7 and 6."""
+    return X[:, 0, :7, :7].mean(axis=(1, 2))
+
+
+def saved(folder, answers, **other):
+    path = folder / "answers.json"
+    path.write_text(json.dumps(answers.as_dict() | other))
+    return path
+
+
+def sizes(found):
+    return {row.name: row.n for row in found.rows}
+
+
+@pytest.fixture(scope="module")
+def data(digits):
+    return digits.X_validation[:400], digits.y_validation[:400]
+
+
+@pytest.fixture(scope="module")
+def audited(data):
+    return ntkit.audit_model(DIGITS, data, device="cpu", changes=0)
+
+
+def test_check_cuts_other_images_where_the_audit_did(audited, data, digits, tmp_path):
+    cut = np.median(corner(data[0]))
+    order = np.argsort(corner(digits.X_test[:300]))
+    file = saved(tmp_path, audited.answers(CORNER))
+    for rows in (order, order[:100]):  # all, and the darkest
+        X, y = digits.X_test[rows], digits.y_test[rows]
+        found = check(DIGITS, DIGITS, (X, y), limits=LOOSE, answers=file, slices=[CORNER])
+        above = corner(X) > cut
+        assert sizes(found)[CORNER] == above.sum() != len(X) / 2
+        for label in (0, 1):
+            expected = (above & (y == label)).sum()
+            assert sizes(found).get(f"{label} × {CORNER}", 0) == expected
+        assert not any("is cut at a share" in note for note in found.notes)
+
+
+def test_answers_without_a_cut_are_read_as_before_and_a_note_says_so(audited, data, tmp_path):
+    content = audited.answers(CORNER).as_dict()
+    for answer in content["answers"]:
+        answer.pop("rules", None)
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    X, y = (part[np.argsort(corner(data[0]))[:100]] for part in data)
+    found = check(
+        DIGITS, DIGITS, (X, y), limits=LOOSE, answers=tmp_path / "old.json", slices=[CORNER]
+    )
+    assert sizes(found)[CORNER] == 50
+    assert any("is cut at a share of these 100 samples" in note for note in found.notes)
+
+
+def test_large_image_files_are_measured_by_check_as_by_the_audit(tmp_path):
+    """Sharpness of a whole image is another number than that of a reduced one."""
+    rng = np.random.default_rng(0)
+    X = rng.random((40, 1, 300, 300)) * np.linspace(0.2, 1, 40)[:, None, None, None]
+    write_images(tmp_path / "all", X, np.arange(40) % 2)
+    name = "image:sharpness above the median"
+    audited = ntkit.audit_model(DIGITS, tmp_path / "all", device="cpu", changes=0)
+    file = saved(tmp_path, audited.answers(name))
+    everything = check(DIGITS, DIGITS, tmp_path / "all", limits=LOOSE, answers=file, slices=[name])
+    assert sizes(everything)[name] == 20
+    write_images(tmp_path / "some", X[-12:], np.arange(12) % 2)  # the sharpest
+    found = check(DIGITS, DIGITS, tmp_path / "some", limits=LOOSE, answers=file, slices=[name])
+    assert sizes(found)[name] == 12
+
+
+def test_a_conjunction_keeps_the_cut_of_its_part(data, digits, tmp_path):
+    site = np.where(np.arange(400) % 3, "A", "B")
+    audited = ntkit.audit_model(DIGITS, data, metadata={"site": site}, device="cpu", changes=0)
+    name = f"{CORNER} and metadata:site=A"
+    file = saved(tmp_path, audited.answers(name))
+    X, y = digits.X_test[:200], digits.y_test[:200]
+    found = check(
+        DIGITS,
+        DIGITS,
+        (X, y),
+        limits=LOOSE,
+        answers=file,
+        slices=[name],
+        metadata={"site": site[:200]},
+    )
+    both = (corner(X) > np.median(corner(data[0]))) & (site[:200] == "A")
+    assert sizes(found)[name] == both.sum()
+
+
+@pytest.fixture(scope="module")
+def repaired(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("repaired") / "out"
+    sets = [(digits.X_train[:300], digits.y_train[:300])]
+    sets += [(digits.X_validation[:300], digits.y_validation[:300])]
+    debias(DIGITS, *sets, spurious=CORNER, out=out, **QUICK)
+    return out / "answers.json", np.median(np.concatenate([corner(X) for X, _ in sets]))
+
+
+def test_check_and_another_repair_cut_where_a_repair_did(repaired, digits):
+    file, cut = repaired
+    X, y = digits.X_test[:300], digits.y_test[:300]
+    found = check(DIGITS, DIGITS, (X, y), limits=LOOSE, answers=file)
+    for label in (0, 1):
+        expected = ((corner(X) > cut) & (y == label)).sum()
+        assert sizes(found)[f"{label} × {CORNER}"] == expected
+    order = np.argsort(corner(X))[:240]  # dark ones
+    dark = X[order], y[order]
+    halves = [tuple(part[at::2] for part in dark) for at in (0, 1)]
+    result = debias(DIGITS, *halves, answers=file, **QUICK)
+    (counted,) = [note for note in result.notes if note.startswith(f"{CORNER}, ")]
+    n_above = int((corner(dark[0]) > cut).sum())
+    assert f"{n_above} on {CORNER}" in counted
+    assert n_above < 120
+
+
+def test_a_layer_that_the_user_names_keeps_its_cut_and_its_model(digits, tmp_path):
+    name = "layer:relu_3 #42 mean above the median"
+    sets = [(X[:200], y[:200]) for X, y in (
+        (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
+    )]  # fmt: skip
+    debias(DIGITS, *sets, spurious=name, out=tmp_path / "out", **QUICK)
+    answers = read_answers(tmp_path / "out" / "answers.json")
+    assert [*answers.rules] == [name]
+    assert answers.model == FrozenModel.load(DIGITS).sha256()
+    again = debias(DIGITS, *sets, answers=answers, **QUICK)
+    assert any(f"200 on {name}" in note for note in again.notes)
+    with pytest.raises(InputError, match="other"):
+        debias(DIGITS, *sets, answers=replace(answers, model="0" * 64), **QUICK)
+
+
+def test_check_reads_rows_of_numbers_where_the_audit_cut_them(tmp_path):
+    model = FrozenModel.load(models.save(models.classifier(3), tmp_path / "m.onnx"))
+    X = models.inputs(300)
+    y = np.arange(300) % 3
+    audited = ntkit.audit_model(model, (X, y), device="cpu", changes=0, trust_inputs=True)
+    name = "input #1 above the median"
+    cut = np.median(X[:, 1])
+    file = saved(tmp_path, audited.answers(name))
+    rows = np.argsort(X[:, 1])[:200]
+    found = check(model, model, (X[rows], y[rows]), limits=LOOSE, answers=file, slices=[name])
+    above = X[rows, 1] > cut
+    assert sizes(found)[name] == above.sum() == 50
+    for label in range(3):
+        assert sizes(found)[f"{label} × {name}"] == (above & (y[rows] == label)).sum()
+
+
+def test_rows_of_numbers_have_names_without_answers_too(tmp_path):
+    model = FrozenModel.load(models.save(models.classifier(3), tmp_path / "m.onnx"))
+    X, name = models.inputs(100), "input #1 high"
+    found = check(model, model, (X, np.arange(100) % 3), limits=LOOSE, slices=[name])
+    assert sizes(found)[name] == 25
+    with pytest.raises(InputError, match="input #"):
+        check(model, model, (X, np.arange(100) % 3), limits=LOOSE, slices=["input #99 high"])

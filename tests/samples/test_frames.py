@@ -13,6 +13,7 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import change_named
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.jobs.check import check_predictions
 from ntkit.jobs.label import label_samples
 from ntkit.jobs.verify import check_parity
 from ntkit.verification import verify
@@ -175,6 +176,8 @@ def test_an_index_in_another_order_is_refused(models):
     expected = ntkit.predict(models[1], (frame, labels), **CPU)
     with pytest.raises(InputError, match="y has the samples of X in another order, by its index"):
         ntkit.predict(models[1], (frame, labels.sample(frac=1, random_state=0)), **CPU)
+    with pytest.raises(InputError, match="y has the samples of X in another order"):
+        ntkit.predict(models[1], Samples(frame, labels.sample(frac=1, random_state=0)), **CPU)
     part = frame[50:], labels[50:].reset_index(drop=True)  # other names, not another order
     assert np.array_equal(ntkit.predict(models[1], part, **CPU).y, expected.y[50:])
 
@@ -187,11 +190,13 @@ def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
     shuffled, what = facts.sample(frac=1, random_state=0), by.split()[0]
     named = {"spurious": "metadata:mark=yes"} if by == "metadata" else {}
 
-    def repaired(values, keep=lambda frame: frame):
+    def repaired(values, keep=lambda frame: frame, form=tuple):
         values = values if by == "attribute" else values.to_frame("mark")
-        pairs = [(keep(frame), pd.Series(y, index=frame.index)) for frame, y in sets]
+        pairs = [form((keep(frame), pd.Series(y, index=frame.index))) for frame, y in sets]
         return ntkit.debias(models[1], *pairs, **{what: values}, **named, **CPU)
 
+    with pytest.raises(InputError, match=f"{what} has the samples of X in another order, by"):
+        repaired(shuffled, form=lambda pair: Samples(*pair))
     for keep in (lambda frame: frame, pd.DataFrame.to_numpy):
         with pytest.raises(InputError, match=f"{what} has the samples of X in another order, by"):
             repaired(shuffled, keep)
@@ -207,3 +212,14 @@ def test_an_audit_of_arrays_compares_indexes():
         with pytest.raises(InputError, match="has the samples of y in another order, by its index"):
             ntkit.audit(y, np.array(y), **facts)
     assert ntkit.audit(y, np.array(y), metadata=frame).feature_sets[0].n_samples == len(y)
+
+
+def test_a_check_of_predictions_compares_indexes():
+    y = pd.Series(np.arange(300) % 2)
+    shuffled, limits = y.sample(frac=1, random_state=0), {"limits": {"average": 50}}
+    for name in ("y_pred_before", "groups", "slices"):
+        values = {"site": shuffled} if name == "slices" else shuffled
+        with pytest.raises(InputError, match="in another order, by its index"):
+            check_predictions(y, y, **{name: values}, **limits)
+        aligned = {"site": y} if name == "slices" else y
+        assert check_predictions(y, y, **{name: aligned}, **limits).exit_code == 0

@@ -20,6 +20,7 @@ from scipy.special import ndtri
 
 from ntkit._checks import known_labels, labels_of_one_type
 from ntkit._doc import documented
+from ntkit._join import check_index
 from ntkit._labels import alike_note, meant_instead, plain_label, unknown_labels
 from ntkit._spelling import spelt_as
 from ntkit._text import listed
@@ -425,6 +426,8 @@ def check_predictions(
     >>> result.row("class 1").verdicts[0].more
     '258 such samples would decide'
     """
+    given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
+    check_index(**given, **{f"slices[{name!r}]": values for name, values in (slices or {}).items()})
     limit = limits_of(limits).with_changes(flips or {})
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ntkit import _text
 from ntkit._checks import check_labels, known_labels
-from ntkit._text import NONE, interval, percent
+from ntkit._text import NONE, counted, interval, percent
 from ntkit._types import Array
 from ntkit.attributes._columns import names_apart, read_column
 from ntkit.attributes._feature_set import FEWEST, lacking
@@ -31,6 +31,7 @@ class Group:
     accuracy: float
     interval: tuple[float, float]
     n_known: int
+    n_copies: int = 0
 
     @classmethod
     def of(
@@ -54,7 +55,7 @@ class Group:
     @property
     def n_inferred(self) -> int:
         """Number of samples whose group is inferred."""
-        return self.count - self.n_known
+        return self.count - self.n_known - self.n_copies
 
     @property
     def share(self) -> str:
@@ -71,7 +72,12 @@ class Group:
 
     def __str__(self) -> str:
         inferred = f" ({self.n_inferred} of them inferred)" if self.n_inferred else ""
-        return f"{self.share} of the {self.count} of {self.name}{inferred}"
+        of = str(self.count)
+        if self.n_copies:
+            of = f"{self.n_copies} changed {'copy' if self.n_copies == 1 else 'copies'}"
+            if real := self.count - self.n_copies:
+                of = f"{counted(real, 'sample')} and {of}"
+        return f"{self.share} of the {of} of {self.name}{inferred}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,12 +305,17 @@ class Attribute:
         name = " and ".join(each.name for each in attributes)
         return replace(self, name=name, value=number, names=tuple(names))
 
-    def worst(self, right: Array) -> Group:
-        """The value with the lowest accuracy; ``right``, bool (N,), marks correct predictions."""
+    def worst(self, right: Array, n_samples: int | None = None) -> Group:
+        """The value with the lowest accuracy; ``right``, bool (N,), marks correct predictions.
+
+        Values after the first ``n_samples`` are those of changed copies.
+        """
         there = self.value >= 0
         counts = np.bincount(self.value[there], minlength=len(self.names))
         n_right = np.bincount(self.value[there], weights=right[there], minlength=len(counts))
         at = int(np.argmin(np.where(counts > 0, n_right / np.maximum(counts, 1), np.inf)))
         members = self.value == at
-        n_known = None if self.known is None else int((members & self.known).sum())
-        return Group.of(str(self.names[at]), members, right, n_known=n_known)
+        n_copies = 0 if n_samples is None else int(members[n_samples:].sum())
+        known = members.sum() - n_copies if self.known is None else (members & self.known).sum()
+        group = Group.of(str(self.names[at]), members, right, n_known=int(known))
+        return replace(group, n_copies=n_copies)

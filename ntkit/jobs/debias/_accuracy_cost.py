@@ -21,6 +21,8 @@ _LIKELY = 0.7
 _ROUNDING = 1e-12
 _SAME = 1e-9
 AT_A_COST = "Accepted at a cost."
+WITH_COPIES = "validation samples and changed copies"
+"""Where the worst group was found, if a group has too few samples without copies."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class AccuracyCost:
         Accuracy of the worst group, with group labels.
     worst_named, worst_named_before : Group or None
         Worst of the groups class × attribute that the head is balanced over, with the new and with
-        the original head.
+        the original head. Changed copies count only in groups with fewer than 5 samples, and
+        ``n_copies`` is their number.
+    worst_gains : bool
+        Whether the accuracy of the worst group that judges likely rises. Copies may judge too.
     by_groups : bool
         Whether the limit applies to the mean accuracy of these groups. It does if a person named
         the attributes, because the shortcut itself raises the average accuracy on biased samples.
@@ -85,6 +90,7 @@ class AccuracyCost:
     worst_group: float | None
     worst_named: Group | None = None
     worst_named_before: Group | None = None
+    worst_gains: bool = False
     by_groups: bool = False
     n_known: int | None = None
     n_inferred: int | None = None
@@ -112,17 +118,9 @@ class AccuracyCost:
         stricter bound, and an equally good head does no harm. If the errors can be learned
         (``learnable``), it is enough that the lower bound ``fixed`` is above 0.
         """
-        better = self._likely_better or (self.by_groups and self._worst_likely_better)
+        better = self._likely_better or (self.by_groups and self.worst_gains)
         better = better or (learnable and self.fixed > 0)
         return self.t > 0 and better and self.affordable(max_cost)
-
-    @property
-    def _worst_likely_better(self) -> bool:
-        before, after = self.worst_named_before, self.worst_named
-        if before is None or after is None:
-            return False
-        error = float(np.sqrt(before.variance + after.variance))
-        return after.accuracy - before.accuracy > float(norm.ppf(_LIKELY)) * error
 
     @property
     def _likely_better(self) -> bool:
@@ -132,7 +130,10 @@ class AccuracyCost:
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """Accuracies of the original and the new head, in [0, 1]."""
+    """Accuracies of the original and the new head, in [0, 1].
+
+    ``where`` says which samples and copies the worst group is of. The average is of samples only.
+    """
 
     where: str
     what: str
@@ -157,9 +158,10 @@ class AccuracyChange:
 
     def sentence(self, by: str = "") -> str:
         """The accuracies in a sentence; ``by`` names the head if it is not the written one."""
+        average = "average of the samples" if self.where == WITH_COPIES else "average"
         return (
             f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f} → "
-            f"{100 * self.worst_after:.1f} %; average: {100 * self.average_before:.1f} → "
+            f"{100 * self.worst_after:.1f} %; {average}: {100 * self.average_before:.1f} → "
             f"{100 * self.average_after:.1f} %."
         )
 
@@ -198,10 +200,12 @@ def accuracy_cost_of(
     *,
     by_groups: bool = True,
     copies: tuple[Array, Array] | None = None,
+    reported: Attribute | None = None,
 ) -> AccuracyCost:
     """Accuracy cost of predictions, compared with the logits of the original head."""
     # `copies` marks the changed copies that the original and the new head predict correctly.
-    # `balanced` then holds the groups of the samples, followed by those of the copies.
+    # `balanced` then holds the groups of the samples, followed by those of the copies. `reported`
+    # are these groups without copies where real samples alone tell the accuracy.
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
     before, right = margins(old_logits, y_index), pred == y
@@ -221,6 +225,7 @@ def accuracy_cost_of(
     if balanced is not None and balanced.known is not None:
         known = balanced.known[balanced.value >= 0]
         n_known, n_inferred = int(known.sum()), int((~known).sum())
+    reported = balanced if reported is None else reported
     ones = np.ones(len(y))
     after = np.where(right, 1.0, -1.0)
     return AccuracyCost(
@@ -236,8 +241,10 @@ def accuracy_cost_of(
         average=float(right.mean()),
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
-        worst_named=None if balanced is None else balanced.worst(judged),
-        worst_named_before=None if balanced is None else balanced.worst(judged_before),
+        worst_named=None if reported is None else reported.worst(judged, len(y)),
+        worst_named_before=None if reported is None else reported.worst(judged_before, len(y)),
+        worst_gains=balanced is not None
+        and _likely_higher(balanced.worst(judged_before), balanced.worst(judged)),
         by_groups=balanced is not None and by_groups,
         n_known=n_known,
         n_inferred=n_inferred,
@@ -256,6 +263,12 @@ def taken(
     if largest_gain:  # few samples then move the head little
         return max(good, key=lambda each: (each.class_gain, -each.t), default=None)
     return max(good, key=lambda each: each.t, default=None)
+
+
+def _likely_higher(before: Group, after: Group) -> bool:
+    """Whether the lower 70 % bound of the difference of two accuracies is above 0."""
+    error = float(np.sqrt(before.variance + after.variance))
+    return after.accuracy - before.accuracy > float(norm.ppf(_LIKELY)) * error
 
 
 def _squared_error(gain: Array) -> float:

@@ -25,6 +25,7 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import (
+    WITH_COPIES,
     AccuracyChange,
     AccuracyCost,
     accuracy_cost_of,
@@ -366,6 +367,7 @@ class Comparison:
                 self.groups_of(clf),
                 by_groups=self.known is None or self.known.is_read,
                 copies=copies,
+                reported=self.reported_groups_of(clf),
             )
             costs.append(cost)
         return tuple(costs)
@@ -381,6 +383,10 @@ class Comparison:
         rows = np.arange(len(self.train), len(self.named[0]))
         first, *others = (each.take(rows) for each in self.named)
         return first.crossed(self.validation.y, *others, fewest=FEWEST)
+
+    def reported_groups_of(self, clf: Any) -> Attribute | None:
+        """These groups, with copies only where too few validation samples are in a group."""
+        return self.judge.reported if self.judges_by_change(clf) else self.groups_of(clf)
 
     # -- candidates by change ----------------------------------------------------------------
 
@@ -494,6 +500,11 @@ class Comparison:
         return self.groups_of(self.clf)
 
     @cached_property
+    def reported_groups(self) -> Attribute | None:
+        """Groups of the reported accuracies of the chosen candidate."""
+        return self.reported_groups_of(self.clf)
+
+    @cached_property
     def accuracy_costs(self) -> tuple[AccuracyCost, ...]:
         """Accuracy cost of each interpolation with the original head."""
         return self.costs_of(self.chosen)
@@ -542,17 +553,20 @@ class Comparison:
 
     def change(self) -> AccuracyChange:
         """Accuracies of the worst group or class, and averages, before and after."""
-        # Without a test set, these are the groups of the validation set that judge the head.
+        # Without a test set, these are the groups of the validation set that judge the head. A
+        # group with enough samples has no copies, so that they never pass for samples.
         rated, after = self.evaluated, self.after
         where, y, groups = "test set", rated.y, rated.groups
         before = self.original.predict(rated.X)
         average = group_report(y, after, y_pred_before=before).summary("average")
         if self.test is None:
             where = "validation set"
-            if self.groups is not None:
-                groups = self.groups.labels
-                if len(groups) > len(y):  # copies judge as well
-                    copies = self.judge.copies
+            if self.reported_groups is not None:
+                groups = self.reported_groups.labels
+                if len(groups) > len(y) and not self.judge.reports_copies:
+                    groups = groups[: len(y)]
+                elif len(groups) > len(y):
+                    where, copies = WITH_COPIES, self.judge.copies
                     of_copies = self.copy_predictions(self.chosen, self.accuracy_cost.t)
                     before = np.append(before, self.original.predict(copies.Z))
                     y, after = np.append(y, y[copies.of]), np.append(after, of_copies)
@@ -585,13 +599,13 @@ class Comparison:
         return (first, *controls, self.random, *(r for r in rows if r.name.startswith(_METHODS)))
 
     def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
-        if self.groups is None:
+        if self.reported_groups is None:
             return row
         y = self.validation.y
         right = pred == y
-        if len(self.groups) > len(y):
+        if len(self.reported_groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
-        return replace(row, worst_named=self.groups.worst(right).accuracy)
+        return replace(row, worst_named=self.reported_groups.worst(right).accuracy)
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

@@ -491,6 +491,7 @@ def change_results(
         likeness=judge.likeness if judged else (),
         copies_alone=judged and judge.by_copies_alone,
         copies_judge=judged and judge.with_copies,
+        copies_reported=judged and judge.reports_copies,
         flips=flips,
         reliance=reliance,
         veto=veto,

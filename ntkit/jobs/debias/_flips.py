@@ -148,6 +148,7 @@ class ByChange:
     likeness: tuple[Likeness, ...] = ()
     copies_alone: bool = False
     copies_judge: bool = False
+    copies_reported: bool = False
     flips: tuple[FlipRate, ...] = ()
     reliance: tuple[Reliance, ...] = ()
     veto: str = ""

@@ -87,6 +87,20 @@ class Judge:
         """Whether any copy judges."""
         return bool((self.groups.value[len(self.small) :] >= 0).any())
 
+    @property
+    def reported(self) -> Attribute:
+        """The groups without the copies of groups that have enough real samples by themselves."""
+        groups, n = self.groups, len(self.small)
+        real = np.bincount(groups.value[:n][groups.value[:n] >= 0], minlength=len(groups.names))
+        value = np.where(real[groups.value] >= FEWEST, -1, groups.value)
+        value[:n] = groups.value[:n]
+        return replace(groups, value=value)
+
+    @property
+    def reports_copies(self) -> bool:
+        """Whether a group has too few real samples to report their accuracy alone."""
+        return bool((self.reported.value[len(self.small) :] >= 0).any())
+
     def score(self, right: Array) -> tuple[float, float]:
         """Mean accuracy over the groups, and its standard error."""
         # If only copies judge, the worse of originals and copies counts. A copy has a part of

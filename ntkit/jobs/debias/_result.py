@@ -16,7 +16,7 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._accuracy_cost import AT_A_COST, AccuracyChange, AccuracyCost
+from ntkit.jobs.debias._accuracy_cost import AT_A_COST, WITH_COPIES, AccuracyChange, AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import MOST_SHARED
@@ -175,7 +175,8 @@ class DebiasResult:
         if "worst_group" in keys:
             keys.pop("worst_named", None)
         elif "worst_named" in keys:
-            keys["worst_named"] = "worst group, validation"
+            of = "samples and copies" if self.reports_copies else "validation"
+            keys["worst_named"] = f"worst group, {of}"
         judge = [*keys][-1]
         controls = [
             c
@@ -202,6 +203,11 @@ class DebiasResult:
         if self.balanced_over is not None:
             keys["worst_named"] = "worst balanced group"
         return keys
+
+    @property
+    def reports_copies(self) -> bool:
+        """Whether the worst balanced group may be one of changed copies, not of samples alone."""
+        return self.by_change is not None and self.by_change.copies_reported
 
     @property
     def others(self) -> str:
@@ -282,7 +288,7 @@ class DebiasResult:
         before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
         if before is None or after is None:
             return ""
-        or_copies = " or copies" if self.by_change and self.by_change.copies_judge else ""
+        or_copies = " or changed copies" if self.reports_copies else ""
         then = f"{before.share} of the same" if before.name == after.name else str(before)
         return (
             f"Worst group of class × {self.balanced_over} with at least {FEWEST} validation "
@@ -377,9 +383,13 @@ class DebiasResult:
         fixed, new = counted(cost.n_fixed, "error"), counted(cost.n_new_errors, "new error")
         average = f"average {-100 * cost.cost:+.1f} points (lower 95 % bound "
         average += f"{-100 * cost.cost_high:+.1f})"
+        mean = ""
         if cost.by_groups:  # what the limit is for
-            average = f"mean of the groups {100 * cost.class_gain:+.1f}, {average}"
-        line = f"Validation set: {average}, {new}, {fixed} fixed."
+            if self.by_change is None or not self.by_change.copies_judge:
+                average = f"mean of the groups {100 * cost.class_gain:+.1f}, {average}"
+            else:
+                mean = f" Groups with changed copies: mean {100 * cost.class_gain:+.1f} points."
+        line = f"Validation set: {average}, {new}, {fixed} fixed.{mean}"
         if risen := self.by_change.risen_in_words(1) if self.by_change and self.written else "":
             line += f" The new head now relies more on {risen}."
         refused = self.check.refused(self.max_cost)
@@ -411,7 +421,8 @@ class DebiasResult:
             what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
             if not any(c.name == GROUP_BALANCED for c in self.candidates):
                 what = "The"
-            legend += f" {what} worst balanced group is that of the validation set."
+            of = WITH_COPIES if self.reports_copies else "the validation set"
+            legend += f" {what} worst balanced group is that of {of}."
         if self.chosen.name.startswith(GROUP_BALANCED):
             legend += " What you named or answered chose the head, not the score."
         lines = [self.headline(), self._what_changed()]

@@ -17,7 +17,7 @@ from ntkit.extraction import Samples
 from ntkit.jobs.debias import _invariance
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from tests.cases import read_csv, write_csv
-from tests.jobs.debias.conftest import DIGITS, QUICK, TEXTS, reviews
+from tests.jobs.debias.conftest import DIGITS, QUICK, TEXTS, predicted, reviews
 
 
 def predictions(model, X):
@@ -87,6 +87,56 @@ def test_real_groups_judge_where_a_word_names_them(by_words):
     assert set(like.small) <= {"bad × word:movie", "good × word:film"}
 
 
+def group_of(row):
+    return f"{row['label']} × word:{'movie' if 'movie' in row['text'].split() else 'film'}"
+
+
+def test_the_worst_group_of_the_validation_set_has_no_copies(files, by_words):
+    rows = read_csv(files / "validation.csv")
+    groups = np.array([group_of(row) for row in rows])
+    labels = np.array([row["label"] for row in rows])
+    right = predicted(files / "model.onnx", [row["text"] for row in rows]) == labels
+    real = {str(group): right[groups == group] for group in np.unique(groups)}
+    result, small = by_words, by_words.by_change.likeness[0].small
+    assert small  # copies judge these groups too
+    assert min(small.values()) >= 5
+    before, after = result.accuracy_cost.worst_named_before, result.accuracy_cost.worst_named
+    for worst in (before, after):
+        assert (worst.count, worst.n_known, worst.n_copies) == (len(real[worst.name]),) * 2 + (0,)
+    lowest = min(of_group.mean() for of_group in real.values())
+    assert result.change.worst_before == before.accuracy == pytest.approx(lowest)
+    assert result.candidates[0].worst_named == before.accuracy
+    assert result.change.worst_after == after.accuracy == result.chosen.worst_named
+    assert "Validation set, worst group: " in result.headline()
+    assert "copies" not in result.named_outcome()
+    first = str(result).partition("Groups with changed copies: mean")
+    assert "mean of the groups" not in first[0] + first[2]
+    assert first[2]
+
+
+def test_a_group_of_few_samples_is_reported_with_its_copies(files, tmp_path):
+    texts, y, _ = reviews(6, 400, 1.0)
+    others, y_others, _ = reviews(7, 400, 0.0)
+    for label in np.unique(y):
+        at = np.flatnonzero(y_others == label)[:3]
+        texts, y = texts + [others[i] for i in at], np.append(y, y_others[at])
+    validation = write_csv(tmp_path / "validation.csv", {"text": texts, "label": y})
+    change = "word:film|word:movie"
+    sets = files / "train.csv", validation
+    result = debias(files / "model.onnx", *sets, spurious=change, out=tmp_path / "out", **QUICK)
+    assert set(result.by_change.likeness[0].small.values()) == {3}
+    assert result.change.where == "validation samples and changed copies"
+    assert "alidation samples and changed copies" in result.headline()
+    assert "; average of the samples: " in result.headline()
+    assert "alidation set, worst group" not in result.summary(verbose=True)
+    assert "worst group, samples and copies" in result.short_table()
+    worst = json.loads((tmp_path / "out" / "result.json").read_text())["accuracy_cost"]
+    worst = worst["worst_named_before"]
+    assert (worst["count"] - worst["n_copies"], worst["n_known"]) == (3, 3)
+    n_copies = worst["n_copies"]
+    assert f"3 samples and {n_copies} changed copies of {worst['name']}" in result.named_outcome()
+
+
 def test_copies_unlike_real_samples_judge_nothing(files, by_word):
     """A word that is left out does not say the other word: real samples tell the difference."""
     told = "\n".join(by_word.by_change.sentences())
@@ -136,6 +186,7 @@ def test_without_any_counterexample_copies_alone_repair(files, tmp_path):
     result = debias(files / "model.onnx", *sets, spurious=change, **QUICK)
     assert result.written
     assert "judged by changed copies alone" in result.headline()
+    assert "Validation samples and changed copies, worst group" in result.headline()
     assert any(f"{change} has one value in each class" in note for note in result.notes)
     own = next(r for r in result.by_change.flips if r.change == change)
     assert own.after < own.before / 2

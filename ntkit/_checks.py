@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Number
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._labels import is_missing, unknown_labels
+from ntkit._labels import is_missing, listed, plain_label, unknown_labels
 from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 UNKNOWN = -1
 """The mark of an unknown label, as in ``sklearn.semi_supervised``."""
+_RENUMBERED = 0.2  # share of the predictions
 _KINDS = {"U": "text", "S": "bytes", "M": "dates", "m": "dates"} | dict.fromkeys("biufc", "numbers")
 
 
@@ -40,6 +43,31 @@ def labels_of_one_type(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
                 "equal another; give labels of one type, such as 1 rather than '1'."
             )
     return [truth, *(spelt_as(each, truth) for each in rest)]
+
+
+def check_predicted(
+    predicted: Array,
+    y: Array,
+    *,
+    what: str,
+    where: str,
+    fix: str,
+    plain: Callable[[Any], str] = plain_label,
+) -> None:
+    """Raise an error for scores, and for classes written or numbered in another way than labels."""
+    labels, classes = np.unique(y), np.unique(predicted)
+    foreign = np.setdiff1d(classes, labels)
+    written = {*map(plain, foreign.tolist())} & {*map(plain, labels.tolist())}
+    if len(labels) and (written or len(foreign) == len(classes)):
+        raise InputError(unknown_labels(predicted, labels, what=what, where=where, fix=fix))
+    if len(foreign) and len(classes) == len(labels):
+        # Another numbering, such as from 0, that makes many more predictions right.
+        renamed = labels[np.searchsorted(classes, predicted)]
+        if (renamed == y).mean() > (predicted == y).mean() + _RENUMBERED:
+            raise InputError(
+                f"{what} has the classes {listed(classes)}, and {where} {listed(labels)}. The "
+                "classes seem to be numbered in another way. Write the same names in both."
+            )
 
 
 def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:

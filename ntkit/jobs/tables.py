@@ -12,8 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ntkit._checks import check_predicted
 from ntkit._join import INDEX, KEYS, composed, matching_rows, spelling
-from ntkit._labels import listed, meant_instead, plain_label, unguarded_cell, unknown_labels
+from ntkit._labels import (
+    listed,
+    listed_in_order,
+    meant_instead,
+    plain_label,
+    unguarded_cell,
+)
 from ntkit._spelling import spelt_as, without_case
 from ntkit._text import counted
 from ntkit._types import Array
@@ -47,7 +54,6 @@ PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 """Names of a column of predicted classes."""
 _ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
-_RENUMBERED = 0.2  # share of the predictions
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _TRUTHS = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
@@ -577,49 +583,85 @@ def _of_scores(
             f"labels are {listed(classes)}. Name one for each class in this order; for two "
             "classes, the second's alone is enough."
         )
-    places = [_place_of(name, classes) for name in names]
-    if classes.dtype.kind != "U" and None in places:
+    index, sentence = class_of_scores(
+        values,
+        y,
+        classes,
+        names=names,
+        where=f"{table.path}: ",
+        fix=f"Reorder --score-columns, or name the columns like prob_{classes[0]}.",
+        level=level,
+    )
+    notes += [sentence] * (sentence != "")
+    return np.asarray(classes[index])
+
+
+def class_of_scores(
+    values: Array,
+    y: Array,
+    classes: Array,
+    *,
+    names: Sequence[Any] | None = None,
+    where: str = "",
+    fix: str = "",
+    level: float | None = None,
+    ordered: bool = False,
+) -> tuple[Array, str]:
+    """Index of the class with the largest score, and a sentence on the threshold of one column.
+
+    Columns count by ``names`` if these are the classes', else by the order of the classes.
+    ``ordered`` says that a person has named this order.
+    """
+    first = int(values.shape[1] == 1)  # of the second class of two
+    places = [
+        None if names is None else _place_of(str(name), classes) for name in names or values.T
+    ]
+    if classes.dtype.kind not in "UO" and None in places:
         places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
     by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]
     wrong = [i for i, place in enumerate(places) if place not in (None, first + i)]
+    if names is not None and wrong and (ordered or not by_name):
+        raise InputError(
+            f"{where}the scores of {classes[first + wrong[0]].item()!r} would be in "
+            f"{names[wrong[0]]!r}. Name one column for each of {listed_in_order(classes)} in this "
+            "order; for two classes, the second's alone is enough."
+        )
     if by_name:
         values = values[:, [places.index(i) for i in range(len(classes))]]
-    elif wrong:
-        raise InputError(
-            f"{table.path}: the scores of {classes[first + wrong[0]].item()!r} would be in "
-            f"{names[wrong[0]]!r}. Name one column for each of {listed(classes)} in this order; "
-            "for two classes, the second's alone is enough."
-        )
+    column = "the only column " if names is None else f"{names[0]!r} "
     if level is not None and not first:  # of the second class, in whatever place its column is
-        names, values, first = [names[places.index(1) if by_name else 1]], values[:, 1:], 1
+        column = "" if names is None else f"{names[places.index(1) if by_name else 1]!r} "
+        values, first = values[:, 1:], 1
+    sentence = ""
     if first:
-        probable = values.min() >= 0 and values.max() <= 1
+        probable = bool(len(values)) and values.min() >= 0 and values.max() <= 1
         if level is not None and not probable:
             raise InputError(
-                f"{table.path}: {names[0]!r} has scores below 0 or above 1, and --threshold is a "
+                f"{where}{column}has scores below 0 or above 1, and --threshold is a "
                 "probability. Write probabilities into the table, or leave --threshold out."
             )
         if not probable and values.min() >= 0:
             raise InputError(
-                f"{table.path}: {names[0]!r} has scores from 0 to {values.max():g}, which are not "
+                f"{where}{column}has scores from 0 to {values.max():g}, which are not "
                 "probabilities, and logits have both signs. Write probabilities from 0 to 1."
             )
         level = (0.5 if probable else 0.0) if level is None else level  # of logits, 0
-        notes.append(
-            f"{table.path}: {classes[1].item()!r} is predicted where the score {names[0]!r} is "
+        sentence = (
+            f"{where}{classes[1].item()!r} is predicted where the score {column}is "
             f"above {level:g}{'' if probable else ', as a logit'}."
         )
         values = np.hstack([np.full_like(values, level), values])
-    predicted = np.asarray(classes[values.argmax(axis=1)])
-    order = None if None not in places else class_order(y, predicted, classes)
+    index = values.argmax(axis=1)
+    named = ordered or None not in places
+    order = None if named else class_order(y, classes[index], classes)
     if order is not None:
         before, after = (100 * share for share in (order.accuracy, order.permuted_accuracy))
         raise InputError(
-            f"{table.path}: the scores seem to be in another order than the classes "
-            f"{listed(classes)}: accuracy is {before:.0f} %, and {after:.0f} % in another order. "
-            f"Reorder --score-columns, or name the columns like prob_{classes[0]}."
+            f"{where}the scores seem to be in another order than the classes "
+            f"{listed_in_order(classes)}: accuracy is {before:.0f} %, and {after:.0f} % in another "
+            f"order. {fix}"
         )
-    return predicted
+    return index, sentence
 
 
 def order_notes_of(
@@ -677,20 +719,14 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
             f"{table.path} has no prediction in {n}, only {listed(missing)}. Fill the predictions, "
             "or remove these rows."
         )
-    plain = [{_plain(unguarded_cell(c)) for c in some.tolist()} for some in (foreign, labels)]
-    misspelt = plain[0] & plain[1]
-    if misspelt or len(foreign) == len(classes):
-        fix = "write the same class names in both."
-        what = f"The prediction in {table.path}"
-        raise InputError(unknown_labels(predicted, labels, what=what, where="the labels", fix=fix))
-    if len(foreign) and len(classes) == len(labels):
-        # Another numbering, such as from 0, that makes many more predictions right.
-        renamed = labels[np.searchsorted(classes, predicted)]
-        if (renamed == y).mean() > (predicted == y).mean() + _RENUMBERED:
-            raise InputError(
-                f"{table.path} predicts {listed(classes)}, and the labels are {listed(labels)}. "
-                "The classes seem to be numbered in another way. Write the same names in both."
-            )
+    check_predicted(
+        predicted,
+        y,
+        what=f"The prediction in {table.path}",
+        where="the labels",
+        fix="write the same class names in both.",
+        plain=lambda label: _plain(unguarded_cell(label)),
+    )
     twins = {_plain(c): c for c in classes.tolist()}
     if unpredicted := [c for c in never.tolist() if twins.get(_plain(c), c) != c]:
         one, two = unpredicted[0], twins[_plain(unpredicted[0])]

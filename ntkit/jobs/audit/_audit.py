@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 from ntkit._checks import (
     check_embeddings,
     check_labels,
+    check_predicted,
     check_weight,
     labels_of_one_type,
     positions_of,
 )
 from ntkit._doc import documented
 from ntkit._join import check_index, columns_of, in_order
-from ntkit._labels import listed, listed_in_order, unknown_labels
+from ntkit._labels import listed, listed_in_order
 from ntkit._spelling import spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
@@ -30,6 +31,7 @@ from ntkit.attributes.findings import (
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._result import Audit
+from ntkit.jobs.tables import class_of_scores
 from ntkit.pages import Inputs
 from ntkit.study import Rows, tuned
 
@@ -37,9 +39,6 @@ from ntkit.study import Rows, tuned
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
     """Predictions from class labels."""
     y, pred = labels_of_one_type(y, pred=pred)
-    labels, fix = np.unique(y), "pass predictions as the labels in y."
-    if not np.isin(pred, labels).any():
-        raise InputError(unknown_labels(pred, labels, what="pred", where="y", fix=fix))
     classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
     return AuditedPredictions(classes, index[: len(y)], index[len(y) :], weight)
 
@@ -49,24 +48,30 @@ def from_scores(
 ) -> AuditedPredictions:
     """Predictions of the class with the highest logit or probability."""
     values = np.asarray(scores)
-    if values.ndim == 1 or values.shape[1:] == (1,):  # the second class of two
-        if values.dtype.kind not in "fiub":
-            raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
-        values = values.ravel()
-        probabilities = bool(len(values)) and values.min() >= 0 and values.max() <= 1
-        threshold = np.full(len(values), 0.5 if probabilities else 0.0)
-        values = np.stack([threshold, values], axis=1)
-    values = check_embeddings(values, len(y))
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
+    values = check_embeddings(values[:, None] if values.ndim == 1 else values, len(y))
     labels = np.unique(y) if classes is None else np.asarray(classes)
-    if values.shape[1] != len(labels):
+    if values.shape[1] + (values.shape[1] == 1) != len(labels):
         raise InputError(
             f"scores has {values.shape[1]} columns, and there are {len(labels)} classes: "
             f"{listed_in_order(labels)}. Pass one column per class in this order (for two classes, "
             "the second's alone is enough), or name the classes of the columns with classes=."
         )
     fix = "name every class in classes=."
-    y_index = positions_of(spelt_as(y, labels), labels, what="y", where="classes", fix=fix)
-    return AuditedPredictions(labels, y_index, values.argmax(axis=1), weight)
+    y = spelt_as(y, labels)
+    y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
+    columns = getattr(scores, "columns", None)
+    predicted, _ = class_of_scores(
+        values,
+        y,
+        labels,
+        names=None if columns is None else [*columns],
+        where="scores: ",
+        fix="Name the classes in the order of the columns with classes=.",
+        ordered=classes is not None,
+    )
+    return AuditedPredictions(labels, y_index, predicted, weight)
 
 
 def cross_fitted(
@@ -152,7 +157,8 @@ def audit(
     pred : array-like of shape (N,), optional
         Predicted classes.
     scores : array-like of shape (N, C), or (N,) for two classes, optional
-        Logits or probabilities. For two classes, one column is the second class's score.
+        Logits or probabilities. For two classes, one column is the second class's score. Columns
+        of a DataFrame that are named like the classes count by name.
     embeddings : array-like of shape (N, D), optional
         Embeddings, if you have no predictions. ntkit cross-fits class-balanced heads on them and
         examines their errors.
@@ -170,7 +176,8 @@ def audit(
     feature_sets : iterable of FeatureSet, optional
         Further attributes, made with :mod:`ntkit.attributes`.
     classes : array-like of shape (C,), optional
-        Classes of the columns of ``scores``. By default the sorted classes of ``y``.
+        Classes of the columns of ``scores``. By default the sorted classes of ``y``. Scores that
+        are evidently in another order are then refused.
     {sample_weight}
     alpha : float, default=0.05
         Probability of any finding if no attribute is related to the errors. The kinds of
@@ -187,6 +194,7 @@ def audit(
     ------
     InputError
         If lengths differ, labels are missing, there is only one class, or no raw input is passed.
+        If predicted classes are written or numbered in another way than labels.
 
     Examples
     --------
@@ -239,6 +247,9 @@ def audit(
             f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
         )
     if pred is not None:
+        labels, pred = labels_of_one_type(labels, pred=pred)
+        fix = "pass predictions as the labels in y."
+        check_predicted(pred, labels, what="pred", where="y", fix=fix)
         predictions = from_labels(labels, pred, weight)
     elif scores is not None:
         predictions = from_scores(labels, scores, classes, weight)

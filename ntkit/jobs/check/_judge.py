@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from ntkit._checks import known_labels, labels_of_one_type
+from ntkit._checks import check_predicted, known_labels, labels_of_one_type
 from ntkit._doc import documented
 from ntkit._join import check_index
-from ntkit._labels import alike_note, meant_instead, plain_label, unknown_labels
+from ntkit._labels import alike_note, meant_instead
 from ntkit._spelling import spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
@@ -437,7 +437,8 @@ def check_predictions(
     if labels is None:
         y, pred, *rest = labels_of_one_type(y_true, **preds)
         for name, each in zip(preds, (pred, *rest), strict=True) if classes is None else ():
-            _check_predicted(name, each, y)
+            fix = "pass predicted classes, written as in y_true."
+            check_predicted(each, y, what=name, where="y_true", fix=fix)
         every = [] if classes is None else spelt_as(classes, y).tolist()
         titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
         problems = [_Problem(y, (pred, *rest), titles)]
@@ -484,16 +485,6 @@ def check_predictions(
         n,
         tuple(row for row in rows if isinstance(row, RateRow)),
     )
-
-
-def _check_predicted(name: str, predicted: Array, y: Array) -> None:
-    """Raise an error for scores, and for classes that are written in another way than labels."""
-    labels, classes = np.unique(y), np.unique(predicted)
-    foreign = np.setdiff1d(classes, labels)
-    written = {*map(plain_label, foreign.tolist())} & {*map(plain_label, labels.tolist())}
-    if len(labels) and (written or len(foreign) == len(classes)):
-        fix = "pass predicted classes, written as in y_true."
-        raise InputError(unknown_labels(predicted, labels, what=name, where="y_true", fix=fix))
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import ntkit
 from ntkit.attributes import words
 from ntkit.exceptions import InputError
+from ntkit.jobs.check import check_predictions
 from tests.attributes.findings.builders import planted
 
 N = 1200
@@ -47,6 +49,61 @@ def test_scores_in_the_order_of_classes():
     assert found.as_dict()["accuracy"] == pytest.approx((PRED == Y).mean())
     assert found.findings[0].goes_with == "rotten"
     assert len(found.findings) == 1
+
+
+def test_scores_named_like_classes_count_by_name():
+    """A table of scores means the same in Python and in a file."""
+    names, scores = np.array(["fresh", "rotten"]), np.eye(2)[PRED]
+    right = pytest.approx((PRED == Y).mean())
+    by_name = pd.DataFrame({"prob_rotten": scores[:, 1], "prob_fresh": scores[:, 0]})
+    for y, table in (
+        (names[Y], by_name),
+        (names[Y].astype(object), by_name[["prob_fresh", "prob_rotten"]]),
+        (names[Y], by_name[["prob_rotten"]]),
+        (Y, pd.DataFrame({1: scores[:, 1], 0: scores[:, 0]})),
+        (names[Y], pd.DataFrame(scores, columns=["first", "second"])),
+    ):
+        assert ntkit.audit(y, scores=table, texts=TEXTS).as_dict()["accuracy"] == right
+    for table, classes in (
+        (by_name[["prob_fresh"]], None),
+        (by_name, names),
+        (pd.DataFrame(scores, columns=["rotten", "other"]), None),
+    ):
+        with pytest.raises(InputError, match=r"scores of '(fresh|rotten)' would be in"):
+            ntkit.audit(names[Y], scores=table, classes=classes, texts=TEXTS)
+
+
+def test_scores_that_contradict_the_labels_are_refused():
+    pred = np.where(np.arange(N) % 20, Y, 1 - Y)
+    scores = np.eye(2)[pred]
+    for wrong in (scores[:, ::-1], scores[:, 0], scores[:, :1]):
+        with pytest.raises(InputError, match=r"accuracy is 5 %, and 95 % in another order"):
+            ntkit.audit(Y, scores=wrong, texts=TEXTS)
+        found = ntkit.audit(Y, scores=wrong, classes=[1, 0], texts=TEXTS)
+        assert found.as_dict()["accuracy"] == pytest.approx(0.95)
+    with pytest.raises(InputError, match=r"scores from 0 to 10, which are not probabilities"):
+        ntkit.audit(Y, scores=10 * pred, texts=TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("y", "pred", "says"),
+    [
+        (["Cat", "Dog"], ["cat", "Dog"], "did you mean 'Cat'"),
+        (["Cat", "Dog"], ["Cat ", "Dog"], "did you mean 'Cat'"),
+        ([1, 2], [0, 1], "numbered in another way"),
+        (["Cat", "Dog"], ["Fox", "Hen"], "lacks; pass predict"),
+    ],
+)
+def test_predictions_written_differently_are_refused(y, pred, says):
+    y, pred = np.array(y)[Y], np.array(pred)[PRED]
+    with pytest.raises(InputError, match=says):
+        ntkit.audit(y, pred, texts=TEXTS)
+    with pytest.raises(InputError, match=says):
+        check_predictions(y, pred, limits={"average": 10})
+    values = np.unique(y)[PRED]
+    values[:9] = "Elk" if y.dtype.kind == "U" else 7  # a further class is predicted
+    ntkit.audit(y, values, texts=TEXTS)
+    check_predictions(y, values, limits={"average": 10})
 
 
 def test_embeddings_are_cross_fitted():

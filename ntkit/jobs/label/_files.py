@@ -275,35 +275,45 @@ class LabelFolder:
     def answer_files(self) -> list[Path]:
         """Tables in the folder that may hold new labels, the oldest first."""
         with saying_what_failed(self.path):
-            unread = [
+            return [
                 file
-                for file in (self.path.iterdir() if self.path.is_dir() else ())
-                if file.suffix.lower() in TABLES
-                and file.name.lower().startswith(("labels", "questions"))
-                and file.is_file()
-                and sha256_of(file) != self.read.get(file.name)
-                and not self._as_written(file)
+                for file in self._tables()
+                if sha256_of(file) != self.read.get(file.name) and not self._as_written(file)
             ]
-            return sorted(unread, key=lambda file: (file.stat().st_mtime_ns, file.name))
+
+    def _tables(self) -> list[Path]:
+        """Tables of labels in the folder, the oldest first."""
+        tables = [
+            file
+            for file in (self.path.iterdir() if self.path.is_dir() else ())
+            if file.suffix.lower() in TABLES
+            and file.name.lower().startswith(("labels", "questions"))
+            and file.is_file()
+        ]
+        return sorted(tables, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
     def take(self, asked: Labels, files: Sequence[StrPath], taken: TakenAnswers) -> Labels:
         """Add the labels of files; a later label replaces an earlier one."""
-        for path in files:
-            file, left_out = Path(path), tuple[Entry, ...]()
-            if file.suffix.lower() == ".json":
-                labels = read_labels(file)
-                if labels.question != asked.question:
-                    raise InputError(
-                        f"{file} holds labels for the question {labels.question!r:.80}, but the "
-                        f"question here is {asked.question!r:.80}. Pass labels of this question."
-                    )
-                entries, left_out = labels.entries, labels.left_out
-            else:
-                entries = read_filled_in(file, asked.question)
-            taken.take(file, in_spelling(asked, entries, file), in_spelling(asked, left_out, file))
+        again = False  # a page's labels.csv of the next batch has the name of the last one
+        for file in map(Path, files):
+            _take(file, asked, taken)
             if file.parent.resolve() == self.path.resolve():
+                again |= file.name in self.read and file.name.lower().startswith("questions")
                 self.read[file.name] = sha256_of(file)
-        return taken.labels(asked)
+        labels = taken.labels(asked)
+        if again:
+            now = TakenAnswers(taken.names, taken.digests, taken.match_names)
+            for file in dict.fromkeys([*self._tables(), *map(Path, files)]):
+                _take(file, asked, now)
+            there = now.labels(asked).answers
+            erased = [n for n, label in labels.answers.items() if label and n not in there]
+            if n := len(erased):
+                taken.notes.append(
+                    f"{counted(n, 'label')} of earlier runs {'is' if n == 1 else 'are'} not in the "
+                    f"tables any more, and {'counts' if n == 1 else 'count'} all the same. To take "
+                    f"a label back, write ? into its cell: {listed(erased)}."
+                )
+        return labels
 
     def take_kept(self, asked: Labels, taken: TakenAnswers) -> Labels:
         """The labels that the folder keeps, for the samples with these contents."""
@@ -338,6 +348,22 @@ class LabelFolder:
         with saying_what_failed(file):
             digests = self.written.get(file.name, ())
             return file.is_file() and sha256_of(file) in digests
+
+
+def _take(file: Path, asked: Labels, taken: TakenAnswers) -> None:
+    """Add the labels of a file."""
+    left_out = tuple[Entry, ...]()
+    if file.suffix.lower() == ".json":
+        labels = read_labels(file)
+        if labels.question != asked.question:
+            raise InputError(
+                f"{file} holds labels for the question {labels.question!r:.80}, but the "
+                f"question here is {asked.question!r:.80}. Pass labels of this question."
+            )
+        entries, left_out = labels.entries, labels.left_out
+    else:
+        entries = read_filled_in(file, asked.question)
+    taken.take(file, in_spelling(asked, entries, file), in_spelling(asked, left_out, file))
 
 
 def in_spelling(asked: Labels, entries: Sequence[Entry], file: StrPath) -> list[Entry]:

@@ -78,6 +78,33 @@ def answered(answered_once, tmp_path):
     return shutil.copytree(answered_once, tmp_path / "out")
 
 
+def test_erased_labels_still_count_and_are_named(model, asked, asked_once):
+    """A label read once is kept; only ? takes it back. A page's next labels.csv erases nothing."""
+
+    def erased_in(result):
+        return [note for note in result.about_answers if "not in the tables any more" in note]
+
+    names = [*asked_once[1].asked]
+    table = asked / "questions-1.csv"
+    save(table, truth(names))
+    before = ask(model, asked)
+    assert not erased_in(before)
+    save(table, truth(names[:10]) | dict.fromkeys(names[10:13], ""))
+    erased = ask(model, asked)
+    (note,) = erased_in(erased)
+    assert note.startswith("6 labels of earlier runs are not in the tables any more, and count all")
+    assert note in str(erased)
+    assert (erased.labels.n_answers, erased.n_new) == (16, 0)
+    save(table, truth(names[:15]) | {names[15]: "?"})
+    taken_back = ask(model, asked)
+    assert not erased_in(taken_back)
+    assert taken_back.labels.n_answers == 15
+    save(asked / "labels.csv", truth(taken_back.asked))
+    ask(model, asked)
+    save(asked / "labels.csv", truth([str(row) for row in range(3)]))
+    assert not erased_in(ask(model, asked))
+
+
 def test_a_second_run_in_the_folder_is_refused_and_the_first_one_stays(model, tmp_path):
     out, refused = tmp_path / "out", []
 

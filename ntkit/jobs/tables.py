@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +57,8 @@ PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 _ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
+_CAPITAL, _DIGIT = re.compile(r"(?<=[a-z])(?=[A-Z])"), re.compile(r"(?<=[^\W\d_])(?=\d)")
+_BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 _TRUTHS = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
 Complete = Literal["samples", "predictions"]
@@ -576,7 +580,7 @@ def _of_scores(
     for name in names:
         table.column(name, "--score-columns")
     values, classes = table.numbers(list(names), np.float64), np.unique(y)
-    first = int(values.shape[1] == 1)  # of the second class of two
+    first = int(values.shape[1] == 1)  # of one class of two, the second by default
     if first + values.shape[1] != len(classes):
         raise InputError(
             f"{table.path}: --score-columns names {len(names)} column(s), and the "
@@ -612,15 +616,15 @@ def class_of_scores(
     Columns count by ``names`` if these are the classes', else by the order of the classes.
     ``ordered`` says that a person has named this order.
     """
-    first = int(values.shape[1] == 1)  # of the second class of two
-    places = [
-        None if names is None else _place_of(str(name), classes) for name in names or values.T
-    ]
+    first = int(values.shape[1] == 1)  # of one class of two, the second by default
+    called = None if names is None else [*map(str, names)]
+    places = [None] * values.shape[1] if called is None else _places_of(called, classes, where)
     if classes.dtype.kind not in "UO" and None in places:
         places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
     by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]
+    of_first = classes.dtype.kind in "UO" and first and places == [0] and not ordered
     wrong = [i for i, place in enumerate(places) if place not in (None, first + i)]
-    if names is not None and wrong and (ordered or not by_name):
+    if names is not None and wrong and (ordered or not (by_name or of_first)):
         raise InputError(
             f"{where}the scores of {classes[first + wrong[0]].item()!r} would be in "
             f"{names[wrong[0]]!r}. Name one column for each of {listed_in_order(classes)} in this "
@@ -646,11 +650,13 @@ def class_of_scores(
                 "probabilities, and logits have both signs. Write probabilities from 0 to 1."
             )
         level = (0.5 if probable else 0.0) if level is None else level  # of logits, 0
+        level, side = (probable - level, "below") if of_first else (level, "above")
         sentence = (
             f"{where}{classes[1].item()!r} is predicted where the score {column}is "
-            f"above {level:g}{'' if probable else ', as a logit'}."
+            f"{side} {level:g}{'' if probable else ', as a logit'}."
         )
         values = np.hstack([np.full_like(values, level), values])
+        values = -values if of_first else values
     index = values.argmax(axis=1)
     named = ordered or None not in places
     order = None if named else class_order(y, classes[index], classes)
@@ -676,14 +682,53 @@ def order_notes_of(
     return order_notes(y, predicted, classes, name, strict=strict, of_table=True)
 
 
-def _place_of(column: str, classes: Array) -> int | None:
-    """Place of the class that a column of scores is named after, such as ``prob_cat``; or None."""
-    texts = [composed(label) for label in classes.tolist()]
-    named = composed(column)
-    if len({*map(without_case, texts)}) == len(texts):  # no two classes differ only in case
-        named, texts = without_case(named), [*map(without_case, texts)]
-    fits = [t for t in texts if named == t or re.search(rf"[\W_]{re.escape(t)}$", named)]
-    return texts.index(max(fits, key=len)) if fits else None
+def _places_of(names: Sequence[str], classes: Array, where: str) -> list[int | None]:
+    """Place of the class that each column of scores names, as in ``prob_cat``, or None."""
+    own = [*zip(names, names, strict=True)]
+    if len(names) > 1:  # without what all names begin and end with
+        backwards = [name[::-1] for name in names]
+        starts, ends = (
+            len(re.sub(r"[^\W_]*$", "", commonprefix(each))) for each in ([*names], backwards)
+        )
+        own = [(name, name[starts : len(name) - ends]) for name in names]
+    find, places = _finder(classes, alone=len(names) == 1), list[int | None]()
+    for name, rest in own:
+        fits = find(name)
+        if len(fits) > 1 and rest:
+            fits = find(rest) or fits
+        if len(fits) > 1:
+            both = listed([classes[i].item() for i in fits])
+            raise InputError(
+                f"{where}the column of scores {name!r} names several classes ({both}). Rename "
+                f"it like its class, such as prob_{classes[fits[0]]}."
+            )
+        places.append(fits[0] if fits else None)
+    return places
+
+
+def _finder(classes: Array, *, alone: bool) -> Callable[[str], list[int]]:
+    """A function that finds the places of the classes that are words of a column's name."""
+    numbers, texts = classes.dtype.kind not in "UO", [composed(label) for label in classes.tolist()]
+    changes = [_CAPITAL, _BETWEEN] if not numbers else [] if alone else [_DIGIT]  # p0 and p1
+    writings = [composed]
+    for change in (*(partial(each.sub, "_") for each in changes), without_case):
+        changed = [*map(change, texts)]
+        if len({*changed}) == len(texts):  # else such differences tell classes apart
+            texts, writings = changed, [*writings, change]
+    longest = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    end = "$" if numbers and alone else r"(?![^\W_])"  # v1_score is not that of class 1
+
+    def find(column: str) -> list[int]:
+        places = list[int]()
+        for change in writings:
+            column = change(column)
+        for i in longest:  # no part of a longer class counts
+            if texts[i] in column:
+                column, n = re.subn(rf"(?<![^\W_]){re.escape(texts[i])}{end}", "|", column)
+                places += [i] * bool(n)
+        return places
+
+    return find
 
 
 def _of_one_kind(arrays: Sequence[Array]) -> list[Array]:

@@ -244,7 +244,10 @@ def test_scores_in_a_wrong_order_never_pass_a_worse_model(tmp_path, labels):
     named = write_csv(tmp_path / "named.csv", scored(0.96, classes))
     options = ("check", "--predictions", named, data, "--average", 50, "--score-columns")
     assert ntkit(*options, classes[1])[0] == 0
-    refused(*options, classes[0], says="the second's alone is enough")
+    if labels.dtype.kind == "U":  # the score of the class that it names
+        assert results(*options[1:], classes[0]) == results(*options[1:], classes[1])
+    else:
+        refused(*options, classes[0], says="the second's alone is enough")
     page = ("audit", "--predictions", old, data, "-o", tmp_path / "out", "--score-columns", "b,a")
     refused(*page, says="another order than the classes")
 
@@ -430,7 +433,59 @@ def test_scores_named_like_classes_count_by_name(tmp_path, classes, prefix):
     assert expected["rows"][0]["accuracy"] == np.mean(NEW == Y)
     assert results(*command, f"{second},{first}")["rows"] == expected["rows"]
     assert results(*command, second)["rows"] == expected["rows"]
-    refused("check", *command, first, says="the scores of")
+    if isinstance(classes[0], str):
+        assert results(*command, first)["rows"] == expected["rows"]
+    else:  # a number may be that of the column
+        refused("check", *command, first, says="the scores of")
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("ok_prob fraud_prob", "ok fraud"),
+        ("Fraud-Score OK-Score", "fraud ok"),
+        ("m_fraud_v2 m_ok_v2", "fraud ok"),
+        ("okProb fraudProb", "ok fraud"),
+        ("prob_not_ok prob_ok", "not-ok ok"),
+        ("ok_prob_ok ok_prob_fraud", "ok fraud"),  # the first ok is in both names
+        ("1_score 0_score", "1 0"),
+        ("p1 p0", "1 0"),
+    ],
+)
+def test_scores_count_by_the_class_that_is_a_word_of_their_names(tmp_path, names, classes):
+    """In any order, also of rare classes, whose exchange does not show in the accuracy."""
+    names, classes = names.split(), classes.split()
+    rare = np.random.default_rng(2).random(N) < 0.06
+    scores = 0.3 + 0.4 * np.where(np.random.default_rng(3).random(N) < 0.4, 1 - rare, rare)
+    truth = {"label": np.where(rare, *classes), names[0]: scores, names[1]: 1 - scores}
+    path = write_csv(tmp_path / "p.csv", truth)
+    command = ("--predictions", path, "--average", "50", "--score-columns")
+    for order in (names, names[::-1]):
+        found = results(*command, ",".join(order))["rows"][0]
+        assert found["accuracy"] == np.mean((scores > 0.5) == rare)
+
+
+@pytest.mark.parametrize("names", ["fraud_vs_ok,ok_vs_fraud", "ok_or_fraud"])
+def test_scores_that_name_several_classes_are_refused(tmp_path, names):
+    label = np.array(["ok", "fraud"])[Y]
+    path = write_csv(tmp_path / "p.csv", {"label": label} | dict.fromkeys(names.split(","), NEW))
+    command = ("check", "--predictions", path, "--average", "50", "--score-columns", names)
+    refused(*command, says="names several classes ('fraud', 'ok')")
+
+
+def test_a_single_score_is_that_of_the_class_in_its_name(tmp_path):
+    label = np.array(["ok", "fraud"])[Y]  # fraud comes first
+    scores = np.random.default_rng(4).random(N)
+    path = write_csv(tmp_path / "p.csv", {"label": label, "fraud_score": scores, "ok": 1 - scores})
+    command = ("--predictions", path, "--average", "5")
+    for more in ((), ("--threshold", "0.3")):  # of ok, the second class
+        one, other = (results(*command, *more, "--score-columns", c) for c in ("fraud_score", "ok"))
+        assert one == other
+    _, _, err = ntkit("check", *command, "--score-columns", "fraud_score", "--threshold", "0.3")
+    assert "'ok' is predicted where the score 'fraud_score' is below 0.7." in " ".join(err.split())
+    logits = write_csv(tmp_path / "l.csv", {"label": label, "fraud_logit": scores - 0.5})
+    found = results("--predictions", logits, "--average", "5", "--score-columns", "fraud_logit")
+    assert found["rows"][0]["accuracy"] == np.mean((scores > 0.5) == (label == "fraud"))
 
 
 def test_a_single_score_is_a_probability_or_a_logit(tmp_path):

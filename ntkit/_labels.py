@@ -14,6 +14,7 @@ from ntkit._join import composed
 _SHOWN = 6
 # Texts that mean "not known", as plain_label writes them.
 _UNKNOWN = ("", "?", "unsure", "unknown", "-1", "na", "n/a", "<na>", "nan", "null")
+_NO_NUMBER = (*_UNKNOWN, "none", "missing", "-", "--", "–", "—", ".", "#n/a", "#n/v")
 # Spreadsheets read cells with these first characters as formulas; an apostrophe prevents it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -130,6 +131,11 @@ def is_missing(value: object) -> bool:
 def means_unknown(value: object) -> bool:
     """Whether a cell of an attribute, a label of a few samples or a group says "not known"."""
     return is_missing(value) or plain_label(value) in _UNKNOWN
+
+
+def replaces_number(cell: str) -> bool:
+    """Whether a cell of a column of numbers or dates says that there is none."""
+    return plain_label(cell) in _NO_NUMBER
 
 
 def none_if_unknown(values: Any) -> Any:

@@ -54,6 +54,7 @@ from ntkit.attributes._layers import layer_values as layer_values
 from ntkit.attributes._layers import layers as layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named as attribute_named
+from ntkit.attributes._named import column_notes as column_notes
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import words
 

@@ -16,13 +16,16 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._join import columns_of, composed, in_order
-from ntkit._text import shortened
+from ntkit._labels import replaces_number
+from ntkit._text import counted, shortened
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 
 _EXACT = 2**53  # whole numbers up to here are exact in double precision
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOST_CODES = 50  # of versions and the like; more are measurements
+_DIGITS = re.compile(r"\W*\d[\d\W]*")  # numbers, dates and times in any notation
+_MOSTLY = 0.9  # of the cells: a column of numbers or dates with other cells
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -48,7 +51,8 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     such as ``column:sex=Female``. A column of numbers gives one for each of some quantiles,
     ``column:age>=37``, or for each number if there are ten at most. A number that most samples have
     gives ``column:gain=0``. A sample without a value has none of these attributes; it has the
-    attribute ``column:age missing``.
+    attribute ``column:age missing``. Among numbers and dates, texts such as ``NA``, ``unknown`` and
+    ``-`` count as missing. Durations are numbers of seconds.
 
     Parameters
     ----------
@@ -79,11 +83,16 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     def read(name: str) -> Column:
         return read_column(by_name[name])
 
+    names = dict(zip(by_name, names_apart([*by_name]), strict=True))
+
     def blocks() -> Iterator[Block]:
-        for name, called in zip(by_name, names_apart([*by_name]), strict=True):
+        for name, called in names.items():
             yield from _blocks_of(f"{kind}:{called}", read(name))
 
-    return FeatureSet(kind, True, n_samples, blocks)
+    def notes() -> list[str]:
+        return [note for name, called in names.items() for note in read(name).notes(kind, called)]
+
+    return FeatureSet(kind, True, n_samples, blocks, notes=notes)
 
 
 def origins_of(kind: str, names: Iterable[str]) -> set[str]:
@@ -101,6 +110,23 @@ class Column:
     numbers: Array | None
     of_labels: Array | None = None  # the number of each label, if it is one
     dates: bool = False  # whether the numbers are seconds
+    no_number: tuple[str, ...] = ()  # texts among numbers that count as missing
+    odd: tuple[str, ...] = ()  # cells that keep a column of numbers from being one
+
+    def notes(self, kind: str, name: str) -> list[str]:
+        """Sentences on how the cells were read, if that is not evident."""
+        called, n = f"{kind}:{name}", len(self.no_number)
+        if self.no_number:
+            text = min(self.no_number)
+            return [
+                f"{called!r}: {counted(n, 'cell')} such as {text!r} mean{'s' * (n == 1)} missing."
+            ]
+        if self.odd:
+            return [
+                f"{called!r} is read as categories, because of cells such as {self.odd[0]!r:.40}. "
+                "Write numbers like 1234.5, without other signs, and dates like 2026-11-30."
+            ]
+        return []
 
     @property
     def categories(self) -> tuple[Array, list[str]]:
@@ -148,22 +174,43 @@ def read_column(values: Array) -> Column:
     if values.dtype.kind == "M":
         texts = np.datetime_as_string(values.astype("M8[s]")).astype(object)
         values = np.where(np.isnat(values), "", texts)
+    if values.dtype.kind == "m":
+        return _of_numbers(np.where(np.isnat(values), np.nan, values / np.timedelta64(1, "s")))
     if values.dtype.kind == "b":
         return _of_categories([str(value) for value in values])
     if {*map(type, values.tolist())} == {str}:
         with suppress(ValueError):  # a category, or an empty cell
             numbers = values.astype(np.float64)
-            cells = [cell.strip() for cell in values.tolist()]
-            return _of_categories(cells) if _are_codes(cells) else _of_numbers(numbers)
+            plain = [cell.strip() for cell in values.tolist()]
+            return _of_categories(plain) if _are_codes(plain) else _of_numbers(numbers)
     cells = [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
-    try:
-        numbers = np.asarray([np.nan if cell is None else float(cell) for cell in cells])
-    except ValueError:
-        dates = np.asarray([np.nan if cell is None else seconds_of(cell) for cell in cells])
-        if np.isnan(dates).sum() == cells.count(None):
-            return _of_numbers(dates, dates=True)
-        return _of_categories(cells)
-    return _of_categories(cells) if _are_codes(cells) else _of_numbers(numbers)
+    distinct = {cell for cell in cells if cell is not None}
+    for dates, value_of in ((False, number_of), (True, seconds_of)):
+        read = {cell: value_of(cell) for cell in distinct}
+        without = [cell for cell, value in read.items() if value != value and cell.lower() != "nan"]
+        if len(without) == len(distinct) > 0 or not all(map(replaces_number, without)):
+            continue
+        if not dates and _are_codes([None if cell in without else cell for cell in cells]):
+            return _of_categories(cells)
+        found = np.asarray([np.nan if cell is None else read[cell] for cell in cells])
+        no_number = tuple(cell for cell in cells if cell is not None and cell in without)
+        return replace(_of_numbers(found, dates=dates), no_number=no_number)
+    return replace(_of_categories(cells), odd=_odd_cells(cells))
+
+
+def _odd_cells(cells: Sequence[str | None]) -> tuple[str, ...]:
+    """Cells that are neither numbers nor dates in a column that seems to hold these, or none."""
+    of_all = Counter(cell for cell in cells if cell is not None)
+    counts = {cell: n for cell, n in of_all.items() if not replaces_number(cell)}
+    enough = _MOSTLY * sum(counts.values())
+    for value_of in (number_of, seconds_of):
+        odd = [cell for cell in counts if value_of(cell) != value_of(cell)]
+        n_odd = sum(counts[cell] for cell in odd)
+        if odd and len(counts) - len(odd) > _FEW and sum(counts.values()) - n_odd >= enough:
+            return tuple(odd)
+    like_numbers = [cell for cell in counts if _DIGITS.fullmatch(cell)]
+    many = len(like_numbers) > _MOST_CODES and sum(counts[c] for c in like_numbers) >= enough
+    return tuple(like_numbers) if many else ()
 
 
 def _are_codes(cells: Sequence[str | None]) -> bool:
@@ -175,6 +222,14 @@ def _are_codes(cells: Sequence[str | None]) -> bool:
         return False
     plain = {re.sub(r"^(-?\d+)\.0*$", r"\1", cell) for cell in spelt}  # 1.0 is 1
     return len({float(cell) for cell in plain}) < len(plain)
+
+
+def number_of(text: str) -> float:
+    """A text as a number; NaN if it is not one."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def seconds_of(text: str) -> float:

@@ -164,6 +164,8 @@ class FeatureSet:
     rule : callable, optional
         Function that returns the rule of an attribute by name, for names that do not say how to
         compute it for other samples; None if there is no rule.
+    notes : callable, optional
+        Function that returns sentences on how the inputs were read.
 
     Examples
     --------
@@ -180,6 +182,7 @@ class FeatureSet:
     n_samples: int
     make: Callable[[], Iterator[Block]]
     rule: Callable[[str], Rule | None] = field(default=lambda name: None)
+    notes: Callable[[], list[str]] = field(default=list)
 
     def blocks(self) -> Iterator[Block]:
         """Return all attributes in blocks."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,16 @@ import numpy as np
 from ntkit._join import columns_of, composed
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, marked, names_apart, read_column, seconds_of, shown
-from ntkit.attributes._feature_set import FeatureSet
+from ntkit.attributes._columns import (
+    Column,
+    marked,
+    names_apart,
+    number_of,
+    read_column,
+    seconds_of,
+    shown,
+)
+from ntkit.attributes._feature_set import FeatureSet, conditions_in
 from ntkit.attributes._images import STATISTICS
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
@@ -50,6 +59,19 @@ def attribute_named(
         return numbers.values(name)
     inputs = {"word": texts, "column": table, "metadata": metadata, "image": images}
     raise InputError(_unreadable(name, kind, rest, inputs))
+
+
+def column_notes(names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences on how the columns were read that attributes name; tables by their kinds."""
+    parts = {part for name in names for part in (name, *chain(*conditions_in(name)))}
+    notes = list[str]()
+    for kind, table in tables.items():
+        for column, called in zip(table, names_apart([*table]), strict=True):
+            whole = f"{kind}:{composed(called)}"
+            forms = (f"{whole}{sign}" for sign in ("=", ">=", " missing"))
+            if whole in parts or any(part.startswith(form) for form in forms for part in parts):
+                notes += read_column(np.asarray(table[column])).notes(kind, called)
+    return notes
 
 
 def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> str:
@@ -184,12 +206,7 @@ def _numbers(column: Column) -> Array:
 
 def _number_of(text: str, column: Column | None = None) -> float:
     """A text as a number, or as a date if the column has dates; NaN if it is neither."""
-    if column is not None and column.dates:
-        return seconds_of(text)
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return seconds_of(text) if column is not None and column.dates else number_of(text)
 
 
 def _category(name: str, prefix: str, value: str, column: Column) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
@@ -22,6 +22,7 @@ from ntkit.attributes import (
     array,
     attribute_named,
     both_of,
+    column_notes,
     columns,
     conditions_in,
     image_feature_set,
@@ -123,9 +124,8 @@ def tested_feature_sets(
             raise InputError(
                 f"These samples have no feature set {kind!r}. They have {', '.join(present)}."
             )
-    return [
-        feature_set for feature_set in feature_sets if kinds is None or feature_set.kind in kinds
-    ], notes
+    tested = [each for each in feature_sets if kinds is None or each.kind in kinds]
+    return tested, [*notes, *(note for each in tested for note in each.notes())]
 
 
 def of_inputs(
@@ -321,6 +321,14 @@ class AttributeReader:
         if key not in self._values:
             self._values[key] = self._read(name, rules)
         return self._values[key]
+
+    def column_notes(self, names: Iterable[str]) -> list[str]:
+        """Sentences on how the columns were read that attributes name."""
+        names = [*names]
+        tables = {"column": self.table} if any("column:" in name for name in names) else {}
+        if any("metadata:" in name for name in names):
+            tables |= {"metadata": self.metadata}
+        return column_notes(names, {kind: table or {} for kind, table in tables.items()})
 
     def rule(self, name: str) -> Rule | None:
         """Where an attribute is cut, if that is at a quantile of these samples."""

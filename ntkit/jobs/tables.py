@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
-from os.path import commonprefix
+from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -686,10 +685,7 @@ def _places_of(names: Sequence[str], classes: Array, where: str) -> list[int | N
     """Place of the class that each column of scores names, as in ``prob_cat``, or None."""
     own = [*zip(names, names, strict=True)]
     if len(names) > 1:  # without what all names begin and end with
-        backwards = [name[::-1] for name in names]
-        starts, ends = (
-            len(re.sub(r"[^\W_]*$", "", commonprefix(each))) for each in ([*names], backwards)
-        )
+        starts, ends = _n_shared(names), _n_shared([name[::-1] for name in names])
         own = [(name, name[starts : len(name) - ends]) for name in names]
     find, places = _finder(classes, alone=len(names) == 1), list[int | None]()
     for name, rest in own:
@@ -706,12 +702,19 @@ def _places_of(names: Sequence[str], classes: Array, where: str) -> list[int | N
     return places
 
 
+def _n_shared(names: Sequence[str]) -> int:
+    """Number of characters in the words that all names begin with."""
+    alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    return len(re.sub(r"[^\W_]*$", "", "".join(letters[0] for letters in alike)))
+
+
 def _finder(classes: Array, *, alone: bool) -> Callable[[str], list[int]]:
     """A function that finds the places of the classes that are words of a column's name."""
     numbers, texts = classes.dtype.kind not in "UO", [composed(label) for label in classes.tolist()]
     changes = [_CAPITAL, _BETWEEN] if not numbers else [] if alone else [_DIGIT]  # p0 and p1
-    writings = [composed]
-    for change in (*(partial(each.sub, "_") for each in changes), without_case):
+    writings: list[Callable[[str], str]] = [composed]
+    further: list[Callable[[str], str]] = [partial(each.sub, "_") for each in changes]
+    for change in (*further, without_case):
         changed = [*map(change, texts)]
         if len({*changed}) == len(texts):  # else such differences tell classes apart
             texts, writings = changed, [*writings, change]

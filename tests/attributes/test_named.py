@@ -95,7 +95,7 @@ def test_other_samples():
     assert attribute_named("column:sex=F", table=table).tolist() == [1, 0, 1, -1]
     # A cell without a number in another file does not change the others.
     assert attribute_named("column:x>=2", table={"x": ["1", "n/a", "3"]}).tolist() == [0, -1, 1]
-    assert attribute_named("column:x=3", table={"x": ["1", "n/a", "3.0"]}).tolist() == [0, 0, 1]
+    assert attribute_named("column:x=3", table={"x": ["1", "n/a", "3.0"]}).tolist() == [0, -1, 1]
 
 
 SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
@@ -213,3 +213,51 @@ def test_dates_are_cut_like_numbers():
     assert "column:at>=2025-01-01T12:30:00" in same_as_the_view(columns(hours), table=hours)
     with pytest.raises(InputError, match="write a date such as"):
         attribute_named("column:day>=20", table={"day": texts})
+
+
+@pytest.mark.parametrize("text", ["NA", "unknown", "null", "-", "None", "#N/A"])
+@pytest.mark.parametrize("kind", ["numbers", "dates"])
+def test_texts_for_no_value_leave_a_column_of_numbers_as_it_is(text, kind):
+    """By all names of an audit, and a note counts them; a column of texts has them as a value."""
+    cells = [*map(str, range(20, 60))]
+    if kind == "dates":
+        cells = [f"2026-01-{n:02}" for n in range(1, 29)]
+    empty, texts = {"x": ["", "", *cells]}, {"x": [text, text.lower(), *cells]}
+    names = same_as_the_view(columns(texts), table=texts)
+    assert names == names_of(columns(empty))
+    for name in names:
+        both = (attribute_named(name, table=each).tolist() for each in (empty, texts))
+        assert next(both) == next(both)
+    (note,) = columns(texts).notes()
+    assert note == f"'column:x': 2 cells such as {min(texts['x'][:2])!r} mean missing."
+    assert columns(empty).notes() == []
+    countries = {"x": [text] * 20 + ["DE"] * 20}
+    assert f"column:x={text}" in names_of(columns(countries))
+    assert columns(countries).notes() == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "odd"),
+    [
+        ([*range(20, 60), "12,345"], "12,345"),
+        ([f"{x:,}" for x in range(1000, 1100)], "1,000"),
+        ([f"{x},5" for x in range(100)], "0,5"),
+        ([f"{1 + x % 28:02}.{1 + x // 28:02}.2021" for x in range(100)], "01.01.2021"),
+        ([*(f"2026-01-{n:02}" for n in range(1, 29)), "31.12.2021"], "31.12.2021"),
+    ],
+)
+def test_a_note_names_cells_that_make_numbers_categories(cells, odd):
+    (note,) = columns({"x": [*map(str, cells)]}).notes()
+    assert note.startswith(f"'column:x' is read as categories, because of cells such as {odd!r}.")
+    plain = {"site": ["1", "2", "3b"] * 20, "street": [f"{n} Main Road" for n in range(60)]}
+    assert columns(plain).notes() == []
+
+
+def test_times_of_numpy_and_pandas_are_cut_like_numbers():
+    days = np.arange(40)
+    for unit in ("D", "us"):
+        times = (np.datetime64("2026-01-01") + days).astype(f"M8[{unit}]")
+        names = same_as_the_view(columns({"x": times}), table={"x": times})
+        assert "column:x>=2026-01-11" in names
+    durations = {"x": days.astype("m8[h]")}
+    assert "column:x>=36000" in same_as_the_view(columns(durations), table=durations)

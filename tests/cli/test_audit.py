@@ -256,3 +256,32 @@ def test_the_next_command_of_an_audit_with_metadata_runs(user, tmp_path, named):
     code, out, err = ntkit(*words[:-1], tmp_path / "debiased", "--device", "cpu", "--quiet")
     assert code in (0, 1), err
     assert "group-balanced" in out  # over class × site
+
+
+def test_an_audit_a_check_and_a_repair_say_how_a_column_was_read(user, tmp_path):
+    """Numbers with some NA are numbers in all of them."""
+    sets = [user / f"{name}.npz" for name in ("train", "validation")]
+    y = np.concatenate([np.load(path)["y"] for path in sets])
+    rng = np.random.default_rng(6)
+    age = (
+        20 + 20 * np.where(rng.random(len(y)) < 0.2, 1 - y, y) + rng.integers(0, 9, len(y))
+    ).astype(str)
+    age[::50] = "NA"
+    meta = write_csv(tmp_path / "meta.csv", {"age": age})
+    own = write_csv(tmp_path / "own.csv", {"age": age[-len(np.load(sets[1])["y"]) :]})
+    says = " cells such as 'NA' mean missing."
+    model, device = user / "model.onnx", ("--device", "cpu", "--quiet")
+    _, err = done(
+        "audit", model, sets[1], "--metadata", own, "-o", tmp_path / "a", "--no-changes", *device
+    )
+    assert says in err
+    sliced = ("--average", 20, "--metadata", own, "--slice", "metadata:age>=35", *device)
+    code, out, err = ntkit("check", model, sets[1], *sliced)
+    assert code in (0, 1, 3), err
+    assert says in err
+    named = ("--train", sets[0], "--validation", sets[1], "--metadata", meta)
+    spurious = ("--spurious", "metadata:age>=35", "-o", tmp_path / "out", "--no-input", *device)
+    code, out, err = ntkit("debias", model, *named, *spurious)
+    assert code in (0, 1), err
+    for words in (says, "The metadata is matched row by row."):
+        assert words in " ".join((out + err).split()), out + err

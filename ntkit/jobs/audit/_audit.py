@@ -268,6 +268,7 @@ def audit(
         find_findings(sets, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
+        notes=tuple(note for each in sets for note in each.notes()),
         inputs=Inputs(
             texts=None if texts is None else list(texts),
             table=None if table is None else columns_of(table),

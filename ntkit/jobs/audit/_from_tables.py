@@ -55,7 +55,8 @@ def audit_tables(
         looks = replace(looks, metadata=metadata.columns)
         notes += [metadata.note] * (roles.key is None)
     result = audit(samples.y, read.predictions[0], feature_sets=feature_sets, alpha=alpha)
-    return replace(result, inputs=looks, notes=(*read.notes, *exchanged, *notes))
+    notes = [*read.notes, *exchanged, *notes, *result.notes]
+    return replace(result, inputs=looks, notes=tuple(notes))
 
 
 def _feature_sets(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,8 @@ def sliced(
                 if title in slices and not np.array_equal(slices[title], members):
                     title = f"{title} (of {answer.name})"  # of another finding with this value
                 slices[title] = members
+    confirmed = [name for answer in answered.spurious for name in chain(*answer.values)]
+    reader.notes += reader.column_notes([*names, *confirmed])
     if reader.cut_here:
         reader.notes.append(
             f"{reader.cut_here[0]!r} is cut at a share of these {len(samples)} samples, and "

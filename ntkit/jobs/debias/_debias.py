@@ -358,7 +358,13 @@ def debias(
         trust_inputs=trust_inputs,
     )
     of_copies = tuple(n for name in sets for n in sets[name].notes[len(given[name].notes) :])
-    data = replace(data, notes=(*data.notes, *compared), cautions=(*data.cautions, *of_copies))
+    joined = [] if matched is None else [matched.note]
+    of_columns = joined + reader.column_notes(said.all_names)
+    data = replace(
+        data,
+        notes=(*data.notes, *compared, *of_columns),
+        cautions=(*data.cautions, *of_copies, *of_columns),
+    )
     reader.layers = data.pooled_layers
     if audits:
         result = _look(order, data, reader, named.answers, ask)
@@ -368,6 +374,9 @@ def debias(
             return result
         said.check(reader)
         order = order.going_on()  # the audit has written its folder
+        read_as = reader.column_notes(said.all_names)
+        cautions = (*data.cautions, *read_as)
+        data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
     test, left = _with_groups(data, named)
     data = replace(data, notes=(*data.notes, *left))

@@ -617,7 +617,8 @@ def class_of_scores(
     """
     first = int(values.shape[1] == 1)  # of one class of two, the second by default
     called = None if names is None else [*map(str, names)]
-    places = [None] * values.shape[1] if called is None else _places_of(called, classes, where)
+    places: list[int | None] = [None] * values.shape[1]
+    places = places if called is None else _places_of(called, classes, where)
     if classes.dtype.kind not in "UO" and None in places:
         places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
     by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]

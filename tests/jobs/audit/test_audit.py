@@ -60,12 +60,13 @@ def test_scores_named_like_classes_count_by_name():
         (names[Y], by_name),
         (names[Y].astype(object), by_name[["prob_fresh", "prob_rotten"]]),
         (names[Y], by_name[["prob_rotten"]]),
+        (names[Y], by_name[["prob_fresh"]]),
+        (names[Y], by_name.rename(columns=lambda name: name.removeprefix("prob_") + "_score")),
         (Y, pd.DataFrame({1: scores[:, 1], 0: scores[:, 0]})),
         (names[Y], pd.DataFrame(scores, columns=["first", "second"])),
     ):
         assert ntkit.audit(y, scores=table, texts=TEXTS).as_dict()["accuracy"] == right
     for table, classes in (
-        (by_name[["prob_fresh"]], None),
         (by_name, names),
         (pd.DataFrame(scores, columns=["rotten", "other"]), None),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -58,6 +59,7 @@ from ntkit.pages.change_cards import ShownChange
 _SHOWN = 10  # rows of a complete table
 _STRONGEST = 5  # rows of a table in the terminal
 _NAME = 48  # characters of a finding's name in the terminal
+_LONG_NAME = 80
 
 
 @documented
@@ -287,14 +289,19 @@ class Audit:
         """The first findings as a Markdown table with escaped names, accuracies in percent."""
         header = ["", "attribute", "correlated with", "score", "p"]
         rows = [[*header, "worst group", "accuracy", "rest of class"]]
-        for i, finding in enumerate(self.findings[:most], start=1):
-            worst, others = finding.worst, len(finding.same) - 1
+        names = list[str]()
+        for finding in self.findings[:most]:
+            others = len(finding.same) - 1
             more = f", {others} more" * (others > 0)
             same = f" (and {finding.same[0]}{more})" if finding.same else ""
             against = f" against {finding.opposed[0]}" if finding.opposed else ""
+            names.append(f"{_signed(finding)}{same}{against}")
+        names = _cut_apart(names, _LONG_NAME)
+        for i, (name, finding) in enumerate(zip(names, self.findings, strict=False), start=1):
+            worst = finding.worst
             cells = [
                 str(i),
-                _code(f"{_signed(finding)}{same}{against}"),
+                _code(name),
                 f"{_escaped(str(finding.goes_with))}{_PREDICTED * bool(finding.conditions)}",
                 f"{finding.score:.1f}",
                 f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
@@ -319,12 +326,13 @@ class Audit:
         """At most four lines, and a table of the strongest findings or changes."""
         lines = self._first_lines()
         if self.retraining and self.retraining.findings:
-            named = listed(map(_short_name, self.retraining.findings), 3, " {} in all")
+            named = listed(_short_names(self.retraining.findings), 3, " {} in all")
             lines.append(f"Only in the retrained last layer: {named}.")
         changes = self.changes.changes if self.changes is not None else ()
         if not self.labelled and changes:
             rows = [["change of the input", "flips in %", "control in %"]]
-            rows += [[_readable(each.name, _NAME), *_flips(each)] for each in changes[:_STRONGEST]]
+            names = _cut_apart([each.name for each in changes[:_STRONGEST]], _NAME)
+            rows += [[name, *_flips(each)] for name, each in zip(names, changes, strict=False)]
             return "\n".join([*lines, "", plain_table(rows, "<>>")])
         if changes:
             wanted = {c.name for f in self.findings if (c := change_for(f)) is not None}
@@ -334,16 +342,16 @@ class Audit:
         n = len(self.findings) + sum(self.found.n_left_out.values())
         shown = f"First {_STRONGEST} of {n} findings" if n > _STRONGEST else "Findings"
         rows = [["", "finding", "correlated with", "worst group", "accuracy", "rest of class"]]
-        for i, finding in enumerate(self.findings[:_STRONGEST], start=1):
+        first = self.findings[:_STRONGEST]
+        for name, finding in zip(_short_names(first), first, strict=True):
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
             of_class += _PREDICTED * bool(finding.conditions)
             having = "with it" if worst.having else "without it"
             group = f"class {_readable(str(worst.label), 20)} {having}"
             beside = finding.beside(worst)
-            rows.append(
-                [str(i), _short_name(finding), of_class, group, _right(worst), _right(beside)]
-            )
+            i = str(len(rows))
+            rows.append([i, name, of_class, group, _right(worst), _right(beside)])
         columns = plain_table(rows, "<<<<>>")
         return "\n".join([*lines, f"{shown}, accuracies in %:", "", columns])
 
@@ -365,11 +373,13 @@ class Audit:
             parts.append("ntkit could not try any change of the input on these samples.")
         elif self.changes is not None:
             rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
-            for each in self.changes.changes[:_SHOWN]:
+            changes = self.changes.changes[:_SHOWN]
+            names = _cut_apart([each.name for each in changes], _LONG_NAME)
+            for name, each in zip(names, changes, strict=True):
                 p = f"{each.p_value:.0e}" if each.p_value < 0.01 else f"{each.p_value:.2f}"
                 low, high = each.beyond_interval
                 margin = f"{each.beyond_control:.2f} [{low:.2f}, {high:.2f}]"
-                rows.append([_code(each.name), *_flips(each), p, margin])
+                rows.append([_code(name), *_flips(each), p, margin])
             parts += ["Changes of the input that flip predictions", table(rows, "<>>>>")]
             parts.append(_FLIPS)
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
@@ -482,11 +492,26 @@ def _signed(finding: Finding) -> str:
     return f"{'' if finding.present else 'not '}{finding.name}"
 
 
-def _short_name(finding: Finding) -> str:
-    """The name of a finding, with its opposite if there is space."""
-    name = _signed(finding)
-    both = f"{name} against {finding.opposed[0]}" if finding.opposed else name
-    return _readable(both if len(both) <= _NAME else name, _NAME)
+def _short_names(findings: Sequence[Finding]) -> list[str]:
+    """The names of findings, with their opposites if there is space."""
+    names = [*map(_signed, findings)]
+    both = [
+        f"{name} against {finding.opposed[0]}" if finding.opposed else name
+        for name, finding in zip(names, findings, strict=True)
+    ]
+    return _cut_apart(
+        [b if len(b) <= _NAME else name for b, name in zip(both, names, strict=True)], _NAME
+    )
+
+
+def _cut_apart(texts: Sequence[str], most: int) -> list[str]:
+    """Readable texts; a long one is cut, if no other one is cut to the same."""
+    cut = [_readable(text, most) for text in texts]
+    same = Counter(cut)
+    return [
+        short if same[short] == 1 else printable(text)
+        for short, text in zip(cut, texts, strict=True)
+    ]
 
 
 def _right(group: FindingGroup) -> str:
@@ -494,14 +519,14 @@ def _right(group: FindingGroup) -> str:
     return f"{share} of {group.count}" if group.count else share
 
 
-def _readable(text: str, most: int = 80) -> str:
+def _readable(text: str, most: int = _LONG_NAME) -> str:
     """Text without control characters, which a terminal would execute."""
     return printable(shortened(text, most))
 
 
 def _code(text: str) -> str:
     """Text as a code span, because a name may hold mark-up."""
-    shown = _readable(text).replace("|", "\\|").replace("`", "'")
+    shown = printable(text).replace("|", "\\|").replace("`", "'")
     return f"`{shown}`"
 
 

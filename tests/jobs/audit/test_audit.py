@@ -107,6 +107,21 @@ def test_predictions_written_differently_are_refused(y, pred, says):
     check_predictions(y, values, limits={"average": 10})
 
 
+def test_findings_are_printed_under_names_of_their_own():
+    """A question of a survey is a long column; two of them differ in their last words only."""
+    question = "How satisfied are you with the following aspects of our streaming service? "
+    rng = np.random.default_rng(1)
+    price, quality = (np.where(rng.random(N) < 0.85, Y, 1 - Y) for _ in range(2))
+    pred = np.where(rng.random(N) < 0.5, price, quality)
+    long = ntkit.audit(Y, pred, table={f"{question}[price]": price, f"{question}[film]": quality})
+    short = ntkit.audit(Y, pred, table={"price": price, question: quality})
+    assert len(long.findings) == len(short.findings) == 2
+    for shown in (str(long), long.table()):
+        assert all(re.search(r"\(\w{8}\)", f.name)[0] in shown for f in long.findings)
+    assert re.search(r"column:How satisfied are you with the.{0,12}… ", str(short))  # is cut
+    assert "column:price=" in str(short)
+
+
 def test_embeddings_are_cross_fitted():
     rng = np.random.default_rng(0)
     core = 2 * Y - 1 + 2.0 * rng.normal(size=N)

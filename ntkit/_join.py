@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,6 +36,18 @@ class NameIndex:
             whole = spelling(name)
             self._whole.setdefault(whole, []).append(row)
             self._short.setdefault(spelling(whole.rpartition("/")[2]), []).append(row)
+        self._n = len(names)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self._n
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether the names are numbers that leave few others between them."""
+        numbers = [int(name) for name in self._whole if re.fullmatch(r"\d{1,15}", name)]
+        dense = bool(numbers) and max(numbers) - min(numbers) < 2 * len(numbers)
+        return dense and 2 * len(numbers) > self._n
 
     def rows(self, name: Any) -> list[int]:
         """Rows of the samples with this name."""
@@ -77,41 +92,57 @@ def check_positions(
     names: Sequence[str] | None,
     own: Mapping[str, Array],
     where: str,
+    n_rows: int,
 ) -> None:
     """Raise an error if a column says that rows and samples are in different orders."""
-    # Most of it are names of the samples' files, or the samples' own table has the same column. A
-    # single name that is repeated or spelt in another way must not hide the order of the others.
-    index = NameIndex(names or ())
-    ids = {n: [*map(spelling, own[n].tolist())] for n in (*KEYS, *INDEX) if n in own}
+    # Most of it are names of the samples, or the samples' own table has the same column, or it
+    # numbers the rows, of which some may have been left out. A single name that is repeated or
+    # spelt in another way must not hide the order of the others.
+    index = None if names is None else NameIndex(names)
+    ids = {n: NameIndex(own[n].tolist()) for n in (*KEYS, *INDEX) if n in own}
     for title, values in columns.items():
         if values.ndim != 1:
             continue
-        row = None if names is None else _row_of_another_name(values, index, len(names))
+        row = None if index is None else _row_of_another_name(values, index)
         if row is None and title in own and own[title].ndim == 1:
             row = _row_of_another_value(values, own[title])
+        elif row is None and title in INDEX:
+            row = _row_of_smaller_number(values, n_rows)
         if row is not None:
             raise InputError(
                 f"{where} has the samples in another order, by its column {title!r} (first in row "
                 f"{row + 1}: {str(values[row])!r:.60}). Match by it with --id-column {title} (key= "
                 "in Python) if it names each sample once. Else sort the rows, or rename the column."
             )
-        written = [*map(spelling, values.tolist())]
         for name, known in () if title in own else ids.items():
-            if written != known and sorted(written) == sorted(known):
+            if _row_of_another_name(values, known) is not None:
                 raise InputError(
                     f"{where} has the samples in another order, by its column {title!r}. The "
                     f"samples have these names in {name!r}. Give both columns one name."
                 )
 
 
-def _row_of_another_name(values: Array, index: NameIndex, n: int) -> int | None:
-    """First row with the name of another sample, if values name more than half of n samples."""
+def _row_of_another_name(values: Array, index: NameIndex) -> int | None:
+    """First row with the name of another sample, if values name more than half of them."""
+    n = len(index)
     if 2 * len({*map(str, values.tolist())}) <= n:
         return None
     found = [index.rows(value) for value in values.tolist()]
-    if 2 * len({row for rows in found for row in rows}) <= n:
+    n_named = len({row for rows in found for row in rows})
+    if 2 * n_named <= n or (index.counted and n_named < n):  # ages or ranks, for example
         return None
     return next((row for row, rows in enumerate(found) if rows and row not in rows), None)
+
+
+def _row_of_smaller_number(values: Array, n_rows: int) -> int | None:
+    """First row with a smaller number than the row before, if most values number the rows."""
+    cells = [*map(spelling, values.tolist())]
+    numbers = {row: int(cell) for row, cell in enumerate(cells) if re.fullmatch(r"\d{1,15}", cell)}
+    numbers = {row: number for row, number in numbers.items() if number <= n_rows}
+    if len({*numbers.values()}) < 0.9 * len(cells):
+        return None
+    pairs = pairwise(numbers.items())
+    return next((row for (_, before), (row, number) in pairs if number < before), None)
 
 
 def _row_of_another_value(values: Array, own: Array) -> int | None:

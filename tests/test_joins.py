@@ -283,6 +283,79 @@ def test_a_repeated_or_misspelt_name_does_not_hide_another_order(place):
             answers(place(), {"path": [NAMES[0], *np.array(NAMES)[order][1:]], "value": SITE})
 
 
+@pytest.mark.parametrize("form", ["id {}", "{:03}x", "{}"])
+def test_a_misspelt_name_under_another_title_does_not_hide_another_order(place, form):
+    """As long as the other names say it; ranks and ages are no names, and an order may agree."""
+    n = np.random.default_rng(2).permutation(9000)[:N]
+    names, order = [form.format(i) for i in n], np.random.default_rng(1).permutation(N)
+    folder = place()
+    data = {"id": names, "label": CLASSES, "prediction": CLASSES}
+    meta = {"sample": [*names[:3], "zzz", *names[4:]], "value": SITE}
+    options = ("--average", 20, "--slice", "metadata:value", "--json")
+
+    def counts(table, own=data):
+        paths = (write_csv(folder / f"{n}.csv", t) for n, t in (("d", own), ("m", table)))
+        data, meta = paths
+        code, out, err = command("check", "--predictions", data, "--metadata", meta, *options)
+        if code == 2:
+            raise InputError(err)
+        return [row["samples"] for row in json.loads(out)["rows"] if row["kind"] == "slice"]
+
+    expected = counts({"value": SITE})
+    assert counts(meta) == expected
+    with pytest.raises(InputError, match="samples have these names in 'id'"):
+        counts({name: np.asarray(values)[order] for name, values in meta.items()})
+    with pytest.raises(InputError, match="samples have these names in 'id'"):
+        check(
+            folder,
+            data=data,
+            new={"sample": np.array(meta["sample"])[order], "prediction": CLASSES[order]},
+        )
+    for rank in (range(1, N + 1), order + 1):
+        assert counts({"rank": rank, "value": SITE}, data | {"id": range(N)}) == expected
+
+
+def test_row_numbers_in_another_order_are_refused(place):
+    """Also for arrays, which have no names; numbers of other rows say nothing."""
+    folder, order = place(), np.random.default_rng(1).permutation(N)
+    samples = Samples(X, Y)
+    for title, start in (("row", 0), ("", 0), ("index", 1)):
+        for shown in (order, np.arange(N), 7 * order + 500):
+            numbers = {title: (shown + start).tolist()}
+            reader = AttributeReader([samples], numbers | {"value": SITE.tolist()})
+            groups = write_csv(folder / "g.csv", numbers | {"group": SITE})
+            of_groups = AnswerTable.read(groups, "group", None)
+            if shown is order:
+                with pytest.raises(InputError, match="in another order, by its column"):
+                    reader.values("metadata:value=A")
+                with pytest.raises(InputError, match="in another order, by its column"):
+                    of_groups.labels(reader, False)
+            else:
+                assert reader.values("metadata:value=A").tolist() == (SITE == "A").tolist()
+                assert of_groups.labels(reader, False)[0].tolist() == SITE.tolist()
+
+
+def test_groups_of_a_table_agree_with_those_of_the_samples_row_by_row(place):
+    """Else its rows are in another order; unknown groups may be filled in."""
+    folder, order = place(), np.random.default_rng(1).permutation(N)
+    group = SITE.astype(object)
+    group[::5] = "?"
+    model = FrozenModel.load(write_model(folder / "model.onnx"))
+    data = {"label": Y, "group": group} | dict(zip("abcdef", X.T, strict=True))
+    reader = AttributeReader([read(write_csv(folder / "data.csv", data), model)])
+
+    def labels(name, values):
+        table = write_csv(folder / "g.csv", {name: values, "more": range(N)})
+        return AnswerTable.read(table, "group" if name == "group" else name, None).labels(
+            reader, False
+        )
+
+    assert labels("group", SITE)[0].tolist() == SITE.tolist()
+    assert labels("mine", SITE[order])[0].tolist() == SITE[order].tolist()
+    with pytest.raises(InputError, match="another order, by its column 'group'"):
+        labels("group", SITE[order])
+
+
 @pytest.mark.parametrize("cell", ["-1", "-1.0", "?", "NA"])
 def test_a_group_that_is_unknown_is_no_group(place, cell):
     group = np.where(np.arange(N) % 3, "1.0", "0.0").astype(object)

@@ -22,6 +22,7 @@ from ntkit._join import (
     no_column,
     pooled,
 )
+from ntkit._labels import none_if_unknown
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._columns import named_like_a_prediction
@@ -84,7 +85,10 @@ def check_order(columns: Mapping[str, Array], sets: Sequence[Samples], where: st
         for name, values in columns.items()
         if not named_like_a_prediction(name) and not name.startswith(_OF_A_MODEL)
     }
-    check_positions(facts, files, own or {}, where)
+    both = {name: none_if_unknown(own[name]) for name in facts if own and name in own}
+    facts |= {name: none_if_unknown(facts[name]) for name in both}
+    n_given = sum(len(each) + each.n_left_out for each in sets)
+    check_positions(facts, files, (own or {}) | both, where, n_given)
 
 
 def left_out_in_words(sets: Sequence[Samples]) -> str:
@@ -158,7 +162,8 @@ class Metadata:
             )
         look = {title: values[places] for title, values in look.items()}
         check_order(look, sets, name)
-        return cls(look, f"{name} is matched row by row.")
+        unused = f", because the samples have no names for its column {chosen!r}"
+        return cls(look, f"{name} is matched row by row{unused * (chosen in look)}.")
 
 
 def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:

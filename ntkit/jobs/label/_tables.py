@@ -79,8 +79,7 @@ class AnswerTable(NamedTuple):
             for entry in entries_of_table(numbered, "", column, at):
                 values[int(entry.name)] = entry.answer
             values, left = values[rows], f"{where} is matched row by row."
-            others = {n: v[rows] for n, v in columns.items() if n != column}
-            check_order(others, reader.sets, where)
+            check_order({n: v[rows] for n, v in columns.items()}, reader.sets, where)
         else:
             first = ", the training samples first" * (len(reader.sets) > 1)
             raise InputError(

@@ -137,7 +137,15 @@ class Answers:
 def joined_answers(files: Mapping[str, Answers]) -> Answers:
     """Merge the answers of several people: the first *yes* or *no*, else *unsure*."""
     joined, models = dict[str, tuple[str, Answer]](), dict[str, str]()
+    rules = dict[str, tuple[str, Rule]]()
     for file, answers in files.items():
+        for name, rule in answers.rules.items():
+            origin, known = rules.setdefault(name, (file, rule))
+            if not known.is_like(rule):
+                raise InputError(
+                    f"{origin} and {file} cut {name!r} at different values, so they mean different "
+                    "samples; pass answers of one audit."
+                )
         if answers.model is not None:
             models.setdefault(answers.model, file)
         for answer in answers.answers:

@@ -50,6 +50,15 @@ class Rule:
             has_it[at : at + _ROWS] = np.where(np.isnan(scores).any(axis=1), -1, has)
         return has_it
 
+    def is_like(self, other: Rule) -> bool:
+        """Whether two rules differ at most by the rounding of another machine."""
+        numbers = (self.weights, other.weights), (self.offsets, other.offsets)
+        return (
+            (self.layer, self.which) == (other.layer, other.which)
+            and np.array_equal(self.columns, other.columns)
+            and all(a.shape == b.shape and np.allclose(a, b, rtol=1e-4) for a, b in numbers)
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The rule as values that JSON can hold; weights have six digits."""
         return {

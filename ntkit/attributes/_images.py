@@ -13,6 +13,8 @@ from ntkit._types import Array
 from ntkit.attributes._feature_set import FeatureSet, inferred
 from ntkit.exceptions import InputError
 
+SIDE = 128
+"""Images are shrunk by a whole factor if their shorter side has at least twice as many pixels."""
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 STATISTICS = (
     "brightness",
@@ -58,6 +60,19 @@ def image_feature_set(statistics: Callable[[], Array], n_samples: int) -> Featur
     return inferred("image", _NAMES, n_samples, statistics)
 
 
+def _reduced(pixels: Array, factor: int) -> Array:
+    """Means of squares of pixels; those of integers are rounded, as Pillow reduces image files."""
+    if factor == 1:
+        return pixels
+    sums, sizes = pixels.astype(np.float64), list[Array]()
+    for axis in (0, 1):
+        starts = np.arange(0, pixels.shape[axis], factor)
+        sizes.append(np.diff([*starts, pixels.shape[axis]]))
+        sums = np.add.reduceat(sums, starts, axis=axis)
+    means = sums / np.outer(*sizes)[:, :, None]
+    return np.floor(means + 0.5).astype(pixels.dtype) if pixels.dtype.kind in "iu" else means
+
+
 def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
     """The statistics of one image, in the order of ``STATISTICS``."""
     # Brightness and contrast are the mean and deviation of the grey values. Colourfulness is that
@@ -72,6 +87,8 @@ def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
             "An image must have the shape (height, width) or (height, width, 3); got "
             f"{pixels.shape}."
         )
+    n_pixels = pixels.shape[0] * pixels.shape[1] if n_pixels is None else n_pixels
+    pixels = _reduced(pixels, max(1, min(pixels.shape[:2]) // SIDE))
     scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
     rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float32)
     rgb /= np.float32(scale)
@@ -98,7 +115,7 @@ def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
             (red - grey).mean(),
             (blue - grey).mean(),
             sharpness,
-            height * width if n_pixels is None else n_pixels,
+            n_pixels,
             width / height,
             border.mean(),
             -border.std(),

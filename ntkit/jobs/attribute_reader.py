@@ -16,6 +16,7 @@ from ntkit._join import pooled
 from ntkit._types import Array
 from ntkit.attributes import (
     FEWEST,
+    SIDE,
     Attribute,
     FeatureSet,
     Rule,
@@ -54,7 +55,6 @@ from ntkit.samples import (
 if TYPE_CHECKING:  # ONNX Runtime is not needed to read attributes
     from ntkit.extraction import Embedded
 
-_SIDE = 128  # pixels; images are shrunk by a whole factor while the shorter side has more
 _CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
 # Errors of Pillow for damaged metadata of a readable image.
 _DAMAGED = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error)
@@ -66,7 +66,7 @@ class AuditedImages(MeasuredImages):
     def measure(self, image: Image.Image) -> tuple[Array, dict[str, str]]:
         """Statistics of an image, and facts about its file."""
         upright = shown(image)
-        pixels = np.asarray(upright.reduce(max(1, min(image.size) // _SIDE)))
+        pixels = np.asarray(upright.reduce(max(1, min(image.size) // SIDE)))
         return statistics_of_image(pixels, image.width * image.height), _facts(image)
 
     def _digest(self, row: int) -> bytes:

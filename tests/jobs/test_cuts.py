@@ -88,6 +88,31 @@ def test_large_image_files_are_measured_by_check_as_by_the_audit(tmp_path):
     assert sizes(found)[name] == 12
 
 
+def test_large_images_are_measured_in_arrays_as_in_files(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.random((40, 1, 301, 330)) * np.linspace(0.2, 1, 40)[:, None, None, None]
+    y = np.arange(40) % 2
+    write_images(tmp_path, X, y)
+    of_files = ntkit.audit_model(DIGITS, tmp_path, device="cpu", changes=0)
+    pixels = (X[np.argsort(y, kind="stable"), 0] * 255).round().astype(np.uint8)
+    for images, rounding in ((pixels, 1e-6), (pixels / 255, 0.01)):
+        of_arrays = ntkit.audit(np.sort(y), 1 - np.sort(y), images=images)
+        for name in ("sharpness", "border evenness", "middle centre brightness"):
+            rules = [each.rule(f"image:{name} high") for each in (of_files, of_arrays)]
+            assert rules[1].offsets == pytest.approx(rules[0].offsets, rel=rounding)
+
+
+def test_files_of_answers_with_other_cuts_are_refused(audited, digits, tmp_path):
+    X, y = digits.X_test[:300], digits.y_test[:300]
+    dark = np.argsort(corner(X))[:200]
+    other = ntkit.audit_model(DIGITS, (X[dark], y[dark]), device="cpu", changes=0)
+    sets = [(digits.X_train[:200], digits.y_train[:200]), (X, y)]
+    answers = [each.answers(CORNER) for each in (audited, other)]
+    with pytest.raises(InputError, match=f"cut '{CORNER}' at different values"):
+        debias(DIGITS, *sets, answers=answers, **QUICK)
+    debias(DIGITS, *sets, answers=[answers[0], saved(tmp_path, answers[0])], **QUICK)
+
+
 def test_a_conjunction_keeps_the_cut_of_its_part(data, digits, tmp_path):
     site = np.where(np.arange(400) % 3, "A", "B")
     audited = ntkit.audit_model(DIGITS, data, metadata={"site": site}, device="cpu", changes=0)

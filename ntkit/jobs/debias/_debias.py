@@ -73,7 +73,6 @@ from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
 _ON_VALIDATION = "class-balanced on X_val"
-_EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
 
@@ -378,7 +377,7 @@ def debias(
         cautions = (*data.cautions, *read_as)
         data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
-    test, left = _with_groups(data, named)
+    test, left = _with_groups(data, named.cut(reader, data.model))
     data = replace(data, notes=(*data.notes, *left))
     return _repair(order, data, reader, said, known, test)
 
@@ -511,10 +510,11 @@ def change_results(
 
 def _with_groups(data: Prepared, named: NamedAttributes) -> tuple[Rows | None, list[str]]:
     """The test set with groups class × named attributes, if it has none, and notes on others."""
+    # Images and rows of numbers are cut where those of the other sets are. Layers of the test set
+    # are not read.
     test = data.Z.get("test")
-    kinds = {name.partition(":")[0] for name in named.all_names}
-    if test is None or test.groups is not None or not named or kinds - _EXACT:
-        return test, []  # quantiles differ between sets
+    if test is None or test.groups is not None or not named or named.layers:
+        return test, []
     try:
         first, *others = read = named.read(AttributeReader([data.sets["test"]]))
     except InputError:  # the test set lacks a column, a layer, or samples of one value

@@ -198,11 +198,22 @@ def test_where_nothing_can_be_read_the_first_lines_say_so(sets):
     assert "could not check any group" in "\n".join(str(result).splitlines()[:5])
 
 
-def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(few):
+def test_a_test_set_is_cut_where_the_other_sets_are(few):
     """The median of the test set is another one than that of the training set."""
     name = "image:top left brightness above the median"
+    corners = [X[:, 0, :7, :7].mean(axis=(1, 2)) for X, *_ in few]
+    X, y = (part[np.argsort(corners[2])[:120]] for part in few[2][:2])  # dark ones
+    above = np.sort(corners[2])[:120] > np.median(np.concatenate(corners[:2]))
+    assert 4 < above.sum() < 60
     options = {"spurious": name, "even_if_worse": True} | QUICK
-    result = debias(DIGITS, *few[:2], test=few[2][:2], **options)
+    result = debias(DIGITS, *few[:2], test=(X, y), **options)
+    right = FrozenModel.load(DIGITS).head.predict(OnnxEmbedder(DIGITS).transform(X)) == y
+    shares = [right[(y == k) & (above == a)].mean() for k in (0, 1) for a in (False, True)]
+    assert result.change.where == "test set"
+    assert result.change.what == "worst group"
+    assert result.change.worst_before == pytest.approx(min(shares))
+    layer = "layer:relu_3 #42 mean above the median"  # the test set's layers are not read
+    result = debias(DIGITS, *few[:2], test=(X, y), **options | {"spurious": layer})
     assert result.change.what == "worst class"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
@@ -139,12 +140,33 @@ def replaces_number(cell: str) -> bool:
 
 
 def none_if_unknown(values: Any) -> Any:
-    """Texts or objects (N,) with None for those that mean "not known"; other values unchanged."""
+    """Texts or objects (N,) with None for those that mean "not known"; other values unchanged.
+
+    Texts get one Unicode form.
+    """
     if values is None or np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "UO":
         return values
     array = np.array(values, dtype=object)
-    array[[means_unknown(value) for value in array]] = None
+    form = {
+        text: None if means_unknown(text) else composed(text)
+        for text in {value for value in array.tolist() if isinstance(value, str)}
+    }
+    for row, value in enumerate(array.tolist()):
+        if isinstance(value, str):
+            array[row] = form[value]
+        elif means_unknown(value):
+            array[row] = None
     return array
+
+
+def unknown_note(values: Any, where: str) -> list[str]:
+    """A note on the texts among groups (N,) that mean "not known", or none."""
+    if values is None or np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "UO":
+        return []
+    texts = [value for value in np.array(values, dtype=object).tolist() if isinstance(value, str)]
+    counts = Counter(text for text in texts if text.strip() and means_unknown(text))
+    written = _text.listed([f"{n} {text!r}" for text, n in counts.most_common()], _SHOWN)
+    return [f"{where}: these texts mean that the group is unknown: {written}."] if counts else []
 
 
 def alike_note(values: Iterable[Any], what: str) -> list[str]:

@@ -285,7 +285,7 @@ def test_a_repeated_or_misspelt_name_does_not_hide_another_order(place):
 
 @pytest.mark.parametrize("form", ["id {}", "{:03}x", "{}"])
 def test_a_misspelt_name_under_another_title_does_not_hide_another_order(place, form):
-    """As long as the other names say it; ranks and ages are no names, and an order may agree."""
+    """As long as the other names say it; ranks and ages are not names, and an order may agree."""
     n = np.random.default_rng(2).permutation(9000)[:N]
     names, order = [form.format(i) for i in n], np.random.default_rng(1).permutation(N)
     folder = place()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -209,15 +210,35 @@ def _number_of(text: str, column: Column | None = None) -> float:
     return seconds_of(text) if column is not None and column.dates else number_of(text)
 
 
+def value_named(name: str, table: Mapping[str, Any]) -> str:
+    """The name of a column's value as the whole column has it; others are returned unchanged."""
+    kind, _, rest = name.partition(":")
+    for column, called in zip(table, names_apart([*table]), strict=True):
+        start = f"{composed(called)}="
+        if composed(rest).startswith(start):
+            cells = read_column(np.asarray(table[column]))
+            values = names_apart(cells.categories[1])
+            with suppress(InputError):
+                place = _place_of(name, name, composed(rest).removeprefix(start), cells)
+                return f"{kind}:{called}={values[place]}"
+    return name
+
+
 def _category(name: str, prefix: str, value: str, column: Column) -> Array:
-    (codes, labels), value = column.categories, composed(value)
+    codes, at = column.categories[0], _place_of(name, prefix, value, column)
+    return np.where(codes < 0, -1, codes == at).astype(np.int8)
+
+
+def _place_of(name: str, prefix: str, value: str, column: Column) -> int:
+    """Place of a value among the categories of a column."""
+    (_, labels), value = column.categories, composed(value)
     fits = [i for i, label in enumerate(labels) if label == value]
     fits = fits or [i for i, label in enumerate(labels) if value in (shown(label), marked(label))]
     # 3 and 3.0 are the same number, in whichever table.
     numbers = [*map(_number_of, labels)] if column.of_labels is None else column.of_labels
     fits = fits or np.flatnonzero(np.asarray(numbers) == _number_of(value, column)).tolist()
     if len(fits) == 1:
-        return np.where(codes < 0, -1, codes == fits[0]).astype(np.int8)
+        return int(fits[0])
     if fits:
         raise InputError(
             f"{len(fits)} values of the column are called {name!r}; write the value in full."

@@ -149,8 +149,8 @@ def command(
     """
     from ntkit.jobs.check import (
         check_tables,
-        limits_of,
         limits_of_project,
+        limits_with,
         summary_of,
         write_check,
     )
@@ -170,7 +170,7 @@ def command(
         from ntkit.samples import input_paths
 
         check_file(report, inputs=read_files, force=force, size=PAGE)
-    limit = limits_of(
+    limit, notes = limits_with(
         limits,
         max_drop=max_drop,
         max_new_errors=max_new_errors,
@@ -182,6 +182,7 @@ def command(
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
     )
+    o.tell_notes(notes)
     shown: dict[str, Any] = {"slices": slices or (), "answers": answers, "metadata": metadata}
     shown |= {"limits": limit, "sure_of_classes": model_options.classes is not None}
     shown["threshold"] = o.numbers(threshold, "--threshold")

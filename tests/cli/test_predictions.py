@@ -586,3 +586,45 @@ def test_each_value_of_a_column_is_a_slice_of_its_own(tmp_path, kind, ending):
         found = results("--predictions", path, "--average", "10", "--slice", name)
         (row,) = (row for row in found["rows"] if row["kind"] == "slice" and not row["within"])
         assert (row["samples"], row["accuracy"]) == (wrong["samples"], 0)
+
+
+def test_limits_of_a_value_replace_those_of_its_column_in_any_writing(tmp_path):
+    """A long value, or another spelling of a number; two names of one value are refused."""
+    long = [f"Department of Radiology, University Hospital, Building {n}, Floor 1" for n in (1, 2)]
+    data = {"label": Y, "prediction": NEW, "dept": np.array(long)[Y], "floor": Y + 2}
+    path, limits = write_csv(tmp_path / "d.csv", data), tmp_path / "l.toml"
+    options = ("--predictions", path, "--average", "20", "--limits", limits)
+    for column, value in (("dept", long[0]), ("floor", "2.0"), ("floor", "2")):
+        name = f"metadata:{column}"
+        looser = f'"{name}={value}" = {{ accuracy = 40 }}'
+        limits.write_text(f'[slices]\n"{name}" = {{ accuracy = 99 }}\n{looser}\n')
+        rows = [row for row in results(*options)["rows"] if row["kind"] == "slice"]
+        rows = [row for row in rows if row["within"] is None]
+        assert [row["limits"][0]["bound"] for row in rows] in ([0.4, 0.99], [0.99, 0.4])
+        assert sum(row["samples"] for row in rows) == N
+    floors = '[slices]\n"metadata:floor" = {}\n"metadata:floor=2" = {}\n"metadata:floor=2.0" = {}'
+    limits.write_text(floors)
+    refused("check", *options, says="are one slice")
+
+
+def test_a_number_and_classes_do_not_mix_in_limits_of_a_column_and_a_value(tmp_path):
+    path, limits = write_csv(tmp_path / "d.csv", DATA | {"prediction": NEW}), tmp_path / "l.toml"
+    options = ("--predictions", path, "--average", "20", "--limits", limits)
+    of_value = '"metadata:site=B" = { min_recall = { 0 = 10 } }\n'
+    limits.write_text('[slices]\n"metadata:site" = { min_recall = 95 }\n' + of_value)
+    refused("check", *options, says="Name the class in both")
+    limits.write_text('[slices]\n"metadata:site" = { min_recall = { 1 = 95 } }\n' + of_value)
+    rates = [row for row in results(*options)["rates"] if row["name"] == "metadata:site=B"]
+    assert sorted(row["of_class"] for row in rates) == ["0", "1"]
+
+
+def test_an_option_says_which_limit_of_the_file_it_replaces(tmp_path):
+    group = {"group": np.array(["g1", "g2"])[(OLD == Y) & (NEW != Y) | (np.arange(N) % 9 == 0) * 1]}
+    new = write_csv(tmp_path / "d.csv", DATA | group | {"prediction": NEW, "old": OLD})
+    (limits := tmp_path / "l.toml").write_text("[groups]\nmax_drop = 95\n")
+    options = ("--predictions", new, "--before", new, "--prediction-column", "prediction,old")
+    options = ("check", *options, "--over", "average,group", "--limits", limits)
+    assert ntkit(*options)[0] == 0
+    code, _, err = ntkit(*options, "--max-drop", 12)
+    assert code == 1
+    assert "Note: --max-drop 12 replaces max_drop = 95 of [groups]." in err

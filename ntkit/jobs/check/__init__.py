@@ -9,6 +9,7 @@ from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
 from ntkit.jobs.check._limits import limits_of_project as limits_of_project
+from ntkit.jobs.check._limits import limits_with as limits_with
 from ntkit.jobs.check._result import CheckResult, write_check
 from ntkit.jobs.check._result import CheckRow as CheckRow
 from ntkit.jobs.check._result import Verdict as Verdict

@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from ntkit._checks import check_predicted, known_labels, labels_of_one_type
 from ntkit._doc import documented
 from ntkit._join import check_index
-from ntkit._labels import alike_note, meant_instead
+from ntkit._labels import alike_note, meant_instead, none_if_unknown, unknown_note
 from ntkit._spelling import spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
@@ -379,7 +379,7 @@ def check_predictions(
     y_pred_before : array-like of shape (N,), optional
         Predictions of the old model for the same samples.
     groups : array-like of shape (N,), optional
-        Group labels; -1, None or NaN if unknown.
+        Group labels; -1, None, NaN or a text such as ``unknown`` if unknown.
     slices : mapping of str to array-like of shape (N,), optional
         Membership in each named slice: 1 or True, 0 or False, −1 if unknown. The slice's largest
         drop also applies to each class within the slice.
@@ -447,7 +447,7 @@ def check_predictions(
         notes = [*notes, *_without(problems)]
     limit = limit.spelt_as([name for problem in problems for name in problem.classes])
     n = len(problems[0].y)
-    subsets = [*_subsets(n, groups, slices or {}, limit)]
+    subsets = [*_subsets(n, none_if_unknown(groups), slices or {}, limit)]
     _check_classes(limit, problems)
     parts = [part for problem in problems for part in problem.parts(subsets)]
     parts += [part for problem in problems for part in problem.rates(subsets, limit)]
@@ -463,6 +463,7 @@ def check_predictions(
     notes += alike_note([each[1] for each in subsets if each[0] == "slice"], "Slices")
     if groups is not None and no_group:
         notes = [*notes, f"{no_group} of {n} samples have an unknown group."]
+        notes += unknown_note(groups, "Groups")
     new_errors = [problem.new_errors for problem in problems]
     named = [
         (problem.label, row)

@@ -90,10 +90,16 @@ def completed(limits: SliceLimits, default: SliceLimits) -> SliceLimits:
     """The limits of a slice, with others where it states none."""
     values = {name: value for name, value in vars(default).items() if value is not None}
     for name, value in vars(limits).items():
-        if isinstance(value, Mapping) and isinstance(values.get(name), Mapping):
-            value = {**values[name], **value}
-        if value is not None:
-            values[name] = value
+        if value is None:
+            continue
+        if isinstance(value, Mapping) != isinstance(values.get(name, value), Mapping):
+            raise InputError(  # one of them would disappear
+                f"A column and one of its values limit {name}, one by class and the other as one "
+                "number. Name the class in both."
+            )
+        if isinstance(value, Mapping):
+            value = {**values.get(name, {}), **value}
+        values[name] = value
     return SliceLimits(**values)
 
 
@@ -255,6 +261,43 @@ class Limits(_Rates):
         """Largest flip rate of a change, or of all changes if it has none."""
         of_change = self.changes.get(name, ChangeLimits()).max_flip_rate
         return self.max_flip_rate if of_change is None else of_change
+
+
+def limits_with(limits: Any, **options: Any) -> tuple[Limits, list[str]]:
+    """Limits from an argument with options, which precede them, and notes on what they replace."""
+    stated = {name: value for name, value in options.items() if value is not None}
+    whole, notes = limits_of(limits, **stated), list[str]()
+
+    def tightened(part: Any, limit: str, kind: str, where: str) -> Any:
+        option, own = stated.get(limit), getattr(part, limit)
+        if option is None or own is None or (kind not in whole.over and kind != "change"):
+            return part
+        by_class = isinstance(own, Mapping)
+        if by_class != isinstance(option, Mapping):
+            raise InputError(
+                f"{where}: {limit} is {'by class' if by_class else 'one number'}, and the option "
+                f"sets {'one number' if by_class else 'it by class'}. Name the class in both."
+            )
+        least = (
+            {name: min(each, option.get(name, each)) for name, each in own.items()}
+            if by_class
+            else min(own, option)
+        )
+        if least == own:
+            return part
+        shown = "" if by_class else f" {option:g}"
+        told = "" if by_class else f" = {own:g}"
+        notes.append(f"--{limit.replace('_', '-')}{shown} replaces {limit}{told} of {where}.")
+        return replace(part, **{limit: least})
+
+    groups, slices, changes = whole.groups, {**whole.slices}, {**whole.changes}
+    for limit in ("max_drop", *RATE_DROPS):
+        groups = tightened(groups, limit, "group", "[groups]")
+        for name, each in slices.items():
+            slices[name] = tightened(each, limit, "slice", f"the slice {name!r}")
+    for name, change in changes.items():
+        changes[name] = tightened(change, "max_flip_rate", "change", f"the change {name!r}")
+    return replace(whole, groups=groups, slices=slices, changes=changes), notes
 
 
 def limits_of(limits: Any, **more: Any) -> Limits:

@@ -11,9 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._labels import none_if_unknown
+from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.attributes import Answers, NobodyHas, Rule, lacking, layer_of, read_answers
+from ntkit.attributes import (
+    Answers,
+    NobodyHas,
+    Rule,
+    lacking,
+    layer_of,
+    read_answers,
+    value_named,
+)
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
@@ -64,6 +72,13 @@ class _Reader(AttributeReader):
             self.notes.append(str(error))
             return np.zeros(self.n, dtype=np.int8)
 
+    def value_of(self, name: str, given: Sequence[str]) -> str:
+        """The name as the slices of its column have it, if the whole column is named as well."""
+        if not any(name.startswith(f"{each}=") for each in given):
+            return name
+        table = self.table if name.startswith("column:") else self.metadata
+        return value_named(name, table or {})
+
     def slices(self, names: Sequence[Sequence[str]], rules: Mapping[str, Rule]) -> dict[str, Array]:
         """Membership in each value of an attribute: 1, 0, or −1 if unknown; int8, (N,)."""
         options = {"fewest": 1, "most": _MOST_VALUES}
@@ -96,11 +111,21 @@ def sliced(
             "The answers are on the errors of one label. Name it with --label (label=), or leave "
             "--answers (answers=) out."
         )
-    names = [*dict.fromkeys([*limits.slices, *names])]
+    given = [*dict.fromkeys([*limits.slices, *names])]
+    names = given
     if not names and answers is None:
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
         return {}, limits, [unused] * (metadata is not None)
     reader = _Reader(samples, metadata, key)
+    whose = {name: reader.value_of(name, given) for name in given}
+    for name in limits.slices:
+        twice = [other for other in limits.slices if whose[other] == whose[name]]
+        if len(twice) > 1:
+            raise InputError(
+                f"{twice[0]!r} and {twice[1]!r} are one slice. Keep the limits of one of them."
+            )
+    limits = replace(limits, slices={whose[n]: each for n, each in limits.slices.items()})
+    names = [*dict.fromkeys(whose.values())]
     slices, stated = dict[str, Array](), dict[str, SliceLimits]()
     answered = Answers(()) if answers is None else read_answers(answers)
     rules = answered.rules
@@ -122,6 +147,12 @@ def sliced(
                 "slices are read from the raw inputs."
             )
             continue
+        left = [name for name in chain(*answer.values) if layer_of(name) is not None]
+        if left:
+            reader.notes.append(
+                f"The slices of {answer.name} leave out {listed(map(repr, left), 6)}: it is an "
+                "attribute of a layer of the model, and slices are read from the raw inputs."
+            )
         for value, inside in reader.slices(readable, {**rules, **answer.rules}).items():
             for label in np.unique(samples.y).tolist():
                 title, members = f"{label} × {value}", np.where(samples.y == label, inside, 0)
@@ -157,7 +188,7 @@ def checked(
     title = " compared with ".join(reversed(names))
     result = check_predictions(
         samples.y, predicted[-1], y_pred_before=before, slices=slices,
-        groups=none_if_unknown(samples.groups), flips=flips[-1],
+        groups=samples.groups, flips=flips[-1],
         flips_before=before_flips, classes=classes, labels=labels or None,
         names=samples.names, limits=limits,
         title=title if one is None else f"{title}, label {one!r}",

@@ -13,7 +13,13 @@ import numpy as np
 
 from ntkit._contents import row_contents
 from ntkit._disk import size_of
-from ntkit._labels import alike_note, differing_classes, means_unknown, none_if_unknown
+from ntkit._labels import (
+    alike_note,
+    differing_classes,
+    means_unknown,
+    none_if_unknown,
+    unknown_note,
+)
 from ntkit._output import check_folder
 from ntkit._text import one_line
 from ntkit._types import Array
@@ -178,7 +184,11 @@ def read_sets(
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     first = next(iter(sets.values()))
     sets = {
-        name: replace(samples.with_columns_as_in(first), groups=none_if_unknown(samples.groups))
+        name: replace(
+            samples.with_columns_as_in(first),
+            groups=none_if_unknown(samples.groups),
+            notes=(*samples.notes, *unknown_note(samples.groups, f"The {name} set")),
+        )
         for name, samples in sets.items()
     }
     once = sets_without_copies(sets, model, MOST_SHARED)

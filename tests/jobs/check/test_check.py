@@ -260,6 +260,14 @@ def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
     ]
     assert sum(row.n for row in rows) == 270  # of the others the site is not known
     assert any("layer:relu #3 makes no slice" in note for note in found.notes)
+    both = {
+        "name": "column:site=B",
+        "answer": "spurious",
+        "values": [["column:site=B", "layer:relu #3 high"]],
+    }
+    file.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [both]}))
+    found = check(None, old, table, {"average": 5}, answers=file)
+    assert any("leave out 'layer:relu #3 high': it is an att" in note for note in found.notes)
     _, rows = slices_of(**{"column:site": "spurious"})
     assert {row.name.partition(" × ")[2] for row in rows} == {"column:site=A", "column:site=B"}
     assert sum(row.n for row in rows) == 270

@@ -1,5 +1,7 @@
 """Whole checks of predictions: how often they are wrong, and that few samples never pass."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -393,3 +395,20 @@ def test_groups_and_slices_that_differ_only_in_writing_are_told():
     assert check_predictions(y, y, groups=np.where(y, "EU", "US"), **options).notes == ()
     unknown = check_predictions(y, y, groups=[None, "EU"] * 200, **options)
     assert unknown.notes == ("200 of 400 samples have an unknown group.",)
+
+
+def test_groups_in_two_unicode_forms_are_one_and_texts_for_unknown_are_told():
+    """In Python as in tables; the note names the texts, of which one may be a real group."""
+    y = np.arange(400) % 2
+    café = np.array([normalize(form, "café") for form in ("NFC", "NFD")])[np.arange(400) // 2 % 2]
+    found = check_predictions(y, y, groups=café, limits={"average": 50})
+    assert [row.name for row in found.rows if row.kind == "group"] == [café[0]]
+    country = np.array(["NA", "DE", "NA", "?"])[np.arange(400) // 2 % 4]
+    for groups in (country, country.astype(object), country.tolist()):
+        found = check_predictions(y, y, groups=groups, limits={"average": 50})
+        assert [row.name for row in found.rows if row.kind == "group"] == ["DE"]
+        assert found.notes == (
+            "300 of 400 samples have an unknown group.",
+            "Groups: these texts mean that the group is unknown: 200 'NA', 100 '?'.",
+        )
+    assert check_predictions(y, y, groups=country == "DE", limits={"average": 50}).notes == ()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import Limits, SliceLimits, check_predictions, limits_of
+from ntkit.jobs.check import Limits, SliceLimits, check_predictions, limits_of, limits_with
 
 TOML = """
 max_drop = 2
@@ -70,6 +70,34 @@ def test_the_lowest_accuracy_of_groups_is_one_limit_by_two_names():
         assert (found.accuracy, found.max_drop) == (70, 3)
     assert limits_of(of_file).of_slice("g", "group").accuracy == 50
     assert limits_of({"worst_group": 60}, worst_group=70).of_slice("g", "group").accuracy == 70
+
+
+def test_an_option_replaces_looser_limits_of_parts():
+    """Stricter ones stay, and a note names what was replaced."""
+    of_file = {
+        "max_drop": 3,
+        "groups": {"max_drop": 50, "max_recall_drop": {"toxic": 20, "fine": 5}},
+        "slices": {"a": {"max_drop": 40}, "b": {"max_drop": 2}},
+        "changes": {"image:grey": 90, "markup": 1},
+    }
+    options = {"max_drop": 12, "max_recall_drop": {"toxic": 10}, "max_flip_rate": 5}
+    for given in (of_file, limits_of(of_file)):
+        limits, notes = limits_with(given, **options)
+        assert limits.of_slice("g", "group").max_drop == limits.of_slice("a").max_drop == 12
+        assert limits.of_slice("b").max_drop == 2
+        assert limits.groups.max_recall_drop == {"toxic": 10, "fine": 5}
+        assert [limits.of_change(name) for name in of_file["changes"]] == [5, 1]
+        assert notes == [
+            "--max-drop 12 replaces max_drop = 50 of [groups].",
+            "--max-drop 12 replaces max_drop = 40 of the slice 'a'.",
+            "--max-recall-drop replaces max_recall_drop of [groups].",
+            "--max-flip-rate 5 replaces max_flip_rate = 90 of the change 'image:grey'.",
+        ]
+    assert limits_with(of_file) == (limits_of(of_file), [])
+    limits, notes = limits_with(of_file, max_drop=12, over=("average",))
+    assert (limits.groups.max_drop, notes) == (50, [])
+    with pytest.raises(InputError, match=r"is by class, and the option sets one number"):
+        limits_with(of_file, max_recall_drop=10)
 
 
 def test_a_pyproject_holds_limits_in_its_table(tmp_path):

@@ -171,6 +171,8 @@ def test_groups_of_a_set_that_are_unknown_are_told_and_in_no_group(tmp_path, unk
     result = debias(model, **sets, attribute=attribute, device="cpu", out=tmp_path / "out")
     known = unknown != "none"
     assert ("The test set: 40 of 240 samples have an unknown group." in result.notes) == known
+    note = f"The test set: these texts mean that the group is unknown: 40 {unknown!r}."
+    assert (note in result.notes) == (known and isinstance(unknown, str))
     head = FrozenModel.load(tmp_path / "out" / "debiased.onnx").head
     right = head.predict(test[0]) == test[1]
     names = {*groups[40:], *([] if known else ["none"])}

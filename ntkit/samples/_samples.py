@@ -284,8 +284,9 @@ class Samples:
         images = None if self.embedded else images_in_array(self.X)
         table: dict[str, Array] | None = None
         if self.kind == "inputs":
-            plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in self.X.items()}
-            table = {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
+            arrays = {str(name): np.asarray(v) for name, v in self.X.items()}
+            single = {name: v for name, v in arrays.items() if all(k == 1 for k in v.shape[1:])}
+            table = {name: v.reshape(len(v)) for name, v in single.items()} or None
         elif self.kind == "columns":
             table = dict(zip(self.columns, self.X.T, strict=True))
         return Inputs(images=images, table=table, ids=ids)

@@ -418,3 +418,13 @@ def test_lists_that_are_no_embeddings_are_named(kind, tmp_path):
         rows[2] = bad
         with pytest.raises(InputError, match=said):
             read_samples(table(tmp_path / f"t.{kind}", {"label": [0, 1, 0, 1], "embedding": rows}))
+
+
+def test_no_sample_has_columns_too():
+    """Such as the copies of a change that flips no prediction, next to inputs of other shapes."""
+    X = {"age": np.ones((3, 1)), "site": np.array(["a", "b", "c"]), "many": np.ones((3, 2))}
+    samples = Samples(X, np.arange(3))
+    for rows in ([], [0, 2]):
+        looks = samples.take(np.array(rows, dtype=int)).looks()
+        assert {name: column.shape for name, column in looks.table.items()} == {
+            "age": (len(rows),), "site": (len(rows),)}  # fmt: skip

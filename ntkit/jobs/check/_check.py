@@ -281,7 +281,9 @@ def _predicted(
     by_itself = index = np.concatenate([part.index for part in parts])
     if above is not None:
         at = match.classes.tolist().index(above[0])
-        higher = [part.probabilities[:, at] > above[1] for part in parts]
+        # In single precision, as most models give their probabilities: 0.3 is not above 0.3.
+        level = np.float32(above[1])
+        higher = [part.probabilities[:, at].astype(np.float32) > level for part in parts]
         index = np.where(np.concatenate(higher), at, 1 - at)
     return np.asarray(match.classes[index]), np.asarray(match.classes[by_itself])
 

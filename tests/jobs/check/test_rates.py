@@ -4,9 +4,13 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+import skl2onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxruntime import InferenceSession
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import precision_score, recall_score
 
 import ntkit
@@ -302,3 +306,22 @@ def test_a_whole_check_is_wrong_no_more_often_than_alpha():
     assert 0.01 < passes <= at_most
     passes, failures = shares_of(limits, [0.95, 0.9])
     assert (passes > 0.9, failures) == (True, 0)
+
+
+def test_a_probability_equal_to_the_threshold_is_not_above_it(tmp_path):
+    """Shares of ten trees, which the model gives in single precision."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4)).astype(np.float32)
+    y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)
+    forest = RandomForestClassifier(10, random_state=0).fit(X[:100], y[:100])
+    proto = skl2onnx.to_onnx(forest, X[:1], options={"zipmap": False})
+    onnx.save(proto, path := tmp_path / "forest.onnx")
+    shares = InferenceSession(path).run(None, {"X": X})[1][:, 1]
+    ties = 0
+    for threshold in (0.1, 0.3, 0.6, 0.9):
+        options = {"limits": {"average": 2}, "threshold": threshold, "device": "cpu"}
+        found = ntkit.check(None, path, (X, y), **options)
+        above = (shares > np.float32(threshold)).astype(int)
+        assert found.average.accuracy == (above == y).mean()
+        ties += (shares == np.float32(threshold)).sum()
+    assert ties > 20

@@ -234,13 +234,14 @@ def number_of(text: str) -> float:
 
 def seconds_of(text: str) -> float:
     """Seconds from 1970 to a date such as 2026-11-30, perhaps with a time; NaN for other texts."""
+    # A time with an offset counts as it is written, like the thresholds that people write.
     if not _DATE.match(text):
         return float("nan")
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
         return float("nan")
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return date.replace(tzinfo=UTC).timestamp()
 
 
 def _of_numbers(numbers: Array, *, dates: bool = False) -> Column:

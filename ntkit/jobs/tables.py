@@ -55,6 +55,8 @@ PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 """Names of a column of predicted classes."""
 _ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
+TIE = 1e-6
+"""Difference of probabilities that the rounding of single precision explains: neither is above."""
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _CAPITAL, _DIGIT = re.compile(r"(?<=[a-z])(?=[A-Z])"), re.compile(r"(?<=[^\W\d_])(?=\d)")
 _BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
@@ -655,6 +657,8 @@ def class_of_scores(
             f"{where}{classes[1].item()!r} is predicted where the score {column}is "
             f"{side} {level:g}{'' if probable else ', as a logit'}."
         )
+        tie = TIE * probable
+        level = level - tie if of_first else level + tie
         values = np.hstack([np.full_like(values, level), values])
         values = -values if of_first else values
     index = values.argmax(axis=1)

@@ -209,6 +209,8 @@ def test_dates_are_cut_like_numbers():
         assert attribute_named("column:day=2025-02-10", table=table).sum() == 1
     (row,) = np.flatnonzero(attribute_named("column:day missing", table={"day": ["", *texts]}))
     assert row == 0
+    evenings = {"at": [f"{text} 20:00:00-05:00" for text in texts]}  # as they are written
+    assert attribute_named("column:at>=2025-02-10", table=evenings).tolist() == later.tolist()
     hours = {"at": [f"2025-01-01 {hour:02}:30" for hour in range(24)]}
     assert "column:at>=2025-01-01T12:30:00" in same_as_the_view(columns(hours), table=hours)
     with pytest.raises(InputError, match="write a date such as"):

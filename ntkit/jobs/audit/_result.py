@@ -305,7 +305,7 @@ class Audit:
                 f"{_escaped(str(finding.goes_with))}{_PREDICTED * bool(finding.conditions)}",
                 f"{finding.score:.1f}",
                 f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
-                _escaped(f"{worst.label}, {'with' if worst.having else 'without'}"),
+                _escaped(f"{worst.label}, {_with(finding, worst)}"),
                 _right(worst),
                 _right(finding.beside(worst)),
             ]
@@ -347,8 +347,7 @@ class Audit:
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
             of_class += _PREDICTED * bool(finding.conditions)
-            having = "with it" if worst.having else "without it"
-            group = f"class {_readable(str(worst.label), 20)} {having}"
+            group = f"class {_readable(str(worst.label), 20)} {_with(finding, worst)} it"
             beside = finding.beside(worst)
             i = str(len(rows))
             rows.append([i, name, of_class, group, _right(worst), _right(beside)])
@@ -512,6 +511,11 @@ def _cut_apart(texts: Sequence[str], most: int) -> list[str]:
         short if same[short] == 1 else printable(text)
         for short, text in zip(cut, texts, strict=True)
     ]
+
+
+def _with(finding: Finding, group: FindingGroup) -> str:
+    """Whether a group has what a finding is called: ``not X`` for the class that goes without X."""
+    return "with" if group.having == finding.present else "without"
 
 
 def _right(group: FindingGroup) -> str:

@@ -29,6 +29,7 @@ from ntkit.jobs.predict import (
     outcomes_of,
     running,
 )
+from ntkit.jobs.tables import TIE
 from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
@@ -281,9 +282,7 @@ def _predicted(
     by_itself = index = np.concatenate([part.index for part in parts])
     if above is not None:
         at = match.classes.tolist().index(above[0])
-        # In single precision, as most models give their probabilities: 0.3 is not above 0.3.
-        level = np.float32(above[1])
-        higher = [part.probabilities[:, at].astype(np.float32) > level for part in parts]
+        higher = [part.probabilities[:, at] > above[1] + TIE for part in parts]
         index = np.where(np.concatenate(higher), at, 1 - at)
     return np.asarray(match.classes[index]), np.asarray(match.classes[by_itself])
 

@@ -285,3 +285,21 @@ def test_a_class_of_one_sample():
     with pytest.raises(InputError, match="Class 2 has too few samples for cross-fitting"):
         ntkit.audit(y, embeddings=np.zeros((N, 2)), texts=TEXTS)
     assert first(ntkit.audit(y, PRED, texts=TEXTS)) == "word:film"
+
+
+def test_a_finding_called_not_names_the_groups_by_what_it_is_called():
+    """Of three classes, one goes without the mark: "with" means with what the row is called."""
+    rng = np.random.default_rng(0)
+    y = np.array(["cat", "dog", "fox"])[rng.integers(0, 3, 900)]
+    mark = np.where(y == "cat", rng.random(900) < 0.05, rng.random(900) < 0.95).astype(int)
+    pred = np.where((mark == 0) & (rng.random(900) < 0.7), "cat", y)
+    found = ntkit.audit(y, pred, table={"mark": mark})
+    (finding,) = (f for f in found.findings if f.goes_with == "cat" and f.name == "column:mark=1")
+    assert not finding.present
+    worst, rest = finding.worst, finding.beside(finding.worst)
+    wrong = pred[(y == worst.label) & (mark == 0)] != worst.label
+    assert worst.count == len(wrong) < rest.count
+    row = next(line for line in str(found).splitlines() if "not column:mark=1" in line)
+    assert f"class {worst.label} with it" in row
+    assert f"{100 * (1 - wrong.mean()):.1f}" in row
+    assert f"| {worst.label}, with |" in found.table()

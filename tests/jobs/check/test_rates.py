@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import skl2onnx
 from hypothesis import given, settings
@@ -17,8 +18,9 @@ import ntkit
 from ntkit import FrozenModel
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import Limits, check_predictions, summary_of, write_check
+from ntkit.jobs.check import Limits, check_predictions, check_tables, summary_of, write_check
 from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
+from ntkit.jobs.tables import TableRoles
 from tests.several_labels import LABELS
 
 EVERY = {
@@ -316,12 +318,18 @@ def test_a_probability_equal_to_the_threshold_is_not_above_it(tmp_path):
     forest = RandomForestClassifier(10, random_state=0).fit(X[:100], y[:100])
     proto = skl2onnx.to_onnx(forest, X[:1], options={"zipmap": False})
     onnx.save(proto, path := tmp_path / "forest.onnx")
-    shares = InferenceSession(path).run(None, {"X": X})[1][:, 1]
+    shares = forest.predict_proba(X)[:, 1].round(1)
+    given = InferenceSession(path).run(None, {"X": X})[1][:, 1]
     ties = 0
     for threshold in (0.1, 0.3, 0.6, 0.9):
         options = {"limits": {"average": 2}, "threshold": threshold, "device": "cpu"}
         found = ntkit.check(None, path, (X, y), **options)
-        above = (shares > np.float32(threshold)).astype(int)
+        above = (shares > threshold).astype(int)
         assert found.average.accuracy == (above == y).mean()
-        ties += (shares == np.float32(threshold)).sum()
+        table = pd.DataFrame({"label": y, "prob_1": given})
+        table.to_csv(file := tmp_path / "p.csv", index=False)
+        roles, at = TableRoles(scores=["prob_1"]), {"threshold": threshold}
+        again = check_tables(file, file, roles, limits=Limits(average=2), **at)
+        assert again.average.accuracy == found.average.accuracy
+        ties += (shares == threshold).sum()
     assert ties > 20

@@ -446,7 +446,14 @@ def _key_of(table: Table, samples: Samples, other: Table | None) -> str | None:
     both = [name for name in (*KEYS, *INDEX) if name in table.columns and name in other.columns]
     for name in both:
         one, two = ([*map(str, each.columns[name])] for each in (table, other))
-        if name in KEYS or (sorted(one) == sorted(two) and len({*one}) == len(one)):
+        same = sorted(one) == sorted(two) and len({*one}) == len(one)
+        if same and name not in (*KEYS, _ROW) and _counts_up(one) and one != two:
+            raise InputError(
+                f"The column {name!r} has the row numbers 0, 1, 2 … in {table.path}, and in "
+                f"another order in {other.path}. Call it id in both if it names the samples, or "
+                "remove it if the rows are in the same order."
+            )
+        if name in KEYS or same:
             return name
     counted = _ROW in table.columns and all(str(row).isdigit() for row in table.columns[_ROW])
     return _ROW if counted and not both else None

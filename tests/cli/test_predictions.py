@@ -628,3 +628,24 @@ def test_an_option_says_which_limit_of_the_file_it_replaces(tmp_path):
     code, _, err = ntkit(*options, "--max-drop", 12)
     assert code == 1
     assert "Note: --max-drop 12 replaces max_drop = 95 of [groups]." in err
+
+
+@pytest.mark.parametrize("column", ["", "index"])
+def test_an_index_of_pandas_is_a_place_or_a_name_and_a_person_says_which(tmp_path, column):
+    """A shuffled table keeps its index, and new predictions of its rows have one from 0 on."""
+    order = RNG.permutation(N)
+    shuffled = {column: order, "label": Y[order]}
+    data = write_csv(tmp_path / "data.csv", shuffled)
+    new = write_csv(tmp_path / "new.csv", {column: range(N), "prediction": NEW[order]})
+    options = ("--average", "20")
+    refused("check", "--predictions", new, data, *options, says="Call it id in both if it names")
+    kept = {name: values for name, values in shuffled.items() if name}
+    if column == "":  # twins: without the index by position, or called id by name
+        data = write_csv(tmp_path / "place.csv", {"label": kept["label"]})
+        new = write_csv(tmp_path / "new2.csv", {"prediction": NEW[order]})
+        found = results("--predictions", new, data, *options)
+        assert found["rows"][0]["accuracy"] == (NEW == Y).mean()
+    data = write_csv(tmp_path / "named.csv", {"id": order, "label": Y[order]})
+    new = write_csv(tmp_path / "new3.csv", {"id": range(N), "prediction": NEW})
+    found = results("--predictions", new, data, *options)
+    assert found["rows"][0]["accuracy"] == (NEW == Y).mean()

@@ -269,8 +269,12 @@ def index_of(*values: Any) -> list[Any] | None:
 
 
 def check_index(**columns: Any) -> None:
-    """Raise an error if pandas objects have the same index in different orders."""
-    indexes = [(name, index_of(values)) for name, values in columns.items()]
+    """Raise an error if pandas objects, or columns of mappings, have one index in two orders."""
+    single = dict[str, Any]()
+    for name, values in columns.items():
+        several = isinstance(values, Mapping)
+        single |= {f"{name}[{k!r}]": v for k, v in values.items()} if several else {name: values}
+    indexes = [(name, index_of(values)) for name, values in single.items()]
     known = [(name, index) for name, index in indexes if index is not None]
     for name, index in known[1:]:
         first, other = known[0]

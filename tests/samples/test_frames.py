@@ -208,9 +208,17 @@ def test_an_audit_of_arrays_compares_indexes():
     frame, y = draw(7)
     y = pd.Series(y, index=frame.index)
     shuffled = frame.sample(frac=1, random_state=0)
-    for facts in ({"metadata": shuffled}, {"table": shuffled}):
+    whole = {"table": {name: frame[name].to_numpy() for name in frame}}
+    weight = pd.Series(1.0, index=shuffled.index)
+    for facts in (
+        {"metadata": shuffled}, {"table": shuffled},
+        {"table": {name: shuffled[name] for name in shuffled}},
+        {"sample_weight": weight, **whole}, {"arrays": {"own": shuffled}},
+    ):  # fmt: skip
         with pytest.raises(InputError, match="has the samples of y in another order, by its index"):
             ntkit.audit(y, np.array(y), **facts)
+    with pytest.raises(InputError, match=r"^embeddings has the samples of y in another order"):
+        ntkit.audit(y, embeddings=shuffled, **whole)
     assert ntkit.audit(y, np.array(y), metadata=frame).feature_sets[0].n_samples == len(y)
 
 

@@ -210,9 +210,10 @@ def audit(
     >>> audit.findings[0].name, audit.findings[0].goes_with
     ('column:camera=A', 0)
     """
-    given = {"y": y, "pred": pred, "scores": scores, "texts": texts, "table": table}
+    given = {"y": y, "pred": pred, "scores": scores, "texts": texts, "table": table, "ids": ids}
+    given |= {"embeddings": embeddings, "images": images, "arrays": arrays}
     given |= {} if metadata is None or ids is not None else {"metadata": metadata}
-    check_index(**given)
+    check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
     sets = [*feature_sets]

@@ -99,7 +99,10 @@ def check_positions(
     # numbers the rows, of which some may have been left out. A single name that is repeated or
     # spelt in another way must not hide the order of the others.
     index = None if names is None else NameIndex(names)
-    ids = {n: NameIndex(own[n].tolist()) for n in (*KEYS, *INDEX) if n in own}
+    named = [n for n in own if own[n].ndim == 1 and (n in (*KEYS, *INDEX) or {*columns} & {*KEYS})]
+    ids = {
+        n: NameIndex(own[n].tolist()) for n in named
+    }  # of names under any title, if one is known
     for title, values in columns.items():
         if values.ndim != 1:
             continue
@@ -115,7 +118,8 @@ def check_positions(
                 "in Python) if it names each sample once. Else sort the rows, or rename the column."
             )
         for name, known in () if title in own else ids.items():
-            if _row_of_another_name(values, known) is not None:
+            of_names = title in KEYS or name in (*KEYS, *INDEX)  # under any other title
+            if of_names and _row_of_another_name(values, known) is not None:
                 raise InputError(
                     f"{where} has the samples in another order, by its column {title!r}. The "
                     f"samples have these names in {name!r}. Give both columns one name."

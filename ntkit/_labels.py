@@ -118,7 +118,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text
 
 
 def is_missing(value: object) -> bool:
@@ -185,6 +185,8 @@ def plain_label(label: Any) -> str:
     try:
         number = float(text)
     except ValueError:
+        return text
+    if "_" in text:  # a name, which Python takes for a number
         return text
     return repr(int(number)) if number.is_integer() else repr(number)
 

@@ -23,6 +23,7 @@ from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 
 _EXACT = 2**53  # whole numbers up to here are exact in double precision
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_PADDED = re.compile(r"0\d+")
 _MOST_CODES = 50  # of versions and the like; more are measurements
 _DIGITS = re.compile(r"\W*\d[\d\W]*")  # numbers, dates and times in any notation
 _MOSTLY = 0.9  # of the cells: a column of numbers or dates with other cells
@@ -178,7 +179,7 @@ def read_column(values: Array) -> Column:
         return _of_numbers(np.where(np.isnat(values), np.nan, values / np.timedelta64(1, "s")))
     if values.dtype.kind == "b":
         return _of_categories([str(value) for value in values])
-    if {*map(type, values.tolist())} == {str}:
+    if {*map(type, values.tolist())} == {str} and not any("_" in cell for cell in values.tolist()):
         with suppress(ValueError):  # a category, or an empty cell
             numbers = values.astype(np.float64)
             plain = [cell.strip() for cell in values.tolist()]
@@ -219,15 +220,15 @@ def _are_codes(cells: Sequence[str | None]) -> bool:
     if any(cell.isdecimal() and int(cell) > _EXACT for cell in spelt):
         return True
     if len(spelt) > _MOST_CODES:
-        return False
+        return any(_PADDED.fullmatch(cell) and str(int(cell)) in spelt for cell in spelt)
     plain = {re.sub(r"^(-?\d+)\.0*$", r"\1", cell) for cell in spelt}  # 1.0 is 1
     return len({float(cell) for cell in plain}) < len(plain)
 
 
 def number_of(text: str) -> float:
-    """A text as a number; NaN if it is not one."""
+    """A text as a number; NaN if it is not one, such as the code 1_2, which Python takes for 12."""
     try:
-        return float(text)
+        return float("nan" if "_" in text else text)
     except ValueError:
         return float("nan")
 

@@ -439,10 +439,12 @@ class FrozenModel:
     def takes_inputs_of(self, other: FrozenModel) -> bool:
         """Whether inputs have the names, types and sizes of another model's, and its columns.
 
-        Columns that only one model names do not contradict anything.
+        Columns that only one model names do not contradict anything, nor does the name of a single
+        input.
         """
+        first = len(self.inputs) == 1
         return len(self.inputs) == len(other.inputs) and all(
-            _signature(one) == _signature(two)
+            _signature(one)[first:] == _signature(two)[first:]
             and (one.columns == two.columns or None in (one.columns, two.columns))
             for one, two in zip(self.inputs, other.inputs, strict=True)
         )

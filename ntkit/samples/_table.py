@@ -269,7 +269,7 @@ def is_empty(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
+        return float("nan" if isinstance(value, str) and "_" in value else value)
     except (TypeError, ValueError, OverflowError):
         return float("nan")
 

@@ -263,3 +263,12 @@ def test_times_of_numpy_and_pandas_are_cut_like_numbers():
         assert "column:x>=2026-01-11" in names
     durations = {"x": days.astype("m8[h]")}
     assert "column:x>=36000" in same_as_the_view(columns(durations), table=durations)
+
+
+def test_codes_are_no_numbers():
+    """Python takes 1_2 for 12; 007 is not 7 if both occur, however many others do."""
+    table = {"lot": ["1_2", "1_23", "12_3", "12_3"] * 3}
+    assert attribute_named("column:lot=12_3", table=table).sum() == 6
+    assert same_as_the_view(columns(table), table=table) == ["column:lot=12_3"]
+    many = {"code": ["7", "007", *map(str, range(100, 180))]}
+    assert attribute_named("column:code=7", table=many).tolist() == [1] + [0] * 81

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ntkit.changes import change_named
 from ntkit.extraction import ImagePreprocessing, read_samples
-from tests.cases import N_IMAGES, ntkit, refused, write_csv
+from tests.cases import N_IMAGES, ntkit, read_csv, refused, write_csv
 from tests.models import parsed
 
 CPU = ("--device", "cpu")
@@ -101,3 +101,46 @@ def test_a_copy_is_of_one_sample_of_one_set(user, tmp_path):
         assert at.tolist() == [*range(N_IMAGES)]
         for copy, original in list(zip(copies.X.paths, samples.X.paths, strict=True))[::40]:
             assert np.array_equal(Image.open(copy), brightened(original))
+
+
+def test_the_new_model_has_the_columns_of_the_old_one_whatever_its_input_is_called(tmp_path):
+    """Columns in another order than at training; one model names them, and its input otherwise."""
+    classes, order = ["neg", "pos"], ["b", "label", "a"]
+    data = samples(tmp_path / "t.csv", classes)
+    rows = read_csv(data)
+    turned = write_csv(tmp_path / "turned.csv", {n: [row[n] for row in rows] for n in order})
+    old = onnx.load(classifier(tmp_path / "old.onnx", classes))
+    helper.set_model_props(
+        old,
+        {"names": json.dumps(classes), "ntkit.preprocessing": json.dumps({"columns": ["a", "b"]})},
+    )
+    onnx.save(old, tmp_path / "old.onnx")
+    new = onnx.load(classifier(tmp_path / "new.onnx", classes))
+    new.graph.input[0].name = new.graph.node[0].input[0] = "features"
+    onnx.save(new, tmp_path / "new.onnx")
+    for pair in (("old.onnx", "new.onnx"), ("new.onnx", "old.onnx")):
+        models, options = [tmp_path / name for name in pair], ("--max-drop", "5", "--json")
+        named = () if pair[0] == "old.onnx" else ("--columns", "a,b")
+        found = [
+            json.loads(ntkit("check", *models, table, *options, *named, *CPU)[1])["rows"]
+            for table in (data, turned)
+        ]
+        assert found[0] == found[1]
+        assert found[0][0]["before"] == found[0][0]["accuracy"]
+
+
+def test_each_model_says_how_it_reads_its_own_inputs(tmp_path):
+    classes = ["neg", "pos"]
+    data = samples(tmp_path / "t.csv", classes)
+    old, new = (classifier(tmp_path / f"{n}.onnx", classes) for n in ("old", "new"))
+    wide = parsed(
+        "(double[N, 2] y) => (float[N, 2] logits) "
+        "{ x = Cast<to = 1>(y) z = Relu(x) logits = Gemm(z, V, B) }",
+        V=[[-1, 1], [0.1, 0]], B=[0.5, -0.5],
+    )  # fmt: skip
+    helper.set_model_props(wide, {"names": json.dumps(classes)})
+    onnx.save(wide, new)
+    _, out, err = ntkit("check", old, new, data, "--max-drop", "5", "--json", *CPU)
+    notes = json.loads(out)["notes"]
+    assert any(note.startswith("Columns, in this order: 'a', 'b'") for note in notes), err
+    assert any("so each gets its own" in note for note in notes)

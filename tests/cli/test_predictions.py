@@ -649,3 +649,16 @@ def test_an_index_of_pandas_is_a_place_or_a_name_and_a_person_says_which(tmp_pat
     new = write_csv(tmp_path / "new3.csv", {"id": range(N), "prediction": NEW})
     found = results("--predictions", new, data, *options)
     assert found["rows"][0]["accuracy"] == (NEW == Y).mean()
+
+
+@pytest.mark.parametrize("title", ["ID", "customer"])
+def test_names_of_samples_are_seen_under_any_title_of_the_samples(tmp_path, title):
+    order = RNG.permutation(N)
+    names = np.array([f"c{i}" for i in range(N)])
+    data = write_csv(tmp_path / "data.csv", {title: names, "label": Y})
+    columns = {"id": names[order], "prediction": NEW[order]}
+    new = write_csv(tmp_path / "new.csv", columns)
+    refused("check", "--predictions", new, data, "--average", "20", says="Give both columns one")
+    new = write_csv(tmp_path / "same.csv", {title: names[order], "prediction": NEW[order]})
+    found = results("--predictions", new, data, "--average", "20", "--id-column", title)
+    assert found["rows"][0]["accuracy"] == (NEW == Y).mean()

@@ -222,6 +222,8 @@ def matches_of(
     if not alike:
         other = read(second)
         notes += ["The two models take different inputs, so each gets its own."]
+        known, name = one.reading_notes(), name_of(second, "The second model")
+        notes += [f"{name}: {note}" for note in other.reading_notes() if note not in known]
     elif one.steps is not None:
         taken = second.inputs[0]
         if one.kind == "texts":

@@ -170,6 +170,9 @@ def read_column(values: Array) -> Column:
     """Values as categories if they are few or texts, else as numbers."""
     if values.dtype.kind in "iu" and len(values) and max(-values.min(), values.max()) > _EXACT:
         return _of_categories([*map(str, values.tolist())])
+    if values.dtype in (np.float16, np.float32):  # 0.7 is 0.7 in any precision
+        single, at = np.unique(values, return_inverse=True)
+        return _of_numbers(single.astype(str).astype(np.float64)[at.ravel()])
     if values.dtype.kind in "fiu":
         return _of_numbers(values.astype(np.float64))
     if values.dtype.kind == "M":

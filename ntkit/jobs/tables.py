@@ -659,15 +659,12 @@ def class_of_scores(
                 "probabilities, and logits have both signs. Write probabilities from 0 to 1."
             )
         level = (0.5 if probable else 0.0) if level is None else level  # of logits, 0
-        level, side = (probable - level, "below") if of_first else (level, "above")
         sentence = (
-            f"{where}{classes[1].item()!r} is predicted where the score {column}is "
-            f"{side} {level:g}{'' if probable else ', as a logit'}."
+            f"{where}{classes[0 if of_first else 1].item()!r} is predicted where the score "
+            f"{column}is above {level:g}{'' if probable else ', as a logit'}."
         )
-        tie = TIE * probable
-        level = level - tie if of_first else level + tie
-        values = np.hstack([np.full_like(values, level), values])
-        values = -values if of_first else values
+        levels = np.full_like(values, level + TIE * probable)
+        values = np.hstack([values, levels] if of_first else [levels, values])
     index = values.argmax(axis=1)
     named = ordered or None not in places
     order = None if named else class_order(y, classes[index], classes)

@@ -272,3 +272,11 @@ def test_codes_are_no_numbers():
     assert same_as_the_view(columns(table), table=table) == ["column:lot=12_3"]
     many = {"code": ["7", "007", *map(str, range(100, 180))]}
     assert attribute_named("column:code=7", table=many).tolist() == [1] + [0] * 81
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_number_is_the_same_in_any_precision(dtype):
+    table = {"x": np.array([0.1, 0.7, 0.7, 0.8, np.nan] * 8, dtype=dtype)}
+    assert attribute_named("column:x>=0.7", table=table)[:5].tolist() == [0, 1, 1, 1, -1]
+    assert attribute_named("column:x=0.7", table=table)[:5].tolist() == [0, 1, 1, 0, -1]
+    assert same_as_the_view(columns(table), table=table)[0] == "column:x=0.1"

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from tests.cases import N_BARE, N, ntkit, read_csv, refused
+from tests.cases import CLASSES, N_BARE, N, ntkit, read_csv, refused
 
 DEVICE = ("--device", "cpu", "--quiet")
 
@@ -203,3 +204,23 @@ def test_predict(user, tmp_path):
     bare = ["predict", user / "model.onnx", user / "bare.npz", "-o", out, "--force", "--json"]
     code, said, _ = ntkit(*bare, *DEVICE)
     assert (code, json.loads(said)["n_samples"]) == (0, N_BARE)
+
+
+def test_the_old_file_outside_its_folder_reads_images_like_the_new_one(user, tmp_path):
+    """As the recipe for CI gets it: only the new model has a preprocessor_config.json beside it."""
+    (folder := tmp_path / "model").mkdir()
+    shutil.copy(user / "model.onnx", folder / "model.onnx")
+    shutil.copy(user / "model.onnx", tmp_path / "old.onnx")
+    steps = {"image_mean": [0.3], "image_std": [0.5], "do_resize": False, "rescale_factor": 1 / 255}
+    config = {"do_normalize": True, "do_rescale": True, **steps}
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+    options = ("--max-drop", "2", "--over", "average", "--classes", ",".join(CLASSES), *DEVICE)
+    pair = (tmp_path / "old.onnx", folder / "model.onnx")
+    _, out, err = ntkit("check", *pair, user / "test", *options, "--json")
+    (average, *_), notes = (json.loads(out)[key] for key in ("rows", "notes"))
+    assert average["before"] == average["accuracy"], err
+    assert any("so it gets that of model.onnx" in note for note in notes)
+    assert not any("name different preprocessing" in note for note in notes)
+    _, own, _ = ntkit("check", folder / "model.onnx", user / "test", "--average", "2", *options[4:],
+                      "--json")  # fmt: skip
+    assert json.loads(own)["rows"][0]["accuracy"] == average["accuracy"]

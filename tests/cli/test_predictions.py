@@ -478,11 +478,15 @@ def test_a_single_score_is_that_of_the_class_in_its_name(tmp_path):
     scores = np.random.default_rng(4).random(N)
     path = write_csv(tmp_path / "p.csv", {"label": label, "fraud_score": scores, "ok": 1 - scores})
     command = ("--predictions", path, "--average", "5")
-    for more in ((), ("--threshold", "0.3")):  # of ok, the second class
-        one, other = (results(*command, *more, "--score-columns", c) for c in ("fraud_score", "ok"))
-        assert one == other
-    _, _, err = ntkit("check", *command, "--score-columns", "fraud_score", "--threshold", "0.3")
-    assert "'ok' is predicted where the score 'fraud_score' is below 0.7." in " ".join(err.split())
+    one, other = (results(*command, "--score-columns", column) for column in ("fraud_score", "ok"))
+    assert one == other
+    for column, name, values in (("fraud_score", "fraud", scores), ("ok", "ok", 1 - scores)):
+        options = ("--score-columns", column, "--threshold", "0.3")  # of the class that is named
+        found = results(*command, *options)
+        assert found["rows"][0]["accuracy"] == np.mean((values > 0.3) == (label == name))
+        _, _, err = ntkit("check", *command, *options)
+        told = f"{name!r} is predicted where the score {column!r} is above 0.3."
+        assert told in " ".join(err.split())
     logits = write_csv(tmp_path / "l.csv", {"label": label, "fraud_logit": scores - 0.5})
     found = results("--predictions", logits, "--average", "5", "--score-columns", "fraud_logit")
     assert found["rows"][0]["accuracy"] == np.mean((scores > 0.5) == (label == "fraud"))

@@ -218,6 +218,14 @@ def matches_of(
     alike = second.takes_inputs_of(first)
     one = read(first)
     one = one.as_recorded(second)
+    if alike and one.kind == "images" and _guessed(first) and not _guessed(second):
+        as_second = read(second)  # such as the old file of a repository, outside its folder
+        if as_second.preprocessing != one.preprocessing:
+            one, whose = as_second, name_of(second, "the second model")
+            notes.append(
+                f"No file of {name_of(first, 'the first model')} names its preprocessing, so it "
+                f"gets that of {whose}."
+            )
     other = one
     if not alike:
         other = read(second)
@@ -225,13 +233,10 @@ def matches_of(
         known, name = one.reading_notes(), name_of(second, "The second model")
         notes += [f"{name}: {note}" for note in other.reading_notes() if note not in known]
     elif one.steps is not None:
-        taken = second.inputs[0]
         if one.kind == "texts":
             named = TextPreprocessing.for_model(second) is not None
         else:  # the files of the model name the preprocessing of its images
-            steps = ImagePreprocessing.for_model(second)
-            guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
-            named = steps is not None and steps.source != guess.source
+            named = not _guessed(second)
         as_second = read(second) if named else one
         if as_second.preprocessing != one.preprocessing:
             other = as_second
@@ -248,6 +253,13 @@ def matches_of(
         first, more = _named_as(first, second, name_of(first, "The first model"), "second")
         notes += more
     return [one.for_model(first), Match(second, other, tuple(notes))]
+
+
+def _guessed(model: FrozenModel) -> bool:
+    """Whether the files of a model do not name the preprocessing of its images."""
+    taken, steps = model.inputs[0], ImagePreprocessing.for_model(model)
+    guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
+    return steps is None or steps.source == guess.source
 
 
 def _same_labels(one: Samples, other: Samples) -> bool:

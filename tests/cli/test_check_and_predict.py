@@ -207,7 +207,7 @@ def test_predict(user, tmp_path):
 
 
 def test_the_old_file_outside_its_folder_reads_images_like_the_new_one(user, tmp_path):
-    """As the recipe for CI gets it: only the folder of the new model has a preprocessor_config.json."""
+    """As in the recipe for CI: only the folder of the new model has a preprocessor_config.json."""
     (folder := tmp_path / "model").mkdir()
     shutil.copy(user / "model.onnx", folder / "model.onnx")
     shutil.copy(user / "model.onnx", tmp_path / "old.onnx")

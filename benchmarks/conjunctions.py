@@ -43,7 +43,8 @@ from sklearn.preprocessing import StandardScaler
 from data_adult import SOURCE
 from evidence_tables import table
 from ntkit import audit
-from ntkit.attributes import Block, FeatureSet, attribute_named, both_of, conditions_in
+from ntkit._key import conditions_in
+from ntkit.attributes import Block, FeatureSet, attribute_named, both_of
 from ntkit.attributes.findings import Finding
 from ntkit.metrics import wilson
 from packages import Package, default_cache

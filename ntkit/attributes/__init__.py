@@ -37,8 +37,6 @@ from ntkit.attributes._feature_set import Rule as Rule
 from ntkit.attributes._feature_set import array as array
 from ntkit.attributes._feature_set import both_of as both_of
 from ntkit.attributes._feature_set import common_enough as common_enough
-from ntkit.attributes._feature_set import conditions_in as conditions_in
-from ntkit.attributes._feature_set import lacking as lacking
 from ntkit.attributes._feature_set import rules_of as rules_of
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ntkit import _text
 from ntkit._disk import StrPath, read_json
 from ntkit._join import NameIndex, spelling
+from ntkit._key import Key
 from ntkit._labels import is_missing, listed, means_unknown
 from ntkit._output import check_file, new_file
 from ntkit._spelling import without_case
@@ -172,7 +173,8 @@ def joined_answers(files: Mapping[str, Answers]) -> Answers:
     for shortcut, other in _opposite(whole):
         one, two = ({*chain(*answer.values)} for answer in (shortcut, other))
         # A column as a whole, and one of its values.
-        shared = (one & two) | (one & {*map(_column, two)}) | (two & {*map(_column, one)})
+        columns = [{Key.of(name).origin for name in names} for names in (one, two)]
+        shared = (one & two) | (one & columns[1]) | (two & columns[0])
         if shared:
             raise _contradiction(shortcut, other, f"both are about {min(shared)!r}")
     return whole
@@ -188,11 +190,6 @@ def check_contradictions(answers: Answers, values: Callable[[str], Array]) -> No
         if len(np.unique(one[known])) > 1 and (same.all() or not same.any()):
             how = "are the same" if same.all() else "are each other's opposite"
             raise _contradiction(yes, no, f"they {how} for every sample")
-
-
-def _column(name: str) -> str:
-    """Column that an attribute was made from, without value or threshold."""
-    return name.partition("=")[0].removesuffix(">")
 
 
 def _opposite(answers: Answers) -> list[tuple[Answer, Answer]]:

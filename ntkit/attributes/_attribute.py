@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from ntkit import _text
 from ntkit._checks import check_labels, known_labels
+from ntkit._key import OF_A_LAYER, Key, lacking, names_apart
 from ntkit._text import NONE, counted, interval, percent
 from ntkit._types import Array
-from ntkit.attributes._columns import names_apart, read_column
-from ntkit.attributes._feature_set import FEWEST, lacking
+from ntkit.attributes._columns import read_column
+from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
 from ntkit.metrics import wilson
 
@@ -156,8 +157,8 @@ class Attribute:
             has = (values == 1).any(axis=1)
             having.append(np.where(has | (values >= 0).all(axis=1), has, -1))
         first = tuple(of_value[0] for of_value in names)
-        kind = first[0].partition(":")[0]
-        source = {"embedding": "layer", "input": "input"}.get(kind.partition(" ")[0], kind)
+        kind = Key.of(first[0]).kind
+        source = "layer" if kind in OF_A_LAYER else kind
         if len(names) == 1:
             return cls(first[0], having[0].astype(np.int64), (lacking(first[0]), *first), source)
         has = np.stack(having, axis=1) == 1
@@ -181,9 +182,10 @@ class Attribute:
         than ``most`` different values.
         """
         name = names[0][0]
-        kind, _, column = name.partition(":")
+        kind = Key.of(name).kind
         there = [*tables.get(kind, ())]
-        whole = dict(zip(names_apart(there), there, strict=True)).get(column)
+        called = [f"{kind}:{column}" for column in names_apart(there)]
+        whole = dict(zip(called, there, strict=True)).get(name)
         if whole is None or len(names) > 1 or len(names[0]) > 1:
             return cls.from_names(names, read)
         cells = read_column(np.asarray(tables[kind][whole]))

@@ -9,15 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from functools import cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from ntkit._doc import documented
 from ntkit._join import columns_of, composed, in_order
+from ntkit._key import marked, names_apart, shown
 from ntkit._labels import replaces_number
-from ntkit._text import counted, shortened
+from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 
@@ -41,7 +41,6 @@ def cuts_of(values: Array) -> Array:
 
 
 _FEW = 10  # so few different numbers are treated as categories
-_LONGEST = 60  # characters of a category in a name
 
 
 @documented
@@ -304,23 +303,6 @@ def _cut(cut: float, values: Array) -> str:
             break
         text = f"{cut:.{digits}g}"
     return text
-
-
-def shown(text: str) -> str:
-    """A text for a name; a long one is cut."""
-    return shortened(text, _LONGEST)
-
-
-def names_apart(texts: Sequence[str]) -> list[str]:
-    """Texts for names: a long one is cut, and gets a digest if another one is cut to the same."""
-    counts = Counter(map(shown, texts))
-    return [shown(text) if counts[shown(text)] == 1 else marked(text) for text in texts]
-
-
-def marked(text: str) -> str:
-    """A text for a name, with a digest of the whole if it is cut."""
-    short = shown(text)
-    return short if short == text else f"{short} ({sha256(text.encode()).hexdigest()[:8]})"
 
 
 @documented

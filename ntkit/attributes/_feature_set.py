@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._doc import documented
+from ntkit._key import Key, conditions_in
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -218,7 +219,8 @@ def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
     for parts in conditions_in(name):
         if {*parts} <= {*names}:
             return both_of(*values_by_name(feature_sets, parts))
-    full = [one for one in names if one.partition(":")[2].startswith(name)]  # without its kind
+    keys = map(Key.of, names)
+    full = [str(key) for key in keys if f"{key.what}{key.condition}".startswith(name)]
     meant = repr(min(full, key=len)) if full else meant_instead(name, names)
     raise InputError(
         f"There is no attribute {name!r}; did you mean {meant}?"
@@ -244,23 +246,9 @@ def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> 
     return [values[name] for name in names]
 
 
-def conditions_in(name: str) -> list[tuple[str, str]]:
-    """The ways to read a name as a conjunction, such as ``column:a=x and column:b=y``."""
-    words = name.split(" and ")  # a value may contain the word as well
-    pairs = [(" and ".join(words[:at]), " and ".join(words[at:])) for at in range(1, len(words))]
-    kinds = [[part.partition(":")[:2] for part in pair] for pair in pairs]
-    named = [all(colon and " " not in kind for kind, colon in of_pair) for of_pair in kinds]
-    return [pair for pair, are in zip(pairs, named, strict=True) if are]
-
-
 def both_of(one: Array, other: Array) -> Array:
     """Whether both conditions hold: 1, 0, or −1 if that is not known."""
     return np.where((one == 0) | (other == 0), 0, np.minimum(one, other)).astype(np.int8)
-
-
-def lacking(name: str) -> str:
-    """Name of the samples without an attribute."""
-    return f"not ({name})" if conditions_in(name) else f"not {name}"
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:
@@ -297,11 +285,11 @@ def inferred(
     """The attributes low, above the median and high of the named columns of a matrix."""
 
     def rule(attribute: str) -> Rule | None:
-        for j, name in enumerate(names):
-            what = attribute.removeprefix(f"{name} ")
-            if what in _QUANTILES and what != attribute:
-                return rule_of_column(kind, j, matrix()[:, j], what)
-        return None
+        key = Key.of(attribute)
+        if key.origin not in names or key.condition.strip() not in _QUANTILES:
+            return None
+        j = names.index(key.origin)
+        return rule_of_column(kind, j, matrix()[:, j], key.condition.strip())
 
     return FeatureSet(kind, False, n_samples, lambda: high_and_low(matrix(), names), rule=rule)
 

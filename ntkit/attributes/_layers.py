@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
+from ntkit._key import Key
 from ntkit._types import Array
 from ntkit.attributes._feature_set import (
     Block,
@@ -28,11 +29,10 @@ _DIRECTIONS = 8
 _CLUSTERS = 8
 _FITTED_ON = 10_000  # samples that clusters are fitted on
 _ROWS = 4096
-_NAME = re.compile(r"(?:layer:(?P<layer>\S+)|(?P<embedding>embedding)) (?P<rest>.+)")
-_CHANNEL = re.compile(r"#(\d+) (mean|deviation) (low|above the median|high)")
-_NEURON = re.compile(r"#(\d+)() (low|above the median|high)")
-_DIRECTION = re.compile(r"direction (\d+) (low|above the median|high)")
-_CLUSTER = re.compile(r"cluster (\d+)")
+_CHANNEL = re.compile(r"\S+ #(\d+) (mean|deviation)")
+_NEURON = re.compile(r"#(\d+)()")
+_DIRECTION = re.compile(r"\S+ direction (\d+)")
+_CLUSTER = re.compile(r"\S+ cluster (\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +47,7 @@ class _Fitted:
     centres: Array  # (c, K)
 
 
-def layers(
-    activations: Mapping[str, ArrayLike], *, kind: str = "layer", random_state: int = 0
-) -> FeatureSet:
+def layers(activations: Mapping[str, ArrayLike], *, random_state: int = 0) -> FeatureSet:
     """Feature set of layers of a network: channels, directions and clusters."""
     matrices = {name: _checked(name, X) for name, X in activations.items()}
     sizes = {len(X) for X in matrices.values()}
@@ -68,38 +66,38 @@ def layers(
         for name, X in matrices.items():
             channels = range(X.shape[1] // 2)
             shown = [f"#{c} {what}" for what in ("mean", "deviation") for c in channels]
-            yield from high_and_low(X, [f"{kind}:{name} {column}" for column in shown])
+            yield from high_and_low(X, [f"layer:{name} {column}" for column in shown])
             of = fitted(name)
             numbered = range(1, of.scores.shape[1] + 1)
-            yield from high_and_low(of.scores, [f"{kind}:{name} direction {k}" for k in numbered])
+            yield from high_and_low(of.scores, [f"layer:{name} direction {k}" for k in numbered])
             kept = np.flatnonzero(common_enough(np.bincount(of.numbers), len(X)))
             if len(kept):
-                names = tuple(f"{kind}:{name} cluster {c + 1}" for c in kept)
+                names = tuple(f"layer:{name} cluster {c + 1}" for c in kept)
                 yield Block(names, of.numbers[:, None] == kept)
 
     def rule(attribute: str) -> Rule | None:
-        for name, X in matrices.items():
-            if attribute.startswith(f"{kind}:{name} "):
-                rest = attribute.removeprefix(f"{kind}:{name} ")
-                if channel := _CHANNEL.fullmatch(rest):
-                    return _rule_of_channel(channel, name, X, X.shape[1] // 2)
-                return _fitted_rule(name, rest, fitted(name))
-        return None
+        key = Key.of(attribute)
+        if key.kind != "layer" or key.layer not in matrices:
+            return None
+        X = matrices[key.layer]
+        if channel := _CHANNEL.fullmatch(key.what):
+            return _rule_of_channel(channel, key, X, X.shape[1] // 2)
+        return _fitted_rule(key, fitted(key.layer))
 
-    return FeatureSet(kind, False, max(sizes, default=0), blocks, rule=rule)
+    return FeatureSet("layer", False, max(sizes, default=0), blocks, rule=rule)
 
 
-def _fitted_rule(name: str, rest: str, of: _Fitted) -> Rule | None:
+def _fitted_rule(key: Key, of: _Fitted) -> Rule | None:
     """Rule for a high value along a direction, or for the nearest centre."""
-    W, b = of.weights, of.offsets
-    if direction := _DIRECTION.fullmatch(rest):
+    name, W, b = key.layer or "", of.weights, of.offsets
+    if direction := _DIRECTION.fullmatch(key.what):
         k = int(direction[1]) - 1
-        cut = rule_of_column(name, k, of.scores[:, k], direction[2])
+        cut = rule_of_column(name, k, of.scores[:, k], key.condition.strip())
         if cut is None:
             return None
         sign = cut.weights[0, 0]
         return Rule(name, of.columns, sign * W[[k]], sign * b[[k]] + cut.offsets)
-    if cluster := _CLUSTER.fullmatch(rest):
+    if cluster := _CLUSTER.fullmatch(key.what):
         # Of two centres, the nearer one has the larger 2 c·z − c·c.
         centres, which = of.centres, int(cluster[1]) - 1
         offsets = 2 * centres @ b - (centres**2).sum(axis=1)
@@ -175,22 +173,19 @@ def _clusters(directions: Array, random_state: int) -> tuple[Array, Array]:
 
 def layer_of(name: str, rule: Rule | None = None) -> str | None:
     """Layer of an attribute, from its name or rule; None if it has no layer."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    return rule.layer if rule is not None else match["layer"] or EMBEDDING
+    layer = Key.of(name).layer
+    return layer if rule is None or layer is None else rule.layer
 
 
 def is_channel(name: str) -> bool:
     """Whether the name of a layer's attribute says how to compute it."""
-    return _channel(name) is not None
+    return _channel(Key.of(name)) is not None
 
 
-def _channel(name: str) -> re.Match[str] | None:
-    match = _NAME.fullmatch(name)
-    if match is None:
+def _channel(key: Key) -> re.Match[str] | None:
+    if key.layer is None or not key.condition:
         return None
-    return (_NEURON if match["layer"] is None else _CHANNEL).fullmatch(match["rest"])
+    return (_NEURON if key.layer == EMBEDDING else _CHANNEL).fullmatch(key.what)
 
 
 def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:
@@ -211,18 +206,18 @@ def _layer(name: str, layer: str | None, layers: Mapping[str, Array]) -> Array:
 
 def layer_rule(name: str, layers: Mapping[str, Array]) -> Rule:
     """Rule of a channel or neuron, cut at a quartile of these samples."""
-    layer = layer_of(name)
-    X, channel = _layer(name, layer, layers), _channel(name)
-    if layer is None or channel is None:
+    key = Key.of(name)
+    X, channel = _layer(name, key.layer, layers), _channel(key)
+    if channel is None:
         raise InputError(
             f"{name!r} does not say how to compute the attribute; pass the page's answers."
         )
-    channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
+    channels = X.shape[1] if key.layer == EMBEDDING else X.shape[1] // 2
     if int(channel[1]) >= channels:
         raise InputError(
             f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
         )
-    rule = _rule_of_channel(channel, layer, X, channels)
+    rule = _rule_of_channel(channel, key, X, channels)
     if rule is None:
         raise InputError(
             f"No sample has a value of {name!r}, so there is nothing to balance; name an attribute "
@@ -231,6 +226,6 @@ def layer_rule(name: str, layers: Mapping[str, Array]) -> Rule:
     return rule
 
 
-def _rule_of_channel(channel: re.Match[str], layer: str, X: Array, n_channels: int) -> Rule | None:
+def _rule_of_channel(channel: re.Match[str], key: Key, X: Array, n_channels: int) -> Rule | None:
     column = int(channel[1]) + n_channels * (channel[2] == "deviation")
-    return rule_of_column(layer, column, X[:, column], channel[3])
+    return rule_of_column(key.layer or "", column, X[:, column], key.condition.strip())

@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 
 from ntkit._join import columns_of, composed
+from ntkit._key import MISSING, Key, conditions_in, marked, names_apart, shown
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import (
-    Column,
-    marked,
-    names_apart,
-    number_of,
-    read_column,
-    seconds_of,
-    shown,
-)
-from ntkit.attributes._feature_set import FeatureSet, conditions_in
+from ntkit.attributes._columns import Column, number_of, read_column, seconds_of
+from ntkit.attributes._feature_set import FeatureSet
 from ntkit.attributes._images import STATISTICS
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
@@ -47,19 +40,19 @@ def attribute_named(
     # On the samples of the audit the result equals Audit.values. On other samples a word counts at
     # any frequency, and "image:brightness high" is the highest quarter of these samples. Feature
     # sets stand for images and rows of numbers.
-    kind, _, rest = name.partition(":")
-    if kind == "word" and rest and texts is not None:
-        return _of_texts(name, rest, texts)
-    if kind == "column" and rest and table is not None:
-        return _of_columns(name, kind, rest, columns_of(table))
-    if kind == "metadata" and rest and metadata is not None:
-        return _of_columns(name, kind, rest, columns_of(metadata))
-    if kind == "image" and rest and images is not None:
-        return images.values(name)
-    if name.startswith("input #") and numbers is not None:
+    key = Key.of(name)
+    if key.kind == "input" and numbers is not None:
         return numbers.values(name)
     inputs = {"word": texts, "column": table, "metadata": metadata, "image": images}
-    raise InputError(_unreadable(name, kind, rest, inputs))
+    read_from = inputs.get(key.kind) if key.what else None
+    if read_from is None:
+        raise InputError(_unreadable(key, inputs))
+    if key.kind == "word":
+        return _of_texts(key, read_from)
+    if key.kind == "image":
+        values: Array = read_from.values(str(key))
+        return values
+    return _of_columns(key, columns_of(read_from))
 
 
 def column_notes(names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -67,15 +60,21 @@ def column_notes(names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) 
     parts = {part for name in names for part in (name, *chain(*conditions_in(name)))}
     notes = list[str]()
     for kind, table in tables.items():
-        for column, called in zip(table, names_apart([*table]), strict=True):
-            whole = f"{kind}:{composed(called)}"
-            forms = (f"{whole}{sign}" for sign in ("=", ">=", " missing"))
-            if whole in parts or any(part.startswith(form) for form in forms for part in parts):
-                notes += read_column(np.asarray(table[column])).notes(kind, called)
+        called = dict(zip(names_apart([*table]), table, strict=True))
+        keys = [Key.of(composed(part)) for part in parts]
+        whole = [
+            replace(k, what=f"{k.what}{k.condition}", condition="") for k in keys if k.kind == kind
+        ]
+        there = {composed(name): name for name in called}
+        read = {each.what for key in whole for each in key.readings(there)}
+        for name in (name for form, name in there.items() if form in read):
+            notes += read_column(np.asarray(table[called[name]])).notes(kind, name)
     return notes
 
 
-def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> str:
+def _unreadable(key: Key, given: Mapping[str, Any]) -> str:
+    name, whole = str(key), f"{key.what}{key.condition}"
+    kind, rest = (key.kind, whole) if key.colon == ":" else (name, "")
     there = [other for other, inputs in given.items() if inputs is not None]
     could = (
         f"these samples have {' and '.join(f'{other}:…' for other in there)}"
@@ -109,16 +108,17 @@ def _full_names(name: str, given: Mapping[str, Any]) -> str:
     if given["word"] is not None:
         has, known = holding(given["word"], name)
         full = {word: f"word:{word}" for word in ([name] if has.any() else known)} | full
-    asked = name.partition(">=")[0].partition("=")[0].removesuffix(" missing")
-    if asked in full:
-        return f"; did you mean {full[asked] + name.removeprefix(asked)!r}?"
+    asked = Key.of(f"column:{name}")  # as if it were a column
+    if asked.what in full:
+        return f"; did you mean {full[asked.what] + asked.condition!r}?"
     near = meant_instead(name, list(full))
     if near is not None:
         return f"; did you mean {full[ast.literal_eval(near)]!r}?"
     return f"; there are {listed(there, _MOST_NAMES, near=name)}." if there else ""
 
 
-def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
+def _of_texts(key: Key, texts: Sequence[str]) -> Array:
+    name, word = str(key), key.what
     values, known = holding(texts, word)
     if values.any():
         return values
@@ -127,39 +127,37 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
     raise NobodyHas(f"None of the {len(texts)} texts has {name!r} as a word of its own{hint}")
 
 
-def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
-    """Name of a column and its condition: a category, a threshold, or missing values."""
-    rest = composed(rest)
-    first_error, called = None, names_apart([*table])
-    for column, of_column in zip(table, map(composed, called), strict=True):
-        if not rest.startswith(of_column):
-            continue
-        asked = rest.removeprefix(of_column)
+def _of_columns(key: Key, table: Mapping[str, Array]) -> Array:
+    """Values of a column that fit a condition: a category, a threshold, or missing values."""
+    name, kind, first_error = str(key), key.kind, None
+    named = dict(zip(map(composed, names_apart([*table])), table, strict=True))
+    whole = replace(key, what=composed(f"{key.what}{key.condition}"), condition="")
+    for reading in whole.readings(named):
+        column, value = read_column(table[named[reading.what]]), reading.value
         try:
-            if asked == " missing":
-                return (~read_column(table[column]).known).astype(np.int8)
-            if asked.startswith(">="):
-                return _at_least(name, asked[2:], read_column(table[column]))
-            if asked.startswith("="):
-                prefix = f"{kind}:{of_column}"
-                return _category(name, prefix, asked[1:], read_column(table[column]))
+            if reading.condition == MISSING:
+                return (~column.known).astype(np.int8)
+            if reading.sign == ">=":
+                return _at_least(name, value, column)
+            if reading.sign == "=":
+                return _category(name, reading.origin, value, column)
         except InputError as error:  # the name of another column may begin with this one's
             first_error = first_error or error
     if first_error is not None:
         raise first_error
-    column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
-    meant = meant_instead(column, list(table))
-    if column in map(composed, table):
+    asked = composed(key.what)
+    meant = meant_instead(asked, list(table))
+    if asked in map(composed, table):
         raise InputError(
-            f"{name!r} has no condition on the column {column!r}; write {kind}:{column}=VALUE, "
-            f"{kind}:{column}>=NUMBER or {kind}:{column} missing."
+            f"{name!r} has no condition on the column {asked!r}; write {kind}:{asked}=VALUE, "
+            f"{kind}:{asked}>=NUMBER or {kind}:{asked} missing."
         )
     raise InputError(
-        f"There is no column {column!r} for {name!r}"
+        f"There is no column {asked!r} for {name!r}"
         + (
             f"; did you mean {meant}?"
             if meant
-            else f"; the columns are {listed(list(table), _MOST_NAMES, near=column)}."
+            else f"; the columns are {listed(list(table), _MOST_NAMES, near=asked)}."
         )
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ntkit._join import pooled
+from ntkit._key import Key, conditions_in
 from ntkit._types import Array
 from ntkit.attributes import (
     FEWEST,
@@ -25,7 +26,6 @@ from ntkit.attributes import (
     both_of,
     column_notes,
     columns,
-    conditions_in,
     image_feature_set,
     image_statistics,
     layer_of,
@@ -301,7 +301,7 @@ class AttributeReader:
         most: int = 0,
     ) -> Attribute:
         """The attribute with these names of its values; a whole column has its own values."""
-        kind = names[0][0].partition(":")[0]
+        kind = Key.of(names[0][0]).kind
         table = self.table if kind == "column" else None
         if kind == "metadata":  # other kinds need no metadata files
             table = self.metadata
@@ -363,7 +363,7 @@ class AttributeReader:
 
     def _named(self, name: str) -> Array:
         """One attribute by its name in full."""
-        kind = name.partition(":")[0]
+        kind = Key.of(name).kind
         every = kind not in ("word", "column", "metadata", "image")  # for the error message
         images = self._measured("image:" if every else name)
         numbers = self._measured(name)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
 
 import numpy as np
 
-from ntkit._text import shortened
+from ntkit._key import OF_A_LAYER, OF_A_TABLE, Key, shown
 from ntkit._types import Array
 from ntkit.attributes.findings import (
     NAMELESS,
@@ -24,13 +24,11 @@ from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thum
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
 from ntkit.samples import Inputs
 
-_LONGEST = 60  # characters of a column in the name of an attribute
 _MOST_NOUNS = 4  # attributes of a value that a question names
-_OF_A_TABLE = ("column", "metadata", "file")
 _HEIGHT = {
-    "high": ("a high", "the highest quarter", "is lower"),
-    "low": ("a low", "the lowest quarter", "is higher"),
-    "above the median": ("an above-median", "the upper half", "is below the median"),
+    " high": ("a high", "the highest quarter", "is lower"),
+    " low": ("a low", "the lowest quarter", "is higher"),
+    " above the median": ("an above-median", "the upper half", "is below the median"),
 }
 _CONDITIONS = {  # of a column: the title, what has it, and what lacks it
     " missing": ("{} is missing", "a missing {}", "a known {}"),
@@ -48,9 +46,9 @@ _SEEN = (
     "sure."
 )
 _SHOWING = {
-    "high": ("with much of it", "with less of it"),
-    "low": ("with little of it", "with more of it"),
-    "above the median": ("with more of it", "with less of it"),
+    " high": ("with much of it", "with less of it"),
+    " low": ("with little of it", "with more of it"),
+    " above the median": ("with more of it", "with less of it"),
 }
 
 
@@ -68,38 +66,39 @@ class Wording:
 def wording(
     name: str,
     kind: str,
-    columns: Iterable[str] = (),
+    columns: Collection[str] = (),
     layers: Sequence[str] = (),
     conditions: Sequence[str] = (),
 ) -> Wording:
     """An attribute in words, or the two conditions of a conjunction."""
     if conditions:
         return _of_two(conditions, columns, layers)
-    rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
+    key = Key.of(name, columns)
+    if key.kind != kind:  # a name of the user's own
+        return _of_a_thing(quoted(name))
     if kind == "word":
-        thing = "tag" if rest.startswith("<") else "words" if " " in rest else "word"
-        return _of_a_thing(f"the {thing} {quoted(rest)}")
-    if kind in _OF_A_TABLE:
-        return _of_a_column(name, kind, rest, columns)
-    if kind in ("layer", "embedding"):
-        return _of_a_layer(name, kind, rest, layers)
-    height = next((h for h in _HEIGHT if rest.endswith(f" {h}")), None)
-    if height is not None:
-        return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
-    return _of_a_thing(f"{kind} {quoted(rest)}" if rest != name else quoted(rest))
+        thing = "tag" if key.what.startswith("<") else "words" if " " in key.what else "word"
+        return _of_a_thing(f"the {thing} {quoted(key.what)}")
+    if kind in OF_A_LAYER:
+        return _of_a_layer(key, layers)
+    if key.condition in _HEIGHT:
+        return _of_a_number(key)
+    if key.condition:
+        return _of_a_column(key)
+    return _of_a_thing(quoted(key.what) if kind in OF_A_TABLE else f"{kind} {quoted(key.what)}")
 
 
-def _of_two(pair: Sequence[str], columns: Iterable[str], layers: Sequence[str]) -> Wording:
+def _of_two(pair: Sequence[str], columns: Collection[str], layers: Sequence[str]) -> Wording:
     """Two conditions in words."""
     columns = [*columns]
-    one, other = (wording(part, part.partition(":")[0], columns, layers) for part in pair)
+    one, other = (wording(part, Key.of(part).kind, columns, layers) for part in pair)
     nouns = f"{one.noun} together with {other.noun}"
     title = f"{one.title}, and {other.title[:1].lower()}{other.title[1:]}"
     having = f"{one.having} and {other.having}"
     return Wording(title, nouns, having, "with at most one of the two")
 
 
-def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
+def question_of(finding: Finding, columns: Collection[str] = ()) -> str:
     """The question whether a finding is a shortcut, with all attributes that a *yes* applies to."""
     # The page of an audit and the terminal ask the same question.
     columns = list(columns)
@@ -135,59 +134,38 @@ def _of_a_thing(what: str) -> Wording:
     return Wording(_capital(what), what, f"with {what}", f"without {what}")
 
 
-def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wording:
-    column, condition = rest, ""
-    if (match := column_of(name, kind, columns)) is not None:
-        column, condition = match
-    elif parts := re.fullmatch(r"(?s)(.+?)(>=.*|=.*| missing)", rest):
-        column, condition = parts.groups()
-    what = quoted(column)
-    for sign, forms in _CONDITIONS.items():
-        if condition.startswith(sign):
-            value = condition.removeprefix(sign)
-            value = quoted(value) if sign == "=" else value
-            title, noun, lacking = (form.format(what, value) for form in forms)
-            return Wording(title, noun, f"with {noun}", f"with {lacking}")
-    return _of_a_thing(what)
+def _of_a_column(key: Key) -> Wording:
+    what = quoted(key.what)
+    value = quoted(key.value) if key.sign == "=" else key.value
+    title, noun, lacking = (form.format(what, value) for form in _CONDITIONS[key.sign])
+    return Wording(title, noun, f"with {noun}", f"with {lacking}")
 
 
-def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
-    """The column and the condition in the name of an attribute; None without a column."""
-    matches = [
-        (name, attribute.removeprefix(start))
-        for name in names  # names of attributes shorten long columns
-        for start in [f"{kind}:{shortened(name, _LONGEST)}"]
-        if attribute.startswith((f"{start}=", f"{start}>=")) or attribute == f"{start} missing"
-    ]
-    return max(matches, key=lambda match: len(match[0]), default=None)
-
-
-def _of_a_number(what: str, kind: str, height: str) -> Wording:
-    adjective, which, opposite = _HEIGHT[height]
+def _of_a_number(key: Key) -> Wording:
+    what, height = key.what, key.condition.strip()
+    adjective, which, opposite = _HEIGHT[key.condition]
     noun, hint = f"{adjective} {what} of the image", ""
     title = f"{_capital(what)} of the image: {height}"
-    if kind != "image":
-        what = f"{kind} {quoted(what)}"
+    if key.kind != "image":
+        what = f"{key.kind} {quoted(what)}"
         noun, hint = f"{adjective} value of {what}", _INFERRED
         title = f"{_capital(what)}: {height}"
     having, lacking = f"whose {what} is {height} ({which})", f"whose {what} {opposite}"
     return Wording(title, noun, having, lacking, hint)
 
 
-def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
+def _of_a_layer(key: Key, layers: Sequence[str]) -> Wording:
     """A neuron, a direction or a cluster, which only examples can explain."""
-    layer = rest.partition(" ")[0]
-    place = "the last layer" if kind == "embedding" else "an earlier layer"
-    if layer in layers:
-        place = f"layer {layers.index(layer) + 1} of the {len(layers)} tested layers"
-    hint = f"{_SEEN} It comes from {place}; in the files: {brief(name)}."
-    if _CLUSTER.search(rest):
+    place = "the last layer" if key.kind == "embedding" else "an earlier layer"
+    if key.layer in layers:
+        place = f"layer {layers.index(key.layer) + 1} of the {len(layers)} tested layers"
+    hint = f"{_SEEN} It comes from {place}; in the files: {brief(str(key))}."
+    if _CLUSTER.search(key.what):
         title = "A kind of sample that the model distinguishes"
         noun = "this kind of sample"
         return Wording(title, noun, "of this kind", "of other kinds", hint)
-    height = next((h for h in _SHOWING if rest.endswith(f" {h}")), "high")
     noun = "this learned feature"
-    return Wording("A learned feature", noun, *_SHOWING[height], hint)
+    return Wording("A learned feature", noun, *_SHOWING[key.condition or " high"], hint)
 
 
 def quoted(text: str) -> str:
@@ -300,8 +278,7 @@ def share_in_words(share: float) -> str:
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
     """The first attributes with a meaningful name, in words, and the number of others."""
-    kinds = (name.partition(":" if ":" in name else " ")[0] for name in names)
-    words = [wording(name, kind, columns) for name, kind in zip(names, kinds, strict=True)]
+    words = [wording(name, Key.of(name).kind, columns) for name in names]
     shown = [each.title for each in words if not each.hint][:_MOST_NAMES]
     more = len(names) - len(shown)
     return [*shown, *([f"and {more} more"] if more and shown else ())]
@@ -345,9 +322,11 @@ def look_of(
     marks = dict[str, str]()  # marks the columns of the finding's attributes
     named = finding.conditions or (finding.name,)
     for name in (*named, *finding.same, *finding.opposed):
-        for kind in ("column", "metadata"):
-            if match := column_of(name, kind, columns):
-                marks.setdefault(match[0], "this" if name in named else "other")
+        key = Key.of(name, columns)
+        if key.kind in ("column", "metadata") and key.condition:
+            for column in columns:
+                if shown(column) == key.what:
+                    marks.setdefault(column, "this" if name in named else "other")
     if inputs.samples == "cases":
         cells, n_more = cells_of(tables, row, marks)
     else:
@@ -372,7 +351,7 @@ def look_of(
 
 def _words_of(names: Sequence[str]) -> list[str]:
     """Words to mark in a text, from names of attributes."""
-    return [rest for name in names if (rest := name.partition(":")[2])]
+    return [key.what for key in map(Key.of, names) if key.kind == "word"]
 
 
 _EXAMPLES = 6

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from ntkit._key import parts_of_change
 from ntkit._text import one_line
 from ntkit.pages._offline import brief, cells_of, thumbnail_of
 from ntkit.samples import Inputs
@@ -40,28 +41,22 @@ class ShownChange:
 
 def change_in_words(name: str) -> str:
     """A change in plain words, from its text form."""
-    kind, _, rest = name.partition(":")
-    if kind == "image":
-        what, _, how = rest.partition("=")
-        default = f"The {what} of the image replaced by that of another image"
-        return _IMAGE_CHANGES.get(what, default) + (f" ({how})" if how else "")
+    first, *others = parts_of_change(name)
+    how, what = first.value, f"“{brief(first.what)}”"
+    if first.kind == "image":
+        default = f"The {first.what} of the image replaced by that of another image"
+        return _IMAGE_CHANGES.get(first.what, default) + (f" ({how})" if how else "")
     if name == "markup":
         return "Mark-up removed"
-    if kind == "word":
-        words = [f"“{brief(part.removeprefix('word:'))}”" for part in name.split("|word:")]
-        if len(words) > 1:
-            return f"{' and '.join(words)} exchanged"
-        word, _, how = rest.partition("=")
+    if first.kind == "word" and others:
+        return f"{' and '.join([what, *(f'“{brief(part.what)}”' for part in others)])} exchanged"
+    if first.kind == "word":
         done = {"in": "added", "both": "removed or added"}.get(how, "removed")
-        return f"The word “{brief(word)}” {done}"
-    if kind == "column":
-        column, _, values = rest.partition("=")
-        how = (
-            f"set to {brief(values.replace('|', ' or '))}"
-            if values
-            else "taken from another sample"
-        )
-        return f"“{brief(column)}” {how}"
+        return f"The word {what} {done}"
+    if first.kind == "column":
+        columns = " and ".join([what, *(f"“{brief(part.what)}”" for part in others)])
+        value = f"set to {brief(how.replace('|', ' or '))}" if how else "taken from another sample"
+        return f"{columns} {value}"
     return brief(name)
 
 
@@ -87,7 +82,7 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     sentence = f"None of {n} predictions flips."
     if flips:
         sentence = f"{flips} of {n} predictions flip, {more} more than under the control."
-    asked = asks and name.startswith("image:") and len(pairs) >= SEEN
+    asked = asks and parts_of_change(name)[0].kind == "image" and len(pairs) >= SEEN
     return {
         "name": brief(name),
         "entry": json.dumps({"name": f"change {name}", "values": [[name]]}) if asked else None,

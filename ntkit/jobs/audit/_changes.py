@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +11,10 @@ import numpy as np
 from scipy.stats import t
 from tqdm import tqdm
 
+from ntkit._key import Key, conditions_in, parts_of_change
 from ntkit._text import counted, plain
 from ntkit._types import Array
-from ntkit.attributes import conditions_in, words
+from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.changes import (
     Change,
@@ -29,7 +29,6 @@ from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
 from ntkit.metrics import holm, more_often, share_bounds
-from ntkit.pages.audit_page import column_of
 from ntkit.samples import Inputs, Samples
 
 MOST_CHANGES = 5
@@ -55,8 +54,6 @@ _OF_STATISTICS = {
     "border brightness": "border",
     "border evenness": "border",
 }
-_HEIGHT = re.compile(r" (?:high|low|above the median)$")
-_CONDITION = re.compile(r"(?s)(.+?)(?:>=.*|=.*| missing)")
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,8 @@ class ChangeFindings:
     @property
     def columns(self) -> list[str]:
         """Names of the changed columns."""
-        return [one.name[7:] for one in self.tried if one.name.startswith("column:")]
+        parts = (parts_of_change(one.name)[0] for one in self.tried)
+        return [part.what for part in parts if part.kind == "column"]
 
     def flipped(self, name: str) -> tuple[int, int]:
         """Number of predictions that a change flips, and of its copies, on all samples."""
@@ -149,7 +147,7 @@ def change_for(finding: Finding, columns: Collection[str] = ()) -> Change | None
     # `columns` names the model's input columns: they tell the column's name from its condition.
     changes = (change_of(name, columns) for name in finding.values[0])
     change = next((each for each in changes if each is not None), None)
-    opposed = [n for n in finding.opposed if n.startswith("word:") and "<" not in n]
+    opposed = [n for n in finding.opposed if Key.of(n).kind == "word" and "<" not in n]
     if change is not None and change.kind == "word" and opposed:
         return change_named(f"{change.name}|{opposed[0]}")
     return change
@@ -159,20 +157,16 @@ def change_of(name: str, columns: Collection[str] = ()) -> Change | None:
     """The change that removes an attribute; None if there is none."""
     if conditions_in(name):  # a conjunction has two
         return None
-    kind, _, rest = name.partition(":")
-    made = "markup" if rest.startswith("<") else name
-    if kind == "image":
-        what = _HEIGHT.sub("", rest)
-        made = f"image:{_OF_STATISTICS.get(what, what.removesuffix(' brightness'))}"
-    elif name.startswith("input #"):
-        made = f"column:{name.removeprefix('input #').partition(' ')[0]}"
-    elif kind == "column":
-        known, match = column_of(name, kind, columns), _CONDITION.fullmatch(rest)
-        column = known[0] if known else match[1] if match else rest
-        if not _can_be_named(column):
-            return None
-        made = f"column:{column}"
-    elif kind != "word":
+    key = Key.of(name, columns)
+    if key.kind == "word":
+        made = "markup" if key.what.startswith("<") else name
+    elif key.kind == "image":
+        made = f"image:{_OF_STATISTICS.get(key.what, key.what.removesuffix(' brightness'))}"
+    elif key.kind == "input" and key.what.startswith("#"):
+        made = f"column:{key.what.removeprefix('#')}"
+    elif key.kind == "column" and _can_be_named(key.what):
+        made = key.origin
+    else:
         return None
     try:
         return change_named(made)
@@ -187,13 +181,16 @@ def _can_be_named(column: str) -> bool:
 def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
     """Changes to try: a fixed list for images, every column of a table, the words of findings."""
     if samples.kind != "texts":
-        of_kind = [c for c in bank_of(samples) if c.kind != "column" or _can_be_named(c.name[7:])]
-        names = [change.name.removeprefix("column:") for change in of_kind]
+        bank = [(change, parts_of_change(change.name)[0]) for change in bank_of(samples)]
+        of_kind = [c for c, part in bank if c.kind != "column" or _can_be_named(part.what)]
+        names = [part.what for _, part in bank]
         first = {c.name for f in findings if (c := change_for(f, names)) is not None}
         return sorted(of_kind, key=lambda change: change.name not in first)
     texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
     named = [c for f in findings if (c := change_for(f)) is not None and c.kind == "word"]
-    changes = [c for swap in named for c in (swap, change_named(swap.name.partition("|")[0]))]
+    changes = list[Change]()
+    for swap in named:
+        changes += [swap, change_named(parts_of_change(swap.name)[0].origin)]
     if not changes:
         changes = bank_of(samples, _frequent_words(texts))
     if any(map(has_markup, texts)):
@@ -205,7 +202,7 @@ def _frequent_words(texts: Sequence[str]) -> list[str]:
     """The words that occur in most texts, and in at least 1 % of them."""
     blocks = words(texts, most=2 * _MOST_WORDS).blocks()
     counted = [
-        (int(np.asarray(block.values.sum(axis=0)).ravel()[j]), name.removeprefix("word:"))
+        (int(np.asarray(block.values.sum(axis=0)).ravel()[j]), Key.of(name).what)
         for block in blocks
         for j, name in enumerate(block.names)
     ]
@@ -364,10 +361,10 @@ class _Look:
 
     def rows(self, change: Change, among: Array, most: int) -> Array:
         """The first rows of `among` that a change applies to."""
-        parts = [part.removeprefix("word:") for part in change.name.split("|")]
-        if change.kind == "word" and self.lower and "=" not in change.name:
+        parts = parts_of_change(change.name)
+        if change.kind == "word" and self.lower and not parts[0].condition:
             # A substring test is fast, and rules out most texts without the word.
-            pieces = [part.lower().split(" ")[0] for part in parts]
+            pieces = [part.what.lower().split(" ")[0] for part in parts]
             holds = [any(piece in self.lower[row] for piece in pieces) for row in among.tolist()]
             among = among[np.asarray(holds, dtype=bool)]
         found, size = np.empty(0, dtype=np.intp), max(most, 1)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import binom
 
 from ntkit._doc import documented
+from ntkit._key import Key
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
@@ -153,7 +154,7 @@ def unlabelled_of(
         try:
             values[name] = reader.values(name, rules)
         except InputError as error:  # these samples lack the column or the value
-            if isinstance(error, NobodyHas) and name.startswith("word:"):
+            if isinstance(error, NobodyHas) and Key.of(name).kind == "word":
                 values[name] = np.zeros(reader.n, dtype=np.int8)
     return Unlabelled(len(samples), values, reader.inputs[0])
 

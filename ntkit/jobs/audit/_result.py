@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._key import lacking
 from ntkit._text import (
     as_json,
     counted,
@@ -34,7 +35,6 @@ from ntkit.attributes import (
     Attribute,
     FeatureSet,
     Rule,
-    lacking,
     rules_of,
     values_by_name,
     values_of,

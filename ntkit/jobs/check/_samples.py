@@ -11,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._key import lacking
 from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.attributes import (
-    Answers,
-    NobodyHas,
-    Rule,
-    lacking,
-    layer_of,
-    read_answers,
-    value_named,
-)
+from ntkit.attributes import Answers, NobodyHas, Rule, layer_of, read_answers, value_named
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ntkit._key import Key, parts_of_change
 from ntkit._types import Array
 from ntkit.attributes import Answer, Answers, Attribute, Rule
 from ntkit.changes import Change, change_named, has_markup
@@ -37,19 +38,17 @@ _FOLDS = 5
 
 def change_offered(names: Names, samples: Samples) -> Change | None:
     """The change of a confirmed word, or of a column that the model takes; else None."""
-    first = names[0][0]
-    kind, _, rest = first.partition(":")
+    first, *others = (Key.of(value[0]) for value in names)
     if samples.embedded:
         return None
-    if kind == "word" and samples.kind == "texts" and all(n[0].startswith("word:") for n in names):
-        one_value = len(names) == 1
+    if samples.kind == "texts" and all(key.kind == "word" for key in (first, *others)):
         with suppress(InputError):  # a tag has no counterpart
-            return change_named(f"{first}=both" if one_value else "|".join(n[0] for n in names))
-    if kind != "column":
+            both = "|".join(map(str, (first, *others)))
+            return change_named(both if others else f"{first}=both")
+    if first.kind != "column":
         return None
     with suppress(InputError):  # the model does not take this column
-        column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
-        change = change_named(f"column:{column}")
+        change = change_named(first.origin)
         change.copies(samples, range(min(1, len(samples))))
         return change
     return None
@@ -133,14 +132,11 @@ def _marked_up(originals: Samples, copies: Samples) -> Array:
 
 def _names_of(change: Change) -> Names:
     """Names of the values that a change of words or of a column exchanges."""
-    kind, _, rest = change.name.partition(":")
-    if kind == "word":
-        words = [word.removeprefix("word:") for word in rest.split("|")]
-        return tuple((f"word:{word.partition('=')[0]}",) for word in words)
-    column, _, values = rest.partition("=")
-    return tuple((f"column:{column}={value}",) for value in values.split("|") if values) or (
-        (f"column:{column}",),
-    )
+    parts = parts_of_change(change.name)
+    values = parts[0].value.split("|") if change.kind == "column" and parts[0].value else ()
+    if values:
+        return tuple((f"{parts[0].origin}={value.strip()}",) for value in values)
+    return tuple((part.origin,) for part in parts)
 
 
 @dataclass(frozen=True, eq=False)

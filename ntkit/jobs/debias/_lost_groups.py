@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ntkit._key import lacking
 from ntkit._types import Array
-from ntkit.attributes import Attribute, FeatureSet, lacking, values_by_name
+from ntkit.attributes import Attribute, FeatureSet, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
 from ntkit.metrics import more_often, upper_drop
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, hypergeom
 
-from ntkit.attributes import columns, conditions_in
+from ntkit._key import conditions_in
+from ntkit.attributes import columns
 from ntkit.attributes.findings import AuditedPredictions, find_findings
 from ntkit.attributes.findings._conjunctions import _exact
 from tests.attributes.findings.builders import view_of

@@ -26,8 +26,9 @@ from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.jobs.check import Limits
-from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
+from ntkit.jobs.check._judge import POWER, judged, outcomes
 from ntkit.jobs.check._limits import RATES, ChangeLimits
+from ntkit.metrics import Row
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)
@@ -102,12 +103,12 @@ CLEAR = {
 }
 
 
-def parts_of(counts: Sequence[Array]) -> list[Subset]:
+def parts_of(counts: Sequence[Array]) -> list[Row]:
     """The rows of a check: all samples, and each group."""
     rows = [("average", "average", np.sum(counts, axis=0))]
     rows += [("group", str(i), each) for i, each in enumerate(counts)]
     return [
-        Subset(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))  # type: ignore[arg-type]
+        Row(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))  # type: ignore[arg-type]
         for kind, name, c in rows
     ]
 
@@ -148,13 +149,13 @@ def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
 def alone(n: int, right: int, lost: int, gained: int, limits: Limits, before: Any = None) -> str:
     """Outcome of one limit on all samples; those of a change flip where they are lost."""
     for name in limits.those_set(RATES):
-        part = Subset("average", "average", n, right, lost, gained, rate=RATES[name], of_class="1",
-                      limits={name: getattr(limits, name) / 100}, before=before)  # fmt: skip
+        part = Row("average", "average", n, right, lost, gained, rate=RATES[name], of_class="1",
+                      limits={name: getattr(limits, name) / 100}, separate=before)  # fmt: skip
         return outcomes([part], limits)[0][0]
     if limits.changes:
         two = (None, None) if limits.max_flip_rate is not None else (lost, gained)
-        return outcomes([Subset("change", "change", n, right, *two)], limits)[0][0]
-    return outcomes([Subset("average", "average", n, right, lost, gained)], limits)[0][0]
+        return outcomes([Row("change", "change", n, right, *two)], limits)[0][0]
+    return outcomes([Row("average", "average", n, right, lost, gained)], limits)[0][0]
 
 
 def largest(n: int, limits: Limits, wrong: str) -> float:
@@ -297,13 +298,13 @@ def stated(draws: int, seed: int) -> list[list[str]]:
         ("18 of 30 right", (0, 0, 18, 12)),
     ]
     for name, counts in asked:
-        part = Subset("group", "g", sum(counts), counts[1] + counts[2], counts[0], counts[1])
+        part = Row("group", "g", sum(counts), counts[1] + counts[2], counts[0], counts[1])
         for v in judged([part], LIMITS)[0].verdicts:
             if v.outcome != "too few" or v.enough is None:
                 continue
             decided = 0
             for drawn in rng.multinomial(v.enough, np.asarray(counts) / sum(counts), size=draws):
-                again = Subset("group", "g", v.enough, int(drawn[1] + drawn[2]), int(drawn[0]),
+                again = Row("group", "g", v.enough, int(drawn[1] + drawn[2]), int(drawn[0]),
                              int(drawn[1]))  # fmt: skip
                 kinds = dict(zip(("accuracy", "max_drop"), outcomes([again], LIMITS)[0],
                                  strict=True))  # fmt: skip

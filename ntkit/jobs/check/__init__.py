@@ -11,7 +11,6 @@ from ntkit.jobs.check._limits import limits_of as limits_of
 from ntkit.jobs.check._limits import limits_of_project as limits_of_project
 from ntkit.jobs.check._limits import limits_with as limits_with
 from ntkit.jobs.check._result import CheckResult, write_check
-from ntkit.jobs.check._result import CheckRow as CheckRow
 from ntkit.jobs.check._result import Verdict as Verdict
 from ntkit.jobs.check._result import summary_of as summary_of
 from ntkit.jobs.check._tables import check_tables as check_tables

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,17 +27,18 @@ from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, RATE_DROPS, RATES, Limits, Rate, SliceLimits, limits_of
-from ntkit.jobs.check._result import (
-    ChangeRow,
-    CheckResult,
-    CheckRow,
+from ntkit.jobs.check._result import CheckResult, Verdict
+from ntkit.metrics import (
     Kind,
     Outcome,
-    RateRow,
     Row,
-    Verdict,
+    below,
+    binomial_quantile,
+    compare,
+    drop_bounds,
+    separate_drop_bounds,
+    share_bounds,
 )
-from ntkit.metrics import below, binomial_quantile, drop_bounds, separate_drop_bounds, share_bounds
 
 POWER = 0.8
 """Probability that the reported number of samples decides a limit."""
@@ -139,56 +140,26 @@ _SEPARATE = "max_precision_drop"
 _DIFFERENCES = (*_DROPS, "more_flips")
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Counts of a subset; lost and gained are None for one model alone."""
+def _is_compared(row: Row) -> bool:
+    """Whether limits are compared; precision always is, as its n depends on the model."""
+    return row.n >= _FEWEST or row.rate == "precision"
 
-    # For a change of the inputs, a prediction is right if it does not flip. For a rate of a class,
-    # the samples are those of the class (recall), of other classes (false positives), or those
-    # that are predicted to be of the class (precision).
-    kind: Kind
-    name: str
-    n: int
-    right: int
-    lost: int | None = None  # new errors
-    gained: int | None = None  # errors fixed
-    within: str | None = None  # the slice of a class within a slice; the slice's limits apply
-    label: str | None = None
-    rate: str = ""
-    of_class: str = ""
-    limits: Mapping[str, float] | None = None  # of a rate, as shares
-    before: tuple[int, int] | None = None  # right and all, of the old model's precision
 
-    @property
-    def compared(self) -> bool:
-        """Whether limits are compared; precision always is, as its n depends on the model."""
-        return self.n >= _FEWEST or self.rate == "precision"
-
-    @property
-    def pair(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Right and all, of the old and of the new model."""
-        return self.before or (0, 0), (self.right, self.n)
-
-    @property
-    def samples(self) -> str:
-        """The samples in words."""
-        return {
-            "": "samples",
-            "recall": f"samples of class {self.of_class}",
-            "false positive rate": f"samples of other classes than {self.of_class}",
-            "precision": f"samples predicted as {self.of_class}",
-        }[self.rate]
-
-    def share(self, count: int) -> float:
-        """A count as a share of the samples; NaN without samples."""
-        return count / self.n if self.n else float("nan")
+def _samples_of(row: Row) -> str:
+    """The samples of a row in words."""
+    return {
+        "": "samples",
+        "recall": f"samples of class {row.of_class}",
+        "false positive rate": f"samples of other classes than {row.of_class}",
+        "precision": f"samples predicted as {row.of_class}",
+    }[row.rate]
 
 
 @dataclass(frozen=True)
 class _Comparison:
     """One limit of a subset or change, as a share, with the levels of a pass and of a failure."""
 
-    part: Subset
+    part: Row
     limit: str
     bound: float
     good: float
@@ -206,7 +177,7 @@ class _Comparison:
     def outcome(self) -> Outcome:
         """Pass, fail or too few, by the position of the bounds."""
         (lost, gained, _), n = self.counts, self.part.n
-        if n < _FEWEST or (self.limit == _SEPARATE and self.part.pair[0][1] < _FEWEST):
+        if n < _FEWEST or (self.limit == _SEPARATE and self._pair[0][1] < _FEWEST):
             return "too few"
         if self.limit in _DIFFERENCES:
             fails = below(gained, lost, n, -self.bound, self.bad)
@@ -239,13 +210,18 @@ class _Comparison:
         else:
             value = count / n if n else float(self.limit in _LEAST)
         enough = self._enough(value) if outcome == "too few" else None
-        seen, samples = value if n else float("nan"), self.part.samples
+        seen, samples = value if n else float("nan"), _samples_of(self.part)
         return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough, samples)
+
+    @property
+    def _pair(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Right and all, of the old and of the new model."""
+        return self.part.separate or (0, 0), (self.part.right, self.part.n)
 
     @property
     def _shares(self) -> tuple[float, ...]:
         """The share that is right of the old and of the new model; 1 without samples."""
-        return tuple(count / n if n else 1.0 for count, n in self.part.pair)
+        return tuple(count / n if n else 1.0 for count, n in self._pair)
 
     def _interval(self) -> tuple[float, float]:
         """Bounds of a difference, an accuracy, or a share of new errors or flips."""
@@ -253,7 +229,7 @@ class _Comparison:
         if self.limit in _DIFFERENCES:
             return drop_bounds(lost, gained, n, upper_level=self.good, lower_level=self.bad)
         if self.limit == _SEPARATE:
-            pair = self.part.pair
+            pair = self._pair
             return separate_drop_bounds(*pair, upper_level=self.good, lower_level=self.bad)
         levels = (self.good, self.bad) if self.limit in _LEAST else (self.bad, self.good)
         return share_bounds(count, n, lower_level=levels[0], upper_level=levels[1])
@@ -263,7 +239,7 @@ class _Comparison:
         if self.limit == "more_flips":
             return _FEWEST
         if self.limit == _SEPARATE:
-            (_, old), (_, new) = self.part.pair
+            (_, old), (_, new) = self._pair
             ratio = old / new if old and new else 1.0
             before, after = self._shares
             enough = enough_for_separate_drop(before, after, ratio, self.bound, **levels)
@@ -277,56 +253,38 @@ class _Comparison:
         return None if enough is None else max(enough, self.part.n + 1, _FEWEST)
 
 
-def judged(parts: Sequence[Subset], limits: Limits) -> tuple[Row, ...]:
+def judged(parts: Sequence[Row], limits: Limits) -> tuple[Row, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
     of_parts, bad = _comparisons(parts, limits)
     return tuple(
-        _row(part, tuple(each.verdict() for each in comparisons), limits.alpha, bad)
+        _with_verdicts(part, tuple(each.verdict() for each in comparisons), limits.alpha, bad)
         for part, comparisons in zip(parts, of_parts, strict=True)
     )
 
 
-def _row(part: Subset, verdicts: tuple[Verdict, ...], good: float, bad: float) -> Row:
-    """The numbers of a subset or change, with its verdicts."""
-    n, count, lost, gained = part.n, part.right, part.lost, part.gained
-    was = None if lost is None or gained is None else count + lost - gained
-    of_errors = part.kind == "change" or part.rate == "false positive rate"
-    if of_errors:
-        count, was = n - count, None if was is None else n - was
-    low, high = (bad, good) if of_errors else (good, bad)
-    share, interval = part.share(count), share_bounds(count, n, lower_level=low, upper_level=high)
-    before = None if was is None else part.share(was)
-    if part.before is not None:
-        before = part.before[0] / part.before[1] if part.before[1] else float("nan")
-    if part.kind == "change":
-        return ChangeRow(
-            part.name, n, share, interval, before, lost, gained, verdicts, label=part.label
-        )
-    if part.rate:
-        return RateRow(part.kind, part.name, part.rate, part.of_class, n, share, interval, before,
-                       verdicts, part.label)  # fmt: skip
-    change, of_change = None, None
-    if lost is not None and gained is not None:
-        least, most = drop_bounds(lost, gained, n, upper_level=good, lower_level=bad)
-        change, of_change = part.share(gained - lost), (-most, -least)
-    return CheckRow(part.kind, part.name, part.within, n, share, interval, before, change,
-                    of_change, lost, gained, verdicts, part.label)  # fmt: skip
+def _with_verdicts(row: Row, verdicts: tuple[Verdict, ...], good: float, bad: float) -> Row:
+    """A row with its bounds and verdicts."""
+    row = replace(row, interval=row.bounds(good, bad), verdicts=verdicts)
+    if row.change is None or row.rate or row.kind == "change":
+        return row
+    least, most = row.drop_bounds(upper_level=good, lower_level=bad)
+    return replace(row, change_interval=(-most, -least))
 
 
-def outcomes(parts: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
+def outcomes(parts: Sequence[Row], limits: Limits) -> list[list[Outcome]]:
     """Only the outcomes of :func:`judged`, one for each limit of each subset or change."""
     return [[each.outcome() for each in of_one] for of_one in _comparisons(parts, limits)[0]]
 
 
-def _comparisons(parts: Sequence[Subset], limits: Limits) -> tuple[list[list[_Comparison]], float]:
+def _comparisons(parts: Sequence[Row], limits: Limits) -> tuple[list[list[_Comparison]], float]:
     """Comparisons of each subset or change, and the level of a failure."""
     of_parts = [(part, [*_part_limits(part, limits)]) for part in parts]
-    n = sum(len(each) for part, each in of_parts if part.compared)
+    n = sum(len(each) for part, each in of_parts if _is_compared(part))
     good, bad = limits.alpha, limits.alpha / max(1, n)
     return [[_Comparison(part, *each, good, bad) for each in some] for part, some in of_parts], bad
 
 
-def _part_limits(part: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
+def _part_limits(part: Row, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one subset or change: name and share."""
     values: dict[str, float | None]
     if part.limits is not None:
@@ -471,9 +429,9 @@ def check_predictions(
         for row in new[:_NAMED].tolist()
     ][:_NAMED]
     return CheckResult(
-        tuple(row for row in rows if isinstance(row, CheckRow)),
+        tuple(row for row in rows if not row.rate and row.kind != "change"),
         limit.alpha,
-        sum(len(r.verdicts) for r, part in zip(rows, parts, strict=True) if part.compared),
+        sum(len(r.verdicts) for r, part in zip(rows, parts, strict=True) if _is_compared(part)),
         np.concatenate(new_errors),
         tuple(
             f"{'' if label is None else f'{label}: '}{row if names is None else names[row]}"
@@ -481,10 +439,10 @@ def check_predictions(
         ),
         title,
         tuple(dict.fromkeys(notes)),
-        tuple(row for row in rows if isinstance(row, ChangeRow)),
+        tuple(row for row in rows if row.kind == "change"),
         tuple(labels or ()),
         n,
-        tuple(row for row in rows if isinstance(row, RateRow)),
+        tuple(row for row in rows if row.rate),
     )
 
 
@@ -513,7 +471,7 @@ class _Problem:
         order = sorted(every) if len(every) > len(self.titles) else every
         return {every[value]: value for value in order}
 
-    def parts(self, subsets: Sequence[tuple[Kind, str, Array]]) -> Iterator[Subset]:
+    def parts(self, subsets: Sequence[tuple[Kind, str, Array]]) -> Iterator[Row]:
         """Counts of all samples, of each class and subset, and of each class within a slice."""
         yield self._part("average", "average", np.ones(len(self.y), bool))
         for value, title in self.titles.items():
@@ -529,12 +487,12 @@ class _Problem:
                     title = f"{name}, class {self.titles[value]}"
                     yield self._part(kind, title, inside & (self.y == value), within=name)
 
-    def changed(self, name: str, flips: Sequence[Array]) -> Subset:
+    def changed(self, name: str, flips: Sequence[Array]) -> Row:
         """Counts of a change: a prediction that does not flip is right."""
-        inside = (np.min(flips, axis=0) >= 0) & self.known
-        return self._counted("change", name, inside, [values != 1 for values in flips])
+        inside = np.min(flips, axis=0) >= 0
+        return self._part("change", name, inside, [values != 1 for values in flips])
 
-    def rates(self, subsets: Sequence[tuple[Kind, str, Array]], limits: Limits) -> Iterator[Subset]:
+    def rates(self, subsets: Sequence[tuple[Kind, str, Array]], limits: Limits) -> Iterator[Row]:
         """Counts of all rates that have a limit: of all samples, and of each group and slice."""
         whole: tuple[Kind, str, Array] = ("average", "average", np.ones(len(self.y), bool))
         for kind, name, inside in (whole, *subsets):
@@ -554,30 +512,30 @@ class _Problem:
 
     def _rate(
         self, kind: Kind, name: str, inside: Array, rate: str, title: str, limits: dict[str, float]
-    ) -> Subset:
+    ) -> Row:
         more: Any = {"rate": rate, "of_class": title, "limits": limits}
         true, *predicted = (each == self.classes[title] for each in (self.y, *self.predicted))
         if rate == "recall":
-            return self._counted(kind, name, inside & true, predicted, **more)
+            return self._part(kind, name, inside & true, predicted, **more)
         if rate == "false positive rate":
-            return self._counted(kind, name, inside & ~true, [~each for each in predicted], **more)
+            return self._part(kind, name, inside & ~true, [~each for each in predicted], **more)
         (right, n), *before = (
             (int((each & inside & true).sum()), int((each & inside).sum())) for each in predicted
         )
-        return Subset(kind, name, n, right, before=before[0] if before else None, **more)
+        return Row(kind, name, n, right, separate=before[0] if before else None, **more)
 
-    def _part(self, kind: Kind, name: str, inside: Array, **more: Any) -> Subset:
-        return self._counted(kind, name, inside & self.known, self.right, **more)
-
-    def _counted(
-        self, kind: Kind, name: str, inside: Array, right: Sequence[Array], **more: Any
-    ) -> Subset:
-        """Count the samples of a subset, and those that each model has right."""
-        after = right[0][inside]
-        if len(right) == 2:
-            was = right[1][inside]
-            more |= {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
-        return Subset(kind, name, len(after), int(after.sum()), label=self.label, **more)
+    def _part(
+        self,
+        kind: Kind,
+        name: str,
+        inside: Array,
+        right: Sequence[Array] | None = None,
+        **more: Any,
+    ) -> Row:
+        """The row of a subset, by what each model has right."""
+        subset = (kind, name, inside & self.known)
+        outcomes = self.right if right is None else right
+        return compare(outcomes, [subset], label=self.label, **more)[0]
 
     @property
     def new_errors(self) -> Array:

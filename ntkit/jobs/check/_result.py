@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -30,10 +30,8 @@ from ntkit._text import (
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import RATES
+from ntkit.metrics import Kind, Outcome, Row, worst_outcome
 
-Kind = Literal["average", "class", "group", "slice", "change"]
-Outcome = Literal["pass", "fail", "too few"]
-_WORST_LAST: tuple[Outcome, ...] = ("pass", "too few", "fail")
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 
 
@@ -90,113 +88,35 @@ class Verdict:
         return f"{self.enough} such samples would decide"
 
 
-class _Row:
-    """Part of every row: its title, and the outcome of its verdicts."""
+def _called(row: Row) -> str:
+    """The name after the label of several, or the title of a rate."""
+    if row.rate:
+        return row.title
+    plain = row.label is None or row.kind == "class"  # classes have the label's name
+    return row.name if plain else f"{row.label}: {row.name}"
 
-    kind: Kind
-    name: str
-    label: str | None
-    verdicts: tuple[Verdict, ...]
 
-    @property
-    def title(self) -> str:
-        """Kind and name, after the label of several; average and slices have only a name."""
-        name = self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
-        return name if self.label is None else f"{self.label}: {name}"
-
-    @property
-    def called(self) -> str:
-        """The name, after the label of several; classes have the label's name."""
-        plain = self.label is None or self.kind == "class"
-        return self.name if plain else f"{self.label}: {self.name}"
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The worst outcome of the verdicts; None without verdicts."""
-        return _worst([verdict.outcome for verdict in self.verdicts])
-
-    def as_dict(self) -> dict[str, Any]:
-        """All values for JSON."""
-        values = {"samples" if name == "n" else name: value for name, value in vars(self).items()}
-        if self.kind == "change":
-            del values["kind"]
-        if self.label is None:
-            del values["label"]
-        values["limits"] = [
-            {name: getattr(v, name) for name in _VERDICT} for v in values.pop("verdicts")
-        ]
-        return dict(plain(values))
+def _facts(row: Row) -> dict[str, Any]:
+    """All values of a row for JSON."""
+    facts: dict[str, Any] = {"kind": row.kind, "name": row.name}
+    if row.rate:
+        facts |= {"rate": row.rate, "of_class": row.of_class, "samples": row.n, "value": row.value}
+        facts |= {"interval": row.interval, "before": row.before}
+    elif row.kind == "change":
+        facts = {"name": row.name, "samples": row.n, "flip_rate": row.value}
+        facts |= {"interval": row.interval, "before": row.before}
+        facts |= {"more": row.lost, "fewer": row.gained}
+    else:
+        facts |= {"within": row.within, "samples": row.n, "accuracy": row.value}
+        facts |= {"interval": row.interval, "before": row.before, "change": row.change}
+        facts |= {"change_interval": row.change_interval}
+        facts |= {"new_errors": row.lost, "fixed": row.gained}
+    facts |= {} if row.label is None else {"label": row.label}
+    facts["limits"] = [{name: getattr(v, name) for name in _VERDICT} for v in row.verdicts]
+    return dict(plain(facts))
 
 
 _VERDICT = ("limit", "bound", "value", "interval", "outcome", "enough")
-
-
-@dataclass(frozen=True)
-class CheckRow(_Row):
-    """Result on a subset of the samples: all, a class, a group, or a named slice."""
-
-    kind: Kind
-    name: str
-    within: str | None
-    n: int
-    accuracy: float
-    interval: tuple[float, float]
-    before: float | None
-    change: float | None
-    change_interval: tuple[float, float] | None
-    new_errors: int | None
-    fixed: int | None
-    verdicts: tuple[Verdict, ...]
-    label: str | None = None
-
-
-@dataclass(frozen=True)
-class ChangeRow(_Row):
-    """Result on a change of the inputs that does not change the true class."""
-
-    name: str
-    n: int
-    flip_rate: float
-    interval: tuple[float, float]
-    before: float | None
-    more: int | None
-    fewer: int | None
-    verdicts: tuple[Verdict, ...]
-    kind: Kind = "change"
-    label: str | None = None
-
-    @property
-    def value(self) -> float:
-        """The flip rate, as rows of rates name their share."""
-        return self.flip_rate
-
-
-@dataclass(frozen=True)
-class RateRow(_Row):
-    """Recall, false positive rate or precision of a class in a subset of the samples."""
-
-    kind: Kind
-    name: str
-    rate: str
-    of_class: str
-    n: int
-    value: float
-    interval: tuple[float, float]
-    before: float | None
-    verdicts: tuple[Verdict, ...]
-    label: str | None = None
-
-    @property
-    def title(self) -> str:
-        """The rate and its class, then the group or slice."""
-        group = "group " * (self.kind == "group")
-        where = f", {group}{self.name}" * (self.kind != "average")
-        return f"{self.rate} of {self.of_class}{where}"
-
-    called = title
-
-
-Row = CheckRow | ChangeRow | RateRow
 
 
 @documented
@@ -241,22 +161,22 @@ class CheckResult:
         as the class.
     """
 
-    rows: tuple[CheckRow, ...]
+    rows: tuple[Row, ...]
     alpha: float
     n_comparisons: int
     new_errors: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     new_error_names: tuple[str, ...] = ()
     title: str = "the model"
     notes: tuple[str, ...] = ()
-    changes: tuple[ChangeRow, ...] = ()
+    changes: tuple[Row, ...] = ()
     labels: tuple[str, ...] = ()
     n_samples: int = 0
-    rates: tuple[RateRow, ...] = ()
+    rates: tuple[Row, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
         """Outcome of the whole check: the worst of all verdicts."""
-        return _worst([row.outcome for row in self.every]) or "pass"
+        return worst_outcome(row.outcome for row in self.every) or "pass"
 
     @property
     def passed(self) -> bool:
@@ -269,17 +189,17 @@ class CheckResult:
         return _EXIT[self.outcome]
 
     @property
-    def average(self) -> CheckRow:
+    def average(self) -> Row:
         """The row of all samples; of several labels, that of the lowest accuracy."""
         return self._worst_of("average") or self.rows[0]
 
     @property
-    def worst_class(self) -> CheckRow | None:
+    def worst_class(self) -> Row | None:
         """The class with the lowest accuracy of the new model."""
         return self._worst_of("class")
 
     @property
-    def worst_group(self) -> CheckRow | None:
+    def worst_group(self) -> Row | None:
         """The group with the lowest accuracy of the new model."""
         return self._worst_of("group")
 
@@ -304,11 +224,11 @@ class CheckResult:
             "n_samples": self.n_samples,
             "alpha": self.alpha,
             "n_comparisons": self.n_comparisons,
-            "worst_class": None if self.worst_class is None else self.worst_class.called,
-            "worst_group": None if self.worst_group is None else self.worst_group.called,
-            "rows": [row.as_dict() for row in self.rows],
-            "rates": [row.as_dict() for row in self.rates],
-            "changes": [row.as_dict() for row in self.changes],
+            "worst_class": None if self.worst_class is None else _called(self.worst_class),
+            "worst_group": None if self.worst_group is None else _called(self.worst_group),
+            "rows": [*map(_facts, self.rows)],
+            "rates": [*map(_facts, self.rates)],
+            "changes": [*map(_facts, self.changes)],
             "n_new_errors": len(self.new_errors),
             "new_errors": list(self.new_error_names),
             "notes": list(self.notes),
@@ -323,18 +243,14 @@ class CheckResult:
         """All rows, with those of rates and changes."""
         return [*self.rows, *self.rates, *self.changes]
 
-    def _worst_of(self, kind: Kind) -> CheckRow | None:
+    def _worst_of(self, kind: Kind) -> Row | None:
         rows = [row for row in self.rows if row.kind == kind and row.n]
-        return min(rows, key=lambda row: row.accuracy, default=None)
+        return min(rows, key=lambda row: row.value, default=None)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
         several = f", {len(self.labels)} labels" * (len(self.labels) > 1)
         return f"CheckResult({self.outcome}: {counts}; {self.n_samples} samples{several})"
-
-
-def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:
-    return next((each for each in reversed(_WORST_LAST) if each in outcomes), None)
 
 
 # Characters that XML 1.0 cannot represent.
@@ -496,21 +412,21 @@ def _main_results(result: CheckResult) -> str:
     for kind, worst in (("class", result.worst_class), ("group", result.worst_group)):
         if worst is None:
             continue
-        name = _line(worst.called)
+        name = _line(_called(worst))
         rows = [row for row in result.rows if row.kind == kind and row.n]
-        first = min(rows, key=lambda row: worst.accuracy if row.before is None else row.before)
+        first = min(rows, key=lambda row: worst.value if row.before is None else row.before)
         if worst.before is None or first is worst:
             accuracies.append(f"worst {kind} ({name}) {_accuracy(worst)}")
             continue
         accuracies.append(
-            f"worst {kind} {percent(first.before, unit='')} ({_line(first.called)}) → "
-            f"{percent(worst.accuracy)} ({name})"
+            f"worst {kind} {percent(first.before, unit='')} ({_line(_called(first))}) → "
+            f"{percent(worst.value)} ({name})"
         )
     sentence = ", ".join(accuracies) + "."
     averages = [row for row in result.rows if row.kind == "average"]
     n, new = sum(row.n for row in averages), len(result.new_errors)
-    if average.fixed is not None and n:
-        fixed = sum(row.fixed or 0 for row in averages)
+    if average.gained is not None and n:
+        fixed = sum(row.gained or 0 for row in averages)
         of_labels = f" of {n} labels" * (average.label is not None)
         sentence += (
             f" {counted(new, 'new error')} ({percent(new / n)}{of_labels}), "
@@ -519,12 +435,12 @@ def _main_results(result: CheckResult) -> str:
     return sentence
 
 
-def _accuracy(row: CheckRow) -> str:
+def _accuracy(row: Row) -> str:
     """Accuracy before and after."""
     if not row.n:
         return "unknown"
     was = "" if row.before is None else f"{percent(row.before, unit='')} → "
-    return f"{was}{percent(row.accuracy)}"
+    return f"{was}{percent(row.value)}"
 
 
 def _levels(result: CheckResult) -> str:
@@ -542,14 +458,14 @@ def _levels(result: CheckResult) -> str:
     )
 
 
-def _shares(rows: Sequence[Any], what: str, value: str, markdown: bool) -> str:
+def _shares(rows: Sequence[Row], what: str, value: str, markdown: bool) -> str:
     """Table of rates of classes, or of flip rates."""
     compared = any(row.before is not None for row in rows)
     cells = [[what, "samples", *["before"] * compared, value, "limits"]]
     for row in rows:
         share = with_interval(row.value, row.interval, row.n)
         before = [percent(row.before, unit="")] * compared
-        name, mark = _name_and_mark(row.called, row.outcome, markdown)
+        name, mark = _name_and_mark(_called(row), row.outcome, markdown)
         cells.append([name, str(row.n), *before, share, mark])
     return _columns(cells, markdown)
 
@@ -564,22 +480,22 @@ def _header(result: CheckResult) -> list[str]:
     return ["", "samples", *columns, "limits"]
 
 
-def _cells(row: CheckRow, markdown: bool) -> list[str]:
+def _cells(row: Row, markdown: bool) -> list[str]:
     name, mark = _name_and_mark(row.title, row.outcome, markdown)
     if row.change_interval is None:
-        return [name, str(row.n), with_interval(row.accuracy, row.interval, row.n), mark]
+        return [name, str(row.n), with_interval(row.value, row.interval, row.n), mark]
     return [
         name,
         str(row.n),
         percent(row.before, unit=""),
-        percent(row.accuracy, unit=""),
+        percent(row.value, unit=""),
         with_interval(row.change, row.change_interval, row.n, sign="+"),
-        str(row.new_errors),
+        str(row.lost),
         mark,
     ]
 
 
-def _shown(result: CheckResult, most: int) -> Sequence[CheckRow]:
+def _shown(result: CheckResult, most: int) -> Sequence[Row]:
     """At most so many rows, preferably those that do not pass; the average is always shown."""
     rank = {"average": -1, "fail": 0, "too few": 1, "pass": 2, None: 2}
     average = result.average

@@ -30,10 +30,10 @@ def test_flips_are_those_that_onnx_runtime_finds(digits):
     copies, at = change_named(MARK).copies(Samples(X, y))
     flipped = [ntkit.predict(path, part, device="cpu").labels for part in (X[at], copies.X[:])]
     row = found.row(f"change {MARK}")
-    assert (row.n, row.flip_rate) == (200, np.mean(flipped[0] != flipped[1]))
+    assert (row.n, row.value) == (200, np.mean(flipped[0] != flipped[1]))
     assert row.before is row.more is None
     grey = found.row("change image:grey")
-    assert (grey.flip_rate, grey.outcome) == (0, "pass")
+    assert (grey.value, grey.outcome) == (0, "pass")
     assert found.n_comparisons == 2
     assert len(found.rows) == 3  # of accuracies there is no limit
 
@@ -43,14 +43,14 @@ def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits):
     pair = model, model.with_head(model.head.scaled(np.zeros(64)))  # never flips
     data, limits = (digits.X_test[:200], digits.y_test[:200]), {"max_drop": 90, "over": "average"}
     (row,) = check(model, model, data, MARK, limits=limits).changes
-    assert (row.more, row.fewer, row.outcome) == (0, 0, "pass")
+    assert (row.lost, row.gained, row.outcome) == (0, 0, "pass")
     assert [v.requirement for v in row.verdicts] == [
         "flip rate not significantly higher than the old model's"
     ]
     one, two = (check(*both, data, MARK, limits=limits).changes[0] for both in (pair, pair[::-1]))
-    assert (one.more, one.fewer) == (two.fewer, two.more)
-    assert one.before == two.flip_rate
-    assert (one.flip_rate, one.outcome, two.outcome) == (0, "pass", "fail")
+    assert (one.lost, one.gained) == (two.gained, two.lost)
+    assert one.before == two.value
+    assert (one.value, one.outcome, two.outcome) == (0, "pass", "fail")
 
 
 def test_words_columns_and_functions(tmp_path):
@@ -70,7 +70,7 @@ def test_words_columns_and_functions(tmp_path):
     swap, upper, _ = found.changes
     assert swap.n == sum("fox" in row or "dog" in row for row in rows)
     assert [v.bound for row in found.changes for v in row.verdicts] == [0.05, 0.5, 0.5]
-    assert (upper.n, upper.flip_rate) == (200, 0)  # the tokenizer lowers them
+    assert (upper.n, upper.value) == (200, 0)  # the tokenizer lowers them
     assert found.row("word:fox").kind == "slice"
     assert found.row("change with a fox").n == 200
     with pytest.raises(InputError, match="changes none of the 200 texts"):
@@ -108,4 +108,4 @@ def test_copies_of_image_files(tmp_path, digits):
     model = marked_digits_model_path()
     found = check(model, model, tmp_path / "set", "image:jpeg=75", limits={"max_flip_rate": 60})
     assert found.row("change image:jpeg=75").n == 60
-    assert found.row("change image:jpeg=75").more == 0
+    assert found.row("change image:jpeg=75").lost == 0

@@ -73,9 +73,9 @@ def test_a_better_model_passes_and_the_reverse_fails(digits):
     for row in there.rows:
         other = back.row(row.title)
         assert row.change == pytest.approx(-other.change)
-        assert (row.new_errors, row.fixed) == (other.fixed, other.new_errors)
+        assert (row.lost, row.gained) == (other.gained, other.lost)
     right = model.head.predict(ntkit.OnnxEmbedder(model, device="cpu").transform(data[0]))
-    assert there.average.accuracy == np.mean(right == data[1])
+    assert there.average.value == np.mean(right == data[1])
     assert back.exit_code == 1
 
 
@@ -84,10 +84,10 @@ def test_classes_are_matched_by_name_and_lent_to_a_model_that_has_none(tmp_path,
     second = permuted(tmp_path, [2, 0, 1], ["eel", "cat", "dog"])
     data = X, np.asarray(NAMES)[y]
     found = check(first, second, data)
-    assert found.average.before == found.average.accuracy == 1.0
+    assert found.average.before == found.average.value == 1.0
     assert len(found.new_errors) == 0
     found = check(first, permuted(tmp_path, [0, 1, 2], None, "none.onnx"), data)
-    assert found.average.accuracy == 1.0
+    assert found.average.value == 1.0
     assert any("takes those of the first model" in note for note in found.notes)
 
 
@@ -125,7 +125,7 @@ def test_a_model_that_ntkit_made_from_another_has_its_order(tmp_path, y):
     named = FrozenModel.load(plain.path, classes=["eel", "cat", "dog"])
     made = named.with_head(named.head).save(tmp_path / "made.onnx")
     found = check(plain.path, made, (X, np.asarray(NAMES)[y]))
-    assert found.average.before == found.average.accuracy == 1
+    assert found.average.before == found.average.value == 1
 
 
 def test_an_old_model_that_is_misread_is_refused(tmp_path, old, y):
@@ -152,7 +152,7 @@ def test_models_of_other_inputs(old, y, tmp_path):
     other.graph.input[0].name = other.graph.node[0].input[0] = "w"
     file = models.save(other, tmp_path / "renamed.onnx")
     found = check(old, file, (X, y))  # one array fits any one input
-    assert found.average.accuracy == 1.0
+    assert found.average.value == 1.0
     assert not any("take different inputs" in note for note in found.notes)
     with pytest.raises(InputError, match="also needs the input 'w'"):
         check(old, file, ({"x": X}, y))

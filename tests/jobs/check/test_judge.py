@@ -10,8 +10,9 @@ from scipy.stats import binom, multinomial
 
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, summary_of
-from ntkit.jobs.check._judge import Subset, judged, outcomes
+from ntkit.jobs.check._judge import judged, outcomes
 from ntkit.jobs.check._limits import RATES, ChangeLimits
+from ntkit.metrics import Row
 
 LIMITS = Limits(max_drop=2, worst_group=70)
 CHANGE = {"c": ChangeLimits()}
@@ -25,7 +26,7 @@ def drawn(groups, sizes, rng):
         counts.append(rng.multinomial(n, [new_errors, fixed, kept, 1 - new_errors - fixed - kept]))
     rows = [("average", np.sum(counts, axis=0)), *(("group", each) for each in counts)]
     parts = [
-        Subset(kind, str(i), int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))
+        Row(kind, str(i), int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))
         for i, (kind, c) in enumerate(rows)
     ]
     found = [each for own in outcomes(parts, LIMITS) for each in own]
@@ -77,7 +78,7 @@ def test_verdict_and_interval_agree(n, data):
     lost = data.draw(st.integers(0, n - right))
     gained = data.draw(st.integers(0, right))
     limits = Limits(max_drop=data.draw(st.sampled_from([0, 1, 5, 20])), worst_group=60)
-    (row,) = judged([Subset("group", "g", n, right, lost, gained)], limits)
+    (row,) = judged([Row("group", "g", n, right, lost, gained)], limits)
     for v in row.verdicts:
         low, high = v.interval
         good = low >= v.bound if v.limit == "accuracy" else high <= v.bound
@@ -90,13 +91,13 @@ def test_verdict_and_interval_agree(n, data):
 
 
 def test_more_comparisons_make_failures_harder_and_passes_no_easier():
-    fails = Subset("group", "bad", 60, 40, 9, 0)
-    passes = Subset("group", "good", 200, 190, 0, 2)
-    flips = Subset("change", "c", 400, 384, 12, 4)
+    fails = Row("group", "bad", 60, 40, 9, 0)
+    passes = Row("group", "good", 200, 190, 0, 2)
+    flips = Row("change", "c", 400, 384, 12, 4)
     limits = Limits(max_drop=2, max_flip_rate=2, changes=CHANGE)
     assert outcomes([fails, passes], limits) == [["fail"], ["pass"]]
     assert outcomes([flips], limits) == [["fail", "fail"]]
-    others = [Subset("group", str(i), 60, 50, 0, 0) for i in range(300)]
+    others = [Row("group", str(i), 60, 50, 0, 0) for i in range(300)]
     many = outcomes([fails, passes, flips, *others], limits)
     assert many[:3] == [["too few"], ["pass"], ["too few", "pass"]]
 
@@ -112,8 +113,8 @@ def levels(**alternatives):
 
 def rate_part(limit, bound, n, right, lost=None, gained=None, before=None):
     """The samples that a limit of a class applies to, and their counts."""
-    return Subset("average", "average", n, right, lost, gained, rate=RATES[limit], of_class="1",
-                  limits={limit: bound}, before=before)  # fmt: skip
+    return Row("average", "average", n, right, lost, gained, rate=RATES[limit], of_class="1",
+                  limits={limit: bound}, separate=before)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha, limit):
     limits = Limits(max_drop=2, over=("average",), alpha=alpha)
 
     def said(lost, fixed):
-        part = Subset("average", "average", n, n - lost, lost, fixed)
+        part = Row("average", "average", n, n - lost, lost, fixed)
         if limit != "max_drop":
             part = rate_part(limit, 0.02, n, n - lost, lost, fixed)
         return outcomes([part], limits)[0][0]
@@ -155,7 +156,7 @@ def test_many_samples_are_summed_one_by_one():
     """45 new errors of 1750 are likely with 2 % new errors and no error fixed."""
     limits = Limits(max_drop=2, over=("average",))
     for lost, outcome in ((45, "too few"), (47, "fail")):
-        part = Subset("average", "average", 1750, 1750 - lost, lost, 0)
+        part = Row("average", "average", 1750, 1750 - lost, lost, 0)
         assert outcomes([part], limits) == [[outcome]]
     assert binom.sf(44, 1750, 0.02) > 0.05 > binom.sf(45, 1750, 0.02)
 
@@ -165,7 +166,7 @@ def test_many_samples_are_summed_one_by_one():
 @pytest.mark.parametrize("rate", [0, 2, 10])
 def test_a_flip_rate_at_its_limit_is_wrongly_judged_no_more_often_than_alpha(n, rate, alpha):
     limits = Limits(max_flip_rate=rate, changes=CHANGE, alpha=alpha)
-    said = [outcomes([Subset("change", "c", n, n - flips)], limits)[0][0] for flips in range(n + 1)]
+    said = [outcomes([Row("change", "c", n, n - flips)], limits)[0][0] for flips in range(n + 1)]
     chances = binom.pmf(np.arange(n + 1), n, rate / 100)
     assert chances[np.array(said) == "fail"].sum() <= alpha + 1e-12
     assert rate == 0 or chances[np.array(said) == "pass"].sum() <= alpha + 1e-12
@@ -228,7 +229,7 @@ def test_a_drop_of_precision_is_wrongly_judged_no_more_often_than_alpha(n, n_old
 def test_as_many_flips_as_before_fail_no_more_often_than_alpha(n, alpha):
     limits = Limits(changes=CHANGE, alpha=alpha)
     counts = [(more, fewer) for more in range(n + 1) for fewer in range(n + 1 - more)]
-    parts = {c: Subset("change", "c", n, 0, *c) for c in counts}
+    parts = {c: Row("change", "c", n, 0, *c) for c in counts}
     failed = [c for c, part in parts.items() if outcomes([part], limits)[0] == ["fail"]]
     assert (0, n) not in failed
     assert n == 2 or (n, 0) in failed
@@ -254,7 +255,7 @@ def test_rows_count_what_changed():
         "average", "class 0", "class 1", "group few", "group many", "odd",
     ]  # fmt: skip
     few = found.row("group few")
-    assert (few.n, few.new_errors, few.fixed, few.before, few.accuracy) == (50, 40, 0, 1.0, 0.2)
+    assert (few.n, few.lost, few.gained, few.before, few.value) == (50, 40, 0, 1.0, 0.2)
     assert found.worst_group is few
     assert few.outcome == "fail"
     assert found.row("group many").outcome == "pass"
@@ -266,7 +267,7 @@ def test_rows_count_what_changed():
 
 def test_samples_count_where_they_are_known_to_be():
     wrong = check_predictions(Y, 1 - Y, y_pred_before=Y, limits={"max_new_errors": 100})
-    assert (wrong.average.new_errors, wrong.passed) == (400, True)  # the bound is the limit
+    assert (wrong.average.lost, wrong.passed) == (400, True)  # the bound is the limit
     absent = check_predictions(Y, Y, classes=[0, 1, 2], limits={"worst_class": 90})
     assert absent.row("class 2").outcome == "too few"
     assert (absent.row("class 0").outcome, absent.exit_code) == ("pass", 3)
@@ -300,7 +301,7 @@ def test_yes_and_no_may_have_any_type(kind):
     values = flips.astype(kind)
     options = {"flips": {"a": values}, "slices": {"a": values}, "limits": {"max_flip_rate": 5}}
     found = check_predictions(Y, Y, **options)
-    assert (found.changes[0].flip_rate, found.row("a").n) == (flips.mean(), flips.sum())
+    assert (found.changes[0].value, found.row("a").n) == (flips.mean(), flips.sum())
     if kind in (float, object):
         values[0] = np.nan
         assert check_predictions(Y, Y, **options).changes[0].n == len(Y) - 1

@@ -19,8 +19,9 @@ from ntkit import FrozenModel
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, check_tables, summary_of, write_check
-from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
+from ntkit.jobs.check._judge import POWER, judged, outcomes
 from ntkit.jobs.tables import TableRoles
+from ntkit.metrics import Row
 from tests.several_labels import LABELS
 
 EVERY = {
@@ -218,7 +219,7 @@ def test_so_many_samples_decide_four_times_out_of_five(limit, bound, counts):
     options = {"rate": rate, "of_class": "1", "limits": {limit: bound}}
 
     def part(n, right, lost, gained, before):
-        return Subset("average", "average", n, right, lost, gained, before=before, **options)
+        return Row("average", "average", n, right, lost, gained, separate=before, **options)
 
     ((verdict,),) = (
         row.verdicts for row in judged([part(n, right, lost, gained, before)], Limits())
@@ -325,11 +326,11 @@ def test_a_probability_equal_to_the_threshold_is_not_above_it(tmp_path):
         options = {"limits": {"average": 2}, "threshold": threshold, "device": "cpu"}
         found = ntkit.check(None, path, (X, y), **options)
         above = (shares > threshold).astype(int)
-        assert found.average.accuracy == (above == y).mean()
+        assert found.average.value == (above == y).mean()
         table = pd.DataFrame({"label": y, "prob_1": given})
         table.to_csv(file := tmp_path / "p.csv", index=False)
         roles, at = TableRoles(scores=["prob_1"]), {"threshold": threshold}
         again = check_tables(file, file, roles, limits=Limits(average=2), **at)
-        assert again.average.accuracy == found.average.accuracy
+        assert again.average.value == found.average.value
         ties += (shares == threshold).sum()
     assert ties > 20

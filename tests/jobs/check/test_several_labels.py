@@ -49,7 +49,7 @@ def test_each_label_is_that_of_onnx_runtime_at_each_models_threshold(pair, data,
         row = every.row(f"{name}: average")
         rows = known[:, i]
         assert row.n == rows.sum()
-        for share, given in ((row.before, old[:, i] > 0.5), (row.accuracy, new[:, i] > levels[i])):
+        for share, given in ((row.before, old[:, i] > 0.5), (row.value, new[:, i] > levels[i])):
             assert share == np.mean(given[rows] == Y[rows, i])
     assert any("new.onnx: thresholds other than 0.5: loop 0.2." in note for note in every.notes)
     assert every.labels == LABELS
@@ -63,8 +63,8 @@ def test_one_label_has_the_same_counts_and_its_own_correction(pair, data, every)
         assert one.labels == (name,)
         for row in one.rows:
             other = every.row(f"{name}: {row.title}")
-            assert (other.n, other.accuracy, other.new_errors, other.fixed) == (
-                row.n, row.accuracy, row.new_errors, row.fixed,
+            assert (other.n, other.value, other.lost, other.gained) == (
+                row.n, row.value, row.lost, row.gained,
             )  # fmt: skip
             for narrow, wide in zip(row.verdicts, other.verdicts, strict=True):  # failures
                 if narrow.limit == "max_drop":
@@ -101,9 +101,9 @@ def test_groups_slices_and_changes_hold_for_every_label(five, pair):
     marked = five.mark["test"] == 1
     for i, name in enumerate(LABELS):
         right = pred[:, i] == Y[:, i]
-        assert found.row(f"{name}: group 1").accuracy == right[marked].mean()
-        assert found.row(f"{name}: first").accuracy == right[:99].mean()
-        assert found.row(f"{name}: change dark").flip_rate == marked.mean()
+        assert found.row(f"{name}: group 1").value == right[marked].mean()
+        assert found.row(f"{name}: first").value == right[:99].mean()
+        assert found.row(f"{name}: change dark").value == marked.mean()
         assert found.row(f"{name}: first, class {name}").n == Y[:99, i].sum()
 
 
@@ -116,7 +116,7 @@ def test_files_name_the_label(every, pair, data, tmp_path):
     content = json.loads((tmp_path / "every.json").read_text())
     assert {row["label"] for row in content["rows"]} == {*LABELS}
     assert content["labels"] == list(LABELS)
-    assert content["n_new_errors"] == sum(row.new_errors for row in every.rows[::3])
+    assert content["n_new_errors"] == sum(row.lost for row in every.rows[::3])
     cases = ElementTree.parse(tmp_path / "every.junit").iter("testcase")
     assert {case.get("name").partition(":")[0] for case in cases} == {*LABELS}
 

@@ -1,0 +1,171 @@
+"""Rows: how many samples of a subset a model has right, alone or next to an older one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.metrics._group_report import wilson
+from ntkit.metrics._paired import drop_bounds, more_often, share_bounds, upper_drop
+
+Kind = Literal["average", "class", "group", "slice", "change"]
+"""What the samples of a row have in common."""
+Interval = tuple[float, float]
+_CONFIDENCE = 0.95
+Outcome = Literal["pass", "fail", "too few"]
+"""Outcome of a limit."""
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "too few", "pass")
+
+
+def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:
+    """The worst of some outcomes; None if there is none."""
+    there = {*outcomes}
+    return next((each for each in _WORST_FIRST if each in there), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A subset of the samples, and how many of them have an outcome.
+
+    Attributes
+    ----------
+    kind, name : str
+        Kind of the subset ("average", "class", "group", "slice" or "change"), and its name.
+    n, right : int
+        Number of samples, and of those that are predicted right. For a change of the inputs, a
+        prediction is right if it does not flip.
+    lost, gained : int or None
+        Number of samples that only the old model has right, and that only the new one has.
+    rate, of_class : str
+        "recall", "false positive rate" or "precision" and its class, for rates of a class. The
+        samples are then those of the class, of other classes, or those predicted as the class.
+    within : str or None
+        Slice of a class within a slice.
+    label : str or None
+        Name of the label, if a sample has several.
+    separate : tuple of int or None
+        Right and all samples of the old model, if these are not the same samples (precision).
+    interval, change_interval : tuple of float or None
+        Bounds of ``value`` and ``change``.
+    limits : mapping or None
+        Limits of a rate, as shares.
+    verdicts : tuple
+        Outcome of each limit.
+
+    Examples
+    --------
+    >>> from ntkit.metrics import Row
+    >>> row = Row("group", "cat × border", n=40, right=31, lost=1, gained=22)
+    >>> row.before, row.value, row.title
+    (0.25, 0.775, 'group cat × border')
+    """
+
+    kind: Kind
+    name: str
+    n: int
+    right: int
+    lost: int | None = None
+    gained: int | None = None
+    within: str | None = None
+    label: str | None = None
+    rate: str = ""
+    of_class: str = ""
+    separate: tuple[int, int] | None = None
+    interval: Interval | None = None
+    change_interval: Interval | None = None
+    limits: Mapping[str, float] | None = None
+    verdicts: tuple[Any, ...] = ()
+
+    @property
+    def counts_errors(self) -> bool:
+        """Whether the value is the share that is not right: flips, and false positives."""
+        return self.kind == "change" or self.rate == "false positive rate"
+
+    @property
+    def value(self) -> float:
+        """Accuracy, rate or flip rate, in [0, 1]; NaN without samples."""
+        return self._share(self.right, self.n)
+
+    @property
+    def before(self) -> float | None:
+        """The same of the old model; None for one model alone."""
+        if self.separate is not None:
+            return self._share(*self.separate)
+        if self.lost is None or self.gained is None:
+            return None
+        return self._share(self.right + self.lost - self.gained, self.n)
+
+    @property
+    def change(self) -> float | None:
+        """Gained less lost, as a share of the samples; None for one model alone."""
+        if self.lost is None or self.gained is None:
+            return None
+        return (self.gained - self.lost) / self.n if self.n else float("nan")
+
+    @property
+    def title(self) -> str:
+        """Kind and name, after the label of several; average and slices have only a name."""
+        if self.rate:
+            group = "group " * (self.kind == "group")
+            where = f", {group}{self.name}" * (self.kind != "average")
+            return f"{self.rate} of {self.of_class}{where}"
+        name = self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
+        return name if self.label is None else f"{self.label}: {name}"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The worst outcome of the verdicts; None without verdicts."""
+        return worst_outcome(verdict.outcome for verdict in self.verdicts)
+
+    @property
+    def p_value(self) -> float:
+        """P-value of so many lost against so few gained: exact one-sided sign test."""
+        return more_often(self.lost or 0, self.gained or 0)
+
+    def wilson(self, confidence: float = _CONFIDENCE) -> Interval:
+        """Wilson's interval of the value; (0, 1) without samples."""
+        if not self.n:
+            return 0.0, 1.0
+        low, high = wilson(np.array([self.value]), np.array([self.n]), confidence)
+        return float(low[0]), float(high[0])
+
+    def bounds(self, good: float, bad: float) -> Interval:
+        """Exact bounds of the value: its good side has the error probability ``good``."""
+        low, high = (bad, good) if self.counts_errors else (good, bad)
+        count = self.n - self.right if self.counts_errors else self.right
+        return share_bounds(count, self.n, lower_level=low, upper_level=high)
+
+    def drop_bounds(self, *, upper_level: float, lower_level: float) -> Interval:
+        """Exact paired bounds of the drop: lost less gained, as a share of the samples."""
+        lost, gained = self.lost or 0, self.gained or 0
+        return drop_bounds(lost, gained, self.n, upper_level=upper_level, lower_level=lower_level)
+
+    def surely_lost(self, level: float) -> float:
+        """Lower exact bound of the drop alone."""
+        return -upper_drop(self.gained or 0, self.lost or 0, self.n, level)
+
+    def _share(self, right: int, n: int) -> float:
+        if not n:
+            return float("nan")
+        return (n - right) / n if self.counts_errors else right / n
+
+
+def compare(
+    outcomes: Sequence[Array], subsets: Iterable[tuple[Kind, str, Array]], **more: Any
+) -> list[Row]:
+    """A row for each subset (kind, name, members) of samples, by the outcomes of one model or two.
+
+    ``outcomes`` are bool (N,): whether a sample is right under the new model, and under the old.
+    """
+    rows = list[Row]()
+    for kind, name, inside in subsets:
+        after, *before = (right[inside] for right in outcomes)
+        two: dict[str, Any] = {}
+        for was in before:
+            two = {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
+        rows.append(Row(kind, name, len(after), int(after.sum()), **two, **more))
+    return rows

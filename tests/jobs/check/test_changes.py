@@ -31,7 +31,7 @@ def test_flips_are_those_that_onnx_runtime_finds(digits):
     flipped = [ntkit.predict(path, part, device="cpu").labels for part in (X[at], copies.X[:])]
     row = found.row(f"change {MARK}")
     assert (row.n, row.value) == (200, np.mean(flipped[0] != flipped[1]))
-    assert row.before is row.more is None
+    assert row.before is row.lost is None
     grey = found.row("change image:grey")
     assert (grey.value, grey.outcome) == (0, "pass")
     assert found.n_comparisons == 2

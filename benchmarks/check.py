@@ -27,8 +27,8 @@ from scipy.stats import binom
 from evidence_tables import table
 from ntkit.jobs.check import Limits
 from ntkit.jobs.check._judge import POWER, judged, outcomes
-from ntkit.jobs.check._limits import RATES, ChangeLimits
-from ntkit.metrics import Row
+from ntkit.jobs.check._limits import ChangeLimits
+from ntkit.metrics import RATES, Row
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)

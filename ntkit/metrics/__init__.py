@@ -31,9 +31,11 @@ from ntkit.metrics._paired import more_often as more_often
 from ntkit.metrics._paired import separate_drop_bounds as separate_drop_bounds
 from ntkit.metrics._paired import share_bounds as share_bounds
 from ntkit.metrics._paired import upper_drop as upper_drop
+from ntkit.metrics._rows import RATES as RATES
 from ntkit.metrics._rows import Kind as Kind
 from ntkit.metrics._rows import Outcome as Outcome
 from ntkit.metrics._rows import Row, compare
+from ntkit.metrics._rows import Verdict as Verdict
 from ntkit.metrics._rows import worst_outcome as worst_outcome
 
 if TYPE_CHECKING:  # scikit-learn takes a second to import, and bounds do not need it

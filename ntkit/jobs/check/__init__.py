@@ -11,9 +11,9 @@ from ntkit.jobs.check._limits import limits_of as limits_of
 from ntkit.jobs.check._limits import limits_of_project as limits_of_project
 from ntkit.jobs.check._limits import limits_with as limits_with
 from ntkit.jobs.check._result import CheckResult, write_check
-from ntkit.jobs.check._result import Verdict as Verdict
 from ntkit.jobs.check._result import summary_of as summary_of
 from ntkit.jobs.check._tables import check_tables as check_tables
+from ntkit.metrics import Verdict as Verdict
 
 if TYPE_CHECKING:  # tables of predictions need no model and no ONNX Runtime
     from ntkit.jobs.check._check import check

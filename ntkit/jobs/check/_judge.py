@@ -26,12 +26,14 @@ from ntkit._spelling import spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._limits import KINDS, RATE_DROPS, RATES, Limits, Rate, SliceLimits, limits_of
-from ntkit.jobs.check._result import CheckResult, Verdict
+from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, Rate, SliceLimits, limits_of
+from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics import (
+    RATES,
     Kind,
     Outcome,
     Row,
+    Verdict,
     below,
     binomial_quantile,
     compare,

@@ -13,20 +13,12 @@ from typing import Any
 from ntkit._labels import listed, meant_instead
 from ntkit._spelling import spelt_as
 from ntkit.exceptions import InputError
+from ntkit.metrics import RATES
 
 KINDS = ("average", "class", "group", "slice")
 """Kinds of subsets: all samples, each class, each group and each named slice."""
 _LARGEST = 1 << 20  # bytes of a file
 _MINIMA = ("average", "worst_class", "worst_group", "accuracy", "min_recall", "min_precision")
-RATES = {
-    "min_recall": "recall",
-    "max_recall_drop": "recall",
-    "max_false_positive_rate": "false positive rate",
-    "max_false_positive_increase": "false positive rate",
-    "min_precision": "precision",
-    "max_precision_drop": "precision",
-}
-"""Limits of a class, and the rate that each of them limits."""
 RATE_DROPS = ("max_recall_drop", "max_false_positive_increase", "max_precision_drop")
 _COMPARING = ("max_drop", "max_new_errors", *RATE_DROPS)
 

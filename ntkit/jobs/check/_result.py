@@ -29,63 +29,9 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._limits import RATES
-from ntkit.metrics import Kind, Outcome, Row, worst_outcome
+from ntkit.metrics import Kind, Outcome, Row, Verdict, worst_outcome
 
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of one limit of one row."""
-
-    limit: str
-    bound: float
-    value: float
-    interval: tuple[float, float]
-    outcome: Outcome
-    n: int
-    enough: int | None = None
-    samples: str = "samples"  # of which there are n
-
-    @property
-    def requirement(self) -> str:
-        """The limit in words."""
-        percent = f"{100 * self.bound:g}"
-        if self.limit == "more_flips":
-            return "flip rate not significantly higher than the old model's"
-        if self.limit.endswith(("drop", "increase")):
-            what = "increase" if self.limit.endswith("increase") else "drop"
-            return f"{what} at most {percent} points"
-        least = "most" if self.limit.startswith("max") else "least"
-        names = {"max_new_errors": "new errors ", "max_flip_rate": "flip rate "}
-        names |= {"accuracy": "accuracy "}
-        return f"{names.get(self.limit, '')}at {least} {percent} %"
-
-    @property
-    def measured(self) -> str:
-        """The measured value in words."""
-        if not self.n:
-            return f"no {self.samples}"
-        low, high = (f"{100 * bound:.1f}" for bound in self.interval)
-        of_two = self.limit.endswith(("drop", "increase", "more_flips"))
-        what = "points" if of_two else "%"
-        sign = "+" if self.limit == "more_flips" else ""
-        return f"{100 * self.value:{sign}.1f} [{low}, {high}] {what} of {self.n} {self.samples}"
-
-    @property
-    def more(self) -> str:
-        """Number of samples that would decide, if these are too few; else an empty text."""
-        if self.outcome != "too few":
-            return ""
-        if self.enough is None:
-            return "the value equals the limit, so no number of samples decides"
-        if not self.n:
-            if_so = dict.fromkeys(("accuracy", *RATES), "all are right")
-            if_so |= {"max_flip_rate": "no prediction flips"}
-            assumed = if_so.get(self.limit, "none is a new error")
-            return f"{self.enough} {self.samples} would decide if {assumed}"
-        return f"{self.enough} such samples would decide"
 
 
 def _called(row: Row) -> str:

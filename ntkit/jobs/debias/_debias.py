@@ -43,7 +43,7 @@ from ntkit.jobs.debias._candidates import (
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
-from ntkit.jobs.debias._flips import ByChange, FlipRate, flip_rates, not_relied_on, reliance_on
+from ntkit.jobs.debias._flips import ByChange, flip_rates, not_relied_on, reliance_on
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
     Invariance,
@@ -67,6 +67,7 @@ from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
+from ntkit.metrics import Row
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows, stratified_folds
@@ -489,7 +490,7 @@ def change_results(
         veto = comparison.veto(comparison.chosen, comparison.accuracy_cost.t)
     if judged and not named and (of_copies or comparison.chosen == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
-    flips = tuple[FlipRate, ...]()
+    flips = tuple[Row, ...]()
     if (comparison.helped and not veto) or order.even_if_worse:
         old, new = map(comparison.on_raw_embeddings, (comparison.original, comparison.head))
         samples = data.sets["validation"]

@@ -6,12 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from tqdm import tqdm
 
-from ntkit._text import listed, percent
+from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.changes import Change, bank_of, change_named
 from ntkit.exceptions import InputError
@@ -22,7 +23,7 @@ from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
 from ntkit.jobs.debias._order import Order
-from ntkit.metrics import drop_bounds, holm, more_often
+from ntkit.metrics import Outcome, Row, Verdict, compare, holm
 
 _LEVEL = 0.05
 _SHOWN = 3  # changes in a sentence
@@ -30,71 +31,51 @@ _RELIED = 0.05  # lower bound of the flips beyond the control that shows relianc
 _TRIED = 150  # validation samples for each change of the bank
 
 
-@dataclass(frozen=True)
-class Reliance:
-    """Predictions of the original head that a change and its control flip."""
-
-    change: str
-    n: int
-    flips: float
-    control_flips: float
-    surely: float  # lower 95 % bound of the flips beyond the control
-
-    def __str__(self) -> str:
-        return (
-            f"{self.change} flips {percent(self.flips)} of {self.n} predictions, and a random "
-            f"displacement of the same size flips {percent(self.control_flips)}"
-        )
-
-
 def reliance_on(
     changes: Sequence[Change], head: LinearHead, Z: Array, copies: CopiesOf, seed: int
-) -> tuple[Reliance, ...]:
-    """Flips of each change beyond its control, with exact paired bounds."""
+) -> tuple[Row, ...]:
+    """Flips by each change, and as *before* those by its control, with exact paired bounds."""
     # If a head does not rely on a change, the change cannot repair it. Retraining on biased samples
     # would then only learn their bias.
-    reliances, predicted = list[Reliance](), head.logits(Z).argmax(axis=1)
+    rows, predicted = list[Row](), head.logits(Z).argmax(axis=1)
     for number, change in enumerate(changes):
         some = copies.take(copies.change == number)
         if not len(some.of):
             continue
         rng = np.random.default_rng([seed, number])
         control = displaced(Z, some.Z, some.of, predicted, np.ones(Z.shape[1]), rng)
-        flips, too = (
-            head.logits(moved).argmax(axis=1) != predicted[some.of] for moved in (some.Z, control)
-        )
-        more, less = int((flips & ~too).sum()), int((too & ~flips).sum())
+        stay = [
+            head.logits(moved).argmax(axis=1) == predicted[some.of] for moved in (some.Z, control)
+        ]
+        (row,) = compare(stay, [("change", change.name, np.ones(len(some.of), dtype=bool))])
         level = _LEVEL / len(changes)
-        surely, _ = drop_bounds(more, less, len(flips), upper_level=level, lower_level=level)
-        shares = float(flips.mean()), float(too.mean())
-        reliances.append(Reliance(change.name, len(some.of), *shares, surely))
-    return tuple(reliances)
+        more = row.drop_bounds(upper_level=level, lower_level=level)
+        rows.append(replace(row, change_interval=(-more[1], -more[0])))
+    return tuple(rows)
 
 
-def not_relied_on(reliances: Sequence[Reliance]) -> str:
+def _surely(row: Row) -> float:
+    """Lower 95 % bound of the flips beyond the control."""
+    return -row.change_interval[1] if row.change_interval is not None else 0.0
+
+
+def not_relied_on(reliance: Sequence[Row]) -> str:
     """Reason for not repairing by some changes; empty if the model relies on one."""
-    if not reliances or max(each.surely for each in reliances) >= _RELIED:
+    if not reliance or max(map(_surely, reliance)) >= _RELIED:
         return ""
+    told = "; ".join(
+        f"{row.name} flips {percent(row.value)} of {row.n} predictions, and a random displacement "
+        f"of the same size flips {percent(row.before)}"
+        for row in reliance
+    )
     return (
-        f"it does not significantly rely on the change. {'; '.join(map(str, reliances))}: a "
-        f"difference of at least {100 * _RELIED:g} percentage points is needed"
+        f"it does not significantly rely on the change. {told}: a difference of at least "
+        f"{100 * _RELIED:g} percentage points is needed"
     )
 
 
-@dataclass(frozen=True)
-class FlipRate:
-    """Share of predictions that a change flips under the original and the new head."""
-
-    change: str
-    n: int
-    before: float
-    after: float
-    p_value: float
-    rises: bool = False
-
-    def __str__(self) -> str:
-        before, after = percent(self.before, unit=""), percent(self.after)
-        return f"{self.change} (flips {before} → {after} of {self.n} predictions)"
+RISES = "more_flips"
+"""Limit of a flip rate: not significantly more than under the old head."""
 
 
 def flip_rates(
@@ -104,11 +85,11 @@ def flip_rates(
     Z: Array,
     but: Sequence[Change],
     order: Order,
-) -> tuple[FlipRate, ...]:
-    """Flips of two heads under all changes of the bank; tests of rises have Holm's correction."""
+) -> tuple[Row, ...]:
+    """Flips of two heads under all changes of the bank; a significant rise fails its limit."""
     rows = np.sort(np.random.default_rng(order.seed).permutation(len(samples))[:_TRIED])
     changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
-    rates = list[FlipRate]()
+    rates = list[Row]()
     quiet, hidden = clone(embedder).set_params(verbose=False), None if order.verbose else True
     for change in tqdm(changes, desc="changes", delay=1, disable=hidden, leave=False):
         try:
@@ -117,13 +98,25 @@ def flip_rates(
             continue
         if not len(copies.rows):
             continue
-        old, new = (h.predict(copies.Z) != h.predict(Z[copies.rows]) for h in heads)
-        p_value = more_often(int((new & ~old).sum()), int((old & ~new).sum()))
-        shares = float(old.mean()), float(new.mean())
-        rates.append(FlipRate(change.name, len(copies.rows), *shares, p_value))
-    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates))
-    pairs = zip(rates, (corrected <= _LEVEL).tolist(), strict=True)
-    return tuple(replace(rate, rises=rises) for rate, rises in pairs)
+        old, new = (h.predict(copies.Z) == h.predict(Z[copies.rows]) for h in heads)
+        every = np.ones(len(copies.rows), dtype=bool)
+        rates += compare([new, old], [("change", change.name, every)])
+    return tuple(
+        replace(rate, verdicts=(_rise(rate, "fail" if p <= _LEVEL else "pass"),))
+        for rate, p in zip(rates, _corrected(rates), strict=True)
+    )
+
+
+def _corrected(rates: Sequence[Row]) -> list[float]:
+    """P-values of rises, with Holm's correction for all changes."""
+    p_values: list[float] = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()
+    return p_values
+
+
+def _rise(rate: Row, outcome: Outcome) -> Verdict:
+    more = -(rate.change or 0.0)
+    interval = rate.drop_bounds(upper_level=_LEVEL, lower_level=_LEVEL)
+    return Verdict(RISES, 0.0, more, interval, outcome, rate.n)
 
 
 _MOST_WORDS = 20
@@ -149,17 +142,31 @@ class ByChange:
     copies_alone: bool = False
     copies_judge: bool = False
     copies_reported: bool = False
-    flips: tuple[FlipRate, ...] = ()
-    reliance: tuple[Reliance, ...] = ()
+    flips: tuple[Row, ...] = ()
+    reliance: tuple[Row, ...] = ()
     veto: str = ""
     candidates: Mapping[str, float] = field(default_factory=dict)
     judged: bool = True
 
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        flips = [
+            {"change": r.name, "n": r.n, "before": r.before, "after": r.value, "p_value": p,
+             "rises": r.outcome == "fail"}
+            for r, p in zip(self.flips, _corrected(self.flips), strict=True)
+        ]  # fmt: skip
+        reliance = [
+            {"change": r.name, "n": r.n, "flips": r.value, "control_flips": r.before,
+             "surely": _surely(r)}
+            for r in self.reliance
+        ]  # fmt: skip
+        return dict(plain(vars(self) | {"flips": flips, "reliance": reliance}))
+
     def risen_in_words(self, most: int = _SHOWN) -> str:
         """Changes that flip significantly more predictions of the new head, largest rise first."""
-        risen = [rate for rate in self.flips if rate.rises]
-        risen.sort(key=lambda rate: rate.before - rate.after)
-        return listed(risen, most, " {} changes in all")
+        risen = [rate for rate in self.flips if rate.outcome == "fail"]
+        risen.sort(key=lambda rate: rate.change or 0.0)
+        return listed(map(_in_words, risen), most, " {} changes in all")
 
     def sentences(self, *, written: bool = True) -> list[str]:
         """Sentences on the samples that judged, and on changes that the new head relies on more."""
@@ -178,6 +185,11 @@ class ByChange:
             lines.append("Only real samples judged the head, because every group has enough.")
         if self.copies_judge:
             lines.append("Copies show only the effect of the changes that made them.")
-        of_repair = [rate for rate in self.flips if rate.change in self.changes]
-        lines += [f"{rate}." for rate in of_repair if written and not rate.rises]
+        of_repair = [rate for rate in self.flips if rate.name in self.changes]
+        lines += [f"{_in_words(r)}." for r in of_repair if written and r.outcome != "fail"]
         return lines
+
+
+def _in_words(rate: Row) -> str:
+    before, after = percent(rate.before, unit=""), percent(rate.value)
+    return f"{rate.name} (flips {before} → {after} of {rate.n} predictions)"

@@ -35,7 +35,7 @@ _SCORE_IN_WORDS = {
 _CONTROLS = ("class-balanced", "random mask")
 _RECORDED = (
     *("candidates", "helped", "written", "state", "change", "answers", "balanced_over"),
-    *("by_change", "max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
+    *("max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
     *("evaluated_on", "verification", "notes"),
 )
 
@@ -455,6 +455,7 @@ class DebiasResult:
         """Everything as plain values: the content of ``result.json``; accuracies in [0, 1]."""
         has_model = self.verification is not None or self.kept_original
         everything = {name: getattr(self, name) for name in _RECORDED} | {
+            "by_change": None if self.by_change is None else self.by_change.as_dict(),
             "chosen": self.chosen.name,
             "headline": self.headline(),
             "label": self.model.label,

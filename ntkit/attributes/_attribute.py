@@ -247,6 +247,14 @@ class Attribute:
         counts = np.bincount(self.value[self.value >= 0], minlength=len(self.names))
         return tuple(counts.tolist())
 
+    def having(self, value: int, it: str) -> str:
+        """Samples with a value, in a sentence that calls the attribute ``it``."""
+        called = str(self.names[value])
+        if called in (self.name, lacking(self.name)):
+            return f"with {it}" if called == self.name else f"without {it}"
+        key = Key.of(called, [Key.of(self.name).what])
+        return f"with {key.value if key.origin == self.name and key.sign == '=' else called}"
+
     def sentence(self, of: str = "samples") -> str:
         """Number of samples of each value."""
         counts = self.counts

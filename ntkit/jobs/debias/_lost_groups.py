@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ntkit._key import lacking
 from ntkit._types import Array
 from ntkit.attributes import Attribute, FeatureSet, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
-from ntkit.metrics import more_often, upper_drop
+from ntkit.metrics import Row, compare
 
 CHECKED = 30
 """Validation samples of a group that a test needs."""
@@ -36,12 +35,11 @@ _RANKED = 50  # most notable attributes, before correlated ones are joined
 class LostGroup:
     """A group of validation samples that loses accuracy with the new head."""
 
+    # `row` has its name in a sentence that names the attribute; `full_name` is for any sentence.
+
+    row: Row
     attribute: str
-    name: str
     full_name: str
-    count: int
-    before: float
-    after: float
     surely: float
     relies_more: bool
 
@@ -54,18 +52,30 @@ class LostGroup:
         """The group with the name of its attribute, and its accuracies."""
         if not self.attribute:
             return self.accuracies
-        of_group = self.accuracies.removeprefix(self.name)
-        return f"{self.full_name}, on which the new head relies {self._how}{of_group}"
+        return f"{self.full_name}, on which the new head relies {self._how}: {self._shares}"
 
     @property
     def accuracies(self) -> str:
         """The group and its accuracies before and after."""
-        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
-        return f"{self.name}: {shares} ({self.count} samples)"
+        return f"{self.row.name}: {self._shares}"
+
+    @property
+    def _shares(self) -> str:
+        shares = f"{100 * (self.row.before or 0):.0f} → {100 * self.row.value:.0f} %"
+        return f"{shares} ({self.row.n} samples)"
 
     @property
     def _how(self) -> str:
         return "more" if self.relies_more else "less"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        row = self.row
+        return {
+            "attribute": self.attribute, "name": row.name, "full_name": self.full_name,
+            "count": row.n, "before": row.before, "after": row.value, "surely": self.surely,
+            "relies_more": self.relies_more,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,18 +118,10 @@ class _Candidate:
     of: Attribute
     losing: tuple[tuple[int, int], ...] | None = None
 
-    def named(self, label: Any, value: int, it: str = "it") -> str:
-        """Name of a group; ``it`` stands for the attribute, if the sentence names it."""
-        called = self.of.names[value]
-        if called == lacking(self.of.name):
-            return f"class {label} without {it}"
-        called = called.removeprefix(f"{self.of.name}=")  # a value of a whole column
-        return f"class {label} with {it if called == self.of.name else called}"
-
     def named_together(self, classes: Array, pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
         """Name of some groups for a sentence that names the attribute, and for any sentence."""
         short, full = (
-            " and ".join(self.named(classes[k], v, it) for k, v in pairs)
+            " and ".join(f"class {classes[k]} {self.of.having(v, it)}" for k, v in pairs)
             for it in ("it", self.of.name)
         )
         return short, f"{full} ({self.of.name})" if full == short else full
@@ -131,34 +133,17 @@ class _Test:
 
     # If the group loses, its `parts` are tested as well.
 
+    row: Row
     attribute: str
-    names: tuple[str, str]  # for a sentence that names the attribute, and for any sentence
-    before: Array
-    after: Array
+    full_name: str
     relies_more: bool
     weight: float
     parts: tuple[_Test, ...] = ()
 
-    @property
-    def n_worse(self) -> int:
-        """Number of new errors."""
-        return int((self.before & ~self.after).sum())
-
-    @property
-    def n_better(self) -> int:
-        """Number of errors fixed."""
-        return int((~self.before & self.after).sum())
-
-    @property
-    def p_value(self) -> float:
-        """p-value of the exact sign test of new errors against errors fixed."""
-        return more_often(self.n_worse, self.n_better)
-
     def group(self, level: float) -> LostGroup:
         """The group, with the lower bound of its loss at a level."""
-        n, shares = len(self.before), (float(self.before.mean()), float(self.after.mean()))
-        surely = -upper_drop(self.n_better, self.n_worse, n, level)
-        return LostGroup(self.attribute, *self.names, n, *shares, surely, self.relies_more)
+        surely = self.row.surely_lost(level)
+        return LostGroup(self.row, self.attribute, self.full_name, surely, self.relies_more)
 
 
 def checked_groups(
@@ -193,13 +178,13 @@ def checked_groups(
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
         more = _gap(after, group, rest) > _gap(before, group, rest)
-        right = before[group], after[group]
-        return [_Test(each.of.name, names, *right, more, weight, tuple(parts))]
+        (row,) = compare((after, before), [("group", names[0], group)])
+        return [_Test(row, each.of.name, names[1], more, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):
-        right_of_class, weight = (before[y == k], after[y == k]), _CLASSES / len(classes)
-        if len(right_of_class[0]) >= CHECKED:
-            tests.append(_Test("", (f"class {label}",) * 2, *right_of_class, False, weight))
+        (row,) = compare((after, before), [("class", f"class {label}", y == k)])
+        if row.n >= CHECKED:
+            tests.append(_Test(row, "", row.name, False, _CLASSES / len(classes)))
     for each in attributes:
         pairs = [(k, value) for k in range(len(classes)) for value in range(len(each.of.names))]
         for pair in pairs if each.losing is None else ():
@@ -214,7 +199,7 @@ def checked_groups(
         for test in chosen
         if test.relies_more and test.attribute not in named_by_then
         for part in test.parts or (test,)
-        if (part.n_worse - part.n_better) / len(part.before) > _DOUBTFUL
+        if -(part.row.change or 0.0) > _DOUBTFUL
     ]
     return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
 
@@ -235,14 +220,14 @@ def _lost(tests: Sequence[_Test]) -> list[LostGroup]:
     """Groups whose loss is significant, the largest number of lost samples first."""
     total = left = sum(test.weight for test in tests)
     lost = list[tuple[int, LostGroup]]()
-    for test in sorted(tests, key=lambda test: test.p_value / test.weight):
+    for test in sorted(tests, key=lambda test: test.row.p_value / test.weight):
         level = _LEVEL * test.weight / left
-        if test.p_value > level:
+        if test.row.p_value > level:
             break
         left -= test.weight
-        for each in (test, *(part for part in test.parts if part.p_value <= level)):
+        for each in (test, *(part for part in test.parts if part.row.p_value <= level)):
             group = each.group(_LEVEL * test.weight / total)
-            lost.append((each.n_worse - each.n_better, group))
+            lost.append(((each.row.lost or 0) - (each.row.gained or 0), group))
     return [group for _, group in sorted(lost, key=lambda pair: -pair[0])]
 
 

@@ -460,8 +460,8 @@ class DebiasResult:
             "headline": self.headline(),
             "label": self.model.label,
             "other_labels": self.others or None,
-            "lost_groups": self.check.lost,
-            "doubtful_groups": self.check.doubtful,
+            "lost_groups": [group.as_dict() for group in self.check.lost],
+            "doubtful_groups": [group.as_dict() for group in self.check.doubtful],
             "unchecked_groups": self.check.unchecked,
             "named_outcome": self.named_outcome() or None,
             "parameters": {

@@ -268,10 +268,10 @@ def test_the_group_that_loses_is_named_with_its_figures():
     rows = hit & ~is_train
     assert group.attribute.startswith("column:region=")
     assert group.relies_more
-    assert group.count == rows.sum()
+    assert group.row.n == rows.sum()
     shares = before[rows].mean(), after[rows].mean()
-    assert (group.before, group.after) == pytest.approx(shares)
-    assert 0.05 < group.surely < group.before - group.after
+    assert (group.row.before, group.row.value) == pytest.approx(shares)
+    assert 0.05 < group.surely < group.row.before - group.row.value
     assert check.refused(0.05) is group
     assert check.refused(0.9) is None
     assert str(group) in "\n".join(check.sentences())
@@ -285,8 +285,8 @@ def test_a_class_may_have_any_name_in_the_sentence_on_its_group(name):
     classes = np.array([name, "high"])
     check = checked(table, y, (before, after), is_train, classes=classes)
     group = next(g for g in check.lost if g.attribute)
-    assert group.name in (f"class {name} with it", f"class {name} without it")
-    start = group.name.removesuffix("it") + f"{group.attribute}, on which the new head relies"
+    assert group.row.name in (f"class {name} with it", f"class {name} without it")
+    start = group.row.name.removesuffix("it") + f"{group.attribute}, on which the new head relies"
     assert group.in_full.startswith(start)
 
 
@@ -331,8 +331,10 @@ def test_small_groups_are_named_as_unchecked_and_nothing_readable_is_said():
     kept = ~rare | (np.cumsum(rare & ~is_train) <= CHECKED - 5) | is_train
     y, is_train, region = y[kept], is_train[kept], region[kept]
     right = (rng.random(len(y)) < 0.8,) * 2
-    check = checked({}, y, right, is_train, [Attribute("region", region, ("region=0", "region=1"))])
-    assert check.unchecked == (f"region, class high with 1 ({CHECKED - 5})",)
+    values = ("column:region=0", "column:region=1")
+    column = Attribute("column:region", region, values)
+    check = checked({}, y, right, is_train, [column])
+    assert check.unchecked == (f"column:region, class high with 1 ({CHECKED - 5})",)
     assert f"fewer than {CHECKED}" in check.sentences()[0]
     nothing = checked({}, y, right, is_train)
     assert not nothing.readable
@@ -353,7 +355,7 @@ def test_a_loss_of_few_samples_is_named_as_one_that_may_be_chance():
     check = checked(table, y, (before, after), is_train)
     assert (check.lost, check.refused(0)) == ((), None)
     group = next(g for g in check.doubtful if "region" in g.attribute)
-    assert (group.count, group.relies_more) == (CHECKED, True)
+    assert (group.row.n, group.relies_more) == (CHECKED, True)
     said = check.sentences()
     at = next(i for i, line in enumerate(said) if "may lose accuracy (possibly chance)" in line)
     assert str(group) in said[at + 1]

@@ -26,8 +26,7 @@ def audited(model, data, **options):
     return ntkit.audit_model(model, data, device="cpu", changes=0, **options)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def write_model(path):
     """A model of five labels: the first one relies on the sixth column as much as on its own."""
     W = np.eye(6, 5, dtype=np.float32) * 4
     W[5, 0] = 4
@@ -38,7 +37,12 @@ def model(tmp_path_factory):
     }"""
     built = zoo.parsed(graph, W=W, b=np.array([-4, -2, -2, -2, -2], np.float32))
     onnx.helper.set_model_props(built, {"names": json.dumps(NAMES)})
-    return zoo.save(built, tmp_path_factory.mktemp("labels") / "model.onnx")
+    return zoo.save(built, path)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("labels") / "model.onnx")
 
 
 def drawn(seed, n=600, injected=True):

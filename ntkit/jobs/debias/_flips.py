@@ -101,16 +101,11 @@ def flip_rates(
         old, new = (h.predict(copies.Z) == h.predict(Z[copies.rows]) for h in heads)
         every = np.ones(len(copies.rows), dtype=bool)
         rates += compare([new, old], [("change", change.name, every)])
+    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()  # of rises
     return tuple(
         replace(rate, verdicts=(_rise(rate, "fail" if p <= _LEVEL else "pass"),))
-        for rate, p in zip(rates, _corrected(rates), strict=True)
+        for rate, p in zip(rates, corrected, strict=True)
     )
-
-
-def _corrected(rates: Sequence[Row]) -> list[float]:
-    """P-values of rises, with Holm's correction for all changes."""
-    p_values: list[float] = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()
-    return p_values
 
 
 def _rise(rate: Row, outcome: Outcome) -> Verdict:
@@ -151,9 +146,9 @@ class ByChange:
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
         flips = [
-            {"change": r.name, "n": r.n, "before": r.before, "after": r.value, "p_value": p,
+            {"change": r.name, "n": r.n, "before": r.before, "after": r.value, "p_value": r.p_value,
              "rises": r.outcome == "fail"}
-            for r, p in zip(self.flips, _corrected(self.flips), strict=True)
+            for r in self.flips
         ]  # fmt: skip
         reliance = [
             {"change": r.name, "n": r.n, "flips": r.value, "control_flips": r.before,

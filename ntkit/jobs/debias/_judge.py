@@ -68,10 +68,12 @@ class Likeness:
 class Judge:
     """Groups of one set that judge a head: real samples, then copies."""
 
-    # `groups` has a value for each row of the set, then for each of `copies`. `small` marks rows of
-    # groups with too few real samples to judge without copies.
+    # `groups` has a value for each row of the set, then for each of `copies`. `cells` (G, 2) holds
+    # the class of each group, and its change: 0 for originals, -1 for a class as a whole. `small`
+    # marks rows of groups with too few real samples to judge without copies.
 
     groups: Attribute
+    cells: Array
     copies: CopiesOf
     small: Array
     likeness: tuple[Likeness, ...]
@@ -113,12 +115,11 @@ class Judge:
         tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: no share is exactly 0 or 1
         variance = tempered * (1 - tempered) / (n + 2)
         halves = [np.ones(len(n), dtype=bool)]
-        if self.by_copies_alone:
-            parts = [name.rpartition(" × ")[::2] for name in groups.names]
-            of_original = np.array([end == "original" for _, end in parts])
+        if self.by_copies_alone and (self.cells[:, 1] >= 0).all():
+            of_original = self.cells[:, 1] == 0
             split = [of_original, ~of_original]
-            labels = [{parts[i][0] for i in np.flatnonzero(half)} for half in split]
-            halves = split if labels[0] == labels[1] else halves
+            classes = [{*self.cells[half, 0].tolist()} for half in split]
+            halves = split if classes[0] == classes[1] else halves
         return min(
             (float(share[h].mean()), float(np.sqrt(variance[h].sum()) / h.sum())) for h in halves
         )
@@ -133,26 +134,21 @@ def judge_of(
     alike: Mapping[str, Likeness],
 ) -> Judge:
     """Groups class × attribute if one is named, else class × {original, changed}."""
-    n, y_copies = len(y), y[copies.of]
-    of_rows, of_copies = np.full(n, "", dtype=object), np.full(len(y_copies), "", dtype=object)
-    if values is not None and values.shape[1]:
-        of_rows = _labels(y, values, names)
-        of_copies = _labels(y_copies, copies.values, names)
-    plain = of_copies == ""  # the change does not affect a named attribute
-    for number, title in enumerate(titles):
-        rows = plain & (copies.change == number)
-        of_copies[rows] = [f"{label} × changed by {title}" for label in y_copies[rows]]
-    if values is None or not values.shape[1]:
-        of_rows = np.asarray([f"{label} × original" for label in y], dtype=object)
-    kept, small = list[str](), np.zeros(n, dtype=bool)
-    judging = np.ones(len(of_copies), dtype=bool)
+    classes, of_class = np.unique(y, return_inverse=True)
+    n, grouped = len(y), values is not None and bool(values.shape[1])
+    group, cells = _cells(of_class, values, copies)
+    called = [_name(cell, classes, names, titles, grouped) for cell in cells.tolist()]
+    of_rows, of_copies = group[:n], group[n:]
+    plain = (of_copies >= 0) & (cells[of_copies, -1] > 0)  # no named attribute is changed
+    small, judging = np.zeros(n, dtype=bool), of_copies >= 0
     told_apart = [
         number for number, title in enumerate(titles) if title in alike and not alike[title].judges
     ]
     unlike = np.isin(copies.change, told_apart) & ~plain
     small_of: dict[str, dict[str, int]] = {title: {} for title in titles}
-    for name in sorted({*of_rows, *of_copies} - {""}):
-        real, copied = of_rows == name, (of_copies == name) & ~plain
+    kept = list[int]()
+    for at in sorted(range(len(called)), key=called.__getitem__):
+        real, copied = of_rows == at, (of_copies == at) & ~plain
         n_real = int(real.sum())
         if copied.any() and n_real >= ENOUGH:
             judging &= ~copied
@@ -161,39 +157,67 @@ def judge_of(
             judging &= ~(copied & unlike)
             for number in np.unique(copies.change[copied]):
                 if number not in told_apart or n_real >= FEWEST:
-                    small_of[titles[number]][name] = n_real
-        if n_real + int(((of_copies == name) & judging).sum()) >= FEWEST:
-            kept.append(name)
+                    small_of[titles[number]][called[at]] = n_real
+        if n_real + int(((of_copies == at) & judging).sum()) >= FEWEST:
+            kept.append(at)
     used = [
         replace(alike.get(title, Likeness(title, {})), small=counts)
         for title, counts in small_of.items()
         if counts or (title in alike and not alike[title].judges)
     ]
-    labels, names_of = [*y, *y_copies[judging]], [*of_rows, *of_copies[judging]]
-    with_group = {label for label, name in zip(labels, names_of, strict=True) if name in kept}
-    for label in np.unique(y):  # a class without a judging group is one group
-        if label not in with_group:
-            of_rows[y == label] = str(label)
-            kept.append(str(label))
-    number_of = {name: i for i, name in enumerate(kept)}
-    value = [number_of.get(name, -1) for name in of_rows]
-    value += [
-        number_of.get(name, -1) if judges else -1
-        for name, judges in zip(of_copies, judging, strict=True)
-    ]
+    numbers = np.full(len(called) + 1, -1)  # the last one is of samples without a group
+    numbers[kept] = np.arange(len(kept))
+    value = np.concatenate([numbers[of_rows], np.where(judging, numbers[of_copies], -1)])
+    kept_names, of_kept = [called[at] for at in kept], cells[kept][:, [0, -1]].tolist()
+    with_group = {*np.append(of_class, of_class[copies.of])[value >= 0].tolist()}
+    for k, label in enumerate(classes.tolist()):  # a class without a judging group is one group
+        if k not in with_group:
+            value[:n][of_class == k] = len(kept_names)
+            kept_names.append(str(label))
+            of_kept.append([k, -1])
     title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
-    groups = Attribute(title or " and ".join(titles), np.asarray(value), tuple(kept), "copies")
-    grouped = values is not None and bool(values.shape[1])
-    return Judge(groups, copies, small, tuple(used), grouped)
+    groups = Attribute(title or " and ".join(titles), value, tuple(kept_names), "copies")
+    of_groups = np.array(of_kept, dtype=int).reshape(-1, 2)
+    return Judge(groups, of_groups, copies, small, tuple(used), grouped)
 
 
-def _labels(y: Array, values: Array, names: Sequence[Attribute]) -> Array:
-    """Name of the group of each sample; empty if a value is unknown."""
-    labels = np.full(len(y), "", dtype=object)
-    for row in np.flatnonzero((values >= 0).all(axis=1)).tolist():
-        of = (str(each.names[value]) for each, value in zip(names, values[row], strict=True))
-        labels[row] = " × ".join([str(y[row]), *of])
-    return labels
+def _cells(of_class: Array, values: Array | None, copies: CopiesOf) -> tuple[Array, Array]:
+    """Group of each row and of each copy, −1 if it is unknown, and the cell of each group.
+
+    A cell is a class, a value of each attribute, and the number of a change that alters no named
+    attribute, from 1 on; 0 for other copies and for real samples.
+    """
+    values = np.empty((len(of_class), 0), dtype=int) if values is None else values
+    of_copies = np.full((len(copies.of), values.shape[1]), -1)
+    change = copies.change + 1
+    if values.shape[1]:
+        known = (copies.values >= 0).all(axis=1)
+        of_copies[known], change = copies.values[known], np.where(known, 0, change)
+    unchanged = np.zeros((len(values), 1), dtype=int)
+    cells = np.concatenate(
+        [
+            np.column_stack([of_class, values, unchanged]),
+            np.column_stack([of_class[copies.of], of_copies, change]),
+        ]
+    )
+    known = (cells[:, 1:-1] >= 0).all(axis=1) | (cells[:, -1] > 0)
+    found, numbers = np.unique(cells[known], axis=0, return_inverse=True)
+    group = np.full(len(cells), -1)
+    group[known] = numbers.ravel()
+    return group, found
+
+
+def _name(
+    cell: Sequence[int],
+    classes: Array,
+    names: Sequence[Attribute],
+    titles: Sequence[str],
+    grouped: bool,
+) -> str:
+    k, *of, change = cell
+    what = [str(each.names[value]) for each, value in zip(names, of, strict=True) if value >= 0]
+    what += [f"changed by {titles[change - 1]}"] if change else [] if grouped else ["original"]
+    return " × ".join([str(classes[k]), *what])
 
 
 def likeness_of(
@@ -208,18 +232,21 @@ def likeness_of(
     """Compare the copies of each group with its real samples, on both sets together."""
     # The test is the cross-validated AUC of a linear classifier between the two, on at most 600 of
     # each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
-    of_rows = _labels(y, values, names)
-    of_copies = _labels(y[copies.of], copies.values, names)
+    classes, of_class = np.unique(y, return_inverse=True)
+    group, cells = _cells(of_class, values, copies)
+    of_rows, of_copies = group[: len(y)], group[len(y) :]
+    called = [_name(cell, classes, names, titles, True) for cell in cells.tolist()]
     rng = np.random.default_rng(seed)
     likeness = dict[str, Likeness]()
     for number, title in enumerate(titles):
         aucs = dict[str, float]()
-        for name in sorted({*of_copies[copies.change == number]} - {""}):
-            real = np.flatnonzero(of_rows == name)
-            copied = np.flatnonzero((of_copies == name) & (copies.change == number))
+        of_change = copies.change == number
+        for at in sorted({*of_copies[of_change].tolist()}, key=called.__getitem__):
+            real = np.flatnonzero(of_rows == at)
+            copied = np.flatnonzero((of_copies == at) & of_change)
             if min(len(real), len(copied)) >= _CHECKABLE:
                 some = [rng.permutation(rows)[:_COMPARED] for rows in (real, copied)]
-                aucs[name] = _auc(Z[some[0]], copies.Z[some[1]], seed)
+                aucs[called[at]] = _auc(Z[some[0]], copies.Z[some[1]], seed)
         likeness[title] = Likeness(title, aucs)
     return likeness
 

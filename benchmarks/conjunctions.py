@@ -129,11 +129,11 @@ def compared(data: pd.DataFrame, y: Array, pred: Array, seed: int) -> list[list[
         worst = list[tuple[float, str, Array]]()  # upper limit of the accuracy, kind, rows
         for one in findings:
             for group in one.groups:
-                if group.label == label and group.count and not group.agrees:
-                    if one.conditions and group.having:
+                if group.label == label and group.count and not one.agrees(group):
+                    if one.conditions and group.which:
                         worst.append((group.interval[1], "pair", rows[one.name] == 1))
                     elif not one.conditions:
-                        worst.append((group.interval[1], "single", rows[one.name] == group.having))
+                        worst.append((group.interval[1], "single", rows[one.name] == group.which))
         named = list[tuple[float, str, Array]]()
         for name, values in rows.items():
             for value in (1,) if conditions_in(name) else (0, 1):

@@ -22,8 +22,8 @@ from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
-from ntkit.jobs.label._check import CHECKS, CheckedGroup, next_checks, share_wrong, verdict_on
-from ntkit.metrics import accuracy_by
+from ntkit.jobs.label._check import CHECKS, next_checks, share_wrong, verdict_on
+from ntkit.metrics import accuracy_by, compare
 from splits import Rows, joined, splits_of
 
 NAMES = ("Adult", "Adult, 95 %", "Rotten Tomatoes", "TuxScenes")
@@ -83,16 +83,12 @@ def check(groups: Any, wrong: Any, seed: int) -> dict[str, bool]:
     }
     while True:
         checked[next_checks(groups, checked, checked, contents, CHECKS, seed)] = True
-        parts = [
-            CheckedGroup(
-                "", *(int((groups[s] == g).sum()) for s in (..., checked, checked & wrong))
-            )
-            for g in np.unique(groups)
-        ]
-        share, bounds = share_wrong(parts, alike=True)
+        members = [groups == g for g in np.unique(groups)]
+        parts = compare([~wrong], [("group", "", checked & inside) for inside in members])
+        share, bounds = share_wrong(parts, [1] * len(members))
         verdict = verdict_on(int(checked.sum()), share, can_ask=True)
         if not result:
-            low, high = share_wrong(parts, alike=False)[1]
+            low, high = share_wrong(parts, [int(inside.sum()) for inside in members])[1]
             result["in_interval"] = bool(bounds[0] <= truth["alike"] <= bounds[1])
             result["table_in_interval"] = bool(low <= truth["table"] <= high)
             result["first"] = bool(share > 0)

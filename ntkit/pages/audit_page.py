@@ -18,8 +18,8 @@ from ntkit.attributes.findings import (
     NAMELESS,
     AuditedPredictions,
     Finding,
-    FindingGroup,
 )
+from ntkit.metrics import ReportRow
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
 from ntkit.samples import Inputs
@@ -248,15 +248,15 @@ def _card(
     }
 
 
-def _members(group: FindingGroup, values: Array, predictions: AuditedPredictions) -> Array:
+def _members(group: ReportRow, values: Array, predictions: AuditedPredictions) -> Array:
     label = predictions.classes.tolist().index(group.label)
     of_class = (predictions.y_index == label) & (predictions.weight > 0)
-    return np.asarray(of_class & (values == group.having))
+    return np.asarray(of_class & (values == group.which))
 
 
-def _bar(group: FindingGroup, words: Wording) -> dict[str, Any]:
+def _bar(group: ReportRow, words: Wording) -> dict[str, Any]:
     """Accuracy of a group with its interval, in percent."""
-    label, shown = words.having if group.having else words.lacking, share_in_words(group.accuracy)
+    label, shown = words.having if group.which else words.lacking, share_in_words(group.accuracy)
     return bar(label, group.accuracy, group.interval, group.count, shown)
 
 

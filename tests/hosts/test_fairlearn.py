@@ -45,7 +45,7 @@ def test_the_page_shows_the_frame_of_the_finding(page):
     assert shown.splitlines() == rows
     finding = page["audit"].findings[0]
     of_group = {
-        f"{group.label} × column:clinic={'A' if group.having else 'B'}": (
+        f"{group.label} × column:clinic={'A' if group.which else 'B'}": (
             group.accuracy,
             group.count,
         )

@@ -10,9 +10,9 @@ from ntkit.jobs.audit import (
     ChangeFinding,
     ChangeFindings,
     Inputs,
-    TriedChange,
     with_retraining,
 )
+from ntkit.metrics import Row
 from ntkit.pages.audit_page import Unlabelled
 
 N = 600
@@ -80,7 +80,9 @@ def hostile():
     return replace(
         found,
         unlabelled=Unlabelled(N, values, found.inputs),
-        changes=ChangeFindings(tuple(changes), (TriedChange(EVIL[0], 9, 1, 1.0, 1.0),), 0, 9),
+        changes=ChangeFindings(
+            tuple(changes), (Row("change", EVIL[0], 9, 8),), ((1.0, 1.0),), 0, 9
+        ),
     )
 
 

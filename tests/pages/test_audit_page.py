@@ -389,7 +389,7 @@ TEXTS, COPIES = ["a dull film", "one film", "the film"], ["a dull movie", "one m
 
 
 def page_of(tmp_path, *changes, kind="of_texts"):
-    audit = replace(MADE[kind](), changes=ChangeFindings(changes, (), 0, 9))
+    audit = replace(MADE[kind](), changes=ChangeFindings(changes, (), (), 0, 9))
     return written(audit, tmp_path)[0]
 
 

@@ -7,7 +7,6 @@ depend on.
 from ntkit.attributes.findings._finding import CONJUNCTION as CONJUNCTION
 from ntkit.attributes.findings._finding import MOST_INFERRED as MOST_INFERRED
 from ntkit.attributes.findings._finding import Finding
-from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
 from ntkit.attributes.findings._finding import Findings as Findings
 from ntkit.attributes.findings._finding import find_findings as find_findings
 from ntkit.attributes.findings._finding import findings_of_all as findings_of_all

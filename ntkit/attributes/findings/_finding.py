@@ -25,22 +25,10 @@ from ntkit.attributes.findings._statistics import (
     product_of,
     within_class_correlation,
 )
-from ntkit.metrics import group_report, holm
+from ntkit.metrics import ReportRow, group_report, holm
 
 CONJUNCTION = "conjunction"
 """Kind of a finding of two conditions."""
-
-
-@dataclass(frozen=True)
-class FindingGroup:
-    """Samples of a class that have an attribute, or that do not have it."""
-
-    label: Any
-    having: bool
-    agrees: bool
-    count: int
-    accuracy: float
-    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -83,10 +71,9 @@ class Finding:
         Attributes for each value of the groups; the first ones are the finding's own. They are of
         its kind, so a word stands for words only. If no attribute with the same meaning has a name
         (neurons, clusters), they are of any kind.
-    groups : tuple of FindingGroup
-        For each class (``label``), the samples ``having`` the attribute and the others: ``count``,
-        ``accuracy`` (NaN if there are none) with Wilson's ``interval`` of 95 %, and whether the
-        group ``agrees`` with the class.
+    groups : tuple of ReportRow
+        For each class (``label``), the samples that have the attribute (``which`` is True) and the
+        others: ``count``, ``accuracy`` (NaN if there are none) with Wilson's ``interval`` of 95 %.
     examples : dict of str to tuple of int
         Rows of some samples for each of "conflicting, wrong", "conflicting, right", "agreeing,
         wrong" and "agreeing, right".
@@ -113,28 +100,37 @@ class Finding:
     same: tuple[str, ...]
     opposed: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
-    groups: tuple[FindingGroup, ...]
+    groups: tuple[ReportRow, ...]
     examples: dict[str, tuple[int, ...]]
     conditions: tuple[str, ...] = ()
 
     @property
-    def worst(self) -> FindingGroup:
+    def worst(self) -> ReportRow:
         """The conflicting group with the lowest upper limit of its accuracy."""
         # The test of a conjunction says nothing about the samples without it.
         conflicting = [
             group
             for group in self.groups
-            if not group.agrees and group.count and (group.having or not self.conditions)
+            if not self.agrees(group) and group.count and (group.which or not self.conditions)
         ]
         return min(conflicting, key=lambda group: group.interval[1])
 
-    def beside(self, group: FindingGroup) -> FindingGroup:
+    def agrees(self, group: ReportRow) -> bool:
+        """Whether a group's attribute is what its class is correlated with."""
+        return bool((group.which == self.present) == (group.label == self.goes_with))
+
+    def beside(self, group: ReportRow) -> ReportRow:
         """The other group of the same class."""
-        return next(c for c in self.groups if c.label == group.label and c.having != group.having)
+        return next(c for c in self.groups if c.label == group.label and c.which != group.which)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as values that JSON can hold; NaN becomes None."""
-        return dict(plain(self))
+        groups = [
+            {"label": group.label, "having": group.which, "agrees": self.agrees(group),
+             "count": group.count, "accuracy": group.accuracy, "interval": group.interval}
+            for group in self.groups
+        ]  # fmt: skip
+        return dict(plain(vars(self) | {"groups": groups}))
 
     def __str__(self) -> str:
         worst = self.worst
@@ -155,11 +151,11 @@ class Finding:
         return f"{sentence}, {_right(other)} {_with(other)}." if other.count else f"{sentence}."
 
 
-def _with(group: FindingGroup) -> str:
-    return "with it" if group.having else "without it"
+def _with(group: ReportRow) -> str:
+    return "with it" if group.which else "without it"
 
 
-def _right(group: FindingGroup) -> str:
+def _right(group: ReportRow) -> str:
     return f"{percent(group.accuracy)} {interval(group.interval, 0)} are right"
 
 
@@ -526,7 +522,7 @@ def _described(
         n_known=int(known.sum()),
         share=_share(column, known & of_class, predictions.weight),
         share_elsewhere=_share(column, known & ~of_class, predictions.weight),
-        groups=_groups(column, known, goes_with, present, predictions),
+        groups=_groups(column, known, predictions),
         examples=_examples(agrees, predictions.wrong, known),
         **about,
     )
@@ -537,24 +533,16 @@ def _share(column: Array, rows: Array, weight: Array) -> float:
     return float(weight[rows & (column == 1)].sum()) / mass if mass else float("nan")
 
 
-def _groups(
-    column: Array, known: Array, goes_with: int, present: bool, predictions: AuditedPredictions
-) -> tuple[FindingGroup, ...]:
+def _groups(column: Array, known: Array, predictions: AuditedPredictions) -> tuple[ReportRow, ...]:
     """Accuracies by class, for samples with and without the attribute."""
     y, pred = predictions.y_index[known], predictions.pred_index[known]
     lacking, weight = (column[known] != 1).astype(int), predictions.weight[known]
     rows = group_report(y, pred, attribute=lacking, sample_weight=weight).rows
     labels, pairs = predictions.classes.tolist(), product(np.unique(y).tolist(), (True, False))
+    of_groups = (row for row in rows if row.kind == "group")
     return tuple(
-        FindingGroup(
-            labels[c],
-            having=having,
-            agrees=(having == present) == (c == goes_with),
-            count=row.count,
-            accuracy=row.accuracy,
-            interval=row.interval,
-        )
-        for (c, having), row in zip(pairs, (r for r in rows if r.kind == "group"), strict=True)
+        replace(row, label=labels[c], which=having)
+        for (c, having), row in zip(pairs, of_groups, strict=True)
     )
 
 

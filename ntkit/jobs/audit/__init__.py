@@ -14,7 +14,6 @@ from ntkit.jobs.audit._audit import with_retraining as with_retraining
 from ntkit.jobs.audit._changes import MOST_CHANGES as MOST_CHANGES
 from ntkit.jobs.audit._changes import ChangeFinding as ChangeFinding
 from ntkit.jobs.audit._changes import ChangeFindings as ChangeFindings
-from ntkit.jobs.audit._changes import TriedChange as TriedChange
 from ntkit.jobs.audit._changes import budget_for as budget_for
 from ntkit.jobs.audit._changes import change_for as change_for
 from ntkit.jobs.audit._changes import changes_for as changes_for

@@ -28,7 +28,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import holm, more_often, share_bounds
+from ntkit.metrics import Row, holm, more_often, share_bounds
 from ntkit.samples import Inputs, Samples
 
 MOST_CHANGES = 5
@@ -54,17 +54,6 @@ _OF_STATISTICS = {
     "border brightness": "border",
     "border evenness": "border",
 }
-
-
-@dataclass(frozen=True)
-class TriedChange:
-    """Result of a change on the first half of the samples; it decides the ranking."""
-
-    name: str
-    n: int  # copies
-    flips: int
-    margin_change: float  # mean, before minus after; NaN without copies
-    beyond_control: float  # minus that of an equal displacement of the embedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +94,8 @@ class ChangeFindings:
     # Findings come first, sorted by the share of flips beyond their control. The other changes
     # follow, sorted by the margin beyond the control, like the changes tried.
     changes: tuple[ChangeFinding, ...]
-    tried: tuple[TriedChange, ...]
+    tried: tuple[Row, ...]
+    margins: tuple[tuple[float, float], ...]  # of each change tried: mean decrease, beyond control
     n_left_out: int  # changes that the budget had no copies for
     n_embedded: int  # copies
 
@@ -117,7 +107,7 @@ class ChangeFindings:
 
     def flipped(self, name: str) -> tuple[int, int]:
         """Number of predictions that a change flips, and of its copies, on all samples."""
-        parts = [(one.flips, one.n) for one in self.tried if one.name == name]
+        parts = [(one.n - one.right, one.n) for one in self.tried if one.name == name]
         parts += [(round(one.flips * one.n), one.n) for one in self.changes if one.name == name]
         return sum(flips for flips, _ in parts), sum(n for _, n in parts)
 
@@ -125,7 +115,18 @@ class ChangeFindings:
         """All values for JSON."""
         return {
             "changes": [each.as_dict() for each in self.changes],
-            "changes_tried": plain(list(self.tried)),
+            "changes_tried": plain(
+                [
+                    {
+                        "name": one.name,
+                        "n": one.n,
+                        "flips": one.n - one.right,
+                        "margin_change": margin,
+                        "beyond_control": beyond,
+                    }
+                    for one, (margin, beyond) in zip(self.tried, self.margins, strict=True)
+                ]
+            ),
             "changes_left_out": self.n_left_out,
             "copies_embedded": self.n_embedded,
         }
@@ -288,7 +289,8 @@ def changes_of(
     )
     return ChangeFindings(
         tuple(found),
-        tuple(each.result for each in tries),
+        tuple(each.row for each in tries),
+        tuple(each.margins for each in tries),
         len(changes) - len(tried),
         look.n_embedded,
     )
@@ -307,14 +309,19 @@ class _Try:
         return len(self.effects[0])
 
     @property
-    def result(self) -> TriedChange:
-        """The result so far."""
-        means = (float(x.mean()) if self.n else float("nan") for x in self.effects[1:])
-        return TriedChange(self.change.name, self.n, int(self.effects[0].sum()), *means)
+    def row(self) -> Row:
+        """The predictions that stay the same so far."""
+        return Row("change", self.change.name, self.n, self.n - int(self.effects[0].sum()))
+
+    @property
+    def margins(self) -> tuple[float, float]:
+        """Mean decrease of the margin so far, and beyond the control; NaN without copies."""
+        means = [float(x.mean()) if self.n else float("nan") for x in self.effects[1:]]
+        return means[0], means[1]
 
     def rank(self) -> float:
         """Sort key: the strongest change first, changes without copies last."""
-        return -self.result.beyond_control if self.n else np.inf
+        return -self.margins[1] if self.n else np.inf
 
 
 def displaced(

@@ -43,7 +43,6 @@ from ntkit.attributes.findings import (
     MOST_INFERRED,
     AuditedPredictions,
     Finding,
-    FindingGroup,
     Findings,
 )
 from ntkit.exceptions import InputError
@@ -52,6 +51,7 @@ from ntkit.jobs.audit._changes import (
     ChangeFindings,
     change_for,
 )
+from ntkit.metrics import ReportRow
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
 from ntkit.pages.change_cards import ShownChange
@@ -513,12 +513,12 @@ def _cut_apart(texts: Sequence[str], most: int) -> list[str]:
     ]
 
 
-def _with(finding: Finding, group: FindingGroup) -> str:
+def _with(finding: Finding, group: ReportRow) -> str:
     """Whether a group has what a finding is called: ``not X`` for the class that goes without X."""
-    return "with" if group.having == finding.present else "without"
+    return "with" if group.which == finding.present else "without"
 
 
-def _right(group: FindingGroup) -> str:
+def _right(group: ReportRow) -> str:
     share = with_interval(group.accuracy, group.interval, group.count)
     return f"{share} of {group.count}" if group.count else share
 

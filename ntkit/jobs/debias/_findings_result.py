@@ -144,7 +144,7 @@ def shares_of(finding: Finding) -> str:
     other = finding.beside(worst)
     shares = [
         f"{percent(group.accuracy, 0)} of {group.count} right "
-        f"{'with' if group.having else 'without'} it"
+        f"{'with' if group.which else 'without'} it"
         for group in (worst, other)
         if group.count
     ]

@@ -22,6 +22,7 @@ from ntkit.jobs.label._files import LabelFolder, TakenAnswers, in_spelling, ques
 from ntkit.jobs.label._label import files_of, of_one_label, question_of
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label._tables import AnswerTable, named_rows
+from ntkit.metrics import Kind, Row, compare
 from ntkit.samples import input_paths, read, sample_digests
 
 CHECKS = 12
@@ -32,16 +33,6 @@ of its gain, at 20 % half (``benchmarks/table_of_answers.py``)."""
 CHECKED = "checked.csv"
 
 
-@dataclass(frozen=True)
-class CheckedGroup:
-    """A group class × answer of the table: its size, and its checked and wrong answers."""
-
-    name: str
-    count: int
-    checked: int
-    wrong: int
-
-
 @dataclass(frozen=True, eq=False)
 class TableCheck:
     """The answers that a person checked, the estimated share of wrong ones, and the verdict."""
@@ -49,7 +40,8 @@ class TableCheck:
     path: Path
     table: str
     question: str
-    groups: tuple[CheckedGroup, ...]
+    groups: tuple[Row, ...]  # class × answer of the table: the answers that are checked, and right
+    sizes: tuple[int, ...]  # of the groups in the table
     checked: int
     wrong: int
     unknown: int  # samples that nobody could label
@@ -62,11 +54,16 @@ class TableCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"limit": LIMIT}
+        groups = [
+            {"name": row.name, "count": size, "checked": row.n, "wrong": row.n - row.right}
+            for row, size in zip(self.groups, self.sizes, strict=True)
+        ]
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sizes"}
+        return values | {"groups": groups, "limit": LIMIT}
 
     def __str__(self) -> str:
-        shown = [group for group in self.groups if group.checked]
-        left = [group for group in self.groups if not group.checked]
+        shown = [pair for pair in zip(self.groups, self.sizes, strict=True) if pair[0].n]
+        left = [group for group in self.groups if not group.n]
         share, limit = (f"{100 * x:.0f} %" for x in (self.share_of_groups[0], LIMIT))
         lines = [*self.notes, f"{self.question} No answer of {self.table} is checked yet."]
         if self.checked:
@@ -76,7 +73,7 @@ class TableCheck:
                 f"{self.wrong} wrong.{skipped * bool(self.unknown)}"
             )
             header = ["class × answer", "in the table", "checked", "wrong"]
-            rows = [[g.name, *map(str, (g.count, g.checked, g.wrong))] for g in shown]
+            rows = [[g.name, str(size), str(g.n), str(g.n - g.right)] for g, size in shown]
             lines += ["", plain_table([header, *rows], "<>>>"), ""]
             groups = with_interval(*self.share_of_groups)
             lines.append(f"Wrong, with every group counted alike as in a repair: {groups} %.")
@@ -110,18 +107,16 @@ class TableCheck:
         return "\n".join(lines)
 
 
-def share_wrong(
-    groups: Sequence[CheckedGroup], *, alike: bool
-) -> tuple[float, tuple[float, float]]:
-    """Estimated share of wrong answers with a 95 % interval, groups counted alike or not."""
-    some = [group for group in groups if group.checked]
+def share_wrong(groups: Sequence[Row], sizes: Sequence[int]) -> tuple[float, tuple[float, float]]:
+    """Estimated share of wrong answers with a 95 % interval, from groups of these sizes."""
+    some = [pair for pair in zip(groups, sizes, strict=True) if pair[0].n]
     if not some:
         return float("nan"), (float("nan"), float("nan"))
-    weight = np.array([1 if alike else group.count for group in some], dtype=float)
+    weight = np.array([size for _, size in some], dtype=float)
     weight /= weight.sum()
-    estimate = float(weight @ [group.wrong / group.checked for group in some])
+    estimate = float(weight @ [(group.n - group.right) / group.n for group, _ in some])
     # Clopper–Pearson with the effective number of samples (Korn and Graubard 1998).
-    size = 1 / float((weight**2 / [group.checked for group in some]).sum())
+    size = 1 / float((weight**2 / [group.n for group, _ in some]).sum())
     x = min(estimate * size, size)
     low = beta.ppf(0.025, x, size - x + 1) if x > 0 else 0.0
     high = beta.ppf(0.975, x + 1, size - x) if x < size else 1.0
@@ -184,13 +179,13 @@ def check_table(
         told = labels.of_contents(contents)
         checked = np.array([value is not None for value in told]) & (groups >= 0)
         wrong = checked & (told != said)
-        parts = tuple(
-            CheckedGroup(title, *(int((groups[rows] == i).sum()) for rows in (..., checked, wrong)))
-            for i, title in enumerate(titles)
-        )
+        subsets: list[tuple[Kind, str, Array]]
+        subsets = [("group", title, checked & (groups == i)) for i, title in enumerate(titles)]
+        parts, alike = tuple(compare([~wrong], subsets)), (1,) * len(titles)
+        sizes = tuple(int((groups == i).sum()) for i in range(len(titles)))
         known = {*labels.contents.values()}
         seen = np.array([content in known for content in contents])
-        n, share = int(checked.sum()), share_wrong(parts, alike=True)
+        n, share = int(checked.sum()), share_wrong(parts, alike)
         rows = next_checks(groups, seen, checked, contents, CHECKS - n % CHECKS, random_state)
         verdict = verdict_on(n, share[0], can_ask=bool(rows))
         rows = rows if verdict == "check more" else []
@@ -209,11 +204,12 @@ def check_table(
             table=source.where,
             question=labels.question,
             groups=parts,
+            sizes=sizes,
             checked=n,
             wrong=int(wrong.sum()),
             unknown=sum(value is None for value in labels.answers.values()),
             share_of_groups=share,
-            share_of_table=share_wrong(parts, alike=False),
+            share_of_table=share_wrong(parts, sizes),
             verdict=verdict,
             asked=tuple(names[row] for row in rows),
             questions=questions,

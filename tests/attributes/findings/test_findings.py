@@ -21,7 +21,7 @@ def test_the_planted_one_is_first_and_alone(n_classes):
     (found,) = find_findings([view_of(values)], p, 0.05).findings
     assert found.name == "word:0"
     assert found.present == (found.goes_with == 0)
-    assert not found.worst.agrees
+    assert not found.agrees(found.worst)
     assert found.worst.accuracy < found.beside(found.worst).accuracy
 
 
@@ -56,7 +56,7 @@ def test_cells_are_counts_and_wilsons():
     values, p = planted(n_classes=3)
     one = find_findings([view_of(values)], p, 0.05).findings[0]
     for group in one.groups:
-        rows = (p.y_index == group.label) & (values[:, 0] == group.having)
+        rows = (p.y_index == group.label) & (values[:, 0] == group.which)
         assert group.count == rows.sum()
         assert group.accuracy == pytest.approx((~p.wrong[rows]).mean())
         low, high = wilson(np.array([group.accuracy]), np.array([group.count]), 0.95)

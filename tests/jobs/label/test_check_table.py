@@ -14,6 +14,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label import AnswerTable, _check, check_table, label_samples
+from ntkit.metrics import compare
 from tests.cases import done, ntkit, read_csv, write_csv
 from tests.jobs.label.models import rows, write_model
 
@@ -186,8 +187,8 @@ def test_groups_whose_names_read_the_same_are_kept_apart(place):
         helper.set_model_props(model, {"names": json.dumps(["a", "a × b"])})
         onnx.save(model, "named.onnx")
         samples = Samples(X, labels, ids=np.array(NAMES))
-        found = check_table("named.onnx", samples, "mark.csv", f"out {second}").groups
-        counts = {group.name: group.count for group in found}
+        found = check_table("named.onnx", samples, "mark.csv", f"out {second}")
+        counts = {group.name: size for group, size in zip(found.groups, found.sizes, strict=True)}
         pairs, n = np.unique(2 * Y + MARK, return_counts=True)
         assert sorted(counts.values()) == sorted(n.tolist())
         assert len(counts) == len(pairs) == 4
@@ -220,14 +221,10 @@ def test_the_estimates_are_right_on_average_and_the_intervals_hold():
     for seed in range(200):
         checked = np.zeros(len(Y), dtype=bool)
         checked[_check.next_checks(groups, checked, checked, range(len(Y)), 12, seed)] = True
-        parts = [
-            _check.CheckedGroup(
-                "", *(int((groups[s] == g).sum()) for s in (..., checked, checked & wrong))
-            )
-            for g in range(4)
-        ]
+        parts = compare([~wrong], [("group", "", checked & (groups == g)) for g in range(4)])
+        sizes = [int((groups == g).sum()) for g in range(4)]
         for alike, shares in found.items():
-            shares.append(_check.share_wrong(parts, alike=alike))
+            shares.append(_check.share_wrong(parts, [1] * 4 if alike else sizes))
     for alike, shares in found.items():
         estimates = np.array([share for share, _ in shares])
         assert abs(estimates.mean() - truth[alike]) < 3 * estimates.std() / 200**0.5

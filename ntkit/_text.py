@@ -103,6 +103,8 @@ def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[list[str]]:
 
 def plain(value: Any) -> Any:
     """A value in JSON's types: dataclasses as mappings, arrays as lists, NaN as None."""
+    if hasattr(value, "as_dict") and not isinstance(value, type):
+        return plain(value.as_dict())
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):

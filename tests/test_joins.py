@@ -112,7 +112,7 @@ def check_of_table(folder, table):
     table = {"attribute" if name == "value" else name: v for name, v in table.items()}
     path, model = write_csv(folder / "t.csv", table), write_model(folder / "model.onnx")
     found = check_table(model, SAMPLES, path, folder / "out")
-    return [(group.name, group.count) for group in found.groups], found.asked
+    return [(row.name, n) for row, n in zip(found.groups, found.sizes, strict=True)], found.asked
 
 
 # What a source says of a table without one row; "same" if the row left out is not needed.

@@ -12,71 +12,45 @@ from numpy.typing import ArrayLike
 from ntkit import _text
 from ntkit._checks import check_labels, known_labels
 from ntkit._key import OF_A_LAYER, Key, lacking, names_apart
-from ntkit._text import NONE, counted, interval, percent
+from ntkit._text import counted, interval, percent
 from ntkit._types import Array
 from ntkit.attributes._columns import read_column
 from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
-from ntkit.metrics import wilson
+from ntkit.metrics import Row
 
-_CONFIDENCE = 0.95
 _SHOWN = 6  # values in a sentence
 
 
 @dataclass(frozen=True)
-class Group:
-    """Samples of one group, and the accuracy of a head on them."""
+class Group(Row):
+    """A row of a group, of which some samples are known to be members, and some are copies."""
 
-    name: str
-    count: int
-    accuracy: float
-    interval: tuple[float, float]
-    n_known: int
+    n_known: int = 0
     n_copies: int = 0
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        members: Array,
-        right: Array,
-        *,
-        n_known: int | None = None,
-        fewest: int = 1,
-    ) -> Group:
-        """Count the members (N,) of a group; with at least ``fewest`` it gets an accuracy."""
-        n = int(members.sum())
-        accuracy, interval = float("nan"), (0.0, 1.0)
-        if n >= fewest:
-            accuracy = float(right[members].mean())
-            low, high = wilson(np.array([accuracy]), np.array([n]), _CONFIDENCE)
-            interval = (float(low[0]), float(high[0]))
-        return cls(name, n, accuracy, interval, n if n_known is None else n_known)
 
     @property
     def n_inferred(self) -> int:
         """Number of samples whose group is inferred."""
-        return self.count - self.n_known - self.n_copies
+        return self.n - self.n_known - self.n_copies
 
     @property
     def share(self) -> str:
         """Accuracy and interval in percent."""
-        if np.isnan(self.accuracy):
-            return NONE
-        return f"{percent(self.accuracy)} {interval(self.interval)}"
+        return f"{percent(self.value)} {interval(self.wilson())}"
 
-    @property
-    def variance(self) -> float:
-        """Variance of the accuracy, with one more sample of each kind: no accuracy is certain."""
-        share = (self.accuracy * self.count + 1) / (self.count + 2)
-        return share * (1 - share) / (self.count + 2)
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        return {"name": self.name, "count": self.n, "accuracy": self.value,
+                "interval": self.wilson(), "n_known": self.n_known,
+                "n_copies": self.n_copies}  # fmt: skip
 
     def __str__(self) -> str:
         inferred = f" ({self.n_inferred} of them inferred)" if self.n_inferred else ""
-        of = str(self.count)
+        of = str(self.n)
         if self.n_copies:
             of = f"{self.n_copies} changed {'copy' if self.n_copies == 1 else 'copies'}"
-            if real := self.count - self.n_copies:
+            if real := self.n - self.n_copies:
                 of = f"{counted(real, 'sample')} and {of}"
         return f"{self.share} of the {of} of {self.name}{inferred}"
 
@@ -327,5 +301,6 @@ class Attribute:
         members = self.value == at
         n_copies = 0 if n_samples is None else int(members[n_samples:].sum())
         known = members.sum() - n_copies if self.known is None else (members & self.known).sum()
-        group = Group.of(str(self.names[at]), members, right, n_known=int(known))
-        return replace(group, n_copies=n_copies)
+        counts_of = int(members.sum()), int(right[members].sum())
+        name = str(self.names[at])
+        return Group("group", name, *counts_of, n_known=int(known), n_copies=n_copies)

@@ -605,7 +605,7 @@ class Comparison:
         right = pred == y
         if len(self.reported_groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
-        return replace(row, worst_named=self.reported_groups.worst(right).accuracy)
+        return replace(row, worst_named=self.reported_groups.worst(right).value)
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

@@ -35,7 +35,7 @@ _SCORE_IN_WORDS = {
 _CONTROLS = ("class-balanced", "random mask")
 _RECORDED = (
     *("candidates", "helped", "written", "state", "change", "answers", "balanced_over"),
-    *("max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
+    *("by_change", "max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
     *("evaluated_on", "verification", "notes"),
 )
 
@@ -308,7 +308,7 @@ class DebiasResult:
             mark = " ←" if cost == self.accuracy_cost else ""
             cells = [f"{percent(cost.t, 0)}{mark}", str(cost.n_fixed), str(cost.n_new_errors)]
             # The worst balanced group is a Group, the others are shares.
-            rows.append(cells + [percent(getattr(a, "accuracy", a), unit="") for a in of_cost])
+            rows.append(cells + [percent(getattr(a, "value", a), unit="") for a in of_cost])
         return table(rows, padded=True)
 
     def verdict(self) -> str:
@@ -455,13 +455,12 @@ class DebiasResult:
         """Everything as plain values: the content of ``result.json``; accuracies in [0, 1]."""
         has_model = self.verification is not None or self.kept_original
         everything = {name: getattr(self, name) for name in _RECORDED} | {
-            "by_change": None if self.by_change is None else self.by_change.as_dict(),
             "chosen": self.chosen.name,
             "headline": self.headline(),
             "label": self.model.label,
             "other_labels": self.others or None,
-            "lost_groups": [group.as_dict() for group in self.check.lost],
-            "doubtful_groups": [group.as_dict() for group in self.check.doubtful],
+            "lost_groups": self.check.lost,
+            "doubtful_groups": self.check.doubtful,
             "unchecked_groups": self.check.unchecked,
             "named_outcome": self.named_outcome() or None,
             "parameters": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state, check_X_y
 
 from ntkit._checks import known_labels
 from ntkit._doc import documented
-from ntkit._text import counted, plain_table
+from ntkit._text import NONE, counted, plain_table
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels, words
 from ntkit.estimators import GroupInference
@@ -425,7 +425,7 @@ class Labelling:
             "reason": None if done is None else done.reason,
             "overlap": None if done is None or np.isnan(done.overlap) else done.overlap,
             "feature_set": self.feature_set,
-            "groups": [asdict(group) for group in self.groups],
+            "groups": [_facts(group) for group in self.groups],
             "asked": list(self.asked),
             "answers": str(self.path / ANSWERS),
             "page": str(self.path / PAGE) if self.asked else None,
@@ -444,11 +444,11 @@ class Labelling:
         if self.feature_set is not None:
             lines.append(f"ntkit inferred the other labels from the {self.feature_set}.")
         header = ["group", "labels", "samples", f"accuracy of {self.of_head}"]
-        rows = [[g.name, str(g.n_known), str(g.count), g.share] for g in self.groups]
+        rows = [[g.name, str(g.n_known), str(g.n), _share(g)] for g in self.groups]
         lines += ["", plain_table([header, *rows], "<>><"), ""]
-        known = [group for group in self.groups if not np.isnan(group.accuracy)]
+        known = [group for group in self.groups if group.n >= FEWEST]
         if known:
-            worst = min(known, key=lambda group: group.accuracy)
+            worst = min(known, key=lambda group: group.value)
             caveat = " Accuracies on training samples are too high." * (self.of_head == THE_MODEL)
             lines.append(f"Worst group: {worst.name}, accuracy {worst.share}.{caveat}")
         return [*lines, done.reason]
@@ -483,13 +483,23 @@ def groups_of(
     q = inference.label_distributions_
     inferred = np.where(q.max(axis=1) > 0, inference.classes_[q.argmax(axis=1)].astype(object), "")
     return tuple(
-        Group.of(
+        Group(
+            "group",
             f"{label} × {value}",
-            (y == label) & (inferred == value),
-            right,
+            int((members := (y == label) & (inferred == value)).sum()),
+            int(right[members].sum()),
             n_known=int(((y == label) & (attribute == value)).sum()),
-            fewest=FEWEST,
         )
         for label in np.unique(y)
         for value in values
     )
+
+
+def _facts(group: Group) -> dict[str, Any]:
+    """All values of a group for JSON; too few samples have no accuracy."""
+    few = group.n < FEWEST
+    return group.as_dict() | ({"accuracy": None, "interval": (0.0, 1.0)} if few else {})
+
+
+def _share(group: Group) -> str:
+    return group.share if group.n >= FEWEST else NONE

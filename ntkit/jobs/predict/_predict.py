@@ -485,7 +485,7 @@ class PredictionTable:
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
-        return {**plain(self), "path": str(self.path)}
+        return {**plain(vars(self)), "path": str(self.path)}
 
     def __str__(self) -> str:
         lines = [f"Predicted {counted(self.n_samples, 'sample')}."]

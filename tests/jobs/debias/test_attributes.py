@@ -72,8 +72,8 @@ def test_named_groups_are_shown_with_an_interval(by_word):
     assert "named or answered chose the head" in said
     assert max(map(len, by_word.table().splitlines())) <= 120
     before, after = by_word.accuracy_costs[0].worst_named, by_word.accuracy_cost.worst_named
-    assert after.accuracy > before.accuracy + 0.3
-    assert after.interval[0] < after.accuracy < after.interval[1]
+    assert after.value > before.value + 0.3
+    assert after.wilson()[0] < after.value < after.wilson()[1]
     sentence = by_word.named_outcome()
     assert all(part in sentence for part in (before.share, str(after)))
     assert sentence in said
@@ -81,7 +81,7 @@ def test_named_groups_are_shown_with_an_interval(by_word):
     record = json.loads((out / "result.json").read_text())
     assert (record["balanced_over"], record["named_outcome"]) == ("word:film", sentence)
     chosen = next(c for c in record["candidates"] if c["chosen"])
-    assert chosen["worst_named"] == pytest.approx(by_word.accuracy_costs[-1].worst_named.accuracy)
+    assert chosen["worst_named"] == pytest.approx(by_word.accuracy_costs[-1].worst_named.value)
     shares = [c["worst_named"] for c in record["candidates"] if "random" not in c["name"]]
     assert all(0 <= share <= 1 for share in shares)
     assert "Worst group of class × word:film" in (out / "report.html").read_text()
@@ -102,7 +102,7 @@ def test_ways_to_name_an_attribute(files, tmp_path):
         result = job(files, **options)
         assert result.helped
         before, after = result.accuracy_costs[0], result.accuracy_cost
-        assert after.worst_named.accuracy > before.worst_named.accuracy + 0.2
+        assert after.worst_named.value > before.worst_named.value + 0.2
         notes = " ".join(result.notes)
         assert "training and validation samples" in notes
         assert ("500 on none" in notes) == ("metadata" in options)
@@ -175,7 +175,7 @@ def test_columns_of_a_table_of_numbers(tmp_path):
     found = debias(model, *sets, spurious=cut, **QUICK)
     assert found.helped
     before, after = found.accuracy_costs[0].worst_named, found.accuracy_cost.worst_named
-    assert after.accuracy > before.accuracy + 0.2
+    assert after.value > before.value + 0.2
     np.savez(tmp_path / "plain.npz", X=X, y=y)
     with pytest.raises(InputError, match="'metadata:site=B' needs metadata"):
         debias(model, *[tmp_path / "plain.npz"] * 2, spurious="metadata:site=B")

@@ -104,11 +104,11 @@ def test_the_worst_group_of_the_validation_set_has_no_copies(files, by_words):
     assert min(small.values()) >= 5
     before, after = result.accuracy_cost.worst_named_before, result.accuracy_cost.worst_named
     for worst in (before, after):
-        assert (worst.count, worst.n_known, worst.n_copies) == (len(real[worst.name]),) * 2 + (0,)
+        assert (worst.n, worst.n_known, worst.n_copies) == (len(real[worst.name]),) * 2 + (0,)
     lowest = min(of_group.mean() for of_group in real.values())
-    assert result.change.worst_before == before.accuracy == pytest.approx(lowest)
-    assert result.candidates[0].worst_named == before.accuracy
-    assert result.change.worst_after == after.accuracy == result.chosen.worst_named
+    assert result.change.worst_before == before.value == pytest.approx(lowest)
+    assert result.candidates[0].worst_named == before.value
+    assert result.change.worst_after == after.value == result.chosen.worst_named
     assert "Validation set, worst group: " in result.headline()
     assert "copies" not in result.named_outcome()
     first = str(result).partition("Groups with changed copies: mean")
@@ -156,7 +156,7 @@ def test_copies_unlike_real_samples_judge_nothing(files, by_word):
         f"{row['label']} × {'' if 'film' in row['text'].split() else 'not '}word:film"
         for row in read_csv(sets[1])
     )
-    assert worst.count == groups[worst.name]
+    assert worst.n == groups[worst.name]
 
 
 def test_texts_with_markup_are_groups_of_real_samples(tmp_path):

@@ -233,8 +233,8 @@ def test_groups_that_a_person_named_pay_for_the_average():
     assert named.class_gain == pytest.approx((0.6 - 0.25) / 2)
     assert named.helps(0.05)
     assert not cost_by_groups(0.1, 0.7, 0.75, by_person=False).helps(0.05)
-    assert (named.worst_named.name, named.worst_named.count) == ("0 × no", 20)
-    assert named.worst_named_before.accuracy == pytest.approx(0.1)
+    assert (named.worst_named.name, named.worst_named.n) == ("0 × no", 20)
+    assert named.worst_named_before.value == pytest.approx(0.1)
     # The worst group counts where the mean stays, and no more than it may cost.
     assert cost_by_groups(0.2, 0.5, 0.65).helps(0.05)  # the mean loses 2.5 points
     assert not cost_by_groups(0.2, 0.5, 0.65).helps(0.01)

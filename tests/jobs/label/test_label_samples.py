@@ -182,9 +182,9 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, asked, asked_once):
     assert not {*third.asked} & ({*given} | {*second.asked})
     assert third.progress.n_answers == 27
     assert {g.name for g in third.groups} == {"0 × yes", "0 × no", "1 × yes", "1 × no"}
-    worst = min(third.groups, key=lambda group: group.accuracy)
+    worst = min(third.groups, key=lambda group: group.value)
     assert f"Worst group: {worst.name}" in str(third)
-    taken = {g.name: g.count for g in third.groups}
+    taken = {g.name: g.n for g in third.groups}
     named = np.array([f"{c} × {'yes' if m else 'no'}" for c, m in zip(Y, MARK, strict=True)])
     assert all(abs(n - np.sum(named == name)) <= 4 for name, n in taken.items())
 

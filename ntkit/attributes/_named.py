@@ -61,13 +61,9 @@ def column_notes(names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) 
     notes = list[str]()
     for kind, table in tables.items():
         called = dict(zip(names_apart([*table]), table, strict=True))
-        keys = [Key.of(composed(part)) for part in parts]
-        whole = [
-            replace(k, what=f"{k.what}{k.condition}", condition="") for k in keys if k.kind == kind
-        ]
-        there = {composed(name): name for name in called}
-        read = {each.what for key in whole for each in key.readings(there)}
-        for name in (name for form, name in there.items() if form in read):
+        keys = [key for key in map(Key.of, parts) if key.kind == kind]
+        read = {reading.what for key in keys for reading in key.readings(called)}
+        for name in (name for name in called if name in read):
             notes += read_column(np.asarray(table[called[name]])).notes(kind, name)
     return notes
 
@@ -130,9 +126,8 @@ def _of_texts(key: Key, texts: Sequence[str]) -> Array:
 def _of_columns(key: Key, table: Mapping[str, Array]) -> Array:
     """Values of a column that fit a condition: a category, a threshold, or missing values."""
     name, kind, first_error = str(key), key.kind, None
-    named = dict(zip(map(composed, names_apart([*table])), table, strict=True))
-    whole = replace(key, what=composed(f"{key.what}{key.condition}"), condition="")
-    for reading in whole.readings(named):
+    named = dict(zip(names_apart([*table]), table, strict=True))
+    for reading in key.readings(named):
         column, value = read_column(table[named[reading.what]]), reading.value
         try:
             if reading.condition == MISSING:
